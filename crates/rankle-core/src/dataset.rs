@@ -1,0 +1,39 @@
+//! Labelled images.
+
+use crate::{Error, Result};
+use candle_core::Tensor;
+
+/// Labelled images, each known by its index for ever: "itself" is an index, never "the nearest item".
+pub trait Dataset: Send + Sync {
+    /// The registered name, as in `mnist`.
+    fn name(&self) -> &str;
+    /// `(channels, height, width)` of every image.
+    fn shape(&self) -> (usize, usize, usize);
+    /// One label per image: its length is the size of the dataset.
+    fn labels(&self) -> &[u32];
+    /// `(indices.len(), c, h, w)`, f32 on the CPU, pixels in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] when an index is not below the size of the dataset.
+    fn images(&self, indices: &[usize]) -> Result<Tensor>;
+
+    /// How many images there are.
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
+    /// Whether there are no images.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Checks that every index is below `len`; `what` names them in the error.
+///
+/// # Errors
+/// [`Error::Index`] for the first one that is not.
+pub fn check_indices(what: &'static str, indices: &[usize], len: usize) -> Result<()> {
+    match indices.iter().find(|&&index| index >= len) {
+        Some(&index) => Err(Error::Index { what, index, len }),
+        None => Ok(()),
+    }
+}

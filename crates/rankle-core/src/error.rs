@@ -1,0 +1,66 @@
+//! What can go wrong between an image and its rank.
+
+/// The result of everything in rankle's libraries.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between an image and its rank. Each message is one line that names the wrong value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Epsilon is in pixel units and must lie in `[0, 1]`.
+    #[error("epsilon {0} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8")]
+    Epsilon(f64),
+    /// An attack wants more targets than there are items to choose from.
+    #[error("the attack wants {wanted} targets, but only {available} gallery items can be chosen from")]
+    TooFewTargets {
+        /// How many the attack asked for.
+        wanted: usize,
+        /// How many there are.
+        available: usize,
+    },
+    /// An index points behind the end of a set.
+    #[error("{what} index {index} is out of range: there are {len}, counted from 0")]
+    Index {
+        /// What is indexed.
+        what: &'static str,
+        /// The wrong index.
+        index: usize,
+        /// How many items there are.
+        len: usize,
+    },
+    /// A set that must not be empty is empty.
+    #[error("there are no {0}: at least one is needed")]
+    Empty(&'static str),
+    /// A tensor does not have the shape that was asked for.
+    #[error("{what} has shape {actual:?}, expected {expected}")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// Its shape.
+        actual: Vec<usize>,
+        /// The shape it should have.
+        expected: String,
+    },
+    /// NaN or infinity where a number is needed.
+    #[error("{0} holds a value that is not finite (NaN or infinity)")]
+    NotFinite(String),
+    /// A name that is not known, with the known ones.
+    #[error("unknown {what} '{name}'; known: {known}")]
+    Unknown {
+        /// What was named.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names that exist, separated by commas.
+        known: String,
+    },
+    /// The loss does not depend on the images: there is no slope to follow.
+    #[error("the embedding does not depend on the images: there is no gradient to follow")]
+    NoGradient,
+    /// The caller asked for the work to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,36 @@
+//! The vocabulary of rankle: what an embedder, a dataset, a distance, a gallery and a seed are.
+//!
+//! Every other crate meets the rest only through the types here. This crate knows no file, no dataset, no architecture, no
+//! attack and no command line. Pixels cross every boundary in `[0, 1]`; mean and standard deviation are the first layer of
+//! an embedder, so epsilon has one meaning everywhere.
+//!
+//! ```
+//! use rankle_core::{Dataset, Embedder, Gallery, Distance, toy};
+//!
+//! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
+//! let everything: Vec<usize> = (0..dataset.len()).collect();
+//! let points = embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?;
+//! let gallery = Gallery::new(&points)?;
+//!
+//! // Nothing is nearer to an item than the item itself.
+//! let itself = gallery.placings(&points.select(&[7]), &[7])?;
+//! assert_eq!(itself[0].closer, 0);
+//! # Ok::<(), rankle_core::Error>(())
+//! ```
+
+pub mod dataset;
+mod distance;
+mod embedder;
+mod epsilon;
+mod error;
+mod gallery;
+pub mod seed;
+pub mod toy;
+
+pub use dataset::Dataset;
+pub use distance::{Distance, Points};
+pub use embedder::{Embedder, Upstream};
+pub use epsilon::Epsilon;
+pub use error::{Error, Result};
+pub use gallery::{Gallery, Hinge, HingeSum, Placing};
+pub use seed::Seed;

@@ -1,0 +1,2 @@
+//! Downloads, benchmark sweeps and the published tables.
+fn main() {}
