@@ -1,0 +1,51 @@
+//! Reading a tensor without copying it.
+
+use candle_core::{CpuStorage, Storage, Tensor};
+use rankle_core::Result;
+use std::ops::{Deref, Range};
+
+/// The numbers of a tensor in row-major order: borrowed where they lie in one piece on the CPU, else a copy.
+pub(crate) enum Numbers<G> {
+    Borrowed { storage: G, range: Range<usize> },
+    Copied(Vec<f32>),
+}
+
+/// The numbers of `tensor`, which stays locked for writing while they are borrowed.
+pub(crate) fn numbers(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage>>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Numbers::Borrowed { storage, range: start..end },
+        _ => {
+            drop(storage);
+            Numbers::Copied(tensor.flatten_all()?.to_vec1()?)
+        }
+    })
+}
+
+impl<G: Deref<Target = Storage>> Deref for Numbers<G> {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Copied(numbers) => numbers,
+            Self::Borrowed { storage, range } => match &**storage {
+                Storage::Cpu(CpuStorage::F32(numbers)) => &numbers[range.clone()],
+                _ => unreachable!("only f32 on the CPU is borrowed, and the guard pins it"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn views_read_like_their_copies() {
+        let whole = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((3, 4)).unwrap();
+        let rows = whole.narrow(0, 1, 2).unwrap();
+        assert!(matches!(numbers(&rows).unwrap(), Numbers::Borrowed { .. }));
+        assert_eq!(&*numbers(&rows).unwrap(), &[4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(&*numbers(&whole.narrow(1, 0, 2).unwrap()).unwrap(), &[0.0, 1.0, 4.0, 5.0, 8.0, 9.0]);
+    }
+}
