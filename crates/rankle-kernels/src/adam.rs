@@ -1,0 +1,59 @@
+//! The optimiser's update, on slices.
+
+use crate::simd::{Isa, Kernel, Vector};
+
+/// Adam with coupled weight decay, as PyTorch's `Adam` does it, for one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Times the weight, added to the gradient.
+    pub weight_decay: f64,
+    /// The number of this step, counted from 1.
+    pub step: u32,
+}
+
+impl AdamStep {
+    /// Updates weights and both moments in place.
+    pub fn update(&self, isa: Isa, weights: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+        let len = weights.len();
+        assert!(first.len() == len && second.len() == len && gradient.len() == len, "one moment and one slope per weight");
+        isa.run(Update { step: self, weights, first, second, gradient });
+    }
+}
+
+struct Update<'a> {
+    step: &'a AdamStep,
+    weights: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    gradient: &'a [f32],
+}
+
+impl Kernel for Update<'_> {
+    type Output = ();
+
+    // Plain Rust: inside `Isa::run` the compiler turns this loop into the vectors of the instruction set.
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step } = *self.step;
+        let correction = |beta: f64| 1.0 - beta.powi(step as i32);
+        let rate = (learning_rate / correction(beta1)) as f32;
+        let root = correction(beta2).sqrt() as f32;
+        let (keep1, keep2) = (beta1 as f32, beta2 as f32);
+        let (new1, new2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+        let (epsilon, decay) = (epsilon as f32, weight_decay as f32);
+        for (((w, m), v), &g) in self.weights.iter_mut().zip(self.first).zip(self.second).zip(self.gradient) {
+            let g = g + decay * *w;
+            *m = keep1 * *m + new1 * g;
+            *v = keep2 * *v + new2 * (g * g);
+            *w -= rate * *m / (v.sqrt() / root + epsilon);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Dense layers: `y = x · Wᵀ`, its input gradient and its weight gradient.
+//!
+//! Weights are packed once into panels, `[outputs / panel][inputs][panel]`, so that the inner loop reads them in order.
+//! In an attack they never change: one packing for the forward product and one, of the transpose, for the input gradient
+//! serve hundreds of steps. In training the forward packing is the master copy that Adam updates.
+
+use crate::aligned::Aligned;
+use crate::simd::Isa;
+use crate::tile::{Left, Right, Store, split, tile};
+
+/// A matrix of `outputs x inputs` numbers in panels of [`Isa::panel`] outputs; a last, incomplete panel is filled with zeros.
+#[derive(Clone, Debug)]
+pub struct Panels {
+    data: Aligned,
+    outputs: usize,
+    inputs: usize,
+    isa: Isa,
+}
+
+impl Panels {
+    /// Packs the matrix whose element at `(output, input)` is `element(output, input)`.
+    pub fn pack(isa: Isa, outputs: usize, inputs: usize, element: impl Fn(usize, usize) -> f32) -> Self {
+        let panel = isa.panel();
+        let mut data = Aligned::zeros(outputs.div_ceil(panel) * inputs * panel);
+        for output in 0..outputs {
+            let column = &mut data[output / panel * inputs * panel + output % panel..];
+            for input in 0..inputs {
+                column[input * panel] = element(output, input);
+            }
+        }
+        Self { data, outputs, inputs, isa }
+    }
+    /// Zeros in the shape of `self`, as for Adam's moments.
+    pub fn zeros_like(&self) -> Self {
+        Self { data: Aligned::zeros(self.data.len()), ..*self }
+    }
+    /// The transposed matrix, packed for itself: what the input gradient multiplies with.
+    pub fn transposed(&self) -> Self {
+        let (panel, mut data) = (self.isa.panel(), Aligned::zeros(self.inputs.div_ceil(self.isa.panel()) * self.outputs * self.isa.panel()));
+        for (first, block) in self.data.chunks_exact(self.inputs * panel).enumerate().map(|(p, block)| (p * panel, block)) {
+            for (input, row) in block.chunks_exact(panel).enumerate() {
+                let column = &mut data[input / panel * self.outputs * panel + input % panel..];
+                for (output, &value) in (first..self.outputs).zip(row) {
+                    column[output * panel] = value;
+                }
+            }
+        }
+        Self { data, outputs: self.inputs, inputs: self.outputs, isa: self.isa }
+    }
+    /// The element at `(output, input)`.
+    pub fn get(&self, output: usize, input: usize) -> f32 {
+        let panel = self.isa.panel();
+        self.data[(output / panel * self.inputs + input) * panel + output % panel]
+    }
+    /// Rows of the matrix.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+    /// Columns of the matrix.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+    /// Numbers per panel: `inputs * panel`.
+    pub fn panel_len(&self) -> usize {
+        self.inputs * self.isa.panel()
+    }
+    /// All panels, one after the other.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// `y = x · Wᵀ`: `x` is `n x inputs`, `y` is `n x outputs`.
+    ///
+    /// The inner dimension is summed in blocks whose size depends on `inputs` alone, so a row of `y` depends on its row of
+    /// `x` and on nothing else.
+    pub fn multiply(&self, x: &[f32], y: &mut [f32]) {
+        let (n, panel) = (x.len() / self.inputs, self.isa.panel());
+        assert!(x.len() == n * self.inputs && y.len() == n * self.outputs, "shapes of a dense layer");
+        let mut edge = vec![0.0; self.isa.rows() * panel];
+        for block in split(self.inputs, BLOCK) {
+            let store = if block.start == 0 { Store::Overwrite } else { Store::Add };
+            for (first, weights) in self.data.chunks_exact(self.panel_len()).enumerate().map(|(p, weights)| (p * panel, weights)) {
+                let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
+                for rows in split(n, self.isa.rows()) {
+                    let data = &x[rows.start * self.inputs + block.start..];
+                    let left = Left { data, row: self.inputs, segment: 0, segments: 1, step: 1, len: block.len() };
+                    let out = &mut y[rows.start * self.outputs + first..];
+                    let width = panel.min(self.outputs - first);
+                    if width == panel {
+                        tile(self.isa, rows.len(), panel, left, right, out, self.outputs, store);
+                    } else {
+                        tile(self.isa, rows.len(), panel, left, right, &mut edge, panel, Store::Overwrite);
+                        for (row, sums) in edge.chunks_exact(panel).take(rows.len()).enumerate() {
+                            for (out, &sum) in out[row * self.outputs..][..width].iter_mut().zip(sums) {
+                                *out = if store == Store::Add { *out + sum } else { sum };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `dx = dy · W` straight from the forward packing, for training, where a packed transpose would be stale after every
+    /// step. `dy` is `n x outputs` with `n` at most [`Isa::panel`], `dx` is `n x inputs`.
+    pub fn multiply_transposed(&self, dy: &[f32], dx: &mut [f32]) {
+        let (n, panel) = (dy.len() / self.outputs, self.isa.panel());
+        assert!(n <= panel && dx.len() == n * self.inputs, "shapes of a dense layer's input gradient");
+        let columns = if n <= self.isa.lanes() { self.isa.lanes() } else { panel };
+        let panels = self.outputs.div_ceil(panel);
+        // Images side by side in the lanes, outputs from top to bottom.
+        let mut right = Aligned::zeros(panels * panel * columns);
+        for (image, row) in dy.chunks_exact(self.outputs).enumerate() {
+            for (output, &value) in row.iter().enumerate() {
+                right[output * columns + image] = value;
+            }
+        }
+        let right = Right { data: &right, stride: columns };
+        let mut sums = Aligned::zeros(self.isa.rows() * columns);
+        for inputs in split(self.inputs, self.isa.rows()) {
+            let data = &self.data[inputs.start * panel..];
+            let left = Left { data, row: panel, segment: self.panel_len(), segments: panels, step: 1, len: panel };
+            tile(self.isa, inputs.len(), columns, left, right, &mut sums, columns, Store::Overwrite);
+            for (image, dx) in dx.chunks_exact_mut(self.inputs).enumerate() {
+                for (row, dx) in dx[inputs.clone()].iter_mut().enumerate() {
+                    *dx = sums[row * columns + image];
+                }
+            }
+        }
+    }
+
+    /// The weight gradient `dyᵀ · x` of one panel of outputs, in strips: `visit(range, gradient)` gets each strip once, in the
+    /// layout of the panel (`range` counts within the panel), so that an optimiser can use it while it is in the cache.
+    pub fn panel_gradient(&self, panel_index: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
+        let (n, panel) = (x.len() / self.inputs, self.isa.panel());
+        let first = panel_index * panel;
+        let width = panel.min(self.outputs - first);
+        let mut right = Aligned::zeros(n * panel);
+        for (row, dy) in right.chunks_exact_mut(panel).zip(dy.chunks_exact(self.outputs)) {
+            row[..width].copy_from_slice(&dy[first..first + width]);
+        }
+        let right = Right { data: &right, stride: panel };
+        let mut sums = Aligned::zeros(self.isa.rows() * panel);
+        for inputs in split(self.inputs, self.isa.rows()) {
+            let left = Left { data: &x[inputs.start..], row: 1, segment: 0, segments: 1, step: self.inputs, len: n };
+            tile(self.isa, inputs.len(), panel, left, right, &mut sums, panel, Store::Overwrite);
+            visit(inputs.start * panel..inputs.end * panel, &sums[..inputs.len() * panel]);
+        }
+    }
+}
+
+/// Inner elements per block: 14 rows of it stay in the first-level cache.
+const BLOCK: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    fn close(name: &str, a: &[f32], b: &[f64]) {
+        assert_eq!(a.len(), b.len());
+        for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
+            assert!((f64::from(a) - b).abs() < 1e-4, "{name}[{i}]: {a} instead of {b}");
+        }
+    }
+
+    /// All four products against the definition in double precision, with shapes that fill no panel and no tile.
+    #[test]
+    fn products_agree_with_their_definition() {
+        for isa in Isa::available() {
+            for (n, outputs, inputs) in [(1, 32, 5), (3, 70, 1500), (isa.panel(), 33, 20), (29, 64, 64)] {
+                let (w, x, dy) = (random(1, outputs * inputs), random(2, n * inputs), random(3, n * outputs));
+                let panels = Panels::pack(isa, outputs, inputs, |o, i| w[o * inputs + i]);
+                let sum = |len: usize, term: &dyn Fn(usize) -> f64| (0..len).map(term).sum::<f64>();
+                let product = |a: f32, b: f32| f64::from(a) * f64::from(b);
+
+                let mut y = vec![0.0; n * outputs];
+                panels.multiply(&x, &mut y);
+                let expected: Vec<f64> = (0..n * outputs)
+                    .map(|at| sum(inputs, &|i| product(x[at / outputs * inputs + i], w[at % outputs * inputs + i])))
+                    .collect();
+                close("y", &y, &expected);
+
+                let expected: Vec<f64> = (0..n * inputs)
+                    .map(|at| sum(outputs, &|o| product(dy[at / inputs * outputs + o], w[o * inputs + at % inputs])))
+                    .collect();
+                let mut dx = vec![0.0; n * inputs];
+                panels.transposed().multiply(&dy, &mut dx);
+                close("dx", &dx, &expected);
+                if n <= isa.panel() {
+                    dx.fill(0.0);
+                    panels.multiply_transposed(&dy, &mut dx);
+                    close("dx from the forward packing", &dx, &expected);
+                }
+
+                let mut gradient = panels.zeros_like();
+                for index in 0..outputs.div_ceil(isa.panel()) {
+                    let start = index * panels.panel_len();
+                    panels.panel_gradient(index, &x, &dy, |range, strip| {
+                        gradient.as_mut_slice()[start + range.start..start + range.end].copy_from_slice(strip);
+                    });
+                }
+                for o in 0..outputs {
+                    for i in 0..inputs {
+                        let expected = sum(n, &|image| product(dy[image * outputs + o], x[image * inputs + i]));
+                        close("dw", &[gradient.get(o, i)], &[expected]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A row of the result depends on its own row of the input alone, to the last bit.
+    #[test]
+    fn a_row_does_not_depend_on_its_batch() {
+        for isa in Isa::available() {
+            let (w, x) = (random(1, 40 * 3136), random(2, 31 * 3136));
+            let panels = Panels::pack(isa, 40, 3136, |o, i| w[o * 3136 + i]);
+            let mut together = vec![0.0; 31 * 40];
+            panels.multiply(&x, &mut together);
+            for (row, expected) in x.chunks_exact(3136).zip(together.chunks_exact(40)) {
+                let mut alone = vec![0.0; 40];
+                panels.multiply(row, &mut alone);
+                assert_eq!(alone, expected, "{isa}");
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The one inner loop: a small tile of a matrix product, held in registers.
+//!
+//! Convolutions, dense layers, their gradients and the gallery's distances are all sums of this tile. Every number it
+//! computes is one chain of multiply-adds in ascending order of the inner index, so it depends on nothing else that is
+//! computed beside it: not on the batch, not on the number of threads, not on the shape of the tile.
+
+use crate::simd::{Isa, Kernel, Vector};
+
+/// The left operand of a tile: element `(m, s, k)` is at `m * row + s * segment + k * step`.
+///
+/// A dense matrix has one segment; a convolution has one per kernel row.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub segment: usize,
+    pub segments: usize,
+    pub step: usize,
+    /// Elements per segment.
+    pub len: usize,
+}
+
+/// The right operand: `segments * len` rows, `stride` apart, of which the first one or two registers are used.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub data: &'a [f32],
+    pub stride: usize,
+}
+
+/// What happens to the sums.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Overwrite,
+    Add,
+}
+
+/// `out[m * out_stride ..][.. columns] (+)= Σ left(m, ·) * right(·, ..)` for `m < rows`.
+///
+/// `rows <= isa.rows()`; `columns` is one or two registers.
+pub(crate) fn tile(isa: Isa, rows: usize, columns: usize, left: Left<'_>, right: Right<'_>, out: &mut [f32], out_stride: usize, store: Store) {
+    let inner = left.segments * left.len;
+    // The bounds that make the raw pointers below sound, checked once per tile.
+    assert!(rows >= 1 && rows <= isa.rows() && inner >= 1);
+    assert!(columns == isa.lanes() || columns == isa.panel());
+    let last = (rows - 1) * left.row + (left.segments - 1) * left.segment + (left.len - 1) * left.step;
+    assert!(last < left.data.len(), "left operand too short");
+    assert!((inner - 1) * right.stride + columns <= right.data.len(), "right operand too short");
+    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
+    isa.run(Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store });
+}
+
+struct Tile<'a, 'o> {
+    rows: usize,
+    two: bool,
+    left: Left<'a>,
+    right: Right<'a>,
+    out: &'o mut [f32],
+    out_stride: usize,
+    store: Store,
+}
+
+impl Kernel for Tile<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        macro_rules! by_rows {
+            ($($m:literal)*) => {
+                match (self.rows, self.two) {
+                    // The comparison is between constants: tiles that do not fit the registers are never compiled.
+                    $(($m, true) if $m <= V::ROWS => self.compute::<V, $m, 2>(), ($m, false) if $m <= V::ROWS => self.compute::<V, $m, 1>(),)*
+                    _ => unreachable!("checked by the caller"),
+                }
+            };
+        }
+        by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+}
+
+impl Tile<'_, '_> {
+    #[inline(always)]
+    fn compute<V: Vector, const M: usize, const N: usize>(self) {
+        let Left { data, row, segment, segments, step, len } = self.left;
+        let mut sums = [[V::splat(0.0); N]; M];
+        let mut right = self.right.data.as_ptr();
+        for s in 0..segments {
+            let mut left = data[s * segment..].as_ptr();
+            for _ in 0..len {
+                // SAFETY: `tile` checked that the last element of every operand is inside its slice.
+                unsafe {
+                    let mut columns = [V::splat(0.0); N];
+                    for (n, column) in columns.iter_mut().enumerate() {
+                        *column = V::load(right.add(n * V::LANES));
+                    }
+                    for (m, sums) in sums.iter_mut().enumerate() {
+                        let factor = V::splat(*left.add(m * row));
+                        for (sum, column) in sums.iter_mut().zip(columns) {
+                            *sum = factor.multiply_add(column, *sum);
+                        }
+                    }
+                }
+                left = left.wrapping_add(step);
+                right = right.wrapping_add(self.right.stride);
+            }
+        }
+        for (m, sums) in sums.into_iter().enumerate() {
+            let out = self.out[m * self.out_stride..][..N * V::LANES].as_mut_ptr();
+            for (n, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the slice above has `N * LANES` elements.
+                unsafe {
+                    let out = out.add(n * V::LANES);
+                    match self.store {
+                        Store::Overwrite => sum.store(out),
+                        Store::Add => sum.multiply_add(V::splat(1.0), V::load(out)).store(out),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Cuts `0..len` into the fewest pieces of at most `most`, as even as possible.
+pub(crate) fn split(len: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> + Clone {
+    let pieces = len.div_ceil(most).max(1);
+    (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    /// Every tile shape of every instruction set against the definition in double precision.
+    #[test]
+    fn every_tile_is_the_sum_of_products() {
+        for isa in Isa::available() {
+            for rows in 1..=isa.rows() {
+                for columns in [isa.lanes(), isa.panel()] {
+                    let (segments, len, row, segment, step, stride) = (3, 5, 2, 17, 3, columns + 4);
+                    let left = random(1, rows * row + segments * segment + len * step);
+                    let right = random(2, segments * len * stride);
+                    let mut out = vec![1.0; rows * columns];
+                    let operand = Left { data: &left, row, segment, segments, step, len };
+                    tile(isa, rows, columns, operand, Right { data: &right, stride }, &mut out, columns, Store::Add);
+                    for m in 0..rows {
+                        for n in 0..columns {
+                            let mut sum = 1.0f64;
+                            for s in 0..segments {
+                                for k in 0..len {
+                                    let factor = left[m * row + s * segment + k * step];
+                                    sum += f64::from(factor) * f64::from(right[(s * len + k) * stride + n]);
+                                }
+                            }
+                            assert!((f64::from(out[m * columns + n]) - sum).abs() < 1e-5, "{isa} {rows}x{columns} at ({m}, {n})");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_even_and_cover_everything() {
+        let sizes = |len, most| split(len, most).map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(28, 14), [14, 14]);
+        assert_eq!(sizes(28, 6), [5, 6, 5, 6, 6]);
+        assert_eq!(sizes(1, 14), [1]);
+    }
+}
