@@ -1,0 +1,175 @@
+//! What can go wrong between a name and its images.
+
+use std::{io, path::PathBuf};
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a name and its images. Each message is one line: the file, the value found, the value
+/// expected, what to do. The reasons below are part of the message, so they are not repeated as a source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that is not known.
+    #[error("unknown {what} '{name}'{} known: {known}", .nearest.map_or(";".into(), |name| format!(", did you mean '{name}'?")))]
+    Unknown {
+        /// What was named: `dataset` or `split`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The known name that looks most like it, if any does.
+        nearest: Option<&'static str>,
+        /// The names that exist, separated by commas.
+        known: String,
+    },
+    /// No folder was given, and the dataset is neither compiled in nor installed.
+    #[error("{dataset} is not at hand and no folder was given: {help}")]
+    Unavailable {
+        /// The dataset.
+        dataset: String,
+        /// How to get it.
+        help: String,
+    },
+    /// The folder of a dataset does not exist or is something else.
+    #[error("{} is not a folder: name the folder that holds {file}.gz", folder.display())]
+    NotAFolder {
+        /// The path that was given.
+        folder: PathBuf,
+        /// The first file that was looked for in it.
+        file: String,
+    },
+    /// The folder does not hold a file of the dataset.
+    #[error("{} holds neither {file}.gz nor {file} of {dataset}: {help}", folder.display())]
+    Missing {
+        /// The folder that was searched.
+        folder: PathBuf,
+        /// The file, without `.gz`.
+        file: String,
+        /// The dataset.
+        dataset: String,
+        /// How to get it.
+        help: String,
+    },
+    /// A folder stands where a file is expected.
+    #[error("{} is a folder, expected a file: remove it or name the file", path.display())]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The operating system refuses.
+    #[error("cannot read {}: {reason}; check the path and its permissions", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The file starts like gzip and does not go on like it.
+    #[error("{} is not a whole gzip file ({reason}): it is truncated or damaged, get it again", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor says.
+        reason: io::Error,
+    },
+    /// The first four bytes do not announce what was expected.
+    #[error("{} starts with the magic number {found}, expected {expected} for IDX {what}: {help}", path.display())]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// Its first four bytes as a big-endian number.
+        found: u32,
+        /// 2051 for images, 2049 for labels.
+        expected: u32,
+        /// `images` or `labels`.
+        what: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A dimension in the header is zero.
+    #[error("{} has 0 {what} in its header, expected at least 1: it is damaged, get it again", path.display())]
+    Zero {
+        /// The file.
+        path: PathBuf,
+        /// The dimension: `images`, `rows`, `columns` or `labels`.
+        what: &'static str,
+    },
+    /// The header promises more than is allowed; nothing of it was read.
+    #[error("{} promises {promised} bytes in its header, expected at most {limit}: it is damaged or another file, get it again", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Decompressed bytes that the header asks for.
+        promised: u128,
+        /// Decompressed bytes that are allowed.
+        limit: u64,
+    },
+    /// The file ends too early.
+    #[error("{} ends after {found} bytes (decompressed), expected {expected}: it is truncated, get it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Decompressed bytes that it holds.
+        found: u64,
+        /// Decompressed bytes that its header asks for.
+        expected: u64,
+    },
+    /// The file goes on behind its last item.
+    #[error("{} goes on after the {expected} bytes (decompressed) that its header promises: it is damaged, get it again", path.display())]
+    Trailing {
+        /// The file.
+        path: PathBuf,
+        /// Decompressed bytes that its header asks for.
+        expected: u64,
+    },
+    /// A label is not a class.
+    #[error("{} has label {found} at index {index}, expected one below {classes}: it belongs to another dataset or is damaged", path.display())]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// Which label, counted from 0.
+        index: usize,
+        /// Its value.
+        found: u8,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Images and labels do not belong together.
+    #[error("{} holds {found_images} images but {} holds {found_labels} labels, expected as many: use two files of one split", images.display(), labels.display())]
+    Counts {
+        /// The file of images.
+        images: PathBuf,
+        /// How many images it holds.
+        found_images: usize,
+        /// The file of labels.
+        labels: PathBuf,
+        /// How many labels it holds.
+        found_labels: usize,
+    },
+    /// A well-formed file that is not the published one.
+    #[error("{} has SHA-256 {found} (decompressed), expected {expected}: {help}", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The hash of its decompressed bytes.
+        found: String,
+        /// The hash in the manifest.
+        expected: String,
+        /// How to get the right one.
+        help: String,
+    },
+    /// Pixels in memory that do not make up as many images as there are labels.
+    #[error(
+        "the image set '{name}' has {found} pixels for {labels} labels, expected {expected}: pass channels x height x width bytes per label"
+    )]
+    Pixels {
+        /// The name of the set.
+        name: String,
+        /// Bytes that were passed.
+        found: usize,
+        /// How many labels were passed.
+        labels: usize,
+        /// Bytes that the shape and the labels ask for.
+        expected: u128,
+    },
+}

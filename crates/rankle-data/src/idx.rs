@@ -1,0 +1,169 @@
+//! The IDX format of MNIST, read strictly: a magic number, one big-endian `u32` per dimension, then bytes.
+
+use crate::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+/// Unsigned bytes (08) in three dimensions (03).
+const IMAGES: u32 = 2051;
+/// Unsigned bytes (08) in one dimension (01).
+const LABELS: u32 = 2049;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How much is read at first; from there the buffer at most doubles.
+const CHUNK: usize = 1 << 20;
+
+/// Grey images of one size.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Images {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// How many images.
+    pub count: usize,
+    /// The height of each.
+    pub rows: usize,
+    /// The width of each.
+    pub columns: usize,
+    /// `count * rows * columns` bytes: image by image, row by row.
+    pub pixels: Vec<u8>,
+    /// SHA-256 of the decompressed file, header included, in lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// One label per image.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Labels {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// The labels, all below the number of classes.
+    pub labels: Vec<u8>,
+    /// SHA-256 of the decompressed file, header included, in lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Opens a file for [`images`] or [`labels`].
+///
+/// # Errors
+/// [`Error::Directory`] for a folder, [`Error::Read`] when the system refuses.
+pub fn open(path: &Path) -> Result<File> {
+    let refused = |reason| Error::Read { path: path.into(), reason };
+    let file = File::open(path).map_err(refused)?;
+    match file.metadata().map_err(refused)?.is_dir() {
+        true => Err(Error::Directory { path: path.into() }),
+        false => Ok(file),
+    }
+}
+
+/// Reads images of any size, gzipped or plain. `path` only names the file in messages; `limit` bounds the decompressed size
+/// in bytes, header included. Whatever a header says, memory
+/// stays below twice what the file really holds and one MiB.
+///
+/// # Errors
+/// [`Error::Gzip`], [`Error::Read`], [`Error::Magic`], [`Error::Zero`], [`Error::TooLarge`], [`Error::Truncated`] or
+/// [`Error::Trailing`].
+pub fn images(path: &Path, from: impl Read, limit: u64) -> Result<Images> {
+    let (dims, pixels, sha256) = read(path, from, IMAGES, ["images", "rows", "columns"], limit)?;
+    let [count, rows, columns] = dims.map(|dim| dim as usize);
+    Ok(Images { path: path.into(), count, rows, columns, pixels, sha256 })
+}
+
+/// Reads labels below `classes`, gzipped or plain. `path` and `limit` as in [`images`].
+///
+/// # Errors
+/// Those of [`images`], and [`Error::Label`].
+pub fn labels(path: &Path, from: impl Read, classes: usize, limit: u64) -> Result<Labels> {
+    let (_, labels, sha256) = read(path, from, LABELS, ["labels"], limit)?;
+    match labels.iter().position(|&label| usize::from(label) >= classes) {
+        Some(index) => Err(Error::Label { path: path.into(), index, found: labels[index], classes }),
+        None => Ok(Labels { path: path.into(), labels, sha256 }),
+    }
+}
+
+/// The dimensions, the bytes behind the header and the hash of both together.
+fn read<const N: usize>(
+    path: &Path,
+    from: impl Read,
+    magic: u32,
+    dimensions: [&'static str; N],
+    limit: u64,
+) -> Result<([u32; N], Vec<u8>, String)> {
+    let refused = |reason| Error::Read { path: path.into(), reason };
+    let (mut from, gzipped) = decompressed(from).map_err(refused)?;
+    // Whatever fails inside the decompressor is a fault of the gzip stream: the file itself could be opened.
+    let failed = |reason| if gzipped { Error::Gzip { path: path.into(), reason } } else { refused(reason) };
+    let truncated = |found: usize, expected| Error::Truncated { path: path.into(), found: found as u64, expected };
+
+    let header = fill(&mut from, 4 + 4 * N).map_err(failed)?;
+    let number = |place: usize| header.get(4 * place..4 * place + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+    // The magic number first: a text file of ten bytes is not a truncated IDX file.
+    if let Some(found) = number(0).filter(|&found| found != magic) {
+        let help = match found {
+            IMAGES => "these are images, pass the file of labels",
+            LABELS => "these are labels, pass the file of images",
+            _ => "it is no IDX file of bytes, get it again",
+        };
+        return Err(Error::Magic { path: path.into(), found, expected: magic, what: dimensions[0], help });
+    }
+    let mut dims = [0; N];
+    for (place, dim) in dims.iter_mut().enumerate() {
+        *dim = number(place + 1).ok_or_else(|| truncated(header.len(), 4 + 4 * N as u64))?;
+        if *dim == 0 {
+            return Err(Error::Zero { path: path.into(), what: dimensions[place] });
+        }
+    }
+    // Three u32 have 96 bits together: this cannot overflow.
+    let promised = header.len() as u128 + dims.iter().map(|&dim| u128::from(dim)).product::<u128>();
+    let too_large = || Error::TooLarge { path: path.into(), promised, limit };
+    let expected = u64::try_from(promised).ok().filter(|&bytes| bytes <= limit).ok_or_else(too_large)?;
+    let payload = usize::try_from(expected).map_err(|_| too_large())? - header.len();
+
+    let bytes = fill(&mut from, payload).map_err(failed)?;
+    if bytes.len() < payload {
+        return Err(truncated(header.len() + bytes.len(), expected));
+    }
+    // Reading on also makes the decompressor compare its checksum.
+    if !fill(&mut from, 1).map_err(failed)?.is_empty() {
+        return Err(Error::Trailing { path: path.into(), expected });
+    }
+    let hash = Sha256::new().chain_update(&header).chain_update(&bytes).finalize();
+    Ok((dims, bytes, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// The decompressed stream, and whether it was gzipped. Bytes behind a gzip stream are a fault of that stream.
+fn decompressed<'a>(mut from: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a>, bool)> {
+    let start = fill(&mut from, GZIP.len())?;
+    let gzipped = start == GZIP;
+    let whole = Cursor::new(start).chain(from);
+    Ok(if gzipped { (Box::new(MultiGzDecoder::new(whole)), true) } else { (Box::new(whole), false) })
+}
+
+/// Up to `wanted` bytes, fewer only at the end of the stream. The buffer grows with what comes, not with what is wanted.
+fn fill(from: &mut impl Read, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < wanted {
+        let room = (wanted - bytes.len()).min(bytes.len().max(CHUNK));
+        bytes.reserve_exact(room);
+        if from.by_ref().take(room as u64).read_to_end(&mut bytes)? < room {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_the_stream_and_not_the_wish() {
+        for (holds, wanted) in [(0, 1 << 40), (10, 1 << 40), (3 * CHUNK + 7, 1 << 40), (5 * CHUNK, 5 * CHUNK), (9, 4)] {
+            let bytes = fill(&mut io::repeat(1).take(holds as u64), wanted).unwrap();
+            assert_eq!(bytes.len(), holds.min(wanted));
+            assert!(bytes.capacity() <= 2 * holds + CHUNK, "{} bytes for {holds}", bytes.capacity());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Images held in memory as bytes.
+
+use crate::{Error, Result, idx};
+use candle_core::{Device, Tensor};
+use rankle_core::{Dataset, dataset::check_indices};
+use std::{fmt, path::Path};
+
+/// The decompressed size up to which [`ImageSet::read_idx`] accepts a file: more than any published set in this format.
+const LARGEST: u64 = 1 << 30;
+
+/// Labelled 8-bit images in memory, one byte a value; [`Dataset::images`] makes them `u8 / 255` as f32.
+#[derive(Clone)]
+pub struct ImageSet {
+    name: String,
+    shape: (usize, usize, usize),
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl ImageSet {
+    /// A set called `name` from `pixels` in the order (image, channel, row, column) and one label per image; `shape` is
+    /// `(channels, height, width)`.
+    ///
+    /// # Errors
+    /// [`Error::Pixels`] when there are not exactly channels × height × width bytes per label.
+    pub fn new(name: impl Into<String>, shape: (usize, usize, usize), pixels: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
+        let name = name.into();
+        // Saturating is enough: what does not fit into a u128 is not the length of anything.
+        let expected =
+            [shape.0, shape.1, shape.2].iter().fold(labels.len() as u128, |product, &side| product.saturating_mul(side as u128));
+        if pixels.len() as u128 != expected {
+            return Err(Error::Pixels { name, found: pixels.len(), labels: labels.len(), expected });
+        }
+        Ok(Self { name, shape, pixels, labels })
+    }
+
+    /// A set of grey images from two IDX files that were read.
+    ///
+    /// # Errors
+    /// [`Error::Counts`] when there are not as many images as labels.
+    pub fn from_idx(name: impl Into<String>, images: idx::Images, labels: idx::Labels) -> Result<Self> {
+        if images.count != labels.labels.len() {
+            return Err(Error::Counts {
+                images: images.path,
+                found_images: images.count,
+                labels: labels.path,
+                found_labels: labels.labels.len(),
+            });
+        }
+        let shape = (1, images.rows, images.columns);
+        Self::new(name, shape, images.pixels, labels.labels.into_iter().map(u32::from).collect())
+    }
+
+    /// A set of grey images from two IDX files, gzipped or plain, with labels below `classes`: one's own data. No hash is
+    /// checked; [`crate::open`] does that for datasets known by name.
+    ///
+    /// # Errors
+    /// Every fault of a file that [`Error`] knows, and [`Error::Counts`].
+    pub fn read_idx(name: impl Into<String>, images: &Path, labels: &Path, classes: usize) -> Result<Self> {
+        let images = idx::images(images, idx::open(images)?, LARGEST)?;
+        let labels = idx::labels(labels, idx::open(labels)?, classes, LARGEST)?;
+        Self::from_idx(name, images, labels)
+    }
+}
+
+impl Dataset for ImageSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn shape(&self) -> (usize, usize, usize) {
+        self.shape
+    }
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+    fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
+        check_indices("image", indices, self.len())?;
+        let (c, h, w) = self.shape;
+        // Not c * h * w: of an empty set that product was never compared with anything and may overflow.
+        let size = self.pixels.len() / self.len().max(1);
+        let mut pixels = Vec::with_capacity(indices.len() * size);
+        for &index in indices {
+            pixels.extend(self.pixels[index * size..][..size].iter().map(|&pixel| f32::from(pixel) / 255.0));
+        }
+        Ok(Tensor::from_vec(pixels, (indices.len(), c, h, w), &Device::Cpu)?)
+    }
+}
+
+/// Name and sizes, not 47 MB of pixels.
+impl fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("ImageSet").field("name", &self.name).field("shape", &self.shape))
+            .field("images", &self.labels.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_becomes_the_nearest_f32_of_a_255th() {
+        let set = ImageSet::new("ramp", (1, 16, 16), (0..=255).collect(), vec![0]).unwrap();
+        let pixels = set.images(&[0]).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (byte, pixel) in pixels.iter().enumerate() {
+            assert_eq!(pixel.to_bits(), ((byte as f64 / 255.0) as f32).to_bits(), "{byte}");
+        }
+        // By hand: 128/255 is 128/256 + 128/256² + 128/256³ + …, one bit in eight, rounded up in the 24th place.
+        assert_eq!((pixels[0], pixels[51], pixels[255], pixels[128].to_bits()), (0.0, 0.2, 1.0, 0x3f00_8081));
+    }
+
+    #[test]
+    fn images_come_in_the_order_of_the_indices() {
+        let set = ImageSet::new("colour", (3, 1, 2), (0..18).collect(), vec![4, 5, 6]).unwrap();
+        let images = set.images(&[2, 0, 2]).unwrap();
+        assert_eq!(images.dims(), [3, 3, 1, 2]);
+        let bytes: Vec<u8> =
+            images.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|pixel| (pixel * 255.0).round() as u8).collect();
+        assert_eq!(bytes, [12, 13, 14, 15, 16, 17, 0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17]);
+        assert_eq!((set.name(), set.shape(), set.labels(), set.len()), ("colour", (3, 1, 2), &[4, 5, 6][..], 3));
+        assert_eq!(set.images(&[]).unwrap().dims(), [0, 3, 1, 2]);
+        assert_eq!(format!("{set:?}"), r#"ImageSet { name: "colour", shape: (3, 1, 2), images: 3, .. }"#);
+    }
+
+    #[test]
+    fn faults() {
+        let set = ImageSet::new("two", (1, 1, 1), vec![1, 2], vec![0, 1]).unwrap();
+        let says = set.images(&[1, 2]).unwrap_err().to_string();
+        assert_eq!(says, "image index 2 is out of range: there are 2, counted from 0");
+        let says = |shape, pixels| ImageSet::new("odd", shape, pixels, vec![0, 1]).unwrap_err().to_string();
+        let tail = "pass channels x height x width bytes per label";
+        let wanted = format!("the image set 'odd' has 5 pixels for 2 labels, expected 6: {tail}");
+        assert_eq!(says((3, 1, 1), vec![0; 5]), wanted);
+        let empty = ImageSet::new("empty", (usize::MAX, 2, 2), vec![], vec![]).unwrap();
+        assert_eq!(empty.images(&[]).unwrap().elem_count(), 0);
+        assert!(says((usize::MAX, usize::MAX, usize::MAX), vec![]).contains("has 0 pixels for 2 labels"));
+    }
+}

@@ -1,0 +1,46 @@
+//! Labelled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files.
+//!
+//! A file is believed only after it was checked: magic number, dimensions, exact length, labels in range, and for the
+//! datasets known by name the SHA-256 of the decompressed bytes. Sizes in a header are never trusted with memory. Files may
+//! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
+//! expected, what to do.
+//!
+//! Left out: this crate downloads nothing, reads no environment and no working directory, shuffles and augments nothing.
+//! Pixels are `u8 / 255` as f32, in `[0, 1]`: mean and standard deviation belong to the embedder.
+//!
+//! With the feature `embedded-mnist` (off by default) MNIST is compiled in, and
+//! `open(Name::Mnist, Split::Test, None)` needs no file.
+//!
+//! ```
+//! use rankle_core::Dataset;
+//! use rankle_data::{ImageSet, Name, idx};
+//! use std::path::Path;
+//!
+//! // Two images of one row and two columns, and their labels, as IDX files hold them.
+//! let images = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, /* pixels */ 0, 255, 51, 102];
+//! let labels = [0, 0, 8, 1, 0, 0, 0, 2, /* labels */ 7, 3];
+//! let images = idx::images(Path::new("tiny-images"), &images[..], 1 << 20)?;
+//! let labels = idx::labels(Path::new("tiny-labels"), &labels[..], 10, 1 << 20)?;
+//! let tiny = ImageSet::from_idx("tiny", images, labels)?;
+//! assert_eq!(tiny.labels(), [7, 3]);
+//! assert_eq!(tiny.images(&[1])?.flatten_all()?.to_vec1::<f32>()?, [0.2, 0.4]);
+//!
+//! // A slip of the pen is answered with the nearest name.
+//! let slip = "minst".parse::<Name>().unwrap_err();
+//! assert_eq!(slip.to_string(), "unknown dataset 'minst', did you mean 'mnist'? known: mnist, fashion-mnist");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod embedded;
+mod error;
+pub mod idx;
+mod image_set;
+mod manifest;
+mod registry;
+mod split;
+
+pub use error::{Error, Result};
+pub use image_set::ImageSet;
+pub use manifest::{FileEntry, FilePair, Manifest};
+pub use registry::{Name, open};
+pub use split::Split;

@@ -1,0 +1,71 @@
+//! The two parts of a dataset.
+
+use crate::{Error, Result};
+use std::{fmt, str::FromStr};
+
+/// Which part of a dataset. There is no validation split, as in the paper: `test` is also the gallery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The images a model is trained on.
+    Train,
+    /// The images that are ranked and attacked.
+    Test,
+}
+
+impl Split {
+    /// Both, for messages and menus.
+    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+
+    /// The name on the command line: `train` or `test`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        known("split", name, &Self::ALL, Self::as_str)
+    }
+}
+
+/// The one of `all` that is called `name`, else an error with the nearest name and all of them.
+pub(crate) fn known<T: Copy>(what: &'static str, name: &str, all: &[T], called: fn(T) -> &'static str) -> Result<T> {
+    if let Some(&found) = all.iter().find(|&&one| called(one) == name) {
+        return Ok(found);
+    }
+    // Jaro-Winkler rather than an edit distance: a start of a name, as in `fashion`, is near to the whole.
+    let lower = name.to_lowercase();
+    let nearest = (all.iter().map(|&one| called(one)))
+        .map(|candidate| (strsim::jaro_winkler(&lower, candidate), candidate))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|&(likeness, _)| likeness > 0.7)
+        .map(|(_, candidate)| candidate);
+    let known = all.iter().map(|&one| called(one)).collect::<Vec<_>>().join(", ");
+    Err(Error::Unknown { what, name: name.into(), nearest, known })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_both_ways_and_slips_are_answered() {
+        for split in Split::ALL {
+            assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
+        }
+        let says = |name: &str| name.parse::<Split>().unwrap_err().to_string();
+        assert_eq!(says("tset"), "unknown split 'tset', did you mean 'test'? known: train, test");
+        assert_eq!(says("Train"), "unknown split 'Train', did you mean 'train'? known: train, test");
+        assert_eq!(says("xyz"), "unknown split 'xyz'; known: train, test");
+    }
+}
