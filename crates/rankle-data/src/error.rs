@@ -160,7 +160,8 @@ pub enum Error {
     },
     /// Pixels in memory that do not make up as many images as there are labels.
     #[error(
-        "the image set '{name}' has {found} pixels for {labels} labels, expected {expected}: pass channels x height x width bytes per label"
+        "the image set '{name}' has {found} pixels, expected {labels} x {} x {} x {}: pass channels x height x width bytes, at least one, per label",
+        .shape.0, .shape.1, .shape.2
     )]
     Pixels {
         /// The name of the set.
@@ -169,7 +170,7 @@ pub enum Error {
         found: usize,
         /// How many labels were passed.
         labels: usize,
-        /// Bytes that the shape and the labels ask for.
-        expected: u128,
+        /// `(channels, height, width)` as passed.
+        shape: (usize, usize, usize),
     },
 }

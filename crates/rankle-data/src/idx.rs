@@ -59,8 +59,7 @@ pub fn open(path: &Path) -> Result<File> {
 }
 
 /// Reads images of any size, gzipped or plain. `path` only names the file in messages; `limit` bounds the decompressed size
-/// in bytes, header included. Whatever a header says, memory
-/// stays below twice what the file really holds and one MiB.
+/// in bytes, header included. Whatever a header says, the buffer stays below twice what the file really holds and one MiB.
 ///
 /// # Errors
 /// [`Error::Gzip`], [`Error::Read`], [`Error::Magic`], [`Error::Zero`], [`Error::TooLarge`], [`Error::Truncated`] or

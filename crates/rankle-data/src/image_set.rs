@@ -22,14 +22,14 @@ impl ImageSet {
     /// `(channels, height, width)`.
     ///
     /// # Errors
-    /// [`Error::Pixels`] when there are not exactly channels × height × width bytes per label.
+    /// [`Error::Pixels`] when there are not exactly channels × height × width bytes per label, or none.
     pub fn new(name: impl Into<String>, shape: (usize, usize, usize), pixels: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
         let name = name.into();
-        // Saturating is enough: what does not fit into a u128 is not the length of anything.
-        let expected =
-            [shape.0, shape.1, shape.2].iter().fold(labels.len() as u128, |product, &side| product.saturating_mul(side as u128));
-        if pixels.len() as u128 != expected {
-            return Err(Error::Pixels { name, found: pixels.len(), labels: labels.len(), expected });
+        let sides = [shape.0, shape.1, shape.2, labels.len()];
+        // The product of the shape comes first: it must fit even where no label multiplies it by zero.
+        let expected = sides.into_iter().try_fold(1usize, |product, side| product.checked_mul(side));
+        if expected != Some(pixels.len()) || sides[..3].contains(&0) {
+            return Err(Error::Pixels { name, found: pixels.len(), labels: labels.len(), shape });
         }
         Ok(Self { name, shape, pixels, labels })
     }
@@ -76,8 +76,7 @@ impl Dataset for ImageSet {
     fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len())?;
         let (c, h, w) = self.shape;
-        // Not c * h * w: of an empty set that product was never compared with anything and may overflow.
-        let size = self.pixels.len() / self.len().max(1);
+        let size = c * h * w;
         let mut pixels = Vec::with_capacity(indices.len() * size);
         for &index in indices {
             pixels.extend(self.pixels[index * size..][..size].iter().map(|&pixel| f32::from(pixel) / 255.0));
@@ -128,12 +127,16 @@ mod tests {
         let set = ImageSet::new("two", (1, 1, 1), vec![1, 2], vec![0, 1]).unwrap();
         let says = set.images(&[1, 2]).unwrap_err().to_string();
         assert_eq!(says, "image index 2 is out of range: there are 2, counted from 0");
-        let says = |shape, pixels| ImageSet::new("odd", shape, pixels, vec![0, 1]).unwrap_err().to_string();
-        let tail = "pass channels x height x width bytes per label";
-        let wanted = format!("the image set 'odd' has 5 pixels for 2 labels, expected 6: {tail}");
-        assert_eq!(says((3, 1, 1), vec![0; 5]), wanted);
-        let empty = ImageSet::new("empty", (usize::MAX, 2, 2), vec![], vec![]).unwrap();
-        assert_eq!(empty.images(&[]).unwrap().elem_count(), 0);
-        assert!(says((usize::MAX, usize::MAX, usize::MAX), vec![]).contains("has 0 pixels for 2 labels"));
+        let says = |shape, pixels, labels| ImageSet::new("odd", shape, pixels, labels).unwrap_err().to_string();
+        let tail = "pass channels x height x width bytes, at least one, per label";
+        let wanted = format!("the image set 'odd' has 5 pixels, expected 2 x 3 x 1 x 1: {tail}");
+        assert_eq!(says((3, 1, 1), vec![0; 5], vec![0, 1]), wanted);
+        let most = usize::MAX;
+        let wanted = format!("the image set 'odd' has 0 pixels, expected 0 x {most} x 2 x 2: {tail}");
+        assert_eq!(says((most, 2, 2), vec![], vec![]), wanted);
+        let wanted = format!("the image set 'odd' has 0 pixels, expected 1 x 0 x {most} x {most}: {tail}");
+        assert_eq!(says((0, most, most), vec![], vec![0]), wanted);
+        let empty = ImageSet::new("empty", (1, 2, 2), vec![], vec![]).unwrap();
+        assert_eq!(empty.images(&[]).unwrap().dims(), [0, 1, 2, 2]);
     }
 }
