@@ -1,0 +1,113 @@
+//! Everything that a number in a table depends on.
+
+use crate::{Attack, finite};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// All inputs of one table cell: whoever has these, the code and the weights can compute the number again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The table the cell stands in, as in `mnist-ct`; none for a single run.
+    pub table: Option<String>,
+    /// The dataset, as in `mnist`.
+    pub dataset: String,
+    /// The architecture, as in `c2f2`.
+    pub model: String,
+    /// Where the weights came from: a path or a model id. Display only, the hash tells weights apart.
+    pub weights: String,
+    /// SHA-256 of the weights file, in hexadecimal.
+    pub weights_sha256: String,
+    /// The distance, as in `cosine`.
+    pub distance: String,
+    /// The loss the weights were trained with, as in `triplet`, where it is known.
+    pub loss: Option<String>,
+    /// The defense the weights were trained with, `none` or `embedding-shift`, where it is known.
+    pub defense: Option<String>,
+    /// What the attack wants to move.
+    pub attack: Attack,
+    /// How many queries or candidates are attacked at once; 0 for `es`, which has no target.
+    pub targets: usize,
+    /// The radius of the ball in pixel units, `[0, 1]`.
+    #[serde(serialize_with = "finite::number")]
+    pub epsilon: f64,
+    /// The step size in pixel units.
+    #[serde(serialize_with = "finite::number")]
+    pub step: f64,
+    /// How many steps.
+    pub iterations: usize,
+    /// Whether the first iterate is drawn from the ball.
+    pub random_start: bool,
+    /// How many starts per image.
+    pub restarts: usize,
+    /// The weight of the semantics-preserving term; none for the attacks without it.
+    #[serde(serialize_with = "finite::optional")]
+    pub xi: Option<f64>,
+    /// `paper` or `strict`.
+    pub protocol: String,
+    /// Whether the image is ranked after rounding to 1/255.
+    pub eight_bit: bool,
+    /// The seed of the sample, the targets and the starts.
+    pub seed: u64,
+    /// How many images are attacked.
+    pub images: usize,
+    /// How many items are ranked.
+    pub gallery: usize,
+    /// The explicit choice of images, targets and preserved items, in words; none where the seed chose.
+    #[serde(default)]
+    pub chosen: Option<String>,
+    /// Rises whenever the same inputs give another number.
+    pub method_version: u32,
+}
+
+impl Cell {
+    /// A text that two cells share exactly when they must have the same outcome: all inputs, the hash of the weights and the
+    /// method version. The place of the weights is not part of it, nor is the version of the code.
+    ///
+    /// It is for comparison within one process, never to be stored.
+    pub fn identity(&self) -> String {
+        format!("{:?}", Self { weights: String::new(), ..self.clone() })
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attack, targets, epsilon, .. } = self;
+        let place = self.table.as_deref().unwrap_or(&self.dataset);
+        write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.set_letter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::synthetic;
+
+    #[test]
+    fn the_place_of_the_weights_is_no_input() {
+        let cell = synthetic::record("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let elsewhere = crate::Cell { weights: "/elsewhere/model.safetensors".into(), ..cell.clone() };
+        assert_eq!(cell.identity(), elsewhere.identity());
+        assert_eq!(cell.to_string(), "mnist-ct ca+ w=1 ε=0.3");
+    }
+
+    /// Each field of a cell is changed in turn, through its JSON, so a field added later is tested as well.
+    #[test]
+    fn every_other_field_is_an_input() {
+        use serde_json::{Value, json};
+        let cell = synthetic::record("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let Value::Object(fields) = serde_json::to_value(&cell).unwrap() else { panic!("a cell is an object") };
+        for (name, value) in fields.iter().filter(|(name, _)| *name != "weights") {
+            let mut changed = fields.clone();
+            changed[name] = match value {
+                Value::Bool(value) => json!(!value),
+                Value::Number(value) if value.is_f64() => json!(value.as_f64().unwrap() + 0.001),
+                Value::Number(value) => json!(value.as_u64().unwrap() + 1),
+                Value::String(_) if name == "attack" => json!("qa-"),
+                Value::String(value) => json!(format!("{value}'")),
+                _ if name == "xi" => json!(10.0),
+                _ => json!("something"),
+            };
+            let changed: crate::Cell = serde_json::from_value(Value::Object(changed)).unwrap();
+            assert_ne!(changed.identity(), cell.identity(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Numbers that JSON can hold.
+//!
+//! `serde_json` writes NaN and infinity as `null`, and a `null` reads as "not measured". Every floating-point field of a
+//! record is therefore serialized by one of these functions, which refuse instead.
+
+use serde::{Serializer, ser::Error};
+
+pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(checked(*value)?)
+}
+
+pub(crate) fn optional<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.serialize_some(&checked(*value)?),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub(crate) fn interval<S: Serializer>(value: &Option<[f64; 2]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some([low, high]) => serializer.serialize_some(&[checked(*low)?, checked(*high)?]),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn checked<E: Error>(value: f64) -> Result<f64, E> {
+    if value.is_finite() { Ok(value) } else { Err(E::custom(format_args!("{value} is not a finite number"))) }
+}

@@ -1,0 +1,49 @@
+//! What a run leaves behind: one record per table cell, and the tables and curves made from records.
+//!
+//! This crate owns the format of the records, the file they are kept in, the locks around it, and the published numbers. It
+//! knows no tensor, no model and no command line: numbers come in, text and pictures go out. Everything here is in percent
+//! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
+//!
+//! ```
+//! use rankle_report::{Attack, Comparison, Journal, published, terminal};
+//!
+//! // The published tables are data with a source ...
+//! let table = published::table("mnist-ct").unwrap();
+//! assert_eq!(table.rank(Attack::CandidateRaise, 1, 0.3), Some(2.1));
+//!
+//! // ... and a folder without records is an empty table, not an error.
+//! let folder = tempfile::tempdir()?;
+//! let records = Journal::at(folder.path().join("records.jsonl")).read()?.records;
+//! let comparison = Comparison::new(table, &records);
+//! assert_eq!(comparison.rows.len(), 80);
+//! assert!(terminal::render(&comparison).contains("0 of 80 cells"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod attack;
+mod cell;
+mod comparison;
+pub mod curves;
+mod error;
+mod finite;
+mod journal;
+mod lock;
+pub mod markdown;
+mod plan;
+pub mod published;
+mod record;
+pub mod spread;
+pub mod spreadsheet;
+pub mod terminal;
+
+pub use attack::Attack;
+pub use cell::Cell;
+pub use comparison::{Comparison, NOTEWORTHY, Row, Summary};
+pub use error::{Error, Result};
+pub use journal::{Journal, Reading, Torn};
+pub use lock::FolderLock;
+pub use plan::Planned;
+pub use record::Record;
+
+#[cfg(test)]
+mod synthetic;

@@ -1,0 +1,123 @@
+//! One process at a time in a folder.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Holds a folder until dropped, or until the process ends in whatever way: the operating system lets go of it.
+#[derive(Debug)]
+pub struct FolderLock {
+    file: File,
+}
+
+/// The content of the lock file, for whoever finds the folder held.
+#[derive(Serialize, Deserialize)]
+struct Holder {
+    process: u32,
+    command: String,
+    /// Seconds since 1970.
+    since: u64,
+}
+
+impl FolderLock {
+    /// Takes `folder`, which is created if need be, by locking the file `.lock` in it. `command` is what others are told.
+    ///
+    /// # Errors
+    /// [`Error::Held`] when another process, or another lock of this one, has it; [`Error::File`] when the folder cannot be
+    /// written.
+    pub fn acquire(folder: &Path, command: &str) -> Result<Self> {
+        Self::named(folder, ".lock", command)
+    }
+
+    /// As [`FolderLock::acquire`] with a lock file of another name, for a second kind of work that excludes only itself.
+    ///
+    /// # Errors
+    /// As [`FolderLock::acquire`].
+    pub fn named(folder: &Path, name: &str, command: &str) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        let path = folder.join(name);
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(Error::file("write", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Held { folder: folder.to_owned(), holder: describe(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+        }
+        let holder = Holder { process: std::process::id(), command: command.to_owned(), since: now() };
+        let text = serde_json::to_string(&holder).expect("integers and a string are JSON");
+        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // The file stays: removing it would let two processes lock two files of one name. The lock ends with the handle.
+        self.file.set_len(0).ok();
+    }
+}
+
+fn describe(file: &mut File) -> String {
+    let mut text = String::new();
+    // The holder may be writing its name this moment, and some systems let nobody read a locked file.
+    let holder: Option<Holder> =
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).ok().and_then(|_| serde_json::from_str(&text).ok());
+    match holder {
+        Some(Holder { process, command, since }) => {
+            format!("process {process} (`{command}`), started {}", ago(now().saturating_sub(since)))
+        }
+        None => "another process".to_owned(),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        _ => format!("{} h ago", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_was_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("reproduce/mnist");
+        let first = FolderLock::acquire(&output, "cargo xtask reproduce").unwrap();
+        let message = FolderLock::acquire(&output, "another").unwrap_err().to_string();
+        for part in [output.to_str().unwrap(), &std::process::id().to_string(), "`cargo xtask reproduce`", "s ago"] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        FolderLock::named(&output, ".sweep.lock", "another kind of work").unwrap();
+
+        drop(first);
+        let second = FolderLock::acquire(&output, "another").unwrap();
+        let message = FolderLock::acquire(&output, "a third").unwrap_err().to_string();
+        assert!(message.contains("`another`"), "{message}");
+        drop(second);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let message = FolderLock::acquire(&file.path().join("output"), "x").unwrap_err().to_string();
+        assert!(message.contains("cannot create") && message.contains("output"), "{message}");
+    }
+
+    #[test]
+    fn time_is_told_in_words() {
+        assert_eq!([ago(5), ago(300), ago(9000)], ["5 s ago", "5 min ago", "2 h ago"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! A cell and what came out.
+
+use crate::{Cell, Error, Result, finite};
+use serde::{Deserialize, Serialize};
+
+/// A cell and its outcome: one line of JSON. Ranks, recalls and shares are in percent, 0 the top of a list.
+///
+/// "Before" is the clean image, "after" the perturbed one. What an attack does not have is `null`: ranks for `es`, preserved
+/// ranks for all but SP-QA, recalls for all but `es`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The inputs; their fields stand in the same JSON object.
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// Mean normalised rank before.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_before: Option<f64>,
+    /// Its standard error over the images.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_before_stderr: Option<f64>,
+    /// Its 95 % interval, low and high.
+    #[serde(serialize_with = "finite::interval")]
+    pub rank_before_interval: Option<[f64; 2]>,
+    /// Mean normalised rank after: the number of the published tables.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_after: Option<f64>,
+    /// Its standard error over the images.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_after_stderr: Option<f64>,
+    /// Its 95 % interval, low and high.
+    #[serde(serialize_with = "finite::interval")]
+    pub rank_after_interval: Option<[f64; 2]>,
+    /// SP-QA: mean rank of the items that should stay in front, before.
+    #[serde(serialize_with = "finite::optional")]
+    pub preserved_rank_before: Option<f64>,
+    /// SP-QA: the same, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub preserved_rank_after: Option<f64>,
+    /// Mean distance between the embeddings of the clean and the perturbed image, in units of the distance.
+    #[serde(serialize_with = "finite::number")]
+    pub embedding_shift: f64,
+    /// ES: share of images whose nearest other item has their label, before.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_1_before: Option<f64>,
+    /// ES: the same, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_1_after: Option<f64>,
+    /// ES: share of images with an item of their label among the ten nearest, before.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_10_before: Option<f64>,
+    /// ES: the same, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_10_after: Option<f64>,
+    /// ES: share of images with an item of their label among the hundred nearest, before.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_100_before: Option<f64>,
+    /// ES: the same, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_100_after: Option<f64>,
+    /// Share of comparisons, while ranking, that were exact ties.
+    #[serde(serialize_with = "finite::number")]
+    pub tie_share: f64,
+    /// Wall-clock seconds: the one field in which two runs on one machine differ.
+    #[serde(serialize_with = "finite::number")]
+    pub seconds: f64,
+    /// Where it was computed, as in `cpu`.
+    pub device: String,
+    /// The path of the kernels, as in `avx512`: results are bit-identical within one.
+    pub instruction_set: String,
+    /// The version of the code.
+    pub code_version: String,
+    /// How many threads; no result depends on it.
+    pub threads: usize,
+}
+
+impl Record {
+    /// The record as one line of JSON, without the line break.
+    ///
+    /// # Errors
+    /// [`Error::Record`] when one of the numbers is NaN or infinite.
+    pub fn to_line(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|reason| Error::Record { cell: self.cell.to_string(), reason: reason.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attack, synthetic};
+
+    #[test]
+    fn a_record_survives_its_line_bit_for_bit() {
+        let mut record = synthetic::record("mnist-ct", Attack::PreservingQueryRaise, 10, 0.1 + 0.2, 100.0 / 3.0);
+        record.preserved_rank_after = Some(2.0f64.sqrt());
+        record.seconds = 9.100000000000001;
+        let line = record.to_line().unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn cell_and_outcome_are_one_flat_object() {
+        let line = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5).to_line().unwrap();
+        for part in
+            ["\"attack\":\"ca+\"", "\"targets\":1", "\"epsilon\":0.3", "\"rank_after\":2.5", "\"recall_at_1_before\":null"]
+        {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_never_reaches_json() {
+        let good = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
+        let wrong: [fn(&mut Record); 5] = [
+            |record| record.rank_after = Some(f64::NAN),
+            |record| record.rank_after_interval = Some([0.0, f64::INFINITY]),
+            |record| record.embedding_shift = f64::NEG_INFINITY,
+            |record| record.cell.epsilon = f64::NAN,
+            |record| record.cell.xi = Some(f64::NAN),
+        ];
+        for spoil in wrong {
+            let mut record = good.clone();
+            spoil(&mut record);
+            let message = record.to_line().unwrap_err().to_string();
+            assert!(message.contains("finite number"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Records for tests, made up.
+
+use crate::{Attack, Cell, Record, published};
+
+/// A record of a cell of a published table, with the given rank after the attack.
+pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, rank_after: f64) -> Record {
+    let published = published::table(table).expect("a published table");
+    Record {
+        cell: Cell {
+            table: Some(table.into()),
+            dataset: published.dataset.clone(),
+            model: published.model.clone(),
+            weights: format!("models/{}/model.safetensors", published.weights),
+            weights_sha256: "5f".repeat(32),
+            distance: published.distance.clone(),
+            loss: Some(published.loss.clone()),
+            defense: Some(published.defense.clone()),
+            attack,
+            targets,
+            epsilon,
+            step: 0.01,
+            iterations: 24,
+            random_start: false,
+            restarts: 1,
+            xi: None,
+            protocol: "paper".into(),
+            eight_bit: false,
+            seed: 0,
+            images: 1000,
+            gallery: 10_000,
+            chosen: None,
+            method_version: 1,
+        },
+        rank_before: Some(50.0),
+        rank_before_stderr: Some(0.9),
+        rank_before_interval: Some([48.2, 51.8]),
+        rank_after: Some(rank_after),
+        rank_after_stderr: Some(0.25),
+        rank_after_interval: Some([rank_after - 0.5, rank_after + 0.5]),
+        preserved_rank_before: None,
+        preserved_rank_after: None,
+        embedding_shift: 0.822,
+        recall_at_1_before: None,
+        recall_at_1_after: None,
+        recall_at_10_before: None,
+        recall_at_10_after: None,
+        recall_at_100_before: None,
+        recall_at_100_after: None,
+        tie_share: 0.0,
+        seconds: 4.5,
+        device: "cpu".into(),
+        instruction_set: "avx2".into(),
+        code_version: "0.1.0".into(),
+        threads: 2,
+    }
+}
+
+/// Every cell of a table, each half a point above the published rank.
+pub(crate) fn complete(table: &str) -> Vec<Record> {
+    let table = published::table(table).expect("a published table");
+    table.cells().map(|cell| record(&table.id, cell.attack, cell.targets, cell.epsilon, cell.rank + 0.5)).collect()
+}
