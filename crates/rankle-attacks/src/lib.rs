@@ -1,30 +1,66 @@
-//! Adversarial ranking attacks: what to move in a ranking, and how to search the ball around an image for it.
+//! Adversarial ranking attacks: what to move in a ranking, how to search the ball around an image for it, and what came of it.
 //!
-//! An [`Aim`] says in embedding space what an attacker wants; a [`Solver`] such as [`Pgd`] searches the L∞ ball for it.
-//! Neither knows the other. This crate knows no file, no dataset, no architecture and no command line.
+//! A [`RankingAttack`] chooses [`Targets`] and says in embedding space what it wants of them ([`Aim`]), with an exact slope
+//! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
+//! (ES). A [`Solver`] such as [`Pgd`] searches the L∞ ball for it. Neither knows the other: a new attack writes no loop, a new
+//! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
+//!
+//! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
+//!
+//! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format. Transfer and
+//! universal attacks are not here yet.
 //!
 //! ```
-//! use rankle_attacks::{EmbeddingShift, Pgd, Solver, signs};
-//! use rankle_core::{Dataset, Distance, Embedder, Epsilon, Seed, seed::Purpose, toy};
+//! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, run, sample_images};
+//! use rankle_core::{Dataset, Distance, Embedder, Epsilon, Gallery, Seed, toy};
+//! use std::ops::ControlFlow;
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
-//! let images = dataset.images(&[3, 4])?;
-//! let clean = embedder.distance().place(&embedder.embed(&images)?)?;
-//! let aim = EmbeddingShift::new(clean.clone(), signs(Seed(0), Purpose::FirstStep, &[[3, 0], [4, 0]]))?;
+//! let everything: Vec<usize> = (0..dataset.len()).collect();
+//! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
-//! let moved = Pgd::paper(Epsilon::new(0.1)?).solve(&embedder, &images, &[3, 4], &aim, Seed(0))?;
-//! let moved = embedder.distance().place(&embedder.embed(&moved)?)?;
-//! assert!(rankle_attacks::shifts(&clean, &moved)?.iter().all(|&shift| shift > 0.05));
+//! let (protocol, seed) = (Protocol::Paper, Seed(0));
+//! let attack = CandidateAttack { direction: Direction::Raise, queries: 1 };
+//! let images = sample_images(seed, gallery.len(), 20);
+//! let targets = attack.choose(&images, &gallery, protocol, seed)?;
+//! let setting = Setting {
+//!     embedder: &embedder, gallery: &gallery, dataset: &dataset, protocol, seed,
+//!     batch_size: 10, eight_bit: false, keep_images: false,
+//! };
+//! let solver = Pgd::paper(Epsilon::new(0.1)?);
+//! let outcome = run(&attack, &solver, &setting, &images, &targets, &mut |_done| ControlFlow::Continue(()))?;
+//!
+//! let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| estimate.mean);
+//! assert!(mean(&outcome.after.rank) < mean(&outcome.before.rank) - 0.1); // nearer the top of the lists
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
 mod aim;
+mod attack;
 mod ball;
+mod candidate;
+mod draw;
+mod estimate;
+mod kind;
+mod lists;
 mod numbers;
 mod pgd;
+mod query;
+mod run;
 mod shift;
+mod shift_attack;
+mod targets;
 
 pub use aim::{Aim, Evaluation, Solver};
+pub use attack::{Batch, Bound, RankingAttack, Standings};
 pub use ball::Ball;
+pub use candidate::CandidateAttack;
+pub use draw::sample_images;
+pub use estimate::Estimate;
+pub use kind::{Direction, Kind, Protocol};
 pub use pgd::{Keep, Pgd};
+pub use query::{PreservingQueryAttack, QueryAttack};
+pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};
+pub use shift_attack::ShiftAttack;
+pub use targets::Targets;

@@ -1,0 +1,98 @@
+//! What a ranking attack is: it chooses targets, bends their places, and measures them.
+
+use crate::{Aim, Protocol, Targets};
+use rankle_core::{Error, Gallery, Points, Result, Seed};
+use std::fmt;
+
+/// Decides what to move. [`Targets`] are gallery indices; a [`Bound`] attack is those targets in one embedding space.
+pub trait RankingAttack: fmt::Display + Send + Sync {
+    /// Chooses the targets of the attacked images, which are known by their own places in the gallery. The draws are keyed by
+    /// seed, attack family, direction and image: they depend neither on epsilon nor on the other images, and the sets
+    /// of different sizes are prefixes of one draw.
+    ///
+    /// # Errors
+    /// [`Error::TooFewTargets`] when the gallery is too small, [`Error::Empty`] for an attack on nothing,
+    /// [`Error::Index`] when an image is not in the gallery.
+    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets>;
+
+    /// Binds the attack to one batch.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the targets are not of the kind that this attack needs.
+    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>>;
+}
+
+/// An attack bound to one batch: what to lower, and what came of it.
+pub trait Bound: Aim {
+    /// Where the targets stand when the images of the batch are at `points`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the points are not those of the batch.
+    fn standings(&self, points: &Points) -> Result<Standings>;
+}
+
+/// The images that are attacked together, and what is known about them.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// The list that is ranked.
+    pub gallery: &'a Gallery,
+    /// The class of every gallery item.
+    pub labels: &'a [u32],
+    /// The gallery indices of the attacked images.
+    pub images: &'a [usize],
+    /// The embeddings of the clean images.
+    pub clean: &'a Points,
+    /// The targets of these images.
+    pub targets: Targets,
+    /// Whose definition of a rank counts.
+    pub protocol: Protocol,
+    /// The seed of the run.
+    pub seed: Seed,
+}
+
+impl Batch<'_> {
+    pub(crate) fn check(&self, points: &Points) -> Result<()> {
+        if points.len() == self.images.len() {
+            return Ok(());
+        }
+        let expected = format!("({}, {}), one row per image of the batch", self.images.len(), self.gallery.dim());
+        Err(Error::Shape { what: "the embedding", actual: vec![points.len(), points.dim()], expected })
+    }
+}
+
+/// Where the targets of attacked images stand. Ranks are fractions of the gallery: 0 is the top of a list, 1 its bottom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standings {
+    /// Per image the mean rank over its targets; empty for the embedding shift.
+    pub rank: Vec<f64>,
+    /// Per image the mean rank of the items to be preserved; empty for attacks that preserve nothing.
+    pub preserved: Vec<f64>,
+    /// Per image the 0-based position of the nearest item of its class in its own list without itself, `None` for a class
+    /// of one; empty for attacks with targets.
+    pub first_match: Vec<Option<f64>>,
+    /// How many (image, target) pairs are tied with another gallery item.
+    pub tied: usize,
+    /// How many (image, target) pairs there are.
+    pub pairs: usize,
+}
+
+impl Standings {
+    /// The share of (image, target) pairs whose distance equals that of another gallery item; 0 without targets.
+    pub fn tie_share(&self) -> f64 {
+        self.tied as f64 / self.pairs.max(1) as f64
+    }
+
+    /// Per image whether an item of its class is among the first `k` (`method.md` 8.5); images of a class of one are left
+    /// out.
+    pub fn hits(&self, k: usize) -> Vec<f64> {
+        self.first_match.iter().flatten().map(|&position| f64::from(u8::from(position < k as f64))).collect()
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.rank.append(&mut other.rank);
+        self.preserved.append(&mut other.preserved);
+        self.first_match.append(&mut other.first_match);
+        self.tied += other.tied;
+        self.pairs += other.pairs;
+    }
+}

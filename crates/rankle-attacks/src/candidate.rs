@@ -1,0 +1,245 @@
+//! The candidate attack: one image, moved in the lists of several queries.
+
+use crate::draw::{admirers, distinct, neighbours, top_percent};
+use crate::lists::SortedLists;
+use crate::{Aim, Batch, Bound, Direction, Evaluation, Protocol, RankingAttack, Standings, Targets};
+use candle_core::Tensor;
+use rand::Rng;
+use rankle_core::dataset::check_indices;
+use rankle_core::seed::{Purpose, Seed};
+use rankle_core::{Distance, Error, Gallery, Points, Result};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Perturbs an image so that it moves up (CA+) or down (CA-) in the lists of `queries` queries.
+///
+/// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
+/// `d(q, x)` do not change: they are sorted once, and loss and slope come from binary searches. This takes
+/// `4 · batch · queries · gallery` bytes.
+///
+/// Under [`Protocol::Paper`] the queries of CA+ are uniform, with replacement; those of CA- are uniform, with replacement,
+/// among the 1 % of the gallery nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
+/// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
+/// neighbours fill up the set.
+///
+/// # Source
+/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.1; `method.md` 7.1, 7.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CandidateAttack {
+    /// Up or down.
+    pub direction: Direction,
+    /// `w`, how many queries are attacked at once. The paper uses 1, 2, 5 and 10.
+    pub queries: usize,
+}
+
+impl fmt::Display for CandidateAttack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ca{}", self.direction)
+    }
+}
+
+impl RankingAttack for CandidateAttack {
+    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
+        check_indices("image", images, gallery.len())?;
+        let queries = match self.direction {
+            Direction::Raise => anywhere(Purpose::CandidateRaise, self.queries, images, gallery.len(), protocol, seed)?,
+            Direction::Lower => self.nearby(images, gallery, protocol, seed)?,
+        };
+        Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
+    }
+
+    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
+        Ok(Box::new(BoundCandidate::new(self, batch)?))
+    }
+}
+
+/// `set` uniform items for each image; `purpose` names family and direction.
+pub(crate) fn anywhere(
+    purpose: Purpose,
+    set: usize,
+    images: &[usize],
+    len: usize,
+    protocol: Protocol,
+    seed: Seed,
+) -> Result<Vec<Vec<u32>>> {
+    let available = match protocol {
+        Protocol::Paper => len,
+        Protocol::Strict => len - 1,
+    };
+    check_set(set, available)?;
+    let draw = |&image: &usize| {
+        let mut rng = seed.stream(purpose, [image as u64, 0]);
+        match protocol {
+            Protocol::Paper => (0..set).map(|_| rng.random_range(0..len as u32)).collect(),
+            // The numbers from the image's own upwards stand for the items behind it.
+            Protocol::Strict => {
+                let skip = |number| number + u32::from(number as usize >= image);
+                distinct(&mut rng, available, set).into_iter().map(skip).collect()
+            }
+        }
+    };
+    Ok(images.iter().map(draw).collect())
+}
+
+pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
+    match wanted {
+        0 => Err(Error::Empty("targets")),
+        _ if wanted > available => Err(Error::TooFewTargets { wanted, available }),
+        _ => Ok(()),
+    }
+}
+
+impl CandidateAttack {
+    fn nearby(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Vec<Vec<u32>>> {
+        let pool = top_percent(gallery);
+        let rng = |image: usize| seed.stream(Purpose::CandidateLower, [image as u64, 0]);
+        if protocol == Protocol::Paper {
+            check_set(self.queries, gallery.len())?;
+            let lists = neighbours(gallery, images, pool)?;
+            let draw = |(list, &image): (Vec<u32>, &usize)| {
+                let mut rng = rng(image);
+                (0..self.queries).map(|_| list[rng.random_range(0..pool as u32) as usize]).collect()
+            };
+            return Ok(lists.into_iter().zip(images).map(draw).collect());
+        }
+        check_set(self.queries, gallery.len() - 1)?;
+        let lists = neighbours(gallery, images, (2 * self.queries).min(gallery.len() - 1))?;
+        let admirers = admirers(gallery, images, pool)?;
+        let draw = |((admirers, near), &image): ((Vec<u32>, Vec<u32>), &usize)| {
+            let drawn = distinct(&mut rng(image), admirers.len(), self.queries.min(admirers.len()));
+            let mut queries: Vec<u32> = drawn.into_iter().map(|at| admirers[at as usize]).collect();
+            let rest = near.into_iter().filter(|item| admirers.binary_search(item).is_err());
+            queries.extend(rest.take(self.queries - queries.len()));
+            queries
+        };
+        Ok(admirers.into_iter().zip(lists).zip(images).map(draw).collect())
+    }
+}
+
+struct BoundCandidate<'a> {
+    batch: Batch<'a>,
+    direction: Direction,
+    /// Per (image, query) pair the list of its query.
+    slots: Vec<usize>,
+    lists: SortedLists,
+    /// Per list the distance of the query to itself.
+    own: Vec<f32>,
+    /// Per pair the distance of the query to the clean image.
+    copies: Vec<f32>,
+}
+
+impl<'a> BoundCandidate<'a> {
+    fn new(attack: &CandidateAttack, batch: Batch<'a>) -> Result<Self> {
+        batch.targets.expect(batch.images.len(), attack.queries, false)?;
+        check_indices("image", batch.images, batch.gallery.len())?;
+        let (mut queries, mut slot_of) = (Vec::new(), HashMap::new());
+        let slots: Vec<usize> = (batch.targets.indices().iter())
+            .map(|&query| {
+                *slot_of.entry(query).or_insert_with(|| {
+                    queries.push(query as usize);
+                    queries.len() - 1
+                })
+            })
+            .collect();
+        let len = batch.gallery.len();
+        let distances = batch.gallery.distances_from(&queries)?;
+        let own = queries.iter().enumerate().map(|(slot, &query)| distances[slot * len + query]).collect();
+        let image = |pair: usize| batch.images[pair / attack.queries];
+        let copies = slots.iter().enumerate().map(|(pair, slot)| distances[slot * len + image(pair)]).collect();
+        Ok(Self { direction: attack.direction, slots, lists: SortedLists::new(distances, len), own, copies, batch })
+    }
+
+    fn to_queries(&self, points: &Points) -> Result<Vec<f32>> {
+        self.batch.check(points)?;
+        self.batch.gallery.distances_to(points, self.batch.targets.indices())
+    }
+
+    /// The hinge sum of one list at `distance`, and its derivative with respect to `distance`.
+    fn hinge(&self, slot: usize, distance: f32) -> (f64, f64) {
+        let (lists, len) = (&self.lists, self.batch.gallery.len());
+        match self.direction {
+            Direction::Raise => {
+                let closer = lists.below(slot, distance);
+                (closer as f64 * f64::from(distance) - lists.sum(slot, closer), closer as f64)
+            }
+            Direction::Lower => {
+                let near = lists.not_above(slot, distance);
+                let farther = (len - near) as f64;
+                (lists.sum(slot, len) - lists.sum(slot, near) - farther * f64::from(distance), -farther)
+            }
+        }
+    }
+
+    /// The rank of one pair, and whether it is tied with an item other than the clean copy.
+    fn rank(&self, pair: usize, distance: f32) -> (f64, bool) {
+        let (slot, copy) = (self.slots[pair], self.copies[pair]);
+        let mut closer = self.lists.below(slot, distance);
+        let mut ties = self.lists.not_above(slot, distance) - closer;
+        let tied = ties > usize::from(copy == distance);
+        if self.batch.protocol == Protocol::Paper {
+            return (closer as f64, tied);
+        }
+        let itself = self.batch.targets.indices()[pair] as usize == self.batch.images[pair / self.batch.targets.set()];
+        for excluded in [Some(copy), (!itself).then_some(self.own[slot])].into_iter().flatten() {
+            closer -= usize::from(excluded < distance);
+            ties -= usize::from(excluded == distance);
+        }
+        (closer as f64 + ties as f64 / 2.0, tied)
+    }
+}
+
+impl Aim for BoundCandidate<'_> {
+    fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+        let (gallery, set) = (self.batch.gallery, self.batch.targets.set());
+        let points = gallery.distance().place(raw)?;
+        let distances = self.to_queries(&points)?;
+        let dim = points.dim();
+        let share = 1.0 / (set * gallery.len()) as f64;
+        let mut loss = vec![0.0; points.len()];
+        let mut slope = vec![0.0; points.len() * dim];
+        let rows = slope.par_chunks_exact_mut(dim).zip(&mut loss).zip(distances.par_chunks_exact(set));
+        rows.enumerate().for_each(|(image, ((slope, loss), distances))| {
+            for (at, &distance) in distances.iter().enumerate() {
+                let pair = image * set + at;
+                let (hinge, derivative) = self.hinge(self.slots[pair], distance);
+                *loss += share * hinge;
+                let query = gallery.point(self.batch.targets.indices()[pair] as usize);
+                add_slope(gallery.distance(), slope, share * derivative, points.row(image), query, distance);
+            }
+        });
+        Ok(Evaluation { loss, slope: points.pull_back(slope)? })
+    }
+}
+
+/// Adds `weight · ∇d(q, c)` with respect to the point `c`; where the Euclidean distance is zero its slope counts as zero.
+fn add_slope(distance: Distance, slope: &mut [f32], weight: f64, point: &[f32], query: &[f32], d: f32) {
+    match distance {
+        Distance::Cosine => {
+            let weight = weight as f32;
+            slope.iter_mut().zip(query).for_each(|(s, &q)| *s -= weight * q);
+        }
+        Distance::Euclidean if d > 0.0 => {
+            let weight = (weight / f64::from(d)) as f32;
+            slope.iter_mut().zip(point.iter().zip(query)).for_each(|(s, (&c, &q))| *s += weight * (c - q));
+        }
+        Distance::Euclidean => {}
+    }
+}
+
+impl Bound for BoundCandidate<'_> {
+    fn standings(&self, points: &Points) -> Result<Standings> {
+        let set = self.batch.targets.set();
+        let mut standings = Standings { pairs: self.slots.len(), ..Standings::default() };
+        for (image, distances) in self.to_queries(points)?.chunks_exact(set).enumerate() {
+            let mut sum = 0.0;
+            for (at, &distance) in distances.iter().enumerate() {
+                let (rank, tied) = self.rank(image * set + at, distance);
+                sum += rank;
+                standings.tied += usize::from(tied);
+            }
+            standings.rank.push(sum / (set * self.batch.gallery.len()) as f64);
+        }
+        Ok(standings)
+    }
+}

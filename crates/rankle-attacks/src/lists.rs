@@ -1,0 +1,73 @@
+//! Sorted lists of distances that answer "how many are smaller, and what is their sum" without a scan.
+
+use rayon::prelude::*;
+
+/// Rows of ascending distances, all of one length. Besides the distances only one sum per 64 of them is kept.
+#[derive(Debug)]
+pub(crate) struct SortedLists {
+    sorted: Vec<f32>,
+    len: usize,
+    /// Per list the sums of its first 0, 64, 128 … distances.
+    sums: Vec<f64>,
+}
+
+const STRIDE: usize = 64;
+
+impl SortedLists {
+    /// Sorts every row of `len` distances.
+    pub(crate) fn new(mut distances: Vec<f32>, len: usize) -> Self {
+        distances.par_chunks_exact_mut(len).for_each(|list| list.sort_unstable_by(f32::total_cmp));
+        let sums = distances.chunks_exact(len).flat_map(|list| {
+            list.chunks(STRIDE).scan(0.0, |sum, block| {
+                let before = *sum;
+                *sum += total(block);
+                Some(before)
+            })
+        });
+        Self { sums: sums.collect(), sorted: distances, len }
+    }
+
+    fn list(&self, list: usize) -> &[f32] {
+        &self.sorted[list * self.len..][..self.len]
+    }
+    /// How many distances of a list are below `distance`.
+    pub(crate) fn below(&self, list: usize, distance: f32) -> usize {
+        self.list(list).partition_point(|&d| d < distance)
+    }
+    /// How many distances of a list are not above `distance`.
+    pub(crate) fn not_above(&self, list: usize, distance: f32) -> usize {
+        self.list(list).partition_point(|&d| d <= distance)
+    }
+    /// The sum of the smallest `count` distances of a list.
+    pub(crate) fn sum(&self, list: usize, count: usize) -> f64 {
+        let blocks = self.len.div_ceil(STRIDE);
+        // A list of whole blocks has no sum of its own length: the last block is added up.
+        let block = (count / STRIDE).min(blocks - 1);
+        self.sums[list * blocks + block] + total(&self.list(list)[block * STRIDE..count])
+    }
+}
+
+fn total(distances: &[f32]) -> f64 {
+    distances.iter().map(|&d| f64::from(d)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_sums_are_those_of_a_scan() {
+        for len in [1, 5, 64, 65, 128, 200] {
+            let rows: Vec<f32> = (0..3 * len).map(|i| ((i * 7919) % 31) as f32 * 0.25 - 1.0).collect();
+            let lists = SortedLists::new(rows.clone(), len);
+            for (list, row) in rows.chunks_exact(len).enumerate() {
+                for at in [-2.0, -1.0, 0.0, 0.25, 3.0, 9.0] {
+                    let below: Vec<f32> = row.iter().copied().filter(|&d| d < at).collect();
+                    assert_eq!(lists.below(list, at), below.len());
+                    assert_eq!(lists.not_above(list, at), row.iter().filter(|&&d| d <= at).count());
+                    assert_eq!(lists.sum(list, below.len()), total(&below), "{len} {at}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The harness: attack images, and measure what came of it.
+
+use crate::{Aim, Ball, Batch, Protocol, RankingAttack, Solver, Standings, Targets, shifts};
+use candle_core::{Device, Tensor};
+use rankle_core::dataset::check_indices;
+use rankle_core::{Dataset, Embedder, Error, Gallery, Points, Result, Seed};
+use std::ops::ControlFlow;
+
+/// Where an attack takes place.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The model under attack.
+    pub embedder: &'a dyn Embedder,
+    /// All images of `dataset`, embedded by `embedder`.
+    pub gallery: &'a Gallery,
+    /// The images. Item `i` of the gallery is image `i`.
+    pub dataset: &'a dyn Dataset,
+    /// Whose definition of a rank counts.
+    pub protocol: Protocol,
+    /// The seed of every draw.
+    pub seed: Seed,
+    /// How many images are attacked at once. Costs memory, changes no result.
+    pub batch_size: usize,
+    /// Whether adversarial images are rounded to multiples of 1/255 before they are ranked ([`Ball::eight_bit`]).
+    pub eight_bit: bool,
+    /// Whether the adversarial images are kept.
+    pub keep_images: bool,
+}
+
+/// What came of an attack. Every list has one entry per attacked image, in the order they were given.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where the targets stood with the clean images.
+    pub before: Standings,
+    /// Where they stand with the adversarial ones.
+    pub after: Standings,
+    /// How far each embedding moved, in units of the distance.
+    pub embedding_shift: Vec<f64>,
+    /// `(n, c, h, w)`, on the CPU, if they were to be kept.
+    pub adversarial: Option<Tensor>,
+}
+
+/// Attacks the images with the given gallery indices. Whatever the solver answers is projected onto the ball once more, so no
+/// result shows a perturbation outside of it. `progress` is told after each batch how many images are done, and may break
+/// off.
+///
+/// # Errors
+/// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`]
+/// when gallery, dataset, images and targets do not fit; [`Error::NotFinite`] when the model answers with NaN or infinity;
+/// and what the embedder, the attack and the solver report.
+pub fn run(
+    attack: &dyn RankingAttack,
+    solver: &dyn Solver,
+    setting: &Setting<'_>,
+    images: &[usize],
+    targets: &Targets,
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Outcome> {
+    check(setting, images, targets)?;
+    let mut outcome =
+        Outcome { before: Standings::default(), after: Standings::default(), embedding_shift: Vec::new(), adversarial: None };
+    let mut kept = Vec::new();
+    let mut done = 0;
+    for indices in images.chunks(setting.batch_size.max(1)) {
+        let images = setting.dataset.images(indices)?;
+        let clean = embed(setting.embedder, &images, "a clean image")?;
+        let bound = attack.bind(Batch {
+            gallery: setting.gallery,
+            labels: setting.dataset.labels(),
+            images: indices,
+            clean: &clean,
+            targets: targets.of_images(done..done + indices.len()),
+            protocol: setting.protocol,
+            seed: setting.seed,
+        })?;
+        let aim: &dyn Aim = &*bound;
+        let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
+        let ball = Ball::around(&images, solver.epsilon());
+        let mut adversarial = ball.project(&solver.solve(setting.embedder, &images, &keys, aim, setting.seed)?)?;
+        if setting.eight_bit {
+            adversarial = ball.eight_bit(&adversarial)?;
+        }
+        let moved = embed(setting.embedder, &adversarial, "an adversarial image")?;
+        outcome.before.append(bound.standings(&clean)?);
+        outcome.after.append(bound.standings(&moved)?);
+        outcome.embedding_shift.append(&mut shifts(&clean, &moved)?);
+        if setting.keep_images {
+            kept.push(adversarial.to_device(&Device::Cpu)?);
+        }
+        done += indices.len();
+        if progress(done).is_break() {
+            return Err(Error::Interrupted);
+        }
+    }
+    if setting.keep_images {
+        outcome.adversarial = Some(Tensor::cat(&kept, 0)?);
+    }
+    Ok(outcome)
+}
+
+fn check(setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
+    let len = setting.gallery.len();
+    if images.is_empty() {
+        return Err(Error::Empty("images to attack"));
+    }
+    if setting.dataset.len() != len {
+        let expected = format!("({}), one item per image of '{}'", setting.dataset.len(), setting.dataset.name());
+        return Err(Error::Shape { what: "the gallery", actual: vec![len], expected });
+    }
+    if targets.images() != images.len() {
+        let expected = format!("({}, set), one row per attacked image", images.len());
+        return Err(Error::Shape { what: "the list of targets", actual: vec![targets.images(), targets.set()], expected });
+    }
+    check_indices("image", images, len)
+}
+
+fn embed(embedder: &dyn Embedder, images: &Tensor, whose: &str) -> Result<Points> {
+    let points = embedder.distance().place(&embedder.embed(images)?)?;
+    if points.as_slice().iter().all(|x| x.is_finite()) {
+        return Ok(points);
+    }
+    Err(Error::NotFinite(format!("the embedding of {whose}")))
+}

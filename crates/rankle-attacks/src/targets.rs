@@ -1,0 +1,130 @@
+//! Which gallery items an attack moves.
+
+use rankle_core::{Error, Result};
+use std::ops::Range;
+
+/// Gallery indices, `set` for each attacked image, and for semantics-preserving attacks those whose place shall not change.
+/// They are kept apart from every gallery: one choice can be bound to the galleries of two models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    images: usize,
+    indices: Vec<u32>,
+    set: usize,
+    /// The indices and how many belong to each image.
+    preserved: Option<(Vec<u32>, usize)>,
+}
+
+impl Targets {
+    /// Targets chosen by hand: `indices` holds `images x set` gallery indices, row by row; `preserved` the same with a set
+    /// size of its own. `gallery` is how many items there are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not `set` indices per image, [`Error::Index`] when one is not in the gallery,
+    /// [`Error::TooFewTargets`] when a set is larger than the gallery, [`Error::Empty`] when one is empty.
+    pub fn new(
+        images: usize,
+        indices: Vec<u32>,
+        set: usize,
+        preserved: Option<(Vec<u32>, usize)>,
+        gallery: usize,
+    ) -> Result<Self> {
+        check("targets", images, &indices, set, gallery)?;
+        if let Some((indices, set)) = &preserved {
+            check("preserved items", images, indices, *set, gallery)?;
+        }
+        Ok(Self { images, indices, set, preserved })
+    }
+
+    /// No targets, for an attack that has none.
+    pub fn none(images: usize) -> Self {
+        Self { images, indices: Vec::new(), set: 0, preserved: None }
+    }
+
+    /// One row of each per image, already known to be in range.
+    pub(crate) fn from_rows(rows: Vec<(Vec<u32>, Vec<u32>)>) -> Self {
+        let (set, kept) = rows.first().map_or((0, 0), |(targets, preserved)| (targets.len(), preserved.len()));
+        let images = rows.len();
+        let (indices, preserved): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        Self { images, indices: indices.concat(), set, preserved: (kept > 0).then(|| (preserved.concat(), kept)) }
+    }
+
+    /// How many images these are the targets of.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+    /// `images x set` gallery indices, row by row.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+    /// How many targets each image has.
+    pub fn set(&self) -> usize {
+        self.set
+    }
+    /// The items whose place shall not change, row by row, and how many each image has.
+    pub fn preserved(&self) -> Option<(&[u32], usize)> {
+        self.preserved.as_ref().map(|(indices, set)| (&**indices, *set))
+    }
+
+    /// The targets of some of the images.
+    ///
+    /// # Panics
+    /// When the range ends behind the last image.
+    pub fn of_images(&self, range: Range<usize>) -> Self {
+        let rows = |indices: &[u32], set: usize| indices[range.start * set..range.end * set].to_vec();
+        Self {
+            images: range.len(),
+            indices: rows(&self.indices, self.set),
+            set: self.set,
+            preserved: self.preserved().map(|(indices, set)| (rows(indices, set), set)),
+        }
+    }
+
+    /// Whether these are what an attack with so many targets needs, on so many images.
+    pub(crate) fn expect(&self, images: usize, set: usize, preserved: bool) -> Result<()> {
+        if (self.images, self.set, self.preserved.is_some()) == (images, set, preserved) {
+            return Ok(());
+        }
+        let with = if preserved { "with preserved items" } else { "without preserved items" };
+        let expected = format!("({images}, {set}) {with}");
+        Err(Error::Shape { what: "the list of targets", actual: vec![self.images, self.set], expected })
+    }
+}
+
+fn check(what: &'static str, images: usize, indices: &[u32], set: usize, gallery: usize) -> Result<()> {
+    if set == 0 || images == 0 {
+        return Err(Error::Empty(what));
+    }
+    if set > gallery {
+        return Err(Error::TooFewTargets { wanted: set, available: gallery });
+    }
+    if images.checked_mul(set) != Some(indices.len()) {
+        return Err(Error::Shape { what, actual: vec![indices.len()], expected: format!("({images} x {set})") });
+    }
+    match indices.iter().find(|&&index| index as usize >= gallery) {
+        Some(&index) => Err(Error::Index { what: "target", index: index as usize, len: gallery }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_is_checked() {
+        let new = |indices: &[u32], set| Targets::new(2, indices.to_vec(), set, None, 10);
+        assert!(new(&[1, 2, 3, 9], 2).is_ok());
+        assert!(matches!(new(&[1, 2, 3], 2), Err(Error::Shape { .. })));
+        assert!(matches!(new(&[1, 2, 3, 10], 2), Err(Error::Index { index: 10, len: 10, .. })));
+        assert!(matches!(new(&[0; 22], 11), Err(Error::TooFewTargets { wanted: 11, available: 10 })));
+        assert!(matches!(new(&[], 0), Err(Error::Empty(_))));
+        assert!(matches!(Targets::new(1, vec![1], 1, Some((vec![10], 1)), 10), Err(Error::Index { .. })));
+    }
+
+    #[test]
+    fn rows_stay_with_their_images() {
+        let targets = Targets::new(3, vec![0, 1, 2, 3, 4, 5], 2, Some((vec![7, 8, 9], 1)), 10).unwrap();
+        let tail = targets.of_images(1..3);
+        assert_eq!((tail.images(), tail.indices(), tail.preserved()), (2, &[2, 3, 4, 5][..], Some((&[8, 9][..], 1))));
+    }
+}
