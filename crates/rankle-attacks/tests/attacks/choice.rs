@@ -1,0 +1,145 @@
+//! Which targets are drawn.
+
+use crate::support::{LEN, embedder, gallery, place, world};
+use rankle_attacks::{Batch, Direction, Kind, Protocol, Targets, sample_images};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Seed};
+
+use Direction::{Lower, Raise};
+use Protocol::{Paper, Strict};
+
+fn choose(kind: Kind, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
+    kind.attack(set, None).choose(images, gallery, protocol, Seed(5)).unwrap()
+}
+
+fn row(targets: &Targets, image: usize) -> &[u32] {
+    &targets.indices()[image * targets.set()..][..targets.set()]
+}
+
+#[test]
+fn smaller_sets_and_smaller_samples_are_parts_of_one_draw() {
+    let gallery = gallery(&embedder(2, Distance::Cosine), &world());
+    let images = sample_images(Seed(5), LEN, 30);
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Shift) {
+        for protocol in Protocol::ALL {
+            let five = choose(kind, 5, &images, &gallery, protocol);
+            for set in [1, 2] {
+                let fewer = choose(kind, set, &images, &gallery, protocol);
+                assert!((0..30).all(|image| row(&fewer, image) == &row(&five, image)[..set]), "{kind} {protocol} {set}");
+            }
+            let alone = choose(kind, 5, &images[7..8], &gallery, protocol);
+            assert_eq!(alone, five.of_images(7..8), "{kind} {protocol}");
+        }
+    }
+}
+
+#[test]
+fn plus_targets_do_not_depend_on_the_model() {
+    let (one, other) = (gallery(&embedder(2, Distance::Cosine), &world()), gallery(&embedder(3, Distance::Euclidean), &world()));
+    let images: Vec<usize> = (0..50).collect();
+    for kind in [Kind::Candidate(Raise), Kind::Query(Raise)] {
+        for protocol in Protocol::ALL {
+            assert_eq!(choose(kind, 5, &images, &one, protocol), choose(kind, 5, &images, &other, protocol));
+        }
+    }
+    let (ca, qa) = (choose(Kind::Candidate(Raise), 5, &images, &one, Paper), choose(Kind::Query(Raise), 5, &images, &one, Paper));
+    assert_ne!(ca, qa, "the families draw on their own");
+}
+
+#[test]
+fn strict_targets_are_distinct_and_never_the_image() {
+    let gallery = gallery(&embedder(2, Distance::Cosine), &world());
+    let images: Vec<usize> = (0..LEN).collect();
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Shift) {
+        let targets = choose(kind, 5, &images, &gallery, Strict);
+        for &image in &images {
+            let mut all = row(&targets, image).to_vec();
+            if let Some((preserved, set)) = targets.preserved() {
+                all.extend(&preserved[image * set..][..set]);
+            }
+            assert!(!all.contains(&(image as u32)), "{kind}");
+            let before = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), before, "{kind}");
+        }
+    }
+}
+
+/// Item indices of the list of `image` without itself, nearest first, by a plain sort.
+fn list(gallery: &Gallery, image: usize) -> Vec<u32> {
+    let distances = gallery.distances_from(&[image]).unwrap();
+    let mut items: Vec<u32> = (0..LEN as u32).filter(|&item| item as usize != image).collect();
+    items.sort_by(|&a, &b| distances[a as usize].total_cmp(&distances[b as usize]));
+    items
+}
+
+#[test]
+fn minus_targets_come_from_the_top_percent() {
+    let gallery = gallery(&embedder(2, Distance::Euclidean), &world());
+    let images: Vec<usize> = (0..60).collect();
+    let (ca, qa, sp) = (Kind::Candidate(Lower), Kind::Query(Lower), Kind::PreservingQuery(Lower));
+    let chosen = [ca, qa, sp].map(|kind| choose(kind, 5, &images, &gallery, Paper));
+    let strict = choose(ca, 1, &images, &gallery, Strict);
+    let mut admired = 0;
+    for image in images {
+        let top = &list(&gallery, image)[..10];
+        assert!(chosen.iter().all(|targets| row(targets, image).iter().all(|target| top.contains(target))));
+        assert_eq!(row(&chosen[1], image), row(&chosen[2], image), "what is preserved does not change the targets");
+        let free: Vec<u32> = top.iter().copied().filter(|item| !row(&chosen[2], image).contains(item)).collect();
+        let (preserved, set) = chosen[2].preserved().unwrap();
+        assert_eq!(&preserved[image * set..][..set], &free[..5]);
+        admired += usize::from(list(&gallery, row(&strict, image)[0] as usize)[..10].contains(&(image as u32)));
+    }
+    // Few images are in nobody's first ten, and take a neighbour instead.
+    assert!(admired > 50, "{admired}");
+}
+
+#[test]
+fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
+    let (world, embedder) = (world(), embedder(2, Distance::Cosine));
+    let gallery = gallery(&embedder, &world);
+    let images: Vec<usize> = (0..LEN).collect();
+    let targets = choose(Kind::Query(Lower), 2, &images, &gallery, Paper);
+    let clean = place(&embedder, &world, &images);
+    let batch = |targets| Batch {
+        gallery: &gallery,
+        labels: world.labels(),
+        images: &images,
+        clean: &clean,
+        targets,
+        protocol: Paper,
+        seed: Seed(5),
+    };
+    let standings = Kind::Query(Lower).attack(2, None).bind(batch(targets.clone())).unwrap().standings(&clean).unwrap();
+    for &image in &images {
+        let list = list(&gallery, image);
+        let place = |target: &u32| 1 + list.iter().position(|item| item == target).unwrap();
+        let places: usize = row(&targets, image).iter().map(place).sum();
+        assert_eq!(standings.rank[image], places as f64 / (2.0 * LEN as f64));
+    }
+    // Places 1 to 10 are equally likely: 5.5 in the mean, with a deviation of 0.06 for 2 x 1000 draws.
+    let mean = standings.rank.iter().sum::<f64>() / LEN as f64;
+    assert!((mean * LEN as f64 - 5.5).abs() < 0.25, "{mean}");
+    assert_eq!(standings.tie_share(), 0.0);
+}
+
+#[test]
+fn too_small_galleries_are_refused() {
+    let toy = rankle_core::toy::dataset(0);
+    let embedder = rankle_core::toy::embedder(0, Distance::Cosine).unwrap();
+    let gallery = gallery(&embedder as &dyn Embedder, &toy);
+    let refused = |kind: Kind, set, protocol| kind.attack(set, None).choose(&[0], &gallery, protocol, Seed(0)).unwrap_err();
+    // The top percent of 200 is 2.
+    assert!(matches!(refused(Kind::Query(Lower), 3, Paper), Error::TooFewTargets { wanted: 3, available: 2 }));
+    assert!(matches!(refused(Kind::PreservingQuery(Lower), 1, Paper), Error::TooFewTargets { wanted: 6, available: 2 }));
+    assert!(matches!(refused(Kind::Candidate(Raise), 201, Paper), Error::TooFewTargets { wanted: 201, available: 200 }));
+    assert!(matches!(refused(Kind::Query(Raise), 200, Strict), Error::TooFewTargets { wanted: 200, available: 199 }));
+    assert!(matches!(refused(Kind::Candidate(Lower), 0, Paper), Error::Empty(_)));
+    let outside = Kind::Candidate(Raise).attack(1, None).choose(&[200], &gallery, Paper, Seed(0));
+    assert!(matches!(outside, Err(Error::Index { index: 200, len: 200, .. })));
+    // Everybody but the image itself: with 199 queries nobody is missing, whatever the pool.
+    let all = Kind::Candidate(Lower).attack(199, None).choose(&[4], &gallery, Strict, Seed(0)).unwrap();
+    let mut all = all.indices().to_vec();
+    all.sort_unstable();
+    assert!(all.into_iter().eq((0..200).filter(|&item| item != 4)));
+}

@@ -1,0 +1,257 @@
+//! What must hold of any attack with any solver.
+
+use crate::support::{Curved, LEN, World, embedder, gallery, losses, place, world};
+use candle_core::{Device, Tensor};
+use rankle_attacks::{Aim, Batch, Keep, Kind, Outcome, Pgd, Protocol, Setting, Solver, Targets, run};
+use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed};
+use std::ops::ControlFlow;
+
+struct Scene {
+    world: World,
+    embedder: Curved,
+    gallery: Gallery,
+}
+
+fn scene(distance: Distance) -> Scene {
+    let (world, embedder) = (world(), embedder(2, distance));
+    let gallery = gallery(&embedder, &world);
+    Scene { world, embedder, gallery }
+}
+
+impl Scene {
+    fn setting(&self, protocol: Protocol, batch_size: usize) -> Setting<'_> {
+        let Self { world, embedder, gallery } = self;
+        Setting { embedder, gallery, dataset: world, protocol, seed: Seed(9), batch_size, eight_bit: false, keep_images: true }
+    }
+    fn targets(&self, kind: Kind, images: &[usize], protocol: Protocol) -> Targets {
+        kind.attack(2, None).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
+    }
+    fn run(&self, kind: Kind, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
+        let targets = self.targets(kind, images, protocol);
+        let setting = self.setting(protocol, batch_size);
+        run(&*kind.attack(2, None), solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
+    }
+}
+
+fn epsilon(value: f64) -> Epsilon {
+    Epsilon::new(value).unwrap()
+}
+
+/// A strict search, shortened.
+fn strict(radius: f64) -> Pgd {
+    Pgd { iterations: 6, restarts: 2, ..Pgd::strict(epsilon(radius)) }
+}
+
+fn pixels(images: &Tensor) -> Vec<f32> {
+    images.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+const IMAGES: [usize; 16] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78, 500, 42, 43, 44];
+
+#[test]
+fn epsilon_zero_changes_nothing() {
+    for distance in Distance::ALL {
+        let scene = scene(distance);
+        for kind in Kind::ALL {
+            for (solver, protocol) in [(Pgd::paper(epsilon(0.0)), Protocol::Paper), (Pgd::strict(epsilon(0.0)), Protocol::Strict)]
+            {
+                let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
+                assert_eq!(outcome.before, outcome.after, "{kind} {distance}");
+                assert_eq!(pixels(&outcome.adversarial.unwrap()), pixels(&scene.world.images(&IMAGES).unwrap()));
+                assert!(outcome.embedding_shift.iter().all(|shift| shift.abs() < 1e-5), "{kind} {distance}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ball_is_never_left_and_every_attack_gets_its_way() {
+    for distance in Distance::ALL {
+        let scene = scene(distance);
+        let clean = pixels(&scene.world.images(&IMAGES).unwrap());
+        for kind in Kind::ALL {
+            for radius in [0.01, 0.3] {
+                for (solver, protocol) in [(Pgd::paper(epsilon(radius)), Protocol::Paper), (strict(radius), Protocol::Strict)] {
+                    let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
+                    let moved = pixels(outcome.adversarial.as_ref().unwrap());
+                    assert!(clean.iter().zip(&moved).all(|(a, b)| (a - b).abs() <= radius as f32 + 1e-6), "{kind} {distance}");
+                    assert!(moved.iter().all(|x| (0.0..=1.0).contains(x)), "{kind} {distance}");
+                    if radius > 0.1 {
+                        succeeded(kind, &outcome);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn succeeded(kind: Kind, outcome: &Outcome) {
+    use rankle_attacks::Direction::{Lower, Raise};
+    let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / IMAGES.len() as f64;
+    let gain = mean(&outcome.after.rank) - mean(&outcome.before.rank);
+    match kind {
+        Kind::Candidate(Raise) | Kind::Query(Raise) | Kind::PreservingQuery(Raise) => assert!(gain < -0.1, "{kind} {gain}"),
+        Kind::Candidate(Lower) | Kind::Query(Lower) => assert!(gain > 0.1, "{kind} {gain}"),
+        // The weight of what is preserved leaves little room.
+        Kind::PreservingQuery(Lower) => {
+            assert!(gain > 0.0, "{kind} {gain}");
+            assert!(mean(&outcome.after.preserved) < 0.05, "{kind}");
+        }
+        Kind::Shift => {
+            assert!(outcome.after.rank.is_empty() && outcome.after.first_match.len() == IMAGES.len());
+            assert!(outcome.embedding_shift.iter().all(|&shift| shift > 0.1), "{:?}", outcome.embedding_shift);
+        }
+    }
+}
+
+#[test]
+fn batches_and_threads_change_no_bit() {
+    let result = |outcome: Outcome| {
+        let bits: Vec<u32> = pixels(&outcome.adversarial.unwrap()).iter().map(|x| x.to_bits()).collect();
+        (bits, outcome.before, outcome.after, outcome.embedding_shift)
+    };
+    for distance in Distance::ALL {
+        let scene = scene(distance);
+        for kind in Kind::ALL {
+            for (solver, protocol) in [(Pgd::paper(epsilon(0.03)), Protocol::Paper), (strict(0.1), Protocol::Strict)] {
+                let compute = |threads, batch_size| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    pool.install(|| result(scene.run(kind, &solver, &IMAGES, protocol, batch_size)))
+                };
+                let first = compute(1, 100);
+                for (threads, batch_size) in [(2, 1), (3, 7), (2, 100)] {
+                    assert!(compute(threads, batch_size) == first, "{kind} {distance} {protocol} {threads} {batch_size}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn more_effort_never_makes_an_attack_weaker() {
+    let scene = scene(Distance::Cosine);
+    let images = scene.world.images(&IMAGES).unwrap();
+    let keys = IMAGES.map(|image| image as u64);
+    let clean = place(&scene.embedder, &scene.world, &IMAGES);
+    for kind in Kind::ALL {
+        let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
+        let batch = Batch {
+            gallery: &scene.gallery,
+            labels: scene.world.labels(),
+            images: &IMAGES,
+            clean: &clean,
+            targets,
+            protocol: Protocol::Paper,
+            seed: Seed(9),
+        };
+        let bound = kind.attack(2, None).bind(batch).unwrap();
+        let aim: &dyn Aim = &*bound;
+        let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &images, &keys, aim, Seed(9)).unwrap());
+        let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
+        let paper = Pgd::paper(epsilon(0.1));
+        let (last, best) = (loss(paper), loss(Pgd { keep: Keep::Best, ..paper }));
+        assert!(never_worse(&best, &last), "{kind}");
+        let strict = Pgd::strict(epsilon(0.1));
+        let (one, three) = (loss(Pgd { restarts: 1, ..strict }), loss(strict));
+        assert!(never_worse(&three, &one) && three != one, "{kind}");
+        // Image by image another start may end in another corner; over all images it does not.
+        assert!(three.iter().sum::<f64>() < last.iter().sum::<f64>(), "{kind}");
+    }
+}
+
+#[test]
+fn eight_bit_images_are_levels_inside_the_ball() {
+    let scene = scene(Distance::Euclidean);
+    let kind = Kind::Candidate(rankle_attacks::Direction::Lower);
+    let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
+    let setting = Setting { eight_bit: true, ..scene.setting(Protocol::Paper, 5) };
+    let outcome =
+        run(&*kind.attack(2, None), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(()));
+    for (moved, clean) in
+        pixels(&outcome.unwrap().adversarial.unwrap()).into_iter().zip(pixels(&scene.world.images(&IMAGES).unwrap()))
+    {
+        assert_eq!((moved * 255.0).round() / 255.0, moved);
+        assert!((moved - clean).abs() <= 0.03 + 2e-6);
+    }
+}
+
+/// Answers far outside of every ball.
+struct Liar(Epsilon);
+
+impl Solver for Liar {
+    fn epsilon(&self) -> Epsilon {
+        self.0
+    }
+    fn solve(&self, _: &dyn Embedder, images: &Tensor, _: &[u64], _: &dyn Aim, _: Seed) -> Result<Tensor> {
+        Ok((images + 7.0)?)
+    }
+}
+
+#[test]
+fn the_harness_keeps_the_ball_for_any_solver() {
+    let scene = scene(Distance::Cosine);
+    let outcome = scene.run(Kind::Shift, &Liar(epsilon(0.25)), &IMAGES, Protocol::Paper, 4);
+    let clean = pixels(&scene.world.images(&IMAGES).unwrap());
+    let moved = pixels(&outcome.adversarial.unwrap());
+    assert!(clean.iter().zip(&moved).all(|(clean, moved)| *moved == (clean + 0.25).min(1.0)));
+}
+
+#[test]
+fn it_stops_when_told_to_and_reports_what_does_not_fit() {
+    let scene = scene(Distance::Cosine);
+    let solver = Pgd::paper(epsilon(0.1));
+    let attack = Kind::Shift.attack(0, None);
+    let setting = scene.setting(Protocol::Paper, 5);
+    let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| {
+        run(&*attack, &solver, setting, images, targets, &mut |_| ControlFlow::Continue(()))
+    };
+
+    let mut seen = Vec::new();
+    let stopped = run(&*attack, &solver, &setting, &IMAGES, &Targets::none(16), &mut |done| {
+        seen.push(done);
+        if done >= 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert_eq!(seen, [5, 10]);
+
+    assert!(matches!(go(&setting, &[], &Targets::none(0)), Err(Error::Empty(_))));
+    assert!(matches!(go(&setting, &[LEN], &Targets::none(1)), Err(Error::Index { index: 1000, .. })));
+    assert!(matches!(go(&setting, &[1], &Targets::none(2)), Err(Error::Shape { .. })));
+    let two_each = Targets::new(1, vec![1, 2], 2, None, LEN).unwrap();
+    assert!(matches!(go(&setting, &[1], &two_each), Err(Error::Shape { .. })));
+    let small = gallery(&rankle_core::toy::embedder(0, Distance::Cosine).unwrap(), &rankle_core::toy::dataset(0));
+    assert!(matches!(go(&Setting { gallery: &small, ..setting }, &[1], &Targets::none(1)), Err(Error::Shape { .. })));
+    assert!(matches!(go(&Setting { embedder: &Broken, ..setting }, &[1], &Targets::none(1)), Err(Error::NotFinite(_))));
+    let keyless = solver.solve(&scene.embedder, &scene.world.images(&[1, 2]).unwrap(), &[1], &Nothing, Seed(0));
+    assert!(matches!(keyless, Err(Error::Shape { .. })));
+}
+
+struct Broken;
+
+impl Embedder for Broken {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::full(f32::NAN, (images.dims()[0], 9), &Device::Cpu)?)
+    }
+    fn distance(&self) -> Distance {
+        Distance::Cosine
+    }
+}
+
+struct Nothing;
+
+impl Aim for Nothing {
+    fn evaluate(&self, raw: &Tensor) -> Result<rankle_attacks::Evaluation> {
+        Ok(rankle_attacks::Evaluation { loss: vec![0.0; raw.dims()[0]], slope: raw.zeros_like()? })
+    }
+}
+
+/// No slope, no move; and a single step below one level.
+#[test]
+fn images_without_a_slope_stay_where_they_are() {
+    let scene = scene(Distance::Cosine);
+    let images = scene.world.images(&[1, 2]).unwrap();
+    for radius in [0.002, 0.1] {
+        let moved = Pgd::paper(epsilon(radius)).solve(&scene.embedder, &images, &[1, 2], &Nothing, Seed(0)).unwrap();
+        assert_eq!(pixels(&moved), pixels(&images));
+    }
+}

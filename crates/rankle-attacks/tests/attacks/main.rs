@@ -1,0 +1,7 @@
+//! The attacks against what others say of them, and against what must hold of any attack.
+
+mod autograd;
+mod choice;
+mod harness;
+mod support;
+mod worked;

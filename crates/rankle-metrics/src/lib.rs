@@ -1,0 +1,25 @@
+//! How good a ranking is: leave-one-out recall at k, mean average precision, normalized rank.
+//!
+//! Every gallery item is a query against all others ([`leave_one_out`]); it is left out of its own list by its index, never
+//! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Equal distances are
+//! ranked by index. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
+//!
+//! Left out: attacks, embedding, files. All results are fractions.
+//!
+//! ```
+//! use rankle_core::{Dataset, Distance, Embedder, Gallery, toy};
+//!
+//! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
+//! let everything: Vec<usize> = (0..dataset.len()).collect();
+//! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
+//!
+//! let retrieval = rankle_metrics::leave_one_out(&gallery, dataset.labels(), &mut |_done| std::ops::ControlFlow::Continue(()))?;
+//! assert!(retrieval.recall_at(1) > 0.9); // chance is 0.25
+//! assert!(retrieval.recall_at(10) >= retrieval.recall_at(1));
+//! assert_eq!((retrieval.queries(), retrieval.skipped), (200, 0));
+//! # Ok::<(), rankle_core::Error>(())
+//! ```
+
+mod retrieval;
+
+pub use retrieval::{Retrieval, leave_one_out};
