@@ -41,17 +41,20 @@ impl Ball {
     }
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
-    /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise.
+    /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise. Only where no
+    /// level lies in the ball (clean pixels between two levels, epsilon below half of one) is it the level nearest to the
+    /// clean pixel.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
     pub fn eight_bit(&self, images: &Tensor) -> Result<Tensor> {
         self.map(images, |pixel, clean, epsilon| {
-            let level = (pixel * 255.0).round();
             // The tolerance admits 8/255 to a ball whose radius was written 8/255 and rounded.
-            let outside = (level / 255.0 - clean).abs() > epsilon + 1e-6;
-            let level = if outside { level + sign(clean * 255.0 - level) } else { level };
-            level / 255.0
+            let inside = |level: f32| (level / 255.0 - clean).abs() <= epsilon + 1e-6;
+            let level = (pixel * 255.0).round();
+            let inwards = level + sign(clean * 255.0 - level);
+            let level = [level, inwards].into_iter().find(|&level| inside(level));
+            level.unwrap_or_else(|| (clean * 255.0).round()) / 255.0
         })
     }
 
@@ -138,6 +141,8 @@ mod tests {
         assert_eq!(values(rounded.unwrap()), [level(102.0), level(101.0), level(98.0)]);
         let rounded = ball(&[level(100.0)], 8.0 / 255.0).eight_bit(&images(&[level(108.0)]));
         assert_eq!(values(rounded.unwrap()), [level(108.0)]);
+        let rounded = ball(&[level(100.4), level(100.6)], 0.001).eight_bit(&images(&[level(100.6), level(100.4)]));
+        assert_eq!(values(rounded.unwrap()), [level(100.0), level(101.0)]);
     }
 
     #[test]
