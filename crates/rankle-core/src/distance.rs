@@ -2,7 +2,8 @@
 
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
-use rankle_kernels::distance::{Metric, normalize_rows, normalize_rows_backward};
+use rankle_kernels::distance::Metric;
+use rankle_kernels::rows::{normalize_rows, normalize_rows_backward};
 use std::{fmt, str::FromStr};
 
 /// The distance of a ranking.

@@ -54,6 +54,9 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
+    /// A set of weights does not fit the model.
+    #[error("{0}")]
+    Weights(String),
     /// The loss does not depend on the images: there is no slope to follow.
     #[error("the embedding does not depend on the images: there is no gradient to follow")]
     NoGradient,

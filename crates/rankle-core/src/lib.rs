@@ -19,6 +19,7 @@
 //! ```
 
 pub mod dataset;
+mod defense;
 mod distance;
 mod embedder;
 mod epsilon;
@@ -26,11 +27,14 @@ mod error;
 mod gallery;
 pub mod seed;
 pub mod toy;
+mod trainable;
 
 pub use dataset::Dataset;
+pub use defense::Defense;
 pub use distance::{Distance, Points};
 pub use embedder::{Embedder, Upstream};
 pub use epsilon::Epsilon;
 pub use error::{Error, Result};
 pub use gallery::{Gallery, Hinge, HingeSum, Placing};
 pub use seed::Seed;
+pub use trainable::{AdamStep, Trainable};

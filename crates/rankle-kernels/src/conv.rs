@@ -209,6 +209,11 @@ impl ConvBlock {
         let shape = self.shape;
         assert!(padded.len() == shape.padded_len() && winners.len() == shape.pooled_len());
         assert!(weight.len() == shape.weights_len() && bias.len() == shape.outputs);
+        assert!(slope.len() >= rows.origin + (shape.height / 2 - 1) * rows.stride + shape.width / 2 * shape.outputs);
+        if shape.inputs == 1 {
+            self.isa.run(PatchWeightGradient { block: self, padded, slope, rows, winners, weight, bias });
+            return;
+        }
         let windows = winners.len() / shape.outputs;
         scratch.values.resize(shape.outputs * (windows + SLACK), 0.0);
         scratch.places.resize(shape.outputs * (windows + SLACK), 0);
@@ -225,7 +230,8 @@ impl ConvBlock {
         for ky in 0..kernel {
             for output in 0..outputs {
                 for tap in 0..row {
-                    torch[self.shape.torch(output, ky, tap)] = packed[(ky * outputs + output) * row + tap];
+                    let place = if self.shape.inputs == 1 { (ky * row + tap) * outputs + output } else { (ky * outputs + output) * row + tap };
+                    torch[self.shape.torch(output, ky, tap)] = packed[place];
                 }
             }
         }
@@ -497,14 +503,72 @@ impl Kernel for WeightGradient<'_> {
             for (channel, &count) in counts.iter().enumerate() {
                 let (values, places) = (&values[channel * stride..][..count], &places[channel * stride..][..count]);
                 let target = &mut self.weight[(ky * outputs + channel) * row..][..row];
-                if row.is_multiple_of(V::LANES) {
-                    // SAFETY: a place is the corner of a window; `ky` rows below it, `row` numbers lie inside the padded image.
-                    unsafe { add_rows::<V>(target.as_mut_ptr(), row, values, places, self.padded[ky * padded_row..].as_ptr()) };
-                } else {
-                    for (&value, &place) in values.iter().zip(places) {
-                        let source = &self.padded[ky * padded_row + place as usize..][..row];
-                        target.iter_mut().zip(source).for_each(|(sum, &pixel)| *sum += value * pixel);
+                // SAFETY: a place is the corner of a window; `ky` rows below it, `row` numbers lie inside the padded image.
+                unsafe { add_rows::<V>(target.as_mut_ptr(), row, values, places, self.padded[ky * padded_row..].as_ptr()) };
+            }
+        }
+    }
+}
+
+/// Weight gradient for one input channel: kernel rows are too short for lists, so the output channels fill the registers and a
+/// comparison silences those that did not win. Sums in `[kernel * kernel][outputs]`.
+struct PatchWeightGradient<'a> {
+    block: &'a ConvBlock,
+    padded: &'a [f32],
+    slope: &'a [f32],
+    rows: Rows,
+    winners: &'a [u8],
+    weight: &'a mut [f32],
+    bias: &'a mut [f32],
+}
+
+impl Kernel for PatchWeightGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        match self.block.shape.kernel {
+            1 => self.compute::<V, 1>(),
+            3 => self.compute::<V, 3>(),
+            5 => self.compute::<V, 5>(),
+            7 => self.compute::<V, 7>(),
+            _ => unreachable!("ConvBlock::new allows no other kernel"),
+        }
+    }
+}
+
+impl PatchWeightGradient<'_> {
+    #[inline(always)]
+    fn compute<V: Vector, const K: usize>(self) {
+        let shape = self.block.shape;
+        let (outputs, half, padded_row) = (shape.outputs, shape.width / 2, shape.padded_row());
+        for first in (0..outputs).step_by(V::LANES) {
+            for ky in 0..K {
+                let mut sums = [V::splat(0.0); K];
+                let mut bias = V::splat(0.0);
+                for (window, winners) in self.winners.chunks_exact(outputs).enumerate() {
+                    let at = self.rows.origin + window / half * self.rows.stride + window % half * outputs + first;
+                    let slope = &self.slope[at..][..V::LANES];
+                    let winners = &winners[first..][..V::LANES];
+                    for corner in 0..4 {
+                        // SAFETY: both slices have `LANES` elements.
+                        let live = unsafe { V::select_equal(winners.as_ptr(), corner as u8, slope.as_ptr()) };
+                        bias = live.multiply_add(V::splat(1.0), bias);
+                        let pixels = (2 * (window / half) + corner / 2 + ky) * padded_row + 2 * (window % half) + corner % 2;
+                        for (sum, &pixel) in sums.iter_mut().zip(&self.padded[pixels..][..K]) {
+                            *sum = live.multiply_add(V::splat(pixel), *sum);
+                        }
                     }
+                }
+                for (kx, sum) in sums.into_iter().enumerate() {
+                    let target = &mut self.weight[(ky * K + kx) * outputs + first..][..V::LANES];
+                    // SAFETY: the slice has `LANES` elements.
+                    unsafe { sum.multiply_add(V::splat(1.0), V::load(target.as_ptr())).store(target.as_mut_ptr()) };
+                }
+                if ky == 0 {
+                    let target = &mut self.bias[first..][..V::LANES];
+                    // SAFETY: the slice has `LANES` elements.
+                    unsafe { bias.multiply_add(V::splat(1.0), V::load(target.as_ptr())).store(target.as_mut_ptr()) };
                 }
             }
         }

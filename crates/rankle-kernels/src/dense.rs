@@ -17,6 +17,14 @@ pub struct Panels {
     isa: Isa,
 }
 
+/// The shape of [`Panels`] without the numbers: enough for a weight gradient, while an optimiser holds the numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelShape {
+    outputs: usize,
+    inputs: usize,
+    isa: Isa,
+}
+
 impl Panels {
     /// Packs the matrix whose element at `(output, input)` is `element(output, input)`.
     pub fn pack(isa: Isa, outputs: usize, inputs: usize, element: impl Fn(usize, usize) -> f32) -> Self {
@@ -60,6 +68,10 @@ impl Panels {
     pub fn inputs(&self) -> usize {
         self.inputs
     }
+    /// The shape alone.
+    pub fn shape(&self) -> PanelShape {
+        PanelShape { outputs: self.outputs, inputs: self.inputs, isa: self.isa }
+    }
     /// Numbers per panel: `inputs * panel`.
     pub fn panel_len(&self) -> usize {
         self.inputs * self.isa.panel()
@@ -77,13 +89,22 @@ impl Panels {
         let (n, panel) = (x.len() / self.inputs, self.isa.panel());
         assert!(x.len() == n * self.inputs && y.len() == n * self.outputs, "shapes of a dense layer");
         let mut edge = vec![0.0; self.isa.rows() * panel];
+        // Rows side by side, as a tile reads them: rows that lie a power of two apart would fight for the same cache lines.
+        let mut packed = Aligned::zeros(n * BLOCK.min(self.inputs));
         for block in split(self.inputs, BLOCK) {
             let store = if block.start == 0 { Store::Overwrite } else { Store::Add };
+            for rows in split(n, self.isa.rows()) {
+                let packed = &mut packed[rows.start * block.len()..rows.end * block.len()];
+                for (m, row) in rows.clone().enumerate() {
+                    let row = &x[row * self.inputs..][block.clone()];
+                    packed[m..].iter_mut().step_by(rows.len()).zip(row).for_each(|(packed, &value)| *packed = value);
+                }
+            }
             for (first, weights) in self.data.chunks_exact(self.panel_len()).enumerate().map(|(p, weights)| (p * panel, weights)) {
                 let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
                 for rows in split(n, self.isa.rows()) {
-                    let data = &x[rows.start * self.inputs + block.start..];
-                    let left = Left { data, row: self.inputs, segment: 0, segments: 1, step: 1, len: block.len() };
+                    let data = &packed[rows.start * block.len()..rows.end * block.len()];
+                    let left = Left { data, row: 1, segment: 0, segments: 1, step: rows.len(), len: block.len() };
                     let out = &mut y[rows.start * self.outputs + first..];
                     let width = panel.min(self.outputs - first);
                     if width == panel {
@@ -102,38 +123,41 @@ impl Panels {
     }
 
     /// `dx = dy · W` straight from the forward packing, for training, where a packed transpose would be stale after every
-    /// step. `dy` is `n x outputs` with `n` at most [`Isa::panel`], `dx` is `n x inputs`.
+    /// step. `dy` is `n x outputs`, `dx` is `n x inputs`.
     pub fn multiply_transposed(&self, dy: &[f32], dx: &mut [f32]) {
         let (n, panel) = (dy.len() / self.outputs, self.isa.panel());
-        assert!(n <= panel && dx.len() == n * self.inputs, "shapes of a dense layer's input gradient");
-        let columns = if n <= self.isa.lanes() { self.isa.lanes() } else { panel };
+        assert!(dy.len() == n * self.outputs && dx.len() == n * self.inputs, "shapes of a dense layer's input gradient");
         let panels = self.outputs.div_ceil(panel);
-        // Images side by side in the lanes, outputs from top to bottom.
-        let mut right = Aligned::zeros(panels * panel * columns);
+        let group_len = panels * panel * panel;
+        // Groups of images side by side in the lanes, outputs from top to bottom.
+        let mut groups = Aligned::zeros(n.div_ceil(panel) * group_len);
         for (image, row) in dy.chunks_exact(self.outputs).enumerate() {
-            for (output, &value) in row.iter().enumerate() {
-                right[output * columns + image] = value;
-            }
+            let group = &mut groups[image / panel * group_len..];
+            row.iter().enumerate().for_each(|(output, &value)| group[output * panel + image % panel] = value);
         }
-        let right = Right { data: &right, stride: columns };
-        let mut sums = Aligned::zeros(self.isa.rows() * columns);
+        let mut sums = Aligned::zeros(self.isa.rows() * panel);
         for inputs in split(self.inputs, self.isa.rows()) {
             let data = &self.data[inputs.start * panel..];
             let left = Left { data, row: panel, segment: self.panel_len(), segments: panels, step: 1, len: panel };
-            tile(self.isa, inputs.len(), columns, left, right, &mut sums, columns, Store::Overwrite);
-            for (image, dx) in dx.chunks_exact_mut(self.inputs).enumerate() {
-                for (row, dx) in dx[inputs.clone()].iter_mut().enumerate() {
-                    *dx = sums[row * columns + image];
+            for (group, dx) in groups.chunks_exact(group_len).zip(dx.chunks_mut(panel * self.inputs)) {
+                let columns = if dx.len() / self.inputs <= self.isa.lanes() { self.isa.lanes() } else { panel };
+                tile(self.isa, inputs.len(), columns, left, Right { data: group, stride: panel }, &mut sums, columns, Store::Overwrite);
+                for (image, dx) in dx.chunks_exact_mut(self.inputs).enumerate() {
+                    for (row, dx) in dx[inputs.clone()].iter_mut().enumerate() {
+                        *dx = sums[row * columns + image];
+                    }
                 }
             }
         }
     }
+}
 
+impl PanelShape {
     /// The weight gradient `dyᵀ · x` of one panel of outputs, in strips: `visit(range, gradient)` gets each strip once, in the
     /// layout of the panel (`range` counts within the panel), so that an optimiser can use it while it is in the cache.
-    pub fn panel_gradient(&self, panel_index: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
-        let (n, panel) = (x.len() / self.inputs, self.isa.panel());
-        let first = panel_index * panel;
+    pub fn gradient(&self, panel: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
+        let (n, index, panel) = (x.len() / self.inputs, panel, self.isa.panel());
+        let first = index * panel;
         let width = panel.min(self.outputs - first);
         let mut right = Aligned::zeros(n * panel);
         for (row, dy) in right.chunks_exact_mut(panel).zip(dy.chunks_exact(self.outputs)) {
@@ -187,16 +211,14 @@ mod tests {
                 let mut dx = vec![0.0; n * inputs];
                 panels.transposed().multiply(&dy, &mut dx);
                 close("dx", &dx, &expected);
-                if n <= isa.panel() {
-                    dx.fill(0.0);
-                    panels.multiply_transposed(&dy, &mut dx);
-                    close("dx from the forward packing", &dx, &expected);
-                }
+                dx.fill(0.0);
+                panels.multiply_transposed(&dy, &mut dx);
+                close("dx from the forward packing", &dx, &expected);
 
                 let mut gradient = panels.zeros_like();
                 for index in 0..outputs.div_ceil(isa.panel()) {
                     let start = index * panels.panel_len();
-                    panels.panel_gradient(index, &x, &dy, |range, strip| {
+                    panels.shape().gradient(index, &x, &dy, |range, strip| {
                         gradient.as_mut_slice()[start + range.start..start + range.end].copy_from_slice(strip);
                     });
                 }

@@ -143,24 +143,3 @@ pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) 
     }
     sum
 }
-
-/// Divides each row by `max(‖row‖, 1e-12)`; returns the norms.
-pub fn normalize_rows(rows: &mut [f32], dim: usize) -> Vec<f32> {
-    rows.chunks_exact_mut(dim)
-        .map(|row| {
-            let norm = row.iter().fold(0.0f32, |sum, &x| x.mul_add(x, sum)).sqrt();
-            let scale = 1.0 / norm.max(1e-12);
-            row.iter_mut().for_each(|x| *x *= scale);
-            norm
-        })
-        .collect()
-}
-
-/// Turns the slope with respect to the unit rows into the slope with respect to the rows before normalisation.
-pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], slope: &mut [f32], dim: usize) {
-    for ((u, &norm), g) in unit.chunks_exact(dim).zip(norms).zip(slope.chunks_exact_mut(dim)) {
-        let along = u.iter().zip(&*g).fold(0.0f32, |sum, (&a, &b)| a.mul_add(b, sum));
-        let scale = 1.0 / norm.max(1e-12);
-        g.iter_mut().zip(u).for_each(|(g, &u)| *g = (*g - along * u) * scale);
-    }
-}

@@ -6,6 +6,7 @@ mod aligned;
 pub mod conv;
 pub mod dense;
 pub mod distance;
+pub mod rows;
 mod simd;
 #[cfg(test)]
 mod testing;

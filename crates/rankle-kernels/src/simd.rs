@@ -149,6 +149,20 @@ pub(crate) trait Vector: Copy {
         }
         count
     }
+    /// `values[lane]` where `winners[lane]` is `which`, zero elsewhere.
+    ///
+    /// # Safety
+    /// `LANES` elements can be read at `winners` and `values`.
+    #[inline(always)]
+    unsafe fn select_equal(winners: *const u8, which: u8, values: *const f32) -> Self {
+        let mut kept = [0.0; 16];
+        for (lane, kept) in kept.iter_mut().enumerate().take(Self::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe { *kept = if *winners.add(lane) == which { *values.add(lane) } else { 0.0 } };
+        }
+        // SAFETY: no register has more than 16 lanes.
+        unsafe { Self::load(kept.as_ptr()) }
+    }
 }
 
 /// Four lanes: what every x86-64 and every 64-bit ARM has.
@@ -202,7 +216,7 @@ mod x86 {
     }
 
     macro_rules! register {
-        ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)?) => {
+        ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)*) => {
             #[derive(Clone, Copy)]
             pub(crate) struct $name($inner);
 
@@ -236,7 +250,7 @@ mod x86 {
                     // SAFETY: above.
                     Self(unsafe { $sub(self.0, other.0) })
                 }
-                $($extra)?
+                $($extra)*
             }
         };
     }
@@ -253,6 +267,14 @@ mod x86 {
                 _mm512_storeu_ps(kept, _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(values)));
                 _mm512_storeu_si512(places.cast(), _mm512_maskz_compress_epi32(mask, own));
                 mask.count_ones() as usize
+            }
+        },
+        #[inline(always)]
+        unsafe fn select_equal(winners: *const u8, which: u8, values: *const f32) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let mask = _mm_cmpeq_epi8_mask(_mm_loadu_si128(winners.cast()), _mm_set1_epi8(which as i8));
+                Self(_mm512_maskz_loadu_ps(mask, values))
             }
         }
     );

@@ -1,0 +1,38 @@
+//! What a training loop needs of a model.
+
+use crate::{Embedder, Result, Upstream};
+use candle_core::Tensor;
+pub use rankle_kernels::adam::AdamStep;
+use std::collections::BTreeMap;
+
+/// An embedder whose weights can be trained. How the weight gradients come about, and where the optimiser's moments live, is
+/// the model's own affair: a model with kernels fuses both.
+pub trait Trainable: Embedder {
+    /// One optimiser step on one batch: embeds `images`, asks `upstream` for the slope with respect to the raw embeddings, and
+    /// moves the weights.
+    ///
+    /// # Errors
+    /// As [`Embedder::input_gradient`]; the weights are then unchanged.
+    fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()>;
+
+    /// The weights, under the names of the public PyTorch checkpoints.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] if candle refuses.
+    fn parameters(&self) -> Result<BTreeMap<String, Tensor>>;
+
+    /// Weights and Adam's moments (`adam.first.NAME`, `adam.second.NAME`): everything that goes on after an interruption.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] if candle refuses.
+    fn checkpoint(&self) -> Result<BTreeMap<String, Tensor>>;
+
+    /// Takes the state of [`Trainable::checkpoint`] back.
+    ///
+    /// # Errors
+    /// [`crate::Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<()>;
+
+    /// The model as an attack sees it.
+    fn as_embedder(&self) -> &dyn Embedder;
+}

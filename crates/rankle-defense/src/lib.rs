@@ -1,0 +1,21 @@
+//! Defenses for ranking models.
+//!
+//! [`ShiftDefense`] is the paper's: train on images whose embeddings were moved as far as possible. It knows the attack behind
+//! it; the training loop knows only [`rankle_core::Defense`]. No file, dataset or command line is known here.
+//!
+//! ```
+//! use rankle_core::{Dataset, Defense, Distance, Epsilon, Seed, toy};
+//! use rankle_defense::ShiftDefense;
+//!
+//! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
+//! let images = dataset.images(&[0, 1, 2])?;
+//! let defense = ShiftDefense::paper(Epsilon::new(0.3)?);
+//! let hardened = defense.harden(&embedder, &images, &[0, 1, 2], 0, Seed(0))?;
+//! let moved = (hardened - &images)?.abs()?.max_all()?.to_scalar::<f32>()?;
+//! assert!(0.0 < moved && moved <= 0.3 + 1e-6);
+//! # Ok::<(), rankle_core::Error>(())
+//! ```
+
+mod shift;
+
+pub use shift::ShiftDefense;

@@ -1,0 +1,27 @@
+//! Embedding models, each behind the one trait [`rankle_core::Embedder`].
+//!
+//! The parameters have the names and shapes of the public PyTorch checkpoints and travel in safetensors files, both ways,
+//! without a converter. Forward and backward are this project's own kernels: candle's pooling, ReLU and convolution gradients
+//! differ from PyTorch's, and a sign attack follows every such difference.
+//!
+//! This crate knows no dataset, no attack and no training recipe.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use rankle_core::{Distance, Embedder, Seed};
+//! use rankle_models::C2f2;
+//!
+//! let model = C2f2::initialise(Distance::Cosine, Seed(0));
+//! let embeddings = model.embed(&Tensor::zeros((2, 1, 28, 28), DType::F32, &Device::Cpu)?)?;
+//! assert_eq!(embeddings.dims(), [2, 1024]);
+//! # Ok::<(), rankle_core::Error>(())
+//! ```
+
+mod architecture;
+mod c2f2;
+mod slice;
+pub mod weights;
+
+pub use architecture::Architecture;
+pub use c2f2::C2f2;
+pub use rankle_kernels::Isa;

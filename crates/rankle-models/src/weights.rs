@@ -1,0 +1,68 @@
+//! Weights in safetensors files.
+
+use candle_core::{DType, Device, Tensor};
+use rankle_core::{Error, Result};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Reads every tensor of a safetensors file.
+///
+/// # Errors
+/// [`Error::Weights`] naming the file when it is missing, truncated or not safetensors.
+pub fn read(path: &Path) -> Result<Tensors> {
+    let fail = |problem: String| Error::Weights(format!("{}: {problem}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read ({error}); give a safetensors file")))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
+        .map_err(|error| fail(format!("is not a readable safetensors file ({error}); is it complete?")))?;
+    Ok(tensors.into_iter().collect())
+}
+
+/// Puts the file's name in front of what is wrong with its tensors.
+pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::Weights(problem) => Error::Weights(format!("{}: {problem}", path.display())),
+        other => other,
+    })
+}
+
+/// Writes tensors to a safetensors file: first under a temporary name in the same folder, then renamed, so that a file with
+/// the final name is always whole. The same tensors give the same bytes.
+///
+/// # Errors
+/// [`Error::Weights`] naming the file when it cannot be written.
+pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
+    let fail = |problem: &dyn std::fmt::Display| Error::Weights(format!("{} cannot be written: {problem}", path.display()));
+    // The only key that PyTorch's own tools look for.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(&error))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".rankle-").tempfile_in(folder).map_err(|error| fail(&error))?;
+    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| fail(&error))?;
+    file.persist(path).map_err(|error| fail(&error.error))?;
+    Ok(())
+}
+
+/// Takes one parameter out of `tensors`, checked.
+pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let tensor = tensors.remove(name).ok_or_else(|| Error::Weights(format!("tensor '{name}' of shape {shape:?} is missing")))?;
+    if tensor.dims() != shape {
+        return Err(Error::Weights(format!("tensor '{name}' has shape {:?}, this model needs {shape:?}", tensor.dims())));
+    }
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(place) => Err(Error::Weights(format!("tensor '{name}' holds {} at position {place}; weights must be finite", values[place]))),
+        None => Ok(values),
+    }
+}
+
+/// Complains about what no parameter asked for.
+pub(crate) fn none_left(tensors: &Tensors) -> Result<()> {
+    match tensors.keys().next() {
+        Some(name) => Err(Error::Weights(format!("tensor '{name}' belongs to no parameter of this model; is it another architecture?"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,148 @@
+//! C2F2 against PyTorch, image by image: embeddings, input gradients and weight gradients, on real MNIST images (borders of
+//! exact zeros: exact ties in the pooling) and on noise, with every instruction set of this machine. `fixtures/README.md`
+//! says what the reference is.
+
+#[path = "support/formula.rs"]
+mod formula;
+
+use candle_core::{Device, Tensor, safetensors};
+use formula::{FIRST_STREAM, unit};
+use rankle_core::{Distance, Embedder};
+use rankle_models::{C2f2, Isa};
+use std::collections::HashMap;
+
+const IMAGES: usize = 16;
+const PIXELS: usize = 784;
+const DIM: usize = 1024;
+
+/// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 5e-7
+/// (embeddings and input gradients) and 1.3e-6 (weight gradients) of this reference.
+const EMBEDDING: f64 = 1e-5;
+const INPUT_GRADIENT: f64 = 2e-5;
+const WEIGHT_GRADIENT: f64 = 1e-4;
+
+type Fixture = HashMap<String, Tensor>;
+
+fn fixture() -> Fixture {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/c2f2.safetensors");
+    safetensors::load(path, &Device::Cpu).expect("the fixture is part of the repository")
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
+}
+
+fn images(fixture: &Fixture) -> Tensor {
+    let bytes: Vec<u8> = fixture["images"].flatten_all().and_then(|t| t.to_vec1()).unwrap();
+    let pixels: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    Tensor::from_vec(pixels, (IMAGES, 1, 28, 28), &Device::Cpu).unwrap()
+}
+
+/// The two losses of the fixture, as slopes with respect to the raw embeddings.
+const LOSSES: [(&str, fn(&Tensor) -> rankle_core::Result<Tensor>); 2] = [("linear", linear), ("cosine", cosine)];
+
+/// `Σ e·r`.
+fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
+    Ok(Tensor::from_vec(unit(FIRST_STREAM + 101, IMAGES * DIM), raw.shape(), &Device::Cpu)?)
+}
+
+/// `Σ (1 - u·t)` with `u = e / ‖e‖`.
+fn cosine(raw: &Tensor) -> rankle_core::Result<Tensor> {
+    let slope = unit(FIRST_STREAM + 102, IMAGES * DIM).into_iter().map(|t| -t).collect();
+    Distance::Cosine.place(raw)?.pull_back(slope)
+}
+
+/// The largest difference relative to the largest number of the reference; infinite if anything is not a number.
+fn relative(ours: &[f64], reference: &[f32]) -> f64 {
+    assert_eq!(ours.len(), reference.len());
+    let largest = reference.iter().fold(0.0, |m: f64, &r| m.max(f64::from(r).abs()));
+    ours.iter().zip(reference).fold(0.0, |worst: f64, (o, &r)| {
+        let error = (o - f64::from(r)).abs() / largest;
+        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+    })
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+/// The model of the fixture on every instruction set that this machine has.
+fn models() -> impl Iterator<Item = (Isa, C2f2)> {
+    let parameters = formula::parameters().unwrap();
+    Isa::available().into_iter().map(move |isa| (isa, C2f2::with_isa(&parameters, Distance::Cosine, isa).unwrap()))
+}
+
+#[test]
+fn both_sides_compute_the_same_noise() {
+    let stored: Vec<u8> = fixture()["images"].narrow(0, 8, 8).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).unwrap();
+    assert_eq!(stored, formula::byte(FIRST_STREAM + 100, 8 * PIXELS));
+}
+
+#[test]
+fn embeddings_equal_pytorch() {
+    let fixture = fixture();
+    let reference = numbers(&fixture["embeddings"]);
+    for (isa, model) in models() {
+        let ours = numbers(&model.embed(&images(&fixture)).unwrap());
+        for (image, (ours, reference)) in ours.chunks(DIM).zip(reference.chunks(DIM)).enumerate() {
+            let error = relative(&wide(ours), reference);
+            assert!(error <= EMBEDDING, "{isa}, image {image}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn input_gradients_equal_pytorch_in_size_and_sign() {
+    let fixture = fixture();
+    for (isa, model) in models() {
+        for (loss, slope) in LOSSES {
+            let ours = numbers(&model.input_gradient(&images(&fixture), &mut |raw| slope(raw)).unwrap());
+            let reference = numbers(&fixture[&format!("{loss}.input_gradient")]);
+            for (image, (ours, reference)) in ours.chunks(PIXELS).zip(reference.chunks(PIXELS)).enumerate() {
+                let error = relative(&wide(ours), reference);
+                assert!(error <= INPUT_GRADIENT, "{isa}, {loss}, image {image}: {error:e}");
+
+                let visible = 1e-5 * reference.iter().fold(0.0, |m: f32, r| m.max(r.abs()));
+                let flipped = ours.iter().zip(reference).filter(|(o, r)| r.abs() > visible && **o * **r <= 0.0).count();
+                assert_eq!(flipped, 0, "{isa}, {loss}, image {image}: signs differ");
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_equal_pytorch() {
+    let fixture = fixture();
+    for (isa, model) in models() {
+        for (loss, slope) in LOSSES {
+            let ours = model.weight_gradients(&images(&fixture), &mut |raw| slope(raw)).unwrap();
+            let compare = |name: &str, ours: &[f64]| {
+                let error = relative(ours, &numbers(&fixture[&format!("{loss}.{name}")]));
+                assert!(error <= WEIGHT_GRADIENT, "{isa}, {loss}.{name}: {error:e}");
+            };
+            for name in ["conv1.weight", "conv1.bias", "conv2.bias", "fc1.bias"] {
+                compare(name, &wide(&numbers(&ours[name])));
+            }
+            for (name, columns, stride) in [("conv2.weight", 800, 11), ("fc1.weight", 3136, 401)] {
+                let matrix = wide(&numbers(&ours[name]));
+                let slice: Vec<f64> = matrix.iter().copied().step_by(stride).collect();
+                let (rows, sums) = projections(&matrix, columns);
+                compare(&format!("{name}.slice"), &slice);
+                compare(&format!("{name}.rows"), &rows);
+                compare(&format!("{name}.columns"), &sums);
+            }
+        }
+    }
+}
+
+/// A large gradient times formula numbers, from both sides: every number of it takes part.
+fn projections(matrix: &[f64], columns: usize) -> (Vec<f64>, Vec<f64>) {
+    let right = wide(&unit(FIRST_STREAM + 103, columns));
+    let rows = matrix.chunks(columns).map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum()).collect();
+
+    let mut sums = vec![0.0; columns];
+    for (row, factor) in matrix.chunks(columns).zip(wide(&unit(FIRST_STREAM + 104, matrix.len() / columns))) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += factor * x);
+    }
+    (rows, sums)
+}

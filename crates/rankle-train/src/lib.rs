@@ -1,0 +1,28 @@
+//! Training: losses with closed-form slopes, samplers, the loop.
+//!
+//! The loop knows a model only as [`rankle_core::Trainable`], a defense only as [`rankle_core::Defense`]; it reads no file and
+//! writes none. Every draw is keyed by seed, epoch or step, so a run that was interrupted goes on as if it had not been.
+//!
+//! ```
+//! use rankle_core::{Distance, Points, Seed};
+//! use rankle_train::{Triplet, TripletLoss, draw_triplets};
+//!
+//! let labels = [0, 0, 1, 1];
+//! let triplets = draw_triplets(&labels, Seed(0), 0);
+//! assert!(triplets.iter().all(|t| labels[t.anchor] == labels[t.positive] && labels[t.anchor] != labels[t.negative]));
+//!
+//! // Two classes at right angles are further apart than the margin: no loss.
+//! let raw = candle_core::Tensor::new(&[[1f32, 0.], [1., 0.], [0., 1.], [0., 1.]], &candle_core::Device::Cpu)?;
+//! let points = Distance::Cosine.place(&raw)?;
+//! let (loss, _slope) = TripletLoss { margin: 0.2 }.evaluate(&points, &triplets)?;
+//! assert_eq!(loss, 0.0);
+//! # Ok::<(), rankle_core::Error>(())
+//! ```
+
+mod recipe;
+mod training;
+mod triplet;
+
+pub use recipe::Recipe;
+pub use training::{Moment, Training};
+pub use triplet::{Triplet, TripletLoss, draw_triplets};

@@ -1,0 +1,107 @@
+//! The loop.
+
+use crate::{Recipe, TripletLoss, draw_triplets};
+use rand::seq::SliceRandom;
+use rankle_core::seed::Purpose;
+use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable};
+use std::ops::ControlFlow;
+
+/// A training run: what to learn from, how, and against whom.
+pub struct Training<'a> {
+    /// The training images.
+    pub dataset: &'a dyn Dataset,
+    /// The numbers.
+    pub recipe: Recipe,
+    /// `None` for plain training.
+    pub defense: Option<&'a dyn Defense>,
+    /// Keys every draw.
+    pub seed: Seed,
+}
+
+/// Where a run stands after an optimiser step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Optimiser steps made so far: a checkpoint taken now goes on from here.
+    pub step: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// The loss of the batch just learned from.
+    pub loss: f64,
+    /// Whether an epoch has just ended.
+    pub epoch_ended: bool,
+}
+
+impl Training<'_> {
+    /// Optimiser steps per epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.dataset.len().div_ceil(self.recipe.batch_size.max(1))
+    }
+    /// Optimiser steps of the whole run.
+    pub fn steps(&self) -> usize {
+        self.recipe.epochs * self.steps_per_epoch()
+    }
+
+    /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is
+    /// called after every step, may keep the model, and may stop the run.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when the loss is no number; [`Error::Empty`] for an
+    /// empty dataset or recipe.
+    pub fn run(
+        &self,
+        model: &mut dyn Trainable,
+        from: usize,
+        watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if self.dataset.is_empty() {
+            return Err(Error::Empty("training images"));
+        }
+        if self.recipe.batch_size == 0 {
+            return Err(Error::Empty("images in a batch"));
+        }
+        let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
+        let loss = TripletLoss { margin: self.recipe.margin };
+        let mut order = (usize::MAX, Vec::new());
+        for step in from..steps {
+            let (epoch, batch) = (step / per_epoch, step % per_epoch);
+            if order.0 != epoch {
+                order = (epoch, self.order(epoch));
+            }
+            let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
+            let labels: Vec<u32> = batch.iter().map(|&image| self.dataset.labels()[image]).collect();
+            let mut images = self.dataset.images(batch)?;
+            if let Some(defense) = self.defense {
+                let keys: Vec<u64> = batch.iter().map(|&image| image as u64).collect();
+                images = defense.harden(model.as_embedder(), &images, &keys, epoch as u64, self.seed)?;
+            }
+            let triplets = draw_triplets(&labels, self.seed, step as u64);
+            let distance = model.distance();
+            let mut value = 0.0;
+            model.train_step(
+                &images,
+                &mut |raw| {
+                    let points = distance.place(raw)?;
+                    let (loss, slope) = loss.evaluate(&points, &triplets)?;
+                    if !loss.is_finite() {
+                        return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
+                    }
+                    value = loss;
+                    points.pull_back(slope)
+                },
+                &self.recipe.adam(step),
+            )?;
+            let moment = Moment { step: step + 1, steps, loss: value, epoch_ended: (step + 1) % per_epoch == 0 };
+            if watch(moment, model).is_break() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// The order of the images in an epoch.
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
+        order.shuffle(&mut self.seed.stream(Purpose::Order, [epoch as u64, 0]));
+        order
+    }
+}
