@@ -1,2 +1,95 @@
-//! Downloads, benchmark sweeps and the published tables.
-fn main() {}
+//! Orchestration: the published tables, the checks, the downloads and the benchmarks of rankle, as `cargo xtask …`.
+//!
+//! This program links no tensor library, so it starts at once. What needs tensors it leaves to the driver `rankle`, which it
+//! builds in release mode and spawns.
+
+mod bench;
+mod driver;
+mod fetch;
+mod files;
+mod process;
+mod reproduce;
+mod stop;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Rebuild the published tables, check the code, fetch data, measure speed.
+///
+/// Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Reproduce(reproduce::Reproduce),
+    Test(test::Test),
+    Fetch(fetch::Fetch),
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse(); // exits with 2 by itself
+    let outcome = process::watch_for_interrupts().and_then(|()| match arguments.command {
+        Command::Reproduce(command) => command.run(),
+        Command::Test(command) => command.run(),
+        Command::Fetch(command) => command.run(),
+        Command::Bench(command) => command.run(),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(stop::code(&error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest() {
+        for (line, wrong, nearest) in [
+            (["cargo xtask", "reproduce", "mnst"], "'mnst'", "'mnist'"),
+            (["cargo xtask", "fetch", "fashion-mnst"], "'fashion-mnst'", "'fashion-mnist'"),
+            (["cargo xtask", "reproduc", "mnist"], "'reproduc'", "'reproduce'"),
+        ] {
+            let Err(error) = Arguments::try_parse_from(line) else { panic!("{wrong} was taken") };
+            let text = error.to_string();
+            assert!(text.contains(wrong) && text.contains(nearest), "{text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn wrong_numbers_and_contradictions_are_refused() {
+        for line in [
+            "reproduce --images 0",
+            "reproduce --images 10001",
+            "reproduce --threads 0",
+            "reproduce --seed -1",
+            "reproduce --full --quick",
+            "reproduce --full --images 5",
+            "fetch sop",
+            "bench --rounds 0",
+        ] {
+            let Err(error) = Arguments::try_parse_from(["cargo xtask"].into_iter().chain(line.split(' '))) else {
+                panic!("{line} was taken")
+            };
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

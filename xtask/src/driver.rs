@@ -1,0 +1,193 @@
+//! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
+
+use crate::{files, process};
+use anyhow::{Context, Result, bail};
+use rankle_report::{Planned, Record, published::Table};
+use serde_json::Value;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The built program.
+pub(crate) struct Driver {
+    program: PathBuf,
+}
+
+/// The program that called us, or the one on the path.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(files::root());
+    command
+}
+
+impl Driver {
+    /// Builds it, or finds it built. Cargo shows its own progress.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) fn build() -> Result<Self> {
+        let mut command = cargo();
+        command.args(["build", "--release", "--package", "rankle", "--bin", "rankle"]);
+        command.arg("--message-format=json-render-diagnostics");
+        let (status, messages) = process::run_capturing(&mut command, "nothing was computed yet")?;
+        if !status.success() {
+            bail!("the driver does not build: see the messages of cargo above");
+        }
+        let program = messages.lines().find_map(executable).context("cargo built the driver, but did not say where it is")?;
+        Ok(Self { program })
+    }
+
+    /// Runs every cell of a plan that its records file does not hold yet. Returns the records of the plan, in its order.
+    ///
+    /// # Errors
+    /// When the driver fails (it says why on standard error) or answers with other cells than those of the plan.
+    pub(crate) fn sweep(
+        &self,
+        plan: &[Planned],
+        plan_file: &Path,
+        records_file: &Path,
+        threads: Option<NonZero<usize>>,
+        hint: &str,
+    ) -> Result<Vec<Record>> {
+        files::write(plan_file, Planned::to_lines(plan)?)?;
+        let mut command = self.command("sweep", threads);
+        command.arg("--plan").arg(plan_file).arg("--records").arg(records_file);
+        let (status, output) = process::run_capturing(&mut command, hint)?;
+        if !status.success() {
+            bail!(
+                "`rankle sweep` failed ({status}): its reason stands above; finished cells are kept in {}",
+                files::shown(records_file)
+            );
+        }
+        parse_records(plan, &output)
+    }
+
+    /// Trains the weights of a published table with the recipe of the paper. A finished folder is left as it is, an
+    /// unfinished one is gone on with.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn train(
+        &self,
+        table: &Table,
+        seed: u64,
+        folder: &Path,
+        threads: Option<NonZero<usize>>,
+        hint: &str,
+    ) -> Result<()> {
+        let mut command = self.command("train", threads);
+        command.args(recipe(table, seed)).arg("--output").arg(folder);
+        if !process::run_aside(&mut command, hint)?.success() {
+            bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
+        }
+        Ok(())
+    }
+
+    /// The timings of our own side, as the JSON array that `rankle bench` prints.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn bench(&self, threads: NonZero<usize>, seconds: f64) -> Result<String> {
+        let mut command = self.command("bench", Some(threads));
+        command.args(["--format", "json", "--seconds", &seconds.to_string()]);
+        let (status, output) = process::run_capturing(&mut command, "nothing was written")?;
+        if !status.success() {
+            bail!("`rankle bench` failed ({status}): its reason stands above");
+        }
+        Ok(output)
+    }
+
+    /// A sub-command, run in the root of the workspace, where relative paths start.
+    fn command(&self, name: &str, threads: Option<NonZero<usize>>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(files::root()).arg(name);
+        if let Some(threads) = threads {
+            command.arg("--threads").arg(threads.to_string());
+        }
+        command
+    }
+}
+
+/// How the models of a published table are trained: the arguments of `rankle train` but for the output folder.
+pub(crate) fn recipe(table: &Table, seed: u64) -> Vec<String> {
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
+    add("dataset", &table.dataset);
+    add("model", &table.model);
+    add("distance", &table.distance);
+    add("loss", &table.loss);
+    add("epochs", "30");
+    add("batch-size", "1000");
+    add("lr", "1e-3");
+    add("seed", &seed.to_string());
+    if table.defense != "none" {
+        add("defense", &table.defense);
+        add("epsilon", "0.3");
+    }
+    arguments
+}
+
+/// The path in one of cargo's messages, if that is the one about the driver.
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let ours = message["reason"] == "compiler-artifact" && message["target"]["name"] == "rankle";
+    if ours { message["executable"].as_str().map(PathBuf::from) } else { None }
+}
+
+/// The answer of a sweep must be the plan, cell by cell: anything else would put numbers into the wrong place.
+fn parse_records(plan: &[Planned], output: &str) -> Result<Vec<Record>> {
+    let records: Vec<Record> = output
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("`rankle sweep` printed what is not a record: {line}")))
+        .collect::<Result<_>>()?;
+    if records.len() != plan.len() {
+        bail!("`rankle sweep` answered with {} records for a plan of {} cells", records.len(), plan.len());
+    }
+    for (planned, record) in plan.iter().zip(&records) {
+        let cell = &record.cell;
+        let wanted = (Some(&planned.table), planned.attack, planned.targets, planned.epsilon, planned.images, planned.seed);
+        if wanted != (cell.table.as_ref(), cell.attack, cell.targets, cell.epsilon, cell.images, cell.seed) {
+            bail!("`rankle sweep` answered with {cell} where the plan has {} {}", planned.table, planned.attack);
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reproduce::sample;
+    use rankle_report::published;
+
+    #[test]
+    fn the_program_is_found_among_the_messages_of_cargo() {
+        let other = r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"rankle"},"executable":null}"#;
+        let ours = r#"{"reason":"compiler-artifact","target":{"name":"rankle"},"executable":"/t/release/rankle"}"#;
+        let found: Vec<_> = [other, "not JSON", library, ours].into_iter().filter_map(executable).collect();
+        assert_eq!(found, [PathBuf::from("/t/release/rankle")]);
+    }
+
+    #[test]
+    fn the_recipe_is_that_of_the_paper() {
+        let of = |id| recipe(published::table(id).unwrap(), 3).join(" ");
+        let ordinary =
+            "--dataset mnist --model c2f2 --distance cosine --loss triplet --epochs 30 --batch-size 1000 --lr 1e-3 --seed 3";
+        assert_eq!(of("mnist-ct"), ordinary);
+        assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
+    }
+
+    #[test]
+    fn an_answer_must_be_the_plan() {
+        let (plan, records) = sample::answered();
+        let lines: Vec<String> = records.iter().map(|record| record.to_line().unwrap()).collect();
+        assert_eq!(parse_records(&plan, &(lines.join("\n") + "\n")).unwrap(), records);
+
+        let refused = |output: &str| parse_records(&plan, output).unwrap_err().to_string();
+        assert!(refused(&lines[1..].join("\n")).contains("answered with 159 records for a plan of 160 cells"));
+        let mut swapped = lines.clone();
+        swapped.swap(0, 1);
+        assert!(refused(&swapped.join("\n")).contains("where the plan has mnist-ct ca+"));
+        assert!(refused("Done!").contains("not a record: Done!"));
+    }
+}

@@ -1,0 +1,65 @@
+//! Where things are, and writing them whole or not at all.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    // Set by `cargo run`, so a moved checkout is found again; the fallback serves whoever starts the binary by hand.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    own.parent().map_or(own.clone(), Path::to_owned)
+}
+
+/// `path` as seen from the root of the workspace, for display and for records; unchanged when it lies elsewhere.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
+}
+
+/// Writes a file under a temporary name and renames it: it is never there by half.
+///
+/// # Errors
+/// When the folder cannot be written; the message names the file.
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666)); // less what the user's umask takes away
+        }
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(content.as_ref())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/report.md");
+        write(&path, "one").unwrap();
+        write(&path, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+
+        let message = write(&path.join("below-a-file"), "x").unwrap_err().to_string();
+        assert!(message.starts_with("cannot write") && message.ends_with("below-a-file"), "{message}");
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().join("crates/rankle-report").is_dir());
+        assert_eq!(shown(&root().join("target/reproduce")), "target/reproduce");
+        assert_eq!(shown(Path::new("/elsewhere/x")), "/elsewhere/x");
+    }
+}

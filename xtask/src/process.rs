@@ -1,0 +1,98 @@
+//! One child process at a time, and what Ctrl-C does to it.
+
+use crate::stop::Stop;
+use anyhow::{Context, Result};
+use std::io::Read;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The running child, 0 for none.
+static CHILD: AtomicU32 = AtomicU32::new(0);
+
+/// From here on Ctrl-C, SIGTERM and SIGHUP let the child finish what it is writing; then this program ends with 130.
+pub(crate) fn watch_for_interrupts() -> Result<()> {
+    ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        let child = CHILD.load(Ordering::SeqCst);
+        if child != 0 {
+            terminate(child);
+        }
+    })
+    .context("cannot watch for Ctrl-C")
+}
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// The terminal sends Ctrl-C to the child as well, but a SIGTERM reaches only us: hand it on. The child takes both as one.
+fn terminate(child: u32) {
+    if cfg!(unix) {
+        Command::new("kill").arg("-TERM").arg(child.to_string()).stderr(Stdio::null()).status().ok();
+    }
+}
+
+/// Runs a child to its end.
+///
+/// # Errors
+/// When it cannot be started, and [`Stop`] with 130 and `hint` when it ended by an interrupt.
+pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
+    Ok(run_reading(command.stdout(Stdio::inherit()), hint)?.0)
+}
+
+/// As [`run`], for a child whose standard output is kept instead of shown.
+///
+/// # Errors
+/// As [`run`], and when the output is not UTF-8.
+pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)> {
+    run_reading(command.stdout(Stdio::piped()), hint)
+}
+
+/// As [`run`], for a child that must not write to our standard output: what it says goes to standard error.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_aside(command: &mut Command, hint: &str) -> Result<ExitStatus> {
+    Ok(run_reading(command.stdout(Stdio::from(std::io::stderr())), hint)?.0)
+}
+
+fn run_reading(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {program}"))?;
+    CHILD.store(child.id(), Ordering::SeqCst);
+    if interrupted() {
+        terminate(child.id()); // the interrupt came between the start and the line above
+    }
+    let mut output = String::new();
+    let read = child.stdout.take().map(|mut stdout| stdout.read_to_string(&mut output));
+    let status = child.wait();
+    CHILD.store(0, Ordering::SeqCst);
+    let status = status.with_context(|| format!("lost {program}"))?;
+    if interrupted() || status.code() == Some(130) {
+        return Err(Stop::interrupted(hint).into());
+    }
+    read.transpose().with_context(|| format!("the output of {program} is not text"))?;
+    Ok((status, output))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_child_is_run_to_its_end() {
+        let (status, output) = run_capturing(&mut shell("echo one; echo two; exit 3"), "").unwrap();
+        assert_eq!((status.code(), output.as_str()), (Some(3), "one\ntwo\n"));
+        let error = run(&mut shell("exit 130"), "say it again").unwrap_err();
+        assert_eq!((crate::stop::code(&error), error.to_string()), (130, "interrupted; say it again".to_owned()));
+        let error = run(&mut Command::new("no-such-program"), "").unwrap_err();
+        assert_eq!(error.to_string(), "cannot start no-such-program");
+    }
+}

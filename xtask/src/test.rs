@@ -1,0 +1,135 @@
+//! `cargo xtask test`: what must hold before a change lands.
+
+use crate::driver::cargo;
+use crate::process;
+use crate::stop::Stop;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::Instant;
+
+/// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure with its exit code.
+///
+/// Tests run under cargo-nextest where it is installed. Slow tests are targets behind a cargo feature `slow-tests`
+/// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow.
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Run the slow tests, too
+    #[arg(long)]
+    slow: bool,
+}
+
+/// One call of cargo.
+#[derive(Debug, PartialEq)]
+struct Step {
+    title: &'static str,
+    arguments: Vec<String>,
+    environment: Option<(&'static str, &'static str)>,
+}
+
+impl Test {
+    pub(crate) fn run(self) -> Result<()> {
+        let start = Instant::now();
+        let steps = steps(&slow_features()?, nextest(), self.slow);
+        for step in &steps {
+            eprintln!("── {} · cargo {}", step.title, step.arguments.join(" "));
+            let mut command = cargo();
+            command.args(&step.arguments).envs(step.environment);
+            let status = process::run(&mut command, "no verdict")?;
+            if !status.success() {
+                let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+                let message = format!("{} failed: `cargo {}` ended with {status}", step.title, step.arguments.join(" "));
+                return Err(Stop { code, message }.into());
+            }
+        }
+        let titles: Vec<&str> = steps.iter().map(|step| step.title).collect();
+        println!("cargo xtask test: {} all passed in {} s", titles.join(", "), start.elapsed().as_secs());
+        Ok(())
+    }
+}
+
+/// `slow` are the features that uncover slow tests, as in `rankle-train/slow-tests`.
+fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
+    let step = |title, line: &str, features: bool, rest: &[&str]| {
+        let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        if features && !slow.is_empty() {
+            arguments.extend(["--features".to_owned(), slow.join(",")]);
+        }
+        arguments.extend(rest.iter().map(|&word| word.to_owned()));
+        Step { title, arguments, environment: None }
+    };
+    let tests = if nextest { "nextest run --workspace" } else { "test --workspace --lib --bins --tests" };
+    vec![
+        step("formatting", "fmt --all --check", false, &[]),
+        step("clippy", "clippy --workspace --all-targets", true, &["--", "-D", "warnings"]),
+        Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("docs", "doc --workspace --no-deps", false, &[]) },
+        step("doctests", "test --workspace --doc", false, &[]),
+        step("tests", tests, run_slow, &[]),
+    ]
+}
+
+fn nextest() -> bool {
+    let output = cargo().args(["nextest", "--version"]).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn slow_features() -> Result<Vec<String>> {
+    let mut command = cargo();
+    command.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let (status, output) = process::run_capturing(&mut command, "no verdict")?;
+    if !status.success() {
+        bail!("`cargo metadata` failed: see its message above");
+    }
+    let metadata: Value = serde_json::from_str(&output).context("`cargo metadata` printed no JSON")?;
+    Ok(packages_with_slow_tests(&metadata))
+}
+
+fn packages_with_slow_tests(metadata: &Value) -> Vec<String> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let slow = packages.filter(|package| package["features"].get("slow-tests").is_some());
+    slow.filter_map(|package| Some(format!("{}/slow-tests", package["name"].as_str()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(slow: &[&str], nextest: bool, run_slow: bool) -> Vec<String> {
+        let slow: Vec<String> = slow.iter().map(|&feature| feature.to_owned()).collect();
+        steps(&slow, nextest, run_slow).iter().map(|step| step.arguments.join(" ")).collect()
+    }
+
+    #[test]
+    fn without_slow_tests_no_feature_is_named() {
+        assert_eq!(
+            lines(&[], true, true),
+            [
+                "fmt --all --check",
+                "clippy --workspace --all-targets -- -D warnings",
+                "doc --workspace --no-deps",
+                "test --workspace --doc",
+                "nextest run --workspace",
+            ]
+        );
+    }
+
+    #[test]
+    fn slow_tests_are_always_linted_and_run_on_demand() {
+        let slow = ["a/slow-tests", "b/slow-tests"];
+        let fast = lines(&slow, false, false);
+        assert_eq!(fast[1], "clippy --workspace --all-targets --features a/slow-tests,b/slow-tests -- -D warnings");
+        assert_eq!(fast[4], "test --workspace --lib --bins --tests");
+        assert_eq!(lines(&slow, true, true)[4], "nextest run --workspace --features a/slow-tests,b/slow-tests");
+        assert_eq!(steps(&[], true, false)[2].environment, Some(("RUSTDOCFLAGS", "-D warnings")));
+    }
+
+    #[test]
+    fn slow_tests_are_found_by_their_feature() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "rankle-core", "features": {"cuda": []}},
+            {"name": "rankle-train", "features": {"slow-tests": [], "cuda": []}},
+        ]});
+        assert_eq!(packages_with_slow_tests(&metadata), ["rankle-train/slow-tests"]);
+    }
+}
