@@ -38,8 +38,11 @@ fn images(fixture: &Fixture) -> Tensor {
     Tensor::from_vec(pixels, (IMAGES, 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-/// The two losses of the fixture, as slopes with respect to the raw embeddings.
-const LOSSES: [(&str, fn(&Tensor) -> rankle_core::Result<Tensor>); 2] = [("linear", linear), ("cosine", cosine)];
+/// The slope of a loss with respect to the raw embeddings.
+type Slope = fn(&Tensor) -> rankle_core::Result<Tensor>;
+
+/// The two losses of the fixture.
+const LOSSES: [(&str, Slope); 2] = [("linear", linear), ("cosine", cosine)];
 
 /// `Σ e·r`.
 fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
