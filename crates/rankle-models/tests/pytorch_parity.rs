@@ -15,7 +15,7 @@ const IMAGES: usize = 16;
 const PIXELS: usize = 784;
 const DIM: usize = 1024;
 
-/// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 5e-7
+/// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 6e-7
 /// (embeddings and input gradients) and 1.3e-6 (weight gradients) of this reference.
 const EMBEDDING: f64 = 1e-5;
 const INPUT_GRADIENT: f64 = 2e-5;
