@@ -11,14 +11,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be opened, read, written or locked.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     File {
         /// What was tried, as in `read`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
+        /// Why it failed: part of the message, hence no `source`, which callers would print once more.
+        reason: io::Error,
     },
     /// A complete line of a file is not what it should be.
     #[error("{} line {line} is not a {what}: {reason}; correct or delete that line", path.display())]
@@ -72,7 +72,7 @@ impl Error {
     /// For `map_err`: what was tried, on which file.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source }
+        move |reason| Self::File { action, path, reason }
     }
 
     /// For `map_err`: which output cannot be made.

@@ -114,6 +114,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = FolderLock::acquire(&file.path().join("output"), "x").unwrap_err().to_string();
         assert!(message.contains("cannot create") && message.contains("output"), "{message}");
+        assert!(std::error::Error::source(&FolderLock::acquire(&file.path().join("x"), "x").unwrap_err()).is_none(), "told once");
     }
 
     #[test]
