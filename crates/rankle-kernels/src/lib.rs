@@ -1,4 +1,27 @@
 //! Fast CPU kernels: slices in, slices out.
+//!
+//! Everything is built on one inner loop, a tile of a matrix product held in registers, written once and compiled for every
+//! instruction set ([`Isa`]): AVX-512, AVX2 with FMA, and plain Rust for all other machines. The set is chosen at run time; no
+//! compiler flag is needed.
+//!
+//! - [`conv`]: convolution, bias, ReLU and pooling as one block, with sparse gradients;
+//! - [`dense`]: dense layers on packed weights;
+//! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their slope;
+//! - [`rows`]: normalisation; [`adam`]: the optimiser.
+//!
+//! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
+//! each number is a chain of additions in an order that depends on nothing but the shapes of the model.
+//!
+//! Left out: tensors, models, files, random numbers. Threads come from the caller's rayon pool.
+//!
+//! ```
+//! use rankle_kernels::distance::{Metric, Rows, placings};
+//!
+//! // Four gallery items on a line, and a query at 1.9: which place does item 3 have in its list?
+//! let gallery = Rows::new(&[0.0, 1.0, 2.0, 3.0], 1);
+//! let place = placings(Metric::Euclidean, &[1.9], &gallery, &[3])[0];
+//! assert_eq!(place.closer, 2); // items 2 and 1 are nearer
+//! ```
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod adam;

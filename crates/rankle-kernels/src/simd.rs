@@ -131,6 +131,8 @@ pub(crate) trait Vector: Copy {
     /// `self * factor + addend`, fused where the hardware can.
     fn multiply_add(self, factor: Self, addend: Self) -> Self;
     fn subtract(self, other: Self) -> Self;
+    /// [`Vector::multiply_add`] on one number, rounded in the same way.
+    fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32;
     /// Keeps the `values[lane]` whose `winners[lane]` is `which`, with `first + lane * step` beside it, packed to the front of
     /// `kept` and `places`; returns how many.
     ///
@@ -194,6 +196,10 @@ impl Vector for Portable {
     fn subtract(self, other: Self) -> Self {
         Self(std::array::from_fn(|lane| self.0[lane] - other.0[lane]))
     }
+    #[inline(always)]
+    fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
+        value * factor + addend
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -249,6 +255,11 @@ mod x86 {
                 fn subtract(self, other: Self) -> Self {
                     // SAFETY: above.
                     Self(unsafe { $sub(self.0, other.0) })
+                }
+                #[inline(always)]
+                fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
+                    // One instruction: this is inlined into a function that has it.
+                    value.mul_add(factor, addend)
                 }
                 $($extra)*
             }

@@ -34,10 +34,36 @@ pub(crate) enum Store {
     Add,
 }
 
+/// What is summed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Term {
+    /// `left * right`.
+    Product,
+    /// `(left - right)²`.
+    SquaredDifference,
+}
+
 /// `out[m * out_stride ..][.. columns] (+)= Σ left(m, ·) * right(·, ..)` for `m < rows`.
 ///
 /// `rows <= isa.rows()`; `columns` is one or two registers.
+#[allow(clippy::too_many_arguments, reason = "the operands of a matrix product, and no two calls share them")]
 pub(crate) fn tile(isa: Isa, rows: usize, columns: usize, left: Left<'_>, right: Right<'_>, out: &mut [f32], out_stride: usize, store: Store) {
+    tile_of(Term::Product, isa, rows, columns, left, right, out, out_stride, store);
+}
+
+/// As [`tile`], for sums of another term.
+#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
+pub(crate) fn tile_of(
+    term: Term,
+    isa: Isa,
+    rows: usize,
+    columns: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: &mut [f32],
+    out_stride: usize,
+    store: Store,
+) {
     let inner = left.segments * left.len;
     // The bounds that make the raw pointers below sound, checked once per tile.
     assert!(rows >= 1 && rows <= isa.rows() && inner >= 1);
@@ -46,7 +72,11 @@ pub(crate) fn tile(isa: Isa, rows: usize, columns: usize, left: Left<'_>, right:
     assert!(last < left.data.len(), "left operand too short");
     assert!((inner - 1) * right.stride + columns <= right.data.len(), "right operand too short");
     assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
-    isa.run(Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store });
+    let tile = Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store };
+    match term {
+        Term::Product => isa.run(Products(tile)),
+        Term::SquaredDifference => isa.run(SquaredDifferences(tile)),
+    }
 }
 
 struct Tile<'a, 'o> {
@@ -59,27 +89,42 @@ struct Tile<'a, 'o> {
     store: Store,
 }
 
-impl Kernel for Tile<'_, '_> {
-    type Output = ();
+struct Products<'a, 'o>(Tile<'a, 'o>);
+struct SquaredDifferences<'a, 'o>(Tile<'a, 'o>);
 
+impl Kernel for Products<'_, '_> {
+    type Output = ();
     #[inline(always)]
     fn run<V: Vector>(self) {
-        macro_rules! by_rows {
-            ($($m:literal)*) => {
-                match (self.rows, self.two) {
-                    // The comparison is between constants: tiles that do not fit the registers are never compiled.
-                    $(($m, true) if $m <= V::ROWS => self.compute::<V, $m, 2>(), ($m, false) if $m <= V::ROWS => self.compute::<V, $m, 1>(),)*
-                    _ => unreachable!("checked by the caller"),
-                }
-            };
-        }
-        by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        self.0.by_rows::<V, false>();
+    }
+}
+
+impl Kernel for SquaredDifferences<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        self.0.by_rows::<V, true>();
     }
 }
 
 impl Tile<'_, '_> {
     #[inline(always)]
-    fn compute<V: Vector, const M: usize, const N: usize>(self) {
+    fn by_rows<V: Vector, const DIFFERENCE: bool>(self) {
+        macro_rules! rows {
+            ($($m:literal)*) => {
+                match (self.rows, self.two) {
+                    // The comparison is between constants: tiles that do not fit the registers are never compiled.
+                    $(($m, true) if $m <= V::ROWS => self.compute::<V, DIFFERENCE, $m, 2>(), ($m, false) if $m <= V::ROWS => self.compute::<V, DIFFERENCE, $m, 1>(),)*
+                    _ => unreachable!("checked by the caller"),
+                }
+            };
+        }
+        rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    }
+
+    #[inline(always)]
+    fn compute<V: Vector, const DIFFERENCE: bool, const M: usize, const N: usize>(self) {
         let Left { data, row, segment, segments, step, len } = self.left;
         let mut sums = [[V::splat(0.0); N]; M];
         let mut right = self.right.data.as_ptr();
@@ -95,7 +140,12 @@ impl Tile<'_, '_> {
                     for (m, sums) in sums.iter_mut().enumerate() {
                         let factor = V::splat(*left.add(m * row));
                         for (sum, column) in sums.iter_mut().zip(columns) {
-                            *sum = factor.multiply_add(column, *sum);
+                            *sum = if DIFFERENCE {
+                                let difference = factor.subtract(column);
+                                difference.multiply_add(difference, *sum)
+                            } else {
+                                factor.multiply_add(column, *sum)
+                            };
                         }
                     }
                 }

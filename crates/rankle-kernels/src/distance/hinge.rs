@@ -1,0 +1,303 @@
+//! Sums of hinges over a whole gallery, with their exact slope, in one pass.
+
+use super::pairs::distances_to_on;
+use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
+use crate::aligned::Aligned;
+use crate::simd::{Isa, Kernel, Vector};
+use crate::tile::{Left, Right, Store, split, tile};
+use rayon::prelude::*;
+
+/// One term of a hinge sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Hinge<'a> {
+    /// Gallery indices, `n x set`, row-major.
+    pub targets: &'a [u32],
+    /// `true`: `[d(p,c) - d(p,x)]₊`, which raises the targets; `false`: `[d(p,x) - d(p,c)]₊`, which lowers them.
+    pub raise: bool,
+    /// What the sum is multiplied with.
+    pub weight: f32,
+}
+
+/// A hinge sum and its slope.
+#[derive(Clone, Debug)]
+pub struct HingeSum {
+    /// One number per point.
+    pub loss: Vec<f64>,
+    /// `n x dim`: the derivative of each point's loss with respect to that point.
+    pub slope: Vec<f32>,
+}
+
+/// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊` for each point `p`, with its slope.
+///
+/// A hinge is active or not; the slope needs only how many are (`method.md` 7.3). Per block of the gallery: distances, a
+/// comparison with each target's own distance, and one product of the resulting weights with the block's rows.
+pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
+    hinges_on(Isa::best(), metric, points, rows, terms)
+}
+
+fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
+    let (dim, panel) = (rows.dim, isa.panel());
+    let n = points.len() / dim;
+    let own: Vec<Vec<f32>> = terms.iter().map(|term| distances_to_on(isa, metric, points, rows, term.targets)).collect();
+    let mut sum = HingeSum { loss: vec![0.0; n], slope: vec![0.0; n * dim] };
+    sum.loss.par_chunks_mut(TASK).zip(sum.slope.par_chunks_mut(TASK * dim)).enumerate().for_each(|(task, (loss, slope))| {
+        let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
+            .step_by(panel)
+            .map(|first| {
+                let range = first..(first + panel).min(task * TASK + loss.len());
+                let lists: Vec<List> = terms
+                    .iter()
+                    .zip(&own)
+                    .flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa))
+                    .collect();
+                Active::new(Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim), lists, dim)
+            })
+            .collect();
+        let mut buffer = vec![0.0; BLOCK * panel];
+        for block in blocks(rows.len) {
+            for group in &mut groups {
+                group.add(rows, block.clone(), &mut buffer);
+            }
+        }
+        let outputs = loss.chunks_mut(panel).zip(slope.chunks_mut(panel * dim));
+        for ((group, first), (loss, slope)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
+            group.finish(rows, &points[first * dim..], loss, slope);
+        }
+    });
+    sum
+}
+
+/// One column of targets: the c-th target of every point of a group.
+struct List {
+    /// `weight`, negative for a term that lowers.
+    weight: f32,
+    targets: Vec<u32>,
+    /// The targets' own distances; beyond the points, a value that no comparison exceeds.
+    own: Vec<f32>,
+    /// How many hinges are active, times the weight.
+    active: Vec<f32>,
+}
+
+impl List {
+    fn of_term(n: usize, term: &Hinge<'_>, own: &[f32], range: std::ops::Range<usize>, isa: Isa) -> Vec<Self> {
+        let set = term.targets.len() / n;
+        let columns = if range.len() <= isa.lanes() { isa.lanes() } else { isa.panel() };
+        let idle = if term.raise { f32::NEG_INFINITY } else { f32::INFINITY };
+        (0..set)
+            .map(|c| {
+                let mut thresholds = vec![idle; columns];
+                thresholds.iter_mut().zip(range.clone()).for_each(|(slot, point)| *slot = own[point * set + c]);
+                Self {
+                    weight: if term.raise { term.weight } else { -term.weight },
+                    targets: range.clone().map(|point| term.targets[point * set + c]).collect(),
+                    own: thresholds,
+                    active: vec![0.0; columns],
+                }
+            })
+            .collect()
+    }
+}
+
+/// A group of points with everything that is summed for it.
+struct Active {
+    group: Group,
+    lists: Vec<List>,
+    loss: Vec<f64>,
+    /// `dim x columns`: the weighted sum of gallery rows.
+    slope: Aligned,
+    /// Euclidean only: the weighted share of the point itself.
+    share: Vec<f32>,
+    weights: Aligned,
+}
+
+impl Active {
+    fn new(group: Group, lists: Vec<List>, dim: usize) -> Self {
+        let columns = group.columns;
+        let (slope, weights) = (Aligned::zeros(dim * columns), Aligned::zeros(BLOCK * columns));
+        Self { group, lists, loss: vec![0.0; columns], slope, share: vec![0.0; columns], weights }
+    }
+
+    /// Adds the hinges against one block of the gallery.
+    fn add(&mut self, rows: &Rows, block: std::ops::Range<usize>, distances: &mut [f32]) {
+        let (isa, columns) = (self.group.isa, self.group.columns);
+        self.group.distances(rows, block.clone(), distances);
+        let any = isa.run(Compare { active: self, distances: &distances[..block.len() * columns] });
+        if !any {
+            return;
+        }
+        let right = Right { data: &self.weights, stride: columns };
+        for piece in split(rows.dim, isa.rows()) {
+            let data = &rows.data[block.start * rows.stride + piece.start..];
+            let left = Left { data, row: 1, segment: 0, segments: 1, step: rows.stride, len: block.len() };
+            tile(isa, piece.len(), columns, left, right, &mut self.slope[piece.start * columns..], columns, Store::Add);
+        }
+    }
+
+    /// The targets' own part of the slope, and everything back to rows.
+    fn finish(&self, rows: &Rows, points: &[f32], loss: &mut [f64], slope: &mut [f32]) {
+        let dim = rows.dim;
+        for (lane, (loss, slope)) in loss.iter_mut().zip(slope.chunks_exact_mut(dim)).enumerate() {
+            *loss = self.loss[lane];
+            let point = &points[lane * dim..][..dim];
+            let sums = self.slope[lane..].iter().step_by(self.group.columns);
+            for ((slope, &sum), &x) in slope.iter_mut().zip(sums).zip(point) {
+                *slope = sum - self.share[lane] * x;
+            }
+            for list in &self.lists {
+                let (active, own, row) = (list.active[lane], list.own[lane], rows.row(list.targets[lane] as usize));
+                match self.group.metric {
+                    Metric::Cosine => slope.iter_mut().zip(row).for_each(|(slope, &c)| *slope -= active * c),
+                    Metric::Euclidean if own > 0.0 => {
+                        let active = active / own;
+                        slope.iter_mut().zip(point.iter().zip(row)).for_each(|(slope, (&x, &c))| *slope += active * (x - c));
+                    }
+                    Metric::Euclidean => {}
+                }
+            }
+        }
+    }
+}
+
+/// Which hinges of a block are active: fills the weights of its rows.
+struct Compare<'a> {
+    active: &'a mut Active,
+    distances: &'a [f32],
+}
+
+impl Kernel for Compare<'_> {
+    /// Whether any is.
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> bool {
+        // The number of columns as a constant, so that a row of lanes is a register or two.
+        match self.active.group.columns {
+            4 => self.compute::<4>(),
+            8 => self.compute::<8>(),
+            16 => self.compute::<16>(),
+            _ => self.compute::<32>(),
+        }
+    }
+}
+
+impl Compare<'_> {
+    #[inline(always)]
+    fn compute<const W: usize>(self) -> bool {
+        let Active { group, lists, loss, share, weights, .. } = self.active;
+        let mut any = 0.0f32;
+        weights.fill(0.0);
+        for list in lists {
+            let mut own = [0.0f32; W];
+            own.copy_from_slice(&list.own);
+            let (mut lost, mut count) = ([0.0f32; W], [0.0f32; W]);
+            let (weight, sign) = (list.weight, if list.weight < 0.0 { -1.0f32 } else { 1.0 });
+            for (distances, weights) in self.distances.chunks_exact(W).zip(weights.chunks_exact_mut(W)) {
+                for lane in 0..W {
+                    let gap = sign * (own[lane] - distances[lane]);
+                    let live = gap > 0.0;
+                    lost[lane] += if live { gap } else { 0.0 };
+                    count[lane] += if live { 1.0 } else { 0.0 };
+                    weights[lane] += if live { weight } else { 0.0 };
+                }
+            }
+            for lane in 0..W {
+                loss[lane] += f64::from(weight.abs()) * f64::from(lost[lane]);
+                list.active[lane] += weight * count[lane];
+                any = any.max(count[lane]);
+            }
+        }
+        if group.metric == Metric::Euclidean {
+            for (distances, weights) in self.distances.chunks_exact(W).zip(weights.chunks_exact_mut(W)) {
+                for lane in 0..W {
+                    // A row at the very place of the point has no direction.
+                    weights[lane] = if distances[lane] > 0.0 { weights[lane] / distances[lane] } else { 0.0 };
+                    share[lane] += weights[lane];
+                }
+            }
+        }
+        any > 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{distances_on, tests::METRICS};
+    use super::*;
+    use crate::testing::random;
+
+    /// The definition, pair by pair, in double precision.
+    fn slow(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> (Vec<f64>, Vec<f64>) {
+        let (dim, len) = (rows.dim, rows.len);
+        let n = points.len() / dim;
+        let all = distances_on(Isa::PORTABLE, metric, points, rows);
+        let (mut loss, mut slope) = (vec![0.0; n], vec![0.0; n * dim]);
+        for i in 0..n {
+            let (point, list) = (&points[i * dim..][..dim], &all[i * len..][..len]);
+            let away = |x: usize, k: usize| match metric {
+                Metric::Cosine => -f64::from(rows.row(x)[k]),
+                Metric::Euclidean if list[x] > 0.0 => f64::from(point[k] - rows.row(x)[k]) / f64::from(list[x]),
+                Metric::Euclidean => 0.0,
+            };
+            for term in terms {
+                let set = term.targets.len() / n;
+                let sign = if term.raise { 1.0 } else { -1.0 };
+                for &c in &term.targets[i * set..][..set] {
+                    for (x, &distance) in list.iter().enumerate() {
+                        let gap = sign * f64::from(list[c as usize] - distance);
+                        if gap > 0.0 {
+                            loss[i] += f64::from(term.weight) * gap;
+                            for k in 0..dim {
+                                slope[i * dim + k] += f64::from(term.weight) * sign * (away(c as usize, k) - away(x, k));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        (loss, slope)
+    }
+
+    #[test]
+    fn sums_and_slopes_agree_with_the_definition() {
+        for isa in Isa::available() {
+            for (n, len, dim) in [(1, 5, 3), (TASK + 9, 150, 17)] {
+                let (points, rows) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
+                let first: Vec<u32> = (0..n * 3).map(|at| (at * 7 % len) as u32).collect();
+                let second: Vec<u32> = (0..n * 2).map(|at| (at * 3 % len) as u32).collect();
+                let terms = [
+                    Hinge { targets: &first, raise: false, weight: 0.01 },
+                    Hinge { targets: &second, raise: true, weight: 0.03 },
+                ];
+                for metric in METRICS {
+                    for terms in [&terms[..1], &terms[1..], &terms[..]] {
+                        let (loss, slope) = slow(metric, &points, &rows, terms);
+                        let fast = hinges_on(isa, metric, &points, &rows, terms);
+                        let scale = slope.iter().fold(1.0f64, |most, g| most.max(g.abs()));
+                        for (fast, slow) in fast.loss.iter().zip(&loss) {
+                            assert!((fast - slow).abs() < 1e-4 * slow.abs().max(1.0), "{isa} {metric:?}: loss {fast} {slow}");
+                        }
+                        for (at, (&fast, slow)) in fast.slope.iter().zip(&slope).enumerate() {
+                            assert!((f64::from(fast) - slow).abs() < 1e-4 * scale, "{isa} {metric:?} {at}: slope {fast} {slow}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_point_does_not_depend_on_its_neighbours() {
+        for isa in Isa::available() {
+            let (n, len, dim) = (TASK + 9, 150, 17);
+            let (points, rows) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
+            let targets: Vec<u32> = (0..n).map(|at| (at * 7 % len) as u32).collect();
+            let together = hinges_on(isa, Metric::Cosine, &points, &rows, &[Hinge { targets: &targets, raise: true, weight: 1.0 }]);
+            for i in 0..n {
+                let term = Hinge { targets: &targets[i..=i], raise: true, weight: 1.0 };
+                let alone = hinges_on(isa, Metric::Cosine, &points[i * dim..][..dim], &rows, &[term]);
+                assert_eq!(alone.loss[0].to_bits(), together.loss[i].to_bits());
+                assert_eq!(alone.slope, together.slope[i * dim..][..dim]);
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Distances to a gallery, ranks in it, and sums of hinges over it: all by blocks, none by storing a matrix.
+//!
+//! Points lie side by side in the lanes of a register, gallery rows come one after the other. Every distance, for whatever
+//! purpose, is one chain of multiply-adds in the order of the coordinates: two equal pairs have equal distances to the last
+//! bit, so comparing them is meaningful and an item never outranks itself.
+
+mod hinge;
+mod pairs;
+mod placing;
+
+pub use hinge::{Hinge, HingeSum, hinges};
+pub use pairs::distances_to;
+pub use placing::{Placing, placings};
+
+use crate::aligned::Aligned;
+use crate::simd::Isa;
+use crate::tile::{Left, Right, Store, Term, split, tile_of};
+use rayon::prelude::*;
+
+/// How two rows are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// `1 - a·b`; rows are expected to have unit length.
+    Cosine,
+    /// `‖a - b‖`.
+    Euclidean,
+}
+
+impl Metric {
+    fn term(self) -> Term {
+        match self {
+            Self::Cosine => Term::Product,
+            Self::Euclidean => Term::SquaredDifference,
+        }
+    }
+    /// From the sum over coordinates to the distance.
+    #[inline(always)]
+    fn finish(self, sum: f32) -> f32 {
+        match self {
+            Self::Cosine => 1.0 - sum,
+            Self::Euclidean => sum.sqrt(),
+        }
+    }
+}
+
+/// Gallery rows, `len x dim`, laid out so that neighbours do not fight for the same cache lines.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    data: Aligned,
+    len: usize,
+    dim: usize,
+    stride: usize,
+}
+
+impl Rows {
+    /// Copies `len x dim` numbers. `dim` is at least 1.
+    pub fn new(data: &[f32], dim: usize) -> Self {
+        assert!(dim > 0 && data.len().is_multiple_of(dim), "whole rows");
+        // An odd number of cache lines: rows a power of two apart would share a few sets of the cache.
+        let stride = dim.div_ceil(32) * 32 + 16;
+        let len = data.len() / dim;
+        let mut padded = Aligned::zeros(len * stride);
+        padded.chunks_exact_mut(stride).zip(data.chunks_exact(dim)).for_each(|(to, from)| to[..dim].copy_from_slice(from));
+        Self { data: padded, len, dim, stride }
+    }
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// Numbers per row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+    /// One row.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.data[index * self.stride..][..self.dim]
+    }
+}
+
+/// Points per task: a few groups share each block of the gallery while it is in the cache.
+const TASK: usize = 64;
+/// Gallery rows per block.
+const BLOCK: usize = 64;
+
+/// Up to one panel of points, coordinate by coordinate.
+struct Group {
+    isa: Isa,
+    metric: Metric,
+    /// `dim x columns`.
+    data: Aligned,
+    /// One or two registers.
+    columns: usize,
+}
+
+impl Group {
+    /// Packs `points.len() / dim` rows, at most a panel of them.
+    fn pack(isa: Isa, metric: Metric, points: &[f32], dim: usize) -> Self {
+        let count = points.len() / dim;
+        let columns = if count <= isa.lanes() { isa.lanes() } else { isa.panel() };
+        let mut data = Aligned::zeros(dim * columns);
+        for (lane, row) in points.chunks_exact(dim).enumerate() {
+            data[lane..].iter_mut().step_by(columns).zip(row).for_each(|(to, &from)| *to = from);
+        }
+        Self { isa, metric, data, columns }
+    }
+
+    /// Distances to the gallery rows `block`: `out[row * columns + lane]`.
+    fn distances(&self, rows: &Rows, block: std::ops::Range<usize>, out: &mut [f32]) {
+        let right = Right { data: &self.data, stride: self.columns };
+        for piece in split(block.len(), self.isa.rows()) {
+            let data = &rows.data[(block.start + piece.start) * rows.stride..];
+            let left = Left { data, row: rows.stride, segment: 0, segments: 1, step: 1, len: rows.dim };
+            let out = &mut out[piece.start * self.columns..piece.end * self.columns];
+            tile_of(self.metric.term(), self.isa, piece.len(), self.columns, left, right, out, self.columns, Store::Overwrite);
+            out.iter_mut().for_each(|sum| *sum = self.metric.finish(*sum));
+        }
+    }
+}
+
+/// The blocks of a gallery.
+fn blocks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..len).step_by(BLOCK).map(move |start| start..len.min(start + BLOCK))
+}
+
+/// All distances, `n x len`, row-major. For a few points: this matrix is stored.
+pub fn distances(metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
+    distances_on(Isa::best(), metric, points, rows)
+}
+
+fn distances_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
+    let (dim, len) = (rows.dim, rows.len);
+    let mut all = vec![0.0; points.len() / dim * len];
+    all.par_chunks_mut(TASK * len).zip(points.par_chunks(TASK * dim)).for_each(|(all, points)| {
+        let groups: Vec<Group> = points.chunks(isa.panel() * dim).map(|points| Group::pack(isa, metric, points, dim)).collect();
+        let mut buffer = vec![0.0; BLOCK * isa.panel()];
+        for block in blocks(len) {
+            for (group, all) in groups.iter().zip(all.chunks_mut(isa.panel() * len)) {
+                group.distances(rows, block.clone(), &mut buffer);
+                for (lane, list) in all.chunks_exact_mut(len).enumerate() {
+                    let column = buffer[lane..].iter().step_by(group.columns);
+                    list[block.clone()].iter_mut().zip(column).for_each(|(to, &from)| *to = from);
+                }
+            }
+        }
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    pub(super) const METRICS: [Metric; 2] = [Metric::Cosine, Metric::Euclidean];
+
+    #[test]
+    fn distances_agree_with_their_definition_for_every_shape() {
+        for isa in Isa::available() {
+            for (n, len, dim) in [(1, 1, 1), (3, 70, 5), (isa.panel() + 1, 129, 40), (TASK + 3, 65, 33)] {
+                let (points, gallery) = (random(1, n * dim), random(2, len * dim));
+                for metric in METRICS {
+                    let all = distances_on(isa, metric, &points, &Rows::new(&gallery, dim));
+                    for (at, &distance) in all.iter().enumerate() {
+                        let pair = points[at / len * dim..][..dim].iter().zip(&gallery[at % len * dim..][..dim]);
+                        let expected = match metric {
+                            Metric::Cosine => 1.0 - pair.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>(),
+                            Metric::Euclidean => pair.map(|(&a, &b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt(),
+                        };
+                        assert!((f64::from(distance) - expected).abs() < 1e-5, "{isa} {metric:?} {n}x{len}x{dim} at {at}");
+                    }
+                }
+            }
+        }
+    }
+}
