@@ -1,0 +1,149 @@
+//! The command line: what every sub-command has in common.
+
+use crate::commands::{Attack, Bench, Embed, Evaluate, Sweep, Train};
+use crate::device::Device;
+use crate::indices::Indices;
+use crate::{interrupt, names};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use rankle_core::{Distance, Epsilon};
+use rankle_data::Name;
+use rankle_models::Architecture;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// Attack, defend and measure image-ranking systems.
+///
+/// Results go to standard output (with --format json one object and nothing else), everything else to standard error.
+/// Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "rankle", version, max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+pub(crate) struct Global {
+    /// How many threads; all cores when left out. No result depends on it
+    #[arg(long, global = true, value_name = "N", value_parser = count, allow_negative_numbers = true, help_heading = "Everywhere")]
+    threads: Option<NonZero<usize>>,
+    /// Where to compute: cpu, cuda[:N] or metal. This version's models run on the CPU
+    #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = "Everywhere")]
+    device: Device,
+    /// Say more on standard error; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Attack(Attack),
+    Evaluate(Evaluate),
+    Embed(Embed),
+    Train(Train),
+    Sweep(Sweep),
+    Bench(Bench),
+}
+
+/// Data and a model that was trained: what is attacked or measured.
+#[derive(Args)]
+pub(crate) struct SystemArguments {
+    /// The images
+    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
+    pub(crate) dataset: Name,
+    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dataset_dir: Option<PathBuf>,
+    /// The architecture
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    pub(crate) model: Architecture,
+    /// The weights: safetensors with the names of the public PyTorch checkpoints
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// The distance the weights were trained for
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
+    pub(crate) distance: Distance,
+}
+
+impl Arguments {
+    /// Checks what the arguments show, then does what they ask for.
+    ///
+    /// # Errors
+    /// [`crate::stop::Stop`] where the exit code is not 1.
+    pub(crate) fn run(self) -> Result<()> {
+        let device = self.global.device;
+        let threads = self.global.threads.map_or(0, NonZero::get); // 0: one per core
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
+        interrupt::watch()?;
+        pool.install(|| match self.command {
+            Command::Attack(command) => command.run(device),
+            Command::Evaluate(command) => command.run(device),
+            Command::Embed(command) => command.run(device),
+            Command::Train(command) => command.run(device),
+            Command::Sweep(command) => command.run(device),
+            Command::Bench(command) => command.run(device),
+        })
+    }
+}
+
+/// A radius.
+///
+/// # Errors
+/// One line for what is no number and for what is outside of `[0, 1]`.
+pub(crate) fn epsilon(text: &str) -> Result<Epsilon, String> {
+    let value = text.parse().map_err(|_| "it is no number; pixels are in [0, 1], so write 8/255 as 0.0314".to_owned())?;
+    Epsilon::new(value).map_err(|error| error.to_string())
+}
+
+/// A number above zero.
+///
+/// # Errors
+/// One line for everything else.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|&value: &f64| value > 0.0 && value.is_finite()).ok_or("a number above 0 is needed".to_owned())
+}
+
+/// A number that is not below zero.
+///
+/// # Errors
+/// One line for everything else.
+pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|&value: &f64| value >= 0.0 && value.is_finite())
+        .ok_or("a number of at least 0 is needed".to_owned())
+}
+
+/// How many of something.
+///
+/// # Errors
+/// One line for zero and for what is no number.
+pub(crate) fn count(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| "a whole number of at least 1 is needed".to_owned())
+}
+
+/// A list of indices; an own function, for clap would otherwise ask for `From<OsStr>`.
+///
+/// # Errors
+/// One line for what is no list.
+pub(crate) fn indices(text: &str) -> Result<Indices, String> {
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

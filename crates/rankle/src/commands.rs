@@ -1,0 +1,15 @@
+//! The sub-commands, a file each.
+
+mod attack;
+mod bench;
+mod embed;
+mod evaluate;
+mod sweep;
+mod train;
+
+pub(crate) use attack::Attack;
+pub(crate) use bench::Bench;
+pub(crate) use embed::Embed;
+pub(crate) use evaluate::Evaluate;
+pub(crate) use sweep::Sweep;
+pub(crate) use train::Train;

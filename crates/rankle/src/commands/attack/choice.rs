@@ -1,0 +1,141 @@
+//! Which images, which targets: what the user chose, and what the seed does for the rest.
+
+use crate::experiment::{self, Experiment};
+use crate::indices::{self, Indices};
+use crate::stop::Stop;
+use crate::system::System;
+use anyhow::Result;
+use rankle_attacks::{Kind, Targets};
+use rankle_core::{Gallery, Seed};
+
+/// The choice as the arguments have it.
+pub(super) struct Choice {
+    pub(super) images: Option<Indices>,
+    pub(super) targets: Option<Indices>,
+    pub(super) preserved: Option<Indices>,
+    /// How many images, where they are not listed.
+    pub(super) count: usize,
+    /// How many targets each, where that was said.
+    pub(super) set: Option<usize>,
+    pub(super) seed: Seed,
+}
+
+/// The lists that were given, row by row, with the number in each row.
+pub(super) struct Rows {
+    targets: Option<(Vec<u32>, usize)>,
+    preserved: Option<(Vec<u32>, usize)>,
+}
+
+impl Choice {
+    /// Whether the lists fit one another, where no file is needed to see it.
+    ///
+    /// # Errors
+    /// [`Stop`] with the exit code for wrong arguments.
+    pub(super) fn check_counts(&self) -> Result<(), Stop> {
+        let count = |list: &Indices| list.given().map(|ranges| ranges.map(|r| u64::from(r.end() - r.start()) + 1).sum::<u64>());
+        let Some(images) = self.images.as_ref().map_or(Some(self.count as u64), count) else { return Ok(()) };
+        for (option, list, set) in self.rows() {
+            if let Some(indices) = list.and_then(count) {
+                check_count(option, indices, images, set).map_err(Stop::usage)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> [(&'static str, Option<&Indices>, Option<usize>); 2] {
+        [("--target-indices", self.targets.as_ref(), self.set), ("--preserved-indices", self.preserved.as_ref(), None)]
+    }
+
+    /// The attacked images, and the lists beside them.
+    ///
+    /// # Errors
+    /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
+    pub(super) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
+        let len = system.dataset.len();
+        let images: Vec<usize> = match &self.images {
+            Some(list) => list.resolve("--image-indices", len)?.into_iter().map(|index| index as usize).collect(),
+            None => experiment::sample(system, self.seed, self.count)?,
+        };
+        let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
+            let Some(list) = list else { return Ok(None) };
+            let indices = list.resolve(option, len)?;
+            let set = check_count(option, indices.len() as u64, images.len() as u64, set).map_err(anyhow::Error::msg)?;
+            Ok(Some((indices, set)))
+        };
+        let [targets, preserved] = self.rows();
+        let rows = Rows { targets: read(targets)?, preserved: read(preserved)? };
+        Ok((images, rows))
+    }
+
+    /// The listed images, for the record.
+    pub(super) fn image_words(&self, images: &[usize]) -> Option<String> {
+        let images: Vec<u32> = images.iter().map(|&image| image as u32).collect();
+        self.images.as_ref().map(|_| format!("images {}", indices::in_words(&images)))
+    }
+}
+
+/// How many indices each image gets.
+fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> Result<usize, String> {
+    match set {
+        Some(set) if indices != images * set as u64 => Err(format!(
+            "{option}: {indices} indices for {images} images with --targets {set}; {} are needed",
+            images * set as u64
+        )),
+        None if !indices.is_multiple_of(images) => {
+            Err(format!("{option}: {indices} indices are no whole number for each of {images} images"))
+        }
+        _ => Ok((indices / images) as usize),
+    }
+}
+
+impl Rows {
+    /// Targets per image, where `otherwise` many are drawn.
+    pub(super) fn set(&self, otherwise: usize) -> usize {
+        self.targets.as_ref().map_or(otherwise, |(_, set)| *set)
+    }
+
+    /// All targets: the listed ones, and what the attack draws or finds where nothing was listed.
+    ///
+    /// # Errors
+    /// When the gallery is too small.
+    pub(super) fn targets(&self, experiment: &Experiment, gallery: &Gallery, images: &[usize]) -> Result<Targets> {
+        let draw = || experiment.attack().choose(images, gallery, experiment.protocol, experiment.seed);
+        let (targets, set, preserved) = match (&self.targets, &self.preserved) {
+            (None, None) => return Ok(draw()?),
+            (None, Some(preserved)) => (draw()?.indices().to_vec(), experiment.set, Some(preserved.clone())),
+            (Some((targets, set)), preserved) => {
+                let preserved = match (preserved, experiment.kind) {
+                    (None, Kind::PreservingQuery(direction)) => {
+                        Some(experiment::preserved_beside(experiment, direction, gallery, images, targets)?)
+                    }
+                    (preserved, _) => preserved.clone(),
+                };
+                (targets.clone(), *set, preserved)
+            }
+        };
+        Ok(Targets::new(images.len(), targets, set, preserved, gallery.len())?)
+    }
+
+    /// The listed items, for the record: `None` where the seed chose everything.
+    pub(super) fn in_words(&self, images: Option<String>) -> Option<String> {
+        let words = |what: &str, rows: &Option<(Vec<u32>, usize)>| {
+            rows.as_ref().map(|(indices, _)| format!("{what} {}", indices::in_words(indices)))
+        };
+        let parts = [images, words("targets", &self.targets), words("preserved", &self.preserved)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_must_fit_one_another() {
+        assert_eq!(check_count("--x", 6, 3, None), Ok(2));
+        assert_eq!(check_count("--x", 6, 3, Some(2)), Ok(2));
+        assert_eq!(check_count("--x", 7, 3, None).unwrap_err(), "--x: 7 indices are no whole number for each of 3 images");
+        assert_eq!(check_count("--x", 6, 3, Some(1)).unwrap_err(), "--x: 6 indices for 3 images with --targets 1; 3 are needed");
+    }
+}

@@ -1,0 +1,52 @@
+//! A record for people.
+
+use rankle_report::Record;
+use std::fmt;
+
+/// Before and after, side by side.
+pub(super) struct Table<'a>(pub(super) &'a Record);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record { cell, .. } = self.0;
+        let (w, n) = (cell.attack.set_letter(), cell.targets);
+        let set = if n > 0 { format!(", {w} = {n}") } else { String::new() };
+        writeln!(f, "{} on {} ({}, {}){set}, ε = {}", cell.attack, cell.dataset, cell.model, cell.distance, cell.epsilon)?;
+        writeln!(f, "{}", cell.attack.description())?;
+        let starts = if cell.random_start { format!(", {} random starts", cell.restarts) } else { String::new() };
+        writeln!(f, "{} of {} images, seed {}, protocol {}", cell.images, cell.gallery, cell.seed, cell.protocol)?;
+        writeln!(f, "{} steps of {:.4}{starts}\n", cell.iterations, cell.step)?;
+        writeln!(f, "{:<24}{:>16}{:>16}", "", "before", "after")?;
+        for (name, before, after) in self.rows() {
+            writeln!(f, "{name:<24}{before:>16}{after:>16}")?;
+        }
+        write!(f, "{:<24}{:>16}{:>16.4}", "embedding shift", "", self.0.embedding_shift)?;
+        if self.0.tie_share > 0.0 {
+            write!(f, "\n{:<24}{:>16}{:>14.2} %", "ties", "", self.0.tie_share)?;
+        }
+        write!(f, "\n\n{:.1} s on {} ({}), {} threads", self.0.seconds, self.0.device, self.0.instruction_set, self.0.threads)
+    }
+}
+
+impl Table<'_> {
+    /// What was measured, in words.
+    fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let record = self.0;
+        let number = |value: Option<f64>, error: Option<f64>| match (value, error) {
+            (Some(value), Some(error)) => format!("{value:.2} ± {error:.2}"),
+            (Some(value), None) => format!("{value:.2}"),
+            (None, _) => String::new(),
+        };
+        let rows = [
+            ("rank, %", record.rank_before, record.rank_before_stderr, record.rank_after, record.rank_after_stderr),
+            ("rank of preserved, %", record.preserved_rank_before, None, record.preserved_rank_after, None),
+            ("recall at 1, %", record.recall_at_1_before, None, record.recall_at_1_after, None),
+            ("recall at 10, %", record.recall_at_10_before, None, record.recall_at_10_after, None),
+            ("recall at 100, %", record.recall_at_100_before, None, record.recall_at_100_after, None),
+        ];
+        let measured = rows.into_iter().filter(|row| row.1.is_some());
+        measured
+            .map(|(name, before, error, after, error_after)| (name, number(before, error), number(after, error_after)))
+            .collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! `rankle embed`: where images lie.
+
+use crate::arguments::{self, SystemArguments};
+use crate::device::Device;
+use crate::experiment::describe;
+use crate::indices::Indices;
+use crate::names::{self, Format};
+use crate::system::System;
+use crate::{files, progress};
+use anyhow::{Result, bail};
+use candle_core::{Device as Memory, Tensor};
+use clap::Args;
+use rankle_data::Split;
+use rankle_models::weights;
+use serde_json::json;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+/// Write embeddings to a safetensors file.
+///
+/// It holds `embeddings` (f32, n x d; of length one for cosine distance, as the model gives them for Euclidean), `labels`
+/// (u32, n) and `image_indices` (u32, n).
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  rankle embed --dataset mnist --split test --images 16 --model c2f2 --weights model.safetensors \
+                        --distance cosine --output embeddings.safetensors"
+)]
+pub(crate) struct Embed {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// Which part of the dataset
+    #[arg(long, value_name = "NAME", default_value_t = Split::Test, value_parser = names::SPLITS)]
+    split: Split,
+    /// How many images, from the first; all when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
+    images: Option<NonZero<usize>>,
+    /// Which images: indices and inclusive ranges, as in 0-15,20, or @FILE
+    #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
+    image_indices: Option<Indices>,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// On standard output: a sentence, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+impl Embed {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        files::check_writable(&self.output)?;
+        let bar = progress::bar(0);
+        let system = System::open(self.system.into(), self.split, device, bar.clone())?;
+        let len = system.dataset.len();
+        let images: Vec<u32> = match (&self.image_indices, self.images) {
+            (Some(list), _) => list.resolve("--image-indices", len)?,
+            (None, Some(images)) if images.get() > len => {
+                bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", system.key.dataset, self.split)
+            }
+            (None, images) => (0..images.map_or(len, NonZero::get) as u32).collect(),
+        };
+        bar.set_length(images.len() as u64);
+        let places: Vec<usize> = images.iter().map(|&image| image as usize).collect();
+        let embeddings = system.embed(&places)?.to_tensor()?;
+        let labels: Vec<u32> = places.iter().map(|&image| system.dataset.labels()[image]).collect();
+        let (n, dim) = embeddings.dims2()?;
+        let tensors = [
+            ("embeddings", embeddings),
+            ("labels", Tensor::from_vec(labels, n, &Memory::Cpu)?),
+            ("image_indices", Tensor::from_vec(images, n, &Memory::Cpu)?),
+        ];
+        weights::write(&self.output, &tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into())?;
+        progress::clear();
+        let output = self.output.display().to_string();
+        match self.format {
+            Format::Human => progress::answer(&format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
+            Format::Json => {
+                let object = json!({
+                    "output": output, "images": n, "dim": dim, "dataset": system.key.dataset.to_string(),
+                    "split": self.split.to_string(), "model": system.key.model.to_string(),
+                    "distance": system.key.distance.to_string(), "weights_sha256": system.weights_sha256,
+                });
+                progress::answer(&object.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `rankle evaluate`: how good a model is when nobody attacks it.
+
+use crate::arguments::SystemArguments;
+use crate::device::Device;
+use crate::experiment::{describe, percent, seconds_since};
+use crate::names::{self, Format};
+use crate::system::{self, System};
+use crate::{interrupt, progress};
+use anyhow::{Context, Result};
+use clap::Args;
+use rankle_data::Split;
+use rankle_metrics::Retrieval;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Measure a model: every test image is a query against all others.
+///
+/// Recall at k is the share of images with one of their class among the k nearest; the image itself is left out by its
+/// index. All numbers are in percent.
+#[derive(Args)]
+#[command(after_help = "Example:\n  rankle evaluate --dataset mnist --model c2f2 --weights model.safetensors --distance cosine")]
+pub(crate) struct Evaluate {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// On standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+/// The JSON object, in percent.
+#[derive(Serialize)]
+struct Evaluation {
+    recall_at_1: f64,
+    recall_at_10: f64,
+    recall_at_100: f64,
+    mean_average_precision: f64,
+    mean_average_precision_at_r: f64,
+    mean_average_precision_at_10: f64,
+    mean_normalized_rank: f64,
+    images: usize,
+    /// Images alone in their class: they have nothing to find.
+    skipped: usize,
+    dataset: String,
+    split: String,
+    model: String,
+    distance: String,
+    weights: String,
+    weights_sha256: String,
+    seconds: f64,
+    device: String,
+    instruction_set: String,
+    code_version: &'static str,
+    threads: usize,
+}
+
+impl Evaluate {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let bar = progress::bar(0);
+        let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        let start = Instant::now();
+        let images = system.dataset.len();
+        bar.set_length(2 * images as u64);
+        let gallery = system.gallery()?;
+        let retrieval = rankle_metrics::leave_one_out(&gallery, system.dataset.labels(), &mut |done| {
+            bar.set_position((images + done) as u64);
+            interrupt::flow()
+        })?;
+        let evaluation = Evaluation::of(&system, &retrieval, seconds_since(start));
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&serde_json::to_string(&evaluation).context("the result is no JSON")?),
+            Format::Human => progress::answer(&evaluation.table(&system)),
+        }
+    }
+}
+
+impl Evaluation {
+    fn of(system: &System, retrieval: &Retrieval, seconds: f64) -> Self {
+        let key = &system.key;
+        Self {
+            recall_at_1: percent(retrieval.recall_at(1)),
+            recall_at_10: percent(retrieval.recall_at(10)),
+            recall_at_100: percent(retrieval.recall_at(100)),
+            mean_average_precision: percent(retrieval.mean_average_precision()),
+            mean_average_precision_at_r: percent(retrieval.mean_average_precision_at_r()),
+            mean_average_precision_at_10: percent(retrieval.mean_average_precision_at_10()),
+            mean_normalized_rank: percent(retrieval.mean_normalized_rank()),
+            images: system.dataset.len(),
+            skipped: retrieval.skipped,
+            dataset: key.dataset.to_string(),
+            split: Split::Test.to_string(),
+            model: key.model.to_string(),
+            distance: key.distance.to_string(),
+            weights: key.weights.display().to_string(),
+            weights_sha256: system.weights_sha256.clone(),
+            seconds,
+            device: system.device.to_string(),
+            instruction_set: system::instruction_set(),
+            code_version: system::CODE_VERSION,
+            threads: rayon::current_num_threads(),
+        }
+    }
+
+    fn table(&self, system: &System) -> String {
+        let rows = [
+            ("recall at 1", self.recall_at_1),
+            ("recall at 10", self.recall_at_10),
+            ("recall at 100", self.recall_at_100),
+            ("mean average precision", self.mean_average_precision),
+            ("mean average precision at R", self.mean_average_precision_at_r),
+            ("mean average precision at 10", self.mean_average_precision_at_10),
+            ("mean normalized rank", self.mean_normalized_rank),
+        ];
+        let rows = rows.map(|(name, value)| format!("  {name:<30}{value:>8.2} %"));
+        format!("{}, {} test images, {:.1} s\n{}", describe(system), self.images, self.seconds, rows.join("\n"))
+    }
+}

@@ -1,0 +1,277 @@
+//! `rankle train`: a new model.
+
+mod card;
+mod checkpoint;
+mod few;
+mod plan;
+
+use crate::arguments;
+use crate::device::Device;
+use crate::experiment::percent;
+use crate::names::{self, Defense, Loss};
+use crate::stop::Stop;
+use crate::system;
+use crate::watched::{Watched, WatchedDefense};
+use crate::{files, interrupt, progress};
+use anyhow::{Context, Result, bail};
+use card::Card;
+use checkpoint::Checkpoint;
+use clap::Args;
+use few::Few;
+use indicatif::ProgressBar;
+use plan::Plan;
+use rankle_core::{Dataset, Distance, Embedder, Epsilon, Gallery, Seed, Trainable};
+use rankle_data::{Name, Split};
+use rankle_defense::ShiftDefense;
+use rankle_models::{Architecture, weights};
+use rankle_report::FolderLock;
+use rankle_train::{Moment, Recipe, Training};
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Train a model, plain or hardened against attacks.
+///
+/// The output folder gets model.safetensors and card.toml, which says how it was made. Interrupted or killed, the same command
+/// goes on from the last checkpoint (every two minutes and after every epoch) and ends with the same weights, bit for bit; a
+/// finished folder is left as it is.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Train {
+    /// The images to learn from: the training split
+    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
+    dataset: Name,
+    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    dataset_dir: Option<PathBuf>,
+    /// Learn from the first N images only; from all when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    images: Option<NonZero<usize>>,
+    /// The architecture
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    model: Architecture,
+    /// The distance to train for
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
+    distance: Distance,
+    /// What to lower
+    #[arg(long, value_name = "NAME", default_value_t = Loss::Triplet, value_parser = names::LOSSES)]
+    loss: Loss,
+    /// What to harden with: embedding-shift trains on images moved as far as possible from their places
+    #[arg(long, value_name = "NAME", default_value_t = Defense::None, value_parser = names::DEFENSES)]
+    defense: Defense,
+    /// How far the defense may move a pixel; 0.3 when left out
+    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    epsilon: Option<Epsilon>,
+    /// The seed of the first weights, the order and the triplets
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: u64,
+    #[command(flatten)]
+    recipe: RecipeArguments,
+    /// The folder for the model; one run at a time
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+}
+
+/// Where the recipe shall differ from the paper's.
+#[derive(Args)]
+#[command(next_help_heading = "Recipe (the paper's when left out)")]
+struct RecipeArguments {
+    /// Passes over the images; 30
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    epochs: Option<NonZero<usize>>,
+    /// Images per step; 1000 for cosine, 500 for Euclidean distance
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    batch_size: Option<NonZero<usize>>,
+    /// Adam's learning rate; 1e-3
+    #[arg(long, value_name = "R", value_parser = arguments::positive, allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Added to the gradient; 1e-7
+    #[arg(long, value_name = "D", value_parser = arguments::not_negative, allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Of the triplet loss; 0.2 for cosine, 1.0 for Euclidean distance
+    #[arg(long, value_name = "M", value_parser = arguments::not_negative, allow_negative_numbers = true)]
+    margin: Option<f64>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 --output models/plain
+  rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 \\
+      --defense embedding-shift --epsilon 0.3 --output models/hardened";
+
+/// What the paper hardens with at 28×28.
+const USUAL_EPSILON: f64 = 0.3;
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
+
+impl Train {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let defense = self.defense()?;
+        device.check()?;
+        let dataset = system::open_data(self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
+        let test = system::open_data(self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
+        let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
+        let plan = self.plan(dataset.len(), defense.map(|defense| defense.search.epsilon));
+        let folder = Folder::new(&self.output);
+        let _lock = FolderLock::acquire(&self.output, "rankle train")?;
+        if folder.is_finished(&plan)? {
+            return Ok(());
+        }
+
+        let defense = defense.map(WatchedDefense);
+        let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
+        let recipe = plan.recipe();
+        let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
+        let (mut model, mut checkpoint) = folder.start(&plan, self.model, self.distance)?;
+        learn(&training, &mut *model, &mut checkpoint, &folder)?;
+
+        weights::write(&folder.model, &model.parameters()?)?;
+        let recall = recall_at_1(model.as_embedder(), &*test)?;
+        let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, recall, test.len(), &self.output)?;
+        files::write(&folder.card, &card.to_toml()?)?;
+        std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
+        progress::clear();
+        progress::answer(&format!("{}: recall at 1 {recall:.2} % of {} test images", folder.model.display(), test.len()))
+    }
+
+    fn defense(&self) -> Result<Option<ShiftDefense>> {
+        match (self.defense, self.epsilon) {
+            (Defense::None, None) => Ok(None),
+            (Defense::None, Some(_)) => {
+                Err(Stop::usage("--epsilon is the radius of a defense: add --defense embedding-shift or leave it out").into())
+            }
+            (Defense::EmbeddingShift, epsilon) => {
+                Ok(Some(ShiftDefense::paper(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON), Ok)?)))
+            }
+        }
+    }
+
+    fn plan(&self, images: usize, epsilon: Option<Epsilon>) -> Plan {
+        let paper = Recipe::paper(self.distance);
+        let given = &self.recipe;
+        Plan {
+            dataset: self.dataset.to_string(),
+            images,
+            model: self.model.to_string(),
+            distance: self.distance.to_string(),
+            loss: self.loss,
+            defense: self.defense,
+            epsilon: epsilon.map(Epsilon::value),
+            epochs: given.epochs.map_or(paper.epochs, NonZero::get),
+            batch_size: given.batch_size.map_or(paper.batch_size, NonZero::get),
+            learning_rate: given.lr.unwrap_or(paper.learning_rate),
+            weight_decay: given.weight_decay.unwrap_or(paper.weight_decay),
+            margin: given.margin.unwrap_or(paper.margin),
+            seed: self.seed,
+        }
+    }
+}
+
+/// The files of a run.
+struct Folder {
+    model: PathBuf,
+    card: PathBuf,
+    checkpoint: PathBuf,
+}
+
+impl Folder {
+    fn new(folder: &Path) -> Self {
+        let file = |name| folder.join(name);
+        Self { model: file("model.safetensors"), card: file("card.toml"), checkpoint: file("checkpoint.safetensors") }
+    }
+
+    /// Whether there is nothing left to do.
+    ///
+    /// # Errors
+    /// When the folder belongs to another run.
+    fn is_finished(&self, plan: &Plan) -> Result<bool> {
+        if !self.model.exists() || self.checkpoint.exists() {
+            return Ok(false);
+        }
+        let model = self.model.display();
+        if !self.card.exists() {
+            bail!("{model} is there, but neither its card nor a checkpoint: choose another folder with --output");
+        }
+        if let Some(difference) = plan.difference(&Card::read(&self.card)?.training) {
+            bail!("{model} is another run's, with {difference}: choose another folder with --output");
+        }
+        tracing::info!("{model} is finished: nothing to do");
+        Ok(true)
+    }
+
+    /// A new model, or the one of the checkpoint.
+    fn start(&self, plan: &Plan, model: Architecture, distance: Distance) -> Result<(Box<dyn Trainable>, Checkpoint)> {
+        let isa = system::instruction_set();
+        let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
+            return Ok((model.initialise(distance, Seed(plan.seed))?, Checkpoint::new(plan.clone(), isa)));
+        };
+        let path = self.checkpoint.display();
+        if let Some(difference) = plan.difference(&checkpoint.plan) {
+            bail!("{path} is another run's, with {difference}: choose another folder with --output, or delete it");
+        }
+        if !checkpoint.instruction_sets.contains(&isa) {
+            tracing::warn!(
+                "{path} was made with {}, this machine has {isa}: the last bits will differ",
+                checkpoint.instruction_sets.join(", ")
+            );
+            checkpoint.instruction_sets.push(isa);
+        }
+        let resumed = model.resume(distance, state).with_context(|| format!("{path} cannot be gone on from"))?;
+        tracing::info!("going on from step {}", checkpoint.step);
+        Ok((resumed, checkpoint))
+    }
+}
+
+/// Trains to the end, and keeps checkpoints.
+fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Checkpoint, folder: &Folder) -> Result<()> {
+    let bar = progress::bar(training.steps() as u64);
+    bar.set_position(checkpoint.step as u64);
+    bar.reset_eta();
+    let (start, before, from) = (Instant::now(), checkpoint.seconds, checkpoint.step);
+    let mut saved = Instant::now();
+    let mut failure = None;
+    let outcome = training.run(model, from, &mut |moment, model| {
+        checkpoint.step = moment.step;
+        checkpoint.seconds = before + start.elapsed().as_secs_f64();
+        tell(&bar, moment, training.steps_per_epoch());
+        if moment.epoch_ended || saved.elapsed() > BETWEEN_CHECKPOINTS {
+            saved = Instant::now();
+            if let Err(error) = checkpoint.write(&folder.checkpoint, model) {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        interrupt::flow()
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    match outcome {
+        // An interrupt inside a step leaves the weights of the step before.
+        Err(rankle_core::Error::Interrupted) => {
+            checkpoint.write(&folder.checkpoint, model)?;
+            Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step, training.steps()))
+                .into())
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+fn tell(bar: &ProgressBar, moment: Moment, per_epoch: usize) {
+    let Moment { step, steps, loss, .. } = moment;
+    let (epoch, epochs) = (step.div_ceil(per_epoch), steps / per_epoch);
+    bar.set_message(format!("epoch {epoch} of {epochs}, loss {loss:.4}"));
+    bar.set_position(step as u64);
+    if moment.epoch_ended && !progress::visible() {
+        tracing::info!("epoch {epoch} of {epochs}, loss {loss:.4}, {:.0} s left", bar.eta().as_secs_f64());
+    }
+}
+
+/// In percent, of all test images.
+fn recall_at_1(model: &dyn Embedder, test: &dyn Dataset) -> Result<f64> {
+    let everything: Vec<usize> = (0..test.len()).collect();
+    let watched = Watched::new(Box::new(model), ProgressBar::hidden());
+    let gallery = Gallery::new(&system::embed(&watched, test, &everything)?)?;
+    Ok(percent(rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?.recall_at(1)))
+}

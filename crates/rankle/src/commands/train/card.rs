@@ -1,0 +1,100 @@
+//! The card of a model: how it was made, how good it is, whose it is.
+
+use super::checkpoint::Checkpoint;
+use super::plan::Plan;
+use crate::system::CODE_VERSION;
+use anyhow::{Context, Result};
+use rankle_data::Name;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// `card.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Card {
+    /// The command that makes these weights, bit for bit on the same instruction set.
+    pub(crate) command: String,
+    /// The file beside the card.
+    pub(crate) weights: String,
+    pub(crate) weights_sha256: String,
+    /// Percent of the clean test images whose nearest other test image is of their class.
+    pub(crate) recall_at_1: f64,
+    pub(crate) test_images: usize,
+    pub(crate) license: String,
+    /// The licence of the images it was trained on, and whose they are.
+    pub(crate) data_license: String,
+    pub(crate) data_attribution: String,
+    pub(crate) code_version: String,
+    pub(crate) instruction_set: String,
+    /// Wall-clock seconds of training, and with how many threads at the end.
+    pub(crate) seconds: f64,
+    pub(crate) threads: usize,
+    /// The arguments, spelled out.
+    pub(crate) training: Plan,
+}
+
+impl Card {
+    /// Of a finished run. Of the output folder only its name is told.
+    ///
+    /// # Errors
+    /// When the plan names no known dataset.
+    pub(crate) fn new(
+        plan: &Plan,
+        checkpoint: &Checkpoint,
+        weights_sha256: String,
+        recall_at_1: f64,
+        test_images: usize,
+        output: &Path,
+    ) -> Result<Self> {
+        let data = plan.dataset.parse::<Name>()?.manifest();
+        let folder = output.file_name().map_or("model".into(), |name| name.to_string_lossy());
+        Ok(Self {
+            command: plan.command(&folder),
+            weights: "model.safetensors".to_owned(),
+            weights_sha256,
+            recall_at_1,
+            test_images,
+            license: env!("CARGO_PKG_LICENSE").to_owned(),
+            data_license: data.license.clone(),
+            data_attribution: data.attribution.clone(),
+            code_version: CODE_VERSION.to_owned(),
+            instruction_set: checkpoint.instruction_sets.join(", "),
+            seconds: checkpoint.seconds.round(),
+            threads: rayon::current_num_threads(),
+            training: plan.clone(),
+        })
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// None that a checked plan can cause.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("the card is no TOML")
+    }
+
+    /// Reads a card.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no card.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no card of `rankle train`", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    #[test]
+    fn a_card_comes_back_as_it_was_written_and_tells_no_path() {
+        let checkpoint = Checkpoint::new(plan(), "avx2".into());
+        let card = Card::new(&plan(), &checkpoint, "5f".repeat(32), 98.3, 10_000, Path::new("/home/me/mnist-est")).unwrap();
+        let text = card.to_toml().unwrap();
+        assert!(text.contains("--output mnist-est\"") && !text.contains("/home"), "{text}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &text).unwrap();
+        assert_eq!(Card::read(file.path()).unwrap(), card);
+    }
+}

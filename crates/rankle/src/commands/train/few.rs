@@ -1,0 +1,56 @@
+//! The beginning of a dataset.
+
+use anyhow::{Result, bail};
+use candle_core::Tensor;
+use rankle_core::{Dataset, dataset::check_indices};
+use std::sync::Arc;
+
+/// The first images of a dataset, or all.
+pub(crate) struct Few {
+    whole: Arc<dyn Dataset>,
+    len: usize,
+}
+
+impl Few {
+    /// # Errors
+    /// When there are not so many.
+    pub(crate) fn new(whole: Arc<dyn Dataset>, len: Option<usize>) -> Result<Self> {
+        match len {
+            Some(len) if len > whole.len() => {
+                bail!("{len} images are more than the {} of {}: choose at most so many with --images", whole.len(), whole.name())
+            }
+            len => Ok(Self { len: len.unwrap_or(whole.len()), whole }),
+        }
+    }
+}
+
+impl Dataset for Few {
+    fn name(&self) -> &str {
+        self.whole.name()
+    }
+    fn shape(&self) -> (usize, usize, usize) {
+        self.whole.shape()
+    }
+    fn labels(&self) -> &[u32] {
+        &self.whole.labels()[..self.len]
+    }
+    fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
+        check_indices("image", indices, self.len)?;
+        self.whole.images(indices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_out_of_reach() {
+        let whole: Arc<dyn Dataset> = Arc::new(rankle_core::toy::dataset(0));
+        let few = Few::new(whole.clone(), Some(5)).unwrap();
+        assert_eq!((few.len(), few.labels()), (5, &whole.labels()[..5]));
+        assert!(few.images(&[4]).is_ok() && few.images(&[5]).is_err());
+        assert_eq!(Few::new(whole.clone(), None).unwrap().len(), whole.len());
+        assert!(Few::new(whole.clone(), Some(whole.len() + 1)).is_err());
+    }
+}

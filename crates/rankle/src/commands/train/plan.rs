@@ -1,0 +1,119 @@
+//! Everything that the weights of a training run depend on.
+
+use crate::names::{Defense, Loss};
+use rankle_train::Recipe;
+use serde::{Deserialize, Serialize};
+
+/// The arguments of a run, checked and complete. A checkpoint is gone on with only by a run with equal ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) dataset: String,
+    /// How many of the training images: the first ones.
+    pub(crate) images: usize,
+    pub(crate) model: String,
+    pub(crate) distance: String,
+    pub(crate) loss: Loss,
+    pub(crate) defense: Defense,
+    /// Of the defense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epsilon: Option<f64>,
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) margin: f64,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// The numbers.
+    pub(crate) fn recipe(&self) -> Recipe {
+        let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
+        Recipe { epochs, batch_size, learning_rate, weight_decay, margin }
+    }
+
+    /// In which arguments `other` differs, in words; `None` where it does not.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let pairs = self.words().into_iter().zip(other.words()).filter(|(mine, its)| mine != its);
+        let differences: Vec<String> = pairs.map(|((name, mine), (_, its))| format!("{name} {its} instead of {mine}")).collect();
+        (!differences.is_empty()).then(|| differences.join(", "))
+    }
+
+    /// The command that makes these weights.
+    pub(crate) fn command(&self, output: &str) -> String {
+        let mut command = "rankle train".to_owned();
+        for (name, value) in self.words().into_iter().filter(|(name, value)| *name != "epsilon" || value != "none") {
+            command += &format!(" --{name} {value}");
+        }
+        format!("{command} --output {output}")
+    }
+
+    /// The arguments as they are written on the command line.
+    fn words(&self) -> [(&'static str, String); 13] {
+        [
+            ("dataset", self.dataset.clone()),
+            ("images", self.images.to_string()),
+            ("model", self.model.clone()),
+            ("distance", self.distance.clone()),
+            ("loss", self.loss.to_string()),
+            ("defense", self.defense.to_string()),
+            ("epsilon", self.epsilon.map_or("none".to_owned(), |epsilon| epsilon.to_string())),
+            ("epochs", self.epochs.to_string()),
+            ("batch-size", self.batch_size.to_string()),
+            ("lr", self.learning_rate.to_string()),
+            ("weight-decay", self.weight_decay.to_string()),
+            ("margin", self.margin.to_string()),
+            ("seed", self.seed.to_string()),
+        ]
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn plan() -> Plan {
+        Plan {
+            dataset: "mnist".into(),
+            images: 60_000,
+            model: "c2f2".into(),
+            distance: "cosine".into(),
+            loss: Loss::Triplet,
+            defense: Defense::EmbeddingShift,
+            epsilon: Some(0.3),
+            epochs: 30,
+            batch_size: 1000,
+            learning_rate: 1e-3,
+            weight_decay: 1e-7,
+            margin: 0.2,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let other = Plan { epochs: 2, defense: Defense::None, epsilon: None, ..plan() };
+        assert_eq!(
+            plan().difference(&other).unwrap(),
+            "defense none instead of embedding-shift, epsilon none instead of 0.3, epochs 2 instead of 30"
+        );
+        assert_eq!(plan().difference(&plan()), None);
+    }
+
+    #[test]
+    fn the_command_is_complete() {
+        assert_eq!(
+            plan().command("models/x"),
+            "rankle train --dataset mnist --images 60000 --model c2f2 --distance cosine --loss triplet --defense embedding-shift \
+             --epsilon 0.3 --epochs 30 --batch-size 1000 --lr 0.001 --weight-decay 0.0000001 --margin 0.2 --seed 0 --output models/x"
+        );
+        let plain = Plan { defense: Defense::None, epsilon: None, ..plan() };
+        assert!(!plain.command("x").contains("--epsilon"));
+    }
+
+    /// Every field has a word, so a field added later is told as a difference as well.
+    #[test]
+    fn every_field_is_compared() {
+        assert_eq!(serde_json::to_value(plan()).unwrap().as_object().unwrap().len(), plan().words().len());
+    }
+}

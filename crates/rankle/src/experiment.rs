@@ -1,0 +1,229 @@
+//! One attack with all its numbers, and the record of what came of it.
+
+use crate::system::{self, System};
+use anyhow::{Context, Result, bail};
+use rankle_attacks::{Direction, Estimate, Kind, Outcome, Pgd, Protocol, RankingAttack, Setting, Standings, Targets};
+use rankle_core::{Embedder as _, Epsilon, Gallery, Seed};
+use rankle_report::{Cell, Record};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Rises whenever the same inputs give another number: records of another version are not taken for done.
+const METHOD_VERSION: u32 = 1;
+
+/// An attack before it meets a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Experiment {
+    pub(crate) kind: Kind,
+    /// Targets per image; 0 for the embedding shift, which has none.
+    pub(crate) set: usize,
+    pub(crate) search: Pgd,
+    /// Where it is not the usual weight.
+    pub(crate) xi: Option<f64>,
+    pub(crate) protocol: Protocol,
+    pub(crate) eight_bit: bool,
+    pub(crate) seed: Seed,
+    pub(crate) batch_size: usize,
+}
+
+/// What a record says besides the attack.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) table: Option<String>,
+    pub(crate) loss: Option<String>,
+    pub(crate) defense: Option<String>,
+    pub(crate) chosen: Option<String>,
+}
+
+impl Experiment {
+    /// The attack as its protocol prescribes it.
+    pub(crate) fn new(kind: Kind, set: usize, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Self {
+        let search = match protocol {
+            Protocol::Paper => Pgd::paper(epsilon),
+            Protocol::Strict => Pgd::strict(epsilon),
+        };
+        let set = if kind == Kind::Shift { 0 } else { set };
+        Self { kind, set, search, xi: None, protocol, eight_bit: false, seed, batch_size: 100 }
+    }
+
+    /// The attack itself.
+    pub(crate) fn attack(&self) -> Box<dyn RankingAttack> {
+        self.kind.attack(self.set, self.xi)
+    }
+
+    /// What an input gradient counts for when an embedding counts for one: the objectives of query attacks pass over the whole
+    /// gallery once more.
+    pub(crate) fn gradient_units(&self) -> u64 {
+        match self.kind {
+            Kind::Candidate(_) | Kind::Shift => 2,
+            Kind::Query(_) | Kind::PreservingQuery(_) => 3,
+        }
+    }
+
+    /// How much work it is to attack so many images, in the units of a progress bar.
+    pub(crate) fn cost(&self, images: usize) -> u64 {
+        let Pgd { epsilon, iterations, random_start, restarts, .. } = self.search;
+        let searches = match (epsilon.value() == 0.0, random_start) {
+            (true, _) => 0,
+            (false, false) => 1,
+            (false, true) => restarts,
+        };
+        images as u64 * (2 + self.gradient_units() * (searches * iterations) as u64)
+    }
+
+    /// The inputs of the record.
+    pub(crate) fn cell(&self, system: &System, images: usize, origin: Origin) -> Result<Cell> {
+        let Pgd { epsilon, step, iterations, random_start, restarts, .. } = self.search;
+        let key = &system.key;
+        Ok(Cell {
+            table: origin.table,
+            dataset: key.dataset.to_string(),
+            model: key.model.to_string(),
+            weights: key.weights.display().to_string(),
+            weights_sha256: system.weights_sha256.clone(),
+            distance: key.distance.to_string(),
+            loss: origin.loss,
+            defense: origin.defense,
+            attack: self.kind.to_string().parse()?,
+            targets: self.set,
+            epsilon: epsilon.value(),
+            step,
+            iterations,
+            random_start,
+            restarts,
+            xi: self.xi(),
+            protocol: self.protocol.to_string(),
+            eight_bit: self.eight_bit,
+            seed: self.seed.0,
+            images,
+            gallery: system.dataset.len(),
+            chosen: origin.chosen,
+            method_version: METHOD_VERSION,
+        })
+    }
+
+    fn xi(&self) -> Option<f64> {
+        match self.kind {
+            Kind::PreservingQuery(direction) => {
+                Some(self.xi.unwrap_or(rankle_attacks::PreservingQueryAttack::new(direction, self.set).xi))
+            }
+            _ => None,
+        }
+    }
+
+    /// Attacks the images, and measures.
+    ///
+    /// # Errors
+    /// What the libraries report, or an interrupt.
+    pub(crate) fn run(
+        &self,
+        system: &System,
+        gallery: &Gallery,
+        images: &[usize],
+        targets: &Targets,
+        keep_images: bool,
+    ) -> rankle_core::Result<Outcome> {
+        system.embedder.gradient_counts(self.gradient_units());
+        let setting = Setting {
+            embedder: &system.embedder,
+            gallery,
+            dataset: &*system.dataset,
+            protocol: self.protocol,
+            seed: self.seed,
+            batch_size: self.batch_size,
+            eight_bit: self.eight_bit,
+            keep_images,
+        };
+        // The model under watch breaks off much sooner than this could.
+        rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets, &mut |_| ControlFlow::Continue(()))
+    }
+}
+
+/// The images that a seed chooses.
+///
+/// # Errors
+/// When there are not so many.
+pub(crate) fn sample(system: &System, seed: Seed, count: usize) -> Result<Vec<usize>> {
+    let len = system.dataset.len();
+    if count > len {
+        bail!("{count} images are more than the {len} of {}: choose at most {len} with --images", system.key.dataset);
+    }
+    Ok(rankle_attacks::sample_images(seed, len, count))
+}
+
+/// The items next to each image that shall stay in front while targets chosen by hand are moved: as many as the attack
+/// preserves by itself. As in its own choice, targets are not among them, except in the paper's SP-QA+.
+///
+/// # Errors
+/// When the gallery is too small.
+pub(crate) fn preserved_beside(
+    experiment: &Experiment,
+    direction: Direction,
+    gallery: &Gallery,
+    images: &[usize],
+    targets: &[u32],
+) -> Result<(Vec<u32>, usize)> {
+    let usual = rankle_attacks::PreservingQueryAttack::new(direction, experiment.set);
+    let (kept, set) = (usual.preserved, experiment.set);
+    // The attack's own draw with a larger set to preserve: the nearest items of every image, nearest first.
+    let wide =
+        rankle_attacks::PreservingQueryAttack { direction: Direction::Raise, candidates: 1, preserved: kept + set, xi: 1.0 };
+    let near = wide.choose(images, gallery, Protocol::Paper, experiment.seed)?;
+    let (near, reach) = near.preserved().context("the attack preserves items")?;
+    let with_targets = direction == Direction::Raise && experiment.protocol == Protocol::Paper;
+    let rows = near.chunks_exact(reach).zip(targets.chunks_exact(set));
+    let chosen = rows.flat_map(|(near, targets)| {
+        near.iter().copied().filter(|item| with_targets || !targets.contains(item)).take(kept).collect::<Vec<_>>()
+    });
+    Ok((chosen.collect(), kept))
+}
+
+/// Puts inputs and outcome together, fractions turned to percent.
+pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Instant) -> Record {
+    let Outcome { before, after, embedding_shift, .. } = outcome;
+    let rank = |standings: &Standings| Estimate::of(&standings.rank);
+    let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
+    let recall = |standings: &Standings, k| mean(&standings.hits(k)).map(percent);
+    let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
+    let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
+    let (rank_before, rank_after) = (rank(before), rank(after));
+    Record {
+        rank_before: rank_before.map(|estimate| percent(estimate.mean)),
+        rank_before_stderr: error(rank_before),
+        rank_before_interval: interval(rank_before),
+        rank_after: rank_after.map(|estimate| percent(estimate.mean)),
+        rank_after_stderr: error(rank_after),
+        rank_after_interval: interval(rank_after),
+        preserved_rank_before: mean(&before.preserved).map(percent),
+        preserved_rank_after: mean(&after.preserved).map(percent),
+        embedding_shift: mean(embedding_shift).unwrap_or(0.0),
+        recall_at_1_before: recall(before, 1),
+        recall_at_1_after: recall(after, 1),
+        recall_at_10_before: recall(before, 10),
+        recall_at_10_after: recall(after, 10),
+        recall_at_100_before: recall(before, 100),
+        recall_at_100_after: recall(after, 100),
+        tie_share: percent(after.tie_share()),
+        seconds: seconds_since(start),
+        device: system.device.to_string(),
+        instruction_set: system::instruction_set(),
+        code_version: system::CODE_VERSION.to_owned(),
+        threads: rayon::current_num_threads(),
+        cell,
+    }
+}
+
+/// A fraction in percent, without the digits that only come from the multiplication: 0.29 is 29, not 28.999999999999996.
+pub(crate) fn percent(fraction: f64) -> f64 {
+    (fraction * 1e14).round() / 1e12
+}
+
+/// Seconds to the millisecond.
+pub(crate) fn seconds_since(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// What distance the system ranks by, for messages.
+pub(crate) fn describe(system: &System) -> String {
+    format!("{} ({}, {})", system.key.dataset, system.key.model, system.embedder.distance())
+}

@@ -1,0 +1,61 @@
+//! The driver: attack, defend and measure image-ranking systems from the command line.
+//!
+//! This crate turns arguments into a checked plan, and the plan into calls of the libraries. It is the only one that reads
+//! arguments and names files: attacks, models and data are elsewhere, the format of records is `rankle-report`'s, published
+//! tables are put together by `cargo xtask reproduce`, which spawns this program.
+//!
+//! ```text
+//! rankle train    --dataset mnist --model c2f2 --distance cosine --loss triplet --output models/mine
+//! rankle evaluate --dataset mnist --model c2f2 --distance cosine --weights models/mine/model.safetensors
+//! rankle attack   --dataset mnist --model c2f2 --distance cosine --weights models/mine/model.safetensors \
+//!                 --attack ca+ --targets 1 --epsilon 0.3
+//! ```
+//!
+//! Results go to standard output, with `--format json` as one JSON object and nothing else; everything said on the way goes to
+//! standard error. Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130
+//! interrupted.
+//!
+//! [`run`] is the whole program, so it can be tried without a process of its own:
+//!
+//! ```
+//! assert_eq!(rankle::run(["rankle", "bench", "--name", "c2f2-forward", "--seconds", "0.01", "--format", "json"]), 0);
+//!
+//! // Pixels are in [0, 1]: this is answered with one line that says so.
+//! let model = ["--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--weights", "w.safetensors"];
+//! let attack = ["rankle", "attack", "--attack", "ca+", "--epsilon", "8"];
+//! assert_eq!(rankle::run(attack.into_iter().chain(model)), 2);
+//! ```
+
+mod arguments;
+mod commands;
+mod device;
+mod experiment;
+mod files;
+mod indices;
+mod interrupt;
+mod names;
+mod progress;
+mod stop;
+mod system;
+mod watched;
+
+use arguments::Arguments;
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Runs the program with these arguments, the first of which is its own name, and returns its exit code.
+pub fn run<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return stop::refuse(&error),
+    };
+    progress::start(arguments.global.quiet, arguments.global.verbose);
+    match arguments.run() {
+        Ok(()) => 0,
+        Err(error) => {
+            progress::clear();
+            eprintln!("{}", stop::line(&error));
+            stop::code(&error)
+        }
+    }
+}

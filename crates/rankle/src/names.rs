@@ -1,0 +1,148 @@
+//! Names on the command line: those of the libraries, and an answer to slips of the pen.
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
+use rankle_attacks::{Kind, Protocol};
+use rankle_core::Distance;
+use rankle_data::{Name, Split};
+use rankle_models::Architecture;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::fmt::{self, Display};
+
+/// Reads one of a few names; a wrong one is answered with the nearest and with all of them.
+#[derive(Clone)]
+pub(crate) struct Names<T: 'static> {
+    what: &'static str,
+    all: &'static [T],
+}
+
+/// The value parsers of the options.
+pub(crate) const DATASETS: Names<Name> = Names { what: "dataset", all: &Name::ALL };
+pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
+pub(crate) const MODELS: Names<Architecture> = Names { what: "model", all: &Architecture::ALL };
+pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
+pub(crate) const ATTACKS: Names<Kind> = Names { what: "attack", all: &Kind::ALL };
+pub(crate) const PROTOCOLS: Names<Protocol> = Names { what: "protocol", all: &Protocol::ALL };
+pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
+pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
+pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };
+
+impl<T: Display + Clone> Names<T> {
+    /// # Errors
+    /// One line for a name that is not known.
+    pub(crate) fn find(&self, name: &str) -> Result<T, String> {
+        let names = || self.all.iter().map(T::to_string);
+        if let Some(found) = self.all.iter().find(|one| one.to_string() == name) {
+            return Ok(found.clone());
+        }
+        let lower = name.to_lowercase();
+        // Reversed, for of equals the last one wins: the first name shall.
+        let nearest = names()
+            .rev()
+            .map(|known| (strsim::jaro_winkler(&lower, &known), known))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|&(likeness, _)| likeness > 0.7)
+            .map_or(";".to_owned(), |(_, known)| format!(", did you mean '{known}'?"));
+        Err(format!("unknown {} '{name}'{nearest} known: {}", self.what, names().collect::<Vec<_>>().join(", ")))
+    }
+}
+
+impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        self.find(&value.to_string_lossy()).map_err(|line| clap::Error::raw(ErrorKind::InvalidValue, line).with_cmd(command))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.all.iter().map(|one| PossibleValue::new(one.to_string()))))
+    }
+}
+
+/// What training lowers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Loss {
+    /// The anchor is nearer to its class than to another, by a margin.
+    Triplet,
+}
+
+/// What training is hardened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Defense {
+    /// Plain training.
+    None,
+    /// The paper's: training on images whose embeddings were moved as far as possible.
+    EmbeddingShift,
+}
+
+/// What standard output is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// People.
+    Human,
+    /// Programs: one JSON object, nothing else.
+    Json,
+}
+
+impl Loss {
+    pub(crate) const ALL: [Self; 1] = [Self::Triplet];
+}
+impl Defense {
+    pub(crate) const ALL: [Self; 2] = [Self::None, Self::EmbeddingShift];
+}
+impl Format {
+    pub(crate) const ALL: [Self; 2] = [Self::Human, Self::Json];
+}
+
+impl Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Triplet => "triplet",
+        })
+    }
+}
+impl Display for Defense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::EmbeddingShift => "embedding-shift",
+        })
+    }
+}
+impl Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn slips_are_answered_with_the_nearest_name() {
+        for (slip, line) in [
+            ("ca",    "unknown attack 'ca', did you mean 'ca+'? known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es"),
+            ("SP-QA", "unknown attack 'SP-QA', did you mean 'sp-qa+'? known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es"),
+            ("zzz",   "unknown attack 'zzz'; known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es"),
+        ] {
+            assert_eq!(ATTACKS.find(slip).unwrap_err(), line);
+        }
+        assert_eq!(DISTANCES.find("cosin").unwrap_err(), "unknown distance 'cosin', did you mean 'cosine'? known: cosine, euclidean");
+        assert_eq!(DEFENSES.find("embedding-shift"), Ok(Defense::EmbeddingShift));
+    }
+
+    /// The libraries' own names are those of the records.
+    #[test]
+    fn attacks_are_called_alike_everywhere() {
+        assert_eq!(Kind::ALL.map(|kind| kind.to_string()), rankle_report::Attack::ALL.map(|attack| attack.name().to_owned()));
+    }
+}

@@ -1,0 +1,121 @@
+//! `rankle attack`.
+
+use crate::support::{floats, indices, json, on_mnist, outcome, without};
+
+/// What two runs of the same thing may differ in.
+const INCIDENTAL: [&str; 2] = ["seconds", "threads"];
+
+#[test]
+fn the_json_has_the_promised_fields_and_the_attack_works() {
+    let record = json(&mut on_mnist(
+        "attack",
+        "--attack ca+ --targets 1 --epsilon 0.3 --images 50 --seed 0 --protocol paper --format json",
+    ));
+    let fixed = serde_json::json!({
+        "attack": "ca+", "targets": 1, "epsilon": 0.3, "protocol": "paper", "images": 50, "gallery": 10000, "seed": 0,
+        "preserved_rank_before": null, "preserved_rank_after": null, "recall_at_1_before": null, "recall_at_1_after": null,
+        "dataset": "mnist", "model": "c2f2", "distance": "cosine", "step": 0.01, "iterations": 30, "device": "cpu", "chosen": null,
+    });
+    for (field, value) in fixed.as_object().unwrap() {
+        assert_eq!(&record[field], value, "{field}");
+    }
+    let number = |field: &str| record[field].as_f64().unwrap_or_else(|| panic!("{field} is no number"));
+    for field in ["rank_before_stderr", "rank_after_stderr", "embedding_shift", "tie_share", "seconds"] {
+        assert!(number(field) >= 0.0, "{field}");
+    }
+    assert!(number("rank_before") > 30.0 && number("rank_after") < number("rank_before") / 2.0, "{record}");
+    assert_eq!(record["weights_sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn each_attack_fills_its_own_fields() {
+    let record = json(&mut on_mnist("attack", "--attack es --targets 1 --epsilon 0.3 --iterations 3 --images 20 --format json"));
+    assert_eq!((record["targets"].as_u64(), record["rank_after"].as_f64()), (Some(0), None));
+    assert!(record["recall_at_1_before"].as_f64() > record["recall_at_1_after"].as_f64());
+    let record =
+        json(&mut on_mnist("attack", "--attack sp-qa- --targets 2 --epsilon 0.1 --iterations 3 --images 20 --format json"));
+    assert!(record["preserved_rank_before"].is_f64() && record["preserved_rank_after"].is_f64());
+    assert_eq!((record["xi"].as_f64(), record["targets"].as_u64()), (Some(100.0), Some(2)));
+}
+
+#[test]
+fn nothing_depends_on_threads_and_batches() {
+    let run = |threads: usize, batch: usize| {
+        let rest = format!(
+            "--attack sp-qa+ --targets 2 --epsilon 0.1 --iterations 2 --images 15 --protocol strict --threads {threads} \
+             --batch-size {batch} --format json"
+        );
+        without(json(&mut on_mnist("attack", &rest)), &INCIDENTAL)
+    };
+    let first = run(1, 1);
+    assert_eq!(first, run(2, 7));
+    assert_eq!(first, run(3, 100));
+}
+
+#[test]
+fn epsilon_zero_changes_nothing() {
+    let record =
+        json(&mut on_mnist("attack", "--attack qa- --targets 2 --epsilon 0 --images 20 --protocol strict --format json"));
+    assert_eq!(record["rank_before"], record["rank_after"]);
+    assert!(record["embedding_shift"].as_f64().unwrap().abs() < 1e-6, "{record}");
+}
+
+/// What the seed chose, said explicitly, gives the same numbers; and the file agrees with the record.
+#[test]
+fn the_saved_file_repeats_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("adversarial.safetensors");
+    let rest = "--attack sp-qa+ --targets 2 --epsilon 0.1 --images 12 --iterations 4 --format json";
+    let sampled = json(on_mnist("attack", rest).arg("--save-adversarial").arg(&file));
+    let bytes = std::fs::read(&file).unwrap();
+    let (shape, images) = floats(&bytes, "images");
+    let (_, adversarial) = floats(&bytes, "adversarial");
+    assert_eq!(shape, [12, 1, 28, 28]);
+    assert!(images.iter().zip(&adversarial).all(|(a, b)| (a - b).abs() <= 0.1 + 1e-6 && (0.0..=1.0).contains(b)));
+    assert_ne!(images, adversarial);
+    for field in ["rank_before", "rank_after"] {
+        let (shape, ranks) = floats(&bytes, field);
+        let mean = ranks.iter().map(|&rank| f64::from(rank)).sum::<f64>() / 12.0;
+        assert!(shape == [12] && (mean - sampled[field].as_f64().unwrap()).abs() < 1e-4, "{field}");
+    }
+
+    let list = |name: &str| {
+        let (shape, indices) = indices(&bytes, name);
+        (shape, indices.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
+    };
+    let (shape, targets) = list("target_indices");
+    assert_eq!(shape, [12, 2]);
+    // One list from a file, and the preserved items once listed and once found anew: those next to the image.
+    let targets_file = folder.path().join("targets");
+    std::fs::write(&targets_file, targets.replace(',', "\n")).unwrap();
+    let explicit = "--attack sp-qa+ --epsilon 0.1 --iterations 4 --format json";
+    for preserved in [Some(list("preserved_indices").1), None] {
+        let mut command = on_mnist("attack", explicit);
+        command
+            .arg("--image-indices")
+            .arg(list("image_indices").1)
+            .arg("--target-indices")
+            .arg(format!("@{}", targets_file.display()));
+        if let Some(preserved) = preserved {
+            command.arg("--preserved-indices").arg(preserved);
+        }
+        let chosen = json(&mut command);
+        assert!(chosen["chosen"].as_str().unwrap().starts_with("images "), "{chosen}");
+        let fields = ["seconds", "threads", "chosen"];
+        assert_eq!(without(chosen, &fields), without(sampled.clone(), &fields));
+    }
+}
+
+#[test]
+fn eight_bit_images_are_multiples_of_a_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    let rest = "--attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 --eight-bit";
+    let (code, stdout, stderr) = outcome(on_mnist("attack", rest).arg("--save-adversarial").arg(&file));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with("qa+ on mnist (c2f2, cosine), m = 1, ε = 0.1\n") && stdout.contains("rank, %"), "{stdout}");
+    let bytes = std::fs::read(&file).unwrap();
+    let (_, pixels) = floats(&bytes, "adversarial");
+    assert!(pixels.iter().all(|pixel| (pixel * 255.0 - (pixel * 255.0).round()).abs() < 1e-4));
+    assert_eq!((indices(&bytes, "image_indices").1, indices(&bytes, "target_indices").1), (vec![7], vec![100]));
+}

@@ -1,0 +1,121 @@
+//! What is wrong is told in one line, with the right exit code, and nothing is written.
+
+use crate::support::{on_mnist, outcome, rankle, weights};
+use std::fs;
+use std::process::Command;
+
+/// Checks exit code, silence on standard output, and the parts of the only line on standard error.
+#[track_caller]
+fn refused(command: &mut Command, code: i32, parts: &[&str]) {
+    let (found, stdout, stderr) = outcome(command);
+    assert_eq!((found, stdout.as_str(), stderr.lines().count()), (code, "", 1), "{stderr}");
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // the columns are the point
+fn wrong_arguments_are_told_without_any_file() {
+    for (arguments, parts) in [
+        ("--attack ca+ --epsilon 8",                                              &["epsilon 8 is outside [0, 1]", "8/255"][..]),
+        ("--attack ca+ --epsilon -0.1",                                           &["epsilon -0.1 is outside [0, 1]"]),
+        ("--attack ca+ --epsilon NaN",                                            &["outside [0, 1]"]),
+        ("--attack ca+ --epsilon much",                                           &["'much'", "no number"]),
+        ("--attack ca+",                                                          &["--epsilon"]),
+        ("--attack sp-qa --epsilon 0.1",                                          &["unknown attack 'sp-qa'", "did you mean 'sp-qa+'?"]),
+        ("--attack ca+ --epsilon 0.1 --protocol papr",                            &["unknown protocol 'papr'", "'paper'"]),
+        ("--attack ca+ --epsilon 0.1 --images 0",                                 &["--images", "at least 1"]),
+        ("--attack ca+ --epsilon 0.1 --targets 0",                                &["--targets", "at least 1"]),
+        ("--attack ca+ --epsilon 0.1 --threads 0",                                &["--threads", "at least 1"]),
+        ("--attack ca+ --epsilon 0.1 --step 0",                                   &["--step", "above 0"]),
+        ("--attack ca+ --epsilon 0.1 --seed -1",                                  &["--seed", "'-1'"]),
+        ("--attack ca+ --epsilon 0.1 --restarts 3",                               &["--random-start"]),
+        ("--attack ca+ --epsilon 0.1 --xi 3",                                     &["--xi", "ca+ keeps none"]),
+        ("--attack ca+ --epsilon 0.1 --device gpu",                               &["unknown device 'gpu'"]),
+        ("--attack ca+ --epsilon 0.1 --format jsn",                               &["unknown format 'jsn'", "'json'"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 7-3",                        &["'7-3' ends before it starts"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices -3",                         &["'-3' is no index"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 0-3 --images 4",             &["--images", "--image-indices"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 0-3 --target-indices 1-3",   &["--target-indices: 3 indices", "4 images"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 0 --target-indices 1,2 --targets 1", &["--targets 1; 1 are needed"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 0 --preserved-indices 1",    &["--preserved-indices", "ca+"]),
+        ("--attack es --epsilon 0.1 --target-indices 1",                          &["es has no targets"]),
+        ("--attack ca+ --epsilon 0.1 --image 3",                                  &["'--image'", "'--images'"]),
+    ] {
+        let model = "attack --dataset mnist --model c2f2 --distance cosine --weights /nonexistent/w.safetensors";
+        refused(&mut rankle(&format!("{model} {arguments}")), 2, parts);
+    }
+    for (arguments, parts) in [
+        ("evaluate --dataset minst --model c2f2 --weights w --distance cosine",      &["unknown dataset 'minst'", "'mnist'"][..]),
+        ("evaluate --dataset mnist --model c2f --weights w --distance cosine",       &["unknown model 'c2f'", "'c2f2'"]),
+        ("evaluate --dataset mnist --model c2f2 --weights w --distance cosin",       &["unknown distance 'cosin'", "'cosine'"]),
+        ("embed --dataset mnist --model c2f2 --weights w --distance cosine --images 0 --output e", &["--images"]),
+        ("embed --dataset mnist --split tets --model c2f2 --weights w --distance cosine --output e", &["'tets'", "'test'"]),
+        ("train --dataset mnist --model c2f2 --distance cosine --loss triplt --output o",  &["unknown loss 'triplt'", "'triplet'"]),
+        ("train --dataset mnist --model c2f2 --distance cosine --epsilon 0.3 --output o",  &["--defense embedding-shift"]),
+        ("train --dataset mnist --model c2f2 --distance cosine --epochs 0 --output o",     &["--epochs", "at least 1"]),
+        ("bench --name nothing",                                                     &["nothing", "c2f2-forward"]),
+        ("atack",                                                                    &["'atack'", "'attack'"]),
+    ] {
+        refused(&mut rankle(arguments), 2, parts);
+    }
+}
+
+#[test]
+fn what_needs_a_file_or_the_machine_ends_with_1() {
+    let attack = |rest: &str| on_mnist("attack", &format!("--attack ca+ --epsilon 0.1 {rest}"));
+    refused(&mut attack("--device cuda:1"), 1, &["cuda:1", "--device cpu"]);
+    refused(&mut attack("--images 10001"), 1, &["10001", "10000 of mnist"]);
+    refused(&mut attack("--images 1 --targets 10001"), 1, &["10001 targets", "10000"]);
+    refused(&mut attack("--image-indices 0-10000"), 1, &["--image-indices", "index 10000 is out of range"]);
+    refused(&mut attack("--images 1 --target-indices 4294967295"), 1, &["--target-indices", "4294967295"]);
+    refused(&mut attack("--image-indices @/nonexistent"), 1, &["--image-indices: /nonexistent cannot be read"]);
+    refused(&mut attack("--save-adversarial /nonexistent/x"), 1, &["/nonexistent/x", "there is no folder"]);
+    refused(&mut attack("--dataset-dir /nonexistent"), 1, &["/nonexistent is not a folder"]);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let evaluate = || {
+        let mut command = rankle("evaluate --dataset mnist --model c2f2 --distance cosine --weights");
+        command.arg(&path);
+        command
+    };
+    let name = path.to_str().unwrap();
+    refused(&mut evaluate(), 1, &[name, "cannot be read"]);
+    fs::write(&path, "not a model").unwrap();
+    refused(&mut evaluate(), 1, &[name, "safetensors"]);
+    let whole = fs::read(weights()).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    refused(&mut evaluate(), 1, &[name, "safetensors"]);
+    let mut spoiled = whole;
+    let end = spoiled.len();
+    spoiled[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, spoiled).unwrap();
+    refused(&mut evaluate(), 1, &[name, "NaN"]);
+}
+
+#[test]
+fn a_failed_run_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.safetensors");
+    let (code, ..) =
+        outcome(on_mnist("attack", "--attack ca+ --epsilon 0.1 --images 1 --targets 10001 --save-adversarial").arg(&file));
+    assert_eq!(code, 1);
+    let (code, ..) = outcome(on_mnist("embed", "--images 10001 --output").arg(&file));
+    assert_eq!(code, 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn help_is_no_error() {
+    for arguments in ["--help", "attack --help", "sweep -h", "--version"] {
+        let (code, stdout, stderr) = outcome(&mut rankle(arguments));
+        assert_eq!((code, stderr.as_str()), (0, ""), "{arguments}");
+        assert!(stdout.contains("rankle"), "{stdout}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The program from outside: arguments in, JSON, files and exit codes out.
+
+mod attack;
+mod faults;
+mod measure;
+mod support;
+mod sweep;
+mod train;

@@ -1,0 +1,56 @@
+//! `rankle evaluate`, `embed` and `bench`.
+
+use crate::support::{floats, indices, json, on_mnist, outcome, rankle, weights};
+use rankle_core::Distance;
+use rankle_data::{Name, Split};
+use rankle_models::Architecture;
+use serde_json::Value;
+
+#[test]
+fn evaluate_measures_the_whole_test_split() {
+    let evaluation = json(&mut on_mnist("evaluate", "--format json"));
+    assert_eq!((evaluation["images"].as_u64(), evaluation["skipped"].as_u64()), (Some(10_000), Some(0)));
+    // The card of the model tells the same number, to the last digit.
+    let card = std::fs::read_to_string(weights().with_file_name("card.toml")).unwrap();
+    let card: toml::Table = card.parse().unwrap();
+    assert_eq!(evaluation["recall_at_1"].as_f64(), card["recall_at_1"].as_float());
+    assert_eq!(evaluation["weights_sha256"].as_str(), card["weights_sha256"].as_str());
+    let number = |field: &str| evaluation[field].as_f64().unwrap();
+    assert!(number("recall_at_1") > 80.0 && number("recall_at_1") <= number("recall_at_10"));
+    assert!(number("mean_average_precision") > 30.0 && number("seconds") > 0.0);
+}
+
+#[test]
+fn embed_writes_what_the_library_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("e.safetensors");
+    let dataset = rankle_data::open(Name::Mnist, Split::Test, None).unwrap();
+    for (choice, expected) in [("--images 16", (0..16).collect::<Vec<usize>>()), ("--image-indices 99,3-5", vec![99, 3, 4, 5])] {
+        let answer = json(on_mnist("embed", &format!("--split test {choice} --format json --output")).arg(&file));
+        assert_eq!((answer["images"].as_u64(), answer["dim"].as_u64()), (Some(expected.len() as u64), Some(1024)));
+        let bytes = std::fs::read(&file).unwrap();
+        let (shape, embeddings) = floats(&bytes, "embeddings");
+        assert_eq!(shape, [expected.len(), 1024]);
+        let places: Vec<u32> = expected.iter().map(|&index| index as u32).collect();
+        let labels: Vec<u32> = expected.iter().map(|&index| dataset.labels()[index]).collect();
+        assert_eq!((indices(&bytes, "image_indices").1, indices(&bytes, "labels").1), (places, labels));
+
+        let model = Architecture::C2f2.load(weights(), Distance::Cosine).unwrap();
+        let points = Distance::Cosine.place(&model.embed(&dataset.images(&expected).unwrap()).unwrap()).unwrap();
+        assert_eq!(embeddings, points.as_slice());
+        let norm: f32 = embeddings[..1024].iter().map(|x| x * x).sum();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn bench_prints_an_array_of_timings() {
+    let (code, stdout, stderr) = outcome(&mut rankle("bench --format json --seconds 0.01 --threads 1 --name c2f2-pgd-step"));
+    assert_eq!(code, 0, "{stderr}");
+    let timings: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(timings.iter().map(|timing| timing["images"].as_u64().unwrap()).collect::<Vec<_>>(), [100, 500]);
+    for timing in &timings {
+        assert_eq!((timing["name"].as_str(), timing["threads"].as_u64()), (Some("c2f2-pgd-step"), Some(1)));
+        assert!(timing["minimum_ms"].as_f64() <= timing["median_ms"].as_f64() && timing["repeats"].as_u64() >= Some(5));
+    }
+}

@@ -1,0 +1,77 @@
+//! Running the program, and weights to run it on.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The program with arguments that are separated by blanks.
+pub(crate) fn rankle(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rankle"));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// What a run left: exit code, standard output, standard error.
+pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// The one JSON object of a run that must succeed.
+pub(crate) fn json(command: &mut Command) -> Value {
+    let (code, stdout, stderr) = outcome(command);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// A JSON object without what may differ between two runs.
+pub(crate) fn without(mut object: Value, fields: &[&str]) -> Value {
+    for field in fields {
+        object.as_object_mut().unwrap().remove(*field).unwrap_or_else(|| panic!("no field {field}"));
+    }
+    object
+}
+
+/// A model that has seen 1,000 images twice: enough to rank better than by chance. Trained once for all tests.
+pub(crate) fn weights() -> &'static Path {
+    static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = MODEL.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("model");
+        let train = "train --dataset mnist --model c2f2 --distance cosine --images 1000 --batch-size 500 --epochs 2";
+        let (code, _, stderr) = outcome(rankle(train).arg("--output").arg(&output));
+        assert_eq!(code, 0, "{stderr}");
+        let path = output.join("model.safetensors");
+        (folder, path)
+    });
+    path
+}
+
+/// A command on that model.
+pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
+    let mut command = rankle(command);
+    command.args(["--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());
+    command.args(rest.split_whitespace());
+    command
+}
+
+/// The numbers of a tensor in a safetensors file, with its shape.
+pub(crate) fn floats(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
+    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let tensor = tensors.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), safetensors::Dtype::F32, "{name}");
+    let values = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    (tensor.shape().to_vec(), values)
+}
+
+/// The same for indices.
+pub(crate) fn indices(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<u32>) {
+    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let tensor = tensors.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), safetensors::Dtype::U32, "{name}");
+    let values = tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+    (tensor.shape().to_vec(), values)
+}

@@ -1,0 +1,108 @@
+//! `rankle sweep`: computed once, whatever happens in between.
+
+use crate::support::{json, on_mnist, outcome, rankle, weights, without};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn planned(attack: &str, targets: usize, epsilon: f64, images: usize) -> Value {
+    json!({
+        "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "weights": weights(), "distance": "cosine", "loss": "triplet",
+        "defense": "none", "attack": attack, "targets": targets, "epsilon": epsilon, "protocol": "paper", "eight_bit": false,
+        "images": images, "seed": 0,
+    })
+}
+
+fn write(path: &Path, plan: &[Value]) {
+    fs::write(path, plan.iter().map(|cell| format!("{cell}\n")).collect::<String>()).unwrap();
+}
+
+fn sweep(plan: &Path, records: &Path) -> Command {
+    let mut command = rankle("sweep --plan");
+    command.arg(plan).arg("--records").arg(records);
+    command
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn finished_cells_are_not_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    let cells =
+        [planned("ca+", 1, 0.05, 10), planned("ca+", 1, 0.0, 10), planned("es", 0, 0.05, 10), planned("ca+", 1, 0.05, 10)];
+    write(&plan, &cells[..1]);
+    let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!(code, 0, "{stderr}");
+    let first = lines(&stdout);
+
+    // A process died while it wrote: the torn line is told and replaced, the whole one before it is kept.
+    let mut text = fs::read_to_string(&records).unwrap();
+    text.push_str("{\"attack\":\"es");
+    fs::write(&records, text).unwrap();
+    write(&plan, &cells);
+    let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("warning: ") && stderr.contains("2 of 4 cells are to be computed"), "{stderr}");
+    let all = lines(&stdout);
+    // In the order of the plan, the seconds of the first one untouched.
+    assert_eq!(all.iter().map(|record| record["attack"].as_str().unwrap()).collect::<Vec<_>>(), ["ca+", "ca+", "es", "ca+"]);
+    assert_eq!((&all[0], &all[3]), (&first[0], &first[0]));
+    assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 3);
+
+    // A cell alone gives the same numbers as in a sweep.
+    let alone = json(&mut on_mnist("attack", "--attack ca+ --epsilon 0.05 --images 10 --format json"));
+    let fields = ["seconds", "threads", "table", "loss", "defense"];
+    assert_eq!(without(alone, &fields), without(first[0].clone(), &fields));
+}
+
+#[test]
+fn a_wrong_plan_is_refused_before_anything_is_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    let mut wrong = planned("ca+", 1, 0.05, 10);
+    wrong["protocol"] = "papr".into();
+    for (cell, part) in [
+        (planned("ca+", 1, 5.0, 10), "epsilon 5 is outside"),
+        (planned("ca+", 1, 0.05, 0), "images is 0"),
+        (planned("ca+", 0, 0.05, 10), "targets is 0"),
+        (planned("ca+", 1, 0.05, 10_001), "10001 images"),
+        (wrong, "did you mean 'paper'?"),
+    ] {
+        write(&plan, &[planned("ca+", 1, 0.05, 10), cell]);
+        let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{stderr}");
+        assert!(stderr.contains(part) && stderr.contains("line 2"), "{stderr}");
+    }
+    fs::write(&plan, "").unwrap();
+    let (code, _, stderr) = outcome(&mut sweep(&plan, &records));
+    assert!(code == 1 && stderr.contains("holds no cell"), "{stderr}");
+    assert!(!records.exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_keeps_what_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    // The second would take minutes.
+    write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
+    let mut child = sweep(&plan, &records).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while !records.exists() {
+        assert!(start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let asked = Instant::now();
+    assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert_eq!((ended.status.code(), stdout.as_str()), (Some(130), ""), "{stderr}");
+    assert!(stderr.contains("interrupted; 1 of 2 cells are in"), "{stderr}");
+    assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 1);
+}

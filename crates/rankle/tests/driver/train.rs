@@ -1,0 +1,93 @@
+//! `rankle train`: interrupted, killed, repeated.
+
+use crate::support::{outcome, rankle};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Four steps of the inner search per image would do; the paper's smallest is ten.
+const TRAIN: &str = "train --dataset mnist --model c2f2 --distance cosine --loss triplet --defense embedding-shift --epsilon 0.01 \
+                     --images 400 --batch-size 100 --seed 3";
+
+fn train(rest: &str, output: &Path) -> Command {
+    let mut command = rankle(TRAIN);
+    command.args(rest.split_whitespace()).arg("--output").arg(output);
+    command
+}
+
+fn start(rest: &str, output: &Path) -> Child {
+    train(rest, output).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits for a file that a child is to write.
+fn wait_for(path: &Path, child: &mut Child) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before {} was there", path.display());
+        assert!(start.elapsed() < Duration::from_secs(120), "{} does not appear", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn killed_and_resumed_is_as_if_nothing_had_been() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let (code, stdout, stderr) = outcome(&mut train("--epochs 4", &whole));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("recall at 1"), "{stdout}");
+    let mut files: Vec<String> =
+        fs::read_dir(&whole).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, [".lock", "card.toml", "model.safetensors"]);
+
+    let checkpoint = parts.join("checkpoint.safetensors");
+    let mut child = start("--epochs 4", &parts);
+    wait_for(&checkpoint, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!parts.join("model.safetensors").exists());
+
+    // Another run must not go on from there, and is told why.
+    let (code, _, stderr) = outcome(&mut train("--epochs 5", &parts));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("epochs 4 instead of 5") && stderr.contains("checkpoint.safetensors"), "{stderr}");
+
+    let (code, _, stderr) = outcome(&mut train("--epochs 4", &parts));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("going on from step"), "{stderr}");
+    assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
+    assert!(!checkpoint.exists());
+
+    // Finished: neither trained again nor overwritten by another run.
+    let (code, _, stderr) = outcome(&mut train("--epochs 4", &parts));
+    assert!(code == 0 && stderr.contains("is finished"), "{stderr}");
+    let (code, _, stderr) = outcome(&mut train("--epochs 5", &parts));
+    assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_has_one_run_and_an_interrupt_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model");
+    let mut child = train("--epochs 1000", &output).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoint = output.join("checkpoint.safetensors");
+    wait_for(&checkpoint, &mut child);
+
+    let (code, _, stderr) = outcome(&mut train("--epochs 1000", &output));
+    assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
+    for part in [&child.id().to_string(), "rankle train", output.to_str().unwrap()] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+
+    let asked = Instant::now();
+    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("interrupted; the same command goes on from step"), "{stderr}");
+    assert!(checkpoint.exists() && !output.join("model.safetensors").exists());
+}
