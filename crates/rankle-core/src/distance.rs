@@ -56,10 +56,11 @@ impl fmt::Display for Distance {
 impl FromStr for Distance {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|distance| distance.to_string() == name)
-            .ok_or_else(|| Error::Unknown { what: "distance", name: name.into(), known: Self::ALL.map(|d| d.to_string()).join(", ") })
+        Self::ALL.into_iter().find(|distance| distance.to_string() == name).ok_or_else(|| Error::Unknown {
+            what: "distance",
+            name: name.into(),
+            known: Self::ALL.map(|d| d.to_string()).join(", "),
+        })
     }
 }
 
@@ -114,7 +115,11 @@ impl Points {
     /// [`Error::Shape`] when `slope` does not have one number per coordinate.
     pub fn pull_back(&self, mut slope: Vec<f32>) -> Result<Tensor> {
         if slope.len() != self.data.len() {
-            return Err(Error::Shape { what: "the slope", actual: vec![slope.len()], expected: format!("({})", self.data.len()) });
+            return Err(Error::Shape {
+                what: "the slope",
+                actual: vec![slope.len()],
+                expected: format!("({})", self.data.len()),
+            });
         }
         if self.distance == Distance::Cosine {
             normalize_rows_backward(&self.data, &self.norms, &mut slope, self.dim);

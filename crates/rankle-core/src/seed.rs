@@ -59,7 +59,12 @@ mod tests {
         let draw = |seed, purpose, key| Seed(seed).stream(purpose, key).next_u64();
         let base = draw(0, Purpose::Images, [0, 0]);
         assert_eq!(base, draw(0, Purpose::Images, [0, 0]));
-        for other in [draw(1, Purpose::Images, [0, 0]), draw(0, Purpose::Order, [0, 0]), draw(0, Purpose::Images, [1, 0]), draw(0, Purpose::Images, [0, 1])] {
+        for other in [
+            draw(1, Purpose::Images, [0, 0]),
+            draw(0, Purpose::Order, [0, 0]),
+            draw(0, Purpose::Images, [1, 0]),
+            draw(0, Purpose::Images, [0, 1]),
+        ] {
             assert_ne!(base, other);
         }
     }

@@ -72,7 +72,10 @@ mod tests {
             for (row, (&index, &key)) in indices.iter().zip(&keys).enumerate() {
                 let alone = defense.harden(&embedder, &dataset.images(&[index]).unwrap(), &[key], 3, Seed(5)).unwrap();
                 let (alone, together) = (alone.get(0).unwrap(), together.get(row).unwrap());
-                assert_eq!(alone.flatten_all().unwrap().to_vec1::<f32>().unwrap(), together.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                assert_eq!(
+                    alone.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                    together.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                );
             }
         }
     }

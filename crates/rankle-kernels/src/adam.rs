@@ -24,6 +24,7 @@ impl AdamStep {
     pub fn update(&self, isa: Isa, weights: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         let len = weights.len();
         assert!(first.len() == len && second.len() == len && gradient.len() == len, "one moment and one slope per weight");
+        assert!(self.step > 0, "optimiser steps are counted from 1");
         isa.run(Update { step: self, weights, first, second, gradient });
     }
 }

@@ -44,7 +44,8 @@ impl Panels {
     }
     /// The transposed matrix, packed for itself: what the input gradient multiplies with.
     pub fn transposed(&self) -> Self {
-        let (panel, mut data) = (self.isa.panel(), Aligned::zeros(self.inputs.div_ceil(self.isa.panel()) * self.outputs * self.isa.panel()));
+        let (panel, mut data) =
+            (self.isa.panel(), Aligned::zeros(self.inputs.div_ceil(self.isa.panel()) * self.outputs * self.isa.panel()));
         for (first, block) in self.data.chunks_exact(self.inputs * panel).enumerate().map(|(p, block)| (p * panel, block)) {
             for (input, row) in block.chunks_exact(panel).enumerate() {
                 let column = &mut data[input / panel * self.outputs * panel + input % panel..];
@@ -88,6 +89,9 @@ impl Panels {
     pub fn multiply(&self, x: &[f32], y: &mut [f32]) {
         let (n, panel) = (x.len() / self.inputs, self.isa.panel());
         assert!(x.len() == n * self.inputs && y.len() == n * self.outputs, "shapes of a dense layer");
+        if n == 0 {
+            return;
+        }
         let mut edge = vec![0.0; self.isa.rows() * panel];
         // Rows side by side, as a tile reads them: rows that lie a power of two apart would fight for the same cache lines.
         let mut packed = Aligned::zeros(n * BLOCK.min(self.inputs));
@@ -100,7 +104,8 @@ impl Panels {
                     packed[m..].iter_mut().step_by(rows.len()).zip(row).for_each(|(packed, &value)| *packed = value);
                 }
             }
-            for (first, weights) in self.data.chunks_exact(self.panel_len()).enumerate().map(|(p, weights)| (p * panel, weights)) {
+            for (first, weights) in self.data.chunks_exact(self.panel_len()).enumerate().map(|(p, weights)| (p * panel, weights))
+            {
                 let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
                 for rows in split(n, self.isa.rows()) {
                     let data = &packed[rows.start * block.len()..rows.end * block.len()];
@@ -141,7 +146,16 @@ impl Panels {
             let left = Left { data, row: panel, segment: self.panel_len(), segments: panels, step: 1, len: panel };
             for (group, dx) in groups.chunks_exact(group_len).zip(dx.chunks_mut(panel * self.inputs)) {
                 let columns = if dx.len() / self.inputs <= self.isa.lanes() { self.isa.lanes() } else { panel };
-                tile(self.isa, inputs.len(), columns, left, Right { data: group, stride: panel }, &mut sums, columns, Store::Overwrite);
+                tile(
+                    self.isa,
+                    inputs.len(),
+                    columns,
+                    left,
+                    Right { data: group, stride: panel },
+                    &mut sums,
+                    columns,
+                    Store::Overwrite,
+                );
                 for (image, dx) in dx.chunks_exact_mut(self.inputs).enumerate() {
                     for (row, dx) in dx[inputs.clone()].iter_mut().enumerate() {
                         *dx = sums[row * columns + image];
@@ -157,6 +171,8 @@ impl PanelShape {
     /// layout of the panel (`range` counts within the panel), so that an optimiser can use it while it is in the cache.
     pub fn gradient(&self, panel: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
         let (n, index, panel) = (x.len() / self.inputs, panel, self.isa.panel());
+        assert!(x.len() == n * self.inputs && dy.len() == n * self.outputs, "shapes of a dense layer's weight gradient");
+        assert!(n > 0 && index * panel < self.outputs, "at least one image, and a panel of this layer");
         let first = index * panel;
         let width = panel.min(self.outputs - first);
         let mut right = Aligned::zeros(n * panel);

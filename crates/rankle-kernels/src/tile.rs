@@ -47,7 +47,16 @@ pub(crate) enum Term {
 ///
 /// `rows <= isa.rows()`; `columns` is one or two registers.
 #[allow(clippy::too_many_arguments, reason = "the operands of a matrix product, and no two calls share them")]
-pub(crate) fn tile(isa: Isa, rows: usize, columns: usize, left: Left<'_>, right: Right<'_>, out: &mut [f32], out_stride: usize, store: Store) {
+pub(crate) fn tile(
+    isa: Isa,
+    rows: usize,
+    columns: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: &mut [f32],
+    out_stride: usize,
+    store: Store,
+) {
     tile_of(Term::Product, isa, rows, columns, left, right, out, out_stride, store);
 }
 

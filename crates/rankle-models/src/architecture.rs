@@ -64,9 +64,10 @@ impl fmt::Display for Architecture {
 impl FromStr for Architecture {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|model| model.to_string() == name)
-            .ok_or_else(|| Error::Unknown { what: "model", name: name.into(), known: Self::ALL.map(|m| m.to_string()).join(", ") })
+        Self::ALL.into_iter().find(|model| model.to_string() == name).ok_or_else(|| Error::Unknown {
+            what: "model",
+            name: name.into(),
+            known: Self::ALL.map(|m| m.to_string()).join(", "),
+        })
     }
 }

@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use rankle_core::seed::Purpose;
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
-use rankle_kernels::conv::{ConvBlock, ConvShape, Rows, Scratch};
+use rankle_kernels::conv::{ConvBlock, ConvShape, PooledSlope, Rows, Scratch};
 use rankle_kernels::dense::Panels;
 use rankle_kernels::{Aligned, Isa};
 use rayon::prelude::*;
@@ -83,7 +83,13 @@ impl C2f2 {
             .enumerate()
             .map(|(position, (name, shape))| {
                 let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
-                let fan_in = if name.starts_with("conv1") { 25 } else if name.starts_with("conv2") { 800 } else { FEATURES };
+                let fan_in = if name.starts_with("conv1") {
+                    25
+                } else if name.starts_with("conv2") {
+                    800
+                } else {
+                    FEATURES
+                };
                 let bound = 1.0 / (fan_in as f32).sqrt();
                 (0..shape.iter().product()).map(|_| rng.random_range(-bound..bound)).collect()
             })
@@ -173,7 +179,9 @@ impl C2f2 {
                 with_workspace(|Workspace { padded, pooled, features, scratch, .. }| {
                     let features = &mut features[..images.len() / PIXELS * FEATURES];
                     let winners = first.chunks_exact_mut(FIRST.pooled_len()).zip(second.chunks_exact_mut(SECOND.pooled_len()));
-                    for ((image, features), (first, second)) in images.chunks_exact(PIXELS).zip(features.chunks_exact_mut(FEATURES)).zip(winners) {
+                    for ((image, features), (first, second)) in
+                        images.chunks_exact(PIXELS).zip(features.chunks_exact_mut(FEATURES)).zip(winners)
+                    {
                         self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
                     }
                     self.finish(features, embeddings);
@@ -198,9 +206,13 @@ impl C2f2 {
                     let features = &mut features[..slope.len() / DIM * FEATURES];
                     transposed.multiply(slope, features);
                     let winners = first.chunks_exact(FIRST.pooled_len()).zip(second.chunks_exact(SECOND.pooled_len()));
-                    for ((pixels, features), (first, second)) in gradient.chunks_exact_mut(PIXELS).zip(features.chunks_exact(FEATURES)).zip(winners) {
-                        self.blocks[1].input_gradient(features, POOLED_SECOND, second, scratch, pooled);
-                        self.blocks[0].input_gradient(pooled, pooled_first(), first, scratch, padded);
+                    for ((pixels, features), (first, second)) in
+                        gradient.chunks_exact_mut(PIXELS).zip(features.chunks_exact(FEATURES)).zip(winners)
+                    {
+                        let slope = PooledSlope { values: features, rows: POOLED_SECOND, winners: second };
+                        self.blocks[1].input_gradient(slope, scratch, pooled);
+                        let slope = PooledSlope { values: pooled, rows: pooled_first(), winners: first };
+                        self.blocks[0].input_gradient(slope, scratch, padded);
                         for (y, row) in pixels.chunks_exact_mut(28).enumerate() {
                             row.copy_from_slice(&padded[FIRST.padded_origin() + y * FIRST.padded_row()..][..28]);
                         }
@@ -213,7 +225,10 @@ impl C2f2 {
     /// The forward pass of a model in training: keeps everything that the weight gradients need.
     fn record(&self, images: &Tensor) -> Result<Tape> {
         let n = check_images(images)?;
-        with_slice(images, |images| {
+        if n == 0 {
+            return Err(Error::Empty("images in a batch"));
+        }
+        with_pixels(images, |images| {
             let mut tape = Tape {
                 padded: Aligned::zeros(n * FIRST.padded_len()),
                 pooled: Aligned::zeros(n * SECOND.padded_len()),
@@ -233,10 +248,14 @@ impl C2f2 {
                 .zip(tape.embeddings.par_chunks_mut(chunk * DIM))
                 .for_each(|((((((images, padded), pooled), features), first), second), embeddings)| {
                     with_workspace(|Workspace { scratch, .. }| {
-                        let inputs = padded.chunks_exact_mut(FIRST.padded_len()).zip(pooled.chunks_exact_mut(SECOND.padded_len()));
-                        let winners = first.chunks_exact_mut(FIRST.pooled_len()).zip(second.chunks_exact_mut(SECOND.pooled_len()));
+                        let inputs =
+                            padded.chunks_exact_mut(FIRST.padded_len()).zip(pooled.chunks_exact_mut(SECOND.padded_len()));
+                        let winners =
+                            first.chunks_exact_mut(FIRST.pooled_len()).zip(second.chunks_exact_mut(SECOND.pooled_len()));
                         let outputs = features.chunks_exact_mut(FEATURES);
-                        for (((image, (padded, pooled)), (first, second)), features) in images.chunks_exact(PIXELS).zip(inputs).zip(winners).zip(outputs) {
+                        for (((image, (padded, pooled)), (first, second)), features) in
+                            images.chunks_exact(PIXELS).zip(inputs).zip(winners).zip(outputs)
+                        {
                             self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
                         }
                         self.finish(features, embeddings);
@@ -274,10 +293,12 @@ impl C2f2 {
                         let first = &tape.first[image * FIRST.pooled_len()..][..FIRST.pooled_len()];
                         let second = &tape.second[image * SECOND.pooled_len()..][..SECOND.pooled_len()];
                         let inner = &tape.pooled[image * SECOND.padded_len()..][..SECOND.padded_len()];
-                        self.blocks[1].weight_gradient(inner, features, POOLED_SECOND, second, scratch, weight2, bias2);
-                        self.blocks[1].input_gradient(features, POOLED_SECOND, second, scratch, pooled);
+                        let slope = PooledSlope { values: features, rows: POOLED_SECOND, winners: second };
+                        self.blocks[1].weight_gradient(inner, slope, scratch, weight2, bias2);
+                        self.blocks[1].input_gradient(slope, scratch, pooled);
                         let image = &tape.padded[image * FIRST.padded_len()..][..FIRST.padded_len()];
-                        self.blocks[0].weight_gradient(image, pooled, pooled_first(), first, scratch, weight1, bias1);
+                        let slope = PooledSlope { values: pooled, rows: pooled_first(), winners: first };
+                        self.blocks[0].weight_gradient(image, slope, scratch, weight1, bias1);
                     }
                 });
                 sums
@@ -296,7 +317,7 @@ impl C2f2 {
 impl Embedder for C2f2 {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         let n = check_images(images)?;
-        let frozen = with_slice(images, |images| self.forward(images))?;
+        let frozen = with_pixels(images, |pixels| self.forward(pixels))?;
         Ok(Tensor::from_vec(frozen.embeddings, (n, DIM), images.device())?)
     }
 
@@ -306,7 +327,7 @@ impl Embedder for C2f2 {
 
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let n = check_images(images)?;
-        let frozen = with_slice(images, |images| self.forward(images))?;
+        let frozen = with_pixels(images, |pixels| self.forward(pixels))?;
         let slope = self.ask(&frozen.embeddings, n, upstream)?;
         Ok(Tensor::from_vec(self.backward(&frozen, &slope), images.shape(), images.device())?)
     }
@@ -316,6 +337,9 @@ impl Trainable for C2f2 {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
         let tape = self.record(images)?;
         let slope = self.ask(&tape.embeddings, tape.images(), upstream)?;
+        if !finite(&slope) {
+            return Err(Error::NotFinite("the slope of the loss".into()));
+        }
         // Needs the dense weights as they were in the forward pass.
         let small_gradients = self.small_gradients(&tape, &slope);
         let isa = self.isa;
@@ -340,7 +364,9 @@ impl Trainable for C2f2 {
                 });
             });
         adam.update(isa, &mut self.dense_bias, &mut first.dense_bias, &mut second.dense_bias, &column_sums(&slope));
-        for (((weights, first), second), gradient) in self.small.iter_mut().zip(&mut first.small).zip(&mut second.small).zip(&small_gradients) {
+        for (((weights, first), second), gradient) in
+            self.small.iter_mut().zip(&mut first.small).zip(&mut second.small).zip(&small_gradients)
+        {
             adam.update(isa, weights, first, second, gradient);
         }
         let [weight1, bias1, weight2, bias2] = &self.small;
@@ -456,6 +482,20 @@ fn check_images(images: &Tensor) -> Result<usize> {
     }
 }
 
+/// Runs `work` on the pixels of a batch.
+///
+/// Neither ReLU nor pooling lets a NaN through: unchecked, a broken image would look like an ordinary one.
+fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    with_slice(
+        images,
+        |pixels| if finite(pixels) { Ok(work(pixels)) } else { Err(Error::NotFinite("a batch of images".into())) },
+    )?
+}
+
+fn finite(values: &[f32]) -> bool {
+    !values.iter().fold(false, |broken, value| broken | !value.is_finite())
+}
+
 fn column_sums(rows: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0; DIM];
     for row in rows.chunks_exact(DIM) {
@@ -489,5 +529,7 @@ impl Moments {
 
 fn to_tensors(values: &[Vec<f32>], prefix: &str) -> Result<BTreeMap<String, Tensor>> {
     let named = PARAMETERS.iter().zip(values);
-    named.map(|((name, shape), values)| Ok((format!("{prefix}{name}"), Tensor::from_slice(values, *shape, &Device::Cpu)?))).collect()
+    named
+        .map(|((name, shape), values)| Ok((format!("{prefix}{name}"), Tensor::from_slice(values, *shape, &Device::Cpu)?)))
+        .collect()
 }

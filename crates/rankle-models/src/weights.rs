@@ -40,7 +40,11 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(&error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".rankle-").tempfile_in(folder).map_err(|error| fail(&error))?;
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is private by default; weights are as readable as any other file of the user.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(".rankle-").tempfile_in(folder).map_err(|error| fail(&error))?;
     file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| fail(&error))?;
     file.persist(path).map_err(|error| fail(&error.error))?;
     Ok(())
@@ -54,7 +58,9 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
     }
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     match values.iter().position(|value| !value.is_finite()) {
-        Some(place) => Err(Error::Weights(format!("tensor '{name}' holds {} at position {place}; weights must be finite", values[place]))),
+        Some(place) => {
+            Err(Error::Weights(format!("tensor '{name}' holds {} at position {place}; weights must be finite", values[place])))
+        }
         None => Ok(values),
     }
 }
@@ -62,7 +68,9 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
 /// Complains about what no parameter asked for.
 pub(crate) fn none_left(tensors: &Tensors) -> Result<()> {
     match tensors.keys().next() {
-        Some(name) => Err(Error::Weights(format!("tensor '{name}' belongs to no parameter of this model; is it another architecture?"))),
+        Some(name) => {
+            Err(Error::Weights(format!("tensor '{name}' belongs to no parameter of this model; is it another architecture?")))
+        }
         None => Ok(()),
     }
 }

@@ -45,8 +45,9 @@ impl Training<'_> {
     /// called after every step, may keep the model, and may stop the run.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when the loss is no number; [`Error::Empty`] for an
-    /// empty dataset or recipe.
+    /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
+    /// [`Error::Empty`] for an empty batch size, an empty dataset, or one of a single class. The weights are then those after
+    /// the last step that `watch` saw.
     pub fn run(
         &self,
         model: &mut dyn Trainable,
@@ -59,6 +60,10 @@ impl Training<'_> {
         if self.recipe.batch_size == 0 {
             return Err(Error::Empty("images in a batch"));
         }
+        let all = self.dataset.labels();
+        if all.iter().all(|label| *label == all[0]) {
+            return Err(Error::Empty("images of a second class to learn from"));
+        }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
         let loss = TripletLoss { margin: self.recipe.margin };
         let mut order = (usize::MAX, Vec::new());
@@ -68,15 +73,22 @@ impl Training<'_> {
                 order = (epoch, self.order(epoch));
             }
             let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
-            let labels: Vec<u32> = batch.iter().map(|&image| self.dataset.labels()[image]).collect();
+            let labels: Vec<u32> = batch.iter().map(|&image| all[image]).collect();
+            let triplets = draw_triplets(&labels, self.seed, step as u64);
+            let mut moment = Moment { step: step + 1, steps, loss: 0.0, epoch_ended: (step + 1) % per_epoch == 0 };
+            // A batch of one class, such as a last one of a single image, has nothing to teach.
+            if triplets.is_empty() {
+                if watch(moment, model).is_break() {
+                    return Err(Error::Interrupted);
+                }
+                continue;
+            }
             let mut images = self.dataset.images(batch)?;
             if let Some(defense) = self.defense {
                 let keys: Vec<u64> = batch.iter().map(|&image| image as u64).collect();
                 images = defense.harden(model.as_embedder(), &images, &keys, epoch as u64, self.seed)?;
             }
-            let triplets = draw_triplets(&labels, self.seed, step as u64);
             let distance = model.distance();
-            let mut value = 0.0;
             model.train_step(
                 &images,
                 &mut |raw| {
@@ -85,12 +97,11 @@ impl Training<'_> {
                     if !loss.is_finite() {
                         return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
                     }
-                    value = loss;
+                    moment.loss = loss;
                     points.pull_back(slope)
                 },
                 &self.recipe.adam(step),
             )?;
-            let moment = Moment { step: step + 1, steps, loss: value, epoch_ended: (step + 1) % per_epoch == 0 };
             if watch(moment, model).is_break() {
                 return Err(Error::Interrupted);
             }

@@ -45,11 +45,8 @@ fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hin
             .step_by(panel)
             .map(|first| {
                 let range = first..(first + panel).min(task * TASK + loss.len());
-                let lists: Vec<List> = terms
-                    .iter()
-                    .zip(&own)
-                    .flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa))
-                    .collect();
+                let lists: Vec<List> =
+                    terms.iter().zip(&own).flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa)).collect();
                 Active::new(Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim), lists, dim)
             })
             .collect();
@@ -291,7 +288,8 @@ mod tests {
             let (n, len, dim) = (TASK + 9, 150, 17);
             let (points, rows) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
             let targets: Vec<u32> = (0..n).map(|at| (at * 7 % len) as u32).collect();
-            let together = hinges_on(isa, Metric::Cosine, &points, &rows, &[Hinge { targets: &targets, raise: true, weight: 1.0 }]);
+            let together =
+                hinges_on(isa, Metric::Cosine, &points, &rows, &[Hinge { targets: &targets, raise: true, weight: 1.0 }]);
             for i in 0..n {
                 let term = Hinge { targets: &targets[i..=i], raise: true, weight: 1.0 };
                 let alone = hinges_on(isa, Metric::Cosine, &points[i * dim..][..dim], &rows, &[term]);

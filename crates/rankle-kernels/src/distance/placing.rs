@@ -72,8 +72,14 @@ struct Counts {
 impl Counts {
     fn new(group: &Group, set: usize, own: &[f32], targets: &[u32]) -> Self {
         let size = set * group.columns;
-        let mut counts =
-            Self { columns: group.columns, own: vec![0.0; size], targets: vec![0; size], closer: vec![0; size], before: vec![0; size], tied: vec![0; size] };
+        let mut counts = Self {
+            columns: group.columns,
+            own: vec![0.0; size],
+            targets: vec![0; size],
+            closer: vec![0; size],
+            before: vec![0; size],
+            tied: vec![0; size],
+        };
         for (at, (&own, &target)) in own.iter().zip(targets).enumerate() {
             let slot = at % set * group.columns + at / set;
             (counts.own[slot], counts.targets[slot]) = (own, target);
@@ -96,11 +102,14 @@ impl Kernel for Count<'_> {
     fn run<V: Vector>(self) {
         let Counts { columns, own, targets, closer, before, tied } = self.counts;
         let own = own.chunks_exact(*columns).zip(targets.chunks_exact(*columns));
-        let counters = closer.chunks_exact_mut(*columns).zip(before.chunks_exact_mut(*columns)).zip(tied.chunks_exact_mut(*columns));
+        let counters =
+            closer.chunks_exact_mut(*columns).zip(before.chunks_exact_mut(*columns)).zip(tied.chunks_exact_mut(*columns));
         for ((own, targets), ((closer, before), tied)) in own.zip(counters) {
             for (item, distances) in (self.first..).zip(self.distances.chunks_exact(*columns)) {
                 let lanes = distances.iter().zip(own).zip(targets);
-                for (((&distance, &own), &target), ((closer, before), tied)) in lanes.zip(closer.iter_mut().zip(&mut *before).zip(&mut *tied)) {
+                for (((&distance, &own), &target), ((closer, before), tied)) in
+                    lanes.zip(closer.iter_mut().zip(&mut *before).zip(&mut *tied))
+                {
                     *closer += u32::from(distance < own);
                     *tied += u32::from(distance == own);
                     *before += u32::from(distance == own) & u32::from(item < target);

@@ -1,0 +1,164 @@
+//! From the gradient of the pooled output to that of the image.
+
+use super::add_rows::{SLACK, add_rows};
+use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, patch_len};
+use crate::simd::{Kernel, Vector};
+
+impl ConvBlock {
+    /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
+    /// borders with numbers that belong to no pixel.
+    pub fn input_gradient(&self, slope: PooledSlope<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
+        let shape = self.shape;
+        slope.check(shape);
+        assert!(padded.len() == shape.padded_len(), "a padded image");
+        padded.fill(0.0);
+        if shape.inputs == 1 {
+            self.isa.run(PatchGradient { block: self, slope, padded });
+        } else {
+            let (lists, stride) = (shape.height * shape.width, shape.outputs + SLACK);
+            scratch.values.resize(lists * stride, 0.0);
+            scratch.places.resize(lists * stride, 0);
+            scratch.counts.resize(lists, 0);
+            self.isa.run(ListGradient { block: self, slope, scratch, padded });
+        }
+    }
+}
+
+/// Input gradient for many input channels: per window and position a list of the live channels, each of which adds a kernel
+/// row to a stretch of the image.
+struct ListGradient<'a> {
+    block: &'a ConvBlock,
+    slope: PooledSlope<'a>,
+    scratch: &'a mut Scratch,
+    padded: &'a mut [f32],
+}
+
+impl Kernel for ListGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let shape = self.block.shape;
+        let ConvShape { outputs, inputs, kernel, width, .. } = shape;
+        let (row, stride) = (shape.kernel_row(), outputs + SLACK);
+        let Scratch { values, places, counts, .. } = self.scratch;
+        let half = width / 2;
+        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+            for corner in 0..4 {
+                let list = window * 4 + corner;
+                let (values, places) = (&mut values[list * stride..][..stride], &mut places[list * stride..][..stride]);
+                let mut count = 0;
+                for first in (0..outputs).step_by(V::LANES) {
+                    // SAFETY: both slices have `outputs` elements, a multiple of 32 and so of every `LANES`: a full register can
+                    // be read at `first`. At most `first` entries were kept so far, and the list has room for `outputs` and
+                    // more: a full register can be written behind them.
+                    count += unsafe {
+                        V::keep_equal(
+                            winners.as_ptr().add(first),
+                            corner as u8,
+                            slope.as_ptr().add(first),
+                            (first * row) as u32,
+                            row as u32,
+                            values.as_mut_ptr().add(count),
+                            places.as_mut_ptr().add(count),
+                        )
+                    };
+                }
+                counts[list] = count;
+            }
+        }
+        for ky in 0..kernel {
+            let table = &self.block.backward[ky * outputs * row..][..outputs * row];
+            for (list, &count) in counts.iter().enumerate() {
+                if count == 0 {
+                    continue;
+                }
+                let (window, corner) = (list / 4, list % 4);
+                let (y, x) = (2 * (window / half) + corner / 2, 2 * (window % half) + corner % 2);
+                let target = &mut self.padded[(y + ky) * shape.padded_row() + x * inputs..][..row];
+                let (values, places) = (&values[list * stride..][..count], &places[list * stride..][..count]);
+                // SAFETY: every place is `channel * row` with `channel < outputs`, and the table has `outputs * row` numbers;
+                // `ConvBlock::new` made `row` a multiple of 16, hence of every `LANES`.
+                unsafe { add_rows::<V>(target, values, places, table) };
+            }
+        }
+    }
+}
+
+/// Input gradient for one input channel: every window adds one patch of `kernel + 1` rows.
+struct PatchGradient<'a> {
+    block: &'a ConvBlock,
+    slope: PooledSlope<'a>,
+    padded: &'a mut [f32],
+}
+
+impl Kernel for PatchGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        // Registers per patch row: the patches of one window are summed in `(kernel + 1) * 8 / LANES` of them.
+        match (self.block.shape.kernel + 1) * PATCH_ROW / V::LANES {
+            3 => self.compute::<V, 3>(),
+            6 => self.compute::<V, 6>(),
+            12 => self.compute::<V, 12>(),
+            _ => self.compute_any::<V>(),
+        }
+    }
+}
+
+impl PatchGradient<'_> {
+    #[inline(always)]
+    fn compute<V: Vector, const N: usize>(self) {
+        let shape = self.block.shape;
+        let (outputs, patch_len) = (shape.outputs, patch_len(shape.kernel));
+        let mut patch = [0.0f32; 16 * PATCH_ROW];
+        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+            // Two chains per register hide the latency of the additions.
+            let mut sums = [[V::splat(0.0); N]; 2];
+            for (pair, (winners, slope)) in winners.chunks_exact(2).zip(slope.chunks_exact(2)).enumerate() {
+                for (half, sums) in sums.iter_mut().enumerate() {
+                    let table =
+                        &self.block.backward[(usize::from(winners[half]) * outputs + 2 * pair + half) * patch_len..][..patch_len];
+                    let value = V::splat(slope[half]);
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: `N * LANES == patch_len`: `run` chose `N` so.
+                        *sum = value.multiply_add(unsafe { V::load(table.as_ptr().add(n * V::LANES)) }, *sum);
+                    }
+                }
+            }
+            let [even, odd] = sums;
+            for (n, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+                let sum = even.multiply_add(V::splat(1.0), odd);
+                // SAFETY: `N * LANES == patch_len <= 16 * PATCH_ROW`.
+                unsafe { sum.store(patch.as_mut_ptr().add(n * V::LANES)) };
+            }
+            add_patch(shape, window, &patch, self.padded);
+        }
+    }
+
+    #[inline(always)]
+    fn compute_any<V: Vector>(self) {
+        let shape = self.block.shape;
+        let (outputs, patch_len) = (shape.outputs, patch_len(shape.kernel));
+        let mut patch = [0.0f32; 16 * PATCH_ROW];
+        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+            patch[..patch_len].fill(0.0);
+            for (output, (&winner, &value)) in winners.iter().zip(slope).enumerate() {
+                let table = &self.block.backward[(usize::from(winner) * outputs + output) * patch_len..][..patch_len];
+                patch.iter_mut().zip(table).for_each(|(sum, &weight)| *sum += value * weight);
+            }
+            add_patch(shape, window, &patch, self.padded);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_patch(shape: ConvShape, window: usize, patch: &[f32], padded: &mut [f32]) {
+    let (half, reach) = (shape.width / 2, shape.kernel + 1);
+    let corner = 2 * (window / half) * shape.padded_row() + 2 * (window % half);
+    for (y, patch) in patch.chunks_exact(PATCH_ROW).take(reach).enumerate() {
+        let row = &mut padded[corner + y * shape.padded_row()..][..reach];
+        row.iter_mut().zip(patch).for_each(|(sum, &value)| *sum += value);
+    }
+}

@@ -1,0 +1,146 @@
+//! What is wrong with a file of weights is said in one line that names the file and the tensor.
+
+#[path = "support/formula.rs"]
+mod formula;
+
+use candle_core::{Device, Tensor};
+use formula::{FIRST_STREAM, byte, unit};
+use rankle_core::{Distance, Error, Trainable};
+use rankle_models::{Architecture, C2f2, weights};
+use std::path::Path;
+
+/// The whole message of the one error that bad weights may cause.
+fn message(path: &Path) -> String {
+    match Architecture::C2f2.load(path, Distance::Cosine).err() {
+        Some(Error::Weights(message)) => message,
+        other => panic!("{}: {other:?} instead of a complaint about weights", path.display()),
+    }
+}
+
+fn check(path: &Path, parts: &[&str]) {
+    let message = message(path);
+    assert!(message.starts_with(&path.display().to_string()), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is missing in: {message}");
+    }
+}
+
+fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
+    Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+}
+
+/// 32 numbers, of which the tenth is `value`.
+fn with(value: f32) -> Tensor {
+    let mut values = unit(FIRST_STREAM, 32);
+    values[9] = value;
+    tensor(&values, &[32])
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named_with_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    type Change = fn(&mut weights::Tensors);
+    #[rustfmt::skip] // the columns are the point
+    let cases: [(Change, &[&str]); 8] = [
+        (|t| drop(t.remove("conv2.bias")),                                         &["'conv2.bias'", "[64]", "missing"]),
+        (|t| t.clear(),                                                            &["'conv1.weight'", "[32, 1, 5, 5]", "missing"]),
+        (|t| drop(t.insert("fc2.bias".into(), with(0.0))),                         &["'fc2.bias'", "no parameter"]),
+        (|t| drop(t.insert("conv1.bias".into(), tensor(&[0.0; 31], &[31]))),       &["'conv1.bias'", "[31]", "[32]"]),
+        (|t| drop(t.insert("fc1.bias".into(), tensor(&[0.0; 1024], &[1, 1024]))),  &["'fc1.bias'", "[1, 1024]", "[1024]"]),
+        (|t| drop(t.insert("conv1.bias".into(), with(f32::NAN))),                  &["'conv1.bias'", "NaN", "position 9"]),
+        (|t| drop(t.insert("conv1.bias".into(), with(f32::INFINITY))),             &["'conv1.bias'", "inf", "position 9"]),
+        (|t| drop(t.insert("conv1.bias".into(), with(f32::NEG_INFINITY))),         &["'conv1.bias'", "-inf", "position 9"]),
+    ];
+    for (change, parts) in cases {
+        let mut tensors = formula::parameters().unwrap();
+        change(&mut tensors);
+        weights::write(&path, &tensors).unwrap();
+        check(&path, parts);
+    }
+    // The table complains about the changes, not about the rest.
+    weights::write(&path, &formula::parameters().unwrap()).unwrap();
+    assert!(Architecture::C2f2.load(&path, Distance::Cosine).is_ok());
+}
+
+#[test]
+fn files_that_are_no_weights_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.safetensors");
+    weights::write(&whole, &formula::parameters().unwrap()).unwrap();
+    let good = std::fs::read(&whole).unwrap();
+    // A header that promises more than any machine has, and one whose offsets lie behind the end of the file.
+    let endless = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
+    let header = br#"{"conv1.bias":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}"#;
+    let hollow = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
+    let noise = byte(FIRST_STREAM, 4096);
+    let files: [(&str, &[u8]); 9] = [
+        ("empty.safetensors", b""),
+        ("short.safetensors", &good[..5]),
+        ("header.safetensors", &good[..100]),
+        ("truncated.safetensors", &good[..good.len() - 1]),
+        ("half.safetensors", &good[..good.len() / 2]),
+        ("text.safetensors", b"epoch 1: loss 0.2\nepoch 2: loss 0.1\n"),
+        ("endless.safetensors", &endless),
+        ("hollow.safetensors", &hollow),
+        ("noise.safetensors", &noise),
+    ];
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        check(&path, &["is not a readable safetensors file"]);
+    }
+    check(folder.path(), &["cannot be read"]);
+    check(&folder.path().join("nowhere.safetensors"), &["cannot be read", "give a safetensors file"]);
+}
+
+#[test]
+fn weights_that_cannot_be_written_say_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = weights::Tensors::from([("conv1.bias".to_owned(), with(0.0))]);
+    for path in [folder.path().join("missing").join("w.safetensors"), folder.path().to_owned()] {
+        let error = weights::write(&path, &tensors).unwrap_err();
+        assert!(matches!(error, Error::Weights(_)), "{error:?}");
+        assert!(error.to_string().contains(&format!("{} cannot be written", path.display())), "{error}");
+    }
+}
+
+/// A checkpoint that does not fit is refused as a whole: the model stays as it was.
+#[test]
+fn a_bad_checkpoint_leaves_the_model_alone() {
+    let mut model = C2f2::from_tensors(&formula::parameters().unwrap(), Distance::Cosine).unwrap();
+    let mut state = model.checkpoint().unwrap();
+    let bits = |model: &C2f2| -> Vec<u32> {
+        let state = model.checkpoint().unwrap();
+        let numbers = state.values().flat_map(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).unwrap());
+        numbers.map(f32::to_bits).collect()
+    };
+    let before = bits(&model);
+    // Other weights, so that a partial restore would show.
+    state.insert("conv1.bias".into(), with(0.5));
+    for (name, value) in formula::parameters().unwrap() {
+        state.insert(format!("adam.first.{name}"), value.clone());
+        state.insert(format!("adam.second.{name}"), value);
+    }
+    type Change = fn(&mut weights::Tensors);
+    #[rustfmt::skip] // the columns are the point
+    let cases: [(Change, &str); 5] = [
+        (|t| drop(t.remove("conv1.weight")),                                    "'conv1.weight'"),
+        (|t| drop(t.remove("adam.second.conv1.bias")),                          "'adam.second.conv1.bias'"),
+        (|t| drop(t.insert("adam.first.conv1.bias".into(), with(f32::NAN))),    "'adam.first.conv1.bias'"),
+        (|t| drop(t.insert("adam.third.conv1.bias".into(), with(0.0))),         "'adam.third.conv1.bias'"),
+        (|t| t.retain(|name, _| !name.starts_with("adam.second")),              "'adam.second.conv1.weight'"),
+    ];
+    for (change, part) in cases {
+        let mut state = state.clone();
+        change(&mut state);
+        match model.restore(state).unwrap_err() {
+            Error::Weights(message) => assert!(message.contains(part), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(bits(&model) == before, "{part}: the model has changed");
+    }
+    model.restore(state).unwrap();
+    assert!(bits(&model) != before);
+}

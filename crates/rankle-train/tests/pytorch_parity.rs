@@ -1,0 +1,106 @@
+//! Adam and the triplet loss against PyTorch; `fixtures/README.md` says what the numbers are.
+
+use candle_core::{Device, Tensor, safetensors};
+use rankle_core::{AdamStep, Distance};
+use rankle_kernels::Isa;
+use rankle_train::{Triplet, TripletLoss};
+use std::collections::HashMap;
+
+/// PyTorch's own float32 Adam is within 6e-8 (absolute), 2e-8 (absolute) and 3e-7 (relative) of this float64 reference.
+const PARAMETERS: f64 = 1.2e-7;
+const FIRST: f64 = 4e-8;
+const SECOND: f64 = 4e-7;
+/// Of a loss, and of a slope relative to its largest number.
+const LOSS: f64 = 1e-6;
+
+fn fixture() -> HashMap<String, Tensor> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/losses.safetensors");
+    safetensors::load(path, &Device::Cpu).expect("the fixture is part of the repository")
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
+}
+
+/// The largest of `|ours - expected| / scale(expected)`; infinite if anything is not a number.
+fn worst(ours: &[f32], expected: &[f32], scale: impl Fn(f64) -> f64) -> f64 {
+    assert_eq!(ours.len(), expected.len());
+    ours.iter().zip(expected).fold(0.0, |worst: f64, (&ours, &expected)| {
+        let error = (f64::from(ours) - f64::from(expected)).abs() / scale(f64::from(expected));
+        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+    })
+}
+
+#[test]
+fn adam_equals_pytorch_on_every_instruction_set() {
+    let fixture = fixture();
+    for (name, weight_decay) in [("decay-1e-7", 1e-7), ("decay-1e-2", 1e-2)] {
+        for isa in Isa::available() {
+            let mut weights = numbers(&fixture["adam.start"]);
+            let (mut first, mut second) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
+            let row = |key: &str, step: usize| numbers(&fixture[key].get(step).unwrap());
+            for step in 0..5 {
+                let adam = AdamStep {
+                    learning_rate: 1e-3,
+                    beta1: 0.9,
+                    beta2: 0.999,
+                    epsilon: 1e-8,
+                    weight_decay,
+                    step: step as u32 + 1,
+                };
+                adam.update(isa, &mut weights, &mut first, &mut second, &row("adam.gradients", step));
+                let expected = |key| row(&format!("adam.{name}.{key}"), step);
+                // The smallest second moments are below every other number: relative, with a floor for the exact zeros.
+                let errors = [
+                    ("parameters", worst(&weights, &expected("parameters"), |_| 1.0), PARAMETERS),
+                    ("first moments", worst(&first, &expected("first"), |_| 1.0), FIRST),
+                    ("second moments", worst(&second, &expected("second"), |x| x.max(1e-30)), SECOND),
+                ];
+                for (what, error, limit) in errors {
+                    assert!(error <= limit, "{isa}, {name}, step {}, {what}: {error:e}", step + 1);
+                }
+            }
+        }
+    }
+}
+
+/// No fused operation anywhere in the update: all instruction sets round alike.
+#[test]
+fn adam_has_the_same_bits_on_every_instruction_set() {
+    let fixture = fixture();
+    let run = |isa| {
+        let mut weights = numbers(&fixture["adam.start"]);
+        let (mut first, mut second) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
+        for step in 1..=5 {
+            let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2, step };
+            let gradient = numbers(&fixture["adam.gradients"].get(step as usize - 1).unwrap());
+            adam.update(isa, &mut weights, &mut first, &mut second, &gradient);
+        }
+        [weights, first, second]
+    };
+    for isa in Isa::available() {
+        assert_eq!(run(isa), run(Isa::PORTABLE), "{isa}");
+    }
+}
+
+#[test]
+fn the_triplet_loss_and_its_slope_equal_pytorch() {
+    let fixture = fixture();
+    let triplets: Vec<Triplet> = fixture["triplets"]
+        .to_vec2::<u32>()
+        .unwrap()
+        .into_iter()
+        .map(|row| Triplet { anchor: row[0] as usize, positive: row[1] as usize, negative: row[2] as usize })
+        .collect();
+    for (distance, margin) in [(Distance::Cosine, 0.2), (Distance::Euclidean, 1.0)] {
+        let points = distance.place(&fixture["embeddings"]).unwrap();
+        let (loss, slope) = TripletLoss { margin }.evaluate(&points, &triplets).unwrap();
+        let expected = f64::from(numbers(&fixture[&format!("triplet.{distance}.loss")])[0]);
+        assert!((loss - expected).abs() <= LOSS * expected, "{distance}: {loss} instead of {expected}");
+
+        let expected = numbers(&fixture[&format!("triplet.{distance}.slope")]);
+        let largest = expected.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+        let error = worst(&numbers(&points.pull_back(slope).unwrap()), &expected, |_| f64::from(largest));
+        assert!(error <= LOSS, "{distance}: slope off by {error:e} of its largest number");
+    }
+}

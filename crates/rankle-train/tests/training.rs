@@ -1,0 +1,225 @@
+//! The training loop on C2F2 and a few synthetic images: it learns, repeats, goes on after an interruption, and refuses what
+//! it cannot learn from.
+
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use rankle_core::seed::Purpose;
+use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
+use rankle_defense::ShiftDefense;
+use rankle_models::C2f2;
+use rankle_train::{Moment, Recipe, Training};
+use std::ops::ControlFlow;
+
+const PIXELS: usize = 784;
+
+/// 28×28 images of as many classes as labels: noise, a little brighter in a bar at a height of the class's own.
+struct Bars {
+    labels: Vec<u32>,
+    pixels: Vec<f32>,
+}
+
+impl Bars {
+    fn new(labels: impl IntoIterator<Item = u32>) -> Self {
+        let labels: Vec<u32> = labels.into_iter().collect();
+        let mut rng = Seed(1).stream(Purpose::Toy, [2, 0]);
+        let mut pixels = Vec::with_capacity(labels.len() * PIXELS);
+        for &label in &labels {
+            for at in 0..PIXELS as u32 {
+                let bar = (8 * label..8 * label + 8).contains(&(at / 28));
+                pixels.push(rng.random_range(0.0..0.8) + if bar { 0.15 } else { 0.0 });
+            }
+        }
+        Self { labels, pixels }
+    }
+    /// 20 images in each of three classes.
+    fn sixty() -> Self {
+        Self::new((0..60).map(|image| image % 3))
+    }
+}
+
+impl Dataset for Bars {
+    fn name(&self) -> &str {
+        "bars"
+    }
+    fn shape(&self) -> (usize, usize, usize) {
+        (1, 28, 28)
+    }
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+    fn images(&self, indices: &[usize]) -> Result<Tensor> {
+        rankle_core::dataset::check_indices("image", indices, self.len())?;
+        let pixels: Vec<f32> = indices.iter().flat_map(|&i| &self.pixels[i * PIXELS..][..PIXELS]).copied().collect();
+        Ok(Tensor::from_vec(pixels, (indices.len(), 1, 28, 28), &Device::Cpu)?)
+    }
+}
+
+/// Noise keyed by epoch and image: a defense that a resumed run can only repeat if it is given the right keys.
+struct Noise;
+
+impl Defense for Noise {
+    fn harden(&self, _: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
+        let noise: Vec<f32> = keys
+            .iter()
+            .flat_map(|&key| {
+                let mut rng = seed.stream(Purpose::Toy, [epoch, key]);
+                (0..PIXELS).map(move |_| rng.random_range(-0.1..0.1)).collect::<Vec<f32>>()
+            })
+            .collect();
+        Ok((images + Tensor::from_vec(noise, images.shape(), images.device())?)?)
+    }
+}
+
+const RECIPE: Recipe = Recipe { epochs: 2, batch_size: 20, learning_rate: 1e-3, weight_decay: 1e-7, margin: 0.2 };
+
+fn model() -> C2f2 {
+    C2f2::initialise(Distance::Cosine, Seed(0))
+}
+
+fn training(dataset: &dyn Dataset) -> Training<'_> {
+    Training { dataset, recipe: RECIPE, defense: None, seed: Seed(0) }
+}
+
+/// What a checkpoint file would hold.
+fn bytes(model: &dyn Trainable) -> Vec<u8> {
+    safetensors::serialize(model.checkpoint().unwrap(), None).unwrap()
+}
+
+fn to_the_end(_: Moment, _: &dyn Trainable) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn the_loss_falls_and_every_step_is_reported() {
+    let dataset = Bars::sixty();
+    for distance in Distance::ALL {
+        let margin = Recipe::paper(distance).margin;
+        let training = Training { recipe: Recipe { margin, ..RECIPE }, ..training(&dataset) };
+        let mut moments = Vec::new();
+        let mut model = C2f2::initialise(distance, Seed(0));
+        training
+            .run(&mut model, 0, &mut |moment, _| {
+                moments.push(moment);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(moments.iter().map(|m| m.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(moments.iter().map(|m| m.epoch_ended).collect::<Vec<_>>(), [false, false, true, false, false, true]);
+        assert!(moments.iter().all(|m| m.steps == 6));
+        let mean = |moments: &[Moment]| moments.iter().map(|m| m.loss).sum::<f64>() / 3.0;
+        let (first, second) = (mean(&moments[..3]), mean(&moments[3..]));
+        assert!(first > 0.01 && second < 0.5 * first, "{distance}: from {first} to {second}");
+    }
+}
+
+#[test]
+fn one_seed_gives_one_model_and_another_seed_another() {
+    let dataset = Bars::sixty();
+    let run = |seed| {
+        let mut model = model();
+        Training { seed, ..training(&dataset) }.run(&mut model, 0, &mut to_the_end).unwrap();
+        bytes(&model)
+    };
+    let first = run(Seed(0));
+    assert!(first == run(Seed(0)), "the same seed, other bytes");
+    assert!(first != run(Seed(1)), "the seed has no effect");
+}
+
+#[test]
+fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
+    let dataset = Bars::sixty();
+    let mut shift = ShiftDefense::paper(Epsilon::new(0.1).unwrap());
+    shift.search.iterations = 2;
+    let defenses: [(&str, Option<&dyn Defense>); 3] = [("none", None), ("noise", Some(&Noise)), ("shift", Some(&shift))];
+    let mut results = Vec::new();
+    for (name, defense) in defenses {
+        let training = Training { defense, ..training(&dataset) };
+        let mut whole = model();
+        training.run(&mut whole, 0, &mut to_the_end).unwrap();
+        let expected = bytes(&whole);
+        for stop in 1..training.steps() {
+            let mut stopped = model();
+            let mut state = None;
+            let result = training.run(&mut stopped, 0, &mut |moment, model| {
+                if moment.step < stop {
+                    return ControlFlow::Continue(());
+                }
+                state = Some(model.checkpoint().unwrap());
+                ControlFlow::Break(())
+            });
+            assert!(matches!(result, Err(Error::Interrupted)), "{name}, step {stop}: {result:?}");
+
+            // Another seed: everything has to come from the checkpoint.
+            let mut resumed = C2f2::initialise(Distance::Cosine, Seed(9));
+            resumed.restore(state.unwrap()).unwrap();
+            assert!(bytes(&resumed) == bytes(&stopped), "{name}, step {stop}: the checkpoint is not the model");
+            training.run(&mut resumed, stop, &mut to_the_end).unwrap();
+            assert!(bytes(&resumed) == expected, "{name}, step {stop}: other bytes");
+        }
+        results.push(expected);
+    }
+    assert!(results[0] != results[1] && results[0] != results[2], "a defense has no effect");
+}
+
+#[test]
+fn a_batch_of_one_class_teaches_nothing_and_stops_nothing() {
+    // The last batch of each epoch is a single image.
+    let dataset = Bars::new((0..41).map(|image| image % 3));
+    let (mut before, mut lone) = (Vec::new(), 0);
+    training(&dataset)
+        .run(&mut model(), 0, &mut |moment, model| {
+            let now = bytes(model);
+            if moment.epoch_ended {
+                lone += 1;
+                assert_eq!(moment.loss, 0.0);
+                assert!(now == before, "step {} moved the weights", moment.step);
+            } else {
+                assert!(now != before, "step {} did not move the weights", moment.step);
+            }
+            before = now;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(lone, 2);
+}
+
+/// Each of these ends at once, with a message that says why, and leaves the weights as they were.
+#[test]
+fn what_cannot_be_learned_from_is_refused() {
+    let whole = Bars::sixty();
+    let broken = |value: f32| {
+        let mut dataset = Bars::sixty();
+        dataset.pixels.iter_mut().skip(300).step_by(PIXELS).for_each(|pixel| *pixel = value);
+        dataset
+    };
+    let (one, empty) = (Bars::new([2; 30]), Bars::new([]));
+    let (nan, infinite) = (broken(f32::NAN), broken(f32::INFINITY));
+    let no_batch = Recipe { batch_size: 0, ..RECIPE };
+    let no_margin = Recipe { margin: f64::NAN, ..RECIPE };
+    let cases: [(&str, &Bars, Recipe, &str); 6] = [
+        ("one class", &one, RECIPE, "there are no images of a second class to learn from"),
+        ("no images", &empty, RECIPE, "there are no training images"),
+        ("an empty batch", &whole, no_batch, "there are no images in a batch"),
+        ("NaN", &nan, RECIPE, "a batch of images holds a value that is not finite"),
+        ("infinity", &infinite, RECIPE, "a batch of images holds a value that is not finite"),
+        ("a margin of NaN", &whole, no_margin, "the loss of optimiser step 1 holds a value that is not finite"),
+    ];
+    for (what, dataset, recipe, message) in cases {
+        let mut model = model();
+        let before = bytes(&model);
+        let mut steps = 0;
+        let result = Training { recipe, ..training(dataset) }.run(&mut model, 0, &mut |_, _| {
+            steps += 1;
+            ControlFlow::Continue(())
+        });
+        let error = result.expect_err(what);
+        let numeric = message.contains("finite");
+        assert!(
+            if numeric { matches!(error, Error::NotFinite(_)) } else { matches!(error, Error::Empty(_)) },
+            "{what}: {error:?}"
+        );
+        assert!(error.to_string().contains(message), "{what}: {error}");
+        assert_eq!(steps, 0, "{what}");
+        assert!(bytes(&model) == before, "{what}: the weights have changed");
+    }
+}
