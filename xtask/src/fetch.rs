@@ -3,7 +3,7 @@
 mod manifest;
 
 use crate::files;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use flate2::read::MultiGzDecoder;
 use manifest::{File, Manifest};
@@ -47,7 +47,9 @@ impl Fetch {
         let folder = files::root().join("datasets").join(self.name.as_str());
         let manifest = Manifest::read(&folder.join("manifest.toml"))?;
         if self.name == Name::Mnist && self.from.is_none() {
-            manifest.files().try_for_each(|file| verified(&folder, file).map(drop)).context("restore it from the repository")?;
+            for file in manifest.files() {
+                settle(&folder, file).map_err(|error| anyhow!("{error:#}; restore it from the repository"))?;
+            }
             println!("mnist ships with the repository, and its four files are what they should be");
             return Ok(());
         }
@@ -72,18 +74,35 @@ impl Fetch {
 
 /// Copies what `folder` lacks or holds wrongly; returns how many files that was. Everything is checked before anything is
 /// written.
+///
+/// # Errors
+/// One line with what is wrong and what to do.
 fn fetch(manifest: &Manifest, source: &Path, folder: &Path) -> Result<usize> {
     let missing: Vec<&File> = manifest.files().filter(|file| verified(folder, file).is_err()).collect();
     let found: Vec<Found> = missing
         .iter()
         .map(|file| verified(source, file))
         .collect::<Result<_>>()
-        .with_context(|| format!("{} cannot be taken from {}; {}", manifest.title, source.display(), advice(manifest)))?;
+        .map_err(|error| anyhow!("{} cannot be fetched: {error:#}; {}", manifest.title, advice(manifest)))?;
     for Found { path, bytes } in &found {
         let name = path.file_name().context("a file has a name")?;
         files::write(&folder.join(name), bytes)?;
     }
+    manifest.files().try_for_each(|file| settle(folder, file))?;
     Ok(found.len())
+}
+
+/// Removes a damaged gzipped file beside a good plain one: readers take the gzipped one first.
+///
+/// # Errors
+/// When neither is good, or the damaged one cannot be removed.
+fn settle(folder: &Path, file: &File) -> Result<()> {
+    let good = verified(folder, file)?.path;
+    let [zipped, _] = candidates(folder, file);
+    if good != zipped && zipped.is_file() {
+        fs::remove_file(&zipped).with_context(|| format!("cannot remove {}, which is damaged", zipped.display()))?;
+    }
+    Ok(())
 }
 
 fn advice(manifest: &Manifest) -> String {
@@ -101,14 +120,25 @@ struct Found {
     bytes: Vec<u8>,
 }
 
-/// Reads a file of the manifest from a folder, gzipped or plain, and checks its decompressed length and hash.
+/// Where a file of the manifest may lie: gzipped or plain.
+fn candidates(folder: &Path, file: &File) -> [PathBuf; 2] {
+    [folder.join(format!("{}.gz", file.name)), folder.join(&file.name)]
+}
+
+/// Reads a file of the manifest from a folder, gzipped or else plain, and checks its decompressed length and hash.
+///
+/// # Errors
+/// When it is not there, and what is wrong with the first one that is there, when none is good.
 fn verified(folder: &Path, file: &File) -> Result<Found> {
-    let candidates = [folder.join(format!("{}.gz", file.name)), folder.join(&file.name)];
-    let path = candidates.iter().find(|path| path.is_file());
-    let path = path.with_context(|| format!("there is no {}.gz and no {} in {}", file.name, file.name, folder.display()))?;
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    check(&bytes, file).with_context(|| format!("{} is not the file it should be", path.display()))?;
-    Ok(Found { path: path.clone(), bytes })
+    let there = candidates(folder, file).into_iter().filter(|path| path.is_file());
+    let mut outcomes = there.map(|path| -> Result<Found> {
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        check(&bytes, file).with_context(|| format!("{} is not the file it should be", path.display()))?;
+        Ok(Found { path, bytes })
+    });
+    let missing = || format!("there is no {}.gz and no {} in {}", file.name, file.name, folder.display());
+    let first = outcomes.next().with_context(missing)?;
+    first.or_else(|error| outcomes.next().and_then(Result::ok).ok_or(error))
 }
 
 fn check(bytes: &[u8], file: &File) -> Result<()> {
@@ -176,6 +206,22 @@ mod tests {
         fs::write(folder.path().join("train-labels"), "damaged").unwrap();
         assert_eq!(fetch(&manifest(), source.path(), folder.path()).unwrap(), 1);
         assert_eq!(fs::read(folder.path().join("train-labels")).unwrap(), content("train-labels"));
+    }
+
+    #[test]
+    fn a_damaged_gzipped_file_never_hides_a_good_plain_one() {
+        let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        NAMES.iter().for_each(|name| fs::write(source.path().join(name), content(name)).unwrap());
+        let damaged = || fs::write(folder.path().join("train-images.gz"), "damaged").unwrap();
+
+        damaged(); // alone: the source has the plain file only
+        assert_eq!(fetch(&manifest(), source.path(), folder.path()).unwrap(), 4);
+        assert!(!folder.path().join("train-images.gz").exists());
+
+        damaged(); // beside the good one: nothing needs to be taken from anywhere
+        assert_eq!(fetch(&manifest(), Path::new("nowhere"), folder.path()).unwrap(), 0);
+        assert!(!folder.path().join("train-images.gz").exists());
+        assert_eq!(fs::read(folder.path().join("train-images")).unwrap(), content("train-images"));
     }
 
     #[test]
