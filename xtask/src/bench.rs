@@ -29,9 +29,9 @@ pub(crate) struct Bench {
     /// How long each timing runs, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Where the JSON goes
-    #[arg(long, value_name = "FILE", default_value = "target/bench/bench.json")]
-    json: PathBuf,
+    /// Where the JSON goes; target/bench/bench.json in the workspace when left out
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// What each side prints, in an array: milliseconds per step.
@@ -82,7 +82,8 @@ impl Bench {
             }
         }
         let table = Table::of(&timings);
-        let file = if self.json.is_absolute() { self.json } else { files::root().join(self.json) };
+        let file = self.json.unwrap_or_else(|| files::root().join("target/bench/bench.json"));
+        let file = std::path::absolute(&file).with_context(|| format!("{} is not a path", file.display()))?;
         files::write(&file, serde_json::to_string_pretty(&table)? + "\n")?;
         print!("{table}");
         eprintln!("written to {}", files::shown(&file));
@@ -92,10 +93,18 @@ impl Bench {
     /// A Python with torch.
     fn python(&self) -> Result<PathBuf> {
         let own = files::root().join(VENV).join("bin/python");
-        let python = self.python.clone().unwrap_or_else(|| if own.is_file() { own } else { "python3".into() });
-        let check = Command::new(&python).args(["-c", "import torch, numpy"]).stderr(Stdio::null()).status();
-        match check {
-            Ok(status) if status.success() => Ok(python),
+        let python = match &self.python {
+            // A path, not a name to look up: the script is run in another folder than this program.
+            Some(given) if given.components().count() > 1 => std::path::absolute(given)?,
+            Some(given) => given.clone(),
+            None if own.is_file() => own,
+            None => "python3".into(),
+        };
+        let mut check = Command::new(&python);
+        check.args(["-c", "import torch, numpy"]).stderr(Stdio::null());
+        match process::run_capturing(&mut check, "nothing was written") {
+            Ok((status, _)) if status.success() => Ok(python),
+            Err(error) if stop::code(&error) == 130 => Err(error),
             _ => bail!(
                 "{} cannot import torch and numpy: run `python3 -m venv {VENV} && {VENV}/bin/pip install torch numpy`, or pass --python",
                 python.display()
