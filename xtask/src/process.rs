@@ -1,6 +1,6 @@
 //! One child process at a time, and what Ctrl-C does to it.
 
-use crate::stop::Stop;
+use crate::stop::Interrupted;
 use anyhow::{Context, Result};
 use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
@@ -36,7 +36,7 @@ fn terminate(child: u32) {
 /// Runs a child to its end.
 ///
 /// # Errors
-/// When it cannot be started, and [`Stop`] with 130 and `hint` when it ended by an interrupt.
+/// When it cannot be started, and [`Interrupted`] with `hint` when it ended by an interrupt.
 pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
     Ok(run_reading(command.stdout(Stdio::inherit()), hint)?.0)
 }
@@ -70,7 +70,7 @@ fn run_reading(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)
     CHILD.store(0, Ordering::SeqCst);
     let status = status.with_context(|| format!("lost {program}"))?;
     if interrupted() || status.code() == Some(130) {
-        return Err(Stop::interrupted(hint).into());
+        return Err(Interrupted { hint: hint.to_owned() }.into());
     }
     read.transpose().with_context(|| format!("the output of {program} is not text"))?;
     Ok((status, output))

@@ -1,34 +1,25 @@
-//! Errors that choose their exit code.
+//! The exit code of an error.
 
 use std::fmt;
 
-/// Ends the program with a code of its own; every other error ends it with 1.
+/// Ctrl-C or its kin: ends the program with 130; every other error ends it with 1.
 #[derive(Debug)]
-pub(crate) struct Stop {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// What to tell the user.
-    pub(crate) message: String,
+pub(crate) struct Interrupted {
+    /// How to go on.
+    pub(crate) hint: String,
 }
 
-impl Stop {
-    /// Ctrl-C or its kin. `hint` says how to go on.
-    pub(crate) fn interrupted(hint: impl fmt::Display) -> Self {
-        Self { code: 130, message: format!("interrupted; {hint}") }
-    }
-}
-
-impl fmt::Display for Stop {
+impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        write!(f, "interrupted; {}", self.hint)
     }
 }
 
-impl std::error::Error for Stop {}
+impl std::error::Error for Interrupted {}
 
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Stop>().map_or(1, |stop| stop.code)
+    if error.is::<Interrupted>() { 130 } else { 1 }
 }
 
 #[cfg(test)]
@@ -38,7 +29,7 @@ mod tests {
 
     #[test]
     fn the_code_survives_added_context() {
-        let stopped = anyhow::Error::new(Stop::interrupted("run it again")).context("while sweeping");
+        let stopped = anyhow::Error::new(Interrupted { hint: "run it again".into() }).context("while sweeping");
         assert_eq!((code(&stopped), format!("{stopped:#}")), (130, "while sweeping: interrupted; run it again".into()));
         let other: anyhow::Result<()> = Err(anyhow!("no such file")).context("reading");
         assert_eq!(code(&other.unwrap_err()), 1);

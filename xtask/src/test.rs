@@ -2,14 +2,13 @@
 
 use crate::driver::cargo;
 use crate::process;
-use crate::stop::Stop;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::Instant;
 
-/// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure with its exit code.
+/// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure.
 ///
 /// Tests run under cargo-nextest where it is installed. Slow tests are targets behind a cargo feature `slow-tests`
 /// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow.
@@ -38,9 +37,7 @@ impl Test {
             command.args(&step.arguments).envs(step.environment);
             let status = process::run(&mut command, "no verdict")?;
             if !status.success() {
-                let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-                let message = format!("{} failed: `cargo {}` ended with {status}", step.title, step.arguments.join(" "));
-                return Err(Stop { code, message }.into());
+                bail!("{} failed: `cargo {}` ended with {status}", step.title, step.arguments.join(" "));
             }
         }
         let titles: Vec<&str> = steps.iter().map(|step| step.title).collect();
