@@ -12,9 +12,14 @@ pub(crate) fn root() -> PathBuf {
     own.parent().map_or(own.clone(), Path::to_owned)
 }
 
-/// `path` as seen from the root of the workspace, for display and for records; unchanged when it lies elsewhere.
+/// `path` as seen from the root of the workspace, for display; unchanged when it lies elsewhere.
 pub(crate) fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
+    relative(path, &root())
+}
+
+/// `path` as seen from a folder; unchanged when it lies elsewhere.
+pub(crate) fn relative(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/")
 }
 
 /// Writes a file under a temporary name and renames it: it is never there by half.
@@ -61,5 +66,6 @@ mod tests {
         assert!(root().join("crates/rankle-report").is_dir());
         assert_eq!(shown(&root().join("target/reproduce")), "target/reproduce");
         assert_eq!(shown(Path::new("/elsewhere/x")), "/elsewhere/x");
+        assert_eq!(relative(Path::new("/elsewhere/x"), Path::new("/elsewhere")), "x");
     }
 }

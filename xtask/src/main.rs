@@ -83,6 +83,9 @@ mod tests {
             "reproduce --seed -1",
             "reproduce --full --quick",
             "reproduce --full --images 5",
+            "reproduce --quick --retrain",
+            "reproduce --train-seed 1",
+            "reproduce mnist mnist",
             "fetch sop",
             "bench --rounds 0",
         ] {

@@ -8,7 +8,7 @@ mod scope;
 use crate::{driver::Driver, files};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use rankle_report::{Comparison, FolderLock, Journal, published, published::Table};
+use rankle_report::{Comparison, FolderLock, published, published::Table};
 use scope::Scope;
 use sha2::{Digest, Sha256};
 use std::num::NonZero;
@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub(crate) struct Reproduce {
     /// What to reproduce
-    #[arg(value_name = "NAME", default_value = "mnist")]
-    names: Vec<Name>,
+    #[arg(value_enum, value_name = "NAME", default_value_t = Name::Mnist)]
+    name: Name,
     /// Attack all 10,000 test images instead of a sample of 1,000
     #[arg(long, conflicts_with_all = ["quick", "images"])]
     full: bool,
@@ -34,18 +34,22 @@ pub(crate) struct Reproduce {
     #[arg(long, conflicts_with = "quick")]
     curves: bool,
     /// Train both models first, into the output folder, instead of using the shipped weights: hours
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     retrain: bool,
-    /// The seed of the attacked images and their targets, and of the training
-    #[arg(long, default_value_t = 0)]
+    /// The seed of the attacked images and their targets
+    #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// The seed of the training; that of --seed when left out. Only 0 can give the shipped weights
+    #[arg(long, value_name = "N", requires = "retrain")]
+    train_seed: Option<u64>,
     /// How many of the 10,000 test images to attack
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     images: Option<u16>,
     /// How many threads; all cores when left out. No result depends on it
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Where records and report go; target/reproduce/NAME (NAME-quick for --quick) when left out
+    /// Where records and report go; when left out target/reproduce/NAME, or NAME-full, NAME-quick, NAME-images-N, each with
+    /// -seed-N and -retrained where these were asked for
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
     /// On standard output: tables for people, or one JSON array of cells and nothing else
@@ -84,39 +88,30 @@ impl Name {
 }
 
 impl Reproduce {
-    pub(crate) fn run(mut self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         if self.list {
             print!("{}", list());
             return Ok(());
         }
-        self.names.dedup();
-        for &name in &self.names {
-            self.reproduce(name)?;
-        }
-        Ok(())
-    }
-
-    fn reproduce(&self, name: Name) -> Result<()> {
-        let output = self.output(name)?;
+        let (name, output) = (self.name, self.output()?);
         let weights = |table: &Table| self.weights(table, &output);
         if !self.retrain {
             name.tables().iter().try_for_each(|table| shipped(&table.weights).map(drop))?;
         }
         let _lock = FolderLock::acquire(&output, "cargo xtask reproduce")?;
         let driver = Driver::build()?;
+        // Records and cards name files as seen from where the driver works: no path of this machine gets into them.
+        let base = if self.retrain && !output.starts_with(files::root()) { output.clone() } else { files::root() };
         if self.retrain {
-            name.tables().iter().try_for_each(|table| self.train(&driver, table, &weights(table)))?;
+            name.tables().iter().try_for_each(|table| self.train(&driver, table, &base, &weights(table)))?;
         }
 
         let scope = self.scope();
-        let plan = scope.plan(name.tables(), |table| files::shown(&weights(table)));
+        let plan = scope.plan(name.tables(), |table| files::relative(&weights(table), &base));
         eprintln!("{name}: {scope}, into {}", files::shown(&output), name = name.as_str());
-        let journal = Journal::at(output.join("records.jsonl"));
-        if let Some(torn) = journal.read()?.torn {
-            eprintln!("note: {torn}");
-        }
-        let records = driver.sweep(&plan, &output.join("plan.jsonl"), journal.path(), self.threads, AGAIN)?;
-        let comparisons: Vec<_> = name.tables().iter().map(|table| Comparison::new(table, &records)).collect();
+        let records = driver.sweep(&plan, &base, &output, self.threads, AGAIN)?;
+        let setting = scope.setting();
+        let comparisons: Vec<_> = name.tables().iter().map(|table| Comparison::new(table, &setting, &records)).collect();
         report::write(&output, &scope, &comparisons, &records)?;
         match self.format {
             Format::Human => print!("{}", report::for_people(&comparisons, &files::shown(&output))),
@@ -135,36 +130,54 @@ impl Reproduce {
         Scope { images, seed: self.seed, quick: self.quick, curves: self.curves }
     }
 
-    /// Absolute, because the driver works in the root of the workspace.
-    fn output(&self, name: Name) -> Result<PathBuf> {
-        let output = match &self.output {
-            Some(output) => output.clone(),
-            None => files::root().join("target/reproduce").join(format!(
-                "{}{}",
-                name.as_str(),
-                if self.quick { "-quick" } else { "" }
-            )),
-        };
+    fn train_seed(&self) -> u64 {
+        self.train_seed.unwrap_or(self.seed)
+    }
+
+    /// Absolute, because the driver works in another folder than the user.
+    fn output(&self) -> Result<PathBuf> {
+        let default = || files::root().join("target/reproduce").join(self.folder());
+        let output = self.output.clone().unwrap_or_else(default);
         std::path::absolute(&output).with_context(|| format!("{} is not a path", output.display()))
+    }
+
+    /// A name of its own for every run with other numbers, as in `mnist-images-200-seed-1-retrained`.
+    fn folder(&self) -> String {
+        let mut folder = self.name.as_str().to_owned();
+        for (given, name) in [(self.full, "-full"), (self.quick, "-quick")] {
+            folder += if given { name } else { "" };
+        }
+        if let Some(images) = self.images {
+            folder += &format!("-images-{images}");
+        }
+        folder += &suffix(self.seed);
+        if self.retrain {
+            folder += "-retrained";
+            folder += &self.train_seed.filter(|&seed| seed != self.seed).map_or_else(String::new, |seed| format!("-seed-{seed}"));
+        }
+        folder
     }
 
     /// The weights file of a table: the shipped one, or the one that `--retrain` makes.
     fn weights(&self, table: &Table, output: &Path) -> PathBuf {
-        let folder = match (self.retrain, self.seed) {
-            (false, _) => files::root().join("models").join(&table.weights),
-            (true, 0) => output.join("models").join(&table.weights),
-            (true, seed) => output.join("models").join(format!("{}-seed-{seed}", table.weights)),
-        };
-        folder.join(MODEL)
+        match self.retrain {
+            false => files::root().join("models").join(&table.weights).join(MODEL),
+            true => output.join("models").join(table.weights.clone() + &suffix(self.train_seed())).join(MODEL),
+        }
     }
 
-    fn train(&self, driver: &Driver, table: &Table, weights: &Path) -> Result<()> {
+    fn train(&self, driver: &Driver, table: &Table, base: &Path, weights: &Path) -> Result<()> {
         let folder = weights.parent().context("weights lie in a folder")?;
-        driver.train(table, self.seed, folder, self.threads, AGAIN)?;
-        let (place, trained) = (files::shown(weights), hash(weights)?);
+        let seed = self.train_seed();
+        driver.train(table, seed, base, folder, self.threads, AGAIN)?;
+        let place = files::shown(weights);
+        if seed != 0 {
+            eprintln!("{place} was trained with seed {seed}, the shipped weights with seed 0");
+            return Ok(());
+        }
+        let trained = hash(weights)?;
         match shipped(&table.weights).and_then(|file| hash(&file)) {
             Ok(same) if same == trained => eprintln!("{place} is bit-equal to the shipped weights"),
-            Ok(_) if self.seed != 0 => eprintln!("{place} was trained with seed {}, the shipped weights with seed 0", self.seed),
             Ok(_) => eprintln!(
                 "{place} is NOT bit-equal to the shipped weights: expected on another instruction set than that of their card"
             ),
@@ -176,6 +189,11 @@ impl Reproduce {
 
 const MODEL: &str = "model.safetensors";
 const AGAIN: &str = "the same command goes on where it was";
+
+/// What a seed other than the usual one adds to the name of a folder.
+fn suffix(seed: u64) -> String {
+    if seed == 0 { String::new() } else { format!("-seed-{seed}") }
+}
 
 /// The weights that the repository ships.
 fn shipped(id: &str) -> Result<PathBuf> {
@@ -220,9 +238,10 @@ mod tests {
     #[test]
     fn bare_means_mnist() {
         let bare = parse("");
-        assert_eq!(bare.names, [Name::Mnist]);
+        assert_eq!(bare.name, Name::Mnist);
+        assert_eq!(parse("mnist").name, Name::Mnist);
         assert_eq!(bare.scope(), Scope { images: 1000, seed: 0, quick: false, curves: false });
-        assert_eq!(bare.output(Name::Mnist).unwrap(), files::root().join("target/reproduce/mnist"));
+        assert_eq!(bare.output().unwrap(), files::root().join("target/reproduce/mnist"));
     }
 
     #[test]
@@ -231,8 +250,35 @@ mod tests {
         assert_eq!(parse("--quick").scope().images, 100);
         assert_eq!(parse("--quick --images 20").scope().images, 20);
         assert_eq!(parse("mnist --images 7 --seed 3").scope(), Scope { images: 7, seed: 3, quick: false, curves: false });
-        assert!(parse("--quick").output(Name::Mnist).unwrap().ends_with("target/reproduce/mnist-quick"));
-        assert!(parse("--output here").output(Name::Mnist).unwrap().is_absolute());
+        assert!(parse("--quick").output().unwrap().ends_with("target/reproduce/mnist-quick"));
+        assert!(parse("--output here").output().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn every_run_has_a_folder_of_its_own() {
+        let folders = [
+            ("", "mnist"),
+            ("--full", "mnist-full"),
+            ("--images 200", "mnist-images-200"),
+            ("--quick --images 20", "mnist-quick-images-20"),
+            ("--full --seed 3", "mnist-full-seed-3"),
+            ("--retrain", "mnist-retrained"),
+            ("--retrain --seed 3", "mnist-seed-3-retrained"),
+            ("--retrain --train-seed 3", "mnist-retrained-seed-3"),
+            ("--retrain --seed 3 --train-seed 0", "mnist-seed-3-retrained-seed-0"),
+        ];
+        for (line, folder) in folders {
+            assert_eq!(parse(line).folder(), folder, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_training_has_a_seed_of_its_own() {
+        let seeds = |line: &str| (parse(line).scope().seed, parse(line).train_seed());
+        assert_eq!(seeds("--retrain"), (0, 0));
+        assert_eq!(seeds("--retrain --seed 3"), (3, 3));
+        assert_eq!(seeds("--retrain --train-seed 3"), (0, 3));
+        assert_eq!(seeds("--retrain --seed 3 --train-seed 0"), (3, 0));
     }
 
     #[test]
@@ -242,7 +288,8 @@ mod tests {
         assert!(place("").ends_with("models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
         assert!(place("--seed 3").starts_with(files::root()));
         assert_eq!(place("--retrain"), Path::new("/out/models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
-        assert_eq!(place("--retrain --seed 3"), Path::new("/out/models/mnist-c2f2-cosine-triplet-est-seed-3/model.safetensors"));
+        let third = Path::new("/out/models/mnist-c2f2-cosine-triplet-est-seed-3/model.safetensors");
+        assert_eq!((place("--retrain --seed 3").as_path(), place("--retrain --train-seed 3").as_path()), (third, third));
     }
 
     #[test]

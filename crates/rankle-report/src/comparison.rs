@@ -1,11 +1,13 @@
 //! Our numbers beside the published ones.
 
 use crate::published::{self, Table};
-use crate::{Attack, Record};
+use crate::{Attack, Planned, Record, Setting};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// A difference of more than this many points of rank is marked in every table.
+/// A difference of more than this many points of rank, and of more than [`NOTEWORTHY_ERRORS`], is marked in every table.
 pub const NOTEWORTHY: f64 = 2.0;
+/// In standard errors: see [`NOTEWORTHY`].
+pub const NOTEWORTHY_ERRORS: f64 = 2.0;
 
 /// A published table with our record for each of its cells, where there is one.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Summary {
     pub cells: usize,
     /// For how many there is a record.
     pub measured: usize,
-    /// How many of these are more than [`NOTEWORTHY`] points away.
+    /// How many of these are marked: see [`Row::noteworthy`].
     pub noteworthy: usize,
     /// The mean absolute difference, in points; none without records.
     pub mean: Option<f64>,
@@ -42,11 +44,12 @@ pub struct Summary {
 }
 
 impl<'a> Comparison<'a> {
-    /// Looks for each cell of the table among the records; of several the last one counts.
-    pub fn new(table: &'static Table, records: &'a [Record]) -> Self {
-        let row = |published: published::Cell| Row {
-            published,
-            record: records.iter().rev().find(|record| stands_for(record, table, &published)),
+    /// Looks for each cell of the table among the records, as measured in `setting`; of several the last one counts.
+    pub fn new(table: &'static Table, setting: &Setting, records: &'a [Record]) -> Self {
+        let row = |published: published::Cell| {
+            let published::Cell { attack, targets, epsilon, .. } = published;
+            let wanted = Planned::new(table, "", attack, targets, epsilon, setting);
+            Row { published, record: records.iter().rev().find(|record| wanted.asks_for(&record.cell)) }
         };
         Self { table, rows: table.cells().map(row).collect() }
     }
@@ -83,17 +86,11 @@ impl<'a> Comparison<'a> {
         Summary {
             cells: self.rows.len(),
             measured: differences.len(),
-            noteworthy: sizes().filter(|&size| size > NOTEWORTHY).count(),
+            noteworthy: self.rows.iter().filter(|row| row.noteworthy()).count(),
             mean: (!differences.is_empty()).then(|| sizes().sum::<f64>() / differences.len() as f64),
             furthest: differences.iter().copied().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())),
         }
     }
-}
-
-fn stands_for(record: &Record, table: &Table, cell: &published::Cell) -> bool {
-    let ours = &record.cell;
-    ours.table.as_deref() == Some(&table.id)
-        && (ours.attack, ours.targets, ours.epsilon) == (cell.attack, cell.targets, cell.epsilon)
 }
 
 impl Row<'_> {
@@ -112,9 +109,11 @@ impl Row<'_> {
         Some(self.measured()? - self.published.rank)
     }
 
-    /// Whether the difference is large enough to be marked.
+    /// Whether the difference is marked: it is more than [`NOTEWORTHY`] points and more than [`NOTEWORTHY_ERRORS`] standard
+    /// errors. Never without a standard error.
     pub fn noteworthy(&self) -> bool {
-        self.difference().is_some_and(|difference| difference.abs() > NOTEWORTHY)
+        let (Some(difference), Some(stderr)) = (self.difference(), self.stderr()) else { return false };
+        difference.abs() > NOTEWORTHY.max(NOTEWORTHY_ERRORS * stderr)
     }
 }
 
@@ -146,7 +145,7 @@ impl Summary {
         let letter = attack.set_letter();
         format!(
             "{measured} of {cells} cells; {mean:.2} points away on average, {difference:+.2} at most \
-             ({attack}, {letter} = {targets}, ε = {epsilon}); {noteworthy} more than {NOTEWORTHY} points away"
+             ({attack}, {letter} = {targets}, ε = {epsilon}); {noteworthy} marked"
         )
     }
 }
@@ -165,7 +164,7 @@ mod tests {
             synthetic::record("mnist-ct", CandidateRaise, 1, 0.25, 50.0),
             synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0),
         ];
-        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &records);
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
         assert_eq!(comparison.measured().count(), 1);
         let row = comparison.row(CandidateRaise, 1, 0.3).unwrap();
         assert_eq!((row.measured(), row.stderr(), row.noteworthy()), (Some(5.0), Some(0.25), true));
@@ -174,22 +173,52 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_another_setting_is_no_record_of_the_cell() {
+        let table = published::table("mnist-ct").unwrap();
+        let records = [synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0)];
+        for other in [
+            Setting { images: 10_000, ..synthetic::setting() },
+            Setting { seed: 1, ..synthetic::setting() },
+            Setting { eight_bit: true, ..synthetic::setting() },
+            Setting { protocol: "strict".into(), ..synthetic::setting() },
+        ] {
+            assert_eq!(Comparison::new(table, &other, &records).measured().count(), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn marked_is_what_neither_two_points_nor_two_errors_explain() {
+        let mut record = synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0); // 2.9 points above
+        let mut noteworthy = |stderr| {
+            record.rank_after_stderr = stderr;
+            let records = [record.clone()];
+            Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records).summary().noteworthy == 1
+        };
+        assert!(noteworthy(Some(1.4)) && !noteworthy(Some(1.5)) && !noteworthy(None));
+        record.rank_after = Some(4.0); // 1.9 points above
+        record.rank_after_stderr = Some(0.01);
+        let records = [record];
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
+        assert_eq!(comparison.summary().noteworthy, 0);
+    }
+
+    #[test]
     fn the_summary_finds_the_furthest_cell() {
         let mut records = synthetic::complete("mnist-ctd");
         let index = records.iter().position(|r| (r.cell.attack, r.cell.targets, r.cell.epsilon) == (CandidateLower, 5, 0.1));
         *records[index.unwrap()].rank_after.as_mut().unwrap() -= 4.5;
-        let summary = Comparison::new(published::table("mnist-ctd").unwrap(), &records).summary();
+        let summary = Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records).summary();
         assert_eq!((summary.cells, summary.measured, summary.noteworthy), (80, 80, 1));
         assert_eq!(
             summary.sentence(),
-            "80 of 80 cells; 0.54 points away on average, -4.00 at most (ca-, w = 5, ε = 0.1); 1 more than 2 points away"
+            "80 of 80 cells; 0.54 points away on average, -4.00 at most (ca-, w = 5, ε = 0.1); 1 marked"
         );
     }
 
     #[test]
     fn a_row_as_json_is_a_reproduce_cell() {
         let records = synthetic::complete("mnist-ct");
-        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &records);
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
         let json = serde_json::to_value(comparison.row(PreservingQueryRaise, 10, 0.3).unwrap()).unwrap();
         let expected = serde_json::json!({
             "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "distance": "cosine", "loss": "triplet", "defense": "none",

@@ -1,7 +1,7 @@
 //! The rank against epsilon, with one target: ours as lines, the published values as rings, one panel per model.
 
 use crate::published::{self, Table};
-use crate::{Attack, Error, Record, Result};
+use crate::{Attack, Error, Planned, Record, Result, Setting};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -36,33 +36,33 @@ struct Point {
     stderr: f64,
 }
 
-/// The curves as SVG.
+/// The curves as SVG: ours from the records that were measured in `setting`.
 ///
 /// # Errors
-/// [`Error::Draw`] when the picture cannot be made.
-pub fn svg(records: &[Record]) -> Result<String> {
+/// [`Error::Make`] when the picture cannot be made.
+pub fn svg(setting: &Setting, records: &[Record]) -> Result<String> {
     let mut text = String::new();
-    draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1, records)?;
+    draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1, setting, records)?;
     Ok(text)
 }
 
-/// The curves as PNG. The letters come from a font inside this crate: none needs to be installed.
+/// The curves as PNG, as [`svg`] has them. The letters come from a font inside this crate: none needs to be installed.
 ///
 /// # Errors
-/// [`Error::Draw`] when the picture cannot be made.
-pub fn png(records: &[Record]) -> Result<Vec<u8>> {
+/// [`Error::Make`] when the picture cannot be made.
+pub fn png(setting: &Setting, records: &[Record]) -> Result<Vec<u8>> {
     let scale = DENSITY * OVERSAMPLING;
     let large = (SIZE.0 * scale, SIZE.1 * scale);
     let mut pixels = vec![0; (large.0 * large.1 * 3) as usize];
-    draw(&BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area(), scale, records)?;
+    draw(&BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area(), scale, setting, records)?;
 
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, SIZE.0 * DENSITY, SIZE.1 * DENSITY);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().map_err(Error::draw(WHAT))?;
-    writer.write_image_data(&shrink(&pixels, large.0 as usize)).map_err(Error::draw(WHAT))?;
-    writer.finish().map_err(Error::draw(WHAT))?;
+    let mut writer = encoder.write_header().map_err(Error::make(WHAT))?;
+    writer.write_image_data(&shrink(&pixels, large.0 as usize)).map_err(Error::make(WHAT))?;
+    writer.finish().map_err(Error::make(WHAT))?;
     Ok(bytes)
 }
 
@@ -82,26 +82,31 @@ fn shrink(pixels: &[u8], width: usize) -> Vec<u8> {
     small
 }
 
-fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, records: &[Record]) -> Result<()> {
+fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, setting: &Setting, records: &[Record]) -> Result<()> {
     static FONT_KNOWN: Once = Once::new();
     FONT_KNOWN.call_once(|| {
         let font = include_bytes!("../fonts/DejaVuSans-subset.ttf");
         assert!(register_font(FONT, FontStyle::Normal, font).is_ok(), "the font inside this crate is a font");
     });
-    root.fill(&WHITE).map_err(Error::draw(WHAT))?;
+    root.fill(&WHITE).map_err(Error::make(WHAT))?;
     let height = root.dim_in_pixel().1;
     let (panels, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
     let tables = published::tables();
     for (area, table) in panels.split_evenly((1, tables.len())).iter().zip(tables) {
-        panel(area, scale, table, records).map_err(Error::draw(WHAT))?;
+        panel(area, scale, table, |attack| ours(setting, records, table, attack)).map_err(Error::make(WHAT))?;
     }
-    explain(&legend, scale as i32).map_err(Error::draw(WHAT))?;
-    root.present().map_err(Error::draw(WHAT))
+    explain(&legend, scale as i32).map_err(Error::make(WHAT))?;
+    root.present().map_err(Error::make(WHAT))
 }
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-fn panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, table: &Table, records: &[Record]) -> Drawn<DB> {
+fn panel<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    scale: u32,
+    table: &Table,
+    ours: impl Fn(Attack) -> Vec<Point>,
+) -> Drawn<DB> {
     let text = |size: u32| (FONT, size * scale).into_font().color(&INK);
     let mut chart = ChartBuilder::on(area)
         .caption(&table.title, text(18))
@@ -127,7 +132,7 @@ fn panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, table: &
         .draw()?;
 
     for attack in Attack::TABLE {
-        let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(records, table, attack));
+        let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(attack));
         chart
             .draw_series(theirs(table, attack).map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
         chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, point.rank)), line))?;
@@ -159,12 +164,12 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32) -> Dra
 }
 
 /// Our points of one curve, by rising epsilon; of several records of one epsilon the last one counts.
-fn ours(records: &[Record], table: &Table, attack: Attack) -> Vec<Point> {
+fn ours(setting: &Setting, records: &[Record], table: &Table, attack: Attack) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::new();
     for record in records {
         let cell = &record.cell;
         let Some(rank) = record.rank_after else { continue };
-        if cell.table.as_deref() == Some(&table.id) && cell.attack == attack && cell.targets == 1 {
+        if Planned::new(table, "", attack, 1, cell.epsilon, setting).asks_for(cell) {
             points.retain(|point| point.epsilon != cell.epsilon);
             points.push(Point { epsilon: cell.epsilon, rank, stderr: record.rank_after_stderr.unwrap_or(0.0) });
         }
@@ -193,26 +198,29 @@ mod tests {
         records.reverse();
         let table = published::table("mnist-ct").unwrap();
         records.push(synthetic::record("mnist-ct", Attack::CandidateLower, 1, 0.1, 77.0)); // a later one of the same cell
-        let points: Vec<_> = ours(&records, table, Attack::CandidateLower).iter().map(|p| (p.epsilon, p.rank)).collect();
+        let points: Vec<_> =
+            ours(&synthetic::setting(), &records, table, Attack::CandidateLower).iter().map(|p| (p.epsilon, p.rank)).collect();
         assert_eq!(points, [(0.0, 2.6), (0.01, 3.9), (0.03, 6.8), (0.1, 77.0), (0.3, 94.4)]);
     }
 
     #[test]
     fn the_svg_has_all_words_and_marks() {
-        let text = svg(&records()).unwrap();
+        let text = svg(&synthetic::setting(), &records()).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalised rank"] {
             assert!(text.contains(words), "{words}");
         }
         // 2 models x 4 attacks x (31 published + 5 ours), and two in the legend.
         assert_eq!(text.matches("<circle").count(), 2 * 4 * (31 + 5) + 2);
-        let without = svg(&[]).unwrap();
+        let other = Setting { images: 100, ..synthetic::setting() };
+        let without = svg(&synthetic::setting(), &[]).unwrap();
+        assert_eq!(svg(&other, &records()).unwrap(), without, "records of another run are not drawn");
         assert_eq!(without.matches("<circle").count(), 2 * 4 * 31 + 2);
     }
 
     #[test]
     fn the_png_decodes_and_shows_the_colours_and_letters() {
-        let bytes = png(&records()).unwrap();
+        let bytes = png(&synthetic::setting(), &records()).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();

@@ -58,9 +58,9 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
-    /// A table or a picture cannot be made.
-    #[error("cannot draw {what}: {reason}")]
-    Draw {
+    /// A plan, a table or a picture cannot be made.
+    #[error("cannot make {what}: {reason}")]
+    Make {
         /// Which one.
         what: &'static str,
         /// Why not.
@@ -76,7 +76,7 @@ impl Error {
     }
 
     /// For `map_err`: which output cannot be made.
-    pub(crate) fn draw<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |reason| Self::Draw { what, reason: reason.to_string() }
+    pub(crate) fn make<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |reason| Self::Make { what, reason: reason.to_string() }
     }
 }

@@ -1,10 +1,10 @@
 //! The file that records are kept in.
 
-use crate::{Cell, Error, Record, Result};
+use crate::{Error, Record, Result};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A file of records, one line of JSON each, that any number of processes may append to.
 ///
@@ -37,11 +37,6 @@ impl Journal {
     /// The journal at `path`. Nothing is opened yet; a file that does not exist is an empty journal.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Adds one record, under a lock that lasts as long as the write, and waits until the disk has it.
@@ -131,14 +126,6 @@ fn mend(file: &mut File) -> io::Result<u64> {
     let whole = start + complete as u64;
     file.set_len(whole)?;
     Ok(whole)
-}
-
-impl Reading {
-    /// The record of exactly this cell, if it is there: see [`Cell::identity`].
-    pub fn find(&self, cell: &Cell) -> Option<&Record> {
-        let wanted = cell.identity();
-        self.records.iter().find(|record| record.cell.identity() == wanted)
-    }
 }
 
 impl fmt::Display for Torn {

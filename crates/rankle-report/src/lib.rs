@@ -5,7 +5,7 @@
 //! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
 //!
 //! ```
-//! use rankle_report::{Attack, Comparison, Journal, published, terminal};
+//! use rankle_report::{Attack, Comparison, Journal, Setting, published, terminal};
 //!
 //! // The published tables are data with a source ...
 //! let table = published::table("mnist-ct").unwrap();
@@ -14,7 +14,8 @@
 //! // ... and a folder without records is an empty table, not an error.
 //! let folder = tempfile::tempdir()?;
 //! let records = Journal::at(folder.path().join("records.jsonl")).read()?.records;
-//! let comparison = Comparison::new(table, &records);
+//! let setting = Setting { protocol: "paper".into(), eight_bit: false, images: 1000, seed: 0 };
+//! let comparison = Comparison::new(table, &setting, &records);
 //! assert_eq!(comparison.rows.len(), 80);
 //! assert!(terminal::render(&comparison).contains("0 of 80 cells"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,11 +39,11 @@ pub mod terminal;
 
 pub use attack::Attack;
 pub use cell::Cell;
-pub use comparison::{Comparison, NOTEWORTHY, Row, Summary};
+pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
 pub use journal::{Journal, Reading, Torn};
 pub use lock::FolderLock;
-pub use plan::Planned;
+pub use plan::{Planned, Setting};
 pub use record::Record;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tables as Markdown.
 
-use crate::{Attack, Comparison, NOTEWORTHY, Row};
+use crate::{Attack, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
 
 /// A heading, the summary and one table per attack: `ours ± standard error (published, difference)`, in bold where the
 /// difference is noteworthy. Rows and columns without any record are left out.
@@ -18,7 +18,7 @@ pub fn render(comparison: &Comparison<'_>) -> String {
 pub fn legend() -> String {
     format!(
         "Cells: our mean normalised rank after the attack in percent ± its standard error (published, difference in points); \
-         bold where the difference is more than {NOTEWORTHY} points. The published columns named QA hold SP-QA.\n"
+         marked in bold where the difference is more than {NOTEWORTHY} points and more than {NOTEWORTHY_ERRORS} standard errors. The published columns named QA hold SP-QA.\n"
     )
 }
 
@@ -62,7 +62,7 @@ mod tests {
     fn a_cell_shows_ours_theirs_and_the_difference() {
         let mut records = synthetic::complete("mnist-ct");
         records[4].rank_after = Some(5.0); // ca+, w = 1, epsilon 0.3, published 2.1
-        let text = render(&Comparison::new(published::table("mnist-ct").unwrap(), &records));
+        let text = render(&Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records));
         assert!(text.starts_with("## MNIST, ordinary model (CT)\n\n80 of 80 cells; "), "{text}");
         assert!(text.contains("\n| ε | w = 1 | w = 2 | w = 5 | w = 10 |\n|---:|---:|---:|---:|---:|\n"), "{text}");
         assert!(
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn without_records_there_is_no_table() {
-        let text = render(&Comparison::new(published::table("mnist-ctd").unwrap(), &[]));
+        let text = render(&Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &[]));
         assert!(text.contains("0 of 80 cells measured") && !text.contains('|'), "{text}");
         assert!(legend().contains("2 points"));
     }

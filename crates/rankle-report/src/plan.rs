@@ -1,7 +1,9 @@
 //! What is asked for, before anybody has opened a model.
 
-use crate::{Attack, Error, Result, finite};
+use crate::published::Table;
+use crate::{Attack, Cell, Error, Result, finite};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
 
 /// One line of a plan: the inputs of a cell as far as they are a matter of choice.
@@ -42,15 +44,84 @@ pub struct Planned {
     pub seed: u64,
 }
 
+/// What all cells of one run share, whatever the table and the attack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `paper` or `strict`.
+    pub protocol: String,
+    /// Whether the images are ranked after rounding to 1/255.
+    pub eight_bit: bool,
+    /// How many images are attacked.
+    pub images: usize,
+    /// The seed of the sample, the targets and the starts.
+    pub seed: u64,
+}
+
+impl Setting {
+    /// The setting that a cell was measured in.
+    pub fn of(cell: &Cell) -> Self {
+        Self { protocol: cell.protocol.clone(), eight_bit: cell.eight_bit, images: cell.images, seed: cell.seed }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = if self.eight_bit { ", rounded to 1/255" } else { "" };
+        write!(f, "{} images, seed {}, protocol {}{rounded}", self.images, self.seed, self.protocol)
+    }
+}
+
 impl Planned {
+    /// A cell of a published table, or between two of them; `weights` is the path of our weights for it.
+    pub fn new(table: &Table, weights: &str, attack: Attack, targets: usize, epsilon: f64, setting: &Setting) -> Self {
+        Self {
+            table: table.id.clone(),
+            dataset: table.dataset.clone(),
+            model: table.model.clone(),
+            weights: weights.to_owned(),
+            distance: table.distance.clone(),
+            loss: table.loss.clone(),
+            defense: table.defense.clone(),
+            attack,
+            targets,
+            epsilon,
+            protocol: setting.protocol.clone(),
+            eight_bit: setting.eight_bit,
+            images: setting.images,
+            seed: setting.seed,
+        }
+    }
+
+    /// Whether `cell` is what is asked for here, in every input but the place of the weights.
+    pub fn asks_for(&self, cell: &Cell) -> bool {
+        let asked = Cell {
+            table: Some(self.table.clone()),
+            dataset: self.dataset.clone(),
+            model: self.model.clone(),
+            distance: self.distance.clone(),
+            loss: Some(self.loss.clone()),
+            defense: Some(self.defense.clone()),
+            attack: self.attack,
+            targets: self.targets,
+            epsilon: self.epsilon,
+            protocol: self.protocol.clone(),
+            eight_bit: self.eight_bit,
+            images: self.images,
+            seed: self.seed,
+            chosen: None,
+            ..cell.clone()
+        };
+        asked == *cell
+    }
+
     /// A plan as text: one JSON object a line.
     ///
     /// # Errors
-    /// [`Error::Draw`] when an epsilon is not finite.
+    /// [`Error::Make`] when an epsilon is not finite.
     pub fn to_lines(plan: &[Self]) -> Result<String> {
         let mut lines = String::new();
         for planned in plan {
-            lines += &serde_json::to_string(planned).map_err(Error::draw("the plan"))?;
+            lines += &serde_json::to_string(planned).map_err(Error::make("the plan"))?;
             lines.push('\n');
         }
         Ok(lines)
@@ -77,24 +148,11 @@ impl Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{published, synthetic};
 
     fn planned(epsilon: f64) -> Planned {
-        Planned {
-            table: "mnist-ct".into(),
-            dataset: "mnist".into(),
-            model: "c2f2".into(),
-            weights: "models/mnist-c2f2-cosine-triplet/model.safetensors".into(),
-            distance: "cosine".into(),
-            loss: "triplet".into(),
-            defense: "none".into(),
-            attack: Attack::CandidateRaise,
-            targets: 1,
-            epsilon,
-            protocol: "paper".into(),
-            eight_bit: false,
-            images: 1000,
-            seed: 0,
-        }
+        let table = published::table("mnist-ct").unwrap();
+        Planned::new(table, "model.safetensors", Attack::CandidateRaise, 1, epsilon, &synthetic::setting())
     }
 
     #[test]
@@ -103,6 +161,32 @@ mod tests {
         let plan = [planned(0.0), planned(0.1 + 0.2)];
         std::fs::write(file.path(), Planned::to_lines(&plan).unwrap()).unwrap();
         assert_eq!(Planned::read(file.path()).unwrap(), plan);
+    }
+
+    /// Every field of a planned cell but the weights is changed in turn, so a field added later is tested as well.
+    #[test]
+    fn a_cell_is_asked_for_by_all_its_inputs() {
+        use serde_json::{Value, json};
+        let cell = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let asked = planned(0.3);
+        assert!(Planned { weights: "elsewhere".into(), ..asked.clone() }.asks_for(&cell));
+        assert!(!asked.asks_for(&Cell { chosen: Some("by hand".into()), ..cell.clone() }));
+        assert!(!asked.asks_for(&Cell { table: None, ..cell.clone() }));
+        assert_eq!(Setting::of(&cell).to_string(), "1000 images, seed 0, protocol paper");
+
+        let Value::Object(fields) = serde_json::to_value(&asked).unwrap() else { panic!("a planned cell is an object") };
+        for (name, value) in fields.iter().filter(|(name, _)| *name != "weights") {
+            let mut changed = fields.clone();
+            changed[name] = match value {
+                Value::Bool(value) => json!(!value),
+                Value::Number(value) if value.is_f64() => json!(0.1),
+                Value::Number(value) => json!(value.as_u64().unwrap() + 1),
+                _ if name == "attack" => json!("ca-"),
+                _ => json!("another"),
+            };
+            let changed: Planned = serde_json::from_value(Value::Object(changed)).unwrap();
+            assert!(!changed.asks_for(&cell), "{name}");
+        }
     }
 
     #[test]

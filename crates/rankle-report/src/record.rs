@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// "Before" is the clean image, "after" the perturbed one. What an attack does not have is `null`: ranks for `es`, preserved
 /// ranks for all but SP-QA, recalls for all but `es`.
+///
+/// Computed again on the same instruction set, a record is equal in every field but `seconds`; and but `code_version`, where the
+/// code is another. Whoever compares records leaves these two out, and neither is part of [`Cell::identity`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The inputs; their fields stand in the same JSON object.
@@ -57,10 +60,10 @@ pub struct Record {
     /// ES: the same, after.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_100_after: Option<f64>,
-    /// Share of comparisons, while ranking, that were exact ties.
+    /// Share of (image, target) pairs whose distance after the attack equals that of another gallery item, in percent.
     #[serde(serialize_with = "finite::number")]
     pub tie_share: f64,
-    /// Wall-clock seconds: the one field in which two runs on one machine differ.
+    /// Wall-clock seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
     /// Where it was computed, as in `cpu`.
@@ -69,8 +72,6 @@ pub struct Record {
     pub instruction_set: String,
     /// The version of the code.
     pub code_version: String,
-    /// How many threads; no result depends on it.
-    pub threads: usize,
 }
 
 impl Record {

@@ -1,7 +1,7 @@
 //! How far the numbers of several training seeds lie apart.
 
 use crate::published::{self, Table};
-use crate::{Attack, Comparison, NOTEWORTHY, Record, Result, markdown, spreadsheet};
+use crate::{Attack, Comparison, Error, NOTEWORTHY, Record, Result, Setting, markdown, spreadsheet};
 use serde::Serialize;
 
 /// A published table with the range of several sets of records for each of its cells.
@@ -11,6 +11,21 @@ pub struct Spread {
     pub table: &'static Table,
     /// The cells that at least one set has.
     pub rows: Vec<Range>,
+}
+
+/// A cell in CSV and JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    table: &'a str,
+    attack: &'a str,
+    targets: usize,
+    epsilon: f64,
+    published: f64,
+    sets: usize,
+    mean: f64,
+    minimum: f64,
+    maximum: f64,
+    deviation: Option<f64>,
 }
 
 /// One cell over all sets. Ranks are in percent.
@@ -31,9 +46,9 @@ pub struct Range {
 }
 
 impl Spread {
-    /// Over sets of records, as a rule one set per training seed.
-    pub fn over(table: &'static Table, sets: &[Vec<Record>]) -> Self {
-        let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, records)).collect();
+    /// Over sets of records measured in one setting, as a rule one set per training seed.
+    pub fn over(table: &'static Table, setting: &Setting, sets: &[Vec<Record>]) -> Self {
+        let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, setting, records)).collect();
         let range = |(index, published): (usize, published::Cell)| {
             let values: Vec<f64> = comparisons.iter().filter_map(|set| set.rows[index].measured()).collect();
             Range::of(published, &values)
@@ -73,22 +88,21 @@ impl Spread {
     /// One line per cell.
     ///
     /// # Errors
-    /// [`crate::Error::Draw`] when the text cannot be made.
+    /// [`Error::Make`] when the text cannot be made.
     pub fn to_csv(&self) -> Result<String> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            table: &'a str,
-            attack: &'a str,
-            targets: usize,
-            epsilon: f64,
-            published: f64,
-            sets: usize,
-            mean: f64,
-            minimum: f64,
-            maximum: f64,
-            deviation: Option<f64>,
-        }
-        spreadsheet::to_text(self.rows.iter().map(|row| Line {
+        spreadsheet::to_text(self.lines())
+    }
+
+    /// An array of objects, one per cell, with the columns of the CSV as fields.
+    ///
+    /// # Errors
+    /// [`Error::Make`] when the text cannot be made.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(&self.lines().collect::<Vec<_>>()).map_err(Error::make("the JSON table"))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.rows.iter().map(|row| Line {
             table: &self.table.id,
             attack: row.published.attack.name(),
             targets: row.published.targets,
@@ -99,7 +113,7 @@ impl Spread {
             minimum: row.minimum,
             maximum: row.maximum,
             deviation: row.deviation,
-        }))
+        })
     }
 }
 
@@ -147,7 +161,7 @@ mod tests {
         });
         let mut sets = sets.to_vec();
         sets[2].remove(0);
-        Spread::over(published::table("mnist-ct").unwrap(), &sets)
+        Spread::over(published::table("mnist-ct").unwrap(), &synthetic::setting(), &sets)
     }
 
     #[test]
@@ -161,9 +175,9 @@ mod tests {
         assert_eq!((second.sets, second.outside()), (3, 0.0));
         assert!((second.deviation.unwrap() - 1.5).abs() < 1e-12);
 
-        let alone = Spread::over(spread.table, &[synthetic::complete("mnist-ct")]);
+        let alone = Spread::over(spread.table, &synthetic::setting(), &[synthetic::complete("mnist-ct")]);
         assert_eq!(alone.rows[0].deviation, None);
-        assert!(Spread::over(spread.table, &[]).rows.is_empty());
+        assert!(Spread::over(spread.table, &synthetic::setting(), &[]).rows.is_empty());
     }
 
     #[test]
@@ -177,5 +191,7 @@ mod tests {
         let csv = spread.to_csv().unwrap();
         assert_eq!(csv.lines().count(), 81);
         assert!(csv.contains("\nmnist-ct,ca+,1,0.0,50.0,2,51.25,50.5,52.0,1.06066"), "{csv}");
+        let json: Vec<serde_json::Value> = serde_json::from_str(&spread.to_json().unwrap()).unwrap();
+        assert_eq!((json.len(), &json[0]["sets"], &json[0]["mean"]), (80, &2.into(), &51.25.into()));
     }
 }

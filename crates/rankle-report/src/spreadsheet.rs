@@ -30,7 +30,7 @@ struct Line<'a> {
 /// All measured cells of the tables, with a heading line.
 ///
 /// # Errors
-/// [`Error::Draw`] when the text cannot be made.
+/// [`Error::Make`] when the text cannot be made.
 pub fn render(comparisons: &[Comparison<'_>]) -> Result<String> {
     let rows = comparisons.iter().flat_map(|comparison| comparison.measured().map(|row| (comparison.table.id.as_str(), row)));
     to_text(rows.filter_map(|(table, row)| line(table, row)))
@@ -40,10 +40,10 @@ pub fn render(comparisons: &[Comparison<'_>]) -> Result<String> {
 pub(crate) fn to_text<T: Serialize>(lines: impl Iterator<Item = T>) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for line in lines {
-        writer.serialize(line).map_err(Error::draw("the CSV table"))?;
+        writer.serialize(line).map_err(Error::make("the CSV table"))?;
     }
-    let bytes = writer.into_inner().map_err(Error::draw("the CSV table"))?;
-    String::from_utf8(bytes).map_err(Error::draw("the CSV table"))
+    let bytes = writer.into_inner().map_err(Error::make("the CSV table"))?;
+    String::from_utf8(bytes).map_err(Error::make("the CSV table"))
 }
 
 fn line<'a>(table: &'a str, row: &Row<'a>) -> Option<Line<'a>> {
@@ -81,8 +81,9 @@ mod tests {
         let mut records = synthetic::complete("mnist-ctd");
         records.truncate(3);
         records[0].rank_after = Some(1.0 / 3.0);
-        let empty = Comparison::new(published::table("mnist-ct").unwrap(), &records);
-        let text = render(&[empty, Comparison::new(published::table("mnist-ctd").unwrap(), &records)]).unwrap();
+        let empty = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
+        let text =
+            render(&[empty, Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records)]).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert!(lines[0].starts_with("table,attack,targets,epsilon,published,measured,stderr,difference,rank_before,"));

@@ -1,6 +1,11 @@
 //! Records for tests, made up.
 
-use crate::{Attack, Cell, Record, published};
+use crate::{Attack, Cell, Record, Setting, published};
+
+/// The setting of all these records.
+pub(crate) fn setting() -> Setting {
+    Setting { protocol: "paper".into(), eight_bit: false, images: 1000, seed: 0 }
+}
 
 /// A record of a cell of a published table, with the given rank after the attack.
 pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, rank_after: f64) -> Record {
@@ -51,7 +56,6 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
         device: "cpu".into(),
         instruction_set: "avx2".into(),
         code_version: "0.1.0".into(),
-        threads: 2,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A complete line of the format, written by hand: the file format is a promise.
-const LINE: &str = r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","weights_sha256":"5f","distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.3,"step":0.01,"iterations":24,"random_start":false,"restarts":1,"xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000,"gallery":10000,"chosen":null,"method_version":1,"rank_before":50.24,"rank_before_stderr":0.91,"rank_before_interval":[48.46,52.02],"rank_after":2.95,"rank_after_stderr":0.2,"rank_after_interval":[2.56,3.34],"preserved_rank_before":null,"preserved_rank_after":null,"embedding_shift":0.822,"recall_at_1_before":null,"recall_at_1_after":null,"recall_at_10_before":null,"recall_at_10_after":null,"recall_at_100_before":null,"recall_at_100_after":null,"tie_share":0.0,"seconds":9.1,"device":"cpu","instruction_set":"avx512","code_version":"0.1.0","threads":2}"#;
+const LINE: &str = r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","weights_sha256":"5f","distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.3,"step":0.01,"iterations":24,"random_start":false,"restarts":1,"xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000,"gallery":10000,"chosen":null,"method_version":1,"rank_before":50.24,"rank_before_stderr":0.91,"rank_before_interval":[48.46,52.02],"rank_after":2.95,"rank_after_stderr":0.2,"rank_after_interval":[2.56,3.34],"preserved_rank_before":null,"preserved_rank_after":null,"embedding_shift":0.822,"recall_at_1_before":null,"recall_at_1_after":null,"recall_at_10_before":null,"recall_at_10_after":null,"recall_at_100_before":null,"recall_at_100_after":null,"tie_share":0.0,"seconds":9.1,"device":"cpu","instruction_set":"avx512","code_version":"0.1.0"}"#;
 
 fn record(seed: u64) -> Record {
     let mut record: Record = serde_json::from_str(LINE).unwrap();
@@ -24,7 +24,7 @@ fn the_format_is_the_one_written_here() {
 }
 
 #[test]
-fn records_come_back_in_order_and_are_found_by_their_inputs() {
+fn records_come_back_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::at(folder.path().join("records.jsonl"));
     assert!(journal.read().unwrap().records.is_empty());
@@ -34,14 +34,6 @@ fn records_come_back_in_order_and_are_found_by_their_inputs() {
     let reading = journal.read().unwrap();
     assert_eq!(reading.records, [record(0), record(1), record(2)]);
     assert_eq!(reading.torn, None);
-
-    // Another code version and other weights paths are the same cell; another hash is not.
-    let mut wanted = record(1);
-    wanted.code_version = "9.9.9".into();
-    wanted.cell.weights = "elsewhere".into();
-    assert_eq!(reading.find(&wanted.cell), Some(&record(1)));
-    wanted.cell.weights_sha256 = "60".into();
-    assert_eq!(reading.find(&wanted.cell), None);
 }
 
 /// The file is cut at every single byte of its last line: the two records before it stay, and a third can be added.

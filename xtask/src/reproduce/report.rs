@@ -12,15 +12,17 @@ use std::path::Path;
 /// When the folder cannot be written.
 pub(crate) fn write(folder: &Path, scope: &Scope, comparisons: &[Comparison<'_>], records: &[Record]) -> Result<()> {
     files::write(&folder.join("cells.csv"), spreadsheet::render(comparisons)?)?;
-    files::write(&folder.join("curves.svg"), curves::svg(records)?)?;
-    files::write(&folder.join("curves.png"), curves::png(records)?)?;
+    let setting = scope.setting();
+    files::write(&folder.join("curves.svg"), curves::svg(&setting, records)?)?;
+    files::write(&folder.join("curves.png"), curves::png(&setting, records)?)?;
     files::write(&folder.join("report.md"), as_markdown(scope, comparisons, records))
 }
 
-/// The tables for a terminal, and where the files are.
+/// The tables for a terminal, the cells that are furthest away, and where the files are.
 pub(crate) fn for_people(comparisons: &[Comparison<'_>], folder: &str) -> String {
     let tables: String = comparisons.iter().map(|comparison| terminal::render(comparison) + "\n").collect();
-    format!("{tables}records.jsonl, report.md, cells.csv, curves.svg and curves.png are in {folder}\n")
+    let furthest = terminal::furthest(comparisons);
+    format!("{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg and curves.png are in {folder}\n")
 }
 
 /// One array of all measured cells.
@@ -38,9 +40,8 @@ fn as_markdown(scope: &Scope, comparisons: &[Comparison<'_>], records: &[Record]
     out += "![Rank against epsilon with one target, ours and published](curves.svg)\n\n";
     for comparison in comparisons {
         out += &markdown::render(comparison);
-        if let Some(record) = comparison.measured().find_map(|row| row.record) {
-            out += &provenance(record);
-        }
+        let of_table = |record: &&Record| record.cell.table.as_deref() == Some(&comparison.table.id);
+        out += &provenance(&records.iter().filter(of_table).collect::<Vec<_>>());
         out.push('\n');
     }
     let seconds: f64 = records.iter().map(|record| record.seconds).sum();
@@ -48,12 +49,25 @@ fn as_markdown(scope: &Scope, comparisons: &[Comparison<'_>], records: &[Record]
     out
 }
 
-fn provenance(record: &Record) -> String {
-    let Record { cell, device, instruction_set, code_version, threads, .. } = record;
+/// What made the numbers: every value that occurs among the records.
+fn provenance(records: &[&Record]) -> String {
+    let distinct = |text: &dyn Fn(&Record) -> String| {
+        let mut values: Vec<String> = Vec::new();
+        for value in records.iter().map(|record| text(record)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.join(", ")
+    };
     format!(
-        "\nWeights: {} (SHA-256 {}). Protocol {}, gallery of {} images, computed on {device} ({instruction_set}, {threads} threads) \
-         by version {code_version}, method {}.\n",
-        cell.weights, cell.weights_sha256, cell.protocol, cell.gallery, cell.method_version
+        "\nWeights: {}. Protocol {}, gallery of {} images, computed on {} by version {}, method {}.\n",
+        distinct(&|record| format!("{} (SHA-256 {})", record.cell.weights, record.cell.weights_sha256)),
+        distinct(&|record| record.cell.protocol.clone()),
+        distinct(&|record| record.cell.gallery.to_string()),
+        distinct(&|record| format!("{} ({})", record.device, record.instruction_set)),
+        distinct(&|record| record.code_version.clone()),
+        distinct(&|record| record.cell.method_version.to_string()),
     )
 }
 
@@ -65,7 +79,7 @@ mod tests {
     use serde_json::Value;
 
     fn comparisons(records: &[Record]) -> Vec<Comparison<'_>> {
-        published::tables().iter().map(|table| Comparison::new(table, records)).collect()
+        published::tables().iter().map(|table| Comparison::new(table, &sample::SCOPE.setting(), records)).collect()
     }
 
     #[test]
@@ -83,7 +97,8 @@ mod tests {
 
     #[test]
     fn the_folder_holds_the_report_and_the_pictures() {
-        let (_, records) = sample::answered();
+        let (_, mut records) = sample::answered();
+        records[7].instruction_set = "avx512".into(); // gone on with on another machine
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &sample::SCOPE, &comparisons(&records), &records).unwrap();
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
@@ -95,6 +110,8 @@ mod tests {
         {
             assert!(text.contains(part), "{part}");
         }
+        assert_eq!(text.matches("computed on cpu (avx2), cpu (avx512) by version 0.1.0, method 1").count(), 1);
+        assert_eq!(text.matches("computed on cpu (avx2) by version").count(), 1);
         assert!(!text.contains(files::root().to_str().unwrap()), "no path of this machine");
     }
 
@@ -104,5 +121,7 @@ mod tests {
         let text = for_people(&comparisons(&records), "target/reproduce/mnist");
         assert!(text.contains("mnist-ct ·") && text.contains("mnist-ctd ·"));
         assert!(text.ends_with("are in target/reproduce/mnist\n"));
+        assert!(text.contains("160 of 160 cells of all tables are measured; furthest from the published ranks:\n"));
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 }

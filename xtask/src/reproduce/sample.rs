@@ -61,6 +61,5 @@ fn record(planned: &Planned) -> Record {
         device: "cpu".into(),
         instruction_set: "avx2".into(),
         code_version: "0.1.0".into(),
-        threads: 2,
     }
 }

@@ -1,7 +1,7 @@
 //! How much is reproduced, and the plan that follows.
 
 use rankle_report::published::{self, Table};
-use rankle_report::{Attack, Planned};
+use rankle_report::{Attack, Planned, Setting};
 use std::fmt;
 
 /// Which cells, on how many images.
@@ -27,11 +27,16 @@ impl Scope {
         tables
             .iter()
             .flat_map(|table| {
-                let weights = weights(table);
-                let planned = move |(attack, targets, epsilon)| self.planned(table, weights.clone(), attack, targets, epsilon);
-                self.cells(table).into_iter().map(planned)
+                let (weights, setting) = (weights(table), self.setting());
+                let cells = self.cells(table).into_iter();
+                cells.map(move |(attack, targets, epsilon)| Planned::new(table, &weights, attack, targets, epsilon, &setting))
             })
             .collect()
+    }
+
+    /// What all cells share.
+    pub(crate) fn setting(&self) -> Setting {
+        Setting { protocol: "paper".to_owned(), eight_bit: false, images: self.images, seed: self.seed }
     }
 
     fn cells(&self, table: &Table) -> Vec<(Attack, usize, f64)> {
@@ -47,25 +52,6 @@ impl Scope {
             }
         }
         cells
-    }
-
-    fn planned(&self, table: &Table, weights: String, attack: Attack, targets: usize, epsilon: f64) -> Planned {
-        Planned {
-            table: table.id.clone(),
-            dataset: table.dataset.clone(),
-            model: table.model.clone(),
-            weights,
-            distance: table.distance.clone(),
-            loss: table.loss.clone(),
-            defense: table.defense.clone(),
-            attack,
-            targets,
-            epsilon,
-            protocol: "paper".to_owned(),
-            eight_bit: false,
-            images: self.images,
-            seed: self.seed,
-        }
     }
 }
 
