@@ -9,6 +9,7 @@ mod fetch;
 mod files;
 mod process;
 mod reproduce;
+mod spread;
 mod stop;
 mod test;
 
@@ -28,6 +29,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Reproduce(reproduce::Reproduce),
+    Spread(spread::Spread),
     Test(test::Test),
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse(); // exits with 2 by itself
     let outcome = process::watch_for_interrupts().and_then(|()| match arguments.command {
         Command::Reproduce(command) => command.run(),
+        Command::Spread(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Fetch(command) => command.run(),
         Command::Bench(command) => command.run(),
@@ -86,6 +89,8 @@ mod tests {
             "reproduce --quick --retrain",
             "reproduce --train-seed 1",
             "reproduce mnist mnist",
+            "spread mnist-ct",
+            "spread mnist records.jsonl",
             "fetch sop",
             "bench --rounds 0",
         ] {
