@@ -20,8 +20,9 @@ pub trait Embedder: Send + Sync {
     /// The distance this embedder was trained for.
     fn distance(&self) -> Distance;
 
-    /// The slope of a per-image loss with respect to the pixels, `(n, c, h, w)`. The weights are frozen: no gradient is
-    /// computed for them.
+    /// The slope of a per-image loss with respect to the pixels, `(n, c, h, w)`. The weights are frozen. The provided method
+    /// goes through candle, whose backward pass computes their gradients all the same and drops them; a model with
+    /// kernels of its own saves that work.
     ///
     /// # Errors
     /// [`Error::NoGradient`] when the embedding does not depend on the images, and whatever `upstream` reports.
