@@ -208,7 +208,6 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
         device: system.device.to_string(),
         instruction_set: system::instruction_set(),
         code_version: system::CODE_VERSION.to_owned(),
-        threads: rayon::current_num_threads(),
         cell,
     }
 }

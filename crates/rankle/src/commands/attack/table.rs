@@ -24,7 +24,7 @@ impl fmt::Display for Table<'_> {
         if self.0.tie_share > 0.0 {
             write!(f, "\n{:<24}{:>16}{:>14.2} %", "ties", "", self.0.tie_share)?;
         }
-        write!(f, "\n\n{:.1} s on {} ({}), {} threads", self.0.seconds, self.0.device, self.0.instruction_set, self.0.threads)
+        write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, self.0.device, self.0.instruction_set)
     }
 }
 
