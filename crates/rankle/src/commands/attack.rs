@@ -113,9 +113,10 @@ Examples:
   rankle attack --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
       --attack ca+ --targets 1 --epsilon 0.3 --images 1000 --seed 0 --protocol paper --format json
 
-  Raise test image 100 in the list that image 7 gives, and keep the images:
+  Raise test image 100 in the list that image 7 gives, and keep both images:
   rankle attack --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
-      --attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 --save-adversarial seven.safetensors";
+      --attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 \\
+      --save-adversarial seven.safetensors";
 
 /// How many images are attacked when nothing else is said.
 const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");

@@ -33,7 +33,8 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// Of a finished run. Of the output folder only its name is told.
+    /// Of a finished run. The output folder is told as it was named, but of an absolute path only the end: a card tells nothing
+    /// of the machine.
     ///
     /// # Errors
     /// When the plan names no known dataset.
@@ -46,7 +47,8 @@ impl Card {
         output: &Path,
     ) -> Result<Self> {
         let data = plan.dataset.parse::<Name>()?.manifest();
-        let folder = output.file_name().map_or("model".into(), |name| name.to_string_lossy());
+        let whole = output.is_relative().then_some(output.as_os_str());
+        let folder = whole.or(output.file_name()).map_or("model".into(), |name| name.to_string_lossy());
         Ok(Self {
             command: plan.command(&folder),
             weights: "model.safetensors".to_owned(),
@@ -88,9 +90,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_comes_back_as_it_was_written_and_tells_no_path() {
+    fn a_card_comes_back_as_it_was_written_and_tells_nothing_of_the_machine() {
         let checkpoint = Checkpoint::new(plan(), "avx2".into());
-        let card = Card::new(&plan(), &checkpoint, "5f".repeat(32), 98.3, 10_000, Path::new("/home/me/mnist-est")).unwrap();
+        let new = |output| Card::new(&plan(), &checkpoint, "5f".repeat(32), 98.3, 10_000, Path::new(output)).unwrap();
+        assert!(new("models/mnist-est").command.ends_with(" --output models/mnist-est"));
+        let card = new("/home/me/mnist-est");
         let text = card.to_toml().unwrap();
         assert!(text.contains("--output mnist-est\"") && !text.contains("/home"), "{text}");
         let file = tempfile::NamedTempFile::new().unwrap();
