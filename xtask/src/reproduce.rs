@@ -179,7 +179,7 @@ impl Reproduce {
         match shipped(&table.weights).and_then(|file| hash(&file)) {
             Ok(same) if same == trained => eprintln!("{place} is bit-equal to the shipped weights"),
             Ok(_) => eprintln!(
-                "{place} is NOT bit-equal to the shipped weights: expected on another instruction set than that of their card"
+                "{place} is NOT bit-equal to the shipped weights: expected where their card.toml names another instruction set or other epochs"
             ),
             Err(error) => eprintln!("{place} cannot be compared with the shipped weights: {error:#}"),
         }
