@@ -37,8 +37,10 @@ const MNIST_TEST: Facts = Facts {
     first_labels: [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
     sums: [264_923_200, 18_454, 41_833],
 };
+#[cfg(feature = "slow-tests")]
 const FASHION_TRAIN: Facts =
     Facts { histogram: [6000; 10], first_labels: [9, 0, 0, 3, 0, 2, 7, 2, 5, 5], sums: [3_431_114_169, 76_247, 16_684] };
+#[cfg(feature = "slow-tests")]
 const FASHION_TEST: Facts =
     Facts { histogram: [1000; 10], first_labels: [9, 2, 1, 1, 6, 1, 4, 6, 5, 7], sums: [573_469_082, 33_456, 24_390] };
 
@@ -72,8 +74,9 @@ fn mnist_that_is_not_compiled_in_says_where_it_is() {
     assert!(says.contains("`--dataset-dir datasets/mnist`") && says.contains("`--features embedded-mnist`"), "{says}");
 }
 
+/// Needs Debian's package dataset-fashion-mnist.
+#[cfg(feature = "slow-tests")]
 #[test]
-#[ignore = "needs Fashion-MNIST: install Debian's package dataset-fashion-mnist, then run with --ignored"]
 fn fashion_mnist_from_the_package() {
     let train = open(Name::FashionMnist, Split::Train, None).unwrap();
     assert_eq!((train.name(), train.len()), ("fashion-mnist", 60_000));

@@ -11,6 +11,9 @@ use std::time::Instant;
 /// Rises whenever the same inputs give another number: records of another version are not taken for done.
 const METHOD_VERSION: u32 = 1;
 
+/// How many images are attacked at once when nothing else is asked for: two chunks of the model, each of whole tiles.
+pub(crate) const BATCH: usize = 112;
+
 /// An attack before it meets a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Experiment {
@@ -43,7 +46,7 @@ impl Experiment {
             Protocol::Strict => Pgd::strict(epsilon),
         };
         let set = if kind == Kind::Shift { 0 } else { set };
-        Self { kind, set, search, xi: None, protocol, eight_bit: false, seed, batch_size: 100 }
+        Self { kind, set, search, xi: None, protocol, eight_bit: false, seed, batch_size: BATCH }
     }
 
     /// The attack itself.

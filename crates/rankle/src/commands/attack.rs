@@ -61,7 +61,7 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "FILE")]
     save_adversarial: Option<PathBuf>,
     /// How many images at once; memory grows with it, no result depends on it
-    #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = default_batch(), value_parser = arguments::count, allow_negative_numbers = true)]
     batch_size: NonZero<usize>,
     /// On standard output: a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
@@ -120,6 +120,10 @@ Examples:
 
 /// How many images are attacked when nothing else is said.
 const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");
+
+fn default_batch() -> NonZero<usize> {
+    NonZero::new(crate::experiment::BATCH).unwrap_or(NonZero::<usize>::MIN)
+}
 
 impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
