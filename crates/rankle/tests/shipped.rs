@@ -1,0 +1,106 @@
+//! What the repository ships is what its own code computes: weights, cards and records.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn rankle(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_rankle")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn records(model: &str) -> Vec<Value> {
+    let file = root().join("models").join(model).join("records.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The plan line that asks for a record again.
+fn plan_line(record: &Value) -> String {
+    const PLANNED: [&str; 13] = [
+        "table", "dataset", "model", "weights", "distance", "loss", "defense", "attack", "targets", "epsilon", "protocol",
+        "eight_bit", "images",
+    ];
+    let mut line = serde_json::Map::new();
+    PLANNED.iter().chain(&["seed"]).for_each(|&name| drop(line.insert(name.to_owned(), record[name].clone())));
+    Value::Object(line).to_string()
+}
+
+/// Cells of `model` are computed again. On the instruction set of the record they have the same bits; elsewhere roundings
+/// differ, and a mean over 1,000 images may move a little.
+fn repeats(model: &str, cells: &[(&str, u64, f64)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.jsonl");
+    let shipped = records(model);
+    let wanted: Vec<&Value> = cells
+        .iter()
+        .map(|(attack, targets, epsilon)| {
+            let is = |record: &&Value| record["attack"] == *attack && record["targets"] == *targets && record["epsilon"] == *epsilon;
+            shipped.iter().find(is).unwrap_or_else(|| panic!("{model} has no record of {attack} {targets} {epsilon}"))
+        })
+        .collect();
+    std::fs::write(&plan, wanted.iter().map(|record| plan_line(record) + "\n").collect::<String>()).unwrap();
+    let out = folder.path().join("records.jsonl");
+    let answer = rankle(&["sweep", "--quiet", "--plan", plan.to_str().unwrap(), "--records", out.to_str().unwrap()]);
+    for (mut again, record) in answer.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).zip(wanted) {
+        let mut record = record.clone();
+        for part in [&mut again, &mut record] {
+            ["seconds", "code_version"].iter().for_each(|name| drop(part.as_object_mut().unwrap().remove(*name)));
+        }
+        if again["instruction_set"] == record["instruction_set"] {
+            assert_eq!(again, record);
+        } else {
+            let (again, record) = (again["rank_after"].as_f64().unwrap(), record["rank_after"].as_f64().unwrap());
+            assert!((again - record).abs() < 0.5, "{model}: {again} instead of {record}");
+        }
+    }
+}
+
+#[test]
+fn records_of_the_ordinary_model_repeat() {
+    repeats("mnist-c2f2-cosine-triplet", &[("ca+", 1, 0.01), ("ca-", 2, 0.01), ("sp-qa-", 1, 0.01)]);
+}
+
+#[test]
+fn records_of_the_defended_model_repeat() {
+    repeats("mnist-c2f2-cosine-triplet-est", &[("ca-", 1, 0.01), ("sp-qa+", 1, 0.01)]);
+}
+
+/// 80 cells for each of the two published tables, each once, all of the weights that are shipped.
+#[test]
+fn every_published_cell_has_a_record_of_the_shipped_weights() {
+    for model in ["mnist-c2f2-cosine-triplet", "mnist-c2f2-cosine-triplet-est"] {
+        let card: toml::Table =
+            std::fs::read_to_string(root().join("models").join(model).join("card.toml")).unwrap().parse().unwrap();
+        let records = records(model);
+        let mut cells: Vec<String> =
+            records.iter().map(|r| format!("{} {} {}", r["attack"], r["targets"], r["epsilon"])).collect();
+        cells.sort();
+        cells.dedup();
+        assert_eq!((records.len(), cells.len()), (80, 80), "{model}");
+        for record in &records {
+            assert_eq!(record["weights_sha256"].as_str(), card["weights_sha256"].as_str(), "{model}");
+            assert!(record["images"] == 1000 && record["gallery"] == 10_000 && record["seed"] == 0, "{model}");
+        }
+    }
+}
+
+/// The recall of a card is that of its weights: the same number within an instruction set, nearly the same elsewhere.
+#[test]
+fn the_cards_state_the_measured_recall() {
+    for model in ["mnist-c2f2-cosine-triplet", "mnist-c2f2-cosine-triplet-est"] {
+        let card: toml::Table =
+            std::fs::read_to_string(root().join("models").join(model).join("card.toml")).unwrap().parse().unwrap();
+        let weights = format!("models/{model}/model.safetensors");
+        let evaluate = ["evaluate", "--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--format", "json"];
+        let answer: Value = serde_json::from_str(&rankle(&[&evaluate[..], &["--weights", &weights]].concat())).unwrap();
+        let (measured, stated) = (answer["recall_at_1"].as_f64().unwrap(), card["recall_at_1"].as_float().unwrap());
+        assert!((measured - stated).abs() < 0.03, "{model}: {measured} instead of {stated}");
+        assert_eq!(answer["weights_sha256"].as_str(), card["weights_sha256"].as_str());
+    }
+}
