@@ -22,12 +22,9 @@ fn records(model: &str) -> Vec<Value> {
 
 /// The plan line that asks for a record again.
 fn plan_line(record: &Value) -> String {
-    const PLANNED: [&str; 13] = [
-        "table", "dataset", "model", "weights", "distance", "loss", "defense", "attack", "targets", "epsilon", "protocol",
-        "eight_bit", "images",
-    ];
-    let mut line = serde_json::Map::new();
-    PLANNED.iter().chain(&["seed"]).for_each(|&name| drop(line.insert(name.to_owned(), record[name].clone())));
+    const PLANNED: &str =
+        "table dataset model weights distance loss defense attack targets epsilon protocol eight_bit images seed";
+    let line = PLANNED.split(' ').map(|name| (name.to_owned(), record[name].clone())).collect();
     Value::Object(line).to_string()
 }
 
@@ -40,7 +37,8 @@ fn repeats(model: &str, cells: &[(&str, u64, f64)]) {
     let wanted: Vec<&Value> = cells
         .iter()
         .map(|(attack, targets, epsilon)| {
-            let is = |record: &&Value| record["attack"] == *attack && record["targets"] == *targets && record["epsilon"] == *epsilon;
+            let is =
+                |record: &&Value| record["attack"] == *attack && record["targets"] == *targets && record["epsilon"] == *epsilon;
             shipped.iter().find(is).unwrap_or_else(|| panic!("{model} has no record of {attack} {targets} {epsilon}"))
         })
         .collect();
