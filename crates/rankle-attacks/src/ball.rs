@@ -1,8 +1,8 @@
 //! Where an adversarial image may be.
 
-use crate::numbers::numbers;
 use candle_core::{Device, Tensor};
 use rand::Rng;
+use rankle_core::numbers::numbers;
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Epsilon, Error, Result};
 

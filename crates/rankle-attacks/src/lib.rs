@@ -43,7 +43,6 @@ mod draw;
 mod estimate;
 mod kind;
 mod lists;
-mod numbers;
 mod pgd;
 mod query;
 mod run;

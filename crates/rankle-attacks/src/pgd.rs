@@ -1,8 +1,8 @@
 //! Projected gradient descent.
 
-use crate::numbers::numbers;
 use crate::{Aim, Ball, Evaluation, Solver};
 use candle_core::{Device, Tensor};
+use rankle_core::numbers::numbers;
 use rankle_core::{Embedder, Epsilon, Error, Result, Seed};
 
 /// Which iterate a search returns.

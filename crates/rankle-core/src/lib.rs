@@ -25,6 +25,7 @@ mod embedder;
 mod epsilon;
 mod error;
 mod gallery;
+pub mod numbers;
 pub mod seed;
 pub mod toy;
 mod trainable;

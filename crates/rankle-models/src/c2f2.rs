@@ -9,10 +9,10 @@
 //! Images go through the network in small chunks, each on one thread from the first pixel to the last number: no barrier
 //! between layers, and one chunk's activations stay in the cache.
 
-use crate::slice::with_slice;
 use crate::weights::{Tensors, none_left, take};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
+use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
 use rankle_kernels::conv::{ConvBlock, ConvShape, PooledSlope, Rows, Scratch};
@@ -271,7 +271,7 @@ impl C2f2 {
         if slope.dims() != [n, DIM] {
             return Err(Error::Shape { what: "the slope", actual: slope.dims().to_vec(), expected: format!("({n}, {DIM})") });
         }
-        with_slice(&slope, <[f32]>::to_vec)
+        Ok(numbers(&slope)?.to_vec())
     }
 
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
@@ -486,10 +486,11 @@ fn check_images(images: &Tensor) -> Result<usize> {
 ///
 /// Neither ReLU nor pooling lets a NaN through: unchecked, a broken image would look like an ordinary one.
 fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    with_slice(
-        images,
-        |pixels| if finite(pixels) { Ok(work(pixels)) } else { Err(Error::NotFinite("a batch of images".into())) },
-    )?
+    let pixels = numbers(images)?;
+    if !finite(&pixels) {
+        return Err(Error::NotFinite("a batch of images".into()));
+    }
+    Ok(work(&pixels))
 }
 
 fn finite(values: &[f32]) -> bool {

@@ -19,7 +19,6 @@
 
 mod architecture;
 mod c2f2;
-mod slice;
 pub mod weights;
 
 pub use architecture::Architecture;

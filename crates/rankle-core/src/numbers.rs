@@ -1,17 +1,27 @@
 //! Reading a tensor without copying it.
 
+use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
-use rankle_core::Result;
 use std::ops::{Deref, Range};
 
 /// The numbers of a tensor in row-major order: borrowed where they lie in one piece on the CPU, else a copy.
-pub(crate) enum Numbers<G> {
-    Borrowed { storage: G, range: Range<usize> },
+pub enum Numbers<G> {
+    /// Held by the tensor.
+    Borrowed {
+        /// Pins the storage.
+        storage: G,
+        /// Where the tensor's numbers lie in it.
+        range: Range<usize>,
+    },
+    /// Of another type, on another device, or scattered.
     Copied(Vec<f32>),
 }
 
 /// The numbers of `tensor`, which stays locked for writing while they are borrowed.
-pub(crate) fn numbers(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage>>> {
+///
+/// # Errors
+/// [`crate::Error::Tensor`] when the numbers are not f32 or cannot be copied.
+pub fn numbers(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage>>> {
     let (storage, layout) = tensor.storage_and_layout();
     Ok(match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Numbers::Borrowed { storage, range: start..end },
