@@ -4,24 +4,21 @@ use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
 use std::ops::{Deref, Range};
 
-/// The numbers of a tensor in row-major order: borrowed where they lie in one piece on the CPU, else a copy.
-pub enum Numbers<G> {
-    /// Held by the tensor.
-    Borrowed {
-        /// Pins the storage.
-        storage: G,
-        /// Where the tensor's numbers lie in it.
-        range: Range<usize>,
-    },
-    /// Of another type, on another device, or scattered.
-    Copied(Vec<f32>),
-}
-
-/// The numbers of `tensor`, which stays locked for writing while they are borrowed.
+/// The numbers of `tensor` in row-major order: borrowed where they lie in one piece on the CPU, else a copy. The tensor stays
+/// locked for writing while they are borrowed.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] when the numbers are not f32 or cannot be copied.
-pub fn numbers(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage>>> {
+pub fn numbers(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
+    read(tensor)
+}
+
+enum Numbers<G> {
+    Borrowed { storage: G, range: Range<usize> },
+    Copied(Vec<f32>),
+}
+
+fn read(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage>>> {
     let (storage, layout) = tensor.storage_and_layout();
     Ok(match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Numbers::Borrowed { storage, range: start..end },
@@ -54,7 +51,7 @@ mod tests {
     fn views_read_like_their_copies() {
         let whole = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((3, 4)).unwrap();
         let rows = whole.narrow(0, 1, 2).unwrap();
-        assert!(matches!(numbers(&rows).unwrap(), Numbers::Borrowed { .. }));
+        assert!(matches!(read(&rows).unwrap(), Numbers::Borrowed { .. }));
         assert_eq!(&*numbers(&rows).unwrap(), &[4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
         assert_eq!(&*numbers(&whole.narrow(1, 0, 2).unwrap()).unwrap(), &[0.0, 1.0, 4.0, 5.0, 8.0, 9.0]);
     }
