@@ -4,7 +4,7 @@
 //! instruction set ([`Isa`]): AVX-512, AVX2 with FMA, and plain Rust for all other machines. The set is chosen at run time; no
 //! compiler flag is needed.
 //!
-//! - [`conv`]: convolution, bias, ReLU and pooling as one block, with sparse gradients;
+//! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their slope;
 //! - [`rows`]: normalisation; [`adam`]: the optimiser.

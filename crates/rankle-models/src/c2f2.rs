@@ -23,8 +23,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-const FIRST: ConvShape = ConvShape { inputs: 1, outputs: 32, kernel: 5, height: 28, width: 28 };
-const SECOND: ConvShape = ConvShape { inputs: 32, outputs: 64, kernel: 5, height: 14, width: 14 };
+const FIRST: ConvShape = ConvShape { inputs: 1, outputs: 32, kernel: 5, padding: 2, height: 28, width: 28, relu: true };
+const SECOND: ConvShape = ConvShape { inputs: 32, outputs: 64, kernel: 5, padding: 2, height: 14, width: 14, relu: true };
 const PIXELS: usize = 28 * 28;
 const FEATURES: usize = 64 * 7 * 7;
 const DIM: usize = 1024;
@@ -277,7 +277,7 @@ impl C2f2 {
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
     /// the sum does not depend on the number of threads.
     fn small_gradients(&self, tape: &Tape, slope: &[f32]) -> [Vec<f32>; 4] {
-        let lens = [FIRST.weights_len(), FIRST.outputs, SECOND.weights_len(), SECOND.outputs];
+        let lens = [FIRST.gradient_len(), FIRST.outputs, SECOND.gradient_len(), SECOND.outputs];
         let group_size = even(tape.images(), GROUP);
         let groups: Vec<[Vec<f32>; 4]> = slope
             .par_chunks(group_size * DIM)

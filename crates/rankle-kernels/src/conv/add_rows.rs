@@ -2,9 +2,6 @@
 
 use crate::simd::Vector;
 
-/// Room behind every list, for the last full register written to it.
-pub(super) const SLACK: usize = 16;
-
 /// `row[..] += Σ_i values[i] * table[places[i]..]`, ten registers at a time.
 ///
 /// # Safety
@@ -19,11 +16,16 @@ pub(super) unsafe fn add_rows<V: Vector>(row: &mut [f32], values: &[f32], places
         unsafe { add_rows_chunk::<V, 10>(row.add(done), values, places, table.add(done)) };
         done += 10 * V::LANES;
     }
-    while done < len {
-        // SAFETY: `len` is a multiple of `LANES`, so one more register fits.
-        unsafe { add_rows_chunk::<V, 1>(row.add(done), values, places, table.add(done)) };
-        done += V::LANES;
+    macro_rules! rest {
+        ($($n:literal)*) => {
+            match (len - done) / V::LANES {
+                // SAFETY: so many registers are left, of `row` and behind every place of `table`.
+                $($n => unsafe { add_rows_chunk::<V, $n>(row.add(done), values, places, table.add(done)) },)*
+                _ => {}
+            }
+        };
     }
+    rest!(1 2 3 4 5 6 7 8 9);
 }
 
 /// # Safety

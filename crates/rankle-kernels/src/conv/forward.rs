@@ -1,4 +1,4 @@
-//! The forward pass: sums, bias, ReLU and pooling.
+//! The forward pass: sums, bias, ReLU or none, and pooling.
 
 use super::{ConvBlock, ConvShape, Rows, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
@@ -9,44 +9,50 @@ impl ConvBlock {
     ///
     /// `winners` has [`ConvShape::pooled_len`] bytes, channel fastest.
     pub fn forward(&self, padded: &[f32], scratch: &mut Scratch, pooled: &mut [f32], rows: Rows, winners: &mut [u8]) {
-        let ConvShape { outputs, inputs, kernel, width, .. } = self.shape;
+        let ConvShape { outputs, inputs, kernel, relu, .. } = self.shape;
         let (panel, inner) = (self.isa.panel(), kernel * self.shape.kernel_row());
-        let padded_row = self.shape.padded_row();
+        let (padded_row, width, stride) =
+            (self.shape.padded_row(), 2 * self.shape.pooled_width(), outputs.next_multiple_of(panel));
         assert!(padded.len() >= self.shape.padded_len(), "a padded image");
         assert!(winners.len() == self.shape.pooled_len(), "room for one winner per pooled number");
-        scratch.sums.resize(2 * width * outputs, 0.0);
-        for (y, winners) in winners.chunks_exact_mut(width / 2 * outputs).enumerate() {
-            for (line, sums) in scratch.sums.chunks_exact_mut(width * outputs).enumerate() {
+        scratch.sums.resize(2 * width * stride, 0.0);
+        for (y, winners) in winners.chunks_exact_mut(self.shape.pooled_row()).enumerate() {
+            for (line, sums) in scratch.sums.chunks_exact_mut(width * stride).enumerate() {
                 for columns in split(width, self.isa.rows()) {
                     let data = &padded[(2 * y + line) * padded_row + columns.start * inputs..];
                     let left =
                         Left { data, row: inputs, segment: padded_row, segments: kernel, step: 1, len: self.shape.kernel_row() };
                     for (first, weights) in self.forward.chunks_exact(inner * panel).enumerate() {
-                        let out = &mut sums[columns.start * outputs + first * panel..];
+                        // A last panel with few channels is done with one register.
+                        let few = outputs - first * panel <= self.isa.lanes();
+                        let out = &mut sums[columns.start * stride + first * panel..];
                         tile(
                             self.isa,
                             columns.len(),
-                            panel,
+                            if few { self.isa.lanes() } else { panel },
                             left,
                             Right { data: weights, stride: panel },
                             out,
-                            outputs,
+                            stride,
                             Store::Overwrite,
                         );
                     }
                 }
             }
-            let (top, bottom) = scratch.sums.split_at(width * outputs);
-            let pooled = &mut pooled[rows.origin + y * rows.stride..][..width / 2 * outputs];
-            self.isa.run(Pool { top, bottom, bias: &self.bias, pooled, winners });
+            let (top, bottom) = scratch.sums.split_at(width * stride);
+            let pooled = &mut pooled[rows.origin + y * rows.stride..][..self.shape.pooled_row()];
+            self.isa.run(Pool { top, bottom, stride, bias: &self.bias, relu, pooled, winners });
         }
     }
 }
 
+/// Two rows of sums, `stride` numbers per column, to one pooled row.
 struct Pool<'a> {
     top: &'a [f32],
     bottom: &'a [f32],
+    stride: usize,
     bias: &'a [f32],
+    relu: bool,
     pooled: &'a mut [f32],
     winners: &'a mut [u8],
 }
@@ -56,11 +62,19 @@ impl Kernel for Pool<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let outputs = self.bias.len();
-        let windows = self.top.chunks_exact(2 * outputs).zip(self.bottom.chunks_exact(2 * outputs));
+        if self.relu { self.pool::<true>() } else { self.pool::<false>() }
+    }
+}
+
+impl Pool<'_> {
+    #[inline(always)]
+    fn pool<const RELU: bool>(self) {
+        let (outputs, stride) = (self.bias.len(), self.stride);
+        let windows = self.top.chunks_exact(2 * stride).zip(self.bottom.chunks_exact(2 * stride));
         let results = self.pooled.chunks_exact_mut(outputs).zip(self.winners.chunks_exact_mut(outputs));
         for ((top, bottom), (pooled, winners)) in windows.zip(results) {
-            let ((a, b), (c, d)) = (top.split_at(outputs), bottom.split_at(outputs));
+            let ((a, b), (c, d)) = (top.split_at(stride), bottom.split_at(stride));
+            // The bias ends with the last channel, before the columns of none.
             let corners = a.iter().zip(b).zip(c.iter().zip(d));
             for ((((&a, &b), (&c, &d)), &bias), (pooled, winner)) in corners.zip(self.bias).zip(pooled.iter_mut().zip(winners)) {
                 let (mut best, mut who) = (a + bias, 0u8);
@@ -71,8 +85,9 @@ impl Kernel for Pool<'_> {
                 challenge(b + bias, 1);
                 challenge(c + bias, 2);
                 challenge(d + bias, 3);
-                *winner = if best > 0.0 { who } else { SILENT };
-                *pooled = if best > 0.0 { best } else { 0.0 };
+                let live = !RELU || best > 0.0;
+                *winner = if live { who } else { SILENT };
+                *pooled = if live { best } else { 0.0 };
             }
         }
     }

@@ -1,25 +1,28 @@
 //! From the gradient of the pooled output to that of the image.
 
-use super::add_rows::{SLACK, add_rows};
-use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, patch_len};
+use super::add_rows::add_rows;
+use super::pooled::Windows;
+use super::shape::REGISTER;
+use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, paired, patch_len};
 use crate::simd::{Kernel, Vector};
 
 impl ConvBlock {
     /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
     /// borders with numbers that belong to no pixel.
     pub fn input_gradient(&self, slope: PooledSlope<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
-        let shape = self.shape;
-        slope.check(shape);
+        let (shape, block) = (self.shape, self);
         assert!(padded.len() == shape.padded_len(), "a padded image");
         padded.fill(0.0);
+        let Scratch { values, places, counts, room, .. } = scratch;
+        let windows = slope.windows(shape, room);
         if shape.inputs == 1 {
-            self.isa.run(PatchGradient { block: self, slope, padded });
+            self.isa.run(PatchGradient { block, windows, padded });
         } else {
-            let (lists, stride) = (shape.height * shape.width, shape.outputs + SLACK);
-            scratch.values.resize(lists * stride, 0.0);
-            scratch.places.resize(lists * stride, 0);
-            scratch.counts.resize(lists, 0);
-            self.isa.run(ListGradient { block: self, slope, scratch, padded });
+            let (lists, stride) = (4 * shape.pooled_height() * shape.pooled_width(), shape.outputs + REGISTER);
+            values.resize(lists * stride, 0.0);
+            places.resize(lists * stride, 0);
+            counts.resize(lists, 0);
+            self.isa.run(ListGradient { block, windows, values, places, counts, padded });
         }
     }
 }
@@ -28,8 +31,10 @@ impl ConvBlock {
 /// row to a stretch of the image.
 struct ListGradient<'a> {
     block: &'a ConvBlock,
-    slope: PooledSlope<'a>,
-    scratch: &'a mut Scratch,
+    windows: Windows<'a>,
+    values: &'a mut [f32],
+    places: &'a mut [u32],
+    counts: &'a mut [usize],
     padded: &'a mut [f32],
 }
 
@@ -38,20 +43,19 @@ impl Kernel for ListGradient<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let shape = self.block.shape;
-        let ConvShape { outputs, inputs, kernel, width, .. } = shape;
-        let (row, stride) = (shape.kernel_row(), outputs + SLACK);
-        let Scratch { values, places, counts, .. } = self.scratch;
-        let half = width / 2;
-        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+        let Self { block, windows, values, places, counts, padded } = self;
+        let shape = block.shape;
+        let ConvShape { outputs, inputs, kernel, .. } = shape;
+        let (row, stride, width) = (shape.table_row(), outputs + REGISTER, shape.pooled_width());
+        for (window, (winners, slope)) in windows.iter().enumerate() {
             for corner in 0..4 {
                 let list = window * 4 + corner;
                 let (values, places) = (&mut values[list * stride..][..stride], &mut places[list * stride..][..stride]);
                 let mut count = 0;
                 for first in (0..outputs).step_by(V::LANES) {
-                    // SAFETY: both slices have `outputs` elements, a multiple of 32 and so of every `LANES`: a full register can
-                    // be read at `first`. At most `first` entries were kept so far, and the list has room for `outputs` and
-                    // more: a full register can be written behind them.
+                    // SAFETY: both slices have a multiple of `REGISTER` and so of every `LANES` elements: a full register can be
+                    // read at `first < outputs`. At most `first` entries were kept so far, and the list has room for `outputs`
+                    // and a register: a full one can be written behind them.
                     count += unsafe {
                         V::keep_equal(
                             winners.as_ptr().add(first),
@@ -68,17 +72,18 @@ impl Kernel for ListGradient<'_> {
             }
         }
         for ky in 0..kernel {
-            let table = &self.block.backward[ky * outputs * row..][..outputs * row];
+            let table = &block.backward[ky * outputs * row..][..outputs * row];
             for (list, &count) in counts.iter().enumerate() {
                 if count == 0 {
                     continue;
                 }
                 let (window, corner) = (list / 4, list % 4);
-                let (y, x) = (2 * (window / half) + corner / 2, 2 * (window % half) + corner % 2);
-                let target = &mut self.padded[(y + ky) * shape.padded_row() + x * inputs..][..row];
+                let (y, x) = (2 * (window / width) + corner / 2, 2 * (window % width) + corner % 2);
+                let target = &mut padded[(y + ky) * shape.padded_row() + x * inputs..][..row];
                 let (values, places) = (&values[list * stride..][..count], &places[list * stride..][..count]);
-                // SAFETY: every place is `channel * row` with `channel < outputs`, and the table has `outputs * row` numbers;
-                // `ConvBlock::new` made `row` a multiple of 16, hence of every `LANES`.
+                // SAFETY: every place is `channel * row` with `channel < outputs`, since the channels behind are silent, and the
+                // table has `outputs * row` numbers; `row` is a multiple of `REGISTER`, hence of every `LANES`. What is added
+                // behind the kernel row are the table's zeros.
                 unsafe { add_rows::<V>(target, values, places, table) };
             }
         }
@@ -88,7 +93,7 @@ impl Kernel for ListGradient<'_> {
 /// Input gradient for one input channel: every window adds one patch of `kernel + 1` rows.
 struct PatchGradient<'a> {
     block: &'a ConvBlock,
-    slope: PooledSlope<'a>,
+    windows: Windows<'a>,
     padded: &'a mut [f32],
 }
 
@@ -111,9 +116,10 @@ impl PatchGradient<'_> {
     #[inline(always)]
     fn compute<V: Vector, const N: usize>(self) {
         let shape = self.block.shape;
-        let (outputs, patch_len) = (shape.outputs, patch_len(shape.kernel));
+        let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
         let mut patch = [0.0f32; 16 * PATCH_ROW];
-        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+        for (window, (winners, slope)) in self.windows.iter().enumerate() {
+            let (winners, slope) = (&winners[..outputs], &slope[..outputs]);
             // Two chains per register hide the latency of the additions.
             let mut sums = [[V::splat(0.0); N]; 2];
             for (pair, (winners, slope)) in winners.chunks_exact(2).zip(slope.chunks_exact(2)).enumerate() {
@@ -140,11 +146,11 @@ impl PatchGradient<'_> {
     #[inline(always)]
     fn compute_any<V: Vector>(self) {
         let shape = self.block.shape;
-        let (outputs, patch_len) = (shape.outputs, patch_len(shape.kernel));
+        let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
         let mut patch = [0.0f32; 16 * PATCH_ROW];
-        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+        for (window, (winners, slope)) in self.windows.iter().enumerate() {
             patch[..patch_len].fill(0.0);
-            for (output, (&winner, &value)) in winners.iter().zip(slope).enumerate() {
+            for (output, (&winner, &value)) in winners.iter().zip(slope).take(shape.outputs).enumerate() {
                 let table = &self.block.backward[(usize::from(winner) * outputs + output) * patch_len..][..patch_len];
                 patch.iter_mut().zip(table).for_each(|(sum, &weight)| *sum += value * weight);
             }
@@ -155,8 +161,8 @@ impl PatchGradient<'_> {
 
 #[inline(always)]
 fn add_patch(shape: ConvShape, window: usize, patch: &[f32], padded: &mut [f32]) {
-    let (half, reach) = (shape.width / 2, shape.kernel + 1);
-    let corner = 2 * (window / half) * shape.padded_row() + 2 * (window % half);
+    let (width, reach) = (shape.pooled_width(), shape.kernel + 1);
+    let corner = 2 * (window / width) * shape.padded_row() + 2 * (window % width);
     for (y, patch) in patch.chunks_exact(PATCH_ROW).take(reach).enumerate() {
         let row = &mut padded[corner + y * shape.padded_row()..][..reach];
         row.iter_mut().zip(patch).for_each(|(sum, &value)| *sum += value);

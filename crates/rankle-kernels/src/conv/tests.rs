@@ -1,16 +1,31 @@
 use super::*;
 use crate::testing::random;
 
-/// C2F2's blocks, and shapes that fill no tile: less than a panel, one window in a row, one register and many.
-const SHAPES: [ConvShape; 8] = [
-    ConvShape { inputs: 1, outputs: 32, kernel: 5, height: 28, width: 28 },
-    ConvShape { inputs: 32, outputs: 64, kernel: 5, height: 14, width: 14 },
-    ConvShape { inputs: 1, outputs: 32, kernel: 3, height: 4, width: 6 },
-    ConvShape { inputs: 1, outputs: 32, kernel: 7, height: 8, width: 8 },
-    ConvShape { inputs: 1, outputs: 64, kernel: 1, height: 4, width: 2 },
-    ConvShape { inputs: 16, outputs: 32, kernel: 3, height: 6, width: 4 },
-    ConvShape { inputs: 16, outputs: 32, kernel: 1, height: 2, width: 2 },
-    ConvShape { inputs: 16, outputs: 96, kernel: 11, height: 4, width: 4 },
+/// A convolution whose output is as large as its input, with ReLU.
+const fn same(inputs: usize, outputs: usize, kernel: usize, height: usize, width: usize) -> ConvShape {
+    ConvShape { inputs, outputs, kernel, padding: kernel / 2, height, width, relu: true }
+}
+
+/// The blocks of C2F2 and LeNet; shapes that fill no tile: less than a panel, one window in a row, one register and many; then
+/// channels that fill no register, and kernels and paddings that do not match.
+#[rustfmt::skip] // the columns are the point
+const SHAPES: [ConvShape; 16] = [
+    same(1, 32, 5, 28, 28),
+    same(32, 64, 5, 14, 14),
+    ConvShape { inputs: 1,  outputs: 20, kernel: 5, padding: 0, height: 28, width: 28, relu: false },
+    ConvShape { inputs: 20, outputs: 50, kernel: 5, padding: 0, height: 12, width: 12, relu: false },
+    same(1, 32, 3, 4, 6),
+    same(1, 32, 7, 8, 8),
+    same(1, 64, 1, 4, 2),
+    same(16, 32, 3, 6, 4),
+    same(16, 32, 1, 2, 2),
+    same(16, 96, 11, 4, 4),
+    same(3, 7, 3, 6, 4),
+    ConvShape { inputs: 1,  outputs: 33, kernel: 3, padding: 0, height: 6,  width: 8,  relu: true },
+    ConvShape { inputs: 1,  outputs: 5,  kernel: 7, padding: 1, height: 10, width: 8,  relu: false },
+    ConvShape { inputs: 2,  outputs: 1,  kernel: 2, padding: 0, height: 5,  width: 3,  relu: false },
+    ConvShape { inputs: 5,  outputs: 18, kernel: 4, padding: 3, height: 3,  width: 5,  relu: false },
+    ConvShape { inputs: 24, outputs: 34, kernel: 6, padding: 2, height: 7,  width: 5,  relu: true },
 ];
 
 /// Relative to the largest number of the result.
@@ -39,8 +54,8 @@ impl Oracle<'_> {
     }
     /// The pooled output that is number `at`: its channel and the four positions of its window.
     fn window(&self, at: usize) -> (usize, [(usize, usize); 4]) {
-        let (window, half) = (at / self.shape.outputs, self.shape.width / 2);
-        let (y, x) = (2 * (window / half), 2 * (window % half));
+        let (window, width) = (at / self.shape.outputs, self.shape.pooled_width());
+        let (y, x) = (2 * (window / width), 2 * (window % width));
         (at % self.shape.outputs, [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)])
     }
     /// The four sums of a pooling window, bias included.
@@ -129,7 +144,7 @@ fn blocks_agree_with_their_definition() {
         let corners: Vec<Vec<[f64; 4]>> =
             images.iter().map(|padded| (0..shape.pooled_len()).map(|at| oracle.corners(padded, at)).collect()).collect();
         // Pooled rows with gaps before, between and behind them.
-        let row = shape.width / 2 * shape.outputs;
+        let row = shape.pooled_row();
         let rows = Rows { origin: 3, stride: row + 5 };
         let place = |at: usize| rows.origin + at / row * rows.stride + at % row;
         let len = place(shape.pooled_len() - 1) + 4;
@@ -137,13 +152,13 @@ fn blocks_agree_with_their_definition() {
 
         for isa in Isa::available() {
             let block = ConvBlock::new(isa, shape, &weight, &bias);
-            let (mut weight_sums, mut bias_sums) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
+            let (mut weight_sums, mut bias_sums) = (vec![0.0; shape.gradient_len()], vec![0.0; bias.len()]);
             let (mut expected_weight, mut expected_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
             for (number, (padded, corners)) in images.iter().zip(&corners).enumerate() {
                 let name = format!("{isa}, {shape:?}, image {number}");
                 let (mut pooled, mut winners) = (vec![f32::NAN; len], vec![99; shape.pooled_len()]);
                 block.forward(padded, &mut scratch, &mut pooled, rows, &mut winners);
-                check_pooled(&name, &pooled, place, &winners, corners);
+                check_pooled(&name, shape.relu, &pooled, place, &winners, corners);
 
                 let [image, weight, bias] = oracle.gradients(padded, |at| slope[place(at)], &winners);
                 let given = PooledSlope { values: &slope, rows, winners: &winners };
@@ -162,21 +177,22 @@ fn blocks_agree_with_their_definition() {
 }
 
 /// Pooled values, winners, and the gaps between the pooled rows, which nobody may touch.
-fn check_pooled(name: &str, pooled: &[f32], place: impl Fn(usize) -> usize, winners: &[u8], corners: &[[f64; 4]]) {
+fn check_pooled(name: &str, relu: bool, pooled: &[f32], place: impl Fn(usize) -> usize, winners: &[u8], corners: &[[f64; 4]]) {
     let values: Vec<f32> = (0..corners.len()).map(|at| pooled[place(at)]).collect();
-    let expected: Vec<f64> = corners.iter().map(|corners| corners.iter().fold(0.0, |most: f64, &x| most.max(x))).collect();
+    let best = |corners: &[f64; 4]| corners.iter().fold(f64::NEG_INFINITY, |most, &x| most.max(x));
+    let expected: Vec<f64> = corners.iter().map(|corners| if relu { best(corners).max(0.0) } else { best(corners) }).collect();
     check(&format!("{name}: pooled"), &values, &expected);
     assert_eq!(pooled.iter().filter(|x| x.is_nan()).count(), pooled.len() - corners.len(), "{name}: gaps");
 
     let mut compared = 0;
     for (at, (&winner, corners)) in winners.iter().zip(corners).enumerate() {
-        let best = corners.iter().fold(f64::NEG_INFINITY, |most, &x| most.max(x));
-        let clear = best.abs() > MARGIN && corners.iter().all(|&x| x == best || best - x > MARGIN);
-        // Of equal values the first wins; what is not above zero is silent.
+        let best = best(corners);
+        let clear = (!relu || best.abs() > MARGIN) && corners.iter().all(|&x| x == best || best - x > MARGIN);
+        // Of equal values the first wins; what is not above zero is silent where there is a ReLU.
         let first = corners.iter().position(|&x| x == best).map_or(SILENT, |first| first as u8);
-        let expected = if best > 0.0 { first } else { SILENT };
-        // Below zero it does not matter who is best.
-        if clear || best < -MARGIN {
+        let expected = if !relu || best > 0.0 { first } else { SILENT };
+        // Where it is silent it does not matter who is best.
+        if clear || (relu && best < -MARGIN) {
             assert_eq!(winner, expected, "{name}: winner {at} of {corners:?}");
             compared += 1;
         }
@@ -184,31 +200,34 @@ fn check_pooled(name: &str, pooled: &[f32], place: impl Fn(usize) -> usize, winn
     assert!(100 * compared >= 95 * winners.len(), "{name}: only {compared} of {} windows are clear", winners.len());
 }
 
-/// A value of exactly zero is silent, and in a window of equal values the first position wins: from the definition of ReLU
-/// (slope zero at zero) and from PyTorch's pooling.
+/// A value of exactly zero is silent behind a ReLU, and in a window of equal values the first position wins: from the definition
+/// of ReLU (slope zero at zero) and from PyTorch's pooling. Without a ReLU somebody always wins.
 #[test]
 fn ties_go_to_the_first_and_zero_is_silent() {
-    let shape = ConvShape { inputs: 1, outputs: 32, kernel: 1, height: 2, width: 2 };
     for isa in Isa::available() {
-        let weight = vec![1.0; 32];
-        let bias: Vec<f32> = (0..32).map(|output| if output % 2 == 0 { 0.0 } else { 0.5 }).collect();
-        let block = ConvBlock::new(isa, shape, &weight, &bias);
-        let winner = |image: [f32; 4]| {
-            let (mut pooled, mut winners) = (vec![0.0; 32], vec![0; 32]);
-            block.forward(&image, &mut Scratch::default(), &mut pooled, Rows { origin: 0, stride: 32 }, &mut winners);
+        // Two channels: the image, and the image plus one half.
+        let (weight, bias) = ([1.0; 2], [0.0, 0.5]);
+        let pool = |relu: bool, image: [f32; 4]| {
+            let shape = ConvShape { inputs: 1, outputs: 2, kernel: 1, padding: 0, height: 2, width: 2, relu };
+            let (mut pooled, mut winners) = ([0.0; 2], [0; 2]);
+            let rows = Rows { origin: 0, stride: 2 };
+            let block = ConvBlock::new(isa, shape, &weight, &bias);
+            block.forward(&image, &mut Scratch::default(), &mut pooled, rows, &mut winners);
             (winners[0], winners[1], pooled[0], pooled[1])
         };
         #[rustfmt::skip] // the columns are the point
         let cases = [
-            ([0.0, 0.0, 0.0, 0.0],     (SILENT, 0, 0.0, 0.5)),
-            ([-1.0, -0.0, 0.0, -2.0],  (SILENT, 1, 0.0, 0.5)),
-            ([0.25, 0.5, 0.5, 0.25],   (1, 1, 0.5, 1.0)),
-            ([0.25, 0.25, 0.5, 0.5],   (2, 2, 0.5, 1.0)),
-            ([0.0, -1.0, -1.0, 0.125], (3, 3, 0.125, 0.625)),
-            ([-2.0, -1.0, -1.0, -0.5], (SILENT, SILENT, 0.0, 0.0)),
+            ([0.0, 0.0, 0.0, 0.0],     (SILENT, 0, 0.0, 0.5),        (0, 0, 0.0, 0.5)),
+            ([-1.0, -0.0, 0.0, -2.0],  (SILENT, 1, 0.0, 0.5),        (1, 1, 0.0, 0.5)),
+            ([0.25, 0.5, 0.5, 0.25],   (1, 1, 0.5, 1.0),             (1, 1, 0.5, 1.0)),
+            ([0.25, 0.25, 0.5, 0.5],   (2, 2, 0.5, 1.0),             (2, 2, 0.5, 1.0)),
+            ([0.0, -1.0, -1.0, 0.125], (3, 3, 0.125, 0.625),         (3, 3, 0.125, 0.625)),
+            ([-2.0, -1.0, -1.0, -0.5], (SILENT, SILENT, 0.0, 0.0),   (3, 3, -0.5, 0.0)),
+            ([-2.0, -1.0, -1.0, -1.5], (SILENT, SILENT, 0.0, 0.0),   (1, 1, -1.0, -0.5)),
         ];
-        for (image, expected) in cases {
-            assert_eq!(winner(image), expected, "{isa}: {image:?}");
+        for (image, with_relu, without) in cases {
+            assert_eq!(pool(true, image), with_relu, "{isa}: {image:?} with ReLU");
+            assert_eq!(pool(false, image), without, "{isa}: {image:?} without");
         }
     }
 }
@@ -218,23 +237,28 @@ fn ties_go_to_the_first_and_zero_is_silent() {
 fn wrong_sizes_never_reach_the_kernels() {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    for shape in [SHAPES[2], SHAPES[5]] {
+    for shape in [same(1, 32, 3, 4, 6), same(16, 32, 3, 6, 4), same(3, 7, 3, 6, 4)] {
         let (weight, bias) = parameters(shape);
         let new = |shape: ConvShape| {
             let (weight, bias) = parameters(shape);
             catch_unwind(|| ConvBlock::new(Isa::best(), shape, &weight, &bias)).is_ok()
         };
         assert!(new(shape));
-        let kernel = if shape.inputs == 1 { 9 } else { 4 };
         for wrong in [
-            ConvShape { outputs: 16, ..shape },
             ConvShape { outputs: 0, ..shape },
             ConvShape { inputs: 0, ..shape },
-            ConvShape { inputs: 3, ..shape },
-            ConvShape { height: 5, ..shape },
+            ConvShape { kernel: 0, ..shape },
             ConvShape { height: 0, ..shape },
             ConvShape { width: 0, ..shape },
-            ConvShape { kernel, ..shape },
+            // Three or five rows to pool.
+            ConvShape { height: 5, ..shape },
+            ConvShape { width: 5, ..shape },
+            ConvShape { kernel: 4, ..shape },
+            // Larger than the image.
+            ConvShape { kernel: 9, padding: 2, height: 4, width: 10, ..shape },
+            // A patch that fills no register: only with one input channel.
+            ConvShape { inputs: 1, kernel: 9, padding: 4, ..shape },
+            ConvShape { inputs: 1, kernel: 2, height: 5, width: 5, padding: 0, ..shape },
         ] {
             assert!(!new(wrong), "{wrong:?}");
         }
@@ -242,12 +266,12 @@ fn wrong_sizes_never_reach_the_kernels() {
         assert!(catch_unwind(|| ConvBlock::new(Isa::best(), shape, &weight, &bias[1..])).is_err());
 
         let block = ConvBlock::new(Isa::best(), shape, &weight, &bias);
-        let rows = Rows { origin: 0, stride: shape.width / 2 * shape.outputs };
+        let rows = Rows { origin: 0, stride: shape.pooled_row() };
         // What each buffer lacks: image, pooled values, winners, gradient sums.
         let run = |image: usize, pooled: usize, winners: usize, sums: usize| {
             let image = vec![1.0; shape.padded_len() - image];
             let (mut values, mut won) = (vec![1.0; shape.pooled_len() - pooled], vec![0; shape.pooled_len() - winners]);
-            let (mut weight, mut bias) = (vec![0.0; shape.weights_len() - sums], vec![0.0; shape.outputs]);
+            let (mut weight, mut bias) = (vec![0.0; shape.gradient_len() - sums], vec![0.0; shape.outputs]);
             let mut scratch = Scratch::default();
             let forward =
                 catch_unwind(AssertUnwindSafe(|| block.forward(&image, &mut scratch, &mut values, rows, &mut won))).is_ok();

@@ -1,6 +1,8 @@
 //! From the gradient of the pooled output to those of weights and bias.
 
-use super::add_rows::{SLACK, add_rows};
+use super::add_rows::add_rows;
+use super::pooled::Windows;
+use super::shape::REGISTER;
 use super::{ConvBlock, ConvShape, PooledSlope, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
 
@@ -14,31 +16,33 @@ impl ConvBlock {
         weight: &mut [f32],
         bias: &mut [f32],
     ) {
-        let shape = self.shape;
-        slope.check(shape);
+        let (shape, block) = (self.shape, self);
         assert!(padded.len() == shape.padded_len(), "a padded image");
-        assert!(weight.len() == shape.weights_len() && bias.len() == shape.outputs, "one sum per parameter");
+        assert!(weight.len() == shape.gradient_len() && bias.len() == shape.outputs, "one sum per parameter");
+        let Scratch { values, places, counts, room, .. } = scratch;
+        let windows = slope.windows(shape, room);
         if shape.inputs == 1 {
-            self.isa.run(PatchWeightGradient { block: self, padded, slope, weight, bias });
+            self.isa.run(PatchWeightGradient { block, padded, windows, weight, bias });
             return;
         }
-        let windows = shape.height / 2 * (shape.width / 2);
-        scratch.values.resize(shape.outputs * (windows + SLACK), 0.0);
-        scratch.places.resize(shape.outputs * (windows + SLACK), 0);
-        scratch.counts.clear();
-        scratch.counts.resize(shape.outputs, 0);
-        self.isa.run(WeightGradient { block: self, padded, slope, scratch, weight, bias });
+        // One list per channel; the silent channels that fill the last register up have lists too, always empty ones.
+        let (lists, stride) = (shape.outputs.next_multiple_of(REGISTER), shape.pooled_height() * shape.pooled_width() + REGISTER);
+        values.resize(lists * stride, 0.0);
+        places.resize(lists * stride, 0);
+        counts.clear();
+        counts.resize(lists, 0);
+        self.isa.run(WeightGradient { block, padded, windows, values, places, counts, weight, bias });
     }
 
     /// From the order in which [`ConvBlock::weight_gradient`] sums into PyTorch's.
     pub fn unpack_gradient(&self, packed: &[f32]) -> Vec<f32> {
         let ConvShape { outputs, kernel, .. } = self.shape;
-        let row = self.shape.kernel_row();
-        assert!(packed.len() == self.shape.weights_len(), "one sum per weight");
-        let mut torch = vec![0.0; packed.len()];
+        let row = self.shape.table_row();
+        assert!(packed.len() == self.shape.gradient_len(), "one sum per weight");
+        let mut torch = vec![0.0; self.shape.weights_len()];
         for ky in 0..kernel {
             for output in 0..outputs {
-                for tap in 0..row {
+                for tap in 0..self.shape.kernel_row() {
                     let place = if self.shape.inputs == 1 {
                         (ky * row + tap) * outputs + output
                     } else {
@@ -56,8 +60,10 @@ impl ConvBlock {
 struct WeightGradient<'a> {
     block: &'a ConvBlock,
     padded: &'a [f32],
-    slope: PooledSlope<'a>,
-    scratch: &'a mut Scratch,
+    windows: Windows<'a>,
+    values: &'a mut [f32],
+    places: &'a mut [u32],
+    counts: &'a mut [usize],
     weight: &'a mut [f32],
     bias: &'a mut [f32],
 }
@@ -67,13 +73,13 @@ impl Kernel for WeightGradient<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let shape = self.block.shape;
-        let ConvShape { outputs, inputs, kernel, width, .. } = shape;
-        let (row, half, padded_row) = (shape.kernel_row(), width / 2, shape.padded_row());
-        let stride = shape.height / 2 * half + SLACK;
-        let Scratch { values, places, counts, .. } = self.scratch;
-        for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
-            let corner = 2 * (window / half) * padded_row + 2 * (window % half) * inputs;
+        let Self { block, padded, windows, values, places, counts, weight, bias } = self;
+        let shape = block.shape;
+        let ConvShape { outputs, inputs, kernel, .. } = shape;
+        let (row, width, padded_row) = (shape.table_row(), shape.pooled_width(), shape.padded_row());
+        let stride = shape.pooled_height() * width + REGISTER;
+        for (window, (winners, slope)) in windows.iter().enumerate() {
+            let corner = 2 * (window / width) * padded_row + 2 * (window % width) * inputs;
             let places_of = [0, inputs, padded_row, padded_row + inputs, 0].map(|offset| (corner + offset) as u32);
             for (channel, ((&winner, &value), count)) in winners.iter().zip(slope).zip(counts.iter_mut()).enumerate() {
                 // Written in any case, kept only when live: no branch to mispredict.
@@ -83,16 +89,17 @@ impl Kernel for WeightGradient<'_> {
                 *count += usize::from(winner < SILENT);
             }
         }
-        for (channel, (&count, bias)) in counts.iter().zip(self.bias).enumerate() {
+        for (channel, (&count, bias)) in counts.iter().zip(bias).enumerate() {
             *bias += values[channel * stride..][..count].iter().sum::<f32>();
         }
         for ky in 0..kernel {
-            for (channel, &count) in counts.iter().enumerate() {
+            for (channel, &count) in counts.iter().take(outputs).enumerate() {
                 let (values, places) = (&values[channel * stride..][..count], &places[channel * stride..][..count]);
-                let target = &mut self.weight[(ky * outputs + channel) * row..][..row];
-                // SAFETY: a place is a pixel of the unpadded size; `ky` rows below it, where the slice starts, the kernel row's
-                // `row` numbers lie inside the padded image. `ConvBlock::new` made `row` a multiple of 16, hence of `LANES`.
-                unsafe { add_rows::<V>(target, values, places, &self.padded[ky * padded_row..]) };
+                let target = &mut weight[(ky * outputs + channel) * row..][..row];
+                // SAFETY: a place is a position of the kernel; `ky` rows below it, where the slice starts, the kernel row's numbers
+                // lie inside the padded image, and the rest of the `row` numbers at most in the room behind it. `row` is a
+                // multiple of `REGISTER`, hence of every `LANES`.
+                unsafe { add_rows::<V>(target, values, places, &padded[ky * padded_row..]) };
             }
         }
     }
@@ -103,7 +110,7 @@ impl Kernel for WeightGradient<'_> {
 struct PatchWeightGradient<'a> {
     block: &'a ConvBlock,
     padded: &'a [f32],
-    slope: PooledSlope<'a>,
+    windows: Windows<'a>,
     weight: &'a mut [f32],
     bias: &'a mut [f32],
 }
@@ -127,34 +134,41 @@ impl PatchWeightGradient<'_> {
     #[inline(always)]
     fn compute<V: Vector, const K: usize>(self) {
         let shape = self.block.shape;
-        let (outputs, half, padded_row) = (shape.outputs, shape.width / 2, shape.padded_row());
+        let (outputs, width, padded_row) = (shape.outputs, shape.pooled_width(), shape.padded_row());
         for first in (0..outputs).step_by(V::LANES) {
             for ky in 0..K {
                 let mut sums = [V::splat(0.0); K];
                 let mut bias = V::splat(0.0);
-                for (window, (winners, slope)) in self.slope.windows(shape).enumerate() {
+                for (window, (winners, slope)) in self.windows.iter().enumerate() {
                     let (winners, slope) = (&winners[first..][..V::LANES], &slope[first..][..V::LANES]);
                     for corner in 0..4 {
                         // SAFETY: both slices have `LANES` elements.
                         let live = unsafe { V::select_equal(winners.as_ptr(), corner as u8, slope.as_ptr()) };
                         bias = live.multiply_add(V::splat(1.0), bias);
-                        let pixels = (2 * (window / half) + corner / 2 + ky) * padded_row + 2 * (window % half) + corner % 2;
+                        let pixels = (2 * (window / width) + corner / 2 + ky) * padded_row + 2 * (window % width) + corner % 2;
                         for (sum, &pixel) in sums.iter_mut().zip(&self.padded[pixels..][..K]) {
                             *sum = live.multiply_add(V::splat(pixel), *sum);
                         }
                     }
                 }
+                let channels = first..outputs.min(first + V::LANES);
                 for (kx, sum) in sums.into_iter().enumerate() {
-                    let target = &mut self.weight[(ky * K + kx) * outputs + first..][..V::LANES];
-                    // SAFETY: the slice has `LANES` elements.
-                    unsafe { sum.multiply_add(V::splat(1.0), V::load(target.as_ptr())).store(target.as_mut_ptr()) };
+                    let row = &mut self.weight[(ky * K + kx) * outputs..][..outputs];
+                    add_lanes(&mut row[channels.clone()], sum);
                 }
                 if ky == 0 {
-                    let target = &mut self.bias[first..][..V::LANES];
-                    // SAFETY: the slice has `LANES` elements.
-                    unsafe { bias.multiply_add(V::splat(1.0), V::load(target.as_ptr())).store(target.as_mut_ptr()) };
+                    add_lanes(&mut self.bias[channels], bias);
                 }
             }
         }
     }
+}
+
+/// Adds the first lanes of a register, as many as there is room for.
+#[inline(always)]
+fn add_lanes<V: Vector>(target: &mut [f32], sum: V) {
+    let mut lanes = [0.0f32; REGISTER];
+    // SAFETY: no register has more than `REGISTER` lanes.
+    unsafe { sum.store(lanes.as_mut_ptr()) };
+    target.iter_mut().zip(lanes).for_each(|(target, lane)| *target += lane);
 }

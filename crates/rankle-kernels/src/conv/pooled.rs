@@ -1,0 +1,89 @@
+//! The pooled output and its slope.
+
+use super::shape::{ConvShape, REGISTER};
+
+/// The winner of a pooling window that ReLU silenced. Windows with a live winner hold 0 to 3: row by row, left to right; of
+/// equal values the first wins, as in PyTorch.
+pub const SILENT: u8 = 4;
+
+/// Where pooled rows lie in memory: the pooled output of one block is the inside of the padded input of the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Position of the first number.
+    pub origin: usize,
+    /// Numbers from one row to the next.
+    pub stride: usize,
+}
+
+/// The gradient of a block's pooled output, with what the forward pass kept of it.
+#[derive(Clone, Copy, Debug)]
+pub struct PooledSlope<'a> {
+    /// Pooled rows, as `rows` says.
+    pub values: &'a [f32],
+    /// Where they lie.
+    pub rows: Rows,
+    /// Which position won, [`ConvShape::pooled_len`] bytes, channel fastest.
+    pub winners: &'a [u8],
+}
+
+/// Room for [`PooledSlope::windows`] where the channels do not fill their registers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Room {
+    values: Vec<f32>,
+    winners: Vec<u8>,
+}
+
+/// The pooling windows with their channels in full registers; those that fill the last one up are silent.
+#[derive(Clone, Copy)]
+pub(super) struct Windows<'a> {
+    values: &'a [f32],
+    rows: Rows,
+    winners: &'a [u8],
+    /// Windows in one row.
+    width: usize,
+    /// Channels of a window, a multiple of [`REGISTER`].
+    channels: usize,
+}
+
+impl<'a> PooledSlope<'a> {
+    /// Checks the sizes and looks at the slope window by window, as a copy in `room` where that is needed.
+    pub(super) fn windows<'b>(self, shape: ConvShape, room: &'b mut Room) -> Windows<'b>
+    where
+        'a: 'b,
+    {
+        let Self { values, rows, winners } = self;
+        let (outputs, width) = (shape.outputs, shape.pooled_width());
+        let last_row = rows.origin + (shape.pooled_height() - 1) * rows.stride;
+        assert!(winners.len() == shape.pooled_len(), "one winner per pooled number");
+        assert!(values.len() >= last_row + shape.pooled_row(), "the slope of every pooled number");
+        let channels = outputs.next_multiple_of(REGISTER);
+        if channels == outputs {
+            return Windows { values, rows, winners, width, channels };
+        }
+        let len = shape.pooled_height() * width * channels;
+        room.values.clear();
+        room.values.resize(len, 0.0);
+        room.winners.clear();
+        room.winners.resize(len, SILENT);
+        let exact = Windows { values, rows, winners, width, channels: outputs };
+        let copies = room.winners.chunks_exact_mut(channels).zip(room.values.chunks_exact_mut(channels));
+        for ((winners, values), (own_winners, own_values)) in exact.iter().zip(copies) {
+            own_winners[..outputs].copy_from_slice(winners);
+            own_values[..outputs].copy_from_slice(values);
+        }
+        let rows = Rows { origin: 0, stride: width * channels };
+        Windows { values: &room.values, rows, winners: &room.winners, width, channels }
+    }
+}
+
+impl<'a> Windows<'a> {
+    /// Row by row: of each window the winners and the slopes of all channels.
+    #[inline(always)]
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [f32])> {
+        let Self { values, rows, winners, width, channels } = self;
+        winners.chunks_exact(channels).enumerate().map(move |(window, winners)| {
+            let at = rows.origin + window / width * rows.stride + window % width * channels;
+            (winners, &values[at..][..channels])
+        })
+    }
+}
