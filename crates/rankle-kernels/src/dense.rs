@@ -38,6 +38,10 @@ impl Panels {
         }
         Self { data, outputs, inputs, isa }
     }
+    /// Nothing but zeros.
+    pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
+        Self { data: Aligned::zeros(outputs.div_ceil(isa.panel()) * inputs * isa.panel()), outputs, inputs, isa }
+    }
     /// Zeros in the shape of `self`, as for Adam's moments.
     pub fn zeros_like(&self) -> Self {
         Self { data: Aligned::zeros(self.data.len()), ..*self }
@@ -76,6 +80,14 @@ impl Panels {
     /// Numbers per panel: `inputs * panel`.
     pub fn panel_len(&self) -> usize {
         self.inputs * self.isa.panel()
+    }
+    /// What the panels are cut for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+    /// The panels in order.
+    pub(crate) fn panels(&self) -> impl Iterator<Item = &[f32]> {
+        self.data.chunks_exact(self.inputs * self.isa.panel())
     }
     /// All panels, one after the other.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {

@@ -7,6 +7,7 @@
 //! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their slope;
+//! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalisation;
 //! - [`rows`]: normalisation; [`adam`]: the optimiser.
 //!
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
@@ -29,6 +30,7 @@ mod aligned;
 pub mod conv;
 pub mod dense;
 pub mod distance;
+pub mod maps;
 pub mod rows;
 mod simd;
 #[cfg(test)]

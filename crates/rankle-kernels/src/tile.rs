@@ -20,11 +20,57 @@ pub(crate) struct Left<'a> {
     pub len: usize,
 }
 
-/// The right operand: `segments * len` rows, `stride` apart, of which the first one or two registers are used.
+/// The right operand: rows `stride` apart, one per inner element, of which the first one or two registers are used.
 #[derive(Clone, Copy)]
 pub(crate) struct Right<'a> {
     pub data: &'a [f32],
     pub stride: usize,
+}
+
+/// One stretch of an inner dimension that lies in pieces: where it starts, behind the start of either operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub left: usize,
+    pub right: usize,
+}
+
+/// How the inner dimension lies in memory: stretches of equal length.
+#[derive(Clone, Copy)]
+enum Stretches<'a> {
+    /// Stretch `s` starts at `s * left` and `s * right`.
+    Even {
+        count: usize,
+        left: usize,
+        right: usize,
+    },
+    Listed(&'a [Stretch]),
+}
+
+impl Stretches<'_> {
+    #[inline(always)]
+    fn count(self) -> usize {
+        match self {
+            Self::Even { count, .. } => count,
+            Self::Listed(list) => list.len(),
+        }
+    }
+    #[inline(always)]
+    fn at(self, s: usize) -> Stretch {
+        match self {
+            Self::Even { left, right, .. } => Stretch { left: s * left, right: s * right },
+            Self::Listed(list) => list[s],
+        }
+    }
+    /// The furthest start on either side.
+    fn last(self) -> Stretch {
+        match self {
+            Self::Even { count, .. } => self.at(count - 1),
+            Self::Listed(list) => list.iter().fold(Stretch { left: 0, right: 0 }, |last, stretch| Stretch {
+                left: last.left.max(stretch.left),
+                right: last.right.max(stretch.right),
+            }),
+        }
+    }
 }
 
 /// What happens to the sums.
@@ -73,19 +119,52 @@ pub(crate) fn tile_of(
     out_stride: usize,
     store: Store,
 ) {
-    let inner = left.segments * left.len;
-    // The bounds that make the raw pointers below sound, checked once per tile.
-    assert!(rows >= 1 && rows <= isa.rows() && inner >= 1);
-    assert!(columns == isa.lanes() || columns == isa.panel());
-    let last = (rows - 1) * left.row + (left.segments - 1) * left.segment + (left.len - 1) * left.step;
-    assert!(last < left.data.len(), "left operand too short");
-    assert!((inner - 1) * right.stride + columns <= right.data.len(), "right operand too short");
-    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
-    let tile = Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store };
+    let stretches = Stretches::Even { count: left.segments, left: left.segment, right: left.len * right.stride };
+    let two = check(isa, rows, columns, left, right, stretches, out, out_stride);
+    let tile = Tile { rows, two, left, right, stretches, out, out_stride, store };
     match term {
         Term::Product => isa.run(Products(tile)),
         Term::SquaredDifference => isa.run(SquaredDifferences(tile)),
     }
+}
+
+/// As [`tile`], over stretches that lie anywhere: `left.segment` and `left.segments` are not looked at.
+#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
+pub(crate) fn tile_over(
+    stretches: &[Stretch],
+    isa: Isa,
+    rows: usize,
+    columns: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: &mut [f32],
+    out_stride: usize,
+    store: Store,
+) {
+    let stretches = Stretches::Listed(stretches);
+    let two = check(isa, rows, columns, left, right, stretches, out, out_stride);
+    isa.run(Products(Tile { rows, two, left, right, stretches, out, out_stride, store }));
+}
+
+/// The bounds that make the raw pointers below sound, checked once per tile. Whether the tile is two registers wide.
+#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
+fn check(
+    isa: Isa,
+    rows: usize,
+    columns: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    stretches: Stretches<'_>,
+    out: &[f32],
+    out_stride: usize,
+) -> bool {
+    assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && stretches.count() >= 1);
+    assert!(columns == isa.lanes() || columns == isa.panel());
+    let last = stretches.last();
+    assert!(last.left + (rows - 1) * left.row + (left.len - 1) * left.step < left.data.len(), "left operand too short");
+    assert!(last.right + (left.len - 1) * right.stride + columns <= right.data.len(), "right operand too short");
+    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
+    columns == isa.panel()
 }
 
 struct Tile<'a, 'o> {
@@ -93,6 +172,7 @@ struct Tile<'a, 'o> {
     two: bool,
     left: Left<'a>,
     right: Right<'a>,
+    stretches: Stretches<'a>,
     out: &'o mut [f32],
     out_stride: usize,
     store: Store,
@@ -134,11 +214,11 @@ impl Tile<'_, '_> {
 
     #[inline(always)]
     fn compute<V: Vector, const DIFFERENCE: bool, const M: usize, const N: usize>(self) {
-        let Left { data, row, segment, segments, step, len } = self.left;
+        let Left { data, row, step, len, .. } = self.left;
         let mut sums = [[V::splat(0.0); N]; M];
-        let mut right = self.right.data.as_ptr();
-        for s in 0..segments {
-            let mut left = data[s * segment..].as_ptr();
+        for s in 0..self.stretches.count() {
+            let start = self.stretches.at(s);
+            let (mut left, mut right) = (data[start.left..].as_ptr(), self.right.data[start.right..].as_ptr());
             for _ in 0..len {
                 // SAFETY: `tile` checked that the last element of every operand is inside its slice.
                 unsafe {

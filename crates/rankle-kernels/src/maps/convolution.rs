@@ -1,0 +1,215 @@
+//! Convolutions of any shape, forward and back to the input: both gather.
+
+use super::axis::{Reach, Run};
+use super::finish::{Finish, FinishRows};
+use crate::aligned::Aligned;
+use crate::dense::Panels;
+use crate::tile::{Left, Right, Store, Stretch, split, tile_over};
+
+/// The shape of a convolution on stacks of maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// From one output to the next.
+    pub stride: usize,
+    /// Zeros above and to the left of the input. How many lie behind it follows from the sizes.
+    pub before: usize,
+    /// Rows and columns of the input.
+    pub input: (usize, usize),
+    /// Rows and columns of the output.
+    pub output: (usize, usize),
+}
+
+impl ConvShape {
+    /// A convolution with `padding` zeros on every side: PyTorch's `Conv2d(inputs, outputs, kernel, stride, padding)`.
+    pub fn new(channels: (usize, usize), kernel: usize, stride: usize, padding: usize, input: (usize, usize)) -> Self {
+        assert!(kernel >= 1 && stride >= 1, "a convolution needs a kernel and a stride");
+        assert!(input.0 + 2 * padding >= kernel && input.1 + 2 * padding >= kernel, "the kernel is larger than the padded input");
+        let output = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+        let (inputs, outputs) = channels;
+        Self { inputs, outputs, kernel, stride, before: padding, input, output: (output(input.0), output(input.1)) }
+    }
+    /// Positions of the kernel.
+    pub fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+    /// Numbers per image in the input.
+    pub fn input_len(&self) -> usize {
+        self.input.0 * self.input.1 * self.inputs
+    }
+    /// Numbers per image in the output.
+    pub fn output_len(&self) -> usize {
+        self.output.0 * self.output.1 * self.outputs
+    }
+    fn reach(&self, side: impl Fn((usize, usize)) -> usize) -> Reach {
+        let Self { kernel, stride, before, input, output, .. } = *self;
+        Reach { kernel, stride, before, input: side(input), output: side(output) }
+    }
+}
+
+/// A [`ConvShape`] with its geometry worked out. Filters come as [`Panels`], see [`Conv::pack`].
+#[derive(Clone, Debug)]
+pub struct Conv {
+    pub(super) shape: ConvShape,
+    forward: Geometry,
+    backward: Geometry,
+}
+
+/// Which pixels feed which, row by row and column by column.
+#[derive(Clone, Debug)]
+struct Geometry {
+    rows: Vec<Run>,
+    columns: Vec<Run>,
+    source_width: usize,
+    target_width: usize,
+    kernel: usize,
+}
+
+impl Conv {
+    /// Works the geometry out.
+    pub fn new(shape: ConvShape) -> Self {
+        assert!(shape.inputs > 0 && shape.outputs > 0, "a convolution without channels");
+        assert!(shape.input_len() > 0 && shape.output_len() > 0, "a convolution without pixels");
+        let (rows, columns) = (shape.reach(|size| size.0), shape.reach(|size| size.1));
+        let (input, output, kernel) = (shape.input.1, shape.output.1, shape.kernel);
+        Self {
+            shape,
+            forward: Geometry {
+                rows: rows.forward(),
+                columns: columns.forward(),
+                source_width: input,
+                target_width: output,
+                kernel,
+            },
+            backward: Geometry {
+                rows: rows.backward(),
+                columns: columns.backward(),
+                source_width: output,
+                target_width: input,
+                kernel,
+            },
+        }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> ConvShape {
+        self.shape
+    }
+
+    /// The output map of `images` images; `filters` as [`Conv::pack`] makes them.
+    pub fn forward(&self, filters: &Panels, input: &[f32], images: usize, finish: Finish<'_>, output: &mut [f32]) {
+        let shape = &self.shape;
+        assert!(filters.outputs() == shape.outputs && filters.inputs() == shape.taps() * shape.inputs, "filters of this shape");
+        assert!(input.len() == images * shape.input_len() && output.len() == images * shape.output_len(), "maps of this shape");
+        self.forward.gather(filters, input, images, finish, output);
+    }
+
+    /// The slope of the input from that of the output; `filters` as [`Conv::transpose`] makes them.
+    pub fn input_gradient(&self, filters: &Panels, slope: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
+        let shape = &self.shape;
+        assert!(filters.outputs() == shape.inputs && filters.inputs() == shape.taps() * shape.outputs, "filters of this shape");
+        assert!(slope.len() == images * shape.output_len() && input.len() == images * shape.input_len(), "maps of this shape");
+        self.backward.gather(filters, slope, images, finish, input);
+    }
+}
+
+/// Rows of a tile: places in the source and in the target that move in step.
+struct Rows {
+    source: usize,
+    source_step: usize,
+    /// In rows of the target, not in numbers.
+    target: usize,
+    target_step: usize,
+    count: usize,
+}
+
+impl Geometry {
+    /// Every number of the target is one chain of additions: taps from top left to bottom right, channels ascending.
+    fn gather(&self, filters: &Panels, source: &[f32], images: usize, mut finish: Finish<'_>, target: &mut [f32]) {
+        let (isa, taps) = (filters.isa(), self.kernel * self.kernel);
+        let (inputs, outputs, panel) = (filters.inputs() / taps, filters.outputs(), isa.panel());
+        finish.check(target.len(), outputs);
+        let store = if matches!(finish, Finish::Add) { Store::Add } else { Store::Overwrite };
+        let mut stretches = Vec::with_capacity(taps);
+        let mut edge = Aligned::zeros(isa.rows() * panel);
+        for (first, filters) in filters.panels().enumerate().map(|(index, filters)| (index * panel, filters)) {
+            let width = panel.min(outputs - first);
+            let columns = if width <= isa.lanes() { isa.lanes() } else { panel };
+            for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
+                for across in &self.columns {
+                    stretches.clear();
+                    for row in &down.taps {
+                        let source_row = (row.source + y * down.source_step) * self.source_width;
+                        stretches.extend(across.taps.iter().map(|column| Stretch {
+                            left: (source_row + column.source) * images * inputs,
+                            right: (row.index * self.kernel + column.index) * inputs * panel,
+                        }));
+                    }
+                    let target_row = (down.target + y * down.target_step) * self.target_width + across.target;
+                    rows_of(across, target_row, images, inputs, |rows| {
+                        for piece in split(rows.count, isa.rows()) {
+                            let start = (rows.target + piece.start * rows.target_step) * outputs + first;
+                            let stride = rows.target_step * outputs;
+                            let data = &source[(rows.source + piece.start * rows.source_step).min(source.len())..];
+                            let left = Left { data, row: rows.source_step, segment: 0, segments: 1, step: 1, len: inputs };
+                            let right = Right { data: filters, stride: panel };
+                            if stretches.is_empty() {
+                                // Nothing reaches these pixels.
+                                if store == Store::Overwrite {
+                                    (0..piece.len()).for_each(|row| target[start + row * stride..][..width].fill(0.0));
+                                }
+                            } else if width == columns {
+                                let out = &mut target[start..];
+                                tile_over(&stretches, isa, piece.len(), columns, left, right, out, stride, store);
+                            } else {
+                                tile_over(
+                                    &stretches,
+                                    isa,
+                                    piece.len(),
+                                    columns,
+                                    left,
+                                    right,
+                                    &mut edge,
+                                    columns,
+                                    Store::Overwrite,
+                                );
+                                for (row, sums) in edge.chunks_exact(columns).take(piece.len()).enumerate() {
+                                    for (target, &sum) in target[start + row * stride..][..width].iter_mut().zip(sums) {
+                                        *target = if store == Store::Add { *target + sum } else { sum };
+                                    }
+                                }
+                            }
+                            let (finish, target, rows) = (&mut finish, &mut *target, piece.len());
+                            isa.run(FinishRows { finish, target, start, stride, rows, channel: first, width });
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Cuts the pixels of a run, of all images, into rows that move in step. Where source and target both move pixel by pixel all
+/// of them do; else the longer of a pixel's images and an image's pixels.
+fn rows_of(run: &Run, target: usize, images: usize, channels: usize, mut visit: impl FnMut(Rows)) {
+    let (source_step, target_step, count) = (run.source_step, run.target_step, run.count);
+    if source_step == 1 && target_step == 1 {
+        visit(Rows { source: 0, source_step: channels, target: target * images, target_step: 1, count: count * images });
+    } else if images >= count {
+        for x in 0..count {
+            let (source, target) = (x * source_step * images * channels, (target + x * target_step) * images);
+            visit(Rows { source, source_step: channels, target, target_step: 1, count: images });
+        }
+    } else {
+        for image in 0..images {
+            let (source, target) = (image * channels, target * images + image);
+            let (source_step, target_step) = (source_step * images * channels, target_step * images);
+            visit(Rows { source, source_step, target, target_step, count });
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Filters between PyTorch's layout and the panels of the kernels.
+
+use super::Conv;
+use crate::dense::Panels;
+use crate::simd::Isa;
+
+impl Conv {
+    /// Packs PyTorch's weights `(outputs, inputs, kernel, kernel)`, each output's times its `scale`: rows of the panels are the
+    /// outputs, columns are taps from top left to bottom right, channels fastest.
+    pub fn pack(&self, isa: Isa, weight: &[f32], scale: impl Fn(usize) -> f32) -> Panels {
+        let (inputs, taps) = (self.shape.inputs, self.shape.taps());
+        assert!(weight.len() == self.shape.outputs * inputs * taps, "one weight per output, input and tap");
+        Panels::pack(isa, self.shape.outputs, taps * inputs, |output, column| {
+            let (tap, input) = (column / inputs, column % inputs);
+            weight[(output * inputs + input) * taps + tap] * scale(output)
+        })
+    }
+
+    /// Back to PyTorch's layout.
+    pub fn unpack(&self, filters: &Panels) -> Vec<f32> {
+        let (inputs, taps) = (self.shape.inputs, self.shape.taps());
+        let mut weight = vec![0.0; self.shape.outputs * inputs * taps];
+        for (output, weight) in weight.chunks_exact_mut(inputs * taps).enumerate() {
+            for (input, weight) in weight.chunks_exact_mut(taps).enumerate() {
+                weight.iter_mut().enumerate().for_each(|(tap, weight)| *weight = filters.get(output, tap * inputs + input));
+            }
+        }
+        weight
+    }
+
+    /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, outputs fastest.
+    pub fn transpose(&self, filters: &Panels) -> Panels {
+        let (inputs, outputs, taps) = (self.shape.inputs, self.shape.outputs, self.shape.taps());
+        let panel = filters.isa().panel();
+        let mut transposed = Panels::zeros(filters.isa(), inputs, taps * outputs);
+        let len = transposed.panel_len();
+        let target = transposed.as_mut_slice();
+        for (first, source) in filters.panels().enumerate().map(|(index, source)| (index * panel, source)) {
+            let width = panel.min(outputs - first);
+            for tap in 0..taps {
+                // Blocks of a panel's width on both sides stay in the cache while rows become columns.
+                let source = &source[tap * inputs * panel..][..inputs * panel];
+                for (index, source) in source.chunks(panel * panel).enumerate() {
+                    let target = &mut target[index * len + (tap * outputs + first) * panel..][..width * panel];
+                    for (input, source) in source.chunks_exact(panel).enumerate() {
+                        let column = target[input..].iter_mut().step_by(panel);
+                        column.zip(source).for_each(|(target, &value)| *target = value);
+                    }
+                }
+            }
+        }
+        transposed
+    }
+}

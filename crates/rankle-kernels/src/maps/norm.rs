@@ -1,0 +1,155 @@
+//! Batch normalisation in training: statistics of the batch, and the way back through them.
+//!
+//! Sums over a batch are taken in blocks of rows, blocks in double precision: the caller adds those of its chunks in order, so
+//! the statistics depend on how the images were cut into chunks, not on how many threads there are.
+
+use crate::simd::{Isa, Kernel, Vector};
+
+/// Rows that are summed in single precision before they join the rest.
+const BLOCK: usize = 64;
+
+/// Per channel the sum of `value(x, c)` over rows of `a` (and `b`).
+fn sums(isa: Isa, channels: usize, term: Term<'_>) -> Vec<f64> {
+    let mut sums = vec![0.0; channels];
+    isa.run(Sums { term, sums: &mut sums });
+    sums
+}
+
+#[derive(Clone, Copy)]
+enum Term<'a> {
+    Value(&'a [f32]),
+    SquaredDeviation(&'a [f32], &'a [f32]),
+    /// Slope times how far the number lies from the mean.
+    SlopeDeviation(&'a [f32], &'a [f32], &'a [f32]),
+}
+
+struct Sums<'a, 's> {
+    term: Term<'a>,
+    sums: &'s mut [f64],
+}
+
+impl Kernel for Sums<'_, '_> {
+    type Output = ();
+    // Plain Rust: inside `Isa::run` the compiler turns these loops into the vectors of the instruction set.
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let channels = self.sums.len();
+        let mut block = vec![0.0f32; channels];
+        let mut settle = |block: &mut [f32]| {
+            self.sums.iter_mut().zip(block).for_each(|(sum, block)| {
+                *sum += f64::from(*block);
+                *block = 0.0;
+            });
+        };
+        match self.term {
+            Term::Value(x) => {
+                for x in x.chunks(BLOCK * channels) {
+                    for x in x.chunks_exact(channels) {
+                        block.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+                    }
+                    settle(&mut block);
+                }
+            }
+            Term::SquaredDeviation(x, mean) => {
+                for x in x.chunks(BLOCK * channels) {
+                    for x in x.chunks_exact(channels) {
+                        block.iter_mut().zip(x).zip(mean).for_each(|((sum, x), mean)| *sum += (x - mean) * (x - mean));
+                    }
+                    settle(&mut block);
+                }
+            }
+            Term::SlopeDeviation(slope, x, mean) => {
+                for (slope, x) in slope.chunks(BLOCK * channels).zip(x.chunks(BLOCK * channels)) {
+                    for (slope, x) in slope.chunks_exact(channels).zip(x.chunks_exact(channels)) {
+                        let terms = slope.iter().zip(x).zip(mean);
+                        block.iter_mut().zip(terms).for_each(|(sum, ((slope, x), mean))| *sum += slope * (x - mean));
+                    }
+                    settle(&mut block);
+                }
+            }
+        }
+    }
+}
+
+/// Σ x, per channel.
+pub fn sum(isa: Isa, x: &[f32], channels: usize) -> Vec<f64> {
+    sums(isa, channels, Term::Value(x))
+}
+
+/// Σ (x - mean)², per channel.
+pub fn sum_of_squares(isa: Isa, x: &[f32], mean: &[f32]) -> Vec<f64> {
+    assert!(x.len().is_multiple_of(mean.len()), "whole rows");
+    sums(isa, mean.len(), Term::SquaredDeviation(x, mean))
+}
+
+/// Σ slope · (x - mean), per channel.
+pub fn sum_of_products(isa: Isa, slope: &[f32], x: &[f32], mean: &[f32]) -> Vec<f64> {
+    assert!(x.len().is_multiple_of(mean.len()) && slope.len() == x.len(), "whole rows and as many slopes");
+    sums(isa, mean.len(), Term::SlopeDeviation(slope, x, mean))
+}
+
+/// `y = scale · x + shift`, per channel, plus the shortcut, then ReLU if asked for.
+pub fn apply(isa: Isa, x: &[f32], scale: &[f32], shift: &[f32], shortcut: Option<&[f32]>, relu: bool, y: &mut [f32]) {
+    assert!(scale.len() == shift.len() && x.len() == y.len() && x.len().is_multiple_of(scale.len()), "rows of the channels");
+    assert!(shortcut.is_none_or(|shortcut| shortcut.len() == x.len()), "a shortcut of the same shape");
+    isa.run(Apply { x, scale, shift, shortcut, relu, y });
+}
+
+struct Apply<'a> {
+    x: &'a [f32],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    relu: bool,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Apply<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let channels = self.scale.len();
+        for (row, (x, y)) in self.x.chunks_exact(channels).zip(self.y.chunks_exact_mut(channels)).enumerate() {
+            let parameters = self.scale.iter().zip(self.shift);
+            y.iter_mut().zip(x).zip(parameters).for_each(|((y, x), (scale, shift))| *y = scale * x + shift);
+            if let Some(shortcut) = self.shortcut {
+                y.iter_mut().zip(&shortcut[row * channels..][..channels]).for_each(|(y, shortcut)| *y += shortcut);
+            }
+            if self.relu {
+                y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+            }
+        }
+    }
+}
+
+/// `slope = a · slope + b · x + c`, per channel, in place: the way back through the statistics.
+pub fn pull_back(isa: Isa, slope: &mut [f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) {
+    assert!(slope.len() == x.len() && x.len().is_multiple_of(a.len()) && a.len() == b.len() && a.len() == c.len(), "rows");
+    isa.run(PullBack { slope, x, a, b, c });
+}
+
+struct PullBack<'a> {
+    slope: &'a mut [f32],
+    x: &'a [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    c: &'a [f32],
+}
+
+impl Kernel for PullBack<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let channels = self.a.len();
+        for (slope, x) in self.slope.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels)) {
+            let parameters = self.a.iter().zip(self.b).zip(self.c);
+            slope.iter_mut().zip(x).zip(parameters).for_each(|((slope, x), ((a, b), c))| *slope = a * *slope + b * x + c);
+        }
+    }
+}
+
+/// Zero where the activation is not above zero: the way back through a ReLU.
+pub fn silence(slope: &mut [f32], activation: &[f32]) {
+    assert!(slope.len() == activation.len(), "one activation per slope");
+    slope.iter_mut().zip(activation).for_each(|(slope, &activation)| *slope = if activation > 0.0 { *slope } else { 0.0 });
+}

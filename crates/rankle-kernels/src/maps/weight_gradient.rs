@@ -1,0 +1,122 @@
+//! The slope of a convolution's filters.
+
+use super::Conv;
+use crate::simd::Isa;
+use crate::tile::{Left, Right, Store, Stretch, split, tile_over};
+
+/// A chunk of images as the weight gradient needs it: what went into the convolution, and the slope of what came out.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    /// The convolution's input.
+    pub input: &'a [f32],
+    /// The slope of its output.
+    pub slope: &'a [f32],
+    /// How many images.
+    pub images: usize,
+}
+
+/// Rows of the slope that are packed side by side at a time, at least: few enough for the cache, enough to be worth a tile.
+const BLOCK: usize = 256;
+
+impl Conv {
+    /// Into how many parts [`Conv::weight_gradient`] falls: one per panel of outputs and row of the kernel.
+    pub fn weight_gradient_parts(&self, isa: Isa) -> usize {
+        self.shape.outputs.div_ceil(isa.panel()) * self.shape.kernel
+    }
+
+    /// Numbers in each part.
+    pub fn weight_gradient_part_len(&self, isa: Isa) -> usize {
+        self.shape.kernel * self.shape.inputs * isa.panel()
+    }
+
+    /// One part of the slope of the filters, over all images: chunk by chunk, so the sum depends on how the images were cut
+    /// into chunks and on nothing else. The parts one after the other are the slope in the layout of [`Conv::pack`].
+    pub fn weight_gradient(&self, isa: Isa, part: usize, stacks: &[Stack<'_>], gradient: &mut [f32]) {
+        let shape = &self.shape;
+        assert!(part < self.weight_gradient_parts(isa), "a part of this convolution's filters");
+        assert!(gradient.len() == self.weight_gradient_part_len(isa), "one number per weight of the part");
+        gradient.fill(0.0);
+        let (first, ky) = (part / shape.kernel * isa.panel(), part % shape.kernel);
+        let down = Overlap::of(ky, shape.stride, shape.before, shape.input.0, shape.output.0);
+        let mut packed = Packed { isa, first, outputs: shape.outputs, rows: Vec::new() };
+        for stack in stacks {
+            assert!(stack.input.len() == stack.images * shape.input_len(), "a chunk of this convolution's inputs");
+            assert!(stack.slope.len() == stack.images * shape.output_len(), "the slope of this convolution's outputs");
+            let line = shape.output.1 * stack.images;
+            for lines in down.lines(BLOCK.div_ceil(line)) {
+                packed.take(&stack.slope[lines.start * line * shape.outputs..lines.end * line * shape.outputs]);
+                let source = down.source + (lines.start - down.target) * shape.stride;
+                for (kx, gradient) in gradient.chunks_exact_mut(shape.inputs * isa.panel()).enumerate() {
+                    self.add_tap(kx, source, lines.len(), stack, &packed, gradient);
+                }
+            }
+        }
+    }
+
+    /// Adds what packed lines of the slope say about one tap. `source` is the line of the input under the first of them.
+    fn add_tap(&self, kx: usize, source: usize, lines: usize, stack: &Stack<'_>, packed: &Packed, gradient: &mut [f32]) {
+        let (shape, images, isa, panel) = (&self.shape, stack.images, packed.isa, packed.isa.panel());
+        let across = Overlap::of(kx, shape.stride, shape.before, shape.input.1, shape.output.1);
+        // Pixels that lie together on both sides.
+        let together = if shape.stride == 1 { across.count } else { 1 };
+        let mut stretches = Vec::new();
+        for y in 0..lines {
+            for x in (0..across.count).step_by(together.max(1)) {
+                let input = (source + y * shape.stride) * shape.input.1 + across.source + x * shape.stride;
+                let slope = y * shape.output.1 + across.target + x;
+                stretches.push(Stretch { left: input * images * shape.inputs, right: slope * images * panel });
+            }
+        }
+        if stretches.is_empty() {
+            return;
+        }
+        for channels in split(shape.inputs, isa.rows()) {
+            let (data, len) = (&stack.input[channels.start..], together * images);
+            let left = Left { data, row: 1, segment: 0, segments: 1, step: shape.inputs, len };
+            let right = Right { data: &packed.rows, stride: panel };
+            let out = &mut gradient[channels.start * panel..];
+            tile_over(&stretches, isa, channels.len(), panel, left, right, out, panel, Store::Add);
+        }
+    }
+}
+
+/// The outputs for which a tap lies inside the input, along one side.
+struct Overlap {
+    target: usize,
+    source: usize,
+    count: usize,
+}
+
+impl Overlap {
+    fn of(tap: usize, stride: usize, before: usize, input: usize, output: usize) -> Self {
+        let inside = |&target: &usize| (target * stride + tap).checked_sub(before).is_some_and(|source| source < input);
+        let target = (0..output).find(inside).unwrap_or(output);
+        let count = (target..output).take_while(inside).count();
+        Self { target, source: (target * stride + tap).saturating_sub(before), count }
+    }
+
+    /// The targets in pieces of `most`.
+    fn lines(&self, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let end = self.target + self.count;
+        (self.target..end).step_by(most).map(move |start| start..end.min(start + most))
+    }
+}
+
+/// Lines of the slope, one panel wide, side by side.
+struct Packed {
+    isa: Isa,
+    first: usize,
+    outputs: usize,
+    rows: Vec<f32>,
+}
+
+impl Packed {
+    fn take(&mut self, slope: &[f32]) {
+        let panel = self.isa.panel();
+        let width = panel.min(self.outputs - self.first);
+        self.rows.resize(slope.len() / self.outputs * panel, 0.0);
+        for (packed, row) in self.rows.chunks_exact_mut(panel).zip(slope.chunks_exact(self.outputs)) {
+            packed[..width].copy_from_slice(&row[self.first..][..width]);
+        }
+    }
+}
