@@ -9,10 +9,10 @@
 //! Images go through the network in small chunks, each on one thread from the first pixel to the last number: no barrier
 //! between layers, and one chunk's activations stay in the cache.
 
+use crate::batch::{ask, even, finite, with_pixels};
 use crate::weights::{Tensors, none_left, take};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
-use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
 use rankle_kernels::conv::{ConvBlock, ConvShape, PooledSlope, Rows, Scratch};
@@ -128,7 +128,7 @@ impl C2f2 {
     /// As [`Embedder::input_gradient`].
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<BTreeMap<String, Tensor>> {
         let tape = self.record(images)?;
-        let slope = self.ask(&tape.embeddings, tape.images(), upstream)?;
+        let slope = ask(&tape.embeddings, DIM, upstream)?;
         let mut dense = self.dense.zeros_like();
         let len = dense.panel_len();
         dense.as_mut_slice().par_chunks_mut(len).enumerate().for_each(|(panel, gradient)| {
@@ -265,15 +265,6 @@ impl C2f2 {
         })
     }
 
-    /// Asks `upstream` about the embeddings and checks the answer.
-    fn ask(&self, embeddings: &[f32], n: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
-        let slope = upstream(&Tensor::from_slice(embeddings, (n, DIM), &Device::Cpu)?)?;
-        if slope.dims() != [n, DIM] {
-            return Err(Error::Shape { what: "the slope", actual: slope.dims().to_vec(), expected: format!("({n}, {DIM})") });
-        }
-        Ok(numbers(&slope)?.to_vec())
-    }
-
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
     /// the sum does not depend on the number of threads.
     fn small_gradients(&self, tape: &Tape, slope: &[f32]) -> [Vec<f32>; 4] {
@@ -326,9 +317,9 @@ impl Embedder for C2f2 {
     }
 
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        let n = check_images(images)?;
+        check_images(images)?;
         let frozen = with_pixels(images, |pixels| self.forward(pixels))?;
-        let slope = self.ask(&frozen.embeddings, n, upstream)?;
+        let slope = ask(&frozen.embeddings, DIM, upstream)?;
         Ok(Tensor::from_vec(self.backward(&frozen, &slope), images.shape(), images.device())?)
     }
 }
@@ -336,7 +327,7 @@ impl Embedder for C2f2 {
 impl Trainable for C2f2 {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
         let tape = self.record(images)?;
-        let slope = self.ask(&tape.embeddings, tape.images(), upstream)?;
+        let slope = ask(&tape.embeddings, DIM, upstream)?;
         if !finite(&slope) {
             return Err(Error::NotFinite("the slope of the loss".into()));
         }
@@ -470,31 +461,11 @@ const CHUNK: usize = 56;
 /// Images per group of summed weight gradients, at most: each pass over the dense weights serves a whole group.
 const GROUP: usize = 64;
 
-/// The size of the pieces that cut `n` images most evenly into pieces of at most `most`.
-fn even(n: usize, most: usize) -> usize {
-    n.div_ceil(n.div_ceil(most).max(1)).max(1)
-}
-
 fn check_images(images: &Tensor) -> Result<usize> {
     match images.dims() {
         &[n, 1, 28, 28] => Ok(n),
         other => Err(Error::Shape { what: "a batch for C2F2", actual: other.to_vec(), expected: "(n, 1, 28, 28)".into() }),
     }
-}
-
-/// Runs `work` on the pixels of a batch.
-///
-/// Neither ReLU nor pooling lets a NaN through: unchecked, a broken image would look like an ordinary one.
-fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let pixels = numbers(images)?;
-    if !finite(&pixels) {
-        return Err(Error::NotFinite("a batch of images".into()));
-    }
-    Ok(work(&pixels))
-}
-
-fn finite(values: &[f32]) -> bool {
-    !values.iter().fold(false, |broken, value| broken | !value.is_finite())
 }
 
 fn column_sums(rows: &[f32]) -> Vec<f32> {

@@ -18,6 +18,7 @@
 //! ```
 
 mod architecture;
+mod batch;
 mod c2f2;
 pub mod weights;
 

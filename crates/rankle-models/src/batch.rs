@@ -1,0 +1,36 @@
+//! What every network with kernels of its own does around them: batches in, slopes in, batches out.
+
+use candle_core::{Device, Tensor};
+use rankle_core::numbers::numbers;
+use rankle_core::{Error, Result, Upstream};
+
+/// Runs `work` on the pixels of a batch.
+///
+/// Neither ReLU nor pooling lets a NaN through: unchecked, a broken image would look like an ordinary one.
+pub(crate) fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let pixels = numbers(images)?;
+    if !finite(&pixels) {
+        return Err(Error::NotFinite("a batch of images".into()));
+    }
+    Ok(work(&pixels))
+}
+
+/// Asks `upstream` about embeddings of `dim` numbers each and checks the answer.
+pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
+    let n = embeddings.len() / dim;
+    let slope = upstream(&Tensor::from_slice(embeddings, (n, dim), &Device::Cpu)?)?;
+    if slope.dims() != [n, dim] {
+        return Err(Error::Shape { what: "the slope", actual: slope.dims().to_vec(), expected: format!("({n}, {dim})") });
+    }
+    Ok(numbers(&slope)?.to_vec())
+}
+
+/// Whether all are numbers.
+pub(crate) fn finite(values: &[f32]) -> bool {
+    !values.iter().fold(false, |broken, value| broken | !value.is_finite())
+}
+
+/// The size of the pieces that cut `n` images most evenly into pieces of at most `most`.
+pub(crate) fn even(n: usize, most: usize) -> usize {
+    n.div_ceil(n.div_ceil(most).max(1)).max(1)
+}
