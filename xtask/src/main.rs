@@ -93,6 +93,8 @@ mod tests {
             "spread mnist records.jsonl",
             "fetch sop",
             "bench --rounds 0",
+            "test --emulate z80",
+            "test --emulate aarch64 --slow",
         ] {
             let Err(error) = Arguments::try_parse_from(["cargo xtask"].into_iter().chain(line.split(' '))) else {
                 panic!("{line} was taken")

@@ -1,10 +1,13 @@
 //! `cargo xtask test`: what must hold before a change lands.
 
+mod emulate;
+
 use crate::driver::cargo;
 use crate::process;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -17,6 +20,10 @@ pub(crate) struct Test {
     /// Run the slow tests, too
     #[arg(long)]
     slow: bool,
+    /// Run nothing but the tests of the kernels, compiled for another processor, under QEMU; needs a Rust library for it, a
+    /// linker and the emulator, and says which packages have them
+    #[arg(long, value_name = "PROCESSOR", conflicts_with = "slow")]
+    emulate: Option<emulate::Processor>,
 }
 
 /// One call of cargo.
@@ -24,17 +31,20 @@ pub(crate) struct Test {
 struct Step {
     title: &'static str,
     arguments: Vec<String>,
-    environment: Option<(&'static str, &'static str)>,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
-        let steps = steps(&slow_features()?, nextest(), self.slow);
+        let steps = match self.emulate {
+            Some(processor) => processor.steps()?,
+            None => steps(&slow_features()?, nextest(), self.slow),
+        };
         for step in &steps {
             eprintln!("── {} · cargo {}", step.title, step.arguments.join(" "));
             let mut command = cargo();
-            command.args(&step.arguments).envs(step.environment);
+            command.args(&step.arguments).envs(step.environment.iter().cloned());
             let status = process::run(&mut command, "no verdict")?;
             if !status.success() {
                 bail!("{} failed: `cargo {}` ended with {status}", step.title, step.arguments.join(" "));
@@ -54,13 +64,16 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
             arguments.extend(["--features".to_owned(), slow.join(",")]);
         }
         arguments.extend(rest.iter().map(|&word| word.to_owned()));
-        Step { title, arguments, environment: None }
+        Step { title, arguments, environment: Vec::new() }
     };
     let tests = if nextest { "nextest run --workspace" } else { "test --workspace --lib --bins --tests" };
     vec![
         step("formatting", "fmt --all --check", false, &[]),
         step("clippy", "clippy --workspace --all-targets", true, &["--", "-D", "warnings"]),
-        Step { environment: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("docs", "doc --workspace --no-deps", false, &[]) },
+        Step {
+            environment: vec![("RUSTDOCFLAGS".into(), "-D warnings".into())],
+            ..step("docs", "doc --workspace --no-deps", false, &[])
+        },
         step("doctests", "test --workspace --doc", false, &[]),
         step("tests", tests, run_slow, &[]),
     ]
@@ -118,7 +131,7 @@ mod tests {
         assert_eq!(fast[1], "clippy --workspace --all-targets --features a/slow-tests,b/slow-tests -- -D warnings");
         assert_eq!(fast[4], "test --workspace --lib --bins --tests");
         assert_eq!(lines(&slow, true, true)[4], "nextest run --workspace --features a/slow-tests,b/slow-tests");
-        assert_eq!(steps(&[], true, false)[2].environment, Some(("RUSTDOCFLAGS", "-D warnings")));
+        assert_eq!(steps(&[], true, false)[2].environment, [("RUSTDOCFLAGS".into(), "-D warnings".into())]);
     }
 
     #[test]

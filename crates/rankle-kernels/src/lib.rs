@@ -1,8 +1,9 @@
 //! Fast CPU kernels: slices in, slices out.
 //!
 //! Everything is built on one inner loop, a tile of a matrix product held in registers, written once and compiled for every
-//! instruction set ([`Isa`]): AVX-512, AVX2 with FMA, and plain Rust for all other machines. The set is chosen at run time; no
-//! compiler flag is needed.
+//! instruction set ([`Isa`]): AVX-512, AVX2 with FMA, NEON, and plain Rust for all other machines. The set is chosen at run
+//! time; no compiler flag is needed. All that the machine has are tested against slow oracles; `cargo xtask test --emulate
+//! aarch64` runs the same tests with NEON under QEMU on any other Linux machine.
 //!
 //! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;

@@ -6,6 +6,17 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[macro_use]
+mod register;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use portable::Portable;
+
 /// An instruction set that this machine has: a value of this type is the proof that its kernels may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Isa(Kind);
@@ -13,6 +24,8 @@ pub struct Isa(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
     Portable,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -26,8 +39,12 @@ impl Isa {
 
     /// Everything that this machine can run, slowest first.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "only x86-64 has more than one so far")]
+        #[allow(unused_mut, reason = "other machines have no more")]
         let mut all = vec![Self::PORTABLE];
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Kind::Neon));
+        }
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -56,6 +73,8 @@ impl Isa {
     pub fn lanes(self) -> usize {
         match self.0 {
             Kind::Portable => Portable::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => neon::Neon::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => x86::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -72,6 +91,8 @@ impl Isa {
     pub fn rows(self) -> usize {
         match self.0 {
             Kind::Portable => Portable::ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => neon::Neon::ROWS,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => x86::Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
@@ -85,6 +106,9 @@ impl Isa {
         match self.0 {
             Kind::Portable => kernel.run::<Portable>(),
             // SAFETY: the value exists only if the machine has the instructions (`available`).
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { neon::run_neon(kernel) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
             // SAFETY: as above.
@@ -98,6 +122,8 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Kind::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -171,148 +197,6 @@ pub(crate) trait Vector: Copy {
     }
 }
 
-/// Four lanes: what every x86-64 and every 64-bit ARM has.
-#[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; 4]);
-
-impl Vector for Portable {
-    const LANES: usize = 4;
-    const ROWS: usize = 6;
-    #[inline(always)]
-    fn splat(value: f32) -> Self {
-        Self([value; 4])
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    fn multiply_add(self, factor: Self, addend: Self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + addend.0[lane]))
-    }
-    #[inline(always)]
-    fn subtract(self, other: Self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane] - other.0[lane]))
-    }
-    #[inline(always)]
-    fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
-        value * factor + addend
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Kernel, Vector};
-    use std::arch::x86_64::*;
-
-    /// # Safety
-    /// The machine has AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx2>()
-    }
-
-    /// # Safety
-    /// The machine has AVX-512 F, BW, DQ and VL, AVX2 and FMA.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx512>()
-    }
-
-    macro_rules! register {
-        ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)*) => {
-            #[derive(Clone, Copy)]
-            pub(crate) struct $name($inner);
-
-            // SAFETY (all blocks): a vector of this type is only made inside `run_*`, which the machine's features allow; the
-            // memory is the caller's promise.
-            impl Vector for $name {
-                const LANES: usize = $lanes;
-                const ROWS: usize = $rows;
-                #[inline(always)]
-                fn splat(value: f32) -> Self {
-                    // SAFETY: above.
-                    Self(unsafe { $set(value) })
-                }
-                #[inline(always)]
-                unsafe fn load(from: *const f32) -> Self {
-                    // SAFETY: above.
-                    Self(unsafe { $load(from) })
-                }
-                #[inline(always)]
-                unsafe fn store(self, to: *mut f32) {
-                    // SAFETY: above.
-                    unsafe { $store(to, self.0) }
-                }
-                #[inline(always)]
-                fn multiply_add(self, factor: Self, addend: Self) -> Self {
-                    // SAFETY: above.
-                    Self(unsafe { $fma(self.0, factor.0, addend.0) })
-                }
-                #[inline(always)]
-                fn subtract(self, other: Self) -> Self {
-                    // SAFETY: above.
-                    Self(unsafe { $sub(self.0, other.0) })
-                }
-                #[inline(always)]
-                fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
-                    // One instruction: this is inlined into a function that has it.
-                    value.mul_add(factor, addend)
-                }
-                $($extra)*
-            }
-        };
-    }
-
-    register!(Avx2, __m256, 8, 6, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_sub_ps);
-    register!(
-        Avx512,
-        __m512,
-        16,
-        14,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_fmadd_ps,
-        _mm512_sub_ps,
-        #[inline(always)]
-        unsafe fn keep_equal(
-            winners: *const u8,
-            which: u8,
-            values: *const f32,
-            first: u32,
-            step: u32,
-            kept: *mut f32,
-            places: *mut u32,
-        ) -> usize {
-            // SAFETY: the caller's promise, and the features as above. AVX-512 packs a register in one instruction.
-            unsafe {
-                let mask = _mm_cmpeq_epi8_mask(_mm_loadu_si128(winners.cast()), _mm_set1_epi8(which as i8));
-                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-                let own =
-                    _mm512_add_epi32(_mm512_set1_epi32(first as i32), _mm512_mullo_epi32(lanes, _mm512_set1_epi32(step as i32)));
-                _mm512_storeu_ps(kept, _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(values)));
-                _mm512_storeu_si512(places.cast(), _mm512_maskz_compress_epi32(mask, own));
-                mask.count_ones() as usize
-            }
-        },
-        #[inline(always)]
-        unsafe fn select_equal(winners: *const u8, which: u8, values: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe {
-                let mask = _mm_cmpeq_epi8_mask(_mm_loadu_si128(winners.cast()), _mm_set1_epi8(which as i8));
-                Self(_mm512_maskz_loadu_ps(mask, values))
-            }
-        }
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,5 +207,77 @@ mod tests {
         assert_eq!(all[0], Isa::PORTABLE);
         assert_eq!(*all.last().unwrap(), Isa::best());
         assert!(all.is_sorted());
+        #[cfg(target_arch = "aarch64")] // which is never without it
+        assert_eq!(all.last().unwrap().to_string(), "neon");
+    }
+
+    /// Every operation on one register, with the inputs of its oracle.
+    struct Operations {
+        a: [f32; 16],
+        b: [f32; 16],
+        winners: [u8; 16],
+    }
+
+    /// What came out: sums and differences, `keep_equal`'s numbers and places, `select_equal`'s lanes.
+    #[derive(Debug, PartialEq)]
+    struct Results {
+        fused: Vec<f32>,
+        fused_one: Vec<f32>,
+        differences: Vec<f32>,
+        kept: Vec<(f32, u32)>,
+        selected: Vec<f32>,
+    }
+
+    impl Kernel for Operations {
+        type Output = Results;
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Results {
+            let Self { a, b, winners } = self;
+            let lanes = |vector: V| {
+                let mut out = [0.0; 16];
+                // SAFETY: no register has more than 16 lanes.
+                unsafe { vector.store(out.as_mut_ptr()) };
+                out[..V::LANES].to_vec()
+            };
+            let (mut kept, mut places) = ([0.0; 16], [0; 16]);
+            // SAFETY: all arrays have 16 elements.
+            let (x, y, count, selected) = unsafe {
+                let count = V::keep_equal(winners.as_ptr(), 2, a.as_ptr(), 7, 5, kept.as_mut_ptr(), places.as_mut_ptr());
+                (V::load(a.as_ptr()), V::load(b.as_ptr()), count, V::select_equal(winners.as_ptr(), 2, a.as_ptr()))
+            };
+            Results {
+                fused: lanes(x.multiply_add(y, V::splat(-1.0))),
+                fused_one: (0..V::LANES).map(|lane| V::multiply_add_one(a[lane], b[lane], -1.0)).collect(),
+                differences: lanes(x.subtract(y)),
+                kept: kept.into_iter().zip(places).take(count).collect(),
+                selected: lanes(selected),
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_on_a_register_is_its_definition() {
+        for isa in Isa::available() {
+            let lanes = 0..isa.lanes();
+            // (1 + x)(1 - x) - 1 is -x², and 0 where the product is rounded first.
+            let a: [f32; 16] = std::array::from_fn(|lane| 1.0 + (lane + 1) as f32 / 8192.0);
+            let b = a.map(|a| 2.0 - a);
+            for pattern in 0..1 << 16 {
+                if pattern & 0xfff0 == 0 || pattern % 97 == 0 {
+                    let winners: [u8; 16] = std::array::from_fn(|lane| 3 - (pattern >> lane & 1) as u8);
+                    let sum =
+                        |lane: usize| if isa == Isa::PORTABLE { a[lane] * b[lane] - 1.0 } else { a[lane].mul_add(b[lane], -1.0) };
+                    let own = |lane: &usize| winners[*lane] == 2;
+                    let expected = Results {
+                        fused: lanes.clone().map(sum).collect(),
+                        fused_one: lanes.clone().map(sum).collect(),
+                        differences: lanes.clone().map(|lane| a[lane] - b[lane]).collect(),
+                        kept: lanes.clone().filter(own).map(|lane| (a[lane], 7 + 5 * lane as u32)).collect(),
+                        selected: lanes.clone().map(|lane| if own(&lane) { a[lane] } else { 0.0 }).collect(),
+                    };
+                    assert_eq!(isa.run(Operations { a, b, winners }), expected, "{isa}, winners {winners:?}");
+                }
+            }
+        }
     }
 }
