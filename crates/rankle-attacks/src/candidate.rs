@@ -1,13 +1,14 @@
 //! The candidate attack: one image, moved in the lists of several queries.
 
-use crate::draw::{admirers, distinct, neighbours, top_percent};
+use crate::draw::{admirers, check_set, distinct, neighbours, top_percent};
 use crate::lists::SortedLists;
-use crate::{Aim, Batch, Bound, Direction, Evaluation, Protocol, RankingAttack, Standings, Targets};
+use crate::objective::{add_slope, by_distance};
+use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Targets};
 use candle_core::Tensor;
 use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Distance, Error, Gallery, Points, Result};
+use rankle_core::{Gallery, Points, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fmt;
@@ -16,9 +17,9 @@ use std::fmt;
 ///
 /// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
 /// `d(q, x)` do not change: they are sorted once, and loss and slope come from binary searches. This takes
-/// `4 · batch · queries · gallery` bytes.
+/// `4 · batch · queries · gallery` bytes. [`Objective::Distance`] is an alternative.
 ///
-/// Under [`Protocol::Paper`] the queries of CA+ are uniform, with replacement; those of CA- are uniform, with replacement,
+/// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`Band`], with replacement; those of CA- are uniform, with replacement,
 /// among the 1 % of the gallery nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
 /// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
 /// neighbours fill up the set.
@@ -31,6 +32,10 @@ pub struct CandidateAttack {
     pub direction: Direction,
     /// `w`, how many queries are attacked at once. The paper uses 1, 2, 5 and 10.
     pub queries: usize,
+    /// What is lowered.
+    pub objective: Objective,
+    /// Where the queries of CA+ are drawn from; CA- does not look at it.
+    pub band: Band,
 }
 
 impl fmt::Display for CandidateAttack {
@@ -43,7 +48,7 @@ impl RankingAttack for CandidateAttack {
     fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
         check_indices("image", images, gallery.len())?;
         let queries = match self.direction {
-            Direction::Raise => anywhere(Purpose::CandidateRaise, self.queries, images, gallery.len(), protocol, seed)?,
+            Direction::Raise => self.band.draw(Purpose::CandidateRaise, self.queries, images, gallery, protocol, seed)?,
             Direction::Lower => self.nearby(images, gallery, protocol, seed)?,
         };
         Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
@@ -54,43 +59,12 @@ impl RankingAttack for CandidateAttack {
     }
 }
 
-/// `set` uniform items for each image; `purpose` names family and direction.
-pub(crate) fn anywhere(
-    purpose: Purpose,
-    set: usize,
-    images: &[usize],
-    len: usize,
-    protocol: Protocol,
-    seed: Seed,
-) -> Result<Vec<Vec<u32>>> {
-    let available = match protocol {
-        Protocol::Paper => len,
-        Protocol::Strict => len - 1,
-    };
-    check_set(set, available)?;
-    let draw = |&image: &usize| {
-        let mut rng = seed.stream(purpose, [image as u64, 0]);
-        match protocol {
-            Protocol::Paper => (0..set).map(|_| rng.random_range(0..len as u32)).collect(),
-            // The numbers from the image's own upwards stand for the items behind it.
-            Protocol::Strict => {
-                let skip = |number| number + u32::from(number as usize >= image);
-                distinct(&mut rng, available, set).into_iter().map(skip).collect()
-            }
-        }
-    };
-    Ok(images.iter().map(draw).collect())
-}
-
-pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
-    match wanted {
-        0 => Err(Error::Empty("targets")),
-        _ if wanted > available => Err(Error::TooFewTargets { wanted, available }),
-        _ => Ok(()),
-    }
-}
-
 impl CandidateAttack {
+    /// The attack of the paper: queries anywhere in the gallery, the ranking-based objective.
+    pub fn new(direction: Direction, queries: usize) -> Self {
+        Self { direction, queries, objective: Objective::Ranking, band: Band::Global }
+    }
+
     fn nearby(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Vec<Vec<u32>>> {
         let pool = top_percent(gallery);
         let rng = |image: usize| seed.stream(Purpose::CandidateLower, [image as u64, 0]);
@@ -120,6 +94,7 @@ impl CandidateAttack {
 struct BoundCandidate<'a> {
     batch: Batch<'a>,
     direction: Direction,
+    objective: Objective,
     /// Per (image, query) pair the list of its query.
     slots: Vec<usize>,
     lists: SortedLists,
@@ -147,7 +122,8 @@ impl<'a> BoundCandidate<'a> {
         let own = queries.iter().enumerate().map(|(slot, &query)| distances[slot * len + query]).collect();
         let image = |pair: usize| batch.images[pair / attack.queries];
         let copies = slots.iter().enumerate().map(|(pair, slot)| distances[slot * len + image(pair)]).collect();
-        Ok(Self { direction: attack.direction, slots, lists: SortedLists::new(distances, len), own, copies, batch })
+        let CandidateAttack { direction, objective, .. } = *attack;
+        Ok(Self { direction, objective, slots, lists: SortedLists::new(distances, len), own, copies, batch })
     }
 
     fn to_queries(&self, points: &Points) -> Result<Vec<f32>> {
@@ -191,6 +167,9 @@ impl<'a> BoundCandidate<'a> {
 
 impl Aim for BoundCandidate<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+        if self.objective == Objective::Distance {
+            return by_distance(&self.batch, self.direction, 0.0, raw);
+        }
         let (gallery, set) = (self.batch.gallery, self.batch.targets.set());
         let points = gallery.distance().place(raw)?;
         let distances = self.to_queries(&points)?;
@@ -209,21 +188,6 @@ impl Aim for BoundCandidate<'_> {
             }
         });
         Ok(Evaluation { loss, slope: points.pull_back(slope)? })
-    }
-}
-
-/// Adds `weight · ∇d(q, c)` with respect to the point `c`; where the Euclidean distance is zero its slope counts as zero.
-fn add_slope(distance: Distance, slope: &mut [f32], weight: f64, point: &[f32], query: &[f32], d: f32) {
-    match distance {
-        Distance::Cosine => {
-            let weight = weight as f32;
-            slope.iter_mut().zip(query).for_each(|(s, &q)| *s -= weight * q);
-        }
-        Distance::Euclidean if d > 0.0 => {
-            let weight = (weight / f64::from(d)) as f32;
-            slope.iter_mut().zip(point.iter().zip(query)).for_each(|(s, (&c, &q))| *s += weight * (c - q));
-        }
-        Distance::Euclidean => {}
     }
 }
 

@@ -28,6 +28,15 @@ pub(crate) fn distinct(rng: &mut impl Rng, pool: usize, count: usize) -> Vec<u32
         .collect()
 }
 
+/// Refuses sets of no targets, and of more than there are.
+pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
+    match wanted {
+        0 => Err(Error::Empty("targets")),
+        _ if wanted > available => Err(Error::TooFewTargets { wanted, available }),
+        _ => Ok(()),
+    }
+}
+
 /// How many items are "the top 1 %" of a list: at least one, in integers (`pitfalls.md` P-3, P-35).
 pub(crate) fn top_percent(gallery: &Gallery) -> usize {
     (gallery.len() / 100).max(1)

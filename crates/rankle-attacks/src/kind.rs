@@ -1,6 +1,6 @@
 //! What attacks and protocols are called.
 
-use crate::{CandidateAttack, PreservingQueryAttack, QueryAttack, RankingAttack, ShiftAttack};
+use crate::{Band, CandidateAttack, Objective, PreservingQueryAttack, QueryAttack, RankingAttack, ShiftAttack};
 use rankle_core::{Error, Result};
 use std::{fmt, str::FromStr};
 
@@ -87,19 +87,30 @@ impl Kind {
         Self::Shift,
     ];
 
-    /// The attack with `set` targets per image. `xi` replaces the usual weight of the preserved ranks; both mean nothing to
-    /// an attack that has no such thing.
-    pub fn attack(self, set: usize, xi: Option<f64>) -> Box<dyn RankingAttack> {
+    /// The attack with `set` targets per image; neither means anything to an attack that has no such thing.
+    pub fn attack(self, set: usize, variant: Variant) -> Box<dyn RankingAttack> {
+        let Variant { objective, band, xi } = variant;
         match self {
-            Self::Candidate(direction) => Box::new(CandidateAttack { direction, queries: set }),
-            Self::Query(direction) => Box::new(QueryAttack { direction, candidates: set }),
+            Self::Candidate(direction) => Box::new(CandidateAttack { direction, queries: set, objective, band }),
+            Self::Query(direction) => Box::new(QueryAttack { direction, candidates: set, objective, band }),
             Self::PreservingQuery(direction) => {
                 let usual = PreservingQueryAttack::new(direction, set);
-                Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), ..usual })
+                Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, band, ..usual })
             }
             Self::Shift => Box::new(ShiftAttack),
         }
     }
+}
+
+/// Where an attack differs from that of the paper's tables, for ablations; by default nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Variant {
+    /// What is lowered.
+    pub objective: Objective,
+    /// Where the targets of plus attacks are drawn from.
+    pub band: Band,
+    /// In the place of the usual weight of the preserved items.
+    pub xi: Option<f64>,
 }
 
 impl fmt::Display for Kind {
@@ -120,7 +131,8 @@ impl FromStr for Kind {
     }
 }
 
-fn find<T: Copy + fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {
+/// The one of that name.
+pub(crate) fn find<T: Copy + fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {
     let known = || all.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
     let found = all.iter().find(|one| one.to_string() == name).copied();
     found.ok_or_else(|| Error::Unknown { what, name: name.into(), known: known() })
@@ -134,10 +146,14 @@ mod tests {
     fn names_are_read_back() {
         for kind in Kind::ALL {
             assert_eq!(kind.to_string().parse::<Kind>().unwrap(), kind);
-            assert_eq!(kind.attack(2, None).to_string(), kind.to_string());
+            assert_eq!(kind.attack(2, Variant::default()).to_string(), kind.to_string());
         }
         for protocol in Protocol::ALL {
             assert_eq!(protocol.to_string().parse::<Protocol>().unwrap(), protocol);
+        }
+        for (objective, band) in Objective::ALL.into_iter().zip(Band::ALL) {
+            assert_eq!(objective.to_string().parse::<Objective>().unwrap(), objective);
+            assert_eq!(band.to_string().parse::<Band>().unwrap(), band);
         }
         let error = "ca".parse::<Kind>().unwrap_err().to_string();
         assert_eq!(error, "unknown attack 'ca'; known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es");

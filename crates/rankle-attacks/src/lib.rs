@@ -4,6 +4,7 @@
 //! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
 //! (ES). A [`Solver`] such as [`Pgd`] searches the L∞ ball for it. Neither knows the other: a new attack writes no loop, a new
 //! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
+//! For ablations an attack can take another [`Objective`] or another [`Band`] of targets.
 //!
 //! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
 //!
@@ -20,7 +21,7 @@
 //! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
 //! let (protocol, seed) = (Protocol::Paper, Seed(0));
-//! let attack = CandidateAttack { direction: Direction::Raise, queries: 1 };
+//! let attack = CandidateAttack::new(Direction::Raise, 1);
 //! let images = sample_images(seed, gallery.len(), 20);
 //! let targets = attack.choose(&images, &gallery, protocol, seed)?;
 //! let setting = Setting {
@@ -38,11 +39,13 @@
 mod aim;
 mod attack;
 mod ball;
+mod band;
 mod candidate;
 mod draw;
 mod estimate;
 mod kind;
 mod lists;
+mod objective;
 mod pgd;
 mod query;
 mod run;
@@ -53,10 +56,12 @@ mod targets;
 pub use aim::{Aim, Evaluation, Solver};
 pub use attack::{Batch, Bound, RankingAttack, Standings};
 pub use ball::Ball;
+pub use band::Band;
 pub use candidate::CandidateAttack;
 pub use draw::sample_images;
 pub use estimate::Estimate;
-pub use kind::{Direction, Kind, Protocol};
+pub use kind::{Direction, Kind, Protocol, Variant};
+pub use objective::Objective;
 pub use pgd::{Keep, Pgd};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use run::{Outcome, Setting, run};

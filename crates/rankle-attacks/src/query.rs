@@ -1,8 +1,8 @@
 //! The query attacks: one query, and several candidates moved in its list.
 
-use crate::candidate::{anywhere, check_set};
-use crate::draw::{distinct, neighbours, top_percent};
-use crate::{Aim, Batch, Bound, Direction, Evaluation, Protocol, RankingAttack, Standings, Targets};
+use crate::draw::{check_set, distinct, neighbours, top_percent};
+use crate::objective::by_distance;
+use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Targets};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::{Purpose, Seed};
@@ -12,8 +12,9 @@ use std::fmt;
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
 /// Lowers the mean over candidates `c` and gallery items `x` of `[d(q̃, c) - d(q̃, x)]₊`; QA- mirrors it.
+/// [`Objective::Distance`] is an alternative.
 ///
-/// Under [`Protocol::Paper`] the candidates of QA+ are uniform, with replacement; under [`Protocol::Strict`] distinct and never
+/// Under [`Protocol::Paper`] the candidates of QA+ are uniform in their [`Band`], with replacement; under [`Protocol::Strict`] distinct and never
 /// the query itself. Those of QA- are drawn, distinct, from the 1 % of the gallery nearest to the query.
 ///
 /// # Source
@@ -24,6 +25,10 @@ pub struct QueryAttack {
     pub direction: Direction,
     /// `m`, how many candidates are moved at once. The paper uses 1, 2, 5 and 10.
     pub candidates: usize,
+    /// What is lowered.
+    pub objective: Objective,
+    /// Where the candidates of QA+ are drawn from; QA- does not look at it.
+    pub band: Band,
 }
 
 /// A [`QueryAttack`] that keeps the nearest items in their place (SP-QA), so that nobody notices.
@@ -43,6 +48,17 @@ pub struct PreservingQueryAttack {
     pub preserved: usize,
     /// `ξ`, the weight of their mean loss.
     pub xi: f64,
+    /// What is lowered, for the candidates and for the preserved items.
+    pub objective: Objective,
+    /// Where the candidates of SP-QA+ are drawn from; SP-QA- does not look at it.
+    pub band: Band,
+}
+
+impl QueryAttack {
+    /// The attack of the paper: candidates anywhere in the gallery, the ranking-based objective.
+    pub fn new(direction: Direction, candidates: usize) -> Self {
+        Self { direction, candidates, objective: Objective::Ranking, band: Band::Global }
+    }
 }
 
 impl PreservingQueryAttack {
@@ -52,7 +68,7 @@ impl PreservingQueryAttack {
             Direction::Raise => 1.0,
             Direction::Lower => 100.0,
         };
-        Self { direction, candidates, preserved: 5, xi }
+        Self { direction, candidates, preserved: 5, xi, objective: Objective::Ranking, band: Band::Global }
     }
 }
 
@@ -70,11 +86,11 @@ impl fmt::Display for PreservingQueryAttack {
 
 impl RankingAttack for QueryAttack {
     fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
-        choose(self.direction, self.candidates, 0, images, gallery, protocol, seed)
+        choose(self, 0, images, gallery, protocol, seed)
     }
     fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, false)?;
-        Ok(Box::new(BoundQuery { direction: self.direction, xi: 0.0, batch }))
+        Ok(Box::new(BoundQuery { direction: self.direction, objective: self.objective, xi: 0.0, batch }))
     }
 }
 
@@ -83,18 +99,18 @@ impl RankingAttack for PreservingQueryAttack {
         if self.preserved == 0 {
             return Err(Error::Empty("preserved items"));
         }
-        choose(self.direction, self.candidates, self.preserved, images, gallery, protocol, seed)
+        let Self { direction, candidates, objective, band, .. } = *self;
+        choose(&QueryAttack { direction, candidates, objective, band }, self.preserved, images, gallery, protocol, seed)
     }
     fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, true)?;
-        Ok(Box::new(BoundQuery { direction: self.direction, xi: self.xi, batch }))
+        Ok(Box::new(BoundQuery { direction: self.direction, objective: self.objective, xi: self.xi, batch }))
     }
 }
 
 /// Both families share their draws, so that a candidate set does not depend on what is preserved.
 fn choose(
-    direction: Direction,
-    set: usize,
+    attack: &QueryAttack,
     preserved: usize,
     images: &[usize],
     gallery: &Gallery,
@@ -102,9 +118,10 @@ fn choose(
     seed: Seed,
 ) -> Result<Targets> {
     check_indices("image", images, gallery.len())?;
-    let rows = match direction {
+    let set = attack.candidates;
+    let rows = match attack.direction {
         Direction::Raise => {
-            let candidates = anywhere(Purpose::QueryRaise, set, images, gallery.len(), protocol, seed)?;
+            let candidates = attack.band.draw(Purpose::QueryRaise, set, images, gallery, protocol, seed)?;
             let reach = match protocol {
                 _ if preserved == 0 => 0,
                 Protocol::Paper => preserved,
@@ -138,11 +155,15 @@ fn choose(
 struct BoundQuery<'a> {
     batch: Batch<'a>,
     direction: Direction,
+    objective: Objective,
     xi: f64,
 }
 
 impl Aim for BoundQuery<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+        if self.objective == Objective::Distance {
+            return by_distance(&self.batch, self.direction, self.xi, raw);
+        }
         let (gallery, targets) = (self.batch.gallery, &self.batch.targets);
         let points = gallery.distance().place(raw)?;
         self.batch.check(&points)?;

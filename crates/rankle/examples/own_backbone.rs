@@ -46,7 +46,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
     // CA+: each of 50 images shall rise in the list of one random query; no pixel may change by more than 0.3.
     let (protocol, seed) = (Protocol::Paper, Seed(0));
-    let attack = CandidateAttack { direction: Direction::Raise, queries: 1 };
+    let attack = CandidateAttack::new(Direction::Raise, 1);
     let solver = Pgd::paper(Epsilon::new(0.3)?);
     let images = sample_images(seed, gallery.len(), 50);
     let targets = attack.choose(&images, &gallery, protocol, seed)?;

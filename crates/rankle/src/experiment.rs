@@ -2,7 +2,10 @@
 
 use crate::system::{self, System};
 use anyhow::{Context, Result, bail};
-use rankle_attacks::{Direction, Estimate, Kind, Outcome, Pgd, Protocol, RankingAttack, Setting, Standings, Targets};
+use rankle_attacks::{
+    Direction, Estimate, Kind, Objective, Outcome, Pgd, PreservingQueryAttack, Protocol, RankingAttack, Setting, Standings,
+    Targets, Variant,
+};
 use rankle_core::{Embedder as _, Epsilon, Gallery, Seed};
 use rankle_report::{Cell, Record};
 use std::ops::ControlFlow;
@@ -21,8 +24,7 @@ pub(crate) struct Experiment {
     /// Targets per image; 0 for the embedding shift, which has none.
     pub(crate) set: usize,
     pub(crate) search: Pgd,
-    /// Where it is not the usual weight.
-    pub(crate) xi: Option<f64>,
+    pub(crate) variant: Variant,
     pub(crate) protocol: Protocol,
     pub(crate) eight_bit: bool,
     pub(crate) seed: Seed,
@@ -46,20 +48,20 @@ impl Experiment {
             Protocol::Strict => Pgd::strict(epsilon),
         };
         let set = if kind == Kind::Shift { 0 } else { set };
-        Self { kind, set, search, xi: None, protocol, eight_bit: false, seed, batch_size: BATCH }
+        Self { kind, set, search, variant: Variant::default(), protocol, eight_bit: false, seed, batch_size: BATCH }
     }
 
     /// The attack itself.
     pub(crate) fn attack(&self) -> Box<dyn RankingAttack> {
-        self.kind.attack(self.set, self.xi)
+        self.kind.attack(self.set, self.variant)
     }
 
-    /// What an input gradient counts for when an embedding counts for one: the objectives of query attacks pass over the whole
-    /// gallery once more.
+    /// What an input gradient counts for when an embedding counts for one: the ranking-based objectives of query attacks pass over
+    /// the whole gallery once more.
     pub(crate) fn gradient_units(&self) -> u64 {
-        match self.kind {
-            Kind::Candidate(_) | Kind::Shift => 2,
-            Kind::Query(_) | Kind::PreservingQuery(_) => 3,
+        match (self.kind, self.variant.objective) {
+            (Kind::Query(_) | Kind::PreservingQuery(_), Objective::Ranking) => 3,
+            _ => 2,
         }
     }
 
@@ -108,7 +110,7 @@ impl Experiment {
     fn xi(&self) -> Option<f64> {
         match self.kind {
             Kind::PreservingQuery(direction) => {
-                Some(self.xi.unwrap_or(rankle_attacks::PreservingQueryAttack::new(direction, self.set).xi))
+                Some(self.variant.xi.unwrap_or(PreservingQueryAttack::new(direction, self.set).xi))
             }
             _ => None,
         }
@@ -166,11 +168,10 @@ pub(crate) fn preserved_beside(
     images: &[usize],
     targets: &[u32],
 ) -> Result<(Vec<u32>, usize)> {
-    let usual = rankle_attacks::PreservingQueryAttack::new(direction, experiment.set);
+    let usual = PreservingQueryAttack::new(direction, experiment.set);
     let (kept, set) = (usual.preserved, experiment.set);
     // The attack's own draw with a larger set to preserve: the nearest items of every image, nearest first.
-    let wide =
-        rankle_attacks::PreservingQueryAttack { direction: Direction::Raise, candidates: 1, preserved: kept + set, xi: 1.0 };
+    let wide = PreservingQueryAttack { preserved: kept + set, ..PreservingQueryAttack::new(Direction::Raise, 1) };
     let near = wide.choose(images, gallery, Protocol::Paper, experiment.seed)?;
     let (near, reach) = near.preserved().context("the attack preserves items")?;
     let with_targets = direction == Direction::Raise && experiment.protocol == Protocol::Paper;

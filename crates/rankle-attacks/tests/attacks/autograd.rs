@@ -2,7 +2,7 @@
 
 use crate::support::{bind, random};
 use candle_core::{DType, Device, Result, Tensor, Var, safetensors};
-use rankle_attacks::{Direction, Kind, Protocol, Targets};
+use rankle_attacks::{Direction, Kind, Objective, Protocol, Targets, Variant};
 use rankle_core::{Distance, Gallery};
 
 fn numbers(tensor: &Tensor) -> Vec<f64> {
@@ -18,9 +18,15 @@ fn close(what: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
     }
 }
 
-/// Loss and slope of every attack, with three targets and five preserved items for each of four images.
+/// Every attack with every objective it has.
+fn attacks() -> Vec<(Kind, Objective)> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| Objective::ALL.map(|objective| (kind, objective)));
+    all.filter(|attack| *attack != (Kind::Shift, Objective::Distance)).collect()
+}
+
+/// Loss and slope of an attack, with three targets and five preserved items for each of four images.
 fn evaluate(
-    kind: Kind,
+    (kind, objective): (Kind, Objective),
     distance: Distance,
     gallery: &Tensor,
     clean: &Tensor,
@@ -35,7 +41,8 @@ fn evaluate(
         Kind::PreservingQuery(_) => Targets::new(4, targets.to_vec(), 3, Some((preserved.to_vec(), 5)), gallery.len()).unwrap(),
         _ => Targets::new(4, targets.to_vec(), 3, None, gallery.len()).unwrap(),
     };
-    let evaluation = bind(kind, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper).evaluate(moved).unwrap();
+    let variant = Variant { objective, ..Variant::default() };
+    let evaluation = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper).evaluate(moved).unwrap();
     (evaluation.loss, numbers(&evaluation.slope))
 }
 
@@ -46,10 +53,12 @@ fn every_objective_agrees_with_pytorch() {
     let indices = |name: &str| tensors[name].flatten_all().unwrap().to_vec1::<u32>().unwrap();
     let (targets, preserved) = (indices("targets"), indices("preserved"));
     for distance in Distance::ALL {
-        for kind in Kind::ALL {
-            let name = format!("{kind}.{distance}");
+        for attack in attacks() {
+            let (kind, objective) = attack;
+            let name = if objective == Objective::Ranking { kind.to_string() } else { format!("{kind}.by-distance") };
+            let name = format!("{name}.{distance}");
             let (loss, slope) =
-                evaluate(kind, distance, &tensors["gallery"], &tensors["clean"], &tensors["embeddings"], &targets, &preserved);
+                evaluate(attack, distance, &tensors["gallery"], &tensors["clean"], &tensors["embeddings"], &targets, &preserved);
             close(&name, &loss, &numbers(&tensors[&format!("{name}.loss")]), 1e-6);
             close(&name, &slope, &numbers(&tensors[&format!("{name}.slope")]), 5e-6);
         }
@@ -58,7 +67,7 @@ fn every_objective_agrees_with_pytorch() {
 
 /// The definitions, term by term, in f64: `(4,)` losses of raw embeddings.
 fn plain(
-    kind: Kind,
+    (kind, objective): (Kind, Objective),
     distance: Distance,
     gallery: &Tensor,
     clean: &Tensor,
@@ -88,8 +97,11 @@ fn plain(
             }
             Kind::Shift => unreachable!("has no hinges"),
         };
-        let gap = if direction == Direction::Raise { gap } else { gap.neg()? };
-        gap.relu()?.mean_all()
+        let signed = |loss: Tensor| if direction == Direction::Raise { Ok(loss) } else { loss.neg() };
+        match objective {
+            Objective::Ranking => signed(gap)?.relu()?.mean_all(),
+            Objective::Distance => signed(pairs(&point, &items)?.mean_all()?),
+        }
     };
     let losses = (0..4).map(|image| match kind {
         Kind::Shift => {
@@ -116,22 +128,24 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
     let targets = [5, 6, 7, 9, 9, 10, 11, 2, 13, 0, 1, 39];
     let preserved: Vec<u32> = (14..34).collect();
     let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
-    let reference =
-        |kind, distance, at: &Tensor| plain(kind, distance, &wide(&gallery), &wide(&clean), at, &targets, &preserved).unwrap();
+    let reference = |attack, distance, at: &Tensor| {
+        plain(attack, distance, &wide(&gallery), &wide(&clean), at, &targets, &preserved).unwrap()
+    };
     for distance in Distance::ALL {
-        for kind in Kind::ALL {
-            let name = format!("{kind} {distance}");
-            let (loss, slope) = evaluate(kind, distance, &gallery, &clean, &moved, &targets, &preserved);
+        for attack in attacks() {
+            let (kind, objective) = attack;
+            let name = format!("{kind} by {objective}, {distance}");
+            let (loss, slope) = evaluate(attack, distance, &gallery, &clean, &moved, &targets, &preserved);
 
             let at = Var::from_tensor(&wide(&moved)).unwrap();
-            let theirs = reference(kind, distance, at.as_tensor());
+            let theirs = reference(attack, distance, at.as_tensor());
             let autograd = theirs.sum_all().unwrap().backward().unwrap().remove(at.as_tensor()).unwrap();
             close(&name, &loss, &numbers(&theirs), 1e-5);
             close(&name, &slope, &numbers(&autograd), 1e-5);
 
             let start = numbers(&moved);
             let total = |at: Vec<f64>| {
-                numbers(&reference(kind, distance, &Tensor::from_vec(at, (4, 6), &Device::Cpu).unwrap())).iter().sum::<f64>()
+                numbers(&reference(attack, distance, &Tensor::from_vec(at, (4, 6), &Device::Cpu).unwrap())).iter().sum::<f64>()
             };
             let nudged = |number: usize, by: f64| {
                 let mut at = start.clone();
@@ -140,6 +154,34 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
             };
             let differences: Vec<f64> = (0..24).map(|number| (nudged(number, 1e-6) - nudged(number, -1e-6)) / 2e-6).collect();
             close(&name, &slope, &differences, 1e-4);
+        }
+    }
+}
+
+/// `method.md` 7.6: with one target, both objectives of a candidate attack pull the same way.
+#[test]
+fn one_query_pulls_alike_under_both_objectives() {
+    let matrix = |seed, rows: usize| {
+        let values = random(seed, rows * 6).into_iter().map(|x| x - 0.5).collect();
+        Tensor::from_vec(values, (rows, 6), &Device::Cpu).unwrap()
+    };
+    let (raw, moved) = (matrix(11, 40), matrix(13, 4));
+    for distance in Distance::ALL {
+        let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
+        let clean = distance.place(&moved).unwrap();
+        for kind in [Kind::Candidate(Direction::Raise), Kind::Candidate(Direction::Lower)] {
+            let slope = |objective| {
+                let targets = Targets::new(4, vec![5, 6, 7, 8], 1, None, gallery.len()).unwrap();
+                let variant = Variant { objective, ..Variant::default() };
+                let bound = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper);
+                numbers(&bound.evaluate(&moved).unwrap().slope)
+            };
+            let (hinges, distances) = (slope(Objective::Ranking), slope(Objective::Distance));
+            for (image, (a, b)) in hinges.chunks_exact(6).zip(distances.chunks_exact(6)).enumerate() {
+                let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+                let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+                assert!(cosine > 1.0 - 1e-6, "{kind} {distance} image {image}: {cosine}");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Curved, LEN, World, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{Aim, Batch, Keep, Kind, Outcome, Pgd, Protocol, Setting, Solver, Targets, run};
+use rankle_attacks::{Aim, Band, Batch, Keep, Kind, Objective, Outcome, Pgd, Protocol, Setting, Solver, Targets, Variant, run};
 use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed};
 use std::ops::ControlFlow;
 
@@ -24,12 +24,23 @@ impl Scene {
         Setting { embedder, gallery, dataset: world, protocol, seed: Seed(9), batch_size, eight_bit: false, keep_images: true }
     }
     fn targets(&self, kind: Kind, images: &[usize], protocol: Protocol) -> Targets {
-        kind.attack(2, None).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
+        kind.attack(2, Variant::default()).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
     }
     fn run(&self, kind: Kind, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
-        let targets = self.targets(kind, images, protocol);
-        let setting = self.setting(protocol, batch_size);
-        run(&*kind.attack(2, None), solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
+        self.run_variant(Variant::default(), kind, solver, images, protocol, batch_size)
+    }
+    fn run_variant(
+        &self,
+        variant: Variant,
+        kind: Kind,
+        solver: &dyn Solver,
+        images: &[usize],
+        protocol: Protocol,
+        batch_size: usize,
+    ) -> Outcome {
+        let (attack, setting) = (kind.attack(2, variant), self.setting(protocol, batch_size));
+        let targets = attack.choose(images, &self.gallery, protocol, Seed(9)).unwrap();
+        run(&*attack, solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 }
 
@@ -104,6 +115,40 @@ fn succeeded(kind: Kind, outcome: &Outcome) {
     }
 }
 
+/// The ablations work as attacks too, to the same bits in any batch.
+#[test]
+fn other_objectives_and_targets_get_their_way_as_well() {
+    use rankle_attacks::Direction::{Lower, Raise};
+    let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / IMAGES.len() as f64;
+    let paper = Pgd::paper(epsilon(0.3));
+    for distance in Distance::ALL {
+        let scene = scene(distance);
+        for (kind, objective, band) in [
+            (Kind::Candidate(Raise), Objective::Distance, Band::Global),
+            (Kind::Candidate(Lower), Objective::Distance, Band::Global),
+            (Kind::Query(Raise), Objective::Distance, Band::Global),
+            (Kind::Query(Lower), Objective::Distance, Band::Global),
+            (Kind::PreservingQuery(Raise), Objective::Distance, Band::Global),
+            (Kind::PreservingQuery(Lower), Objective::Distance, Band::Global),
+            (Kind::Candidate(Raise), Objective::Ranking, Band::Local),
+            (Kind::PreservingQuery(Raise), Objective::Distance, Band::Local),
+        ] {
+            let variant = Variant { objective, band, xi: None };
+            let [outcome, again] =
+                [100, 7].map(|batch| scene.run_variant(variant, kind, &paper, &IMAGES, Protocol::Paper, batch));
+            assert_eq!(pixels(&outcome.adversarial.clone().unwrap()), pixels(&again.adversarial.unwrap()));
+            assert_eq!((&outcome.before, &outcome.after), (&again.before, &again.after));
+            if band == Band::Global {
+                succeeded(kind, &outcome);
+            } else {
+                let (before, after) = (mean(&outcome.before.rank), mean(&outcome.after.rank));
+                // The place of a near item in one's own list is that of oneself in its list only by and large.
+                assert!((0.01..0.1).contains(&before) && after < before, "{kind} {distance}: {before} {after}");
+            }
+        }
+    }
+}
+
 #[test]
 fn batches_and_threads_change_no_bit() {
     let result = |outcome: Outcome| {
@@ -144,7 +189,7 @@ fn more_effort_never_makes_an_attack_weaker() {
             protocol: Protocol::Paper,
             seed: Seed(9),
         };
-        let bound = kind.attack(2, None).bind(batch).unwrap();
+        let bound = kind.attack(2, Variant::default()).bind(batch).unwrap();
         let aim: &dyn Aim = &*bound;
         let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &images, &keys, aim, Seed(9)).unwrap());
         let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
@@ -165,8 +210,9 @@ fn eight_bit_images_are_levels_inside_the_ball() {
     let kind = Kind::Candidate(rankle_attacks::Direction::Lower);
     let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
     let setting = Setting { eight_bit: true, ..scene.setting(Protocol::Paper, 5) };
-    let outcome =
-        run(&*kind.attack(2, None), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(()));
+    let outcome = run(&*kind.attack(2, Variant::default()), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| {
+        ControlFlow::Continue(())
+    });
     for (moved, clean) in
         pixels(&outcome.unwrap().adversarial.unwrap()).into_iter().zip(pixels(&scene.world.images(&IMAGES).unwrap()))
     {
@@ -200,7 +246,7 @@ fn the_harness_keeps_the_ball_for_any_solver() {
 fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let scene = scene(Distance::Cosine);
     let solver = Pgd::paper(epsilon(0.1));
-    let attack = Kind::Shift.attack(0, None);
+    let attack = Kind::Shift.attack(0, Variant::default());
     let setting = scene.setting(Protocol::Paper, 5);
     let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| {
         run(&*attack, &solver, setting, images, targets, &mut |_| ControlFlow::Continue(()))

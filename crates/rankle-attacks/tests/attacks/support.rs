@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
-use rankle_attacks::{Aim, Batch, Bound, Kind, Protocol, Targets};
+use rankle_attacks::{Aim, Batch, Bound, Kind, Protocol, Targets, Variant};
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Result, Seed};
@@ -79,8 +79,10 @@ pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Points {
 }
 
 /// An attack bound to targets chosen by hand; `images` are gallery indices, `clean` their embeddings.
+#[allow(clippy::too_many_arguments, reason = "everything an attack can be bound to")]
 pub(crate) fn bind<'a>(
     kind: Kind,
+    variant: Variant,
     gallery: &'a Gallery,
     images: &'a [usize],
     clean: &'a Points,
@@ -89,7 +91,7 @@ pub(crate) fn bind<'a>(
 ) -> Box<dyn Bound + 'a> {
     let labels: &'static [u32] = vec![0; gallery.len()].leak();
     let batch = Batch { gallery, labels, images, clean, protocol, seed: Seed(0), targets };
-    kind.attack(batch.targets.set(), None).bind(batch).unwrap()
+    kind.attack(batch.targets.set(), variant).bind(batch).unwrap()
 }
 
 pub(crate) fn losses(aim: &dyn Aim, embedder: &dyn Embedder, images: &Tensor) -> Vec<f64> {

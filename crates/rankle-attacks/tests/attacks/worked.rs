@@ -1,7 +1,7 @@
 //! The vectors that `method.md` 8.6 works out by hand, and ties made by hand.
 
 use crate::support::{bind, rows};
-use rankle_attacks::{Direction, Kind, Protocol, Targets};
+use rankle_attacks::{Direction, Kind, Protocol, Targets, Variant};
 use rankle_core::{Distance, Gallery, Points};
 
 use Direction::{Lower, Raise};
@@ -17,7 +17,7 @@ fn check(gallery: &Points, image: usize, to: &[f32], kind: Kind, targets: &[u32]
     let targets = Targets::new(1, targets.to_vec(), targets.len(), None, gallery.len()).unwrap();
     let moved = rows(gallery.distance(), &[to]);
     let images = [image];
-    let bound = bind(kind, &gallery, &images, &moved, targets, Paper);
+    let bound = bind(kind, Variant::default(), &gallery, &images, &moved, targets, Paper);
     let evaluation = bound.evaluate(&raw(&[to])).unwrap();
     assert!((evaluation.loss[0] - loss).abs() < 1e-6, "{kind}: {} instead of {loss}", evaluation.loss[0]);
     let standings = bound.standings(&moved).unwrap();
@@ -46,7 +46,7 @@ fn ranks(places: &[f32], to: f32, kind: Kind, target: u32, protocol: Protocol) -
     let gallery = Gallery::new(&rows(Distance::Euclidean, &column)).unwrap();
     let moved = rows(Distance::Euclidean, &[&[to]]);
     let targets = Targets::new(1, vec![target], 1, None, gallery.len()).unwrap();
-    let standings = bind(kind, &gallery, &[3], &moved, targets, protocol).standings(&moved).unwrap();
+    let standings = bind(kind, Variant::default(), &gallery, &[3], &moved, targets, protocol).standings(&moved).unwrap();
     (standings.rank[0] * places.len() as f64, standings.tie_share())
 }
 

@@ -179,7 +179,8 @@ impl Attack {
                 search.restarts
             )));
         }
-        Ok(Experiment { xi: self.search.xi, eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
+        experiment.variant.xi = self.search.xi;
+        Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
     }
 
     /// The images and targets, as far as the arguments tell.

@@ -3,7 +3,7 @@
 use crate::system;
 use anyhow::Result;
 use candle_core::Tensor;
-use rankle_attacks::{Batch, Direction, Kind, Protocol};
+use rankle_attacks::{Batch, Direction, Kind, Protocol, Variant};
 use rankle_core::{Dataset, Distance, Gallery, Points, Seed, Trainable};
 use rankle_data::{Name, Split};
 use rankle_models::Architecture;
@@ -125,7 +125,7 @@ impl Lab {
 
     fn query_attack(&self, pixels: Tensor, images: Vec<usize>) -> Result<Call<'_>> {
         let gallery = self.gallery()?;
-        let attack = Kind::Query(Direction::Raise).attack(1, None);
+        let attack = Kind::Query(Direction::Raise).attack(1, Variant::default());
         let clean = self.embed(&images)?;
         let targets = attack.choose(&images, &gallery, Protocol::Paper, SEED)?;
         Ok(Box::new(move || {

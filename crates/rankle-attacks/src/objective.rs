@@ -1,0 +1,86 @@
+//! What a ranking attack lowers, and the simpler of the two choices.
+
+use crate::kind::find;
+use crate::{Batch, Direction, Evaluation};
+use candle_core::Tensor;
+use rankle_core::{Distance, Error, Result};
+use rayon::prelude::*;
+use std::{fmt, str::FromStr};
+
+/// What an attack with targets lowers while it searches. Ranks are measured alike under both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Objective {
+    /// The paper's: hinges between each target and every gallery item, so that only what stands between a target and its goal
+    /// counts (`method.md` 7.2, 7.3).
+    #[default]
+    Ranking,
+    /// The mean distance to the targets, or its negative, whatever else is in the list (`method.md` 7.6). For ablations: a
+    /// target that has long arrived pulls as hard as one that is far behind.
+    Distance,
+}
+
+impl Objective {
+    /// Both, for messages and menus.
+    pub const ALL: [Self; 2] = [Self::Ranking, Self::Distance];
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ranking => "ranking",
+            Self::Distance => "distance",
+        })
+    }
+}
+
+impl FromStr for Objective {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        find("objective", name, &Self::ALL)
+    }
+}
+
+/// The distance-based objective at raw embeddings `(n, d)`: per image `± mean d(p, target) + xi · mean d(p, preserved)`, `+` to
+/// raise the targets, with its slope. Distances are symmetric, so candidate and query attacks share it.
+pub(crate) fn by_distance(batch: &Batch<'_>, direction: Direction, xi: f64, raw: &Tensor) -> Result<Evaluation> {
+    let (gallery, targets) = (batch.gallery, &batch.targets);
+    let points = gallery.distance().place(raw)?;
+    batch.check(&points)?;
+    let sign = match direction {
+        Direction::Raise => 1.0,
+        Direction::Lower => -1.0,
+    };
+    let dim = points.dim();
+    let mut loss = vec![0.0; points.len()];
+    let mut slope = vec![0.0; points.len() * dim];
+    let kept = targets.preserved().map(|(items, set)| (items, set, xi));
+    for (items, set, weight) in [Some((targets.indices(), targets.set(), sign)), kept].into_iter().flatten() {
+        let share = weight / set as f64;
+        let distances = gallery.distances_to(&points, items)?;
+        let rows = slope.par_chunks_exact_mut(dim).zip(&mut loss);
+        let pairs = items.par_chunks_exact(set).zip(distances.par_chunks_exact(set));
+        rows.zip(pairs).enumerate().for_each(|(image, ((slope, loss), (items, distances)))| {
+            for (&item, &distance) in items.iter().zip(distances) {
+                *loss += share * f64::from(distance);
+                add_slope(gallery.distance(), slope, share, points.row(image), gallery.point(item as usize), distance);
+            }
+        });
+    }
+    Ok(Evaluation { loss, slope: points.pull_back(slope)? })
+}
+
+/// Adds `weight · ∇d(item, point)` with respect to the point, `d` apart; where the Euclidean distance is zero its slope counts
+/// as zero.
+pub(crate) fn add_slope(distance: Distance, slope: &mut [f32], weight: f64, point: &[f32], item: &[f32], d: f32) {
+    match distance {
+        Distance::Cosine => {
+            let weight = weight as f32;
+            slope.iter_mut().zip(item).for_each(|(s, &q)| *s -= weight * q);
+        }
+        Distance::Euclidean if d > 0.0 => {
+            let weight = (weight / f64::from(d)) as f32;
+            slope.iter_mut().zip(point.iter().zip(item)).for_each(|(s, (&c, &q))| *s += weight * (c - q));
+        }
+        Distance::Euclidean => {}
+    }
+}
