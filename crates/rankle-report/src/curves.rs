@@ -1,22 +1,17 @@
 //! The rank against epsilon, with one target: ours as lines, the published values as rings, one panel per model.
 
+use crate::canvas::{self, FONT, INK};
 use crate::published::{self, Table};
 use crate::{Attack, Error, Planned, Record, Result, Setting};
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
-use std::sync::Once;
 
 /// Width and height of the picture in points; the PNG has [`DENSITY`] pixels per point.
 pub const SIZE: (u32, u32) = (1160, 544);
 /// Pixels of the PNG per point.
-pub const DENSITY: u32 = 2;
+pub const DENSITY: u32 = canvas::DENSITY;
 
-/// The PNG is drawn this much larger and averaged, because plotters does not smooth the edges of what it fills.
-const OVERSAMPLING: u32 = 2;
 const LEGEND_HEIGHT: u32 = 44;
-const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(40, 40, 40);
 const WHAT: &str = "the curves";
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito 2008).
@@ -51,43 +46,11 @@ pub fn svg(setting: &Setting, records: &[Record]) -> Result<String> {
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
 pub fn png(setting: &Setting, records: &[Record]) -> Result<Vec<u8>> {
-    let scale = DENSITY * OVERSAMPLING;
-    let large = (SIZE.0 * scale, SIZE.1 * scale);
-    let mut pixels = vec![0; (large.0 * large.1 * 3) as usize];
-    draw(&BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area(), scale, setting, records)?;
-
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0 * DENSITY, SIZE.1 * DENSITY);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().map_err(Error::make(WHAT))?;
-    writer.write_image_data(&shrink(&pixels, large.0 as usize)).map_err(Error::make(WHAT))?;
-    writer.finish().map_err(Error::make(WHAT))?;
-    Ok(bytes)
-}
-
-/// Averages squares of [`OVERSAMPLING`] by [`OVERSAMPLING`] pixels of three bytes.
-fn shrink(pixels: &[u8], width: usize) -> Vec<u8> {
-    let side = OVERSAMPLING as usize;
-    let height = pixels.len() / 3 / width;
-    let mut small = Vec::with_capacity(pixels.len() / (side * side));
-    for y in (0..height).step_by(side) {
-        for x in (0..width).step_by(side) {
-            for channel in 0..3 {
-                let square = (0..side * side).map(|n| pixels[((y + n / side) * width + x + n % side) * 3 + channel] as usize);
-                small.push((square.sum::<usize>() / (side * side)) as u8);
-            }
-        }
-    }
-    small
+    canvas::png(SIZE, WHAT, |root, scale| draw(root, scale, setting, records))
 }
 
 fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, setting: &Setting, records: &[Record]) -> Result<()> {
-    static FONT_KNOWN: Once = Once::new();
-    FONT_KNOWN.call_once(|| {
-        let font = include_bytes!("../fonts/DejaVuSans-subset.ttf");
-        assert!(register_font(FONT, FontStyle::Normal, font).is_ok(), "the font inside this crate is a font");
-    });
+    canvas::know_font();
     root.fill(&WHITE).map_err(Error::make(WHAT))?;
     let height = root.dim_in_pixel().1;
     let (panels, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
@@ -233,12 +196,5 @@ mod tests {
         let width = frame.width as usize;
         let dark = (24..70).flat_map(|y| (0..width / 2).map(move |x| (y, x))).filter(|(y, x)| pixels[(y * width + x) * 3] < 100);
         assert!(dark.count() > 500);
-    }
-
-    #[test]
-    fn shrinking_averages_squares() {
-        let [black, white] = [[0u8; 3], [255; 3]];
-        let pixels = [black, black, white, white, black, white, white, white].concat(); // 4 wide, 2 high
-        assert_eq!(shrink(&pixels, 4), [63, 63, 63, 255, 255, 255]);
     }
 }

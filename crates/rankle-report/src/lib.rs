@@ -1,4 +1,4 @@
-//! What a run leaves behind: one record per table cell, and the tables and curves made from records.
+//! What a run leaves behind: one record per table cell, the tables and curves made from records, and pictures of single attacks.
 //!
 //! This crate owns the format of the records, the file they are kept in, the locks around it, and the published numbers. It
 //! knows no tensor, no model and no command line: numbers come in, text and pictures go out. Everything here is in percent
@@ -22,6 +22,7 @@
 //! ```
 
 mod attack;
+mod canvas;
 mod cell;
 mod comparison;
 pub mod curves;
@@ -30,6 +31,7 @@ mod finite;
 mod journal;
 mod lock;
 pub mod markdown;
+pub mod picture;
 mod plan;
 pub mod published;
 mod record;

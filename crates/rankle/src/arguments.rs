@@ -1,6 +1,6 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Embed, Evaluate, Sweep, Train};
+use crate::commands::{Attack, Bench, Embed, Evaluate, Picture, Sweep, Train};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::{interrupt, names};
@@ -46,6 +46,7 @@ enum Command {
     Attack(Attack),
     Evaluate(Evaluate),
     Embed(Embed),
+    Picture(Picture),
     Train(Train),
     Sweep(Sweep),
     Bench(Bench),
@@ -86,6 +87,7 @@ impl Arguments {
             Command::Attack(command) => command.run(device),
             Command::Evaluate(command) => command.run(device),
             Command::Embed(command) => command.run(device),
+            Command::Picture(command) => command.run(device),
             Command::Train(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
             Command::Bench(command) => command.run(device),

@@ -4,6 +4,7 @@ mod attack;
 mod bench;
 mod embed;
 mod evaluate;
+mod picture;
 mod sweep;
 mod train;
 
@@ -11,5 +12,6 @@ pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
 pub(crate) use embed::Embed;
 pub(crate) use evaluate::Evaluate;
+pub(crate) use picture::Picture;
 pub(crate) use sweep::Sweep;
 pub(crate) use train::Train;

@@ -25,10 +25,10 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// One line that names the path.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     let refused = || format!("{} cannot be written", path.display());
     let mut file = temporary(path)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).with_context(refused)?;
+    file.write_all(contents.as_ref()).and_then(|()| file.as_file().sync_all()).with_context(refused)?;
     file.persist(path).with_context(refused)?;
     Ok(())
 }

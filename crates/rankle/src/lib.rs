@@ -27,6 +27,8 @@
 //! ```
 
 mod arguments;
+mod attack_arguments;
+mod choice;
 mod commands;
 mod device;
 mod experiment;

@@ -3,6 +3,7 @@
 mod attack;
 mod faults;
 mod measure;
+mod picture;
 mod support;
 mod sweep;
 mod train;

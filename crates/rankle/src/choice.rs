@@ -9,19 +9,19 @@ use rankle_attacks::{Kind, Targets};
 use rankle_core::{Gallery, Seed};
 
 /// The choice as the arguments have it.
-pub(super) struct Choice {
-    pub(super) images: Option<Indices>,
-    pub(super) targets: Option<Indices>,
-    pub(super) preserved: Option<Indices>,
+pub(crate) struct Choice {
+    pub(crate) images: Option<Indices>,
+    pub(crate) targets: Option<Indices>,
+    pub(crate) preserved: Option<Indices>,
     /// How many images, where they are not listed.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// How many targets each, where that was said.
-    pub(super) set: Option<usize>,
-    pub(super) seed: Seed,
+    pub(crate) set: Option<usize>,
+    pub(crate) seed: Seed,
 }
 
 /// The lists that were given, row by row, with the number in each row.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     targets: Option<(Vec<u32>, usize)>,
     preserved: Option<(Vec<u32>, usize)>,
 }
@@ -31,7 +31,7 @@ impl Choice {
     ///
     /// # Errors
     /// [`Stop`] with the exit code for wrong arguments.
-    pub(super) fn check_counts(&self) -> Result<(), Stop> {
+    pub(crate) fn check_counts(&self) -> Result<(), Stop> {
         let count = |list: &Indices| list.given().map(|ranges| ranges.map(|r| u64::from(r.end() - r.start()) + 1).sum::<u64>());
         let Some(images) = self.images.as_ref().map_or(Some(self.count as u64), count) else { return Ok(()) };
         for (option, list, set) in self.rows() {
@@ -50,7 +50,7 @@ impl Choice {
     ///
     /// # Errors
     /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
-    pub(super) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
+    pub(crate) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
         let len = system.dataset.len();
         let images: Vec<usize> = match &self.images {
             Some(list) => list.resolve("--image-indices", len)?.into_iter().map(|index| index as usize).collect(),
@@ -68,7 +68,7 @@ impl Choice {
     }
 
     /// The listed images, for the record.
-    pub(super) fn image_words(&self, images: &[usize]) -> Option<String> {
+    pub(crate) fn image_words(&self, images: &[usize]) -> Option<String> {
         let images: Vec<u32> = images.iter().map(|&image| image as u32).collect();
         self.images.as_ref().map(|_| format!("images {}", indices::in_words(&images)))
     }
@@ -90,7 +90,7 @@ fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> R
 
 impl Rows {
     /// Targets per image, where `otherwise` many are drawn.
-    pub(super) fn set(&self, otherwise: usize) -> usize {
+    pub(crate) fn set(&self, otherwise: usize) -> usize {
         self.targets.as_ref().map_or(otherwise, |(_, set)| *set)
     }
 
@@ -98,7 +98,7 @@ impl Rows {
     ///
     /// # Errors
     /// When the gallery is too small.
-    pub(super) fn targets(&self, experiment: &Experiment, gallery: &Gallery, images: &[usize]) -> Result<Targets> {
+    pub(crate) fn targets(&self, experiment: &Experiment, gallery: &Gallery, images: &[usize]) -> Result<Targets> {
         let draw = || experiment.attack().choose(images, gallery, experiment.protocol, experiment.seed);
         let (targets, set, preserved) = match (&self.targets, &self.preserved) {
             (None, None) => return Ok(draw()?),
@@ -117,7 +117,7 @@ impl Rows {
     }
 
     /// The listed items, for the record: `None` where the seed chose everything.
-    pub(super) fn in_words(&self, images: Option<String>) -> Option<String> {
+    pub(crate) fn in_words(&self, images: Option<String>) -> Option<String> {
         let words = |what: &str, rows: &Option<(Vec<u32>, usize)>| {
             rows.as_ref().map(|(indices, _)| format!("{what} {}", indices::in_words(indices)))
         };

@@ -1,0 +1,77 @@
+//! What all pictures share: the font, and the way from a drawing to a PNG.
+
+use crate::{Error, Result};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+use std::sync::Once;
+
+/// Pixels of a PNG per point.
+pub(crate) const DENSITY: u32 = 2;
+/// The one font, inside this crate: none needs to be installed.
+pub(crate) const FONT: &str = "sans-serif";
+/// The colour of letters and axes.
+pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
+
+/// A PNG is drawn this much larger and averaged, because plotters does not smooth the edges of what it fills.
+const OVERSAMPLING: u32 = 2;
+
+/// A surface for pixels.
+pub(crate) type Surface<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// Makes [`FONT`] known to plotters.
+pub(crate) fn know_font() {
+    static KNOWN: Once = Once::new();
+    KNOWN.call_once(|| {
+        let font = include_bytes!("../fonts/DejaVuSans-subset.ttf");
+        assert!(register_font(FONT, FontStyle::Normal, font).is_ok(), "the font inside this crate is a font");
+    });
+}
+
+/// A PNG of `size` points. `draw` gets a surface and how many of its pixels make a point.
+///
+/// # Errors
+/// [`Error::Make`] when the picture, called `what`, cannot be made.
+pub(crate) fn png(size: (u32, u32), what: &'static str, draw: impl FnOnce(&Surface<'_>, u32) -> Result<()>) -> Result<Vec<u8>> {
+    let scale = DENSITY * OVERSAMPLING;
+    let large = (size.0 * scale, size.1 * scale);
+    let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
+    draw(&BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area(), scale)?;
+
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size.0 * DENSITY, size.1 * DENSITY);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(Error::make(what))?;
+    writer.write_image_data(&shrink(&pixels, large.0 as usize)).map_err(Error::make(what))?;
+    writer.finish().map_err(Error::make(what))?;
+    Ok(bytes)
+}
+
+/// Averages squares of [`OVERSAMPLING`] by [`OVERSAMPLING`] pixels of three bytes.
+fn shrink(pixels: &[u8], width: usize) -> Vec<u8> {
+    let side = OVERSAMPLING as usize;
+    let height = pixels.len() / 3 / width;
+    let mut small = Vec::with_capacity(pixels.len() / (side * side));
+    for y in (0..height).step_by(side) {
+        for x in (0..width).step_by(side) {
+            for channel in 0..3 {
+                let square = (0..side * side).map(|n| pixels[((y + n / side) * width + x + n % side) * 3 + channel] as usize);
+                small.push((square.sum::<usize>() / (side * side)) as u8);
+            }
+        }
+    }
+    small
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shrinking_averages_squares() {
+        let [black, white] = [[0u8; 3], [255; 3]];
+        let pixels = [black, black, white, white, black, white, white, white].concat(); // 4 wide, 2 high
+        assert_eq!(shrink(&pixels, 4), [63, 63, 63, 255, 255, 255]);
+    }
+}

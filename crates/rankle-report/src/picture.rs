@@ -1,0 +1,218 @@
+//! One attack on one image, to be looked at: the image, what was added to it, and the lists before and after.
+//!
+//! Whoever ranks says which items stand where; this module decides which places are worth showing ([`window`]) and draws them.
+//! Pixels are plain numbers in `[0, 1]`, grey or colour, of any size. Places are counted from 0, the top of a list.
+
+mod image;
+mod lists;
+mod sheet;
+
+pub use image::Image;
+pub use lists::grouped;
+
+use crate::{Result, canvas};
+use lists::Rows;
+use plotters::prelude::*;
+use sheet::{Sheet, WHAT};
+use std::collections::BTreeSet;
+
+/// How many queries, or moved items of one list, a picture shows at most: more of them are no easier to look at.
+pub const SHOWN: usize = 10;
+
+/// Everything a picture shows.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What was done, in one line.
+    pub title: String,
+    /// To what, and what came of it: a line each.
+    pub lines: Vec<String>,
+    /// The radius of the ball in pixel units.
+    pub epsilon: f64,
+    /// The image before.
+    pub clean: Image,
+    /// The image after, of the same shape.
+    pub adversarial: Image,
+    /// The lists in which something moved.
+    pub lists: Vec<Pair>,
+}
+
+/// One list before and after the attack.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// What moved from where to where, in one line.
+    pub caption: String,
+    /// With the clean image.
+    pub before: List,
+    /// With the perturbed one.
+    pub after: List,
+}
+
+/// A part of the list that a query gives.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The query.
+    pub query: Image,
+    /// What the query is called, in a word or two.
+    pub name: String,
+    /// Some of its places, from the top.
+    pub places: Vec<Place>,
+}
+
+/// One item of a list.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its place, counted from 0.
+    pub rank: usize,
+    /// The item.
+    pub image: Image,
+    /// Why it is of interest.
+    pub mark: Mark,
+}
+
+/// Why an item of a list is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// It is not.
+    None,
+    /// The attack moves it. Equal numbers are the same item before and after.
+    Moved(usize),
+    /// The attack keeps it where it is. Numbered like the moved ones.
+    Kept(usize),
+    /// It is of the class of the query.
+    SameClass,
+    /// It is the query itself, or the clean copy of the image that was perturbed.
+    Itself,
+}
+
+/// The places that are worth showing of a list before and after, of so many items each: the first `top`, those in `marked`, and
+/// next to these their neighbours, as long as there are no more than two of them. Both lists show the same places, so that a
+/// move is seen as one, as long as that are no more than seventeen; else each shows its own.
+///
+/// ```
+/// use rankle_report::picture::window;
+///
+/// let [before, after] = window([100, 101], 3, [&[50], &[7]]);
+/// assert_eq!(before, [0, 1, 2, 6, 7, 8, 49, 50, 51]);
+/// assert_eq!(after, before);
+/// ```
+pub fn window(lens: [usize; 2], top: usize, marked: [&[usize]; 2]) -> [Vec<usize>; 2] {
+    const COMMON: usize = 17;
+    let own = marked.map(|marked| {
+        let around = usize::from(marked.len() <= 2);
+        let near = marked.iter().flat_map(|&place| place.saturating_sub(around)..=place.saturating_add(around));
+        (0..top).chain(near).collect::<BTreeSet<usize>>()
+    });
+    let common = &own[0] | &own[1];
+    let shown = if common.len() <= COMMON { [common.clone(), common] } else { own };
+    let inside = |(places, len): (BTreeSet<usize>, usize)| places.into_iter().filter(|&place| place < len).collect();
+    let [before, after] = shown;
+    [inside((before, lens[0])), inside((after, lens[1]))]
+}
+
+/// Draws the picture as PNG, two pixels to a point.
+///
+/// # Errors
+/// [`crate::Error::Make`] when the two images have different shapes, or when the picture cannot be made.
+pub fn png(picture: &Picture) -> Result<Vec<u8>> {
+    let perturbation = picture.adversarial.difference(&picture.clean, picture.epsilon)?;
+    let rows: Vec<Rows<'_>> = picture.lists.iter().map(Rows::new).collect();
+    let width = rows.iter().map(Rows::width).fold(header::WIDTH, i32::max);
+    let top = header::height(picture.lines.len());
+    let height = top + rows.len() as i32 * Rows::HEIGHT;
+    canvas::png((width as u32, height as u32), WHAT, |surface, scale| {
+        canvas::know_font();
+        surface.fill(&WHITE).map_err(crate::Error::make(WHAT))?;
+        let sheet = Sheet::new(surface, scale as i32);
+        header::draw(&sheet, picture, &perturbation)?;
+        rows.iter().enumerate().try_for_each(|(n, rows)| rows.draw(&sheet, top + n as i32 * Rows::HEIGHT))
+    })
+}
+
+/// Title, the three images, and what the frames mean.
+mod header {
+    use super::sheet::{GREY, MARGIN, Sheet};
+    use super::{Image, Mark, Picture};
+    use crate::Result;
+    use crate::canvas::INK;
+    use plotters::style::RGBColor;
+    use plotters::style::text_anchor::HPos;
+
+    /// The least width of a picture.
+    pub(super) const WIDTH: i32 = 760;
+    const SIDE: i32 = 112;
+    const STEP: i32 = SIDE + 34;
+    const LINE: i32 = 18;
+
+    fn tiles(lines: usize) -> i32 {
+        MARGIN + 28 + LINE * lines as i32 + 26
+    }
+
+    pub(super) fn height(lines: usize) -> i32 {
+        tiles(lines) + SIDE + 44
+    }
+
+    pub(super) fn draw(sheet: &Sheet<'_, '_>, picture: &Picture, perturbation: &Image) -> Result<()> {
+        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, &picture.title)?;
+        for (n, line) in picture.lines.iter().enumerate() {
+            sheet.text((MARGIN, MARGIN + 28 + LINE * n as i32), 13, GREY, HPos::Left, line)?;
+        }
+        let y = tiles(picture.lines.len());
+        let caption = perturbation_caption(picture.epsilon);
+        let names = ["image", &*caption, "perturbed image"];
+        for (n, (image, name)) in [&picture.clean, perturbation, &picture.adversarial].into_iter().zip(names).enumerate() {
+            let x = MARGIN + STEP * n as i32;
+            sheet.text((x + SIDE / 2, y - 20), 12, INK, HPos::Center, name)?;
+            sheet.image((x, y), SIDE, image)?;
+            sheet.frame((x, y), SIDE, 1, GREY)?;
+            if let Some(sign) = [None, Some("+"), Some("=")][n] {
+                sheet.text((x - (STEP - SIDE) / 2, y + SIDE / 2 - 12), 20, INK, HPos::Center, sign)?;
+            }
+        }
+        scale(sheet, (MARGIN + STEP, y + SIDE + 8), picture.epsilon)?;
+        legend(sheet, (MARGIN + 3 * STEP + 8, y), picture)
+    }
+
+    fn perturbation_caption(epsilon: f64) -> String {
+        match epsilon > 0.0 {
+            true => format!("added, × {}", (5.0 / epsilon).round() / 10.0),
+            false => "added".to_owned(),
+        }
+    }
+
+    /// What the greys of the perturbation mean.
+    fn scale(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), epsilon: f64) -> Result<()> {
+        const BANDS: i32 = 56;
+        for band in 0..BANDS {
+            let level = (f64::from(band) * 255.0 / f64::from(BANDS - 1)) as u8;
+            sheet.fill((x + band * SIDE / BANDS, y), (SIDE / BANDS, 8), RGBColor(level, level, level))?;
+        }
+        let labels = [(0, HPos::Left, format!("\u{2212}{epsilon}")), (SIDE / 2, HPos::Center, "0".to_owned())];
+        for (at, anchor, text) in labels.into_iter().chain([(SIDE, HPos::Right, format!("+{epsilon}"))]) {
+            sheet.text((x + at, y + 11), 11, GREY, anchor, &text)?;
+        }
+        Ok(())
+    }
+
+    fn legend(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), picture: &Picture) -> Result<()> {
+        let places = || picture.lists.iter().flat_map(|pair| pair.before.places.iter().chain(&pair.after.places));
+        let meanings = [
+            (Mark::Moved(0), "what the attack moves"),
+            (Mark::Kept(0), "what it keeps in place"),
+            (Mark::SameClass, "what is of the class of the image"),
+            (Mark::Itself, "the query itself, or the clean image"),
+        ];
+        let kind = std::mem::discriminant::<Mark>;
+        let shown = meanings.into_iter().filter(|(mark, _)| places().any(|place| kind(&place.mark) == kind(mark)));
+        for (n, (mark, meaning)) in shown.enumerate() {
+            let y = y + 26 * n as i32;
+            if let Some((colour, width)) = super::lists::frame(mark) {
+                sheet.frame((x + 3, y + 3), 14, width, colour)?;
+            }
+            sheet.text((x + 28, y + 3), 12, INK, HPos::Left, meaning)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Pixels to be shown.
+
+use super::sheet::WHAT;
+use crate::{Error, Result};
+
+/// A grey or colour image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    channels: usize,
+    height: usize,
+    width: usize,
+    pixels: Vec<f32>,
+}
+
+impl Image {
+    /// An image of `(channels, height, width)`, one channel or three, with pixels in `[0, 1]` in that order. Values outside
+    /// are shown as the nearest end of that range.
+    ///
+    /// # Errors
+    /// [`Error::Make`] for another number of channels or of pixels, for no pixel at all, and for NaN and infinity.
+    pub fn new((channels, height, width): (usize, usize, usize), pixels: Vec<f32>) -> Result<Self> {
+        let fault = if channels != 1 && channels != 3 {
+            Some(format!("an image has {channels} channels, only 1 and 3 can be shown"))
+        } else if pixels.is_empty() || height.checked_mul(width).and_then(|n| n.checked_mul(channels)) != Some(pixels.len()) {
+            Some(format!("an image of {channels} x {height} x {width} has {} pixels", pixels.len()))
+        } else if pixels.iter().any(|pixel| !pixel.is_finite()) {
+            Some("an image has a pixel that is not finite (NaN or infinity)".to_owned())
+        } else {
+            None
+        };
+        match fault {
+            Some(reason) => Err(Error::Make { what: WHAT, reason }),
+            None => Ok(Self { channels, height, width, pixels }),
+        }
+    }
+
+    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey (`pitfalls.md` P-28).
+    pub(super) fn difference(&self, clean: &Self, epsilon: f64) -> Result<Self> {
+        let shape = |image: &Self| (image.channels, image.height, image.width);
+        if shape(self) != shape(clean) {
+            let reason = format!("the image is {:?} before and {:?} after", shape(clean), shape(self));
+            return Err(Error::Make { what: WHAT, reason });
+        }
+        let gain = if epsilon > 0.0 { (0.5 / epsilon) as f32 } else { 0.0 };
+        let pixels = self.pixels.iter().zip(&clean.pixels).map(|(after, before)| 0.5 + gain * (after - before)).collect();
+        Ok(Self { pixels, ..*self })
+    }
+
+    /// Width and height of the image in a square of `side`: the proportions stay.
+    pub(super) fn fit(&self, side: u32) -> (u32, u32) {
+        let longest = self.width.max(self.height) as u64;
+        let fit = |length: usize| ((u64::from(side) * length as u64 + longest / 2) / longest).max(1) as u32;
+        (fit(self.width), fit(self.height))
+    }
+
+    /// Red, green and blue of every pixel at another size: each is the mean of what it covers.
+    pub(super) fn bytes(&self, (width, height): (u32, u32)) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(width as usize * height as usize * 3);
+        let columns: Vec<_> = (0..width).map(|x| covered(x, width, self.width)).collect();
+        for y in 0..height {
+            let rows = covered(y, height, self.height);
+            for columns in &columns {
+                for channel in 0..3 {
+                    let plane = &self.pixels[channel.min(self.channels - 1) * self.height * self.width..];
+                    let sum: f32 = rows.clone().map(|row| plane[row * self.width..][columns.clone()].iter().sum::<f32>()).sum();
+                    bytes.push((255.0 * sum / (rows.len() * columns.len()) as f32).round().clamp(0.0, 255.0) as u8);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Which of `len` pixels lie below pixel `at` of `size`.
+fn covered(at: u32, size: u32, len: usize) -> std::ops::Range<usize> {
+    let (at, size) = (at as usize, size as usize);
+    at * len / size..((at + 1) * len).div_ceil(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_and_smaller_sizes_show_the_same() {
+        let grey = Image::new((1, 1, 2), vec![0.0, 1.0]).unwrap();
+        assert_eq!(grey.bytes((4, 1)), [0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(grey.bytes((1, 1)), [128, 128, 128]);
+        assert_eq!(grey.fit(100), (100, 50));
+        let colour = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
+        assert_eq!(colour.bytes((1, 2)), [255, 128, 0, 0, 128, 255]);
+        assert_eq!(colour.fit(7), (4, 7));
+    }
+
+    #[test]
+    fn the_difference_is_grey_where_nothing_was_added() {
+        let image = |pixels: &[f32]| Image::new((1, 1, 3), pixels.to_vec()).unwrap();
+        let difference = image(&[0.2, 0.5, 0.8]).difference(&image(&[0.4, 0.5, 0.6]), 0.2).unwrap();
+        assert!(difference.pixels.iter().zip([0.0, 0.5, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{difference:?}");
+        assert_eq!(image(&[0.1; 3]).difference(&image(&[0.1; 3]), 0.0).unwrap().pixels, [0.5; 3]);
+        let other = Image::new((1, 3, 1), vec![0.0; 3]).unwrap();
+        let message = other.difference(&image(&[0.0; 3]), 0.1).unwrap_err().to_string();
+        assert_eq!(message, "cannot make the ranking picture: the image is (1, 1, 3) before and (1, 3, 1) after");
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let says = |shape, pixels| Image::new(shape, pixels).unwrap_err().to_string();
+        assert!(says((2, 1, 1), vec![0.0; 2]).contains("2 channels"));
+        assert!(says((1, 2, 2), vec![0.0; 3]).contains("1 x 2 x 2 has 3 pixels"));
+        assert!(says((1, 0, 2), vec![]).contains("has 0 pixels"));
+        assert!(says((1, usize::MAX, 2), vec![0.0]).contains("has 1 pixels"));
+        assert!(says((1, 1, 1), vec![f32::NAN]).contains("not finite"));
+    }
+}

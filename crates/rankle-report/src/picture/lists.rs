@@ -1,0 +1,143 @@
+//! A list before and after, one above the other, with an arrow for everything that moved.
+
+use super::sheet::{GREY, MARGIN, Sheet};
+use super::{List, Mark, Pair, Place};
+use crate::Result;
+use crate::canvas::INK;
+use plotters::style::RGBColor;
+use plotters::style::text_anchor::HPos;
+
+const SIDE: i32 = 54;
+const GAP: i32 = 10;
+/// Where places are left out.
+const ELLIPSIS: i32 = 26;
+/// Where the query is, and where its list begins.
+const QUERY: i32 = MARGIN + 56;
+const LIST: i32 = QUERY + SIDE + 44;
+
+const CAPTION: i32 = 26;
+const LABEL: i32 = 22;
+const STRIP: i32 = 40;
+
+/// One colour for each moved item; the first five, with the green of what is kept, are those that the colour-blind can tell
+/// apart (Okabe and Ito 2008).
+const MOVED: [RGBColor; 8] = [
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(106, 61, 154),
+    RGBColor(140, 86, 75),
+    RGBColor(178, 24, 43),
+];
+const KEPT: RGBColor = RGBColor(0, 158, 115);
+const PALE: RGBColor = RGBColor(170, 170, 170);
+
+/// The frame around an item: colour and width.
+pub(super) fn frame(mark: Mark) -> Option<(RGBColor, i32)> {
+    match mark {
+        Mark::None => None,
+        Mark::Moved(number) => Some((MOVED[number % MOVED.len()], 3)),
+        Mark::Kept(_) => Some((KEPT, 2)),
+        Mark::SameClass => Some((KEPT, 2)),
+        Mark::Itself => Some((PALE, 2)),
+    }
+}
+
+/// A pair of lists, laid out.
+pub(super) struct Rows<'a> {
+    pair: &'a Pair,
+    before: Vec<i32>,
+    after: Vec<i32>,
+}
+
+impl<'a> Rows<'a> {
+    /// What every pair takes.
+    pub(super) const HEIGHT: i32 = CAPTION + 2 * (SIDE + LABEL) + STRIP + 22;
+
+    pub(super) fn new(pair: &'a Pair) -> Self {
+        Self { pair, before: columns(&pair.before.places), after: columns(&pair.after.places) }
+    }
+
+    pub(super) fn width(&self) -> i32 {
+        let last = [&self.before, &self.after].into_iter().filter_map(|columns| columns.last()).max();
+        last.map_or(LIST, |column| column + SIDE) + MARGIN + GAP
+    }
+
+    /// Draws the pair below `top`.
+    pub(super) fn draw(&self, sheet: &Sheet<'_, '_>, top: i32) -> Result<()> {
+        let Pair { caption, before, after } = self.pair;
+        sheet.fill((MARGIN, top), (self.width().max(super::header::WIDTH) - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
+        sheet.text((MARGIN, top + 6), 13, INK, HPos::Left, caption)?;
+        let upper = top + CAPTION + 6;
+        let lower = upper + SIDE + LABEL + STRIP;
+        list(sheet, upper, "before", before, &self.before)?;
+        list(sheet, lower, "after", after, &self.after)?;
+        for (from, &start) in before.places.iter().zip(&self.before) {
+            for (to, &end) in after.places.iter().zip(&self.after).filter(|(to, _)| to.mark == from.mark) {
+                let (colour, width) = match to.mark {
+                    Mark::Moved(_) => (frame(to.mark).map_or(INK, |(colour, _)| colour), 2),
+                    Mark::Kept(_) => (KEPT, 1),
+                    Mark::None | Mark::SameClass | Mark::Itself => continue,
+                };
+                sheet.arrow((start + SIDE / 2, upper + SIDE + LABEL + 2), (end + SIDE / 2, lower - 6), width, colour)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the places stand.
+fn columns(places: &[Place]) -> Vec<i32> {
+    let mut x = LIST;
+    let mut columns = Vec::with_capacity(places.len());
+    let mut next = 0;
+    for place in places {
+        x += if place.rank > next { ELLIPSIS } else { 0 };
+        columns.push(x);
+        x += SIDE + GAP;
+        next = place.rank + 1;
+    }
+    columns
+}
+
+fn list(sheet: &Sheet<'_, '_>, y: i32, when: &str, list: &List, columns: &[i32]) -> Result<()> {
+    sheet.text((MARGIN, y + SIDE / 2 - 8), 13, INK, HPos::Left, when)?;
+    sheet.image((QUERY, y), SIDE, &list.query)?;
+    sheet.frame((QUERY, y), SIDE, 1, GREY)?;
+    sheet.text((QUERY + SIDE / 2, y + SIDE + 7), 11, GREY, HPos::Center, &list.name)?;
+    sheet.fill((QUERY + SIDE + 22, y), (1, SIDE), GREY)?;
+    let mut next = 0;
+    for (place, &x) in list.places.iter().zip(columns) {
+        if place.rank > next {
+            for dot in -1..=1 {
+                sheet.dot((x - (ELLIPSIS + GAP) / 2 + 7 * dot, y + SIDE / 2), GREY)?;
+            }
+        }
+        next = place.rank + 1;
+        sheet.image((x, y), SIDE, &place.image)?;
+        let (colour, width) = frame(place.mark).unwrap_or((RGBColor(225, 225, 225), 1));
+        sheet.frame((x, y), SIDE, width, colour)?;
+        let (colour, size) = match place.mark {
+            Mark::Moved(_) => (colour, 13),
+            Mark::Kept(_) | Mark::SameClass => (colour, 12),
+            Mark::None | Mark::Itself => (GREY, 12),
+        };
+        sheet.text((x + SIDE / 2, y + SIDE + 7), size, colour, HPos::Center, &grouped(place.rank))?;
+    }
+    Ok(())
+}
+
+/// A number with a comma between its thousands, as pictures show ranks: `4,711`.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,92 @@
+//! Drawing in points, from the upper left corner.
+
+use super::Image;
+use crate::canvas::{FONT, Surface};
+use crate::{Error, Result};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// What error messages call the picture.
+pub(super) const WHAT: &str = "the ranking picture";
+/// The empty border.
+pub(super) const MARGIN: i32 = 16;
+/// What is said beside the point.
+pub(super) const GREY: RGBColor = RGBColor(110, 110, 110);
+
+/// A surface with a scale.
+pub(super) struct Sheet<'a, 'b> {
+    surface: &'a Surface<'b>,
+    scale: i32,
+}
+
+type Point = (i32, i32);
+
+impl<'a, 'b> Sheet<'a, 'b> {
+    pub(super) fn new(surface: &'a Surface<'b>, scale: i32) -> Self {
+        Self { surface, scale }
+    }
+
+    fn at(&self, (x, y): Point) -> Point {
+        (x * self.scale, y * self.scale)
+    }
+
+    /// One line of text below `at`, to its right, around it or to its left.
+    pub(super) fn text(&self, at: Point, size: i32, colour: RGBColor, anchor: HPos, text: &str) -> Result<()> {
+        let style = (FONT, size * self.scale).into_font().color(&colour).pos(Pos::new(anchor, VPos::Top));
+        self.surface.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(Error::make(WHAT))
+    }
+
+    /// A filled rectangle.
+    pub(super) fn fill(&self, at: Point, (width, height): Point, colour: RGBColor) -> Result<()> {
+        let (x, y) = self.at(at);
+        // plotters leaves the last row and column out.
+        let end = (x + width * self.scale, y + height * self.scale);
+        self.surface.draw(&Rectangle::new([(x, y), end], colour.filled())).map_err(Error::make(WHAT))
+    }
+
+    /// A frame around a square.
+    pub(super) fn frame(&self, (x, y): Point, side: i32, width: i32, colour: RGBColor) -> Result<()> {
+        let outer = side + 2 * width;
+        self.fill((x - width, y - width), (outer, width), colour)?;
+        self.fill((x - width, y + side), (outer, width), colour)?;
+        self.fill((x - width, y), (width, side), colour)?;
+        self.fill((x + side, y), (width, side), colour)
+    }
+
+    /// An image in the middle of a square.
+    pub(super) fn image(&self, at: Point, side: i32, image: &Image) -> Result<()> {
+        let square = (side * self.scale) as u32;
+        let size = image.fit(square);
+        let (x, y) = self.at(at);
+        let corner = (x + (square - size.0) as i32 / 2, y + (square - size.1) as i32 / 2);
+        let bitmap: Option<BitMapElement<'_, _>> = BitMapElement::with_owned_buffer(corner, size, image.bytes(size));
+        let Some(bitmap) = bitmap else {
+            return Err(Error::Make { what: WHAT, reason: "an image does not fit its place".to_owned() });
+        };
+        self.surface.draw(&bitmap).map_err(Error::make(WHAT))
+    }
+
+    /// A dot.
+    pub(super) fn dot(&self, at: Point, colour: RGBColor) -> Result<()> {
+        self.surface.draw(&Circle::new(self.at(at), self.scale * 3 / 2, colour.filled())).map_err(Error::make(WHAT))
+    }
+
+    /// An arrow with its tip at `to`.
+    pub(super) fn arrow(&self, from: Point, to: Point, width: i32, colour: RGBColor) -> Result<()> {
+        let (from, to) = (self.at(from), self.at(to));
+        let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
+        let length = dx.hypot(dy).max(1.0);
+        let (dx, dy) = (dx / length, dy / length);
+        let reach = f64::from((4 + 3 * width) * self.scale);
+        let beside = |along: f64, across: f64| {
+            let x = f64::from(to.0) - along * dx + across * dy;
+            let y = f64::from(to.1) - along * dy - across * dx;
+            (x.round() as i32, y.round() as i32)
+        };
+        // The line ends inside the tip, or its own end would blunt it.
+        let line = PathElement::new([from, beside(0.7 * reach, 0.0)], colour.stroke_width((width * self.scale) as u32));
+        self.surface.draw(&line).map_err(Error::make(WHAT))?;
+        let tip = [to, beside(reach, 0.45 * reach), beside(reach, -0.45 * reach)];
+        self.surface.draw(&Polygon::new(tip, colour.filled())).map_err(Error::make(WHAT))
+    }
+}

@@ -1,0 +1,81 @@
+//! Pictures of made-up lists.
+
+use super::*;
+
+/// A colour image of 20 x 12 pixels: a ramp in one colour.
+fn colour(hue: usize) -> Image {
+    let pixels = (0..3 * 240).map(|at| if at / 240 == hue % 3 { (at % 20) as f32 / 19.0 } else { 0.2 }).collect();
+    Image::new((3, 12, 20), pixels).unwrap()
+}
+
+fn list(name: &str, places: &[(usize, Mark)]) -> List {
+    let places = places.iter().map(|&(rank, mark)| Place { rank, image: colour(rank), mark }).collect();
+    List { query: colour(1), name: name.into(), places }
+}
+
+fn picture() -> Picture {
+    use Mark::*;
+    let pair = Pair {
+        caption: "query #12: rank 4,711 before, 0 after".into(),
+        before: list("#12", &[(0, Itself), (1, None), (2, None), (4710, None), (4711, Moved(0)), (4712, None)]),
+        after: list("#12", &[(0, Moved(0)), (1, Itself), (2, None), (3, Kept(0))]),
+    };
+    Picture {
+        title: "CA+, w = 1, ε = 0.1".into(),
+        lines: vec!["a line".into(), "another".into()],
+        epsilon: 0.1,
+        clean: colour(0),
+        adversarial: colour(0),
+        lists: vec![pair.clone(), pair],
+    }
+}
+
+fn decode(bytes: Vec<u8>) -> (u32, u32, Vec<u8>) {
+    let mut reader = ::png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    (frame.width, frame.height, pixels)
+}
+
+#[test]
+fn a_colour_picture_has_its_frames_arrows_and_images() {
+    let (width, height, pixels) = decode(png(&picture()).unwrap());
+    assert_eq!((width, height), (2 * header::WIDTH as u32, 2 * (header::height(2) + 2 * Rows::HEIGHT) as u32));
+    let count = |wanted: [u8; 3]| pixels.chunks_exact(3).filter(|rgb| *rgb == wanted).count();
+    let vermilion = [213, 94, 0];
+    // Two pairs of frames of 3 points around 54, and one arrow in each: 2 pixels a point in both directions.
+    let frames = 2 * 2 * 4 * (60 * 60 - 54 * 54);
+    assert!(count(vermilion) > frames + 2 * 4 * 2 * 40, "{}", count(vermilion));
+    assert!(count([0, 158, 115]) > 4 * (58 * 58 - 54 * 54), "what is kept has a frame");
+    // Nothing was added: the middle of the three images is grey, 112 points wide and 12/20 as high.
+    assert!(count([128, 128, 128]) > 4 * 112 * 66, "{}", count([128, 128, 128]));
+    assert!(count([255, 51, 51]) > 0 && count([51, 51, 255]) > 0, "the brightest red and blue of the ramps");
+}
+
+#[test]
+fn the_width_follows_the_lists() {
+    let mut wide = picture();
+    wide.lists[0].before.places = (0..20).map(|rank| Place { rank, image: colour(rank), mark: Mark::Moved(rank) }).collect();
+    let (width, ..) = decode(png(&wide).unwrap());
+    assert!(width > 2 * 20 * 54, "{width}");
+    wide.lists.clear();
+    assert_eq!(decode(png(&wide).unwrap()).0, 2 * header::WIDTH as u32);
+}
+
+#[test]
+fn thousands_are_grouped() {
+    for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (60_502, "60,502"), (1_234_567, "1,234,567")] {
+        assert_eq!(lists::grouped(number), text);
+    }
+}
+
+#[test]
+fn two_lists_show_the_same_places_while_these_are_few() {
+    assert_eq!(window([4, 4], 9, [&[3], &[0]]), [[0, 1, 2, 3], [0, 1, 2, 3]]);
+    assert_eq!(window([100, 100], 3, [&[1, 50, 99], &[2, 51, 98]]), [[0, 1, 2, 50, 51, 98, 99], [0, 1, 2, 50, 51, 98, 99]]);
+    let [before, after]: [Vec<usize>; 2] = [(20..30).collect(), (40..50).collect()];
+    let shown = window([100, 100], 2, [&before, &after]);
+    assert_eq!(shown, [[vec![0, 1], before].concat(), [vec![0, 1], after].concat()]);
+    assert_eq!(window([1, 2], 1, [&[], &[]]), [[0], [0]]);
+    assert_eq!(window([1, 2], 1, [&[usize::MAX], &[1]])[1], [0, 1]);
+}

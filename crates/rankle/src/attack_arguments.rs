@@ -1,0 +1,141 @@
+//! What every command that attacks images asks for.
+
+use crate::arguments;
+use crate::choice::Choice;
+use crate::experiment::{self, Experiment};
+use crate::indices::Indices;
+use crate::names;
+use crate::stop::Stop;
+use clap::Args;
+use rankle_attacks::{Kind, Protocol};
+use rankle_core::{Epsilon, Seed};
+use std::num::NonZero;
+
+/// An attack: what to move, how far, and where to search.
+#[derive(Args)]
+pub(crate) struct AttackArguments {
+    /// What to move
+    #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
+    attack: Kind,
+    /// How many queries or candidates at once, for each image; 1 when left out, meaningless for es
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    targets: Option<NonZero<usize>>,
+    /// How far a pixel may move; pixels are in [0, 1]
+    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    epsilon: Epsilon,
+    /// The seed of the images, the targets and the starts
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+    /// Whose definitions: those of the paper, or corrected ones with a stronger search
+    #[arg(long, value_name = "NAME", default_value_t = Protocol::Paper, value_parser = names::PROTOCOLS)]
+    protocol: Protocol,
+    /// Rank the image as a saved file would have it, rounded to 1/255
+    #[arg(long)]
+    eight_bit: bool,
+    /// How many images at once; memory grows with it, no result depends on it
+    #[arg(long, value_name = "N", default_value_t = default_batch(), value_parser = arguments::count, allow_negative_numbers = true)]
+    batch_size: NonZero<usize>,
+    #[command(flatten)]
+    search: Search,
+    #[command(flatten)]
+    chosen: Chosen,
+}
+
+/// Where the search shall differ from what the protocol prescribes.
+#[derive(Args)]
+#[command(next_help_heading = "Search (the protocol's own when left out)")]
+struct Search {
+    /// How far a pixel moves in one step
+    #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
+    step: Option<f64>,
+    /// How many steps
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    iterations: Option<NonZero<usize>>,
+    /// Start at a random point of the ball; --random-start=false for the clean image
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    random_start: Option<bool>,
+    /// How many random starts; the best one counts
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    restarts: Option<NonZero<usize>>,
+    /// The weight of the items that stay in front; only for sp-qa+ and sp-qa-
+    #[arg(long, value_name = "X", value_parser = arguments::not_negative, allow_negative_numbers = true)]
+    xi: Option<f64>,
+}
+
+/// Indices of test images in the place of what the seed would choose.
+#[derive(Args)]
+#[command(next_help_heading = "Explicit choices (as in 0-15,20 with inclusive ranges, or @FILE)")]
+struct Chosen {
+    /// The images to attack
+    #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
+    image_indices: Option<Indices>,
+    /// Their targets: as many for each image, row by row
+    #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
+    target_indices: Option<Indices>,
+    /// sp-qa+ and sp-qa-: the items that stay in front, row by row; the nearest when left out
+    #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
+    preserved_indices: Option<Indices>,
+}
+
+fn default_batch() -> NonZero<usize> {
+    NonZero::new(experiment::BATCH).unwrap_or(NonZero::<usize>::MIN)
+}
+
+impl AttackArguments {
+    /// The attack with all its numbers, checked.
+    ///
+    /// # Errors
+    /// [`Stop`] where the arguments contradict one another.
+    pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
+        let preserving = matches!(self.attack, Kind::PreservingQuery(_));
+        if self.search.xi.is_some() && !preserving {
+            return Err(Stop::usage(format!(
+                "--xi weighs the items that sp-qa+ and sp-qa- keep in front; {} keeps none",
+                self.attack
+            )));
+        }
+        let set = self.targets.map_or(1, NonZero::get);
+        let mut experiment = Experiment::new(self.attack, set, self.epsilon, self.protocol, Seed(self.seed));
+        let search = &mut experiment.search;
+        search.step = self.search.step.unwrap_or(search.step);
+        search.iterations = self.search.iterations.map_or(search.iterations, NonZero::get);
+        search.random_start = self.search.random_start.unwrap_or(search.random_start);
+        let usual = if search.random_start { search.restarts } else { 1 };
+        search.restarts = self.search.restarts.map_or(usual, NonZero::get);
+        if search.restarts > 1 && !search.random_start {
+            return Err(Stop::usage(format!(
+                "--restarts {} are all alike from the clean image: add --random-start",
+                search.restarts
+            )));
+        }
+        experiment.variant.xi = self.search.xi;
+        Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
+    }
+
+    /// The images and targets, as far as the arguments tell; `images` many where they are not listed.
+    ///
+    /// # Errors
+    /// [`Stop`] where the arguments contradict one another.
+    pub(crate) fn choice(&self, experiment: &Experiment, images: NonZero<usize>) -> Result<Choice, Stop> {
+        let Chosen { image_indices, target_indices, preserved_indices } = &self.chosen;
+        if target_indices.is_some() && self.attack == Kind::Shift {
+            return Err(Stop::usage("--target-indices: es has no targets; leave them out or choose another attack"));
+        }
+        if preserved_indices.is_some() && !matches!(self.attack, Kind::PreservingQuery(_)) {
+            return Err(Stop::usage(format!(
+                "--preserved-indices are for sp-qa+ and sp-qa-; {} keeps nothing in front",
+                self.attack
+            )));
+        }
+        let choice = Choice {
+            images: image_indices.clone(),
+            targets: target_indices.clone(),
+            preserved: preserved_indices.clone(),
+            count: images.get(),
+            set: self.targets.map(NonZero::get),
+            seed: experiment.seed,
+        };
+        choice.check_counts()?;
+        Ok(choice)
+    }
+}

@@ -1,0 +1,155 @@
+//! `rankle picture`: an attack on a few images, to be looked at.
+
+mod lists;
+
+use crate::arguments::{self, SystemArguments};
+use crate::attack_arguments::AttackArguments;
+use crate::device::Device;
+use crate::experiment::{self, Experiment, Origin};
+use crate::names::{self, Format};
+use crate::stop::Stop;
+use crate::system::System;
+use crate::{files, progress};
+use anyhow::{Context, Result};
+use candle_core::IndexOp as _;
+use clap::Args;
+use lists::Scene;
+use rankle_core::{Embedder as _, numbers::numbers};
+use rankle_data::Split;
+use rankle_report::picture::{self, Image, grouped};
+use rankle_report::{Record, picture::SHOWN};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Attack a few images and draw what happens to the lists they are in.
+///
+/// Each picture shows the image, what was added to it, the perturbed image, and for each query its list before and
+/// after: the first places and those around what moved, with ranks counted from 0 and an arrow for each move. Of a
+/// larger set the first ten are drawn.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Picture {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// The PNG to write; of several images each gets its index added to the name
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// How many images, sampled by the seed; 1 when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
+    images: Option<NonZero<usize>>,
+    /// On standard output: a line for each picture, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+    #[command(flatten)]
+    attack: AttackArguments,
+}
+
+const EXAMPLES: &str = "\
+Example: how test image 7 rises in the lists of two queries
+  rankle picture --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
+      --attack ca+ --targets 2 --epsilon 0.3 --image-indices 7 --output seven.png";
+
+impl Picture {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let experiment = self.attack.experiment()?;
+        let choice = self.attack.choice(&experiment, self.images.unwrap_or(NonZero::<usize>::MIN))?;
+        if self.output.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+            return Err(Stop::usage(format!("--output {}: name a file that ends in .png", self.output.display())).into());
+        }
+        let bar = progress::bar(0);
+        let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        let (images, rows) = choice.images(&system)?;
+        let files: Vec<PathBuf> = images.iter().map(|&image| file(&self.output, image, images.len())).collect();
+        files.iter().try_for_each(|file| files::check_writable(file))?;
+        let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
+        bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
+        let gallery = system.gallery()?;
+
+        let start = Instant::now();
+        let targets = rows.targets(&experiment, &gallery, &images)?;
+        let outcome = experiment.run(&system, &gallery, &images, &targets, true)?;
+        let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
+        let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
+        let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
+        let place = |images| anyhow::Ok(system.embedder.distance().place(&system.embedder.embed(images)?)?);
+        let (clean, moved) = (place(&system.dataset.images(&images)?)?, place(adversarial)?);
+
+        let mut lines = Vec::new();
+        let mut drawn = Vec::new();
+        for (row, (&image, path)) in images.iter().zip(&files).enumerate() {
+            let perturbed = Image::new(system.dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
+            let scene = Scene {
+                dataset: &*system.dataset,
+                gallery: &gallery,
+                kind: experiment.kind,
+                protocol: experiment.protocol,
+                image,
+                targets: targets.of_images(row..row + 1),
+                clean: clean.select(&[row]),
+                moved: moved.select(&[row]),
+                perturbed: &perturbed,
+            };
+            let [before, after] = [&outcome.before, &outcome.after].map(|standings| standings.rank.get(row).copied());
+            let shift = format!("embedding shift {:.2}", outcome.embedding_shift[row]);
+            let result = match (before, after) {
+                (Some(before), Some(after)) => {
+                    format!("mean rank {:.2} % before, {:.2} % after; {shift}", 100.0 * before, 100.0 * after)
+                }
+                _ => shift,
+            };
+            lines.push(format!("{}: {result}", path.display()));
+            drawn.push(serde_json::json!({
+                "file": path, "image": image,
+                "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
+            }));
+            let more = if experiment.set > SHOWN { format!("; {SHOWN} of {} are shown", experiment.set) } else { String::new() };
+            let picture = picture::Picture {
+                title: title(&record),
+                lines: vec![
+                    format!("{}, image #{image} of class {}", experiment::describe(&system), system.dataset.labels()[image]),
+                    format!("{result}; {} items are ranked{more}", grouped(gallery.len())),
+                ],
+                epsilon: record.cell.epsilon,
+                clean: scene.clean_image()?,
+                adversarial: perturbed.clone(),
+                lists: scene.pairs()?,
+            };
+            files::write(path, picture::png(&picture)?)?;
+        }
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&serde_json::json!({ "pictures": drawn, "record": record }).to_string()),
+            Format::Human => progress::answer(&lines.join("\n")),
+        }
+    }
+}
+
+/// What was done.
+fn title(record: &Record) -> String {
+    let cell = &record.cell;
+    let what = cell.attack.description().split(';').next().unwrap_or_default();
+    let set = if cell.targets > 0 { format!(", {} = {}", cell.attack.set_letter(), cell.targets) } else { String::new() };
+    format!("{}{set}, ε = {}: {what}", cell.attack.name().to_uppercase(), cell.epsilon)
+}
+
+/// The file of one image: the named one, with the index of the image where there are several.
+fn file(output: &Path, image: usize, images: usize) -> PathBuf {
+    if images == 1 {
+        return output.to_owned();
+    }
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!("{stem}-{image}.png"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_images_get_names_of_their_own() {
+        assert_eq!(file(Path::new("a/seven.PNG"), 7, 1), Path::new("a/seven.PNG"));
+        assert_eq!(file(Path::new("a/x.y.png"), 7, 2), Path::new("a/x.y-7.png"));
+    }
+}

@@ -1,0 +1,276 @@
+//! Which items stand where before and after an attack on one image, as its protocol ranks them.
+
+use anyhow::{Context, Result};
+use rankle_attacks::{Kind, Protocol, Targets};
+use rankle_core::{Dataset, Gallery, Points, numbers::numbers};
+use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
+
+/// How many of the first places are shown.
+const TOP: usize = 5;
+/// The same for the embedding shift, where nothing else is.
+const TOP_OF_SHIFT: usize = 10;
+
+/// An attacked image among all others.
+pub(super) struct Scene<'a> {
+    pub(super) dataset: &'a dyn Dataset,
+    pub(super) gallery: &'a Gallery,
+    pub(super) kind: Kind,
+    pub(super) protocol: Protocol,
+    /// The place of the image in the gallery.
+    pub(super) image: usize,
+    /// Its targets alone.
+    pub(super) targets: Targets,
+    /// Its embedding before.
+    pub(super) clean: Points,
+    /// And after.
+    pub(super) moved: Points,
+    pub(super) perturbed: &'a Image,
+}
+
+/// What can stand in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    Gallery(usize),
+    Perturbed,
+}
+
+impl Scene<'_> {
+    /// The lists in which something moves, each before and after.
+    ///
+    /// # Errors
+    /// When an image cannot be read or shown.
+    pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
+        match self.kind {
+            Kind::Candidate(_) => {
+                let queries = distinct(self.targets.indices());
+                queries.into_iter().map(|query| self.list_of_query(query)).collect()
+            }
+            Kind::Query(_) | Kind::PreservingQuery(_) => Ok(vec![self.own_list()?]),
+            Kind::Shift => Ok(vec![self.shifted_list()?]),
+        }
+    }
+
+    /// The image before the attack.
+    ///
+    /// # Errors
+    /// When it cannot be read or shown.
+    pub(super) fn clean_image(&self) -> Result<Image> {
+        self.image_of(self.image)
+    }
+
+    /// The list of one query of a candidate attack: the image moves in it.
+    fn list_of_query(&self, query: usize) -> Result<Pair> {
+        let distances = self.gallery.distances_from(&[query])?;
+        let strict = self.protocol == Protocol::Strict;
+        let without_query = |item: usize| !(strict && item == query && query != self.image);
+        // Of equal distances the moved image comes first, as ranks count only what is strictly nearer.
+        let before = ranked(&distances, without_query, Some(self.image));
+        let rest = ranked(&distances, |item| without_query(item) && !(strict && item == self.image), None);
+        let distance = *self.gallery.distances_to(&self.moved, &[query as u32])?.first().context("one distance")?;
+        let at = rest.partition_point(|&item| distances[item] < distance);
+        let mut after = in_gallery(rest);
+        after.insert(at, Item::Perturbed);
+
+        let image = self.image;
+        let mark_before = |item| match item {
+            Item::Gallery(item) if item == image => Mark::Moved(0),
+            Item::Gallery(item) if item == query => Mark::Itself,
+            _ => Mark::None,
+        };
+        let mark_after = |item| match item {
+            Item::Perturbed => Mark::Moved(0),
+            Item::Gallery(item) if item == query || item == image => Mark::Itself,
+            Item::Gallery(_) => Mark::None,
+        };
+        let [before, after] = self.places([&in_gallery(before), &after], [&mark_before, &mark_after], TOP)?;
+        let query_image = self.image_of(query)?;
+        let list = |places| List { query: query_image.clone(), name: format!("query #{query}"), places };
+        let caption = format!(
+            "In the list of query #{query} (class {}) the image is at {}",
+            self.dataset.labels()[query],
+            journey(&before, &after, Mark::Moved(0))
+        );
+        Ok(Pair { caption, before: list(before), after: list(after) })
+    }
+
+    /// The list of the image itself, in which the targets of a query attack move.
+    fn own_list(&self) -> Result<Pair> {
+        let targets = distinct(self.targets.indices());
+        let preserved = self.targets.preserved().map_or_else(Vec::new, |(preserved, _)| distinct(preserved));
+        let mark = |item| {
+            let Item::Gallery(item) = item else { return Mark::None };
+            let number = |list: &[usize]| list.iter().position(|&one| one == item);
+            match (number(&targets), number(&preserved)) {
+                (Some(number), _) => Mark::Moved(number),
+                (None, Some(number)) => Mark::Kept(number),
+                _ if item == self.image => Mark::Itself,
+                _ => Mark::None,
+            }
+        };
+        // The strict protocol ranks without the clean image, unless that is a target.
+        let left_out = self.protocol == Protocol::Strict && !targets.contains(&self.image);
+        let (before, after) = self.own_places(|item| !(left_out && item == self.image), mark, TOP)?;
+        let journeys: Vec<String> = (targets.iter().take(3).enumerate())
+            .map(|(number, target)| format!("#{target} at {}", journey(&before.places, &after.places, Mark::Moved(number))))
+            .collect();
+        let more = if targets.len() > journeys.len() { "; and so on" } else { "" };
+        Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
+    }
+
+    /// The list of an image whose embedding was shifted, without itself: where is its class?
+    fn shifted_list(&self) -> Result<Pair> {
+        let labels = self.dataset.labels();
+        let distances = self.gallery.distances(&self.clean)?;
+        let class = |&item: &usize| labels[item] == labels[self.image];
+        let nearest = ranked(&distances, |item| item != self.image, None).into_iter().find(class);
+        let mark = |item| match item {
+            Item::Gallery(item) if Some(item) == nearest => Mark::Moved(0),
+            Item::Gallery(item) if class(&item) => Mark::SameClass,
+            _ => Mark::None,
+        };
+        let (before, after) = self.own_places(|item| item != self.image, mark, TOP_OF_SHIFT)?;
+        let caption = match nearest {
+            Some(item) => format!(
+                "In the list of the image: the nearest of its class, #{item}, at {}",
+                journey(&before.places, &after.places, Mark::Moved(0))
+            ),
+            None => format!("no other image is of class {}", labels[self.image]),
+        };
+        Ok(Pair { caption, before, after })
+    }
+
+    fn own_places(&self, keep: impl Fn(usize) -> bool, mark: impl Fn(Item) -> Mark, top: usize) -> Result<(List, List)> {
+        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.gallery.distances(points)?, &keep, None)));
+        let (before, after) = (items(&self.clean)?, items(&self.moved)?);
+        let [before, after] = self.places([&before, &after], [&mark, &mark], top)?;
+        let list = |query, name, places| List { query, name, places };
+        let name = format!("image #{}", self.image);
+        Ok((list(self.clean_image()?, name, before), list(self.perturbed.clone(), "perturbed".to_owned(), after)))
+    }
+
+    /// What is worth showing of a list before and after.
+    fn places(&self, lists: [&[Item]; 2], marks: [&dyn Fn(Item) -> Mark; 2], top: usize) -> Result<[Vec<Place>; 2]> {
+        let marked = [0, 1].map(|at| -> Vec<usize> {
+            let moved = |&place: &usize| matches!(marks[at](lists[at][place]), Mark::Moved(_) | Mark::Kept(_));
+            (0..lists[at].len()).filter(moved).collect()
+        });
+        let [before, after] = window(lists.map(<[Item]>::len), top, [&marked[0], &marked[1]]);
+        let show = |list: &[Item], mark: &dyn Fn(Item) -> Mark, places: Vec<usize>| -> Result<Vec<Place>> {
+            let place = |rank: usize| {
+                let image = match list[rank] {
+                    Item::Perturbed => self.perturbed.clone(),
+                    Item::Gallery(index) => self.image_of(index)?,
+                };
+                Ok(Place { rank, image, mark: mark(list[rank]) })
+            };
+            places.into_iter().map(place).collect()
+        };
+        Ok([show(lists[0], marks[0], before)?, show(lists[1], marks[1], after)?])
+    }
+
+    fn image_of(&self, index: usize) -> Result<Image> {
+        Ok(Image::new(self.dataset.shape(), numbers(&self.dataset.images(&[index])?)?.to_vec())?)
+    }
+}
+
+/// The first few of a list, each once.
+fn distinct(items: &[u32]) -> Vec<usize> {
+    let mut distinct = Vec::new();
+    for item in items.iter().map(|&item| item as usize) {
+        if distinct.len() < SHOWN && !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
+}
+
+/// The items by distance; of equals `first`, then the lower index.
+fn ranked(distances: &[f32], keep: impl Fn(usize) -> bool, first: Option<usize>) -> Vec<usize> {
+    let mut items: Vec<usize> = (0..distances.len()).filter(|&item| keep(item)).collect();
+    let later = |item: usize| first != Some(item);
+    items.sort_unstable_by(|&a, &b| distances[a].total_cmp(&distances[b]).then(later(a).cmp(&later(b))).then(a.cmp(&b)));
+    items
+}
+
+fn in_gallery(items: Vec<usize>) -> Vec<Item> {
+    items.into_iter().map(Item::Gallery).collect()
+}
+
+/// From where to where, in words.
+fn journey(before: &[Place], after: &[Place], mark: Mark) -> String {
+    let rank = |places: &[Place]| places.iter().find(|place| place.mark == mark).map(|place| grouped(place.rank));
+    match (rank(before), rank(after)) {
+        (Some(before), Some(after)) => format!("{before} before, {after} after"),
+        _ => "no place".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Tensor;
+    use rankle_attacks::{Direction, Pgd, Setting, Standings, Variant, run};
+    use rankle_core::{Distance, Embedder, Epsilon, Seed, toy};
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn of_equals_the_moved_one_is_first() {
+        let distances = [0.5, 0.1, 0.5, 0.5, 0.0];
+        assert_eq!(ranked(&distances, |_| true, Some(3)), [4, 1, 3, 0, 2]);
+        assert_eq!(ranked(&distances, |item| item != 4, None), [1, 0, 2, 3]);
+        assert_eq!(distinct(&[3, 1, 3, 2]), [3, 1, 2]);
+        assert_eq!(distinct(&(0..20).collect::<Vec<_>>()).len(), SHOWN);
+    }
+
+    /// The places that are drawn are those that are measured.
+    #[test]
+    fn what_moves_stands_where_the_standings_say() {
+        let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine).unwrap());
+        let place = |images: &Tensor| embedder.distance().place(&embedder.embed(images).unwrap()).unwrap();
+        let everything: Vec<usize> = (0..dataset.len()).collect();
+        let gallery = Gallery::new(&place(&dataset.images(&everything).unwrap())).unwrap();
+        let kinds = Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::PreservingQuery(Direction::Lower)));
+        for (kind, protocol) in kinds.flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
+            let setting = Setting {
+                embedder: &embedder,
+                gallery: &gallery,
+                dataset: &dataset,
+                protocol,
+                seed: Seed(3),
+                batch_size: 8,
+                eight_bit: false,
+                keep_images: true,
+            };
+            let (attack, images) = (kind.attack(1, Variant::default()), [5, 11, 2]);
+            let targets = attack.choose(&images, &gallery, protocol, Seed(3)).unwrap();
+            let solver = Pgd::paper(Epsilon::new(0.2).unwrap());
+            let outcome = run(&*attack, &solver, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+            let adversarial = outcome.adversarial.unwrap();
+            let (clean, moved) = (place(&dataset.images(&images).unwrap()), place(&adversarial));
+            for (row, image) in images.into_iter().enumerate() {
+                let pixels = adversarial.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+                let scene = Scene {
+                    dataset: &dataset,
+                    gallery: &gallery,
+                    kind,
+                    protocol,
+                    image,
+                    targets: targets.of_images(row..row + 1),
+                    clean: clean.select(&[row]),
+                    moved: moved.select(&[row]),
+                    perturbed: &Image::new(dataset.shape(), pixels).unwrap(),
+                };
+                let pair = scene.pairs().unwrap().swap_remove(0);
+                let rank = |list: &List| list.places.iter().find(|place| place.mark == Mark::Moved(0)).unwrap().rank as f64;
+                let measured = |standings: &Standings| match kind {
+                    Kind::Shift => standings.first_match[row].unwrap(),
+                    _ => standings.rank[row] * gallery.len() as f64,
+                };
+                assert!((rank(&pair.before) - measured(&outcome.before)).abs() < 1e-9, "{kind} {protocol} {image} before");
+                // The first match after a shift may be another image of the class.
+                let after = rank(&pair.after) - measured(&outcome.after);
+                assert!(after.abs() < 1e-9 || kind == Kind::Shift && after > 0.0, "{kind} {protocol} {image} after");
+            }
+        }
+    }
+}
