@@ -22,7 +22,7 @@ fn hold(pixel: f32, clean: f32, epsilon: f32) -> f32 {
 
 /// Neither `-0.0` nor NaN moves a pixel; `f32::signum` would answer ±1 and NaN.
 #[inline]
-fn sign(slope: f32) -> f32 {
+pub(crate) fn sign(slope: f32) -> f32 {
     f32::from(u8::from(slope > 0.0)) - f32::from(u8::from(slope < 0.0))
 }
 

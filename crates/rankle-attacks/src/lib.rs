@@ -8,8 +8,10 @@
 //!
 //! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
 //!
-//! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format. Transfer and
-//! universal attacks are not here yet.
+//! [`transfer`] measures an attack on another model than the one it was computed on, and [`Universal`] computes one
+//! perturbation for many images.
+//!
+//! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
 //!
 //! ```
 //! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, run, sample_images};
@@ -52,6 +54,8 @@ mod run;
 mod shift;
 mod shift_attack;
 mod targets;
+mod transfer;
+mod universal;
 
 pub use aim::{Aim, Evaluation, Solver};
 pub use attack::{Batch, Bound, RankingAttack, Standings};
@@ -68,3 +72,5 @@ pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;
 pub use targets::Targets;
+pub use transfer::{Transfer, Victim, choosing, transfer};
+pub use universal::{Half, Halves, Universal, UniversalOutcome, universal_target};

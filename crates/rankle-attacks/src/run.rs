@@ -1,6 +1,6 @@
 //! The harness: attack images, and measure what came of it.
 
-use crate::{Aim, Ball, Batch, Protocol, RankingAttack, Solver, Standings, Targets, shifts};
+use crate::{Aim, Ball, Batch, Bound, Protocol, RankingAttack, Solver, Standings, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Embedder, Error, Gallery, Points, Result, Seed};
@@ -28,7 +28,7 @@ pub struct Setting<'a> {
 }
 
 /// What came of an attack. Every list has one entry per attacked image, in the order they were given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Where the targets stood with the clean images.
     pub before: Standings,
@@ -56,34 +56,53 @@ pub fn run(
     targets: &Targets,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Outcome> {
-    check(setting, images, targets)?;
-    let mut outcome =
-        Outcome { before: Standings::default(), after: Standings::default(), embedding_shift: Vec::new(), adversarial: None };
+    let mut outcomes = run_on(attack, solver, setting, &[], images, targets, progress)?;
+    Ok(outcomes.swap_remove(0))
+}
+
+/// A model with its gallery, all images of a dataset embedded by it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ranker<'a> {
+    pub(crate) embedder: &'a dyn Embedder,
+    pub(crate) gallery: &'a Gallery,
+}
+
+/// The same, measured on `others` too: one outcome for the attacked model, then one for each of these.
+pub(crate) fn run_on(
+    attack: &dyn RankingAttack,
+    solver: &dyn Solver,
+    setting: &Setting<'_>,
+    others: &[Ranker<'_>],
+    images: &[usize],
+    targets: &Targets,
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Vec<Outcome>> {
+    let source = Ranker { embedder: setting.embedder, gallery: setting.gallery };
+    check(setting.gallery, setting, images, targets)?;
+    others.iter().try_for_each(|other| check(other.gallery, setting, images, targets))?;
+    let mut outcomes = vec![Outcome::default(); 1 + others.len()];
     let mut kept = Vec::new();
     let mut done = 0;
     for indices in images.chunks(setting.batch_size.max(1)) {
         let images = setting.dataset.images(indices)?;
-        let clean = embed(setting.embedder, &images, "a clean image")?;
-        let bound = attack.bind(Batch {
-            gallery: setting.gallery,
-            labels: setting.dataset.labels(),
-            images: indices,
-            clean: &clean,
-            targets: targets.of_images(done..done + indices.len()),
-            protocol: setting.protocol,
-            seed: setting.seed,
-        })?;
+        let targets = targets.of_images(done..done + indices.len());
+        let clean = embed(source.embedder, &images, "a clean image")?;
+        let bound = attack.bind(setting.batch(source.gallery, indices, &clean, targets.clone()))?;
         let aim: &dyn Aim = &*bound;
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
         let ball = Ball::around(&images, solver.epsilon());
-        let mut adversarial = ball.project(&solver.solve(setting.embedder, &images, &keys, aim, setting.seed)?)?;
+        let mut adversarial = ball.project(&solver.solve(source.embedder, &images, &keys, aim, setting.seed)?)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
-        let moved = embed(setting.embedder, &adversarial, "an adversarial image")?;
-        outcome.before.append(bound.standings(&clean)?);
-        outcome.after.append(bound.standings(&moved)?);
-        outcome.embedding_shift.append(&mut shifts(&clean, &moved)?);
+        let moved = embed(source.embedder, &adversarial, "an adversarial image")?;
+        outcomes[0].append(&*bound, &clean, &moved)?;
+        for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
+            let clean = embed(other.embedder, &images, "a clean image")?;
+            let moved = embed(other.embedder, &adversarial, "an adversarial image")?;
+            let bound = attack.bind(setting.batch(other.gallery, indices, &clean, targets.clone()))?;
+            outcome.append(&*bound, &clean, &moved)?;
+        }
         if setting.keep_images {
             kept.push(adversarial.to_device(&Device::Cpu)?);
         }
@@ -93,13 +112,36 @@ pub fn run(
         }
     }
     if setting.keep_images {
-        outcome.adversarial = Some(Tensor::cat(&kept, 0)?);
+        outcomes[0].adversarial = Some(Tensor::cat(&kept, 0)?);
     }
-    Ok(outcome)
+    Ok(outcomes)
 }
 
-fn check(setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
-    let len = setting.gallery.len();
+impl Setting<'_> {
+    /// Some images before the attack is bound to them, in the space of `gallery`.
+    pub(crate) fn batch<'b>(
+        &'b self,
+        gallery: &'b Gallery,
+        images: &'b [usize],
+        clean: &'b Points,
+        targets: Targets,
+    ) -> Batch<'b> {
+        let Self { dataset, protocol, seed, .. } = *self;
+        Batch { gallery, labels: dataset.labels(), images, clean, targets, protocol, seed }
+    }
+}
+
+impl Outcome {
+    fn append(&mut self, bound: &dyn Bound, clean: &Points, moved: &Points) -> Result<()> {
+        self.before.append(bound.standings(clean)?);
+        self.after.append(bound.standings(moved)?);
+        self.embedding_shift.append(&mut shifts(clean, moved)?);
+        Ok(())
+    }
+}
+
+fn check(gallery: &Gallery, setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
+    let len = gallery.len();
     if images.is_empty() {
         return Err(Error::Empty("images to attack"));
     }
@@ -114,7 +156,7 @@ fn check(setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<(
     check_indices("image", images, len)
 }
 
-fn embed(embedder: &dyn Embedder, images: &Tensor, whose: &str) -> Result<Points> {
+pub(crate) fn embed(embedder: &dyn Embedder, images: &Tensor, whose: &str) -> Result<Points> {
     let points = embedder.distance().place(&embedder.embed(images)?)?;
     if points.as_slice().iter().all(|x| x.is_finite()) {
         return Ok(points);

@@ -36,6 +36,8 @@ pub enum Purpose {
     TrainingFirstStep = 11,
     /// Toy data and toy models.
     Toy = 12,
+    /// The target of a universal perturbation, keyed by batch and number.
+    Universal = 30,
 }
 
 impl Seed {

@@ -4,4 +4,6 @@ mod autograd;
 mod choice;
 mod harness;
 mod support;
+mod transfer;
+mod universal;
 mod worked;

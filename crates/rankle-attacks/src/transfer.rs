@@ -1,0 +1,61 @@
+//! Images made to fool one model, shown to another.
+
+use crate::run::{Ranker, run_on};
+use crate::{Direction, Kind, Outcome, RankingAttack, Setting, Solver, Targets};
+use rankle_core::{Embedder, Gallery, Result};
+use std::ops::ControlFlow;
+
+/// A model that is shown images which were perturbed against another one. It ranks its own gallery by its own distance.
+#[derive(Clone, Copy)]
+pub struct Victim<'a> {
+    /// The model.
+    pub embedder: &'a dyn Embedder,
+    /// All images of the same dataset, embedded by it.
+    pub gallery: &'a Gallery,
+}
+
+/// What came of an attack on both sides.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// On the model it was computed on: white-box, exactly what [`crate::run`] answers.
+    pub source: Outcome,
+    /// On the victim, which the attack never saw. Without the images: they are those of the source.
+    pub victim: Outcome,
+}
+
+/// The gallery from which the targets of a transferred attack are drawn: those of a minus attack must be near the top before, and
+/// that is a matter of the model on which the attack is measured, so they come from the victim's lists; all others from the
+/// source's. Targets are indices of images: one draw serves both models.
+///
+/// # Source
+/// `method.md` 9, step 2; `pitfalls.md` P-34.
+pub fn choosing<'a>(kind: Kind, source: &'a Gallery, victim: &'a Gallery) -> &'a Gallery {
+    match kind {
+        Kind::Candidate(Direction::Lower) | Kind::Query(Direction::Lower) | Kind::PreservingQuery(Direction::Lower) => victim,
+        Kind::Candidate(Direction::Raise) | Kind::Query(Direction::Raise) | Kind::PreservingQuery(Direction::Raise) => source,
+        Kind::Shift => source,
+    }
+}
+
+/// Attacks the images on the model of `setting`, and measures what came of it there and on the victim: the same images, the
+/// same targets, each side in its own embedding space. A victim that is the source has its outcome, to the last bit.
+///
+/// # Source
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.4; `method.md` 9.
+///
+/// # Errors
+/// As [`crate::run`], for either side.
+pub fn transfer(
+    attack: &dyn RankingAttack,
+    solver: &dyn Solver,
+    setting: &Setting<'_>,
+    victim: Victim<'_>,
+    images: &[usize],
+    targets: &Targets,
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Transfer> {
+    let other = Ranker { embedder: victim.embedder, gallery: victim.gallery };
+    let mut outcomes = run_on(attack, solver, setting, &[other], images, targets, progress)?;
+    let victim = outcomes.swap_remove(1);
+    Ok(Transfer { source: outcomes.swap_remove(0), victim })
+}

@@ -1,0 +1,292 @@
+//! One perturbation for many images.
+
+use crate::ball::sign;
+use crate::draw::distinct;
+use crate::run::{Ranker, embed};
+use crate::{Ball, Bound, Direction, Kind, Protocol, Setting, Standings, Targets, Variant, Victim};
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use rankle_core::dataset::check_indices;
+use rankle_core::numbers::numbers;
+use rankle_core::seed::{Purpose, Seed};
+use rankle_core::{Epsilon, Error, Gallery, Points, Result};
+use std::ops::ControlFlow;
+
+/// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
+///
+/// The perturbation starts at zero. Every step goes against the sign of the slope that the loss, summed over the images it is
+/// computed on, has with respect to it; then every image clips it to what keeps that image in `[0, 1]` and in the ball, and the
+/// mean of the clipped copies is kept. It is computed on the images at even places of the batch, the seen half; those at odd
+/// places, the unseen half, tell what it is worth on other images.
+///
+/// Under [`Protocol::Paper`] images are not clipped while the slope is computed, and the unseen half takes part in the clipping,
+/// as in the original (`pitfalls.md` P-27). Under [`Protocol::Strict`] they are clipped, and the unseen half is not looked at.
+///
+/// # Source
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; `method.md` 10.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Universal {
+    /// The radius of the ball.
+    pub epsilon: Epsilon,
+    /// How far a pixel of the perturbation moves in one step.
+    pub step: f64,
+    /// How many steps.
+    pub iterations: usize,
+}
+
+/// A perturbation and what it does.
+#[derive(Clone, Debug)]
+pub struct UniversalOutcome {
+    /// `(1, c, h, w)`, to be added to any image, which is then clipped to `[0, 1]`.
+    pub perturbation: Tensor,
+    /// On the model it was computed on.
+    pub source: Halves,
+    /// On the victim, where there is one: it saw neither half.
+    pub victim: Option<Halves>,
+}
+
+/// The two halves of a batch.
+#[derive(Clone, Debug)]
+pub struct Halves {
+    /// The images that the perturbation was computed on.
+    pub seen: Half,
+    /// The others.
+    pub unseen: Half,
+}
+
+/// Where the target stands for the images of a half: one rank for each. Of a minus attack only the images nearest to the target
+/// count, 1 % of the half and at least one, as only they have something to lose.
+#[derive(Clone, Debug)]
+pub struct Half {
+    /// With the clean images.
+    pub before: Standings,
+    /// With the perturbation on them.
+    pub after: Standings,
+}
+
+impl Universal {
+    /// The search of the paper: 100 steps of 2/255.
+    pub fn paper(epsilon: Epsilon) -> Self {
+        Self { epsilon, step: 2.0 / 255.0, iterations: 100 }
+    }
+
+    /// Computes the perturbation for the images with the given gallery indices and one target (the query of I-CA±, the
+    /// candidate of I-QA±), and measures it. `setting.batch_size` bounds how many images are embedded at once and changes no
+    /// result. `progress` is told after each step how many are done, and may break off.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for any other kind of attack; [`Error::TooFewTargets`] for fewer than two images, which have no halves;
+    /// [`Error::Index`] and [`Error::Shape`] when images, target and galleries do not fit; [`Error::Interrupted`] when
+    /// `progress` breaks off; and what the embedders report.
+    pub fn run(
+        &self,
+        kind: Kind,
+        setting: &Setting<'_>,
+        victim: Option<Victim<'_>>,
+        images: &[usize],
+        target: u32,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<UniversalOutcome> {
+        let (Kind::Candidate(direction) | Kind::Query(direction)) = kind else {
+            let known = "ca+, ca-, qa+, qa-".to_owned();
+            return Err(Error::Unknown { what: "universal attack", name: kind.to_string(), known });
+        };
+        if images.len() < 2 {
+            return Err(Error::TooFewTargets { wanted: 2, available: images.len() });
+        }
+        check_indices("image", images, setting.dataset.len())?;
+        let scene = Scene { kind, direction, setting, target, epsilon: self.epsilon };
+        let source = Ranker { embedder: setting.embedder, gallery: setting.gallery };
+        let victim = victim.map(|Victim { embedder, gallery }| Ranker { embedder, gallery });
+        [Some(source), victim].iter().flatten().try_for_each(|ranker| scene.check(ranker.gallery))?;
+
+        let half = |parity: usize| -> Vec<usize> { images.iter().skip(parity).step_by(2).copied().collect() };
+        let (seen, unseen) = (half(0), half(1));
+        let clipping = match setting.protocol {
+            Protocol::Paper => images,
+            Protocol::Strict => &seen,
+        };
+        let perturbation = self.search(&scene, source, &seen, clipping, progress)?;
+        let measure = |ranker: Ranker<'_>| -> Result<Halves> {
+            let half = |images: &[usize]| scene.measure(ranker, images, &perturbation);
+            Ok(Halves { seen: half(&seen)?, unseen: half(&unseen)? })
+        };
+        let (source, victim) = (measure(source)?, victim.map(measure).transpose()?);
+        Ok(UniversalOutcome { perturbation: scene.tensor(&perturbation)?, source, victim })
+    }
+
+    fn search(
+        &self,
+        scene: &Scene<'_>,
+        source: Ranker<'_>,
+        seen: &[usize],
+        clipping: &[usize],
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<f32>> {
+        let size = scene.size();
+        let chunks: Vec<&[usize]> = seen.chunks(scene.setting.batch_size.max(1)).collect();
+        let clean: Vec<Points> = chunks.iter().map(|images| scene.clean(source, images)).collect::<Result<_>>()?;
+        let bind = |(images, clean)| scene.bind(source, images, clean);
+        let bounds: Vec<Box<dyn Bound>> = chunks.iter().copied().zip(&clean).map(bind).collect::<Result<_>>()?;
+        let clipping = scene.setting.dataset.images(clipping)?;
+        let clipping = numbers(&clipping)?;
+        let mut perturbation = vec![0.0f32; size];
+        if self.epsilon.value() == 0.0 {
+            return Ok(perturbation);
+        }
+        for done in 1..=self.iterations {
+            let mut slope = vec![0.0f64; size];
+            for (images, bound) in chunks.iter().zip(&bounds) {
+                scene.add_slope(source, images, &**bound, &perturbation, &mut slope)?;
+            }
+            perturbation.iter_mut().zip(&slope).for_each(|(p, &slope)| *p -= self.step as f32 * sign(slope as f32));
+            self.clip(&mut perturbation, &clipping);
+            if progress(done).is_break() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(perturbation)
+    }
+
+    /// The mean of the copies that the images clip: first to what keeps each of them in `[0, 1]`, then to the ball.
+    fn clip(&self, perturbation: &mut [f32], images: &[f32]) {
+        let epsilon = self.epsilon.value() as f32;
+        let mut sums = vec![0.0f64; perturbation.len()];
+        for image in images.chunks_exact(perturbation.len()) {
+            for ((sum, &p), &x) in sums.iter_mut().zip(&*perturbation).zip(image) {
+                *sum += f64::from(p.clamp(-x, 1.0 - x).clamp(-epsilon, epsilon));
+            }
+        }
+        let count = (images.len() / perturbation.len()) as f64;
+        perturbation.iter_mut().zip(sums).for_each(|(p, sum)| *p = (sum / count) as f32);
+    }
+}
+
+/// The target of perturbation `number` of batch `batch`: a uniform gallery item, the same for every attack, epsilon and model;
+/// under [`Protocol::Strict`] none of the images of the batch.
+///
+/// # Errors
+/// [`Error::TooFewTargets`] when there is none to choose.
+pub fn universal_target(
+    seed: Seed,
+    (batch, number): (u64, u64),
+    images: &[usize],
+    gallery: &Gallery,
+    protocol: Protocol,
+) -> Result<u32> {
+    let mut rng = seed.stream(Purpose::Universal, [batch, number]);
+    let len = gallery.len() as u32;
+    match protocol {
+        Protocol::Paper => Ok(rng.random_range(0..len)),
+        Protocol::Strict => {
+            let order = distinct(&mut rng, gallery.len(), gallery.len());
+            let free = order.into_iter().find(|&item| !images.contains(&(item as usize)));
+            free.ok_or(Error::TooFewTargets { wanted: 1, available: 0 })
+        }
+    }
+}
+
+/// What stays the same from step to step.
+struct Scene<'a> {
+    kind: Kind,
+    direction: Direction,
+    setting: &'a Setting<'a>,
+    target: u32,
+    epsilon: Epsilon,
+}
+
+impl Scene<'_> {
+    fn check(&self, gallery: &Gallery) -> Result<()> {
+        let len = self.setting.dataset.len();
+        if gallery.len() != len {
+            let expected = format!("({len}), one item per image of '{}'", self.setting.dataset.name());
+            return Err(Error::Shape { what: "the gallery", actual: vec![gallery.len()], expected });
+        }
+        check_indices("target", &[self.target as usize], len)
+    }
+
+    /// Numbers per image.
+    fn size(&self) -> usize {
+        let (channels, height, width) = self.setting.dataset.shape();
+        channels * height * width
+    }
+
+    fn tensor(&self, perturbation: &[f32]) -> Result<Tensor> {
+        let (channels, height, width) = self.setting.dataset.shape();
+        Ok(Tensor::from_slice(perturbation, (1, channels, height, width), &Device::Cpu)?)
+    }
+
+    fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Points> {
+        embed(ranker.embedder, &self.setting.dataset.images(images)?, "a clean image")
+    }
+
+    fn bind<'b>(&'b self, ranker: Ranker<'b>, images: &'b [usize], clean: &'b Points) -> Result<Box<dyn Bound + 'b>> {
+        let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, ranker.gallery.len())?;
+        let attack = self.kind.attack(1, Variant::default());
+        attack.bind(self.setting.batch(ranker.gallery, images, clean, targets))
+    }
+
+    /// Adds the slope of the summed loss of some images with respect to the perturbation, image by image.
+    fn add_slope(
+        &self,
+        source: Ranker<'_>,
+        images: &[usize],
+        bound: &dyn Bound,
+        perturbation: &[f32],
+        slope: &mut [f64],
+    ) -> Result<()> {
+        let clean = self.setting.dataset.images(images)?;
+        let mut x = clean.broadcast_add(&self.tensor(perturbation)?)?;
+        let strict = self.setting.protocol == Protocol::Strict;
+        if strict {
+            x = x.clamp(0f32, 1f32)?;
+        }
+        let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.slope.to_device(raw.device())?);
+        let gradient = source.embedder.input_gradient(&x, &mut upstream)?;
+        let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
+        for (gradient, clean) in gradient.chunks_exact(slope.len()).zip(clean.chunks_exact(slope.len())) {
+            for (((sum, &g), &x), &p) in slope.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
+                // A pixel that was clipped does not follow the perturbation.
+                let follows = !strict || (0.0..=1.0).contains(&(x + p));
+                *sum += if follows { f64::from(g) } else { 0.0 };
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, ranker: Ranker<'_>, images: &[usize], perturbation: &[f32]) -> Result<Half> {
+        let images = match self.direction {
+            Direction::Raise => images.to_vec(),
+            Direction::Lower => self.nearest(ranker, images)?,
+        };
+        let perturbation = self.tensor(perturbation)?;
+        let mut half = Half { before: Standings::default(), after: Standings::default() };
+        for images in images.chunks(self.setting.batch_size.max(1)) {
+            let pixels = self.setting.dataset.images(images)?;
+            let ball = Ball::around(&pixels, self.epsilon);
+            let mut moved = ball.project(&pixels.broadcast_add(&perturbation)?)?;
+            if self.setting.eight_bit {
+                moved = ball.eight_bit(&moved)?;
+            }
+            let clean = embed(ranker.embedder, &pixels, "a clean image")?;
+            let moved = embed(ranker.embedder, &moved, "an adversarial image")?;
+            let bound = self.bind(ranker, images, &clean)?;
+            half.before.append(bound.standings(&clean)?);
+            half.after.append(bound.standings(&moved)?);
+        }
+        Ok(half)
+    }
+
+    /// The images nearest to the target, 1 % of them and at least one; of equal distances those that come first.
+    fn nearest(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Vec<usize>> {
+        let mut by_distance = Vec::with_capacity(images.len());
+        for images in images.chunks(self.setting.batch_size.max(1)) {
+            let points = self.clean(ranker, images)?;
+            let distances = ranker.gallery.distances_to(&points, &vec![self.target; images.len()])?;
+            by_distance.extend(distances.into_iter().zip(images.iter().copied()));
+        }
+        by_distance.sort_by(|a, b| a.0.total_cmp(&b.0));
+        by_distance.truncate((images.len() / 100).max(1));
+        Ok(by_distance.into_iter().map(|(_, image)| image).collect())
+    }
+}

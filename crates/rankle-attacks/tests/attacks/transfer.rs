@@ -1,0 +1,112 @@
+//! Attacks on one model, measured on another.
+
+use crate::support::{embedder, gallery, place, world};
+use rankle_attacks::{
+    Direction, Kind, Outcome, Pgd, Protocol, Setting, Standings, Targets, Transfer, Variant, Victim, choosing, run, transfer,
+};
+use rankle_core::{Dataset, Distance, Epsilon, Error, Gallery, Seed};
+use std::ops::ControlFlow;
+
+const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
+
+fn setting<'a>(embedder: &'a dyn rankle_core::Embedder, gallery: &'a Gallery, dataset: &'a dyn Dataset) -> Setting<'a> {
+    Setting {
+        embedder,
+        gallery,
+        dataset,
+        protocol: Protocol::Paper,
+        seed: Seed(9),
+        batch_size: 3,
+        eight_bit: false,
+        keep_images: true,
+    }
+}
+
+fn pgd(epsilon: f64) -> Pgd {
+    Pgd::paper(Epsilon::new(epsilon).unwrap())
+}
+
+fn parts(outcome: &Outcome) -> (&Standings, &Standings, &[f64]) {
+    (&outcome.before, &outcome.after, &outcome.embedding_shift)
+}
+
+#[test]
+fn to_itself_is_the_white_box_result_to_the_last_bit() {
+    for distance in Distance::ALL {
+        let (world, model) = (world(), embedder(2, distance));
+        let gallery = gallery(&model, &world);
+        let setting = setting(&model, &gallery, &world);
+        for kind in Kind::ALL {
+            let attack = kind.attack(2, Variant::default());
+            let targets = attack.choose(&IMAGES, &gallery, Protocol::Paper, Seed(9)).unwrap();
+            let victim = Victim { embedder: &model, gallery: &gallery };
+            let solver = pgd(0.05);
+            let go = &mut |_| ControlFlow::Continue(());
+            let Transfer { source, victim } = transfer(&*attack, &solver, &setting, victim, &IMAGES, &targets, go).unwrap();
+            let white_box = run(&*attack, &solver, &setting, &IMAGES, &targets, go).unwrap();
+            assert_eq!(parts(&victim), parts(&white_box), "{kind} {distance}");
+            assert_eq!(parts(&source), parts(&white_box), "{kind} {distance}");
+            let pixels =
+                |outcome: &Outcome| outcome.adversarial.as_ref().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(pixels(&source), pixels(&white_box));
+            assert!(victim.adversarial.is_none());
+        }
+    }
+}
+
+/// The victim's side is what the victim itself says of these images, counted by hand in its own space.
+#[test]
+fn the_victim_is_measured_in_its_own_space() {
+    let (world, model, other) = (world(), embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean));
+    let (own, others) = (gallery(&model, &world), gallery(&other, &world));
+    let setting = setting(&model, &own, &world);
+    let kind = Kind::Candidate(Direction::Raise);
+    let attack = kind.attack(1, Variant::default());
+    let targets = attack.choose(&IMAGES, choosing(kind, &own, &others), Protocol::Paper, Seed(9)).unwrap();
+    let victim = Victim { embedder: &other, gallery: &others };
+    let Transfer { source, victim } =
+        transfer(&*attack, &pgd(0.3), &setting, victim, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+    let images = source.adversarial.as_ref().unwrap();
+    let points = other_points(&other, images);
+    for (row, &query) in targets.indices().iter().enumerate() {
+        let to_query = others.distances_to(&points.select(&[row]), &[query]).unwrap()[0];
+        let list = others.distances_from(&[query as usize]).unwrap();
+        let closer = list.iter().filter(|&&distance| distance < to_query).count();
+        assert_eq!(victim.after.rank[row], closer as f64 / others.len() as f64);
+    }
+    let clean = place(&other, &world, &IMAGES);
+    assert_eq!(victim.embedding_shift, rankle_attacks::shifts(&clean, &points).unwrap());
+    // What was computed on one random map does little on another one, and much at home.
+    let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len() as f64;
+    assert!(mean(&source.after.rank) < mean(&source.before.rank) - 0.2);
+    assert!(mean(&victim.after.rank) > mean(&source.after.rank) + 0.1);
+}
+
+fn other_points(embedder: &dyn rankle_core::Embedder, images: &candle_core::Tensor) -> rankle_core::Points {
+    embedder.distance().place(&embedder.embed(images).unwrap()).unwrap()
+}
+
+#[test]
+fn only_minus_attacks_choose_among_the_neighbours_of_the_victim() {
+    let world = world();
+    let galleries = [embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean)].map(|model| gallery(&model, &world));
+    for kind in Kind::ALL {
+        let chosen = choosing(kind, &galleries[0], &galleries[1]);
+        let expected = if kind.to_string().ends_with('-') { &galleries[1] } else { &galleries[0] };
+        assert!(std::ptr::eq(chosen, expected), "{kind}");
+    }
+}
+
+#[test]
+fn a_victim_of_other_images_is_refused() {
+    let (world, model) = (world(), embedder(2, Distance::Cosine));
+    let own = gallery(&model, &world);
+    let few: Vec<usize> = (0..10).collect();
+    let small = Gallery::new(&place(&model, &world, &few)).unwrap();
+    let attack = Kind::Shift.attack(0, Variant::default());
+    let victim = Victim { embedder: &model, gallery: &small };
+    let refused = transfer(&*attack, &pgd(0.1), &setting(&model, &own, &world), victim, &[1], &Targets::none(1), &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(refused, Err(Error::Shape { .. })));
+}

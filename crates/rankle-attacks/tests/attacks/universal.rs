@@ -1,0 +1,224 @@
+//! Universal perturbations, against a slow version by automatic differentiation and against what must hold.
+
+use crate::support::{Curved, LEN, World, embedder, gallery, place, world};
+use candle_core::{Device, Tensor, Var};
+use rankle_attacks::{Direction, Half, Kind, Protocol, Setting, Universal, UniversalOutcome, Victim, universal_target};
+use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Seed};
+use std::ops::ControlFlow;
+
+const KINDS: [Kind; 4] = [
+    Kind::Candidate(Direction::Raise),
+    Kind::Candidate(Direction::Lower),
+    Kind::Query(Direction::Raise),
+    Kind::Query(Direction::Lower),
+];
+const TARGET: u32 = 5;
+
+struct Scene {
+    world: World,
+    model: Curved,
+    gallery: Gallery,
+}
+
+fn scene(distance: Distance) -> Scene {
+    let (world, model) = (world(), embedder(2, distance));
+    let gallery = gallery(&model, &world);
+    Scene { world, model, gallery }
+}
+
+fn search(epsilon: f64, iterations: usize) -> Universal {
+    Universal { iterations, ..Universal::paper(Epsilon::new(epsilon).unwrap()) }
+}
+
+impl Scene {
+    fn setting(&self, protocol: Protocol, batch_size: usize) -> Setting<'_> {
+        Setting {
+            embedder: &self.model,
+            gallery: &self.gallery,
+            dataset: &self.world,
+            protocol,
+            seed: Seed(9),
+            batch_size,
+            eight_bit: false,
+            keep_images: false,
+        }
+    }
+    fn run(&self, search: Universal, kind: Kind, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
+        let go = &mut |_| ControlFlow::Continue(());
+        search.run(kind, &self.setting(protocol, 7), None, images, TARGET, go).unwrap()
+    }
+}
+
+fn pixels(images: &Tensor) -> Vec<f32> {
+    images.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The mean hinge over images and gallery, as `method.md` 10 writes it, of `x + delta`.
+fn loss(scene: &Scene, kind: Kind, x: &Tensor) -> Tensor {
+    let everything: Vec<usize> = (0..LEN).collect();
+    let unit = |v: &Tensor| match scene.model.distance() {
+        Distance::Cosine => v.broadcast_div(&v.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap()).unwrap(),
+        Distance::Euclidean => v.clone(),
+    };
+    let pairs = |a: &Tensor, b: &Tensor| match scene.model.distance() {
+        Distance::Cosine => (1.0 - a.matmul(&b.t().unwrap()).unwrap()).unwrap(),
+        Distance::Euclidean => {
+            let difference = a.unsqueeze(1).unwrap().broadcast_sub(&b.unsqueeze(0).unwrap()).unwrap();
+            (difference.sqr().unwrap().sum(2).unwrap() + 1e-12).unwrap().sqrt().unwrap()
+        }
+    };
+    let points = unit(&scene.model.embed(x).unwrap());
+    let items = unit(&scene.model.embed(&scene.world.images(&everything).unwrap()).unwrap());
+    let target = items.narrow(0, TARGET as usize, 1).unwrap();
+    let to_target = pairs(&points, &target); // n x 1
+    let (to_items, raise) = match kind {
+        Kind::Candidate(direction) => (pairs(&target, &items), direction == Direction::Raise), // 1 x N
+        Kind::Query(direction) => (pairs(&points, &items), direction == Direction::Raise),     // n x N
+        _ => unreachable!("not universal"),
+    };
+    let gap = to_target.broadcast_sub(&to_items).unwrap();
+    let gap = if raise { gap } else { gap.neg().unwrap() };
+    gap.relu().unwrap().mean_all().unwrap()
+}
+
+/// The perturbation, step by step as it is written down.
+fn slow(scene: &Scene, kind: Kind, protocol: Protocol, images: &[usize], epsilon: f32, iterations: usize) -> Vec<f32> {
+    let seen: Vec<usize> = images.iter().step_by(2).copied().collect();
+    let x = scene.world.images(&seen).unwrap();
+    let clipping = if protocol == Protocol::Paper { images } else { &seen };
+    let clipping = scene.world.images(clipping).unwrap();
+    let mut delta = Tensor::zeros((1, 1, 5, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
+    for _ in 0..iterations {
+        let variable = Var::from_tensor(&delta).unwrap();
+        let mut moved = x.broadcast_add(variable.as_tensor()).unwrap();
+        if protocol == Protocol::Strict {
+            moved = moved.clamp(0f32, 1f32).unwrap();
+        }
+        let gradients = loss(scene, kind, &moved).backward().unwrap();
+        let slope = pixels(gradients.get(variable.as_tensor()).unwrap());
+        let steps: Vec<f32> =
+            pixels(&delta).iter().zip(slope).map(|(d, s)| d - 2.0 / 255.0 * if s == 0.0 { 0.0 } else { s.signum() }).collect();
+        let clipped: Vec<Vec<f32>> = pixels(&clipping)
+            .chunks_exact(25)
+            .map(|x| steps.iter().zip(x).map(|(d, x)| d.max(-x).min(1.0 - x).min(epsilon).max(-epsilon)).collect())
+            .collect();
+        let mean = |pixel: usize| clipped.iter().map(|copy| f64::from(copy[pixel])).sum::<f64>() / clipped.len() as f64;
+        delta = Tensor::from_iter((0..25).map(|pixel| mean(pixel) as f32), &Device::Cpu).unwrap().reshape((1, 1, 5, 5)).unwrap();
+    }
+    pixels(&delta)
+}
+
+#[test]
+fn the_perturbation_is_that_of_the_slow_version() {
+    let images: Vec<usize> = (100..121).collect();
+    for distance in Distance::ALL {
+        let scene = scene(distance);
+        for (kind, protocol) in KINDS.into_iter().flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
+            let fast = pixels(&scene.run(search(0.02, 6), kind, protocol, &images).perturbation);
+            let slow = slow(&scene, kind, protocol, &images, 0.02, 6);
+            let apart = fast.iter().zip(&slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-6, "{kind} {distance} {protocol}: {apart}\n{fast:?}\n{slow:?}");
+            assert!(fast.iter().any(|p| p.abs() > 0.01), "{kind} {distance} {protocol}");
+        }
+    }
+}
+
+fn mean(ranks: &[f64]) -> f64 {
+    ranks.iter().sum::<f64>() / ranks.len() as f64
+}
+
+#[test]
+fn both_halves_move_and_the_ball_is_kept() {
+    let images: Vec<usize> = (0..400).collect();
+    let scene = scene(Distance::Cosine);
+    for kind in KINDS {
+        let outcome = scene.run(search(0.3, 20), kind, Protocol::Strict, &images);
+        let gain = |half: &Half| mean(&half.after.rank) - mean(&half.before.rank);
+        let [seen, unseen] = [&outcome.source.seen, &outcome.source.unseen].map(gain);
+        let perturbation = pixels(&outcome.perturbation);
+        assert!(perturbation.iter().all(|p| p.abs() <= 0.3));
+        if kind.to_string().ends_with('+') {
+            assert!(seen < -0.05 && unseen < -0.05, "{kind} {seen} {unseen}");
+            assert_eq!(outcome.source.seen.before.rank.len(), 200);
+        } else {
+            assert!(seen > 0.02 && unseen > 0.02, "{kind} {seen} {unseen}");
+            // 1 % of 200, those nearest to the target.
+            assert_eq!((outcome.source.seen.before.rank.len(), outcome.source.unseen.after.rank.len()), (2, 2));
+            assert!(mean(&outcome.source.seen.before.rank) < 0.1, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn no_bit_depends_on_how_many_images_are_embedded_at_once() {
+    let images: Vec<usize> = (0..30).collect();
+    let scene = scene(Distance::Euclidean);
+    let compute = |batch_size| {
+        let go = &mut |_| ControlFlow::Continue(());
+        let victim = Victim { embedder: &scene.model, gallery: &scene.gallery };
+        let setting = scene.setting(Protocol::Paper, batch_size);
+        let outcome = search(0.1, 5).run(KINDS[2], &setting, Some(victim), &images, TARGET, go).unwrap();
+        let half = |half: &Half| (half.before.clone(), half.after.clone());
+        let [source, victim] = [outcome.source, outcome.victim.unwrap()].map(|halves| [half(&halves.seen), half(&halves.unseen)]);
+        assert_eq!(source, victim, "a victim that is the source");
+        (pixels(&outcome.perturbation), source)
+    };
+    assert_eq!(compute(1), compute(100));
+    assert_eq!(compute(4), compute(100));
+}
+
+/// Under the strict protocol the unseen half has no part in the perturbation; under the paper's it clips.
+#[test]
+fn the_unseen_half_is_unseen_under_the_strict_protocol() {
+    let scene = scene(Distance::Cosine);
+    let batch = |unseen: usize| -> Vec<usize> { (0..40).map(|at| if at % 2 == 0 { at } else { unseen + at }).collect() };
+    let perturbation = |protocol, unseen| pixels(&scene.run(search(0.3, 20), KINDS[0], protocol, &batch(unseen)).perturbation);
+    assert_eq!(perturbation(Protocol::Strict, 200), perturbation(Protocol::Strict, 700));
+    assert_ne!(perturbation(Protocol::Paper, 200), perturbation(Protocol::Paper, 700));
+}
+
+#[test]
+fn epsilon_zero_changes_nothing() {
+    let scene = scene(Distance::Cosine);
+    let outcome = scene.run(search(0.0, 5), KINDS[0], Protocol::Paper, &[1, 2, 3, 4]);
+    assert_eq!(pixels(&outcome.perturbation), [0.0; 25]);
+    assert_eq!(outcome.source.seen.before, outcome.source.seen.after);
+}
+
+#[test]
+fn targets_are_drawn_by_batch_and_number_and_strictly_from_outside() {
+    let scene = scene(Distance::Cosine);
+    let draw = |seed, key, images: &[usize], protocol| universal_target(Seed(seed), key, images, &scene.gallery, protocol);
+    let all: Vec<u32> = (0..50).map(|number| draw(1, (0, number), &[], Protocol::Paper).unwrap()).collect();
+    assert_eq!(draw(1, (0, 7), &[], Protocol::Paper).unwrap(), all[7]);
+    assert_ne!(draw(1, (1, 7), &[], Protocol::Paper).unwrap(), all[7]);
+    assert!(all.iter().any(|&target| target > 900) && all.iter().any(|&target| target < 100));
+    let batch: Vec<usize> = (0..LEN).filter(|&image| image != 123).collect();
+    assert_eq!(draw(1, (0, 0), &batch, Protocol::Strict).unwrap(), 123);
+    let everything: Vec<usize> = (0..LEN).collect();
+    assert!(matches!(draw(1, (0, 0), &everything, Protocol::Strict), Err(Error::TooFewTargets { .. })));
+}
+
+#[test]
+fn it_stops_when_told_to_and_reports_what_does_not_fit() {
+    let scene = scene(Distance::Cosine);
+    let setting = scene.setting(Protocol::Paper, 10);
+    let mut seen = Vec::new();
+    let stopped = search(0.1, 9).run(KINDS[0], &setting, None, &[1, 2], TARGET, &mut |done| {
+        seen.push(done);
+        if done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)) && seen == [1, 2, 3]);
+    let run = |kind, images: &[usize], target| {
+        search(0.1, 1).run(kind, &setting, None, images, target, &mut |_| ControlFlow::Continue(())).map(drop)
+    };
+    assert!(matches!(run(Kind::Shift, &[1, 2], TARGET), Err(Error::Unknown { .. })));
+    assert!(matches!(run(KINDS[0], &[1], TARGET), Err(Error::TooFewTargets { wanted: 2, available: 1 })));
+    assert!(matches!(run(KINDS[0], &[1, LEN], TARGET), Err(Error::Index { .. })));
+    assert!(matches!(run(KINDS[0], &[1, 2], LEN as u32), Err(Error::Index { what: "target", .. })));
+    let few: Vec<usize> = (0..10).collect();
+    let small = Gallery::new(&place(&scene.model, &scene.world, &few)).unwrap();
+    let victim = Victim { embedder: &scene.model, gallery: &small };
+    let refused = search(0.1, 1).run(KINDS[0], &setting, Some(victim), &[1, 2], TARGET, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(Error::Shape { .. })));
+}
