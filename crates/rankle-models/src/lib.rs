@@ -9,19 +9,19 @@
 //! ```
 //! use candle_core::{DType, Device, Tensor};
 //! use rankle_core::{Distance, Embedder, Seed};
-//! use rankle_models::C2f2;
+//! use rankle_models::{Convnet, Layers};
 //!
-//! let model = C2f2::initialise(Distance::Cosine, Seed(0));
+//! let model = Convnet::initialise(Layers::LENET, Distance::Cosine, Seed(0));
 //! let embeddings = model.embed(&Tensor::zeros((2, 1, 28, 28), DType::F32, &Device::Cpu)?)?;
-//! assert_eq!(embeddings.dims(), [2, 1024]);
+//! assert_eq!(embeddings.dims(), [2, 500]);
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
 mod architecture;
 mod batch;
-mod c2f2;
+mod convnet;
 pub mod weights;
 
 pub use architecture::Architecture;
-pub use c2f2::C2f2;
+pub use convnet::{Convnet, Layers};
 pub use rankle_kernels::Isa;

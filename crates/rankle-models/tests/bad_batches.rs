@@ -1,13 +1,18 @@
-//! What C2F2 answers to batches and slopes that it cannot use: an error, never a panic, and the weights stay.
+//! What the networks answer to batches and slopes that it cannot use: an error, never a panic, and the weights stay.
+
+#[path = "support/formula.rs"]
+mod formula;
 
 use candle_core::{DType, Device, Tensor};
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable};
-use rankle_models::C2f2;
+use formula::NETWORKS;
+use rankle_core::{AdamStep, Embedder, Error, Result, Trainable};
+use rankle_models::{Convnet, Isa};
 
 const ADAM: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
 
-fn model() -> C2f2 {
-    C2f2::initialise(Distance::Cosine, Seed(0))
+/// Each network, with the size of its embeddings.
+fn models() -> impl Iterator<Item = (Convnet, usize)> {
+    NETWORKS.into_iter().map(|network| (network.model(Isa::best()), network.dim()))
 }
 
 fn filled(value: f32, shape: &[usize]) -> Tensor {
@@ -18,12 +23,12 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
 }
 
-fn weights(model: &C2f2) -> Vec<f32> {
+fn weights(model: &Convnet) -> Vec<f32> {
     model.checkpoint().unwrap().values().flat_map(numbers).collect()
 }
 
 /// The answers of embedding, attack and training.
-fn answers(model: &mut C2f2, images: &Tensor, slope: &Tensor) -> [Result<()>; 3] {
+fn answers(model: &mut Convnet, images: &Tensor, slope: &Tensor) -> [Result<()>; 3] {
     [
         model.embed(images).map(drop),
         model.input_gradient(images, &mut |_| Ok(slope.clone())).map(drop),
@@ -33,64 +38,68 @@ fn answers(model: &mut C2f2, images: &Tensor, slope: &Tensor) -> [Result<()>; 3]
 
 #[test]
 fn batches_that_do_not_fit_are_refused_everywhere() {
-    let mut model = model();
-    let before = weights(&model);
-    let slope = filled(1.0, &[2, 1024]);
-    for shape in [&[2, 1, 28, 27][..], &[2, 3, 28, 28], &[2, 28, 28], &[2, 784], &[28, 28]] {
-        for answer in answers(&mut model, &filled(0.5, shape), &slope) {
-            assert!(matches!(answer, Err(Error::Shape { .. })), "{shape:?}: {answer:?}");
+    for (mut model, dim) in models() {
+        let before = weights(&model);
+        let slope = filled(1.0, &[2, dim]);
+        for shape in [&[2, 1, 28, 27][..], &[2, 3, 28, 28], &[2, 28, 28], &[2, 784], &[28, 28]] {
+            for answer in answers(&mut model, &filled(0.5, shape), &slope) {
+                assert!(matches!(answer, Err(Error::Shape { .. })), "{shape:?}: {answer:?}");
+            }
         }
-    }
-    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        for answer in answers(&mut model, &filled(value, &[2, 1, 28, 28]), &slope) {
-            assert!(matches!(answer, Err(Error::NotFinite(_))), "{value}: {answer:?}");
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for answer in answers(&mut model, &filled(value, &[2, 1, 28, 28]), &slope) {
+                assert!(matches!(answer, Err(Error::NotFinite(_))), "{value}: {answer:?}");
+            }
         }
+        let wide = filled(0.5, &[2, 1, 28, 28]).to_dtype(DType::F64).unwrap();
+        for answer in answers(&mut model, &wide, &slope) {
+            assert!(matches!(answer, Err(Error::Tensor(_))), "{answer:?}");
+        }
+        assert!(weights(&model) == before);
     }
-    let wide = filled(0.5, &[2, 1, 28, 28]).to_dtype(DType::F64).unwrap();
-    for answer in answers(&mut model, &wide, &slope) {
-        assert!(matches!(answer, Err(Error::Tensor(_))), "{answer:?}");
-    }
-    assert!(weights(&model) == before);
 }
 
 #[test]
 fn slopes_that_do_not_fit_are_refused() {
-    let mut model = model();
-    let before = weights(&model);
-    let images = filled(0.5, &[2, 1, 28, 28]);
-    for shape in [&[2, 1023][..], &[1, 1024], &[2048]] {
-        let [_, attack, training] = answers(&mut model, &images, &filled(1.0, shape));
-        assert!(matches!(attack, Err(Error::Shape { .. })), "{shape:?}: {attack:?}");
-        assert!(matches!(training, Err(Error::Shape { .. })), "{shape:?}: {training:?}");
+    for (mut model, dim) in models() {
+        let before = weights(&model);
+        let images = filled(0.5, &[2, 1, 28, 28]);
+        for shape in [&[2, dim - 1][..], &[1, dim], &[2 * dim]] {
+            let [_, attack, training] = answers(&mut model, &images, &filled(1.0, shape));
+            assert!(matches!(attack, Err(Error::Shape { .. })), "{shape:?}: {attack:?}");
+            assert!(matches!(training, Err(Error::Shape { .. })), "{shape:?}: {training:?}");
+        }
+        let [_, _, training] = answers(&mut model, &images, &filled(f32::NAN, &[2, dim]));
+        assert!(matches!(training, Err(Error::NotFinite(_))), "{training:?}");
+        let training = model.train_step(&images, &mut |_| Err(Error::Interrupted), &ADAM);
+        assert!(matches!(training, Err(Error::Interrupted)), "{training:?}");
+        assert!(weights(&model) == before);
     }
-    let [_, _, training] = answers(&mut model, &images, &filled(f32::NAN, &[2, 1024]));
-    assert!(matches!(training, Err(Error::NotFinite(_))), "{training:?}");
-    let training = model.train_step(&images, &mut |_| Err(Error::Interrupted), &ADAM);
-    assert!(matches!(training, Err(Error::Interrupted)), "{training:?}");
-    assert!(weights(&model) == before);
 }
 
 /// Nothing in, nothing out; but nothing can be learned from it.
 #[test]
 fn an_empty_batch_has_no_embeddings_and_no_lesson() {
-    let mut model = model();
-    let (images, slope) = (filled(0.5, &[0, 1, 28, 28]), filled(1.0, &[0, 1024]));
-    assert_eq!(model.embed(&images).unwrap().dims(), [0, 1024]);
-    assert_eq!(model.input_gradient(&images, &mut |_| Ok(slope.clone())).unwrap().dims(), [0, 1, 28, 28]);
-    let training = model.train_step(&images, &mut |_| Ok(slope.clone()), &ADAM);
-    assert!(matches!(training, Err(Error::Empty(_))), "{training:?}");
+    for (mut model, dim) in models() {
+        let (images, slope) = (filled(0.5, &[0, 1, 28, 28]), filled(1.0, &[0, dim]));
+        assert_eq!(model.embed(&images).unwrap().dims(), [0, dim]);
+        assert_eq!(model.input_gradient(&images, &mut |_| Ok(slope.clone())).unwrap().dims(), [0, 1, 28, 28]);
+        let training = model.train_step(&images, &mut |_| Ok(slope.clone()), &ADAM);
+        assert!(matches!(training, Err(Error::Empty(_))), "{training:?}");
+    }
 }
 
 /// A tensor that is a view, or does not lie row by row, is the same images.
 #[test]
 fn the_layout_of_a_tensor_does_not_matter() {
-    let model = model();
-    let values: Vec<f32> = (0..3 * 784).map(|at| (at * 37 % 101) as f32 / 101.0).collect();
-    let images = Tensor::from_vec(values, (3, 1, 28, 28), &Device::Cpu).unwrap();
-    let whole = numbers(&model.embed(&images).unwrap());
-    let part = model.embed(&images.narrow(0, 1, 2).unwrap()).unwrap();
-    assert_eq!(numbers(&part), whole[1024..]);
-    let strided = images.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
-    assert!(!strided.is_contiguous());
-    assert_eq!(numbers(&model.embed(&strided).unwrap()), whole);
+    for (model, dim) in models() {
+        let values: Vec<f32> = (0..3 * 784).map(|at| (at * 37 % 101) as f32 / 101.0).collect();
+        let images = Tensor::from_vec(values, (3, 1, 28, 28), &Device::Cpu).unwrap();
+        let whole = numbers(&model.embed(&images).unwrap());
+        let part = model.embed(&images.narrow(0, 1, 2).unwrap()).unwrap();
+        assert_eq!(numbers(&part), whole[dim..]);
+        let strided = images.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
+        assert!(!strided.is_contiguous());
+        assert_eq!(numbers(&model.embed(&strided).unwrap()), whole);
+    }
 }

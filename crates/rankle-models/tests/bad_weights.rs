@@ -4,9 +4,9 @@
 mod formula;
 
 use candle_core::{Device, Tensor};
-use formula::{FIRST_STREAM, byte, unit};
+use formula::{C2F2, FIRST_STREAM, NETWORKS, byte, unit};
 use rankle_core::{Distance, Error, Trainable};
-use rankle_models::{Architecture, C2f2, weights};
+use rankle_models::{Architecture, Convnet, Isa, weights};
 use std::path::Path;
 
 /// The whole message of the one error that bad weights may cause.
@@ -54,21 +54,48 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
         (|t| drop(t.insert("conv1.bias".into(), with(f32::NEG_INFINITY))),         &["'conv1.bias'", "-inf", "position 9"]),
     ];
     for (change, parts) in cases {
-        let mut tensors = formula::parameters().unwrap();
+        let mut tensors = C2F2.parameters();
         change(&mut tensors);
         weights::write(&path, &tensors).unwrap();
         check(&path, parts);
     }
     // The table complains about the changes, not about the rest.
-    weights::write(&path, &formula::parameters().unwrap()).unwrap();
+    weights::write(&path, &C2F2.parameters()).unwrap();
     assert!(Architecture::C2f2.load(&path, Distance::Cosine).is_ok());
+}
+
+/// Every network takes its own weights, says how large its embeddings are, and names what is missing in another one's.
+#[test]
+fn no_network_takes_the_weights_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for of in NETWORKS {
+        weights::write(&path, &of.parameters()).unwrap();
+        for to in NETWORKS {
+            let loaded = to.architecture.load(&path, Distance::Cosine);
+            if of.name == to.name {
+                let (channels, height, width) = to.architecture.input();
+                let image = tensor(&vec![0.5; channels * height * width], &[1, channels, height, width]);
+                assert_eq!(loaded.unwrap().embed(&image).unwrap().dims(), [1, to.architecture.embedding_size()], "{}", to.name);
+            } else {
+                let message = loaded.err().unwrap().to_string();
+                assert!(
+                    message.contains("this model needs") || message.contains("is missing"),
+                    "{} as {}: {message}",
+                    of.name,
+                    to.name
+                );
+            }
+        }
+        assert_eq!(of.name.parse::<Architecture>().unwrap(), of.architecture);
+    }
 }
 
 #[test]
 fn files_that_are_no_weights_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.safetensors");
-    weights::write(&whole, &formula::parameters().unwrap()).unwrap();
+    weights::write(&whole, &C2F2.parameters()).unwrap();
     let good = std::fs::read(&whole).unwrap();
     // A header that promises more than any machine has, and one whose offsets lie behind the end of the file.
     let endless = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
@@ -109,9 +136,9 @@ fn weights_that_cannot_be_written_say_where() {
 /// A checkpoint that does not fit is refused as a whole: the model stays as it was.
 #[test]
 fn a_bad_checkpoint_leaves_the_model_alone() {
-    let mut model = C2f2::from_tensors(&formula::parameters().unwrap(), Distance::Cosine).unwrap();
+    let mut model = C2F2.model(Isa::best());
     let mut state = model.checkpoint().unwrap();
-    let bits = |model: &C2f2| -> Vec<u32> {
+    let bits = |model: &Convnet| -> Vec<u32> {
         let state = model.checkpoint().unwrap();
         let numbers = state.values().flat_map(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).unwrap());
         numbers.map(f32::to_bits).collect()
@@ -119,7 +146,7 @@ fn a_bad_checkpoint_leaves_the_model_alone() {
     let before = bits(&model);
     // Other weights, so that a partial restore would show.
     state.insert("conv1.bias".into(), with(0.5));
-    for (name, value) in formula::parameters().unwrap() {
+    for (name, value) in C2F2.parameters() {
         state.insert(format!("adam.first.{name}"), value.clone());
         state.insert(format!("adam.second.{name}"), value);
     }

@@ -4,13 +4,12 @@
 mod formula;
 
 use candle_core::{Device, Tensor};
-use formula::{FIRST_STREAM, byte, unit};
+use formula::{C2F2, C2F2_512, FIRST_STREAM, LENET, NETWORKS, Network, byte, unit};
 use rankle_core::{AdamStep, Distance, Embedder, Trainable};
-use rankle_models::{C2f2, Isa, weights};
+use rankle_models::{Convnet, Isa, weights};
 use std::collections::BTreeMap;
 
 const PIXELS: usize = 784;
-const DIM: usize = 1024;
 
 /// Noise inside, exact zeros at the borders, as in MNIST.
 fn images(stream: u32, n: usize) -> Tensor {
@@ -23,8 +22,9 @@ fn images(stream: u32, n: usize) -> Tensor {
     Tensor::from_vec(pixels, (n, 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-fn slope(stream: u32, n: usize) -> Tensor {
-    Tensor::from_vec(unit(stream, n * DIM), (n, DIM), &Device::Cpu).unwrap()
+/// A slope for `n` embeddings of `dim` numbers.
+fn slope(stream: u32, n: usize, dim: usize) -> Tensor {
+    Tensor::from_vec(unit(stream, n * dim), (n, dim), &Device::Cpu).unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -48,26 +48,31 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-fn model(isa: Isa) -> C2f2 {
-    C2f2::with_isa(&formula::parameters().unwrap(), Distance::Cosine, isa).unwrap()
+/// `thorough` networks on every instruction set, the others, whose code is the same, on the best one.
+fn cases(thorough: &'static [Network]) -> impl Iterator<Item = (Network, Isa)> {
+    NETWORKS.into_iter().flat_map(|network| {
+        let all = thorough.iter().any(|other| other.name == network.name);
+        let sets = if all { Isa::available() } else { vec![Isa::best()] };
+        sets.into_iter().map(move |isa| (network, isa))
+    })
 }
 
 /// One optimiser step on 130 images: more than two chunks of the forward pass and two groups of the weight gradient.
-fn step(model: &mut C2f2, step: u32) {
+fn step(model: &mut Convnet, step: u32) {
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
     let stream = FIRST_STREAM + 200 + 2 * step;
-    model.train_step(&images(stream, 130), &mut |_| Ok(slope(stream + 1, 130)), &adam).unwrap();
+    model.train_step(&images(stream, 130), &mut |raw| Ok(slope(stream + 1, 130, raw.dims()[1])), &adam).unwrap();
 }
 
 #[test]
 fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
-    let (images, slope) = (images(FIRST_STREAM + 200, 100), slope(FIRST_STREAM + 201, 100));
-    for isa in Isa::available() {
-        let model = model(isa);
+    let images = images(FIRST_STREAM + 200, 60);
+    for (network, isa) in cases(&[C2F2, LENET]) {
+        let (name, model, slope) = (network.name, network.model(isa), slope(FIRST_STREAM + 201, 60, network.dim()));
         let run = |batch: usize| {
             let (mut embeddings, mut gradients) = (Vec::new(), Vec::new());
-            for first in (0..100).step_by(batch) {
-                let rows = batch.min(100 - first);
+            for first in (0..60).step_by(batch) {
+                let rows = batch.min(60 - first);
                 let images = images.narrow(0, first, rows).unwrap();
                 embeddings.extend(bits(&model.embed(&images).unwrap()));
                 let gradient = model.input_gradient(&images, &mut |_| Ok(slope.narrow(0, first, rows)?)).unwrap();
@@ -75,40 +80,40 @@ fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
             }
             (embeddings, gradients)
         };
-        let expected = with_threads(1, || run(100));
+        let expected = with_threads(1, || run(60));
         // A batch of one is never cut, whatever the number of threads.
-        for (threads, batch) in [(3, 1), (1, 7), (2, 7), (3, 7), (2, 100), (3, 100)] {
+        for (threads, batch) in [(3, 1), (1, 7), (2, 7), (3, 7), (2, 60), (3, 60)] {
             let ours = with_threads(threads, || run(batch));
-            assert!(ours.0 == expected.0, "{isa}: embeddings, {threads} threads, batches of {batch}");
-            assert!(ours.1 == expected.1, "{isa}: input gradients, {threads} threads, batches of {batch}");
+            assert!(ours.0 == expected.0, "{name}, {isa}: embeddings, {threads} threads, batches of {batch}");
+            assert!(ours.1 == expected.1, "{name}, {isa}: input gradients, {threads} threads, batches of {batch}");
         }
     }
 }
 
 #[test]
 fn training_does_not_depend_on_threads() {
-    for isa in Isa::available() {
+    for (network, isa) in cases(&[LENET]) {
         let run = |threads| {
-            let mut model = model(isa);
+            let mut model = network.model(isa);
             with_threads(threads, || (1..=3).for_each(|number| step(&mut model, number)));
             model.checkpoint().unwrap()
         };
         let expected = run(1);
         for threads in [2, 3] {
-            assert_same(&format!("{isa}, {threads} threads"), &run(threads), &expected);
+            assert_same(&format!("{}, {isa}, {threads} threads", network.name), &run(threads), &expected);
         }
     }
 }
 
 #[test]
 fn training_goes_on_from_a_checkpoint_as_if_nothing_had_happened() {
-    for isa in Isa::available() {
-        let mut whole = model(isa);
+    for (network, isa) in cases(&[LENET]) {
+        let mut whole = network.model(isa);
         (1..=2).for_each(|number| step(&mut whole, number));
         let state = whole.checkpoint().unwrap();
         step(&mut whole, 3);
 
-        let mut resumed = model(isa);
+        let mut resumed = network.model(isa);
         resumed.restore(state.clone()).unwrap();
         assert_same("restored", &resumed.checkpoint().unwrap(), &state);
         step(&mut resumed, 3);
@@ -120,23 +125,45 @@ fn training_goes_on_from_a_checkpoint_as_if_nothing_had_happened() {
 #[test]
 fn attacking_a_model_in_training_sees_its_present_weights_and_leaves_them() {
     let images = images(FIRST_STREAM + 300, 3);
-    let attack = |model: &C2f2| bits(&model.input_gradient(&images, &mut |_| Ok(slope(FIRST_STREAM + 301, 3))).unwrap());
-    let (mut attacked, mut plain) = (model(Isa::best()), model(Isa::best()));
-    for number in 1..=2 {
-        attack(&attacked);
-        step(&mut attacked, number);
-        step(&mut plain, number);
+    for network in NETWORKS {
+        let upstream = slope(FIRST_STREAM + 301, 3, network.dim());
+        let attack = |model: &Convnet| bits(&model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap());
+        let (mut attacked, mut plain) = (network.model(Isa::best()), network.model(Isa::best()));
+        for number in 1..=2 {
+            attack(&attacked);
+            step(&mut attacked, number);
+            step(&mut plain, number);
+        }
+        assert_same("attacked while training", &attacked.checkpoint().unwrap(), &plain.checkpoint().unwrap());
+        let fresh = Convnet::from_tensors(network.layers, &attacked.parameters().unwrap(), Distance::Cosine).unwrap();
+        assert_eq!(attack(&attacked), attack(&fresh), "{}", network.name);
     }
-    assert_same("attacked while training", &attacked.checkpoint().unwrap(), &plain.checkpoint().unwrap());
-    let fresh = C2f2::from_tensors(&attacked.parameters().unwrap(), Distance::Cosine).unwrap();
-    assert_eq!(attack(&attacked), attack(&fresh));
+}
+
+/// Threads keep their memory from one model to the next: what a larger network left there must not show in a smaller one.
+#[test]
+fn networks_that_take_turns_do_not_disturb_each_other() {
+    let images = images(FIRST_STREAM + 300, 3);
+    let run = |network: &Network, model: &Convnet| {
+        let upstream = slope(FIRST_STREAM + 301, 3, network.dim());
+        let gradient = model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap();
+        [bits(&model.embed(&images).unwrap()), bits(&gradient)]
+    };
+    let models = NETWORKS.map(|network| (network, network.model(Isa::best())));
+    let [c2f2, c2f2_512, lenet] = [0, 1, 2].map(|at| (&models[at].0, &models[at].1));
+    // Each on a thread of its own, then all in turns on one.
+    let alone = models.each_ref().map(|(network, model)| with_threads(1, || run(network, model)));
+    let turns = with_threads(1, || [lenet, c2f2, lenet, c2f2_512, c2f2, lenet].map(|(network, model)| run(network, model)));
+    for (turn, expected) in turns.into_iter().zip([2, 0, 2, 1, 0, 2]) {
+        assert!(turn == alone[expected], "{}", models[expected].0.name);
+    }
 }
 
 #[test]
 fn weights_survive_a_file_and_equal_weights_make_equal_files() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
-    let mut model = model(Isa::best());
+    let mut model = C2F2_512.model(Isa::best());
     step(&mut model, 1);
     let (parameters, state) = (model.parameters().unwrap(), model.checkpoint().unwrap());
     weights::write(&first, &parameters).unwrap();
@@ -146,7 +173,7 @@ fn weights_survive_a_file_and_equal_weights_make_equal_files() {
     let read = weights::read(&first).unwrap();
     assert_same("read", &read, &parameters);
     let images = images(FIRST_STREAM + 200, 5);
-    let again = C2f2::from_tensors(&read, Distance::Cosine).unwrap();
+    let again = Convnet::from_tensors(C2F2_512.layers, &read, Distance::Cosine).unwrap();
     assert_eq!(bits(&again.embed(&images).unwrap()), bits(&model.embed(&images).unwrap()));
 
     // A whole checkpoint, over a file that is already there.
@@ -159,19 +186,24 @@ fn weights_survive_a_file_and_equal_weights_make_equal_files() {
 /// order of additions, shows here. Fused instruction sets differ from the portable one, not from each other.
 #[test]
 fn the_bits_of_three_optimiser_steps_are_pinned() {
-    for isa in Isa::available() {
-        let mut model = model(isa);
+    for (network, isa) in cases(&[C2F2, LENET]) {
+        let mut model = network.model(isa);
         (1..=3).for_each(|number| step(&mut model, number));
         let images = images(FIRST_STREAM + 300, 2);
         let mut tensors = model.checkpoint().unwrap();
         tensors.insert("embeddings".into(), model.embed(&images).unwrap());
-        let gradient = model.input_gradient(&images, &mut |_| Ok(slope(FIRST_STREAM + 301, 2))).unwrap();
-        tensors.insert("input gradient".into(), gradient);
+        let upstream = slope(FIRST_STREAM + 301, 2, network.dim());
+        tensors.insert("input gradient".into(), model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap());
         let hash = all_bits(&tensors)
             .into_values()
             .flatten()
             .fold(0xCBF2_9CE4_8422_2325_u64, |hash, bits| (hash ^ u64::from(bits)).wrapping_mul(0x0000_0100_0000_01B3));
-        let expected = if isa == Isa::PORTABLE { 0xF6B2_375F_A47A_46FA } else { 0x061C_2194_F3D3_1817 };
-        assert_eq!(hash, expected, "{isa}: {hash:#018x}");
+        let [portable, fused] = match network.name {
+            "c2f2" => [0xF6B2_375F_A47A_46FA, 0x061C_2194_F3D3_1817],
+            "c2f2-512" => [0x1C70_DC64_7EFD_8179, 0x7B49_6F8E_B17A_EC67],
+            _ => [0x23C8_EBF0_CC91_F1C9, 0xD122_6B02_3106_E8D7],
+        };
+        let expected = if isa == Isa::PORTABLE { portable } else { fused };
+        assert_eq!(hash, expected, "{}, {isa}: {hash:#018x}", network.name);
     }
 }

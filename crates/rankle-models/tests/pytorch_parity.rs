@@ -1,4 +1,4 @@
-//! C2F2 against PyTorch, image by image: embeddings, input gradients and weight gradients, on real MNIST images (borders of
+//! Each network against PyTorch, image by image: embeddings, input gradients and weight gradients, on real MNIST images (borders of
 //! exact zeros: exact ties in the pooling) and on noise, with every instruction set of this machine. `fixtures/README.md`
 //! says what the reference is.
 
@@ -6,25 +6,23 @@
 mod formula;
 
 use candle_core::{Device, Tensor, safetensors};
-use formula::{FIRST_STREAM, unit};
+use formula::{FIRST_STREAM, NETWORKS, Network, unit};
 use rankle_core::{Distance, Embedder};
-use rankle_models::{C2f2, Isa};
+use rankle_models::{Convnet, Isa};
 use std::collections::HashMap;
 
-const IMAGES: usize = 16;
 const PIXELS: usize = 784;
-const DIM: usize = 1024;
 
 /// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 6e-7
-/// (embeddings and input gradients) and 1.3e-6 (weight gradients) of this reference.
+/// (embeddings and input gradients) and 1.4e-6 (weight gradients) of this reference.
 const EMBEDDING: f64 = 1e-5;
 const INPUT_GRADIENT: f64 = 2e-5;
 const WEIGHT_GRADIENT: f64 = 1e-4;
 
 type Fixture = HashMap<String, Tensor>;
 
-fn fixture() -> Fixture {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/c2f2.safetensors");
+fn fixture(network: &Network) -> Fixture {
+    let path = format!("{}/tests/fixtures/{}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name);
     safetensors::load(path, &Device::Cpu).expect("the fixture is part of the repository")
 }
 
@@ -35,7 +33,7 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 fn images(fixture: &Fixture) -> Tensor {
     let bytes: Vec<u8> = fixture["images"].flatten_all().and_then(|t| t.to_vec1()).unwrap();
     let pixels: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
-    Tensor::from_vec(pixels, (IMAGES, 1, 28, 28), &Device::Cpu).unwrap()
+    Tensor::from_vec(pixels, (fixture["images"].dims()[0], 1, 28, 28), &Device::Cpu).unwrap()
 }
 
 /// The slope of a loss with respect to the raw embeddings.
@@ -46,12 +44,12 @@ const LOSSES: [(&str, Slope); 2] = [("linear", linear), ("cosine", cosine)];
 
 /// `Σ e·r`.
 fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
-    Ok(Tensor::from_vec(unit(FIRST_STREAM + 101, IMAGES * DIM), raw.shape(), &Device::Cpu)?)
+    Ok(Tensor::from_vec(unit(FIRST_STREAM + 101, raw.elem_count()), raw.shape(), &Device::Cpu)?)
 }
 
 /// `Σ (1 - u·t)` with `u = e / ‖e‖`.
 fn cosine(raw: &Tensor) -> rankle_core::Result<Tensor> {
-    let slope = unit(FIRST_STREAM + 102, IMAGES * DIM).into_iter().map(|t| -t).collect();
+    let slope = unit(FIRST_STREAM + 102, raw.elem_count()).into_iter().map(|t| -t).collect();
     Distance::Cosine.place(raw)?.pull_back(slope)
 }
 
@@ -69,73 +67,93 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
 
-/// The model of the fixture on every instruction set that this machine has.
-fn models() -> impl Iterator<Item = (Isa, C2f2)> {
-    let parameters = formula::parameters().unwrap();
-    Isa::available().into_iter().map(move |isa| (isa, C2f2::with_isa(&parameters, Distance::Cosine, isa).unwrap()))
+/// Every network with its fixture, on every instruction set that this machine has.
+fn check(work: impl Fn(&str, &Convnet, &Fixture)) {
+    for network in NETWORKS {
+        let fixture = fixture(&network);
+        for isa in Isa::available() {
+            work(&format!("{}, {isa}", network.name), &network.model(isa), &fixture);
+        }
+    }
 }
 
 #[test]
 fn both_sides_compute_the_same_noise() {
-    let stored: Vec<u8> = fixture()["images"].narrow(0, 8, 8).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).unwrap();
-    assert_eq!(stored, formula::byte(FIRST_STREAM + 100, 8 * PIXELS));
+    for network in NETWORKS {
+        let images = &fixture(&network)["images"];
+        let half = images.dims()[0] / 2;
+        let stored: Vec<u8> = images.narrow(0, half, half).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).unwrap();
+        assert_eq!(stored, formula::byte(FIRST_STREAM + 100, half * PIXELS), "{}", network.name);
+    }
 }
 
 #[test]
 fn embeddings_equal_pytorch() {
-    let fixture = fixture();
-    let reference = numbers(&fixture["embeddings"]);
-    for (isa, model) in models() {
-        let ours = numbers(&model.embed(&images(&fixture)).unwrap());
-        for (image, (ours, reference)) in ours.chunks(DIM).zip(reference.chunks(DIM)).enumerate() {
+    check(|name, model, fixture| {
+        let (ours, reference) = (model.embed(&images(fixture)).unwrap(), &fixture["embeddings"]);
+        assert_eq!(ours.dims(), reference.dims(), "{name}");
+        let dim = ours.dims()[1];
+        for (image, (ours, reference)) in numbers(&ours).chunks(dim).zip(numbers(reference).chunks(dim)).enumerate() {
             let error = relative(&wide(ours), reference);
-            assert!(error <= EMBEDDING, "{isa}, image {image}: {error:e}");
+            assert!(error <= EMBEDDING, "{name}, image {image}: {error:e}");
         }
-    }
+    });
 }
 
 #[test]
 fn input_gradients_equal_pytorch_in_size_and_sign() {
-    let fixture = fixture();
-    for (isa, model) in models() {
+    check(|name, model, fixture| {
         for (loss, slope) in LOSSES {
-            let ours = numbers(&model.input_gradient(&images(&fixture), &mut |raw| slope(raw)).unwrap());
+            let ours = numbers(&model.input_gradient(&images(fixture), &mut |raw| slope(raw)).unwrap());
             let reference = numbers(&fixture[&format!("{loss}.input_gradient")]);
+            assert_eq!(ours.len(), reference.len(), "{name}");
             for (image, (ours, reference)) in ours.chunks(PIXELS).zip(reference.chunks(PIXELS)).enumerate() {
                 let error = relative(&wide(ours), reference);
-                assert!(error <= INPUT_GRADIENT, "{isa}, {loss}, image {image}: {error:e}");
+                assert!(error <= INPUT_GRADIENT, "{name}, {loss}, image {image}: {error:e}");
 
                 let visible = 1e-5 * reference.iter().fold(0.0, |m: f32, r| m.max(r.abs()));
                 let flipped = ours.iter().zip(reference).filter(|(o, r)| r.abs() > visible && **o * **r <= 0.0).count();
-                assert_eq!(flipped, 0, "{isa}, {loss}, image {image}: signs differ");
+                assert_eq!(flipped, 0, "{name}, {loss}, image {image}: signs differ");
             }
         }
-    }
+    });
 }
 
 #[test]
 fn weight_gradients_equal_pytorch() {
-    let fixture = fixture();
-    for (isa, model) in models() {
+    /// Of a large gradient every so-many-th number is stored.
+    const STRIDES: [(&str, usize); 7] = [
+        ("c2f2 conv2.weight", 11),
+        ("c2f2 fc1.weight", 401),
+        ("c2f2-512 backbone.3.weight", 101),
+        ("c2f2-512 backbone.7.weight", 4001),
+        ("c2f2-512 backbone.9.weight", 1009),
+        ("lenet conv2.weight", 101),
+        ("lenet fc1.weight", 1009),
+    ];
+    check(|name, model, fixture| {
         for (loss, slope) in LOSSES {
-            let ours = model.weight_gradients(&images(&fixture), &mut |raw| slope(raw)).unwrap();
-            let compare = |name: &str, ours: &[f64]| {
-                let error = relative(ours, &numbers(&fixture[&format!("{loss}.{name}")]));
-                assert!(error <= WEIGHT_GRADIENT, "{isa}, {loss}.{name}: {error:e}");
-            };
-            for name in ["conv1.weight", "conv1.bias", "conv2.bias", "fc1.bias"] {
-                compare(name, &wide(&numbers(&ours[name])));
-            }
-            for (name, columns, stride) in [("conv2.weight", 800, 11), ("fc1.weight", 3136, 401)] {
-                let matrix = wide(&numbers(&ours[name]));
-                let slice: Vec<f64> = matrix.iter().copied().step_by(stride).collect();
-                let (rows, sums) = projections(&matrix, columns);
-                compare(&format!("{name}.slice"), &slice);
-                compare(&format!("{name}.rows"), &rows);
-                compare(&format!("{name}.columns"), &sums);
+            let gradients = model.weight_gradients(&images(fixture), &mut |raw| slope(raw)).unwrap();
+            for (parameter, ours) in gradients {
+                let compare = |part: &str, ours: &[f64]| {
+                    let error = relative(ours, &numbers(&fixture[&format!("{loss}.{parameter}{part}")]));
+                    assert!(error <= WEIGHT_GRADIENT, "{name}, {loss}.{parameter}{part}: {error:e}");
+                };
+                let matrix = wide(&numbers(&ours));
+                let network = name.split(',').next().unwrap();
+                match STRIDES.iter().find(|(stored, _)| *stored == format!("{network} {parameter}")) {
+                    None => compare("", &matrix),
+                    Some(&(_, stride)) => {
+                        let slice: Vec<f64> = matrix.iter().copied().step_by(stride).collect();
+                        let (rows, sums) = projections(&matrix, matrix.len() / ours.dims()[0]);
+                        compare(".slice", &slice);
+                        compare(".rows", &rows);
+                        compare(".columns", &sums);
+                    }
+                }
             }
         }
-    }
+    });
 }
 
 /// A large gradient times formula numbers, from both sides: every number of it takes part.

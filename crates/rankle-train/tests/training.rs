@@ -6,7 +6,7 @@ use rand::Rng;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
-use rankle_models::C2f2;
+use rankle_models::{Convnet, Layers};
 use rankle_train::{Moment, Recipe, Training};
 use std::ops::ControlFlow;
 
@@ -72,8 +72,8 @@ impl Defense for Noise {
 
 const RECIPE: Recipe = Recipe { epochs: 2, batch_size: 20, learning_rate: 1e-3, weight_decay: 1e-7, margin: 0.2 };
 
-fn model() -> C2f2 {
-    C2f2::initialise(Distance::Cosine, Seed(0))
+fn model() -> Convnet {
+    Convnet::initialise(Layers::C2F2, Distance::Cosine, Seed(0))
 }
 
 fn training(dataset: &dyn Dataset) -> Training<'_> {
@@ -96,7 +96,7 @@ fn the_loss_falls_and_every_step_is_reported() {
         let margin = Recipe::paper(distance).margin;
         let training = Training { recipe: Recipe { margin, ..RECIPE }, ..training(&dataset) };
         let mut moments = Vec::new();
-        let mut model = C2f2::initialise(distance, Seed(0));
+        let mut model = Convnet::initialise(Layers::C2F2, distance, Seed(0));
         training
             .run(&mut model, 0, &mut |moment, _| {
                 moments.push(moment);
@@ -150,7 +150,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
             assert!(matches!(result, Err(Error::Interrupted)), "{name}, step {stop}: {result:?}");
 
             // Another seed: everything has to come from the checkpoint.
-            let mut resumed = C2f2::initialise(Distance::Cosine, Seed(9));
+            let mut resumed = Convnet::initialise(Layers::C2F2, Distance::Cosine, Seed(9));
             resumed.restore(state.unwrap()).unwrap();
             assert!(bytes(&resumed) == bytes(&stopped), "{name}, step {stop}: the checkpoint is not the model");
             training.run(&mut resumed, stop, &mut to_the_end).unwrap();

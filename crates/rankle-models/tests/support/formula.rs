@@ -1,21 +1,96 @@
 //! Numbers that Rust and Python compute to the same bit, so that no fixture has to store weights; the description stands in
 //! `fixtures/formula.py`, which is the same in Python.
 
-use candle_core::{Device, Result, Tensor};
-use std::collections::BTreeMap;
+#![allow(dead_code, reason = "every test file needs a part of it")]
+
+use candle_core::{Device, Tensor};
+use rankle_core::Distance;
+use rankle_models::weights::Tensors;
+use rankle_models::{Architecture, Convnet, Isa, Layers};
 
 /// The streams of the fixture count from here.
 pub(crate) const FIRST_STREAM: u32 = 25_000;
 
-/// Name, shape and scale of every parameter of C2F2, in the order of their streams (the first has `FIRST_STREAM + 1`).
-const PARAMETERS: [(&str, &[usize], f32); 6] = [
-    ("conv1.weight", &[32, 1, 5, 5], 0.25),
-    ("conv1.bias", &[32], 0.25),
-    ("conv2.weight", &[64, 32, 5, 5], 0.03125),
-    ("conv2.bias", &[64], 0.03125),
-    ("fc1.weight", &[1024, 3136], 0.015625),
-    ("fc1.bias", &[1024], 0.015625),
-];
+/// A network, and name, shape and scale of each of its parameters, in the order of their streams (the first has
+/// `FIRST_STREAM + 1`).
+#[derive(Clone, Copy)]
+pub(crate) struct Network {
+    pub(crate) name: &'static str,
+    pub(crate) layers: Layers,
+    pub(crate) architecture: Architecture,
+    parameters: &'static [(&'static str, &'static [usize], f32)],
+}
+
+#[rustfmt::skip] // the columns are the point
+pub(crate) const C2F2: Network = Network {
+    name: "c2f2",
+    layers: Layers::C2F2,
+    architecture: Architecture::C2f2,
+    parameters: &[
+        ("conv1.weight", &[32, 1, 5, 5],  0.25),
+        ("conv1.bias",   &[32],           0.25),
+        ("conv2.weight", &[64, 32, 5, 5], 0.03125),
+        ("conv2.bias",   &[64],           0.03125),
+        ("fc1.weight",   &[1024, 3136],   0.015625),
+        ("fc1.bias",     &[1024],         0.015625),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) const C2F2_512: Network = Network {
+    name: "c2f2-512",
+    layers: Layers::C2F2_512,
+    architecture: Architecture::C2f2Of512,
+    parameters: &[
+        ("backbone.0.weight", &[32, 1, 5, 5],  0.25),
+        ("backbone.0.bias",   &[32],           0.25),
+        ("backbone.3.weight", &[64, 32, 5, 5], 0.03125),
+        ("backbone.3.bias",   &[64],           0.03125),
+        ("backbone.7.weight", &[1024, 3136],   0.015625),
+        ("backbone.7.bias",   &[1024],         0.015625),
+        ("backbone.9.weight", &[512, 1024],    0.03125),
+        ("backbone.9.bias",   &[512],          0.03125),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) const LENET: Network = Network {
+    name: "lenet",
+    layers: Layers::LENET,
+    architecture: Architecture::LeNet,
+    parameters: &[
+        ("conv1.weight", &[20, 1, 5, 5],  0.25),
+        ("conv1.bias",   &[20],           0.25),
+        ("conv2.weight", &[50, 20, 5, 5], 0.03125),
+        ("conv2.bias",   &[50],           0.03125),
+        ("fc1.weight",   &[500, 800],     0.03125),
+        ("fc1.bias",     &[500],          0.03125),
+    ],
+};
+
+/// All of them.
+pub(crate) const NETWORKS: [Network; 3] = [C2F2, C2F2_512, LENET];
+
+impl Network {
+    /// All parameters by their PyTorch names.
+    pub(crate) fn parameters(&self) -> Tensors {
+        let numbered = (FIRST_STREAM + 1..).zip(self.parameters);
+        numbered
+            .map(|(stream, &(name, shape, scale))| {
+                let values: Vec<f32> = unit(stream, shape.iter().product()).into_iter().map(|x| x * scale).collect();
+                (name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+            })
+            .collect()
+    }
+    /// The network with these parameters.
+    pub(crate) fn model(&self, isa: Isa) -> Convnet {
+        Convnet::with_isa(self.layers, &self.parameters(), Distance::Cosine, isa).unwrap()
+    }
+    /// Numbers in an embedding.
+    pub(crate) fn dim(&self) -> usize {
+        self.layers.embedding_size()
+    }
+}
 
 /// The 32-bit finaliser of MurmurHash3.
 fn mix(mut h: u32) -> u32 {
@@ -36,17 +111,4 @@ pub(crate) fn unit(stream: u32, count: usize) -> Vec<f32> {
 /// The first `count` bytes of a stream.
 pub(crate) fn byte(stream: u32, count: usize) -> Vec<u8> {
     (0..count).map(|index| (bits(stream, index) >> 24) as u8).collect()
-}
-
-/// All parameters of C2F2 by their PyTorch names.
-pub(crate) fn parameters() -> Result<BTreeMap<String, Tensor>> {
-    let mut stream = FIRST_STREAM;
-    PARAMETERS
-        .iter()
-        .map(|&(name, shape, scale)| {
-            stream += 1;
-            let values: Vec<f32> = unit(stream, shape.iter().product()).into_iter().map(|x| x * scale).collect();
-            Ok((name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu)?))
-        })
-        .collect()
 }

@@ -1,0 +1,162 @@
+//! The forward pass, and what it keeps of itself.
+
+use super::Convnet;
+use super::layers::Layers;
+use super::packed::PackedDense;
+use super::workspace::{CHUNK, Workspace, with_workspace};
+use crate::batch::even;
+use rankle_kernels::Aligned;
+use rankle_kernels::conv::Scratch;
+use rayon::prelude::*;
+
+/// What every forward pass keeps: which pooling positions won, and what the dense layers answer, image after image; the last
+/// answers are the embeddings.
+pub(super) struct Kept<W, A> {
+    pub(super) winners: [W; 2],
+    pub(super) answers: Vec<A>,
+}
+
+/// What is kept of a batch.
+pub(super) type Batch = Kept<Vec<u8>, Vec<f32>>;
+
+impl Batch {
+    fn new(layers: &Layers, n: usize) -> Self {
+        Self {
+            winners: [layers.first(), layers.second()].map(|shape| vec![0; n * shape.pooled_len()]),
+            answers: layers.dense.iter().map(|dense| vec![0.0; n * dense.outputs]).collect(),
+        }
+    }
+    /// One row per image.
+    pub(super) fn embeddings(&self) -> &[f32] {
+        self.answers.last().map_or(&[], Vec::as_slice)
+    }
+    /// In pieces of `chunk` images.
+    pub(super) fn chunks(&self, layers: &Layers, chunk: usize) -> Vec<Kept<&[u8], &[f32]>> {
+        let [first, second] = &self.winners;
+        let winners = first.chunks(chunk * layers.first().pooled_len()).zip(second.chunks(chunk * layers.second().pooled_len()));
+        let answers = self.answers.iter().zip(layers.dense);
+        let mut answers: Vec<_> = answers.map(|(answers, dense)| answers.chunks(chunk * dense.outputs)).collect();
+        winners
+            .map(|(first, second)| Kept {
+                winners: [first, second],
+                answers: answers.iter_mut().filter_map(Iterator::next).collect(),
+            })
+            .collect()
+    }
+    /// As [`Batch::chunks`], to be written.
+    fn chunks_mut(&mut self, layers: &Layers, chunk: usize) -> Vec<Kept<&mut [u8], &mut [f32]>> {
+        let [first, second] = &mut self.winners;
+        let winners =
+            first.chunks_mut(chunk * layers.first().pooled_len()).zip(second.chunks_mut(chunk * layers.second().pooled_len()));
+        let answers = self.answers.iter_mut().zip(layers.dense);
+        let mut answers: Vec<_> = answers.map(|(answers, dense)| answers.chunks_mut(chunk * dense.outputs)).collect();
+        winners
+            .map(|(first, second)| Kept {
+                winners: [first, second],
+                answers: answers.iter_mut().filter_map(Iterator::next).collect(),
+            })
+            .collect()
+    }
+}
+
+/// What a forward pass in training keeps besides: the inputs of every layer.
+pub(super) struct Tape {
+    pub(super) kept: Batch,
+    pub(super) padded: Aligned,
+    pub(super) pooled: Aligned,
+    pub(super) features: Aligned,
+}
+
+/// Where one image's activations go.
+struct State<'a> {
+    padded: &'a mut [f32],
+    pooled: &'a mut [f32],
+    winners: [&'a mut [u8]; 2],
+    features: &'a mut [f32],
+}
+
+impl Convnet {
+    /// The forward pass of a frozen model.
+    pub(super) fn forward(&self, images: &[f32]) -> Batch {
+        let (layers, pixels) = (&self.layers, self.layers.pixels());
+        let n = images.len() / pixels;
+        let mut batch = Batch::new(layers, n);
+        let chunk = even(n, CHUNK);
+        images.par_chunks(chunk * pixels).zip(batch.chunks_mut(layers, chunk)).for_each(|(images, kept)| {
+            with_workspace(layers, images.len() / pixels, |Workspace { padded, pooled, features, scratch }| {
+                let [first, second] = kept.winners;
+                let winners = first
+                    .chunks_exact_mut(layers.first().pooled_len())
+                    .zip(second.chunks_exact_mut(layers.second().pooled_len()));
+                let outputs = features.chunks_exact_mut(layers.features());
+                for ((image, features), (first, second)) in images.chunks_exact(pixels).zip(outputs).zip(winners) {
+                    self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
+                }
+                self.answer(features, kept.answers);
+            });
+        });
+        batch
+    }
+
+    /// The forward pass of a model in training.
+    pub(super) fn record(&self, images: &[f32]) -> Tape {
+        let (layers, pixels) = (&self.layers, self.layers.pixels());
+        let (first, second, features) = (layers.first(), layers.second(), layers.features());
+        let n = images.len() / pixels;
+        let mut tape = Tape {
+            kept: Batch::new(layers, n),
+            padded: Aligned::zeros(n * first.padded_len()),
+            pooled: Aligned::zeros(n * second.padded_len()),
+            features: Aligned::zeros(n * features),
+        };
+        let chunk = even(n, CHUNK);
+        images
+            .par_chunks(chunk * pixels)
+            .zip(tape.padded.par_chunks_mut(chunk * first.padded_len()))
+            .zip(tape.pooled.par_chunks_mut(chunk * second.padded_len()))
+            .zip(tape.features.par_chunks_mut(chunk * features))
+            .zip(tape.kept.chunks_mut(layers, chunk))
+            .for_each(|((((images, padded), pooled), outputs), kept)| {
+                with_workspace(layers, 0, |Workspace { scratch, .. }| {
+                    let inputs = padded.chunks_exact_mut(first.padded_len()).zip(pooled.chunks_exact_mut(second.padded_len()));
+                    let [winners1, winners2] = kept.winners;
+                    let winners =
+                        winners1.chunks_exact_mut(first.pooled_len()).zip(winners2.chunks_exact_mut(second.pooled_len()));
+                    for (((image, (padded, pooled)), (first, second)), features) in
+                        images.chunks_exact(pixels).zip(inputs).zip(winners).zip(outputs.chunks_exact_mut(features))
+                    {
+                        self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
+                    }
+                    self.answer(outputs, kept.answers);
+                });
+            });
+        tape
+    }
+
+    /// Both convolutions of one image.
+    fn convolve(&self, image: &[f32], state: State<'_>, scratch: &mut Scratch) {
+        let State { padded, pooled, winners: [winners1, winners2], features } = state;
+        let ([first, second], shape) = (&self.blocks, self.layers.first());
+        padded.fill(0.0);
+        for (y, row) in image.chunks_exact(shape.width).enumerate() {
+            padded[shape.padded_origin() + y * shape.padded_row()..][..row.len()].copy_from_slice(row);
+        }
+        first.forward(padded, scratch, pooled, self.layers.pooled_first(), winners1);
+        second.forward(pooled, scratch, features, self.layers.pooled_second(), winners2);
+    }
+
+    /// The dense layers of a chunk of images.
+    fn answer<'a>(&self, features: &'a [f32], answers: Vec<&'a mut [f32]>) {
+        let mut inputs = features;
+        for ((dense, PackedDense { weights, bias }), outputs) in self.layers.dense.iter().zip(&self.weights.dense).zip(answers) {
+            weights.multiply(inputs, outputs);
+            for row in outputs.chunks_exact_mut(dense.outputs) {
+                row.iter_mut().zip(bias).for_each(|(sum, &bias)| *sum += bias);
+            }
+            if dense.relu {
+                outputs.iter_mut().for_each(|sum| *sum = if *sum > 0.0 { *sum } else { 0.0 });
+            }
+            inputs = outputs;
+        }
+    }
+}

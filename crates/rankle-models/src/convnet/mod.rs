@@ -1,0 +1,177 @@
+//! C2F2 and LeNet: small networks for 28×28 grey images, on kernels of their own.
+//!
+//! [`Layers`] describes a network, [`Convnet`] is one with weights. Images go through the network in small chunks, each on one
+//! thread from the first pixel to the last number: no barrier between layers, and one chunk's activations stay in the cache.
+
+mod forward;
+mod frozen;
+mod layers;
+mod packed;
+mod training;
+mod workspace;
+
+pub use layers::Layers;
+
+use crate::batch::{ask, finite, with_pixels};
+use crate::weights::{Tensors, none_left};
+use candle_core::Tensor;
+use forward::Tape;
+use packed::Packed;
+use rand::Rng as _;
+use rankle_core::seed::Purpose;
+use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
+use rankle_kernels::Isa;
+use rankle_kernels::conv::ConvBlock;
+use rankle_kernels::dense::Panels;
+use std::sync::OnceLock;
+
+/// A network of [`Layers`] with its weights packed for the kernels.
+#[derive(Debug)]
+pub struct Convnet {
+    layers: Layers,
+    isa: Isa,
+    distance: Distance,
+    weights: Packed,
+    blocks: [ConvBlock; 2],
+    /// The dense layers packed for input gradients, made when first asked for: a training step leaves them stale.
+    transposed: OnceLock<Vec<Panels>>,
+    moments: Option<Box<[Packed; 2]>>,
+}
+
+impl Convnet {
+    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed.
+    pub fn initialise(layers: Layers, distance: Distance, seed: Seed) -> Self {
+        let parameters: Vec<Vec<f32>> = layers
+            .parameters()
+            .iter()
+            .enumerate()
+            .map(|(position, parameter)| {
+                let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
+                let bound = 1.0 / (parameter.fan_in as f32).sqrt();
+                (0..parameter.shape.iter().product()).map(|_| rng.random_range(-bound..bound)).collect()
+            })
+            .collect();
+        let isa = Isa::best();
+        Self::assemble(layers, isa, distance, Packed::pack(&layers, isa, &parameters))
+    }
+
+    /// Weights under the names of the public PyTorch checkpoints, such as `conv1.weight`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    pub fn from_tensors(layers: Layers, tensors: &Tensors, distance: Distance) -> Result<Self> {
+        Self::with_isa(layers, tensors, distance, Isa::best())
+    }
+
+    /// As [`Convnet::from_tensors`], on a chosen instruction set.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_isa(layers: Layers, tensors: &Tensors, distance: Distance, isa: Isa) -> Result<Self> {
+        let mut tensors = tensors.clone();
+        let weights = Packed::take(&layers, isa, &mut tensors, "")?;
+        none_left(&tensors)?;
+        Ok(Self::assemble(layers, isa, distance, weights))
+    }
+
+    fn assemble(layers: Layers, isa: Isa, distance: Distance, weights: Packed) -> Self {
+        let blocks = Self::pack_blocks(&layers, isa, &weights);
+        Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None }
+    }
+
+    /// Embeds, asks for the slope, and returns the slopes of all weights, by name: what PyTorch leaves in `.grad`.
+    ///
+    /// # Errors
+    /// As [`Embedder::input_gradient`].
+    pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
+        let (tape, slope) = self.learn(images, upstream)?;
+        self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")
+    }
+
+    /// The forward pass of a model in training, and the slope of the loss with respect to the embeddings.
+    fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<(Tape, Vec<f32>)> {
+        if self.check(images)? == 0 {
+            return Err(Error::Empty("images in a batch"));
+        }
+        let tape = with_pixels(images, |pixels| self.record(pixels))?;
+        let slope = ask(tape.kept.embeddings(), self.layers.embedding_size(), upstream)?;
+        if !finite(&slope) {
+            return Err(Error::NotFinite("the slope of the loss".into()));
+        }
+        Ok((tape, slope))
+    }
+
+    /// How many images there are, if they are images for this network.
+    fn check(&self, images: &Tensor) -> Result<usize> {
+        let (channels, height, width) = self.layers.input();
+        match images.dims() {
+            &[n, c, h, w] if (c, h, w) == (channels, height, width) => Ok(n),
+            other => Err(Error::Shape {
+                what: "a batch of images",
+                actual: other.to_vec(),
+                expected: format!("(n, {channels}, {height}, {width})"),
+            }),
+        }
+    }
+}
+
+impl Embedder for Convnet {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let n = self.check(images)?;
+        let mut batch = with_pixels(images, |pixels| self.forward(pixels))?;
+        let embeddings = batch.answers.pop().unwrap_or_default();
+        Ok(Tensor::from_vec(embeddings, (n, self.layers.embedding_size()), images.device())?)
+    }
+
+    fn distance(&self) -> Distance {
+        self.distance
+    }
+
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        self.check(images)?;
+        let batch = with_pixels(images, |pixels| self.forward(pixels))?;
+        let slope = ask(batch.embeddings(), self.layers.embedding_size(), upstream)?;
+        Ok(Tensor::from_vec(self.backward(&batch, &slope), images.shape(), images.device())?)
+    }
+}
+
+const FIRST_MOMENT: &str = "adam.first.";
+const SECOND_MOMENT: &str = "adam.second.";
+
+impl Trainable for Convnet {
+    fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
+        let (tape, slope) = self.learn(images, upstream)?;
+        let slopes = self.slopes(&tape, &slope);
+        self.update(&tape, &slopes, adam);
+        Ok(())
+    }
+
+    fn parameters(&self) -> Result<Tensors> {
+        self.weights.to_tensors(&self.layers, "")
+    }
+
+    fn checkpoint(&self) -> Result<Tensors> {
+        let mut state = self.parameters()?;
+        if let Some([first, second]) = self.moments.as_deref() {
+            state.append(&mut first.to_tensors(&self.layers, FIRST_MOMENT)?);
+            state.append(&mut second.to_tensors(&self.layers, SECOND_MOMENT)?);
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, mut state: Tensors) -> Result<()> {
+        let take = |prefix: &str, state: &mut Tensors| Packed::take(&self.layers, self.isa, state, prefix);
+        let weights = take("", &mut state)?;
+        let mut restored = Self::assemble(self.layers, self.isa, self.distance, weights);
+        if !state.is_empty() {
+            restored.moments = Some(Box::new([take(FIRST_MOMENT, &mut state)?, take(SECOND_MOMENT, &mut state)?]));
+        }
+        none_left(&state)?;
+        *self = restored;
+        Ok(())
+    }
+
+    fn as_embedder(&self) -> &dyn Embedder {
+        self
+    }
+}

@@ -1,0 +1,68 @@
+//! Parameters in the layouts of the kernels, and back.
+
+use super::layers::Layers;
+use crate::weights::{Tensors, take};
+use candle_core::{Device, Tensor};
+use rankle_core::Result;
+use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
+
+/// One number for each parameter: the weights themselves, their gradient, or one of Adam's moments.
+#[derive(Clone, Debug)]
+pub(super) struct Packed {
+    /// Weights and bias of each convolution in PyTorch's layout: they are small and repacked after each optimiser step.
+    pub(super) convolutions: [Vec<f32>; 4],
+    pub(super) dense: Vec<PackedDense>,
+}
+
+/// Those of a dense layer.
+#[derive(Clone, Debug)]
+pub(super) struct PackedDense {
+    pub(super) weights: Panels,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Packed {
+    /// From PyTorch's layout, in the order of [`Layers::parameters`].
+    pub(super) fn pack(layers: &Layers, isa: Isa, parameters: &[Vec<f32>]) -> Self {
+        let (convolutions, dense) = parameters.split_at(4);
+        let dense = dense.chunks_exact(2).enumerate().map(|(layer, parameters)| {
+            let inputs = layers.inputs(layer);
+            let mut order = vec![0; inputs];
+            (0..inputs).for_each(|input| order[layers.place(layer, input)] = input);
+            let element = |output: usize, input: usize| parameters[0][output * inputs + order[input]];
+            let weights = Panels::pack(isa, layers.dense[layer].outputs, inputs, element);
+            PackedDense { weights, bias: parameters[1].clone() }
+        });
+        Self { convolutions: std::array::from_fn(|i| convolutions[i].clone()), dense: dense.collect() }
+    }
+
+    /// Back to PyTorch's layout.
+    fn unpack(&self, layers: &Layers) -> Vec<Vec<f32>> {
+        let dense = self.dense.iter().enumerate().flat_map(|(layer, PackedDense { weights, bias })| {
+            let (inputs, outputs) = (weights.inputs(), weights.outputs());
+            let weights = (0..outputs * inputs).map(|at| weights.get(at / inputs, layers.place(layer, at % inputs))).collect();
+            [weights, bias.clone()]
+        });
+        self.convolutions.iter().cloned().chain(dense).collect()
+    }
+
+    /// Takes every parameter out of `tensors`, where their names have a prefix.
+    pub(super) fn take(layers: &Layers, isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Self> {
+        let parameters = layers.parameters();
+        let values = parameters.iter().map(|p| take(tensors, &format!("{prefix}{}", p.name), &p.shape));
+        Ok(Self::pack(layers, isa, &values.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Tensors by name, with a prefix.
+    pub(super) fn to_tensors(&self, layers: &Layers, prefix: &str) -> Result<Tensors> {
+        let named = layers.parameters().into_iter().zip(self.unpack(layers));
+        named.map(|(p, values)| Ok((format!("{prefix}{}", p.name), Tensor::from_vec(values, p.shape, &Device::Cpu)?))).collect()
+    }
+
+    /// Zeros, as Adam's moments start.
+    pub(super) fn zeros_like(&self) -> Self {
+        let dense = self.dense.iter().map(|d| PackedDense { weights: d.weights.zeros_like(), bias: vec![0.0; d.bias.len()] });
+        Self { convolutions: self.convolutions.each_ref().map(|values| vec![0.0; values.len()]), dense: dense.collect() }
+    }
+}

@@ -1,0 +1,145 @@
+//! The backward pass of a model in training, and the optimiser's step.
+
+use super::Convnet;
+use super::forward::Tape;
+use super::frozen::dense_slopes;
+use super::packed::{Packed, PackedDense};
+use super::workspace::{GROUP, Workspace, with_workspace};
+use crate::batch::even;
+use rankle_core::AdamStep;
+use rankle_kernels::conv::{ConvBlock, PooledSlope};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// The slopes of a loss with respect to what a batch's dense layers sum up and to the parameters of the convolutions. The
+/// gradient of the dense weights is left to whoever can use it strip by strip.
+pub(super) struct Slopes {
+    dense: Vec<Vec<f32>>,
+    convolutions: [Vec<f32>; 4],
+}
+
+impl Convnet {
+    /// From the slope with respect to the embeddings.
+    pub(super) fn slopes(&self, tape: &Tape, slope: &[f32]) -> Slopes {
+        let (layers, n) = (&self.layers, slope.len() / self.layers.embedding_size());
+        let group = even(n, GROUP);
+        let back = |layer: usize, slope: &[f32], inputs: &mut [f32]| {
+            let weights = &self.weights.dense[layer].weights;
+            let pieces = slope.par_chunks(group * weights.outputs()).zip(inputs.par_chunks_mut(group * weights.inputs()));
+            pieces.for_each(|(slope, inputs)| weights.multiply_transposed(slope, inputs));
+        };
+        let dense = dense_slopes(layers, slope, &tape.kept.answers, back);
+        let convolutions = self.convolution_gradients(tape, &dense[0]);
+        Slopes { dense, convolutions }
+    }
+
+    /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
+    /// the sum does not depend on the number of threads. `slope` is that of the first dense layer.
+    fn convolution_gradients(&self, tape: &Tape, slope: &[f32]) -> [Vec<f32>; 4] {
+        let (layers, dense) = (&self.layers, &self.weights.dense[0].weights);
+        let (shape1, shape2) = (layers.first(), layers.second());
+        let lens = [shape1.gradient_len(), shape1.outputs, shape2.gradient_len(), shape2.outputs];
+        let group_size = even(slope.len() / dense.outputs(), GROUP);
+        let groups: Vec<[Vec<f32>; 4]> = slope
+            .par_chunks(group_size * dense.outputs())
+            .enumerate()
+            .map(|(group, slope)| {
+                let mut sums = lens.map(|len| vec![0.0; len]);
+                let images = slope.len() / dense.outputs();
+                with_workspace(layers, images, |Workspace { pooled, features, scratch, .. }| {
+                    dense.multiply_transposed(slope, features);
+                    let [weight1, bias1, weight2, bias2] = &mut sums;
+                    for (image, features) in (group * group_size..).zip(features.chunks_exact(layers.features())) {
+                        let [winners1, winners2] = &tape.kept.winners;
+                        let winners1 = &winners1[image * shape1.pooled_len()..][..shape1.pooled_len()];
+                        let winners2 = &winners2[image * shape2.pooled_len()..][..shape2.pooled_len()];
+                        let inner = &tape.pooled[image * shape2.padded_len()..][..shape2.padded_len()];
+                        let slope = PooledSlope { values: features, rows: layers.pooled_second(), winners: winners2 };
+                        self.blocks[1].weight_gradient(inner, slope, scratch, weight2, bias2);
+                        self.blocks[1].input_gradient(slope, scratch, pooled);
+                        let image = &tape.padded[image * shape1.padded_len()..][..shape1.padded_len()];
+                        let slope = PooledSlope { values: pooled, rows: layers.pooled_first(), winners: winners1 };
+                        self.blocks[0].weight_gradient(image, slope, scratch, weight1, bias1);
+                    }
+                });
+                sums
+            })
+            .collect();
+        let mut total = lens.map(|len| vec![0.0; len]);
+        for group in groups {
+            for (total, sums) in total.iter_mut().zip(group) {
+                total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        let [weight1, bias1, weight2, bias2] = total;
+        [self.blocks[0].unpack_gradient(&weight1), bias1, self.blocks[1].unpack_gradient(&weight2), bias2]
+    }
+
+    /// The gradients of all parameters.
+    pub(super) fn gradients(&self, tape: &Tape, slopes: Slopes) -> Packed {
+        let dense = self.weights.dense.iter().enumerate().map(|(layer, PackedDense { weights, .. })| {
+            let (inputs, slope) = (tape.inputs(layer), &slopes.dense[layer]);
+            let mut gradient = weights.zeros_like();
+            let len = gradient.panel_len();
+            gradient.as_mut_slice().par_chunks_mut(len).enumerate().for_each(|(panel, gradient)| {
+                weights.shape().gradient(panel, inputs, slope, |range, strip| gradient[range].copy_from_slice(strip));
+            });
+            PackedDense { weights: gradient, bias: column_sums(slope, weights.outputs()) }
+        });
+        Packed { dense: dense.collect(), convolutions: slopes.convolutions }
+    }
+
+    /// Moves all weights.
+    pub(super) fn update(&mut self, tape: &Tape, slopes: &Slopes, adam: &AdamStep) {
+        let (isa, weights) = (self.isa, &mut self.weights);
+        let start = || [weights.zeros_like(), weights.zeros_like()];
+        let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
+        let moments = first.dense.iter_mut().zip(&mut second.dense);
+        for (layer, (dense, (first, second))) in weights.dense.iter_mut().zip(moments).enumerate() {
+            let (inputs, slope) = (tape.inputs(layer), &slopes.dense[layer]);
+            let (len, shape) = (dense.weights.panel_len(), dense.weights.shape());
+            // Strip by strip, while each strip's gradient is in the cache.
+            dense
+                .weights
+                .as_mut_slice()
+                .par_chunks_mut(len)
+                .zip(first.weights.as_mut_slice().par_chunks_mut(len))
+                .zip(second.weights.as_mut_slice().par_chunks_mut(len))
+                .enumerate()
+                .for_each(|(panel, ((weights, first), second))| {
+                    shape.gradient(panel, inputs, slope, |range, gradient| {
+                        adam.update(isa, &mut weights[range.clone()], &mut first[range.clone()], &mut second[range], gradient);
+                    });
+                });
+            let gradient = column_sums(slope, dense.bias.len());
+            adam.update(isa, &mut dense.bias, &mut first.bias, &mut second.bias, &gradient);
+        }
+        let moments = first.convolutions.iter_mut().zip(&mut second.convolutions);
+        for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&slopes.convolutions) {
+            adam.update(isa, weights, first, second, gradient);
+        }
+        self.blocks = Self::pack_blocks(&self.layers, isa, &self.weights);
+        self.transposed = OnceLock::new();
+    }
+
+    /// The convolutions as the kernels want them.
+    pub(super) fn pack_blocks(layers: &super::Layers, isa: rankle_kernels::Isa, weights: &Packed) -> [ConvBlock; 2] {
+        let [weight1, bias1, weight2, bias2] = &weights.convolutions;
+        [ConvBlock::new(isa, layers.first(), weight1, bias1), ConvBlock::new(isa, layers.second(), weight2, bias2)]
+    }
+}
+
+impl Tape {
+    /// What went into a dense layer.
+    fn inputs(&self, layer: usize) -> &[f32] {
+        if layer == 0 { &self.features } else { &self.kept.answers[layer - 1] }
+    }
+}
+
+fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    for row in rows.chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+    }
+    sums
+}
