@@ -42,6 +42,12 @@ pub struct Cell {
     /// The weight of the semantics-preserving term; none for the attacks without it.
     #[serde(serialize_with = "finite::optional")]
     pub xi: Option<f64>,
+    /// What the attack lowers, where it is not the ranking-based objective: `distance`. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
+    /// Where targets are drawn from, where it is not the usual place: `local`. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_band: Option<String>,
     /// `paper` or `strict`.
     pub protocol: String,
     /// Whether the image is ranked after rounding to 1/255.
@@ -73,7 +79,13 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attack, targets, epsilon, .. } = self;
         let place = self.table.as_deref().unwrap_or(&self.dataset);
-        write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.set_letter())
+        write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.set_letter())?;
+        for (what, unusual) in [("objective", &self.objective), ("band", &self.target_band)] {
+            if let Some(unusual) = unusual {
+                write!(f, " {what}={unusual}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -93,7 +105,8 @@ mod tests {
     #[test]
     fn every_other_field_is_an_input() {
         use serde_json::{Value, json};
-        let cell = synthetic::record("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let cell = synthetic::ablation("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        assert_eq!(cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 objective=distance band=local");
         let Value::Object(fields) = serde_json::to_value(&cell).unwrap() else { panic!("a cell is an object") };
         for (name, value) in fields.iter().filter(|(name, _)| *name != "weights") {
             let mut changed = fields.clone();

@@ -42,6 +42,12 @@ pub struct Planned {
     pub images: usize,
     /// The seed of the sample, the targets and the starts.
     pub seed: u64,
+    /// As [`Cell::objective`]: written only where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
+    /// As [`Cell::target_band`]: written only where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_band: Option<String>,
 }
 
 /// What all cells of one run share, whatever the table and the attack.
@@ -89,6 +95,8 @@ impl Planned {
             eight_bit: setting.eight_bit,
             images: setting.images,
             seed: setting.seed,
+            objective: None,
+            target_band: None,
         }
     }
 
@@ -108,6 +116,8 @@ impl Planned {
             eight_bit: self.eight_bit,
             images: self.images,
             seed: self.seed,
+            objective: self.objective.clone(),
+            target_band: self.target_band.clone(),
             chosen: None,
             ..cell.clone()
         };
@@ -174,6 +184,10 @@ mod tests {
         assert!(!asked.asks_for(&Cell { table: None, ..cell.clone() }));
         assert_eq!(Setting::of(&cell).to_string(), "1000 images, seed 0, protocol paper");
 
+        let cell = synthetic::ablation("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        assert!(!asked.asks_for(&cell));
+        let asked = Planned { objective: cell.objective.clone(), target_band: cell.target_band.clone(), ..asked };
+        assert!(asked.asks_for(&cell));
         let Value::Object(fields) = serde_json::to_value(&asked).unwrap() else { panic!("a planned cell is an object") };
         for (name, value) in fields.iter().filter(|(name, _)| *name != "weights") {
             let mut changed = fields.clone();

@@ -28,6 +28,8 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
             random_start: false,
             restarts: 1,
             xi: None,
+            objective: None,
+            target_band: None,
             protocol: "paper".into(),
             eight_bit: false,
             seed: 0,
@@ -57,6 +59,14 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
         instruction_set: "avx2".into(),
         code_version: "0.1.0".into(),
     }
+}
+
+/// The same with another objective and other targets.
+pub(crate) fn ablation(table: &str, attack: Attack, targets: usize, epsilon: f64, rank_after: f64) -> Record {
+    let mut record = record(table, attack, targets, epsilon, rank_after);
+    record.cell.objective = Some("distance".into());
+    record.cell.target_band = Some("local".into());
+    record
 }
 
 /// Every cell of a table, each half a point above the published rank.

@@ -100,7 +100,7 @@ impl Arguments {
 /// # Errors
 /// One line for what is no number and for what is outside of `[0, 1]`.
 pub(crate) fn epsilon(text: &str) -> Result<Epsilon, String> {
-    let value = text.parse().map_err(|_| "it is no number; pixels are in [0, 1], so write 8/255 as 0.0314".to_owned())?;
+    let value = number(text).ok_or("it is no number; pixels are in [0, 1], so write 0.03 or 8/255")?;
     Epsilon::new(value).map_err(|error| error.to_string())
 }
 
@@ -109,7 +109,15 @@ pub(crate) fn epsilon(text: &str) -> Result<Epsilon, String> {
 /// # Errors
 /// One line for everything else.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|&value: &f64| value > 0.0 && value.is_finite()).ok_or("a number above 0 is needed".to_owned())
+    number(text).filter(|&value| value > 0.0 && value.is_finite()).ok_or("a number above 0 is needed".to_owned())
+}
+
+/// A decimal number, or a fraction as in `8/255`.
+fn number(text: &str) -> Option<f64> {
+    match text.split_once('/') {
+        Some((above, below)) => Some(above.parse::<f64>().ok()? / below.parse::<f64>().ok()?),
+        None => text.parse().ok(),
+    }
 }
 
 /// A number that is not below zero.

@@ -6,6 +6,7 @@ use crate::experiment::{self, Experiment};
 use crate::indices::Indices;
 use crate::names;
 use crate::stop::Stop;
+use crate::variant::VariantArguments;
 use clap::Args;
 use rankle_attacks::{Kind, Protocol};
 use rankle_core::{Epsilon, Seed};
@@ -20,7 +21,7 @@ pub(crate) struct AttackArguments {
     /// How many queries or candidates at once, for each image; 1 when left out, meaningless for es
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     targets: Option<NonZero<usize>>,
-    /// How far a pixel may move; pixels are in [0, 1]
+    /// How far a pixel may move, as in 0.03 or 8/255; pixels are in [0, 1]
     #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
     epsilon: Epsilon,
     /// The seed of the images, the targets and the starts
@@ -38,6 +39,8 @@ pub(crate) struct AttackArguments {
     #[command(flatten)]
     search: Search,
     #[command(flatten)]
+    variant: VariantArguments,
+    #[command(flatten)]
     chosen: Chosen,
 }
 
@@ -45,7 +48,7 @@ pub(crate) struct AttackArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Search (the protocol's own when left out)")]
 struct Search {
-    /// How far a pixel moves in one step
+    /// How far a pixel moves in one step, as in 0.01 or 1/255
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
     /// How many steps
@@ -57,9 +60,6 @@ struct Search {
     /// How many random starts; the best one counts
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     restarts: Option<NonZero<usize>>,
-    /// The weight of the items that stay in front; only for sp-qa+ and sp-qa-
-    #[arg(long, value_name = "X", value_parser = arguments::not_negative, allow_negative_numbers = true)]
-    xi: Option<f64>,
 }
 
 /// Indices of test images in the place of what the seed would choose.
@@ -87,13 +87,6 @@ impl AttackArguments {
     /// # Errors
     /// [`Stop`] where the arguments contradict one another.
     pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
-        let preserving = matches!(self.attack, Kind::PreservingQuery(_));
-        if self.search.xi.is_some() && !preserving {
-            return Err(Stop::usage(format!(
-                "--xi weighs the items that sp-qa+ and sp-qa- keep in front; {} keeps none",
-                self.attack
-            )));
-        }
         let set = self.targets.map_or(1, NonZero::get);
         let mut experiment = Experiment::new(self.attack, set, self.epsilon, self.protocol, Seed(self.seed));
         let search = &mut experiment.search;
@@ -108,7 +101,7 @@ impl AttackArguments {
                 search.restarts
             )));
         }
-        experiment.variant.xi = self.search.xi;
+        experiment.variant = self.variant.of(self.attack)?;
         Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
     }
 

@@ -97,6 +97,8 @@ impl Experiment {
             random_start,
             restarts,
             xi: self.xi(),
+            objective: unusual(self.variant.objective),
+            target_band: unusual(self.variant.band),
             protocol: self.protocol.to_string(),
             eight_bit: self.eight_bit,
             seed: self.seed.0,
@@ -142,6 +144,11 @@ impl Experiment {
         // The model under watch breaks off much sooner than this could.
         rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets, &mut |_| ControlFlow::Continue(()))
     }
+}
+
+/// What a record says of a choice: nothing of the usual one.
+fn unusual<T: Default + PartialEq + ToString>(choice: T) -> Option<String> {
+    (choice != T::default()).then(|| choice.to_string())
 }
 
 /// The images that a seed chooses.

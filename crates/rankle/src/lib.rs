@@ -39,6 +39,7 @@ mod names;
 mod progress;
 mod stop;
 mod system;
+mod variant;
 mod watched;
 
 use arguments::Arguments;

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
-use rankle_attacks::{Kind, Protocol};
+use rankle_attacks::{Band, Kind, Objective, Protocol};
 use rankle_core::Distance;
 use rankle_data::{Name, Split};
 use rankle_models::Architecture;
@@ -25,6 +25,8 @@ pub(crate) const MODELS: Names<Architecture> = Names { what: "model", all: &Arch
 pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
 pub(crate) const ATTACKS: Names<Kind> = Names { what: "attack", all: &Kind::ALL };
 pub(crate) const PROTOCOLS: Names<Protocol> = Names { what: "protocol", all: &Protocol::ALL };
+pub(crate) const OBJECTIVES: Names<Objective> = Names { what: "objective", all: &Objective::ALL };
+pub(crate) const BANDS: Names<Band> = Names { what: "target band", all: &Band::ALL };
 pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
 pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
 pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };

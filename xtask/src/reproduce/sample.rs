@@ -33,6 +33,8 @@ fn record(planned: &Planned) -> Record {
             random_start: false,
             restarts: 1,
             xi: None,
+            objective: None,
+            target_band: None,
             protocol: planned.protocol.clone(),
             eight_bit: planned.eight_bit,
             seed: planned.seed,

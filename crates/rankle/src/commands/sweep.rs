@@ -3,7 +3,7 @@
 mod job;
 
 use crate::device::Device;
-use crate::experiment;
+use crate::experiment::{self, Experiment};
 use crate::stop::Stop;
 use crate::system::{Key, System};
 use crate::{files, progress};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use job::Job;
-use rankle_attacks::{Kind, Protocol, Targets};
+use rankle_attacks::{Band, Kind, Protocol, Targets};
 use rankle_core::Gallery;
 use rankle_data::Split;
 use rankle_report::{Cell, Journal, Planned, Record};
@@ -22,7 +22,7 @@ use std::time::Instant;
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
 /// The plan has one JSON object a line: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
-/// protocol, eight_bit, images, seed. Each finished attack is appended to the records at once, so an interrupted or killed sweep
+/// protocol, eight_bit, images, seed; for ablations also objective and target_band. Each finished attack is appended to the records at once, so an interrupted or killed sweep
 /// goes on where it was. On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle sweep --plan plan.jsonl --records records.jsonl")]
@@ -136,7 +136,7 @@ struct Run<'a> {
 }
 
 /// What the targets of an attack depend on, besides the system: neither epsilon nor the search.
-type Draw = (Kind, usize, Protocol, u64, usize);
+type Draw = (Kind, usize, Band, Protocol, u64, usize);
 
 impl Run<'_> {
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
@@ -162,7 +162,8 @@ impl Run<'_> {
         self.bar.set_message(cell.to_string());
         let (start, before) = (Instant::now(), self.bar.position());
         let experiment = &job.experiment;
-        let key = (experiment.kind, experiment.set, experiment.protocol, experiment.seed.0, job.images);
+        let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
+        let key = (kind, set, variant.band, protocol, seed.0, job.images);
         let (images, targets) = match draws.entry(key) {
             Entry::Occupied(drawn) => drawn.into_mut(),
             Entry::Vacant(new) => {

@@ -19,6 +19,9 @@ fn the_json_has_the_promised_fields_and_the_attack_works() {
     for (field, value) in fixed.as_object().unwrap() {
         assert_eq!(&record[field], value, "{field}");
     }
+    for unusual in ["objective", "target_band"] {
+        assert!(record.get(unusual).is_none(), "{unusual}");
+    }
     let number = |field: &str| record[field].as_f64().unwrap_or_else(|| panic!("{field} is no number"));
     for field in ["rank_before_stderr", "rank_after_stderr", "embedding_shift", "tie_share", "seconds"] {
         assert!(number(field) >= 0.0, "{field}");
@@ -36,6 +39,17 @@ fn each_attack_fills_its_own_fields() {
         json(&mut on_mnist("attack", "--attack sp-qa- --targets 2 --epsilon 0.1 --iterations 3 --images 20 --format json"));
     assert!(record["preserved_rank_before"].is_f64() && record["preserved_rank_after"].is_f64());
     assert_eq!((record["xi"].as_f64(), record["targets"].as_u64()), (Some(100.0), Some(2)));
+}
+
+#[test]
+fn ablations_stand_in_the_record() {
+    let rest = "--attack qa+ --targets 2 --epsilon 8/255 --step 1/255 --iterations 5 --images 20 --objective distance \
+                --target-band local --format json";
+    let record = json(&mut on_mnist("attack", rest));
+    assert_eq!((record["objective"].as_str(), record["target_band"].as_str()), (Some("distance"), Some("local")));
+    assert_eq!((record["epsilon"].as_f64(), record["step"].as_f64()), (Some(8.0 / 255.0), Some(1.0 / 255.0)));
+    let [before, after] = ["rank_before", "rank_after"].map(|field| record[field].as_f64().unwrap());
+    assert!((1.0..5.0).contains(&before) && after < before, "{before} {after}");
 }
 
 #[test]

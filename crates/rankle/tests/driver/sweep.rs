@@ -54,9 +54,23 @@ fn finished_cells_are_not_computed_again() {
     assert_eq!((&all[0], &all[3]), (&first[0], &first[0]));
     assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 3);
 
+    // Another objective and other targets are other cells; what is left out of them is usual.
+    let usual = planned("qa+", 1, 0.05, 10);
+    let mut unusual = usual.clone();
+    unusual
+        .as_object_mut()
+        .unwrap()
+        .extend([("objective".to_owned(), "distance".into()), ("target_band".to_owned(), "local".into())]);
+    write(&plan, &[usual, unusual]);
+    let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!(code, 0, "{stderr}");
+    let ablation = lines(&stdout).pop().unwrap();
+    let alone = "--attack qa+ --epsilon 0.05 --images 10 --objective distance --target-band local --format json";
+    let fields = ["seconds", "table", "loss", "defense"];
+    assert_eq!(without(json(&mut on_mnist("attack", alone)), &fields), without(ablation, &fields));
+
     // A cell alone gives the same numbers as in a sweep.
     let alone = json(&mut on_mnist("attack", "--attack ca+ --epsilon 0.05 --images 10 --format json"));
-    let fields = ["seconds", "table", "loss", "defense"];
     assert_eq!(without(alone, &fields), without(first[0].clone(), &fields));
 }
 
@@ -66,12 +80,15 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
     let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
     let mut wrong = planned("ca+", 1, 0.05, 10);
     wrong["protocol"] = "papr".into();
+    let mut sinking = planned("ca-", 1, 0.05, 10);
+    sinking["target_band"] = "local".into();
     for (cell, part) in [
         (planned("ca+", 1, 5.0, 10), "epsilon 5 is outside"),
         (planned("ca+", 1, 0.05, 0), "images is 0"),
         (planned("ca+", 0, 0.05, 10), "targets is 0"),
         (planned("ca+", 1, 0.05, 10_001), "10001 images"),
         (wrong, "did you mean 'paper'?"),
+        (sinking, "not for ca-"),
     ] {
         write(&plan, &[planned("ca+", 1, 0.05, 10), cell]);
         let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));

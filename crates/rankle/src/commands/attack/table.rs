@@ -15,7 +15,13 @@ impl fmt::Display for Table<'_> {
         writeln!(f, "{}", cell.attack.description())?;
         let starts = if cell.random_start { format!(", {} random starts", cell.restarts) } else { String::new() };
         writeln!(f, "{} of {} images, seed {}, protocol {}", cell.images, cell.gallery, cell.seed, cell.protocol)?;
-        writeln!(f, "{} steps of {:.4}{starts}\n", cell.iterations, cell.step)?;
+        writeln!(f, "{} steps of {:.4}{starts}", cell.iterations, cell.step)?;
+        for (what, unusual) in [("objective", &cell.objective), ("target band", &cell.target_band)] {
+            if let Some(unusual) = unusual {
+                writeln!(f, "{what}: {unusual}")?;
+            }
+        }
+        writeln!(f)?;
         writeln!(f, "{:<24}{:>16}{:>16}", "", "before", "after")?;
         for (name, before, after) in self.rows() {
             writeln!(f, "{name:<24}{before:>16}{after:>16}")?;

@@ -3,8 +3,9 @@
 use crate::experiment::{Experiment, Origin};
 use crate::names;
 use crate::system::Key;
+use crate::variant;
 use anyhow::{Error, Result, bail};
-use rankle_attacks::Kind;
+use rankle_attacks::{Band, Kind, Objective, Variant};
 use rankle_core::{Epsilon, Seed};
 use rankle_report::Planned;
 use std::path::PathBuf;
@@ -33,6 +34,10 @@ impl Job {
             bail!("targets is 0: at least one is needed");
         }
         let epsilon = Epsilon::new(planned.epsilon)?;
+        let objective = planned.objective.map_or(Ok(Objective::default()), |name| names::OBJECTIVES.find(&name));
+        let band = planned.target_band.map_or(Ok(Band::default()), |name| names::BANDS.find(&name));
+        let variant = Variant { objective: objective.map_err(Error::msg)?, band: band.map_err(Error::msg)?, xi: None };
+        variant::check(kind, variant).map_err(Error::msg)?;
         let experiment = Experiment::new(kind, planned.targets, epsilon, protocol, Seed(planned.seed));
         Ok(Self {
             key: Key {
@@ -42,7 +47,7 @@ impl Job {
                 weights: planned.weights.into(),
                 distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
             },
-            experiment: Experiment { eight_bit: planned.eight_bit, ..experiment },
+            experiment: Experiment { eight_bit: planned.eight_bit, variant, ..experiment },
             origin: Origin {
                 table: Some(planned.table),
                 loss: Some(planned.loss),
