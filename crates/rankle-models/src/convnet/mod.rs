@@ -75,7 +75,7 @@ impl Convnet {
     }
 
     fn assemble(layers: Layers, isa: Isa, distance: Distance, weights: Packed) -> Self {
-        let blocks = Self::pack_blocks(&layers, isa, &weights);
+        let blocks = weights.blocks(&layers, isa);
         Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None }
     }
 

@@ -5,6 +5,7 @@ use crate::weights::{Tensors, take};
 use candle_core::{Device, Tensor};
 use rankle_core::Result;
 use rankle_kernels::Isa;
+use rankle_kernels::conv::ConvBlock;
 use rankle_kernels::dense::Panels;
 
 /// One number for each parameter: the weights themselves, their gradient, or one of Adam's moments.
@@ -58,6 +59,12 @@ impl Packed {
     pub(super) fn to_tensors(&self, layers: &Layers, prefix: &str) -> Result<Tensors> {
         let named = layers.parameters().into_iter().zip(self.unpack(layers));
         named.map(|(p, values)| Ok((format!("{prefix}{}", p.name), Tensor::from_vec(values, p.shape, &Device::Cpu)?))).collect()
+    }
+
+    /// The convolutions as the kernels want them.
+    pub(super) fn blocks(&self, layers: &Layers, isa: Isa) -> [ConvBlock; 2] {
+        let [weight1, bias1, weight2, bias2] = &self.convolutions;
+        [ConvBlock::new(isa, layers.first(), weight1, bias1), ConvBlock::new(isa, layers.second(), weight2, bias2)]
     }
 
     /// Zeros, as Adam's moments start.

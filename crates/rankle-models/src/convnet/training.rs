@@ -7,7 +7,7 @@ use super::packed::{Packed, PackedDense};
 use super::workspace::{GROUP, Workspace, with_workspace};
 use crate::batch::even;
 use rankle_core::AdamStep;
-use rankle_kernels::conv::{ConvBlock, PooledSlope};
+use rankle_kernels::conv::PooledSlope;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -118,14 +118,8 @@ impl Convnet {
         for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&slopes.convolutions) {
             adam.update(isa, weights, first, second, gradient);
         }
-        self.blocks = Self::pack_blocks(&self.layers, isa, &self.weights);
+        self.blocks = self.weights.blocks(&self.layers, isa);
         self.transposed = OnceLock::new();
-    }
-
-    /// The convolutions as the kernels want them.
-    pub(super) fn pack_blocks(layers: &super::Layers, isa: rankle_kernels::Isa, weights: &Packed) -> [ConvBlock; 2] {
-        let [weight1, bias1, weight2, bias2] = &weights.convolutions;
-        [ConvBlock::new(isa, layers.first(), weight1, bias1), ConvBlock::new(isa, layers.second(), weight2, bias2)]
     }
 }
 

@@ -1,6 +1,6 @@
 //! `rankle train`: interrupted, killed, repeated.
 
-use crate::support::{outcome, rankle};
+use crate::support::{json, outcome, rankle};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,6 +65,29 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert!(code == 0 && stderr.contains("is finished"), "{stderr}");
     let (code, _, stderr) = outcome(&mut train("--epochs 5", &parts));
     assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
+}
+
+/// Another network is another name: trained, attacked, and not mistaken for C2F2.
+#[test]
+fn lenet_is_trained_and_attacked_by_its_name() {
+    let output = tempfile::tempdir().unwrap();
+    let on_lenet = |command: &str, model: &str| rankle(&format!("{command} --dataset mnist --model {model} --distance cosine"));
+    let mut train = on_lenet("train --images 1000 --batch-size 500 --epochs 2", "lenet");
+    let (code, _, stderr) = outcome(train.arg("--output").arg(output.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let card: toml::Table = fs::read_to_string(output.path().join("card.toml")).unwrap().parse().unwrap();
+    assert_eq!(card["training"]["model"].as_str(), Some("lenet"));
+    assert!(card["recall_at_1"].as_float() > Some(80.0), "{card}");
+
+    let weights = output.path().join("model.safetensors");
+    let attack = "attack --attack qa+ --targets 1 --epsilon 0.1 --images 20 --format json";
+    let record = json(on_lenet(attack, "lenet").arg("--weights").arg(&weights));
+    let rank = |field: &str| record[field].as_f64().unwrap();
+    assert!(rank("rank_after") < 0.8 * rank("rank_before"), "{record}");
+
+    let (code, _, stderr) = outcome(on_lenet(attack, "c2f2").arg("--weights").arg(&weights));
+    assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
+    assert!(stderr.contains("'conv1.weight' has shape [20, 1, 5, 5]"), "{stderr}");
 }
 
 #[test]
