@@ -42,6 +42,20 @@ impl Panels {
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
         Self { data: Aligned::zeros(outputs.div_ceil(isa.panel()) * inputs * isa.panel()), outputs, inputs, isa }
     }
+    /// Each row times its factor.
+    pub fn scaled(&self, factor: impl Fn(usize) -> f32) -> Self {
+        let (panel, mut scaled) = (self.isa.panel(), self.clone());
+        let len = self.panel_len();
+        for (index, data) in scaled.data.chunks_exact_mut(len).enumerate() {
+            let factors: Vec<f32> = (index * panel..(index + 1) * panel)
+                .map(|output| if output < self.outputs { factor(output) } else { 0.0 })
+                .collect();
+            for row in data.chunks_exact_mut(panel) {
+                row.iter_mut().zip(&factors).for_each(|(value, factor)| *value *= factor);
+            }
+        }
+        scaled
+    }
     /// Zeros in the shape of `self`, as for Adam's moments.
     pub fn zeros_like(&self) -> Self {
         Self { data: Aligned::zeros(self.data.len()), ..*self }
@@ -88,6 +102,10 @@ impl Panels {
     /// The panels in order.
     pub(crate) fn panels(&self) -> impl Iterator<Item = &[f32]> {
         self.data.chunks_exact(self.inputs * self.isa.panel())
+    }
+    /// All panels, one after the other.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
     }
     /// All panels, one after the other.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {

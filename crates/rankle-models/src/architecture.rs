@@ -1,6 +1,6 @@
 //! The models by name.
 
-use crate::{Convnet, Layers, weights};
+use crate::{Convnet, ImageFormat, Layers, ResNet18, weights};
 use rankle_core::{Distance, Embedder, Error, Result, Seed, Trainable};
 use std::{fmt, path::Path, str::FromStr};
 
@@ -13,27 +13,45 @@ pub enum Architecture {
     C2f2Of512,
     /// LeNet without its classifier: 28×28 grey images to 500 numbers, none negative (`method.md` 3.2).
     LeNet,
+    /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (`method.md` 3.3).
+    ResNet18Of28,
+    /// torchvision's ResNet-18 for 224×224 colour images, to 512 numbers, none negative (`method.md` 3.4).
+    ResNet18,
+}
+
+/// What a name stands for.
+enum Network {
+    Convnet(Layers),
+    ResNet18(ImageFormat),
 }
 
 impl Architecture {
     /// Every architecture, for messages and menus.
-    pub const ALL: [Self; 3] = [Self::C2f2, Self::C2f2Of512, Self::LeNet];
+    pub const ALL: [Self; 5] = [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18];
+
+    fn network(self) -> Network {
+        match self {
+            Self::C2f2 => Network::Convnet(Layers::C2F2),
+            Self::C2f2Of512 => Network::Convnet(Layers::C2F2_512),
+            Self::LeNet => Network::Convnet(Layers::LENET),
+            Self::ResNet18Of28 => Network::ResNet18(ImageFormat::grey28()),
+            Self::ResNet18 => Network::ResNet18(ImageFormat::imagenet()),
+        }
+    }
 
     /// `(channels, height, width)` of the images it takes.
     pub fn input(self) -> (usize, usize, usize) {
-        match self {
-            Self::C2f2 => Layers::C2F2.input(),
-            Self::C2f2Of512 => Layers::C2F2_512.input(),
-            Self::LeNet => Layers::LENET.input(),
+        match self.network() {
+            Network::Convnet(layers) => layers.input(),
+            Network::ResNet18(format) => format.input(),
         }
     }
 
     /// How many numbers its embeddings have.
     pub fn embedding_size(self) -> usize {
-        match self {
-            Self::C2f2 => Layers::C2F2.embedding_size(),
-            Self::C2f2Of512 => Layers::C2F2_512.embedding_size(),
-            Self::LeNet => Layers::LENET.embedding_size(),
+        match self.network() {
+            Network::Convnet(layers) => layers.embedding_size(),
+            Network::ResNet18(_) => ResNet18::EMBEDDING_SIZE,
         }
     }
 
@@ -43,12 +61,9 @@ impl Architecture {
     /// [`Error::Weights`] naming the file when it cannot be read or does not fit.
     pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
         let tensors = weights::read(path)?;
-        let convnet =
-            |layers| Convnet::from_tensors(layers, &tensors, distance).map(|model| Box::new(model) as Box<dyn Embedder>);
-        let model = match self {
-            Self::C2f2 => convnet(Layers::C2F2),
-            Self::C2f2Of512 => convnet(Layers::C2F2_512),
-            Self::LeNet => convnet(Layers::LENET),
+        let model = match self.network() {
+            Network::Convnet(layers) => Convnet::from_tensors(layers, &tensors, distance).map(boxed),
+            Network::ResNet18(format) => ResNet18::from_tensors(&tensors, format, distance).map(boxed),
         };
         weights::named(path, model)
     }
@@ -58,10 +73,9 @@ impl Architecture {
     /// # Errors
     /// None yet; larger models may not fit the memory.
     pub fn initialise(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
-        Ok(match self {
-            Self::C2f2 => Box::new(Convnet::initialise(Layers::C2F2, distance, seed)),
-            Self::C2f2Of512 => Box::new(Convnet::initialise(Layers::C2F2_512, distance, seed)),
-            Self::LeNet => Box::new(Convnet::initialise(Layers::LENET, distance, seed)),
+        Ok(match self.network() {
+            Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
+            Network::ResNet18(format) => Box::new(ResNet18::initialise(format, distance, seed)),
         })
     }
 
@@ -82,6 +96,8 @@ impl fmt::Display for Architecture {
             Self::C2f2 => "c2f2",
             Self::C2f2Of512 => "c2f2-512",
             Self::LeNet => "lenet",
+            Self::ResNet18Of28 => "resnet18-28",
+            Self::ResNet18 => "resnet18",
         })
     }
 }
@@ -95,4 +111,8 @@ impl FromStr for Architecture {
             known: Self::ALL.map(|m| m.to_string()).join(", "),
         })
     }
+}
+
+fn boxed(model: impl Embedder + 'static) -> Box<dyn Embedder> {
+    Box::new(model)
 }

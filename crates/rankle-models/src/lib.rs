@@ -20,8 +20,10 @@
 mod architecture;
 mod batch;
 mod convnet;
+mod resnet;
 pub mod weights;
 
 pub use architecture::Architecture;
 pub use convnet::{Convnet, Layers};
 pub use rankle_kernels::Isa;
+pub use resnet::{ImageFormat, ResNet18};

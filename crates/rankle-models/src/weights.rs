@@ -9,6 +9,10 @@ use std::path::Path;
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
+/// In front of a parameter's name in a checkpoint: Adam's moments of it.
+pub(crate) const FIRST_MOMENT: &str = "adam.first.";
+pub(crate) const SECOND_MOMENT: &str = "adam.second.";
+
 /// Reads every tensor of a safetensors file.
 ///
 /// # Errors

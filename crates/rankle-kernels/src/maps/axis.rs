@@ -76,6 +76,12 @@ impl Reach {
 }
 
 impl Run {
+    /// Whether there are taps and each lies right behind the one before, in the kernel and in the source.
+    pub(super) fn taps_lie_together(&self) -> bool {
+        let next = |pair: &[Tap]| pair[1].index == pair[0].index + 1 && pair[1].source == pair[0].source + 1;
+        !self.taps.is_empty() && self.taps.windows(2).all(next)
+    }
+
     fn goes_on(&self, target: usize, taps: &[Tap]) -> bool {
         let moved = self.count * self.source_step;
         target == self.target + self.count * self.target_step

@@ -142,10 +142,12 @@ impl Geometry {
             let columns = if width <= isa.lanes() { isa.lanes() } else { panel };
             for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
                 for across in &self.columns {
+                    // Of a single image, neighbouring taps lie together on both sides.
+                    let together = if images == 1 && across.taps_lie_together() { across.taps.len() } else { 1 };
                     stretches.clear();
                     for row in &down.taps {
                         let source_row = (row.source + y * down.source_step) * self.source_width;
-                        stretches.extend(across.taps.iter().map(|column| Stretch {
+                        stretches.extend(across.taps.iter().step_by(together).map(|column| Stretch {
                             left: (source_row + column.source) * images * inputs,
                             right: (row.index * self.kernel + column.index) * inputs * panel,
                         }));
@@ -156,7 +158,8 @@ impl Geometry {
                             let start = (rows.target + piece.start * rows.target_step) * outputs + first;
                             let stride = rows.target_step * outputs;
                             let data = &source[(rows.source + piece.start * rows.source_step).min(source.len())..];
-                            let left = Left { data, row: rows.source_step, segment: 0, segments: 1, step: 1, len: inputs };
+                            let left =
+                                Left { data, row: rows.source_step, segment: 0, segments: 1, step: 1, len: together * inputs };
                             let right = Right { data: filters, stride: panel };
                             if stretches.is_empty() {
                                 // Nothing reaches these pixels.

@@ -41,6 +41,12 @@ impl Finish<'_> {
     }
 }
 
+/// Zero where `live` is zero: the way back through a ReLU, for a slope that no convolution has just computed.
+pub fn silence(slope: &mut [f32], live: &[u8]) {
+    assert!(slope.len() == live.len(), "one mark per slope");
+    silence_block(slope, live);
+}
+
 /// A stretch of `width` channels, from `channel` on, of `rows` rows of the target, the first at `start`, `stride` apart.
 pub(super) struct FinishRows<'a, 'f> {
     pub finish: &'a mut Finish<'f>,
@@ -64,28 +70,82 @@ impl Kernel for FinishRows<'_, '_> {
             let sums = &mut target[place.clone()];
             match finish {
                 Finish::Sums | Finish::Add => {}
-                Finish::Bias(bias) => sums.iter_mut().zip(&bias[channel..][..width]).for_each(|(sum, bias)| *sum += bias),
+                Finish::Bias(bias) => add(sums, &bias[channel..][..width]),
                 Finish::Relu { bias, shortcut, live } => {
                     let bias = &bias[channel..][..width];
                     match shortcut {
-                        Some(shortcut) => {
-                            for ((sum, bias), shortcut) in sums.iter_mut().zip(bias).zip(&shortcut[place.clone()]) {
-                                *sum += bias + shortcut;
-                            }
-                        }
-                        None => sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias),
+                        Some(shortcut) => add_both(sums, bias, &shortcut[place.clone()]),
+                        None => add(sums, bias),
                     }
-                    if let Some(live) = live {
-                        live[place].iter_mut().zip(&*sums).for_each(|(live, &sum)| *live = u8::from(sum > 0.0));
+                    match live {
+                        Some(live) => relu_marked(sums, &mut live[place]),
+                        None => relu(sums),
                     }
-                    // Not `max`: a NaN must stay one, so that a broken model is noticed.
-                    sums.iter_mut().for_each(|sum| *sum = if *sum <= 0.0 { 0.0 } else { *sum });
                 }
-                Finish::Silence(live) => {
-                    let live = &live[place];
-                    sums.iter_mut().zip(live).for_each(|(sum, &live)| *sum = if live == 0 { 0.0 } else { *sum });
-                }
+                Finish::Silence(live) => silence_block(sums, &live[place]),
             }
         }
     }
+}
+
+/// Numbers per step of the loops below: one register of the widest set, so that each step compiles to a few instructions.
+const STEP: usize = 16;
+
+#[inline(always)]
+fn add(sums: &mut [f32], bias: &[f32]) {
+    let (blocks, rest) = sums.as_chunks_mut::<STEP>();
+    let (bias, bias_rest) = bias.as_chunks::<STEP>();
+    for (sums, bias) in blocks.iter_mut().zip(bias) {
+        (0..STEP).for_each(|lane| sums[lane] += bias[lane]);
+    }
+    rest.iter_mut().zip(bias_rest).for_each(|(sum, bias)| *sum += bias);
+}
+
+#[inline(always)]
+fn add_both(sums: &mut [f32], bias: &[f32], shortcut: &[f32]) {
+    let (blocks, rest) = sums.as_chunks_mut::<STEP>();
+    let (bias, bias_rest) = bias.as_chunks::<STEP>();
+    let (shortcut, shortcut_rest) = shortcut.as_chunks::<STEP>();
+    for ((sums, bias), shortcut) in blocks.iter_mut().zip(bias).zip(shortcut) {
+        (0..STEP).for_each(|lane| sums[lane] += bias[lane] + shortcut[lane]);
+    }
+    rest.iter_mut().zip(bias_rest).zip(shortcut_rest).for_each(|((sum, bias), shortcut)| *sum += bias + shortcut);
+}
+
+/// Not `max`: a NaN must stay one, so that a broken model is noticed.
+#[inline(always)]
+fn cut(sum: f32) -> f32 {
+    if sum <= 0.0 { 0.0 } else { sum }
+}
+
+#[inline(always)]
+fn relu(sums: &mut [f32]) {
+    let (blocks, rest) = sums.as_chunks_mut::<STEP>();
+    for sums in blocks {
+        (0..STEP).for_each(|lane| sums[lane] = cut(sums[lane]));
+    }
+    rest.iter_mut().for_each(|sum| *sum = cut(*sum));
+}
+
+#[inline(always)]
+fn relu_marked(sums: &mut [f32], live: &mut [u8]) {
+    let (blocks, rest) = sums.as_chunks_mut::<STEP>();
+    let (live, live_rest) = live.as_chunks_mut::<STEP>();
+    for (sums, live) in blocks.iter_mut().zip(live) {
+        (0..STEP).for_each(|lane| live[lane] = u8::from(sums[lane] > 0.0));
+        (0..STEP).for_each(|lane| sums[lane] = cut(sums[lane]));
+    }
+    for (sum, live) in rest.iter_mut().zip(live_rest) {
+        (*live, *sum) = (u8::from(*sum > 0.0), cut(*sum));
+    }
+}
+
+#[inline(always)]
+fn silence_block(slope: &mut [f32], live: &[u8]) {
+    let (blocks, rest) = slope.as_chunks_mut::<STEP>();
+    let (live, live_rest) = live.as_chunks::<STEP>();
+    for (slope, live) in blocks.iter_mut().zip(live) {
+        (0..STEP).for_each(|lane| slope[lane] = if live[lane] == 0 { 0.0 } else { slope[lane] });
+    }
+    rest.iter_mut().zip(live_rest).for_each(|(slope, &live)| *slope = if live == 0 { 0.0 } else { *slope });
 }

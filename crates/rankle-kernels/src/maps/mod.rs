@@ -9,7 +9,7 @@
 //! - [`Finish`]: what a convolution does to its sums while they are in the cache: bias, shortcut, ReLU, and the way back;
 //! - [`MaxPool`], [`mean_of_pixels`]: pooling;
 //! - [`norm`]: batch normalisation in training (a frozen one is folded into the filters);
-//! - [`Shuffle`]: from images and back, with mean and standard deviation; a stride of 2 becomes four channels.
+//! - [`Shuffle`]: from an image and back, with mean and standard deviation; a stride of 2 becomes four channels.
 //!
 //! [`Conv`] serves networks whose layers are many; for two convolutions with their poolings, [`crate::conv`] is faster.
 
@@ -25,7 +25,7 @@ mod tests;
 mod weight_gradient;
 
 pub use convolution::{Conv, ConvShape};
-pub use finish::Finish;
-pub use pool::{MaxPool, mean_of_pixels, mean_of_pixels_backward};
+pub use finish::{Finish, silence};
+pub use pool::{InStack, MaxPool, mean_of_pixels, mean_of_pixels_backward};
 pub use shuffle::Shuffle;
 pub use weight_gradient::Stack;

@@ -35,27 +35,29 @@ impl MaxPool {
         self.output
     }
 
-    /// `row` is what one pixel holds: images times channels. `winners` gets one byte per number of the output.
-    pub fn forward(&self, isa: Isa, input: &[f32], row: usize, output: &mut [f32], winners: &mut [u8]) {
-        self.check(input.len(), row, output.len(), winners.len());
-        self.windows(|place, taps| {
-            let (output, winners) = (&mut output[place * row..][..row], &mut winners[place * row..][..row]);
-            output.fill(f32::NEG_INFINITY);
-            for (tap, source) in taps {
-                isa.run(Challenge { source: &input[source * row..][..row], tap, output, winners });
-            }
-            isa.run(Settle { output, winners });
+    /// The map of one image, `channels` numbers per pixel, becomes image `image` of a stack of `images`. `winners` gets one byte
+    /// per number of the stack.
+    pub fn forward(&self, isa: Isa, input: &[f32], channels: usize, place: InStack, output: &mut [f32], winners: &mut [u8]) {
+        self.check(input.len(), channels, place, output.len(), winners.len());
+        let mut sources = Vec::with_capacity(self.kernel * self.kernel);
+        self.windows(|pixel, taps| {
+            sources.clear();
+            sources.extend(taps.map(|(tap, source)| (tap, source * channels)));
+            let at = place.of(pixel) * channels;
+            let (output, winners) = (&mut output[at..][..channels], &mut winners[at..][..channels]);
+            isa.run(Window { input, sources: &sources, output, winners });
         });
     }
 
-    /// The slope in front of the ReLU from that behind the pooling.
-    pub fn backward(&self, slope: &[f32], winners: &[u8], row: usize, input: &mut [f32]) {
-        self.check(input.len(), row, slope.len(), winners.len());
+    /// The slope in front of the ReLU, of one image, from that of the stack behind the pooling.
+    pub fn backward(&self, slope: &[f32], winners: &[u8], channels: usize, place: InStack, input: &mut [f32]) {
+        self.check(input.len(), channels, place, slope.len(), winners.len());
         input.fill(0.0);
         let mut sources = vec![0; self.kernel * self.kernel];
-        self.windows(|place, taps| {
-            taps.for_each(|(tap, source)| sources[usize::from(tap)] = source * row);
-            let slopes = slope[place * row..][..row].iter().zip(&winners[place * row..][..row]);
+        self.windows(|pixel, taps| {
+            taps.for_each(|(tap, source)| sources[usize::from(tap)] = source * channels);
+            let at = place.of(pixel) * channels;
+            let slopes = slope[at..][..channels].iter().zip(&winners[at..][..channels]);
             for (number, (&slope, &winner)) in slopes.enumerate() {
                 if winner != SILENT {
                     input[sources[usize::from(winner)] + number] += slope;
@@ -64,16 +66,17 @@ impl MaxPool {
         });
     }
 
-    fn check(&self, input: usize, row: usize, output: usize, winners: usize) {
-        assert!(row > 0 && input == self.input.0 * self.input.1 * row, "the input of this pooling");
-        assert!(output == self.output.0 * self.output.1 * row && winners == output, "the output of this pooling");
+    fn check(&self, input: usize, channels: usize, place: InStack, output: usize, winners: usize) {
+        assert!(channels > 0 && input == self.input.0 * self.input.1 * channels, "the input of this pooling");
+        let stack = self.output.0 * self.output.1 * place.images * channels;
+        assert!(place.image < place.images && output == stack && winners == stack, "the output of this pooling");
     }
 
-    /// Every window in order: its place, and its taps from top left to bottom right with the pixel under each.
+    /// Every window in order: its pixel of the output, and its taps from top left to bottom right with the pixel under each.
     fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = (u8, usize)>)) {
         for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
             for (across, x) in self.columns.iter().flat_map(|across| (0..across.count).map(move |x| (across, x))) {
-                let place = (down.target + y) * self.output.1 + across.target + x;
+                let pixel = (down.target + y) * self.output.1 + across.target + x;
                 let mut taps = down.taps.iter().flat_map(|row| {
                     let pixels = (row.source + y * down.source_step) * self.input.1;
                     across.taps.iter().map(move |column| {
@@ -81,49 +84,75 @@ impl MaxPool {
                         (tap, pixels + column.source + x * across.source_step)
                     })
                 });
-                visit(place, &mut taps);
+                visit(pixel, &mut taps);
             }
         }
     }
 }
 
-/// One position of the window against the best so far.
-struct Challenge<'a> {
-    source: &'a [f32],
-    tap: u8,
+/// Which image of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InStack {
+    /// Its position.
+    pub image: usize,
+    /// How many images the stack has.
+    pub images: usize,
+}
+
+impl InStack {
+    /// Where the image's numbers of a pixel lie, in pixels of one image.
+    fn of(self, pixel: usize) -> usize {
+        pixel * self.images + self.image
+    }
+}
+
+/// All channels of one window.
+struct Window<'a> {
+    input: &'a [f32],
+    /// The positions inside the map: which, and where its channels start.
+    sources: &'a [(u8, usize)],
     output: &'a mut [f32],
     winners: &'a mut [u8],
 }
 
-impl Kernel for Challenge<'_> {
+/// Channels at a time: one register of the widest set.
+const STEP: usize = 16;
+
+impl Kernel for Window<'_> {
     type Output = ();
+
+    // Plain Rust: inside `Isa::run` the compiler turns these loops into the vectors of the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
-        for ((&value, best), winner) in self.source.iter().zip(self.output).zip(self.winners) {
-            // A NaN wins against everything and against it nothing: a broken model is noticed.
-            let better = !(value <= *best) && *best == *best;
-            *winner = if better { self.tap } else { *winner };
-            *best = if better { value } else { *best };
+        let channels = self.output.len();
+        let blocks = self.output.chunks_mut(STEP).zip(self.winners.chunks_mut(STEP)).zip((0..channels).step_by(STEP));
+        for ((output, winners), first) in blocks {
+            let (mut best, mut who) = ([f32::NEG_INFINITY; STEP], [0u32; STEP]);
+            for &(tap, start) in self.sources {
+                let values = &self.input[start + first..][..output.len()];
+                match values.first_chunk::<STEP>() {
+                    Some(values) => (0..STEP).for_each(|lane| challenge(&mut best[lane], &mut who[lane], values[lane], tap)),
+                    None => values
+                        .iter()
+                        .enumerate()
+                        .for_each(|(lane, &value)| challenge(&mut best[lane], &mut who[lane], value, tap)),
+                }
+            }
+            for (((output, winner), best), who) in output.iter_mut().zip(winners).zip(best).zip(who) {
+                let silent = best <= 0.0;
+                *winner = if silent { SILENT } else { who as u8 };
+                *output = if silent { 0.0 } else { best };
+            }
         }
     }
 }
 
-/// ReLU.
-struct Settle<'a> {
-    output: &'a mut [f32],
-    winners: &'a mut [u8],
-}
-
-impl Kernel for Settle<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        for (best, winner) in self.output.iter_mut().zip(self.winners) {
-            let silent = *best <= 0.0;
-            *winner = if silent { SILENT } else { *winner };
-            *best = if silent { 0.0 } else { *best };
-        }
-    }
+/// A NaN wins against everything and nothing against it: a broken model is noticed.
+#[inline(always)]
+fn challenge(best: &mut f32, who: &mut u32, value: f32, tap: u8) {
+    let stays = value <= *best || best.is_nan();
+    *who = if stays { *who } else { u32::from(tap) };
+    *best = if stays { *best } else { value };
 }
 
 /// The mean over all pixels, `(images, channels)`: global average pooling. `row` is images times channels.

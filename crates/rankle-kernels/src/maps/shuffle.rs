@@ -1,28 +1,45 @@
-//! From images to the first map, and back.
+//! From an image to the first map, and back.
 
-/// Puts images of `[0, 1]` pixels, channel by channel, into the layout of maps, with mean and standard deviation taken off.
+/// Puts an image of `[0, 1]` pixels, channel by channel, into the layout of maps, padded, with mean and standard deviation
+/// taken off.
 ///
 /// A first convolution of stride 2 would use a register for three or even one channel. Here each 2×2 pixels become one pixel of
 /// four times the channels, `(row, column, channel)` with the channel fastest, and the convolution one of stride 1 with half
-/// the kernel: the same sums.
+/// the kernel, without padding: the same sums.
 #[derive(Clone, Debug)]
 pub struct Shuffle {
     channels: usize,
     size: (usize, usize),
+    kernel: usize,
+    /// Zeros in front of the image, with the one that makes the kernel even.
+    before: usize,
+    map: (usize, usize),
     mean: Vec<f32>,
     inverse_std: Vec<f32>,
 }
 
 impl Shuffle {
-    /// Images of `channels` channels and `size` rows and columns; of each channel the mean and the standard deviation.
-    pub fn new(size: (usize, usize), mean: &[f32], std: &[f32]) -> Self {
+    /// Images of `size` rows and columns, of each channel the mean and the standard deviation, for a convolution of stride 2 with
+    /// an odd kernel and an odd padding.
+    pub fn new(size: (usize, usize), mean: &[f32], std: &[f32], kernel: usize, padding: usize) -> Self {
         assert!(!mean.is_empty() && mean.len() == std.len() && size.0 > 0 && size.1 > 0, "images with channels and pixels");
-        Self { channels: mean.len(), size, mean: mean.to_vec(), inverse_std: std.iter().map(|std| 1.0 / std).collect() }
+        assert!(kernel % 2 == 1 && padding % 2 == 1, "a kernel and a padding that one more row of zeros makes even");
+        assert!(size.0 + 2 * padding >= kernel && size.1 + 2 * padding >= kernel, "the kernel is larger than the padded image");
+        let side = |side: usize| (side + 2 * padding - kernel) / 2 + kernel.div_ceil(2);
+        Self {
+            channels: mean.len(),
+            size,
+            kernel,
+            before: padding + 1,
+            map: (side(size.0), side(size.1)),
+            mean: mean.to_vec(),
+            inverse_std: std.iter().map(|std| 1.0 / std).collect(),
+        }
     }
 
-    /// Rows and columns of the map: half of the image's, rounded up.
+    /// Rows and columns of the padded map: just what the convolution reads.
     pub fn map(&self) -> (usize, usize) {
-        (self.size.0.div_ceil(2), self.size.1.div_ceil(2))
+        self.map
     }
 
     /// Channels of the map: four times the image's.
@@ -30,83 +47,80 @@ impl Shuffle {
         4 * self.channels
     }
 
-    /// Numbers per image.
+    /// Side of the kernel on the map.
+    pub fn map_kernel(&self) -> usize {
+        self.kernel.div_ceil(2)
+    }
+
+    /// Numbers in an image.
     pub fn image_len(&self) -> usize {
         self.channels * self.size.0 * self.size.1
     }
 
-    /// Numbers per image in the map.
+    /// Numbers in its map.
     pub fn map_len(&self) -> usize {
-        self.map().0 * self.map().1 * self.map_channels()
+        self.map.0 * self.map.1 * self.map_channels()
     }
 
-    /// `(images, channels, height, width)` to the map. Where an odd image ends in the middle of 2×2 pixels there are zeros, which
-    /// is what a padded convolution reads there.
+    /// `(channels, height, width)` to the map.
     pub fn forward(&self, pixels: &[f32], map: &mut [f32]) {
-        let images = pixels.len() / self.image_len();
-        assert!(pixels.len() == images * self.image_len() && map.len() == images * self.map_len(), "images of this shape");
-        if self.size.0 % 2 == 1 || self.size.1 % 2 == 1 {
-            map.fill(0.0);
-        }
-        self.rows(images, |channel, place, row| {
+        assert!(pixels.len() == self.image_len() && map.len() == self.map_len(), "an image of this shape");
+        map.fill(0.0);
+        self.rows(|channel, places, row| {
             let (mean, scale) = (self.mean[channel], self.inverse_std[channel]);
             let pixels = &pixels[row..][..self.size.1];
-            pixels.iter().zip(place).for_each(|(&pixel, place)| map[place] = (pixel - mean) * scale);
+            pixels.iter().zip(places).for_each(|(&pixel, place)| map[place] = (pixel - mean) * scale);
         });
     }
 
-    /// The slope of the pixels from that of the map.
+    /// The slope of the pixels from that of the map; where the convolution reads no pixel, zero.
     pub fn backward(&self, map: &[f32], pixels: &mut [f32]) {
-        let images = pixels.len() / self.image_len();
-        assert!(pixels.len() == images * self.image_len() && map.len() == images * self.map_len(), "images of this shape");
-        self.rows(images, |channel, place, row| {
+        assert!(pixels.len() == self.image_len() && map.len() == self.map_len(), "an image of this shape");
+        pixels.fill(0.0);
+        self.rows(|channel, places, row| {
             let scale = self.inverse_std[channel];
             let pixels = &mut pixels[row..][..self.size.1];
-            pixels.iter_mut().zip(place).for_each(|(pixel, place)| *pixel = map[place] * scale);
+            pixels.iter_mut().zip(places).for_each(|(pixel, place)| *pixel = map[place] * scale);
         });
     }
 
-    /// Every row of every channel of every image: the channel, where its pixels lie in the map, and where the row starts.
-    fn rows(&self, images: usize, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = usize>, usize)) {
+    /// Every row of every channel that the convolution reads: the channel, where its pixels lie in the map, and where in the
+    /// image it starts.
+    fn rows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = usize>, usize)) {
         let (height, width) = self.size;
-        let (columns, channels) = (self.map().1, self.channels);
-        for image in 0..images {
-            for channel in 0..channels {
-                for y in 0..height {
-                    let pixel = |x: usize| {
-                        let (block, phase) = (y / 2 * columns + x / 2, y % 2 * 2 + x % 2);
-                        (block * images + image) * 4 * channels + phase * channels + channel
-                    };
-                    visit(channel, &mut (0..width).map(pixel), ((image * channels + channel) * height + y) * width);
-                }
+        let (read_rows, read_columns) = (height.min(2 * self.map.0 - self.before), width.min(2 * self.map.1 - self.before));
+        for channel in 0..self.channels {
+            for y in 0..read_rows {
+                let place = |x: usize| {
+                    let (y, x) = (y + self.before, x + self.before);
+                    let (block, phase) = (y / 2 * self.map.1 + x / 2, y % 2 * 2 + x % 2);
+                    (block * 4 + phase) * self.channels + channel
+                };
+                visit(channel, &mut (0..read_columns).map(place), (channel * height + y) * width);
             }
         }
     }
 
-    /// The filters of a convolution of stride 2 with an odd kernel, `(outputs, channels, kernel, kernel)`, as those of a
-    /// convolution of stride 1 on the map, `(outputs, 4 * channels, half, half)`; where there is no weight, zero.
-    pub fn shuffle_filters(&self, weight: &[f32], kernel: usize) -> Vec<f32> {
-        let mut shuffled = vec![0.0; weight.len() / (kernel * kernel) * 4 * half(kernel) * half(kernel)];
-        self.taps(weight.len(), kernel, |place, shuffled_place| shuffled[shuffled_place] = weight[place]);
+    /// The filters `(outputs, channels, kernel, kernel)` as those of the convolution on the map,
+    /// `(outputs, 4 * channels, half, half)`; where there is no weight, zero.
+    pub fn shuffle_filters(&self, weight: &[f32]) -> Vec<f32> {
+        let half = self.map_kernel();
+        let mut shuffled = vec![0.0; weight.len() / (self.kernel * self.kernel) * 4 * half * half];
+        self.taps(weight.len(), |place, shuffled_place| shuffled[shuffled_place] = weight[place]);
         shuffled
     }
 
     /// Back again: what [`Shuffle::shuffle_filters`] put in is taken out, the zeros are dropped.
-    pub fn unshuffle_filters(&self, shuffled: &[f32], kernel: usize) -> Vec<f32> {
-        let mut weight = vec![0.0; shuffled.len() / (4 * half(kernel) * half(kernel)) * kernel * kernel];
-        self.taps(weight.len(), kernel, |place, shuffled_place| weight[place] = shuffled[shuffled_place]);
+    pub fn unshuffle_filters(&self, shuffled: &[f32]) -> Vec<f32> {
+        let half = self.map_kernel();
+        let mut weight = vec![0.0; shuffled.len() / (4 * half * half) * self.kernel * self.kernel];
+        self.taps(weight.len(), |place, shuffled_place| weight[place] = shuffled[shuffled_place]);
         weight
     }
 
-    /// Zeros in front of the map that stand for `padding` zeros in front of the image, and the side of the shuffled kernel.
-    pub fn shuffled_kernel(kernel: usize, padding: usize) -> (usize, usize) {
-        assert!(kernel % 2 == 1 && padding % 2 == 1, "a kernel and a padding that an extra row of zeros makes even");
-        (half(kernel), padding.div_ceil(2))
-    }
-
     /// The kernel gets a row and a column of zeros in front, so that it is even.
-    fn taps(&self, len: usize, kernel: usize, mut visit: impl FnMut(usize, usize)) {
-        let (channels, half) = (self.channels, half(kernel));
+    fn taps(&self, len: usize, mut visit: impl FnMut(usize, usize)) {
+        let (channels, kernel, half) = (self.channels, self.kernel, self.map_kernel());
         for place in 0..len {
             let (x, y) = (place % kernel + 1, place / kernel % kernel + 1);
             let (channel, output) = (place / (kernel * kernel) % channels, place / (kernel * kernel * channels));
@@ -114,9 +128,4 @@ impl Shuffle {
             visit(place, ((output * 4 * channels + map_channel) * half + y / 2) * half + x / 2);
         }
     }
-}
-
-/// Side of the shuffled kernel.
-fn half(kernel: usize) -> usize {
-    kernel.div_ceil(2)
 }

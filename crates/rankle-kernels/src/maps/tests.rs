@@ -4,8 +4,10 @@ use super::*;
 use crate::simd::Isa;
 use crate::testing::random;
 
+type Shape = (usize, usize, usize, (usize, usize), (usize, usize));
+
 /// Kernel, stride, padding, channels, rows and columns: as in residual networks, and odd ones that fill no panel and no tile.
-const SHAPES: [(usize, usize, usize, (usize, usize), (usize, usize)); 9] = [
+const SHAPES: [Shape; 9] = [
     (3, 1, 1, (5, 33), (6, 7)),
     (3, 1, 1, (40, 64), (1, 1)),
     (3, 1, 1, (16, 20), (2, 2)),
@@ -171,7 +173,7 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
     for (kernel, stride, padding, size) in
         [(3, 2, 1, (7, 6)), (3, 2, 1, (2, 2)), (2, 2, 0, (6, 5)), (3, 1, 0, (4, 4)), (5, 3, 2, (9, 8))]
     {
-        let (pool, row) = (MaxPool::new(kernel, stride, padding, size), 6);
+        let (pool, row) = (MaxPool::new(kernel, stride, padding, size), 21);
         // Few different values: many ties, many windows below zero.
         let x: Vec<f32> = random(1, size.0 * size.1 * row).into_iter().map(|x| (2.0 * x - 0.5).round() / 2.0).collect();
         let (height, width) = pool.output();
@@ -195,17 +197,24 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
                 }
             }
         }
+        // As the second of three images.
+        let place = InStack { image: 1, images: 3 };
+        let in_stack = |map: &[f32], channels: usize| -> Vec<f32> {
+            map.chunks_exact(channels)
+                .flat_map(|pixel| [vec![9.0; channels], pixel.to_vec(), vec![9.0; channels]].concat())
+                .collect()
+        };
         for isa in Isa::available() {
-            let (mut y, mut winners, mut dx) = (vec![9.0; slope.len()], vec![9; slope.len()], vec![9.0; x.len()]);
-            pool.forward(isa, &x, row, &mut y, &mut winners);
-            pool.backward(&slope, &winners, row, &mut dx);
-            assert_eq!((y, dx), (expected.clone(), expected_dx.clone()), "{isa}");
+            let (mut y, mut winners, mut dx) = (vec![9.0; 3 * slope.len()], vec![9; 3 * slope.len()], vec![9.0; x.len()]);
+            pool.forward(isa, &x, row, place, &mut y, &mut winners);
+            pool.backward(&in_stack(&slope, row), &winners, row, place, &mut dx);
+            assert_eq!((y, dx), (in_stack(&expected, row), expected_dx.clone()), "{isa}");
         }
     }
     // A broken model is noticed.
     let (pool, mut y, mut winners) = (MaxPool::new(2, 2, 0, (2, 2)), [0.0], [0]);
     for x in [[f32::NAN, 1.0, 2.0, 3.0], [1.0, 2.0, f32::NAN, -3.0]] {
-        pool.forward(Isa::best(), &x, 1, &mut y, &mut winners);
+        pool.forward(Isa::best(), &x, 1, InStack { image: 0, images: 1 }, &mut y, &mut winners);
         assert!(y[0].is_nan());
     }
 }
@@ -222,40 +231,39 @@ fn the_mean_of_the_pixels_and_its_gradient() {
 /// A convolution of stride 2 on images equals one of stride 1 on the shuffled map, for even and odd images.
 #[test]
 fn a_shuffled_convolution_is_the_same_convolution() {
-    for (channels, size) in [(3, (8, 10)), (1, (7, 9))] {
-        let (kernel, padding, outputs, images) = (7, 3, 5, 2);
+    for (channels, size, kernel, padding) in [(3, (8, 10), 7, 3), (1, (7, 9), 7, 3), (2, (6, 5), 3, 1), (1, (10, 10), 5, 1)] {
+        let outputs = 5;
         let (mean, std) = ([0.4, 0.5, 0.6], [0.2, 0.25, 0.5]);
-        let shuffle = Shuffle::new(size, &mean[..channels], &std[..channels]);
-        let pixels_of = random(1, images * shuffle.image_len());
+        let shuffle = Shuffle::new(size, &mean[..channels], &std[..channels], kernel, padding);
+        let image = random(1, shuffle.image_len());
         let weight = random(2, outputs * channels * kernel * kernel);
-        assert_eq!(shuffle.unshuffle_filters(&shuffle.shuffle_filters(&weight, kernel), kernel), weight);
+        assert_eq!(shuffle.unshuffle_filters(&shuffle.shuffle_filters(&weight)), weight);
 
         let plain = ConvShape::new((channels, outputs), kernel, 2, padding, size);
-        let (half, before) = Shuffle::shuffled_kernel(kernel, padding);
-        let inputs = shuffle.map_channels();
-        let shape = ConvShape { inputs, outputs, kernel: half, stride: 1, before, input: shuffle.map(), output: plain.output };
+        let shape = ConvShape::new((shuffle.map_channels(), outputs), shuffle.map_kernel(), 1, 0, shuffle.map());
+        assert_eq!(shape.output, plain.output);
         let conv = Conv::new(shape);
-        let filters = conv.pack(Isa::best(), &shuffle.shuffle_filters(&weight, kernel), |_| 1.0);
-        let mut map = vec![f32::NAN; images * shuffle.map_len()];
-        shuffle.forward(&pixels_of, &mut map);
-        let mut y = vec![0.0; images * shape.output_len()];
-        conv.forward(&filters, &map, images, Finish::Sums, &mut y);
+        let filters = conv.pack(Isa::best(), &shuffle.shuffle_filters(&weight), |_| 1.0);
+        let mut map = vec![f32::NAN; shuffle.map_len()];
+        shuffle.forward(&image, &mut map);
+        let mut y = vec![0.0; shape.output_len()];
+        conv.forward(&filters, &map, 1, Finish::Sums, &mut y);
 
         let slope = random(3, y.len());
         let mut map_slope = vec![0.0; map.len()];
-        conv.input_gradient(&conv.transpose(&filters), &slope, images, Finish::Sums, &mut map_slope);
-        let mut pixel_slope = vec![0.0; pixels_of.len()];
-        shuffle.backward(&map_slope, &mut pixel_slope);
+        conv.input_gradient(&conv.transpose(&filters), &slope, 1, Finish::Sums, &mut map_slope);
+        let mut image_slope = vec![9.0; image.len()];
+        shuffle.backward(&map_slope, &mut image_slope);
 
-        let (mut expected, mut expected_slope) = (vec![0.0; y.len()], vec![0.0; pixels_of.len()]);
-        Slow(plain, images).products(|i, w, o| {
-            let (pixel, image, channel) = (i / channels / images, i / channels % images, i % channels);
-            let place = (image * channels + channel) * size.0 * size.1 + pixel;
-            expected[o] += f64::from(weight[w]) * f64::from((pixels_of[place] - mean[channel]) / std[channel]);
+        let (mut expected, mut expected_slope) = (vec![0.0; y.len()], vec![0.0; image.len()]);
+        Slow(plain, 1).products(|i, w, o| {
+            let (pixel, channel) = (i / channels, i % channels);
+            let place = channel * size.0 * size.1 + pixel;
+            expected[o] += f64::from(weight[w]) * f64::from((image[place] - mean[channel]) / std[channel]);
             expected_slope[place] += Slow::product(slope[o], weight[w]) / f64::from(std[channel]);
         });
         close("output", &y, &expected);
-        close("slope", &pixel_slope, &expected_slope);
+        close("slope", &image_slope, &expected_slope);
     }
 }
 

@@ -13,7 +13,7 @@ mod workspace;
 pub use layers::Layers;
 
 use crate::batch::{ask, finite, with_pixels};
-use crate::weights::{Tensors, none_left};
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
 use forward::Tape;
 use packed::Packed;
@@ -134,9 +134,6 @@ impl Embedder for Convnet {
         Ok(Tensor::from_vec(self.backward(&batch, &slope), images.shape(), images.device())?)
     }
 }
-
-const FIRST_MOMENT: &str = "adam.first.";
-const SECOND_MOMENT: &str = "adam.second.";
 
 impl Trainable for Convnet {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {

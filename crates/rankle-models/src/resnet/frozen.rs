@@ -1,0 +1,212 @@
+//! The network as an attack sees it: frozen, norms folded into the filters.
+
+use super::DIM;
+use super::network::Network;
+use super::parameters::{EPSILON, Layer};
+use crate::batch::even;
+use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
+use rankle_kernels::maps::{Finish, InStack, mean_of_pixels, mean_of_pixels_backward, silence};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+/// Filters with their norms folded in.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    isa: Isa,
+    forward: Vec<Panels>,
+    bias: Vec<Vec<f32>>,
+    /// The filters packed for input gradients, made when first asked for: embedding needs none.
+    backward: OnceLock<Vec<Panels>>,
+}
+
+/// What the forward pass of a chunk keeps for the backward pass: who won, and who got through each ReLU.
+pub(super) struct Kept {
+    images: usize,
+    winners: Vec<u8>,
+    live: Vec<[Vec<u8>; 2]>,
+}
+
+impl Frozen {
+    pub(super) fn new(network: &Network, layers: &[Layer]) -> Self {
+        let isa = layers[0].trained.filters.isa();
+        let folded = network.units.par_iter().zip(layers).map(|(unit, layer)| {
+            let scale: Vec<f32> = (layer.trained.scale.iter().zip(&layer.variance))
+                .map(|(&scale, &variance)| (f64::from(scale) / (f64::from(variance) + EPSILON).sqrt()) as f32)
+                .collect();
+            let bias = layer.trained.shift.iter().zip(&layer.mean).zip(&scale);
+            let bias = bias.map(|((shift, mean), scale)| shift - mean * scale).collect();
+            debug_assert_eq!(scale.len(), unit.outputs());
+            (layer.trained.filters.scaled(|output| scale[output]), bias)
+        });
+        let (forward, bias) = folded.unzip();
+        Self { isa, forward, bias, backward: OnceLock::new() }
+    }
+
+    /// `(n, 512)`, for `n` images.
+    pub(super) fn embed(&self, network: &Network, pixels: &[f32]) -> Vec<f32> {
+        let chunk = chunk_len(network, pixels.len() / network.shuffle.image_len());
+        let mut embeddings = vec![0.0; pixels.len() / network.shuffle.image_len() * DIM];
+        let chunks = pixels.par_chunks(chunk * network.shuffle.image_len()).zip(embeddings.par_chunks_mut(chunk * DIM));
+        chunks.for_each(|(pixels, embeddings)| embeddings.copy_from_slice(&self.forward_chunk(network, pixels, None)));
+        embeddings
+    }
+
+    /// The same, and what [`Frozen::backward`] needs of it.
+    pub(super) fn forward(&self, network: &Network, pixels: &[f32]) -> (Vec<f32>, Vec<Kept>) {
+        let chunk = chunk_len(network, pixels.len() / network.shuffle.image_len());
+        let chunks = pixels.par_chunks(chunk * network.shuffle.image_len()).map(|pixels| {
+            let mut kept = Kept::new(network, pixels.len() / network.shuffle.image_len());
+            (self.forward_chunk(network, pixels, Some(&mut kept)), kept)
+        });
+        let (embeddings, kept): (Vec<_>, Vec<_>) = chunks.unzip();
+        (embeddings.concat(), kept)
+    }
+
+    /// The slope of the pixels from that of the embeddings.
+    pub(super) fn backward(&self, network: &Network, kept: &[Kept], slope: &[f32]) -> Vec<f32> {
+        let filters = self.backward.get_or_init(|| {
+            network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters)).collect()
+        });
+        let mut gradient = vec![0.0; slope.len() / DIM * network.shuffle.image_len()];
+        let chunk = kept.first().map_or(1, |kept| kept.images);
+        gradient
+            .par_chunks_mut(chunk * network.shuffle.image_len())
+            .zip(slope.par_chunks(chunk * DIM))
+            .zip(kept)
+            .for_each(|((pixels, slope), kept)| backward_chunk(network, filters, kept, slope, pixels));
+        gradient
+    }
+
+    fn forward_chunk(&self, network: &Network, pixels: &[f32], mut kept: Option<&mut Kept>) -> Vec<f32> {
+        let images = pixels.len() / network.shuffle.image_len();
+        with_maps(|Maps { x, inner, around, y, winners }| {
+            let (height, width) = network.pool.output();
+            let pooled = room(y, height * width * images * network.stem().outputs());
+            let winners = match &mut kept {
+                Some(kept) => &mut kept.winners[..],
+                None => {
+                    winners.resize(pooled.len(), 0);
+                    winners
+                }
+            };
+            for (image, pixels) in pixels.chunks_exact(network.shuffle.image_len()).enumerate() {
+                let (map, stem) = (room(x, network.shuffle.map_len()), room(inner, network.stem().conv.shape().output_len()));
+                network.shuffle.forward(pixels, map);
+                network.stem().conv.forward(&self.forward[0], map, 1, Finish::Bias(&self.bias[0]), stem);
+                network.pool.forward(self.isa, stem, network.stem().outputs(), InStack { image, images }, pooled, winners);
+            }
+            std::mem::swap(x, y);
+            for (position, block) in network.blocks.iter().enumerate() {
+                let (live, mut live_y) = match &mut kept {
+                    Some(kept) => {
+                        let [inner, y] = &mut kept.live[position];
+                        (Some(&mut inner[..]), Some(&mut y[..]))
+                    }
+                    None => (None, None),
+                };
+                let len = |unit: usize| images * network.units[unit].conv.shape().output_len();
+                let input = &x[..images * network.units[block.first].conv.shape().input_len()];
+                let run = |unit: usize, input: &[f32], finish: Finish<'_>, output: &mut [f32]| {
+                    network.units[unit].conv.forward(&self.forward[unit], input, images, finish, output);
+                };
+                let inner = room(inner, len(block.first));
+                run(block.first, input, Finish::Relu { bias: &self.bias[block.first], shortcut: None, live }, inner);
+                let shortcut = match block.shortcut {
+                    Some(unit) => {
+                        let around = room(around, len(unit));
+                        run(unit, input, Finish::Bias(&self.bias[unit]), around);
+                        &*around
+                    }
+                    None => input,
+                };
+                let finish = Finish::Relu { bias: &self.bias[block.second], shortcut: Some(shortcut), live: live_y.take() };
+                run(block.second, inner, finish, room(y, len(block.second)));
+                std::mem::swap(x, y);
+            }
+            let last = network.blocks.last().map_or(0, |block| images * network.units[block.second].conv.shape().output_len());
+            mean_of_pixels(&x[..last], images * DIM)
+        })
+    }
+}
+
+impl Kept {
+    fn new(network: &Network, images: usize) -> Self {
+        let (height, width) = network.pool.output();
+        let bytes = |unit: usize| vec![0; images * network.units[unit].conv.shape().output_len()];
+        Self {
+            images,
+            winners: vec![0; height * width * images * network.stem().outputs()],
+            live: network.blocks.iter().map(|block| [bytes(block.first), bytes(block.second)]).collect(),
+        }
+    }
+}
+
+fn backward_chunk(network: &Network, filters: &[Panels], kept: &Kept, slope: &[f32], pixels: &mut [f32]) {
+    let images = kept.images;
+    with_maps(|Maps { x, inner, y, .. }| {
+        let shape = |unit: usize| network.units[unit].conv.shape();
+        let last = network.blocks.last().map_or(0, |block| images * shape(block.second).output_len());
+        mean_of_pixels_backward(slope, room(y, last));
+        for (block, [live, live_y]) in network.blocks.iter().zip(&kept.live).rev() {
+            let y_len = images * shape(block.second).output_len();
+            silence(&mut y[..y_len], live_y);
+            let run = |unit: usize, slope: &[f32], finish: Finish<'_>, input: &mut [f32]| {
+                network.units[unit].conv.input_gradient(&filters[unit], slope, images, finish, input);
+            };
+            let inner = room(inner, live.len());
+            run(block.second, &y[..y_len], Finish::Silence(live), inner);
+            let input = room(x, images * shape(block.first).input_len());
+            match block.shortcut {
+                Some(unit) => {
+                    run(block.first, inner, Finish::Sums, input);
+                    run(unit, &y[..y_len], Finish::Add, input);
+                }
+                None => {
+                    input.copy_from_slice(&y[..y_len]);
+                    run(block.first, inner, Finish::Add, input);
+                }
+            }
+            std::mem::swap(x, y);
+        }
+        let stem = network.stem();
+        for (image, pixels) in pixels.chunks_exact_mut(network.shuffle.image_len()).enumerate() {
+            let (sums, map) = (room(inner, stem.conv.shape().output_len()), room(x, network.shuffle.map_len()));
+            let place = InStack { image, images };
+            network.pool.backward(&y[..kept.winners.len()], &kept.winners, stem.outputs(), place, sums);
+            stem.conv.input_gradient(&filters[0], sums, 1, Finish::Sums, map);
+            network.shuffle.backward(map, pixels);
+        }
+    });
+}
+
+/// Images per chunk, as even as can be.
+fn chunk_len(network: &Network, images: usize) -> usize {
+    even(images, network.chunk)
+}
+
+/// One thread's maps, kept from chunk to chunk: fresh pages would cost more than some layers.
+#[derive(Default)]
+struct Maps {
+    x: Vec<f32>,
+    inner: Vec<f32>,
+    around: Vec<f32>,
+    y: Vec<f32>,
+    winners: Vec<u8>,
+}
+
+fn with_maps<T>(work: impl FnOnce(&mut Maps) -> T) -> T {
+    thread_local! {
+        static MAPS: RefCell<Maps> = RefCell::default();
+    }
+    MAPS.with_borrow_mut(work)
+}
+
+/// The first `len` numbers of a buffer that grows as needed.
+fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}

@@ -1,0 +1,147 @@
+//! Weights, from and to tensors, and how they move.
+
+use super::network::{Network, Unit};
+use crate::weights::{Tensors, take};
+use candle_core::{Device, Tensor};
+use rand::Rng as _;
+use rankle_core::seed::Purpose;
+use rankle_core::{AdamStep, Error, Result, Seed};
+use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
+use rayon::prelude::*;
+
+/// Added to a variance before its root (PyTorch's default).
+pub(super) const EPSILON: f64 = 1e-5;
+
+/// How far running statistics follow those of a batch (PyTorch's default).
+const MOMENTUM: f32 = 0.1;
+
+/// What training moves of a [`Unit`]; also its gradient, and each of Adam's moments.
+#[derive(Clone, Debug)]
+pub(super) struct Trained {
+    pub filters: Panels,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// The weights of a [`Unit`].
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub trained: Trained,
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+}
+
+/// What a norm saw in a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Statistics {
+    pub mean: Vec<f32>,
+    /// `1 / √(variance + ε)`, the variance over all numbers.
+    pub inverse: Vec<f32>,
+    /// The variance over all numbers but one, which the running one follows.
+    pub unbiased: Vec<f32>,
+}
+
+impl Trained {
+    /// The parts that have a name each: name, shape, numbers in PyTorch's layout.
+    fn named(&self, unit: &Unit, prefix: &str) -> [(String, Vec<usize>, Vec<f32>); 3] {
+        let (conv, norm) = (&unit.conv_name, &unit.norm_name);
+        [
+            (format!("{prefix}{conv}.weight"), unit.weight.to_vec(), unit.unpack(&self.filters)),
+            (format!("{prefix}{norm}.weight"), vec![unit.outputs()], self.scale.clone()),
+            (format!("{prefix}{norm}.bias"), vec![unit.outputs()], self.shift.clone()),
+        ]
+    }
+
+    fn take(unit: &Unit, isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Self> {
+        let (conv, norm) = (&unit.conv_name, &unit.norm_name);
+        Ok(Self {
+            filters: unit.pack(isa, &take(tensors, &format!("{prefix}{conv}.weight"), &unit.weight)?),
+            scale: take(tensors, &format!("{prefix}{norm}.weight"), &[unit.outputs()])?,
+            shift: take(tensors, &format!("{prefix}{norm}.bias"), &[unit.outputs()])?,
+        })
+    }
+
+    /// One for each unit, out of tensors.
+    pub(super) fn take_all(network: &Network, isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Vec<Self>> {
+        network.units.iter().map(|unit| Self::take(unit, isa, tensors, prefix)).collect()
+    }
+
+    pub(super) fn zeros_like(&self) -> Self {
+        let zeros = |values: &[f32]| vec![0.0; values.len()];
+        Self { filters: self.filters.zeros_like(), scale: zeros(&self.scale), shift: zeros(&self.shift) }
+    }
+
+    /// One step of Adam.
+    pub(super) fn update(&mut self, isa: Isa, adam: &AdamStep, first: &mut Self, second: &mut Self, gradient: &Self) {
+        /// Numbers that one thread updates at a time.
+        const PIECE: usize = 1 << 14;
+        self.filters
+            .as_mut_slice()
+            .par_chunks_mut(PIECE)
+            .zip(first.filters.as_mut_slice().par_chunks_mut(PIECE))
+            .zip(second.filters.as_mut_slice().par_chunks_mut(PIECE))
+            .zip(gradient.filters.as_slice().par_chunks(PIECE))
+            .for_each(|(((weights, first), second), gradient)| adam.update(isa, weights, first, second, gradient));
+        adam.update(isa, &mut self.scale, &mut first.scale, &mut second.scale, &gradient.scale);
+        adam.update(isa, &mut self.shift, &mut first.shift, &mut second.shift, &gradient.shift);
+    }
+}
+
+impl Layer {
+    pub(super) fn initialise(network: &Network, isa: Isa, seed: Seed) -> Vec<Self> {
+        let layer = |(position, unit): (usize, &Unit)| {
+            let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
+            let bound = 1.0 / (unit.weight[1..].iter().product::<usize>() as f32).sqrt();
+            let weight: Vec<f32> = (0..unit.weight.iter().product()).map(|_| rng.random_range(-bound..bound)).collect();
+            let each = |value: f32| vec![value; unit.outputs()];
+            let trained = Trained { filters: unit.pack(isa, &weight), scale: each(1.0), shift: each(0.0) };
+            Self { trained, mean: each(0.0), variance: each(1.0) }
+        };
+        network.units.iter().enumerate().map(layer).collect()
+    }
+
+    /// One for each unit, out of tensors.
+    pub(super) fn take_all(network: &Network, isa: Isa, tensors: &mut Tensors) -> Result<Vec<Self>> {
+        let layer = |unit: &Unit| {
+            let norm = &unit.norm_name;
+            let trained = Trained::take(unit, isa, tensors, "")?;
+            let mean = take(tensors, &format!("{norm}.running_mean"), &[unit.outputs()])?;
+            let variance = take(tensors, &format!("{norm}.running_var"), &[unit.outputs()])?;
+            match variance.iter().find(|&&variance| variance < 0.0) {
+                Some(variance) => {
+                    Err(Error::Weights(format!("tensor '{norm}.running_var' holds {variance}; a variance is not below zero")))
+                }
+                None => Ok(Self { trained, mean, variance }),
+            }
+        };
+        network.units.iter().map(layer).collect()
+    }
+
+    /// The running statistics follow a batch.
+    pub(super) fn follow(&mut self, batch: &Statistics) {
+        let towards = |running: &mut [f32], batch: &[f32]| {
+            running.iter_mut().zip(batch).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));
+        };
+        towards(&mut self.mean, &batch.mean);
+        towards(&mut self.variance, &batch.unbiased);
+    }
+}
+
+fn tensors(parts: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>) -> Result<Tensors> {
+    parts.into_iter().map(|(name, shape, values)| Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))).collect()
+}
+
+/// What is trained, or a gradient or moment of it, under PyTorch's names behind a prefix.
+pub(super) fn trained_tensors(network: &Network, trained: &[Trained], prefix: &str) -> Result<Tensors> {
+    tensors(network.units.iter().zip(trained).flat_map(|(unit, trained)| trained.named(unit, prefix)))
+}
+
+/// All weights, running statistics among them, under PyTorch's names.
+pub(super) fn layer_tensors(network: &Network, layers: &[Layer]) -> Result<Tensors> {
+    tensors(network.units.iter().zip(layers).flat_map(|(unit, layer)| {
+        let running = |name: &str, values: &[f32]| (format!("{}.{name}", unit.norm_name), vec![values.len()], values.to_vec());
+        let statistics = [running("running_mean", &layer.mean), running("running_var", &layer.variance)];
+        layer.trained.named(unit, "").into_iter().chain(statistics)
+    }))
+}

@@ -1,0 +1,283 @@
+//! The network in training: norms take the statistics of the batch, so the batch goes through it layer by layer.
+//!
+//! Images are cut into chunks of a fixed size, chunks are spread over threads, and whatever is summed over a batch is summed
+//! chunk by chunk in order: no result depends on the number of threads.
+
+use super::DIM;
+use super::network::Network;
+use super::parameters::{EPSILON, Layer, Statistics, Trained};
+use crate::batch::even;
+use rankle_core::{Error, Result};
+use rankle_kernels::Isa;
+use rankle_kernels::maps::{Finish, InStack, Stack, mean_of_pixels, mean_of_pixels_backward, norm};
+use rayon::prelude::*;
+
+/// A stack of maps of the whole batch, chunk by chunk.
+type Map = Vec<Vec<f32>>;
+
+/// What a convolution and its norm leave behind.
+struct Passed {
+    /// What the convolution computed.
+    sums: Map,
+    statistics: Statistics,
+}
+
+/// What the forward pass keeps.
+pub(super) struct Tape {
+    /// Images in each chunk.
+    chunks: Vec<usize>,
+    /// The stem takes the images one by one.
+    one_by_one: Vec<usize>,
+    /// The shuffled images.
+    shuffled: Map,
+    winners: Vec<Vec<u8>>,
+    /// By unit.
+    passed: Vec<Passed>,
+    /// The input of every block, and the output of the last one.
+    states: Vec<Map>,
+    /// Between the two convolutions of every block.
+    inner: Vec<Map>,
+    pub embeddings: Vec<f32>,
+}
+
+impl Tape {
+    /// What each norm saw, by unit.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = &Statistics> {
+        self.passed.iter().map(|passed| &passed.statistics)
+    }
+}
+
+/// The forward pass.
+pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, pixels: &[f32]) -> Result<Tape> {
+    let image_len = network.shuffle.image_len();
+    let images = pixels.len() / image_len;
+    if images == 0 {
+        return Err(Error::Empty("images in a batch"));
+    }
+    let chunk = even(images, network.chunk);
+    let chunks: Vec<usize> = pixels.chunks(chunk * image_len).map(|pixels| pixels.len() / image_len).collect();
+    let pass = Pass { network, layers, isa, chunks: &chunks };
+
+    let shuffled: Map = pixels
+        .par_chunks(image_len)
+        .map(|pixels| {
+            let mut map = vec![0.0; network.shuffle.map_len()];
+            network.shuffle.forward(pixels, &mut map);
+            map
+        })
+        .collect();
+    let one_by_one = vec![1; images];
+    let stem = Pass { chunks: &one_by_one, ..pass };
+    let stem_passed = stem.convolve(0, &shuffled)?;
+    let normalised = stem.normalise(0, &stem_passed, None, false);
+    let (height, width) = network.pool.output();
+    let (pooled, winners): (Map, Vec<Vec<u8>>) = normalised
+        .par_chunks(chunk)
+        .map(|maps| {
+            let (images, channels) = (maps.len(), network.stem().outputs());
+            let len = height * width * images * channels;
+            let (mut pooled, mut winners) = (vec![0.0; len], vec![0; len]);
+            for (image, map) in maps.iter().enumerate() {
+                network.pool.forward(isa, map, channels, InStack { image, images }, &mut pooled, &mut winners);
+            }
+            (pooled, winners)
+        })
+        .unzip();
+    let (mut passed, mut states, mut inner) = (vec![stem_passed], vec![pooled], Vec::new());
+    for block in &network.blocks {
+        let input = &states[states.len() - 1];
+        let first = pass.convolve(block.first, input)?;
+        let between = pass.normalise(block.first, &first, None, true);
+        let second = pass.convolve(block.second, &between)?;
+        let around = block.shortcut.map(|unit| pass.convolve(unit, input)).transpose()?;
+        let shortcut = block.shortcut.zip(around.as_ref()).map(|(unit, around)| pass.normalise(unit, around, None, false));
+        let output = pass.normalise(block.second, &second, Some(shortcut.as_ref().unwrap_or(input)), true);
+        passed.extend([first, second].into_iter().chain(around));
+        inner.push(between);
+        states.push(output);
+    }
+    let last = &states[states.len() - 1];
+    let embeddings = last.iter().zip(&chunks).flat_map(|(map, images)| mean_of_pixels(map, images * DIM)).collect();
+    Ok(Tape { chunks, one_by_one, shuffled, winners, passed, states, inner, embeddings })
+}
+
+/// The slopes of all weights from that of the embeddings, by unit.
+pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope: &[f32]) -> Vec<Trained> {
+    let isa = layers[0].trained.filters.isa();
+    let pass = Pass { network, layers, isa, chunks: &tape.chunks };
+    let mut gradients: Vec<Option<Trained>> = vec![None; layers.len()];
+    let mut rest = slope;
+    let last = &tape.states[tape.states.len() - 1];
+    let mut output: Map = (last.iter().zip(&tape.chunks))
+        .map(|(map, images)| {
+            let (own, others) = rest.split_at(images * DIM);
+            rest = others;
+            let mut slope = vec![0.0; map.len()];
+            mean_of_pixels_backward(own, &mut slope);
+            slope
+        })
+        .collect();
+    for (position, block) in network.blocks.iter().enumerate().rev() {
+        let (input, inner) = (&tape.states[position], &tape.inner[position]);
+        silence(&mut output, &tape.states[position + 1]);
+        let mut around = block.shortcut.map(|unit| (unit, output.clone()));
+        let mut below = match &mut around {
+            Some((unit, slope)) => {
+                let slope = pass.back(*unit, &tape.passed[*unit], slope, input, &mut gradients);
+                pass.input_gradient(*unit, slope, None)
+            }
+            None => output.clone(),
+        };
+        let between = pass.back(block.second, &tape.passed[block.second], &mut output, inner, &mut gradients);
+        let mut between = pass.input_gradient(block.second, between, None);
+        silence(&mut between, inner);
+        let first = pass.back(block.first, &tape.passed[block.first], &mut between, input, &mut gradients);
+        below = pass.input_gradient(block.first, first, Some(below));
+        output = below;
+    }
+    let stem = network.stem();
+    let mut maps: Map = (output.par_iter().zip(&tape.winners).zip(&tape.chunks))
+        .flat_map_iter(|((slope, winners), &images)| {
+            (0..images).map(move |image| {
+                let mut map = vec![0.0; stem.conv.shape().output_len()];
+                network.pool.backward(slope, winners, stem.outputs(), InStack { image, images }, &mut map);
+                map
+            })
+        })
+        .collect();
+    Pass { chunks: &tape.one_by_one, ..pass }.back(0, &tape.passed[0], &mut maps, &tape.shuffled, &mut gradients);
+    gradients.into_iter().flatten().collect()
+}
+
+/// The way back through ReLUs.
+fn silence(slope: &mut Map, activation: &Map) {
+    slope.par_iter_mut().zip(activation).for_each(|(slope, activation)| norm::silence(slope, activation));
+}
+
+/// One layer at a time, over all chunks.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    network: &'a Network,
+    layers: &'a [Layer],
+    isa: Isa,
+    chunks: &'a [usize],
+}
+
+impl Pass<'_> {
+    /// A convolution, and what its norm sees.
+    fn convolve(&self, unit: usize, input: &Map) -> Result<Passed> {
+        let (conv, filters) = (&self.network.units[unit].conv, &self.layers[unit].trained.filters);
+        let chunks = input.par_iter().zip(self.chunks);
+        let sums: Map = chunks
+            .map(|(input, &images)| {
+                let mut sums = vec![0.0; images * conv.shape().output_len()];
+                conv.forward(filters, input, images, Finish::Sums, &mut sums);
+                sums
+            })
+            .collect();
+        let statistics = self.statistics(&sums, conv.shape().outputs)?;
+        Ok(Passed { sums, statistics })
+    }
+
+    fn statistics(&self, sums: &Map, channels: usize) -> Result<Statistics> {
+        let count = rows(sums, channels);
+        if count < 2.0 {
+            return Err(Error::Empty("images beside the one of the batch: batch normalisation needs two in training"));
+        }
+        let mean: Vec<f32> = (self.total(channels, |chunk| norm::sum(self.isa, &sums[chunk], channels)).into_iter())
+            .map(|sum| (sum / count) as f32)
+            .collect();
+        let squares = self.total(channels, |chunk| norm::sum_of_squares(self.isa, &sums[chunk], &mean));
+        Ok(Statistics {
+            inverse: squares.iter().map(|square| (1.0 / (square / count + EPSILON).sqrt()) as f32).collect(),
+            unbiased: squares.iter().map(|square| (square / (count - 1.0)) as f32).collect(),
+            mean,
+        })
+    }
+
+    /// Sums over chunks, in order.
+    fn total(&self, channels: usize, sums: impl Fn(usize) -> Vec<f64> + Send + Sync) -> Vec<f64> {
+        let parts: Vec<Vec<f64>> = (0..self.chunks.len()).into_par_iter().map(sums).collect();
+        let mut total = vec![0.0; channels];
+        parts.iter().for_each(|part| total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum));
+        total
+    }
+
+    /// The norm, with the statistics of the batch.
+    fn normalise(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
+        let Trained { scale, shift, .. } = &self.layers[unit].trained;
+        let Statistics { mean, inverse, .. } = &passed.statistics;
+        let scale: Vec<f32> = scale.iter().zip(inverse).map(|(scale, inverse)| scale * inverse).collect();
+        let shift: Vec<f32> = shift.iter().zip(mean).zip(&scale).map(|((shift, mean), scale)| shift - mean * scale).collect();
+        let chunk = |(chunk, sums): (usize, &Vec<f32>)| {
+            let mut output = vec![0.0; sums.len()];
+            let shortcut = shortcut.map(|map| &map[chunk][..]);
+            norm::apply(self.isa, sums, &scale, &shift, shortcut, relu, &mut output);
+            output
+        };
+        passed.sums.par_iter().enumerate().map(chunk).collect()
+    }
+
+    /// Back through a norm, and into the weights: turns the slope of the norm's output into that of the convolution's.
+    fn back<'s>(
+        &self,
+        unit: usize,
+        passed: &Passed,
+        slope: &'s mut Map,
+        input: &Map,
+        gradients: &mut [Option<Trained>],
+    ) -> &'s Map {
+        let Statistics { mean, inverse, .. } = &passed.statistics;
+        let (conv, channels) = (&self.network.units[unit].conv, mean.len());
+        let count = rows(&passed.sums, channels);
+        let shift = self.total(channels, |chunk| norm::sum(self.isa, &slope[chunk], channels));
+        let products = self.total(channels, |chunk| norm::sum_of_products(self.isa, &slope[chunk], &passed.sums[chunk], mean));
+
+        // y = s·(z - m)·i: the slope of z is s·i·(g - mean(g) - (z - m)·i²·mean(g·(z - m))).
+        let (mut a, mut b, mut c) = (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
+        for channel in 0..channels {
+            let (inverse, mean) = (f64::from(inverse[channel]), f64::from(mean[channel]));
+            let scale = f64::from(self.layers[unit].trained.scale[channel]) * inverse;
+            let along = -scale * inverse * inverse * products[channel] / count;
+            (a[channel], b[channel]) = (scale as f32, along as f32);
+            c[channel] = (-scale * shift[channel] / count - along * mean) as f32;
+        }
+        slope.par_iter_mut().zip(&passed.sums).for_each(|(slope, sums)| norm::pull_back(self.isa, slope, sums, &a, &b, &c));
+
+        let stacks: Vec<Stack<'_>> = (input.iter().zip(&*slope).zip(self.chunks))
+            .map(|((input, slope), &images)| Stack { input, slope, images })
+            .collect();
+        let mut filters = self.layers[unit].trained.filters.zeros_like();
+        filters
+            .as_mut_slice()
+            .par_chunks_mut(conv.weight_gradient_part_len(self.isa))
+            .enumerate()
+            .for_each(|(part, gradient)| conv.weight_gradient(self.isa, part, &stacks, gradient));
+        gradients[unit] = Some(Trained {
+            filters: self.network.units[unit].only_weights(filters),
+            scale: products.iter().zip(inverse).map(|(product, &inverse)| (product * f64::from(inverse)) as f32).collect(),
+            shift: shift.into_iter().map(|sum| sum as f32).collect(),
+        });
+        slope
+    }
+
+    /// The slope of a convolution's input; added to `onto` if there is one.
+    fn input_gradient(&self, unit: usize, slope: &Map, onto: Option<Map>) -> Map {
+        let conv = &self.network.units[unit].conv;
+        let filters = conv.transpose(&self.layers[unit].trained.filters);
+        let run = |(slope, &images): (&Vec<f32>, &usize), finish: Finish<'_>, mut input: Vec<f32>| {
+            conv.input_gradient(&filters, slope, images, finish, &mut input);
+            input
+        };
+        let chunks = slope.par_iter().zip(self.chunks);
+        match onto {
+            Some(onto) => chunks.zip(onto).map(|(chunk, onto)| run(chunk, Finish::Add, onto)).collect(),
+            None => chunks.map(|chunk| run(chunk, Finish::Sums, vec![0.0; chunk.1 * conv.shape().input_len()])).collect(),
+        }
+    }
+}
+
+/// How many numbers each channel has.
+fn rows(map: &Map, channels: usize) -> f64 {
+    (map.iter().map(Vec::len).sum::<usize>() / channels) as f64
+}

@@ -1,0 +1,122 @@
+//! ResNet-18: one image, one result, whatever the batch size, the number of threads and the interruptions; batches that it
+//! cannot use are refused.
+
+#[path = "support/formula.rs"]
+mod formula;
+#[path = "support/resnet.rs"]
+mod resnet;
+
+use candle_core::{Device, Tensor};
+use formula::{byte, unit};
+use rankle_core::{AdamStep, Distance, Embedder, Error, Seed, Trainable};
+use rankle_models::{ImageFormat, Isa, ResNet18, weights};
+use resnet::{FIRST_STREAM, colour_format, parameters};
+
+const DIM: usize = 512;
+
+fn images(n: usize, [c, h, w]: [usize; 3]) -> Tensor {
+    let pixels: Vec<f32> = byte(FIRST_STREAM + 600, n * c * h * w).into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    Tensor::from_vec(pixels, (n, c, h, w), &Device::Cpu).unwrap()
+}
+
+fn slope(stream: u32, n: usize) -> Tensor {
+    Tensor::from_vec(unit(stream, n * DIM), (n, DIM), &Device::Cpu).unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+fn all_bits(tensors: &weights::Tensors) -> Vec<(&String, Vec<u32>)> {
+    tensors.iter().map(|(name, tensor)| (name, bits(tensor))).collect()
+}
+
+fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
+    for (format, shape, stream) in
+        [(ImageFormat::grey28(), [1, 28, 28], FIRST_STREAM), (colour_format(), [3, 61, 75], FIRST_STREAM + 1000)]
+    {
+        let n = 31;
+        let (images, slope, parameters) = (images(n, shape), slope(FIRST_STREAM + 601, n), parameters(shape[0], stream));
+        for isa in [Isa::PORTABLE, Isa::best()] {
+            let model = ResNet18::with_isa(&parameters, format.clone(), Distance::Cosine, isa).unwrap();
+            let run = |batch: usize, n: usize| {
+                let (mut embeddings, mut gradients) = (Vec::new(), Vec::new());
+                for first in (0..n).step_by(batch) {
+                    let rows = batch.min(n - first);
+                    let images = images.narrow(0, first, rows).unwrap();
+                    embeddings.extend(bits(&model.embed(&images).unwrap()));
+                    let gradient = model.input_gradient(&images, &mut |_| Ok(slope.narrow(0, first, rows)?)).unwrap();
+                    gradients.extend(bits(&gradient));
+                }
+                (embeddings, gradients)
+            };
+            let n = if isa == Isa::PORTABLE { 5 } else { n };
+            let expected = with_threads(1, || run(n, n));
+            for (threads, batch) in [(1, 1), (2, 7), (3, n)] {
+                assert!(with_threads(threads, || run(batch, n)) == expected, "{isa}: {threads} threads, batches of {batch}");
+            }
+        }
+    }
+}
+
+fn step(model: &mut ResNet18, step: u32) {
+    let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
+    let upstream = |_: &Tensor| Ok(slope(FIRST_STREAM + 602 + step, 30));
+    model.train_step(&images(30, [1, 28, 28]), &mut { upstream }, &adam).unwrap();
+}
+
+/// Three chunks a batch; the second half of the run goes on from a checkpoint.
+#[test]
+fn training_does_not_depend_on_threads_or_interruptions() {
+    let new = || ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(3));
+    let mut whole = new();
+    with_threads(1, || (1..=2).for_each(|number| step(&mut whole, number)));
+    let expected = whole.checkpoint().unwrap();
+    assert_eq!(expected.len(), 100 + 2 * 60);
+
+    let mut first = new();
+    with_threads(3, || step(&mut first, 1));
+    let mut second = ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(4));
+    // An embedding in between must not outlive the weights it was made with.
+    let stale = bits(&second.embed(&images(2, [1, 28, 28])).unwrap());
+    second.restore(first.checkpoint().unwrap()).unwrap();
+    assert!(bits(&second.embed(&images(2, [1, 28, 28])).unwrap()) != stale);
+    with_threads(2, || step(&mut second, 2));
+    assert!(all_bits(&second.checkpoint().unwrap()) == all_bits(&expected));
+    let embedding = |model: &ResNet18| bits(&model.embed(&images(2, [1, 28, 28])).unwrap());
+    assert!(embedding(&second) == embedding(&whole));
+
+    // What is saved, once saved and read again, is the same model.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    weights::write(&file, &whole.parameters().unwrap()).unwrap();
+    let read = ResNet18::from_tensors(&weights::read(&file).unwrap(), ImageFormat::grey28(), Distance::Cosine).unwrap();
+    assert!(embedding(&read) == embedding(&whole));
+}
+
+#[test]
+fn batches_that_do_not_fit_are_refused_and_leave_the_weights_alone() {
+    let mut model = ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(0));
+    let before = model.checkpoint().unwrap();
+    let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
+    let mut train = |images: &Tensor, slope: Tensor| model.train_step(images, &mut |_| Ok(slope.clone()), &adam);
+    let good = images(2, [1, 28, 28]);
+    assert!(matches!(train(&images(2, [3, 28, 28]), slope(1, 2)), Err(Error::Shape { .. })));
+    assert!(matches!(train(&good, slope(1, 3)), Err(Error::Shape { .. })));
+    assert!(matches!(train(&good, (slope(1, 2) * f64::NAN).unwrap()), Err(Error::NotFinite(_))));
+    assert!(matches!(train(&(&good * f64::INFINITY).unwrap(), slope(1, 2)), Err(Error::NotFinite(_))));
+    // The last maps have one pixel: a single image has no variance.
+    let message = train(&images(1, [1, 28, 28]), slope(1, 1)).unwrap_err().to_string();
+    assert!(message.contains("batch normalisation"), "{message}");
+    assert!(matches!(train(&good.narrow(0, 0, 0).unwrap(), slope(1, 0)), Err(Error::Empty(_))));
+    assert!(all_bits(&model.checkpoint().unwrap()) == all_bits(&before));
+
+    assert!(matches!(model.embed(&images(2, [1, 28, 27])), Err(Error::Shape { .. })));
+    assert!(matches!(model.input_gradient(&good, &mut |_| Ok(slope(1, 3))), Err(Error::Shape { .. })));
+    assert_eq!(model.embed(&good.narrow(0, 0, 0).unwrap()).unwrap().dims(), [0, DIM]);
+}
