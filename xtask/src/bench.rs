@@ -1,131 +1,184 @@
-//! `cargo xtask bench`: how fast the steps are, alone or beside PyTorch.
+//! `cargo xtask bench`: how fast everything is, alone or beside PyTorch.
 
+mod machine;
+mod markdown;
+mod rows;
+mod sides;
 mod table;
+mod timing;
 
-use crate::{driver::Driver, files, process, stop};
+use crate::{files, stop};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use machine::Machine;
+use rows::Row;
 use serde::{Deserialize, Serialize};
+use sides::Sides;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use table::Table;
+use timing::{Answer, Timing};
 
-/// Time the forward pass, the attack step and the training step, on one thread.
+/// Time networks, attacks, ranking and training, with the memory they take; one thread unless a row says otherwise.
 ///
-/// With --against-pytorch both sides run in turn, several times, so that both see the same state of the machine; medians of
-/// the medians are compared. PyTorch is needed for nothing else.
+/// With --against-pytorch both sides run in turn, row by row, several times, so that both see the same state of the machine;
+/// medians of the medians are compared. PyTorch is needed for nothing else.
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Time PyTorch, too: eager, channels_last with tuned malloc, and these with torch.compile
+    /// Time PyTorch, too, as each row says: set up in three ways, or as two styles of a script
     #[arg(long)]
     against_pytorch: bool,
     /// A Python that can import torch; target/bench/venv/bin/python if there is one, else python3
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
-    /// How often both sides run
+    /// Only rows whose name contains this
+    #[arg(long, value_name = "PART", default_value = "")]
+    name: String,
+    /// One short round, to see whether everything runs
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// How often all sides run
     #[arg(long, value_name = "N", default_value = "3")]
     rounds: NonZero<usize>,
     /// How long each timing runs, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Where the JSON goes; target/bench/bench.json in the workspace when left out
+    /// Where the JSON goes; target/bench/bench.json in the workspace when left out, part.json with --name or --quick
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Run nothing: write BENCHMARKS.md and the excerpt in README.md from the JSON of an earlier run
+    #[arg(long, conflicts_with_all = ["against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
+    markdown: bool,
 }
 
-/// What each side prints, in an array: milliseconds per step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Timing {
-    name: String,
-    /// How PyTorch was set up; none on our side.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    variant: Option<String>,
-    images: usize,
-    threads: usize,
-    median_ms: f64,
-    minimum_ms: f64,
-    repeats: usize,
+/// All that a run found out.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    /// Who made it.
+    command: String,
+    machine: Machine,
+    /// How long each timing ran.
+    seconds: f64,
+    /// How many processes wanted to run before each round.
+    loads: Vec<Option<f64>>,
+    table: Table,
+    /// What the table was made from.
+    timings: Vec<Timing>,
 }
-
-/// The ways of setting PyTorch up, as `torch_bench.py` knows them.
-const VARIANTS: [&str; 3] = ["eager", "channels_last", "compile"];
-const ONE_THREAD: NonZero<usize> = NonZero::<usize>::MIN;
-const SCRIPT: &str = "xtask/bench/torch_bench.py";
-const VENV: &str = "target/bench/venv";
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        let python = if self.against_pytorch { Some(self.python()?) } else { None };
-        let driver = Driver::build()?;
-        let mut variants = VARIANTS.to_vec();
-        let mut timings: Vec<Timing> = Vec::new();
-        for round in 1..=self.rounds.get() {
-            eprintln!("round {round} of {}: rankle", self.rounds);
-            timings.extend(parse("`rankle bench`", &driver.bench(ONE_THREAD, self.seconds)?)?);
-            let Some(python) = &python else { continue };
-            let mut running = Vec::new();
-            for variant in variants {
-                eprintln!("round {round} of {}: PyTorch, {variant}", self.rounds);
-                match self.time_pytorch(python, variant) {
-                    Ok(more) => {
-                        timings.extend(more);
-                        running.push(variant);
-                    }
-                    Err(error) if stop::code(&error) == 130 => return Err(error),
-                    Err(error) => eprintln!("warning: PyTorch {variant} is left out: {error:#}"),
-                }
-            }
-            variants = running;
-            if variants.is_empty() {
-                bail!("no variant of {SCRIPT} runs: its reasons stand above");
-            }
-        }
-        let table = Table::of(&timings);
-        let file = self.json.unwrap_or_else(|| files::root().join("target/bench/bench.json"));
+        let part = self.quick || !self.name.is_empty();
+        let file = self
+            .json
+            .clone()
+            .unwrap_or_else(|| files::root().join("target/bench").join(if part { "part.json" } else { "bench.json" }));
         let file = std::path::absolute(&file).with_context(|| format!("{} is not a path", file.display()))?;
-        files::write(&file, serde_json::to_string_pretty(&table)? + "\n")?;
-        print!("{table}");
+        if self.markdown {
+            return write_pages(&file);
+        }
+        let machine = Machine::here();
+        let wanted = |row: &Row| row.id().contains(&self.name) && row.threads <= machine.cores;
+        let rows: Vec<Row> = rows::all().into_iter().filter(wanted).collect();
+        if rows.is_empty() {
+            let known: Vec<String> = rows::all().iter().map(Row::id).collect();
+            bail!("--name {}: no row is called so; known: {}", self.name, known.join(", "));
+        }
+        let (seconds, rounds) = if self.quick { (0.3, 1) } else { (self.seconds, self.rounds.get()) };
+        let python = if self.against_pytorch { Some(sides::python(self.python.as_deref())?) } else { None };
+        let sides = Sides::new(seconds, python)?;
+        let mut report = Report {
+            command: self.command(),
+            machine,
+            seconds,
+            loads: Vec::new(),
+            table: Table::of(&[], &[]),
+            timings: Vec::new(),
+        };
+        let mut failed: Vec<(String, &str)> = Vec::new();
+        for round in 1..=rounds {
+            report.loads.push(machine::load());
+            for row in &rows {
+                report.time(row, &sides, &mut failed, &format!("round {round} of {rounds}"))?;
+            }
+            report.table = Table::of(&rows, &report.timings);
+            // After every round: an interrupt shall not cost an hour.
+            files::write(&file, serde_json::to_string_pretty(&report)? + "\n")?;
+        }
+        print!("{}", report.table);
         eprintln!("written to {}", files::shown(&file));
+        let mismatches: Vec<&String> = report.table.mismatches().collect();
+        mismatches.iter().for_each(|mismatch| eprintln!("error: {mismatch}"));
+        if !mismatches.is_empty() {
+            bail!("both sides do not compute the same in {} places: see above", mismatches.len());
+        }
+        if self.against_pytorch && report.machine.pytorch.is_none() && rows.iter().any(|row| row.variants().next().is_some()) {
+            bail!("PyTorch timed nothing: the reasons stand above");
+        }
         Ok(())
     }
 
-    /// A Python with torch.
-    fn python(&self) -> Result<PathBuf> {
-        let own = files::root().join(VENV).join("bin/python");
-        let python = match &self.python {
-            // A path, not a name to look up: the script is run in another folder than this program.
-            Some(given) if given.components().count() > 1 => std::path::absolute(given)?,
-            Some(given) => given.clone(),
-            None if own.is_file() => own,
-            None => "python3".into(),
-        };
-        let mut check = Command::new(&python);
-        check.args(["-c", "import torch, numpy"]).stderr(Stdio::null());
-        match process::run_capturing(&mut check, "nothing was written") {
-            Ok((status, _)) if status.success() => Ok(python),
-            Err(error) if stop::code(&error) == 130 => Err(error),
-            _ => bail!(
-                "{} cannot import torch and numpy: run `python3 -m venv {VENV} && {VENV}/bin/pip install torch numpy`, or pass --python",
-                python.display()
-            ),
+    /// The command line, without what belongs to this machine alone.
+    fn command(&self) -> String {
+        let mut command = "cargo xtask bench".to_owned();
+        if self.against_pytorch {
+            command += " --against-pytorch";
         }
-    }
-
-    fn time_pytorch(&self, python: &Path, variant: &str) -> Result<Vec<Timing>> {
-        let mut command = Command::new(python);
-        command.current_dir(files::root()).arg(SCRIPT).args(["--variant", variant, "--threads", "1", "--json", "-"]);
-        command.args(["--seconds", &self.seconds.to_string()]);
-        let (status, output) = process::run_capturing(&mut command, "nothing was written")?;
-        if !status.success() {
-            bail!("{SCRIPT} ended with {status}");
+        if !self.name.is_empty() {
+            command += &format!(" --name {}", self.name);
         }
-        parse(SCRIPT, &output)
+        match self.quick {
+            true => command + " --quick",
+            false => command + &format!(" --rounds {} --seconds {}", self.rounds, self.seconds),
+        }
     }
 }
 
-fn parse(who: &str, output: &str) -> Result<Vec<Timing>> {
-    serde_json::from_str(output).with_context(|| format!("{who} did not print an array of timings"))
+impl Report {
+    /// All sides of one row, once. Others that fail are told of and left out from then on.
+    fn time(&mut self, row: &Row, sides: &Sides, failed: &mut Vec<(String, &str)>, round: &str) -> Result<()> {
+        let id = row.id();
+        eprintln!("{round}: {id}, rankle");
+        let (answer, timing) = sides.ours(row)?;
+        if let Some(Answer { version, instruction_set, .. }) = answer {
+            (self.machine.rankle, self.machine.instruction_set) = (version, instruction_set);
+        }
+        self.timings.push(Timing { row: id.clone(), ..timing });
+        for variant in row.variants().filter(|variant| sides.can(variant)) {
+            if failed.iter().any(|(row, other)| (row, *other) == (&id, variant)) {
+                continue;
+            }
+            eprintln!("{round}: {id}, {variant}");
+            match sides.other(row, variant) {
+                Ok((answer, timing)) => {
+                    if let Some(Answer { version, instruction_set, .. }) = answer {
+                        self.machine.pytorch = Some(format!("{version} ({instruction_set})"));
+                    }
+                    self.timings.push(Timing { row: id.clone(), ..timing });
+                }
+                Err(error) if stop::code(&error) == 130 => return Err(error),
+                Err(error) => {
+                    eprintln!("warning: {id}, {variant} is left out: {error:#}");
+                    failed.push((id.clone(), variant));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_pages(file: &std::path::Path) -> Result<()> {
+    let shown = files::shown(file);
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{shown} cannot be read: `cargo xtask bench --against-pytorch` writes it"))?;
+    let report: Report = serde_json::from_str(&text).with_context(|| format!("{shown} is not what this version writes"))?;
+    let readme = files::root().join("README.md");
+    let old = std::fs::read_to_string(&readme).with_context(|| format!("{} cannot be read", files::shown(&readme)))?;
+    let new = markdown::into_readme(&old, &report)?;
+    files::write(&files::root().join("BENCHMARKS.md"), markdown::page(&report))?;
+    files::write(&readme, new)?;
+    eprintln!("written: BENCHMARKS.md and the excerpt in README.md, from {shown}");
+    Ok(())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -140,18 +193,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_speak_one_format() {
-        let ours = r#"[{"name":"c2f2-forward","images":100,"threads":1,"median_ms":4.5,"minimum_ms":4.25,"repeats":600}]"#;
-        let theirs = r#"[{"name":"c2f2-forward","variant":"eager","images":100,"threads":1,"median_ms":9,"minimum_ms":8.5,"repeats":300}]"#;
-        assert_eq!(parse("us", ours).unwrap()[0].variant, None);
-        assert_eq!(parse("them", theirs).unwrap()[0].variant.as_deref(), Some("eager"));
-        assert_eq!(serde_json::to_string(&parse("us", ours).unwrap()).unwrap(), ours);
-        assert!(format!("{:#}", parse("`rankle bench`", "oops").unwrap_err()).starts_with("`rankle bench` did not print"));
-    }
-
-    #[test]
     fn seconds_are_positive() {
         assert_eq!(seconds("0.5"), Ok(0.5));
         assert!(["0", "-1", "inf", "NaN", "three"].into_iter().all(|text| seconds(text).is_err()));
+    }
+
+    #[test]
+    fn a_report_survives_its_file() {
+        let table = table::tests::example();
+        let timings = vec![timing::sample("c2f2-forward/100", Some("eager"), 2.0)];
+        let machine = Machine { cores: 2, ..Machine::default() };
+        let report = Report { command: "c".into(), machine, seconds: 1.0, loads: vec![Some(1.5), None], table, timings };
+        let back: Report = serde_json::from_str(&serde_json::to_string_pretty(&report).unwrap()).unwrap();
+        assert_eq!((back.table, back.timings, back.machine), (report.table, report.timings, report.machine));
+        assert_eq!(back.loads, [Some(1.5), None]);
     }
 }

@@ -1,12 +1,16 @@
 //! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
 
-use crate::{files, process};
+use crate::files;
+use crate::process::{self, Usage};
 use anyhow::{Context, Result, bail};
 use rankle_report::{Planned, Record, published::Table};
 use serde_json::Value;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Weights that are shipped, as seen from the root of the workspace.
+pub(crate) const TRAINED: &str = "models/mnist-c2f2-cosine-triplet/model.safetensors";
 
 /// The built program.
 pub(crate) struct Driver {
@@ -86,18 +90,19 @@ impl Driver {
         Ok(())
     }
 
-    /// The timings of our own side, as the JSON array that `rankle bench` prints.
+    /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
     ///
     /// # Errors
     /// When the driver fails.
-    pub(crate) fn bench(&self, threads: NonZero<usize>, seconds: f64) -> Result<String> {
-        let mut command = self.command("bench", Some(threads));
-        command.args(["--format", "json", "--seconds", &seconds.to_string()]);
-        let (status, output) = process::run_capturing(&mut command, "nothing was written")?;
+    pub(crate) fn measure(&self, line: &str, threads: usize) -> Result<(String, Usage)> {
+        let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
+        let mut command = self.command(name, NonZero::new(threads));
+        command.args(arguments.split_whitespace());
+        let (status, output, usage) = process::run_measuring(&mut command, "nothing more was written")?;
         if !status.success() {
-            bail!("`rankle bench` failed ({status}): its reason stands above");
+            bail!("`rankle {name}` failed ({status}): its reason stands above");
         }
-        Ok(output)
+        Ok((output, usage))
     }
 
     /// A sub-command, run in the root of the workspace.

@@ -5,6 +5,8 @@ use anyhow::{Context, Result};
 use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+use wait4::{ResUse, Wait4};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The running child, 0 for none.
@@ -38,7 +40,7 @@ fn terminate(child: u32) {
 /// # Errors
 /// When it cannot be started, and [`Interrupted`] with `hint` when it ended by an interrupt.
 pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
-    Ok(run_reading(command.stdout(Stdio::inherit()), hint)?.0)
+    Ok(run_measured(command.stdout(Stdio::inherit()), hint)?.0)
 }
 
 /// As [`run`], for a child whose standard output is kept instead of shown.
@@ -46,7 +48,26 @@ pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
 /// # Errors
 /// As [`run`], and when the output is not UTF-8.
 pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)> {
-    run_reading(command.stdout(Stdio::piped()), hint)
+    run_measuring(command, hint).map(|(status, output, _)| (status, output))
+}
+
+/// What a child used up, and the children that it waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// From its start to its end.
+    pub(crate) seconds: f64,
+    /// All its threads together.
+    pub(crate) cpu_seconds: f64,
+    /// The most memory it held at once, in MB (10⁶ bytes); where the system tells.
+    pub(crate) peak_mb: Option<f64>,
+}
+
+/// As [`run_capturing`], with what the child used up.
+///
+/// # Errors
+/// As [`run_capturing`].
+pub(crate) fn run_measuring(command: &mut Command, hint: &str) -> Result<(ExitStatus, String, Usage)> {
+    run_measured(command.stdout(Stdio::piped()), hint)
 }
 
 /// As [`run`], for a child that must not write to our standard output: what it says goes to standard error.
@@ -54,11 +75,12 @@ pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitSt
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_aside(command: &mut Command, hint: &str) -> Result<ExitStatus> {
-    Ok(run_reading(command.stdout(Stdio::from(std::io::stderr())), hint)?.0)
+    Ok(run_measured(command.stdout(Stdio::from(std::io::stderr())), hint)?.0)
 }
 
-fn run_reading(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)> {
+fn run_measured(command: &mut Command, hint: &str) -> Result<(ExitStatus, String, Usage)> {
     let program = command.get_program().to_string_lossy().into_owned();
+    let start = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {program}"))?;
     CHILD.store(child.id(), Ordering::SeqCst);
     if interrupted() {
@@ -66,14 +88,19 @@ fn run_reading(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)
     }
     let mut output = String::new();
     let read = child.stdout.take().map(|mut stdout| stdout.read_to_string(&mut output));
-    let status = child.wait();
+    let used = child.wait4();
     CHILD.store(0, Ordering::SeqCst);
-    let status = status.with_context(|| format!("lost {program}"))?;
+    let ResUse { status, rusage } = used.with_context(|| format!("lost {program}"))?;
+    let usage = Usage {
+        seconds: start.elapsed().as_secs_f64(),
+        cpu_seconds: (rusage.utime + rusage.stime).as_secs_f64(),
+        peak_mb: (rusage.maxrss > 0).then_some(rusage.maxrss as f64 / 1e6),
+    };
     if interrupted() || status.code() == Some(130) {
         return Err(Interrupted { hint: hint.to_owned() }.into());
     }
     read.transpose().with_context(|| format!("the output of {program} is not text"))?;
-    Ok((status, output))
+    Ok((status, output, usage))
 }
 
 #[cfg(all(test, unix))]
@@ -84,6 +111,14 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
+    }
+
+    #[test]
+    fn what_a_child_used_up_is_known() {
+        let (status, output, usage) = run_measuring(&mut shell("sleep 0.1; echo done"), "").unwrap();
+        assert!(status.success() && output == "done\n");
+        assert!(usage.seconds >= 0.1 && usage.cpu_seconds < usage.seconds);
+        assert!(usage.peak_mb.is_none_or(|mb| mb > 0.1 && mb < 1000.0), "{usage:?}");
     }
 
     #[test]

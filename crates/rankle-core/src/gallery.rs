@@ -58,9 +58,7 @@ impl Gallery {
     /// # Errors
     /// [`Error::Index`] when an index is out of range.
     pub fn distances_from(&self, from: &[usize]) -> Result<Vec<f32>> {
-        check_indices("gallery", from, self.len())?;
-        let points: Vec<f32> = from.iter().flat_map(|&index| self.point(index)).copied().collect();
-        Ok(kernel::distances(self.distance.metric(), &points, &self.rows))
+        Ok(kernel::distances(self.distance.metric(), &self.items(from)?, &self.rows))
     }
     /// The distance of each point to each of its own targets (`n x set`, row-major), bit-equal to [`Gallery::distances`].
     ///
@@ -79,6 +77,15 @@ impl Gallery {
         self.check_targets(points, targets)?;
         Ok(kernel::placings(self.distance.metric(), points.as_slice(), &self.rows, targets))
     }
+    /// As [`Gallery::placings`], in the lists of the items `from`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Index`] when the items or the targets do not fit.
+    pub fn placings_from(&self, from: &[usize], targets: &[u32]) -> Result<Vec<Placing>> {
+        let points = self.items(from)?;
+        self.check_sets(from.len(), targets)?;
+        Ok(kernel::placings(self.distance.metric(), &points, &self.rows, targets))
+    }
     /// Sums of hinges over the whole gallery with their exact slope, one pass for all terms (`method.md` 7.3):
     /// per point, `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊`.
     ///
@@ -91,6 +98,11 @@ impl Gallery {
         Ok(kernel::hinges(self.distance.metric(), points.as_slice(), &self.rows, terms))
     }
 
+    /// The embeddings of some items, one after the other.
+    fn items(&self, indices: &[usize]) -> Result<Vec<f32>> {
+        check_indices("gallery", indices, self.len())?;
+        Ok(indices.iter().flat_map(|&index| self.point(index)).copied().collect())
+    }
     fn check(&self, points: &Points) -> Result<()> {
         if points.dim() == self.dim() && points.distance() == self.distance {
             return Ok(());
@@ -100,8 +112,11 @@ impl Gallery {
     }
     fn check_targets(&self, points: &Points, targets: &[u32]) -> Result<()> {
         self.check(points)?;
-        if points.is_empty() || targets.is_empty() || !targets.len().is_multiple_of(points.len()) {
-            let expected = format!("({} x set)", points.len());
+        self.check_sets(points.len(), targets)
+    }
+    fn check_sets(&self, points: usize, targets: &[u32]) -> Result<()> {
+        if points == 0 || targets.is_empty() || !targets.len().is_multiple_of(points) {
+            let expected = format!("({points} x set)");
             return Err(Error::Shape { what: "the list of targets", actual: vec![targets.len()], expected });
         }
         match targets.iter().find(|&&index| index as usize >= self.len()) {

@@ -9,7 +9,7 @@
 //! - [`dense`]: dense layers on packed weights;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their slope;
 //! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalisation;
-//! - [`rows`]: normalisation; [`adam`]: the optimiser.
+//! - [`rows`]: normalisation; [`adam`]: the optimiser; [`peak`]: what the machine could do at the most.
 //!
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
 //! each number is a chain of additions in an order that depends on nothing but the shapes of the model.
@@ -32,6 +32,7 @@ pub mod conv;
 pub mod dense;
 pub mod distance;
 pub mod maps;
+pub mod peak;
 pub mod rows;
 mod simd;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How good a ranking is: leave-one-out recall at k, mean average precision, normalized rank.
 //!
-//! Every gallery item is a query against all others ([`leave_one_out`]); it is left out of its own list by its index, never
+//! Every gallery item, or some of them ([`retrieve`]), is a query against all others ([`leave_one_out`]); it is left out of its own list by its index, never
 //! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Equal distances are
 //! ranked by index. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
 //!
@@ -22,4 +22,4 @@
 
 mod retrieval;
 
-pub use retrieval::{Retrieval, leave_one_out};
+pub use retrieval::{Retrieval, leave_one_out, retrieve};

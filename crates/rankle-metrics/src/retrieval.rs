@@ -1,7 +1,9 @@
 //! Every item as a query against all others.
 
-use rankle_core::{Error, Gallery, Result};
+use rankle_core::dataset::check_indices;
+use rankle_core::{Error, Gallery, Placing, Result};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// How well items find those of their own class, one entry per query that has something to find.
@@ -55,34 +57,62 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// How many lists are looked at between two reports of progress, and how many one thread holds at once.
-const ROUND: usize = 1024;
+const ROUND: usize = 2048;
 const BLOCK: usize = 64;
+/// Items of a class up to so many are placed by comparing every distance with each of theirs while it is in the cache; those of
+/// larger classes by a binary search for each distance in a stored list.
+const FEW: usize = 24;
 
-/// Measures every item of the gallery as a query against all others. `labels` holds the class of every item. `progress` is
-/// told how many queries are done, and may break off.
+/// Measures every item of the gallery as a query against all others: [`retrieve`] with all of them.
 ///
 /// # Errors
-/// [`Error::Shape`] when there is not one label per item, [`Error::Interrupted`] when `progress` breaks off.
+/// As [`retrieve`].
+pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<Retrieval> {
+    let everything: Vec<usize> = (0..gallery.len()).collect();
+    retrieve(gallery, labels, &everything, progress)
+}
+
+/// Measures some items of the gallery as queries, each against all others. `labels` holds the class of every item of the
+/// gallery. `progress` is told how many queries are done, and may break off.
+///
+/// # Errors
+/// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when a query is not in the gallery,
+/// [`Error::Interrupted`] when `progress` breaks off.
 ///
 /// # Source
 /// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (`method.md` 5). mAP@R: Musgrave et al., ECCV 2020, arXiv:2003.08505.
-pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<Retrieval> {
+pub fn retrieve(
+    gallery: &Gallery,
+    labels: &[u32],
+    queries: &[usize],
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Retrieval> {
     if labels.len() != gallery.len() {
         let expected = format!("({}), one per gallery item", gallery.len());
         return Err(Error::Shape { what: "the list of labels", actual: vec![labels.len()], expected });
     }
+    check_indices("query", queries, gallery.len())?;
+    let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    labels.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
     let mut retrieval = Retrieval::default();
-    let queries: Vec<usize> = (0..gallery.len()).collect();
     for (round, queries) in queries.chunks(ROUND).enumerate() {
-        let blocks: Vec<Vec<Option<Found>>> = queries
-            .par_chunks(BLOCK)
-            .map(|queries| {
-                let distances = gallery.distances_from(queries)?;
-                let lists = queries.iter().zip(distances.chunks_exact(gallery.len()));
-                Ok(lists.map(|(&query, list)| Found::of(&places(list, labels, query))).collect())
+        // Queries with as many items to find go together: the kernel wants sets of one size.
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, query) in queries.iter().enumerate() {
+            groups.entry(classes[&labels[*query]].len()).or_default().push(place);
+        }
+        let found: Vec<Vec<(usize, Option<Found>)>> = groups
+            .into_par_iter()
+            .map(|(size, places)| {
+                let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
+                let found =
+                    if size <= FEW { by_counting(gallery, labels, &classes, &own) } else { by_lists(gallery, labels, &own) };
+                Ok(places.into_iter().zip(found?).collect())
             })
             .collect::<Result<_>>()?;
-        blocks.into_iter().flatten().for_each(|found| retrieval.append(found));
+        let mut found: Vec<(usize, Option<Found>)> = found.into_iter().flatten().collect();
+        found.sort_unstable_by_key(|&(place, _)| place);
+        found.into_iter().for_each(|(_, found)| retrieval.append(found));
         if progress(round * ROUND + queries.len()).is_break() {
             return Err(Error::Interrupted);
         }
@@ -90,6 +120,47 @@ pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut
     let others = (gallery.len() - 1) as f64;
     retrieval.normalized_rank.iter_mut().for_each(|rank| *rank /= others);
     Ok(retrieval)
+}
+
+/// For queries whose classes are of one size.
+fn by_counting(
+    gallery: &Gallery,
+    labels: &[u32],
+    classes: &BTreeMap<u32, Vec<u32>>,
+    queries: &[usize],
+) -> Result<Vec<Option<Found>>> {
+    let targets: Vec<u32> = queries.iter().flat_map(|&query| &classes[&labels[query]]).copied().collect();
+    let size = targets.len() / queries.len();
+    if size == 1 {
+        return Ok(queries.iter().map(|_| None).collect()); // alone
+    }
+    let placings = gallery.placings_from(queries, &targets)?;
+    let sets = targets.chunks_exact(size).zip(placings.chunks_exact(size));
+    Ok(queries
+        .iter()
+        .zip(sets)
+        .map(|(&query, (items, placings))| {
+            // Places in the whole list, which the query is part of: what stands behind it moves up by one.
+            let place = |placing: &Placing| placing.closer + placing.tied_before;
+            let own = items.iter().zip(placings).find(|&(&item, _)| item as usize == query).map(|(_, own)| place(own));
+            let mut places: Vec<u32> = placings.iter().map(place).filter(|&place| Some(place) != own).collect();
+            places.iter_mut().for_each(|place| *place -= u32::from(own.is_some_and(|own| own < *place)));
+            places.sort_unstable();
+            Found::of(&places)
+        })
+        .collect())
+}
+
+fn by_lists(gallery: &Gallery, labels: &[u32], queries: &[usize]) -> Result<Vec<Option<Found>>> {
+    let blocks: Vec<Vec<Option<Found>>> = queries
+        .par_chunks(BLOCK)
+        .map(|queries| {
+            let distances = gallery.distances_from(queries)?;
+            let lists = queries.iter().zip(distances.chunks_exact(gallery.len()));
+            Ok(lists.map(|(&query, list)| Found::of(&places(list, labels, query))).collect())
+        })
+        .collect::<Result<_>>()?;
+    Ok(blocks.into_iter().flatten().collect())
 }
 
 impl Retrieval {
@@ -219,6 +290,28 @@ mod tests {
         assert_eq!(retrieval.first_match, [0, 0, 2, 2]);
     }
 
+    /// Both ways on one gallery with ties: a coarse grid of embeddings, copies included, in classes of every size.
+    #[test]
+    fn counting_and_lists_are_one_and_the_same() {
+        let (items, sizes) = (300u32, [1, 2, 3, 6, 9, FEW as u32]);
+        let labels: Vec<u32> = (0..items).map(|item| item / 50 * 50 + item % 50 / sizes[item as usize / 50]).collect();
+        let coordinates: Vec<f32> = (0..items * 2).map(|at| (at * at % 11) as f32 - 5.0).collect();
+        let raw = Tensor::from_vec(coordinates, (items as usize, 2), &Device::Cpu).unwrap();
+        for distance in Distance::ALL {
+            let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
+            let everything: Vec<usize> = (0..items as usize).collect();
+            let counted = measure(&gallery, &labels);
+            let mut listed = Retrieval::default();
+            by_lists(&gallery, &labels, &everything).unwrap().into_iter().for_each(|found| listed.append(found));
+            listed.normalized_rank.iter_mut().for_each(|rank| *rank /= f64::from(items - 1));
+            assert!(counted == listed);
+            assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|&place| place > 0));
+            // A slice of the queries is a slice of the result.
+            let slice = retrieve(&gallery, &labels, &everything[100..150], &mut |_| ControlFlow::Continue(())).unwrap();
+            assert_eq!(slice.first_match, counted.first_match[100 - counted.skipped..][..50]);
+        }
+    }
+
     #[test]
     fn agrees_with_a_plain_sort_and_does_not_depend_on_threads() {
         let dataset = toy::dataset(3);
@@ -248,6 +341,7 @@ mod tests {
         let mut go = |_| ControlFlow::Continue(());
         assert!(matches!(leave_one_out(&gallery, &[1], &mut go), Err(Error::Shape { .. })));
         assert!(matches!(leave_one_out(&gallery, &[1, 1], &mut |_| ControlFlow::Break(())), Err(Error::Interrupted)));
+        assert!(matches!(retrieve(&gallery, &[1, 1], &[2], &mut go), Err(Error::Index { .. })));
         // Nothing to find at all.
         let retrieval = measure(&gallery, &[1, 2]);
         assert_eq!((retrieval.queries(), retrieval.skipped), (0, 2));

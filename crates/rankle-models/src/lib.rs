@@ -25,5 +25,5 @@ pub mod weights;
 
 pub use architecture::Architecture;
 pub use convnet::{Convnet, Layers};
-pub use rankle_kernels::Isa;
+pub use rankle_kernels::{Isa, peak};
 pub use resnet::{ImageFormat, ResNet18};

@@ -1,138 +1,246 @@
 //! Timings side by side.
 
-use super::{Timing, VARIANTS};
-use serde::Serialize;
+use super::rows::{PEAK, Row};
+use super::timing::Timing;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One row per step and batch size, and all timings it was made from.
-#[derive(Debug, Serialize)]
+/// One line per row that was timed.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Table {
-    rows: Vec<Row>,
-    timings: Vec<Timing>,
+    /// Multiply-adds in registers, on one thread: 10⁹ operations a second.
+    pub(super) peak_gflops: Option<f64>,
+    pub(super) lines: Vec<Line>,
 }
 
-/// One step at one batch size. Times are the medians, over the rounds, of the medians: milliseconds.
-#[derive(Debug, PartialEq, Serialize)]
-struct Row {
-    name: String,
-    images: usize,
-    threads: usize,
-    ours_ms: Option<f64>,
-    /// By variant.
-    pytorch_ms: BTreeMap<String, f64>,
-    /// The fastest variant.
-    best_pytorch: Option<String>,
-    /// The time of the fastest variant divided by ours: above 1 we are faster.
-    ratio: Option<f64>,
+/// One row. All numbers are medians over the rounds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) row: String,
+    pub(super) ours: Side,
+    /// In the order in which they ran, with the names of their variants.
+    pub(super) others: Vec<(String, Side)>,
+    pub(super) verdicts: Vec<Verdict>,
+    /// The share of the peak, where all work is done; none where work is skipped because numbers are zero.
+    pub(super) share_of_peak: Option<f64>,
+    pub(super) limit_mb: Option<f64>,
+    /// Where the others did not compute the same.
+    pub(super) mismatches: Vec<String>,
 }
+
+/// Milliseconds of a call, the share of processor time that was to be had, and the memory of the process in MB.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Side {
+    pub(super) ms: f64,
+    pub(super) cpu_share: Option<f64>,
+    pub(super) peak_mb: Option<f64>,
+}
+
+/// How a contest went.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    pub(super) best: String,
+    /// The time of the best other divided by ours: above 1 we are faster.
+    pub(super) ratio: f64,
+    /// What the ratio should be at least.
+    pub(super) floor: f64,
+}
+
+impl Verdict {
+    pub(super) fn met(&self) -> bool {
+        self.ratio >= self.floor
+    }
+}
+
+/// How far apart what both computed may be, relative to the larger: rounding errors tip a sign here and there.
+const TOLERANCE: f64 = 0.01;
 
 impl Table {
-    pub(super) fn of(timings: &[Timing]) -> Self {
-        let mut rows: Vec<Row> = Vec::new();
-        for timing in timings {
-            let Timing { name, images, threads, .. } = timing;
-            if !rows.iter().any(|row| (&row.name, row.images, row.threads) == (name, *images, *threads)) {
-                rows.push(Row::of(timings, name, *images, *threads));
-            }
-        }
-        Self { rows, timings: timings.to_vec() }
+    pub(super) fn of(rows: &[Row], timings: &[Timing]) -> Self {
+        let rate = |timing: &Timing| Some(timing.operations? / timing.median_ms / 1e6);
+        let peak_gflops = median(timings.iter().filter(|timing| timing.row.starts_with(PEAK)).filter_map(rate));
+        let lines = rows.iter().filter_map(|row| Line::of(row, timings, peak_gflops)).collect();
+        Self { peak_gflops, lines }
+    }
+
+    /// Every place where two sides did not compute the same.
+    pub(super) fn mismatches(&self) -> impl Iterator<Item = &String> {
+        self.lines.iter().flat_map(|line| &line.mismatches)
     }
 }
 
-impl Row {
-    fn of(timings: &[Timing], name: &str, images: usize, threads: usize) -> Self {
-        let here = |timing: &&Timing| (timing.name.as_str(), timing.images, timing.threads) == (name, images, threads);
-        let mut by_variant: BTreeMap<Option<String>, Vec<f64>> = BTreeMap::new();
-        for timing in timings.iter().filter(here) {
-            by_variant.entry(timing.variant.clone()).or_default().push(timing.median_ms);
-        }
-        let ours_ms = by_variant.remove(&None).map(median);
-        let pytorch_ms: BTreeMap<String, f64> =
-            by_variant.into_iter().filter_map(|(variant, times)| Some((variant?, median(times)))).collect();
-        let best = pytorch_ms.iter().min_by(|a, b| a.1.total_cmp(b.1));
-        Self {
-            ratio: ours_ms.zip(best).map(|(ours, (_, theirs))| theirs / ours),
-            best_pytorch: best.map(|(variant, _)| variant.clone()),
-            name: name.to_owned(),
-            images,
-            threads,
-            ours_ms,
-            pytorch_ms,
-        }
+impl Line {
+    fn of(row: &Row, timings: &[Timing], peak_gflops: Option<f64>) -> Option<Self> {
+        let id = row.id();
+        let of = |variant: Option<&str>| -> Vec<&Timing> {
+            timings.iter().filter(|timing| timing.row == id && timing.variant.as_deref() == variant).collect()
+        };
+        let own = of(None);
+        let ours = Side::of(&own)?;
+        let others: Vec<(String, Side)> =
+            row.variants().filter_map(|variant| Some((variant.to_owned(), Side::of(&of(Some(variant)))?))).collect();
+        let verdict = |floor, variants: &[&str]| {
+            let theirs = others.iter().filter(|(variant, _)| variants.contains(&variant.as_str()));
+            let (best, side) = theirs.min_by(|a, b| a.1.ms.total_cmp(&b.1.ms))?;
+            Some(Verdict { best: best.clone(), ratio: side.ms / ours.ms, floor })
+        };
+        let operations = own.first().and_then(|timing| timing.operations).filter(|_| row.threads == 1);
+        let mismatches = row.variants().flat_map(|variant| {
+            let theirs = of(Some(variant));
+            own.first()
+                .zip(theirs.first())
+                .map_or_else(Vec::new, |(us, them)| differences(&id, variant, &us.results, &them.results))
+        });
+        Some(Self {
+            ours,
+            verdicts: row.contests.iter().filter_map(|contest| verdict(contest.floor, contest.variants)).collect(),
+            share_of_peak: operations.zip(peak_gflops).map(|(operations, peak)| operations / ours.ms / 1e6 / peak),
+            limit_mb: row.limit_mb,
+            mismatches: mismatches.collect(),
+            others,
+            row: id,
+        })
+    }
+
+    pub(super) fn within_limit(&self) -> Option<bool> {
+        Some(self.ours.peak_mb? <= self.limit_mb?)
     }
 }
 
-/// The middle one; of an even number the mean of both.
-fn median(mut values: Vec<f64>) -> f64 {
+impl Side {
+    fn of(timings: &[&Timing]) -> Option<Self> {
+        Some(Self {
+            ms: median(timings.iter().map(|timing| timing.median_ms))?,
+            cpu_share: median(timings.iter().filter_map(|timing| timing.cpu_share)),
+            peak_mb: median(timings.iter().filter_map(|timing| timing.peak_mb)),
+        })
+    }
+}
+
+fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>, theirs: &BTreeMap<String, f64>) -> Vec<String> {
+    let both = ours.iter().filter_map(|(key, &us)| Some((key, us, *theirs.get(key)?)));
+    both.filter(|(_, us, them)| (us - them).abs() > TOLERANCE * us.abs().max(them.abs()) || !(us - them).is_finite())
+        .map(|(key, us, them)| format!("{id}: {key} is {us}, with {variant} {them}"))
+        .collect()
+}
+
+/// The middle one; of an even number the mean of both; none of none.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+    match values.len() {
+        0 => None,
+        len if len % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+/// Milliseconds in a unit that suits them.
+pub(super) fn time(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1e3) }
+}
+
+/// A share in percent, a dot for none.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "·".to_owned(), |share| format!("{:.0} %", 100.0 * share))
+}
+
+/// Megabytes, a dot for none.
+pub(super) fn megabytes(mb: Option<f64>) -> String {
+    mb.map_or_else(|| "·".to_owned(), |mb| format!("{mb:.0}"))
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let variants: Vec<&str> =
-            VARIANTS.into_iter().filter(|&v| self.rows.iter().any(|row| row.pytorch_ms.contains_key(v))).collect();
-        let ms = |time: Option<f64>| time.map_or_else(|| "·".to_owned(), |time| format!("{time:.2}"));
-        write!(f, "{:<24} {:>6} {:>7} {:>10}", "median milliseconds", "images", "threads", "rankle")?;
-        variants.iter().try_for_each(|variant| write!(f, " {variant:>14}"))?;
-        writeln!(f, "{}", if variants.is_empty() { "" } else { "   best PyTorch / rankle" })?;
-        for row in &self.rows {
-            write!(f, "{:<24} {:>6} {:>7} {:>10}", row.name, row.images, row.threads, ms(row.ours_ms))?;
-            variants.iter().try_for_each(|&variant| write!(f, " {:>14}", ms(row.pytorch_ms.get(variant).copied())))?;
-            match row.ratio {
-                Some(ratio) => writeln!(f, "   {:>21}", format!("{ratio:.2}x"))?,
-                None => writeln!(f)?,
+        writeln!(f, "{:<32}{:>10}{:>8}{:>7}{:>7}   against", "row", "rankle", "of peak", "CPU", "MB")?;
+        for line in &self.lines {
+            let Side { ms, cpu_share, peak_mb } = line.ours;
+            let numbers = [time(ms), percent(line.share_of_peak), percent(cpu_share), megabytes(peak_mb)];
+            write!(f, "{:<32}{:>10}{:>8}{:>7}{:>7}", line.row, numbers[0], numbers[1], numbers[2], numbers[3])?;
+            let mut words: Vec<String> = line.others.iter().map(|(name, side)| format!("{name} {}", time(side.ms))).collect();
+            for verdict in &line.verdicts {
+                let met = if verdict.met() { "met" } else { "MISSED" };
+                words.push(format!("{:.2}x {}, at least {}x: {met}", verdict.ratio, verdict.best, verdict.floor));
             }
+            if let (Some(limit), Some(within)) = (line.limit_mb, line.within_limit()) {
+                words.push(format!("at most {limit:.0} MB: {}", if within { "met" } else { "MISSED" }));
+            }
+            writeln!(f, "{}{}", if words.is_empty() { "" } else { "   " }, words.join(" · "))?;
         }
-        Ok(())
+        match self.peak_gflops {
+            Some(peak) => writeln!(f, "peak of one thread: {peak:.0}·10⁹ operations a second"),
+            None => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::rows::{self, Row};
+    use super::super::timing::sample;
     use super::*;
 
-    fn timing(name: &str, variant: Option<&str>, images: usize, median_ms: f64) -> Timing {
-        let variant = variant.map(str::to_owned);
-        Timing { name: name.into(), variant, images, threads: 1, median_ms, minimum_ms: median_ms, repeats: 9 }
+    fn named(ids: &[&str]) -> Vec<Row> {
+        rows::all().into_iter().filter(|row| ids.contains(&row.id().as_str())).collect()
     }
 
-    fn rounds() -> Vec<Timing> {
-        let mut timings = Vec::new();
+    /// Three rounds of a network, one of an attack that is compared with two, and one of a command that is only measured.
+    pub(in crate::bench) fn example() -> Table {
+        let rows = named(&["f32-peak/1", "c2f2-forward/100", "attack-ca+-w1/1000", "attack/500"]);
+        let mut timings = vec![Timing { operations: Some(2e9), ..sample("f32-peak/1", None, 10.0) }];
         for (ours, eager, compile) in [(4.0, 9.0, 6.5), (5.0, 8.0, 6.0), (40.0, 10.0, 60.0)] {
-            timings.push(timing("forward", None, 100, ours));
-            timings.push(timing("forward", Some("eager"), 100, eager));
-            timings.push(timing("forward", Some("compile"), 100, compile));
+            timings.push(Timing { operations: Some(9e8), ..sample("c2f2-forward/100", None, ours) });
+            timings.push(sample("c2f2-forward/100", Some("eager"), eager));
+            timings.push(sample("c2f2-forward/100", Some("compile"), compile));
         }
-        timings.push(timing("c2f2-training-step", None, 500, 33.0));
-        timings
+        let with = |rank: f64, timing: Timing| Timing { results: [("rank_after".to_owned(), rank)].into(), ..timing };
+        timings.push(with(2.0, sample("attack-ca+-w1/1000", None, 4000.0)));
+        timings.push(sample("attack-ca+-w1/1000", Some("research"), 36_000.0));
+        timings.push(with(2.01, sample("attack-ca+-w1/1000", Some("vectorised"), 12_000.0)));
+        timings.push(Timing { peak_mb: Some(301.0), ..sample("attack/500", None, 700.0) });
+        Table::of(&rows, &timings)
     }
 
     #[test]
     fn the_median_round_is_compared_with_the_best_variant() {
-        let table = Table::of(&rounds());
-        assert_eq!(table.rows.len(), 2);
-        let row = &table.rows[0];
-        assert_eq!((row.ours_ms, row.pytorch_ms["eager"], row.pytorch_ms["compile"]), (Some(5.0), 9.0, 6.5));
-        assert_eq!((row.best_pytorch.as_deref(), row.ratio), (Some("compile"), Some(1.3)));
-        assert_eq!((table.rows[1].ours_ms, table.rows[1].ratio), (Some(33.0), None));
-        assert_eq!(table.timings.len(), 10);
-        assert_eq!((median(vec![1.0, 4.0]), median(vec![7.0])), (2.5, 7.0));
+        let table = example();
+        assert_eq!((table.peak_gflops, table.lines.len()), (Some(200.0), 4));
+        let line = &table.lines[1];
+        assert_eq!(line.ours.ms, 5.0);
+        assert_eq!(line.verdicts, [Verdict { best: "compile".into(), ratio: 1.3, floor: 1.1 }]);
+        assert_eq!(line.share_of_peak, Some(0.9));
+        let ratios: Vec<(f64, bool)> = table.lines[2].verdicts.iter().map(|verdict| (verdict.ratio, verdict.met())).collect();
+        assert_eq!(ratios, [(9.0, false), (3.0, true)]);
+        assert_eq!((table.lines[3].within_limit(), table.lines[3].share_of_peak), (Some(false), None));
+        assert_eq!(
+            (median([1.0, 4.0].into_iter()), median([7.0].into_iter()), median([].into_iter())),
+            (Some(2.5), Some(7.0), None)
+        );
+    }
+
+    #[test]
+    fn who_computes_something_else_is_told() {
+        assert_eq!(example().mismatches().count(), 0);
+        let of = |value: f64| BTreeMap::from([("loss".to_owned(), value)]);
+        assert_eq!(differences("row", "eager", &of(1.0), &of(0.98)), ["row: loss is 1, with eager 0.98"]);
+        assert_eq!(differences("row", "eager", &of(1.0), &of(f64::NAN)).len(), 1);
+        assert!(differences("row", "eager", &of(1.0), &BTreeMap::new()).is_empty());
     }
 
     #[test]
     #[rustfmt::skip] // the columns are the point
     fn a_table_for_people() {
         let expected = [
-            "median milliseconds      images threads     rankle          eager        compile   best PyTorch / rankle",
-            "forward                     100       1       5.00           9.00           6.50                   1.30x",
-            "c2f2-training-step          500       1      33.00              ·              ·",
+            "row                                 rankle of peak    CPU     MB   against",
+            "f32-peak/1                         10.0 ms   100 %   90 %    100",
+            "c2f2-forward/100                    5.0 ms    90 %   90 %    100   eager 9.0 ms · compile 6.5 ms · 1.30x compile, at least 1.1x: met",
+            "attack-ca+-w1/1000                  4.00 s       ·   90 %    100   research 36.00 s · vectorised 12.00 s · 9.00x research, at least 10x: MISSED · 3.00x vectorised, at least 2x: met",
+            "attack/500                        700.0 ms       ·   90 %    301   at most 300 MB: MISSED",
+            "peak of one thread: 200·10⁹ operations a second",
             "",
         ];
-        assert_eq!(Table::of(&rounds()).to_string(), expected.join("\n"));
-        let ours: Vec<Timing> = rounds().into_iter().filter(|timing| timing.variant.is_none()).collect();
-        assert!(Table::of(&ours).to_string().starts_with("median milliseconds      images threads     rankle\nforward"));
+        assert_eq!(example().to_string(), expected.join("\n"));
     }
 }

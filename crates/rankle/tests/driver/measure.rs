@@ -44,13 +44,18 @@ fn embed_writes_what_the_library_computes() {
 }
 
 #[test]
-fn bench_prints_an_array_of_timings() {
-    let (code, stdout, stderr) = outcome(&mut rankle("bench --format json --seconds 0.01 --threads 1 --name c2f2-pgd-step"));
+fn bench_prints_its_timings_and_saves_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = outcome(
+        rankle("bench --format json --seconds 0.01 --threads 1 --name c2f2-pgd-step/100 --save-weights").arg(folder.path()),
+    );
     assert_eq!(code, 0, "{stderr}");
-    let timings: Vec<Value> = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(timings.iter().map(|timing| timing["images"].as_u64().unwrap()).collect::<Vec<_>>(), [100, 500]);
-    for timing in &timings {
-        assert_eq!((timing["name"].as_str(), timing["threads"].as_u64()), (Some("c2f2-pgd-step"), Some(1)));
-        assert!(timing["minimum_ms"].as_f64() <= timing["median_ms"].as_f64() && timing["repeats"].as_u64() >= Some(5));
-    }
+    let answer: Value = serde_json::from_str(&stdout).unwrap();
+    let [timing] = &**answer["timings"].as_array().unwrap() else { panic!("{answer}") };
+    assert_eq!((timing["name"].as_str(), timing["images"].as_u64()), (Some("c2f2-pgd-step"), Some(100)));
+    assert_eq!(timing["threads"].as_u64(), Some(1));
+    assert!(timing["minimum_ms"].as_f64() <= timing["median_ms"].as_f64() && timing["repeats"].as_u64() >= Some(1));
+    assert!(timing["results"]["mean_magnitude"].as_f64() > Some(0.0));
+    let saved = folder.path().join("c2f2.safetensors");
+    Architecture::C2f2.load(&saved, Distance::Cosine).unwrap();
 }

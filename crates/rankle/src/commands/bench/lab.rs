@@ -1,148 +1,213 @@
-//! The steps that are timed, on real images and a fresh model.
+//! The work that is timed, on real images and a fresh model.
 
+use super::formula::{some_items, unit};
+use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, Work};
+use crate::experiment::{Experiment, preserved_beside};
 use crate::system;
-use anyhow::Result;
-use candle_core::Tensor;
-use rankle_attacks::{Batch, Direction, Kind, Protocol, Variant};
-use rankle_core::{Dataset, Distance, Gallery, Points, Seed, Trainable};
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use rankle_attacks::{Batch, Kind, Protocol, RankingAttack, Targets, Variant};
+use rankle_core::{Dataset, Defense as _, Distance, Epsilon, Gallery, Points, Seed, Trainable};
 use rankle_data::{Name, Split};
-use rankle_models::Architecture;
-use rankle_train::{Recipe, TripletLoss, draw_triplets};
+use rankle_defense::ShiftDefense;
+use rankle_models::{Architecture, Isa, peak};
+use rankle_train::{Recipe, Triplet, TripletLoss};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 const DISTANCE: Distance = Distance::Cosine;
 const SEED: Seed = Seed(0);
+/// Rounds of the peak's inner loop: a few milliseconds.
+const ROUNDS: usize = 2_000_000;
+/// How far items of a class scatter around their centre: so much that the nearest item is often of another class.
+const SPREAD: f32 = 2.1;
 
-/// One thing to time, with how many images at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Embedding.
-    Forward(usize),
-    /// Embedding and the input gradient of a cosine loss.
-    Pgd(usize),
-    /// Forward, triplet loss, backward and Adam; the triplets are drawn beforehand.
-    Training(usize),
-    /// The place of one item in each list of 10,000.
-    RankCount,
-    /// The input gradient of a query attack with its loss over the whole gallery.
-    Qa,
+/// What a call computed, for a comparison with what others compute from the same inputs.
+pub(super) enum Answer {
+    Tensor(Tensor),
+    Points(Points),
+    Numbers(Vec<(&'static str, f64)>),
 }
 
-impl Step {
-    pub(super) fn all() -> Vec<Self> {
-        let networks = [100, 500].map(|n| [Self::Forward(n), Self::Pgd(n), Self::Training(n)]);
-        networks.into_iter().flatten().chain([Self::RankCount, Self::Qa]).collect()
-    }
+/// One call does the work once.
+pub(super) type Call = Box<dyn FnMut() -> Result<Answer>>;
 
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Forward(_) => "c2f2-forward",
-            Self::Pgd(_) => "c2f2-pgd-step",
-            Self::Training(_) => "c2f2-training-step",
-            Self::RankCount => "gallery-rank-count",
-            Self::Qa => "qa-step",
-        }
-    }
-
-    pub(super) fn images(self) -> usize {
-        match self {
-            Self::Forward(n) | Self::Pgd(n) | Self::Training(n) => n,
-            Self::RankCount => 1000,
-            Self::Qa => 100,
-        }
-    }
-}
-
-/// The images and the model.
-pub(super) struct Lab {
-    dataset: Arc<dyn Dataset>,
-    model: Box<dyn Trainable>,
-}
-
-type Call<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
-
-impl Lab {
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
-            dataset: rankle_data::open(Name::Mnist, Split::Test, None)?,
-            model: Architecture::C2f2.initialise(DISTANCE, SEED)?,
+impl Answer {
+    pub(super) fn results(&self) -> Result<BTreeMap<&'static str, f64>> {
+        let magnitude = |numbers: &[f32]| {
+            let sum: f64 = numbers.iter().map(|x| f64::from(x.abs())).sum();
+            BTreeMap::from([("mean_magnitude", sum / numbers.len() as f64)])
+        };
+        Ok(match self {
+            Self::Tensor(tensor) => magnitude(&tensor.flatten_all()?.to_vec1()?),
+            Self::Points(points) => magnitude(points.as_slice()),
+            Self::Numbers(numbers) => numbers.iter().copied().collect(),
         })
     }
+}
 
-    /// All that is not timed.
-    pub(super) fn prepare(&self, step: Step) -> Result<Call<'_>> {
-        let model = self.model.as_embedder();
-        let images: Vec<usize> = (0..step.images()).collect();
-        let pixels = self.dataset.images(&images)?;
-        match step {
-            Step::Forward(_) => Ok(Box::new(move || {
-                model.embed(&pixels)?;
-                Ok(())
-            })),
-            Step::Pgd(_) => self.pgd(pixels),
-            Step::Training(_) => self.training(pixels, &images),
-            Step::RankCount => {
-                let gallery = self.gallery()?;
-                let points = self.embed(&images)?;
-                let targets: Vec<u32> = images.iter().map(|&image| image as u32 + 1).collect();
-                Ok(Box::new(move || {
-                    gallery.placings(&points, &targets)?;
-                    Ok(())
-                }))
-            }
-            Step::Qa => self.query_attack(pixels, images),
+/// Operations of one call of [`Work::Peak`].
+pub(super) fn peak_operations() -> u64 {
+    peak::operations(Isa::best(), ROUNDS)
+}
+
+/// A model as every run of the benchmark makes it.
+pub(super) fn model(architecture: Architecture) -> Result<Box<dyn Trainable>> {
+    Ok(architecture.initialise(DISTANCE, SEED)?)
+}
+
+/// All that is not timed.
+pub(super) fn prepare(row: Row) -> Result<Call> {
+    let n = row.images;
+    match row.work {
+        Work::Peak => Ok(Box::new(|| {
+            peak::multiply_adds(Isa::best(), ROUNDS);
+            Ok(Answer::Numbers(Vec::new()))
+        })),
+        Work::Forward(architecture) => {
+            let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
+            Ok(Box::new(move || Ok(Answer::Points(DISTANCE.place(&model.as_embedder().embed(&pixels)?)?))))
         }
+        Work::Pgd(architecture) => pgd(architecture, n),
+        Work::Training(architecture) => {
+            let (pixels, labels) = images(architecture, n)?;
+            let mut learner = Learner::new(architecture, &labels)?;
+            Ok(Box::new(move || learner.learn(&pixels)))
+        }
+        Work::Query(kind) => query_attack(kind, n),
+        Work::RankCount => {
+            let (gallery, points) = gallery(&*model(Architecture::C2f2)?, n)?;
+            let targets: Vec<u32> = (1..=n as u32).collect();
+            Ok(Box::new(move || {
+                let closer: u64 = gallery.placings(&points, &targets)?.iter().map(|placing| u64::from(placing.closer)).sum();
+                Ok(Answer::Numbers(vec![("mean_rank", closer as f64 / n as f64)]))
+            }))
+        }
+        Work::Retrieval => retrieval(n),
+        Work::AdversarialBatch => adversarial_batch(n),
+    }
+}
+
+/// Test images and their labels; where the network takes others than MNIST has, noise of its size in two classes.
+fn images(architecture: Architecture, n: usize) -> Result<(Tensor, Vec<u32>)> {
+    let (channels, height, width) = architecture.input();
+    let dataset = mnist()?;
+    if dataset.shape() == architecture.input() {
+        let first: Vec<usize> = (0..n).collect();
+        return Ok((dataset.images(&first)?, dataset.labels()[..n].to_vec()));
+    }
+    let pixels: Vec<f32> = unit(53_000, n * channels * height * width).map(|x| (x + 1.0) / 2.0).collect();
+    Ok((Tensor::from_vec(pixels, (n, channels, height, width), &Device::Cpu)?, (0..n as u32).map(|image| image % 2).collect()))
+}
+
+fn mnist() -> Result<Arc<dyn Dataset>> {
+    Ok(rankle_data::open(Name::Mnist, Split::Test, None)?)
+}
+
+/// The test set as a list to rank, and the first `n` of it.
+fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Points)> {
+    let everything: Vec<usize> = (0..GALLERY).collect();
+    let points = system::embed(model.as_embedder(), &*mnist()?, &everything)?;
+    Ok((Gallery::new(&points)?, points.select(&everything[..n])))
+}
+
+/// The loss is the cosine distance to the embedding of another image.
+fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
+    let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
+    let towards = DISTANCE.place(&model.as_embedder().embed(&pixels.flip(&[0])?)?)?;
+    let slope: Vec<f32> = towards.as_slice().iter().map(|x| -x).collect();
+    Ok(Box::new(move || {
+        let mut upstream = |raw: &Tensor| DISTANCE.place(raw)?.pull_back(slope.clone());
+        Ok(Answer::Tensor(model.as_embedder().input_gradient(&pixels, &mut upstream)?))
+    }))
+}
+
+/// A model that learns from one batch, with the same triplets in every step.
+struct Learner {
+    model: Box<dyn Trainable>,
+    triplets: Vec<Triplet>,
+    recipe: Recipe,
+    steps: usize,
+}
+
+impl Learner {
+    fn new(architecture: Architecture, labels: &[u32]) -> Result<Self> {
+        Ok(Self { model: model(architecture)?, triplets: triplets(labels)?, recipe: Recipe::paper(DISTANCE), steps: 0 })
     }
 
-    /// The loss is the cosine distance to a fixed point each.
-    fn pgd(&self, pixels: Tensor) -> Result<Call<'_>> {
-        let model = self.model.as_embedder();
-        let towards = DISTANCE.place(&model.embed(&pixels.flip(&[0])?)?)?;
-        let slope: Vec<f32> = towards.as_slice().iter().map(|x| -x).collect();
-        Ok(Box::new(move || {
-            model.input_gradient(&pixels, &mut |raw| DISTANCE.place(raw)?.pull_back(slope.clone()))?;
-            Ok(())
-        }))
+    fn learn(&mut self, pixels: &Tensor) -> Result<Answer> {
+        let adam = self.recipe.adam(self.steps);
+        self.steps += 1;
+        let (loss, triplets, mut value) = (TripletLoss { margin: self.recipe.margin }, &self.triplets, 0.0);
+        let mut upstream = |raw: &Tensor| {
+            let points = DISTANCE.place(raw)?;
+            let (current, slope) = loss.evaluate(&points, triplets)?;
+            value = current;
+            points.pull_back(slope)
+        };
+        self.model.train_step(pixels, &mut upstream, &adam)?;
+        Ok(Answer::Numbers(vec![("loss", value)]))
     }
+}
 
-    fn training(&self, pixels: Tensor, images: &[usize]) -> Result<Call<'_>> {
-        let mut model = Architecture::C2f2.initialise(DISTANCE, SEED)?;
-        let labels: Vec<u32> = images.iter().map(|&image| self.dataset.labels()[image]).collect();
-        let triplets = draw_triplets(&labels, SEED, 0);
-        let recipe = Recipe::paper(DISTANCE);
-        let loss = TripletLoss { margin: recipe.margin };
-        let mut step = 0;
-        Ok(Box::new(move || {
-            let adam = recipe.adam(step);
-            step += 1;
-            let mut upstream = |raw: &Tensor| {
-                let points = DISTANCE.place(raw)?;
-                points.pull_back(loss.evaluate(&points, &triplets)?.1)
-            };
-            Ok(model.train_step(&pixels, &mut upstream, &adam)?)
-        }))
-    }
+/// One for each image as the anchor: the next image of its class, and the next of another class, in a circle.
+fn triplets(labels: &[u32]) -> Result<Vec<Triplet>> {
+    let following = |anchor: usize, same: bool| {
+        let mut places = (1..=labels.len()).map(|step| (anchor + step) % labels.len());
+        places.find(|&place| (labels[place] == labels[anchor]) == same).context("the images are of one class only")
+    };
+    let triplet = |anchor| Ok(Triplet { anchor, positive: following(anchor, true)?, negative: following(anchor, false)? });
+    (0..labels.len()).map(triplet).collect()
+}
 
-    fn query_attack(&self, pixels: Tensor, images: Vec<usize>) -> Result<Call<'_>> {
-        let gallery = self.gallery()?;
-        let attack = Kind::Query(Direction::Raise).attack(1, Variant::default());
-        let clean = self.embed(&images)?;
-        let targets = attack.choose(&images, &gallery, Protocol::Paper, SEED)?;
-        Ok(Box::new(move || {
-            let (gallery, labels, images, clean) = (&gallery, self.dataset.labels(), &*images, &clean);
-            let batch = Batch { gallery, labels, images, clean, targets: targets.clone(), protocol: Protocol::Paper, seed: SEED };
-            let bound = attack.bind(batch)?;
-            self.model.as_embedder().input_gradient(&pixels, &mut |raw| Ok(bound.evaluate(raw)?.slope))?;
-            Ok(())
-        }))
-    }
+fn query_attack(kind: Kind, n: usize) -> Result<Call> {
+    let model = model(Architecture::C2f2)?;
+    let (gallery, clean) = gallery(&*model, n)?;
+    let (pixels, labels) = (images(Architecture::C2f2, n)?.0, mnist()?.labels().to_vec());
+    let (images, targets): (Vec<usize>, _) = ((0..n).collect(), some_items(n, 1, GALLERY));
+    let preserved = match kind {
+        Kind::PreservingQuery(direction) => {
+            let experiment = Experiment::new(kind, 1, Epsilon::new(0.3)?, Protocol::Paper, SEED);
+            Some(preserved_beside(&experiment, direction, &gallery, &images, &targets)?)
+        }
+        _ => None,
+    };
+    let targets = Targets::new(n, targets, 1, preserved, GALLERY)?;
+    let attack: Box<dyn RankingAttack> = kind.attack(1, Variant::default());
+    Ok(Box::new(move || {
+        let (gallery, labels, images, clean) = (&gallery, &*labels, &*images, &clean);
+        let batch = Batch { gallery, labels, images, clean, targets: targets.clone(), protocol: Protocol::Paper, seed: SEED };
+        let bound = attack.bind(batch)?;
+        let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.slope);
+        Ok(Answer::Tensor(model.as_embedder().input_gradient(&pixels, &mut upstream)?))
+    }))
+}
 
-    fn embed(&self, images: &[usize]) -> Result<Points> {
-        Ok(system::embed(self.model.as_embedder(), &*self.dataset, images)?)
+/// Clusters of noise, as many and as large as the products of Stanford Online Products.
+fn retrieval(queries: usize) -> Result<Call> {
+    let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % CLASSES).collect();
+    let centres: Vec<f32> = unit(54_000, CLASSES as usize * ITEM_DIM).collect();
+    let mut items: Vec<f32> = unit(54_001, ITEMS * ITEM_DIM).collect();
+    for (item, label) in items.chunks_exact_mut(ITEM_DIM).zip(&labels) {
+        let centre = &centres[*label as usize * ITEM_DIM..][..ITEM_DIM];
+        item.iter_mut().zip(centre).for_each(|(x, centre)| *x = centre + SPREAD * *x);
     }
+    let gallery = Gallery::new(&DISTANCE.place(&Tensor::from_vec(items, (ITEMS, ITEM_DIM), &Device::Cpu)?)?)?;
+    let queries: Vec<usize> = (0..queries).collect();
+    Ok(Box::new(move || {
+        let found = rankle_metrics::retrieve(&gallery, &labels, &queries, &mut |_| ControlFlow::Continue(()))?;
+        Ok(Answer::Numbers(vec![("recall_at_1", found.recall_at(1)), ("map", found.mean_average_precision())]))
+    }))
+}
 
-    fn gallery(&self) -> Result<Gallery> {
-        let everything: Vec<usize> = (0..self.dataset.len()).collect();
-        Ok(Gallery::new(&self.embed(&everything)?)?)
-    }
+fn adversarial_batch(n: usize) -> Result<Call> {
+    let (pixels, labels) = images(Architecture::C2f2, n)?;
+    let mut learner = Learner::new(Architecture::C2f2, &labels)?;
+    let (defense, keys) = (ShiftDefense::paper(Epsilon::new(0.3)?), (0..n as u64).collect::<Vec<_>>());
+    Ok(Box::new(move || {
+        let hardened = defense.harden(learner.model.as_embedder(), &pixels, &keys, 0, SEED)?;
+        learner.learn(&hardened)?;
+        Ok(Answer::Numbers(Vec::new()))
+    }))
 }

@@ -1,0 +1,60 @@
+//! Where a benchmark ran, and what ran beside it.
+
+use crate::process;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::process::Command;
+
+/// What stays the same during a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Machine {
+    /// Its name as the processor gives it, where the system tells.
+    pub(super) processor: Option<String>,
+    pub(super) cores: usize,
+    /// Which instructions our kernels use.
+    pub(super) instruction_set: String,
+    pub(super) rankle: String,
+    pub(super) rustc: String,
+    /// With the instructions that it uses.
+    pub(super) pytorch: Option<String>,
+}
+
+impl Machine {
+    pub(super) fn here() -> Self {
+        let compiler = process::run_capturing(Command::new("rustc").arg("--version"), "nothing was written");
+        Self {
+            processor: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| processor(&text)),
+            cores: cores(),
+            rustc: compiler.map(|(_, version)| version.trim().to_owned()).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How many threads can run at once.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn processor(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// How many processes wanted to run, on average over the last minute; where the system tells.
+pub(super) fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_named_as_it_names_itself() {
+        let text = "processor\t: 0\nmodel name\t: Some CPU @ 2.60GHz\nflags\t: fma\n";
+        assert_eq!(processor(text).as_deref(), Some("Some CPU @ 2.60GHz"));
+        assert_eq!(processor("Features : asimd\n"), None);
+        assert!(cores() >= 1);
+    }
+}

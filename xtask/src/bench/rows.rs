@@ -1,0 +1,168 @@
+//! What is compared, and how far ahead we must be: a line each.
+
+use crate::driver::TRAINED;
+
+/// The ways of setting PyTorch up for what is mostly a network; `xtask/bench/README.md` says what they are.
+const NETWORK: &[&str] = &["eager", "channels_last", "compile"];
+/// Ourselves, on one thread: what two threads are compared with.
+pub(super) const ONE_THREAD: &str = "rankle, one thread";
+/// The yardstick: multiply-adds in registers.
+pub(super) const PEAK: &str = "f32-peak";
+/// Images of one cell of an attack table.
+const CELL: usize = 1000;
+/// Stands for a folder of the run in the arguments of a command, as seen from the root of the workspace.
+pub(super) const FOLDER: &str = "{folder}";
+
+/// One line of the benchmark.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// How many images or queries at once.
+    pub(super) images: usize,
+    pub(super) threads: usize,
+    pub(super) ours: Ours,
+    /// With whom it is compared.
+    pub(super) contests: Vec<Contest>,
+    /// The most that the process may hold in memory, in MB (10⁶ bytes).
+    pub(super) limit_mb: Option<f64>,
+}
+
+/// How our side is run.
+#[derive(Clone, Debug)]
+pub(super) enum Ours {
+    /// A row of `rankle bench`.
+    Step,
+    /// A whole command, from its start to its end, with these arguments separated by blanks.
+    Command(String),
+}
+
+/// The best of some others, who must take so many times as long as we do.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Contest {
+    pub(super) floor: f64,
+    pub(super) variants: &'static [&'static str],
+}
+
+/// All rows, in the order of the table.
+pub(super) fn all() -> Vec<Row> {
+    let network = |name, images, floor| Row::step(name, images).against(floor, NETWORK);
+    let two = |name| Row { threads: 2, ..Row::step(name, 500) }.against(1.8, &[ONE_THREAD]);
+    vec![
+        Row::step(PEAK, 1),
+        network("c2f2-forward", 100, 1.1),
+        network("c2f2-forward", 500, 1.15),
+        network("c2f2-pgd-step", 100, 2.3),
+        network("c2f2-pgd-step", 500, 2.5),
+        network("c2f2-training-step", 100, 1.6),
+        network("c2f2-training-step", 500, 1.6),
+        network("lenet-pgd-step", 100, 1.5),
+        network("qa-step", 100, 1.5),
+        network("sp-qa-step", 100, 1.5),
+        Row::step("gallery-rank-count", 1000).against(1.6, &["cosine", "cdist"]),
+        Row::step("retrieval", 1024).against(2.0, &["cdist+topk"]).against(2.0, &["cdist+topk+count"]).within(1073.7),
+        attack("ca+", 1).against(10.0, &["research"]).against(2.0, &["vectorised"]),
+        attack("ca+", 10).against(15.0, &["research"]).against(2.0, &["vectorised"]),
+        attack("sp-qa+", 1).against(12.0, &["research"]).against(2.0, &["vectorised"]),
+        Row::step("adversarial-batch", 1000).against(4.0, &["research"]).against(2.0, &["vectorised"]),
+        two("c2f2-forward"),
+        two("c2f2-pgd-step"),
+        two("c2f2-training-step"),
+        command("attack", 500, "--attack ca+ --epsilon 0.1 --images 500 --batch-size 500").within(300.0),
+        command("embed", 10_000, &format!("--output {FOLDER}/embeddings.safetensors")),
+        command("evaluate", 10_000, ""),
+        Row::whole("train", 1000, format!("train {DATA} --loss triplet --epochs 1 --output {FOLDER}/model")),
+    ]
+}
+
+const DATA: &str = "--dataset mnist --model c2f2 --distance cosine";
+
+impl Row {
+    fn step(name: &str, images: usize) -> Self {
+        Self { name: name.to_owned(), images, threads: 1, ours: Ours::Step, contests: Vec::new(), limit_mb: None }
+    }
+
+    fn whole(name: &str, images: usize, arguments: String) -> Self {
+        Self { ours: Ours::Command(arguments), ..Self::step(name, images) }
+    }
+
+    fn against(mut self, floor: f64, variants: &'static [&'static str]) -> Self {
+        self.contests.push(Contest { floor, variants });
+        self
+    }
+
+    fn within(self, limit_mb: f64) -> Self {
+        Self { limit_mb: Some(limit_mb), ..self }
+    }
+
+    /// Name, size and threads: no two rows share it.
+    pub(super) fn id(&self) -> String {
+        let threads = if self.threads > 1 { format!("/{} threads", self.threads) } else { String::new() };
+        format!("{}/{}{threads}", self.name, self.images)
+    }
+
+    /// As `rankle bench` calls it.
+    pub(super) fn step_id(&self) -> String {
+        format!("{}/{}", self.name, self.images)
+    }
+
+    /// Everybody it is compared with.
+    pub(super) fn variants(&self) -> impl Iterator<Item = &'static str> {
+        self.contests.iter().flat_map(|contest| contest.variants).copied()
+    }
+}
+
+/// A command that asks the model we ship.
+fn command(name: &str, images: usize, rest: &str) -> Row {
+    Row::whole(name, images, format!("{name} {DATA} --weights {TRAINED} {rest}"))
+}
+
+/// One cell of a table, with targets that the scripts choose, too.
+fn attack(kind: &str, targets: usize) -> Row {
+    let letter = if kind.starts_with("ca") { 'w' } else { 'm' };
+    let rest = format!(
+        "--attack {kind} --targets {targets} --epsilon 0.3 --format json --image-indices 0-{} --target-indices @{FOLDER}/{}",
+        CELL - 1,
+        targets_file(targets)
+    );
+    Row { name: format!("attack-{kind}-{letter}{targets}"), ..command("attack", CELL, &rest) }
+}
+
+/// What the file with so many targets for each image is called.
+fn targets_file(each: usize) -> String {
+    format!("targets-{each}.txt")
+}
+
+/// The files with targets: spread over the gallery by the rule that `xtask/bench/common.py` has as well.
+pub(super) fn target_files() -> impl Iterator<Item = (String, String)> {
+    [1, 10].into_iter().map(|each| {
+        let items: Vec<String> = (0..CELL * each).map(|at| ((7919 * at + 13) % 10_000).to_string()).collect();
+        (targets_file(each), items.join(",") + "\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_its_own_id_and_something_to_show() {
+        let rows = all();
+        let mut ids: Vec<String> = rows.iter().map(Row::id).collect();
+        assert!(ids.contains(&"c2f2-pgd-step/500/2 threads".to_owned()) && ids.contains(&"attack-ca+-w10/1000".to_owned()));
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
+        for row in &rows {
+            assert!(row.contests.iter().all(|contest| contest.floor >= 1.0 && !contest.variants.is_empty()));
+            assert!(row.name == PEAK || !row.contests.is_empty() || matches!(row.ours, Ours::Command(_)), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn targets_are_those_of_the_scripts() {
+        let files: Vec<_> = target_files().collect();
+        assert!(files[0].0 == "targets-1.txt" && files[0].1.starts_with("13,7932,5851,3770,"));
+        assert_eq!(files[1].1.split(',').count(), 10_000);
+        let Ours::Command(arguments) = attack("ca+", 10).ours else { panic!() };
+        assert!(arguments.contains("--targets 10") && arguments.contains("@{folder}/targets-10.txt"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Running the two sides: one process for one row, so that its memory is its own.
+
+use super::rows::{FOLDER, ONE_THREAD, Ours, Row, target_files};
+use super::timing::{Answer, Timing, parse};
+use crate::driver::Driver;
+use crate::{files, process, stop};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const SCRIPT: &str = "xtask/bench/torch_bench.py";
+const VENV: &str = "target/bench/venv";
+/// The weights that both sides use, as our side made them.
+const WEIGHTS: &str = "target/bench/weights";
+
+/// Everything that a row may need.
+pub(super) struct Sides {
+    driver: Driver,
+    seconds: f64,
+    python: Option<PathBuf>,
+    /// What commands read and write; gone at the end.
+    folder: tempfile::TempDir,
+}
+
+impl Sides {
+    /// # Errors
+    /// When the driver does not build or the folder cannot be made.
+    pub(super) fn new(seconds: f64, python: Option<PathBuf>) -> Result<Self> {
+        let driver = Driver::build()?;
+        let target = files::root().join("target/bench");
+        std::fs::create_dir_all(&target).with_context(|| format!("{} cannot be made", files::shown(&target)))?;
+        let folder = tempfile::tempdir_in(target).context("no temporary folder can be made")?;
+        for (name, text) in target_files() {
+            files::write(&folder.path().join(name), text)?;
+        }
+        Ok(Self { driver, seconds, python, folder })
+    }
+
+    /// Our side of a row, with who answered if it was `rankle bench`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn ours(&self, row: &Row) -> Result<(Option<Answer>, Timing)> {
+        match &row.ours {
+            Ours::Step => {
+                let (answer, timing) = self.step(row, row.threads)?;
+                Ok((Some(answer), timing))
+            }
+            Ours::Command(arguments) => {
+                // A folder that nothing was written to before: `train` would go on with what it finds.
+                let folder = tempfile::tempdir_in(self.folder.path()).context("no temporary folder can be made")?;
+                for (name, _) in target_files() {
+                    std::fs::hard_link(self.folder.path().join(&name), folder.path().join(&name))
+                        .with_context(|| format!("{name} cannot be put into a temporary folder"))?;
+                }
+                let arguments = arguments.replace(FOLDER, &files::shown(folder.path()));
+                let (output, usage) = self.driver.measure(&arguments, row.threads)?;
+                Ok((None, Timing::whole(&output, usage, row.threads)))
+            }
+        }
+    }
+
+    fn step(&self, row: &Row, threads: usize) -> Result<(Answer, Timing)> {
+        let arguments =
+            format!("bench --format json --name {} --seconds {} --save-weights {WEIGHTS}", row.step_id(), self.seconds,);
+        let (output, usage) = self.driver.measure(&arguments, threads)?;
+        parse("`rankle bench`", &output, usage)
+    }
+
+    /// Whether there is anybody who could run this variant.
+    pub(super) fn can(&self, variant: &str) -> bool {
+        variant == ONE_THREAD || self.python.is_some()
+    }
+
+    /// Another side of a row; with who answered if it was PyTorch.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn other(&self, row: &Row, variant: &str) -> Result<(Option<Answer>, Timing)> {
+        let named = |timing| Timing { variant: Some(variant.to_owned()), ..timing };
+        let Some(python) = self.python.as_ref().filter(|_| variant != ONE_THREAD) else {
+            return Ok((None, named(self.step(row, 1)?.1)));
+        };
+        let mut command = Command::new(python);
+        command.current_dir(files::root()).arg(SCRIPT).args(["--row", &row.name, "--images", &row.images.to_string()]);
+        command.args(["--variant", variant, "--threads", &row.threads.to_string(), "--seconds", &self.seconds.to_string()]);
+        command.args(["--weights", WEIGHTS]);
+        let (status, output, usage) = process::run_measuring(&mut command, "nothing more was written")?;
+        if !status.success() {
+            bail!("{SCRIPT} ended with {status}");
+        }
+        let (answer, timing) = parse(SCRIPT, &output, usage)?;
+        Ok((Some(answer), named(timing)))
+    }
+}
+
+/// A Python with torch: the given one, the one in our own folder, or the one on the path.
+///
+/// # Errors
+/// When it has none; the message says how to get it.
+pub(super) fn python(given: Option<&Path>) -> Result<PathBuf> {
+    let own = files::root().join(VENV).join("bin/python");
+    let python = match given {
+        // A path, not a name to look up: the script is run in another folder than this program.
+        Some(given) if given.components().count() > 1 => std::path::absolute(given)?,
+        Some(given) => given.to_owned(),
+        None if own.is_file() => own,
+        None => "python3".into(),
+    };
+    let mut check = Command::new(&python);
+    check.args(["-c", "import torch, numpy, safetensors"]).stderr(Stdio::null());
+    match process::run_capturing(&mut check, "nothing was written") {
+        Ok((status, _)) if status.success() => Ok(python),
+        Err(error) if stop::code(&error) == 130 => Err(error),
+        _ => bail!(
+            "{} cannot import torch, numpy and safetensors: run `python3 -m venv {VENV} && {VENV}/bin/pip install torch numpy \
+             safetensors`, or pass --python",
+            python.display()
+        ),
+    }
+}
