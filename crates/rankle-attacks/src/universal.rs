@@ -3,7 +3,7 @@
 use crate::ball::sign;
 use crate::draw::distinct;
 use crate::run::{Ranker, embed};
-use crate::{Ball, Bound, Direction, Kind, Protocol, Setting, Standings, Targets, Variant, Victim};
+use crate::{Ball, Bound, Direction, Kind, Protocol, Setting, Standings, Targets, Variant, Victim, shifts};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::dataset::check_indices;
@@ -56,12 +56,16 @@ pub struct Halves {
 
 /// Where the target stands for the images of a half: one rank for each. Of a minus attack only the images nearest to the target
 /// count, 1 % of the half and at least one, as only they have something to lose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Half {
+    /// The gallery indices of the images that count.
+    pub images: Vec<usize>,
     /// With the clean images.
     pub before: Standings,
     /// With the perturbation on them.
     pub after: Standings,
+    /// How far the embedding of each of these images moves, in units of the distance.
+    pub embedding_shift: Vec<f64>,
 }
 
 impl Universal {
@@ -260,7 +264,7 @@ impl Scene<'_> {
             Direction::Lower => self.nearest(ranker, images)?,
         };
         let perturbation = self.tensor(perturbation)?;
-        let mut half = Half { before: Standings::default(), after: Standings::default() };
+        let mut half = Half::default();
         for images in images.chunks(self.setting.batch_size.max(1)) {
             let pixels = self.setting.dataset.images(images)?;
             let ball = Ball::around(&pixels, self.epsilon);
@@ -273,7 +277,9 @@ impl Scene<'_> {
             let bound = self.bind(ranker, images, &clean)?;
             half.before.append(bound.standings(&clean)?);
             half.after.append(bound.standings(&moved)?);
+            half.embedding_shift.append(&mut shifts(&clean, &moved)?);
         }
+        half.images = images;
         Ok(half)
     }
 

@@ -61,8 +61,41 @@ pub struct Cell {
     /// The explicit choice of images, targets and preserved items, in words; none where the seed chose.
     #[serde(default)]
     pub chosen: Option<String>,
+    /// The model that images were perturbed against, where they are measured on another one: a transfer. Otherwise the field is
+    /// not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
+    /// How perturbations are shared, where one is made for many images. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub universal: Option<Universal>,
     /// Rises whenever the same inputs give another number.
     pub method_version: u32,
+}
+
+/// The model behind a transferred attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The architecture, as in `c2f2`.
+    pub model: String,
+    /// Where the weights came from. Display only, the hash tells weights apart.
+    pub weights: String,
+    /// SHA-256 of the weights file, in hexadecimal; empty in a plan, which names a file nobody has opened yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub weights_sha256: String,
+    /// The distance, as in `cosine`.
+    pub distance: String,
+}
+
+/// How many perturbations are made, and for how many images each. One half of a batch is what a perturbation is computed on, the
+/// other half tells what it is worth elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Universal {
+    /// Into how many batches the attacked images are split.
+    pub batches: usize,
+    /// How many perturbations each batch gets, each for a target of its own.
+    pub perturbations: usize,
 }
 
 impl Cell {
@@ -71,7 +104,8 @@ impl Cell {
     ///
     /// It is for comparison within one process, never to be stored.
     pub fn identity(&self) -> String {
-        format!("{:?}", Self { weights: String::new(), ..self.clone() })
+        let from = self.from.clone().map(|from| Source { weights: String::new(), ..from });
+        format!("{:?}", Self { weights: String::new(), from, ..self.clone() })
     }
 }
 
@@ -85,12 +119,16 @@ impl fmt::Display for Cell {
                 write!(f, " {what}={unusual}")?;
             }
         }
-        Ok(())
+        if self.universal.is_some() {
+            write!(f, " universal")?;
+        }
+        self.from.as_ref().map_or(Ok(()), |from| write!(f, " from {} ({})", from.model, from.distance))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::synthetic;
 
     #[test]
@@ -99,6 +137,43 @@ mod tests {
         let elsewhere = crate::Cell { weights: "/elsewhere/model.safetensors".into(), ..cell.clone() };
         assert_eq!(cell.identity(), elsewhere.identity());
         assert_eq!(cell.to_string(), "mnist-ct ca+ w=1 ε=0.3");
+    }
+
+    /// Transfers and universal perturbations are told apart by everything but the place of the source's weights, and what is
+    /// neither is written as it always was.
+    #[test]
+    fn transfers_and_universal_perturbations_are_other_cells() {
+        let plain = synthetic::record("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let line = serde_json::to_string(&plain).unwrap();
+        assert!(!line.contains("from") && !line.contains("universal"), "{line}");
+        let source = Source {
+            model: "lenet".into(),
+            weights: "here".into(),
+            weights_sha256: "ab".repeat(32),
+            distance: "euclidean".into(),
+        };
+        let from = |source: Source| Cell { from: Some(source), ..plain.clone() };
+        let elsewhere = from(Source { weights: "elsewhere".into(), ..source.clone() });
+        assert_eq!(from(source.clone()).identity(), elsewhere.identity());
+        let shared = |batches, perturbations| Cell { universal: Some(Universal { batches, perturbations }), ..plain.clone() };
+        let cells = [
+            plain.clone(),
+            from(source.clone()),
+            from(Source { model: "c2f2".into(), ..source.clone() }),
+            from(Source { weights_sha256: "cd".repeat(32), ..source.clone() }),
+            from(Source { distance: "cosine".into(), ..source.clone() }),
+            shared(1, 10),
+            shared(2, 10),
+            shared(1, 11),
+            Cell { universal: Some(Universal { batches: 1, perturbations: 10 }), ..from(source) },
+        ];
+        for (n, cell) in cells.iter().enumerate() {
+            assert!(cells[..n].iter().all(|other| other.identity() != cell.identity()), "{cell}");
+            let line = serde_json::to_string(cell).unwrap();
+            assert_eq!(serde_json::from_str::<Cell>(&line).unwrap(), *cell);
+        }
+        assert_eq!(cells[1].to_string(), "mnist-ct ca+ w=1 ε=0.3 from lenet (euclidean)");
+        assert_eq!(cells[5].to_string(), "mnist-ct ca+ w=1 ε=0.3 universal");
     }
 
     /// Each field of a cell is changed in turn, through its JSON, so a field added later is tested as well.

@@ -40,13 +40,13 @@ pub mod spreadsheet;
 pub mod terminal;
 
 pub use attack::Attack;
-pub use cell::Cell;
+pub use cell::{Cell, Source, Universal};
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
 pub use journal::{Journal, Reading, Torn};
 pub use lock::FolderLock;
 pub use plan::{Planned, Setting};
-pub use record::Record;
+pub use record::{Record, Unseen, WhiteBox};
 
 #[cfg(test)]
 mod synthetic;

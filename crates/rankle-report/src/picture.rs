@@ -5,10 +5,12 @@
 
 mod image;
 mod lists;
+mod shared;
 mod sheet;
 
 pub use image::Image;
 pub use lists::grouped;
+pub use shared::{Example, Shared, SharedPicture, shared_png};
 
 use crate::{Result, canvas};
 use lists::Rows;

@@ -1,7 +1,7 @@
 //! What is asked for, before anybody has opened a model.
 
 use crate::published::Table;
-use crate::{Attack, Cell, Error, Result, finite};
+use crate::{Attack, Cell, Error, Result, Source, Universal, finite};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -48,6 +48,12 @@ pub struct Planned {
     /// As [`Cell::target_band`]: written only where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_band: Option<String>,
+    /// As [`Cell::from`], without the hash; the other fields are those of the model on which is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
+    /// As [`Cell::universal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub universal: Option<Universal>,
 }
 
 /// What all cells of one run share, whatever the table and the attack.
@@ -97,6 +103,8 @@ impl Planned {
             seed: setting.seed,
             objective: None,
             target_band: None,
+            from: None,
+            universal: None,
         }
     }
 
@@ -118,10 +126,12 @@ impl Planned {
             seed: self.seed,
             objective: self.objective.clone(),
             target_band: self.target_band.clone(),
+            universal: self.universal,
             chosen: None,
             ..cell.clone()
         };
-        asked == *cell
+        let named = |source: &Source| (source.model.clone(), source.distance.clone());
+        asked == *cell && self.from.as_ref().map(named) == cell.from.as_ref().map(named)
     }
 
     /// A plan as text: one JSON object a line.
@@ -201,6 +211,26 @@ mod tests {
             let changed: Planned = serde_json::from_value(Value::Object(changed)).unwrap();
             assert!(!changed.asks_for(&cell), "{name}");
         }
+    }
+
+    #[test]
+    fn transfers_and_universal_perturbations_are_asked_for_as_such() {
+        let source = |model: &str, hash: &str| {
+            let [model, weights_sha256] = [model, hash].map(str::to_owned);
+            Some(Source { model, weights: "a".into(), weights_sha256, distance: "cosine".into() })
+        };
+        let universal = Some(Universal { batches: 1, perturbations: 10 });
+        let plain = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let cell = Cell { from: source("lenet", "5f"), universal, ..plain.clone() };
+        let asked = Planned { from: source("lenet", ""), universal, ..planned(0.3) };
+        assert!(asked.asks_for(&cell) && !asked.asks_for(&plain) && !planned(0.3).asks_for(&cell));
+        assert!(!Planned { from: source("c2f2", ""), ..asked.clone() }.asks_for(&cell));
+        assert!(!Planned { universal: None, ..asked.clone() }.asks_for(&cell));
+        let line = Planned::to_lines(&[asked]).unwrap();
+        assert!(
+            line.contains(r#""from":{"model":"lenet","weights":"a","distance":"cosine"},"universal":{"batches":1"#),
+            "{line}"
+        );
     }
 
     #[test]

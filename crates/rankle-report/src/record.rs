@@ -63,6 +63,13 @@ pub struct Record {
     /// Share of (image, target) pairs whose distance after the attack equals that of another gallery item, in percent.
     #[serde(serialize_with = "finite::number")]
     pub tie_share: f64,
+    /// Of a transfer: what the same images do to the model they were perturbed against. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white_box: Option<WhiteBox>,
+    /// Of a universal perturbation: what it does to the images it was not computed on; the other ranks are those of the images it
+    /// was. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Unseen>,
     /// Wall-clock seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
@@ -72,6 +79,40 @@ pub struct Record {
     pub instruction_set: String,
     /// The version of the code.
     pub code_version: String,
+}
+
+/// The outcome on the source of a transfer, in the units of the record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhiteBox {
+    /// Mean normalised rank before; none for `es`.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_before: Option<f64>,
+    /// Mean normalised rank after; none for `es`.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_after: Option<f64>,
+    /// Share of images whose nearest other item has their label, before; for `es` only.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_1_before: Option<f64>,
+    /// The same, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_1_after: Option<f64>,
+    /// Mean distance between the embeddings before and after.
+    #[serde(serialize_with = "finite::number")]
+    pub embedding_shift: f64,
+}
+
+/// The outcome of universal perturbations on images they were not computed on: means over perturbations, in percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// Mean normalised rank before.
+    #[serde(serialize_with = "finite::number")]
+    pub rank_before: f64,
+    /// Mean normalised rank after.
+    #[serde(serialize_with = "finite::number")]
+    pub rank_after: f64,
+    /// Its standard error over the perturbations; none of a single one.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_after_stderr: Option<f64>,
 }
 
 impl Record {
@@ -94,6 +135,7 @@ mod tests {
         let mut record = synthetic::record("mnist-ct", Attack::PreservingQueryRaise, 10, 0.1 + 0.2, 100.0 / 3.0);
         record.preserved_rank_after = Some(2.0f64.sqrt());
         record.seconds = 9.100000000000001;
+        record.unseen = Some(Unseen { rank_before: 1.0 / 3.0, rank_after: 0.1, rank_after_stderr: None });
         let line = record.to_line().unwrap();
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         assert!(!line.contains('\n'));
@@ -102,6 +144,7 @@ mod tests {
     #[test]
     fn cell_and_outcome_are_one_flat_object() {
         let line = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5).to_line().unwrap();
+        assert!(!line.contains("white_box") && !line.contains("unseen"), "{line}");
         for part in
             ["\"attack\":\"ca+\"", "\"targets\":1", "\"epsilon\":0.3", "\"rank_after\":2.5", "\"recall_at_1_before\":null"]
         {
@@ -112,12 +155,13 @@ mod tests {
     #[test]
     fn what_is_not_finite_never_reaches_json() {
         let good = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
-        let wrong: [fn(&mut Record); 5] = [
+        let wrong: [fn(&mut Record); 6] = [
             |record| record.rank_after = Some(f64::NAN),
             |record| record.rank_after_interval = Some([0.0, f64::INFINITY]),
             |record| record.embedding_shift = f64::NEG_INFINITY,
             |record| record.cell.epsilon = f64::NAN,
             |record| record.cell.xi = Some(f64::NAN),
+            |record| record.unseen = Some(Unseen { rank_before: 1.0, rank_after: f64::NAN, rank_after_stderr: None }),
         ];
         for spoil in wrong {
             let mut record = good.clone();

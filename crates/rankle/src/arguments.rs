@@ -1,8 +1,9 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Embed, Evaluate, Picture, Sweep, Train};
+use crate::commands::{Attack, Bench, Embed, Evaluate, Picture, Sweep, Train, Transfer, Universal};
 use crate::device::Device;
 use crate::indices::Indices;
+use crate::system::Key;
 use crate::{interrupt, names};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +49,8 @@ enum Command {
     Embed(Embed),
     Picture(Picture),
     Train(Train),
+    Transfer(Transfer),
+    Universal(Universal),
     Sweep(Sweep),
     Bench(Bench),
 }
@@ -72,6 +75,34 @@ pub(crate) struct SystemArguments {
     pub(crate) distance: Distance,
 }
 
+/// A second model, on which is measured, where it differs from the first.
+#[derive(Args)]
+pub(crate) struct VictimArguments {
+    /// The architecture of the model on which is measured, where it is another
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    to_model: Option<Architecture>,
+    /// The distance of the model on which is measured, where it is another
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
+    to_distance: Option<Distance>,
+}
+
+impl VictimArguments {
+    /// Whether anything was said.
+    pub(crate) fn is_given(&self) -> bool {
+        self.to_model.is_some() || self.to_distance.is_some()
+    }
+
+    /// The system with these weights on the data of `from`.
+    pub(crate) fn key(&self, from: &Key, weights: PathBuf) -> Key {
+        let model = self.to_model.unwrap_or(from.model);
+        let distance = self.to_distance.unwrap_or(from.distance);
+        Key { model, distance, weights, ..from.clone() }
+    }
+}
+
+/// How many images are attacked when nothing else is said.
+pub(crate) const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");
+
 impl Arguments {
     /// Checks what the arguments show, then does what they ask for.
     ///
@@ -89,6 +120,8 @@ impl Arguments {
             Command::Embed(command) => command.run(device),
             Command::Picture(command) => command.run(device),
             Command::Train(command) => command.run(device),
+            Command::Transfer(command) => command.run(device),
+            Command::Universal(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
             Command::Bench(command) => command.run(device),
         })

@@ -7,6 +7,8 @@ mod evaluate;
 mod picture;
 mod sweep;
 mod train;
+mod transfer;
+mod universal;
 
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
@@ -15,3 +17,5 @@ pub(crate) use evaluate::Evaluate;
 pub(crate) use picture::Picture;
 pub(crate) use sweep::Sweep;
 pub(crate) use train::Train;
+pub(crate) use transfer::Transfer;
+pub(crate) use universal::Universal;

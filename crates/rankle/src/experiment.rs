@@ -105,6 +105,8 @@ impl Experiment {
             images,
             gallery: system.dataset.len(),
             chosen: origin.chosen,
+            from: None,
+            universal: None,
             method_version: METHOD_VERSION,
         })
     }
@@ -215,6 +217,8 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
         recall_at_100_before: recall(before, 100),
         recall_at_100_after: recall(after, 100),
         tie_share: percent(after.tie_share()),
+        white_box: None,
+        unseen: None,
         seconds: seconds_since(start),
         device: system.device.to_string(),
         instruction_set: system::instruction_set(),

@@ -39,6 +39,9 @@ mod names;
 mod progress;
 mod stop;
 mod system;
+mod table;
+mod transfer;
+mod universal;
 mod variant;
 mod watched;
 

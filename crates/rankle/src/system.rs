@@ -30,6 +30,29 @@ pub(crate) struct System {
     pub(crate) device: Device,
 }
 
+/// A system with its list embedded.
+pub(crate) struct Ranked {
+    pub(crate) system: System,
+    pub(crate) gallery: Gallery,
+}
+
+impl Ranked {
+    /// Opens a test split as [`System::open`] does, and embeds it.
+    ///
+    /// # Errors
+    /// As [`System::open`] and [`System::gallery`].
+    pub(crate) fn open(key: Key, device: Device, bar: ProgressBar) -> Result<Self> {
+        Self::new(System::open(key, Split::Test, device, bar)?)
+    }
+
+    /// # Errors
+    /// As [`System::gallery`].
+    pub(crate) fn new(system: System) -> Result<Self> {
+        let gallery = system.gallery()?;
+        Ok(Self { system, gallery })
+    }
+}
+
 /// How many images are embedded between two looks at the interrupt: no result depends on it.
 const CHUNK: usize = 500;
 

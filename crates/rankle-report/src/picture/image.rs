@@ -34,6 +34,15 @@ impl Image {
         }
     }
 
+    /// A perturbation as an image, amplified so that ±epsilon are white and black, and nothing is grey.
+    ///
+    /// # Errors
+    /// As [`Image::new`].
+    pub fn perturbation(shape: (usize, usize, usize), added: &[f32], epsilon: f64) -> Result<Self> {
+        let gain = amplification(epsilon);
+        Self::new(shape, added.iter().map(|added| 0.5 + gain * added).collect())
+    }
+
     /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey (`pitfalls.md` P-28).
     pub(super) fn difference(&self, clean: &Self, epsilon: f64) -> Result<Self> {
         let shape = |image: &Self| (image.channels, image.height, image.width);
@@ -41,7 +50,7 @@ impl Image {
             let reason = format!("the image is {:?} before and {:?} after", shape(clean), shape(self));
             return Err(Error::Make { what: WHAT, reason });
         }
-        let gain = if epsilon > 0.0 { (0.5 / epsilon) as f32 } else { 0.0 };
+        let gain = amplification(epsilon);
         let pixels = self.pixels.iter().zip(&clean.pixels).map(|(after, before)| 0.5 + gain * (after - before)).collect();
         Ok(Self { pixels, ..*self })
     }
@@ -69,6 +78,10 @@ impl Image {
         }
         bytes
     }
+}
+
+fn amplification(epsilon: f64) -> f32 {
+    if epsilon > 0.0 { (0.5 / epsilon) as f32 } else { 0.0 }
 }
 
 /// Which of `len` pixels lie below pixel `at` of `size`.

@@ -31,6 +31,8 @@ const MOVED: [RGBColor; 8] = [
     RGBColor(140, 86, 75),
     RGBColor(178, 24, 43),
 ];
+/// The first of them, wherever there is one target only.
+pub(super) const TARGET: RGBColor = MOVED[0];
 const KEPT: RGBColor = RGBColor(0, 158, 115);
 const PALE: RGBColor = RGBColor(170, 170, 170);
 

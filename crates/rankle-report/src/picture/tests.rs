@@ -79,3 +79,20 @@ fn two_lists_show_the_same_places_while_these_are_few() {
     assert_eq!(window([1, 2], 1, [&[], &[]]), [[0], [0]]);
     assert_eq!(window([1, 2], 1, [&[usize::MAX], &[1]])[1], [0, 1]);
 }
+
+#[test]
+fn shared_perturbations_stand_below_one_another() {
+    let example = Example { before: colour(0), after: colour(1), rank_before: "7,000".into(), rank_after: "12".into() };
+    let row = |examples| Shared {
+        caption: "query #3".into(),
+        name: "query #3".into(),
+        target: colour(2),
+        perturbation: Image::perturbation((3, 12, 20), &[0.1; 720], 0.1).unwrap(),
+        examples: vec![example.clone(); examples],
+    };
+    let picture = |rows: Vec<Shared>| SharedPicture { title: "Universal CA+".into(), lines: vec!["a line".into()], rows };
+    let (width, height, pixels) = decode(shared_png(&picture(vec![row(2)])).unwrap());
+    assert!(pixels.chunks_exact(3).filter(|rgb| *rgb == [213, 94, 0]).count() > 4 * (60 * 60 - 54 * 54) - 100);
+    let (wider, higher, _) = decode(shared_png(&picture(vec![row(2), row(12)])).unwrap());
+    assert!(wider > width && higher > height + 300, "{wider} {higher}");
+}

@@ -1,7 +1,6 @@
 //! `rankle attack`: one attack on one model.
 
 mod saved;
-mod table;
 
 use crate::arguments::{self, SystemArguments};
 use crate::attack_arguments::AttackArguments;
@@ -9,7 +8,7 @@ use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
 use crate::system::System;
-use crate::{files, progress};
+use crate::{files, progress, table};
 use anyhow::Result;
 use clap::Args;
 use rankle_data::Split;
@@ -54,13 +53,10 @@ Examples:
       --attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 \\
       --save-adversarial seven.safetensors";
 
-/// How many images are attacked when nothing else is said.
-const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");
-
 impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
-        let choice = self.attack.choice(&experiment, self.images.unwrap_or(IMAGES))?;
+        let choice = self.attack.choice(&experiment, self.images.unwrap_or(arguments::IMAGES))?;
         if let Some(file) = &self.save_adversarial {
             files::check_writable(file)?;
         }

@@ -5,14 +5,13 @@ mod job;
 use crate::device::Device;
 use crate::experiment::{self, Experiment};
 use crate::stop::Stop;
-use crate::system::{Key, System};
-use crate::{files, progress};
+use crate::system::{Key, Ranked, System};
+use crate::{files, progress, transfer, universal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use job::Job;
-use rankle_attacks::{Band, Kind, Protocol, Targets};
-use rankle_core::Gallery;
+use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
 use rankle_data::Split;
 use rankle_report::{Cell, Journal, Planned, Record};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
@@ -22,7 +21,8 @@ use std::time::Instant;
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
 /// The plan has one JSON object a line: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
-/// protocol, eight_bit, images, seed; for ablations also objective and target_band. Each finished attack is appended to the records at once, so an interrupted or killed sweep
+/// protocol, eight_bit, images, seed; for ablations also objective and target_band, for a transfer from, for universal
+/// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
 /// goes on where it was. On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle sweep --plan plan.jsonl --records records.jsonl")]
@@ -56,8 +56,14 @@ impl Sweep {
         let inputs = cells(jobs, device)?;
         let pending = pending(&inputs, &done);
         tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
-        let mut sweep =
-            Run { journal: &journal, device, bar: progress::bar(work(&pending)), left: pending.len(), done: &mut done };
+        let mut sweep = Run {
+            journal: &journal,
+            device,
+            bar: progress::bar(work(&pending)),
+            left: pending.len(),
+            done: &mut done,
+            sources: Vec::new(),
+        };
         for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
             sweep.group(group).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
         }
@@ -94,17 +100,21 @@ impl Sweep {
 
 /// What the records of the jobs will say of their inputs. Systems are opened for that, and closed again.
 fn cells(jobs: Vec<Job>, device: Device) -> Result<Vec<Inputs>> {
-    let mut opened: Vec<(Key, System)> = Vec::new();
+    let mut opened: Vec<System> = Vec::new();
     let mut inputs = Vec::with_capacity(jobs.len());
     for job in jobs {
-        if opened.iter().all(|(key, _)| *key != job.key) {
-            let system = System::open(job.key.clone(), Split::Test, device, ProgressBar::hidden());
-            opened.push((job.key.clone(), system.with_context(|| job.place.clone())?));
+        for key in [Some(&job.key), job.from.as_ref()].into_iter().flatten() {
+            if opened.iter().all(|system| system.key != *key) {
+                let system = System::open(key.clone(), Split::Test, device, ProgressBar::hidden());
+                opened.push(system.with_context(|| job.place.clone())?);
+            }
         }
-        let system = opened.iter().find(|(key, _)| *key == job.key).map(|(_, system)| system);
-        let system = system.context("the system was just opened")?;
-        experiment::sample(system, job.experiment.seed, job.images).with_context(|| job.place.clone())?;
-        let cell = job.experiment.cell(system, job.images, job.origin.clone())?;
+        let system = |key: &Key| opened.iter().find(|system| system.key == *key).context("the system was just opened");
+        let measured = system(&job.key)?;
+        experiment::sample(measured, job.experiment.seed, job.images).with_context(|| job.place.clone())?;
+        let cell = job.experiment.cell(measured, job.images, job.origin.clone())?;
+        let from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
+        let cell = Cell { from, universal: job.universal, ..cell };
         inputs.push((job, cell));
     }
     Ok(inputs)
@@ -133,53 +143,87 @@ struct Run<'a> {
     bar: ProgressBar,
     left: usize,
     done: &'a mut HashMap<String, Record>,
+    /// The systems against which images are perturbed that are measured elsewhere.
+    sources: Vec<Ranked>,
 }
 
-/// What the targets of an attack depend on, besides the system: neither epsilon nor the search.
-type Draw = (Kind, usize, Band, Protocol, u64, usize);
+/// What the targets of an attack depend on, besides the system: neither epsilon nor the search, but the source of a transfer.
+type Draw = (Kind, usize, Band, Protocol, u64, usize, Option<usize>);
+/// The images and their targets.
+type Drawn = (Vec<usize>, Targets);
 
 impl Run<'_> {
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
     fn group(&mut self, group: &[&Inputs]) -> Result<()> {
-        let system = System::open(group[0].0.key.clone(), Split::Test, self.device, self.bar.clone())?;
-        self.bar.set_message(format!("gallery of {}", system.key.weights.display()));
-        let gallery = system.gallery()?;
+        let key = &group[0].0.key;
+        self.bar.set_message(format!("gallery of {}", key.weights.display()));
+        let measured = Ranked::open(key.clone(), self.device, self.bar.clone())?;
         let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
         for (job, cell) in group {
-            self.job(&system, &gallery, &mut draws, job, cell).with_context(|| cell.to_string())?;
+            self.job(&measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
         }
         Ok(())
     }
 
-    fn job(
-        &mut self,
-        system: &System,
-        gallery: &Gallery,
-        draws: &mut HashMap<Draw, (Vec<usize>, Targets)>,
-        job: &Job,
-        cell: &Cell,
-    ) -> Result<()> {
+    fn job(&mut self, measured: &Ranked, draws: &mut HashMap<Draw, Drawn>, job: &Job, cell: &Cell) -> Result<()> {
         self.bar.set_message(cell.to_string());
+        let from = job.from.as_ref().filter(|key| **key != job.key);
+        let from = from.map(|key| self.source(key)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
-        let experiment = &job.experiment;
-        let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
-        let key = (kind, set, variant.band, protocol, seed.0, job.images);
-        let (images, targets) = match draws.entry(key) {
-            Entry::Occupied(drawn) => drawn.into_mut(),
-            Entry::Vacant(new) => {
-                let images = experiment::sample(system, experiment.seed, job.images)?;
-                let targets = experiment.attack().choose(&images, gallery, experiment.protocol, experiment.seed)?;
-                new.insert((images, targets))
-            }
-        };
-        let outcome = experiment.run(system, gallery, images, targets, false)?;
-        let record = experiment::record(system, cell.clone(), &outcome, start);
+        let record = self.record(measured, from, draws, job, cell, start)?;
         self.journal.append(&record)?;
         self.bar.set_position(before + job.cost());
         self.left -= 1;
         self.tell(&record);
         self.done.insert(cell.identity(), record);
         Ok(())
+    }
+
+    /// The place of a source among those that stay open; every one is embedded once.
+    fn source(&mut self, key: &Key) -> Result<usize> {
+        if let Some(at) = self.sources.iter().position(|ranked| ranked.system.key == *key) {
+            return Ok(at);
+        }
+        self.sources.push(Ranked::open(key.clone(), self.device, ProgressBar::hidden())?);
+        Ok(self.sources.len() - 1)
+    }
+
+    fn record(
+        &self,
+        measured: &Ranked,
+        from: Option<usize>,
+        draws: &mut HashMap<Draw, Drawn>,
+        job: &Job,
+        cell: &Cell,
+        start: Instant,
+    ) -> Result<Record> {
+        let Ranked { system, gallery } = measured;
+        // A transfer from a system to itself needs no second gallery.
+        let source = from.and_then(|at| self.sources.get(at)).unwrap_or(measured);
+        let experiment = &job.experiment;
+        if let Some(shared) = job.universal {
+            let images = experiment::sample(system, experiment.seed, job.images)?;
+            let to = job.from.as_ref().map(|_| measured);
+            let made = universal::run(experiment, shared, source, to, &images)?;
+            return Ok(universal::record(system, cell.clone(), &made, start));
+        }
+        let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
+        let key = (kind, set, variant.band, protocol, seed.0, job.images, from);
+        let (images, targets) = match draws.entry(key) {
+            Entry::Occupied(drawn) => drawn.into_mut(),
+            Entry::Vacant(new) => {
+                let images = experiment::sample(system, experiment.seed, job.images)?;
+                let gallery = choosing(experiment.kind, &source.gallery, gallery);
+                let targets = experiment.attack().choose(&images, gallery, experiment.protocol, experiment.seed)?;
+                new.insert((images, targets))
+            }
+        };
+        if job.from.is_some() {
+            let outcome = transfer::run(experiment, source, measured, images, targets)?;
+            return Ok(transfer::record(system, cell.clone(), &outcome, start));
+        }
+        let outcome = experiment.run(system, gallery, images, targets, false)?;
+        Ok(experiment::record(system, cell.clone(), &outcome, start))
     }
 
     /// One line, where no bar is seen.

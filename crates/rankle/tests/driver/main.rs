@@ -7,3 +7,5 @@ mod picture;
 mod support;
 mod sweep;
 mod train;
+mod transfer;
+mod universal;

@@ -50,7 +50,12 @@ pub(crate) fn weights() -> &'static Path {
     path
 }
 
-/// A command on that model.
+/// The weights that the repository ships: another model.
+pub(crate) fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist-c2f2-cosine-triplet/model.safetensors")
+}
+
+/// A command on the model of [`weights`].
 pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
     let mut command = rankle(command);
     command.args(["--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());

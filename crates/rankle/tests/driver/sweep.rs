@@ -1,6 +1,6 @@
 //! `rankle sweep`: computed once, whatever happens in between.
 
-use crate::support::{json, on_mnist, outcome, rankle, weights, without};
+use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -74,6 +74,38 @@ fn finished_cells_are_not_computed_again() {
     assert_eq!(without(alone, &fields), without(first[0].clone(), &fields));
 }
 
+/// Transfers and universal perturbations in a plan are those of their own commands, also from a model to itself.
+#[test]
+fn other_kinds_of_cells_are_those_of_their_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    let with = |mut cell: Value, name: &str, value: Value| {
+        cell[name] = value;
+        cell
+    };
+    let from = |weights: &Path| json!({ "model": "c2f2", "weights": weights, "distance": "cosine" });
+    let transfer = |weights: &Path| with(planned("qa-", 2, 0.05, 6), "from", from(weights));
+    let universal = with(planned("ca+", 1, 0.1, 4), "universal", json!({ "batches": 1, "perturbations": 2 }));
+    write(&plan, &[transfer(&shipped()), transfer(weights()), universal.clone(), with(universal, "from", from(&shipped()))]);
+    let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!(code, 0, "{stderr}");
+    let [other, itself, universal, there]: [Value; 4] = lines(&stdout).try_into().unwrap();
+
+    let fields = ["seconds", "table", "loss", "defense"];
+    let attack = ["--attack", "qa-", "--targets", "2", "--epsilon", "0.05", "--images", "6", "--format", "json"];
+    let mut command = rankle("transfer --dataset mnist --model c2f2 --distance cosine --from");
+    let alone = json(command.arg(shipped()).arg("--to").arg(weights()).args(attack));
+    assert_eq!(without(other, &fields), without(alone, &fields));
+    assert_eq!(itself["rank_after"], itself["white_box"]["rank_after"]);
+    let rest = "--attack ca+ --epsilon 0.1 --batch 4 --perturbations 2 --format json";
+    let alone = json(&mut on_mnist("universal", rest));
+    assert_eq!(without(universal, &fields), without(alone, &fields));
+    assert!(there["white_box"]["rank_after"].is_f64() && there["unseen"]["rank_after"].is_f64(), "{there}");
+
+    let (_, _, stderr) = outcome(&mut sweep(&plan, &records));
+    assert!(stderr.contains("0 of 4 cells are to be computed"), "{stderr}");
+}
+
 #[test]
 fn a_wrong_plan_is_refused_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,6 +114,11 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
     wrong["protocol"] = "papr".into();
     let mut sinking = planned("ca-", 1, 0.05, 10);
     sinking["target_band"] = "local".into();
+    let shared = |attack: &str, images, batches: usize| {
+        let mut cell = planned(attack, 1, 0.05, images);
+        cell["universal"] = json!({ "batches": batches, "perturbations": 1 });
+        cell
+    };
     for (cell, part) in [
         (planned("ca+", 1, 5.0, 10), "epsilon 5 is outside"),
         (planned("ca+", 1, 0.05, 0), "images is 0"),
@@ -89,6 +126,8 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
         (planned("ca+", 1, 0.05, 10_001), "10001 images"),
         (wrong, "did you mean 'paper'?"),
         (sinking, "not for ca-"),
+        (shared("es", 10, 1), "no universal form"),
+        (shared("ca+", 10, 3), "10 images are no 3 batches"),
     ] {
         write(&plan, &[planned("ca+", 1, 0.05, 10), cell]);
         let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));

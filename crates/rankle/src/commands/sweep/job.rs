@@ -3,17 +3,22 @@
 use crate::experiment::{Experiment, Origin};
 use crate::names;
 use crate::system::Key;
-use crate::variant;
+use crate::{transfer, universal, variant};
 use anyhow::{Error, Result, bail};
 use rankle_attacks::{Band, Kind, Objective, Variant};
 use rankle_core::{Epsilon, Seed};
-use rankle_report::Planned;
+use rankle_report::{Planned, Source, Universal};
 use std::path::PathBuf;
 
 /// One attack on one system.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
+    /// The system on which is measured.
     pub(super) key: Key,
+    /// The system against which images are perturbed, where it is another.
+    pub(super) from: Option<Key>,
+    /// How perturbations are shared, where they are.
+    pub(super) universal: Option<Universal>,
     pub(super) experiment: Experiment,
     pub(super) origin: Origin,
     pub(super) images: usize,
@@ -38,15 +43,39 @@ impl Job {
         let band = planned.target_band.map_or(Ok(Band::default()), |name| names::BANDS.find(&name));
         let variant = Variant { objective: objective.map_err(Error::msg)?, band: band.map_err(Error::msg)?, xi: None };
         variant::check(kind, variant).map_err(Error::msg)?;
-        let experiment = Experiment::new(kind, planned.targets, epsilon, protocol, Seed(planned.seed));
+        if let Some(shared) = planned.universal {
+            universal::check(kind, planned.images, shared)?;
+            if variant != Variant::default() {
+                bail!("a universal perturbation has no objective and no target_band of its own: leave them out");
+            }
+            if planned.targets != 1 {
+                bail!("targets is {}: a universal perturbation has 1", planned.targets);
+            }
+        }
+        let seed = Seed(planned.seed);
+        let experiment = match planned.universal {
+            Some(_) => universal::experiment(kind, epsilon, protocol, seed),
+            None => Experiment::new(kind, planned.targets, epsilon, protocol, seed),
+        };
+        let key = Key {
+            dataset: names::DATASETS.find(&planned.dataset).map_err(Error::msg)?,
+            dataset_dir,
+            model: names::MODELS.find(&planned.model).map_err(Error::msg)?,
+            weights: planned.weights.into(),
+            distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
+        };
+        let from = |source: Source| -> Result<Key> {
+            Ok(Key {
+                model: names::MODELS.find(&source.model).map_err(Error::msg)?,
+                weights: source.weights.into(),
+                distance: names::DISTANCES.find(&source.distance).map_err(Error::msg)?,
+                ..key.clone()
+            })
+        };
         Ok(Self {
-            key: Key {
-                dataset: names::DATASETS.find(&planned.dataset).map_err(Error::msg)?,
-                dataset_dir,
-                model: names::MODELS.find(&planned.model).map_err(Error::msg)?,
-                weights: planned.weights.into(),
-                distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
-            },
+            from: planned.from.map(from).transpose()?,
+            universal: planned.universal,
+            key,
             experiment: Experiment { eight_bit: planned.eight_bit, variant, ..experiment },
             origin: Origin {
                 table: Some(planned.table),
@@ -61,6 +90,10 @@ impl Job {
 
     /// In the units of the progress bar.
     pub(super) fn cost(&self) -> u64 {
-        self.experiment.cost(self.images)
+        match (self.universal, &self.from) {
+            (Some(shared), _) => universal::cost(&self.experiment, self.images, shared),
+            (None, Some(_)) => transfer::cost(&self.experiment, self.images),
+            (None, None) => self.experiment.cost(self.images),
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! A record for people.
 
-use rankle_report::Record;
+use rankle_report::{Record, Unseen, WhiteBox};
 use std::fmt;
 
 /// Before and after, side by side.
-pub(super) struct Table<'a>(pub(super) &'a Record);
+pub(crate) struct Table<'a>(pub(crate) &'a Record);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,6 +13,13 @@ impl fmt::Display for Table<'_> {
         let set = if n > 0 { format!(", {w} = {n}") } else { String::new() };
         writeln!(f, "{} on {} ({}, {}){set}, ε = {}", cell.attack, cell.dataset, cell.model, cell.distance, cell.epsilon)?;
         writeln!(f, "{}", cell.attack.description())?;
+        if let Some(from) = &cell.from {
+            writeln!(f, "images perturbed against {} ({}), {}", from.model, from.distance, from.weights)?;
+        }
+        if let Some(universal) = &cell.universal {
+            let (size, made) = (cell.images / universal.batches.max(1), universal.batches * universal.perturbations);
+            writeln!(f, "{made} universal perturbations, each for {size} images: half of them are seen, half unseen")?;
+        }
         let starts = if cell.random_start { format!(", {} random starts", cell.restarts) } else { String::new() };
         writeln!(f, "{} of {} images, seed {}, protocol {}", cell.images, cell.gallery, cell.seed, cell.protocol)?;
         writeln!(f, "{} steps of {:.4}{starts}", cell.iterations, cell.step)?;
@@ -43,10 +50,28 @@ impl Table<'_> {
             (Some(value), None) => format!("{value:.2}"),
             (None, _) => String::new(),
         };
+        let white_box = |value: fn(&WhiteBox) -> Option<f64>| record.white_box.as_ref().and_then(value);
+        let unseen = |value: fn(&Unseen) -> Option<f64>| record.unseen.as_ref().and_then(value);
+        let rank = if record.unseen.is_some() { "rank, seen images, %" } else { "rank, %" };
         let rows = [
-            ("rank, %", record.rank_before, record.rank_before_stderr, record.rank_after, record.rank_after_stderr),
+            (rank, record.rank_before, record.rank_before_stderr, record.rank_after, record.rank_after_stderr),
+            (
+                "rank, unseen images, %",
+                unseen(|unseen| Some(unseen.rank_before)),
+                None,
+                unseen(|unseen| Some(unseen.rank_after)),
+                unseen(|unseen| unseen.rank_after_stderr),
+            ),
+            ("white-box rank, %", white_box(|source| source.rank_before), None, white_box(|source| source.rank_after), None),
             ("rank of preserved, %", record.preserved_rank_before, None, record.preserved_rank_after, None),
             ("recall at 1, %", record.recall_at_1_before, None, record.recall_at_1_after, None),
+            (
+                "white-box recall at 1, %",
+                white_box(|source| source.recall_at_1_before),
+                None,
+                white_box(|source| source.recall_at_1_after),
+                None,
+            ),
             ("recall at 10, %", record.recall_at_10_before, None, record.recall_at_10_after, None),
             ("recall at 100, %", record.recall_at_100_before, None, record.recall_at_100_after, None),
         ];

@@ -1,0 +1,103 @@
+//! Perturbations that many images share.
+
+use super::Image;
+use super::sheet::{GREY, MARGIN, Sheet, WHAT};
+use crate::canvas::{self, INK};
+use crate::{Error, Result};
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+/// A picture of perturbations that many images share, one below the other.
+#[derive(Clone, Debug)]
+pub struct SharedPicture {
+    /// What was done, in one line.
+    pub title: String,
+    /// To what: a line each.
+    pub lines: Vec<String>,
+    /// The perturbations.
+    pub rows: Vec<Shared>,
+}
+
+/// One perturbation and what it does to a few images.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What came of it, in one line.
+    pub caption: String,
+    /// What the target is called, in a word or two.
+    pub name: String,
+    /// The one query or candidate that it is about.
+    pub target: Image,
+    /// The perturbation, amplified ([`Image::perturbation`]).
+    pub perturbation: Image,
+    /// Some images with it and without.
+    pub examples: Vec<Example>,
+}
+
+/// One image with the perturbation and without.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Without.
+    pub before: Image,
+    /// With.
+    pub after: Image,
+    /// The rank without, in a few letters.
+    pub rank_before: String,
+    /// The rank with it.
+    pub rank_after: String,
+}
+
+const SIDE: i32 = 54;
+const LARGE: i32 = 128;
+const LABEL: i32 = 22;
+const STRIP: i32 = 24;
+const HEIGHT: i32 = 26 + 2 * (SIDE + LABEL) + STRIP + 16;
+const EXAMPLES: i32 = MARGIN + SIDE + 40 + LARGE + 48;
+const WIDTH: i32 = 760;
+
+/// Draws the picture as PNG, two pixels to a point.
+///
+/// # Errors
+/// [`Error::Make`] when the picture cannot be made.
+pub fn shared_png(picture: &SharedPicture) -> Result<Vec<u8>> {
+    let most = picture.rows.iter().map(|row| row.examples.len()).max().unwrap_or(0) as i32;
+    let width = (EXAMPLES + most * (SIDE + 12) + MARGIN).max(WIDTH);
+    let top = MARGIN + 28 + 18 * picture.lines.len() as i32 + 12;
+    let size = (width as u32, (top + HEIGHT * picture.rows.len() as i32) as u32);
+    canvas::png(size, WHAT, |surface, scale| {
+        canvas::know_font();
+        surface.fill(&WHITE).map_err(Error::make(WHAT))?;
+        let sheet = Sheet::new(surface, scale as i32);
+        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, &picture.title)?;
+        for (n, line) in picture.lines.iter().enumerate() {
+            sheet.text((MARGIN, MARGIN + 28 + 18 * n as i32), 13, GREY, HPos::Left, line)?;
+        }
+        picture.rows.iter().enumerate().try_for_each(|(n, row)| draw(&sheet, row, top + HEIGHT * n as i32, width))
+    })
+}
+
+fn draw(sheet: &Sheet<'_, '_>, row: &Shared, top: i32, width: i32) -> Result<()> {
+    sheet.fill((MARGIN, top), (width - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
+    sheet.text((MARGIN, top + 6), 13, INK, HPos::Left, &row.caption)?;
+    let y = top + 34;
+    let middle = y + (2 * SIDE + LABEL + STRIP - SIDE) / 2;
+    let target = MARGIN + 10;
+    sheet.image((target, middle), SIDE, &row.target)?;
+    sheet.frame((target, middle), SIDE, 3, super::lists::TARGET)?;
+    sheet.text((target + SIDE / 2, middle + SIDE + 7), 11, GREY, HPos::Center, &row.name)?;
+    let (x, large) = (target + SIDE + 34, y + (2 * SIDE + LABEL + STRIP - LARGE) / 2);
+    sheet.image((x, large), LARGE, &row.perturbation)?;
+    sheet.frame((x, large), LARGE, 1, GREY)?;
+    for (n, example) in row.examples.iter().enumerate() {
+        let x = EXAMPLES + n as i32 * (SIDE + 12);
+        let below = y + SIDE + LABEL + STRIP;
+        for (y, image, rank, colour) in
+            [(y, &example.before, &example.rank_before, GREY), (below, &example.after, &example.rank_after, INK)]
+        {
+            sheet.image((x, y), SIDE, image)?;
+            sheet.frame((x, y), SIDE, 1, GREY)?;
+            sheet.text((x + SIDE / 2, y + SIDE + 5), 12, colour, HPos::Center, rank)?;
+        }
+        sheet.arrow((x + SIDE / 2, y + SIDE + LABEL), (x + SIDE / 2, below - 4), 1, GREY)?;
+    }
+    Ok(())
+}

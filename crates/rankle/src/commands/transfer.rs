@@ -1,0 +1,94 @@
+//! `rankle transfer`: an attack on one model, measured on another.
+
+use crate::arguments::{self, VictimArguments};
+use crate::attack_arguments::AttackArguments;
+use crate::device::Device;
+use crate::experiment::{Experiment, Origin};
+use crate::names::{self, Format};
+use crate::system::{Key, Ranked, System};
+use crate::{progress, table, transfer};
+use anyhow::Result;
+use clap::Args;
+use rankle_attacks::choosing;
+use rankle_core::Distance;
+use rankle_data::{Name, Split};
+use rankle_models::Architecture;
+use rankle_report::Cell;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Attack test images on one model, and measure how their ranking changes in another one.
+///
+/// Each model ranks its own gallery by its own distance; the targets are the same images. Those of minus attacks are
+/// near the top of the lists of the model that is measured. Ranks are in percent of the gallery, 0 the top of a list.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Transfer {
+    /// The images
+    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
+    dataset: Name,
+    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    dataset_dir: Option<PathBuf>,
+    /// The weights of the model that is attacked
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Its architecture
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    model: Architecture,
+    /// The distance it was trained for
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
+    distance: Distance,
+    /// The weights of the model on which is measured
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    victim: VictimArguments,
+    /// How many images, sampled by the seed; 1000 when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
+    images: Option<NonZero<usize>>,
+    /// On standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+    #[command(flatten)]
+    attack: AttackArguments,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  rankle transfer --dataset mnist --model c2f2 --distance cosine --from plain.safetensors --to defended.safetensors \\
+      --attack ca+ --targets 1 --epsilon 0.3";
+
+impl Transfer {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let experiment = self.attack.experiment()?;
+        let choice = self.attack.choice(&experiment, self.images.unwrap_or(arguments::IMAGES))?;
+        let (dataset, dataset_dir, model, distance) = (self.dataset, self.dataset_dir, self.model, self.distance);
+        let from = Key { dataset, dataset_dir, model, weights: self.from, distance };
+        let to = self.victim.key(&from, self.to);
+        let bar = progress::bar(0);
+        let open = |key| System::open(key, Split::Test, device, bar.clone());
+        let (from, to) = (open(from)?, open(to)?);
+        let (images, rows) = choice.images(&to)?;
+        let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));
+        let of = |system: &System| format!("{} ({})", system.key.model, system.key.distance);
+        bar.set_message(format!("{} from {} to {}", experiment.attack(), of(&from), of(&to)));
+        let (from, to) = (Ranked::new(from)?, Ranked::new(to)?);
+
+        let start = Instant::now();
+        let targets = rows.targets(&experiment, choosing(experiment.kind, &from.gallery, &to.gallery), &images)?;
+        let outcome = transfer::run(&experiment, &from, &to, &images, &targets)?;
+        let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
+        let cell = experiment.cell(&to.system, images.len(), origin)?;
+        let cell = Cell { from: Some(transfer::source(&from.system)), ..cell };
+        let record = transfer::record(&to.system, cell, &outcome, start);
+        let line = record.to_line()?;
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&line),
+            Format::Human => progress::answer(&table::Table(&record).to_string()),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `rankle universal`: one perturbation for many images.
+
+mod saved;
+
+use crate::arguments::{self, VictimArguments};
+use crate::device::Device;
+use crate::experiment::{self, Experiment, Origin};
+use crate::names::{self, Format};
+use crate::stop::Stop;
+use crate::system::{Key, Ranked, System};
+use crate::{arguments::SystemArguments, files, progress, table, transfer, universal};
+use anyhow::Result;
+use clap::Args;
+use rankle_attacks::{Kind, Protocol};
+use rankle_core::{Distance, Epsilon, Seed};
+use rankle_data::Split;
+use rankle_report::{Cell, Universal as Shared};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Compute perturbations that many images share, and measure what they do to images they were not computed on.
+///
+/// Of each batch every other image is seen by the perturbation, the rest is unseen. Each perturbation has one target,
+/// drawn by the seed: with ca+ and ca- all images shall rise or sink in its list, with qa+ and qa- it shall rise or
+/// sink in theirs. Of minus attacks only the images nearest to the target are measured, 1 % of each half.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Universal {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// What to move: ca+, ca-, qa+ or qa-
+    #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
+    attack: Kind,
+    /// How far a pixel may move; pixels are in [0, 1]
+    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    epsilon: Epsilon,
+    /// How many images a batch has
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = arguments::count, allow_negative_numbers = true)]
+    batch: NonZero<usize>,
+    /// How many batches, sampled by the seed
+    #[arg(long, value_name = "N", default_value = "1", value_parser = arguments::count, allow_negative_numbers = true)]
+    batches: NonZero<usize>,
+    /// How many perturbations for each batch, each with a target of its own
+    #[arg(long, value_name = "N", default_value = "10", value_parser = arguments::count, allow_negative_numbers = true)]
+    perturbations: NonZero<usize>,
+    /// The size of the paper: all images, in batches of 1000 (100 for euclidean), a tenth as many perturbations each; hours
+    #[arg(long, conflicts_with_all = ["batch", "batches", "perturbations"])]
+    full: bool,
+    /// Measure on the model with these weights instead
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    victim: VictimArguments,
+    /// The seed of the images and the targets
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+    /// Whose definitions: those of the paper, or corrected ones
+    #[arg(long, value_name = "NAME", default_value_t = Protocol::Paper, value_parser = names::PROTOCOLS)]
+    protocol: Protocol,
+    /// Rank the images as saved files would have them, rounded to 1/255
+    #[arg(long)]
+    eight_bit: bool,
+    /// How far a pixel of the perturbation moves in one step; 2/255 when left out
+    #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
+    step: Option<f64>,
+    /// How many steps; 100 when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    iterations: Option<NonZero<usize>>,
+    /// Write the perturbations with their targets and ranks to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Draw the perturbations, ten at the most, each with a few unseen images, into this PNG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// On standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Example: ten perturbations, each for 500 images, and their picture
+  rankle universal --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
+      --attack ca+ --epsilon 0.3 --picture universal.png";
+
+impl Universal {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        if self.to.is_none() && self.victim.is_given() {
+            return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
+        }
+        for file in [&self.save, &self.picture].into_iter().flatten() {
+            files::check_writable(file)?;
+        }
+        let mut experiment = universal::experiment(self.attack, self.epsilon, self.protocol, Seed(self.seed));
+        experiment.search.step = self.step.unwrap_or(experiment.search.step);
+        experiment.search.iterations = self.iterations.map_or(experiment.search.iterations, NonZero::get);
+        let experiment = Experiment { eight_bit: self.eight_bit, ..experiment };
+        let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
+        let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
+        universal::check(experiment.kind, asked, shared).map_err(|error| Stop::usage(error.to_string()))?;
+
+        let bar = progress::bar(0);
+        let open = |key| System::open(key, Split::Test, device, bar.clone());
+        let (key, distance) = (Key::from(self.system), |system: &System| system.key.distance);
+        let to = self.to.map(|weights| open(self.victim.key(&key, weights))).transpose()?;
+        let from = open(key)?;
+        let (count, shared) = match self.full {
+            true => papers(distance(&from), from.dataset.len()),
+            false => (asked, shared),
+        };
+        let images = experiment::sample(&from, experiment.seed, count)?;
+        bar.set_length(2 * from.dataset.len() as u64 + universal::cost(&experiment, count, shared));
+        bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
+        let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);
+
+        let start = Instant::now();
+        let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
+        let measured = to.as_ref().unwrap_or(&from);
+        let cell = experiment.cell(&measured.system, count, Origin::default())?;
+        let source = to.as_ref().map(|_| transfer::source(&from.system));
+        let record = universal::record(&measured.system, Cell { from: source, universal: Some(shared), ..cell }, &made, start);
+        let line = record.to_line()?;
+        if let Some(file) = &self.save {
+            saved::tensors(file, &made)?;
+        }
+        if let Some(file) = &self.picture {
+            saved::picture(file, measured, &record, &made)?;
+        }
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&line),
+            Format::Human => progress::answer(&table::Table(&record).to_string()),
+        }
+    }
+}
+
+/// The paper's size: how many of all images, in which batches, with how many perturbations (`method.md` 10).
+fn papers(distance: Distance, images: usize) -> (usize, Shared) {
+    let batch = match distance {
+        Distance::Cosine => 1000,
+        Distance::Euclidean => 100,
+    };
+    let batch = batch.min(images);
+    let batches = images / batch.max(1);
+    (batches * batch, Shared { batches, perturbations: (batch / 10).max(1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_size_is_that_of_its_batches() {
+        assert_eq!(papers(Distance::Cosine, 10_000), (10_000, Shared { batches: 10, perturbations: 100 }));
+        assert_eq!(papers(Distance::Euclidean, 10_000), (10_000, Shared { batches: 100, perturbations: 10 }));
+        assert_eq!(papers(Distance::Cosine, 2_500), (2_000, Shared { batches: 2, perturbations: 100 }));
+        assert_eq!(papers(Distance::Cosine, 7), (7, Shared { batches: 1, perturbations: 1 }));
+    }
+}

@@ -1,0 +1,98 @@
+//! The files of `--save` and `--picture`.
+
+use crate::system::Ranked;
+use crate::universal::Made;
+use crate::{experiment, files};
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use rankle_attacks::{Estimate, Half};
+use rankle_core::numbers::numbers;
+use rankle_models::weights;
+use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
+use rankle_report::{Attack, Record};
+use std::path::Path;
+
+/// How many unseen images are drawn for each perturbation.
+const EXAMPLES: usize = 8;
+
+/// Writes all perturbations with what is known of each: `perturbations` (f32, n x c x h x w), `target_indices` (u32, n),
+/// `image_indices` (u32, n x batch; those at even places are seen), and `seen_rank_before`, `seen_rank_after`,
+/// `unseen_rank_before`, `unseen_rank_after` (f32, n, percent).
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
+    let n = made.len();
+    let all: Vec<&Tensor> = made.iter().map(|made| &made.outcome.perturbation).collect();
+    let targets: Vec<u32> = made.iter().map(|made| made.target).collect();
+    let images: Vec<u32> = made.iter().flat_map(|made| made.images.iter().map(|&image| image as u32)).collect();
+    let batch = images.len() / n.max(1);
+    let ranks = |of: fn(&Made) -> &[f64]| {
+        let mean = |made: &Made| Estimate::of(of(made)).map_or(f32::NAN, |estimate| (100.0 * estimate.mean) as f32);
+        Tensor::from_vec(made.iter().map(mean).collect::<Vec<f32>>(), n, &Device::Cpu)
+    };
+    let tensors = weights::Tensors::from([
+        ("perturbations".to_owned(), Tensor::cat(&all, 0)?),
+        ("target_indices".to_owned(), Tensor::from_vec(targets, n, &Device::Cpu)?),
+        ("image_indices".to_owned(), Tensor::from_vec(images, (n, batch), &Device::Cpu)?),
+        ("seen_rank_before".to_owned(), ranks(|made| &made.measured().seen.before.rank)?),
+        ("seen_rank_after".to_owned(), ranks(|made| &made.measured().seen.after.rank)?),
+        ("unseen_rank_before".to_owned(), ranks(|made| &made.measured().unseen.before.rank)?),
+        ("unseen_rank_after".to_owned(), ranks(|made| &made.measured().unseen.after.rank)?),
+    ]);
+    Ok(weights::write(path, &tensors)?)
+}
+
+/// Draws the first perturbations, each with its target and a few unseen images before and after.
+///
+/// # Errors
+/// When an image cannot be shown, or the file cannot be written.
+pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Made]) -> Result<()> {
+    let (system, cell) = (&ranked.system, &record.cell);
+    let shape = system.dataset.shape();
+    let pixels = |index: usize| -> Result<Vec<f32>> { Ok(numbers(&system.dataset.images(&[index])?)?.to_vec()) };
+    let shared = |made: &Made| -> Result<Shared> {
+        let perturbation = numbers(&made.outcome.perturbation)?;
+        let half = &made.measured().unseen;
+        let example = |at: usize| -> Result<Example> {
+            let clean = pixels(half.images[at])?;
+            let after = clean.iter().zip(&*perturbation).map(|(x, p)| (x + p).clamp(0.0, 1.0)).collect();
+            let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.gallery.len() as f64).round() as usize);
+            Ok(Example {
+                before: Image::new(shape, clean)?,
+                after: Image::new(shape, after)?,
+                rank_before: rank(&half.before.rank),
+                rank_after: rank(&half.after.rank),
+            })
+        };
+        let mean = |half: &Half| {
+            let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);
+            format!("{:.2} % before, {:.2} % after", mean(&half.before.rank), mean(&half.after.rank))
+        };
+        let role = if matches!(cell.attack, Attack::CandidateRaise | Attack::CandidateLower) { "query" } else { "candidate" };
+        let halves = made.measured();
+        Ok(Shared {
+            caption: format!(
+                "{role} #{}: mean rank of seen images {}; of unseen ones {}",
+                made.target,
+                mean(&halves.seen),
+                mean(&halves.unseen)
+            ),
+            name: format!("{role} #{}", made.target),
+            target: Image::new(shape, pixels(made.target as usize)?)?,
+            perturbation: Image::perturbation(shape, &perturbation, cell.epsilon)?,
+            examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
+        })
+    };
+    let more = if made.len() > SHOWN { format!("; {SHOWN} of {} perturbations are shown", made.len()) } else { String::new() };
+    let picture = SharedPicture {
+        title: format!("Universal {}, ε = {}", cell.attack.name().to_uppercase(), cell.epsilon),
+        lines: vec![format!(
+            "{}; unseen images with their ranks of {} before and after{more}",
+            experiment::describe(system),
+            grouped(ranked.gallery.len())
+        )],
+        rows: made.iter().take(SHOWN).map(shared).collect::<Result<_>>()?,
+    };
+    files::write(path, picture::shared_png(&picture)?)
+}

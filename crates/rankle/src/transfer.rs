@@ -1,0 +1,72 @@
+//! An attack on one system, measured on another.
+
+use crate::experiment::{self, Experiment, percent};
+use crate::system::{Ranked, System};
+use rankle_attacks::{Estimate, Outcome, Setting, Standings, Targets, Transfer, Victim};
+use rankle_report::{Cell, Record, Source, WhiteBox};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// The setting of an experiment on one system.
+pub(crate) fn setting<'a>(experiment: &Experiment, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
+    let Ranked { system, gallery } = ranked;
+    let Experiment { protocol, seed, batch_size, eight_bit, .. } = *experiment;
+    system.embedder.gradient_counts(experiment.gradient_units());
+    let dataset = &*system.dataset;
+    Setting { embedder: &system.embedder, gallery, dataset, protocol, seed, batch_size, eight_bit, keep_images }
+}
+
+/// The other side.
+pub(crate) fn victim(ranked: &Ranked) -> Victim<'_> {
+    Victim { embedder: &ranked.system.embedder, gallery: &ranked.gallery }
+}
+
+/// Attacks the images on `from` and measures on both.
+///
+/// # Errors
+/// What the libraries report, or an interrupt.
+pub(crate) fn run(
+    experiment: &Experiment,
+    from: &Ranked,
+    to: &Ranked,
+    images: &[usize],
+    targets: &Targets,
+) -> rankle_core::Result<Transfer> {
+    let (attack, setting) = (experiment.attack(), setting(experiment, from, false));
+    // The models under watch break off much sooner than this could.
+    let go = &mut |_| ControlFlow::Continue(());
+    rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets, go)
+}
+
+/// How much work it is, in the units of a progress bar.
+pub(crate) fn cost(experiment: &Experiment, images: usize) -> u64 {
+    experiment.cost(images) + 2 * images as u64
+}
+
+/// What a record says of the system that was attacked.
+pub(crate) fn source(system: &System) -> Source {
+    Source {
+        model: system.key.model.to_string(),
+        weights: system.key.weights.display().to_string(),
+        weights_sha256: system.weights_sha256.clone(),
+        distance: system.key.distance.to_string(),
+    }
+}
+
+/// The record of a transfer to `to`.
+pub(crate) fn record(to: &System, cell: Cell, transfer: &Transfer, start: Instant) -> Record {
+    Record { white_box: Some(white_box(&transfer.source)), ..experiment::record(to, cell, &transfer.victim, start) }
+}
+
+fn white_box(outcome: &Outcome) -> WhiteBox {
+    let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
+    let rank = |standings: &Standings| mean(&standings.rank).map(percent);
+    let recall = |standings: &Standings| mean(&standings.hits(1)).map(percent);
+    WhiteBox {
+        rank_before: rank(&outcome.before),
+        rank_after: rank(&outcome.after),
+        recall_at_1_before: recall(&outcome.before),
+        recall_at_1_after: recall(&outcome.after),
+        embedding_shift: mean(&outcome.embedding_shift).unwrap_or(0.0),
+    }
+}

@@ -1,0 +1,129 @@
+//! Perturbations that many images share, on one system or measured on another.
+
+use crate::experiment::{self, Experiment, percent};
+use crate::system::{Ranked, System};
+use crate::transfer;
+use anyhow::{Result, bail};
+use rankle_attacks::{Estimate, Half, Halves, Kind, Outcome, Pgd, Protocol, Standings, UniversalOutcome, universal_target};
+use rankle_core::{Epsilon, Seed};
+use rankle_report::{Cell, Record, Universal, Unseen, WhiteBox};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// One perturbation and what it does.
+pub(crate) struct Made {
+    /// The item that it is about.
+    pub(crate) target: u32,
+    /// The batch it was made for.
+    pub(crate) images: Vec<usize>,
+    pub(crate) outcome: UniversalOutcome,
+}
+
+impl Made {
+    /// On the system that is measured: the victim where there is one.
+    pub(crate) fn measured(&self) -> &Halves {
+        self.outcome.victim.as_ref().unwrap_or(&self.outcome.source)
+    }
+}
+
+/// The attack as the paper makes it universal: one target, 100 steps of 2/255 from zero.
+pub(crate) fn experiment(kind: Kind, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Experiment {
+    let usual = rankle_attacks::Universal::paper(epsilon);
+    let search = Pgd { step: usual.step, iterations: usual.iterations, ..Pgd::paper(epsilon) };
+    Experiment { search, ..Experiment::new(kind, 1, epsilon, protocol, seed) }
+}
+
+/// Whether an attack can be made universal, and the images split into batches.
+///
+/// # Errors
+/// One line for what cannot.
+pub(crate) fn check(kind: Kind, images: usize, shared: Universal) -> Result<()> {
+    let Universal { batches, perturbations } = shared;
+    if !matches!(kind, Kind::Candidate(_) | Kind::Query(_)) {
+        bail!("{kind} has no universal form: choose ca+, ca-, qa+ or qa-");
+    }
+    if perturbations == 0 {
+        bail!("perturbations is 0: at least one is needed");
+    }
+    if batches == 0 || !images.is_multiple_of(batches) || images / batches < 2 {
+        bail!("{images} images are no {batches} batches of equal size with at least two images each");
+    }
+    Ok(())
+}
+
+/// How much work it is, in the units of a progress bar.
+pub(crate) fn cost(experiment: &Experiment, images: usize, shared: Universal) -> u64 {
+    let searched = (images / 2) as u64 * experiment.gradient_units() * experiment.search.iterations as u64;
+    shared.perturbations as u64 * (searched + 4 * images as u64)
+}
+
+/// Makes them, batch by batch.
+///
+/// # Errors
+/// What the libraries report, or an interrupt.
+pub(crate) fn run(
+    experiment: &Experiment,
+    shared: Universal,
+    from: &Ranked,
+    to: Option<&Ranked>,
+    images: &[usize],
+) -> Result<Vec<Made>> {
+    let Experiment { kind, protocol, seed, .. } = *experiment;
+    let Pgd { epsilon, step, iterations, .. } = experiment.search;
+    let search = rankle_attacks::Universal { epsilon, step, iterations };
+    let setting = transfer::setting(experiment, from, false);
+    let mut made = Vec::with_capacity(shared.batches * shared.perturbations);
+    for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
+        for number in 0..shared.perturbations {
+            let target = universal_target(seed, (batch as u64, number as u64), images, &from.gallery, protocol)?;
+            // The models under watch break off much sooner than this could.
+            let go = &mut |_| ControlFlow::Continue(());
+            let outcome = search.run(kind, &setting, to.map(transfer::victim), images, target, go)?;
+            made.push(Made { target, images: images.to_vec(), outcome });
+        }
+    }
+    Ok(made)
+}
+
+/// The record of perturbations measured on `system`: each counts as one, with the mean over the images of a half.
+pub(crate) fn record(system: &System, cell: Cell, made: &[Made], start: Instant) -> Record {
+    let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
+    let unseen: Vec<&Half> = made.iter().map(|made| &made.measured().unseen).collect();
+    let unseen = (means(&unseen, |half| &half.before.rank), means(&unseen, |half| &half.after.rank));
+    let unseen = Estimate::of(&unseen.0).zip(Estimate::of(&unseen.1)).map(|(before, after)| Unseen {
+        rank_before: percent(before.mean),
+        rank_after: percent(after.mean),
+        rank_after_stderr: after.standard_error.map(percent),
+    });
+    let transferred = made.iter().any(|made| made.outcome.victim.is_some());
+    let white_box = transferred.then(|| white_box(&made.iter().map(|made| &made.outcome.source.seen).collect::<Vec<_>>()));
+    let standings = |of: fn(&Half) -> &Standings| Standings {
+        rank: means(&seen, |half| &of(half).rank),
+        tied: seen.iter().map(|half| of(half).tied).sum(),
+        pairs: seen.iter().map(|half| of(half).pairs).sum(),
+        ..Standings::default()
+    };
+    let outcome = Outcome {
+        before: standings(|half| &half.before),
+        after: standings(|half| &half.after),
+        embedding_shift: means(&seen, |half| &half.embedding_shift),
+        adversarial: None,
+    };
+    Record { unseen, white_box, ..experiment::record(system, cell, &outcome, start) }
+}
+
+fn white_box(seen: &[&Half]) -> WhiteBox {
+    let mean = |of: fn(&Half) -> &[f64]| Estimate::of(&means(seen, of)).map(|estimate| estimate.mean);
+    WhiteBox {
+        rank_before: mean(|half| &half.before.rank).map(percent),
+        rank_after: mean(|half| &half.after.rank).map(percent),
+        recall_at_1_before: None,
+        recall_at_1_after: None,
+        embedding_shift: mean(|half| &half.embedding_shift).unwrap_or(0.0),
+    }
+}
+
+/// One mean for each half.
+fn means(halves: &[&Half], of: impl Fn(&Half) -> &[f64]) -> Vec<f64> {
+    halves.iter().filter_map(|half| Estimate::of(of(half))).map(|estimate| estimate.mean).collect()
+}

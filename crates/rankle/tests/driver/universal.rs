@@ -1,0 +1,60 @@
+//! `rankle universal`.
+
+use crate::support::{floats, indices, json, on_mnist, outcome, shipped, without};
+
+const SHARED: &str = "--epsilon 0.3 --batch 20 --batches 2 --perturbations 2 --iterations 4 --format json";
+
+#[test]
+fn the_files_agree_with_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, picture] = ["p.safetensors", "p.png"].map(|name| folder.path().join(name));
+    let mut command = on_mnist("universal", &format!("--attack ca+ {SHARED}"));
+    let record = json(command.arg("--save").arg(&file).arg("--picture").arg(&picture));
+    assert_eq!(
+        (record["images"].as_u64(), record["targets"].as_u64(), record["iterations"].as_u64()),
+        (Some(40), Some(1), Some(4))
+    );
+    assert_eq!(record["universal"], serde_json::json!({ "batches": 2, "perturbations": 2 }));
+
+    let bytes = std::fs::read(&file).unwrap();
+    let (shape, perturbations) = floats(&bytes, "perturbations");
+    assert_eq!(shape, [4, 1, 28, 28]);
+    assert!(perturbations.iter().all(|p| p.abs() <= 0.3) && perturbations.iter().any(|p| p.abs() > 0.01));
+    assert_eq!((indices(&bytes, "target_indices").0, indices(&bytes, "image_indices").0), (vec![4], vec![4, 20]));
+    let mean = |name: &str| floats(&bytes, name).1.iter().map(|&rank| f64::from(rank)).sum::<f64>() / 4.0;
+    for (name, value) in [
+        ("seen_rank_before", &record["rank_before"]),
+        ("seen_rank_after", &record["rank_after"]),
+        ("unseen_rank_before", &record["unseen"]["rank_before"]),
+        ("unseen_rank_after", &record["unseen"]["rank_after"]),
+    ] {
+        assert!((mean(name) - value.as_f64().unwrap()).abs() < 1e-4, "{name} {record}");
+    }
+    assert_eq!(&std::fs::read(&picture).unwrap()[1..4], b"PNG");
+}
+
+#[test]
+fn another_model_can_be_measured() {
+    let mut command = on_mnist("universal", &format!("--attack qa- {SHARED}"));
+    let there = json(command.arg("--to").arg(shipped()));
+    let here = json(&mut on_mnist("universal", &format!("--attack qa- {SHARED}")));
+    assert_eq!(there["white_box"]["rank_after"], here["rank_after"]);
+    assert_ne!(there["rank_after"], here["rank_after"]);
+    assert_eq!(there["from"]["weights_sha256"], here["weights_sha256"]);
+    assert!(here.get("from").is_none() && here.get("white_box").is_none());
+    let again = json(on_mnist("universal", &format!("--attack qa- {SHARED} --threads 1")).arg("--quiet"));
+    assert_eq!(without(again, &["seconds"]), without(here, &["seconds"]));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_without_any_file() {
+    for (rest, word) in [
+        ("--attack es --epsilon 0.1", "universal"),
+        ("--attack ca+ --epsilon 0.1 --batch 1", "batch"),
+        ("--attack ca+ --epsilon 0.1 --to-model c2f2", "--to"),
+        ("--attack ca+ --epsilon 0.1 --full --batches 2", "--full"),
+    ] {
+        let (code, _, stderr) = outcome(&mut on_mnist("universal", rest));
+        assert!(code == 2 && stderr.contains(word), "{rest}: {code} {stderr}");
+    }
+}
