@@ -136,7 +136,6 @@ mod header {
     use super::{Image, Mark, Picture};
     use crate::Result;
     use crate::canvas::INK;
-    use plotters::style::RGBColor;
     use plotters::style::text_anchor::HPos;
 
     /// The least width of a picture.
@@ -170,7 +169,7 @@ mod header {
                 sheet.text((x - (STEP - SIDE) / 2, y + SIDE / 2 - 12), 20, INK, HPos::Center, sign)?;
             }
         }
-        scale(sheet, (MARGIN + STEP, y + SIDE + 8), picture.epsilon)?;
+        sheet.scale((MARGIN + STEP, y + SIDE + 8), SIDE, picture.epsilon)?;
         legend(sheet, (MARGIN + 3 * STEP + 8, y), picture)
     }
 
@@ -179,20 +178,6 @@ mod header {
             true => format!("added, × {}", (5.0 / epsilon).round() / 10.0),
             false => "added".to_owned(),
         }
-    }
-
-    /// What the greys of the perturbation mean.
-    fn scale(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), epsilon: f64) -> Result<()> {
-        const BANDS: i32 = 56;
-        for band in 0..BANDS {
-            let level = (f64::from(band) * 255.0 / f64::from(BANDS - 1)) as u8;
-            sheet.fill((x + band * SIDE / BANDS, y), (SIDE / BANDS, 8), RGBColor(level, level, level))?;
-        }
-        let labels = [(0, HPos::Left, format!("\u{2212}{epsilon}")), (SIDE / 2, HPos::Center, "0".to_owned())];
-        for (at, anchor, text) in labels.into_iter().chain([(SIDE, HPos::Right, format!("+{epsilon}"))]) {
-            sheet.text((x + at, y + 11), 11, GREY, anchor, &text)?;
-        }
-        Ok(())
     }
 
     fn legend(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), picture: &Picture) -> Result<()> {

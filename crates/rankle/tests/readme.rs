@@ -37,7 +37,7 @@ fn the_commands_are_understood() {
     let shell: String = pages.iter().flat_map(|page| blocks(&text(page), "sh")).map(|block| block + "\n").collect();
     let shell = shell.replace("\\\n", " ");
     let commands: Vec<&str> = shell.lines().filter(|line| line.starts_with("rankle ")).collect();
-    for name in ["evaluate", "embed", "attack", "picture", "train"] {
+    for name in ["evaluate", "embed", "attack", "picture", "train", "transfer", "universal"] {
         assert!(commands.iter().any(|command| command.split_whitespace().nth(1) == Some(name)), "no example of {name}");
     }
     let nowhere = tempfile::tempdir().unwrap();
@@ -45,10 +45,10 @@ fn the_commands_are_understood() {
         let mut words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         for at in 1..words.len() {
             match words[at - 1].as_str() {
-                "--weights" => words[at] = nowhere.path().join("none.safetensors").display().to_string(),
+                "--weights" | "--from" | "--to" => words[at] = nowhere.path().join("none.safetensors").display().to_string(),
                 // A folder below a file: training ends before it begins.
                 "--output" if words[1] == "train" => words[at] = root().join("README.md/none").display().to_string(),
-                "--output" | "--save-adversarial" => {
+                "--output" | "--save-adversarial" | "--save" | "--picture" => {
                     let name = Path::new(&words[at]).file_name().expect("a file").to_owned();
                     words[at] = nowhere.path().join(name).display().to_string();
                 }

@@ -14,6 +14,8 @@ pub struct SharedPicture {
     pub title: String,
     /// To what: a line each.
     pub lines: Vec<String>,
+    /// The radius of the ball in pixel units.
+    pub epsilon: f64,
     /// The perturbations.
     pub rows: Vec<Shared>,
 }
@@ -71,11 +73,15 @@ pub fn shared_png(picture: &SharedPicture) -> Result<Vec<u8>> {
         for (n, line) in picture.lines.iter().enumerate() {
             sheet.text((MARGIN, MARGIN + 28 + 18 * n as i32), 13, GREY, HPos::Left, line)?;
         }
-        picture.rows.iter().enumerate().try_for_each(|(n, row)| draw(&sheet, row, top + HEIGHT * n as i32, width))
+        picture
+            .rows
+            .iter()
+            .enumerate()
+            .try_for_each(|(n, row)| draw(&sheet, row, picture.epsilon, top + HEIGHT * n as i32, width))
     })
 }
 
-fn draw(sheet: &Sheet<'_, '_>, row: &Shared, top: i32, width: i32) -> Result<()> {
+fn draw(sheet: &Sheet<'_, '_>, row: &Shared, epsilon: f64, top: i32, width: i32) -> Result<()> {
     sheet.fill((MARGIN, top), (width - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
     sheet.text((MARGIN, top + 6), 13, INK, HPos::Left, &row.caption)?;
     let y = top + 34;
@@ -84,9 +90,10 @@ fn draw(sheet: &Sheet<'_, '_>, row: &Shared, top: i32, width: i32) -> Result<()>
     sheet.image((target, middle), SIDE, &row.target)?;
     sheet.frame((target, middle), SIDE, 3, super::lists::TARGET)?;
     sheet.text((target + SIDE / 2, middle + SIDE + 7), 11, GREY, HPos::Center, &row.name)?;
-    let (x, large) = (target + SIDE + 34, y + (2 * SIDE + LABEL + STRIP - LARGE) / 2);
+    let (x, large) = (target + SIDE + 34, y - 2);
     sheet.image((x, large), LARGE, &row.perturbation)?;
     sheet.frame((x, large), LARGE, 1, GREY)?;
+    sheet.scale((x, large + LARGE + 6), LARGE, epsilon)?;
     for (n, example) in row.examples.iter().enumerate() {
         let x = EXAMPLES + n as i32 * (SIDE + 12);
         let below = y + SIDE + LABEL + STRIP;

@@ -66,6 +66,19 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.surface.draw(&bitmap).map_err(Error::make(WHAT))
     }
 
+    /// What the greys of a perturbation mean.
+    pub(super) fn scale(&self, (x, y): Point, width: i32, epsilon: f64) -> Result<()> {
+        const BANDS: i32 = 64;
+        for band in 0..BANDS {
+            let level = (f64::from(band) * 255.0 / f64::from(BANDS - 1)).round() as u8;
+            let (start, end) = (band * width / BANDS, (band + 1) * width / BANDS);
+            self.fill((x + start, y), (end - start, 8), RGBColor(level, level, level))?;
+        }
+        let ends = [(0, HPos::Left, format!("\u{2212}{epsilon}")), (width, HPos::Right, format!("+{epsilon}"))];
+        self.text((x + width / 2, y + 11), 11, GREY, HPos::Center, "0")?;
+        ends.into_iter().try_for_each(|(at, anchor, text)| self.text((x + at, y + 11), 11, GREY, anchor, &text))
+    }
+
     /// A dot.
     pub(super) fn dot(&self, at: Point, colour: RGBColor) -> Result<()> {
         self.surface.draw(&Circle::new(self.at(at), self.scale * 3 / 2, colour.filled())).map_err(Error::make(WHAT))

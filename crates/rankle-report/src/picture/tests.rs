@@ -90,7 +90,8 @@ fn shared_perturbations_stand_below_one_another() {
         perturbation: Image::perturbation((3, 12, 20), &[0.1; 720], 0.1).unwrap(),
         examples: vec![example.clone(); examples],
     };
-    let picture = |rows: Vec<Shared>| SharedPicture { title: "Universal CA+".into(), lines: vec!["a line".into()], rows };
+    let picture =
+        |rows: Vec<Shared>| SharedPicture { title: "Universal CA+".into(), lines: vec!["a line".into()], epsilon: 0.1, rows };
     let (width, height, pixels) = decode(shared_png(&picture(vec![row(2)])).unwrap());
     assert!(pixels.chunks_exact(3).filter(|rgb| *rgb == [213, 94, 0]).count() > 4 * (60 * 60 - 54 * 54) - 100);
     let (wider, higher, _) = decode(shared_png(&picture(vec![row(2), row(12)])).unwrap());

@@ -92,6 +92,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Mad
             experiment::describe(system),
             grouped(ranked.gallery.len())
         )],
+        epsilon: cell.epsilon,
         rows: made.iter().take(SHOWN).map(shared).collect::<Result<_>>()?,
     };
     files::write(path, picture::shared_png(&picture)?)
