@@ -27,6 +27,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod adam;
+mod add_rows;
 mod aligned;
 pub mod conv;
 pub mod dense;

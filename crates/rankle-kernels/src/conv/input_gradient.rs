@@ -1,9 +1,9 @@
 //! From the gradient of the pooled output to that of the image.
 
-use super::add_rows::add_rows;
 use super::pooled::Windows;
 use super::shape::REGISTER;
 use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, paired, patch_len};
+use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
 
 impl ConvBlock {

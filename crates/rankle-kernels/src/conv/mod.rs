@@ -10,7 +10,6 @@
 //! Any number of channels, any padding, any kernel. What does not fill a register is filled up: sums with columns of no
 //! channel, windows with silent channels, tables with zeros. Left out: strides, and pooling that leaves a row or a column over.
 
-mod add_rows;
 mod forward;
 mod input_gradient;
 mod pooled;

@@ -1,9 +1,9 @@
 //! From the gradient of the pooled output to those of weights and bias.
 
-use super::add_rows::add_rows;
 use super::pooled::Windows;
 use super::shape::REGISTER;
 use super::{ConvBlock, ConvShape, PooledSlope, SILENT, Scratch};
+use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
 
 impl ConvBlock {

@@ -8,6 +8,7 @@
 //! - [`Conv`]: a convolution, its input gradient (a gather as well: no zero insertion) and its weight gradient;
 //! - [`Finish`]: what a convolution does to its sums while they are in the cache: bias, shortcut, ReLU, and the way back;
 //! - [`MaxPool`], [`mean_of_pixels`]: pooling;
+//! - [`PooledGradient`]: back through a pooling, a ReLU and the convolution in front of them, by lists of the live;
 //! - [`norm`]: batch normalisation in training (a frozen one is folded into the filters);
 //! - [`Shuffle`]: from an image and back, with mean and standard deviation; a stride of 2 becomes four channels.
 //!
@@ -19,6 +20,7 @@ mod filters;
 mod finish;
 pub mod norm;
 mod pool;
+mod pooled_gradient;
 mod shuffle;
 #[cfg(test)]
 mod tests;
@@ -27,5 +29,6 @@ mod weight_gradient;
 pub use convolution::{Conv, ConvShape};
 pub use finish::{Finish, silence};
 pub use pool::{InStack, MaxPool, mean_of_pixels, mean_of_pixels_backward};
+pub use pooled_gradient::PooledGradient;
 pub use shuffle::Shuffle;
 pub use weight_gradient::Stack;

@@ -17,7 +17,7 @@ pub struct MaxPool {
 }
 
 /// The winner of a window that ReLU silenced.
-const SILENT: u8 = u8::MAX;
+pub(super) const SILENT: u8 = u8::MAX;
 
 impl MaxPool {
     /// PyTorch's `MaxPool2d(kernel, stride, padding)`.
@@ -28,6 +28,16 @@ impl MaxPool {
         let output = (side(input.0), side(input.1));
         let reach = |input, output| Reach { kernel, stride, before: padding, input, output }.forward();
         Self { input, output, kernel, rows: reach(input.0, output.0), columns: reach(input.1, output.1) }
+    }
+
+    /// Rows and columns of the input.
+    pub(super) fn input(&self) -> (usize, usize) {
+        self.input
+    }
+
+    /// Side of the window.
+    pub(super) fn kernel(&self) -> usize {
+        self.kernel
     }
 
     /// Rows and columns of the output.
@@ -73,7 +83,8 @@ impl MaxPool {
     }
 
     /// Every window in order: its pixel of the output, and its taps from top left to bottom right with the pixel under each.
-    fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = (u8, usize)>)) {
+    #[inline(always)]
+    pub(super) fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = (u8, usize)>)) {
         for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
             for (across, x) in self.columns.iter().flat_map(|across| (0..across.count).map(move |x| (across, x))) {
                 let pixel = (down.target + y) * self.output.1 + across.target + x;
@@ -101,7 +112,7 @@ pub struct InStack {
 
 impl InStack {
     /// Where the image's numbers of a pixel lie, in pixels of one image.
-    fn of(self, pixel: usize) -> usize {
+    pub(super) fn of(self, pixel: usize) -> usize {
         pixel * self.images + self.image
     }
 }

@@ -219,6 +219,31 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
     }
 }
 
+/// Back through pooling and convolution by lists equals going through them one by one.
+#[test]
+fn the_gradient_behind_a_pooling_is_that_of_its_two_steps() {
+    for (inputs, kernel, outputs, size) in [(12, 4, 20, (13, 16)), (4, 4, 33, (9, 8)), (16, 3, 5, (7, 7))] {
+        let shape = ConvShape::new((inputs, outputs), kernel, 1, 0, size);
+        let (conv, pool) = (Conv::new(shape), MaxPool::new(3, 2, 1, shape.output));
+        let (height, width) = pool.output();
+        let place = InStack { image: 1, images: 2 };
+        let sums = random(1, shape.output_len());
+        let slope = random(2, 2 * height * width * outputs);
+        let weight = random(3, outputs * inputs * kernel * kernel);
+        for isa in Isa::available() {
+            let filters = conv.pack(isa, &weight, |_| 1.0);
+            let (mut pooled, mut winners) = (vec![0.0; slope.len()], vec![0; slope.len()]);
+            pool.forward(isa, &sums, outputs, place, &mut pooled, &mut winners);
+            let (mut between, mut expected) = (vec![0.0; sums.len()], vec![0.0; shape.input_len()]);
+            pool.backward(&slope, &winners, outputs, place, &mut between);
+            conv.input_gradient(&conv.transpose(&filters), &between, 1, Finish::Sums, &mut expected);
+            let mut map = vec![9.0; expected.len()];
+            PooledGradient::new(&conv, &pool, &filters).run(&slope, &winners, place, &mut map);
+            close(&isa.to_string(), &map, &expected.into_iter().map(f64::from).collect::<Vec<_>>());
+        }
+    }
+}
+
 #[test]
 fn the_mean_of_the_pixels_and_its_gradient() {
     let map = [1.0, 10.0, 2.0, 20.0, 6.0, 60.0];

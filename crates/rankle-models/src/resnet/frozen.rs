@@ -6,7 +6,7 @@ use super::parameters::{EPSILON, Layer};
 use crate::batch::even;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
-use rankle_kernels::maps::{Finish, InStack, mean_of_pixels, mean_of_pixels_backward, silence};
+use rankle_kernels::maps::{Finish, InStack, PooledGradient, mean_of_pixels, mean_of_pixels_backward, silence};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -18,7 +18,15 @@ pub(super) struct Frozen {
     forward: Vec<Panels>,
     bias: Vec<Vec<f32>>,
     /// The filters packed for input gradients, made when first asked for: embedding needs none.
-    backward: OnceLock<Vec<Panels>>,
+    backward: OnceLock<Backward>,
+}
+
+/// Everything packed for input gradients.
+#[derive(Debug)]
+struct Backward {
+    stem: PooledGradient,
+    /// By unit; that of the stem is not used.
+    filters: Vec<Panels>,
 }
 
 /// What the forward pass of a chunk keeps for the backward pass: who won, and who got through each ReLU.
@@ -66,8 +74,12 @@ impl Frozen {
 
     /// The slope of the pixels from that of the embeddings.
     pub(super) fn backward(&self, network: &Network, kept: &[Kept], slope: &[f32]) -> Vec<f32> {
-        let filters = self.backward.get_or_init(|| {
-            network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters)).collect()
+        let backward = self.backward.get_or_init(|| {
+            let filters = network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters));
+            Backward {
+                stem: PooledGradient::new(&network.stem().conv, &network.pool, &self.forward[0]),
+                filters: filters.collect(),
+            }
         });
         let mut gradient = vec![0.0; slope.len() / DIM * network.shuffle.image_len()];
         let chunk = kept.first().map_or(1, |kept| kept.images);
@@ -75,7 +87,7 @@ impl Frozen {
             .par_chunks_mut(chunk * network.shuffle.image_len())
             .zip(slope.par_chunks(chunk * DIM))
             .zip(kept)
-            .for_each(|((pixels, slope), kept)| backward_chunk(network, filters, kept, slope, pixels));
+            .for_each(|((pixels, slope), kept)| backward_chunk(network, backward, kept, slope, pixels));
         gradient
     }
 
@@ -143,7 +155,7 @@ impl Kept {
     }
 }
 
-fn backward_chunk(network: &Network, filters: &[Panels], kept: &Kept, slope: &[f32], pixels: &mut [f32]) {
+fn backward_chunk(network: &Network, backward: &Backward, kept: &Kept, slope: &[f32], pixels: &mut [f32]) {
     let images = kept.images;
     with_maps(|Maps { x, inner, y, .. }| {
         let shape = |unit: usize| network.units[unit].conv.shape();
@@ -153,7 +165,7 @@ fn backward_chunk(network: &Network, filters: &[Panels], kept: &Kept, slope: &[f
             let y_len = images * shape(block.second).output_len();
             silence(&mut y[..y_len], live_y);
             let run = |unit: usize, slope: &[f32], finish: Finish<'_>, input: &mut [f32]| {
-                network.units[unit].conv.input_gradient(&filters[unit], slope, images, finish, input);
+                network.units[unit].conv.input_gradient(&backward.filters[unit], slope, images, finish, input);
             };
             let inner = room(inner, live.len());
             run(block.second, &y[..y_len], Finish::Silence(live), inner);
@@ -170,12 +182,9 @@ fn backward_chunk(network: &Network, filters: &[Panels], kept: &Kept, slope: &[f
             }
             std::mem::swap(x, y);
         }
-        let stem = network.stem();
         for (image, pixels) in pixels.chunks_exact_mut(network.shuffle.image_len()).enumerate() {
-            let (sums, map) = (room(inner, stem.conv.shape().output_len()), room(x, network.shuffle.map_len()));
-            let place = InStack { image, images };
-            network.pool.backward(&y[..kept.winners.len()], &kept.winners, stem.outputs(), place, sums);
-            stem.conv.input_gradient(&filters[0], sums, 1, Finish::Sums, map);
+            let map = room(x, network.shuffle.map_len());
+            backward.stem.run(&y[..kept.winners.len()], &kept.winners, InStack { image, images }, map);
             network.shuffle.backward(map, pixels);
         }
     });

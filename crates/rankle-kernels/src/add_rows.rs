@@ -7,7 +7,7 @@ use crate::simd::Vector;
 /// # Safety
 /// `table` has `row.len()` numbers behind every place, and `row.len()` is a multiple of `V::LANES`.
 #[inline(always)]
-pub(super) unsafe fn add_rows<V: Vector>(row: &mut [f32], values: &[f32], places: &[u32], table: &[f32]) {
+pub(crate) unsafe fn add_rows<V: Vector>(row: &mut [f32], values: &[f32], places: &[u32], table: &[f32]) {
     debug_assert!(row.len().is_multiple_of(V::LANES) && places.iter().all(|&place| place as usize + row.len() <= table.len()));
     let (len, row, table) = (row.len(), row.as_mut_ptr(), table.as_ptr());
     let mut done = 0;

@@ -1,0 +1,101 @@
+//! The input gradient of a convolution behind which a ReLU and a max pooling stand.
+
+use super::pool::SILENT;
+use super::{Conv, InStack, MaxPool};
+use crate::add_rows::add_rows;
+use crate::aligned::Aligned;
+use crate::dense::Panels;
+use crate::simd::{Isa, Kernel, Vector};
+
+/// A convolution of stride 1 without padding, on the map of one image, its ReLU and its pooling, on the way back.
+///
+/// Of a window of the pooling one number has a slope, and none where ReLU silenced it. So every window lists its live channels
+/// by the position that won, and each of them adds a kernel row to a stretch of the map: a fraction of the dense convolution.
+#[derive(Debug)]
+pub struct PooledGradient {
+    conv: Conv,
+    pool: MaxPool,
+    isa: Isa,
+    /// `[kernel][outputs][row]`.
+    table: Aligned,
+    /// Numbers in a kernel row.
+    row: usize,
+}
+
+impl PooledGradient {
+    /// Packs the filters, which are as [`Conv::pack`] makes them. A kernel row must fill registers: the kernel times the inputs a
+    /// multiple of 16.
+    pub fn new(conv: &Conv, pool: &MaxPool, filters: &Panels) -> Self {
+        let shape = conv.shape();
+        let row = shape.kernel * shape.inputs;
+        assert!(shape.stride == 1 && shape.before == 0, "a convolution of stride 1 without padding");
+        assert!(shape.output == pool.input(), "a pooling of this convolution's output");
+        assert!(row.is_multiple_of(16) && shape.outputs * row <= u32::MAX as usize, "kernel rows that fill registers");
+        let mut table = Aligned::zeros(shape.kernel * shape.outputs * row);
+        for (ky, table) in table.chunks_exact_mut(shape.outputs * row).enumerate() {
+            for (output, table) in table.chunks_exact_mut(row).enumerate() {
+                table.iter_mut().enumerate().for_each(|(tap, weight)| *weight = filters.get(output, ky * row + tap));
+            }
+        }
+        Self { conv: conv.clone(), pool: pool.clone(), isa: filters.isa(), table, row }
+    }
+
+    /// The slope of the map from that of the stack behind the pooling.
+    pub fn run(&self, slope: &[f32], winners: &[u8], place: InStack, map: &mut [f32]) {
+        let shape = self.conv.shape();
+        assert!(map.len() == shape.input_len(), "the map of one image");
+        let (height, width) = self.pool.output();
+        let stack = height * width * place.images * shape.outputs;
+        assert!(place.image < place.images && slope.len() == stack && winners.len() == stack, "a stack behind this pooling");
+        map.fill(0.0);
+        self.isa.run(Run { gradient: self, slope, winners, place, map });
+    }
+}
+
+struct Run<'a> {
+    gradient: &'a PooledGradient,
+    slope: &'a [f32],
+    winners: &'a [u8],
+    place: InStack,
+    map: &'a mut [f32],
+}
+
+impl Kernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let PooledGradient { conv, pool, table, row, .. } = self.gradient;
+        let (shape, row) = (conv.shape(), *row);
+        let (outputs, taps) = (shape.outputs, pool.kernel() * pool.kernel());
+        // One list per position, and one for those that nobody wants.
+        let stride = outputs;
+        let (mut values, mut rows) = (vec![0.0f32; (taps + 1) * stride], vec![0u32; (taps + 1) * stride]);
+        let mut counts = vec![0usize; taps + 1];
+        pool.windows(|pixel, positions| {
+            counts.fill(0);
+            let at = self.place.of(pixel) * outputs;
+            let live = self.slope[at..][..outputs].iter().zip(&self.winners[at..][..outputs]);
+            for (channel, (&slope, &winner)) in live.enumerate() {
+                let list = if winner == SILENT { taps } else { usize::from(winner) };
+                let end = list * stride + counts[list];
+                (values[end], rows[end]) = (slope, (channel * row) as u32);
+                counts[list] += 1;
+            }
+            for (position, source) in positions {
+                let list = usize::from(position);
+                let (values, rows) = (&values[list * stride..][..counts[list]], &rows[list * stride..][..counts[list]]);
+                if values.is_empty() {
+                    continue;
+                }
+                let (y, x) = (source / shape.output.1, source % shape.output.1);
+                for (ky, table) in table.chunks_exact(outputs * row).enumerate() {
+                    let target = &mut self.map[((y + ky) * shape.input.1 + x) * shape.inputs..][..row];
+                    // SAFETY: every entry of `rows` is `channel * row` with `channel < outputs`, and the table has `outputs * row`
+                    // numbers; `row` is a multiple of 16, hence of `LANES`.
+                    unsafe { add_rows::<V>(target, values, rows, table) };
+                }
+            }
+        });
+    }
+}
