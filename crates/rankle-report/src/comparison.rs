@@ -9,49 +9,58 @@ pub const NOTEWORTHY: f64 = 2.0;
 /// In standard errors: see [`NOTEWORTHY`].
 pub const NOTEWORTHY_ERRORS: f64 = 2.0;
 
-/// A published table with our record for each of its cells, where there is one.
+/// A table with our record for each of its cells, where there is one.
 #[derive(Debug)]
 pub struct Comparison<'a> {
-    /// The published table.
+    /// The table.
     pub table: &'static Table,
-    /// One row per published cell, in the order of [`Table::cells`].
+    /// One row per cell, in the order of [`Table::cells`].
     pub rows: Vec<Row<'a>>,
+    /// Why our numbers are not to be taken for more than they are, as in `quick model: ...`. It stands wherever they stand.
+    pub caveat: Option<&'a str>,
 }
 
-/// One published cell and our record of it. As JSON it is the object of a `reproduce` cell: `published`, `measured`, `stderr`,
-/// `difference`, then all fields of the record; only measured rows can be serialized.
+/// One cell, what is published of it, and our record of it. As JSON it is the object of a `reproduce` cell: `published`,
+/// `measured`, `stderr`, `difference`, where there is one `caveat`, then all fields of the record; only measured rows can be
+/// serialized.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// What was published.
+    /// The cell, and what was published.
     pub published: published::Cell,
     /// What we measured; none yet, where there is no record.
     pub record: Option<&'a Record>,
+    /// As in [`Comparison::caveat`].
+    pub caveat: Option<&'a str>,
+    /// Whether what was published is of the very system and attack of this cell.
+    comparable: bool,
 }
 
 /// How near a table is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// How many cells the published table has.
+    /// How many cells the table has.
     pub cells: usize,
     /// For how many there is a record.
     pub measured: usize,
     /// How many of these are marked: see [`Row::noteworthy`].
     pub noteworthy: usize,
-    /// The mean absolute difference, in points; none without records.
+    /// The mean absolute difference of the ranks, in points; none where nothing can be compared.
     pub mean: Option<f64>,
-    /// The cell that is furthest away, and its difference.
+    /// The cell whose rank is furthest away, and its difference.
     pub furthest: Option<(published::Cell, f64)>,
 }
 
 impl<'a> Comparison<'a> {
     /// Looks for each cell of the table among the records, as measured in `setting`; of several the last one counts.
-    pub fn new(table: &'static Table, setting: &Setting, records: &'a [Record]) -> Self {
+    pub fn new(table: &'static Table, setting: &Setting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
+        let comparable = table.other_system.is_none();
         let row = |published: published::Cell| {
             let published::Cell { attack, targets, epsilon, .. } = published;
             let wanted = Planned::new(table, "", attack, targets, epsilon, setting);
-            Row { published, record: records.iter().rev().find(|record| wanted.asks_for(&record.cell)) }
+            let record = records.iter().rev().find(|record| wanted.asks_for(&record.cell));
+            Row { published, record, caveat, comparable }
         };
-        Self { table, rows: table.cells().map(row).collect() }
+        Self { table, rows: table.cells().map(row).collect(), caveat }
     }
 
     /// The row of one cell.
@@ -62,9 +71,20 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// The rows that have a record with a rank.
+    /// The rows that have a record with their number.
     pub fn measured(&self) -> impl Iterator<Item = &Row<'a>> {
         self.rows.iter().filter(|row| row.measured().is_some())
+    }
+
+    /// The row of an attack and an epsilon in a table with a single set size.
+    pub(crate) fn at(&self, attack: Attack, epsilon: f64) -> Option<&Row<'a>> {
+        self.rows.iter().find(|row| (row.published.attack, row.published.epsilon) == (attack, epsilon))
+    }
+
+    /// The attacks that have a measured row, in the order of the table.
+    pub(crate) fn measured_attacks(&self) -> Vec<Attack> {
+        let measured = |attack: &Attack| self.measured().any(|row| row.published.attack == *attack);
+        self.table.attacks().filter(measured).collect()
     }
 
     /// The values of `key` among the measured rows of one attack, each once, in the order of the table.
@@ -81,11 +101,12 @@ impl<'a> Comparison<'a> {
 
     /// How near the table is.
     pub fn summary(&self) -> Summary {
-        let differences: Vec<_> = self.rows.iter().filter_map(|row| Some((row.published, row.difference()?))).collect();
+        let ranks = self.rows.iter().filter(|row| row.is_comparable() && row.is_rank());
+        let differences: Vec<_> = ranks.filter_map(|row| Some((row.published, row.difference()?))).collect();
         let sizes = || differences.iter().map(|(_, difference)| difference.abs());
         Summary {
             cells: self.rows.len(),
-            measured: differences.len(),
+            measured: self.measured().count(),
             noteworthy: self.rows.iter().filter(|row| row.noteworthy()).count(),
             mean: (!differences.is_empty()).then(|| sizes().sum::<f64>() / differences.len() as f64),
             furthest: differences.iter().copied().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())),
@@ -94,26 +115,37 @@ impl<'a> Comparison<'a> {
 }
 
 impl Row<'_> {
-    /// Our mean rank after the attack, in percent.
-    pub fn measured(&self) -> Option<f64> {
-        self.record?.rank_after
+    /// Whether its number is a rank, in percent; else it is a shift, in units of the distance.
+    pub fn is_rank(&self) -> bool {
+        self.published.attack != Attack::EmbeddingShift
     }
 
-    /// Its standard error, in points.
+    /// Whether what is published, if anything, is of the very system and attack of this cell.
+    pub fn is_comparable(&self) -> bool {
+        self.comparable
+    }
+
+    /// Our mean rank after the attack, in percent; for [`Attack::EmbeddingShift`] the mean shift, in units of the distance.
+    pub fn measured(&self) -> Option<f64> {
+        let record = self.record?;
+        if self.is_rank() { record.rank_after } else { Some(record.embedding_shift) }
+    }
+
+    /// The standard error of a rank, in points.
     pub fn stderr(&self) -> Option<f64> {
         self.record?.rank_after_stderr
     }
 
-    /// Ours less the published one, in points.
+    /// Ours less the published one, in points; for [`Attack::EmbeddingShift`] in units of the distance.
     pub fn difference(&self) -> Option<f64> {
-        Some(self.measured()? - self.published.rank)
+        Some(self.measured()? - self.published.rank?)
     }
 
     /// Whether the difference is marked: it is more than [`NOTEWORTHY`] points and more than [`NOTEWORTHY_ERRORS`] standard
-    /// errors. Never without a standard error.
+    /// errors. Never without a standard error, nor where the published number is of another system.
     pub fn noteworthy(&self) -> bool {
         let (Some(difference), Some(stderr)) = (self.difference(), self.stderr()) else { return false };
-        difference.abs() > NOTEWORTHY.max(NOTEWORTHY_ERRORS * stderr)
+        self.comparable && difference.abs() > NOTEWORTHY.max(NOTEWORTHY_ERRORS * stderr)
     }
 }
 
@@ -126,6 +158,9 @@ impl Serialize for Row<'_> {
         map.serialize_entry("measured", &self.measured())?;
         map.serialize_entry("stderr", &self.stderr())?;
         map.serialize_entry("difference", &self.difference())?;
+        if let Some(caveat) = self.caveat {
+            map.serialize_entry("caveat", caveat)?;
+        }
         let fields = serde_json::to_value(record).map_err(S::Error::custom)?;
         for (name, value) in fields.as_object().into_iter().flatten() {
             map.serialize_entry(name, value)?;
@@ -139,7 +174,7 @@ impl Summary {
     pub fn sentence(&self) -> String {
         let Self { cells, measured, noteworthy, .. } = self;
         let (Some(mean), Some((cell, difference))) = (self.mean, self.furthest) else {
-            return format!("0 of {cells} cells measured");
+            return format!("{measured} of {cells} cells measured");
         };
         let published::Cell { attack, targets, epsilon, .. } = cell;
         let letter = attack.set_letter();
@@ -164,7 +199,7 @@ mod tests {
             synthetic::record("mnist-ct", CandidateRaise, 1, 0.25, 50.0),
             synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0),
         ];
-        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
         assert_eq!(comparison.measured().count(), 1);
         let row = comparison.row(CandidateRaise, 1, 0.3).unwrap();
         assert_eq!((row.measured(), row.stderr(), row.noteworthy()), (Some(5.0), Some(0.25), true));
@@ -182,7 +217,7 @@ mod tests {
             Setting { eight_bit: true, ..synthetic::setting() },
             Setting { protocol: "strict".into(), ..synthetic::setting() },
         ] {
-            assert_eq!(Comparison::new(table, &other, &records).measured().count(), 0, "{other}");
+            assert_eq!(Comparison::new(table, &other, &records, None).measured().count(), 0, "{other}");
         }
     }
 
@@ -192,13 +227,13 @@ mod tests {
         let mut noteworthy = |stderr| {
             record.rank_after_stderr = stderr;
             let records = [record.clone()];
-            Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records).summary().noteworthy == 1
+            Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None).summary().noteworthy == 1
         };
         assert!(noteworthy(Some(1.4)) && !noteworthy(Some(1.5)) && !noteworthy(None));
         record.rank_after = Some(4.0); // 1.9 points above
         record.rank_after_stderr = Some(0.01);
         let records = [record];
-        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
         assert_eq!(comparison.summary().noteworthy, 0);
     }
 
@@ -207,7 +242,7 @@ mod tests {
         let mut records = synthetic::complete("mnist-ctd");
         let index = records.iter().position(|r| (r.cell.attack, r.cell.targets, r.cell.epsilon) == (CandidateLower, 5, 0.1));
         *records[index.unwrap()].rank_after.as_mut().unwrap() -= 4.5;
-        let summary = Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records).summary();
+        let summary = Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records, None).summary();
         assert_eq!((summary.cells, summary.measured, summary.noteworthy), (80, 80, 1));
         assert_eq!(
             summary.sentence(),
@@ -218,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_as_json_is_a_reproduce_cell() {
         let records = synthetic::complete("mnist-ct");
-        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
+        let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
         let json = serde_json::to_value(comparison.row(PreservingQueryRaise, 10, 0.3).unwrap()).unwrap();
         let expected = serde_json::json!({
             "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "distance": "cosine", "loss": "triplet", "defense": "none",
@@ -228,7 +263,38 @@ mod tests {
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(&json[name], value, "{name}");
         }
-        assert_eq!(json["protocol"], "paper");
+        assert_eq!((&json["protocol"], json.get("caveat")), (&"paper".into(), None));
         assert!(serde_json::to_value(Row { record: None, ..comparison.rows[0] }).is_err());
+    }
+    /// What is published of another system is shown and not judged, and what is not published is not compared.
+    #[test]
+    fn without_comparable_numbers_nothing_is_marked() {
+        let ours = |id, published: f64| {
+            let mut record = synthetic::record(id, CandidateRaise, 1, 0.0, published);
+            record.rank_after = Some(99.0);
+            record
+        };
+        let records = [ours("fashion-ct-curves", 49.2), ours("fashion-ct", 0.0)];
+        let [curves, table] = ["fashion-ct-curves", "fashion-ct"]
+            .map(|id| Comparison::new(published::table(id).unwrap(), &synthetic::setting(), &records, Some("half trained")));
+        assert_eq!(curves.rows[0].difference().map(|difference| difference.round()), Some(50.0));
+        assert_eq!(curves.summary().noteworthy, 0);
+        assert_eq!((table.rows[0].measured(), table.rows[0].difference()), (Some(99.0), None));
+        assert_eq!(table.summary().sentence(), "1 of 80 cells measured");
+        let json = serde_json::to_value(table.rows[0]).unwrap();
+        assert_eq!((&json["published"], &json["difference"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+        assert_eq!(json["caveat"], "half trained");
+    }
+
+    /// The shift has no rank: it is compared in its own unit, and is no part of a summary in points.
+    #[test]
+    fn an_embedding_shift_is_compared_as_such() {
+        let mut record = synthetic::record("mnist-ct-curves", EmbeddingShift, 0, 0.3, 0.0);
+        (record.rank_after, record.rank_after_stderr) = (None, None);
+        let records = [record];
+        let comparison = Comparison::new(published::table("mnist-ct-curves").unwrap(), &synthetic::setting(), &records, None);
+        let row = comparison.row(EmbeddingShift, 0, 0.3).unwrap();
+        assert_eq!((row.measured(), row.published.rank, row.noteworthy()), (Some(0.822), Some(1.395), false));
+        assert_eq!(comparison.summary().sentence(), "1 of 155 cells measured");
     }
 }

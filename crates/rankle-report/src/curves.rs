@@ -1,18 +1,33 @@
 //! The rank against epsilon, with one target: ours as lines, the published values as rings, one panel per model.
 
 use crate::canvas::{self, FONT, INK};
-use crate::published::{self, Table};
-use crate::{Attack, Error, Planned, Record, Result, Setting};
+use crate::published::Table;
+use crate::{Attack, Comparison, Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Width and height of the picture in points; the PNG has [`DENSITY`] pixels per point.
-pub const SIZE: (u32, u32) = (1160, 544);
+/// Width and height of a panel in points; panels stand in rows of two.
+pub const PANEL: (u32, u32) = (580, 500);
 /// Pixels of the PNG per point.
 pub const DENSITY: u32 = canvas::DENSITY;
 
+const COLUMNS: u32 = 2;
 const LEGEND_HEIGHT: u32 = 44;
 const WHAT: &str = "the curves";
+/// The range of epsilon, and that of the ranks in percent.
+const EPSILONS: std::ops::Range<f64> = -0.005..0.305;
+const RANKS: std::ops::Range<f64> = -2.0..102.0;
+/// A shift of this size stands as high as a rank of 100 %: the cosine distance ends here.
+const LARGEST_SHIFT: f64 = 2.0;
+
+/// What is drawn in one panel.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// Our points: the measured cells with one target, or without any. Title and caveat stand above the panel.
+    pub ours: &'a Comparison<'a>,
+    /// The published points: its cells with one target. Any table of the same system.
+    pub theirs: &'a Table,
+}
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito 2008).
 fn colour(attack: Attack) -> RGBColor {
@@ -20,24 +35,25 @@ fn colour(attack: Attack) -> RGBColor {
         Attack::CandidateRaise => RGBColor(0, 114, 178),
         Attack::CandidateLower => RGBColor(213, 94, 0),
         Attack::PreservingQueryRaise => RGBColor(0, 158, 115),
+        Attack::EmbeddingShift => RGBColor(120, 120, 120),
         _ => RGBColor(170, 68, 153),
     }
 }
 
-/// One of our points. Ranks are in percent.
+/// One of our points. The value is a rank in percent, or a shift in units of the distance.
 struct Point {
     epsilon: f64,
-    rank: f64,
+    value: f64,
     stderr: f64,
 }
 
-/// The curves as SVG: ours from the records that were measured in `setting`.
+/// The curves as SVG.
 ///
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
-pub fn svg(setting: &Setting, records: &[Record]) -> Result<String> {
+pub fn svg(panels: &[Panel<'_>]) -> Result<String> {
     let mut text = String::new();
-    draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1, setting, records)?;
+    draw(&SVGBackend::with_string(&mut text, size(panels)).into_drawing_area(), 1, panels)?;
     Ok(text)
 }
 
@@ -45,38 +61,47 @@ pub fn svg(setting: &Setting, records: &[Record]) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
-pub fn png(setting: &Setting, records: &[Record]) -> Result<Vec<u8>> {
-    canvas::png(SIZE, WHAT, |root, scale| draw(root, scale, setting, records))
+pub fn png(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
+    canvas::png(size(panels), WHAT, |root, scale| draw(root, scale, panels))
 }
 
-fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, setting: &Setting, records: &[Record]) -> Result<()> {
+/// Width and height of the whole picture in points.
+fn size(panels: &[Panel<'_>]) -> (u32, u32) {
+    (COLUMNS * PANEL.0, rows(panels) * PANEL.1 + LEGEND_HEIGHT)
+}
+
+fn rows(panels: &[Panel<'_>]) -> u32 {
+    (panels.len() as u32).div_ceil(COLUMNS).max(1)
+}
+
+fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, panels: &[Panel<'_>]) -> Result<()> {
     canvas::know_font();
     root.fill(&WHITE).map_err(Error::make(WHAT))?;
     let height = root.dim_in_pixel().1;
-    let (panels, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
-    let tables = published::tables();
-    for (area, table) in panels.split_evenly((1, tables.len())).iter().zip(tables) {
-        panel(area, scale, table, |attack| ours(setting, records, table, attack)).map_err(Error::make(WHAT))?;
+    let (areas, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
+    for (area, panel) in areas.split_evenly((rows(panels) as usize, COLUMNS as usize)).iter().zip(panels) {
+        draw_panel(area, scale, *panel).map_err(Error::make(WHAT))?;
     }
-    explain(&legend, scale as i32).map_err(Error::make(WHAT))?;
+    explain(&legend, scale as i32, panels).map_err(Error::make(WHAT))?;
     root.present().map_err(Error::make(WHAT))
 }
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-fn panel<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    scale: u32,
-    table: &Table,
-    ours: impl Fn(Attack) -> Vec<Point>,
-) -> Drawn<DB> {
+fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, panel: Panel<'_>) -> Drawn<DB> {
     let text = |size: u32| (FONT, size * scale).into_font().color(&INK);
-    let mut chart = ChartBuilder::on(area)
-        .caption(&table.title, text(18))
+    let shifts = has_shift(&[panel]);
+    let mut builder = ChartBuilder::on(area);
+    builder
+        .caption(&panel.ours.table.title, text(18))
         .margin(12 * scale)
         .x_label_area_size(46 * scale)
         .y_label_area_size(58 * scale)
-        .build_cartesian_2d(-0.005..0.305, -2.0..102.0)?;
+        .right_y_label_area_size(if shifts { 52 * scale } else { 0 });
+    let percent = LARGEST_SHIFT / 100.0;
+    let mut chart = builder
+        .build_cartesian_2d(EPSILONS, RANKS)?
+        .set_secondary_coord(EPSILONS, RANKS.start * percent..RANKS.end * percent);
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -93,101 +118,190 @@ fn panel<DB: DrawingBackend>(
         .x_desc("ε, the radius of the L∞ ball (pixels in [0, 1])")
         .y_desc("mean normalised rank after the attack")
         .draw()?;
-
-    for attack in Attack::TABLE {
-        let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(attack));
+    if shifts {
         chart
-            .draw_series(theirs(table, attack).map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
-        chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, point.rank)), line))?;
-        let bar = |&Point { epsilon, rank, stderr }: &Point| [(epsilon, rank - stderr), (epsilon, rank + stderr)];
+            .configure_secondary_axes()
+            .axis_style(INK.stroke_width(scale))
+            .set_all_tick_mark_size(4 * scale)
+            .y_labels(11)
+            .y_label_formatter(&|shift| format!("{shift:.1}"))
+            .label_style(text(13))
+            .axis_desc_style(text(14))
+            .y_desc("mean embedding shift (ES)")
+            .draw()?;
+    }
+    if let Some(caveat) = panel.ours.caveat {
+        // Across the middle of the panel, where every look falls.
+        let style = (FONT, 13 * scale).into_font().color(&RGBColor(200, 0, 0));
+        for (line, words) in wrapped(caveat, 70).into_iter().enumerate() {
+            chart.draw_series([Text::new(words, (EPSILONS.start + 0.01, 62.0 - 4.0 * line as f64), style.clone())])?;
+        }
+    }
+
+    for attack in drawn(panel) {
+        // A shift is drawn on the axis of the ranks, at its place on the other one.
+        let place = |value: f64| if attack == Attack::EmbeddingShift { value / percent } else { value };
+        let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(panel.ours, attack));
+        let rings = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
+        chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
+        chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, place(point.value))), line))?;
+        let bar = |&Point { epsilon, value, stderr }: &Point| {
+            [(epsilon, place(value) - stderr), (epsilon, place(value) + stderr)]
+        };
         chart.draw_series(ours.iter().map(|point| PathElement::new(bar(point), line)))?;
-        let dot = |point: &Point| Circle::new((point.epsilon, point.rank), 3 * scale, colour(attack).filled());
+        let dot = |point: &Point| Circle::new((point.epsilon, place(point.value)), 3 * scale, colour(attack).filled());
         chart.draw_series(ours.iter().map(dot))?;
     }
     Ok(())
 }
 
 /// The strip below the panels: what the colours mean, and what lines and rings mean.
-fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32) -> Drawn<DB> {
+fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels: &[Panel<'_>]) -> Drawn<DB> {
     let at = |x: i32, y: i32| (x * scale, y * scale);
     let style = (FONT, 14 * scale).into_font().color(&INK);
     let label = |x: i32, y: i32, text: &str| area.draw(&Text::new(text.to_owned(), at(x, y - 4), style.clone()));
     let left = 70;
-    for (n, attack) in Attack::TABLE.into_iter().enumerate() {
+    let shift = has_shift(panels).then_some(Attack::EmbeddingShift);
+    for (n, attack) in Attack::TABLE.into_iter().chain(shift).enumerate() {
         let x = left + 130 * n as i32;
         area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], colour(attack).stroke_width(3 * scale as u32)))?;
         label(x + 36, 18, &attack.name().to_uppercase())?;
     }
-    let x = left + 560;
+    let x = left + 560 + if shift.is_some() { 110 } else { 0 };
     area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], INK.stroke_width(2 * scale as u32)))?;
     area.draw(&Circle::new(at(x + 14, 18), 3 * scale, INK.filled()))?;
     label(x + 36, 18, "ours, ± standard error")?;
-    area.draw(&Circle::new(at(x + 240, 18), 4 * scale, INK.stroke_width(scale as u32)))?;
-    label(x + 252, 18, "published")
+    if panels.iter().any(|panel| drawn(*panel).any(|attack| theirs(panel.theirs, attack).next().is_some())) {
+        area.draw(&Circle::new(at(x + 240, 18), 4 * scale, INK.stroke_width(scale as u32)))?;
+        let other = panels.iter().any(|panel| panel.theirs.other_system.is_some());
+        label(x + 252, 18, if other { "published, of another system" } else { "published" })?;
+    }
+    Ok(())
 }
 
-/// Our points of one curve, by rising epsilon; of several records of one epsilon the last one counts.
-fn ours(setting: &Setting, records: &[Record], table: &Table, attack: Attack) -> Vec<Point> {
-    let mut points: Vec<Point> = Vec::new();
-    for record in records {
-        let cell = &record.cell;
-        let Some(rank) = record.rank_after else { continue };
-        if Planned::new(table, "", attack, 1, cell.epsilon, setting).asks_for(cell) {
-            points.retain(|point| point.epsilon != cell.epsilon);
-            points.push(Point { epsilon: cell.epsilon, rank, stderr: record.rank_after_stderr.unwrap_or(0.0) });
-        }
-    }
+/// What has a curve in a panel, in the order of the paper.
+fn drawn(panel: Panel<'_>) -> impl Iterator<Item = Attack> {
+    let known = move |attack: &Attack| panel.theirs.attacks().chain(panel.ours.table.attacks()).any(|known| known == *attack);
+    // The shift only where we have measured it as well: it needs an axis of its own.
+    let wanted = move |attack: &Attack| *attack != Attack::EmbeddingShift || panel.ours.table.attacks().any(|a| a == *attack);
+    Attack::ALL.into_iter().filter(known).filter(wanted)
+}
+
+fn has_shift(panels: &[Panel<'_>]) -> bool {
+    panels.iter().any(|panel| drawn(*panel).any(|attack| attack == Attack::EmbeddingShift))
+}
+
+/// Our points of one curve, by rising epsilon.
+fn ours(comparison: &Comparison<'_>, attack: Attack) -> Vec<Point> {
+    let here = comparison.measured().filter(|row| row.published.attack == attack && row.published.targets <= 1);
+    let point = |row: &crate::Row<'_>| {
+        let (epsilon, value) = (row.published.epsilon, row.measured()?);
+        Some(Point { epsilon, value, stderr: row.stderr().unwrap_or(0.0) })
+    };
+    let mut points: Vec<Point> = here.filter_map(point).collect();
     points.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
     points
 }
 
 fn theirs(table: &Table, attack: Attack) -> impl Iterator<Item = (f64, f64)> {
-    let mine = move |curve: &&published::Curve| curve.table == table.id && curve.attack == attack;
-    published::curves().iter().filter(mine).flat_map(|curve| curve.points.iter().copied())
+    let here = table.cells().filter(move |cell| cell.attack == attack && cell.targets <= 1);
+    here.filter_map(|cell| Some((cell.epsilon, cell.rank?)))
+}
+
+/// The words of a text in lines of at most so many letters.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width || line.is_empty() => {
+                *line += if line.is_empty() { "" } else { " " };
+                *line += word;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic;
+    use crate::{Record, published, synthetic};
+
+    fn table(id: &str) -> &'static Table {
+        published::table(id).unwrap()
+    }
+
+    /// The panels of both MNIST tables, with rings at 31 epsilons.
+    fn with_panels<T>(records: &[Record], caveat: Option<&str>, look: impl Fn(&[Panel<'_>]) -> T) -> T {
+        let setting = synthetic::setting();
+        let ours = ["mnist-ct", "mnist-ctd"].map(|id| Comparison::new(table(id), &setting, records, caveat));
+        let theirs = ["mnist-ct-curves", "mnist-ctd-curves"].map(table);
+        look(&[Panel { ours: &ours[0], theirs: theirs[0] }, Panel { ours: &ours[1], theirs: theirs[1] }])
+    }
 
     fn records() -> Vec<Record> {
-        published::tables().iter().flat_map(|table| synthetic::complete(&table.id)).collect()
+        ["mnist-ct", "mnist-ctd"].iter().flat_map(|id| synthetic::complete(id)).collect()
     }
 
     #[test]
     fn ours_are_the_cells_with_one_target_in_order() {
         let mut records = records();
         records.reverse();
-        let table = published::table("mnist-ct").unwrap();
         records.push(synthetic::record("mnist-ct", Attack::CandidateLower, 1, 0.1, 77.0)); // a later one of the same cell
-        let points: Vec<_> =
-            ours(&synthetic::setting(), &records, table, Attack::CandidateLower).iter().map(|p| (p.epsilon, p.rank)).collect();
+        let points = with_panels(&records, None, |panels| {
+            ours(panels[0].ours, Attack::CandidateLower).iter().map(|p| (p.epsilon, p.value)).collect::<Vec<_>>()
+        });
         assert_eq!(points, [(0.0, 2.6), (0.01, 3.9), (0.03, 6.8), (0.1, 77.0), (0.3, 94.4)]);
     }
 
     #[test]
     fn the_svg_has_all_words_and_marks() {
-        let text = svg(&synthetic::setting(), &records()).unwrap();
+        let text = with_panels(&records(), None, svg).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalised rank"] {
             assert!(text.contains(words), "{words}");
         }
         // 2 models x 4 attacks x (31 published + 5 ours), and two in the legend.
         assert_eq!(text.matches("<circle").count(), 2 * 4 * (31 + 5) + 2);
-        let other = Setting { images: 100, ..synthetic::setting() };
-        let without = svg(&synthetic::setting(), &[]).unwrap();
-        assert_eq!(svg(&other, &records()).unwrap(), without, "records of another run are not drawn");
+        assert!(!text.contains("embedding shift"), "no axis without a curve");
+        let without = with_panels(&[], None, svg).unwrap();
         assert_eq!(without.matches("<circle").count(), 2 * 4 * 31 + 2);
     }
 
     #[test]
+    fn the_shift_has_an_axis_and_a_caveat_is_in_the_picture() {
+        let mut shift = synthetic::record("mnist-ct-curves", Attack::EmbeddingShift, 0, 0.3, 0.0);
+        (shift.rank_after, shift.rank_after_stderr) = (None, None);
+        let records = [shift];
+        let curves = table("mnist-ct-curves");
+        let caveat = "quick model: one epoch of the first 10,000 images instead of 30 epochs of all images";
+        let ours = Comparison::new(curves, &synthetic::setting(), &records, Some(caveat));
+        let text = svg(&[Panel { ours: &ours, theirs: curves }]).unwrap();
+        for words in ["mean embedding shift (ES)", "quick model: one epoch", "of all images"] {
+            assert!(text.contains(words), "{words}");
+        }
+        assert_eq!(text.matches("<circle").count(), 5 * 31 + 1 + 2);
+    }
+
+    #[test]
+    fn what_is_not_published_has_no_ring_and_four_panels_two_rows() {
+        let fashion = Comparison::new(table("fashion-ct"), &synthetic::setting(), &[], None);
+        let panel = Panel { ours: &fashion, theirs: fashion.table };
+        assert_eq!(size(&[panel; 4]), (1160, 1044));
+        let text = svg(&[panel; 3]).unwrap();
+        assert!(!text.contains("published") && text.matches("Fashion-MNIST, ordinary").count() == 3);
+        let theirs = table("fashion-ct-curves");
+        assert!(svg(&[Panel { theirs, ..panel }]).unwrap().contains("published, of another system"));
+    }
+
+    #[test]
     fn the_png_decodes_and_shows_the_colours_and_letters() {
-        let bytes = png(&synthetic::setting(), &records()).unwrap();
+        let bytes = with_panels(&records(), None, png).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((frame.width, frame.height), (SIZE.0 * DENSITY, SIZE.1 * DENSITY));
+        assert_eq!((frame.width, frame.height), (2 * 1160, 2 * 544));
         let count = |wanted: RGBColor| pixels.chunks_exact(3).filter(|rgb| *rgb == [wanted.0, wanted.1, wanted.2]).count();
         for attack in Attack::TABLE {
             assert!(count(colour(attack)) > 2000, "{attack} is hardly visible: {}", count(colour(attack)));
@@ -196,5 +310,11 @@ mod tests {
         let width = frame.width as usize;
         let dark = (24..70).flat_map(|y| (0..width / 2).map(move |x| (y, x))).filter(|(y, x)| pixels[(y * width + x) * 3] < 100);
         assert!(dark.count() > 500);
+    }
+
+    #[test]
+    fn words_are_wrapped() {
+        assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("verylongword a", 4), ["verylongword", "a"]);
     }
 }

@@ -15,7 +15,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let records = Journal::at(folder.path().join("records.jsonl")).read()?.records;
 //! let setting = Setting { protocol: "paper".into(), eight_bit: false, images: 1000, seed: 0 };
-//! let comparison = Comparison::new(table, &setting, &records);
+//! let comparison = Comparison::new(table, &setting, &records, None);
 //! assert_eq!(comparison.rows.len(), 80);
 //! assert!(terminal::render(&comparison).contains("0 of 80 cells"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,6 +37,7 @@ pub mod published;
 mod record;
 pub mod spread;
 pub mod spreadsheet;
+mod system;
 pub mod terminal;
 
 pub use attack::Attack;
@@ -47,6 +48,7 @@ pub use journal::{Journal, Reading, Torn};
 pub use lock::FolderLock;
 pub use plan::{Planned, Setting};
 pub use record::{Record, Unseen, WhiteBox};
+pub use system::System;
 
 #[cfg(test)]
 mod synthetic;

@@ -84,16 +84,16 @@ impl fmt::Display for Setting {
 }
 
 impl Planned {
-    /// A cell of a published table, or between two of them; `weights` is the path of our weights for it.
+    /// A cell of a table, or between two of them; `weights` is the path of our weights for it.
     pub fn new(table: &Table, weights: &str, attack: Attack, targets: usize, epsilon: f64, setting: &Setting) -> Self {
         Self {
             table: table.id.clone(),
-            dataset: table.dataset.clone(),
-            model: table.model.clone(),
+            dataset: table.system.dataset.clone(),
+            model: table.system.model.clone(),
             weights: weights.to_owned(),
-            distance: table.distance.clone(),
-            loss: table.loss.clone(),
-            defense: table.defense.clone(),
+            distance: table.system.distance.clone(),
+            loss: table.system.loss.clone(),
+            defense: table.system.defense.clone(),
             attack,
             targets,
             epsilon,

@@ -2,11 +2,12 @@
 //!
 //! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
 
-use crate::{Attack, Error, Result};
+use crate::{Attack, Error, Result, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// A published table: the mean normalised rank after the attack, in percent, of one model.
+/// A table of cells of one system, with the published numbers where there are any: the mean normalised rank after the attack in
+/// percent; for [`Attack::EmbeddingShift`] the mean shift in units of the distance.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
@@ -14,22 +15,15 @@ pub struct Table {
     pub id: String,
     /// A heading.
     pub title: String,
-    /// The dataset.
-    pub dataset: String,
-    /// The architecture.
-    pub model: String,
-    /// The folder under `models/` with our weights for it.
-    pub weights: String,
-    /// The distance.
-    pub distance: String,
-    /// The loss.
-    pub loss: String,
-    /// The defense, `none` or `embedding-shift`.
-    pub defense: String,
+    /// What is attacked.
+    pub system: System,
     /// The published recall at 1, in percent.
-    pub recall_at_1: f64,
-    /// Where the numbers stand.
-    pub source: String,
+    pub recall_at_1: Option<f64>,
+    /// Where the published numbers stand; none when nothing is published.
+    pub source: Option<String>,
+    /// What the published numbers are of, where that is not the system and the attack of this table: such numbers stand beside
+    /// ours for orientation, and no difference is marked.
+    pub other_system: Option<String>,
     /// The rows of each block.
     pub epsilons: Vec<f64>,
     /// The columns of each block: set sizes.
@@ -42,23 +36,44 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 struct Block {
     attack: Attack,
-    ranks: Vec<Vec<f64>>,
+    /// Row by row; none where nothing is published.
+    ranks: Option<Vec<Vec<f64>>>,
 }
 
-/// One cell of a published table.
+/// One cell of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     /// What the attack wants to move.
     pub attack: Attack,
-    /// How many queries or candidates at once.
+    /// How many queries or candidates at once; 0 for [`Attack::EmbeddingShift`], which has no target.
     pub targets: usize,
     /// The radius of the ball in pixel units.
     pub epsilon: f64,
-    /// Mean normalised rank after the attack, in percent.
-    pub rank: f64,
+    /// The published number, where there is one: see [`Table`].
+    pub rank: Option<f64>,
 }
 
+/// The rows of the paper's tables.
+const EPSILONS: [f64; 5] = [0.0, 0.01, 0.03, 0.1, 0.3];
+/// Their columns.
+const TARGETS: [usize; 4] = [1, 2, 5, 10];
+
 impl Table {
+    /// A table with the cells of the paper's tables, for a system of which no numbers are published.
+    pub fn unpublished(id: &str, title: &str, system: System) -> Self {
+        Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            system,
+            recall_at_1: None,
+            source: None,
+            other_system: None,
+            epsilons: EPSILONS.to_vec(),
+            targets: TARGETS.to_vec(),
+            blocks: Attack::TABLE.map(|attack| Block { attack, ranks: None }).into(),
+        }
+    }
+
     /// The attacks of this table, in the order of its columns.
     pub fn attacks(&self) -> impl Iterator<Item = Attack> {
         self.blocks.iter().map(|block| block.attack)
@@ -67,45 +82,103 @@ impl Table {
     /// Every cell: attack by attack, in each the set sizes, in each the epsilons.
     pub fn cells(&self) -> impl Iterator<Item = Cell> {
         self.blocks.iter().flat_map(move |block| {
-            self.targets.iter().enumerate().flat_map(move |(column, &targets)| {
-                self.epsilons.iter().zip(&block.ranks).map(move |(&epsilon, row)| Cell {
+            let sizes = self.targets.iter().map(|&targets| if block.attack == Attack::EmbeddingShift { 0 } else { targets });
+            sizes.enumerate().flat_map(move |(column, targets)| {
+                self.epsilons.iter().enumerate().map(move |(row, &epsilon)| Cell {
                     attack: block.attack,
                     targets,
                     epsilon,
-                    rank: row[column],
+                    rank: block.ranks.as_ref().map(|ranks| ranks[row][column]),
                 })
             })
         })
     }
 
-    /// The published rank of one cell, in percent.
+    /// The published number of one cell, where there is one.
     pub fn rank(&self, attack: Attack, targets: usize, epsilon: f64) -> Option<f64> {
         let wanted = |cell: &Cell| (cell.attack, cell.targets, cell.epsilon) == (attack, targets, epsilon);
-        self.cells().find(wanted).map(|cell| cell.rank)
+        self.cells().find(wanted).and_then(|cell| cell.rank)
+    }
+
+    /// Whether any number of a cell is published.
+    pub fn is_published(&self) -> bool {
+        self.blocks.iter().any(|block| block.ranks.is_some())
     }
 }
 
-/// A published curve over epsilon with one target.
-#[derive(Debug)]
-pub struct Curve {
-    /// The table whose model it is about.
-    pub table: String,
-    /// The attack.
-    pub attack: Attack,
-    /// `(epsilon, value)`: a mean normalised rank in percent, for [`Attack::EmbeddingShift`] a cosine distance.
-    pub points: Vec<(f64, f64)>,
+/// A file of curves over epsilon, with one target each.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Curves {
+    source: String,
+    other_system: Option<String>,
+    unit: Unit,
+    epsilons: Vec<f64>,
+    curve: Vec<Curve>,
 }
 
-/// The two MNIST tables of the paper, the ordinary model first.
+/// How the source of [`Curves`] prints a rank.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Unit {
+    Percent,
+    Fraction,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Curve {
+    /// The table whose system it is about.
+    table: String,
+    attack: Attack,
+    values: Vec<f64>,
+}
+
+impl Curves {
+    /// The curves of one system as a table with one column.
+    fn of(&self, table: &Table) -> Table {
+        let value = |attack, value: f64| match self.unit {
+            // Three digits are printed; dividing their integer by ten gives the nearest percent.
+            Unit::Fraction if attack != Attack::EmbeddingShift => (value * 1000.0).round() / 10.0,
+            _ => value,
+        };
+        let block = |curve: &Curve| Block {
+            attack: curve.attack,
+            ranks: Some(curve.values.iter().map(|&printed| vec![value(curve.attack, printed)]).collect()),
+        };
+        Table {
+            id: format!("{}-curves", table.id),
+            title: format!("{}, {} values of ε", table.title, self.epsilons.len()),
+            system: table.system.clone(),
+            recall_at_1: None,
+            source: Some(self.source.clone()),
+            other_system: self.other_system.clone(),
+            epsilons: self.epsilons.clone(),
+            targets: vec![1],
+            blocks: self.curve.iter().filter(|curve| curve.table == table.id).map(block).collect(),
+        }
+    }
+}
+
+/// Every table of the papers, the ordinary model before the defended one: MNIST, its curves, Fashion-MNIST, its curves.
 pub fn tables() -> &'static [Table] {
-    static TABLES: LazyLock<[Table; 2]> = LazyLock::new(|| {
-        [include_str!("../published/mnist-ct.toml"), include_str!("../published/mnist-ctd.toml")]
-            .map(|text| toml::from_str(text).expect("the tests read every embedded table"))
+    static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+        macro_rules! read {
+            ($name:literal) => {
+                toml::from_str(include_str!(concat!("../published/", $name, ".toml"))).expect("the tests read every file")
+            };
+        }
+        let mnist: [Table; 2] = [read!("mnist-ct"), read!("mnist-ctd")];
+        let fashion: [Table; 2] = [read!("fashion-ct"), read!("fashion-ctd")];
+        let (mnist_curves, fashion_curves): (Curves, Curves) = (read!("mnist-curves"), read!("fashion-curves"));
+        let curves = [mnist.each_ref().map(|table| mnist_curves.of(table)), fashion.each_ref().map(|t| fashion_curves.of(t))];
+        let [mnist_curves, fashion_curves] = curves;
+        [mnist, mnist_curves, fashion, fashion_curves].into_iter().flatten().collect()
     });
-    &*TABLES
+    &TABLES
 }
 
-/// The published table of that name.
+/// The table of that name.
 ///
 /// # Errors
 /// [`Error::Unknown`] with the known names.
@@ -117,67 +190,57 @@ pub fn table(id: &str) -> Result<&'static Table> {
     })
 }
 
-/// The MNIST curves over 31 epsilons: five attacks, two models.
-pub fn curves() -> &'static [Curve] {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct File {
-        #[expect(dead_code, reason = "for whoever reads the file")]
-        source: String,
-        epsilons: Vec<f64>,
-        curve: Vec<Printed>,
-    }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Printed {
-        table: String,
-        attack: Attack,
-        values: Vec<f64>,
-    }
-    static CURVES: LazyLock<Vec<Curve>> = LazyLock::new(|| {
-        let file: File = toml::from_str(include_str!("../published/mnist-curves.toml")).expect("the tests read it");
-        let curve = |Printed { table, attack, values }| {
-            // The source prints fractions with three digits; dividing their integer by ten gives the nearest percent.
-            let value = |value: f64| if attack == Attack::EmbeddingShift { value } else { (value * 1000.0).round() / 10.0 };
-            let points = file.epsilons.iter().copied().zip(values.into_iter().map(value)).collect();
-            Curve { table, attack, points }
-        };
-        file.curve.into_iter().map(curve).collect()
-    });
-    &CURVES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use Attack::*;
 
     #[test]
-    fn the_two_tables_have_160_cells() {
+    fn every_table_is_whole() {
         for table in tables() {
-            assert_eq!(table.attacks().collect::<Vec<_>>(), Attack::TABLE, "{}", table.id);
-            assert_eq!(
-                (table.epsilons.as_slice(), table.targets.as_slice()),
-                (&[0.0, 0.01, 0.03, 0.1, 0.3][..], &[1, 2, 5, 10][..])
-            );
             for block in &table.blocks {
-                assert_eq!(block.ranks.len(), 5);
-                assert!(block.ranks.iter().all(|row| row.len() == 4 && row.iter().all(|rank| (0.0..=100.0).contains(rank))));
+                let Some(ranks) = &block.ranks else { continue };
+                assert_eq!(ranks.len(), table.epsilons.len(), "{}", table.id);
+                let range = if block.attack == EmbeddingShift { 0.0..=2.0 } else { 0.0..=100.0 };
+                let whole = |row: &Vec<f64>| row.len() == table.targets.len() && row.iter().all(|rank| range.contains(rank));
+                assert!(ranks.iter().all(whole), "{} {}", table.id, block.attack);
             }
+            assert_eq!(table.is_published(), table.blocks.iter().all(|block| block.ranks.is_some()), "{}", table.id);
+            assert!(!table.is_published() || table.source.is_some(), "{}: numbers without a source", table.id);
         }
-        assert_eq!(tables().iter().flat_map(Table::cells).count(), 160);
+    }
+
+    #[test]
+    fn the_papers_tables_have_80_cells_each() {
+        for id in ["mnist-ct", "mnist-ctd", "fashion-ct", "fashion-ctd"] {
+            let table = table(id).unwrap();
+            let made = Table::unpublished(id, "", table.system.clone());
+            let place = |cell: Cell| (cell.attack, cell.targets, cell.epsilon);
+            assert!(table.cells().map(place).eq(made.cells().map(place)), "{id}");
+            assert_eq!(table.cells().count(), 80);
+            assert_eq!(table.is_published(), id.starts_with("mnist"));
+        }
     }
 
     /// The sum catches a digit that changes anywhere; it was added up from the source by other means.
     #[test]
     fn no_digit_has_changed() {
-        let sum = |table: &Table| (table.cells().map(|cell| cell.rank * 10.0).sum::<f64>()).round() as i64;
-        assert_eq!(tables().iter().map(sum).collect::<Vec<_>>(), SUMS);
-        let sum = |curve: &Curve| (curve.points.iter().map(|point| point.1 * 1000.0).sum::<f64>()).round() as i64;
-        assert_eq!(curves().iter().map(sum).collect::<Vec<_>>(), CURVE_SUMS);
+        let sum = |table: &Table, attack: Attack| {
+            let scale = if attack == EmbeddingShift { 1000.0 } else { 10.0 };
+            let ranks = table.cells().filter(|cell| cell.attack == attack).filter_map(|cell| cell.rank);
+            (ranks.map(|rank| rank * scale).sum::<f64>()).round() as i64
+        };
+        let sums = |id: &str| {
+            let table = table(id).unwrap();
+            table.attacks().map(|attack| sum(table, attack)).collect::<Vec<_>>()
+        };
+        assert_eq!(sums("mnist-ct").iter().sum::<i64>(), 19_257);
+        assert_eq!(sums("mnist-ctd").iter().sum::<i64>(), 19_339);
+        assert_eq!(sums("mnist-ct-curves"), [22_953, 4002, 15_012, 4733, 1951]);
+        assert_eq!(sums("mnist-ctd-curves"), [421, 12_151, 1443, 12_671, 417]);
+        assert_eq!(sums("fashion-ct-curves"), [1288, 8076, 5003, 329]);
+        assert_eq!(sums("fashion-ctd-curves"), [2684, 2425, 5248, 291]);
     }
-    const SUMS: [i64; 2] = [19_257, 19_339];
-    const CURVE_SUMS: [i64; 10] = [22_953, 400_200, 1_501_200, 473_300, 195_100, 421, 1_215_100, 144_300, 1_267_100, 41_700];
 
     #[test]
     #[rustfmt::skip] // the columns are the point
@@ -191,6 +254,14 @@ mod tests {
         check("mnist-ctd", CandidateLower,       5,  0.1,  3.5);
         check("mnist-ctd", PreservingQueryRaise, 2,  0.03, 48.5);
         check("mnist-ctd", PreservingQueryLower, 1,  0.3,  2.4);
+
+        check("mnist-ct-curves",  EmbeddingShift,       0, 0.3,  1.395);
+        check("mnist-ct-curves",  CandidateLower,       1, 0.15, 50.0);
+        check("mnist-ct-curves",  CandidateRaise,       1, 0.0,  49.9);
+        check("mnist-ctd-curves", PreservingQueryLower, 1, 0.3,  2.4);
+
+        check("fashion-ct-curves",  CandidateRaise,       1, 0.05490, 20.2);
+        check("fashion-ctd-curves", PreservingQueryRaise, 1, 0.30196, 40.6);
     }
 
     fn check(id: &str, attack: Attack, targets: usize, epsilon: f64, rank: f64) {
@@ -200,24 +271,18 @@ mod tests {
     }
 
     #[test]
-    fn ten_curves_have_31_points_each() {
-        assert_eq!(curves().len(), 10);
-        for curve in curves() {
-            assert!(table(&curve.table).is_ok());
-            assert_eq!(curve.points.len(), 31);
-            assert!(curve.points.iter().enumerate().all(|(n, point)| point.0 == n as f64 / 100.0));
+    fn the_curves_have_310_points_from_0_to_30_hundredths() {
+        let curves = ["mnist-ct-curves", "mnist-ctd-curves"].map(|id| table(id).unwrap());
+        assert_eq!(curves.iter().map(|table| table.cells().count()).sum::<usize>(), 310);
+        for table in curves {
+            assert!(table.epsilons.iter().enumerate().all(|(n, &epsilon)| epsilon == n as f64 / 100.0));
+            assert!(table.attacks().eq([EmbeddingShift].into_iter().chain(Attack::TABLE)));
         }
-        let at = |id: &str, attack: Attack, n: usize| {
-            curves().iter().find(|curve| curve.table == id && curve.attack == attack).unwrap().points[n]
-        };
-        assert_eq!(at("mnist-ct", EmbeddingShift, 30), (0.3, 1.395));
-        assert_eq!(at("mnist-ct", CandidateLower, 15), (0.15, 50.0));
-        assert_eq!(at("mnist-ctd", PreservingQueryLower, 30), (0.3, 2.4));
-        assert_eq!(at("mnist-ct", CandidateRaise, 0), (0.0, 49.9));
     }
 
     #[test]
     fn an_unknown_table_is_answered_with_the_known_ones() {
-        assert_eq!(table("mnist").unwrap_err().to_string(), "unknown table 'mnist'; known: mnist-ct, mnist-ctd");
+        let message = table("mnist").unwrap_err().to_string();
+        assert!(message.starts_with("unknown table 'mnist'; known: mnist-ct, mnist-ctd, "), "{message}");
     }
 }

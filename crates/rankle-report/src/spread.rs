@@ -4,10 +4,10 @@ use crate::published::{self, Table};
 use crate::{Attack, Comparison, Error, NOTEWORTHY, Record, Result, Setting, markdown, spreadsheet};
 use serde::Serialize;
 
-/// A published table with the range of several sets of records for each of its cells.
+/// A table with the range of several sets of records for each of its cells.
 #[derive(Debug)]
 pub struct Spread {
-    /// The published table.
+    /// The table.
     pub table: &'static Table,
     /// The cells that at least one set has.
     pub rows: Vec<Range>,
@@ -20,7 +20,7 @@ struct Line<'a> {
     attack: &'a str,
     targets: usize,
     epsilon: f64,
-    published: f64,
+    published: Option<f64>,
     sets: usize,
     mean: f64,
     minimum: f64,
@@ -31,7 +31,7 @@ struct Line<'a> {
 /// One cell over all sets. Ranks are in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// What was published.
+    /// The cell, and what was published.
     pub published: published::Cell,
     /// In how many sets the cell was measured, at least 1.
     pub sets: usize,
@@ -48,7 +48,7 @@ pub struct Range {
 impl Spread {
     /// Over sets of records measured in one setting, as a rule one set per training seed.
     pub fn over(table: &'static Table, setting: &Setting, sets: &[Vec<Record>]) -> Self {
-        let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, setting, records)).collect();
+        let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, setting, records, None)).collect();
         let range = |(index, published): (usize, published::Cell)| {
             let values: Vec<f64> = comparisons.iter().filter_map(|set| set.rows[index].measured()).collect();
             Range::of(published, &values)
@@ -135,14 +135,15 @@ impl Range {
         })
     }
 
-    /// How far the published number lies outside of the range, in points: 0 inside.
+    /// How far the published number lies outside of the range, in points: 0 inside, and where there is none.
     pub fn outside(&self) -> f64 {
-        (self.minimum - self.published.rank).max(self.published.rank - self.maximum).max(0.0)
+        self.published.rank.map_or(0.0, |rank| (self.minimum - rank).max(rank - self.maximum).max(0.0))
     }
 
     fn text(&self) -> String {
         let Self { mean, minimum, maximum, published, .. } = self;
-        let text = format!("{mean:.2} [{minimum:.2}, {maximum:.2}] ({:.1})", published.rank);
+        let published = published.rank.map_or_else(String::new, |rank| format!(" ({rank:.1})"));
+        let text = format!("{mean:.2} [{minimum:.2}, {maximum:.2}]{published}");
         if self.outside() > NOTEWORTHY { format!("**{text}**") } else { text }
     }
 }

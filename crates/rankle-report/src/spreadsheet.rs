@@ -3,14 +3,14 @@
 use crate::{Comparison, Error, Result, Row};
 use serde::Serialize;
 
-/// One line. Ranks are in percent, differences in points of rank.
+/// One line. Ranks are in percent, differences in points of rank; `measured` of `es` is a shift in units of the distance.
 #[derive(Serialize)]
 struct Line<'a> {
     table: &'a str,
     attack: &'a str,
     targets: usize,
     epsilon: f64,
-    published: f64,
+    published: Option<f64>,
     measured: Option<f64>,
     stderr: Option<f64>,
     difference: Option<f64>,
@@ -25,6 +25,8 @@ struct Line<'a> {
     protocol: &'a str,
     weights_sha256: &'a str,
     seconds: f64,
+    /// Empty where there is none.
+    caveat: Option<&'a str>,
 }
 
 /// All measured cells of the tables, with a heading line.
@@ -68,6 +70,7 @@ fn line<'a>(table: &'a str, row: &Row<'a>) -> Option<Line<'a>> {
         protocol: &record.cell.protocol,
         weights_sha256: &record.cell.weights_sha256,
         seconds: record.seconds,
+        caveat: row.caveat,
     })
 }
 
@@ -81,9 +84,9 @@ mod tests {
         let mut records = synthetic::complete("mnist-ctd");
         records.truncate(3);
         records[0].rank_after = Some(1.0 / 3.0);
-        let empty = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records);
-        let text =
-            render(&[empty, Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records)]).unwrap();
+        let empty = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
+        let table = published::table("mnist-ctd").unwrap();
+        let text = render(&[empty, Comparison::new(table, &synthetic::setting(), &records, Some("half trained"))]).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert!(lines[0].starts_with("table,attack,targets,epsilon,published,measured,stderr,difference,rank_before,"));
@@ -92,6 +95,7 @@ mod tests {
             "{}",
             lines[1]
         );
+        assert!(lines[0].ends_with(",seconds,caveat") && lines[1].ends_with(",4.5,half trained"));
         assert!(lines[3].starts_with("mnist-ctd,ca+,1,0.03,47.4,47.9,0.25,0.5,"), "{}", lines[3]);
     }
 }

@@ -13,13 +13,13 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
     Record {
         cell: Cell {
             table: Some(table.into()),
-            dataset: published.dataset.clone(),
-            model: published.model.clone(),
-            weights: format!("models/{}/model.safetensors", published.weights),
+            dataset: published.system.dataset.clone(),
+            model: published.system.model.clone(),
+            weights: format!("models/{}/model.safetensors", published.system.id()),
             weights_sha256: "5f".repeat(32),
-            distance: published.distance.clone(),
-            loss: Some(published.loss.clone()),
-            defense: Some(published.defense.clone()),
+            distance: published.system.distance.clone(),
+            loss: Some(published.system.loss.clone()),
+            defense: Some(published.system.defense.clone()),
             attack,
             targets,
             epsilon,
@@ -76,5 +76,5 @@ pub(crate) fn ablation(table: &str, attack: Attack, targets: usize, epsilon: f64
 /// Every cell of a table, each half a point above the published rank.
 pub(crate) fn complete(table: &str) -> Vec<Record> {
     let table = published::table(table).expect("a published table");
-    table.cells().map(|cell| record(&table.id, cell.attack, cell.targets, cell.epsilon, cell.rank + 0.5)).collect()
+    table.cells().map(|cell| record(&table.id, cell.attack, cell.targets, cell.epsilon, cell.rank.expect("a published rank") + 0.5)).collect()
 }

@@ -1,0 +1,62 @@
+//! What is attacked, by name: a dataset and a model that was trained in a certain way on it.
+
+use serde::Deserialize;
+
+/// Data and a model for it, as far as both have names. All names are those of the command line and of the records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// The dataset, as in `mnist`.
+    pub dataset: String,
+    /// The architecture, as in `c2f2`.
+    pub model: String,
+    /// The distance that ranks, as in `cosine`.
+    pub distance: String,
+    /// The loss the weights were trained with, as in `triplet`.
+    pub loss: String,
+    /// The defense the weights were trained with, `none` or `embedding-shift`.
+    pub defense: String,
+}
+
+impl System {
+    /// An ordinary model.
+    pub fn plain(dataset: &str, model: &str, distance: &str, loss: &str) -> Self {
+        let [dataset, model, distance, loss, defense] = [dataset, model, distance, loss, "none"].map(str::to_owned);
+        Self { dataset, model, distance, loss, defense }
+    }
+
+    /// The same, hardened by training on shifted embeddings.
+    pub fn hardened(self) -> Self {
+        Self { defense: "embedding-shift".to_owned(), ..self }
+    }
+
+    /// Whether the weights were trained with a defense.
+    pub fn is_hardened(&self) -> bool {
+        self.defense != "none"
+    }
+
+    /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`.
+    pub fn id(&self) -> String {
+        let Self { dataset, model, distance, loss, defense } = self;
+        let suffix = match defense.as_str() {
+            "none" => String::new(),
+            "embedding-shift" => "-est".to_owned(), // as the literature calls it
+            other => format!("-{other}"),
+        };
+        format!("{dataset}-{model}-{distance}-{loss}{suffix}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_every_name() {
+        let plain = System::plain("fashion-mnist", "lenet", "euclidean", "contrastive");
+        assert_eq!(plain.id(), "fashion-mnist-lenet-euclidean-contrastive");
+        assert_eq!(plain.clone().hardened().id(), "fashion-mnist-lenet-euclidean-contrastive-est");
+        assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
+        assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");
+    }
+}
