@@ -3,7 +3,7 @@
 use crate::files;
 use crate::process::{self, Usage};
 use anyhow::{Context, Result, bail};
-use rankle_report::{Planned, Record, published::Table};
+use rankle_report::{Planned, Record, System};
 use serde_json::Value;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use std::process::Command;
 
 /// Weights that are shipped, as seen from the root of the workspace.
 pub(crate) const TRAINED: &str = "models/mnist-c2f2-cosine-triplet/model.safetensors";
+
+/// How an interrupted run goes on.
+const AGAIN: &str = "the same command goes on where it was";
 
 /// The built program.
 pub(crate) struct Driver {
@@ -52,13 +55,12 @@ impl Driver {
         base: &Path,
         output: &Path,
         threads: Option<NonZero<usize>>,
-        hint: &str,
     ) -> Result<Vec<Record>> {
         let (plan_file, records_file) = (output.join("plan.jsonl"), output.join("records.jsonl"));
         files::write(&plan_file, Planned::to_lines(plan)?)?;
         let mut command = self.command("sweep", threads);
         command.current_dir(base).arg("--plan").arg(plan_file).arg("--records").arg(&records_file);
-        let (status, answer) = process::run_capturing(&mut command, hint)?;
+        let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!(
                 "`rankle sweep` failed ({status}): its reason stands above; finished cells are kept in {}",
@@ -68,23 +70,24 @@ impl Driver {
         parse_records(plan, &answer)
     }
 
-    /// Trains the weights of a published table with the recipe of the paper. A finished folder is left as it is, an
-    /// unfinished one is gone on with. The card says how the folder is named as seen from `base`.
+    /// Trains the weights of a system: with the recipe of the paper where `further` arguments say nothing else. A finished
+    /// folder is left as it is, an unfinished one is gone on with. The card says how the folder is named as seen from `base`.
     ///
     /// # Errors
-    /// When the driver fails.
+    /// When the driver fails, and when the folder holds another training.
     pub(crate) fn train(
         &self,
-        table: &Table,
+        system: &System,
         seed: u64,
+        further: &[String],
         base: &Path,
         folder: &Path,
         threads: Option<NonZero<usize>>,
-        hint: &str,
     ) -> Result<()> {
         let mut command = self.command("train", threads);
-        command.current_dir(base).args(recipe(table, seed)).arg("--output").arg(files::relative(folder, base));
-        if !process::run_aside(&mut command, hint)?.success() {
+        command.current_dir(base).args(recipe(system, seed)).args(further);
+        command.arg("--output").arg(files::relative(folder, base));
+        if !process::run_aside(&mut command, AGAIN)?.success() {
             bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
         }
         Ok(())
@@ -116,18 +119,18 @@ impl Driver {
     }
 }
 
-/// How the models of a published table are trained: the arguments of `rankle train` that depend on the table. The rest of the
-/// paper's recipe is what the driver does by itself.
-pub(crate) fn recipe(table: &Table, seed: u64) -> Vec<String> {
+/// How a system is trained: the arguments of `rankle train` that depend on it. The rest of the paper's recipe is what the driver
+/// does by itself.
+fn recipe(system: &System, seed: u64) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
-    add("dataset", &table.dataset);
-    add("model", &table.model);
-    add("distance", &table.distance);
-    add("loss", &table.loss);
+    add("dataset", &system.dataset);
+    add("model", &system.model);
+    add("distance", &system.distance);
+    add("loss", &system.loss);
     add("seed", &seed.to_string());
-    if table.defense != "none" {
-        add("defense", &table.defense);
+    if system.is_hardened() {
+        add("defense", &system.defense);
         add("epsilon", "0.3");
     }
     arguments
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_recipe_is_that_of_the_table() {
-        let of = |id| recipe(published::table(id).unwrap(), 3).join(" ");
+        let of = |id| recipe(&published::table(id).unwrap().system, 3).join(" ");
         let ordinary = "--dataset mnist --model c2f2 --distance cosine --loss triplet --seed 3";
         assert_eq!(of("mnist-ct"), ordinary);
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));

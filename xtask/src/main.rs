@@ -5,6 +5,7 @@
 
 mod bench;
 mod driver;
+mod experiments;
 mod fetch;
 mod files;
 mod process;
@@ -88,7 +89,7 @@ mod tests {
             "reproduce --full --images 5",
             "reproduce --quick --retrain",
             "reproduce --train-seed 1",
-            "reproduce mnist mnist",
+            "reproduce mnist curve-of-something",
             "spread mnist-ct",
             "spread mnist records.jsonl",
             "fetch sop",

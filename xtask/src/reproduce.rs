@@ -1,39 +1,47 @@
-//! `cargo xtask reproduce`: the published tables, ours beside theirs.
+//! `cargo xtask reproduce`: the published numbers, ours beside them.
 
-mod report;
+mod cost;
+mod list;
+mod models;
+pub(crate) mod report;
 #[cfg(test)]
 pub(crate) mod sample;
 mod scope;
+mod session;
 
-use crate::{driver::Driver, files};
-use anyhow::{Context, Result, bail};
+pub(crate) use scope::Scope;
+pub(crate) use session::Session;
+
+use crate::driver::Driver;
+use crate::experiments::{self, Experiment, Outcome};
+use crate::files;
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use rankle_report::{Comparison, FolderLock, published, published::Table};
-use scope::Scope;
-use sha2::{Digest, Sha256};
+use models::Training;
+use rankle_report::FolderLock;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Compute every cell of the published tables and print it beside the published number.
+/// Compute what is published, cell by cell, and print it beside the published number; --list says what there is.
 ///
 /// Works offline with the data and the weights of the repository. Writes records.jsonl, report.md, cells.csv, curves.svg and
 /// curves.png into the output folder. Killed or interrupted, the same command goes on where it was: finished cells in
-/// records.jsonl are not computed again.
+/// records.jsonl are not computed again. Models that are not shipped are trained first with the paper's recipe, once for all
+/// experiments, into target/models/ID.
 #[derive(Args)]
 pub(crate) struct Reproduce {
-    /// What to reproduce
-    #[arg(value_enum, value_name = "NAME", default_value_t = Name::Mnist)]
-    name: Name,
+    /// What to reproduce, one or several; mnist when left out
+    #[arg(value_name = "NAME", default_value = "mnist", value_parser = names(), hide_default_value = true)]
+    names: Vec<&'static dyn Experiment>,
     /// Attack all 10,000 test images instead of a sample of 1,000
     #[arg(long, conflicts_with_all = ["quick", "images"])]
     full: bool,
-    /// Only a slice, in two minutes: ε of 0, 0.1 and 0.3, one and ten targets, 100 images (unless --images says otherwise)
+    /// Only a slice, in ten minutes (mnist: two): few ε and set sizes, 100 images (unless --images says otherwise). Models that
+    /// are not there are trained for one epoch only, into target/models-quick, and every output says so
     #[arg(long)]
     quick: bool,
-    /// Also compute the 31 values of ε of the published curves, with one target (208 cells more)
-    #[arg(long, conflicts_with = "quick")]
-    curves: bool,
-    /// Train both models first, into the output folder, instead of using the shipped weights: hours
+    /// Train all models first, into the output folder, instead of using the shipped weights: hours
     #[arg(long, conflicts_with = "quick")]
     retrain: bool,
     /// The seed of the attacked images and their targets
@@ -49,22 +57,15 @@ pub(crate) struct Reproduce {
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
     /// Where records and report go; when left out target/reproduce/NAME, or NAME-full, NAME-quick, NAME-images-N, each with
-    /// -seed-N and -retrained where these were asked for
+    /// -seed-N and -retrained where these were asked for. Of several experiments each gets a folder in it
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
     /// On standard output: tables for people, or one JSON array of cells and nothing else
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Say what can be reproduced, and stop
+    /// Say what can be reproduced, what it needs and how long it takes, and stop
     #[arg(long)]
     list: bool,
-}
-
-/// What can be reproduced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Name {
-    /// The two MNIST tables of the paper: 160 cells
-    Mnist,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,77 +74,80 @@ enum Format {
     Json,
 }
 
-impl Name {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Mnist => "mnist",
-        }
-    }
-
-    fn tables(self) -> &'static [Table] {
-        match self {
-            Self::Mnist => published::tables(),
-        }
-    }
+/// Reads the name of an experiment.
+fn names() -> impl TypedValueParser<Value = &'static dyn Experiment> {
+    let all = experiments::all().map(|experiment| PossibleValue::new(experiment.name()).help(experiment.summary()));
+    PossibleValuesParser::new(all.collect::<Vec<_>>()).try_map(|name| {
+        experiments::all().find(|experiment| experiment.name() == name).ok_or("the parser knows the names of all experiments")
+    })
 }
 
 impl Reproduce {
     pub(crate) fn run(self) -> Result<()> {
         if self.list {
-            print!("{}", list());
+            print!("{}", list::list()?);
             return Ok(());
         }
-        let (name, output) = (self.name, self.output()?);
-        let weights = |table: &Table| self.weights(table, &output);
-        if !self.retrain {
-            name.tables().iter().try_for_each(|table| shipped(&table.weights).map(drop))?;
-        }
-        let _lock = FolderLock::acquire(&output, "cargo xtask reproduce")?;
         let driver = Driver::build()?;
-        // Records and cards name files as seen from where the driver works: no path of this machine gets into them.
-        let base = if self.retrain && !output.starts_with(files::root()) { output.clone() } else { files::root() };
-        if self.retrain {
-            name.tables().iter().try_for_each(|table| self.train(&driver, table, &base, &weights(table)))?;
+        let mut arrays = Vec::new();
+        for experiment in self.experiments() {
+            let Outcome { text, json } = self.one(experiment, &driver)?;
+            match self.format {
+                Format::Human => print!("{text}"),
+                Format::Json => arrays.push(json),
+            }
         }
-
-        let scope = self.scope();
-        let plan = scope.plan(name.tables(), |table| files::relative(&weights(table), &base));
-        eprintln!("{name}: {scope}, into {}", files::shown(&output), name = name.as_str());
-        let records = driver.sweep(&plan, &base, &output, self.threads, AGAIN)?;
-        let setting = scope.setting();
-        let comparisons: Vec<_> = name.tables().iter().map(|table| Comparison::new(table, &setting, &records)).collect();
-        report::write(&output, &scope, &comparisons, &records)?;
-        match self.format {
-            Format::Human => print!("{}", report::for_people(&comparisons, &files::shown(&output))),
-            Format::Json => println!("{}", report::as_json(&comparisons)?),
+        if self.format == Format::Json {
+            println!("{}", joined(&arrays));
         }
         Ok(())
     }
 
-    fn scope(&self) -> Scope {
-        let images = match (self.images, self.full, self.quick) {
-            (Some(images), ..) => images.into(),
-            (None, true, _) => 10_000,
-            (None, false, true) => 100,
-            (None, false, false) => 1000,
-        };
-        Scope { images, seed: self.seed, quick: self.quick, curves: self.curves }
+    /// Each once, in the order of the arguments.
+    fn experiments(&self) -> Vec<&'static dyn Experiment> {
+        let mut once: Vec<&'static dyn Experiment> = Vec::new();
+        for &experiment in &self.names {
+            if once.iter().all(|known| known.name() != experiment.name()) {
+                once.push(experiment);
+            }
+        }
+        once
     }
 
-    fn train_seed(&self) -> u64 {
-        self.train_seed.unwrap_or(self.seed)
+    fn one(&self, experiment: &dyn Experiment, driver: &Driver) -> Result<Outcome> {
+        let output = self.output(experiment)?;
+        let _lock = FolderLock::acquire(&output, "cargo xtask reproduce")?;
+        let base = if self.retrain && !output.starts_with(files::root()) { output.clone() } else { files::root() };
+        let (scope, threads, training) = (self.scope(), self.threads, self.training());
+        experiment.run(&Session { driver, scope, threads, output, base, training })
+    }
+
+    fn scope(&self) -> Scope {
+        let scope = match (self.full, self.quick) {
+            (true, _) => Scope::FULL,
+            (false, true) => Scope::QUICK,
+            (false, false) => Scope::default(),
+        };
+        Scope { images: self.images.map_or(scope.images, usize::from), seed: self.seed, ..scope }
+    }
+
+    fn training(&self) -> Training {
+        if self.retrain { Training::Always(self.train_seed.unwrap_or(self.seed)) } else { Training::WhereMissing }
     }
 
     /// Absolute, because the driver works in another folder than the user.
-    fn output(&self) -> Result<PathBuf> {
-        let default = || files::root().join("target/reproduce").join(self.folder());
-        let output = self.output.clone().unwrap_or_else(default);
+    fn output(&self, experiment: &dyn Experiment) -> Result<PathBuf> {
+        let output = match &self.output {
+            None => files::root().join("target/reproduce").join(self.folder(experiment)),
+            Some(folder) if self.experiments().len() > 1 => folder.join(experiment.name()),
+            Some(folder) => folder.clone(),
+        };
         std::path::absolute(&output).with_context(|| format!("{} is not a path", output.display()))
     }
 
     /// A name of its own for every run with other numbers, as in `mnist-images-200-seed-1-retrained`.
-    fn folder(&self) -> String {
-        let mut folder = self.name.as_str().to_owned();
+    fn folder(&self, experiment: &dyn Experiment) -> String {
+        let mut folder = experiment.name().to_owned();
         for (given, name) in [(self.full, "-full"), (self.quick, "-quick")] {
             folder += if given { name } else { "" };
         }
@@ -157,67 +161,18 @@ impl Reproduce {
         }
         folder
     }
-
-    /// The weights file of a table: the shipped one, or the one that `--retrain` makes.
-    fn weights(&self, table: &Table, output: &Path) -> PathBuf {
-        match self.retrain {
-            false => files::root().join("models").join(&table.weights).join(MODEL),
-            true => output.join("models").join(table.weights.clone() + &suffix(self.train_seed())).join(MODEL),
-        }
-    }
-
-    fn train(&self, driver: &Driver, table: &Table, base: &Path, weights: &Path) -> Result<()> {
-        let folder = weights.parent().context("weights lie in a folder")?;
-        let seed = self.train_seed();
-        driver.train(table, seed, base, folder, self.threads, AGAIN)?;
-        let place = files::shown(weights);
-        if seed != 0 {
-            eprintln!("{place} was trained with seed {seed}, the shipped weights with seed 0");
-            return Ok(());
-        }
-        let trained = hash(weights)?;
-        match shipped(&table.weights).and_then(|file| hash(&file)) {
-            Ok(same) if same == trained => eprintln!("{place} is bit-equal to the shipped weights"),
-            Ok(_) => eprintln!(
-                "{place} is NOT bit-equal to the shipped weights: expected where their card.toml names another instruction set or other epochs"
-            ),
-            Err(error) => eprintln!("{place} cannot be compared with the shipped weights: {error:#}"),
-        }
-        Ok(())
-    }
 }
-
-const MODEL: &str = "model.safetensors";
-const AGAIN: &str = "the same command goes on where it was";
 
 /// What a seed other than the usual one adds to the name of a folder.
 fn suffix(seed: u64) -> String {
     if seed == 0 { String::new() } else { format!("-seed-{seed}") }
 }
 
-/// The weights that the repository ships.
-fn shipped(id: &str) -> Result<PathBuf> {
-    let file = files::root().join("models").join(id).join(MODEL);
-    if !file.is_file() {
-        bail!("{} is missing: restore it from the repository, or train it with --retrain", files::shown(&file));
-    }
-    Ok(file)
-}
-
-fn hash(file: &Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Sha256::digest(bytes).into())
-}
-
-fn list() -> String {
-    let mut out = String::new();
-    for name in Name::value_variants() {
-        out += &format!("{}\n", name.as_str());
-        for table in name.tables() {
-            out += &format!("  {:<10} {} cells  {}; {}\n", table.id, table.cells().count(), table.title, table.source);
-        }
-    }
-    out
+/// One JSON array of the elements of several, each as it is written there.
+fn joined(arrays: &[String]) -> String {
+    let inner = |array: &String| array.strip_prefix("[\n")?.strip_suffix("\n]").map(str::to_owned);
+    let elements: Vec<String> = arrays.iter().filter_map(inner).collect();
+    if elements.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", elements.join(",\n")) }
 }
 
 #[cfg(test)]
@@ -235,28 +190,34 @@ mod tests {
         Alone::parse_from(["reproduce"].into_iter().chain(line.split_whitespace())).reproduce
     }
 
+    fn folders(line: &str) -> Vec<PathBuf> {
+        let parsed = parse(line);
+        parsed.experiments().into_iter().map(|experiment| parsed.output(experiment).unwrap()).collect()
+    }
+
     #[test]
     fn bare_means_mnist() {
-        let bare = parse("");
-        assert_eq!(bare.name, Name::Mnist);
-        assert_eq!(parse("mnist").name, Name::Mnist);
-        assert_eq!(bare.scope(), Scope { images: 1000, seed: 0, quick: false, curves: false });
-        assert_eq!(bare.output().unwrap(), files::root().join("target/reproduce/mnist"));
+        let names = |line: &str| parse(line).experiments().iter().map(|experiment| experiment.name()).collect::<Vec<_>>();
+        assert_eq!(names(""), ["mnist"]);
+        assert_eq!(names("mnist"), ["mnist"]);
+        assert_eq!(names("mnist mnist"), ["mnist"]);
+        assert_eq!(parse("").scope(), Scope { images: 1000, seed: 0, quick: false });
+        assert_eq!(folders(""), [files::root().join("target/reproduce/mnist")]);
     }
 
     #[test]
     fn options_change_the_scope_and_the_place() {
         assert_eq!(parse("--full").scope().images, 10_000);
         assert_eq!(parse("--quick").scope().images, 100);
-        assert_eq!(parse("--quick --images 20").scope().images, 20);
-        assert_eq!(parse("mnist --images 7 --seed 3").scope(), Scope { images: 7, seed: 3, quick: false, curves: false });
-        assert!(parse("--quick").output().unwrap().ends_with("target/reproduce/mnist-quick"));
-        assert!(parse("--output here").output().unwrap().is_absolute());
+        assert_eq!(parse("--quick --images 20").scope(), Scope { images: 20, ..Scope::QUICK });
+        assert_eq!(parse("mnist --images 7 --seed 3").scope(), Scope { images: 7, seed: 3, quick: false });
+        assert!(folders("--quick")[0].ends_with("target/reproduce/mnist-quick"));
+        assert!(folders("--output here")[0].is_absolute() && folders("--output here")[0].ends_with("here"));
     }
 
     #[test]
     fn every_run_has_a_folder_of_its_own() {
-        let folders = [
+        let folders_of = [
             ("", "mnist"),
             ("--full", "mnist-full"),
             ("--images 200", "mnist-images-200"),
@@ -267,45 +228,29 @@ mod tests {
             ("--retrain --train-seed 3", "mnist-retrained-seed-3"),
             ("--retrain --seed 3 --train-seed 0", "mnist-seed-3-retrained-seed-0"),
         ];
-        for (line, folder) in folders {
-            assert_eq!(parse(line).folder(), folder, "{line}");
+        for (line, folder) in folders_of {
+            assert!(folders(line)[0].ends_with(PathBuf::from("target/reproduce").join(folder)), "{line}");
         }
     }
 
     #[test]
     fn the_training_has_a_seed_of_its_own() {
-        let seeds = |line: &str| (parse(line).scope().seed, parse(line).train_seed());
-        assert_eq!(seeds("--retrain"), (0, 0));
-        assert_eq!(seeds("--retrain --seed 3"), (3, 3));
-        assert_eq!(seeds("--retrain --train-seed 3"), (0, 3));
-        assert_eq!(seeds("--retrain --seed 3 --train-seed 0"), (3, 0));
+        let seeds = |line: &str| (parse(line).scope().seed, parse(line).training());
+        assert_eq!(seeds(""), (0, Training::WhereMissing));
+        assert_eq!(seeds("--seed 3"), (3, Training::WhereMissing));
+        assert_eq!(seeds("--retrain"), (0, Training::Always(0)));
+        assert_eq!(seeds("--retrain --seed 3"), (3, Training::Always(3)));
+        assert_eq!(seeds("--retrain --train-seed 3"), (0, Training::Always(3)));
+        assert_eq!(seeds("--retrain --seed 3 --train-seed 0"), (3, Training::Always(0)));
     }
 
     #[test]
-    fn retrained_weights_never_stand_in_for_the_shipped_ones() {
-        let (table, output) = (published::table("mnist-ctd").unwrap(), Path::new("/out"));
-        let place = |line: &str| parse(line).weights(table, output);
-        assert!(place("").ends_with("models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
-        assert!(place("--seed 3").starts_with(files::root()));
-        assert_eq!(place("--retrain"), Path::new("/out/models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
-        let third = Path::new("/out/models/mnist-c2f2-cosine-triplet-est-seed-3/model.safetensors");
-        assert_eq!((place("--retrain --seed 3").as_path(), place("--retrain --train-seed 3").as_path()), (third, third));
-    }
-
-    #[test]
-    fn the_list_names_every_table() {
-        let text = list();
-        assert!(
-            text.starts_with("mnist\n") && text.contains("mnist-ct ") && text.contains("mnist-ctd ") && text.contains("80 cells")
-        );
-    }
-
-    #[test]
-    fn missing_weights_are_named_with_what_to_do() {
-        let message = shipped("no-such-model").unwrap_err().to_string();
-        assert!(
-            message.starts_with("models/no-such-model/model.safetensors is missing") && message.contains("--retrain"),
-            "{message}"
-        );
+    fn several_arrays_are_joined_as_they_are() {
+        let array = |text: &str| serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(text).unwrap()).unwrap();
+        let whole = array(r#"[{"a": [1]}, {"b": "]"}]"#);
+        assert_eq!(joined(std::slice::from_ref(&whole)), whole);
+        let both = joined(&[whole.clone(), array("[]"), array("[{}]")]);
+        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&both).unwrap().len(), 3);
+        assert_eq!(joined(&[array("[]")]), "[]");
     }
 }

@@ -227,7 +227,8 @@ mod tests {
         let mut noteworthy = |stderr| {
             record.rank_after_stderr = stderr;
             let records = [record.clone()];
-            Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None).summary().noteworthy == 1
+            Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None).summary().noteworthy
+                == 1
         };
         assert!(noteworthy(Some(1.4)) && !noteworthy(Some(1.5)) && !noteworthy(None));
         record.rank_after = Some(4.0); // 1.9 points above

@@ -99,9 +99,8 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
         .y_label_area_size(58 * scale)
         .right_y_label_area_size(if shifts { 52 * scale } else { 0 });
     let percent = LARGEST_SHIFT / 100.0;
-    let mut chart = builder
-        .build_cartesian_2d(EPSILONS, RANKS)?
-        .set_secondary_coord(EPSILONS, RANKS.start * percent..RANKS.end * percent);
+    let mut chart =
+        builder.build_cartesian_2d(EPSILONS, RANKS)?.set_secondary_coord(EPSILONS, RANKS.start * percent..RANKS.end * percent);
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -145,9 +144,8 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
         let rings = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
         chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
         chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, place(point.value))), line))?;
-        let bar = |&Point { epsilon, value, stderr }: &Point| {
-            [(epsilon, place(value) - stderr), (epsilon, place(value) + stderr)]
-        };
+        let bar =
+            |&Point { epsilon, value, stderr }: &Point| [(epsilon, place(value) - stderr), (epsilon, place(value) + stderr)];
         chart.draw_series(ours.iter().map(|point| PathElement::new(bar(point), line)))?;
         let dot = |point: &Point| Circle::new((point.epsilon, place(point.value)), 3 * scale, colour(attack).filled());
         chart.draw_series(ours.iter().map(dot))?;

@@ -67,7 +67,8 @@ fn by_attack(comparison: &Comparison<'_>) -> String {
             lines.push(row(&epsilon.to_string(), cells));
         }
     }
-    let shift = if attacks.contains(&Attack::EmbeddingShift) { "\nES: the mean shift of the embedding, a distance.\n" } else { "" };
+    let shift =
+        if attacks.contains(&Attack::EmbeddingShift) { "\nES: the mean shift of the embedding, a distance.\n" } else { "" };
     format!("\n{}\n{shift}", lines.join("\n"))
 }
 
@@ -131,7 +132,10 @@ mod tests {
     fn what_is_not_published_or_not_comparable_is_said() {
         let record = synthetic::record("fashion-ct", Attack::CandidateRaise, 1, 0.3, 5.0);
         let text = rendered("fashion-ct", &[record], Some("quick model"));
-        assert!(text.contains("\n\n**Beware: quick model.**\n\n1 of 80 cells measured.\nNo published numbers for the cells. "), "{text}");
+        assert!(
+            text.contains("\n\n**Beware: quick model.**\n\n1 of 80 cells measured.\nNo published numbers for the cells. "),
+            "{text}"
+        );
         assert!(text.contains("\n| 0.3 | 5.00 ± 0.25 |"), "{text}");
 
         let record = synthetic::record("fashion-ctd-curves", Attack::CandidateLower, 1, 0.30196, 10.0);

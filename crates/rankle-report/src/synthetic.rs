@@ -76,5 +76,8 @@ pub(crate) fn ablation(table: &str, attack: Attack, targets: usize, epsilon: f64
 /// Every cell of a table, each half a point above the published rank.
 pub(crate) fn complete(table: &str) -> Vec<Record> {
     let table = published::table(table).expect("a published table");
-    table.cells().map(|cell| record(&table.id, cell.attack, cell.targets, cell.epsilon, cell.rank.expect("a published rank") + 0.5)).collect()
+    table
+        .cells()
+        .map(|cell| record(&table.id, cell.attack, cell.targets, cell.epsilon, cell.rank.expect("a published rank") + 0.5))
+        .collect()
 }

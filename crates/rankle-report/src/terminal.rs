@@ -183,7 +183,10 @@ mod tests {
         }
         let table = published::table("mnist-ctd-curves").unwrap();
         let text = render(&Comparison::new(table, &synthetic::setting(), &records, Some("quick model")));
-        assert!(text.starts_with("mnist-ctd-curves · MNIST, defended model (CTD), 31 values of ε\nBEWARE: quick model\n\n"), "{text}");
+        assert!(
+            text.starts_with("mnist-ctd-curves · MNIST, defended model (CTD), 31 values of ε\nBEWARE: quick model\n\n"),
+            "{text}"
+        );
         let line = " 0.3     │  0.822 0.035  │  31.10  30.6  │   7.50   7.0  │  33.70  33.2  │   2.90   2.4";
         assert!(text.lines().any(|found| found == line), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 120));

@@ -1,52 +1,64 @@
-//! What a reproduction leaves in its folder and says on standard output.
+//! What a reproduction of tables leaves in its folder and says on standard output.
 
-use super::scope::Scope;
+use super::Scope;
 use crate::files;
 use anyhow::{Context, Result};
-use rankle_report::{Comparison, Record, curves, markdown, spreadsheet, terminal};
+use rankle_report::curves::{self, Panel};
+use rankle_report::{Comparison, Record, markdown, spreadsheet, terminal};
 use std::path::Path;
 
-/// Writes report.md, cells.csv, curves.svg and curves.png beside the records.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub(crate) fn write(folder: &Path, scope: &Scope, comparisons: &[Comparison<'_>], records: &[Record]) -> Result<()> {
-    files::write(&folder.join("cells.csv"), spreadsheet::render(comparisons)?)?;
-    let setting = scope.setting();
-    files::write(&folder.join("curves.svg"), curves::svg(&setting, records)?)?;
-    files::write(&folder.join("curves.png"), curves::png(&setting, records)?)?;
-    files::write(&folder.join("report.md"), as_markdown(scope, comparisons, records))
+/// What is reported.
+pub(crate) struct Report<'a> {
+    /// The heading.
+    pub(crate) title: &'a str,
+    pub(crate) scope: &'a Scope,
+    pub(crate) comparisons: &'a [Comparison<'a>],
+    /// Of the figure.
+    pub(crate) panels: Vec<Panel<'a>>,
 }
 
-/// The tables for a terminal, the cells that are furthest away, and where the files are.
-pub(crate) fn for_people(comparisons: &[Comparison<'_>], folder: &str) -> String {
-    let tables: String = comparisons.iter().map(|comparison| terminal::render(comparison) + "\n").collect();
-    let furthest = terminal::furthest(comparisons);
-    format!("{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg and curves.png are in {folder}\n")
-}
-
-/// One array of all measured cells.
-///
-/// # Errors
-/// None that a record read from JSON can cause.
-pub(crate) fn as_json(comparisons: &[Comparison<'_>]) -> Result<String> {
-    let rows: Vec<_> = comparisons.iter().flat_map(Comparison::measured).collect();
-    serde_json::to_string_pretty(&rows).context("the cells cannot be written as JSON")
-}
-
-fn as_markdown(scope: &Scope, comparisons: &[Comparison<'_>], records: &[Record]) -> String {
-    let mut out = "# The published MNIST tables, reproduced\n\n".to_owned();
-    out += &format!("Scope: {scope}.\n\n{}\n", markdown::legend());
-    out += "![Rank against epsilon with one target, ours and published](curves.svg)\n\n";
-    for comparison in comparisons {
-        out += &markdown::render(comparison);
-        let of_table = |record: &&Record| record.cell.table.as_deref() == Some(&comparison.table.id);
-        out += &provenance(&records.iter().filter(of_table).collect::<Vec<_>>());
-        out.push('\n');
+impl Report<'_> {
+    /// Writes report.md, cells.csv, curves.svg and curves.png beside the records.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn write(&self, folder: &Path, records: &[Record]) -> Result<()> {
+        files::write(&folder.join("cells.csv"), spreadsheet::render(self.comparisons)?)?;
+        files::write(&folder.join("curves.svg"), curves::svg(&self.panels)?)?;
+        files::write(&folder.join("curves.png"), curves::png(&self.panels)?)?;
+        files::write(&folder.join("report.md"), self.as_markdown(records))
     }
-    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
-    out += &format!("All cells together took {seconds:.0} seconds.\n");
-    out
+
+    /// The tables for a terminal, the cells that are furthest away, and where the files are.
+    pub(crate) fn for_people(&self, folder: &str) -> String {
+        let tables: String = self.comparisons.iter().map(|comparison| terminal::render(comparison) + "\n").collect();
+        let furthest = terminal::furthest(self.comparisons);
+        format!("{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg and curves.png are in {folder}\n")
+    }
+
+    /// One array of all measured cells.
+    ///
+    /// # Errors
+    /// None that a record read from JSON can cause.
+    pub(crate) fn as_json(&self) -> Result<String> {
+        let rows: Vec<_> = self.comparisons.iter().flat_map(Comparison::measured).collect();
+        serde_json::to_string_pretty(&rows).context("the cells cannot be written as JSON")
+    }
+
+    fn as_markdown(&self, records: &[Record]) -> String {
+        let mut out = format!("# {}\n\n", self.title);
+        out += &format!("Scope: {}.\n\n{}\n", self.scope, markdown::legend());
+        out += "![Rank against epsilon with one target, ours and published](curves.svg)\n\n";
+        for comparison in self.comparisons {
+            out += &markdown::render(comparison);
+            let of_table = |record: &&Record| record.cell.table.as_deref() == Some(&comparison.table.id);
+            out += &provenance(&records.iter().filter(of_table).collect::<Vec<_>>());
+            out.push('\n');
+        }
+        let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+        out += &format!("All cells together took {seconds:.0} seconds.\n");
+        out
+    }
 }
 
 /// What made the numbers: every value that occurs among the records.
@@ -75,17 +87,23 @@ fn provenance(records: &[&Record]) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
-    use rankle_report::published;
+    use crate::experiments::tables::published;
     use serde_json::Value;
 
-    fn comparisons(records: &[Record]) -> Vec<Comparison<'_>> {
-        published::tables().iter().map(|table| Comparison::new(table, &sample::SCOPE.setting(), records)).collect()
+    /// The report of the MNIST tables on `records`.
+    fn with_report<T>(records: &[Record], caveat: Option<&str>, look: impl Fn(&Report<'_>) -> T) -> T {
+        let (scope, setting) = (Scope::default(), Scope::default().setting());
+        let tables = published(&["mnist-ct", "mnist-ctd"]);
+        let comparisons: Vec<_> = tables.into_iter().map(|table| Comparison::new(table, &setting, records, caveat)).collect();
+        let panels = comparisons.iter().map(|ours| Panel { ours, theirs: ours.table }).collect();
+        look(&Report { title: "The tables", scope: &scope, comparisons: &comparisons, panels })
     }
 
     #[test]
     fn the_json_is_one_array_of_160_cells() {
         let (_, records) = sample::answered();
-        let cells: Vec<Value> = serde_json::from_str(&as_json(&comparisons(&records)).unwrap()).unwrap();
+        let text = with_report(&records, None, |report| report.as_json()).unwrap();
+        let cells: Vec<Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(cells.len(), 160);
         let fields = "table dataset model distance loss defense attack targets epsilon published measured stderr images gallery seed seconds";
         for cell in &cells {
@@ -93,6 +111,9 @@ mod tests {
             let (ours, theirs) = (cell["measured"].as_f64().unwrap(), cell["published"].as_f64().unwrap());
             assert!((ours - theirs - 0.5).abs() < 1e-9, "{cell}");
         }
+        // Outside readers take it as it is: the order of the fields, and no field more.
+        let first = "[\n  {\n    \"published\": 50.0,\n    \"measured\": 50.5,\n    \"stderr\": 0.25,\n    \"difference\": 0.5,\n    \"attack\": \"ca+\",";
+        assert!(text.starts_with(first), "{}", &text[..200]);
     }
 
     #[test]
@@ -100,14 +121,21 @@ mod tests {
         let (_, mut records) = sample::answered();
         records[7].instruction_set = "avx512".into(); // gone on with on another machine
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &sample::SCOPE, &comparisons(&records), &records).unwrap();
+        with_report(&records, None, |report| report.write(folder.path(), &records)).unwrap();
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         assert!(read("curves.png").starts_with(b"\x89PNG"));
         assert!(read("curves.svg").starts_with(b"<svg"));
         assert_eq!(String::from_utf8(read("cells.csv")).unwrap().lines().count(), 161);
         let text = String::from_utf8(read("report.md")).unwrap();
-        for part in ["(curves.svg)", "1000 images attacked per cell, seed 0", "(CT)", "(CTD)", "SHA-256 5f5f", "took 720 seconds"]
-        {
+        for part in [
+            "# The tables\n",
+            "(curves.svg)",
+            "1000 images attacked per cell, seed 0",
+            "(CT)",
+            "(CTD)",
+            "SHA-256 5f5f",
+            "took 720 seconds",
+        ] {
             assert!(text.contains(part), "{part}");
         }
         assert_eq!(text.matches("computed on cpu (avx2), cpu (avx512) by version 0.1.0, method 1").count(), 1);
@@ -118,10 +146,27 @@ mod tests {
     #[test]
     fn people_see_both_tables_and_where_the_files_are() {
         let (_, records) = sample::answered();
-        let text = for_people(&comparisons(&records), "target/reproduce/mnist");
+        let text = with_report(&records, None, |report| report.for_people("target/reproduce/mnist"));
         assert!(text.contains("mnist-ct ·") && text.contains("mnist-ctd ·"));
         assert!(text.ends_with("are in target/reproduce/mnist\n"));
         assert!(text.contains("160 of 160 cells of all tables are measured; furthest from the published ranks:\n"));
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+    }
+
+    /// Numbers of a model that was hardly trained never go without saying so.
+    #[test]
+    fn a_caveat_is_in_every_output() {
+        let (_, records) = sample::answered();
+        let folder = tempfile::tempdir().unwrap();
+        let (human, json) = with_report(&records, Some("quick model"), |report| {
+            report.write(folder.path(), &records).unwrap();
+            (report.for_people("here"), report.as_json().unwrap())
+        });
+        assert_eq!(human.matches("BEWARE: quick model").count(), 2);
+        assert_eq!(json.matches("\"caveat\": \"quick model\"").count(), 160);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("report.md").matches("**Beware: quick model.**").count(), 2);
+        assert_eq!(read("cells.csv").matches(",quick model\n").count(), 160);
+        assert_eq!(read("curves.svg").matches("quick model").count(), 2);
     }
 }
