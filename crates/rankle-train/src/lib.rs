@@ -19,10 +19,14 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
+mod contrastive;
+mod loss;
 mod recipe;
 mod training;
 mod triplet;
 
+pub use contrastive::ContrastiveLoss;
+pub use loss::{BatchLoss, Loss};
 pub use recipe::Recipe;
 pub use training::{Moment, Training};
 pub use triplet::{Triplet, TripletLoss, draw_triplets};

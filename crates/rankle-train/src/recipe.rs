@@ -1,5 +1,6 @@
 //! The numbers of a training run.
 
+use crate::Loss;
 use rankle_core::{AdamStep, Distance};
 
 /// Everything about a training run that is a number (`method.md` 4.2).
@@ -13,19 +14,21 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// Coupled: added to the gradient.
     pub weight_decay: f64,
-    /// Of the triplet loss, in units of the distance.
+    /// What is lowered.
+    pub loss: Loss,
+    /// Of the loss, in units of the distance.
     pub margin: f64,
 }
 
 impl Recipe {
-    /// The paper's recipe at 28×28: 30 epochs of Adam at 1e-3; batches of 1000 and a margin of 0.2 for cosine, 500 and 1.0 for
-    /// Euclidean distance.
+    /// The paper's recipe at 28×28: 30 epochs of Adam at 1e-3 on the triplet loss; batches of 1000 and a margin of 0.2 for
+    /// cosine, 500 and 1.0 for Euclidean distance. For the contrastive loss the paper has the same numbers.
     pub fn paper(distance: Distance) -> Self {
         let (batch_size, margin) = match distance {
             Distance::Cosine => (1000, 0.2),
             Distance::Euclidean => (500, 1.0),
         };
-        Self { epochs: 30, batch_size, learning_rate: 1e-3, weight_decay: 1e-7, margin }
+        Self { epochs: 30, batch_size, learning_rate: 1e-3, weight_decay: 1e-7, loss: Loss::Triplet, margin }
     }
 
     /// Adam for the optimiser step `step`, counted from 0.

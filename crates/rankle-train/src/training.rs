@@ -1,6 +1,6 @@
 //! The loop.
 
-use crate::{Recipe, TripletLoss, draw_triplets};
+use crate::Recipe;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable};
@@ -65,7 +65,6 @@ impl Training<'_> {
             return Err(Error::Empty("images of a second class to learn from"));
         }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
-        let loss = TripletLoss { margin: self.recipe.margin };
         let mut order = (usize::MAX, Vec::new());
         for step in from..steps {
             let (epoch, batch) = (step / per_epoch, step % per_epoch);
@@ -74,15 +73,14 @@ impl Training<'_> {
             }
             let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
             let labels: Vec<u32> = batch.iter().map(|&image| all[image]).collect();
-            let triplets = draw_triplets(&labels, self.seed, step as u64);
+            let loss = self.recipe.loss.of_batch(self.recipe.margin, &labels, self.seed, step as u64);
             let mut moment = Moment { step: step + 1, steps, loss: 0.0, epoch_ended: (step + 1) % per_epoch == 0 };
-            // A batch of one class, such as a last one of a single image, has nothing to teach.
-            if triplets.is_empty() {
+            let Some(loss) = loss else {
                 if watch(moment, model).is_break() {
                     return Err(Error::Interrupted);
                 }
                 continue;
-            }
+            };
             let mut images = self.dataset.images(batch)?;
             if let Some(defense) = self.defense {
                 let keys: Vec<u64> = batch.iter().map(|&image| image as u64).collect();
@@ -93,7 +91,7 @@ impl Training<'_> {
                 &images,
                 &mut |raw| {
                     let points = distance.place(raw)?;
-                    let (loss, slope) = loss.evaluate(&points, &triplets)?;
+                    let (loss, slope) = loss(&points)?;
                     if !loss.is_finite() {
                         return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
                     }

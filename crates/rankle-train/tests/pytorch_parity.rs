@@ -1,9 +1,9 @@
-//! Adam and the triplet loss against PyTorch; `fixtures/README.md` says what the numbers are.
+//! Adam and the losses against PyTorch; `fixtures/README.md` says what the numbers are.
 
 use candle_core::{Device, Tensor, safetensors};
-use rankle_core::{AdamStep, Distance};
+use rankle_core::{AdamStep, Distance, Points};
 use rankle_kernels::Isa;
-use rankle_train::{Triplet, TripletLoss};
+use rankle_train::{ContrastiveLoss, Triplet, TripletLoss};
 use std::collections::HashMap;
 
 /// PyTorch's own float32 Adam is within 6e-8 (absolute), 2e-8 (absolute) and 3e-7 (relative) of this float64 reference.
@@ -92,15 +92,27 @@ fn the_triplet_loss_and_its_slope_equal_pytorch() {
         .into_iter()
         .map(|row| Triplet { anchor: row[0] as usize, positive: row[1] as usize, negative: row[2] as usize })
         .collect();
+    equals_pytorch("triplet", &fixture, |points, margin| TripletLoss { margin }.evaluate(points, &triplets).unwrap());
+}
+
+/// Rows 4 and 8 are equal, of one class, and so are 10 and 11, of two: the slope of the norm at zero is zero.
+#[test]
+fn the_contrastive_loss_and_its_slope_equal_pytorch() {
+    let fixture = fixture();
+    let labels = fixture["labels"].to_vec1::<u32>().unwrap();
+    equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
+}
+
+fn equals_pytorch(name: &str, fixture: &HashMap<String, Tensor>, evaluate: impl Fn(&Points, f64) -> (f64, Vec<f32>)) {
     for (distance, margin) in [(Distance::Cosine, 0.2), (Distance::Euclidean, 1.0)] {
         let points = distance.place(&fixture["embeddings"]).unwrap();
-        let (loss, slope) = TripletLoss { margin }.evaluate(&points, &triplets).unwrap();
-        let expected = f64::from(numbers(&fixture[&format!("triplet.{distance}.loss")])[0]);
-        assert!((loss - expected).abs() <= LOSS * expected, "{distance}: {loss} instead of {expected}");
+        let (loss, slope) = evaluate(&points, margin);
+        let expected = f64::from(numbers(&fixture[&format!("{name}.{distance}.loss")])[0]);
+        assert!((loss - expected).abs() <= LOSS * expected, "{name} {distance}: {loss} instead of {expected}");
 
-        let expected = numbers(&fixture[&format!("triplet.{distance}.slope")]);
+        let expected = numbers(&fixture[&format!("{name}.{distance}.slope")]);
         let largest = expected.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let error = worst(&numbers(&points.pull_back(slope).unwrap()), &expected, |_| f64::from(largest));
-        assert!(error <= LOSS, "{distance}: slope off by {error:e} of its largest number");
+        assert!(error <= LOSS, "{name} {distance}: slope off by {error:e} of its largest number");
     }
 }

@@ -7,6 +7,7 @@ use rankle_attacks::{Band, Kind, Objective, Protocol};
 use rankle_core::Distance;
 use rankle_data::{Name, Split};
 use rankle_models::Architecture;
+use rankle_train::Loss;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
@@ -63,14 +64,6 @@ impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {
     }
 }
 
-/// What training lowers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Loss {
-    /// The anchor is nearer to its class than to another, by a margin.
-    Triplet,
-}
-
 /// What training is hardened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,9 +83,6 @@ pub(crate) enum Format {
     Json,
 }
 
-impl Loss {
-    pub(crate) const ALL: [Self; 1] = [Self::Triplet];
-}
 impl Defense {
     pub(crate) const ALL: [Self; 2] = [Self::None, Self::EmbeddingShift];
 }
@@ -100,13 +90,6 @@ impl Format {
     pub(crate) const ALL: [Self; 2] = [Self::Human, Self::Json];
 }
 
-impl Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Triplet => "triplet",
-        })
-    }
-}
 impl Display for Defense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -8,7 +8,7 @@ mod plan;
 use crate::arguments;
 use crate::device::Device;
 use crate::experiment::percent;
-use crate::names::{self, Defense, Loss};
+use crate::names::{self, Defense};
 use crate::stop::Stop;
 use crate::system;
 use crate::watched::{Watched, WatchedDefense};
@@ -25,7 +25,7 @@ use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
-use rankle_train::{Moment, Recipe, Training};
+use rankle_train::{Loss, Moment, Recipe, Training};
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub(crate) struct Train {
     /// The distance to train for
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     distance: Distance,
-    /// What to lower
+    /// What to lower: triplet draws an image of the class and one of another for every image, contrastive takes all pairs
     #[arg(long, value_name = "NAME", default_value_t = Loss::Triplet, value_parser = names::LOSSES)]
     loss: Loss,
     /// What to harden with: embedding-shift trains on images moved as far as possible from their places
@@ -90,7 +90,7 @@ struct RecipeArguments {
     /// Added to the gradient; 1e-7
     #[arg(long, value_name = "D", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Of the triplet loss; 0.2 for cosine, 1.0 for Euclidean distance
+    /// Of the loss; 0.2 for cosine, 1.0 for Euclidean distance
     #[arg(long, value_name = "M", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     margin: Option<f64>,
 }
@@ -121,7 +121,7 @@ impl Train {
 
         let defense = defense.map(WatchedDefense);
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
-        let recipe = plan.recipe();
+        let recipe = plan.recipe(self.loss);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
         let (mut model, mut checkpoint) = folder.start(&plan, self.model, self.distance)?;
         learn(&training, &mut *model, &mut checkpoint, &folder)?;
@@ -155,7 +155,7 @@ impl Train {
             images,
             model: self.model.to_string(),
             distance: self.distance.to_string(),
-            loss: self.loss,
+            loss: self.loss.to_string(),
             defense: self.defense,
             epsilon: epsilon.map(Epsilon::value),
             epochs: given.epochs.map_or(paper.epochs, NonZero::get),

@@ -1,7 +1,7 @@
 //! Everything that the weights of a training run depend on.
 
-use crate::names::{Defense, Loss};
-use rankle_train::Recipe;
+use crate::names::Defense;
+use rankle_train::{Loss, Recipe};
 use serde::{Deserialize, Serialize};
 
 /// The arguments of a run, checked and complete. A checkpoint is gone on with only by a run with equal ones.
@@ -12,7 +12,7 @@ pub(crate) struct Plan {
     pub(crate) images: usize,
     pub(crate) model: String,
     pub(crate) distance: String,
-    pub(crate) loss: Loss,
+    pub(crate) loss: String,
     pub(crate) defense: Defense,
     /// Of the defense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,10 +26,10 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The numbers.
-    pub(crate) fn recipe(&self) -> Recipe {
+    /// The numbers, for the loss of that name.
+    pub(crate) fn recipe(&self, loss: Loss) -> Recipe {
         let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
-        Recipe { epochs, batch_size, learning_rate, weight_decay, margin }
+        Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin }
     }
 
     /// In which arguments `other` differs, in words; `None` where it does not.
@@ -55,7 +55,7 @@ impl Plan {
             ("images", self.images.to_string()),
             ("model", self.model.clone()),
             ("distance", self.distance.clone()),
-            ("loss", self.loss.to_string()),
+            ("loss", self.loss.clone()),
             ("defense", self.defense.to_string()),
             ("epsilon", self.epsilon.map_or("none".to_owned(), |epsilon| epsilon.to_string())),
             ("epochs", self.epochs.to_string()),
@@ -78,7 +78,7 @@ pub(super) mod tests {
             images: 60_000,
             model: "c2f2".into(),
             distance: "cosine".into(),
-            loss: Loss::Triplet,
+            loss: "triplet".into(),
             defense: Defense::EmbeddingShift,
             epsilon: Some(0.3),
             epochs: 30,
