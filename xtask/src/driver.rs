@@ -5,6 +5,7 @@ use crate::process::{self, Usage};
 use anyhow::{Context, Result, bail};
 use rankle_report::{Planned, Record, System};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +61,7 @@ impl Driver {
         files::write(&plan_file, Planned::to_lines(plan)?)?;
         let mut command = self.command("sweep", threads);
         command.current_dir(base).arg("--plan").arg(plan_file).arg("--records").arg(&records_file);
+        command.args(data(plan.iter().map(|planned| planned.dataset.as_str())));
         let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!(
@@ -85,7 +87,7 @@ impl Driver {
         threads: Option<NonZero<usize>>,
     ) -> Result<()> {
         let mut command = self.command("train", threads);
-        command.current_dir(base).args(recipe(system, seed)).args(further);
+        command.current_dir(base).args(recipe(system, seed)).args(further).args(data([system.dataset.as_str()]));
         command.arg("--output").arg(files::relative(folder, base));
         if !process::run_aside(&mut command, AGAIN)?.success() {
             bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
@@ -136,6 +138,13 @@ fn recipe(system: &System, seed: u64) -> Vec<String> {
     arguments
 }
 
+/// Where the driver shall look for datasets, as arguments: among ours when one was fetched, else where it looks by itself.
+fn data<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    let datasets = files::root().join("datasets");
+    let fetched = |name: &str| name != "mnist" && files::holds_more_than(&datasets.join(name), "manifest.toml");
+    if names.into_iter().any(fetched) { vec!["--dataset-dir".into(), datasets.into()] } else { Vec::new() }
+}
+
 /// The path in one of cargo's messages, if that is the one about the driver.
 fn executable(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
@@ -183,6 +192,12 @@ mod tests {
         let ordinary = "--dataset mnist --model c2f2 --distance cosine --loss triplet --seed 3";
         assert_eq!(of("mnist-ct"), ordinary);
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
+    }
+
+    #[test]
+    fn mnist_is_in_the_program_and_needs_no_folder() {
+        assert!(data(["mnist", "mnist"]).is_empty());
+        assert!(data(["no-such-dataset"]).is_empty());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! ([`Tables`]); what else there may be implements [`Experiment`].
 
 mod curves;
+mod fashion;
+mod losses;
 mod mnist;
 pub(crate) mod tables;
 
@@ -42,7 +44,7 @@ pub(crate) struct Outcome {
 }
 
 /// Every experiment whose cells stand in tables.
-static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES];
+static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES];
 
 /// Every other experiment.
 static OTHERS: &[&dyn Experiment] = &[];

@@ -22,6 +22,12 @@ pub(crate) fn relative(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/")
 }
 
+/// Whether there is anything in a folder besides one file.
+pub(crate) fn holds_more_than(folder: &Path, name: &str) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(Result::ok).any(|entry| entry.file_name() != name)
+}
+
 /// Writes a file under a temporary name and renames it: it is never there by half.
 ///
 /// # Errors
@@ -56,6 +62,9 @@ mod tests {
         write(&path, "two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+
+        assert!(!holds_more_than(path.parent().unwrap(), "report.md") && holds_more_than(path.parent().unwrap(), "other.md"));
+        assert!(!holds_more_than(&folder.path().join("none"), "report.md"));
 
         let message = write(&path.join("below-a-file"), "x").unwrap_err().to_string();
         assert!(message.starts_with("cannot write") && message.ends_with("below-a-file"), "{message}");
