@@ -22,8 +22,8 @@ pub(crate) trait Experiment: Sync {
     /// What it is, in one line.
     fn summary(&self) -> &'static str;
 
-    /// Whether there is a published number beside any of ours.
-    fn is_published(&self) -> bool;
+    /// Whether published numbers stand beside ours.
+    fn published(&self) -> Published;
 
     /// How many cells it attacks of each system: what is missing of their weights is trained first. For the list.
     fn work(&self, scope: &Scope) -> Vec<(System, usize)>;
@@ -33,6 +33,19 @@ pub(crate) trait Experiment: Sync {
     /// # Errors
     /// When the driver fails, or the folder cannot be written.
     fn run(&self, session: &Session<'_>) -> Result<Outcome>;
+}
+
+/// Of how many of our numbers there are published ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// Of all.
+    All,
+    /// Of some.
+    Some,
+    /// Only of another system, for orientation.
+    Similar,
+    /// Of none.
+    None,
 }
 
 /// What is said on standard output.

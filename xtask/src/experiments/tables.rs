@@ -1,6 +1,6 @@
 //! Experiments whose cells stand in tables: all of them are this code with other data.
 
-use super::{Experiment, Outcome};
+use super::{Experiment, Outcome, Published};
 use crate::files;
 use crate::reproduce::{Scope, Session, report};
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use rankle_report::published::{self, Table};
 use rankle_report::{Attack, Comparison, Planned, Setting, System};
 
 /// An experiment on one system per table.
+#[derive(Clone, Copy)]
 pub(crate) struct Tables {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
@@ -23,6 +24,7 @@ pub(crate) struct Tables {
 }
 
 /// Which cells of a table are computed when there is little time.
+#[derive(Clone, Copy)]
 pub(crate) struct Slice {
     pub(crate) epsilons: &'static [f64],
     /// Set sizes; what has no targets, as the embedding shift, is always in.
@@ -85,8 +87,15 @@ impl Experiment for Tables {
         self.summary
     }
 
-    fn is_published(&self) -> bool {
-        (self.tables)().iter().any(|table| table.is_published())
+    fn published(&self) -> Published {
+        let tables = (self.tables)();
+        let own = |table: &&&Table| table.is_published() && table.other_system.is_none();
+        match tables.iter().filter(own).count() {
+            0 if tables.iter().any(|table| table.is_published()) => Published::Similar,
+            0 => Published::None,
+            own if own == tables.len() => Published::All,
+            _ => Published::Some,
+        }
     }
 
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
@@ -181,6 +190,14 @@ mod tests {
         let quick = plan(Scope::QUICK);
         assert_eq!(quick.len(), 2 * 4 * 2 * 3);
         assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.targets)));
+    }
+
+    #[test]
+    fn what_is_published_is_told_apart() {
+        let of = |name: &str| super::super::tests::named(name).published();
+        assert_eq!(["mnist", "losses", "fashion"].map(of), [Published::All, Published::Some, Published::Similar]);
+        let unpublished: fn() -> Vec<&'static Table> = || published(&["fashion-ctd"]);
+        assert_eq!(Tables { tables: unpublished, ..MNIST }.published(), Published::None);
     }
 
     /// Every table, panel and slice of every such experiment fits together, and every table is a record's only one.

@@ -3,7 +3,7 @@
 use super::Scope;
 use super::cost::core_hours;
 use super::models::Place;
-use crate::experiments::{self, Experiment};
+use crate::experiments::{self, Experiment, Published};
 use anyhow::Result;
 use rankle_report::System;
 
@@ -15,12 +15,19 @@ pub(super) fn list() -> Result<String> {
     let line = |[name, published, quick, usual, full, needs]: [&str; 6]| {
         format!("{name:<10} {published:<9} {quick:>7} {usual:>7} {full:>7}  {needs}").trim_end().to_owned() + "\n"
     };
-    let mut out = "Sizes are core-hours, trainings of models that are not here included.\n\n".to_owned();
+    let mut out =
+        "Sizes are core-hours, trainings of models that are not here included. Published: similar is of another system.\n\n"
+            .to_owned();
     out += &line(["name", "published", "--quick", "default", "--full", "needs"]);
     for experiment in experiments::all() {
         let hours = |scope: Scope| core_hours(experiment, &scope).map(shown);
         let (quick, usual, full) = (hours(Scope::QUICK)?, hours(Scope::default())?, hours(Scope::FULL)?);
-        let published = if experiment.is_published() { "yes" } else { "no" };
+        let published = match experiment.published() {
+            Published::All => "yes",
+            Published::Some => "partly",
+            Published::Similar => "similar",
+            Published::None => "no",
+        };
         let needs = needs(experiment);
         for (n, need) in needs.iter().enumerate() {
             let row =
