@@ -135,7 +135,8 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     let mut shift = ShiftDefense::paper(Epsilon::new(0.1).unwrap());
     shift.search.iterations = 2;
     // The contrastive loss draws nothing, so a single stop shows as much as all.
-    let runs: [(&str, Recipe, Option<&dyn Defense>, &[usize]); 4] = [
+    type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
+    let runs: [Run<'_>; 4] = [
         ("none", RECIPE, None, &[1, 2, 3, 4, 5]),
         ("noise", RECIPE, Some(&Noise), &[1, 2, 3, 4, 5]),
         ("shift", RECIPE, Some(&shift), &[1, 2, 3, 4, 5]),
