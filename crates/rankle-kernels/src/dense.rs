@@ -6,7 +6,7 @@
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
-use crate::tile::{Left, Right, Store, split, tile};
+use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 /// A matrix of `outputs x inputs` numbers in panels of [`Isa::panel`] outputs; a last, incomplete panel is filled with zeros.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ impl Panels {
                 let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
                 for rows in split(n, self.isa.rows()) {
                     let data = &packed[rows.start * block.len()..rows.end * block.len()];
-                    let left = Left { data, row: 1, segment: 0, segments: 1, step: rows.len(), len: block.len() };
+                    let left = Left { data, row: 1, step: rows.len(), stretches: Stretches::ONE, len: block.len() };
                     let out = &mut y[rows.start * self.outputs + first..];
                     let width = panel.min(self.outputs - first);
                     if width == panel {
@@ -173,7 +173,13 @@ impl Panels {
         let mut sums = Aligned::zeros(self.isa.rows() * panel);
         for inputs in split(self.inputs, self.isa.rows()) {
             let data = &self.data[inputs.start * panel..];
-            let left = Left { data, row: panel, segment: self.panel_len(), segments: panels, step: 1, len: panel };
+            let left = Left {
+                data,
+                row: panel,
+                step: 1,
+                stretches: Stretches::Even { count: panels, apart: self.panel_len() },
+                len: panel,
+            };
             for (group, dx) in groups.chunks_exact(group_len).zip(dx.chunks_mut(panel * self.inputs)) {
                 let columns = if dx.len() / self.inputs <= self.isa.lanes() { self.isa.lanes() } else { panel };
                 tile(
@@ -212,7 +218,7 @@ impl PanelShape {
         let right = Right { data: &right, stride: panel };
         let mut sums = Aligned::zeros(self.isa.rows() * panel);
         for inputs in split(self.inputs, self.isa.rows()) {
-            let left = Left { data: &x[inputs.start..], row: 1, segment: 0, segments: 1, step: self.inputs, len: n };
+            let left = Left { data: &x[inputs.start..], row: 1, step: self.inputs, stretches: Stretches::ONE, len: n };
             tile(self.isa, inputs.len(), panel, left, right, &mut sums, panel, Store::Overwrite);
             visit(inputs.start * panel..inputs.end * panel, &sums[..inputs.len() * panel]);
         }

@@ -6,17 +6,14 @@
 
 use crate::simd::{Isa, Kernel, Vector};
 
-/// The left operand of a tile: element `(m, s, k)` is at `m * row + s * segment + k * step`.
-///
-/// A dense matrix has one segment; a convolution has one per kernel row.
+/// The left operand of a tile: element `(m, k)` of a stretch is `m * row + k * step` behind the stretch's start.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     pub data: &'a [f32],
     pub row: usize,
-    pub segment: usize,
-    pub segments: usize,
     pub step: usize,
-    /// Elements per segment.
+    /// The inner dimension lies in these stretches, each of `len` elements.
+    pub stretches: Stretches<'a>,
     pub len: usize,
 }
 
@@ -27,26 +24,26 @@ pub(crate) struct Right<'a> {
     pub stride: usize,
 }
 
-/// One stretch of an inner dimension that lies in pieces: where it starts, behind the start of either operand.
+/// How the inner dimension lies in memory.
+#[derive(Clone, Copy)]
+pub(crate) enum Stretches<'a> {
+    /// Evenly: on the left `apart` elements from one to the next, on the right one behind the other.
+    Even { count: usize, apart: usize },
+    /// Anywhere.
+    Listed(&'a [Stretch]),
+}
+
+/// Where a stretch starts, behind the start of either operand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stretch {
     pub left: usize,
     pub right: usize,
 }
 
-/// How the inner dimension lies in memory: stretches of equal length.
-#[derive(Clone, Copy)]
-enum Stretches<'a> {
-    /// Stretch `s` starts at `s * left` and `s * right`.
-    Even {
-        count: usize,
-        left: usize,
-        right: usize,
-    },
-    Listed(&'a [Stretch]),
-}
-
 impl Stretches<'_> {
+    /// The whole inner dimension in one piece.
+    pub(crate) const ONE: Self = Self::Even { count: 1, apart: 0 };
+
     #[inline(always)]
     fn count(self) -> usize {
         match self {
@@ -54,17 +51,18 @@ impl Stretches<'_> {
             Self::Listed(list) => list.len(),
         }
     }
+    /// `right_len` is the length of a stretch on the right.
     #[inline(always)]
-    fn at(self, s: usize) -> Stretch {
+    fn at(self, s: usize, right_len: usize) -> Stretch {
         match self {
-            Self::Even { left, right, .. } => Stretch { left: s * left, right: s * right },
+            Self::Even { apart, .. } => Stretch { left: s * apart, right: s * right_len },
             Self::Listed(list) => list[s],
         }
     }
     /// The furthest start on either side.
-    fn last(self) -> Stretch {
+    fn last(self, right_len: usize) -> Stretch {
         match self {
-            Self::Even { count, .. } => self.at(count - 1),
+            Self::Even { count, .. } => self.at(count - 1, right_len),
             Self::Listed(list) => list.iter().fold(Stretch { left: 0, right: 0 }, |last, stretch| Stretch {
                 left: last.left.max(stretch.left),
                 right: last.right.max(stretch.right),
@@ -119,52 +117,18 @@ pub(crate) fn tile_of(
     out_stride: usize,
     store: Store,
 ) {
-    let stretches = Stretches::Even { count: left.segments, left: left.segment, right: left.len * right.stride };
-    let two = check(isa, rows, columns, left, right, stretches, out, out_stride);
-    let tile = Tile { rows, two, left, right, stretches, out, out_stride, store };
+    // The bounds that make the raw pointers below sound, checked once per tile.
+    assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && left.stretches.count() >= 1);
+    assert!(columns == isa.lanes() || columns == isa.panel());
+    let last = left.stretches.last(left.len * right.stride);
+    assert!(last.left + (rows - 1) * left.row + (left.len - 1) * left.step < left.data.len(), "left operand too short");
+    assert!(last.right + (left.len - 1) * right.stride + columns <= right.data.len(), "right operand too short");
+    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
+    let tile = Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store };
     match term {
         Term::Product => isa.run(Products(tile)),
         Term::SquaredDifference => isa.run(SquaredDifferences(tile)),
     }
-}
-
-/// As [`tile`], over stretches that lie anywhere: `left.segment` and `left.segments` are not looked at.
-#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
-pub(crate) fn tile_over(
-    stretches: &[Stretch],
-    isa: Isa,
-    rows: usize,
-    columns: usize,
-    left: Left<'_>,
-    right: Right<'_>,
-    out: &mut [f32],
-    out_stride: usize,
-    store: Store,
-) {
-    let stretches = Stretches::Listed(stretches);
-    let two = check(isa, rows, columns, left, right, stretches, out, out_stride);
-    isa.run(Products(Tile { rows, two, left, right, stretches, out, out_stride, store }));
-}
-
-/// The bounds that make the raw pointers below sound, checked once per tile. Whether the tile is two registers wide.
-#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
-fn check(
-    isa: Isa,
-    rows: usize,
-    columns: usize,
-    left: Left<'_>,
-    right: Right<'_>,
-    stretches: Stretches<'_>,
-    out: &[f32],
-    out_stride: usize,
-) -> bool {
-    assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && stretches.count() >= 1);
-    assert!(columns == isa.lanes() || columns == isa.panel());
-    let last = stretches.last();
-    assert!(last.left + (rows - 1) * left.row + (left.len - 1) * left.step < left.data.len(), "left operand too short");
-    assert!(last.right + (left.len - 1) * right.stride + columns <= right.data.len(), "right operand too short");
-    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
-    columns == isa.panel()
 }
 
 struct Tile<'a, 'o> {
@@ -172,7 +136,6 @@ struct Tile<'a, 'o> {
     two: bool,
     left: Left<'a>,
     right: Right<'a>,
-    stretches: Stretches<'a>,
     out: &'o mut [f32],
     out_stride: usize,
     store: Store,
@@ -214,10 +177,11 @@ impl Tile<'_, '_> {
 
     #[inline(always)]
     fn compute<V: Vector, const DIFFERENCE: bool, const M: usize, const N: usize>(self) {
-        let Left { data, row, step, len, .. } = self.left;
+        let Left { data, row, step, stretches, len } = self.left;
+        let right_len = len * self.right.stride;
         let mut sums = [[V::splat(0.0); N]; M];
-        for s in 0..self.stretches.count() {
-            let start = self.stretches.at(s);
+        for s in 0..stretches.count() {
+            let start = stretches.at(s, right_len);
             let (mut left, mut right) = (data[start.left..].as_ptr(), self.right.data[start.right..].as_ptr());
             for _ in 0..len {
                 // SAFETY: `tile` checked that the last element of every operand is inside its slice.
@@ -275,22 +239,27 @@ mod tests {
         for isa in Isa::available() {
             for rows in 1..=isa.rows() {
                 for columns in [isa.lanes(), isa.panel()] {
-                    let (segments, len, row, segment, step, stride) = (3, 5, 2, 17, 3, columns + 4);
-                    let left = random(1, rows * row + segments * segment + len * step);
-                    let right = random(2, segments * len * stride);
-                    let mut out = vec![1.0; rows * columns];
-                    let operand = Left { data: &left, row, segment, segments, step, len };
-                    tile(isa, rows, columns, operand, Right { data: &right, stride }, &mut out, columns, Store::Add);
-                    for m in 0..rows {
-                        for n in 0..columns {
-                            let mut sum = 1.0f64;
-                            for s in 0..segments {
+                    let (count, len, row, apart, step, stride) = (3, 5, 2, 17, 3, columns + 4);
+                    let left = random(1, rows * row + count * apart + len * step);
+                    let right = random(2, count * len * stride);
+                    let right = Right { data: &right, stride };
+                    // Evenly, and backwards on the right.
+                    let listed: Vec<Stretch> =
+                        (0..count).map(|s| Stretch { left: s * apart, right: (count - 1 - s) * len * stride }).collect();
+                    for stretches in [Stretches::Even { count, apart }, Stretches::Listed(&listed)] {
+                        let mut out = vec![1.0; rows * columns];
+                        let operand = Left { data: &left, row, step, stretches, len };
+                        tile(isa, rows, columns, operand, right, &mut out, columns, Store::Add);
+                        for (at, &out) in out.iter().enumerate() {
+                            let (m, n, mut sum) = (at / columns, at % columns, 1.0f64);
+                            for s in 0..count {
+                                let start = stretches.at(s, len * stride);
                                 for k in 0..len {
-                                    let factor = left[m * row + s * segment + k * step];
-                                    sum += f64::from(factor) * f64::from(right[(s * len + k) * stride + n]);
+                                    let factor = f64::from(left[start.left + m * row + k * step]);
+                                    sum += factor * f64::from(right.data[start.right + k * stride + n]);
                                 }
                             }
-                            assert!((f64::from(out[m * columns + n]) - sum).abs() < 1e-5, "{isa} {rows}x{columns} at ({m}, {n})");
+                            assert!((f64::from(out) - sum).abs() < 1e-5, "{isa} {rows}x{columns} at ({m}, {n})");
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::{ConvBlock, ConvShape, Rows, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
-use crate::tile::{Left, Right, Store, split, tile};
+use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 impl ConvBlock {
     /// One padded image in; its pooled rows and the winner of every window out.
@@ -20,8 +20,13 @@ impl ConvBlock {
             for (line, sums) in scratch.sums.chunks_exact_mut(width * stride).enumerate() {
                 for columns in split(width, self.isa.rows()) {
                     let data = &padded[(2 * y + line) * padded_row + columns.start * inputs..];
-                    let left =
-                        Left { data, row: inputs, segment: padded_row, segments: kernel, step: 1, len: self.shape.kernel_row() };
+                    let left = Left {
+                        data,
+                        row: inputs,
+                        step: 1,
+                        stretches: Stretches::Even { count: kernel, apart: padded_row },
+                        len: self.shape.kernel_row(),
+                    };
                     for (first, weights) in self.forward.chunks_exact(inner * panel).enumerate() {
                         // A last panel with few channels is done with one register.
                         let few = outputs - first * panel <= self.isa.lanes();

@@ -4,7 +4,7 @@ use super::pairs::distances_to_on;
 use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
 use crate::aligned::Aligned;
 use crate::simd::{Isa, Kernel, Vector};
-use crate::tile::{Left, Right, Store, split, tile};
+use crate::tile::{Left, Right, Store, Stretches, split, tile};
 use rayon::prelude::*;
 
 /// One term of a hinge sum.
@@ -125,7 +125,7 @@ impl Active {
         let right = Right { data: &self.weights, stride: columns };
         for piece in split(rows.dim, isa.rows()) {
             let data = &rows.data[block.start * rows.stride + piece.start..];
-            let left = Left { data, row: 1, segment: 0, segments: 1, step: rows.stride, len: block.len() };
+            let left = Left { data, row: 1, step: rows.stride, stretches: Stretches::ONE, len: block.len() };
             tile(isa, piece.len(), columns, left, right, &mut self.slope[piece.start * columns..], columns, Store::Add);
         }
     }

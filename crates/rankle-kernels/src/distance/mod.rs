@@ -14,7 +14,7 @@ pub use placing::{Placing, placings};
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
-use crate::tile::{Left, Right, Store, Term, split, tile_of};
+use crate::tile::{Left, Right, Store, Stretches, Term, split, tile_of};
 use rayon::prelude::*;
 
 /// How two rows are compared.
@@ -113,7 +113,7 @@ impl Group {
         let right = Right { data: &self.data, stride: self.columns };
         for piece in split(block.len(), self.isa.rows()) {
             let data = &rows.data[(block.start + piece.start) * rows.stride..];
-            let left = Left { data, row: rows.stride, segment: 0, segments: 1, step: 1, len: rows.dim };
+            let left = Left { data, row: rows.stride, step: 1, stretches: Stretches::ONE, len: rows.dim };
             let out = &mut out[piece.start * self.columns..piece.end * self.columns];
             tile_of(self.metric.term(), self.isa, piece.len(), self.columns, left, right, out, self.columns, Store::Overwrite);
             out.iter_mut().for_each(|sum| *sum = self.metric.finish(*sum));

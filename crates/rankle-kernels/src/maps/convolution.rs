@@ -4,7 +4,7 @@ use super::axis::{Reach, Run};
 use super::finish::{Finish, FinishRows};
 use crate::aligned::Aligned;
 use crate::dense::Panels;
-use crate::tile::{Left, Right, Store, Stretch, split, tile_over};
+use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
 /// The shape of a convolution on stacks of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +158,13 @@ impl Geometry {
                             let start = (rows.target + piece.start * rows.target_step) * outputs + first;
                             let stride = rows.target_step * outputs;
                             let data = &source[(rows.source + piece.start * rows.source_step).min(source.len())..];
-                            let left =
-                                Left { data, row: rows.source_step, segment: 0, segments: 1, step: 1, len: together * inputs };
+                            let left = Left {
+                                data,
+                                row: rows.source_step,
+                                step: 1,
+                                stretches: Stretches::Listed(&stretches),
+                                len: together * inputs,
+                            };
                             let right = Right { data: filters, stride: panel };
                             if stretches.is_empty() {
                                 // Nothing reaches these pixels.
@@ -168,19 +173,9 @@ impl Geometry {
                                 }
                             } else if width == columns {
                                 let out = &mut target[start..];
-                                tile_over(&stretches, isa, piece.len(), columns, left, right, out, stride, store);
+                                tile(isa, piece.len(), columns, left, right, out, stride, store);
                             } else {
-                                tile_over(
-                                    &stretches,
-                                    isa,
-                                    piece.len(),
-                                    columns,
-                                    left,
-                                    right,
-                                    &mut edge,
-                                    columns,
-                                    Store::Overwrite,
-                                );
+                                tile(isa, piece.len(), columns, left, right, &mut edge, columns, Store::Overwrite);
                                 for (row, sums) in edge.chunks_exact(columns).take(piece.len()).enumerate() {
                                     for (target, &sum) in target[start + row * stride..][..width].iter_mut().zip(sums) {
                                         *target = if store == Store::Add { *target + sum } else { sum };

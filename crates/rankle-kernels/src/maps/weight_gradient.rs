@@ -2,7 +2,7 @@
 
 use super::Conv;
 use crate::simd::Isa;
-use crate::tile::{Left, Right, Store, Stretch, split, tile_over};
+use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
 /// A chunk of images as the weight gradient needs it: what went into the convolution, and the slope of what came out.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +72,10 @@ impl Conv {
         }
         for channels in split(shape.inputs, isa.rows()) {
             let (data, len) = (&stack.input[channels.start..], together * images);
-            let left = Left { data, row: 1, segment: 0, segments: 1, step: shape.inputs, len };
+            let left = Left { data, row: 1, step: shape.inputs, stretches: Stretches::Listed(&stretches), len };
             let right = Right { data: &packed.rows, stride: panel };
             let out = &mut gradient[channels.start * panel..];
-            tile_over(&stretches, isa, channels.len(), panel, left, right, out, panel, Store::Add);
+            tile(isa, channels.len(), panel, left, right, out, panel, Store::Add);
         }
     }
 }
