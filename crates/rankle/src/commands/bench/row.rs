@@ -50,6 +50,10 @@ impl Row {
             (Training(c2f2), 100),
             (Training(c2f2), 500),
             (Pgd(Architecture::LeNet), 100),
+            (Pgd(Architecture::ResNet18Of28), 100),
+            (Forward(Architecture::ResNet18), 8),
+            (Pgd(Architecture::ResNet18), 8),
+            (Training(Architecture::ResNet18), 8),
             (Query(Kind::Query(Direction::Raise)), 100),
             (Query(Kind::PreservingQuery(Direction::Raise)), 100),
             (RankCount, 1000),
@@ -92,7 +96,11 @@ impl Row {
         let images = self.images as f64;
         match self.work {
             Work::Peak => Some(super::lab::peak_operations() as f64),
-            Work::Forward(model) => forward(model).map(|operations| images * operations),
+            Work::Forward(model) => forward(model).map(|(_, all)| images * all),
+            // Dense in both directions, but for the gradient of the pixels, which training does not need. The other networks'
+            // gradients skip what ReLU and pooling let no slope through.
+            Work::Pgd(model) if is_resnet(model) => forward(model).map(|(_, all)| images * 2.0 * all),
+            Work::Training(model) if is_resnet(model) => forward(model).map(|(first, all)| images * (3.0 * all - first)),
             Work::RankCount => Some(2.0 * images * (GALLERY * 1024) as f64),
             Work::Retrieval => Some(2.0 * images * (ITEMS * ITEM_DIM) as f64),
             Work::Pgd(_) | Work::Training(_) | Work::Query(_) | Work::AdversarialBatch => None,
@@ -100,14 +108,31 @@ impl Row {
     }
 }
 
-/// Operations to embed one image: those of its convolutions and dense layers. Known for the models that have such a row.
-fn forward(model: Architecture) -> Option<f64> {
-    let multiply_adds = match model {
+fn is_resnet(model: Architecture) -> bool {
+    matches!(model, Architecture::ResNet18Of28 | Architecture::ResNet18)
+}
+
+/// Operations of the convolutions and dense layers for one image, those of the first layer by themselves as well. Only for models
+/// of which a row needs them.
+fn forward(model: Architecture) -> Option<(f64, f64)> {
+    let (first, all): (u64, u64) = match model {
         // Pixels, inputs of each, outputs.
-        Architecture::C2f2 => 28 * 28 * 25 * 32 + 14 * 14 * 25 * 32 * 64 + 3136 * 1024,
+        Architecture::C2f2 => (28 * 28 * 25 * 32, 28 * 28 * 25 * 32 + 14 * 14 * 25 * 32 * 64 + 3136 * 1024),
+        Architecture::ResNet18Of28 | Architecture::ResNet18 => resnet18(model.input()),
         _ => return None,
     };
-    Some(2.0 * f64::from(multiply_adds))
+    Some((2.0 * first as f64, 2.0 * all as f64))
+}
+
+/// Multiply-adds of the first convolution and of all: the stem, and four stages of two blocks of two convolutions.
+fn resnet18((channels, height, width): (usize, usize, usize)) -> (u64, u64) {
+    let pixels = |stride: usize| (height.div_ceil(stride) * width.div_ceil(stride)) as u64;
+    let first = pixels(2) * 49 * channels as u64 * 64;
+    let stages = [(4, 64, 64), (8, 64, 128), (16, 128, 256), (32, 256, 512)].map(|(stride, inputs, outputs)| {
+        let shortcut = if inputs == outputs { 0 } else { inputs * outputs };
+        pixels(stride) * (9 * outputs * (inputs + 3 * outputs) + shortcut)
+    });
+    (first, first + stages.iter().sum::<u64>())
 }
 
 #[cfg(test)]
@@ -124,6 +149,8 @@ mod tests {
 
     #[test]
     fn operations_of_known_networks() {
-        assert_eq!(forward(Architecture::C2f2), Some(27_747_328.0)); // 27.75 M
+        assert_eq!(forward(Architecture::C2f2), Some((1_254_400.0, 27_747_328.0)));
+        // torchvision counts 1,814,073,344 multiply-adds, 512,000 of them in the classifier that is left out here.
+        assert_eq!(resnet18((3, 224, 224)), (118_013_952, 1_813_561_344));
     }
 }
