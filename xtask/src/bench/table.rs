@@ -58,7 +58,7 @@ const TOLERANCE: f64 = 0.01;
 
 impl Table {
     pub(super) fn of(rows: &[Row], timings: &[Timing]) -> Self {
-        let rate = |timing: &Timing| Some(timing.operations? / timing.median_ms / 1e6);
+        let rate = |timing: &Timing| Some(timing.operations? / timing.minimum_ms / 1e6); // of a peak the best repeat counts
         let peak_gflops = median(timings.iter().filter(|timing| timing.row.starts_with(PEAK)).filter_map(rate));
         let lines = rows.iter().filter_map(|row| Line::of(row, timings, peak_gflops)).collect();
         Self { peak_gflops, lines }
