@@ -41,7 +41,8 @@ turns, row by row, and the medians over the rounds are compared. Absolute times 
 
 const LEGEND: &str = "\
 - **row / images**: what one call is stands in [xtask/bench/README.md](xtask/bench/README.md). One thread unless the row says otherwise.
-- **others**: PyTorch as set up by that page, each with its time; `rankle, one thread` is ourselves.
+- **others**: PyTorch as set up by that page, each with its time; `rankle, one thread` is ourselves. Of `research`, two of thirty steps are
+  timed and their time is scaled: it takes minutes.
 - **best other / rankle**: the fastest of those that are compared, divided by our time, and the ratio we want at least.
 - **of peak**: the arithmetic of the row over the measured peak. A dot where work is skipped because numbers are zero (gradients through
   ReLU and pooling) or where a row is more than arithmetic: there the ratio is the only judge.

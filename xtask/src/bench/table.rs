@@ -169,6 +169,9 @@ impl fmt::Display for Table {
             }
             writeln!(f, "{}{}", if words.is_empty() { "" } else { "   " }, words.join(" · "))?;
         }
+        if self.lines.iter().any(|line| line.others.iter().any(|(name, _)| name == "research")) {
+            writeln!(f, "research: two of thirty steps are timed, and their time is scaled")?;
+        }
         match self.peak_gflops {
             Some(peak) => writeln!(f, "peak of one thread: {peak:.0}·10⁹ operations a second"),
             None => Ok(()),
@@ -238,6 +241,7 @@ pub(super) mod tests {
             "c2f2-forward/100                    5.0 ms    90 %   90 %    100   eager 9.0 ms · compile 6.5 ms · 1.30x compile, at least 1.1x: met",
             "attack-ca+-w1/1000                  4.00 s       ·   90 %    100   research 36.00 s · vectorised 12.00 s · 9.00x research, at least 10x: MISSED · 3.00x vectorised, at least 2x: met",
             "attack/500                        700.0 ms       ·   90 %    301   at most 300 MB: MISSED",
+            "research: two of thirty steps are timed, and their time is scaled",
             "peak of one thread: 200·10⁹ operations a second",
             "",
         ];
