@@ -22,6 +22,13 @@ pub enum Finish<'a> {
     },
     /// Zero where `live` is zero: the way back through a ReLU.
     Silence(&'a [u8]),
+    /// Plus the slope that came another way, then, if there is a ReLU, back through it.
+    Join {
+        /// A map of slopes.
+        other: &'a [f32],
+        /// As for [`Finish::Silence`].
+        live: Option<&'a [u8]>,
+    },
 }
 
 impl Finish<'_> {
@@ -36,6 +43,7 @@ impl Finish<'_> {
                     && live.as_ref().is_none_or(|map| map.len() == target)
             }
             Self::Silence(live) => live.len() == target,
+            Self::Join { other, live } => other.len() == target && live.is_none_or(|live| live.len() == target),
         };
         assert!(fits, "what finishes a convolution has the shape of its target");
     }
@@ -83,6 +91,12 @@ impl Kernel for FinishRows<'_, '_> {
                     }
                 }
                 Finish::Silence(live) => silence_block(sums, &live[place]),
+                Finish::Join { other, live } => {
+                    add(sums, &other[place.clone()]);
+                    if let Some(live) = live {
+                        silence_block(sums, &live[place]);
+                    }
+                }
             }
         }
     }

@@ -164,6 +164,9 @@ fn finishes_do_what_they_say() {
         assert!(y.iter().zip(&live).all(|(&y, &live)| (y > 0.0) == (live == 1)) && live.contains(&0) && live.contains(&1));
         assert_eq!(run(Finish::Relu { bias: &bias, shortcut: None, live: None }), each(&|at, sum| (sum + of(at)).max(0.0)));
         assert_eq!(run(Finish::Silence(&live)), each(&|at, sum| if live[at] == 1 { sum } else { 0.0 }));
+        assert_eq!(run(Finish::Join { other: &shortcut, live: None }), each(&|at, sum| sum + shortcut[at]));
+        let both = Finish::Join { other: &shortcut, live: Some(&live) };
+        assert_eq!(run(both), each(&|at, sum| if live[at] == 1 { sum + shortcut[at] } else { 0.0 }));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The network as an attack sees it: frozen, norms folded into the filters.
 
 use super::DIM;
-use super::network::Network;
+use super::network::{Block, Network};
 use super::parameters::{EPSILON, Layer};
 use crate::batch::even;
 use rankle_kernels::Isa;
@@ -157,29 +157,34 @@ impl Kept {
 
 fn backward_chunk(network: &Network, backward: &Backward, kept: &Kept, slope: &[f32], pixels: &mut [f32]) {
     let images = kept.images;
-    with_maps(|Maps { x, inner, y, .. }| {
+    with_maps(|Maps { x, inner, around, y, .. }| {
         let shape = |unit: usize| network.units[unit].conv.shape();
-        let last = network.blocks.last().map_or(0, |block| images * shape(block.second).output_len());
-        mean_of_pixels_backward(slope, room(y, last));
-        for (block, [live, live_y]) in network.blocks.iter().zip(&kept.live).rev() {
-            let y_len = images * shape(block.second).output_len();
-            silence(&mut y[..y_len], live_y);
+        let output_len = |block: &Block| images * shape(block.second).output_len();
+        let last = room(y, network.blocks.last().map_or(0, output_len));
+        mean_of_pixels_backward(slope, last);
+        if let Some([_, live]) = kept.live.last() {
+            silence(last, live);
+        }
+        for (position, block) in network.blocks.iter().enumerate().rev() {
+            let slope = &y[..output_len(block)];
             let run = |unit: usize, slope: &[f32], finish: Finish<'_>, input: &mut [f32]| {
                 network.units[unit].conv.input_gradient(&backward.filters[unit], slope, images, finish, input);
             };
+            let live = &kept.live[position][0];
             let inner = room(inner, live.len());
-            run(block.second, &y[..y_len], Finish::Silence(live), inner);
-            let input = room(x, images * shape(block.first).input_len());
-            match block.shortcut {
+            run(block.second, slope, Finish::Silence(live), inner);
+            let input_len = images * shape(block.first).input_len();
+            let other = match block.shortcut {
                 Some(unit) => {
-                    run(block.first, inner, Finish::Sums, input);
-                    run(unit, &y[..y_len], Finish::Add, input);
+                    let around = room(around, input_len);
+                    run(unit, slope, Finish::Sums, around);
+                    &*around
                 }
-                None => {
-                    input.copy_from_slice(&y[..y_len]);
-                    run(block.first, inner, Finish::Add, input);
-                }
-            }
+                None => slope,
+            };
+            // In front of the first block is the pooling, which knows itself what is silent.
+            let live = position.checked_sub(1).map(|below| &kept.live[below][1][..]);
+            run(block.first, inner, Finish::Join { other, live }, room(x, input_len));
             std::mem::swap(x, y);
         }
         for (image, pixels) in pixels.chunks_exact_mut(network.shuffle.image_len()).enumerate() {
