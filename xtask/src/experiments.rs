@@ -3,6 +3,7 @@
 //! An experiment is a file in this folder and its registration below. One that attacks cells of tables is data and no code
 //! ([`Tables`]); what else there may be implements [`Experiment`].
 
+mod backbones;
 mod curves;
 mod fashion;
 mod losses;
@@ -57,7 +58,7 @@ pub(crate) struct Outcome {
 }
 
 /// Every experiment whose cells stand in tables.
-static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES];
+static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES, &backbones::BACKBONES];
 
 /// Every other experiment.
 static OTHERS: &[&dyn Experiment] = &[];
