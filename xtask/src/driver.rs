@@ -95,6 +95,28 @@ impl Driver {
         Ok(())
     }
 
+    /// Runs a sub-command that draws a picture of a system, with further arguments. The weights are named as seen from `base`.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn draw(
+        &self,
+        name: &str,
+        system: &System,
+        weights: &str,
+        further: &[String],
+        base: &Path,
+        threads: Option<NonZero<usize>>,
+    ) -> Result<()> {
+        let mut command = self.command(name, threads);
+        command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--distance", &system.distance]);
+        command.args(["--weights", weights, "--quiet"]).args(further).args(data([system.dataset.as_str()]));
+        if !process::run_aside(&mut command, AGAIN)?.success() {
+            bail!("`rankle {name}` failed: its reason stands above; the records are kept, and {AGAIN}");
+        }
+        Ok(())
+    }
+
     /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
     ///
     /// # Errors

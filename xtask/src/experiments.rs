@@ -4,11 +4,15 @@
 //! ([`Tables`]); what else there may be implements [`Experiment`].
 
 mod backbones;
+mod beyond;
 mod curves;
 mod fashion;
+mod grid;
 mod losses;
 mod mnist;
 pub(crate) mod tables;
+mod transfer;
+mod universal;
 
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
@@ -61,7 +65,7 @@ pub(crate) struct Outcome {
 static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES, &backbones::BACKBONES];
 
 /// Every other experiment.
-static OTHERS: &[&dyn Experiment] = &[];
+static OTHERS: &[&dyn Experiment] = &[&transfer::Transfer, &universal::Universal];
 
 /// Every experiment, in the order of the list.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn Experiment> {

@@ -9,6 +9,7 @@ pub(crate) mod sample;
 mod scope;
 mod session;
 
+pub(crate) use models::Models;
 pub(crate) use scope::Scope;
 pub(crate) use session::Session;
 

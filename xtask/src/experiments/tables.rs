@@ -23,6 +23,17 @@ pub(crate) struct Tables {
     pub(crate) panels: &'static [(&'static str, &'static str)],
 }
 
+/// The radius of the attacks that are drawn.
+const PICTURED: f64 = 0.3;
+
+/// An attack that is drawn.
+struct Picture {
+    system: System,
+    attack: Attack,
+    file: String,
+    caption: String,
+}
+
 /// Which cells of a table are computed when there is little time.
 #[derive(Clone, Copy)]
 pub(crate) struct Slice {
@@ -66,6 +77,20 @@ impl Tables {
         Ok(plan)
     }
 
+    /// One picture of CA+ and one of QA+ for each system.
+    fn pictures(&self, scope: &Scope) -> Vec<Picture> {
+        let systems = self.work(scope).into_iter().map(|(system, _)| system);
+        let of = |system: System| {
+            [Attack::CandidateRaise, Attack::QueryRaise].map(|attack| Picture {
+                file: format!("{}-{}.png", system.id(), attack.name()),
+                caption: format!("{} on one image of {}, ε = {PICTURED}", attack.name().to_uppercase(), system.id()),
+                system: system.clone(),
+                attack,
+            })
+        };
+        systems.flat_map(of).collect()
+    }
+
     /// What is written about the records.
     fn report<'a>(&'a self, scope: &'a Scope, comparisons: &'a [Comparison<'a>]) -> Result<report::Report<'a>> {
         let panel = |(ours, theirs): &(&str, &str)| {
@@ -74,7 +99,8 @@ impl Tables {
             Ok(Panel { ours, theirs: own.map_or_else(|| published::table(theirs), Ok)? })
         };
         let panels = self.panels.iter().map(panel).collect::<Result<_>>()?;
-        Ok(report::Report { title: self.title, scope, comparisons, panels })
+        let pictures = self.pictures(scope).into_iter().map(|picture| (picture.file, picture.caption)).collect();
+        Ok(report::Report { title: self.title, scope, comparisons, panels, pictures })
     }
 }
 
@@ -124,6 +150,9 @@ impl Experiment for Tables {
         let comparisons: Vec<_> = tables.iter().map(compare).collect::<Result<_>>()?;
         let report = self.report(scope, &comparisons)?;
         report.write(&session.output, &records)?;
+        for Picture { system, attack, file, .. } in self.pictures(scope) {
+            session.picture(&system, models.of(&system)?, attack, PICTURED, &file)?;
+        }
         Ok(Outcome { text: report.for_people(&files::shown(&session.output)), json: report.as_json()? })
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Report<'a> {
     pub(crate) comparisons: &'a [Comparison<'a>],
     /// Of the figure.
     pub(crate) panels: Vec<Panel<'a>>,
+    /// Of single attacks: files in the folder of the run, each with a caption.
+    pub(crate) pictures: Vec<(String, String)>,
 }
 
 impl Report<'_> {
@@ -33,7 +35,9 @@ impl Report<'_> {
     pub(crate) fn for_people(&self, folder: &str) -> String {
         let tables: String = self.comparisons.iter().map(|comparison| terminal::render(comparison) + "\n").collect();
         let furthest = terminal::furthest(self.comparisons);
-        format!("{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg and curves.png are in {folder}\n")
+        format!(
+            "{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg, curves.png and pictures of single attacks are in {folder}\n"
+        )
     }
 
     /// One array of all measured cells.
@@ -55,23 +59,29 @@ impl Report<'_> {
             out += &provenance(&records.iter().filter(of_table).collect::<Vec<_>>());
             out.push('\n');
         }
+        for (file, caption) in &self.pictures {
+            out += &format!("{caption}:\n\n![{caption}]({file})\n\n");
+        }
         let seconds: f64 = records.iter().map(|record| record.seconds).sum();
         out += &format!("All cells together took {seconds:.0} seconds.\n");
         out
     }
 }
 
+/// Every value once, in the order in which they come.
+pub(crate) fn distinct(values: impl Iterator<Item = String>) -> String {
+    let mut distinct: Vec<String> = Vec::new();
+    for value in values {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct.join(", ")
+}
+
 /// What made the numbers: every value that occurs among the records.
 fn provenance(records: &[&Record]) -> String {
-    let distinct = |text: &dyn Fn(&Record) -> String| {
-        let mut values: Vec<String> = Vec::new();
-        for value in records.iter().map(|record| text(record)) {
-            if !values.contains(&value) {
-                values.push(value);
-            }
-        }
-        values.join(", ")
-    };
+    let distinct = |text: &dyn Fn(&Record) -> String| distinct(records.iter().map(|record| text(record)));
     format!(
         "\nWeights: {}. Protocol {}, gallery of {} images, computed on {} by version {}, method {}.\n",
         distinct(&|record| format!("{} (SHA-256 {})", record.cell.weights, record.cell.weights_sha256)),
@@ -96,7 +106,13 @@ mod tests {
         let tables = published(&["mnist-ct", "mnist-ctd"]);
         let comparisons: Vec<_> = tables.into_iter().map(|table| Comparison::new(table, &setting, records, caveat)).collect();
         let panels = comparisons.iter().map(|ours| Panel { ours, theirs: ours.table }).collect();
-        look(&Report { title: "The tables", scope: &scope, comparisons: &comparisons, panels })
+        look(&Report {
+            title: "The tables",
+            scope: &scope,
+            comparisons: &comparisons,
+            panels,
+            pictures: vec![("p.png".into(), "CA+".into())],
+        })
     }
 
     #[test]
@@ -130,6 +146,7 @@ mod tests {
         for part in [
             "# The tables\n",
             "(curves.svg)",
+            "CA+:\n\n![CA+](p.png)\n",
             "1000 images attacked per cell, seed 0",
             "(CT)",
             "(CTD)",

@@ -1,10 +1,10 @@
 //! What an experiment has at hand while it runs.
 
 use super::Scope;
-use super::models::{Models, Training};
+use super::models::{Models, Training, Weights};
 use crate::driver::Driver;
 use anyhow::Result;
-use rankle_report::{Planned, Record, System};
+use rankle_report::{Attack, Planned, Record, System};
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -38,5 +38,40 @@ impl Session<'_> {
     /// When the driver fails.
     pub(crate) fn sweep(&self, plan: &[Planned]) -> Result<Vec<Record>> {
         self.driver.sweep(plan, &self.base, &self.output, self.threads)
+    }
+
+    /// Draws an attack with one target on one image of a system into a file of the folder of the run.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn picture(&self, system: &System, weights: &Weights, attack: Attack, epsilon: f64, file: &str) -> Result<()> {
+        let further = ["--attack", attack.name(), "--epsilon", &epsilon.to_string(), "--seed", &self.scope.seed.to_string()]
+            .map(str::to_owned);
+        self.draw("picture", system, weights, &further, "--output", file)
+    }
+
+    /// Draws the first universal perturbation of a system, for a batch of so many images.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn universal(
+        &self,
+        system: &System,
+        weights: &Weights,
+        attack: Attack,
+        epsilon: f64,
+        batch: usize,
+        file: &str,
+    ) -> Result<()> {
+        let (epsilon, seed, batch) = (epsilon.to_string(), self.scope.seed.to_string(), batch.to_string());
+        let further =
+            ["--attack", attack.name(), "--epsilon", &epsilon, "--seed", &seed, "--batch", &batch, "--perturbations", "1"];
+        self.draw("universal", system, weights, &further.map(str::to_owned), "--picture", file)
+    }
+
+    fn draw(&self, name: &str, system: &System, weights: &Weights, further: &[String], option: &str, file: &str) -> Result<()> {
+        let output = [option.to_owned(), self.output.join(file).to_string_lossy().into_owned()];
+        let further = [further, &output].concat();
+        self.driver.draw(name, system, &weights.name, &further, &self.base, self.threads)
     }
 }
