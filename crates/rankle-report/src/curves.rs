@@ -130,10 +130,10 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
             .draw()?;
     }
     if let Some(caveat) = panel.ours.caveat {
-        // Across the middle of the panel, where every look falls.
+        // At the top left: no curve of a rank goes there.
         let style = (FONT, 13 * scale).into_font().color(&RGBColor(200, 0, 0));
         for (line, words) in wrapped(caveat, 70).into_iter().enumerate() {
-            chart.draw_series([Text::new(words, (EPSILONS.start + 0.01, 62.0 - 4.0 * line as f64), style.clone())])?;
+            chart.draw_series([Text::new(words, (EPSILONS.start + 0.01, 97.0 - 4.0 * line as f64), style.clone())])?;
         }
     }
 
