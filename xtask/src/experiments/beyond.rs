@@ -86,7 +86,8 @@ pub(super) fn report(
     let About { title, scope, note, caveats } = about;
     let seconds: f64 = records.iter().map(|record| record.seconds).sum();
     let mut markdown = format!("# {title}\n\nScope: {scope}.\n\n{note}\n");
-    let mut text = format!("{title}\n{note}\n");
+    // A line for each part of it: the note as a whole is wider than a terminal.
+    let mut text = format!("{title}\n{}\n", note.replace(". ", ".\n").replace("; ", ";\n"));
     for caveat in *caveats {
         markdown += &format!("\n**Beware: {caveat}.**\n");
         text += &format!("BEWARE: {caveat}\n");
