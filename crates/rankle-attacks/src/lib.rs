@@ -11,6 +11,8 @@
 //! [`transfer`] measures an attack on another model than the one it was computed on, and [`Universal`] computes one
 //! perturbation for many images.
 //!
+//! For comparison, [`Classification`] measures what FGSM and PGD do to a classifier: the same searches with another aim.
+//!
 //! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
 //!
 //! ```
@@ -43,6 +45,7 @@ mod attack;
 mod ball;
 mod band;
 mod candidate;
+mod classifier;
 mod draw;
 mod estimate;
 mod kind;
@@ -62,6 +65,7 @@ pub use attack::{Batch, Bound, RankingAttack, Standings};
 pub use ball::Ball;
 pub use band::Band;
 pub use candidate::CandidateAttack;
+pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
 pub use estimate::Estimate;
 pub use kind::{Direction, Kind, Protocol, Variant};

@@ -18,6 +18,7 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
+pub mod classes;
 pub mod dataset;
 mod defense;
 mod distance;

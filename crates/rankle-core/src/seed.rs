@@ -38,6 +38,8 @@ pub enum Purpose {
     Toy = 12,
     /// The target of a universal perturbation, keyed by batch and number.
     Universal = 30,
+    /// What dropout silences, keyed by the optimiser step and the layer with the image's position in the batch.
+    Dropout = 40,
 }
 
 impl Seed {

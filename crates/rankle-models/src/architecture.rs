@@ -1,6 +1,6 @@
 //! The models by name.
 
-use crate::{Convnet, ImageFormat, Layers, ResNet18, weights};
+use crate::{Convnet, ImageFormat, Layers, ResNet18, SoftmaxRegression, weights};
 use rankle_core::{Distance, Embedder, Error, Result, Seed, Trainable};
 use std::{fmt, path::Path, str::FromStr};
 
@@ -17,17 +17,33 @@ pub enum Architecture {
     ResNet18Of28,
     /// torchvision's ResNet-18 for 224×224 colour images, to 512 numbers, none negative (`method.md` 3.4).
     ResNet18,
+    /// Softmax regression: 28×28 grey images to ten logits (`method.md` 3.6).
+    Softmax,
+    /// C2F2 as a classifier: 28×28 grey images to ten logits (`method.md` 3.6).
+    C2f2Classifier,
 }
 
 /// What a name stands for.
 enum Network {
     Convnet(Layers),
     ResNet18(ImageFormat),
+    Softmax,
 }
 
 impl Architecture {
-    /// Every architecture, for messages and menus.
-    pub const ALL: [Self; 5] = [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18];
+    /// Every architecture.
+    pub const ALL: [Self; 7] =
+        [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18, Self::Softmax, Self::C2f2Classifier];
+    /// Those whose embeddings rank images.
+    pub const RANKERS: [Self; 5] = [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18];
+    /// Those whose embeddings are logits, one number per class: they rank nothing, and are used with the Euclidean distance,
+    /// which takes the numbers as they are.
+    pub const CLASSIFIERS: [Self; 2] = [Self::Softmax, Self::C2f2Classifier];
+
+    /// Whether its embeddings are logits.
+    pub fn is_classifier(self) -> bool {
+        Self::CLASSIFIERS.contains(&self)
+    }
 
     fn network(self) -> Network {
         match self {
@@ -36,6 +52,8 @@ impl Architecture {
             Self::LeNet => Network::Convnet(Layers::LENET),
             Self::ResNet18Of28 => Network::ResNet18(ImageFormat::grey28()),
             Self::ResNet18 => Network::ResNet18(ImageFormat::imagenet()),
+            Self::Softmax => Network::Softmax,
+            Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
         }
     }
 
@@ -44,6 +62,7 @@ impl Architecture {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
             Network::ResNet18(format) => format.input(),
+            Network::Softmax => SoftmaxRegression::INPUT,
         }
     }
 
@@ -52,6 +71,7 @@ impl Architecture {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
             Network::ResNet18(_) => ResNet18::EMBEDDING_SIZE,
+            Network::Softmax => SoftmaxRegression::CLASSES,
         }
     }
 
@@ -64,6 +84,7 @@ impl Architecture {
         let model = match self.network() {
             Network::Convnet(layers) => Convnet::from_tensors(layers, &tensors, distance).map(boxed),
             Network::ResNet18(format) => ResNet18::from_tensors(&tensors, format, distance).map(boxed),
+            Network::Softmax => SoftmaxRegression::from_tensors(&tensors).map(boxed),
         };
         weights::named(path, model)
     }
@@ -76,15 +97,16 @@ impl Architecture {
         Ok(match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
             Network::ResNet18(format) => Box::new(ResNet18::initialise(format, distance, seed)),
+            Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
         })
     }
 
-    /// A model in the state of a checkpoint, ready to be trained further.
+    /// A model in the state of a checkpoint, ready to be trained further; `seed` is that of the training.
     ///
     /// # Errors
     /// [`Error::Weights`] when the state does not fit.
-    pub fn resume(self, distance: Distance, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
-        let mut model = self.initialise(distance, Seed(0))?;
+    pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
+        let mut model = self.initialise(distance, seed)?;
         model.restore(state)?;
         Ok(model)
     }
@@ -98,6 +120,8 @@ impl fmt::Display for Architecture {
             Self::LeNet => "lenet",
             Self::ResNet18Of28 => "resnet18-28",
             Self::ResNet18 => "resnet18",
+            Self::Softmax => "softmax",
+            Self::C2f2Classifier => "c2f2-classifier",
         })
     }
 }

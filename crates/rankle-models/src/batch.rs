@@ -15,6 +15,18 @@ pub(crate) fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) ->
     Ok(work(&pixels))
 }
 
+/// How many images there are, if they are of the shape `(channels, height, width)`.
+pub(crate) fn check(images: &Tensor, (channels, height, width): (usize, usize, usize)) -> Result<usize> {
+    match images.dims() {
+        &[n, c, h, w] if (c, h, w) == (channels, height, width) => Ok(n),
+        other => Err(Error::Shape {
+            what: "a batch of images",
+            actual: other.to_vec(),
+            expected: format!("(n, {channels}, {height}, {width})"),
+        }),
+    }
+}
+
 /// Asks `upstream` about embeddings of `dim` numbers each and checks the answer.
 pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
     let n = embeddings.len() / dim;

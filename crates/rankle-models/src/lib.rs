@@ -1,8 +1,10 @@
-//! Embedding models, each behind the one trait [`rankle_core::Embedder`].
+//! Embedding models, and two classifiers, each behind the one trait [`rankle_core::Embedder`].
 //!
 //! The parameters have the names and shapes of the public PyTorch checkpoints and travel in safetensors files, both ways,
 //! without a converter. Forward and backward are this project's own kernels: candle's pooling, ReLU and convolution gradients
 //! differ from PyTorch's, and a sign attack follows every such difference.
+//!
+//! What a classifier embeds an image as is its logits, one number per class.
 //!
 //! This crate knows no dataset, no attack and no training recipe.
 //!
@@ -20,10 +22,13 @@
 mod architecture;
 mod batch;
 mod convnet;
+mod dense;
 mod resnet;
+mod softmax;
 pub mod weights;
 
 pub use architecture::Architecture;
 pub use convnet::{Convnet, Layers};
 pub use rankle_kernels::{Isa, peak};
 pub use resnet::{ImageFormat, ResNet18};
+pub use softmax::SoftmaxRegression;

@@ -150,7 +150,7 @@ fn networks_that_take_turns_do_not_disturb_each_other() {
         [bits(&model.embed(&images).unwrap()), bits(&gradient)]
     };
     let models = NETWORKS.map(|network| (network, network.model(Isa::best())));
-    let [c2f2, c2f2_512, lenet] = [0, 1, 2].map(|at| (&models[at].0, &models[at].1));
+    let [c2f2, c2f2_512, lenet, _] = [0, 1, 2, 3].map(|at| (&models[at].0, &models[at].1));
     // Each on a thread of its own, then all in turns on one.
     let alone = models.each_ref().map(|(network, model)| with_threads(1, || run(network, model)));
     let turns = with_threads(1, || [lenet, c2f2, lenet, c2f2_512, c2f2, lenet].map(|(network, model)| run(network, model)));
@@ -201,6 +201,7 @@ fn the_bits_of_three_optimiser_steps_are_pinned() {
         let [portable, fused] = match network.name {
             "c2f2" => [0xF6B2_375F_A47A_46FA, 0x061C_2194_F3D3_1817],
             "c2f2-512" => [0x1C70_DC64_7EFD_8179, 0x7B49_6F8E_B17A_EC67],
+            "c2f2-classifier" => [0x41A9_1D72_7196_238A, 0x4787_DDD0_D7AE_3BEA],
             _ => [0x23C8_EBF0_CC91_F1C9, 0xD122_6B02_3106_E8D7],
         };
         let expected = if isa == Isa::PORTABLE { portable } else { fused };

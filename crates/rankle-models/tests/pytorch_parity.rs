@@ -122,7 +122,7 @@ fn input_gradients_equal_pytorch_in_size_and_sign() {
 #[test]
 fn weight_gradients_equal_pytorch() {
     /// Of a large gradient every so-many-th number is stored.
-    const STRIDES: [(&str, usize); 7] = [
+    const STRIDES: [(&str, usize); 10] = [
         ("c2f2 conv2.weight", 11),
         ("c2f2 fc1.weight", 401),
         ("c2f2-512 backbone.3.weight", 101),
@@ -130,6 +130,9 @@ fn weight_gradients_equal_pytorch() {
         ("c2f2-512 backbone.9.weight", 1009),
         ("lenet conv2.weight", 101),
         ("lenet fc1.weight", 1009),
+        ("c2f2-classifier conv2.weight", 101),
+        ("c2f2-classifier fc1.weight", 4001),
+        ("c2f2-classifier fc2.weight", 11),
     ];
     check(|name, model, fixture| {
         for (loss, slope) in LOSSES {

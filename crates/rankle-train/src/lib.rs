@@ -20,12 +20,14 @@
 //! ```
 
 mod contrastive;
+mod cross_entropy;
 mod loss;
 mod recipe;
 mod training;
 mod triplet;
 
 pub use contrastive::ContrastiveLoss;
+pub use cross_entropy::cross_entropy_loss;
 pub use loss::{BatchLoss, Loss};
 pub use recipe::Recipe;
 pub use training::{Moment, Training};

@@ -1,16 +1,18 @@
 //! The losses by name.
 
-use crate::{ContrastiveLoss, TripletLoss, draw_triplets};
+use crate::{ContrastiveLoss, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Error, Points, Result, Seed};
 use std::{fmt, str::FromStr};
 
-/// What training lowers (`method.md` 4.1).
+/// What training lowers (`method.md` 3.6, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {
     /// The anchor shall be nearer to its class than to another, by a margin: [`TripletLoss`].
     Triplet,
     /// Pairs of a class shall be near, all others at least a margin apart: [`ContrastiveLoss`].
     Contrastive,
+    /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
+    CrossEntropy,
 }
 
 /// The loss of one batch: placed embeddings to its value and its slope with respect to them.
@@ -18,7 +20,7 @@ pub type BatchLoss<'a> = dyn Fn(&Points) -> Result<(f64, Vec<f32>)> + 'a;
 
 impl Loss {
     /// Every loss, for messages and menus.
-    pub const ALL: [Self; 2] = [Self::Triplet, Self::Contrastive];
+    pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];
 
     /// The loss of the batch of optimiser step `step` (counted from 0), with whatever has to be drawn for it; none when the
     /// batch has nothing to teach.
@@ -31,6 +33,7 @@ impl Loss {
                 (!triplets.is_empty()).then(|| -> Box<BatchLoss<'_>> { Box::new(move |points| loss.evaluate(points, &triplets)) })
             }
             Self::Contrastive => Some(Box::new(move |points| ContrastiveLoss { margin }.evaluate(points, labels))),
+            Self::CrossEntropy => Some(Box::new(move |points| cross_entropy_loss(points, labels))),
         }
     }
 }
@@ -40,6 +43,7 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Self::Triplet => "triplet",
             Self::Contrastive => "contrastive",
+            Self::CrossEntropy => "cross-entropy",
         })
     }
 }
@@ -64,7 +68,7 @@ mod tests {
         for loss in Loss::ALL {
             assert_eq!(loss.to_string().parse::<Loss>().unwrap(), loss);
         }
-        assert!("triple".parse::<Loss>().unwrap_err().to_string().contains("triplet, contrastive"));
+        assert!("triple".parse::<Loss>().unwrap_err().to_string().contains("triplet, contrastive, cross-entropy"));
     }
 
     #[test]

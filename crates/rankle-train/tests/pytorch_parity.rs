@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor, safetensors};
 use rankle_core::{AdamStep, Distance, Points};
 use rankle_kernels::Isa;
-use rankle_train::{ContrastiveLoss, Triplet, TripletLoss};
+use rankle_train::{ContrastiveLoss, Triplet, TripletLoss, cross_entropy_loss};
 use std::collections::HashMap;
 
 /// PyTorch's own float32 Adam is within 6e-8 (absolute), 2e-8 (absolute) and 3e-7 (relative) of this float64 reference.
@@ -101,6 +101,18 @@ fn the_contrastive_loss_and_its_slope_equal_pytorch() {
     let fixture = fixture();
     let labels = fixture["labels"].to_vec1::<u32>().unwrap();
     equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
+}
+
+#[test]
+fn the_cross_entropy_and_its_slope_equal_pytorch() {
+    let fixture = fixture();
+    let labels = fixture["labels"].to_vec1::<u32>().unwrap();
+    let points = Distance::Euclidean.place(&fixture["cross-entropy.logits"]).unwrap();
+    let (loss, slope) = cross_entropy_loss(&points, &labels).unwrap();
+    let expected = f64::from(numbers(&fixture["cross-entropy.loss"])[0]);
+    assert!((loss - expected).abs() <= LOSS * expected, "{loss} instead of {expected}");
+    let error = worst(&slope, &numbers(&fixture["cross-entropy.slope"]), |_| 1.0 / labels.len() as f64);
+    assert!(error <= LOSS, "slope off by {error:e} of what an image can have");
 }
 
 fn equals_pytorch(name: &str, fixture: &HashMap<String, Tensor>, evaluate: impl Fn(&Points, f64) -> (f64, Vec<f32>)) {

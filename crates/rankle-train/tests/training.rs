@@ -6,7 +6,7 @@ use rand::Rng;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
-use rankle_models::{Convnet, Layers};
+use rankle_models::{Architecture, Convnet, Layers};
 use rankle_train::{Loss, Moment, Recipe, Training};
 use std::ops::ControlFlow;
 
@@ -94,11 +94,13 @@ fn to_the_end(_: Moment, _: &dyn Trainable) -> ControlFlow<()> {
 #[test]
 fn the_loss_falls_and_every_step_is_reported() {
     let dataset = Bars::sixty();
-    for (distance, loss) in Distance::ALL.into_iter().flat_map(|distance| Loss::ALL.map(|loss| (distance, loss))) {
+    let rankings = Distance::ALL.map(|distance| [Loss::Triplet, Loss::Contrastive].map(|loss| (Layers::C2F2, distance, loss)));
+    let classifier = (Layers::C2F2_CLASSIFIER, Distance::Euclidean, Loss::CrossEntropy);
+    for (layers, distance, loss) in rankings.into_iter().flatten().chain([classifier]) {
         let margin = Recipe::paper(distance).margin;
         let training = Training { recipe: Recipe { margin, loss, ..RECIPE }, ..training(&dataset) };
         let mut moments = Vec::new();
-        let mut model = Convnet::initialise(Layers::C2F2, distance, Seed(0));
+        let mut model = Convnet::initialise(layers, distance, Seed(0));
         training
             .run(&mut model, 0, &mut |moment, _| {
                 moments.push(moment);
@@ -172,6 +174,31 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     }
     assert!(results[0] != results[1] && results[0] != results[2], "a defense has no effect");
     assert!(results[0] != results[3], "the loss has no effect");
+}
+
+/// Its dropout is keyed by the seed of the training, the rest is in the checkpoint.
+#[test]
+fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_without_a_class() {
+    let dataset = Bars::sixty();
+    let training = Training { recipe: Recipe { batch_size: 20, ..Recipe::classifier(2) }, ..training(&dataset) };
+    let start = |seed| Architecture::C2f2Classifier.initialise(Distance::Euclidean, seed).unwrap();
+    let mut whole = start(Seed(0));
+    let mut state = None;
+    training
+        .run(&mut *whole, 0, &mut |moment, model| {
+            if moment.step == 4 {
+                state = Some(model.checkpoint().unwrap());
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let mut resumed = Architecture::C2f2Classifier.resume(Distance::Euclidean, Seed(0), state.unwrap()).unwrap();
+    training.run(&mut *resumed, 4, &mut to_the_end).unwrap();
+    assert!(bytes(&*resumed) == bytes(&*whole));
+
+    let strange = Bars::new((0..60).map(|image| image % 12));
+    let error = Training { dataset: &strange, ..training }.run(&mut *start(Seed(0)), 0, &mut to_the_end).unwrap_err();
+    assert!(matches!(error, Error::Index { what: "class", len: 10, .. }), "{error}");
 }
 
 #[test]

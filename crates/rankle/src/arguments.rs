@@ -1,6 +1,6 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Embed, Evaluate, Picture, Sweep, Train, Transfer, Universal};
+use crate::commands::{Attack, Bench, Classify, Embed, Evaluate, Picture, Sweep, Train, Transfer, Universal};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::system::Key;
@@ -52,6 +52,7 @@ enum Command {
     Transfer(Transfer),
     Universal(Universal),
     Sweep(Sweep),
+    Classify(Classify),
     Bench(Bench),
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct SystemArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,
     /// The architecture
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     pub(crate) model: Architecture,
     /// The weights: safetensors with the names of the public PyTorch checkpoints
     #[arg(long, value_name = "FILE")]
@@ -79,7 +80,7 @@ pub(crate) struct SystemArguments {
 #[derive(Args)]
 pub(crate) struct VictimArguments {
     /// The architecture of the model on which is measured, where it is another
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     to_model: Option<Architecture>,
     /// The distance of the model on which is measured, where it is another
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
@@ -123,6 +124,7 @@ impl Arguments {
             Command::Transfer(command) => command.run(device),
             Command::Universal(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
+            Command::Classify(command) => command.run(device),
             Command::Bench(command) => command.run(device),
         })
     }

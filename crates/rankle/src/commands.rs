@@ -2,6 +2,7 @@
 
 mod attack;
 mod bench;
+mod classify;
 mod embed;
 mod evaluate;
 mod picture;
@@ -12,6 +13,7 @@ mod universal;
 
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
+pub(crate) use classify::Classify;
 pub(crate) use embed::Embed;
 pub(crate) use evaluate::Evaluate;
 pub(crate) use picture::Picture;

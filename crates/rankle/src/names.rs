@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
-use rankle_attacks::{Band, Kind, Objective, Protocol};
+use rankle_attacks::{Band, ClassifierAttack, Kind, Objective, Protocol};
 use rankle_core::Distance;
 use rankle_data::{Name, Split};
 use rankle_models::Architecture;
@@ -23,8 +23,11 @@ pub(crate) struct Names<T: 'static> {
 pub(crate) const DATASETS: Names<Name> = Names { what: "dataset", all: &Name::ALL };
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
 pub(crate) const MODELS: Names<Architecture> = Names { what: "model", all: &Architecture::ALL };
+pub(crate) const RANKERS: Names<Architecture> = Names { what: "model", all: &Architecture::RANKERS };
+pub(crate) const CLASSIFIERS: Names<Architecture> = Names { what: "classifier", all: &Architecture::CLASSIFIERS };
 pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
 pub(crate) const ATTACKS: Names<Kind> = Names { what: "attack", all: &Kind::ALL };
+pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names { what: "attack", all: &ClassifierAttack::ALL };
 pub(crate) const PROTOCOLS: Names<Protocol> = Names { what: "protocol", all: &Protocol::ALL };
 pub(crate) const OBJECTIVES: Names<Objective> = Names { what: "objective", all: &Objective::ALL };
 pub(crate) const BANDS: Names<Band> = Names { what: "target band", all: &Band::ALL };

@@ -1,8 +1,8 @@
 //! The forward pass, and what it keeps of itself.
 
 use super::Convnet;
+use super::dropout::Dropout;
 use super::layers::Layers;
-use super::packed::PackedDense;
 use super::workspace::{CHUNK, Workspace, with_workspace};
 use crate::batch::even;
 use rankle_kernels::Aligned;
@@ -65,6 +65,8 @@ pub(super) struct Tape {
     pub(super) padded: Aligned,
     pub(super) pooled: Aligned,
     pub(super) features: Aligned,
+    /// Whether the answers went through dropout.
+    pub(super) dropped: bool,
 }
 
 /// Where one image's activations go.
@@ -92,14 +94,14 @@ impl Convnet {
                 for ((image, features), (first, second)) in images.chunks_exact(pixels).zip(outputs).zip(winners) {
                     self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
                 }
-                self.answer(features, kept.answers);
+                self.answer(features, kept.answers, None);
             });
         });
         batch
     }
 
-    /// The forward pass of a model in training.
-    pub(super) fn record(&self, images: &[f32]) -> Tape {
+    /// The forward pass of a model in training, with dropout where the network has it; without as an attack sees it.
+    pub(super) fn record(&self, images: &[f32], dropout: Option<Dropout>) -> Tape {
         let (layers, pixels) = (&self.layers, self.layers.pixels());
         let (first, second, features) = (layers.first(), layers.second(), layers.features());
         let n = images.len() / pixels;
@@ -108,6 +110,7 @@ impl Convnet {
             padded: Aligned::zeros(n * first.padded_len()),
             pooled: Aligned::zeros(n * second.padded_len()),
             features: Aligned::zeros(n * features),
+            dropped: dropout.is_some(),
         };
         let chunk = even(n, CHUNK);
         images
@@ -116,7 +119,8 @@ impl Convnet {
             .zip(tape.pooled.par_chunks_mut(chunk * second.padded_len()))
             .zip(tape.features.par_chunks_mut(chunk * features))
             .zip(tape.kept.chunks_mut(layers, chunk))
-            .for_each(|((((images, padded), pooled), outputs), kept)| {
+            .enumerate()
+            .for_each(|(piece, ((((images, padded), pooled), outputs), kept))| {
                 with_workspace(layers, 0, |Workspace { scratch, .. }| {
                     let inputs = padded.chunks_exact_mut(first.padded_len()).zip(pooled.chunks_exact_mut(second.padded_len()));
                     let [winners1, winners2] = kept.winners;
@@ -127,7 +131,7 @@ impl Convnet {
                     {
                         self.convolve(image, State { padded, pooled, winners: [first, second], features }, scratch);
                     }
-                    self.answer(outputs, kept.answers);
+                    self.answer(outputs, kept.answers, dropout.map(|dropout| (dropout, piece * chunk)));
                 });
             });
         tape
@@ -145,16 +149,17 @@ impl Convnet {
         second.forward(pooled, scratch, features, self.layers.pooled_second(), winners2);
     }
 
-    /// The dense layers of a chunk of images.
-    fn answer<'a>(&self, features: &'a [f32], answers: Vec<&'a mut [f32]>) {
+    /// The dense layers of a chunk of images; dropout wants to know the position of the first one in its batch.
+    fn answer<'a>(&self, features: &'a [f32], answers: Vec<&'a mut [f32]>, dropout: Option<(Dropout, usize)>) {
         let mut inputs = features;
-        for ((dense, PackedDense { weights, bias }), outputs) in self.layers.dense.iter().zip(&self.weights.dense).zip(answers) {
-            weights.multiply(inputs, outputs);
-            for row in outputs.chunks_exact_mut(dense.outputs) {
-                row.iter_mut().zip(bias).for_each(|(sum, &bias)| *sum += bias);
-            }
+        let layers = self.layers.dense.iter().zip(&self.weights.dense);
+        for (layer, ((dense, packed), outputs)) in layers.zip(answers).enumerate() {
+            packed.apply(inputs, outputs);
             if dense.relu {
                 outputs.iter_mut().for_each(|sum| *sum = if *sum > 0.0 { *sum } else { 0.0 });
+            }
+            if let (Some((dropout, first)), true) = (dropout, dense.dropout > 0.0) {
+                dropout.apply(layer, dense.dropout, first, outputs, dense.outputs);
             }
             inputs = outputs;
         }

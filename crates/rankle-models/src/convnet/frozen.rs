@@ -1,9 +1,9 @@
 //! The backward pass of a frozen model: down to the pixels, past the weights.
 
-use super::Convnet;
 use super::forward::Batch;
 use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
+use super::{Convnet, dropout};
 use crate::batch::even;
 use rankle_kernels::conv::PooledSlope;
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ impl Convnet {
             |((gradient, slope), kept)| {
                 with_workspace(layers, slope.len() / dim, |Workspace { padded, pooled, features, scratch }| {
                     let back = |layer: usize, slope: &[f32], inputs: &mut [f32]| transposed[layer].multiply(slope, inputs);
-                    back(0, &dense_slopes(layers, slope, &kept.answers, back)[0], features);
+                    back(0, &dense_slopes(layers, slope, &kept.answers, false, back)[0], features);
                     let [first, second] = kept.winners;
                     let winners = first.chunks_exact(shape.pooled_len()).zip(second.chunks_exact(second_shape.pooled_len()));
                     let features = features.chunks_exact(layers.features());
@@ -43,11 +43,13 @@ impl Convnet {
 }
 
 /// The slopes of what each dense layer sums up, before its ReLU, first layer first; `back` is the product of a layer's slope with
-/// its weights. ReLU has slope zero at exactly zero, as in PyTorch.
+/// its weights. ReLU has slope zero at exactly zero, as in PyTorch; so has what dropout silenced, if the answers went through it:
+/// the rest was scaled.
 pub(super) fn dense_slopes<A: AsRef<[f32]>>(
     layers: &Layers,
     slope: &[f32],
     answers: &[A],
+    dropped: bool,
     back: impl Fn(usize, &[f32], &mut [f32]),
 ) -> Vec<Vec<f32>> {
     let n = slope.len() / layers.embedding_size();
@@ -55,8 +57,9 @@ pub(super) fn dense_slopes<A: AsRef<[f32]>>(
     let mut slope = slope.to_vec();
     for (layer, dense) in layers.dense.iter().enumerate().rev() {
         if dense.relu {
+            let scale = if dropped { dropout::scale(dense.dropout) } else { 1.0 };
             for (slope, &answer) in slope.iter_mut().zip(answers[layer].as_ref()) {
-                *slope = if answer > 0.0 { *slope } else { 0.0 };
+                *slope = if answer > 0.0 { scale * *slope } else { 0.0 };
             }
         }
         if layer > 0 {

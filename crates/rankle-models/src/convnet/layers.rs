@@ -4,15 +4,15 @@ use rankle_kernels::conv::{ConvShape, Rows};
 
 /// A network of two convolutions, each behind a 2×2 max pooling, and dense layers: 28×28 grey images in, embeddings out.
 ///
-/// | | [`Layers::C2F2`] | [`Layers::C2F2_512`] | [`Layers::LENET`] |
-/// |---|---|---|---|
-/// | source | the paper (`method.md` 3.1) | its successor, arXiv 2106.03614 (`robust-score.md` 3.1) | the paper (`method.md` 3.2) |
-/// | convolution 5×5 | 1→32, padding 2 | 1→32, padding 2 | 1→20, no padding |
-/// | before the pooling | ReLU | ReLU | nothing |
-/// | convolution 5×5 | 32→64, padding 2 | 32→64, padding 2 | 20→50, no padding |
-/// | before the pooling | ReLU | ReLU | nothing |
-/// | dense | 3136→1024 | 3136→1024, ReLU, 1024→512 | 800→500, ReLU |
-/// | embedding | any number | any number | not negative |
+/// | | [`Layers::C2F2`] | [`Layers::C2F2_512`] | [`Layers::LENET`] | [`Layers::C2F2_CLASSIFIER`] |
+/// |---|---|---|---|---|
+/// | source | the paper (`method.md` 3.1) | its successor, arXiv 2106.03614 (`robust-score.md` 3.1) | the paper (`method.md` 3.2) | the paper's code (`method.md` 3.6) |
+/// | convolution 5×5 | 1→32, padding 2 | 1→32, padding 2 | 1→20, no padding | 1→32, padding 2 |
+/// | before the pooling | ReLU | ReLU | nothing | ReLU |
+/// | convolution 5×5 | 32→64, padding 2 | 32→64, padding 2 | 20→50, no padding | 32→64, padding 2 |
+/// | before the pooling | ReLU | ReLU | nothing | ReLU |
+/// | dense | 3136→1024 | 3136→1024, ReLU, 1024→512 | 800→500, ReLU | 3136→1024, ReLU, dropout 0.4, 1024→10 |
+/// | embedding | any number | any number | not negative | logits |
 #[derive(Clone, Copy, Debug)]
 pub struct Layers {
     pub(super) convolutions: [Convolution; 2],
@@ -32,6 +32,8 @@ pub(super) struct Dense {
     pub(super) name: &'static str,
     pub(super) outputs: usize,
     pub(super) relu: bool,
+    /// The share of its numbers that a training step silences; only behind a ReLU, whose zeros tell the backward pass which.
+    pub(super) dropout: f32,
 }
 
 /// A parameter as PyTorch has it.
@@ -50,7 +52,16 @@ impl Layers {
             Convolution { name: "conv1", shape: ConvShape { inputs: 1,  outputs: 32, kernel: 5, padding: 2, height: 28, width: 28, relu: true } },
             Convolution { name: "conv2", shape: ConvShape { inputs: 32, outputs: 64, kernel: 5, padding: 2, height: 14, width: 14, relu: true } },
         ],
-        dense: &[Dense { name: "fc1", outputs: 1024, relu: false }],
+        dense: &[Dense { name: "fc1", outputs: 1024, relu: false, dropout: 0.0 }],
+    };
+
+    /// The paper's classification baseline: C2F2, and what turns it into ten logits.
+    pub const C2F2_CLASSIFIER: Self = Self {
+        dense: &[
+            Dense { name: "fc1", outputs: 1024, relu: true,  dropout: 0.4 },
+            Dense { name: "fc2", outputs: 10,   relu: false, dropout: 0.0 },
+        ],
+        ..Self::C2F2
     };
 
     /// The C2F2 of the paper's successor: one more dense layer, 512 numbers. There the layers are numbered.
@@ -60,8 +71,8 @@ impl Layers {
             Convolution { name: "backbone.3", ..Self::C2F2.convolutions[1] },
         ],
         dense: &[
-            Dense { name: "backbone.7", outputs: 1024, relu: true },
-            Dense { name: "backbone.9", outputs: 512,  relu: false },
+            Dense { name: "backbone.7", outputs: 1024, relu: true,  dropout: 0.0 },
+            Dense { name: "backbone.9", outputs: 512,  relu: false, dropout: 0.0 },
         ],
     };
 
@@ -71,7 +82,7 @@ impl Layers {
             Convolution { name: "conv1", shape: ConvShape { inputs: 1,  outputs: 20, kernel: 5, padding: 0, height: 28, width: 28, relu: false } },
             Convolution { name: "conv2", shape: ConvShape { inputs: 20, outputs: 50, kernel: 5, padding: 0, height: 12, width: 12, relu: false } },
         ],
-        dense: &[Dense { name: "fc1", outputs: 500, relu: true }],
+        dense: &[Dense { name: "fc1", outputs: 500, relu: true, dropout: 0.0 }],
     };
 }
 

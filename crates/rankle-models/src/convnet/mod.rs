@@ -1,8 +1,9 @@
-//! C2F2 and LeNet: small networks for 28×28 grey images, on kernels of their own.
+//! C2F2, its classifier and LeNet: small networks for 28×28 grey images, on kernels of their own.
 //!
 //! [`Layers`] describes a network, [`Convnet`] is one with weights. Images go through the network in small chunks, each on one
 //! thread from the first pixel to the last number: no barrier between layers, and one chunk's activations stay in the cache.
 
+mod dropout;
 mod forward;
 mod frozen;
 mod layers;
@@ -12,9 +13,10 @@ mod workspace;
 
 pub use layers::Layers;
 
-use crate::batch::{ask, finite, with_pixels};
+use crate::batch::{ask, check, finite, with_pixels};
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
+use dropout::Dropout;
 use forward::Tape;
 use packed::Packed;
 use rand::Rng as _;
@@ -36,10 +38,12 @@ pub struct Convnet {
     /// The dense layers packed for input gradients, made when first asked for: a training step leaves them stale.
     transposed: OnceLock<Vec<Panels>>,
     moments: Option<Box<[Packed; 2]>>,
+    /// Keys the dropout of every training step.
+    seed: Seed,
 }
 
 impl Convnet {
-    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed.
+    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed, as is the dropout of the training.
     pub fn initialise(layers: Layers, distance: Distance, seed: Seed) -> Self {
         let parameters: Vec<Vec<f32>> = layers
             .parameters()
@@ -52,7 +56,7 @@ impl Convnet {
             })
             .collect();
         let isa = Isa::best();
-        Self::assemble(layers, isa, distance, Packed::pack(&layers, isa, &parameters))
+        Self { seed, ..Self::assemble(layers, isa, distance, Packed::pack(&layers, isa, &parameters)) }
     }
 
     /// Weights under the names of the public PyTorch checkpoints, such as `conv1.weight`.
@@ -76,48 +80,36 @@ impl Convnet {
 
     fn assemble(layers: Layers, isa: Isa, distance: Distance, weights: Packed) -> Self {
         let blocks = weights.blocks(&layers, isa);
-        Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None }
+        Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None, seed: Seed(0) }
     }
 
-    /// Embeds, asks for the slope, and returns the slopes of all weights, by name: what PyTorch leaves in `.grad`.
+    /// Embeds, asks for the slope, and returns the slopes of all weights, by name: what PyTorch leaves in `.grad` in evaluation
+    /// mode, without dropout.
     ///
     /// # Errors
     /// As [`Embedder::input_gradient`].
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
-        let (tape, slope) = self.learn(images, upstream)?;
+        let (tape, slope) = self.learn(images, upstream, None)?;
         self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")
     }
 
     /// The forward pass of a model in training, and the slope of the loss with respect to the embeddings.
-    fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<(Tape, Vec<f32>)> {
-        if self.check(images)? == 0 {
+    fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>, dropout: Option<Dropout>) -> Result<(Tape, Vec<f32>)> {
+        if check(images, self.layers.input())? == 0 {
             return Err(Error::Empty("images in a batch"));
         }
-        let tape = with_pixels(images, |pixels| self.record(pixels))?;
+        let tape = with_pixels(images, |pixels| self.record(pixels, dropout))?;
         let slope = ask(tape.kept.embeddings(), self.layers.embedding_size(), upstream)?;
         if !finite(&slope) {
             return Err(Error::NotFinite("the slope of the loss".into()));
         }
         Ok((tape, slope))
     }
-
-    /// How many images there are, if they are images for this network.
-    fn check(&self, images: &Tensor) -> Result<usize> {
-        let (channels, height, width) = self.layers.input();
-        match images.dims() {
-            &[n, c, h, w] if (c, h, w) == (channels, height, width) => Ok(n),
-            other => Err(Error::Shape {
-                what: "a batch of images",
-                actual: other.to_vec(),
-                expected: format!("(n, {channels}, {height}, {width})"),
-            }),
-        }
-    }
 }
 
 impl Embedder for Convnet {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        let n = self.check(images)?;
+        let n = check(images, self.layers.input())?;
         let mut batch = with_pixels(images, |pixels| self.forward(pixels))?;
         let embeddings = batch.answers.pop().unwrap_or_default();
         Ok(Tensor::from_vec(embeddings, (n, self.layers.embedding_size()), images.device())?)
@@ -128,7 +120,7 @@ impl Embedder for Convnet {
     }
 
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        self.check(images)?;
+        check(images, self.layers.input())?;
         let batch = with_pixels(images, |pixels| self.forward(pixels))?;
         let slope = ask(batch.embeddings(), self.layers.embedding_size(), upstream)?;
         Ok(Tensor::from_vec(self.backward(&batch, &slope), images.shape(), images.device())?)
@@ -137,7 +129,8 @@ impl Embedder for Convnet {
 
 impl Trainable for Convnet {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
-        let (tape, slope) = self.learn(images, upstream)?;
+        let dropout = Dropout { seed: self.seed, step: adam.step };
+        let (tape, slope) = self.learn(images, upstream, Some(dropout))?;
         let slopes = self.slopes(&tape, &slope);
         self.update(&tape, &slopes, adam);
         Ok(())
@@ -159,7 +152,7 @@ impl Trainable for Convnet {
     fn restore(&mut self, mut state: Tensors) -> Result<()> {
         let take = |prefix: &str, state: &mut Tensors| Packed::take(&self.layers, self.isa, state, prefix);
         let weights = take("", &mut state)?;
-        let mut restored = Self::assemble(self.layers, self.isa, self.distance, weights);
+        let mut restored = Self { seed: self.seed, ..Self::assemble(self.layers, self.isa, self.distance, weights) };
         if !state.is_empty() {
             restored.moments = Some(Box::new([take(FIRST_MOMENT, &mut state)?, take(SECOND_MOMENT, &mut state)?]));
         }

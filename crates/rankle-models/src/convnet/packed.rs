@@ -1,6 +1,7 @@
 //! Parameters in the layouts of the kernels, and back.
 
 use super::layers::Layers;
+use crate::dense::PackedDense;
 use crate::weights::{Tensors, take};
 use candle_core::{Device, Tensor};
 use rankle_core::Result;
@@ -14,13 +15,6 @@ pub(super) struct Packed {
     /// Weights and bias of each convolution in PyTorch's layout: they are small and repacked after each optimiser step.
     pub(super) convolutions: [Vec<f32>; 4],
     pub(super) dense: Vec<PackedDense>,
-}
-
-/// Those of a dense layer.
-#[derive(Clone, Debug)]
-pub(super) struct PackedDense {
-    pub(super) weights: Panels,
-    pub(super) bias: Vec<f32>,
 }
 
 impl Packed {
@@ -69,7 +63,7 @@ impl Packed {
 
     /// Zeros, as Adam's moments start.
     pub(super) fn zeros_like(&self) -> Self {
-        let dense = self.dense.iter().map(|d| PackedDense { weights: d.weights.zeros_like(), bias: vec![0.0; d.bias.len()] });
-        Self { convolutions: self.convolutions.each_ref().map(|values| vec![0.0; values.len()]), dense: dense.collect() }
+        let dense = self.dense.iter().map(PackedDense::zeros_like).collect();
+        Self { convolutions: self.convolutions.each_ref().map(|values| vec![0.0; values.len()]), dense }
     }
 }

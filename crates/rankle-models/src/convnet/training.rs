@@ -3,7 +3,7 @@
 use super::Convnet;
 use super::forward::Tape;
 use super::frozen::dense_slopes;
-use super::packed::{Packed, PackedDense};
+use super::packed::Packed;
 use super::workspace::{GROUP, Workspace, with_workspace};
 use crate::batch::even;
 use rankle_core::AdamStep;
@@ -28,7 +28,7 @@ impl Convnet {
             let pieces = slope.par_chunks(group * weights.outputs()).zip(inputs.par_chunks_mut(group * weights.inputs()));
             pieces.for_each(|(slope, inputs)| weights.multiply_transposed(slope, inputs));
         };
-        let dense = dense_slopes(layers, slope, &tape.kept.answers, back);
+        let dense = dense_slopes(layers, slope, &tape.kept.answers, tape.dropped, back);
         let convolutions = self.convolution_gradients(tape, &dense[0]);
         Slopes { dense, convolutions }
     }
@@ -77,15 +77,8 @@ impl Convnet {
 
     /// The gradients of all parameters.
     pub(super) fn gradients(&self, tape: &Tape, slopes: Slopes) -> Packed {
-        let dense = self.weights.dense.iter().enumerate().map(|(layer, PackedDense { weights, .. })| {
-            let (inputs, slope) = (tape.inputs(layer), &slopes.dense[layer]);
-            let mut gradient = weights.zeros_like();
-            let len = gradient.panel_len();
-            gradient.as_mut_slice().par_chunks_mut(len).enumerate().for_each(|(panel, gradient)| {
-                weights.shape().gradient(panel, inputs, slope, |range, strip| gradient[range].copy_from_slice(strip));
-            });
-            PackedDense { weights: gradient, bias: column_sums(slope, weights.outputs()) }
-        });
+        let layers = self.weights.dense.iter().zip(&slopes.dense).enumerate();
+        let dense = layers.map(|(layer, (dense, slope))| dense.gradient(tape.inputs(layer), slope));
         Packed { dense: dense.collect(), convolutions: slopes.convolutions }
     }
 
@@ -96,23 +89,7 @@ impl Convnet {
         let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
         let moments = first.dense.iter_mut().zip(&mut second.dense);
         for (layer, (dense, (first, second))) in weights.dense.iter_mut().zip(moments).enumerate() {
-            let (inputs, slope) = (tape.inputs(layer), &slopes.dense[layer]);
-            let (len, shape) = (dense.weights.panel_len(), dense.weights.shape());
-            // Strip by strip, while each strip's gradient is in the cache.
-            dense
-                .weights
-                .as_mut_slice()
-                .par_chunks_mut(len)
-                .zip(first.weights.as_mut_slice().par_chunks_mut(len))
-                .zip(second.weights.as_mut_slice().par_chunks_mut(len))
-                .enumerate()
-                .for_each(|(panel, ((weights, first), second))| {
-                    shape.gradient(panel, inputs, slope, |range, gradient| {
-                        adam.update(isa, &mut weights[range.clone()], &mut first[range.clone()], &mut second[range], gradient);
-                    });
-                });
-            let gradient = column_sums(slope, dense.bias.len());
-            adam.update(isa, &mut dense.bias, &mut first.bias, &mut second.bias, &gradient);
+            dense.update([first, second], isa, tape.inputs(layer), &slopes.dense[layer], adam);
         }
         let moments = first.convolutions.iter_mut().zip(&mut second.convolutions);
         for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&slopes.convolutions) {
@@ -128,12 +105,4 @@ impl Tape {
     fn inputs(&self, layer: usize) -> &[f32] {
         if layer == 0 { &self.features } else { &self.kept.answers[layer - 1] }
     }
-}
-
-fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; columns];
-    for row in rows.chunks_exact(columns) {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
-    }
-    sums
 }

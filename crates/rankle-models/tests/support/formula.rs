@@ -68,8 +68,25 @@ pub(crate) const LENET: Network = Network {
     ],
 };
 
+#[rustfmt::skip]
+pub(crate) const C2F2_CLASSIFIER: Network = Network {
+    name: "c2f2-classifier",
+    layers: Layers::C2F2_CLASSIFIER,
+    architecture: Architecture::C2f2Classifier,
+    parameters: &[
+        ("conv1.weight", &[32, 1, 5, 5],  0.25),
+        ("conv1.bias",   &[32],           0.25),
+        ("conv2.weight", &[64, 32, 5, 5], 0.03125),
+        ("conv2.bias",   &[64],           0.03125),
+        ("fc1.weight",   &[1024, 3136],   0.015625),
+        ("fc1.bias",     &[1024],         0.015625),
+        ("fc2.weight",   &[10, 1024],     0.03125),
+        ("fc2.bias",     &[10],           0.03125),
+    ],
+};
+
 /// All of them.
-pub(crate) const NETWORKS: [Network; 3] = [C2F2, C2F2_512, LENET];
+pub(crate) const NETWORKS: [Network; 4] = [C2F2, C2F2_512, LENET, C2F2_CLASSIFIER];
 
 impl Network {
     /// All parameters by their PyTorch names.

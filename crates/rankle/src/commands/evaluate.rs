@@ -16,7 +16,7 @@ use std::time::Instant;
 /// Measure a model: every test image is a query against all others.
 ///
 /// Recall at k is the share of images with one of their class among the k nearest; the image itself is left out by its
-/// index. All numbers are in percent.
+/// index. All numbers are in percent. For the accuracy of a classifier there is `rankle classify`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle evaluate --dataset mnist --model c2f2 --weights model.safetensors --distance cosine")]
 pub(crate) struct Evaluate {

@@ -4,14 +4,14 @@ mod card;
 mod checkpoint;
 mod few;
 mod plan;
+mod quality;
 
 use crate::arguments;
 use crate::device::Device;
-use crate::experiment::percent;
 use crate::names::{self, Defense};
 use crate::stop::Stop;
 use crate::system;
-use crate::watched::{Watched, WatchedDefense};
+use crate::watched::WatchedDefense;
 use crate::{files, interrupt, progress};
 use anyhow::{Context, Result, bail};
 use card::Card;
@@ -20,7 +20,8 @@ use clap::Args;
 use few::Few;
 use indicatif::ProgressBar;
 use plan::Plan;
-use rankle_core::{Dataset, Distance, Embedder, Epsilon, Gallery, Seed, Trainable};
+use quality::Quality;
+use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, weights};
@@ -51,12 +52,13 @@ pub(crate) struct Train {
     /// The architecture
     #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Architecture,
-    /// The distance to train for
+    /// The distance to train for; only for models that rank, not for the classifiers softmax and c2f2-classifier
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
-    distance: Distance,
-    /// What to lower: triplet draws an image of the class and one of another for every image, contrastive takes all pairs
-    #[arg(long, value_name = "NAME", default_value_t = Loss::Triplet, value_parser = names::LOSSES)]
-    loss: Loss,
+    distance: Option<Distance>,
+    /// What to lower: triplet (when left out) draws an image of the class and one of another for every image, contrastive
+    /// takes all pairs; cross-entropy is for classifiers, and the only one for them
+    #[arg(long, value_name = "NAME", value_parser = names::LOSSES)]
+    loss: Option<Loss>,
     /// What to harden with: embedding-shift trains on images moved as far as possible from their places
     #[arg(long, value_name = "NAME", default_value_t = Defense::None, value_parser = names::DEFENSES)]
     defense: Defense,
@@ -78,10 +80,10 @@ pub(crate) struct Train {
 #[derive(Args)]
 #[command(next_help_heading = "Recipe (the paper's when left out)")]
 struct RecipeArguments {
-    /// Passes over the images; 30
+    /// Passes over the images; 30, for softmax 10
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     epochs: Option<NonZero<usize>>,
-    /// Images per step; 1000 for cosine, 500 for Euclidean distance
+    /// Images per step; 1000, for Euclidean distance 500
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     batch_size: Option<NonZero<usize>>,
     /// Adam's learning rate; 1e-3
@@ -90,7 +92,7 @@ struct RecipeArguments {
     /// Added to the gradient; 1e-7
     #[arg(long, value_name = "D", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Of the loss; 0.2 for cosine, 1.0 for Euclidean distance
+    /// Of triplet and contrastive loss; 0.2 for cosine, 1.0 for Euclidean distance
     #[arg(long, value_name = "M", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     margin: Option<f64>,
 }
@@ -99,7 +101,8 @@ const EXAMPLES: &str = "\
 Examples:
   rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 --output models/plain
   rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 \\
-      --defense embedding-shift --epsilon 0.3 --output models/hardened";
+      --defense embedding-shift --epsilon 0.3 --output models/hardened
+  rankle train --dataset mnist --model c2f2-classifier --output models/classifier";
 
 /// What the paper hardens with at 28×28.
 const USUAL_EPSILON: f64 = 0.3;
@@ -107,12 +110,13 @@ const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
 impl Train {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let goal = self.goal()?;
         let defense = self.defense()?;
         device.check()?;
         let dataset = system::open_data(self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let test = system::open_data(self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
-        let plan = self.plan(dataset.len(), defense.map(|defense| defense.search.epsilon));
+        let plan = self.plan(goal, dataset.len(), defense.map(|defense| defense.search.epsilon));
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         if folder.is_finished(&plan)? {
@@ -121,18 +125,45 @@ impl Train {
 
         let defense = defense.map(WatchedDefense);
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
-        let recipe = plan.recipe(self.loss);
+        let recipe = plan.recipe(goal.loss);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, self.model, self.distance)?;
+        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance)?;
         learn(&training, &mut *model, &mut checkpoint, &folder)?;
 
         weights::write(&folder.model, &model.parameters()?)?;
-        let recall = recall_at_1(model.as_embedder(), &*test)?;
-        let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, recall, test.len(), &self.output)?;
+        let quality = Quality::of(self.model, model.as_embedder(), &*test)?;
+        let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
-        progress::answer(&format!("{}: recall at 1 {recall:.2} % of {} test images", folder.model.display(), test.len()))
+        progress::answer(&format!("{}: {quality} of {} test images", folder.model.display(), test.len()))
+    }
+
+    /// What kind of model is trained, and how.
+    fn goal(&self) -> Result<Goal, Stop> {
+        let model = self.model;
+        let odd = |message: String| Err(Stop::usage(message));
+        if model.is_classifier() {
+            if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
+                return odd(format!("--loss {loss} is for rankings; {model} is a classifier: leave it out"));
+            }
+            let other = [("--distance", self.distance.is_some()), ("--margin", self.recipe.margin.is_some())];
+            if let Some((option, _)) = other.into_iter().find(|(_, given)| *given) {
+                return odd(format!("{option} is for rankings; {model} is a classifier: leave it out"));
+            }
+            if self.defense != Defense::None {
+                return odd(format!("--defense {} hardens rankings; {model} is a classifier: leave it out", self.defense));
+            }
+            let epochs = if model == Architecture::Softmax { 10 } else { 30 };
+            return Ok(Goal { distance: Distance::Euclidean, loss: Loss::CrossEntropy, paper: Recipe::classifier(epochs) });
+        }
+        match (self.distance, self.loss.unwrap_or(Loss::Triplet)) {
+            (_, Loss::CrossEntropy) => {
+                odd(format!("--loss cross-entropy is for classifiers; {model} ranks: choose triplet or contrastive"))
+            }
+            (None, _) => odd(format!("--distance is missing: {model} ranks by cosine or euclidean")),
+            (Some(distance), loss) => Ok(Goal { distance, loss, paper: Recipe::paper(distance) }),
+        }
     }
 
     fn defense(&self) -> Result<Option<ShiftDefense>> {
@@ -147,25 +178,33 @@ impl Train {
         }
     }
 
-    fn plan(&self, images: usize, epsilon: Option<Epsilon>) -> Plan {
-        let paper = Recipe::paper(self.distance);
-        let given = &self.recipe;
+    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Epsilon>) -> Plan {
+        let (Goal { distance, loss, paper }, given) = (goal, &self.recipe);
+        let ranks = !self.model.is_classifier();
         Plan {
             dataset: self.dataset.to_string(),
             images,
             model: self.model.to_string(),
-            distance: self.distance.to_string(),
-            loss: self.loss.to_string(),
+            distance: ranks.then(|| distance.to_string()),
+            loss: loss.to_string(),
             defense: self.defense,
             epsilon: epsilon.map(Epsilon::value),
             epochs: given.epochs.map_or(paper.epochs, NonZero::get),
             batch_size: given.batch_size.map_or(paper.batch_size, NonZero::get),
             learning_rate: given.lr.unwrap_or(paper.learning_rate),
             weight_decay: given.weight_decay.unwrap_or(paper.weight_decay),
-            margin: given.margin.unwrap_or(paper.margin),
+            margin: ranks.then(|| given.margin.unwrap_or(paper.margin)),
             seed: self.seed,
         }
     }
+}
+
+/// What is trained for.
+#[derive(Clone, Copy)]
+struct Goal {
+    distance: Distance,
+    loss: Loss,
+    paper: Recipe,
 }
 
 /// The files of a run.
@@ -217,7 +256,7 @@ impl Folder {
             );
             checkpoint.instruction_sets.push(isa);
         }
-        let resumed = model.resume(distance, state).with_context(|| format!("{path} cannot be gone on from"))?;
+        let resumed = model.resume(distance, Seed(plan.seed), state).with_context(|| format!("{path} cannot be gone on from"))?;
         tracing::info!("going on from step {}", checkpoint.step);
         Ok((resumed, checkpoint))
     }
@@ -266,12 +305,4 @@ fn tell(bar: &ProgressBar, moment: Moment, per_epoch: usize) {
     if moment.epoch_ended && !progress::visible() {
         tracing::info!("epoch {epoch} of {epochs}, loss {loss:.4}, {:.0} s left", bar.eta().as_secs_f64());
     }
-}
-
-/// In percent, of all test images.
-fn recall_at_1(model: &dyn Embedder, test: &dyn Dataset) -> Result<f64> {
-    let everything: Vec<usize> = (0..test.len()).collect();
-    let watched = Watched::new(Box::new(model), ProgressBar::hidden());
-    let gallery = Gallery::new(&system::embed(&watched, test, &everything)?)?;
-    Ok(percent(rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?.recall_at(1)))
 }

@@ -35,7 +35,7 @@ pub(crate) struct Transfer {
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// Its architecture
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     model: Architecture,
     /// The distance it was trained for
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]

@@ -1,6 +1,7 @@
 //! The program from outside: arguments in, JSON, files and exit codes out.
 
 mod attack;
+mod classify;
 mod faults;
 mod measure;
 mod picture;

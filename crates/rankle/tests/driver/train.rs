@@ -67,6 +67,28 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
 }
 
+/// Its dropout is keyed by the seed, which is in the plan, not among the tensors of the checkpoint.
+#[test]
+fn a_classifier_is_resumed_with_its_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let train = |output: &Path| {
+        let arguments =
+            "train --dataset mnist --model c2f2-classifier --images 300 --batch-size 100 --epochs 8 --seed 3 --output";
+        let mut command = rankle(arguments);
+        command.arg(output);
+        command
+    };
+    assert_eq!(outcome(&mut train(&whole)).0, 0);
+    let mut child = train(&parts).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&parts.join("checkpoint.safetensors"), &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, _, stderr) = outcome(&mut train(&parts));
+    assert!(code == 0 && stderr.contains("going on from step"), "{stderr}");
+    assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
+}
+
 /// Another network is another name: trained, attacked, and not mistaken for C2F2.
 #[test]
 fn lenet_is_trained_and_attacked_by_its_name() {

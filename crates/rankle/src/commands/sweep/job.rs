@@ -60,13 +60,13 @@ impl Job {
         let key = Key {
             dataset: names::DATASETS.find(&planned.dataset).map_err(Error::msg)?,
             dataset_dir,
-            model: names::MODELS.find(&planned.model).map_err(Error::msg)?,
+            model: names::RANKERS.find(&planned.model).map_err(Error::msg)?,
             weights: planned.weights.into(),
             distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
         };
         let from = |source: Source| -> Result<Key> {
             Ok(Key {
-                model: names::MODELS.find(&source.model).map_err(Error::msg)?,
+                model: names::RANKERS.find(&source.model).map_err(Error::msg)?,
                 weights: source.weights.into(),
                 distance: names::DISTANCES.find(&source.distance).map_err(Error::msg)?,
                 ..key.clone()

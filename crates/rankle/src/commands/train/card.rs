@@ -2,6 +2,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::plan::Plan;
+use super::quality::Quality;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
 use rankle_data::Name;
@@ -16,8 +17,9 @@ pub(crate) struct Card {
     /// The file beside the card.
     pub(crate) weights: String,
     pub(crate) weights_sha256: String,
-    /// Percent of the clean test images whose nearest other test image is of their class.
-    pub(crate) recall_at_1: f64,
+    /// `recall_at_1` or, of a classifier, `accuracy`: in percent, on the clean test images.
+    #[serde(flatten)]
+    pub(crate) quality: Quality,
     pub(crate) test_images: usize,
     pub(crate) license: String,
     /// The licence of the images it was trained on, and whose they are.
@@ -42,7 +44,7 @@ impl Card {
         plan: &Plan,
         checkpoint: &Checkpoint,
         weights_sha256: String,
-        recall_at_1: f64,
+        quality: Quality,
         test_images: usize,
         output: &Path,
     ) -> Result<Self> {
@@ -53,7 +55,7 @@ impl Card {
             command: plan.command(&folder),
             weights: "model.safetensors".to_owned(),
             weights_sha256,
-            recall_at_1,
+            quality,
             test_images,
             license: env!("CARGO_PKG_LICENSE").to_owned(),
             data_license: data.license.clone(),
@@ -92,7 +94,9 @@ mod tests {
     #[test]
     fn a_card_comes_back_as_it_was_written_and_tells_nothing_of_the_machine() {
         let checkpoint = Checkpoint::new(plan(), "avx2".into());
-        let new = |output| Card::new(&plan(), &checkpoint, "5f".repeat(32), 98.3, 10_000, Path::new(output)).unwrap();
+        let new = |output| {
+            Card::new(&plan(), &checkpoint, "5f".repeat(32), Quality::RecallAt1(98.3), 10_000, Path::new(output)).unwrap()
+        };
         assert!(new("models/mnist-est").command.ends_with(" --output models/mnist-est"));
         let card = new("/models/mine/mnist-est");
         let text = card.to_toml().unwrap();
@@ -100,5 +104,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &text).unwrap();
         assert_eq!(Card::read(file.path()).unwrap(), card);
+        assert!(text.contains("\nrecall_at_1 = 98.3\n"), "{text}");
+        let classifier = Card { quality: Quality::Accuracy(98.3), ..card };
+        assert_eq!(classifier.to_toml().unwrap(), text.replace("recall_at_1", "accuracy"));
     }
 }

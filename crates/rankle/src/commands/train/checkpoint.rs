@@ -81,7 +81,7 @@ mod tests {
         checkpoint.write(&path, &*model).unwrap();
         let (read, state) = Checkpoint::read(&path).unwrap().unwrap();
         assert_eq!(read, checkpoint);
-        Architecture::C2f2.resume(Distance::Cosine, state).unwrap();
+        Architecture::C2f2.resume(Distance::Cosine, Seed(1), state).unwrap();
 
         weights::write(&path, &model.parameters().unwrap()).unwrap();
         let message = Checkpoint::read(&path).unwrap_err().to_string();

@@ -11,7 +11,9 @@ pub(crate) struct Plan {
     /// How many of the training images: the first ones.
     pub(crate) images: usize,
     pub(crate) model: String,
-    pub(crate) distance: String,
+    /// None of a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distance: Option<String>,
     pub(crate) loss: String,
     pub(crate) defense: Defense,
     /// Of the defense.
@@ -21,7 +23,9 @@ pub(crate) struct Plan {
     pub(crate) batch_size: usize,
     pub(crate) learning_rate: f64,
     pub(crate) weight_decay: f64,
-    pub(crate) margin: f64,
+    /// Of a ranking loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) margin: Option<f64>,
     pub(crate) seed: u64,
 }
 
@@ -29,7 +33,7 @@ impl Plan {
     /// The numbers, for the loss of that name.
     pub(crate) fn recipe(&self, loss: Loss) -> Recipe {
         let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
-        Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin }
+        Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin: margin.unwrap_or(0.0) }
     }
 
     /// In which arguments `other` differs, in words; `None` where it does not.
@@ -42,7 +46,8 @@ impl Plan {
     /// The command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
-        for (name, value) in self.words().into_iter().filter(|(name, value)| *name != "epsilon" || value != "none") {
+        let optional = ["distance", "epsilon", "margin"];
+        for (name, value) in self.words().into_iter().filter(|(name, value)| value != "none" || !optional.contains(name)) {
             command += &format!(" --{name} {value}");
         }
         format!("{command} --output {output}")
@@ -50,19 +55,20 @@ impl Plan {
 
     /// The arguments as they are written on the command line.
     fn words(&self) -> [(&'static str, String); 13] {
+        let none = || "none".to_owned();
         [
             ("dataset", self.dataset.clone()),
             ("images", self.images.to_string()),
             ("model", self.model.clone()),
-            ("distance", self.distance.clone()),
+            ("distance", self.distance.clone().unwrap_or_else(none)),
             ("loss", self.loss.clone()),
             ("defense", self.defense.to_string()),
-            ("epsilon", self.epsilon.map_or("none".to_owned(), |epsilon| epsilon.to_string())),
+            ("epsilon", self.epsilon.map_or_else(none, |epsilon| epsilon.to_string())),
             ("epochs", self.epochs.to_string()),
             ("batch-size", self.batch_size.to_string()),
             ("lr", self.learning_rate.to_string()),
             ("weight-decay", self.weight_decay.to_string()),
-            ("margin", self.margin.to_string()),
+            ("margin", self.margin.map_or_else(none, |margin| margin.to_string())),
             ("seed", self.seed.to_string()),
         ]
     }
@@ -77,7 +83,7 @@ pub(super) mod tests {
             dataset: "mnist".into(),
             images: 60_000,
             model: "c2f2".into(),
-            distance: "cosine".into(),
+            distance: Some("cosine".into()),
             loss: "triplet".into(),
             defense: Defense::EmbeddingShift,
             epsilon: Some(0.3),
@@ -85,7 +91,7 @@ pub(super) mod tests {
             batch_size: 1000,
             learning_rate: 1e-3,
             weight_decay: 1e-7,
-            margin: 0.2,
+            margin: Some(0.2),
             seed: 0,
         }
     }
@@ -109,6 +115,12 @@ pub(super) mod tests {
         );
         let plain = Plan { defense: Defense::None, epsilon: None, ..plan() };
         assert!(!plain.command("x").contains("--epsilon"));
+        let classifier = Plan { model: "softmax".into(), distance: None, loss: "cross-entropy".into(), margin: None, ..plain };
+        assert_eq!(
+            classifier.command("x"),
+            "rankle train --dataset mnist --images 60000 --model softmax --loss cross-entropy --defense none --epochs 30 \
+             --batch-size 1000 --lr 0.001 --weight-decay 0.0000001 --seed 0 --output x"
+        );
     }
 
     /// Every field has a word, so a field added later is told as a difference as well.

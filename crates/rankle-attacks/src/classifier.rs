@@ -1,0 +1,249 @@
+//! Attacks on classifiers, whose embeddings are logits: away from the label, whatever class comes out.
+
+use crate::kind::find;
+use crate::{Aim, Ball, Evaluation, Keep, Pgd, Solver};
+use candle_core::Tensor;
+use rankle_core::classes::{cross_entropy, predictions};
+use rankle_core::dataset::check_indices;
+use rankle_core::numbers::numbers;
+use rankle_core::{Dataset, Embedder, Epsilon, Error, Result, Seed};
+use std::ops::ControlFlow;
+use std::{fmt, str::FromStr};
+
+/// The searches by name: `fgsm`, `pgd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClassifierAttack {
+    /// The fast gradient sign method: one step of size ε (Goodfellow et al., arXiv:1412.6572).
+    Fgsm,
+    /// Projected gradient descent: ten steps of size ε/5 from the clean image (Madry et al., arXiv:1706.06083).
+    Pgd,
+}
+
+impl ClassifierAttack {
+    /// Both, for messages and menus.
+    pub const ALL: [Self; 2] = [Self::Fgsm, Self::Pgd];
+
+    /// The search, with the numbers of the paper's code (`method.md` 12). Unlike there, the gradient is that of the classifier
+    /// as it is evaluated, without dropout: an attack that follows a network other than its victim is a weaker one.
+    pub fn search(self, epsilon: Epsilon) -> Pgd {
+        let (step, iterations) = match self {
+            Self::Fgsm => (epsilon.value(), 1),
+            Self::Pgd => (epsilon.value() / 5.0, 10),
+        };
+        Pgd { epsilon, step, iterations, random_start: false, restarts: 1, keep: Keep::Last }
+    }
+}
+
+/// Raises the cross-entropy of every image of a batch with its own label: untargeted misclassification.
+#[derive(Clone, Debug)]
+pub struct Misclassification {
+    /// One label per image of the batch.
+    pub labels: Vec<u32>,
+}
+
+impl Aim for Misclassification {
+    fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+        let &[_, classes] = raw.dims() else {
+            return Err(Error::Shape { what: "the logits", actual: raw.dims().to_vec(), expected: "(n, classes)".into() });
+        };
+        let (losses, mut slope) = cross_entropy(&numbers(raw)?, classes, &self.labels)?;
+        slope.iter_mut().for_each(|slope| *slope = -*slope);
+        let slope = Tensor::from_vec(slope, raw.shape(), raw.device())?;
+        Ok(Evaluation { loss: losses.into_iter().map(|loss| -loss).collect(), slope })
+    }
+}
+
+/// A classifier and the images it is asked about.
+#[derive(Clone, Copy)]
+pub struct Classification<'a> {
+    /// Answers logits.
+    pub classifier: &'a dyn Embedder,
+    /// The images with their labels, which count the classes from 0.
+    pub dataset: &'a dyn Dataset,
+    /// How many images at once. Costs memory, changes no result.
+    pub batch_size: usize,
+}
+
+/// Which images were classified correctly: 1 for a hit, 0 for a miss, in the order of the images. Their mean is the accuracy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hits {
+    /// With the clean images.
+    pub before: Vec<f64>,
+    /// With the attacked ones; empty without an attack.
+    pub after: Vec<f64>,
+}
+
+impl Classification<'_> {
+    /// Classifies the images with these indices and, with a solver, what an attack makes of them. As in
+    /// [`crate::run()`], whatever the solver answers is projected onto the ball once more. The seed keys a random start.
+    /// `progress` is told after each batch how many images are done, and may break off.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] for an image that is
+    /// not there and for a label without a logit; [`Error::NotFinite`] when a logit is no number; and what the classifier reports.
+    pub fn run(
+        &self,
+        solver: Option<&dyn Solver>,
+        images: &[usize],
+        seed: Seed,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Hits> {
+        if images.is_empty() {
+            return Err(Error::Empty("images to classify"));
+        }
+        check_indices("image", images, self.dataset.len())?;
+        let mut hits = Hits::default();
+        for indices in images.chunks(self.batch_size.max(1)) {
+            let clean = self.dataset.images(indices)?;
+            let labels: Vec<u32> = indices.iter().map(|&image| self.dataset.labels()[image]).collect();
+            hits.before.extend(self.hits(&clean, &labels)?);
+            if let Some(solver) = solver {
+                let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
+                let aim = Misclassification { labels };
+                let moved = solver.solve(self.classifier, &clean, &keys, &aim, seed)?;
+                let moved = Ball::around(&clean, solver.epsilon()).project(&moved)?;
+                hits.after.extend(self.hits(&moved, &aim.labels)?);
+            }
+            if progress(hits.before.len()).is_break() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(hits)
+    }
+
+    fn hits(&self, images: &Tensor, labels: &[u32]) -> Result<Vec<f64>> {
+        let logits = self.classifier.embed(images)?;
+        let classes = logits.dims().get(1).copied().unwrap_or(0);
+        let places: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
+        check_indices("class", &places, classes)?;
+        let answers = predictions(&logits)?;
+        Ok(answers.iter().zip(labels).map(|(answer, label)| f64::from(u8::from(answer == label))).collect())
+    }
+}
+
+impl fmt::Display for ClassifierAttack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fgsm => "fgsm",
+            Self::Pgd => "pgd",
+        })
+    }
+}
+
+impl FromStr for ClassifierAttack {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        find("attack", name, &Self::ALL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use rankle_core::{Distance, toy};
+
+    /// The mean brightness of each quarter of a toy image: its class is the brightest one.
+    struct Quarters;
+
+    impl Embedder for Quarters {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            let weight: Vec<f32> = (0..64 * 4)
+                .map(|at| {
+                    let (pixel, class) = (at / 4, at % 4);
+                    if (pixel / 8 / 4, pixel % 8 / 4) == (class / 2, class % 2) { 1.0 / 16.0 } else { 0.0 }
+                })
+                .collect();
+            Ok(images.flatten_from(1)?.matmul(&Tensor::from_vec(weight, (64, 4), &Device::Cpu)?)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+    }
+
+    fn classify(solver: Option<&dyn Solver>, batch_size: usize) -> Hits {
+        let dataset = toy::dataset(0);
+        let everything: Vec<usize> = (0..dataset.len()).collect();
+        let setting = Classification { classifier: &Quarters, dataset: &dataset, batch_size };
+        setting.run(solver, &everything, Seed(0), &mut |_| ControlFlow::Continue(())).unwrap()
+    }
+
+    fn pgd(attack: ClassifierAttack, epsilon: f64) -> Pgd {
+        attack.search(Epsilon::new(epsilon).unwrap())
+    }
+
+    #[test]
+    fn accuracy_is_one_where_nobody_attacks_and_none_where_the_quarters_can_trade_places() {
+        let clean = classify(None, 7);
+        assert_eq!((clean.before.iter().sum::<f64>(), clean.after.len()), (200.0, 0));
+        for attack in ClassifierAttack::ALL {
+            // A quarter is brighter by 0.55 on average, within 0.02 · 2 for every image: a ball of 0.2 cannot bridge that, one of
+            // 0.4 can.
+            for (epsilon, left) in [(0.0, 200.0), (0.2, 200.0), (0.4, 0.0)] {
+                let hits = classify(Some(&pgd(attack, epsilon)), 64);
+                assert_eq!((hits.before.len(), hits.after.iter().sum::<f64>()), (200, left), "{attack} {epsilon}");
+                assert_eq!(hits, classify(Some(&pgd(attack, epsilon)), 9), "{attack}: the size of the batch counts");
+            }
+        }
+    }
+
+    #[test]
+    fn the_searches_are_those_of_the_paper() {
+        let (fgsm, pgd) = (pgd(ClassifierAttack::Fgsm, 0.3), pgd(ClassifierAttack::Pgd, 0.3));
+        assert_eq!((fgsm.step, fgsm.iterations, pgd.step, pgd.iterations), (0.3, 1, 0.06, 10));
+        for attack in ClassifierAttack::ALL {
+            assert_eq!(attack.to_string().parse::<ClassifierAttack>().unwrap(), attack);
+            let search = attack.search(Epsilon::new(0.1).unwrap());
+            assert!(!search.random_start && search.keep == Keep::Last);
+        }
+        assert!("bim".parse::<ClassifierAttack>().unwrap_err().to_string().contains("known: fgsm, pgd"));
+    }
+
+    /// Ten steps do not lose to one, and both end in the ball.
+    #[test]
+    fn the_loss_rises_inside_the_ball() {
+        let dataset = toy::dataset(1);
+        let images = dataset.images(&[0, 1, 2, 3]).unwrap();
+        let aim = Misclassification { labels: dataset.labels()[..4].to_vec() };
+        let loss = |images: &Tensor| aim.evaluate(&Quarters.embed(images).unwrap()).unwrap().loss;
+        let clean = loss(&images);
+        for attack in ClassifierAttack::ALL {
+            let moved = pgd(attack, 0.1).solve(&Quarters, &images, &[0, 1, 2, 3], &aim, Seed(0)).unwrap();
+            let farthest = (&moved - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(farthest <= 0.1 + 1e-6);
+            assert!(loss(&moved).iter().zip(&clean).all(|(now, before)| now < &(before - 1e-3)), "{attack}");
+        }
+    }
+
+    #[test]
+    fn the_slope_agrees_with_finite_differences() {
+        let aim = Misclassification { labels: vec![1, 0] };
+        let at = |values: &[f32; 6]| aim.evaluate(&Tensor::from_slice(values, (2, 3), &Device::Cpu).unwrap()).unwrap();
+        let values = [0.5, -1.0, 2.0, 0.1, 0.2, -0.7];
+        let slope = at(&values).slope.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (place, &slope) in slope.iter().enumerate() {
+            let sum = |step: f32| {
+                let mut values = values;
+                values[place] += step;
+                at(&values).loss.iter().sum::<f64>()
+            };
+            let difference = (sum(1e-3) - sum(-1e-3)) / 2e-3;
+            assert!((difference - f64::from(slope)).abs() < 1e-4, "{place}: {difference} {slope}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let dataset = toy::dataset(0);
+        let setting = Classification { classifier: &Quarters, dataset: &dataset, batch_size: 10 };
+        let run = |images: &[usize]| setting.run(None, images, Seed(0), &mut |_| ControlFlow::Break(()));
+        assert!(matches!(run(&[]), Err(Error::Empty(_))));
+        assert!(matches!(run(&[200]), Err(Error::Index { .. })));
+        assert!(matches!(run(&[0]), Err(Error::Interrupted)));
+        let aim = Misclassification { labels: vec![0] };
+        let logits = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(aim.evaluate(&logits(&[2, 3])), Err(Error::Shape { .. })));
+        assert!(matches!(aim.evaluate(&logits(&[3])), Err(Error::Shape { .. })));
+        assert!(matches!(Misclassification { labels: vec![3] }.evaluate(&logits(&[1, 3])), Err(Error::Index { .. })));
+    }
+}

@@ -1,0 +1,65 @@
+//! A dense layer with its weights packed for the kernels: forwards, its gradient, an optimiser's step.
+
+use rankle_core::AdamStep;
+use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
+use rayon::prelude::*;
+
+/// One number for each parameter of the layer: the weights themselves, their gradient, or one of Adam's moments.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedDense {
+    pub(crate) weights: Panels,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl PackedDense {
+    /// `inputs · Wᵀ + bias`, row by row. A row of the outputs depends on its row of the inputs alone.
+    pub(crate) fn apply(&self, inputs: &[f32], outputs: &mut [f32]) {
+        self.weights.multiply(inputs, outputs);
+        for row in outputs.chunks_exact_mut(self.bias.len()) {
+            row.iter_mut().zip(&self.bias).for_each(|(sum, &bias)| *sum += bias);
+        }
+    }
+
+    /// Zeros, as Adam's moments start.
+    pub(crate) fn zeros_like(&self) -> Self {
+        Self { weights: self.weights.zeros_like(), bias: vec![0.0; self.bias.len()] }
+    }
+
+    /// The gradient, from what went into the layer and the slope with respect to what came out.
+    pub(crate) fn gradient(&self, inputs: &[f32], slope: &[f32]) -> Self {
+        let mut gradient = self.weights.zeros_like();
+        let len = gradient.panel_len();
+        gradient.as_mut_slice().par_chunks_mut(len).enumerate().for_each(|(panel, gradient)| {
+            self.weights.shape().gradient(panel, inputs, slope, |range, strip| gradient[range].copy_from_slice(strip));
+        });
+        Self { weights: gradient, bias: column_sums(slope, self.weights.outputs()) }
+    }
+
+    /// One step of Adam with that gradient, strip by strip, while each strip's gradient is in the cache.
+    pub(crate) fn update(&mut self, moments: [&mut Self; 2], isa: Isa, inputs: &[f32], slope: &[f32], adam: &AdamStep) {
+        let [first, second] = moments;
+        let (len, shape) = (self.weights.panel_len(), self.weights.shape());
+        self.weights
+            .as_mut_slice()
+            .par_chunks_mut(len)
+            .zip(first.weights.as_mut_slice().par_chunks_mut(len))
+            .zip(second.weights.as_mut_slice().par_chunks_mut(len))
+            .enumerate()
+            .for_each(|(panel, ((weights, first), second))| {
+                shape.gradient(panel, inputs, slope, |range, gradient| {
+                    adam.update(isa, &mut weights[range.clone()], &mut first[range.clone()], &mut second[range], gradient);
+                });
+            });
+        let gradient = column_sums(slope, self.bias.len());
+        adam.update(isa, &mut self.bias, &mut first.bias, &mut second.bias, &gradient);
+    }
+}
+
+fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    for row in rows.chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+    }
+    sums
+}

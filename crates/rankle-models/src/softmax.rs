@@ -1,0 +1,169 @@
+//! Softmax regression: one dense layer from pixels to logits, the simplest classifier (`method.md` 3.6).
+
+use crate::batch::{ask, check, even, finite, with_pixels};
+use crate::dense::PackedDense;
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left, take};
+use candle_core::{Device, Tensor};
+use rand::Rng as _;
+use rankle_core::seed::Purpose;
+use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
+use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// 28×28 grey images to ten logits, one per class: what [`Embedder::embed`] answers.
+#[derive(Debug)]
+pub struct SoftmaxRegression {
+    isa: Isa,
+    layer: PackedDense,
+    /// Packed for input gradients, made when first asked for: a training step leaves it stale.
+    transposed: OnceLock<Panels>,
+    moments: Option<Box<[PackedDense; 2]>>,
+}
+
+const PIXELS: usize = 28 * 28;
+/// Images per task: no result depends on it.
+const CHUNK: usize = 56;
+
+impl SoftmaxRegression {
+    /// `(channels, height, width)` of the images.
+    pub const INPUT: (usize, usize, usize) = (1, 28, 28);
+    /// How many classes there are.
+    pub const CLASSES: usize = 10;
+
+    /// Random weights, uniform in `±1/√784` (PyTorch's default), keyed by the seed.
+    pub fn initialise(seed: Seed) -> Self {
+        let bound = 1.0 / (PIXELS as f32).sqrt();
+        let draw = |position: u64, len: usize| -> Vec<f32> {
+            let mut rng = seed.stream(Purpose::Weights, [position, 0]);
+            (0..len).map(|_| rng.random_range(-bound..bound)).collect()
+        };
+        let isa = Isa::best();
+        Self::assemble(isa, pack(isa, &draw(0, Self::CLASSES * PIXELS), draw(1, Self::CLASSES)))
+    }
+
+    /// Weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
+        Self::with_isa(tensors, Isa::best())
+    }
+
+    /// As [`SoftmaxRegression::from_tensors`], on a chosen instruction set.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_isa(tensors: &Tensors, isa: Isa) -> Result<Self> {
+        let mut tensors = tensors.clone();
+        let layer = take_layer(isa, &mut tensors, "")?;
+        none_left(&tensors)?;
+        Ok(Self::assemble(isa, layer))
+    }
+
+    fn assemble(isa: Isa, layer: PackedDense) -> Self {
+        Self { isa, layer, transposed: OnceLock::new(), moments: None }
+    }
+
+    fn logits(&self, pixels: &[f32]) -> Vec<f32> {
+        let n = pixels.len() / PIXELS;
+        let mut logits = vec![0.0; n * Self::CLASSES];
+        let chunk = even(n, CHUNK);
+        let pieces = pixels.par_chunks(chunk * PIXELS).zip(logits.par_chunks_mut(chunk * Self::CLASSES));
+        pieces.for_each(|(pixels, logits)| self.layer.apply(pixels, logits));
+        logits
+    }
+}
+
+/// From PyTorch's layout, `(classes, pixels)`.
+fn pack(isa: Isa, weights: &[f32], bias: Vec<f32>) -> PackedDense {
+    let element = |class: usize, pixel: usize| weights[class * PIXELS + pixel];
+    PackedDense { weights: Panels::pack(isa, SoftmaxRegression::CLASSES, PIXELS, element), bias }
+}
+
+fn take_layer(isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<PackedDense> {
+    let classes = SoftmaxRegression::CLASSES;
+    let weights = take(tensors, &format!("{prefix}fc1.weight"), &[classes, PIXELS])?;
+    Ok(pack(isa, &weights, take(tensors, &format!("{prefix}fc1.bias"), &[classes])?))
+}
+
+fn to_tensors(layer: &PackedDense, prefix: &str) -> Result<Tensors> {
+    let classes = SoftmaxRegression::CLASSES;
+    let weights: Vec<f32> = (0..classes * PIXELS).map(|at| layer.weights.get(at / PIXELS, at % PIXELS)).collect();
+    Ok(Tensors::from([
+        (format!("{prefix}fc1.weight"), Tensor::from_vec(weights, (classes, PIXELS), &Device::Cpu)?),
+        (format!("{prefix}fc1.bias"), Tensor::from_slice(&layer.bias, classes, &Device::Cpu)?),
+    ]))
+}
+
+impl Embedder for SoftmaxRegression {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let n = check(images, Self::INPUT)?;
+        let logits = with_pixels(images, |pixels| self.logits(pixels))?;
+        Ok(Tensor::from_vec(logits, (n, Self::CLASSES), images.device())?)
+    }
+
+    /// Euclidean, which takes logits as they are; a classifier ranks nothing.
+    fn distance(&self) -> Distance {
+        Distance::Euclidean
+    }
+
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        let n = check(images, Self::INPUT)?;
+        let logits = with_pixels(images, |pixels| self.logits(pixels))?;
+        let slope = ask(&logits, Self::CLASSES, upstream)?;
+        let transposed = self.transposed.get_or_init(|| self.layer.weights.transposed());
+        let mut gradient = vec![0.0; n * PIXELS];
+        let chunk = even(n, CHUNK);
+        let pieces = slope.par_chunks(chunk * Self::CLASSES).zip(gradient.par_chunks_mut(chunk * PIXELS));
+        pieces.for_each(|(slope, gradient)| transposed.multiply(slope, gradient));
+        Ok(Tensor::from_vec(gradient, images.shape(), images.device())?)
+    }
+}
+
+impl Trainable for SoftmaxRegression {
+    fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
+        if check(images, Self::INPUT)? == 0 {
+            return Err(Error::Empty("images in a batch"));
+        }
+        let (pixels, logits) = with_pixels(images, |pixels| (pixels.to_vec(), self.logits(pixels)))?;
+        let slope = ask(&logits, Self::CLASSES, upstream)?;
+        if !finite(&slope) {
+            return Err(Error::NotFinite("the slope of the loss".into()));
+        }
+        let start = || [self.layer.zeros_like(), self.layer.zeros_like()];
+        let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
+        self.layer.update([first, second], self.isa, &pixels, &slope, adam);
+        self.transposed = OnceLock::new();
+        Ok(())
+    }
+
+    fn parameters(&self) -> Result<Tensors> {
+        to_tensors(&self.layer, "")
+    }
+
+    fn checkpoint(&self) -> Result<Tensors> {
+        let mut state = self.parameters()?;
+        if let Some([first, second]) = self.moments.as_deref() {
+            state.append(&mut to_tensors(first, FIRST_MOMENT)?);
+            state.append(&mut to_tensors(second, SECOND_MOMENT)?);
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, mut state: Tensors) -> Result<()> {
+        let mut restored = Self::assemble(self.isa, take_layer(self.isa, &mut state, "")?);
+        if !state.is_empty() {
+            let mut moment = |prefix| take_layer(self.isa, &mut state, prefix);
+            restored.moments = Some(Box::new([moment(FIRST_MOMENT)?, moment(SECOND_MOMENT)?]));
+        }
+        none_left(&state)?;
+        *self = restored;
+        Ok(())
+    }
+
+    fn as_embedder(&self) -> &dyn Embedder {
+        self
+    }
+}

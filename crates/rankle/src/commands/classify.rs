@@ -1,0 +1,171 @@
+//! `rankle classify`: how good a classifier is, and how much of that FGSM or PGD leave.
+
+use crate::arguments::{self, IMAGES};
+use crate::device::Device;
+use crate::experiment::{self, percent, seconds_since};
+use crate::names::{self, Format};
+use crate::progress;
+use crate::system::{self, Key, System};
+use anyhow::{Context, Result};
+use clap::Args;
+use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
+use rankle_core::{Distance, Epsilon, Seed};
+use rankle_data::{Name, Split};
+use rankle_models::Architecture;
+use serde::Serialize;
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Measure a classifier: the share of test images whose class has the largest logit, before and after an attack.
+///
+/// The attacks raise the cross-entropy with the image's own class, whatever other class comes out: fgsm in one step of size
+/// epsilon, pgd in ten steps of epsilon/5. All numbers are in percent. Classifiers are here for comparison: all other commands are
+/// about rankings.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Classify {
+    /// The images
+    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
+    dataset: Name,
+    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    dataset_dir: Option<PathBuf>,
+    /// The architecture
+    #[arg(long, value_name = "NAME", value_parser = names::CLASSIFIERS)]
+    model: Architecture,
+    /// The weights: safetensors with the names of the public PyTorch code
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// What to attack with; nothing when left out
+    #[arg(long, value_name = "NAME", value_parser = names::CLASSIFIER_ATTACKS, requires = "epsilon")]
+    attack: Option<ClassifierAttack>,
+    /// How far the attack may move a pixel, as in 0.03 or 8/255; pixels are in [0, 1]
+    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true, requires = "attack")]
+    epsilon: Option<Epsilon>,
+    /// How many test images, sampled by the seed; when left out all, or 1000 under an attack
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    images: Option<NonZero<usize>>,
+    /// The seed of the images
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+    /// On standard output: a table, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  rankle train    --dataset mnist --model softmax --output models/softmax
+  rankle classify --dataset mnist --model softmax --weights models/softmax/model.safetensors --attack pgd --epsilon 0.1";
+
+/// The JSON object, in percent.
+#[derive(Serialize)]
+struct Answer {
+    accuracy: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy_stderr: Option<f64>,
+    #[serde(flatten)]
+    attacked: Option<Attacked>,
+    images: usize,
+    seed: u64,
+    dataset: String,
+    split: String,
+    model: String,
+    weights: String,
+    weights_sha256: String,
+    seconds: f64,
+    device: String,
+    instruction_set: String,
+    code_version: &'static str,
+    threads: usize,
+}
+
+/// What an attack leaves.
+#[derive(Serialize)]
+struct Attacked {
+    attack: String,
+    epsilon: f64,
+    step: f64,
+    iterations: usize,
+    accuracy_after: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy_after_stderr: Option<f64>,
+}
+
+impl Classify {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let Self { dataset, dataset_dir, model, weights, seed, format, .. } = self;
+        let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
+        let bar = progress::bar(0);
+        let key = Key { dataset, dataset_dir, model, weights, distance: Distance::Euclidean };
+        let system = System::open(key, Split::Test, device, bar.clone())?;
+        let count = match (self.images, &attack) {
+            (Some(images), _) => images.get(),
+            (None, Some(_)) => IMAGES.get().min(system.dataset.len()),
+            (None, None) => system.dataset.len(),
+        };
+        let images = experiment::sample(&system, Seed(seed), count)?;
+        bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
+
+        let start = Instant::now();
+        let setting = Classification { classifier: &system.embedder, dataset: &*system.dataset, batch_size: experiment::BATCH };
+        let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver);
+        // The model under watch breaks off much sooner than this could.
+        let hits = setting.run(solver, &images, Seed(seed), &mut |_| ControlFlow::Continue(()))?;
+        let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;
+        progress::clear();
+        match format {
+            Format::Json => progress::answer(&serde_json::to_string(&answer).context("the result is no JSON")?),
+            Format::Human => progress::answer(&answer.table()),
+        }
+    }
+}
+
+/// The mean and its standard error, in percent.
+fn accuracy(hits: &[f64]) -> Result<(f64, Option<f64>)> {
+    let estimate = Estimate::of(hits).context("no image was classified")?;
+    Ok((percent(estimate.mean), estimate.standard_error.map(percent)))
+}
+
+impl Answer {
+    fn of(system: &System, hits: &Hits, attack: Option<(ClassifierAttack, Pgd)>, seed: u64, seconds: f64) -> Result<Self> {
+        let attacked = attack.map(|(attack, Pgd { epsilon, step, iterations, .. })| {
+            let (accuracy_after, accuracy_after_stderr) = accuracy(&hits.after)?;
+            let (attack, epsilon) = (attack.to_string(), epsilon.value());
+            anyhow::Ok(Attacked { attack, epsilon, step, iterations, accuracy_after, accuracy_after_stderr })
+        });
+        let ((accuracy, accuracy_stderr), key) = (accuracy(&hits.before)?, &system.key);
+        Ok(Self {
+            accuracy,
+            accuracy_stderr,
+            attacked: attacked.transpose()?,
+            images: hits.before.len(),
+            seed,
+            dataset: key.dataset.to_string(),
+            split: Split::Test.to_string(),
+            model: key.model.to_string(),
+            weights: key.weights.display().to_string(),
+            weights_sha256: system.weights_sha256.clone(),
+            seconds,
+            device: system.device.to_string(),
+            instruction_set: system::instruction_set(),
+            code_version: system::CODE_VERSION,
+            threads: rayon::current_num_threads(),
+        })
+    }
+
+    fn table(&self) -> String {
+        let line = |name: &str, accuracy: f64, error: Option<f64>| {
+            format!("\n  {name:<18}{accuracy:>8.2} %{}", error.map_or(String::new(), |error| format!(" ± {error:.2}")))
+        };
+        let Self { dataset, model, images, seconds, .. } = self;
+        let mut table = format!("{dataset} ({model}), {images} test images, {seconds:.1} s");
+        table += &line("accuracy", self.accuracy, self.accuracy_stderr);
+        if let Some(Attacked { attack, epsilon, accuracy_after, accuracy_after_stderr, .. }) = &self.attacked {
+            table += &line(&format!("{attack}, ε = {epsilon}"), *accuracy_after, *accuracy_after_stderr);
+        }
+        table
+    }
+}
