@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::process::{self, Usage};
+use crate::reproduce::Scope;
 use anyhow::{Context, Result, bail};
 use rankle_report::{Planned, Record, System};
 use serde_json::Value;
@@ -117,6 +118,31 @@ impl Driver {
         Ok(())
     }
 
+    /// The accuracy of a classifier before and after an attack, as one line of JSON. The weights are named as seen from `base`.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn classify(
+        &self,
+        system: &System,
+        weights: &str,
+        (attack, epsilon): (&str, f64),
+        scope: &Scope,
+        base: &Path,
+        threads: Option<NonZero<usize>>,
+    ) -> Result<String> {
+        let mut command = self.command("classify", threads);
+        command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--weights", weights]);
+        command.args(["--attack", attack, "--epsilon", &epsilon.to_string(), "--format", "json"]);
+        command.args(["--images", &scope.images.to_string(), "--seed", &scope.seed.to_string()]);
+        command.args(data([system.dataset.as_str()]));
+        let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
+        if !status.success() {
+            bail!("`rankle classify` failed ({status}): its reason stands above");
+        }
+        Ok(answer)
+    }
+
     /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
     ///
     /// # Errors
@@ -150,7 +176,9 @@ fn recipe(system: &System, seed: u64) -> Vec<String> {
     let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
     add("dataset", &system.dataset);
     add("model", &system.model);
-    add("distance", &system.distance);
+    if system.distance != System::NO_DISTANCE {
+        add("distance", &system.distance);
+    }
     add("loss", &system.loss);
     add("seed", &seed.to_string());
     if system.is_hardened() {
@@ -213,6 +241,8 @@ mod tests {
         let of = |id| recipe(&published::table(id).unwrap().system, 3).join(" ");
         let ordinary = "--dataset mnist --model c2f2 --distance cosine --loss triplet --seed 3";
         assert_eq!(of("mnist-ct"), ordinary);
+        let classifier = recipe(&System::classifier("mnist", "softmax"), 3).join(" ");
+        assert_eq!(classifier, "--dataset mnist --model softmax --loss cross-entropy --seed 3");
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
     }
 

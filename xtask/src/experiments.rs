@@ -5,6 +5,7 @@
 
 mod backbones;
 mod beyond;
+mod classification;
 mod curves;
 mod fashion;
 mod grid;
@@ -65,7 +66,7 @@ pub(crate) struct Outcome {
 static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES, &backbones::BACKBONES];
 
 /// Every other experiment.
-static OTHERS: &[&dyn Experiment] = &[&transfer::Transfer, &universal::Universal];
+static OTHERS: &[&dyn Experiment] = &[&transfer::Transfer, &universal::Universal, &classification::Classification];
 
 /// Every experiment, in the order of the list.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn Experiment> {

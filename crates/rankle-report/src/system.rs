@@ -10,7 +10,7 @@ pub struct System {
     pub dataset: String,
     /// The architecture, as in `c2f2`.
     pub model: String,
-    /// The distance that ranks, as in `cosine`.
+    /// The distance that ranks, as in `cosine`; [`System::NO_DISTANCE`] of a classifier.
     pub distance: String,
     /// The loss the weights were trained with, as in `triplet`.
     pub loss: String,
@@ -23,6 +23,14 @@ impl System {
     pub fn plain(dataset: &str, model: &str, distance: &str, loss: &str) -> Self {
         let [dataset, model, distance, loss, defense] = [dataset, model, distance, loss, "none"].map(str::to_owned);
         Self { dataset, model, distance, loss, defense }
+    }
+
+    /// In the place of a distance where nothing is ranked.
+    pub const NO_DISTANCE: &str = "none";
+
+    /// A classifier.
+    pub fn classifier(dataset: &str, model: &str) -> Self {
+        Self::plain(dataset, model, Self::NO_DISTANCE, "cross-entropy")
     }
 
     /// The same, hardened by training on shifted embeddings.
@@ -38,12 +46,13 @@ impl System {
     /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`.
     pub fn id(&self) -> String {
         let Self { dataset, model, distance, loss, defense } = self;
+        let distance = if distance == Self::NO_DISTANCE { String::new() } else { format!("-{distance}") };
         let suffix = match defense.as_str() {
             "none" => String::new(),
             "embedding-shift" => "-est".to_owned(), // as the literature calls it
             other => format!("-{other}"),
         };
-        format!("{dataset}-{model}-{distance}-{loss}{suffix}")
+        format!("{dataset}-{model}{distance}-{loss}{suffix}")
     }
 }
 
@@ -56,6 +65,7 @@ mod tests {
         let plain = System::plain("fashion-mnist", "lenet", "euclidean", "contrastive");
         assert_eq!(plain.id(), "fashion-mnist-lenet-euclidean-contrastive");
         assert_eq!(plain.clone().hardened().id(), "fashion-mnist-lenet-euclidean-contrastive-est");
+        assert_eq!(System::classifier("mnist", "softmax").id(), "mnist-softmax-cross-entropy");
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");
     }

@@ -83,8 +83,24 @@ pub(super) fn report(
     pictures: &[(String, String)],
     records: &[Record],
 ) -> Result<Outcome> {
-    let About { title, scope, note, caveats } = about;
+    let (mut markdown, mut text) = body(about, grids, pictures);
     let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+    let machines = distinct(records.iter().map(|record| format!("{} ({})", record.device, record.instruction_set)));
+    let weights = records.iter().flat_map(|record| {
+        let of = |name: &str, hash: &str| format!("{name} (SHA-256 {hash})");
+        let from = record.cell.from.as_ref().map(|from| of(&from.weights, &from.weights_sha256));
+        [Some(of(&record.cell.weights, &record.cell.weights_sha256)), from].into_iter().flatten()
+    });
+    markdown += &format!("\nWeights: {}. Computed on {machines}.\n", distinct(weights));
+    markdown += &format!("\nAll cells together took {seconds:.0} seconds.\n");
+    files::write(&folder.join("report.md"), markdown)?;
+    text += &format!("\nrecords.jsonl and report.md are in {}\n", files::shown(folder));
+    Ok(Outcome { text, json: json(records, about.caveats)? })
+}
+
+/// What is said in Markdown and on a terminal, without what made the numbers.
+pub(super) fn body(about: &About<'_>, grids: &[(String, Grid)], pictures: &[(String, String)]) -> (String, String) {
+    let About { title, scope, note, caveats } = about;
     let mut markdown = format!("# {title}\n\nScope: {scope}.\n\n{note}\n");
     // A line for each part of it: the note as a whole is wider than a terminal.
     let mut text = format!("{title}\n{}\n", note.replace(". ", ".\n").replace("; ", ";\n"));
@@ -103,17 +119,7 @@ pub(super) fn report(
     for (file, caption) in pictures {
         markdown += &format!("\n{caption}:\n\n![{caption}]({file})\n");
     }
-    let machines = distinct(records.iter().map(|record| format!("{} ({})", record.device, record.instruction_set)));
-    let weights = records.iter().flat_map(|record| {
-        let of = |name: &str, hash: &str| format!("{name} (SHA-256 {hash})");
-        let from = record.cell.from.as_ref().map(|from| of(&from.weights, &from.weights_sha256));
-        [Some(of(&record.cell.weights, &record.cell.weights_sha256)), from].into_iter().flatten()
-    });
-    markdown += &format!("\nWeights: {}. Computed on {machines}.\n", distinct(weights));
-    markdown += &format!("\nAll cells together took {seconds:.0} seconds.\n");
-    files::write(&folder.join("report.md"), markdown)?;
-    text += &format!("\nrecords.jsonl and report.md are in {}\n", files::shown(folder));
-    Ok(Outcome { text, json: json(records, caveats)? })
+    (markdown, text)
 }
 
 /// The records, with the caveats in each where there are any.

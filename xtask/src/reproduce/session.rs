@@ -31,6 +31,14 @@ impl Session<'_> {
         Models::get(self, systems)
     }
 
+    /// The accuracy of a classifier before and after an attack, as one line of JSON.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn classify(&self, system: &System, weights: &str, attack: &str, epsilon: f64) -> Result<String> {
+        self.driver.classify(system, weights, (attack, epsilon), &self.scope, &self.base, self.threads)
+    }
+
     /// Runs every cell of a plan that records.jsonl in the folder of the run does not hold yet; returns the records of the plan,
     /// in its order.
     ///
