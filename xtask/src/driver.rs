@@ -96,7 +96,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Runs a sub-command that draws a picture of a system, with further arguments. The weights are named as seen from `base`.
+    /// Runs a sub-command that leaves files about a system, such as a picture, with further arguments. The weights are named as seen from `base`.
     ///
     /// # Errors
     /// When the driver fails.

@@ -3,6 +3,7 @@
 //! An experiment is a file in this folder and its registration below. One that attacks cells of tables is data and no code
 //! ([`Tables`]); what else there may be implements [`Experiment`].
 
+mod ablations;
 mod backbones;
 mod beyond;
 mod classification;
@@ -11,6 +12,7 @@ mod fashion;
 mod grid;
 mod losses;
 mod mnist;
+mod sanity;
 pub(crate) mod tables;
 mod transfer;
 mod universal;
@@ -66,7 +68,14 @@ pub(crate) struct Outcome {
 static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES, &backbones::BACKBONES];
 
 /// Every other experiment.
-static OTHERS: &[&dyn Experiment] = &[&transfer::Transfer, &universal::Universal, &classification::Classification];
+static OTHERS: &[&dyn Experiment] = &[
+    &transfer::Transfer,
+    &universal::Universal,
+    &classification::Classification,
+    &ablations::Ablations,
+    &sanity::MNIST,
+    &sanity::FASHION,
+];
 
 /// Every experiment, in the order of the list.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn Experiment> {

@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: the published numbers, ours beside them.
 
+mod checked;
 mod cost;
 mod list;
 mod models;

@@ -9,7 +9,8 @@
 //! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
 //!
 //! [`transfer`] measures an attack on another model than the one it was computed on, and [`Universal`] computes one
-//! perturbation for many images.
+//! perturbation for many images. Whether a robust model is one is asked with [`Noise`] in the place of a search, and with the
+//! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them.
 //!
 //! For comparison, [`Classification`] measures what FGSM and PGD do to a classifier: the same searches with another aim.
 //!
@@ -50,8 +51,10 @@ mod draw;
 mod estimate;
 mod kind;
 mod lists;
+mod noise;
 mod objective;
 mod pgd;
+mod probe;
 mod query;
 mod run;
 mod shift;
@@ -69,8 +72,10 @@ pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
 pub use estimate::Estimate;
 pub use kind::{Direction, Kind, Protocol, Variant};
+pub use noise::Noise;
 pub use objective::Objective;
 pub use pgd::{Keep, Pgd};
+pub use probe::{Agreement, Slope, Zeros, gradients, losses, slopes};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};

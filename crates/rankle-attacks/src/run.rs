@@ -140,7 +140,7 @@ impl Outcome {
     }
 }
 
-fn check(gallery: &Gallery, setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
+pub(crate) fn check(gallery: &Gallery, setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
     let len = gallery.len();
     if images.is_empty() {
         return Err(Error::Empty("images to attack"));

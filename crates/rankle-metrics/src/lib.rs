@@ -4,6 +4,8 @@
 //! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Equal distances are
 //! ranked by index. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
 //!
+//! [`spread`] tells how far apart the items are, and in how many directions: whether an embedding has collapsed.
+//!
 //! Left out: attacks, embedding, files. All results are fractions.
 //!
 //! ```
@@ -21,5 +23,7 @@
 //! ```
 
 mod retrieval;
+mod spread;
 
 pub use retrieval::{Retrieval, leave_one_out, retrieve};
+pub use spread::{Spread, spread};

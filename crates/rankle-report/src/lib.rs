@@ -35,6 +35,7 @@ pub mod picture;
 mod plan;
 pub mod published;
 mod record;
+pub mod sanity;
 pub mod spread;
 pub mod spreadsheet;
 mod system;
@@ -48,6 +49,7 @@ pub use journal::{Journal, Reading, Torn};
 pub use lock::FolderLock;
 pub use plan::{Planned, Setting};
 pub use record::{Record, Unseen, WhiteBox};
+pub use sanity::Sanity;
 pub use system::System;
 
 #[cfg(test)]

@@ -48,6 +48,21 @@ pub struct Planned {
     /// As [`Cell::target_band`]: written only where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_band: Option<String>,
+    /// As [`Cell::xi`]: written only where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
+    pub xi: Option<f64>,
+    /// As [`Cell::step`]: written only where it is not what the protocol prescribes, as the three after it.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
+    pub step: Option<f64>,
+    /// As [`Cell::iterations`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<usize>,
+    /// As [`Cell::random_start`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_start: Option<bool>,
+    /// As [`Cell::restarts`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<usize>,
     /// As [`Cell::from`], without the hash; the other fields are those of the model on which is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Source>,
@@ -103,12 +118,18 @@ impl Planned {
             seed: setting.seed,
             objective: None,
             target_band: None,
+            xi: None,
+            step: None,
+            iterations: None,
+            random_start: None,
+            restarts: None,
             from: None,
             universal: None,
         }
     }
 
-    /// Whether `cell` is what is asked for here, in every input but the place of the weights.
+    /// Whether `cell` is what is asked for here, in every input but the place of the weights. What is not written here may be
+    /// anything where the protocol prescribes it: the step, the number of steps, the starts and the weight of what is preserved.
     pub fn asks_for(&self, cell: &Cell) -> bool {
         let asked = Cell {
             table: Some(self.table.clone()),
@@ -126,6 +147,11 @@ impl Planned {
             seed: self.seed,
             objective: self.objective.clone(),
             target_band: self.target_band.clone(),
+            xi: self.xi.or(cell.xi),
+            step: self.step.unwrap_or(cell.step),
+            iterations: self.iterations.unwrap_or(cell.iterations),
+            random_start: self.random_start.unwrap_or(cell.random_start),
+            restarts: self.restarts.unwrap_or(cell.restarts),
             universal: self.universal,
             chosen: None,
             ..cell.clone()
@@ -196,7 +222,15 @@ mod tests {
 
         let cell = synthetic::ablation("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.0).cell;
         assert!(!asked.asks_for(&cell));
-        let asked = Planned { objective: cell.objective.clone(), target_band: cell.target_band.clone(), ..asked };
+        let asked = Planned {
+            objective: cell.objective.clone(),
+            target_band: cell.target_band.clone(),
+            step: Some(cell.step),
+            iterations: Some(cell.iterations),
+            random_start: Some(cell.random_start),
+            restarts: Some(cell.restarts),
+            ..asked
+        };
         assert!(asked.asks_for(&cell));
         let Value::Object(fields) = serde_json::to_value(&asked).unwrap() else { panic!("a planned cell is an object") };
         for (name, value) in fields.iter().filter(|(name, _)| *name != "weights") {

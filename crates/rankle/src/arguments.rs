@@ -1,6 +1,6 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Classify, Embed, Evaluate, Picture, Sweep, Train, Transfer, Universal};
+use crate::commands::{Attack, Bench, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::system::Key;
@@ -48,6 +48,7 @@ enum Command {
     Evaluate(Evaluate),
     Embed(Embed),
     Picture(Picture),
+    Sanity(Sanity),
     Train(Train),
     Transfer(Transfer),
     Universal(Universal),
@@ -120,6 +121,7 @@ impl Arguments {
             Command::Evaluate(command) => command.run(device),
             Command::Embed(command) => command.run(device),
             Command::Picture(command) => command.run(device),
+            Command::Sanity(command) => command.run(device),
             Command::Train(command) => command.run(device),
             Command::Transfer(command) => command.run(device),
             Command::Universal(command) => command.run(device),

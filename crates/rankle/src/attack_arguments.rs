@@ -5,6 +5,7 @@ use crate::choice::Choice;
 use crate::experiment::{self, Experiment};
 use crate::indices::Indices;
 use crate::names;
+use crate::search::Search;
 use crate::stop::Stop;
 use crate::variant::VariantArguments;
 use clap::Args;
@@ -37,7 +38,7 @@ pub(crate) struct AttackArguments {
     #[arg(long, value_name = "N", default_value_t = default_batch(), value_parser = arguments::count, allow_negative_numbers = true)]
     batch_size: NonZero<usize>,
     #[command(flatten)]
-    search: Search,
+    search: SearchArguments,
     #[command(flatten)]
     variant: VariantArguments,
     #[command(flatten)]
@@ -45,9 +46,9 @@ pub(crate) struct AttackArguments {
 }
 
 /// Where the search shall differ from what the protocol prescribes.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Search (the protocol's own when left out)")]
-struct Search {
+struct SearchArguments {
     /// How far a pixel moves in one step, as in 0.01 or 1/255
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
@@ -89,18 +90,12 @@ impl AttackArguments {
     pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
         let set = self.targets.map_or(1, NonZero::get);
         let mut experiment = Experiment::new(self.attack, set, self.epsilon, self.protocol, Seed(self.seed));
-        let search = &mut experiment.search;
-        search.step = self.search.step.unwrap_or(search.step);
-        search.iterations = self.search.iterations.map_or(search.iterations, NonZero::get);
-        search.random_start = self.search.random_start.unwrap_or(search.random_start);
-        let usual = if search.random_start { search.restarts } else { 1 };
-        search.restarts = self.search.restarts.map_or(usual, NonZero::get);
-        if search.restarts > 1 && !search.random_start {
-            return Err(Stop::usage(format!(
-                "--restarts {} are all alike from the clean image: add --random-start",
-                search.restarts
-            )));
-        }
+        let SearchArguments { step, iterations, random_start, restarts } = self.search;
+        let [iterations, restarts] = [iterations, restarts].map(|count| count.map(NonZero::get));
+        let search = Search { step, iterations, random_start, restarts };
+        experiment.search = search.change(experiment.search).map_err(|restarts| {
+            Stop::usage(format!("--restarts {restarts} are all alike from the clean image: add --random-start"))
+        })?;
         experiment.variant = self.variant.of(self.attack)?;
         Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
     }

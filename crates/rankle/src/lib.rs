@@ -37,6 +37,7 @@ mod indices;
 mod interrupt;
 mod names;
 mod progress;
+mod search;
 mod stop;
 mod system;
 mod table;

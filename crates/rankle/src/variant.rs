@@ -28,9 +28,6 @@ impl VariantArguments {
     /// [`Stop`] where the attack has no such thing to vary.
     pub(crate) fn of(&self, attack: Kind) -> Result<Variant, Stop> {
         let Self { objective, target_band: band, xi } = *self;
-        if xi.is_some() && !matches!(attack, Kind::PreservingQuery(_)) {
-            return Err(Stop::usage(format!("--xi weighs the items that sp-qa+ and sp-qa- keep in front; {attack} keeps none")));
-        }
         let variant = Variant { objective, band, xi };
         check(attack, variant).map_err(Stop::usage)?;
         Ok(variant)
@@ -41,8 +38,11 @@ impl VariantArguments {
 ///
 /// # Errors
 /// One line.
-pub(crate) fn check(attack: Kind, Variant { objective, band, .. }: Variant) -> Result<(), String> {
+pub(crate) fn check(attack: Kind, Variant { objective, band, xi }: Variant) -> Result<(), String> {
     use Kind::{Candidate, PreservingQuery, Query, Shift};
+    if xi.is_some() && !matches!(attack, PreservingQuery(_)) {
+        return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} keeps none"));
+    }
     if objective != Objective::Ranking && attack == Shift {
         return Err(format!("the objective '{objective}' is for attacks with targets; {attack} has none"));
     }

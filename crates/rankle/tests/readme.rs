@@ -37,7 +37,7 @@ fn the_commands_are_understood() {
     let shell: String = pages.iter().flat_map(|page| blocks(&text(page), "sh")).map(|block| block + "\n").collect();
     let shell = shell.replace("\\\n", " ");
     let commands: Vec<&str> = shell.lines().filter(|line| line.starts_with("rankle ")).collect();
-    for name in ["evaluate", "embed", "attack", "classify", "picture", "train", "transfer", "universal"] {
+    for name in ["evaluate", "embed", "attack", "classify", "picture", "train", "transfer", "universal", "sanity"] {
         assert!(commands.iter().any(|command| command.split_whitespace().nth(1) == Some(name)), "no example of {name}");
     }
     let nowhere = tempfile::tempdir().unwrap();

@@ -39,6 +39,11 @@ pub(super) fn planned(table: &str, system: &System, weights: String, attack: Att
         seed: setting.seed,
         objective: None,
         target_band: None,
+        xi: None,
+        step: None,
+        iterations: None,
+        random_start: None,
+        restarts: None,
         from: None,
         universal: None,
     }
@@ -46,7 +51,7 @@ pub(super) fn planned(table: &str, system: &System, weights: String, attack: Att
 
 /// The caveats of the models that were hardly trained, each with the name of its model.
 pub(super) fn caveats(models: &Models, systems: &[System]) -> Result<Vec<String>> {
-    let caveat = |system: &System| Ok(models.of(system)?.caveat.as_ref().map(|caveat| format!("{}: {caveat}", system.id())));
+    let caveat = |system: &System| Ok(models.of(system)?.caveat().map(|caveat| format!("{}: {caveat}", system.id())));
     systems.iter().filter_map(|system| caveat(system).transpose()).collect()
 }
 

@@ -79,7 +79,7 @@ impl Experiment for Classification {
                 for &epsilon in epsilons(scope) {
                     let line = session.classify(system, &weights.name, attack, epsilon)?;
                     let cell = parse(&line, system, attack, epsilon, scope)?;
-                    cells.push(Measured { caveat: weights.caveat.clone(), ..cell });
+                    cells.push(Measured { caveat: weights.caveat().map(str::to_owned), ..cell });
                 }
             }
         }

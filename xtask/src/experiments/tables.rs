@@ -145,7 +145,7 @@ impl Experiment for Tables {
         let setting: Setting = scope.setting();
         let tables = (self.tables)();
         let compare = |table: &&'static Table| -> Result<Comparison<'_>> {
-            Ok(Comparison::new(table, &setting, &records, models.of(&table.system)?.caveat.as_deref()))
+            Ok(Comparison::new(table, &setting, &records, models.of(&table.system)?.caveat()))
         };
         let comparisons: Vec<_> = tables.iter().map(compare).collect::<Result<_>>()?;
         let report = self.report(scope, &comparisons)?;

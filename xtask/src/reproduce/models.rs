@@ -1,7 +1,7 @@
 //! Where the weights of a system are: shipped, trained before, or trained now.
 
 use super::Session;
-use super::suffix;
+use super::{checked, suffix};
 use crate::files;
 use anyhow::{Context, Result};
 use rankle_report::System;
@@ -50,12 +50,21 @@ pub(crate) struct Shortened {
 pub(crate) struct Weights {
     /// The file as seen from where the driver works.
     pub(crate) name: String,
-    /// What has to be said wherever their numbers stand.
-    pub(crate) caveat: Option<String>,
+    /// What has to be said of a training that was cut short.
+    pub(crate) short: Option<String>,
+    /// What has to be said of a robustness that nobody looked into.
+    unchecked: Option<String>,
 }
 
 /// The weights of the systems of an experiment.
 pub(crate) struct Models(Vec<(System, Weights)>);
+
+impl Weights {
+    /// What has to be said wherever their numbers stand: the worse of the two.
+    pub(crate) fn caveat(&self) -> Option<&str> {
+        self.short.as_deref().or(self.unchecked.as_deref())
+    }
+}
 
 impl Place {
     /// Looks for the weights of a system.
@@ -130,7 +139,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     let place = Place::of(system);
     let (folder, short, seed) = match session.training {
         Training::Always(seed) => (retrained(session, system, seed), None, seed),
-        Training::WhereMissing if place == Place::Shipped => return Ok(found(session, &shipped(system), None)),
+        Training::WhereMissing if place == Place::Shipped => return Ok(found(session, system, &shipped(system), None)),
         Training::WhereMissing if session.scope.quick && place == Place::Missing => {
             let short = Shortened::of(system);
             (short.folder(system), Some(short), USUAL_SEED)
@@ -151,11 +160,12 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     if matches!(session.training, Training::Always(_)) {
         eprintln!("{}", compared(&file, seed, &shipped(system)));
     }
-    Ok(found(session, &file, short.map(Shortened::caveat)))
+    Ok(found(session, system, &file, short.map(Shortened::caveat)))
 }
 
-fn found(session: &Session<'_>, file: &Path, caveat: Option<String>) -> Weights {
-    Weights { name: files::relative(file, &session.base), caveat }
+fn found(session: &Session<'_>, system: &System, file: &Path, short: Option<String>) -> Weights {
+    let unchecked = system.is_hardened().then(|| checked::caveat(file)).flatten();
+    Weights { name: files::relative(file, &session.base), short, unchecked }
 }
 
 fn retrained(session: &Session<'_>, system: &System, seed: u64) -> PathBuf {

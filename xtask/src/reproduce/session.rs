@@ -77,6 +77,25 @@ impl Session<'_> {
         self.draw("universal", system, weights, &further.map(str::to_owned), "--picture", file)
     }
 
+    /// Asks a system the questions of `rankle sanity`, on so many images, with images transferred from `other`; sanity.md and
+    /// sanity.json come into a folder below that of the run.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub(crate) fn sanity(
+        &self,
+        system: &System,
+        weights: &Weights,
+        other: &Weights,
+        epsilon: f64,
+        images: usize,
+        folder: &str,
+    ) -> Result<()> {
+        let (epsilon, seed, images) = (epsilon.to_string(), self.scope.seed.to_string(), images.to_string());
+        let further = ["--against", &other.name, "--epsilon", &epsilon, "--seed", &seed, "--images", &images];
+        self.draw("sanity", system, weights, &further.map(str::to_owned), "--output", folder)
+    }
+
     fn draw(&self, name: &str, system: &System, weights: &Weights, further: &[String], option: &str, file: &str) -> Result<()> {
         let output = [option.to_owned(), self.output.join(file).to_string_lossy().into_owned()];
         let further = [further, &output].concat();

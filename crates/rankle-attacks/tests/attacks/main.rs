@@ -3,6 +3,7 @@
 mod autograd;
 mod choice;
 mod harness;
+mod sanity;
 mod support;
 mod transfer;
 mod universal;

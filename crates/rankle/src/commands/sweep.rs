@@ -21,7 +21,8 @@ use std::time::Instant;
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
 /// The plan has one JSON object a line: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
-/// protocol, eight_bit, images, seed; for ablations also objective and target_band, for a transfer from, for universal
+/// protocol, eight_bit, images, seed; for ablations also objective, target_band, xi, step, iterations, random_start and
+/// restarts, for a transfer from, for universal
 /// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
 /// goes on where it was. On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]

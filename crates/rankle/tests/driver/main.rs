@@ -5,6 +5,7 @@ mod classify;
 mod faults;
 mod measure;
 mod picture;
+mod sanity;
 mod support;
 mod sweep;
 mod train;

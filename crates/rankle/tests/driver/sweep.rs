@@ -61,13 +61,20 @@ fn finished_cells_are_not_computed_again() {
         .as_object_mut()
         .unwrap()
         .extend([("objective".to_owned(), "distance".into()), ("target_band".to_owned(), "local".into())]);
-    write(&plan, &[usual, unusual]);
+    let mut searched = planned("sp-qa+", 1, 0.05, 10);
+    let search = json!({ "xi": 100.0, "step": 0.02, "iterations": 3, "random_start": true, "restarts": 2 });
+    searched.as_object_mut().unwrap().extend(search.as_object().unwrap().clone());
+    write(&plan, &[usual, searched, unusual]);
     let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
     assert_eq!(code, 0, "{stderr}");
-    let ablation = lines(&stdout).pop().unwrap();
+    let mut answers = lines(&stdout);
+    let (ablation, searched) = (answers.pop().unwrap(), answers.pop().unwrap());
     let alone = "--attack qa+ --epsilon 0.05 --images 10 --objective distance --target-band local --format json";
     let fields = ["seconds", "table", "loss", "defense"];
     assert_eq!(without(json(&mut on_mnist("attack", alone)), &fields), without(ablation, &fields));
+    let alone = "--attack sp-qa+ --epsilon 0.05 --images 10 --xi 100 --step 0.02 --iterations 3 --random-start --restarts 2";
+    let alone = json(&mut on_mnist("attack", &format!("{alone} --format json")));
+    assert_eq!(without(alone, &fields), without(searched, &fields));
 
     // A cell alone gives the same numbers as in a sweep.
     let alone = json(&mut on_mnist("attack", "--attack ca+ --epsilon 0.05 --images 10 --format json"));

@@ -2,9 +2,10 @@
 
 use crate::experiment::{Experiment, Origin};
 use crate::names;
+use crate::search::Search;
 use crate::system::Key;
 use crate::{transfer, universal, variant};
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use rankle_attacks::{Band, Kind, Objective, Variant};
 use rankle_core::{Epsilon, Seed};
 use rankle_report::{Planned, Source, Universal};
@@ -41,12 +42,19 @@ impl Job {
         let epsilon = Epsilon::new(planned.epsilon)?;
         let objective = planned.objective.map_or(Ok(Objective::default()), |name| names::OBJECTIVES.find(&name));
         let band = planned.target_band.map_or(Ok(Band::default()), |name| names::BANDS.find(&name));
-        let variant = Variant { objective: objective.map_err(Error::msg)?, band: band.map_err(Error::msg)?, xi: None };
+        let (objective, band) = (objective.map_err(Error::msg)?, band.map_err(Error::msg)?);
+        let variant = Variant { objective, band, xi: planned.xi };
         variant::check(kind, variant).map_err(Error::msg)?;
+        let Planned { step, iterations, random_start, restarts, .. } = planned;
+        let search = Search { step, iterations, random_start, restarts };
+        check_numbers(planned.xi, search)?;
         if let Some(shared) = planned.universal {
             universal::check(kind, planned.images, shared)?;
             if variant != Variant::default() {
-                bail!("a universal perturbation has no objective and no target_band of its own: leave them out");
+                bail!("a universal perturbation has no objective, target_band and xi of its own: leave them out");
+            }
+            if search != Search::default() {
+                bail!("a universal perturbation has no step, iterations and starts of its own in a plan: leave them out");
             }
             if planned.targets != 1 {
                 bail!("targets is {}: a universal perturbation has 1", planned.targets);
@@ -57,6 +65,8 @@ impl Job {
             Some(_) => universal::experiment(kind, epsilon, protocol, seed),
             None => Experiment::new(kind, planned.targets, epsilon, protocol, seed),
         };
+        let alike = |restarts| anyhow!("restarts is {restarts}: all are alike from the clean image without random_start");
+        let experiment = Experiment { search: search.change(experiment.search).map_err(alike)?, ..experiment };
         let key = Key {
             dataset: names::DATASETS.find(&planned.dataset).map_err(Error::msg)?,
             dataset_dir,
@@ -96,4 +106,20 @@ impl Job {
             (None, None) => self.experiment.cost(self.images),
         }
     }
+}
+
+/// Whether the numbers of an ablation are in range.
+fn check_numbers(xi: Option<f64>, search: Search) -> Result<()> {
+    if let Some(xi) = xi.filter(|xi| !(xi.is_finite() && *xi >= 0.0)) {
+        bail!("xi is {xi}: a number of at least 0 is needed");
+    }
+    if let Some(step) = search.step.filter(|step| !(step.is_finite() && *step > 0.0)) {
+        bail!("step is {step}: a number above 0 is needed");
+    }
+    for (name, count) in [("iterations", search.iterations), ("restarts", search.restarts)] {
+        if count == Some(0) {
+            bail!("{name} is 0: at least one is needed");
+        }
+    }
+    Ok(())
 }

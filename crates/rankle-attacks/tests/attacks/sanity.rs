@@ -1,0 +1,141 @@
+//! Noise, and the questions that tell a robust model from one that hides its gradients.
+
+use crate::support::{Curved, World, embedder, gallery, world};
+use candle_core::{Device, Tensor};
+use rankle_attacks::{
+    Agreement, Direction, Kind, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Variant, Zeros, gradients, losses, run,
+    slopes,
+};
+use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed, Upstream};
+use std::ops::ControlFlow;
+
+const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
+
+/// A model that tells the truth about its embeddings, but not about its gradients.
+struct Masked<'a> {
+    inner: &'a Curved,
+    /// What becomes of a gradient.
+    mask: fn(&Tensor) -> candle_core::Result<Tensor>,
+}
+
+impl Embedder for Masked<'_> {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        self.inner.embed(images)
+    }
+    fn distance(&self) -> Distance {
+        self.inner.distance()
+    }
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        Ok((self.mask)(&self.inner.input_gradient(images, upstream)?)?)
+    }
+}
+
+fn setting<'a>(embedder: &'a dyn Embedder, gallery: &'a Gallery, world: &'a World) -> Setting<'a> {
+    let (protocol, seed) = (Protocol::Paper, Seed(9));
+    Setting { embedder, gallery, dataset: world, protocol, seed, batch_size: 5, eight_bit: false, keep_images: true }
+}
+
+fn epsilon(value: f64) -> Epsilon {
+    Epsilon::new(value).unwrap()
+}
+
+fn attacked(kind: Kind, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
+    let attack = kind.attack(2, Variant::default());
+    let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
+    let outcome = run(&*attack, solver, setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+    (targets, outcome)
+}
+
+fn agreement(kind: Kind, setting: &Setting<'_>) -> Agreement {
+    let attack = kind.attack(2, Variant::default());
+    let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
+    let pixels: Vec<usize> = (0..25).collect();
+    // The embedding shift has no slope at the clean image.
+    let (_, noisy) = attacked(kind, &Noise { epsilon: epsilon(0.2) }, setting);
+    let noisy = noisy.adversarial.unwrap();
+    let one = |(row, &image): (usize, &usize)| {
+        let at = noisy.narrow(0, row, 1).unwrap();
+        Agreement::of(&slopes(&*attack, setting, image, &targets.of_images(row..row + 1), &at, &pixels).unwrap())
+    };
+    IMAGES.iter().enumerate().map(one).fold(Agreement::default(), Agreement::and)
+}
+
+#[test]
+fn gradients_agree_with_differences_unless_they_lie() {
+    for distance in Distance::ALL {
+        let (world, model) = (world(), embedder(2, distance));
+        let gallery = gallery(&model, &world);
+        for kind in Kind::ALL {
+            let Agreement { places, smooth, agreeing } = agreement(kind, &setting(&model, &gallery, &world));
+            assert_eq!(places, IMAGES.len() * 25);
+            assert!(smooth > places / 3 && agreeing * 100 >= smooth * 95, "{kind} {distance}: {agreeing} of {smooth}");
+            for mask in [Tensor::zeros_like, |gradient: &Tensor| gradient * 1.2, |gradient: &Tensor| gradient.neg()] {
+                let masked = Masked { inner: &model, mask };
+                let lie = agreement(kind, &setting(&masked, &gallery, &world));
+                assert_eq!((lie.smooth, lie.agreeing), (smooth, 0), "{kind} {distance}");
+            }
+        }
+    }
+}
+
+/// The loss at the images that a search returns is not above that at the clean ones, and the search is not fooled by the batch.
+#[test]
+fn losses_are_those_that_the_search_lowers() {
+    let (world, model) = (world(), embedder(2, Distance::Cosine));
+    let gallery = gallery(&model, &world);
+    let setting = setting(&model, &gallery, &world);
+    let clean = world.images(&IMAGES).unwrap();
+    for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Shift) {
+        let attack = kind.attack(2, Variant::default());
+        let search = Pgd { iterations: 5, restarts: 1, random_start: false, ..Pgd::strict(epsilon(0.2)) };
+        let (targets, outcome) = attacked(kind, &search, &setting);
+        let at = |images: &Tensor| losses(&*attack, &setting, &IMAGES, &targets, images).unwrap();
+        let (before, after) = (at(&clean), at(&outcome.adversarial.unwrap()));
+        assert!(before.iter().zip(&after).all(|(before, after)| after <= before), "{kind}");
+        assert!(after.iter().sum::<f64>() < before.iter().sum::<f64>(), "{kind}");
+        let whole = losses(&*attack, &Setting { batch_size: 100, ..setting }, &IMAGES, &targets, &clean).unwrap();
+        assert_eq!(whole, before, "{kind}");
+        let too_few = losses(&*attack, &setting, &IMAGES, &targets, &clean.narrow(0, 0, 3).unwrap());
+        assert!(matches!(too_few, Err(Error::Shape { .. })));
+    }
+}
+
+#[test]
+fn zeros_are_counted_by_pixel_and_by_image() {
+    let rows = |rows: &[f32], shape: (usize, usize, usize, usize)| Tensor::from_slice(rows, shape, &Device::Cpu).unwrap();
+    let zeros = Zeros::of(&rows(&[0.0, -0.0, 1e-30, 0.0, 1.0, -2.0], (3, 1, 1, 2))).unwrap();
+    assert_eq!((zeros.pixels, zeros.images), (0.5, 1.0 / 3.0));
+    assert!(matches!(Zeros::of(&rows(&[f32::NAN], (1, 1, 1, 1))), Err(Error::NotFinite(_))));
+
+    let (world, model) = (world(), embedder(2, Distance::Cosine));
+    let gallery = gallery(&model, &world);
+    let (kind, clean) = (Kind::Query(Direction::Raise), world.images(&IMAGES).unwrap());
+    let masked = Masked { inner: &model, mask: Tensor::zeros_like };
+    let share = |model: &dyn Embedder| {
+        let (attack, setting) = (kind.attack(2, Variant::default()), setting(model, &gallery, &world));
+        let targets = attack.choose(&IMAGES, &gallery, setting.protocol, setting.seed).unwrap();
+        Zeros::of(&gradients(&*attack, &setting, &IMAGES, &targets, &clean).unwrap()).unwrap()
+    };
+    assert_eq!(share(&model), Zeros { pixels: 0.0, images: 0.0 });
+    assert_eq!(share(&masked), Zeros { pixels: 1.0, images: 1.0 });
+}
+
+#[test]
+fn noise_goes_to_the_corners_and_asks_nobody() {
+    let (world, model) = (world(), embedder(2, Distance::Cosine));
+    let gallery = gallery(&model, &world);
+    let masked = Masked { inner: &model, mask: Tensor::zeros_like };
+    let noise = Noise { epsilon: epsilon(0.1) };
+    let pixels = |model: &dyn Embedder, kind| -> Vec<f32> {
+        let (_, outcome) = attacked(kind, &noise, &setting(model, &gallery, &world));
+        outcome.adversarial.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let noisy = pixels(&model, Kind::Shift);
+    assert_eq!(noisy, pixels(&masked, Kind::Candidate(Direction::Lower)));
+    let clean: Vec<f32> = world.images(&IMAGES).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let moved: Vec<f32> = noisy.iter().zip(&clean).map(|(noisy, clean)| noisy - clean).collect();
+    let held = |(moved, noisy): (&f32, &f32)| (moved.abs() - 0.1).abs() < 1e-6 || *noisy == 0.0 || *noisy == 1.0;
+    assert!(moved.iter().zip(&noisy).all(held));
+    let up = moved.iter().filter(|&&moved| moved > 0.0).count();
+    assert!((moved.len() / 3..moved.len() * 2 / 3).contains(&up), "{up} of {}", moved.len());
+}

@@ -1,0 +1,331 @@
+//! Whether a robust model is one: the answers to a skeptic's questions, as a page and as JSON.
+
+use crate::{Error, Result, Source, finite, markdown};
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Write};
+use std::path::Path;
+
+/// The page about one model. Ranks, recalls and shares are in percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sanity {
+    /// The dataset, as in `mnist`.
+    pub dataset: String,
+    /// The architecture, as in `c2f2`.
+    pub model: String,
+    /// Where the weights came from. Display only, the hash tells weights apart.
+    pub weights: String,
+    /// SHA-256 of the weights file, in hexadecimal.
+    pub weights_sha256: String,
+    /// The distance, as in `cosine`.
+    pub distance: String,
+    /// The radius of the ball in pixel units.
+    #[serde(serialize_with = "finite::number")]
+    pub epsilon: f64,
+    /// How many images are attacked.
+    pub images: usize,
+    /// How many items are ranked.
+    pub gallery: usize,
+    /// The seed of every draw.
+    pub seed: u64,
+    /// Share of images whose nearest other item has their label, among the items that the embedding is measured on; unattacked.
+    #[serde(serialize_with = "finite::number")]
+    pub recall_at_1: f64,
+    /// The model whose perturbed images were shown to this one, if there was any.
+    pub against: Option<Source>,
+    /// The questions and their answers.
+    pub checks: Vec<Check>,
+    /// How long it took.
+    #[serde(serialize_with = "finite::number")]
+    pub seconds: f64,
+    /// Where it was computed, as in `cpu`.
+    pub device: String,
+    /// The instruction set of the kernels.
+    pub instruction_set: String,
+    /// The version of the code.
+    pub code_version: String,
+}
+
+/// One question, what was measured, and what came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// A short name, as in `noise`.
+    pub name: String,
+    /// What is asked, in one sentence that is true of a robust model.
+    pub claim: String,
+    /// What was measured, and how.
+    pub measured: String,
+    /// When an answer passes.
+    pub expectation: String,
+    /// What it means when one does not.
+    pub failure: String,
+    /// What the numbers of an answer are.
+    pub columns: Vec<String>,
+    /// The answers.
+    pub answers: Vec<Answer>,
+    /// Failed if one of the answers is; not run where there is none.
+    pub verdict: Verdict,
+    /// Why it was not run.
+    pub reason: Option<String>,
+}
+
+/// One line of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Which attack, or which property.
+    pub of: String,
+    /// One number per column; none where there is no such number.
+    pub numbers: Vec<Option<f64>>,
+    /// Whether they are as expected.
+    pub verdict: Verdict,
+}
+
+/// What came out. A failure is a finding about a model, never an error of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// As expected of a robust model.
+    #[serde(rename = "pass")]
+    Pass,
+    /// Not so.
+    #[serde(rename = "fail")]
+    Fail,
+    /// There is no answer.
+    #[serde(rename = "not run")]
+    NotRun,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::NotRun => "not run",
+        })
+    }
+}
+
+impl Answer {
+    /// Numbers that are not finite are none.
+    pub fn new(of: impl fmt::Display, numbers: &[f64], verdict: Verdict) -> Self {
+        let numbers = numbers.iter().map(|&number| number.is_finite().then_some(number)).collect();
+        Self { of: of.to_string(), numbers, verdict }
+    }
+}
+
+impl Check {
+    /// The same check with these answers.
+    #[must_use]
+    pub fn answered(self, answers: Vec<Answer>) -> Self {
+        let any = |verdict| answers.iter().any(|answer| answer.verdict == verdict);
+        let verdict = match (any(Verdict::Fail), any(Verdict::Pass)) {
+            (true, _) => Verdict::Fail,
+            (false, true) => Verdict::Pass,
+            (false, false) => Verdict::NotRun,
+        };
+        Self { answers, verdict, ..self }
+    }
+
+    fn markdown(&self, out: &mut String) -> fmt::Result {
+        let Self { name, claim, measured, expectation, failure, verdict, .. } = self;
+        writeln!(out, "\n## {name}: {verdict}\n\n{claim}\n\nMeasured: {measured}\n")?;
+        if let Some(reason) = &self.reason {
+            writeln!(out, "Not run: {reason}\n")?;
+        }
+        if !self.answers.is_empty() {
+            let columns = self.columns.iter().cloned().chain(["verdict".to_owned()]);
+            writeln!(out, "{}\n{}", markdown::row("", columns), markdown::rule(self.columns.len() + 1))?;
+        }
+        for Answer { of, numbers, verdict } in &self.answers {
+            let mark = if *verdict == Verdict::Fail { "**fail**".to_owned() } else { verdict.to_string() };
+            let numbers = numbers.iter().map(|&number| shown(number));
+            writeln!(out, "{}", markdown::row(of, numbers.chain([mark])))?;
+        }
+        writeln!(out, "\nExpected: {expectation} If not: {failure}")
+    }
+}
+
+impl Sanity {
+    /// Reads a page's JSON.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::Make`] when it is none.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let what = |reason| format!("{} is no sanity page: {reason}", path.display());
+        serde_json::from_str(&text).map_err(|reason| Error::Make { what: "sense of a file", reason: what(reason) })
+    }
+
+    /// The page as one line of JSON.
+    ///
+    /// # Errors
+    /// [`Error::Make`] when a number is not finite.
+    pub fn to_line(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(Error::make("the sanity page"))
+    }
+
+    /// The names of the checks with this verdict.
+    pub fn with(&self, verdict: Verdict) -> Vec<&str> {
+        self.checks.iter().filter(|check| check.verdict == verdict).map(|check| check.name.as_str()).collect()
+    }
+
+    /// As in `5 of 7 checks passed; failed: noise; not run: transfer`.
+    pub fn headline(&self) -> String {
+        let mut line = format!("{} of {} checks passed", self.with(Verdict::Pass).len(), self.checks.len());
+        for (what, verdict) in [("failed", Verdict::Fail), ("not run", Verdict::NotRun)] {
+            let names = self.with(verdict);
+            if !names.is_empty() {
+                line += &format!("; {what}: {}", names.join(", "));
+            }
+        }
+        line
+    }
+
+    /// What has to be said beside robustness that is claimed of the weights with this hash: nothing where this page is about
+    /// them and no check failed.
+    pub fn caveat(&self, weights_sha256: &str) -> Option<String> {
+        let failed = self.with(Verdict::Fail);
+        match (self.weights_sha256 == weights_sha256, failed.is_empty()) {
+            (false, _) => Some(format!("{UNCHECKED}: the sanity page beside it is about other weights")),
+            (true, false) => Some(format!("its sanity page has failed checks: {}", failed.join(", "))),
+            (true, true) => None,
+        }
+    }
+
+    /// The page.
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        self.write_markdown(&mut out).expect("a string takes everything");
+        out
+    }
+
+    fn write_markdown(&self, out: &mut String) -> fmt::Result {
+        let Self { dataset, model, distance, weights, epsilon, images, gallery, seed, .. } = self;
+        writeln!(out, "# Is the defense real? {model} on {dataset}, {distance} distance\n")?;
+        writeln!(out, "**{}.** A failed check is a finding about the model, or about the attack it is measured with.", {
+            self.headline()
+        })?;
+        writeln!(out, "Passing all of them proves nothing for attacks that are not among them.\n")?;
+        writeln!(out, "- weights: `{weights}`, SHA-256 {}", self.weights_sha256)?;
+        writeln!(out, "- {images} images attacked in a gallery of {gallery}, one target each, ε = {epsilon}, seed {seed}")?;
+        writeln!(out, "- recall at 1 without an attack: {:.1} % of the items that `collapse` looks at", self.recall_at_1)?;
+        if let Some(Source { weights, weights_sha256, model, distance }) = &self.against {
+            writeln!(out, "- transferred from: {model} ({distance}), `{weights}`, SHA-256 {weights_sha256}")?;
+        }
+        writeln!(out, "- {:.0} s on {} ({}), version {}\n", self.seconds, self.device, self.instruction_set, self.code_version)?;
+        writeln!(
+            out,
+            "Ranks are mean normalised ranks in percent of the gallery, by the definitions of the paper: 0 is the top of a list. The plus \
+             attacks (ca+, qa+) want it low, the minus attacks (ca-, qa-) want it high; ca moves the image in the list of a query, \
+             qa moves a candidate in the list of the image. The effect of an attack is how far the rank moves its way.\n"
+        )?;
+        writeln!(out, "| check | claim | verdict |\n|---|---|---|")?;
+        for Check { name, claim, verdict, .. } in &self.checks {
+            writeln!(out, "| {name} | {claim} | {verdict} |")?;
+        }
+        self.checks.iter().try_for_each(|check| check.markdown(out))
+    }
+}
+
+/// What is said of robustness that nobody has looked into.
+pub const UNCHECKED: &str = "robustness unchecked";
+
+/// Two digits behind the point, more for what is small.
+fn shown(number: Option<f64>) -> String {
+    match number {
+        None => "–".to_owned(),
+        Some(number) if number == number.trunc() && number.abs() < 1e6 => format!("{number}"),
+        Some(number) if number.abs() >= 1.0 => format!("{number:.2}"),
+        Some(number) if number.abs() >= 1e-3 => format!("{number:.4}"),
+        Some(number) => format!("{number:.1e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Fail, NotRun, Pass};
+
+    fn check(name: &str, answers: &[(&str, f64, Verdict)]) -> Check {
+        let text = |what: &str| format!("{what} of {name}.");
+        Check {
+            name: name.to_owned(),
+            claim: text("claim"),
+            measured: text("measured"),
+            expectation: text("expectation"),
+            failure: text("failure"),
+            columns: vec!["rank, %".to_owned()],
+            answers: Vec::new(),
+            verdict: NotRun,
+            reason: answers.is_empty().then(|| "nobody asked".to_owned()),
+        }
+        .answered(answers.iter().map(|&(of, number, verdict)| Answer::new(of, &[number], verdict)).collect())
+    }
+
+    fn page() -> Sanity {
+        Sanity {
+            dataset: "mnist".into(),
+            model: "c2f2".into(),
+            weights: "w.safetensors".into(),
+            weights_sha256: "5f".repeat(32),
+            distance: "cosine".into(),
+            epsilon: 0.3,
+            images: 100,
+            gallery: 10_000,
+            seed: 0,
+            recall_at_1: 98.4,
+            against: None,
+            checks: vec![
+                check("noise", &[("ca+", 49.123, Pass), ("ca-", f64::NAN, NotRun)]),
+                check("effort", &[("ca+", 0.000_01, Pass), ("ca-", 7.0, Fail)]),
+                check("transfer", &[]),
+            ],
+            seconds: 40.0,
+            device: "cpu".into(),
+            instruction_set: "avx2".into(),
+            code_version: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn one_failed_answer_fails_a_check_and_nothing_else_does() {
+        assert_eq!(page().checks.iter().map(|check| check.verdict).collect::<Vec<_>>(), [Pass, Fail, NotRun]);
+        assert_eq!(page().headline(), "1 of 3 checks passed; failed: effort; not run: transfer");
+    }
+
+    #[test]
+    fn the_page_shows_every_number_and_why_there_is_none() {
+        let text = page().markdown();
+        for part in [
+            "# Is the defense real? c2f2 on mnist, cosine distance\n",
+            "| effort | claim of effort. | fail |\n",
+            "## noise: pass\n",
+            "|  | rank, % | verdict |\n|---:|---:|---:|\n| ca+ | 49.12 | pass |\n| ca- | – | not run |\n",
+            "| ca+ | 1.0e-5 | pass |\n| ca- | 7 | **fail** |\n",
+            "Not run: nobody asked\n",
+            "Expected: expectation of noise. If not: failure of noise.\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_comes_back_as_it_was_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = page().to_line().unwrap();
+        assert!(line.contains(r#""numbers":[null],"verdict":"not run""#), "{line}");
+        std::fs::write(file.path(), line).unwrap();
+        assert_eq!(Sanity::read(file.path()).unwrap(), page());
+        std::fs::write(file.path(), "{}").unwrap();
+        let message = Sanity::read(file.path()).unwrap_err().to_string();
+        assert!(message.contains("is no sanity page: missing field"), "{message}");
+        assert!(Sanity { epsilon: f64::NAN, ..page() }.to_line().is_err());
+    }
+
+    #[test]
+    fn a_claim_is_checked_by_the_page_of_its_own_weights() {
+        let own = "5f".repeat(32);
+        assert_eq!(page().caveat(&own).unwrap(), "its sanity page has failed checks: effort");
+        assert!(page().caveat("other").unwrap().starts_with(UNCHECKED));
+        let checks = page().checks.into_iter().filter(|check| check.verdict != Fail).collect();
+        assert_eq!(Sanity { checks, ..page() }.caveat(&own), None);
+    }
+}

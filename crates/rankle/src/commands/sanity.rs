@@ -1,0 +1,156 @@
+//! `rankle sanity`: whether a robust model is one.
+
+mod attacks;
+mod embedding;
+mod gradients;
+mod lab;
+mod wording;
+
+use crate::arguments::{self, SystemArguments};
+use crate::device::Device;
+use crate::experiment::{describe, seconds_since};
+use crate::names::{self, Format};
+use crate::stop::Stop;
+use crate::system::{self, Key, Ranked, System};
+use crate::{experiment, files, progress, transfer};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use lab::Lab;
+use rankle_core::{Distance, Epsilon, Seed};
+use rankle_data::Split;
+use rankle_models::Architecture;
+use rankle_report::sanity::{Check, Verdict};
+use rankle_report::{Sanity as Page, Source};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Ask a model the questions of a skeptic: is it robust, or does it only look so?
+///
+/// Noise, more effort, a ball without bounds, images made against another model, gradients beside differences of the
+/// loss, gradients of zero, and the spread of the embedding: each with a verdict. A failed check is a finding, not an
+/// error. Writes sanity.md and sanity.json into a folder, best that of the weights.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Sanity {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// The weights of another model: are images made against it weaker than those made against this one?
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// The architecture of that model, where it is another
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS, requires = "against")]
+    against_model: Option<Architecture>,
+    /// The distance that model was trained for, where it is another
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES, requires = "against")]
+    against_distance: Option<Distance>,
+    /// How far a pixel may move: the radius that robustness is claimed for
+    #[arg(long, value_name = "E", default_value = "0.3", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    epsilon: Epsilon,
+    /// How many images are attacked, sampled by the seed
+    #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
+    images: NonZero<usize>,
+    /// The seed of the images, the targets, the starts and the noise
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+    /// The folder for sanity.md and sanity.json; made where there is none
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// On standard output: a summary, or the page as one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Example: a defended model, with images transferred from the plain one
+  rankle sanity --dataset mnist --model c2f2 --distance cosine --weights hardened/model.safetensors \\
+      --against plain/model.safetensors --output hardened";
+
+impl Sanity {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        if self.epsilon.value() == 0.0 {
+            return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
+        }
+        std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
+        let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));
+        [&page_file, &json_file].into_iter().try_for_each(|file| files::check_writable(file))?;
+
+        let start = Instant::now();
+        let bar = progress::bar(0);
+        let (key, seed) = (Key::from(self.system), Seed(self.seed));
+        let other = self.against.map(|weights| Key {
+            model: self.against_model.unwrap_or(key.model),
+            distance: self.against_distance.unwrap_or(key.distance),
+            weights,
+            ..key.clone()
+        });
+        let open = |key| System::open(key, Split::Test, device, bar.clone());
+        let (system, other) = (open(key)?, other.map(open).transpose()?);
+        if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
+            bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
+        }
+        let images = experiment::sample(&system, seed, self.images.get())?;
+        let galleries = system.dataset.len() as u64 * if other.is_some() { 2 } else { 1 };
+        bar.set_length(galleries + attacks::work(self.epsilon, images.len(), other.is_some()));
+        bar.set_message(format!("questions to {}", describe(&system)));
+
+        let (ranked, other) = (Ranked::new(system)?, other.map(Ranked::new).transpose()?);
+        let lab = Lab::new(ranked, images, self.epsilon, seed)?;
+        let (embedding, recall_at_1) = embedding::collapse(&lab)?;
+        let checks = vec![
+            attacks::noise(&lab)?,
+            attacks::effort(&lab)?,
+            attacks::enough(&lab)?,
+            attacks::unbounded(&lab)?,
+            attacks::transferred(&lab, other.as_ref())?,
+            gradients::differences(&lab)?,
+            gradients::zeros(&lab)?,
+            embedding,
+        ];
+        let against = other.map(|other| transfer::source(&other.system));
+        let page = Page { seconds: seconds_since(start), ..page(&lab, against, recall_at_1, checks) };
+        let line = page.to_line()?;
+        files::write(&page_file, page.markdown())?;
+        files::write(&json_file, line.clone() + "\n")?;
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&line),
+            Format::Human => progress::answer(&format!("{}\nthe page is {}", summary(&page), page_file.display())),
+        }
+    }
+}
+
+fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>) -> Page {
+    let system = &lab.ranked.system;
+    let Source { model, weights, weights_sha256, distance } = transfer::source(system);
+    Page {
+        dataset: system.key.dataset.to_string(),
+        model,
+        weights,
+        weights_sha256,
+        distance,
+        epsilon: lab.epsilon.value(),
+        images: lab.images.len(),
+        gallery: system.dataset.len(),
+        seed: lab.seed.0,
+        recall_at_1,
+        against,
+        checks,
+        seconds: 0.0,
+        device: system.device.to_string(),
+        instruction_set: system::instruction_set(),
+        code_version: system::CODE_VERSION.to_owned(),
+    }
+}
+
+/// A line for each check.
+fn summary(page: &Page) -> String {
+    let mut text = format!("{} on {}, ε = {}: {}\n", page.model, page.dataset, page.epsilon, page.headline());
+    for Check { name, claim, verdict, answers, .. } in &page.checks {
+        let failed: Vec<&str> =
+            answers.iter().filter(|answer| answer.verdict == Verdict::Fail).map(|answer| answer.of.as_str()).collect();
+        let failed = if failed.is_empty() { String::new() } else { format!(" ({})", failed.join(", ")) };
+        text += &format!("  {verdict:<8} {name:<12} {claim}{failed}\n");
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,119 @@
+//! What noise, effort, room and another model's images do.
+
+use super::lab::{Attacked, EFFORTS, KINDS, Lab, Tried, effects, error, is_plus, longer, mean, ranks};
+use super::wording;
+use crate::experiment::Experiment;
+use crate::system::Ranked;
+use crate::transfer;
+use anyhow::Result;
+use rankle_attacks::{Kind, Noise, Pgd, Protocol};
+use rankle_core::{Epsilon, Seed};
+use rankle_report::sanity::{Answer, Check, Verdict};
+
+/// Of the effect of the attack, noise may have so much.
+pub(super) const NOISE: f64 = 0.2;
+/// Of the effect of the strongest search, that of the tables must have so much.
+pub(super) const ENOUGH: f64 = 0.9;
+/// In a ball without bounds, ranks end within so many percent of where the attack wants them.
+pub(super) const BROKEN: f64 = 10.0;
+/// A loss may rise by so much in relation to the loss of the clean images before that counts: the rounding of sums.
+const ROUNDING: f64 = 1e-9;
+
+/// How much work all of it is, in the units of the progress bar.
+pub(super) fn work(epsilon: Epsilon, images: usize, with_other: bool) -> u64 {
+    let cost = |kind| {
+        let usual = Experiment::new(kind, 1, epsilon, Protocol::Paper, Seed(0));
+        let searches = EFFORTS.iter().map(|&effort| longer(epsilon, effort)).chain([limitless()]);
+        let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
+        searched + usual.cost(images) * if with_other { 2 } else { 1 }
+    };
+    KINDS.into_iter().map(cost).sum()
+}
+
+/// One search among all images there are.
+fn limitless() -> Pgd {
+    Pgd { restarts: 1, ..Pgd::strict(Epsilon::new(1.0).expect("one is a radius")) }
+}
+
+fn verdict(passed: bool) -> Verdict {
+    if passed { Verdict::Pass } else { Verdict::Fail }
+}
+
+/// One answer for each attack.
+fn each(lab: &Lab, mut answer: impl FnMut(&Attacked) -> Result<Answer>) -> Result<Vec<Answer>> {
+    lab.attacks.iter().map(&mut answer).collect()
+}
+
+fn effect(kind: Kind, tried: &Tried) -> Vec<f64> {
+    effects(kind, &tried.before, &tried.after)
+}
+
+/// Noise of the same size does next to nothing.
+pub(super) fn noise(lab: &Lab) -> Result<Check> {
+    let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
+        let noise = lab.attempt(*kind, targets, &Noise { epsilon: lab.epsilon })?;
+        let (by_noise, by_attack) = (effect(*kind, &noise), mean(&effect(*kind, usual)));
+        let share = mean(&by_noise) / by_attack;
+        let numbers =
+            [mean(&noise.before), mean(&noise.after), mean(&usual.after), mean(&by_noise), error(&by_noise), 100.0 * share];
+        Ok(Answer::new(kind, &numbers, verdict(by_attack > 0.0 && share <= NOISE)))
+    })?;
+    Ok(wording::noise().answered(answers))
+}
+
+/// More steps and more starts are never weaker.
+pub(super) fn effort(lab: &Lab) -> Result<Check> {
+    let answers = each(lab, |Attacked { kind, targets, usual, longer }| {
+        let (attack, setting) = lab.scene(*kind);
+        let clean = setting.dataset.images(&lab.images)?;
+        let clean = mean(&rankle_attacks::losses(&*attack, &setting, &lab.images, targets, &clean)?);
+        let found: Vec<f64> = longer.iter().map(|tried| tried.loss).collect();
+        let rounding = ROUNDING * clean.abs();
+        let monotone = found.windows(2).all(|pair| pair[1] <= pair[0] + rounding);
+        let numbers: Vec<f64> = [clean, usual.loss].into_iter().chain(found).collect();
+        Ok(Answer::new(kind, &numbers, verdict(monotone)))
+    })?;
+    Ok(wording::effort(&Pgd::paper(lab.epsilon)).answered(answers))
+}
+
+/// The search of the tables gets nearly as far as a much longer one.
+pub(super) fn enough(lab: &Lab) -> Result<Check> {
+    let answers = each(lab, |Attacked { kind, usual, longer, .. }| {
+        let by_usual = mean(&effect(*kind, usual));
+        let reached: Vec<f64> = longer.iter().map(|tried| mean(&tried.after)).collect();
+        let by_long = longer.last().map_or(f64::NAN, |tried| mean(&effect(*kind, tried)));
+        let share = by_usual / by_long;
+        let numbers: Vec<f64> =
+            [mean(&usual.before), mean(&usual.after)].into_iter().chain(reached).chain([100.0 * share]).collect();
+        Ok(Answer::new(kind, &numbers, verdict(by_usual > 0.0 && (by_long <= by_usual || share >= ENOUGH))))
+    })?;
+    Ok(wording::enough().answered(answers))
+}
+
+/// Whoever may draw any image gets any rank.
+pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
+    let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
+        let free = lab.attempt(*kind, targets, &limitless())?;
+        let reached = mean(&free.after);
+        let broken = if is_plus(*kind) { reached <= BROKEN } else { reached >= 100.0 - BROKEN };
+        Ok(Answer::new(kind, &[mean(&usual.before), mean(&usual.after), reached], verdict(broken)))
+    })?;
+    Ok(wording::unbounded().answered(answers))
+}
+
+/// Images made against another model are weaker than those made against this one.
+pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
+    let Some(other) = other else {
+        let reason = "no other model was named (--against)".to_owned();
+        return Ok(Check { reason: Some(reason), ..wording::transferred() });
+    };
+    let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
+        let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, &lab.images, targets)?;
+        let ((there, there_after), (_, after)) = (ranks(&both.source), ranks(&both.victim));
+        let (white, black) = (effect(*kind, usual), effects(*kind, &usual.before, &after));
+        let at_home = effects(*kind, &there, &there_after);
+        let numbers = [mean(&usual.before), mean(&after), mean(&usual.after), mean(&at_home)];
+        Ok(Answer::new(kind, &numbers, verdict(mean(&black) < mean(&white))))
+    })?;
+    Ok(wording::transferred().answered(answers))
+}

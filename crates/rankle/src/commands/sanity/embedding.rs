@@ -1,0 +1,48 @@
+//! Whether there is anything left to rank.
+
+use super::lab::Lab;
+use super::wording;
+use crate::{experiment::percent, interrupt};
+use anyhow::Result;
+use rankle_attacks::sample_images;
+use rankle_metrics::{Spread, retrieve, spread};
+use rankle_report::sanity::{Answer, Check, Verdict};
+
+/// How many items are measured, each against the whole gallery.
+pub(super) const ITEMS: usize = 500;
+/// The mean distance, in relation to that of items that have nothing in common.
+pub(super) const MEAN: f64 = 0.05;
+/// The standard deviation of the distances, in relation to their mean.
+pub(super) const DEVIATION: f64 = 0.1;
+/// How much farther items of different classes are than those of one.
+pub(super) const CONTRAST: f64 = 1.5;
+/// The share of ties.
+pub(super) const TIES: f64 = 0.01;
+/// How many directions.
+pub(super) const DIRECTIONS: f64 = 2.0;
+
+/// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
+pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
+    let (gallery, labels) = (&lab.ranked.gallery, lab.ranked.system.dataset.labels());
+    let items = sample_images(lab.seed, gallery.len(), ITEMS);
+    let recall = retrieve(gallery, labels, &items, &mut |_| interrupt::flow())?.recall_at(1);
+    let Spread { mean, deviation, within, between, orthogonal, tied, dimension } = spread(gallery, labels, &items)?;
+    // What is no number was not to be measured.
+    let answer = |of: &str, number: f64, bound: f64, passed: bool| {
+        let verdict = match (number.is_nan(), passed) {
+            (true, _) => Verdict::NotRun,
+            (false, true) => Verdict::Pass,
+            (false, false) => Verdict::Fail,
+        };
+        Answer::new(of, &[number, bound], verdict)
+    };
+    let at_least = |of: &str, number: f64, bound: f64| answer(of, number, bound, number >= bound);
+    let answers = vec![
+        at_least("mean distance, % of that of orthogonal items: at least", 100.0 * mean / orthogonal, 100.0 * MEAN),
+        at_least("standard deviation, % of the mean distance: at least", 100.0 * deviation / mean, 100.0 * DEVIATION),
+        at_least("mean distance between classes / within one: at least", between / within, CONTRAST),
+        answer("ties, % of the items of a list: at most", 100.0 * tied, 100.0 * TIES, tied <= TIES),
+        at_least("directions: at least", dimension, DIRECTIONS),
+    ];
+    Ok((wording::collapse().answered(answers), percent(recall)))
+}

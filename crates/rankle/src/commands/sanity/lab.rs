@@ -1,0 +1,134 @@
+//! A model under questioning: the attacks on it, each with its targets and what it does by itself.
+
+use crate::experiment::{Experiment, percent};
+use crate::system::Ranked;
+use crate::transfer;
+use anyhow::Result;
+use candle_core::Tensor;
+use rankle_attacks::{Direction, Estimate, Kind, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, losses};
+use rankle_core::{Epsilon, Seed};
+use std::ops::ControlFlow;
+
+/// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
+/// would not break a model even in a ball without bounds.
+pub(super) const KINDS: [Kind; 4] = [
+    Kind::Candidate(Direction::Raise),
+    Kind::Candidate(Direction::Lower),
+    Kind::Query(Direction::Raise),
+    Kind::Query(Direction::Lower),
+];
+
+/// The model, and what is asked of it.
+pub(super) struct Lab {
+    pub(super) ranked: Ranked,
+    pub(super) images: Vec<usize>,
+    pub(super) epsilon: Epsilon,
+    pub(super) seed: Seed,
+    pub(super) attacks: Vec<Attacked>,
+}
+
+/// One attack with one target per image, and what the search of the paper's tables makes of it.
+pub(super) struct Attacked {
+    pub(super) kind: Kind,
+    pub(super) targets: Targets,
+    pub(super) usual: Tried,
+    /// What each of [`EFFORTS`] does.
+    pub(super) longer: Vec<Tried>,
+}
+
+/// Steps and random starts of searches that grow: each is the beginning of the next one.
+pub(super) const EFFORTS: [(usize, usize); 3] = [(10, 1), (50, 1), (50, 3)];
+
+/// Steps of a tenth of the radius from random places of the ball, the best place of all kept.
+pub(super) fn longer(epsilon: Epsilon, (iterations, restarts): (usize, usize)) -> Pgd {
+    Pgd { iterations, restarts, ..Pgd::strict(epsilon) }
+}
+
+/// What came of one search.
+pub(super) struct Tried {
+    /// The rank of every target, in percent.
+    pub(super) before: Vec<f64>,
+    pub(super) after: Vec<f64>,
+    /// The attacker's loss at what the search returned, on average.
+    pub(super) loss: f64,
+}
+
+impl Lab {
+    /// Draws the targets, and attacks as the tables do.
+    ///
+    /// # Errors
+    /// What the libraries report, or an interrupt.
+    pub(super) fn new(ranked: Ranked, images: Vec<usize>, epsilon: Epsilon, seed: Seed) -> Result<Self> {
+        let mut lab = Self { ranked, images, epsilon, seed, attacks: Vec::new() };
+        for kind in KINDS {
+            let experiment = lab.experiment(kind);
+            let targets = experiment.attack().choose(&lab.images, &lab.ranked.gallery, experiment.protocol, seed)?;
+            let usual = lab.attempt(kind, &targets, &Pgd::paper(epsilon))?;
+            let longer = EFFORTS.iter().map(|&effort| lab.attempt(kind, &targets, &longer(epsilon, effort)));
+            let longer = longer.collect::<Result<_>>()?;
+            lab.attacks.push(Attacked { kind, targets, usual, longer });
+        }
+        Ok(lab)
+    }
+
+    /// An attack as the tables have it, but for the search.
+    pub(super) fn experiment(&self, kind: Kind) -> Experiment {
+        Experiment::new(kind, 1, self.epsilon, Protocol::Paper, self.seed)
+    }
+
+    /// An attack, and where it takes place.
+    pub(super) fn scene(&self, kind: Kind) -> (Box<dyn RankingAttack>, Setting<'_>) {
+        let experiment = self.experiment(kind);
+        (experiment.attack(), transfer::setting(&experiment, &self.ranked, true))
+    }
+
+    /// What `search` makes of an attack.
+    ///
+    /// # Errors
+    /// What the libraries report, or an interrupt.
+    pub(super) fn attempt(&self, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
+        Ok(self.found(kind, targets, search)?.0)
+    }
+
+    /// The same, and the images that the search returns.
+    ///
+    /// # Errors
+    /// As [`Lab::attempt`].
+    pub(super) fn found(&self, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<(Tried, Tensor)> {
+        let (attack, setting) = self.scene(kind);
+        // The model under watch breaks off much sooner than this could.
+        let go = &mut |_| ControlFlow::Continue(());
+        let outcome = rankle_attacks::run(&*attack, search, &setting, &self.images, targets, go)?;
+        let (before, after) = ranks(&outcome);
+        let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;
+        let loss = mean(&losses(&*attack, &setting, &self.images, targets, &adversarial)?);
+        Ok((Tried { before, after, loss }, adversarial))
+    }
+}
+
+/// In percent, before and after.
+pub(super) fn ranks(outcome: &Outcome) -> (Vec<f64>, Vec<f64>) {
+    let percents = |ranks: &[f64]| ranks.iter().map(|&rank| percent(rank)).collect();
+    (percents(&outcome.before.rank), percents(&outcome.after.rank))
+}
+
+/// How far the target of every image moved in the direction that the attack wants, in points of rank.
+pub(super) fn effects(kind: Kind, before: &[f64], after: &[f64]) -> Vec<f64> {
+    let sign = if is_plus(kind) { -1.0 } else { 1.0 };
+    before.iter().zip(after).map(|(before, after)| sign * (after - before)).collect()
+}
+
+/// Whether an attack wants low ranks.
+pub(super) fn is_plus(kind: Kind) -> bool {
+    matches!(kind, Kind::Candidate(Direction::Raise) | Kind::Query(Direction::Raise))
+}
+
+/// NaN of nothing.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    Estimate::of(values).map_or(f64::NAN, |estimate| estimate.mean)
+}
+
+/// The standard error of the mean; NaN of a single value.
+pub(super) fn error(values: &[f64]) -> f64 {
+    Estimate::of(values).and_then(|estimate| estimate.standard_error).unwrap_or(f64::NAN)
+}

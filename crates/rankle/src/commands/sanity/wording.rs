@@ -1,0 +1,168 @@
+//! What the page says of each check.
+
+use super::attacks::{BROKEN, ENOUGH, NOISE};
+use super::embedding::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
+use super::gradients::{AGREEING, IMAGES, PLACES, SILENT, STILL, STRIDE};
+use super::lab::EFFORTS;
+use rankle_attacks::{Agreement, Pgd, Slope};
+use rankle_report::sanity::{Check, Verdict};
+
+/// A check without answers. The texts are: what is claimed, what is measured, what is expected, what a failure means.
+fn check(name: &str, texts: [String; 4], columns: Vec<String>) -> Check {
+    let [claim, measured, expectation, failure] = texts;
+    let name = name.to_owned();
+    Check { name, claim, measured, expectation, failure, columns, answers: Vec::new(), verdict: Verdict::NotRun, reason: None }
+}
+
+fn columns(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The growing searches, as columns.
+fn efforts(what: &str) -> impl Iterator<Item = String> + use<'_> {
+    EFFORTS.into_iter().map(move |(steps, starts)| match starts {
+        1 => format!("{steps} steps{what}"),
+        _ => format!("{starts} × {steps} steps{what}"),
+    })
+}
+
+pub(super) fn noise() -> Check {
+    let texts = [
+        "Random noise of the same ε does next to nothing.".to_owned(),
+        "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables. The \
+         error is the standard error of the effect of the noise over the images."
+            .to_owned(),
+        format!("the attack has an effect, and noise has at most {} % of it.", 100.0 * NOISE),
+        "the attack is hardly better than chance (its gradients are of no use, whether hidden or misused), or noise alone upsets \
+         the lists."
+            .to_owned(),
+    ];
+    let names = [
+        "rank clean, %",
+        "rank with noise, %",
+        "rank attacked, %",
+        "effect of noise, points",
+        "error, points",
+        "noise / attack, %",
+    ];
+    check("noise", texts, columns(&names))
+}
+
+pub(super) fn effort(usual: &Pgd) -> Check {
+    let texts = [
+        "More steps and more random starts are never weaker.".to_owned(),
+        format!(
+            "the attacker's own loss, a mean over the images, lower is better for the attacker, for searches each of which is the \
+             beginning of the next one: steps of ε/10 (1/255 at least) from random starts, the best image of all kept. The search of the \
+             tables stands beside them: {} steps of {:.4} from the clean image, the last image.",
+            usual.iterations, usual.step
+        ),
+        "no loss in the columns with numbers of steps is above the one to its left. With the best image kept this cannot be \
+         otherwise."
+            .to_owned(),
+        "a defect of the search, not of the model: no number of it can be trusted.".to_owned(),
+    ];
+    let names = columns(&["loss clean", "tables' search"]);
+    check("effort", texts, names.into_iter().chain(efforts("")).collect())
+}
+
+pub(super) fn enough() -> Check {
+    let texts = [
+        "The search of the tables gets nearly as far as a much longer one.".to_owned(),
+        "ranks after the searches of the check before this one.".to_owned(),
+        format!("the search of the tables has at least {} % of the effect of the longest one.", 100.0 * ENOUGH),
+        "robustness read from the tables is partly the shortness of their search: quote what the longest one leaves.".to_owned(),
+    ];
+    let mut names = columns(&["rank clean, %", "tables' search, %"]);
+    names.extend(efforts(", %"));
+    names.push("tables' / longest effect, %".to_owned());
+    check("enough", texts, names)
+}
+
+pub(super) fn unbounded() -> Check {
+    let texts = [
+        "Whoever may draw any image gets any rank.".to_owned(),
+        "the attack with ε = 1: 50 steps of 0.1 from a random image, the best one kept.".to_owned(),
+        format!(
+            "ranks within {BROKEN} % of where the attack wants them: at most {BROKEN} for plus, at least {} for minus.",
+            100.0 - BROKEN
+        ),
+        "the search is lost in a landscape without slopes, so smaller ε prove nothing; or the embedding cannot reach those \
+         places."
+            .to_owned(),
+    ];
+    check("unbounded", texts, columns(&["rank clean, %", "rank attacked, %", "rank with ε = 1, %"]))
+}
+
+pub(super) fn transferred() -> Check {
+    let texts = [
+        "Images made against another model are weaker than those made against this one.".to_owned(),
+        "the same images, targets, ε and search on both sides. The last column is their effect on the model they were made against. \
+         The harder test is another model with the same defense: images made against an ordinary one hardly transfer."
+            .to_owned(),
+        "the effect of the transferred images on this model is below that of the attack on it.".to_owned(),
+        "an attack that never saw this model beats one that did: its gradients are hidden, and the white-box numbers overstate it."
+            .to_owned(),
+    ];
+    let names = ["rank clean, %", "rank transferred, %", "rank attacked, %", "effect at home, points"];
+    check("transfer", texts, columns(&names))
+}
+
+pub(super) fn differences() -> Check {
+    let texts = [
+        "Gradients are what the loss does.".to_owned(),
+        format!(
+            "the gradient of the attacker's loss, through the whole model, beside the differences of the loss when one pixel moves \
+             up and down: one pixel in {STRIDE} of {IMAGES} images at random places of the ball. Smooth places count, where both \
+             sides agree within {} % for steps of {} (no ReLU and no maximum flips in between), and of these the steep ones (a tenth \
+             of the steepest; the loss is rounded).",
+            100.0 * Agreement::TOLERANCE,
+            Slope::STEPS.map(|step| format!("1/{:.0}", 1.0 / step)).join(" and ")
+        ),
+        format!(
+            "at {} % of these places or more the two differ by at most {} %; no answer with fewer than {PLACES} places.",
+            100.0 * AGREEING,
+            100.0 * Agreement::TOLERANCE
+        ),
+        "the attacks follow something else than the loss: their failure says nothing about the model.".to_owned(),
+    ];
+    check("gradients", texts, columns(&["places", "steep and smooth", "agreeing", "agreeing, %"]))
+}
+
+pub(super) fn zeros() -> Check {
+    let texts = [
+        "Hardly any gradient is exactly zero.".to_owned(),
+        "the gradient of the attacker's loss at the clean images and at random places of the ball. A search by signs does not move \
+         a pixel without one. An image whose target is where the attack wants it has none by right."
+            .to_owned(),
+        format!(
+            "at both places at most {} % of the pixels, and at most {} % of the images in all their pixels.",
+            100.0 * STILL,
+            100.0 * SILENT
+        ),
+        "the search stands still where the model is flat: a sign of masked gradients (saturated or rounded layers).".to_owned(),
+    ];
+    let names = ["clean: pixels, %", "clean: whole images, %", "random places: pixels, %", "random places: whole images, %"];
+    check("zeros", texts, columns(&names))
+}
+
+pub(super) fn collapse() -> Check {
+    let texts = [
+        "The embedding has not collapsed.".to_owned(),
+        format!(
+            "distances of {ITEMS} sampled items to all others, unattacked. Items are orthogonal when they have nothing in common. Directions \
+             are the participation ratio of the eigenvalues of their covariance: 1 on a line; ten classes of points, all equally far \
+             from one another, have 9."
+        ),
+        format!(
+            "a mean distance of at least {} % of the orthogonal one, a deviation of at least {} % of it, classes {CONTRAST} times as far \
+             from one another as within, at most {} % ties, at least {DIRECTIONS} directions.",
+            100.0 * MEAN,
+            100.0 * DEVIATION,
+            100.0 * TIES
+        ),
+        "the lists hang on rounding or on a single direction; ranks that do not move under attack may be ranks that mean nothing."
+            .to_owned(),
+    ];
+    check("collapse", texts, columns(&["value", "bound"]))
+}

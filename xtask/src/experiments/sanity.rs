@@ -1,0 +1,195 @@
+//! Is the defense real? The driver's questions to a defended model, and to the ordinary one for contrast.
+
+use super::{Experiment, Outcome, Published};
+use crate::files;
+use crate::reproduce::{Scope, Session};
+use anyhow::{Context, Result};
+use rankle_report::sanity::Verdict;
+use rankle_report::{Sanity as Page, System};
+use serde_json::Value;
+use std::fmt::Write;
+
+/// The pages of a defended and an ordinary model of one dataset, each with images transferred from the other.
+pub(super) struct Sanity {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) dataset: &'static str,
+}
+
+pub(super) static MNIST: Sanity = Sanity {
+    name: "sanity",
+    summary: "is the defense real? a skeptic's questions to MNIST CTD, and to CT for contrast",
+    dataset: "mnist",
+};
+
+pub(super) static FASHION: Sanity = Sanity {
+    name: "sanity-fashion",
+    summary: "is the defense real? the same questions to Fashion-MNIST CTD and CT",
+    dataset: "fashion-mnist",
+};
+
+/// The radius that the defense is trained for.
+const EPSILON: f64 = 0.3;
+/// A page takes a tenth of the images of a table: its searches are as many and as much longer.
+const SHARE: usize = 10;
+/// How many usual cells a page costs for all that.
+const CELLS: usize = 8;
+
+/// One page, and what has to be said beside it.
+struct Answered {
+    folder: String,
+    page: Page,
+    caveat: Option<String>,
+}
+
+impl Sanity {
+    /// The defended model first.
+    fn systems(&self) -> [System; 2] {
+        let plain = System::plain(self.dataset, "c2f2", "cosine", "triplet");
+        [plain.clone().hardened(), plain]
+    }
+}
+
+fn images(scope: &Scope) -> usize {
+    (scope.images / SHARE).max(1)
+}
+
+/// A table of verdicts: a row for each check, a column for each model.
+fn markdown(answered: &[Answered]) -> String {
+    let mut out = String::from("# Is the defense real?\n\n");
+    for Answered { folder, page, caveat } in answered {
+        let beware = caveat.as_ref().map_or_else(String::new, |caveat| format!(" **Beware: {caveat}.**"));
+        writeln!(out, "- [{folder}]({folder}/sanity.md): {}.{beware}", page.headline()).expect("a string takes everything");
+    }
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let folders = answered.iter().map(|one| one.folder.clone());
+    out += &format!("\n{}", row(["check".to_owned()].into_iter().chain(folders).collect()));
+    out += &format!("|---|{}\n", "---|".repeat(answered.len()));
+    let checks = answered.first().map_or(&[][..], |one| &one.page.checks);
+    for (at, check) in checks.iter().enumerate() {
+        let verdict = |one: &Answered| one.page.checks.get(at).map_or(Verdict::NotRun, |check| check.verdict).to_string();
+        out += &row([check.claim.clone()].into_iter().chain(answered.iter().map(verdict)).collect());
+    }
+    out
+}
+
+/// The pages as an array, each with its caveat where there is one.
+fn json(answered: &[Answered]) -> Result<String> {
+    let object = |Answered { page, caveat, .. }: &Answered| -> Result<Value> {
+        let mut value = serde_json::to_value(page).context("a page cannot be written as JSON")?;
+        if let (Value::Object(fields), Some(caveat)) = (&mut value, caveat) {
+            fields.insert("caveat".to_owned(), caveat.clone().into());
+        }
+        Ok(value)
+    };
+    let pages = answered.iter().map(object).collect::<Result<Vec<_>>>()?;
+    serde_json::to_string_pretty(&pages).context("the pages cannot be written as JSON")
+}
+
+fn for_people(answered: &[Answered], folder: &str) -> String {
+    let mut text = String::new();
+    for Answered { folder, page, caveat } in answered {
+        text += &format!("{folder}: {}\n", page.headline());
+        text += &caveat.as_ref().map_or_else(String::new, |caveat| format!("BEWARE: {caveat}\n"));
+    }
+    format!("{text}report.md and the pages are in {folder}\n")
+}
+
+impl Experiment for Sanity {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn published(&self) -> Published {
+        Published::None
+    }
+
+    fn work(&self, _scope: &Scope) -> Vec<(System, usize)> {
+        self.systems().map(|system| (system, CELLS)).into()
+    }
+
+    fn run(&self, session: &Session<'_>) -> Result<Outcome> {
+        let systems = self.systems();
+        let models = session.weights(&systems)?;
+        let images = images(&session.scope);
+        eprintln!("{}: {images} images, into {}", self.name, files::shown(&session.output));
+        let mut answered = Vec::new();
+        for (system, other) in [(&systems[0], &systems[1]), (&systems[1], &systems[0])] {
+            let (weights, folder) = (models.of(system)?, system.id());
+            session.sanity(system, weights, models.of(other)?, EPSILON, images, &folder)?;
+            let page = Page::read(&session.output.join(&folder).join("sanity.json"))?;
+            answered.push(Answered { folder, page, caveat: weights.short.clone() });
+        }
+        files::write(&session.output.join("report.md"), markdown(&answered))?;
+        Ok(Outcome { text: for_people(&answered, &files::shown(&session.output)), json: json(&answered)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_report::sanity::{Answer, Check};
+
+    fn answered(folder: &str, verdict: Verdict, caveat: Option<&str>) -> Answered {
+        let check = Check {
+            name: "noise".into(),
+            claim: "Noise does nothing.".into(),
+            measured: String::new(),
+            expectation: String::new(),
+            failure: String::new(),
+            columns: vec!["rank".into()],
+            answers: Vec::new(),
+            verdict,
+            reason: None,
+        };
+        let page = Page {
+            dataset: "mnist".into(),
+            model: "c2f2".into(),
+            weights: "w".into(),
+            weights_sha256: "5f".into(),
+            distance: "cosine".into(),
+            epsilon: EPSILON,
+            images: 100,
+            gallery: 10_000,
+            seed: 0,
+            recall_at_1: 98.0,
+            against: None,
+            checks: vec![check.answered(vec![Answer::new("ca+", &[1.0], verdict)])],
+            seconds: 1.0,
+            device: "cpu".into(),
+            instruction_set: "avx2".into(),
+            code_version: "0.1.0".into(),
+        };
+        Answered { folder: folder.into(), page, caveat: caveat.map(str::to_owned) }
+    }
+
+    #[test]
+    fn verdicts_stand_side_by_side_with_their_caveats() {
+        let both = [answered("est", Verdict::Fail, Some("quick model")), answered("plain", Verdict::Pass, None)];
+        let text = markdown(&both);
+        for part in [
+            "- [est](est/sanity.md): 0 of 1 checks passed; failed: noise. **Beware: quick model.**\n",
+            "- [plain](plain/sanity.md): 1 of 1 checks passed.\n",
+            "| check | est | plain |\n|---|---|---|\n| Noise does nothing. | fail | pass |\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let pages: Vec<Value> = serde_json::from_str(&json(&both).unwrap()).unwrap();
+        assert!(pages[0]["caveat"] == "quick model" && pages[1].get("caveat").is_none());
+        let text = for_people(&both, "target/here");
+        assert!(text.starts_with("est: 0 of 1 checks passed; failed: noise\nBEWARE: quick model\nplain: 1 of 1"), "{text}");
+    }
+
+    #[test]
+    fn a_page_is_about_a_tenth_of_the_images_and_both_models() {
+        assert_eq!([Scope::QUICK, Scope::default(), Scope::FULL].map(|scope| images(&scope)), [10, 100, 1000]);
+        for sanity in [&MNIST, &FASHION] {
+            let [defended, plain] = sanity.systems();
+            assert!(defended.is_hardened() && !plain.is_hardened() && defended.dataset == sanity.dataset);
+        }
+    }
+}

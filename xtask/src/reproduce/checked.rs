@@ -1,0 +1,50 @@
+//! Whether anybody looked into the robustness of a model.
+
+use crate::files;
+use rankle_report::Sanity;
+use rankle_report::sanity::UNCHECKED;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// What has to be said of a defended model wherever its numbers stand: nothing where `rankle sanity` left its page beside these
+/// weights and no check failed.
+pub(super) fn caveat(weights: &Path) -> Option<String> {
+    let page = weights.with_file_name("sanity.json");
+    if !page.exists() {
+        return Some(format!("{UNCHECKED}: there is no sanity page beside its weights (`rankle sanity` makes one)"));
+    }
+    let read = || -> anyhow::Result<_> {
+        let bytes = std::fs::read(weights)?;
+        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Sanity::read(&page)?.caveat(&hash))
+    };
+    read().unwrap_or_else(|_| Some(format!("{UNCHECKED}: {} cannot be read", files::shown(&page))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_page_of_these_weights_will_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, page) = (folder.path().join("model.safetensors"), folder.path().join("sanity.json"));
+        std::fs::write(&weights, "abc").unwrap();
+        let said = || caveat(&weights).unwrap_or_default();
+        assert!(said().starts_with("robustness unchecked: there is no sanity page"));
+        std::fs::write(&page, "{").unwrap();
+        assert!(said().contains("cannot be read"), "{}", said());
+        let of = |hash: &str| {
+            serde_json::json!({
+                "dataset": "mnist", "model": "c2f2", "weights": "w", "weights_sha256": hash, "distance": "cosine", "epsilon": 0.3,
+                "images": 1, "gallery": 2, "seed": 0, "recall_at_1": 50.0, "against": null, "checks": [], "seconds": 1.0,
+                "device": "cpu", "instruction_set": "avx2", "code_version": "0.1.0",
+            })
+            .to_string()
+        };
+        std::fs::write(&page, of("ab")).unwrap();
+        assert!(said().contains("about other weights"), "{}", said());
+        std::fs::write(&page, of("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")).unwrap();
+        assert_eq!(caveat(&weights), None);
+    }
+}
