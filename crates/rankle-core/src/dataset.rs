@@ -1,6 +1,6 @@
 //! Labelled images.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Seed};
 use candle_core::Tensor;
 
 /// Labelled images, each known by its index for ever: "itself" is an index, never "the nearest item".
@@ -14,9 +14,17 @@ pub trait Dataset: Send + Sync {
     /// `(indices.len(), c, h, w)`, f32 on the CPU, pixels in `[0, 1]`.
     ///
     /// # Errors
-    /// [`Error::Index`] when an index is not below the size of the dataset.
+    /// [`Error::Index`] when an index is not below the size of the dataset, [`Error::Image`] when a file cannot be used.
     fn images(&self, indices: &[usize]) -> Result<Tensor>;
 
+    /// The images as training sees them in an epoch: where a dataset varies them (crops, flips), every draw is keyed by seed,
+    /// epoch and index, so a batch is the same in whatever company it is asked for. The provided method varies nothing.
+    ///
+    /// # Errors
+    /// As [`Dataset::images`].
+    fn training_images(&self, indices: &[usize], _seed: Seed, _epoch: u64) -> Result<Tensor> {
+        self.images(indices)
+    }
     /// How many images there are.
     fn len(&self) -> usize {
         self.labels().len()

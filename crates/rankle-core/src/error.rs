@@ -54,6 +54,9 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
+    /// An image of a dataset cannot be read; the line names the file and what to do.
+    #[error("{0}")]
+    Image(String),
     /// A set of weights does not fit the model.
     #[error("{0}")]
     Weights(String),

@@ -40,6 +40,8 @@ pub enum Purpose {
     Universal = 30,
     /// What dropout silences, keyed by the optimiser step and the layer with the image's position in the batch.
     Dropout = 40,
+    /// The crop and the flip of a training image, keyed by epoch and image.
+    Augmentation = 50,
 }
 
 impl Seed {

@@ -173,4 +173,62 @@ pub enum Error {
         /// `(channels, height, width)` as passed.
         shape: (usize, usize, usize),
     },
+    /// A photograph that cannot be used.
+    #[error("{} {found}: {help}", path.display())]
+    Photo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+    /// A side that photographs cannot be cut to.
+    #[error("photographs cannot be cut to {found} pixels a side: 1 to {most} can be had")]
+    Side {
+        /// The side that was asked for.
+        found: usize,
+        /// The longest.
+        most: usize,
+    },
+    /// A photograph that cannot be resized.
+    #[error("an image of {width}×{height} pixels cannot be resized ({reason}): use another")]
+    Resize {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// What the library says.
+        reason: String,
+    },
+    /// A line of a list of photographs is not what it should be.
+    #[error("{}, line {line}: {found}: {help}", path.display())]
+    Line {
+        /// The list.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        found: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A folder of photographs that is not laid out as it should be.
+    #[error("{} {found}: {help}", path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+    /// How a folder of photographs shall be divided is not said in a way that is understood.
+    #[error("'{found}' is no folder of photographs: {help}")]
+    FolderName {
+        /// What was written.
+        found: String,
+        /// What can be.
+        help: &'static str,
+    },
 }

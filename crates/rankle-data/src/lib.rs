@@ -1,11 +1,15 @@
-//! Labelled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files.
+//! Labelled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files; photographs in the layouts of
+//! Stanford Online Products, CUB-200-2011 and Cars-196, and in any folder with a sub-folder per class.
 //!
 //! A file is believed only after it was checked: magic number, dimensions, exact length, labels in range, and for the
 //! datasets known by name the SHA-256 of the decompressed bytes. Sizes in a header are never trusted with memory. Files may
 //! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
 //! expected, what to do.
 //!
-//! Left out: this crate downloads nothing, reads no environment and no working directory, shuffles and augments nothing.
+//! A photograph is decoded when it is asked for, upright, as RGB, resized and cut as the paper does (`method.md` 2.2); sizes
+//! in its header are not trusted either. Paths in lists never lead out of the folder of their dataset.
+//!
+//! Left out: this crate downloads nothing, reads no environment, and shuffles nothing.
 //! Pixels are `u8 / 255` as f32, in `[0, 1]`: mean and standard deviation belong to the embedder.
 //!
 //! With the feature `embedded-mnist` (off by default) MNIST is compiled in, and
@@ -36,11 +40,15 @@ mod error;
 pub mod idx;
 mod image_set;
 mod manifest;
+mod photos;
 mod registry;
+mod source;
 mod split;
 
 pub use error::{Error, Result};
 pub use image_set::ImageSet;
 pub use manifest::{FileEntry, FilePair, Manifest};
+pub use photos::{Division, Folder, Photos, Preparation, Published};
 pub use registry::{Name, open};
+pub use source::Source;
 pub use split::Split;

@@ -43,15 +43,18 @@ pub(crate) fn known<T: Copy>(what: &'static str, name: &str, all: &[T], called: 
     if let Some(&found) = all.iter().find(|&&one| called(one) == name) {
         return Ok(found);
     }
+    Err(unknown(what, name, &all.iter().map(|&one| called(one)).collect::<Vec<_>>()))
+}
+
+/// The error for a name that is none of those known: with the nearest and all of them.
+pub(crate) fn unknown(what: &'static str, name: &str, known: &[&'static str]) -> Error {
     // Jaro-Winkler rather than an edit distance: a start of a name, as in `fashion`, is near to the whole.
     let lower = name.to_lowercase();
-    let nearest = (all.iter().map(|&one| called(one)))
-        .map(|candidate| (strsim::jaro_winkler(&lower, candidate), candidate))
+    let nearest = (known.iter().map(|candidate| (strsim::jaro_winkler(&lower, candidate), *candidate)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|&(likeness, _)| likeness > 0.7)
         .map(|(_, candidate)| candidate);
-    let known = all.iter().map(|&one| called(one)).collect::<Vec<_>>().join(", ");
-    Err(Error::Unknown { what, name: name.into(), nearest, known })
+    Error::Unknown { what, name: name.into(), nearest, known: known.join(", ") }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The loop.
 
 use crate::Recipe;
+use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable};
+use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable, Waiting, read_ahead};
 use std::ops::ControlFlow;
 
 /// A training run: what to learn from, how, and against whom.
@@ -31,6 +32,14 @@ pub struct Moment {
     pub epoch_ended: bool,
 }
 
+/// The images of one optimiser step.
+struct Batch {
+    step: usize,
+    epoch: usize,
+    indices: Vec<usize>,
+    images: Tensor,
+}
+
 impl Training<'_> {
     /// Optimiser steps per epoch.
     pub fn steps_per_epoch(&self) -> usize {
@@ -42,7 +51,8 @@ impl Training<'_> {
     }
 
     /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is
-    /// called after every step, may keep the model, and may stop the run.
+    /// called after every step, may keep the model, and may stop the run. The next batch is loaded while the model learns from
+    /// the present one; what it waited all the same is returned.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
@@ -53,7 +63,7 @@ impl Training<'_> {
         model: &mut dyn Trainable,
         from: usize,
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
-    ) -> Result<()> {
+    ) -> Result<Waiting> {
         if self.dataset.is_empty() {
             return Err(Error::Empty("training images"));
         }
@@ -66,45 +76,46 @@ impl Training<'_> {
         }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
         let mut order = (usize::MAX, Vec::new());
-        for step in from..steps {
+        let load = |step: usize| {
             let (epoch, batch) = (step / per_epoch, step % per_epoch);
             if order.0 != epoch {
                 order = (epoch, self.order(epoch));
             }
             let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
-            let labels: Vec<u32> = batch.iter().map(|&image| all[image]).collect();
+            Ok(Batch {
+                step,
+                epoch,
+                indices: batch.to_vec(),
+                images: self.dataset.training_images(batch, self.seed, epoch as u64)?,
+            })
+        };
+        read_ahead(from..steps, load, |Batch { step, epoch, indices, mut images }| {
+            let labels: Vec<u32> = indices.iter().map(|&image| all[image]).collect();
             let loss = self.recipe.loss.of_batch(self.recipe.margin, &labels, self.seed, step as u64);
             let mut moment = Moment { step: step + 1, steps, loss: 0.0, epoch_ended: (step + 1) % per_epoch == 0 };
-            let Some(loss) = loss else {
-                if watch(moment, model).is_break() {
-                    return Err(Error::Interrupted);
+            // A batch may have nothing to teach.
+            if let Some(loss) = loss {
+                if let Some(defense) = self.defense {
+                    let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
+                    images = defense.harden(model.as_embedder(), &images, &keys, epoch as u64, self.seed)?;
                 }
-                continue;
-            };
-            let mut images = self.dataset.images(batch)?;
-            if let Some(defense) = self.defense {
-                let keys: Vec<u64> = batch.iter().map(|&image| image as u64).collect();
-                images = defense.harden(model.as_embedder(), &images, &keys, epoch as u64, self.seed)?;
+                let distance = model.distance();
+                model.train_step(
+                    &images,
+                    &mut |raw| {
+                        let points = distance.place(raw)?;
+                        let (loss, slope) = loss(&points)?;
+                        if !loss.is_finite() {
+                            return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
+                        }
+                        moment.loss = loss;
+                        points.pull_back(slope)
+                    },
+                    &self.recipe.adam(step),
+                )?;
             }
-            let distance = model.distance();
-            model.train_step(
-                &images,
-                &mut |raw| {
-                    let points = distance.place(raw)?;
-                    let (loss, slope) = loss(&points)?;
-                    if !loss.is_finite() {
-                        return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
-                    }
-                    moment.loss = loss;
-                    points.pull_back(slope)
-                },
-                &self.recipe.adam(step),
-            )?;
-            if watch(moment, model).is_break() {
-                return Err(Error::Interrupted);
-            }
-        }
-        Ok(())
+            if watch(moment, model).is_break() { Err(Error::Interrupted) } else { Ok(()) }
+        })
     }
 
     /// The order of the images in an epoch.

@@ -8,7 +8,7 @@ use crate::{interrupt, names};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rankle_core::{Distance, Epsilon};
-use rankle_data::Name;
+use rankle_data::Source;
 use rankle_models::Architecture;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -60,9 +60,9 @@ enum Command {
 /// Data and a model that was trained: what is attacked or measured.
 #[derive(Args)]
 pub(crate) struct SystemArguments {
-    /// The images
-    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
-    pub(crate) dataset: Name,
+    /// The images; folder:PATH has a sub-folder per class, and folder,images=20%:PATH tests a fifth of each
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    pub(crate) dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,

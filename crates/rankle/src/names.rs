@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command};
 use rankle_attacks::{Band, ClassifierAttack, Kind, Objective, Protocol};
 use rankle_core::Distance;
-use rankle_data::{Name, Split};
+use rankle_data::{Source, Split};
 use rankle_models::Architecture;
 use rankle_train::Loss;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,6 @@ pub(crate) struct Names<T: 'static> {
 }
 
 /// The value parsers of the options.
-pub(crate) const DATASETS: Names<Name> = Names { what: "dataset", all: &Name::ALL };
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
 pub(crate) const MODELS: Names<Architecture> = Names { what: "model", all: &Architecture::ALL };
 pub(crate) const RANKERS: Names<Architecture> = Names { what: "model", all: &Architecture::RANKERS };
@@ -34,6 +33,23 @@ pub(crate) const BANDS: Names<Band> = Names { what: "target band", all: &Band::A
 pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
 pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
 pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };
+
+/// Reads the name of a dataset; a wrong one is answered likewise.
+#[derive(Clone)]
+pub(crate) struct Datasets;
+
+impl TypedValueParser for Datasets {
+    type Value = Source;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Source, clap::Error> {
+        let source = value.to_string_lossy().parse();
+        source.map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error).with_cmd(command))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Source::NAMES.into_iter().map(PossibleValue::new)))
+    }
+}
 
 impl<T: Display + Clone> Names<T> {
     /// # Errors

@@ -5,8 +5,8 @@ use crate::watched::Watched;
 use crate::{device::Device, files};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points};
-use rankle_data::{Name, Split};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, read_ahead};
+use rankle_data::{Source, Split};
 use rankle_models::{Architecture, Isa};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// What names a system. Two equal keys are one system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    pub(crate) dataset: Name,
+    pub(crate) dataset: Source,
     pub(crate) dataset_dir: Option<PathBuf>,
     pub(crate) model: Architecture,
     pub(crate) weights: PathBuf,
@@ -53,8 +53,12 @@ impl Ranked {
     }
 }
 
-/// How many images are embedded between two looks at the interrupt: no result depends on it.
-const CHUNK: usize = 500;
+/// How many images are embedded at once, and between two looks at the interrupt: no result depends on it. Of large images
+/// fewer, so that a chunk has 32 MiB at most.
+fn chunk(shape: (usize, usize, usize)) -> usize {
+    let image = shape.0 * shape.1 * shape.2 * size_of::<f32>();
+    ((32 << 20) / image.max(1)).clamp(1, 500)
+}
 
 impl From<SystemArguments> for Key {
     fn from(arguments: SystemArguments) -> Self {
@@ -73,7 +77,7 @@ impl System {
         // The weights first: a wrong path is the more frequent mistake.
         let embedder = key.model.load(&key.weights, key.distance)?;
         let weights_sha256 = files::sha256(&key.weights)?;
-        let dataset = open_data(key.dataset, split, key.dataset_dir.as_deref(), key.model)?;
+        let dataset = open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model)?;
         tracing::debug!("{} images of {} ({split}), weights {weights_sha256}", dataset.len(), key.dataset);
         Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
@@ -96,22 +100,32 @@ impl System {
     }
 }
 
-/// Embeds some images of a dataset.
+/// Embeds some images of a dataset; the next ones are loaded while the model works.
 ///
 /// # Errors
 /// What the model reports, or an interrupt.
 pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<Points> {
-    let chunks: Vec<candle_core::Tensor> =
-        images.chunks(CHUNK).map(|chunk| embedder.embed(&dataset.images(chunk)?)).collect::<rankle_core::Result<_>>()?;
+    let mut chunks = Vec::new();
+    let waiting = read_ahead(
+        images.chunks(chunk(dataset.shape())),
+        |chunk| dataset.images(chunk),
+        |images| {
+            chunks.push(embedder.embed(&images)?);
+            Ok(())
+        },
+    )?;
+    let (share, per_second) = (100.0 * waiting.share(), images.len() as f64 / waiting.total.as_secs_f64());
+    tracing::debug!("{} images embedded, {per_second:.1} a second; {share:.1} % of the time waited for data", images.len());
     embedder.distance().place(&candle_core::Tensor::cat(&chunks, 0)?)
 }
 
-/// Opens a dataset whose images a model takes.
+/// Opens a dataset whose images a model takes: photographs are cut to its size.
 ///
 /// # Errors
 /// When it cannot be read, or when its images have another shape.
-pub(crate) fn open_data(name: Name, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
-    let dataset = rankle_data::open(name, split, folder)?;
+pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
+    let (_, height, width) = model.input();
+    let dataset = name.open(split, folder, (height == width).then_some(height))?;
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
 use rankle_core::{Distance, Epsilon, Seed};
-use rankle_data::{Name, Split};
+use rankle_data::{Source, Split};
 use rankle_models::Architecture;
 use serde::Serialize;
 use std::num::NonZero;
@@ -27,8 +27,8 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Classify {
     /// The images
-    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
-    dataset: Name,
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,

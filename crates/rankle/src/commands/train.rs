@@ -22,7 +22,7 @@ use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
 use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable};
-use rankle_data::{Name, Split};
+use rankle_data::{Source, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
@@ -41,8 +41,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Train {
     /// The images to learn from: the training split
-    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
-    dataset: Name,
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
@@ -113,8 +113,8 @@ impl Train {
         let goal = self.goal()?;
         let defense = self.defense()?;
         device.check()?;
-        let dataset = system::open_data(self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
-        let test = system::open_data(self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
+        let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
+        let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
         let plan = self.plan(goal, dataset.len(), defense.map(|defense| defense.search.epsilon));
         let folder = Folder::new(&self.output);
@@ -293,7 +293,10 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
             Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step, training.steps()))
                 .into())
         }
-        outcome => Ok(outcome?),
+        outcome => {
+            tracing::debug!("{:.1} % of the time waited for data", 100.0 * outcome?.share());
+            Ok(())
+        }
     }
 }
 

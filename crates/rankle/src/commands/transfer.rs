@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use rankle_attacks::choosing;
 use rankle_core::Distance;
-use rankle_data::{Name, Split};
+use rankle_data::{Source, Split};
 use rankle_models::Architecture;
 use rankle_report::Cell;
 use std::num::NonZero;
@@ -26,8 +26,8 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Transfer {
     /// The images
-    #[arg(long, value_name = "NAME", value_parser = names::DATASETS)]
-    dataset: Name,
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,

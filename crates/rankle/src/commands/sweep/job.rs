@@ -68,7 +68,7 @@ impl Job {
         let alike = |restarts| anyhow!("restarts is {restarts}: all are alike from the clean image without random_start");
         let experiment = Experiment { search: search.change(experiment.search).map_err(alike)?, ..experiment };
         let key = Key {
-            dataset: names::DATASETS.find(&planned.dataset).map_err(Error::msg)?,
+            dataset: planned.dataset.parse()?,
             dataset_dir,
             model: names::RANKERS.find(&planned.model).map_err(Error::msg)?,
             weights: planned.weights.into(),

@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::quality::Quality;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
-use rankle_data::Name;
+use rankle_data::Source;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -48,7 +48,7 @@ impl Card {
         test_images: usize,
         output: &Path,
     ) -> Result<Self> {
-        let data = plan.dataset.parse::<Name>()?.manifest();
+        let data: Source = plan.dataset.parse()?;
         let whole = output.is_relative().then_some(output.as_os_str());
         let folder = whole.or(output.file_name()).map_or("model".into(), |name| name.to_string_lossy());
         Ok(Self {
@@ -58,8 +58,8 @@ impl Card {
             quality,
             test_images,
             license: env!("CARGO_PKG_LICENSE").to_owned(),
-            data_license: data.license.clone(),
-            data_attribution: data.attribution.clone(),
+            data_license: data.license().to_owned(),
+            data_attribution: data.attribution().to_owned(),
             code_version: CODE_VERSION.to_owned(),
             instruction_set: checkpoint.instruction_sets.join(", "),
             seconds: checkpoint.seconds.round(),

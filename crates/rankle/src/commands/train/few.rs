@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
-use rankle_core::{Dataset, dataset::check_indices};
+use rankle_core::{Dataset, Seed, dataset::check_indices};
 use std::sync::Arc;
 
 /// The first images of a dataset, or all.
@@ -38,6 +38,10 @@ impl Dataset for Few {
         check_indices("image", indices, self.len)?;
         self.whole.images(indices)
     }
+    fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
+        check_indices("image", indices, self.len)?;
+        self.whole.training_images(indices, seed, epoch)
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +54,7 @@ mod tests {
         let few = Few::new(whole.clone(), Some(5)).unwrap();
         assert_eq!((few.len(), few.labels()), (5, &whole.labels()[..5]));
         assert!(few.images(&[4]).is_ok() && few.images(&[5]).is_err());
+        assert!(few.training_images(&[4], Seed(0), 0).is_ok() && few.training_images(&[5], Seed(0), 0).is_err());
         assert_eq!(Few::new(whole.clone(), None).unwrap().len(), whole.len());
         assert!(Few::new(whole.clone(), Some(whole.len() + 1)).is_err());
     }

@@ -1,0 +1,230 @@
+//! One file to 8-bit RGB.
+
+use crate::{Error, Result};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+/// A photograph in a file is at most so large: 128 MiB.
+const LARGEST_FILE: u64 = 128 << 20;
+/// A photograph in memory is at most so large: 256 MiB, 89 megapixels in 8-bit RGB.
+const LARGEST_IMAGE: u64 = 256 << 20;
+/// No side is longer: that of the largest square with a byte per pixel.
+const LONGEST_SIDE: u32 = 16_384;
+/// What is read, by the first bytes of a file and whatever its name says.
+const FORMATS: [ImageFormat; 4] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
+
+/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, upright as its EXIF orientation says. Grey is repeated, 16 bits
+/// are rounded to 8, and alpha is dropped, as Pillow's `convert("RGB")` does.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for what is too large or no whole image.
+pub(super) fn decode(path: &Path) -> Result<RgbImage> {
+    decode_bytes(path, &read(path)?)
+}
+
+/// The bytes of a file that is not too large.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let refused = |reason| Error::Read { path: path.into(), reason };
+    let metadata = path.metadata().map_err(refused)?;
+    if metadata.is_dir() {
+        return Err(Error::Directory { path: path.into() });
+    }
+    if !metadata.is_file() {
+        return Err(photo(path, "is no regular file", "put the image itself there"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)).map_err(refused)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(photo(path, format!("is larger than {} MiB", LARGEST_FILE >> 20), "store it smaller"));
+    }
+    Ok(bytes)
+}
+
+fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    const AGAIN: &str = "get it again, or convert it to JPEG, PNG, WebP or BMP";
+    let broken = |error: ImageError| photo(path, format!("cannot be decoded ({})", one_line(&error)), AGAIN);
+    let format = image::guess_format(bytes).map_err(|_| photo(path, "does not begin like an image", AGAIN))?;
+    if !FORMATS.contains(&format) {
+        return Err(photo(path, format!("is an image of the kind {format:?}"), "convert it to JPEG, PNG, WebP or BMP"));
+    }
+    if format == ImageFormat::Jpeg && !is_closed(bytes) {
+        return Err(photo(path, "ends in the middle of the image", "it is truncated, get it again"));
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_IMAGE);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    // Before any memory is asked for: a header of a few bytes can promise anything.
+    let ((width, height), size) = (decoder.dimensions(), decoder.total_bytes());
+    if width == 0 || height == 0 {
+        return Err(photo(path, format!("is {width}×{height} pixels"), AGAIN));
+    }
+    if width > LONGEST_SIDE || height > LONGEST_SIDE || size > LARGEST_IMAGE {
+        let found = format!("is {width}×{height} pixels, {size} bytes when decoded");
+        let help = format!("at most {LONGEST_SIDE} pixels a side and {LARGEST_IMAGE} bytes are decoded, so store it smaller");
+        return Err(photo(path, found, help));
+    }
+    // An orientation that cannot be understood is none.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::ImageRgb8(DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8());
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// Whether the last scan of a JPEG is followed by an end marker. The decoder would fill what is missing with grey. Inside a
+/// scan neither marker can occur, and a preview in the metadata comes before the last scan.
+fn is_closed(jpeg: &[u8]) -> bool {
+    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xFF, marker]);
+    let (scan, end) = (last(0xDA), last(0xD9));
+    scan.is_none() || end > scan
+}
+
+fn photo(path: &Path, found: impl Into<String>, help: impl Into<String>) -> Error {
+    Error::Photo { path: path.into(), found: found.into(), help: help.into() }
+}
+
+fn one_line(error: &ImageError) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{GrayAlphaImage, GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, Rgba, RgbaImage};
+    use proptest::prelude::*;
+
+    fn bytes(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn open(bytes: &[u8]) -> Result<RgbImage> {
+        decode_bytes(Path::new("FILE"), bytes)
+    }
+
+    /// Red above, blue below, wider than high.
+    fn flag() -> RgbImage {
+        RgbImage::from_fn(24, 16, |_, y| if y < 8 { Rgb([250, 10, 10]) } else { Rgb([10, 10, 250]) })
+    }
+
+    #[test]
+    fn lossless_formats_come_back_and_jpeg_comes_near() {
+        let image = flag();
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
+            assert_eq!(open(&bytes(&image.clone().into(), format)).unwrap(), image, "{format:?}");
+        }
+        let jpeg = open(&bytes(&image.clone().into(), ImageFormat::Jpeg)).unwrap();
+        let near = |(a, b): (&u8, &u8)| a.abs_diff(*b) < 16;
+        assert!(jpeg.dimensions() == (24, 16) && jpeg.iter().zip(image.iter()).all(near));
+    }
+
+    #[test]
+    fn grey_alpha_and_sixteen_bits() {
+        let png = |image: DynamicImage| open(&bytes(&image, ImageFormat::Png)).unwrap().get_pixel(0, 0).0;
+        assert_eq!(png(GrayImage::from_pixel(1, 1, Luma([77])).into()), [77; 3]);
+        assert_eq!(png(GrayAlphaImage::from_pixel(1, 1, image::LumaA([77, 0])).into()), [77; 3]);
+        assert_eq!(png(RgbaImage::from_pixel(1, 1, Rgba([1, 2, 3, 0])).into()), [1, 2, 3]);
+        assert_eq!(png(ImageBuffer::from_pixel(1, 1, Luma([257u16 * 130 + 100])).into()), [130; 3]);
+        assert_eq!(png(ImageBuffer::from_pixel(1, 1, Rgb([0u16, 65_535, 257 * 9])).into()), [0, 255, 9]);
+    }
+
+    /// The sensor's picture lies on its side; the orientation sets it up again.
+    #[test]
+    fn orientation_is_obeyed_and_nonsense_is_none() {
+        let exif = |value: u8| {
+            // Big-endian TIFF with one entry: tag 0x0112, a short.
+            let mut chunk = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+            chunk.extend([value, 0, 0, 0, 0, 0, 0]);
+            chunk
+        };
+        let with = |chunk: Vec<u8>| {
+            let mut bytes = Vec::new();
+            let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 100);
+            encoder.set_exif_metadata(chunk).unwrap();
+            encoder.encode_image(&flag()).unwrap();
+            open(&bytes).unwrap()
+        };
+        let red = |image: &RgbImage, x, y| image.get_pixel(x, y)[0] > 128;
+        let upright = with(exif(1));
+        assert!(upright.dimensions() == (24, 16) && red(&upright, 12, 2) && !red(&upright, 12, 13));
+        let turned = with(exif(3));
+        assert!(turned.dimensions() == (24, 16) && !red(&turned, 12, 2) && red(&turned, 12, 13));
+        // 6: a quarter clockwise, so that what was on top is on the right; 8: to the left.
+        let right = with(exif(6));
+        assert!(right.dimensions() == (16, 24) && red(&right, 13, 12) && !red(&right, 2, 12));
+        let left = with(exif(8));
+        assert!(left.dimensions() == (16, 24) && !red(&left, 13, 12) && red(&left, 2, 12));
+        for nonsense in [exif(77), b"MM".to_vec(), b"not exif at all".to_vec()] {
+            assert_eq!(with(nonsense), upright);
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_whole_image_are_refused() {
+        let says = |bytes: &[u8]| open(bytes).unwrap_err().to_string();
+        let again = "get it again, or convert it to JPEG, PNG, WebP or BMP";
+        assert_eq!(says(b""), format!("FILE does not begin like an image: {again}"));
+        assert_eq!(says(b"<html>not found</html>"), format!("FILE does not begin like an image: {again}"));
+        assert_eq!(says(b"GIF89a\0\0"), "FILE is an image of the kind Gif: convert it to JPEG, PNG, WebP or BMP");
+        for format in FORMATS {
+            let whole = bytes(&flag().into(), format);
+            for end in [8, whole.len() / 2] {
+                let message = says(&whole[..end]);
+                assert!(message.starts_with("FILE ") && message.contains("get it again"), "{format:?} {end}: {message}");
+                assert_eq!(message.lines().count(), 1);
+            }
+        }
+        let truncated = bytes(&flag().into(), ImageFormat::Jpeg);
+        let message = says(&truncated[..truncated.len() - 10]);
+        assert_eq!(message, "FILE ends in the middle of the image: it is truncated, get it again");
+    }
+
+    /// Each header promises gigabytes in a few bytes.
+    #[test]
+    fn bombs_are_refused_by_their_header() {
+        let mut bmp = bytes(&flag().into(), ImageFormat::Bmp);
+        bmp[18..22].copy_from_slice(&16_000i32.to_le_bytes());
+        bmp[22..26].copy_from_slice(&16_000i32.to_le_bytes());
+        let message = open(&bmp).unwrap_err().to_string();
+        assert!(
+            message.starts_with("FILE is 16000×16000 pixels, 768000000 bytes when decoded: at most 16384 pixels"),
+            "{message}"
+        );
+
+        let mut jpeg = bytes(&flag().into(), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        jpeg[frame + 5..frame + 9].fill(0xFF);
+        assert!(open(&jpeg).unwrap_err().to_string().contains("65535×65535"));
+
+        // A real one: 20,000 rows of nothing in a kilobyte.
+        let long = bytes(&GrayImage::new(1, 20_000).into(), ImageFormat::Png);
+        assert!(open(&long).unwrap_err().to_string().starts_with("FILE is 1×20000 pixels"));
+    }
+
+    #[test]
+    fn folders_and_absent_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let says = |path: &Path| decode(path).unwrap_err().to_string();
+        assert!(says(folder.path()).contains("is a folder, expected a file"));
+        assert!(says(&folder.path().join("none.jpg")).contains("none.jpg: "));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn damage_never_panics(which in 0usize..4, place in any::<prop::sample::Index>(), value in any::<u8>()) {
+            let mut file = bytes(&flag().into(), FORMATS[which]);
+            let place = place.index(file.len());
+            file[place] = value;
+            if let Ok(image) = open(&file) {
+                prop_assert!(image.width() > 0 && image.height() > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Photographs: lists of files with labels, decoded when they are asked for.
+//!
+//! Nothing is kept: 60,502 images of 224×224 would fill 36 GB as f32. Files are decoded by all threads of the present rayon
+//! pool, so the memory is that of the images asked for, and of one decoded file per thread.
+
+mod cars;
+mod cub;
+mod decode;
+mod folder;
+mod list;
+mod preparation;
+mod sop;
+
+pub use folder::{Division, Folder};
+pub use preparation::Preparation;
+
+use crate::{Error, Result, Split};
+use candle_core::{Device, Tensor};
+use preparation::Cut;
+use rankle_core::{Dataset, Seed, dataset::check_indices};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::{collections::HashSet, fmt};
+
+/// Labelled photographs below one folder. For testing the middle is cut out, for training any part, mirrored half of the time.
+pub struct Photos {
+    name: String,
+    root: PathBuf,
+    files: Vec<PathBuf>,
+    labels: Vec<u32>,
+    preparation: Preparation,
+}
+
+/// A dataset of photographs in its published layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// Stanford Online Products: 120,053 photographs of 22,634 products.
+    Sop,
+    /// Caltech-UCSD Birds-200-2011: 11,788 photographs of 200 species; trained on the first 100, tested on the others.
+    Cub,
+    /// Cars-196: 16,185 photographs of 196 models; trained on the first 98, tested on the others.
+    Cars,
+}
+
+impl Published {
+    /// All of them, for messages and menus.
+    pub const ALL: [Self; 3] = [Self::Sop, Self::Cub, Self::Cars];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sop => "sop",
+            Self::Cub => "cub",
+            Self::Cars => "cars",
+        }
+    }
+
+    /// The folder that the published archive unpacks to, and something that lies in it.
+    fn folder(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sop => ("Stanford_Online_Products", sop::TEST),
+            Self::Cub => ("CUB_200_2011", cub::IMAGES),
+            Self::Cars => ("cars", cars::TRAIN),
+        }
+    }
+
+    /// What its makers say of its use.
+    pub fn license(self) -> &'static str {
+        match self {
+            Self::Sop => "none stated by its makers; the photographs belong to their sellers",
+            Self::Cub => "non-commercial research and education; the photographs belong to their makers",
+            Self::Cars => "none stated by its makers; the photographs belong to their owners",
+        }
+    }
+
+    /// Who made it.
+    pub fn attribution(self) -> &'static str {
+        match self {
+            Self::Sop => "H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese: Stanford Online Products (CVPR 2016)",
+            Self::Cub => "C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie: Caltech-UCSD Birds-200-2011 (2011)",
+            Self::Cars => "J. Krause, M. Stark, J. Deng, L. Fei-Fei: Cars-196 (3dRR 2013)",
+        }
+    }
+
+    /// One split of the files in `dir`: the folder that the archive unpacks to, or the one above it.
+    ///
+    /// # Errors
+    /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that is not as published.
+    pub fn open(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        let (inner, landmark) = self.folder();
+        let help = format!("name the folder {inner} with --dataset-dir; it holds {landmark}");
+        let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
+        let root = [dir.to_path_buf(), dir.join(inner)].into_iter().find(|root| root.join(landmark).exists());
+        let root = root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })?;
+        let items = match self {
+            Self::Sop => sop::items(&root, split),
+            Self::Cub => cub::items(&root, split),
+            Self::Cars => cars::items(&root, split),
+        }?;
+        Photos::new(self.as_str(), root, items, preparation)
+    }
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Photos {
+    /// A dataset called `name` from files below `root`, each with its label.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] without files; [`Error::Photo`] for one that leads out of the folder, is listed twice or is not
+    /// there: better now than after an hour of training.
+    pub fn new(
+        name: impl Into<String>,
+        root: impl Into<PathBuf>,
+        items: Vec<(PathBuf, u32)>,
+        preparation: Preparation,
+    ) -> Result<Self> {
+        let (name, root) = (name.into(), root.into());
+        if items.is_empty() {
+            let help = format!("{name} needs at least one");
+            return Err(Error::Layout { path: root, found: "has no photographs for this split".into(), help });
+        }
+        let (files, labels): (Vec<PathBuf>, Vec<u32>) = items.into_iter().unzip();
+        let wrong = |file: &PathBuf, found: &str, help: &str| {
+            Err(Error::Photo { path: root.join(file), found: found.into(), help: help.into() })
+        };
+        let mut seen = HashSet::with_capacity(files.len());
+        for file in &files {
+            if !list::is_inside(file) {
+                return wrong(file, "leads out of the folder of the dataset", "name files in it, without '..'");
+            }
+            if !seen.insert(file) {
+                return wrong(file, "is listed twice", "remove one of the two");
+            }
+        }
+        if let Some(file) = files.par_iter().find_first(|file| !root.join(file).is_file()) {
+            return wrong(file, "is listed, but there is no such file", "get the whole dataset again, or take it off the list");
+        }
+        Ok(Self { name, root, files, labels, preparation })
+    }
+
+    /// The file of an image, if there is such an index.
+    pub fn path(&self, index: usize) -> Option<PathBuf> {
+        self.files.get(index).map(|file| self.root.join(file))
+    }
+
+    fn load(&self, indices: &[usize], cut: impl Fn(usize) -> Cut + Sync) -> rankle_core::Result<Tensor> {
+        check_indices("image", indices, self.len())?;
+        let side = self.preparation.side();
+        let size = 3 * side * side;
+        let mut pixels = vec![0.0; indices.len() * size];
+        let failure = (pixels.par_chunks_exact_mut(size).zip(indices))
+            .map(|(pixels, &index)| {
+                let image = decode::decode(&self.root.join(&self.files[index]))?;
+                self.preparation.apply(&image, cut(index), pixels)
+            })
+            .find_map_first(Result::err);
+        match failure {
+            Some(error) => Err(rankle_core::Error::Image(error.to_string())),
+            None => Ok(Tensor::from_vec(pixels, (indices.len(), 3, side, side), &Device::Cpu)?),
+        }
+    }
+}
+
+impl Dataset for Photos {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn shape(&self) -> (usize, usize, usize) {
+        (3, self.preparation.side(), self.preparation.side())
+    }
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+    fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
+        self.load(indices, |_| self.preparation.middle())
+    }
+    fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
+        self.load(indices, |index| self.preparation.anywhere(seed, epoch, index))
+    }
+}
+
+/// Name, folder and sizes, not 60,502 paths.
+impl fmt::Debug for Photos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Photos").field("name", &self.name).field("root", &self.root))
+            .field("images", &self.labels.len())
+            .field("preparation", &self.preparation)
+            .finish_non_exhaustive()
+    }
+}

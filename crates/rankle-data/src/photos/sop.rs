@@ -1,0 +1,41 @@
+//! Stanford Online Products (`method.md` 2.2): a list per split, its header and then `image_id class_id super_class_id path`.
+
+use super::list::{Item, List};
+use crate::{Result, Split};
+use std::path::Path;
+
+/// The list of the test split: where it lies, there the dataset is.
+pub(super) const TEST: &str = "Ebay_test.txt";
+const TRAIN: &str = "Ebay_train.txt";
+const HEADER: &str = "image_id class_id super_class_id path";
+
+/// The label is the class, a product; the super class is not used. Image ids go up by one from line to line, in any number,
+/// so that a list that lost lines in the middle is found out.
+pub(super) fn items(root: &Path, split: Split) -> Result<Vec<Item>> {
+    let list = List::read(root.join(if split == Split::Train { TRAIN } else { TEST }))?;
+    let mut items = Vec::new();
+    let mut next = None;
+    for (place, line) in list.lines().enumerate() {
+        if place == 0 {
+            if line.text != HEADER {
+                return line.fault(
+                    format!("'{}' instead of '{HEADER}'", shortened(line.text)),
+                    "this is another file, get the list again",
+                );
+            }
+            continue;
+        }
+        let [image, class, _, path] = line.columns()?;
+        let (image, class) = (line.number(image)?, line.number(class)?);
+        if next.is_some_and(|next| next != image) {
+            return line.fault(format!("image id {image} does not follow the one before"), "the list is damaged, get it again");
+        }
+        next = image.checked_add(1);
+        items.push((line.path(path)?, class));
+    }
+    Ok(items)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(60).collect()
+}

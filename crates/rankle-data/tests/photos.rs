@@ -1,0 +1,274 @@
+//! Photographs in every layout that is read, small ones written here, and lists that lie.
+
+use image::{Rgb, RgbImage};
+use rankle_core::{Dataset, Seed};
+use rankle_data::{Preparation, Published, Source, Split, Split::*};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An image of one colour, in whatever format its name ends with.
+fn photo(root: &Path, name: &str, colour: [u8; 3]) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    RgbImage::from_pixel(9, 5, Rgb(colour)).save(path).unwrap();
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn open(name: &str, root: &Path, split: Split) -> Result<Arc<dyn Dataset>, rankle_data::Error> {
+    name.parse::<Source>()?.open(split, Some(root), Some(8))
+}
+
+fn fault(name: &str, root: &Path, split: Split) -> String {
+    open(name, root, split).err().expect("it was accepted").to_string()
+}
+
+/// The red of an image of one colour, as a byte.
+fn red(dataset: &dyn Dataset, index: usize) -> u8 {
+    let pixels = dataset.images(&[index]).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (pixels[0] * 255.0).round() as u8
+}
+
+const HEADER: &str = "image_id class_id super_class_id path\n";
+
+fn products(root: &Path, train: &str, test: &str) {
+    for (list, lines) in [("Ebay_train.txt", train), ("Ebay_test.txt", test)] {
+        fs::write(root.join(list), lines).unwrap();
+    }
+}
+
+#[test]
+fn products_as_published() {
+    let root = folder();
+    let inner = root.path().join("Stanford_Online_Products");
+    for (name, level) in [("mug_final/1_0.png", 10), ("mug_final/1_1.bmp", 20), ("sofa_final/2_0.webp", 30)] {
+        photo(&inner, name, [level, 0, 0]);
+    }
+    let train = format!("{HEADER}1 1 1 mug_final/1_0.png\n2 1 1 mug_final/1_1.bmp\n");
+    products(&inner, &train, &format!("{HEADER}59552 11319 1 sofa_final/2_0.webp")); // no line break at the end
+    for dir in [root.path(), &inner] {
+        let train = open("sop", dir, Train).unwrap();
+        assert_eq!((train.name(), train.shape(), train.labels()), ("sop", (3, 8, 8), &[1, 1][..]));
+        assert_eq!((red(&*train, 0), red(&*train, 1)), (10, 20));
+        let test = open("sop", dir, Test).unwrap();
+        assert_eq!((test.labels(), red(&*test, 0)), (&[11_319][..], 30));
+    }
+    let published = Published::Sop.open(Test, Some(root.path()), Preparation::PAPER).unwrap();
+    assert_eq!(published.shape(), (3, 224, 224));
+    assert!(published.path(0).unwrap().ends_with("sofa_final/2_0.webp") && published.path(1).is_none());
+
+    let says = Published::Sop.open(Test, None, Preparation::PAPER).unwrap_err().to_string();
+    assert!(says.contains("name the folder Stanford_Online_Products with --dataset-dir"), "{says}");
+    let says = fault("sop", &inner.join("mug_final"), Test);
+    assert!(says.contains("mug_final holds no sop: name the folder Stanford_Online_Products"), "{says}");
+}
+
+#[test]
+fn lists_of_products_that_lie() {
+    let root = folder();
+    photo(root.path(), "a/1.png", [1; 3]);
+    photo(root.path(), "a/2.png", [2; 3]);
+    let first = format!("{HEADER}1 1 1 a/1.png\n");
+    for (list, says) in [
+        (String::new(), "has no photographs for this split"),
+        (HEADER.to_owned(), "has no photographs for this split"),
+        ("1 1 1 a/1.png\n".to_owned(), "Ebay_train.txt, line 1: '1 1 1 a/1.png' instead of 'image_id class_id"),
+        (format!("{first}2 1 1\n"), "line 3: 3 of 4 columns: the list is truncated"),
+        (format!("{first}2 1 1 a/2.p"), "line 3: 'a/2.p' names no photograph: the list is truncated"),
+        (format!("{first}3 1 1 a/2.png"), "line 3: image id 3 does not follow"),
+        (format!("{first}2 -1 1 a/2.png"), "line 3: '-1' is no number"),
+        (format!("{first}2 99999999999 1 a/2.png"), "line 3: '99999999999' is no number"),
+        (format!("{first}2 1 1 ../a/2.png"), "line 3: '../a/2.png' leads out of the folder"),
+        (format!("{first}2 1 1 a/../../2.png"), "leads out of the folder"),
+        (format!("{first}2 1 1 /etc/2.png"), "line 3: '/etc/2.png' leads out of the folder"),
+        (format!("{first}2 1 1 a/1.png"), "a/1.png is listed twice"),
+        (format!("{first}2 1 1 a/3.png"), "a/3.png is listed, but there is no such file"),
+    ] {
+        products(root.path(), &list, HEADER);
+        let message = fault("sop", root.path(), Train);
+        assert!(message.contains(says) && message.lines().count() == 1, "{message}\n{says}");
+    }
+    fs::write(root.path().join("Ebay_train.txt"), [0xFF, 0xFE, 0]).unwrap();
+    assert!(fault("sop", root.path(), Train).contains("cannot read"));
+}
+
+#[test]
+fn birds_are_divided_by_species() {
+    let root = folder();
+    let (mut images, mut labels) = (String::new(), String::new());
+    for (id, class) in [1, 100, 101, 200].into_iter().enumerate() {
+        photo(root.path(), &format!("images/{class:03}.Bird/{id}.png"), [class as u8; 3]);
+        images += &format!("{} {class:03}.Bird/{id}.png\n", id + 1);
+        labels += &format!("{} {class}\n", id + 1);
+    }
+    let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+    write("images.txt", &images);
+    write("image_class_labels.txt", &labels);
+    assert_eq!(open("cub", root.path(), Train).unwrap().labels(), [1, 100]);
+    let test = open("cub", root.path(), Test).unwrap();
+    assert_eq!((test.labels(), red(&*test, 0), red(&*test, 1)), (&[101, 200][..], 101, 200));
+
+    for (wrong, says) in [
+        (labels.replace("4 200\n", ""), "has 4 lines in images.txt but 3 in image_class_labels.txt"),
+        (labels.replace("4 200", "5 200"), "line 4: image 5 where images.txt has 4"),
+        (labels.replace("4 200", "4 201"), "line 4: class 201 of 200"),
+        (labels.replace("4 200", "4"), "line 4: 1 of 2 columns"),
+    ] {
+        write("image_class_labels.txt", &wrong);
+        let message = fault("cub", root.path(), Test);
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn cars_are_divided_by_model() {
+    let root = folder();
+    for model in 1..=196 {
+        photo(root.path(), &format!("cars_train/Model {model:03}/a.png"), [model; 3]);
+        photo(root.path(), &format!("cars_test/Model {model:03}/a.png"), [model; 3]);
+    }
+    let (train, test) = (open("cars", root.path(), Train).unwrap(), open("cars", root.path(), Test).unwrap());
+    assert_eq!((train.len(), train.labels()[195], test.len(), test.labels()[0]), (196, 98, 196, 99));
+    assert_eq!((red(&*train, 195), red(&*test, 0)), (98, 99));
+    fs::remove_dir_all(root.path().join("cars_test/Model 007")).unwrap();
+    assert!(fault("cars", root.path(), Test).contains("has 196 models in cars_train and 195 in cars_test: both should hold"));
+}
+
+/// Four classes of ten, told by name and colour.
+fn animals(root: &Path) {
+    for (class, name) in ["ant", "bee", "cat", "dog"].iter().enumerate() {
+        for image in 0..10 {
+            photo(root, &format!("{name}/{image}.png"), [10 * class as u8 + image; 3]);
+        }
+    }
+    fs::write(root.join("ant/notes.txt"), "not an image").unwrap();
+    fs::write(root.join("ant/.hidden.png"), "not an image").unwrap();
+    fs::create_dir_all(root.join(".git/objects")).unwrap();
+    fs::write(root.join("list.txt"), "bee/3.png\n\ndog/0.png\n").unwrap();
+}
+
+/// How many images of each label.
+fn counts(dataset: &dyn Dataset) -> Vec<(u32, usize)> {
+    let mut counts = BTreeMap::new();
+    dataset.labels().iter().for_each(|label| *counts.entry(*label).or_default() += 1);
+    counts.into_iter().collect()
+}
+
+#[test]
+fn folders_are_divided_in_every_way() {
+    let root = folder();
+    animals(root.path());
+    let name = |how: &str| format!("folder{how}:{}", root.path().display());
+    let both = |how: &str| {
+        [Train, Test].map(|split| {
+            let dataset = name(how).parse::<Source>().unwrap().open(split, None, Some(4)).unwrap();
+            let reds: Vec<u8> = (0..dataset.len()).map(|index| red(&*dataset, index)).collect();
+            (counts(&*dataset), reds)
+        })
+    };
+    let whole: Vec<u8> = (0..40).collect();
+    for (how, train, test) in [
+        ("", vec![(0, 10), (1, 10)], vec![(2, 10), (3, 10)]),
+        (",classes=25%", vec![(0, 10), (1, 10), (2, 10)], vec![(3, 10)]),
+        (",classes=1%", vec![(0, 10), (1, 10), (2, 10)], vec![(3, 10)]),
+        (",classes=99%", vec![(0, 10)], vec![(1, 10), (2, 10), (3, 10)]),
+        (",images=20%", (0..4).map(|class| (class, 8)).collect(), (0..4).map(|class| (class, 2)).collect()),
+        (",list=list.txt", vec![(0, 10), (1, 9), (2, 10), (3, 9)], vec![(1, 1), (3, 1)]),
+    ] {
+        let [(trained, mut reds), (tested, others)] = both(how);
+        assert_eq!((trained, tested), (train, test), "{how}");
+        // Every image in one of the two, under the label of its class.
+        reds.extend(others);
+        reds.sort();
+        assert_eq!(reds, whole, "{how}");
+    }
+    // The tested images of a class do not depend on what else is there.
+    let tested = |root: &Path| -> Vec<u8> {
+        let dataset = open("folder,images=20%:.", root, Test).unwrap();
+        (0..dataset.len()).map(|index| red(&*dataset, index)).filter(|red| *red >= 30).collect()
+    };
+    let before = tested(root.path());
+    fs::remove_dir_all(root.path().join("ant")).unwrap();
+    assert_eq!(tested(root.path()), before);
+}
+
+#[test]
+fn two_folders_are_the_two_splits() {
+    let root = folder();
+    for (place, level) in [("train/ant/a.png", 1), ("train/cat/a.png", 2), ("test/bee/a.png", 3), ("test/cat/b.jpg", 4)] {
+        photo(root.path(), place, [level; 3]);
+    }
+    let (train, test) = (open("folder:.", root.path(), Train).unwrap(), open("folder:.", root.path(), Test).unwrap());
+    assert_eq!((train.labels(), test.labels()), (&[0, 2][..], &[1, 2][..]));
+    assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
+}
+
+#[test]
+fn folders_that_cannot_be_divided() {
+    let root = folder();
+    assert!(fault("folder:none", root.path(), Test).contains("cannot read"));
+    assert!(fault("folder:.", root.path(), Test).contains("has no sub-folders: one per class is needed"));
+    photo(root.path(), "ant/1.png", [1; 3]);
+    assert!(fault("folder:.", root.path(), Test).contains("has 1 sub-folder with photographs: to divide it by class"));
+    assert!(fault("folder,images=20%:.", root.path(), Test).contains("has no photographs for this split"));
+    fs::create_dir(root.path().join("bee")).unwrap();
+    assert!(fault("folder:.", root.path(), Test).contains("bee has no photographs: every sub-folder is a class"));
+    photo(root.path(), "bee/1.png", [1; 3]);
+    for (list, says) in [
+        ("bee/2.png", "line 1: there is no photograph 'bee/2.png' in the folder: write CLASS/IMAGE"),
+        ("bee/1.png\nbee/1.png", "line 2: 'bee/1.png' is listed twice"),
+        ("../bee/1.png", "line 1: '../bee/1.png' leads out"),
+        ("", "has no photographs for this split"),
+    ] {
+        fs::write(root.path().join("list.txt"), list).unwrap();
+        let message = fault("folder,list=list.txt:.", root.path(), Test);
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+/// A broken file is found when it is asked for, and named; of several, always the first.
+#[test]
+fn a_broken_photograph_is_named() {
+    let root = folder();
+    animals(root.path());
+    for broken in ["cat/3.png", "cat/7.png"] {
+        fs::write(root.path().join(broken), "<html>").unwrap();
+    }
+    let dataset = open("folder:.", root.path(), Test).unwrap();
+    for _ in 0..5 {
+        let says = dataset.images(&[0, 1, 3, 2, 7]).unwrap_err().to_string();
+        assert!(says.contains("cat/3.png does not begin like an image: get it again"), "{says}");
+    }
+    assert!(dataset.images(&[20]).unwrap_err().to_string().contains("image index 20 is out of range"));
+    assert_eq!(dataset.images(&[]).unwrap().dims(), [0, 3, 8, 8]);
+    assert!(open("folder:.", root.path(), Test).is_ok());
+    assert!("folder:.".parse::<Source>().unwrap().open(Test, Some(root.path()), Some(0)).is_err());
+}
+
+/// Training sees parts, another one in every epoch, the same whatever else is in the batch and however many threads.
+#[test]
+fn training_images_are_keyed_by_seed_epoch_and_index() {
+    let root = folder();
+    for name in ["a/1.png", "a/2.png", "b/1.png"] {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_fn(64, 48, |x, y| Rgb([4 * x as u8, 5 * y as u8, (x * y) as u8])).save(path).unwrap();
+    }
+    let dataset = "folder,classes=50%:.".parse::<Source>().unwrap().open(Train, Some(root.path()), Some(28)).unwrap();
+    let pixels = |indices: &[usize], seed, epoch| -> Vec<Vec<f32>> {
+        let images = dataset.training_images(indices, Seed(seed), epoch).unwrap().flatten_from(1).unwrap();
+        images.to_vec2().unwrap()
+    };
+    let pair = pixels(&[0, 1], 0, 0);
+    assert_ne!(pair[0], pair[1]); // the same photograph under two indices
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(one.install(|| pixels(&[1, 0], 0, 0)), [pair[1].clone(), pair[0].clone()]);
+    let others = [pixels(&[0], 0, 1), pixels(&[0], 0, 2), pixels(&[0], 1, 0)];
+    assert!(others.iter().any(|other| other[0] != pair[0]));
+    let middle: Vec<Vec<f32>> = dataset.images(&[0, 1]).unwrap().flatten_from(1).unwrap().to_vec2().unwrap();
+    assert_eq!(middle[0], middle[1]);
+}
