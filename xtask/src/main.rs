@@ -12,6 +12,7 @@ mod process;
 mod reproduce;
 mod spread;
 mod stop;
+mod synth;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +35,7 @@ enum Command {
     Test(test::Test),
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
+    Synth(synth::Synth),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Fetch(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Synth(command) => command.run(),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,6 +97,9 @@ mod tests {
             "spread mnist records.jsonl",
             "fetch sop",
             "bench --rounds 0",
+            "synth cub",
+            "synth sop --products 3",
+            "synth sop --views 1",
             "test --emulate z80",
             "test --emulate aarch64 --slow",
         ] {

@@ -24,6 +24,14 @@ pub(crate) fn watch_for_interrupts() -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
+/// For work that this program does itself.
+///
+/// # Errors
+/// [`Interrupted`] with `hint` when the user wants it to end.
+pub(crate) fn check_interrupt(hint: &str) -> Result<()> {
+    if interrupted() { Err(Interrupted { hint: hint.into() }.into()) } else { Ok(()) }
+}
+
 fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
