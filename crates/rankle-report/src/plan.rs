@@ -1,7 +1,7 @@
 //! What is asked for, before anybody has opened a model.
 
 use crate::published::Table;
-use crate::{Attack, Cell, Error, Result, Source, Universal, finite};
+use crate::{Attack, Cell, Error, Result, Source, System, Universal, finite};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -101,16 +101,21 @@ impl fmt::Display for Setting {
 impl Planned {
     /// A cell of a table, or between two of them; `weights` is the path of our weights for it.
     pub fn new(table: &Table, weights: &str, attack: Attack, targets: usize, epsilon: f64, setting: &Setting) -> Self {
+        Self { targets, ..Self::of_system(&table.id, &table.system, weights, attack, epsilon, setting) }
+    }
+
+    /// A cell of a system that need not stand in a published table, with one target; `table` names what it is for.
+    pub fn of_system(table: &str, system: &System, weights: &str, attack: Attack, epsilon: f64, setting: &Setting) -> Self {
         Self {
-            table: table.id.clone(),
-            dataset: table.system.dataset.clone(),
-            model: table.system.model.clone(),
+            table: table.to_owned(),
+            dataset: system.dataset.clone(),
+            model: system.model.clone(),
             weights: weights.to_owned(),
-            distance: table.system.distance.clone(),
-            loss: table.system.loss.clone(),
-            defense: table.system.defense.clone(),
+            distance: system.distance.clone(),
+            loss: system.loss.clone(),
+            defense: system.defense.clone(),
             attack,
-            targets,
+            targets: 1,
             epsilon,
             protocol: setting.protocol.clone(),
             eight_bit: setting.eight_bit,

@@ -91,7 +91,7 @@ fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Ve
     let places = places();
     let planned = |(place, variation, attack): (usize, &Variation, Attack)| {
         let (_, system, epsilon) = &places[place];
-        let cell = beyond::planned("ablations", system, weights(system)?, attack, *epsilon, &scope.setting());
+        let cell = Planned::of_system("ablations", system, &weights(system)?, attack, *epsilon, &scope.setting());
         Ok((variation.change)(cell))
     };
     cells().map(planned).collect()

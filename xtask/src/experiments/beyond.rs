@@ -6,7 +6,7 @@ use crate::files;
 use crate::reproduce::report::distinct;
 use crate::reproduce::{Models, Scope};
 use anyhow::{Context, Result};
-use rankle_report::{Attack, Planned, Record, Setting, System};
+use rankle_report::{Attack, Record, System};
 use serde_json::Value;
 use std::path::Path;
 
@@ -18,35 +18,6 @@ pub(super) struct About<'a> {
     pub(super) note: &'a str,
     /// What has to be said wherever the numbers stand.
     pub(super) caveats: &'a [String],
-}
-
-/// A cell with one target.
-pub(super) fn planned(table: &str, system: &System, weights: String, attack: Attack, epsilon: f64, setting: &Setting) -> Planned {
-    Planned {
-        table: table.to_owned(),
-        dataset: system.dataset.clone(),
-        model: system.model.clone(),
-        weights,
-        distance: system.distance.clone(),
-        loss: system.loss.clone(),
-        defense: system.defense.clone(),
-        attack,
-        targets: 1,
-        epsilon,
-        protocol: setting.protocol.clone(),
-        eight_bit: setting.eight_bit,
-        images: setting.images,
-        seed: setting.seed,
-        objective: None,
-        target_band: None,
-        xi: None,
-        step: None,
-        iterations: None,
-        random_start: None,
-        restarts: None,
-        from: None,
-        universal: None,
-    }
 }
 
 /// The caveats of the models that were hardly trained, each with the name of its model.

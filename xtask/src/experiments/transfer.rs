@@ -32,7 +32,7 @@ fn planned(
     scope: &Scope,
     weights: impl Fn(&System) -> Result<String>,
 ) -> Result<Planned> {
-    let cell = beyond::planned("transfer", to, weights(to)?, attack, EPSILON, &scope.setting());
+    let cell = Planned::of_system("transfer", to, &weights(to)?, attack, EPSILON, &scope.setting());
     let source = Source {
         model: from.model.clone(),
         weights: weights(from)?,

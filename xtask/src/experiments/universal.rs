@@ -54,7 +54,7 @@ fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Ve
             distance: from.distance.clone(),
         };
         for attack in ATTACKS {
-            let cell = beyond::planned("universal", &to, weights(&to)?, attack, EPSILON, &scope.setting());
+            let cell = Planned::of_system("universal", &to, &weights(&to)?, attack, EPSILON, &scope.setting());
             let source = (from != to).then(|| source.clone());
             plan.push(Planned { images, universal: Some(shared), from: source, ..cell });
         }
