@@ -2,6 +2,7 @@
 
 use super::axis::{Reach, Run};
 use super::finish::{Finish, FinishRows};
+use super::minimal::{Minimal, POINTS};
 use crate::aligned::Aligned;
 use crate::dense::Panels;
 use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
@@ -52,12 +53,14 @@ impl ConvShape {
     }
 }
 
-/// A [`ConvShape`] with its geometry worked out. Filters come as [`Panels`], see [`Conv::pack`].
+/// A [`ConvShape`] with its geometry worked out. Filters come as [`Panels`] in one of two forms, see [`Conv::pack`] and
+/// [`Conv::minimal`].
 #[derive(Clone, Debug)]
 pub struct Conv {
     pub(super) shape: ConvShape,
     forward: Geometry,
     backward: Geometry,
+    pub(super) minimal: Option<Minimal>,
 }
 
 /// Which pixels feed which, row by row and column by column.
@@ -93,6 +96,7 @@ impl Conv {
                 target_width: input,
                 kernel,
             },
+            minimal: Minimal::of(shape),
         }
     }
 
@@ -101,20 +105,41 @@ impl Conv {
         self.shape
     }
 
-    /// The output map of `images` images; `filters` as [`Conv::pack`] makes them.
+    /// The output map of `images` images; `filters` as [`Conv::pack`] or [`Conv::minimal`] makes them.
     pub fn forward(&self, filters: &Panels, input: &[f32], images: usize, finish: Finish<'_>, output: &mut [f32]) {
         let shape = &self.shape;
-        assert!(filters.outputs() == shape.outputs && filters.inputs() == shape.taps() * shape.inputs, "filters of this shape");
+        assert!(filters.outputs() == shape.outputs, "filters of this shape");
         assert!(input.len() == images * shape.input_len() && output.len() == images * shape.output_len(), "maps of this shape");
-        self.forward.gather(filters, input, images, finish, output);
+        self.run(&self.forward, filters, shape.inputs, input, images, finish, output);
     }
 
-    /// The slope of the input from that of the output; `filters` as [`Conv::transpose`] makes them.
+    /// The slope of the input from that of the output; `filters` as [`Conv::transpose`] makes them,
+    /// of either form.
     pub fn input_gradient(&self, filters: &Panels, slope: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
         let shape = &self.shape;
-        assert!(filters.outputs() == shape.inputs && filters.inputs() == shape.taps() * shape.outputs, "filters of this shape");
+        assert!(filters.outputs() == shape.inputs, "filters of this shape");
         assert!(slope.len() == images * shape.output_len() && input.len() == images * shape.input_len(), "maps of this shape");
-        self.backward.gather(filters, slope, images, finish, input);
+        self.run(&self.backward, filters, shape.outputs, slope, images, finish, input);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the two directions, which differ in all of them")]
+    fn run(
+        &self,
+        geometry: &Geometry,
+        filters: &Panels,
+        channels: usize,
+        source: &[f32],
+        images: usize,
+        finish: Finish<'_>,
+        target: &mut [f32],
+    ) {
+        match self.minimal.filter(|_| filters.inputs() == POINTS * channels) {
+            Some(minimal) => minimal.run(filters, source, images, finish, target),
+            None => {
+                assert!(filters.inputs() == self.shape.taps() * channels, "filters of this shape");
+                geometry.gather(filters, source, images, finish, target);
+            }
+        }
     }
 }
 

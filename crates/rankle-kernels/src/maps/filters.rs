@@ -1,6 +1,7 @@
 //! Filters between PyTorch's layout and the panels of the kernels.
 
 use super::Conv;
+use super::minimal::{Minimal, POINTS, turned};
 use crate::dense::Panels;
 use crate::simd::Isa;
 
@@ -28,9 +29,23 @@ impl Conv {
         weight
     }
 
-    /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, outputs fastest.
+    /// The same filters in the form that takes fewer multiplications, where that pays: rows are the outputs, columns are points,
+    /// channels fastest. [`Conv::forward`] and [`Conv::transpose`] take either form.
+    pub fn minimal(&self, filters: &Panels) -> Option<Panels> {
+        self.minimal.and_then(|_| Minimal::filters(filters))
+    }
+
+    /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, or points, outputs fastest.
     pub fn transpose(&self, filters: &Panels) -> Panels {
-        let (inputs, outputs, taps) = (self.shape.inputs, self.shape.outputs, self.shape.taps());
+        // An input gradient meets the taps in the order of the kernel turned round; of the plain form, its geometry sees to that.
+        match self.minimal.is_some() && filters.inputs() == POINTS * self.shape.inputs {
+            true => self.transpose_each(filters, POINTS, turned),
+            false => self.transpose_each(filters, self.shape.taps(), |tap| tap),
+        }
+    }
+
+    fn transpose_each(&self, filters: &Panels, taps: usize, place: impl Fn(usize) -> usize) -> Panels {
+        let (inputs, outputs) = (self.shape.inputs, self.shape.outputs);
         let panel = filters.isa().panel();
         let mut transposed = Panels::zeros(filters.isa(), inputs, taps * outputs);
         let len = transposed.panel_len();
@@ -41,7 +56,7 @@ impl Conv {
                 // Blocks of a panel's width on both sides stay in the cache while rows become columns.
                 let source = &source[tap * inputs * panel..][..inputs * panel];
                 for (index, source) in source.chunks(panel * panel).enumerate() {
-                    let target = &mut target[index * len + (tap * outputs + first) * panel..][..width * panel];
+                    let target = &mut target[index * len + (place(tap) * outputs + first) * panel..][..width * panel];
                     for (input, source) in source.chunks_exact(panel).enumerate() {
                         let column = target[input..].iter_mut().step_by(panel);
                         column.zip(source).for_each(|(target, &value)| *target = value);

@@ -1,13 +1,14 @@
 //! Every kernel of every instruction set against its definition in double precision.
 
 use super::*;
+use crate::dense::Panels;
 use crate::simd::Isa;
 use crate::testing::random;
 
 type Shape = (usize, usize, usize, (usize, usize), (usize, usize));
 
 /// Kernel, stride, padding, channels, rows and columns: as in residual networks, and odd ones that fill no panel and no tile.
-const SHAPES: [Shape; 9] = [
+const SHAPES: [Shape; 11] = [
     (3, 1, 1, (5, 33), (6, 7)),
     (3, 1, 1, (40, 64), (1, 1)),
     (3, 1, 1, (16, 20), (2, 2)),
@@ -17,6 +18,9 @@ const SHAPES: [Shape; 9] = [
     (7, 2, 3, (3, 40), (9, 12)),
     (5, 3, 0, (2, 3), (11, 9)),
     (2, 3, 0, (4, 4), (5, 7)),
+    // Those whose panels are complete also run at the points of the minimal form.
+    (3, 1, 1, (32, 64), (4, 9)),
+    (3, 1, 1, (64, 32), (11, 6)),
 ];
 
 /// The definition on maps, one number at a time.
@@ -61,6 +65,16 @@ fn close(name: &str, a: &[f32], b: &[f64]) {
     }
 }
 
+/// The filters in every form that the shape has.
+fn forms(conv: &Conv, filters: Panels) -> impl Iterator<Item = (&'static str, Panels)> {
+    let minimal = conv.minimal(&filters);
+    let complete = |channels: usize| channels.is_multiple_of(filters.isa().panel());
+    let ConvShape { kernel, stride, inputs, outputs, input, .. } = conv.shape();
+    let two = kernel == 3 && stride == 1 && complete(inputs) && complete(outputs) && input.0 * input.1 > 16;
+    assert_eq!(minimal.is_some(), two, "which shapes have two");
+    std::iter::once(("plain", filters)).chain(minimal.map(|minimal| ("minimal", minimal)))
+}
+
 #[test]
 fn convolutions_and_both_gradients_agree_with_their_definition() {
     for (isa, (kernel, stride, padding, channels, size)) in
@@ -82,22 +96,24 @@ fn convolutions_and_both_gradients_agree_with_their_definition() {
 
             let filters = conv.pack(isa, &weight, |_| 1.0);
             assert_eq!(conv.unpack(&filters), weight);
-            let mut out = vec![f32::NAN; y.len()];
-            conv.forward(&filters, &x, images, Finish::Sums, &mut out);
-            close(&format!("output of {name}"), &out, &y);
-
             let transposed = conv.transpose(&filters);
             for (at, expected) in pixels((shape.inputs, shape.taps() * shape.outputs)) {
                 let (tap, output) = (expected / shape.outputs, expected % shape.outputs);
                 assert_eq!(transposed.get(at, expected), weight[(output * shape.inputs + at) * shape.taps() + tap]);
             }
-            let mut input = vec![f32::NAN; dx.len()];
-            conv.input_gradient(&transposed, &slope, images, Finish::Sums, &mut input);
-            close(&format!("input gradient of {name}"), &input, &dx);
-            conv.input_gradient(&transposed, &slope, images, Finish::Add, &mut input);
-            close(&format!("input gradient of {name}, twice"), &input, &dx.iter().map(|dx| 2.0 * dx).collect::<Vec<_>>());
+            for (form, filters) in forms(&conv, filters) {
+                let name = format!("{form} {name}");
+                let mut out = vec![f32::NAN; y.len()];
+                conv.forward(&filters, &x, images, Finish::Sums, &mut out);
+                close(&format!("output of {name}"), &out, &y);
+                let (transposed, mut input) = (conv.transpose(&filters), vec![f32::NAN; dx.len()]);
+                conv.input_gradient(&transposed, &slope, images, Finish::Sums, &mut input);
+                close(&format!("input gradient of {name}"), &input, &dx);
+                conv.input_gradient(&transposed, &slope, images, Finish::Add, &mut input);
+                close(&format!("input gradient of {name}, twice"), &input, &dx.iter().map(|dx| 2.0 * dx).collect::<Vec<_>>());
+            }
 
-            let mut gradient = crate::dense::Panels::zeros(isa, shape.outputs, shape.taps() * shape.inputs);
+            let mut gradient = Panels::zeros(isa, shape.outputs, shape.taps() * shape.inputs);
             let stack = Stack { input: &x, slope: &slope, images };
             for (part, gradient) in gradient.as_mut_slice().chunks_exact_mut(conv.weight_gradient_part_len(isa)).enumerate() {
                 conv.weight_gradient(isa, part, &[stack, stack], gradient);
@@ -120,54 +136,62 @@ fn an_image_does_not_depend_on_its_chunk() {
         let shape = ConvShape::new(channels, kernel, stride, padding, size);
         let conv = Conv::new(shape);
         let filters = conv.pack(isa, &random(1, shape.outputs * shape.inputs * shape.taps()), |_| 1.0);
-        let transposed = conv.transpose(&filters);
         let images = 11;
         let (x, slope) = (random(2, images * shape.input_len()), random(3, images * shape.output_len()));
-        let run = |x: &[f32], slope: &[f32], images| {
-            let (mut y, mut dx) = (vec![0.0; slope.len()], vec![0.0; x.len()]);
-            conv.forward(&filters, x, images, Finish::Sums, &mut y);
-            conv.input_gradient(&transposed, slope, images, Finish::Sums, &mut dx);
-            (y, dx)
-        };
         let one = |map: &[f32], channels: usize, image: usize| -> Vec<f32> {
             map.chunks_exact(channels).skip(image).step_by(images).flatten().copied().collect()
         };
-        let (y, dx) = run(&x, &slope, images);
-        for image in 0..images {
-            let alone = run(&one(&x, shape.inputs, image), &one(&slope, shape.outputs, image), 1);
-            assert_eq!(alone, (one(&y, shape.outputs, image), one(&dx, shape.inputs, image)), "{isa} {shape:?}");
+        for (form, filters) in forms(&conv, filters) {
+            let transposed = conv.transpose(&filters);
+            let run = |x: &[f32], slope: &[f32], images| {
+                let (mut y, mut dx) = (vec![0.0; slope.len()], vec![0.0; x.len()]);
+                conv.forward(&filters, x, images, Finish::Sums, &mut y);
+                conv.input_gradient(&transposed, slope, images, Finish::Sums, &mut dx);
+                (y, dx)
+            };
+            let (y, dx) = run(&x, &slope, images);
+            for image in 0..images {
+                let alone = run(&one(&x, shape.inputs, image), &one(&slope, shape.outputs, image), 1);
+                assert_eq!(alone, (one(&y, shape.outputs, image), one(&dx, shape.inputs, image)), "{form} {isa} {shape:?}");
+            }
         }
     }
 }
 
 #[test]
 fn finishes_do_what_they_say() {
-    let shape = ConvShape::new((4, 35), 3, 1, 1, (5, 6));
-    let (conv, images) = (Conv::new(shape), 2);
-    let (weight, x) = (random(1, shape.outputs * shape.inputs * 9), random(2, images * shape.input_len()));
-    let (bias, shortcut) = (random(4, shape.outputs), random(5, images * shape.output_len()));
-    for isa in Isa::available() {
-        let filters = conv.pack(isa, &weight, |_| 1.0);
-        let run = |finish: Finish<'_>| {
-            let mut y = vec![0.25; shortcut.len()];
-            conv.forward(&filters, &x, images, finish, &mut y);
-            y
-        };
-        let sums = run(Finish::Sums);
-        let each = |f: &dyn Fn(usize, f32) -> f32| sums.iter().enumerate().map(|(at, &sum)| f(at, sum)).collect::<Vec<f32>>();
-        let of = |at: usize| bias[at % shape.outputs];
-        assert_eq!(run(Finish::Bias(&bias)), each(&|at, sum| sum + of(at)));
-        assert_eq!(run(Finish::Add), each(&|_, sum| sum + 0.25));
-        let mut live = vec![9; sums.len()];
-        let y = run(Finish::Relu { bias: &bias, shortcut: Some(&shortcut), live: Some(&mut live) });
-        assert_eq!(y, each(&|at, sum| (sum + (of(at) + shortcut[at])).max(0.0)));
-        assert!(y.iter().zip(&live).all(|(&y, &live)| (y > 0.0) == (live == 1)) && live.contains(&0) && live.contains(&1));
-        assert_eq!(run(Finish::Relu { bias: &bias, shortcut: None, live: None }), each(&|at, sum| (sum + of(at)).max(0.0)));
-        assert_eq!(run(Finish::Silence(&live)), each(&|at, sum| if live[at] == 1 { sum } else { 0.0 }));
-        assert_eq!(run(Finish::Join { other: &shortcut, live: None }), each(&|at, sum| sum + shortcut[at]));
-        let both = Finish::Join { other: &shortcut, live: Some(&live) };
-        assert_eq!(run(both), each(&|at, sum| if live[at] == 1 { sum + shortcut[at] } else { 0.0 }));
+    for channels in [(4, 35), (32, 32)] {
+        let conv = Conv::new(ConvShape::new(channels, 3, 1, 1, (6, 7)));
+        for isa in Isa::available() {
+            let weight = random(1, channels.1 * channels.0 * 9);
+            forms(&conv, conv.pack(isa, &weight, |_| 1.0)).for_each(|(_, filters)| check_finishes(&conv, &filters));
+        }
     }
+}
+
+fn check_finishes(conv: &Conv, filters: &Panels) {
+    let (shape, images) = (conv.shape(), 2);
+    let x = random(2, images * shape.input_len());
+    let (bias, shortcut) = (random(4, shape.outputs), random(5, images * shape.output_len()));
+    let run = |finish: Finish<'_>| {
+        let mut y = vec![0.25; shortcut.len()];
+        conv.forward(filters, &x, images, finish, &mut y);
+        y
+    };
+    let sums = run(Finish::Sums);
+    let each = |f: &dyn Fn(usize, f32) -> f32| sums.iter().enumerate().map(|(at, &sum)| f(at, sum)).collect::<Vec<f32>>();
+    let of = |at: usize| bias[at % shape.outputs];
+    assert_eq!(run(Finish::Bias(&bias)), each(&|at, sum| sum + of(at)));
+    assert_eq!(run(Finish::Add), each(&|_, sum| sum + 0.25));
+    let mut live = vec![9; sums.len()];
+    let y = run(Finish::Relu { bias: &bias, shortcut: Some(&shortcut), live: Some(&mut live) });
+    assert_eq!(y, each(&|at, sum| (sum + (of(at) + shortcut[at])).max(0.0)));
+    assert!(y.iter().zip(&live).all(|(&y, &live)| (y > 0.0) == (live == 1)) && live.contains(&0) && live.contains(&1));
+    assert_eq!(run(Finish::Relu { bias: &bias, shortcut: None, live: None }), each(&|at, sum| (sum + of(at)).max(0.0)));
+    assert_eq!(run(Finish::Silence(&live)), each(&|at, sum| if live[at] == 1 { sum } else { 0.0 }));
+    assert_eq!(run(Finish::Join { other: &shortcut, live: None }), each(&|at, sum| sum + shortcut[at]));
+    let both = Finish::Join { other: &shortcut, live: Some(&live) };
+    assert_eq!(run(both), each(&|at, sum| if live[at] == 1 { sum + shortcut[at] } else { 0.0 }));
 }
 
 /// Windows that overlap, reach over the border, tie, and are silenced.

@@ -46,7 +46,8 @@ impl Frozen {
             let bias = layer.trained.shift.iter().zip(&layer.mean).zip(&scale);
             let bias = bias.map(|((shift, mean), scale)| shift - mean * scale).collect();
             debug_assert_eq!(scale.len(), unit.outputs());
-            (layer.trained.filters.scaled(|output| scale[output]), bias)
+            let filters = layer.trained.filters.scaled(|output| scale[output]);
+            (unit.conv.minimal(&filters).unwrap_or(filters), bias)
         });
         let (forward, bias) = folded.unzip();
         Self { isa, forward, bias, backward: OnceLock::new() }

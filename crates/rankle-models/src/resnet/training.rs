@@ -9,8 +9,10 @@ use super::parameters::{EPSILON, Layer, Statistics, Trained};
 use crate::batch::even;
 use rankle_core::{Error, Result};
 use rankle_kernels::Isa;
+use rankle_kernels::dense::Panels;
 use rankle_kernels::maps::{Finish, InStack, Stack, mean_of_pixels, mean_of_pixels_backward, norm};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// A stack of maps of the whole batch, chunk by chunk.
 type Map = Vec<Vec<f32>>;
@@ -166,17 +168,23 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// A convolution, and what its norm sees.
     fn convolve(&self, unit: usize, input: &Map) -> Result<Passed> {
-        let (conv, filters) = (&self.network.units[unit].conv, &self.layers[unit].trained.filters);
+        let (conv, filters) = (&self.network.units[unit].conv, self.filters(unit));
         let chunks = input.par_iter().zip(self.chunks);
         let sums: Map = chunks
             .map(|(input, &images)| {
                 let mut sums = vec![0.0; images * conv.shape().output_len()];
-                conv.forward(filters, input, images, Finish::Sums, &mut sums);
+                conv.forward(&filters, input, images, Finish::Sums, &mut sums);
                 sums
             })
             .collect();
         let statistics = self.statistics(&sums, conv.shape().outputs)?;
         Ok(Passed { sums, statistics })
+    }
+
+    /// In the form that is fastest.
+    fn filters(&self, unit: usize) -> Cow<'_, Panels> {
+        let filters = &self.layers[unit].trained.filters;
+        self.network.units[unit].conv.minimal(filters).map_or(Cow::Borrowed(filters), Cow::Owned)
     }
 
     fn statistics(&self, sums: &Map, channels: usize) -> Result<Statistics> {
@@ -264,7 +272,7 @@ impl Pass<'_> {
     /// The slope of a convolution's input; added to `onto` if there is one.
     fn input_gradient(&self, unit: usize, slope: &Map, onto: Option<Map>) -> Map {
         let conv = &self.network.units[unit].conv;
-        let filters = conv.transpose(&self.layers[unit].trained.filters);
+        let filters = conv.transpose(&self.filters(unit));
         let run = |(slope, &images): (&Vec<f32>, &usize), finish: Finish<'_>, mut input: Vec<f32>| {
             conv.input_gradient(&filters, slope, images, finish, &mut input);
             input
