@@ -5,12 +5,13 @@ use crate::simd::{Kernel, Vector};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 impl ConvBlock {
-    /// One padded image in; its pooled rows and the winner of every window out.
+    /// One padded image in, its padding zero; its pooled rows and the winner of every window out.
     ///
     /// `winners` has [`ConvShape::pooled_len`] bytes, channel fastest.
     pub fn forward(&self, padded: &[f32], scratch: &mut Scratch, pooled: &mut [f32], rows: Rows, winners: &mut [u8]) {
         let ConvShape { outputs, inputs, kernel, relu, .. } = self.shape;
-        let (panel, inner) = (self.isa.panel(), kernel * self.shape.kernel_row());
+        let (panel, kernel_row) = (self.isa.panel(), self.shape.kernel_row());
+        let inner = kernel * kernel_row;
         let (padded_row, width, stride) =
             (self.shape.padded_row(), 2 * self.shape.pooled_width(), outputs.next_multiple_of(panel));
         assert!(padded.len() >= self.shape.padded_len(), "a padded image");
@@ -18,14 +19,20 @@ impl ConvBlock {
         scratch.sums.resize(2 * width * stride, 0.0);
         for (y, winners) in winners.chunks_exact_mut(self.shape.pooled_row()).enumerate() {
             for (line, sums) in scratch.sums.chunks_exact_mut(width * stride).enumerate() {
+                // Rows on the padding would add zeros.
+                let reach = self.shape.rows_on_image(2 * y + line);
+                if reach.is_empty() {
+                    sums.fill(0.0);
+                    continue;
+                }
                 for columns in split(width, self.isa.rows()) {
-                    let data = &padded[(2 * y + line) * padded_row + columns.start * inputs..];
+                    let data = &padded[(2 * y + line + reach.start) * padded_row + columns.start * inputs..];
                     let left = Left {
                         data,
                         row: inputs,
                         step: 1,
-                        stretches: Stretches::Even { count: kernel, apart: padded_row },
-                        len: self.shape.kernel_row(),
+                        stretches: Stretches::Even { count: reach.len(), apart: padded_row },
+                        len: kernel_row,
                     };
                     for (first, weights) in self.forward.chunks_exact(inner * panel).enumerate() {
                         // A last panel with few channels is done with one register.
@@ -36,7 +43,7 @@ impl ConvBlock {
                             columns.len(),
                             if few { self.isa.lanes() } else { panel },
                             left,
-                            Right { data: weights, stride: panel },
+                            Right { data: &weights[reach.start * kernel_row * panel..], stride: panel },
                             out,
                             stride,
                             Store::Overwrite,

@@ -74,11 +74,12 @@ impl Kernel for ListGradient<'_> {
         for ky in 0..kernel {
             let table = &block.backward[ky * outputs * row..][..outputs * row];
             for (list, &count) in counts.iter().enumerate() {
-                if count == 0 {
-                    continue;
-                }
                 let (window, corner) = (list / 4, list % 4);
                 let (y, x) = (2 * (window / width) + corner / 2, 2 * (window % width) + corner % 2);
+                // What would land on the padding is nobody's.
+                if count == 0 || !shape.rows_on_image(y).contains(&ky) {
+                    continue;
+                }
                 let target = &mut padded[(y + ky) * shape.padded_row() + x * inputs..][..row];
                 let (values, places) = (&values[list * stride..][..count], &places[list * stride..][..count]);
                 // SAFETY: every place is `channel * row` with `channel < outputs`, since the channels behind are silent, and the

@@ -62,6 +62,11 @@ impl ConvShape {
     pub const fn gradient_len(&self) -> usize {
         self.kernel * self.outputs * self.table_row()
     }
+    /// The rows of the kernel that lie on the image, not on the padding, where the convolution computes row `y`.
+    pub(super) fn rows_on_image(&self, y: usize) -> std::ops::Range<usize> {
+        let first = self.padding.saturating_sub(y).min(self.kernel);
+        first..(self.padding + self.height).saturating_sub(y).clamp(first, self.kernel)
+    }
     /// Contiguous numbers under one row of the kernel.
     pub(super) const fn kernel_row(&self) -> usize {
         self.kernel * self.inputs
@@ -97,5 +102,18 @@ impl ConvShape {
             outputs * self.table_row() <= u32::MAX as usize && self.padded_len() <= u32::MAX as usize,
             "a block too large: {self:?}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_rows_on_the_image() {
+        let shape = ConvShape { inputs: 2, outputs: 1, kernel: 5, padding: 2, height: 2, width: 2, relu: true };
+        assert_eq!([0, 1].map(|y| shape.rows_on_image(y)), [2..4, 1..3]);
+        let far = ConvShape { kernel: 1, ..shape };
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|y| far.rows_on_image(y).len()), [0, 0, 1, 1, 0, 0]);
     }
 }
