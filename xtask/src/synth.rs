@@ -115,6 +115,14 @@ impl Synth {
     }
 }
 
+/// A few products in the layout of Stanford Online Products, each in several views.
+///
+/// # Errors
+/// When the folder is there already or cannot be written; [`crate::stop::Interrupted`].
+pub(crate) fn draw_products((products, views): (u32, u32), output: &Path) -> Result<()> {
+    Synth { name: Name::Sop, products, views, seed: 0, output: None }.draw(output, &ProgressBar::hidden())
+}
+
 const HEADER: &str = "image_id class_id super_class_id path\n";
 
 #[cfg(test)]

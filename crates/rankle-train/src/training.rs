@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable, Waiting, read_ahead};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// A training run: what to learn from, how, and against whom.
 pub struct Training<'a> {
@@ -48,6 +48,15 @@ impl Training<'_> {
     /// Optimiser steps of the whole run.
     pub fn steps(&self) -> usize {
         self.recipe.epochs * self.steps_per_epoch()
+    }
+
+    /// How many images some optimiser steps see: the last batch of an epoch may be smaller.
+    pub fn images(&self, steps: Range<usize>) -> usize {
+        let upto = |step: usize| {
+            let (epochs, batches) = (step / self.steps_per_epoch().max(1), step % self.steps_per_epoch().max(1));
+            epochs * self.dataset.len() + (batches * self.recipe.batch_size).min(self.dataset.len())
+        };
+        upto(steps.end).saturating_sub(upto(steps.start))
     }
 
     /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is

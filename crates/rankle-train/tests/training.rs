@@ -119,6 +119,15 @@ fn the_loss_falls_and_every_step_is_reported() {
 }
 
 #[test]
+fn the_images_of_some_steps_are_counted() {
+    let dataset = Bars::sixty();
+    let training = Training { recipe: Recipe { batch_size: 25, epochs: 2, ..RECIPE }, ..training(&dataset) };
+    assert_eq!(training.steps(), 6);
+    let images = [0..0, 0..1, 2..3, 0..3, 1..4, 0..6].map(|steps| training.images(steps));
+    assert_eq!(images, [0, 25, 10, 60, 60, 120]);
+}
+
+#[test]
 fn one_seed_gives_one_model_and_another_seed_another() {
     let dataset = Bars::sixty();
     let run = |seed| {

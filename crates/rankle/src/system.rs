@@ -5,7 +5,7 @@ use crate::watched::Watched;
 use crate::{device::Device, files};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, read_ahead};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
 use rankle_data::{Source, Split};
 use rankle_models::{Architecture, Isa};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Ranked {
     /// # Errors
     /// As [`System::gallery`].
     pub(crate) fn new(system: System) -> Result<Self> {
-        let gallery = system.gallery()?;
+        let (gallery, _) = system.gallery()?;
         Ok(Self { system, gallery })
     }
 }
@@ -87,24 +87,26 @@ impl System {
     /// # Errors
     /// What the model reports, or an interrupt.
     pub(crate) fn embed(&self, images: &[usize]) -> Result<Points> {
-        Ok(embed(&self.embedder, &*self.dataset, images)?)
+        Ok(embed(&self.embedder, &*self.dataset, images)?.0)
     }
 
-    /// All images, as the list that is ranked.
+    /// All images, as the list that is ranked; and how long the model waited for them.
     ///
     /// # Errors
     /// As [`System::embed`].
-    pub(crate) fn gallery(&self) -> Result<Gallery> {
+    pub(crate) fn gallery(&self) -> Result<(Gallery, Waiting)> {
         let everything: Vec<usize> = (0..self.dataset.len()).collect();
-        Gallery::new(&self.embed(&everything)?).with_context(|| format!("{}", self.key.weights.display()))
+        let (points, waiting) = embed(&self.embedder, &*self.dataset, &everything)?;
+        let gallery = Gallery::new(&points).with_context(|| format!("{}", self.key.weights.display()))?;
+        Ok((gallery, waiting))
     }
 }
 
-/// Embeds some images of a dataset; the next ones are loaded while the model works.
+/// Embeds some images of a dataset; the next ones are loaded while the model works, and how long it waited all the same is told.
 ///
 /// # Errors
 /// What the model reports, or an interrupt.
-pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<Points> {
+pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<(Points, Waiting)> {
     let mut chunks = Vec::new();
     let waiting = read_ahead(
         images.chunks(chunk(dataset.shape())),
@@ -114,9 +116,7 @@ pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[us
             Ok(())
         },
     )?;
-    let (share, per_second) = (100.0 * waiting.share(), images.len() as f64 / waiting.total.as_secs_f64());
-    tracing::debug!("{} images embedded, {per_second:.1} a second; {share:.1} % of the time waited for data", images.len());
-    embedder.distance().place(&candle_core::Tensor::cat(&chunks, 0)?)
+    Ok((embedder.distance().place(&candle_core::Tensor::cat(&chunks, 0)?)?, waiting))
 }
 
 /// Opens a dataset whose images a model takes: photographs are cut to its size.

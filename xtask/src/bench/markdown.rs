@@ -45,7 +45,7 @@ const LEGEND: &str = "\
   timed and their time is scaled: it takes minutes.
 - **best other / rankle**: the fastest of those that are compared, divided by our time, and the ratio we want at least.
 - **of peak**: the arithmetic of the row over the measured peak. A dot where work is skipped because numbers are zero (gradients through
-  ReLU and pooling) or where a row is more than arithmetic: there the ratio is the only judge.
+  ReLU and pooling), saved (ResNet's 3x3 convolutions take fewer multiplications), or where a row is more than arithmetic: there the ratio is the only judge.
 - **MB**: the most memory (10⁶ bytes) that the process held, ours / the fastest other's, libraries and set-up included.
 - **CPU**: the share of processor time that the threads got of what they could use, ours / the fastest other's. Below 100 % something
   else ran, too.
@@ -64,6 +64,7 @@ fn row(line: &Line) -> String {
     if let (Some(limit), Some(within)) = (line.limit_mb, line.within_limit()) {
         verdicts.push(format!("≤ {limit:.0} MB{}", if within { "" } else { " **missed**" }));
     }
+    verdicts.extend(line.notes.iter().cloned());
     verdicts.extend(line.mismatches.iter().map(|mismatch| format!("**not the same**: {mismatch}")));
     let best = line.others.iter().min_by(|a, b| a.1.ms.total_cmp(&b.1.ms)).map(|(_, side)| side);
     let both = |ours: String, theirs: Option<String>| theirs.map_or(ours.clone(), |theirs| format!("{ours} / {theirs}"));
@@ -134,7 +135,7 @@ mod tests {
             "| load before each round (processes that wanted to run) | 0.5, unknown |",
             "| f32-peak/1 | 10.0 ms |  |  | 100 % | 100 | 90 % |",
             "| c2f2-forward/100 | 5.0 ms | eager 9.0 ms<br>compile 6.5 ms | 1.30x compile (≥ 1.1x) | 90 % | 100 / 100 | 90 % / 90 % |",
-            "| attack/500 | 700.0 ms |  | ≤ 300 MB **missed** | · | 301 | 90 % |",
+            "| attack/500 | 700.0 ms |  | ≤ 300 MB **missed**<br>62.5 images a second<br>0.2 % of it waiting for them | · | 301 | 90 % |",
         ] {
             assert!(page.lines().any(|own| own == line), "{line}\n{page}");
         }

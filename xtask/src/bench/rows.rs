@@ -13,6 +13,11 @@ const CELL: usize = 1000;
 /// Stands for a folder of the run in the arguments of a command, as seen from the root of the workspace.
 pub(super) const FOLDER: &str = "{folder}";
 
+/// Stands for the folder with drawn photographs; beside it lies a model for them.
+pub(super) const PHOTOGRAPHS: &str = "{photographs}";
+/// How many products there are, half of them to learn from, and how often each was photographed.
+pub(super) const PRODUCTS: (u32, u32) = (40, 12);
+
 /// One line of the benchmark.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -75,6 +80,8 @@ pub(super) fn all() -> Vec<Row> {
         command("embed", 10_000, &format!("--output {FOLDER}/embeddings.safetensors")),
         command("evaluate", 10_000, ""),
         Row::whole("train", 1000, format!("train {DATA} --loss triplet --epochs 1 --output {FOLDER}/model")),
+        photographs("evaluate", &format!("--weights {PHOTOGRAPHS}.safetensors")),
+        photographs("train", &format!("--epochs 1 --batch-size 60 --output {FOLDER}/model")),
     ]
 }
 
@@ -118,6 +125,13 @@ impl Row {
 /// A command that asks the model we ship.
 fn command(name: &str, images: usize, rest: &str) -> Row {
     Row::whole(name, images, format!("{name} {DATA} --weights {TRAINED} {rest}"))
+}
+
+/// A command on photographs, decoded while the model works.
+fn photographs(name: &str, rest: &str) -> Row {
+    let arguments =
+        format!("{name} --dataset sop --dataset-dir {PHOTOGRAPHS} --model resnet18 --distance cosine --format json {rest}");
+    Row::whole(&format!("photographs-{name}"), (PRODUCTS.0 / 2 * PRODUCTS.1) as usize, arguments)
 }
 
 /// One cell of a table, with targets that the scripts choose, too.

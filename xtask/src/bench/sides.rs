@@ -1,9 +1,9 @@
 //! Running the two sides: one process for one row, so that its memory is its own.
 
-use super::rows::{FOLDER, ONE_THREAD, Ours, Row, target_files};
+use super::rows::{FOLDER, ONE_THREAD, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
 use super::timing::{Answer, Timing, parse};
 use crate::driver::Driver;
-use crate::{files, process, stop};
+use crate::{files, process, stop, synth};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,11 +53,29 @@ impl Sides {
                     std::fs::hard_link(self.folder.path().join(&name), folder.path().join(&name))
                         .with_context(|| format!("{name} cannot be put into a temporary folder"))?;
                 }
-                let arguments = arguments.replace(FOLDER, &files::shown(folder.path()));
+                let mut arguments = arguments.replace(FOLDER, &files::shown(folder.path()));
+                if arguments.contains(PHOTOGRAPHS) {
+                    arguments = arguments.replace(PHOTOGRAPHS, &files::shown(&self.photographs()?));
+                }
                 let (output, usage) = self.driver.measure(&arguments, row.threads)?;
                 Ok((None, Timing::whole(&output, usage, row.threads)))
             }
         }
+    }
+
+    /// The drawn photographs, and beside them the weights of `resnet18-forward`: made when first asked for.
+    fn photographs(&self) -> Result<PathBuf> {
+        let folder = self.folder.path().join("photographs");
+        if !folder.exists() {
+            synth::draw_products(PRODUCTS, &folder)?;
+            let made = tempfile::tempdir_in(self.folder.path()).context("no temporary folder can be made")?;
+            let weights = files::shown(made.path());
+            let arguments = format!("bench --format json --name resnet18-forward/8 --seconds 0.1 --save-weights {weights}");
+            self.driver.measure(&arguments, 1)?;
+            std::fs::rename(made.path().join("resnet18.safetensors"), folder.with_extension("safetensors"))
+                .context("the weights cannot be put beside the photographs")?;
+        }
+        Ok(folder)
     }
 
     fn step(&self, row: &Row, threads: usize) -> Result<(Answer, Timing)> {

@@ -1,7 +1,7 @@
 //! Timings side by side.
 
 use super::rows::{PEAK, Row};
-use super::timing::Timing;
+use super::timing::{PER_SECOND, Timing, WAITING};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,8 @@ pub(super) struct Line {
     pub(super) limit_mb: Option<f64>,
     /// Where the others did not compute the same.
     pub(super) mismatches: Vec<String>,
+    /// What our side told of itself.
+    pub(super) notes: Vec<String>,
 }
 
 /// Milliseconds of a call, the share of processor time that was to be had, and the memory of the process in MB.
@@ -98,6 +100,7 @@ impl Line {
             share_of_peak: operations.zip(peak_gflops).map(|(operations, peak)| operations / ours.ms / 1e6 / peak),
             limit_mb: row.limit_mb,
             mismatches: mismatches.collect(),
+            notes: notes(&own),
             others,
             row: id,
         })
@@ -116,6 +119,14 @@ impl Side {
             peak_mb: median(timings.iter().filter_map(|timing| timing.peak_mb)),
         })
     }
+}
+
+/// How fast images went through, and how long the model waited for them.
+fn notes(own: &[&Timing]) -> Vec<String> {
+    let told = |key| median(own.iter().filter_map(|timing| timing.results.get(key).copied()));
+    let fast = told(PER_SECOND).map(|images| format!("{images:.1} images a second"));
+    let waiting = told(WAITING).map(|share| format!("{share:.1} % of it waiting for them"));
+    fast.into_iter().chain(waiting).collect()
 }
 
 fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>, theirs: &BTreeMap<String, f64>) -> Vec<String> {
@@ -167,6 +178,7 @@ impl fmt::Display for Table {
             if let (Some(limit), Some(within)) = (line.limit_mb, line.within_limit()) {
                 words.push(format!("at most {limit:.0} MB: {}", if within { "met" } else { "MISSED" }));
             }
+            words.extend(line.notes.iter().cloned());
             writeln!(f, "{}{}", if words.is_empty() { "" } else { "   " }, words.join(" · "))?;
         }
         if self.lines.iter().any(|line| line.others.iter().any(|(name, _)| name == "research")) {
@@ -202,7 +214,8 @@ pub(super) mod tests {
         timings.push(with(2.0, sample("attack-ca+-w1/1000", None, 4000.0)));
         timings.push(sample("attack-ca+-w1/1000", Some("research"), 36_000.0));
         timings.push(with(2.01, sample("attack-ca+-w1/1000", Some("vectorised"), 12_000.0)));
-        timings.push(Timing { peak_mb: Some(301.0), ..sample("attack/500", None, 700.0) });
+        let told = [(PER_SECOND.to_owned(), 62.5), (WAITING.to_owned(), 0.25)].into();
+        timings.push(Timing { peak_mb: Some(301.0), results: told, ..sample("attack/500", None, 700.0) });
         Table::of(&rows, &timings)
     }
 
@@ -240,7 +253,7 @@ pub(super) mod tests {
             "f32-peak/1                         10.0 ms   100 %   90 %    100",
             "c2f2-forward/100                    5.0 ms    90 %   90 %    100   eager 9.0 ms · compile 6.5 ms · 1.30x compile, at least 1.1x: met",
             "attack-ca+-w1/1000                  4.00 s       ·   90 %    100   research 36.00 s · vectorised 12.00 s · 9.00x research, at least 10x: MISSED · 3.00x vectorised, at least 2x: met",
-            "attack/500                        700.0 ms       ·   90 %    301   at most 300 MB: MISSED",
+            "attack/500                        700.0 ms       ·   90 %    301   at most 300 MB: MISSED · 62.5 images a second · 0.2 % of it waiting for them",
             "research: two of thirty steps are timed, and their time is scaled",
             "peak of one thread: 200·10⁹ operations a second",
             "",

@@ -55,11 +55,15 @@ pub(super) fn parse(who: &str, output: &str, usage: Usage) -> Result<(Answer, Ti
     Ok((answer, timing))
 }
 
+/// What commands that read images tell of it: how many a second, and for which share of the time the model waited for them.
+pub(super) const PER_SECOND: &str = "images_per_second";
+pub(super) const WAITING: &str = "waiting_share";
+
 impl Timing {
-    /// Of a whole command: the time from its start to its end. An attack prints its record, which says what came of it.
+    /// Of a whole command: the time from its start to its end. Commands print a record, which says what came of it.
     pub(super) fn whole(output: &str, usage: Usage, threads: usize) -> Self {
         let record: Value = serde_json::from_str(output).unwrap_or(Value::Null);
-        let ranks = ["rank_before", "rank_after"].into_iter();
+        let told = ["rank_before", "rank_after", PER_SECOND, WAITING].into_iter();
         let ms = 1e3 * usage.seconds;
         Self {
             row: String::new(),
@@ -69,7 +73,7 @@ impl Timing {
             repeats: 1,
             cpu_share: Some((usage.cpu_seconds / usage.seconds / threads as f64).min(1.0)),
             operations: None,
-            results: ranks.filter_map(|key| Some((key.to_owned(), record[key].as_f64()?))).collect(),
+            results: told.filter_map(|key| Some((key.to_owned(), record[key].as_f64()?))).collect(),
             peak_mb: usage.peak_mb,
         }
     }

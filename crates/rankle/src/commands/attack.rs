@@ -66,7 +66,7 @@ impl Attack {
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));
         bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
-        let gallery = system.gallery()?;
+        let (gallery, _) = system.gallery()?;
 
         let start = Instant::now();
         let targets = rows.targets(&experiment, &gallery, &images)?;

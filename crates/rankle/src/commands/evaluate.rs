@@ -8,6 +8,7 @@ use crate::system::{self, System};
 use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
+use rankle_core::Waiting;
 use rankle_data::Split;
 use rankle_metrics::Retrieval;
 use serde::Serialize;
@@ -47,6 +48,10 @@ struct Evaluation {
     weights: String,
     weights_sha256: String,
     seconds: f64,
+    /// Of the embedding, without the ranking.
+    images_per_second: f64,
+    /// The share of the embedding's time that the model waited for images, in percent.
+    waiting_share: f64,
     device: String,
     instruction_set: String,
     code_version: &'static str,
@@ -60,12 +65,12 @@ impl Evaluate {
         let start = Instant::now();
         let images = system.dataset.len();
         bar.set_length(2 * images as u64);
-        let gallery = system.gallery()?;
+        let (gallery, waiting) = system.gallery()?;
         let retrieval = rankle_metrics::leave_one_out(&gallery, system.dataset.labels(), &mut |done| {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;
-        let evaluation = Evaluation::of(&system, &retrieval, seconds_since(start));
+        let evaluation = Evaluation::of(&system, &retrieval, waiting, seconds_since(start));
         progress::clear();
         match self.format {
             Format::Json => progress::answer(&serde_json::to_string(&evaluation).context("the result is no JSON")?),
@@ -75,7 +80,7 @@ impl Evaluate {
 }
 
 impl Evaluation {
-    fn of(system: &System, retrieval: &Retrieval, seconds: f64) -> Self {
+    fn of(system: &System, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
         let key = &system.key;
         Self {
             recall_at_1: percent(retrieval.recall_at(1)),
@@ -94,6 +99,8 @@ impl Evaluation {
             weights: key.weights.display().to_string(),
             weights_sha256: system.weights_sha256.clone(),
             seconds,
+            images_per_second: system.dataset.len() as f64 / waiting.total.as_secs_f64(),
+            waiting_share: percent(waiting.share()),
             device: system.device.to_string(),
             instruction_set: system::instruction_set(),
             code_version: system::CODE_VERSION,
@@ -112,6 +119,12 @@ impl Evaluation {
             ("mean normalized rank", self.mean_normalized_rank),
         ];
         let rows = rows.map(|(name, value)| format!("  {name:<30}{value:>8.2} %"));
-        format!("{}, {} test images, {:.1} s\n{}", describe(system), self.images, self.seconds, rows.join("\n"))
+        let Self { images, seconds, images_per_second, waiting_share, .. } = self;
+        format!(
+            "{}, {images} test images, {seconds:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time \
+             waiting for them)\n{}",
+            describe(system),
+            rows.join("\n")
+        )
     }
 }

@@ -8,7 +8,8 @@ mod quality;
 
 use crate::arguments;
 use crate::device::Device;
-use crate::names::{self, Defense};
+use crate::experiment::percent;
+use crate::names::{self, Defense, Format};
 use crate::stop::Stop;
 use crate::system;
 use crate::watched::WatchedDefense;
@@ -21,12 +22,13 @@ use few::Few;
 use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
-use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable};
+use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
 use rankle_train::{Loss, Moment, Recipe, Training};
+use serde::Serialize;
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,21 @@ pub(crate) struct Train {
     /// The folder for the model; one run at a time
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
+    /// On standard output: a sentence, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+/// The JSON object: the card, and how fast this run was.
+#[derive(Serialize)]
+struct Trained {
+    #[serde(flatten)]
+    card: Card,
+    output: PathBuf,
+    /// Of the training, with everything in between; null when there was nothing left to do.
+    images_per_second: Option<f64>,
+    /// The share of the time that the model waited for images, in percent.
+    waiting_share: Option<f64>,
 }
 
 /// Where the recipe shall differ from the paper's.
@@ -119,8 +136,10 @@ impl Train {
         let plan = self.plan(goal, dataset.len(), defense.map(|defense| defense.search.epsilon));
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
-        if folder.is_finished(&plan)? {
-            return Ok(());
+        if let Some(card) = folder.finished(&plan)? {
+            tracing::info!("{} is finished: nothing to do", folder.model.display());
+            let trained = Trained { card, output: self.output, images_per_second: None, waiting_share: None };
+            return if self.format == Format::Json { trained.print() } else { Ok(()) };
         }
 
         let defense = defense.map(WatchedDefense);
@@ -128,7 +147,8 @@ impl Train {
         let recipe = plan.recipe(goal.loss);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
         let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance)?;
-        learn(&training, &mut *model, &mut checkpoint, &folder)?;
+        let from = checkpoint.step;
+        let waiting = learn(&training, &mut *model, &mut checkpoint, &folder)?;
 
         weights::write(&folder.model, &model.parameters()?)?;
         let quality = Quality::of(self.model, model.as_embedder(), &*test)?;
@@ -136,7 +156,13 @@ impl Train {
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
-        progress::answer(&format!("{}: {quality} of {} test images", folder.model.display(), test.len()))
+        if self.format == Format::Human {
+            return progress::answer(&format!("{}: {quality} of {} test images", folder.model.display(), test.len()));
+        }
+        let images = training.images(from..training.steps()) as f64;
+        let images_per_second = (images > 0.0).then(|| images / waiting.total.as_secs_f64());
+        let waiting_share = Some(percent(waiting.share()));
+        Trained { card, output: self.output, images_per_second, waiting_share }.print()
     }
 
     /// What kind of model is trained, and how.
@@ -199,6 +225,12 @@ impl Train {
     }
 }
 
+impl Trained {
+    fn print(&self) -> Result<()> {
+        progress::answer(&serde_json::to_string(self).context("the result is no JSON")?)
+    }
+}
+
 /// What is trained for.
 #[derive(Clone, Copy)]
 struct Goal {
@@ -220,23 +252,23 @@ impl Folder {
         Self { model: file("model.safetensors"), card: file("card.toml"), checkpoint: file("checkpoint.safetensors") }
     }
 
-    /// Whether there is nothing left to do.
+    /// The card, when there is nothing left to do.
     ///
     /// # Errors
     /// When the folder belongs to another run.
-    fn is_finished(&self, plan: &Plan) -> Result<bool> {
+    fn finished(&self, plan: &Plan) -> Result<Option<Card>> {
         if !self.model.exists() || self.checkpoint.exists() {
-            return Ok(false);
+            return Ok(None);
         }
         let model = self.model.display();
         if !self.card.exists() {
             bail!("{model} is there, but neither its card nor a checkpoint: choose another folder with --output");
         }
-        if let Some(difference) = plan.difference(&Card::read(&self.card)?.training) {
+        let card = Card::read(&self.card)?;
+        if let Some(difference) = plan.difference(&card.training) {
             bail!("{model} is another run's, with {difference}: choose another folder with --output");
         }
-        tracing::info!("{model} is finished: nothing to do");
-        Ok(true)
+        Ok(Some(card))
     }
 
     /// A new model, or the one of the checkpoint.
@@ -262,8 +294,8 @@ impl Folder {
     }
 }
 
-/// Trains to the end, and keeps checkpoints.
-fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Checkpoint, folder: &Folder) -> Result<()> {
+/// Trains to the end, and keeps checkpoints; returns what was waited for images.
+fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Checkpoint, folder: &Folder) -> Result<Waiting> {
     let bar = progress::bar(training.steps() as u64);
     bar.set_position(checkpoint.step as u64);
     bar.reset_eta();
@@ -293,10 +325,7 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
             Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step, training.steps()))
                 .into())
         }
-        outcome => {
-            tracing::debug!("{:.1} % of the time waited for data", 100.0 * outcome?.share());
-            Ok(())
-        }
+        outcome => Ok(outcome?),
     }
 }
 

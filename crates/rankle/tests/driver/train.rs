@@ -54,15 +54,22 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert_eq!(code, 1);
     assert!(stderr.contains("epochs 4 instead of 5") && stderr.contains("checkpoint.safetensors"), "{stderr}");
 
-    let (code, _, stderr) = outcome(&mut train("--epochs 4", &parts));
+    let (code, stdout, stderr) = outcome(&mut train("--epochs 4 --format json", &parts));
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("going on from step"), "{stderr}");
+    let trained: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((trained["training"]["epochs"].as_u64(), trained["output"].as_str()), (Some(4), parts.to_str()));
+    assert!(trained["recall_at_1"].as_f64() > Some(50.0), "{trained}");
+    assert!((0.0..=100.0).contains(&trained["waiting_share"].as_f64().unwrap()), "{trained}");
     assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
     assert!(!checkpoint.exists());
 
     // Finished: neither trained again nor overwritten by another run.
-    let (code, _, stderr) = outcome(&mut train("--epochs 4", &parts));
+    let (code, stdout, stderr) = outcome(&mut train("--epochs 4 --format json", &parts));
     assert!(code == 0 && stderr.contains("is finished"), "{stderr}");
+    let again: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(again["weights_sha256"], trained["weights_sha256"]);
+    assert!(again["images_per_second"].is_null(), "{again}");
     let (code, _, stderr) = outcome(&mut train("--epochs 5", &parts));
     assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
 }

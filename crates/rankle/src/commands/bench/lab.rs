@@ -108,7 +108,7 @@ fn mnist() -> Result<Arc<dyn Dataset>> {
 /// The test set as a list to rank, and the first `n` of it.
 fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Points)> {
     let everything: Vec<usize> = (0..GALLERY).collect();
-    let points = system::embed(model.as_embedder(), &*mnist()?, &everything)?;
+    let (points, _) = system::embed(model.as_embedder(), &*mnist()?, &everything)?;
     Ok((Gallery::new(&points)?, points.select(&everything[..n])))
 }
 

@@ -35,7 +35,7 @@ impl Quality {
             let hits = setting.run(None, &everything, Seed(0), &mut |_| interrupt::flow())?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
-        let gallery = Gallery::new(&system::embed(&watched, test, &everything)?)?;
+        let gallery = Gallery::new(&system::embed(&watched, test, &everything)?.0)?;
         let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?;
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }
