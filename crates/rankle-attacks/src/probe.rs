@@ -1,4 +1,4 @@
-//! What an attacker sees at places of one's own choosing: the loss, its gradient, and whether the two agree.
+//! What an attacker sees at places of one's own choosing: the loss and its gradient.
 
 use crate::run::{check, embed};
 use crate::{Aim, Evaluation, RankingAttack, Setting, Targets};
@@ -78,113 +78,6 @@ impl Zeros {
         let rows = values.chunks_exact(values.len() / images);
         let silent = rows.filter(|row| zeros(row) == row.len()).count();
         Ok(Self { pixels: zeros(&values) as f64 / values.len() as f64, images: silent as f64 / images as f64 })
-    }
-}
-
-/// The loss at one pixel: its gradient, and the difference quotients to its two sides.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Slope {
-    /// What the model says.
-    pub gradient: f64,
-    /// For each of [`Slope::STEPS`] the quotient towards a darker and the one towards a brighter pixel.
-    pub quotients: [[f64; 2]; Slope::STEPS.len()],
-}
-
-impl Slope {
-    /// How far a pixel is moved. Wide steps cross the decisions of a network, narrow ones drown in the rounding of the loss.
-    pub const STEPS: [f32; 2] = [1.0 / 256.0, 1.0 / 1024.0];
-
-    /// The mean of both sides for the widest step, where all steps and sides agree: averages over many decisions of a network may
-    /// agree by chance, as rounding may, but hardly both.
-    fn quotient(&self) -> Option<f64> {
-        let [left, right] = self.quotients[0];
-        let mean = 0.5 * (left + right);
-        self.quotients.as_flattened().iter().all(|&quotient| near(quotient, mean, mean)).then_some(mean)
-    }
-}
-
-fn near(a: f64, b: f64, scale: f64) -> bool {
-    (a - b).abs() <= Agreement::TOLERANCE * scale.abs()
-}
-
-/// The slopes of one image at some of its pixels (places in `c × h × w`). `at`, `(1, c, h, w)`, is what the image looks like;
-/// `targets` are its own.
-///
-/// # Errors
-/// As [`losses`], and [`Error::Index`] for a pixel outside of the image.
-pub fn slopes(
-    attack: &dyn RankingAttack,
-    setting: &Setting<'_>,
-    image: usize,
-    targets: &Targets,
-    at: &Tensor,
-    pixels: &[usize],
-) -> Result<Vec<Slope>> {
-    let gradient = gradients(attack, setting, &[image], targets, at)?;
-    let (gradient, here) = (numbers(&gradient)?, numbers(at)?);
-    if let Some(&index) = pixels.iter().find(|&&pixel| pixel >= here.len()) {
-        return Err(Error::Index { what: "pixel", index, len: here.len() });
-    }
-    // The image itself, then every pixel moved to the left and to the right.
-    let steps = || Slope::STEPS.into_iter().flat_map(|step| [-step, step]);
-    let moved = pixels.iter().flat_map(|&pixel| steps().map(move |step| (pixel, step)));
-    let moved = moved.flat_map(|(pixel, step)| {
-        let mut image = here.to_vec();
-        image[pixel] += step;
-        image
-    });
-    let sides = 2 * Slope::STEPS.len();
-    let copies = 1 + sides * pixels.len();
-    let all: Vec<f32> = here.iter().copied().chain(moved).collect();
-    let mut shape = at.dims().to_vec();
-    shape[0] = copies;
-    let repeat = |indices: &[u32]| indices.repeat(copies);
-    let preserved = targets.preserved().map(|(indices, set)| (repeat(indices), set));
-    let targets = match targets.set() {
-        0 => Targets::none(copies),
-        set => Targets::new(copies, repeat(targets.indices()), set, preserved, setting.gallery.len())?,
-    };
-    let losses = losses(attack, setting, &vec![image; copies], &targets, &Tensor::from_vec(all, shape, &Device::Cpu)?)?;
-    let slope = |(&pixel, losses_of): (&usize, &[f64])| {
-        // What was really moved, after rounding.
-        let quotient = |(&side, step): (&f64, f32)| (side - losses[0]) / f64::from(here[pixel] + step - here[pixel]);
-        let quotients: Vec<f64> = losses_of.iter().zip(steps()).map(quotient).collect();
-        let both = |at: usize| [quotients[2 * at], quotients[2 * at + 1]];
-        Slope { gradient: f64::from(gradient[pixel]), quotients: std::array::from_fn(both) }
-    };
-    Ok(pixels.iter().zip(losses[1..].chunks_exact(sides)).map(slope).collect())
-}
-
-/// How many gradients are what the loss does. A network of ReLUs and maxima is smooth only between its decisions: where one flips
-/// inside the step, or the loss hardly changes, a quotient says nothing, and the place is left out. The choice asks the
-/// quotients alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Agreement {
-    /// How many places were looked at.
-    pub places: usize,
-    /// How many of them were steep and smooth.
-    pub smooth: usize,
-    /// How many of these have the gradient of their quotients.
-    pub agreeing: usize,
-}
-
-impl Agreement {
-    /// How near two slopes must be, relative to the quotient.
-    pub const TOLERANCE: f64 = 0.05;
-
-    /// Counts the slopes of one image: steep is a tenth of its steepest.
-    pub fn of(slopes: &[Slope]) -> Self {
-        let smooth: Vec<(f64, f64)> =
-            slopes.iter().filter_map(|slope| Some((slope.gradient, slope.quotient()?))).filter(|(_, q)| *q != 0.0).collect();
-        let steepest = smooth.iter().fold(0.0, |most: f64, (_, quotient)| most.max(quotient.abs()));
-        let steep: Vec<&(f64, f64)> = smooth.iter().filter(|(_, quotient)| quotient.abs() >= 0.1 * steepest).collect();
-        let agreeing = steep.iter().filter(|(gradient, quotient)| near(*gradient, *quotient, *quotient)).count();
-        Self { places: slopes.len(), smooth: steep.len(), agreeing }
-    }
-
-    /// Both together.
-    pub fn and(self, other: Self) -> Self {
-        Self { places: self.places + other.places, smooth: self.smooth + other.smooth, agreeing: self.agreeing + other.agreeing }
     }
 }
 

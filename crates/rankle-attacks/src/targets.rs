@@ -65,6 +65,16 @@ impl Targets {
         self.preserved.as_ref().map(|(indices, set)| (&**indices, *set))
     }
 
+    /// The same targets for so many copies of every image, all images one after the other in each copy.
+    pub(crate) fn repeated(&self, copies: usize) -> Self {
+        Self {
+            images: self.images * copies,
+            indices: self.indices.repeat(copies),
+            set: self.set,
+            preserved: self.preserved().map(|(indices, set)| (indices.repeat(copies), set)),
+        }
+    }
+
     /// The targets of some of the images.
     ///
     /// # Panics

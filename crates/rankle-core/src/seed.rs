@@ -42,6 +42,8 @@ pub enum Purpose {
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,
+    /// The directions in which the slope of a loss is measured, keyed by image.
+    Directions = 70,
 }
 
 impl Seed {

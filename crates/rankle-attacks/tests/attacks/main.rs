@@ -4,6 +4,7 @@ mod autograd;
 mod choice;
 mod harness;
 mod sanity;
+mod slope;
 mod support;
 mod transfer;
 mod universal;

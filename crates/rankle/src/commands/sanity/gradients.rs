@@ -4,15 +4,12 @@ use super::lab::{Attacked, Lab};
 use super::wording;
 use anyhow::Result;
 use candle_core::Tensor;
-use rankle_attacks::{Agreement, Pgd, Slope, Zeros, gradients, slopes};
+use rankle_attacks::{Agreement, Pgd, Slope, Zeros, directions, gradients, slopes};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
-/// How many images are looked at pixel by pixel, and every how-many-th pixel.
-pub(super) const IMAGES: usize = 4;
-pub(super) const STRIDE: usize = 11;
-/// Of the steep and smooth places so many must agree, and so many places are needed for an answer.
-pub(super) const AGREEING: f64 = 0.9;
-pub(super) const PLACES: usize = 20;
+/// How many images are looked at, and along how many directions each.
+pub(super) const IMAGES: usize = 8;
+pub(super) const WAYS: usize = 32;
 /// How many images may be without any gradient.
 pub(super) const SILENT: f64 = 0.05;
 /// How many pixels may.
@@ -25,27 +22,26 @@ fn start(lab: &Lab) -> Pgd {
 
 /// Gradients are the slope of the loss.
 pub(super) fn differences(lab: &Lab) -> Result<Check> {
+    let widest = Slope::STEPS[0];
     let mut answers = Vec::new();
     for Attacked { kind, targets, .. } in &lab.attacks {
-        let places = lab.found(*kind, targets, &start(lab))?.1;
-        // Both sides of a pixel shall be pixels.
-        let places = places.clamp(Slope::STEPS[0], 1.0 - Slope::STEPS[0])?;
+        // Both sides of a place shall be images.
+        let places = lab.found(*kind, targets, &start(lab))?.1.clamp(widest, 1.0 - widest)?;
         let (attack, setting) = lab.scene(*kind);
         let mut agreement = Agreement::default();
         for (row, &image) in lab.images.iter().enumerate().take(IMAGES) {
-            let at = places.narrow(0, row, 1)?;
-            let pixels: Vec<usize> = (row % STRIDE..at.elem_count()).step_by(STRIDE).collect();
-            let slopes = slopes(&*attack, &setting, image, &targets.of_images(row..row + 1), &at, &pixels)?;
-            agreement = agreement.and(Agreement::of(&slopes));
+            let directions = directions(lab.seed, image, WAYS, setting.dataset.shape())?;
+            let (own, at) = (targets.of_images(row..row + 1), places.narrow(0, row, 1)?);
+            agreement = agreement.and(Agreement::of(&slopes(&*attack, &setting, image, &own, &at, &directions)?));
         }
-        let Agreement { places, smooth, agreeing } = agreement;
-        let share = agreeing as f64 / smooth as f64;
-        let verdict = match smooth {
-            ..PLACES => Verdict::NotRun,
-            _ if share >= AGREEING => Verdict::Pass,
-            _ => Verdict::Fail,
+        let verdict = match agreement.holds() {
+            None => Verdict::NotRun,
+            Some(true) => Verdict::Pass,
+            Some(false) => Verdict::Fail,
         };
-        answers.push(Answer::new(kind, &[places as f64, smooth as f64, agreeing as f64, 100.0 * share], verdict));
+        let [error, _, most] = agreement.error().unwrap_or([f64::NAN; 3]).map(|error| 100.0 * error);
+        let numbers = [agreement.directions as f64, agreement.steepness(), error, most];
+        answers.push(Answer::new(kind, &numbers, verdict));
     }
     Ok(wording::differences().answered(answers))
 }

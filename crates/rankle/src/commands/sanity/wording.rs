@@ -2,7 +2,7 @@
 
 use super::attacks::{BROKEN, ENOUGH, NOISE};
 use super::embedding::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
-use super::gradients::{AGREEING, IMAGES, PLACES, SILENT, STILL, STRIDE};
+use super::gradients::{IMAGES, SILENT, STILL, WAYS};
 use super::lab::EFFORTS;
 use rankle_attacks::{Agreement, Pgd, Slope};
 use rankle_report::sanity::{Check, Verdict};
@@ -112,21 +112,21 @@ pub(super) fn differences() -> Check {
     let texts = [
         "Gradients are what the loss does.".to_owned(),
         format!(
-            "the gradient of the attacker's loss, through the whole model, beside the differences of the loss when one pixel moves \
-             up and down: one pixel in {STRIDE} of {IMAGES} images at random places of the ball. Smooth places count, where both \
-             sides agree within {} % for steps of {} (no ReLU and no maximum flips in between), and of these the steep ones (a tenth \
-             of the steepest; the loss is rounded).",
-            100.0 * Agreement::TOLERANCE,
-            Slope::STEPS.map(|step| format!("1/{:.0}", 1.0 / step)).join(" and ")
+            "the gradient of the attacker's loss, through the whole model, beside the slope of the loss when all pixels move at once, each \
+             up or down by a coin, and back: {WAYS} such directions for each of {IMAGES} images (fewer where fewer are attacked) at \
+             random places of the ball. Every slope is measured twice, with steps of {}, so that rounding, which is independent in \
+             the two, can be taken out. The slope is the root mean square over the directions, the error that of what the gradient \
+             differs by; at most: within two standard errors.",
+            Slope::STEPS.map(|step| format!("1/{:.0}", 1.0 / step)).join(" and "),
         ),
         format!(
-            "at {} % of these places or more the two differ by at most {} %; no answer with fewer than {PLACES} places.",
-            100.0 * AGREEING,
-            100.0 * Agreement::TOLERANCE
+            "the error is at most {} % of the slope; no answer where it may as well be more, or where the slope is lost in \
+             rounding.",
+            100.0 * Agreement::TOLERANCE,
         ),
         "the attacks follow something else than the loss: their failure says nothing about the model.".to_owned(),
     ];
-    check("gradients", texts, columns(&["places", "steep and smooth", "agreeing", "agreeing, %"]))
+    check("gradients", texts, columns(&["directions", "slope", "error, % of the slope", "at most, %"]))
 }
 
 pub(super) fn zeros() -> Check {
