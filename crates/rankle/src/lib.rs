@@ -37,6 +37,7 @@ mod indices;
 mod interrupt;
 mod names;
 mod progress;
+mod provenance;
 mod search;
 mod stop;
 mod system;

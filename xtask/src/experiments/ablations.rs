@@ -103,47 +103,38 @@ fn record<'a>(records: &'a [Record], place: usize, variation: &Variation, attack
     cells().zip(records).find(|(cell, _)| same(cell)).map(|(_, record)| record)
 }
 
+/// As rows of a table.
+fn rows(variations: &'static [Variation]) -> impl Iterator<Item = (String, &'static Variation)> {
+    variations.iter().map(|variation| (variation.name.to_owned(), variation))
+}
+
 /// All attacks; a dash where an attack has no such choice.
 fn variations(place: usize, records: &[Record]) -> Grid {
-    let cell = |variation: &Variation, attack| {
+    let columns = Attack::TABLE.map(|attack| (attack.name().to_uppercase(), attack));
+    Grid::of("what is changed", columns, rows(&VARIATIONS), |variation, &attack| {
         let record = record(records, place, variation, attack);
         record.map_or_else(|| "–".to_owned(), |record| beyond::before_after(record.rank_before, record.rank_after))
-    };
-    let row = |variation: &Variation| {
-        (variation.name.to_owned(), Attack::TABLE.iter().map(|&attack| cell(variation, attack)).collect())
-    };
-    Grid {
-        corner: "what is changed".to_owned(),
-        columns: Attack::TABLE.map(|attack| attack.name().to_uppercase()).into(),
-        rows: VARIATIONS.iter().map(row).collect(),
-    }
+    })
 }
+
+/// A rank of a record, before and after.
+type Ranks = fn(&Record) -> (Option<f64>, Option<f64>);
 
 /// What the targets gain, and what the preserved items lose.
 fn weights(place: usize, records: &[Record]) -> Grid {
-    let both = |variation: &Variation, attack| {
-        let record = record(records, place, variation, attack);
-        let ranks = |ranks: fn(&Record) -> (Option<f64>, Option<f64>)| {
-            let (before, after) = record.map_or((None, None), ranks);
-            beyond::before_after(before, after)
-        };
-        [
-            ranks(|record| (record.rank_before, record.rank_after)),
-            ranks(|record| (record.preserved_rank_before, record.preserved_rank_after)),
-        ]
+    let ranks: [(&str, Ranks); 2] = [
+        ("target", |record| (record.rank_before, record.rank_after)),
+        ("preserved", |record| (record.preserved_rank_before, record.preserved_rank_after)),
+    ];
+    let column = |attack: &Attack| {
+        let (attack, name) = (*attack, attack.name().to_uppercase());
+        ranks.map(|(of, ranks)| (format!("{name}, {of}"), (attack, ranks)))
     };
-    let row = |variation: &Variation| {
-        (variation.name.to_owned(), PRESERVING.iter().flat_map(|&attack| both(variation, attack)).collect())
-    };
-    let columns = |attack: &Attack| {
-        let name = attack.name().to_uppercase();
-        [format!("{name}, target"), format!("{name}, preserved")]
-    };
-    Grid {
-        corner: "weight".to_owned(),
-        columns: PRESERVING.iter().flat_map(columns).collect(),
-        rows: WEIGHTS.iter().map(row).collect(),
-    }
+    let columns = PRESERVING.iter().flat_map(column);
+    Grid::of("weight", columns, rows(&WEIGHTS), |variation, (attack, ranks)| {
+        let (before, after) = record(records, place, variation, *attack).map_or((None, None), ranks);
+        beyond::before_after(before, after)
+    })
 }
 
 impl Experiment for Ablations {

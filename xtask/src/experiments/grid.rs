@@ -10,6 +10,18 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// A cell for each row and each column; both are known by their names and whatever else `cell` has to know of them.
+    pub(super) fn of<R, C>(
+        corner: &str,
+        columns: impl IntoIterator<Item = (String, C)>,
+        rows: impl IntoIterator<Item = (String, R)>,
+        cell: impl Fn(&R, &C) -> String,
+    ) -> Self {
+        let (columns, about): (_, Vec<C>) = columns.into_iter().unzip();
+        let row = |(name, of): (String, R)| (name, about.iter().map(|column| cell(&of, column)).collect());
+        Self { corner: corner.to_owned(), columns, rows: rows.into_iter().map(row).collect() }
+    }
+
     fn lines(&self) -> Vec<Vec<&str>> {
         let head = [&self.corner].into_iter().chain(&self.columns).map(String::as_str).collect();
         let rows = self.rows.iter().map(|(name, cells)| [name].into_iter().chain(cells).map(String::as_str).collect());
@@ -42,6 +54,15 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_meets_every_column() {
+        let named = |names: [&str; 2]| names.map(|name| (name.to_owned(), name.len()));
+        let grid = Grid::of("x", named(["a", "bb"]), named(["", "ccc"]), |row, column| format!("{row}{column}"));
+        assert_eq!((grid.corner.as_str(), grid.columns), ("x", vec!["a".to_owned(), "bb".to_owned()]));
+        let cells = |one: &str, two: &str| vec![one.to_owned(), two.to_owned()];
+        assert_eq!(grid.rows, [(String::new(), cells("01", "02")), ("ccc".to_owned(), cells("31", "32"))]);
+    }
 
     #[test]
     fn both_forms_have_every_cell_in_its_place() {

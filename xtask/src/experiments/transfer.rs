@@ -60,17 +60,11 @@ fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Ve
 fn matrix(attack: Attack, records: &[Record]) -> Grid {
     let (models, attacks) = (models(), Attack::TABLE.len());
     let at = Attack::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
-    let cell = |from: usize, to: usize| {
+    let places = || models.iter().enumerate().map(|(place, (name, _))| ((*name).to_owned(), place));
+    Grid::of("attacked, measured", places(), places(), |from, to| {
         let record = records.get((to * models.len() + from) * attacks + at);
         record.map_or_else(String::new, |record| beyond::ranks(attack, record.rank_before, record.rank_after))
-    };
-    let places = 0..models.len();
-    let row = |from: usize| (models[from].0.to_owned(), places.clone().map(|to| cell(from, to)).collect());
-    Grid {
-        corner: "attacked, measured".to_owned(),
-        columns: models.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        rows: places.clone().map(row).collect(),
-    }
+    })
 }
 
 impl Experiment for Transfer {

@@ -5,7 +5,8 @@ use crate::device::Device;
 use crate::experiment::{self, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::progress;
-use crate::system::{self, Key, System};
+use crate::provenance::Provenance;
+use crate::system::{Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
@@ -70,16 +71,8 @@ struct Answer {
     attacked: Option<Attacked>,
     images: usize,
     seed: u64,
-    dataset: String,
-    split: String,
-    model: String,
-    weights: String,
-    weights_sha256: String,
-    seconds: f64,
-    device: String,
-    instruction_set: String,
-    code_version: &'static str,
-    threads: usize,
+    #[serde(flatten)]
+    provenance: Provenance,
 }
 
 /// What an attack leaves.
@@ -118,7 +111,7 @@ impl Classify {
         progress::clear();
         match format {
             Format::Json => progress::answer(&serde_json::to_string(&answer).context("the result is no JSON")?),
-            Format::Human => progress::answer(&answer.table()),
+            Format::Human => progress::answer(&answer.table(&system)),
         }
     }
 }
@@ -136,32 +129,23 @@ impl Answer {
             let (attack, epsilon) = (attack.to_string(), epsilon.value());
             anyhow::Ok(Attacked { attack, epsilon, step, iterations, accuracy_after, accuracy_after_stderr })
         });
-        let ((accuracy, accuracy_stderr), key) = (accuracy(&hits.before)?, &system.key);
+        let (accuracy, accuracy_stderr) = accuracy(&hits.before)?;
         Ok(Self {
             accuracy,
             accuracy_stderr,
             attacked: attacked.transpose()?,
             images: hits.before.len(),
             seed,
-            dataset: key.dataset.to_string(),
-            split: Split::Test.to_string(),
-            model: key.model.to_string(),
-            weights: key.weights.display().to_string(),
-            weights_sha256: system.weights_sha256.clone(),
-            seconds,
-            device: system.device.to_string(),
-            instruction_set: system::instruction_set(),
-            code_version: system::CODE_VERSION,
-            threads: rayon::current_num_threads(),
+            provenance: Provenance::of(system, seconds),
         })
     }
 
-    fn table(&self) -> String {
+    fn table(&self, system: &System) -> String {
         let line = |name: &str, accuracy: f64, error: Option<f64>| {
             format!("\n  {name:<18}{accuracy:>8.2} %{}", error.map_or(String::new(), |error| format!(" ± {error:.2}")))
         };
-        let Self { dataset, model, images, seconds, .. } = self;
-        let mut table = format!("{dataset} ({model}), {images} test images, {seconds:.1} s");
+        let Key { dataset, model, .. } = &system.key;
+        let mut table = format!("{dataset} ({model}), {} test images, {:.1} s", self.images, self.provenance.seconds);
         table += &line("accuracy", self.accuracy, self.accuracy_stderr);
         if let Some(Attacked { attack, epsilon, accuracy_after, accuracy_after_stderr, .. }) = &self.attacked {
             table += &line(&format!("{attack}, ε = {epsilon}"), *accuracy_after, *accuracy_after_stderr);

@@ -4,7 +4,8 @@ use crate::arguments::SystemArguments;
 use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
-use crate::system::{self, System};
+use crate::provenance::Provenance;
+use crate::system::System;
 use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -41,21 +42,13 @@ struct Evaluation {
     images: usize,
     /// Images alone in their class: they have nothing to find.
     skipped: usize,
-    dataset: String,
-    split: String,
-    model: String,
     distance: String,
-    weights: String,
-    weights_sha256: String,
-    seconds: f64,
     /// Of the embedding, without the ranking.
     images_per_second: f64,
     /// The share of the embedding's time that the model waited for images, in percent.
     waiting_share: f64,
-    device: String,
-    instruction_set: String,
-    code_version: &'static str,
-    threads: usize,
+    #[serde(flatten)]
+    provenance: Provenance,
 }
 
 impl Evaluate {
@@ -81,7 +74,6 @@ impl Evaluate {
 
 impl Evaluation {
     fn of(system: &System, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
-        let key = &system.key;
         Self {
             recall_at_1: percent(retrieval.recall_at(1)),
             recall_at_10: percent(retrieval.recall_at(10)),
@@ -92,19 +84,10 @@ impl Evaluation {
             mean_normalized_rank: percent(retrieval.mean_normalized_rank()),
             images: system.dataset.len(),
             skipped: retrieval.skipped,
-            dataset: key.dataset.to_string(),
-            split: Split::Test.to_string(),
-            model: key.model.to_string(),
-            distance: key.distance.to_string(),
-            weights: key.weights.display().to_string(),
-            weights_sha256: system.weights_sha256.clone(),
-            seconds,
+            distance: system.key.distance.to_string(),
             images_per_second: system.dataset.len() as f64 / waiting.total.as_secs_f64(),
             waiting_share: percent(waiting.share()),
-            device: system.device.to_string(),
-            instruction_set: system::instruction_set(),
-            code_version: system::CODE_VERSION,
-            threads: rayon::current_num_threads(),
+            provenance: Provenance::of(system, seconds),
         }
     }
 
@@ -119,11 +102,12 @@ impl Evaluation {
             ("mean normalized rank", self.mean_normalized_rank),
         ];
         let rows = rows.map(|(name, value)| format!("  {name:<30}{value:>8.2} %"));
-        let Self { images, seconds, images_per_second, waiting_share, .. } = self;
+        let Self { images, images_per_second, waiting_share, provenance, .. } = self;
         format!(
-            "{}, {images} test images, {seconds:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time \
-             waiting for them)\n{}",
+            "{}, {images} test images, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
+             for them)\n{}",
             describe(system),
+            provenance.seconds,
             rows.join("\n")
         )
     }
