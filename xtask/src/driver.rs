@@ -176,7 +176,7 @@ fn recipe(system: &System, seed: u64) -> Vec<String> {
     let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
     add("dataset", &system.dataset);
     add("model", &system.model);
-    if system.distance != System::NO_DISTANCE {
+    if !system.is_classifier() {
         add("distance", &system.distance);
     }
     add("loss", &system.loss);
@@ -243,6 +243,8 @@ mod tests {
         assert_eq!(of("mnist-ct"), ordinary);
         let classifier = recipe(&System::classifier("mnist", "softmax"), 3).join(" ");
         assert_eq!(classifier, "--dataset mnist --model softmax --loss cross-entropy --seed 3");
+        let hardened = recipe(&System::classifier("mnist", "softmax").hardened(), 3).join(" ");
+        assert_eq!(hardened, format!("{classifier} --defense pgd --epsilon 0.3"));
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
     }
 

@@ -8,6 +8,8 @@ mod backbones;
 mod beyond;
 mod classification;
 mod curves;
+#[cfg(test)]
+mod example;
 mod fashion;
 mod grid;
 mod losses;
@@ -65,13 +67,22 @@ pub(crate) struct Outcome {
 }
 
 /// Every experiment whose cells stand in tables.
-static TABLES: &[&Tables] = &[&mnist::MNIST, &curves::CURVES, &fashion::FASHION, &losses::LOSSES, &backbones::BACKBONES];
+static TABLES: &[&Tables] = &[
+    &mnist::MNIST,
+    &curves::CURVES,
+    &fashion::FASHION,
+    &losses::LOSSES,
+    &backbones::BACKBONES,
+    #[cfg(test)]
+    &example::EXAMPLE,
+];
 
 /// Every other experiment.
 static OTHERS: &[&dyn Experiment] = &[
     &transfer::Transfer,
     &universal::Universal,
-    &classification::Classification,
+    &classification::MNIST,
+    &classification::FASHION,
     &ablations::Ablations,
     &sanity::MNIST,
     &sanity::FASHION,
@@ -90,6 +101,13 @@ pub(crate) mod tests {
     /// The experiment of that name.
     pub(crate) fn named(name: &str) -> &'static dyn Experiment {
         all().find(|experiment| experiment.name() == name).unwrap()
+    }
+
+    #[test]
+    fn data_and_a_registration_make_an_experiment() {
+        let (example, cells) =
+            (named("example"), |scope: Scope| named("example").work(&scope).iter().map(|work| work.1).sum::<usize>());
+        assert_eq!((example.published(), cells(Scope::default()), cells(Scope::QUICK)), (Published::Some, 160, 16));
     }
 
     #[test]

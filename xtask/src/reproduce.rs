@@ -43,6 +43,9 @@ pub(crate) struct Reproduce {
     /// are not there are trained for one epoch only, into target/models-quick, and every output says so
     #[arg(long)]
     quick: bool,
+    /// Even less: models that are not there are trained on at most so many images, the first ones
+    #[arg(long, value_name = "N", requires = "quick")]
+    training_images: Option<NonZero<usize>>,
     /// Train all models first, into the output folder, instead of using the shipped weights: hours
     #[arg(long, conflicts_with = "quick")]
     retrain: bool,
@@ -121,7 +124,8 @@ impl Reproduce {
         let _lock = FolderLock::acquire(&output, "cargo xtask reproduce")?;
         let base = if self.retrain && !output.starts_with(files::root()) { output.clone() } else { files::root() };
         let (scope, threads, training) = (self.scope(), self.threads, self.training());
-        experiment.run(&Session { driver, scope, threads, output, base, training })
+        let training_images = self.training_images.map(NonZero::get);
+        experiment.run(&Session { driver, scope, threads, output, base, training, training_images })
     }
 
     fn scope(&self) -> Scope {
@@ -155,6 +159,9 @@ impl Reproduce {
         }
         if let Some(images) = self.images {
             folder += &format!("-images-{images}");
+        }
+        if let Some(images) = self.training_images {
+            folder += &format!("-training-images-{images}");
         }
         folder += &suffix(self.seed);
         if self.retrain {
@@ -224,6 +231,7 @@ mod tests {
             ("--full", "mnist-full"),
             ("--images 200", "mnist-images-200"),
             ("--quick --images 20", "mnist-quick-images-20"),
+            ("--quick --images 20 --training-images 9", "mnist-quick-images-20-training-images-9"),
             ("--full --seed 3", "mnist-full-seed-3"),
             ("--retrain", "mnist-retrained"),
             ("--retrain --seed 3", "mnist-seed-3-retrained"),

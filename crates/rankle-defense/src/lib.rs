@@ -1,7 +1,8 @@
-//! Defenses for ranking models.
+//! Defenses for ranking models, and one for classifiers to compare them with.
 //!
 //! [`ShiftDefense`] is the paper's: train on images whose embeddings were moved as far as possible. It knows the attack behind
-//! it; the training loop knows only [`rankle_core::Defense`]. No file, dataset or command line is known here.
+//! it; the training loop knows only [`rankle_core::Defense`]. [`MisclassificationDefense`] is the usual adversarial training of
+//! classifiers. No file, dataset or command line is known here.
 //!
 //! ```
 //! use rankle_core::{Dataset, Defense, Distance, Epsilon, Seed, toy};
@@ -16,6 +17,8 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
+mod misclassification;
 mod shift;
 
+pub use misclassification::MisclassificationDefense;
 pub use shift::ShiftDefense;

@@ -14,7 +14,7 @@ pub struct System {
     pub distance: String,
     /// The loss the weights were trained with, as in `triplet`.
     pub loss: String,
-    /// The defense the weights were trained with, `none` or `embedding-shift`.
+    /// The defense the weights were trained with: `none`, `embedding-shift`, or `pgd` of a classifier.
     pub defense: String,
 }
 
@@ -33,9 +33,15 @@ impl System {
         Self::plain(dataset, model, Self::NO_DISTANCE, "cross-entropy")
     }
 
-    /// The same, hardened by training on shifted embeddings.
+    /// The same, hardened by adversarial training: on shifted embeddings what ranks, on misclassified images a classifier.
     pub fn hardened(self) -> Self {
-        Self { defense: "embedding-shift".to_owned(), ..self }
+        let defense = if self.is_classifier() { "pgd" } else { "embedding-shift" };
+        Self { defense: defense.to_owned(), ..self }
+    }
+
+    /// Whether it ranks nothing.
+    pub fn is_classifier(&self) -> bool {
+        self.distance == Self::NO_DISTANCE
     }
 
     /// Whether the weights were trained with a defense.
@@ -46,7 +52,7 @@ impl System {
     /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`.
     pub fn id(&self) -> String {
         let Self { dataset, model, distance, loss, defense } = self;
-        let distance = if distance == Self::NO_DISTANCE { String::new() } else { format!("-{distance}") };
+        let distance = if self.is_classifier() { String::new() } else { format!("-{distance}") };
         let suffix = match defense.as_str() {
             "none" => String::new(),
             "embedding-shift" => "-est".to_owned(), // as the literature calls it
@@ -65,7 +71,9 @@ mod tests {
         let plain = System::plain("fashion-mnist", "lenet", "euclidean", "contrastive");
         assert_eq!(plain.id(), "fashion-mnist-lenet-euclidean-contrastive");
         assert_eq!(plain.clone().hardened().id(), "fashion-mnist-lenet-euclidean-contrastive-est");
-        assert_eq!(System::classifier("mnist", "softmax").id(), "mnist-softmax-cross-entropy");
+        let classifier = System::classifier("mnist", "softmax");
+        assert_eq!(classifier.id(), "mnist-softmax-cross-entropy");
+        assert_eq!(classifier.hardened().id(), "mnist-softmax-cross-entropy-pgd");
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");
     }

@@ -91,6 +91,8 @@ pub(crate) enum Defense {
     None,
     /// The paper's: training on images whose embeddings were moved as far as possible.
     EmbeddingShift,
+    /// For classifiers: training on images that projected gradient descent has made doubtful.
+    Pgd,
 }
 
 /// What standard output is for.
@@ -103,7 +105,7 @@ pub(crate) enum Format {
 }
 
 impl Defense {
-    pub(crate) const ALL: [Self; 2] = [Self::None, Self::EmbeddingShift];
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::EmbeddingShift, Self::Pgd];
 }
 impl Format {
     pub(crate) const ALL: [Self; 2] = [Self::Human, Self::Json];
@@ -114,6 +116,7 @@ impl Display for Defense {
         f.write_str(match self {
             Self::None => "none",
             Self::EmbeddingShift => "embedding-shift",
+            Self::Pgd => "pgd",
         })
     }
 }

@@ -48,9 +48,9 @@ impl Embedder for Watched<'_> {
 }
 
 /// Lets a defense see the model only under watch: its inner search can be interrupted between two passes.
-pub(crate) struct WatchedDefense<D>(pub(crate) D);
+pub(crate) struct WatchedDefense(pub(crate) Box<dyn Defense>);
 
-impl<D: Defense> Defense for WatchedDefense<D> {
+impl Defense for WatchedDefense {
     fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
         self.0.harden(&Watched::new(Box::new(frozen), ProgressBar::hidden()), images, keys, epoch, seed)
     }

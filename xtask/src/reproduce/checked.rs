@@ -1,14 +1,17 @@
 //! Whether anybody looked into the robustness of a model.
 
 use crate::files;
-use rankle_report::Sanity;
 use rankle_report::sanity::UNCHECKED;
+use rankle_report::{Sanity, System};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// What has to be said of a defended model wherever its numbers stand: nothing where `rankle sanity` left its page beside these
-/// weights and no check failed.
-pub(super) fn caveat(weights: &Path) -> Option<String> {
+/// weights and no check failed. Nobody has such questions for a classifier.
+pub(super) fn caveat(system: &System, weights: &Path) -> Option<String> {
+    if system.is_classifier() {
+        return Some(format!("{UNCHECKED}: a classifier has no sanity page, and nothing but the attacks shown here was tried"));
+    }
     let page = weights.with_file_name("sanity.json");
     if !page.exists() {
         return Some(format!("{UNCHECKED}: there is no sanity page beside its weights (`rankle sanity` makes one)"));
@@ -30,7 +33,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (weights, page) = (folder.path().join("model.safetensors"), folder.path().join("sanity.json"));
         std::fs::write(&weights, "abc").unwrap();
-        let said = || caveat(&weights).unwrap_or_default();
+        let system = System::plain("mnist", "c2f2", "cosine", "triplet").hardened();
+        let said = || caveat(&system, &weights).unwrap_or_default();
         assert!(said().starts_with("robustness unchecked: there is no sanity page"));
         std::fs::write(&page, "{").unwrap();
         assert!(said().contains("cannot be read"), "{}", said());
@@ -45,6 +49,8 @@ mod tests {
         std::fs::write(&page, of("ab")).unwrap();
         assert!(said().contains("about other weights"), "{}", said());
         std::fs::write(&page, of("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")).unwrap();
-        assert_eq!(caveat(&weights), None);
+        assert_eq!(caveat(&system, &weights), None);
+        let classifier = System::classifier("mnist", "softmax").hardened();
+        assert!(caveat(&classifier, &weights).unwrap().starts_with("robustness unchecked: a classifier"));
     }
 }

@@ -15,8 +15,7 @@ use std::sync::LazyLock;
 struct Cost {
     /// One epoch of ordinary training on 60,000 images.
     epoch: f64,
-    /// The same with the defense, whose search has 30 steps; zero of classifiers, which have none.
-    #[serde(default)]
+    /// The same with the defense, whose search has 30 steps, of classifiers ten.
     hardened_epoch: f64,
     /// One cell of 1,000 images, on average over the cells of the paper's tables; of classifiers over FGSM and PGD.
     cell: f64,
@@ -46,7 +45,7 @@ pub(super) fn core_hours(experiment: &dyn Experiment, scope: &Scope) -> Result<f
 
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {
     let epoch = if system.is_hardened() { cost.hardened_epoch } else { cost.epoch };
-    let short = quick.then(|| Shortened::of(system));
+    let short = quick.then(|| Shortened::of(system, None));
     epoch * short.map_or(EPOCHS, |short| short.epochs as f64 * short.images as f64 / ALL_IMAGES)
 }
 

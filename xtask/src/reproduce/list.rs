@@ -13,7 +13,7 @@ use rankle_report::System;
 /// When the costs of an architecture are not known.
 pub(super) fn list() -> Result<String> {
     let line = |[name, published, quick, usual, full, needs]: [&str; 6]| {
-        format!("{name:<14} {published:<9} {quick:>7} {usual:>7} {full:>7}  {needs}").trim_end().to_owned() + "\n"
+        format!("{name:<22} {published:<9} {quick:>7} {usual:>7} {full:>7} {needs}").trim_end().to_owned() + "\n"
     };
     let mut out =
         "Sizes are core-hours, trainings of models that are not here included. Published: similar is of another system.\n\n"
@@ -82,12 +82,12 @@ mod tests {
     fn the_list_says_of_each_what_it_needs_and_how_long_it_takes() {
         let text = list().unwrap();
         for experiment in experiments::all() {
-            assert!(text.lines().any(|line| line.starts_with(&format!("{:<14} ", experiment.name()))), "{text}");
+            assert!(text.lines().any(|line| line.starts_with(&format!("{:<22} ", experiment.name()))), "{text}");
             assert!(text.contains(&format!("\n{}: {}\n", experiment.name(), experiment.summary())));
         }
         let mnist = text.lines().position(|line| line.starts_with("mnist ")).unwrap();
         let rows: Vec<&str> = text.lines().skip(mnist).take(3).collect();
-        assert_eq!(rows[0], "mnist          yes         0.007    0.22     2.2  mnist (shipped)");
+        assert_eq!(rows[0], "mnist                  yes         0.007    0.22     2.2 mnist (shipped)");
         assert_eq!(rows[1].trim_start(), "mnist-c2f2-cosine-triplet (shipped)");
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }

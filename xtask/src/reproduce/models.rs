@@ -78,9 +78,10 @@ impl Place {
 }
 
 impl Shortened {
-    /// The training of `--quick`: one epoch.
-    pub(crate) fn of(system: &System) -> Self {
-        Self { epochs: 1, images: if system.is_hardened() { FEW_IMAGES } else { ALL_IMAGES } }
+    /// The training of `--quick`: one epoch, on `at_most` so many images.
+    pub(crate) fn of(system: &System, at_most: Option<usize>) -> Self {
+        let images = if system.is_hardened() { FEW_IMAGES } else { ALL_IMAGES };
+        Self { epochs: 1, images: at_most.map_or(images, |most| most.min(images)) }
     }
 
     /// The arguments of `rankle train`.
@@ -141,7 +142,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
         Training::Always(seed) => (retrained(session, system, seed), None, seed),
         Training::WhereMissing if place == Place::Shipped => return Ok(found(session, system, &shipped(system), None)),
         Training::WhereMissing if session.scope.quick && place == Place::Missing => {
-            let short = Shortened::of(system);
+            let short = Shortened::of(system, session.training_images);
             (short.folder(system), Some(short), USUAL_SEED)
         }
         Training::WhereMissing => (trained(system), None, USUAL_SEED),
@@ -164,7 +165,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
 }
 
 fn found(session: &Session<'_>, system: &System, file: &Path, short: Option<String>) -> Weights {
-    let unchecked = system.is_hardened().then(|| checked::caveat(file)).flatten();
+    let unchecked = system.is_hardened().then(|| checked::caveat(system, file)).flatten();
     Weights { name: files::relative(file, &session.base), short, unchecked }
 }
 
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn a_quick_model_never_lies_where_a_real_one_is_looked_for() {
         for system in [plain(), plain().hardened()] {
-            let quick = Shortened::of(&system);
+            let quick = Shortened::of(&system, None);
             for real in [trained(&system), shipped(&system)] {
                 assert!(!quick.folder(&system).starts_with(&real) && !real.starts_with(quick.folder(&system)));
             }
@@ -212,8 +213,10 @@ mod tests {
             assert_ne!(quick.folder(&system), other.folder(&system), "each recipe has a folder of its own");
             assert!(quick.caveat().contains("not with the paper's recipe"));
         }
-        assert_eq!(Shortened::of(&plain().hardened()).arguments().join(" "), "--epochs 1 --images 10000");
-        assert!(Shortened::of(&plain()).folder(&plain()).ends_with("mnist-c2f2-cosine-triplet-epochs-1-images-60000"));
+        assert_eq!(Shortened::of(&plain().hardened(), None).arguments().join(" "), "--epochs 1 --images 10000");
+        assert_eq!(Shortened::of(&plain().hardened(), Some(20_000)).images, 10_000);
+        assert!(Shortened::of(&plain(), Some(200)).caveat().contains("for 1 epoch on 200 images"));
+        assert!(Shortened::of(&plain(), None).folder(&plain()).ends_with("mnist-c2f2-cosine-triplet-epochs-1-images-60000"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Session<'a> {
     pub(crate) base: PathBuf,
     /// Where weights come from.
     pub(crate) training: Training,
+    /// On how many images a model is trained at most that is trained for a moment only; none for as many as usual.
+    pub(crate) training_images: Option<usize>,
 }
 
 impl Session<'_> {

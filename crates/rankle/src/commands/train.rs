@@ -24,7 +24,7 @@ use plan::Plan;
 use quality::Quality;
 use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
-use rankle_defense::ShiftDefense;
+use rankle_defense::{MisclassificationDefense, ShiftDefense};
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
 use rankle_train::{Loss, Moment, Recipe, Training};
@@ -61,7 +61,8 @@ pub(crate) struct Train {
     /// takes all pairs; cross-entropy is for classifiers, and the only one for them
     #[arg(long, value_name = "NAME", value_parser = names::LOSSES)]
     loss: Option<Loss>,
-    /// What to harden with: embedding-shift trains on images moved as far as possible from their places
+    /// What to harden with: embedding-shift trains on images moved as far as possible from their places, pgd trains classifiers
+    /// on images that raise their cross-entropy
     #[arg(long, value_name = "NAME", default_value_t = Defense::None, value_parser = names::DEFENSES)]
     defense: Defense,
     /// How far the defense may move a pixel; 0.3 when left out
@@ -128,12 +129,12 @@ const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 impl Train {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let goal = self.goal()?;
-        let defense = self.defense()?;
+        let epsilon = self.epsilon()?;
         device.check()?;
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
-        let plan = self.plan(goal, dataset.len(), defense.map(|defense| defense.search.epsilon));
+        let plan = self.plan(goal, dataset.len(), epsilon);
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         if let Some(card) = folder.finished(&plan)? {
@@ -142,7 +143,7 @@ impl Train {
             return if self.format == Format::Json { trained.print() } else { Ok(()) };
         }
 
-        let defense = defense.map(WatchedDefense);
+        let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(WatchedDefense);
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
@@ -177,11 +178,14 @@ impl Train {
             if let Some((option, _)) = other.into_iter().find(|(_, given)| *given) {
                 return odd(format!("{option} is for rankings; {model} is a classifier: leave it out"));
             }
-            if self.defense != Defense::None {
-                return odd(format!("--defense {} hardens rankings; {model} is a classifier: leave it out", self.defense));
+            if self.defense == Defense::EmbeddingShift {
+                return odd(format!("--defense {} hardens rankings; {model} is a classifier: choose pgd or none", self.defense));
             }
             let epochs = if model == Architecture::Softmax { 10 } else { 30 };
             return Ok(Goal { distance: Distance::Euclidean, loss: Loss::CrossEntropy, paper: Recipe::classifier(epochs) });
+        }
+        if self.defense == Defense::Pgd {
+            return odd(format!("--defense pgd hardens classifiers; {model} ranks: choose embedding-shift or none"));
         }
         match (self.distance, self.loss.unwrap_or(Loss::Triplet)) {
             (_, Loss::CrossEntropy) => {
@@ -192,15 +196,22 @@ impl Train {
         }
     }
 
-    fn defense(&self) -> Result<Option<ShiftDefense>> {
+    /// The radius of the defense, where there is one.
+    fn epsilon(&self) -> Result<Option<Epsilon>> {
         match (self.defense, self.epsilon) {
             (Defense::None, None) => Ok(None),
             (Defense::None, Some(_)) => {
-                Err(Stop::usage("--epsilon is the radius of a defense: add --defense embedding-shift or leave it out").into())
+                Err(Stop::usage("--epsilon is the radius of a defense: add --defense or leave it out").into())
             }
-            (Defense::EmbeddingShift, epsilon) => {
-                Ok(Some(ShiftDefense::paper(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON), Ok)?)))
-            }
+            (_, epsilon) => Ok(Some(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON), Ok)?)),
+        }
+    }
+
+    fn defense(&self, epsilon: Epsilon, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
+        match self.defense {
+            Defense::None => None,
+            Defense::EmbeddingShift => Some(Box::new(ShiftDefense::paper(epsilon))),
+            Defense::Pgd => Some(Box::new(MisclassificationDefense::paper(epsilon, dataset.labels().to_vec()))),
         }
     }
 

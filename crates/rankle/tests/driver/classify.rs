@@ -53,3 +53,16 @@ fn classifiers_are_trained_measured_and_attacked() {
         assert_eq!(without(repeat, &["seconds", "threads"]), without(pgd, &["seconds", "threads"]));
     }
 }
+
+#[test]
+fn a_classifier_is_hardened_by_what_attacks_it() {
+    let measured = |defense: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let card = train("softmax", &format!("--images 5000 --batch-size 100 {defense}"), folder.path());
+        let answer = json(&mut classify("softmax", folder.path(), "--images 500 --attack pgd --epsilon 0.1"));
+        (card["training"].clone(), answer["accuracy_after"].as_f64().unwrap())
+    };
+    let ((_, plain), (training, hardened)) = (measured(""), measured("--defense pgd --epsilon 0.1"));
+    assert_eq!((training["defense"].as_str(), training["epsilon"].as_float()), (Some("pgd"), Some(0.1)));
+    assert!(hardened > plain + 10.0, "{hardened} {plain}");
+}
