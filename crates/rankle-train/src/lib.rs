@@ -28,7 +28,7 @@ mod triplet;
 
 pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
-pub use loss::{BatchLoss, Loss};
+pub use loss::{BatchLoss, Loss, LossOf};
 pub use recipe::Recipe;
 pub use training::{Moment, Training};
 pub use triplet::{Triplet, TripletLoss, draw_triplets};

@@ -18,6 +18,10 @@ pub enum Loss {
 /// The loss of one batch: placed embeddings to its value and its slope with respect to them.
 pub type BatchLoss<'a> = dyn Fn(&Points) -> Result<(f64, Vec<f32>)> + 'a;
 
+/// What training lowers: the labels of a batch and its optimiser step (counted from 0) to its loss; none when the batch has nothing
+/// to teach.
+pub type LossOf<'a> = dyn for<'b> Fn(&'b [u32], u64) -> Option<Box<BatchLoss<'b>>> + 'a;
+
 impl Loss {
     /// Every loss, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];

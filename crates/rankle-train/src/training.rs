@@ -1,6 +1,6 @@
 //! The loop.
 
-use crate::Recipe;
+use crate::{LossOf, Recipe};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
@@ -59,6 +59,20 @@ impl Training<'_> {
         upto(steps.end).saturating_sub(upto(steps.start))
     }
 
+    /// Trains with the loss of the recipe, as [`Training::run_with`] does with any.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(
+        &self,
+        model: &mut dyn Trainable,
+        from: usize,
+        watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
+    ) -> Result<Waiting> {
+        let Recipe { loss, margin, .. } = self.recipe;
+        self.run_with(model, &|labels, step| loss.of_batch(margin, labels, self.seed, step), from, watch)
+    }
+
     /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is
     /// called after every step, may keep the model, and may stop the run. The next batch is loaded while the model learns from
     /// the present one; what it waited all the same is returned.
@@ -67,9 +81,10 @@ impl Training<'_> {
     /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
     /// [`Error::Empty`] for an empty batch size, an empty dataset, or one of a single class. The weights are then those after
     /// the last step that `watch` saw.
-    pub fn run(
+    pub fn run_with(
         &self,
         model: &mut dyn Trainable,
+        loss: &LossOf<'_>,
         from: usize,
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
@@ -100,7 +115,7 @@ impl Training<'_> {
         };
         read_ahead(from..steps, load, |Batch { step, epoch, indices, mut images }| {
             let labels: Vec<u32> = indices.iter().map(|&image| all[image]).collect();
-            let loss = self.recipe.loss.of_batch(self.recipe.margin, &labels, self.seed, step as u64);
+            let loss = loss(&labels, step as u64);
             let mut moment = Moment { step: step + 1, steps, loss: 0.0, epoch_ended: (step + 1) % per_epoch == 0 };
             // A batch may have nothing to teach.
             if let Some(loss) = loss {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "../examples/adding/main.rs"]
+mod adding;
 #[path = "../examples/one_crate.rs"]
 mod one_crate;
 #[path = "../examples/own_backbone.rs"]

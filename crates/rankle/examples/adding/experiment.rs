@@ -1,0 +1,35 @@
+//! An experiment: which attacks at which radii, and the table that comes of it. In the workspace one is data for `cargo xtask
+//! reproduce` (`xtask/src/experiments/example.rs`), and records, resuming and reports come with the registration.
+
+use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, run};
+use rankle_core::{Epsilon, Result};
+use std::ops::ControlFlow;
+
+const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
+
+/// A radius, and the mean rank that each attack leaves.
+pub(crate) type Row = (f64, Vec<f64>);
+
+/// Every attack at every radius.
+pub(crate) fn run_all(setting: &Setting<'_>, images: &[usize], attacks: &[&dyn RankingAttack]) -> Result<Vec<Row>> {
+    let rank = |attack: &dyn RankingAttack, epsilon: f64| -> Result<f64> {
+        let targets = attack.choose(images, setting.gallery, setting.protocol, setting.seed)?;
+        let search = Pgd::paper(Epsilon::new(epsilon)?);
+        let outcome = run(attack, &search, setting, images, &targets, &mut |_done| ControlFlow::Continue(()))?;
+        Ok(Estimate::of(&outcome.after.rank).map_or(f64::NAN, |estimate| estimate.mean))
+    };
+    EPSILONS
+        .iter()
+        .map(|&epsilon| Ok((epsilon, attacks.iter().map(|attack| rank(*attack, epsilon)).collect::<Result<_>>()?)))
+        .collect()
+}
+
+/// In percent, as Markdown.
+pub(crate) fn table(attacks: &[&dyn RankingAttack], rows: &[Row]) -> String {
+    let head: String = attacks.iter().map(|attack| format!(" {attack} |")).collect();
+    let line = |(epsilon, ranks): &Row| {
+        let cells: String = ranks.iter().map(|rank| format!(" {:.2} |", 100.0 * rank)).collect();
+        format!("| {epsilon} |{cells}\n")
+    };
+    format!("| ε |{head}\n|---:|{}\n{}", "---:|".repeat(attacks.len()), rows.iter().map(line).collect::<String>())
+}
