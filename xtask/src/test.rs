@@ -26,6 +26,10 @@ pub(crate) struct Test {
     emulate: Option<emulate::Processor>,
 }
 
+/// Optional parts of the workspace that no default build has: tested like all others.
+const OPTIONAL: &str = "rankle/candle-transformers";
+const FORMATTING: &str = "fmt --all --check";
+
 /// One call of cargo.
 #[derive(Debug, PartialEq)]
 struct Step {
@@ -58,17 +62,19 @@ impl Test {
 
 /// `slow` are the features that uncover slow tests, as in `rankle-train/slow-tests`.
 fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
-    let step = |title, line: &str, features: bool, rest: &[&str]| {
+    let step = |title, line: &str, with_slow: bool, rest: &[&str]| {
         let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        if features && !slow.is_empty() {
-            arguments.extend(["--features".to_owned(), slow.join(",")]);
+        if line != FORMATTING {
+            let slow = slow.iter().filter(|_| with_slow).map(String::as_str);
+            let features: Vec<&str> = [OPTIONAL].into_iter().chain(slow).collect();
+            arguments.extend(["--features".to_owned(), features.join(",")]);
         }
         arguments.extend(rest.iter().map(|&word| word.to_owned()));
         Step { title, arguments, environment: Vec::new() }
     };
     let tests = if nextest { "nextest run --workspace" } else { "test --workspace --lib --bins --tests" };
     vec![
-        step("formatting", "fmt --all --check", false, &[]),
+        step("formatting", FORMATTING, false, &[]),
         step("clippy", "clippy --workspace --all-targets", true, &["--", "-D", "warnings"]),
         Step {
             environment: vec![("RUSTDOCFLAGS".into(), "-D warnings".into())],
@@ -111,15 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn without_slow_tests_no_feature_is_named() {
+    fn without_slow_tests_the_optional_part_alone_is_named() {
         assert_eq!(
             lines(&[], true, true),
             [
                 "fmt --all --check",
-                "clippy --workspace --all-targets -- -D warnings",
-                "doc --workspace --no-deps",
-                "test --workspace --doc",
-                "nextest run --workspace",
+                "clippy --workspace --all-targets --features rankle/candle-transformers -- -D warnings",
+                "doc --workspace --no-deps --features rankle/candle-transformers",
+                "test --workspace --doc --features rankle/candle-transformers",
+                "nextest run --workspace --features rankle/candle-transformers",
             ]
         );
     }
@@ -127,10 +133,11 @@ mod tests {
     #[test]
     fn slow_tests_are_always_linted_and_run_on_demand() {
         let slow = ["a/slow-tests", "b/slow-tests"];
+        let features = "rankle/candle-transformers,a/slow-tests,b/slow-tests";
         let fast = lines(&slow, false, false);
-        assert_eq!(fast[1], "clippy --workspace --all-targets --features a/slow-tests,b/slow-tests -- -D warnings");
-        assert_eq!(fast[4], "test --workspace --lib --bins --tests");
-        assert_eq!(lines(&slow, true, true)[4], "nextest run --workspace --features a/slow-tests,b/slow-tests");
+        assert_eq!(fast[1], format!("clippy --workspace --all-targets --features {features} -- -D warnings"));
+        assert_eq!(fast[4], "test --workspace --lib --bins --tests --features rankle/candle-transformers");
+        assert_eq!(lines(&slow, true, true)[4], format!("nextest run --workspace --features {features}"));
         assert_eq!(steps(&[], true, false)[2].environment, [("RUSTDOCFLAGS".into(), "-D warnings".into())]);
     }
 

@@ -60,6 +60,9 @@ pub enum Error {
     /// A set of weights does not fit the model.
     #[error("{0}")]
     Weights(String),
+    /// What was asked of a model is beyond it, or beyond this build; the line says what to do.
+    #[error("{0}")]
+    Model(String),
     /// The loss does not depend on the images: there is no slope to follow.
     #[error("the embedding does not depend on the images: there is no gradient to follow")]
     NoGradient,

@@ -1,10 +1,10 @@
 //! The models by name.
 
-use crate::{Convnet, ImageFormat, Layers, ResNet18, SoftmaxRegression, weights};
+use crate::{Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
 use rankle_core::{Distance, Embedder, Error, Result, Seed, Trainable};
 use std::{fmt, path::Path, str::FromStr};
 
-/// A model that can be named on a command line.
+/// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
     /// Two convolutions, one dense layer: 28×28 grey images to 1024 numbers (`method.md` 3.1).
@@ -15,8 +15,19 @@ pub enum Architecture {
     LeNet,
     /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (`method.md` 3.3).
     ResNet18Of28,
-    /// torchvision's ResNet-18 for 224×224 colour images, to 512 numbers, none negative (`method.md` 3.4).
-    ResNet18,
+    /// torchvision's ResNet-18 for square colour images, to 512 numbers, none negative (`method.md` 3.4).
+    ResNet18 {
+        /// Of the images, in pixels: `size`, 224 when it is not given.
+        side: usize,
+    },
+    /// timm's ConvNeXt for square colour images, to 320 or 768 numbers: of candle's operations, to attack and to measure, not to
+    /// train. Only in builds with the feature `candle-transformers`.
+    ConvNext {
+        /// How deep and how wide.
+        scale: Scale,
+        /// Of the images, in pixels: `size`, 224 when it is not given.
+        side: usize,
+    },
     /// Softmax regression: 28×28 grey images to ten logits (`method.md` 3.6).
     Softmax,
     /// C2F2 as a classifier: 28×28 grey images to ten logits (`method.md` 3.6).
@@ -27,15 +38,38 @@ pub enum Architecture {
 enum Network {
     Convnet(Layers),
     ResNet18(ImageFormat),
+    ConvNext(Scale, ImageFormat),
     Softmax,
 }
 
+/// The side of photographs where none is given, and the shortest and longest that may be.
+const SIDE: usize = 224;
+const SHORTEST: usize = 32;
+const LONGEST: usize = 1024;
+
 impl Architecture {
-    /// Every architecture.
-    pub const ALL: [Self; 7] =
-        [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18, Self::Softmax, Self::C2f2Classifier];
+    /// torchvision's ResNet-18 for 224×224 colour images.
+    pub const RESNET18: Self = Self::ResNet18 { side: SIDE };
+    /// timm's `convnext_atto` for 224×224 colour images.
+    pub const CONVNEXT_ATTO: Self = Self::ConvNext { scale: Scale::Atto, side: SIDE };
+    /// timm's `convnext_tiny` for 224×224 colour images.
+    pub const CONVNEXT_TINY: Self = Self::ConvNext { scale: Scale::Tiny, side: SIDE };
+
+    /// Every architecture, without arguments.
+    pub const ALL: [Self; 9] = [
+        Self::C2f2,
+        Self::C2f2Of512,
+        Self::LeNet,
+        Self::ResNet18Of28,
+        Self::RESNET18,
+        Self::CONVNEXT_ATTO,
+        Self::CONVNEXT_TINY,
+        Self::Softmax,
+        Self::C2f2Classifier,
+    ];
     /// Those whose embeddings rank images.
-    pub const RANKERS: [Self; 5] = [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::ResNet18];
+    pub const RANKERS: [Self; 7] =
+        [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::RESNET18, Self::CONVNEXT_ATTO, Self::CONVNEXT_TINY];
     /// Those whose embeddings are logits, one number per class: they rank nothing, and are used with the Euclidean distance,
     /// which takes the numbers as they are.
     pub const CLASSIFIERS: [Self; 2] = [Self::Softmax, Self::C2f2Classifier];
@@ -45,13 +79,19 @@ impl Architecture {
         Self::CLASSIFIERS.contains(&self)
     }
 
+    /// Whether [`Architecture::initialise`] makes one.
+    pub fn is_trainable(self) -> bool {
+        !matches!(self, Self::ConvNext { .. })
+    }
+
     fn network(self) -> Network {
         match self {
             Self::C2f2 => Network::Convnet(Layers::C2F2),
             Self::C2f2Of512 => Network::Convnet(Layers::C2F2_512),
             Self::LeNet => Network::Convnet(Layers::LENET),
             Self::ResNet18Of28 => Network::ResNet18(ImageFormat::grey28()),
-            Self::ResNet18 => Network::ResNet18(ImageFormat::imagenet()),
+            Self::ResNet18 { side } => Network::ResNet18(ImageFormat::imagenet_of(side)),
+            Self::ConvNext { scale, side } => Network::ConvNext(scale, ImageFormat::imagenet_of(side)),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
         }
@@ -61,7 +101,7 @@ impl Architecture {
     pub fn input(self) -> (usize, usize, usize) {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
-            Network::ResNet18(format) => format.input(),
+            Network::ResNet18(format) | Network::ConvNext(_, format) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
         }
     }
@@ -71,6 +111,7 @@ impl Architecture {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
             Network::ResNet18(_) => ResNet18::EMBEDDING_SIZE,
+            Network::ConvNext(scale, _) => scale.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
         }
     }
@@ -78,12 +119,19 @@ impl Architecture {
     /// A model with the weights of a safetensors file, ready to be attacked.
     ///
     /// # Errors
-    /// [`Error::Weights`] naming the file when it cannot be read or does not fit.
+    /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] where this build has no
+    /// such model.
     pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
         let tensors = weights::read(path)?;
         let model = match self.network() {
             Network::Convnet(layers) => Convnet::from_tensors(layers, &tensors, distance).map(boxed),
             Network::ResNet18(format) => ResNet18::from_tensors(&tensors, format, distance).map(boxed),
+            #[cfg(feature = "candle-transformers")]
+            Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, &tensors, format, distance).map(boxed),
+            #[cfg(not(feature = "candle-transformers"))]
+            Network::ConvNext(..) => {
+                return Err(Error::Model(format!("this build has no {self}: build it with --features candle-transformers")));
+            }
             Network::Softmax => SoftmaxRegression::from_tensors(&tensors).map(boxed),
         };
         weights::named(path, model)
@@ -92,11 +140,14 @@ impl Architecture {
     /// A model with random weights, ready to be trained (`method.md` 3: uniform in `±1/√fan_in`).
     ///
     /// # Errors
-    /// None yet; larger models may not fit the memory.
+    /// [`Error::Model`] for one that cannot be trained.
     pub fn initialise(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         Ok(match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
             Network::ResNet18(format) => Box::new(ResNet18::initialise(format, distance, seed)),
+            Network::ConvNext(..) => {
+                return Err(Error::Model(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
+            }
             Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
         })
     }
@@ -110,6 +161,32 @@ impl Architecture {
         model.restore(state)?;
         Ok(model)
     }
+
+    /// The same with an argument as in `size=112`.
+    fn with(self, argument: &str) -> Result<Self> {
+        let size = argument.strip_prefix("size=").map(str::parse);
+        match (self, size) {
+            (Self::ResNet18 { .. }, Some(Ok(side @ SHORTEST..=LONGEST))) => Ok(Self::ResNet18 { side }),
+            (Self::ConvNext { scale, .. }, Some(Ok(side @ Scale::SMALLEST_SIDE..=LONGEST)))
+                if side.is_multiple_of(Scale::STEP) =>
+            {
+                Ok(Self::ConvNext { scale, side })
+            }
+            _ => Err(Error::Model(format!("model '{self}' takes no '{argument}'{}", self.arguments()))),
+        }
+    }
+
+    /// What [`Architecture::with`] takes, as the end of a sentence.
+    fn arguments(self) -> String {
+        match self {
+            Self::ResNet18 { .. } => format!("; it takes size=N, of {SHORTEST} to {LONGEST} pixels"),
+            Self::ConvNext { .. } => {
+                let (least, step) = (Scale::SMALLEST_SIDE, Scale::STEP);
+                format!("; it takes size=N, of {least} to {LONGEST} pixels, a multiple of {step}")
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -119,24 +196,68 @@ impl fmt::Display for Architecture {
             Self::C2f2Of512 => "c2f2-512",
             Self::LeNet => "lenet",
             Self::ResNet18Of28 => "resnet18-28",
-            Self::ResNet18 => "resnet18",
+            Self::ResNet18 { .. } => "resnet18",
+            Self::ConvNext { scale: Scale::Atto, .. } => "convnext-atto",
+            Self::ConvNext { scale: Scale::Tiny, .. } => "convnext-tiny",
             Self::Softmax => "softmax",
             Self::C2f2Classifier => "c2f2-classifier",
-        })
+        })?;
+        match *self {
+            Self::ResNet18 { side } | Self::ConvNext { side, .. } if side != SIDE => write!(f, ",size={side}"),
+            _ => Ok(()),
+        }
     }
 }
 
 impl FromStr for Architecture {
     type Err = Error;
+    /// A name, and after commas its arguments.
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|model| model.to_string() == name).ok_or_else(|| Error::Unknown {
+        let mut parts = name.split(',');
+        let plain = parts.next().unwrap_or_default();
+        let model = Self::ALL.into_iter().find(|model| model.to_string() == plain).ok_or_else(|| Error::Unknown {
             what: "model",
-            name: name.into(),
+            name: plain.into(),
             known: Self::ALL.map(|m| m.to_string()).join(", "),
-        })
+        })?;
+        parts.try_fold(model, Self::with)
     }
 }
 
 fn boxed(model: impl Embedder + 'static) -> Box<dyn Embedder> {
     Box::new(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_both_ways() {
+        for model in Architecture::ALL {
+            assert_eq!(model.to_string().parse::<Architecture>().unwrap(), model);
+        }
+        for name in ["resnet18,size=112", "convnext-atto,size=64", "convnext-tiny,size=96"] {
+            assert_eq!(name.parse::<Architecture>().unwrap().to_string(), name);
+        }
+        let atto: Architecture = "convnext-atto,size=64".parse().unwrap();
+        assert_eq!((atto.input(), atto.embedding_size()), ((3, 64, 64), 320));
+        assert_eq!("resnet18,size=224".parse::<Architecture>().unwrap(), Architecture::RESNET18);
+    }
+
+    #[test]
+    fn arguments_that_do_not_fit_are_named() {
+        let says = |name: &str| name.parse::<Architecture>().unwrap_err().to_string();
+        let resnet = "; it takes size=N, of 32 to 1024 pixels";
+        assert_eq!(says("resnet18,size=31"), format!("model 'resnet18' takes no 'size=31'{resnet}"));
+        assert_eq!(says("resnet18,width=64"), format!("model 'resnet18' takes no 'width=64'{resnet}"));
+        assert_eq!(says("c2f2,size=32"), "model 'c2f2' takes no 'size=32'");
+        for side in ["32", "65", "1056", "", "-64", "64.0"] {
+            let message = says(&format!("convnext-atto,size={side}"));
+            assert!(
+                message.contains(&format!("takes no 'size={side}'; it takes size=N, of 64 to 1024 pixels, a multiple of 32"))
+            );
+        }
+        assert!(says("resnet,size=64").starts_with("unknown model 'resnet'; known: c2f2, "));
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The parameters have the names and shapes of the public PyTorch checkpoints and travel in safetensors files, both ways,
 //! without a converter. Forward and backward are this project's own kernels: candle's pooling, ReLU and convolution gradients
-//! differ from PyTorch's, and a sign attack follows every such difference.
+//! differ from PyTorch's, and a sign attack follows every such difference. With the feature `candle-transformers` there is
+//! [`ConvNext`](Architecture::ConvNext), too, of candle's operations, those of them that are sound.
 //!
 //! What a classifier embeds an image as is its logits, one number per class.
 //!
@@ -22,13 +23,19 @@
 mod architecture;
 mod batch;
 mod convnet;
+mod convnext;
 mod dense;
+mod image_format;
 mod resnet;
 mod softmax;
 pub mod weights;
 
 pub use architecture::Architecture;
 pub use convnet::{Convnet, Layers};
+#[cfg(feature = "candle-transformers")]
+pub use convnext::ConvNext;
+pub use convnext::Scale;
+pub use image_format::ImageFormat;
 pub use rankle_kernels::{Isa, peak};
-pub use resnet::{ImageFormat, ResNet18};
+pub use resnet::ResNet18;
 pub use softmax::SoftmaxRegression;

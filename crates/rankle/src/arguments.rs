@@ -66,7 +66,7 @@ pub(crate) struct SystemArguments {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,
-    /// The architecture
+    /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     pub(crate) model: Architecture,
     /// The weights: safetensors with the names of the public PyTorch checkpoints

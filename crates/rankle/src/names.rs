@@ -21,8 +21,8 @@ pub(crate) struct Names<T: 'static> {
 
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
-pub(crate) const MODELS: Names<Architecture> = Names { what: "model", all: &Architecture::ALL };
-pub(crate) const RANKERS: Names<Architecture> = Names { what: "model", all: &Architecture::RANKERS };
+pub(crate) const MODELS: Models = Models(Names { what: "model", all: &Architecture::ALL });
+pub(crate) const RANKERS: Models = Models(Names { what: "model", all: &Architecture::RANKERS });
 pub(crate) const CLASSIFIERS: Names<Architecture> = Names { what: "classifier", all: &Architecture::CLASSIFIERS };
 pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
 pub(crate) const ATTACKS: Names<Kind> = Names { what: "attack", all: &Kind::ALL };
@@ -33,6 +33,32 @@ pub(crate) const BANDS: Names<Band> = Names { what: "target band", all: &Band::A
 pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
 pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
 pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };
+
+/// Reads the name of a model with its arguments, as in `resnet18,size=112`; a wrong one is answered likewise.
+#[derive(Clone)]
+pub(crate) struct Models(Names<Architecture>);
+
+impl Models {
+    /// # Errors
+    /// One line for a name that is not known, and for arguments that it does not take.
+    pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
+        self.0.find(name.split(',').next().unwrap_or_default())?;
+        name.parse().map_err(|error: rankle_core::Error| error.to_string())
+    }
+}
+
+impl TypedValueParser for Models {
+    type Value = Architecture;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Architecture, clap::Error> {
+        let found = self.find(&value.to_string_lossy());
+        found.map_err(|line| clap::Error::raw(ErrorKind::InvalidValue, line).with_cmd(command))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
 
 /// Reads the name of a dataset; a wrong one is answered likewise.
 #[derive(Clone)]
@@ -144,6 +170,10 @@ mod tests {
             assert_eq!(ATTACKS.find(slip).unwrap_err(), line);
         }
         assert_eq!(DISTANCES.find("cosin").unwrap_err(), "unknown distance 'cosin', did you mean 'cosine'? known: cosine, euclidean");
+        let known = "known: c2f2, c2f2-512, lenet, resnet18-28, resnet18, convnext-atto, convnext-tiny";
+        assert_eq!(RANKERS.find("resnet,size=9").unwrap_err(), format!("unknown model 'resnet', did you mean 'resnet18'? {known}"));
+        assert!(RANKERS.find("resnet18,size=9").unwrap_err().starts_with("model 'resnet18' takes no 'size=9'"));
+        assert!(RANKERS.find("resnet18,size=96").is_ok() && RANKERS.find("softmax").is_err());
         assert_eq!(DEFENSES.find("embedding-shift"), Ok(Defense::EmbeddingShift));
     }
 

@@ -23,7 +23,8 @@ mod network;
 mod parameters;
 mod training;
 
-use crate::batch::{ask, finite, with_pixels};
+use crate::ImageFormat;
+use crate::batch::{ask, check, finite, with_pixels};
 use crate::weights::Tensors;
 use candle_core::Tensor;
 use frozen::Frozen;
@@ -36,35 +37,6 @@ use std::sync::OnceLock;
 
 /// Numbers in an embedding.
 const DIM: usize = 512;
-
-/// Images that a ResNet takes, and what is subtracted from and divided out of each channel first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImageFormat {
-    /// Rows and columns.
-    pub size: (usize, usize),
-    /// Per channel.
-    pub mean: Vec<f32>,
-    /// Per channel.
-    pub std: Vec<f32>,
-}
-
-impl ImageFormat {
-    /// The paper's 28×28 grey images, pixels as they are.
-    pub fn grey28() -> Self {
-        Self { size: (28, 28), mean: vec![0.0], std: vec![1.0] }
-    }
-    /// Photographs of 224×224 pixels, with ImageNet's statistics, as torchvision's weights expect them.
-    pub fn imagenet() -> Self {
-        Self { size: (224, 224), mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
-    }
-    /// `(channels, height, width)`.
-    pub fn input(&self) -> (usize, usize, usize) {
-        (self.mean.len(), self.size.0, self.size.1)
-    }
-    fn shape(&self, n: usize) -> [usize; 4] {
-        [n, self.mean.len(), self.size.0, self.size.1]
-    }
-}
 
 /// The network with its weights packed for the kernels.
 #[derive(Debug)]
@@ -123,25 +95,11 @@ impl ResNet18 {
     /// # Errors
     /// As [`Embedder::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
-        self.check(images)?;
+        check(images, self.format.input())?;
         let tape = with_pixels(images, |pixels| training::record(&self.network, &self.layers, self.isa, pixels))??;
         let slope = ask(&tape.embeddings, DIM, upstream)?;
         let gradients = training::gradients(&self.network, &self.layers, &tape, &slope);
         parameters::trained_tensors(&self.network, &gradients, "")
-    }
-
-    fn check(&self, images: &Tensor) -> Result<usize> {
-        match images.dims() {
-            &[n, ..] if images.dims() == self.format.shape(n) => Ok(n),
-            other => {
-                let [_, c, h, w] = self.format.shape(0);
-                Err(Error::Shape {
-                    what: "a batch for this ResNet-18",
-                    actual: other.to_vec(),
-                    expected: format!("(n, {c}, {h}, {w})"),
-                })
-            }
-        }
     }
 
     fn frozen(&self) -> &Frozen {
@@ -151,7 +109,7 @@ impl ResNet18 {
 
 impl Embedder for ResNet18 {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        let n = self.check(images)?;
+        let n = check(images, self.format.input())?;
         let embeddings = with_pixels(images, |pixels| self.frozen().embed(&self.network, pixels))?;
         Ok(Tensor::from_vec(embeddings, (n, DIM), images.device())?)
     }
@@ -161,7 +119,7 @@ impl Embedder for ResNet18 {
     }
 
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        self.check(images)?;
+        check(images, self.format.input())?;
         let (embeddings, kept) = with_pixels(images, |pixels| self.frozen().forward(&self.network, pixels))?;
         let slope = ask(&embeddings, DIM, upstream)?;
         Ok(Tensor::from_vec(self.frozen().backward(&self.network, &kept, &slope), images.shape(), images.device())?)
@@ -170,7 +128,7 @@ impl Embedder for ResNet18 {
 
 impl Trainable for ResNet18 {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
-        self.check(images)?;
+        check(images, self.format.input())?;
         let tape = with_pixels(images, |pixels| training::record(&self.network, &self.layers, self.isa, pixels))??;
         let slope = ask(&tape.embeddings, DIM, upstream)?;
         if !finite(&slope) {

@@ -1,6 +1,6 @@
 //! Which layers there are and how they are connected.
 
-use super::ImageFormat;
+use crate::ImageFormat;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rankle_kernels::maps::{Conv, ConvShape, MaxPool, Shuffle};

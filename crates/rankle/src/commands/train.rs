@@ -51,7 +51,7 @@ pub(crate) struct Train {
     /// Learn from the first N images only; from all when left out
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     images: Option<NonZero<usize>>,
-    /// The architecture
+    /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Architecture,
     /// The distance to train for; only for models that rank, not for the classifiers softmax and c2f2-classifier
@@ -170,6 +170,9 @@ impl Train {
     fn goal(&self) -> Result<Goal, Stop> {
         let model = self.model;
         let odd = |message: String| Err(Stop::usage(message));
+        if !model.is_trainable() {
+            return odd(format!("{model} cannot be trained here, only attacked and measured: choose another --model"));
+        }
         if model.is_classifier() {
             if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
                 return odd(format!("--loss {loss} is for rankings; {model} is a classifier: leave it out"));

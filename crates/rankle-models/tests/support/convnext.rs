@@ -1,0 +1,74 @@
+//! The weights of `fixtures/make_convnext.py`.
+
+use super::formula::{byte, unit};
+use candle_core::{Device, Tensor};
+use rankle_models::{ImageFormat, Scale, weights::Tensors};
+
+/// The streams of the fixture count from here.
+pub(crate) const FIRST_STREAM: u32 = 900_000;
+
+/// 64×64 pixels.
+pub(crate) fn format() -> ImageFormat {
+    ImageFormat::imagenet_of(64)
+}
+
+/// `n` images of noise.
+pub(crate) fn images(n: usize) -> Tensor {
+    let pixels: Vec<f32> = byte(FIRST_STREAM + 500, n * 3 * 64 * 64).into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    Tensor::from_vec(pixels, (n, 3, 64, 64), &Device::Cpu).unwrap()
+}
+
+/// Names and shapes as timm has them.
+fn shapes(scale: Scale) -> Vec<(String, Vec<usize>)> {
+    let (depths, widths) = match scale {
+        Scale::Atto => ([2, 2, 6, 2], [40, 80, 160, 320]),
+        Scale::Tiny => ([3, 3, 9, 3], [96, 192, 384, 768]),
+    };
+    let mut shapes = Vec::new();
+    let mut layer = |name: String, weight: &[usize]| {
+        shapes.push((format!("{name}.bias"), vec![weight[0]]));
+        shapes.push((format!("{name}.weight"), weight.to_vec()));
+    };
+    layer("stem.0".into(), &[widths[0], 3, 4, 4]);
+    layer("stem.1".into(), &[widths[0]]);
+    layer("head.norm".into(), &[widths[3]]);
+    let mut gammas = Vec::new();
+    for stage in 0..4 {
+        let width = widths[stage];
+        if stage > 0 {
+            layer(format!("stages.{stage}.downsample.0"), &[widths[stage - 1]]);
+            layer(format!("stages.{stage}.downsample.1"), &[width, widths[stage - 1], 2, 2]);
+        }
+        for block in (0..depths[stage]).map(|block| format!("stages.{stage}.blocks.{block}")) {
+            // The smaller ones have convolutions where the larger ones have dense layers.
+            let ones: &[usize] = if matches!(scale, Scale::Atto) { &[1, 1] } else { &[] };
+            layer(format!("{block}.conv_dw"), &[width, 1, 7, 7]);
+            layer(format!("{block}.norm"), &[width]);
+            layer(format!("{block}.mlp.fc1"), &[&[4 * width, width], ones].concat());
+            layer(format!("{block}.mlp.fc2"), &[&[width, 4 * width], ones].concat());
+            gammas.push((format!("{block}.gamma"), vec![width]));
+        }
+    }
+    shapes.append(&mut gammas);
+    shapes.sort();
+    shapes
+}
+
+/// All weights by timm's names; the stream of each is its place in the order of their names.
+pub(crate) fn parameters(scale: Scale) -> Tensors {
+    let numbered = (FIRST_STREAM + 1..).zip(shapes(scale));
+    numbered
+        .map(|(stream, (name, shape))| {
+            let numbers = unit(stream, shape.iter().product()).into_iter();
+            let values: Vec<f32> = match shape[1..].iter().product::<usize>() {
+                fan_in if shape.len() > 1 => {
+                    let factor = 2f64.powi((2.0 / fan_in as f64).sqrt().log2().round() as i32) as f32;
+                    numbers.map(|u| u * factor).collect()
+                }
+                _ if name.ends_with("bias") => numbers.map(|u| u * 0.25).collect(),
+                _ => numbers.map(|u| u * 0.25 + 0.75).collect(),
+            };
+            (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+        })
+        .collect()
+}
