@@ -1,6 +1,6 @@
 //! What a training loop needs of a model.
 
-use crate::{Embedder, Result, Upstream};
+use crate::{Embedder, Error, Result, Upstream};
 use candle_core::Tensor;
 pub use rankle_kernels::adam::AdamStep;
 use std::collections::BTreeMap;
@@ -14,6 +14,15 @@ pub trait Trainable: Embedder {
     /// # Errors
     /// As [`Embedder::input_gradient`]; the weights are then unchanged.
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()>;
+
+    /// Leaves everything in front of a layer alone from now on: its weights, and the statistics that its norms have. To be called
+    /// before the first step, and before [`Trainable::restore`].
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a layer that training cannot begin at; [`Error::Model`] where there is none but the first.
+    fn freeze_below(&mut self, layer: &str) -> Result<()> {
+        Err(Error::Model(format!("all layers of this model are trained or none: training cannot begin at '{layer}'")))
+    }
 
     /// The weights, under the names of the public PyTorch checkpoints.
     ///

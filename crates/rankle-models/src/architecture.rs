@@ -14,11 +14,16 @@ pub enum Architecture {
     /// LeNet without its classifier: 28×28 grey images to 500 numbers, none negative (`method.md` 3.2).
     LeNet,
     /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (`method.md` 3.3).
-    ResNet18Of28,
+    ResNet18Of28 {
+        /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
+        head: Option<usize>,
+    },
     /// torchvision's ResNet-18 for square colour images, to 512 numbers, none negative (`method.md` 3.4).
     ResNet18 {
         /// Of the images, in pixels: `size`, 224 when it is not given.
         side: usize,
+        /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
+        head: Option<usize>,
     },
     /// timm's ConvNeXt for square colour images, to 320 or 768 numbers: of candle's operations, to attack and to measure, not to
     /// train. Only in builds with the feature `candle-transformers`.
@@ -37,7 +42,8 @@ pub enum Architecture {
 /// What a name stands for.
 enum Network {
     Convnet(Layers),
-    ResNet18(ImageFormat),
+    /// With the size of its head.
+    ResNet18(ImageFormat, Option<usize>),
     ConvNext(Scale, ImageFormat),
     Softmax,
 }
@@ -46,10 +52,14 @@ enum Network {
 const SIDE: usize = 224;
 const SHORTEST: usize = 32;
 const LONGEST: usize = 1024;
+/// The largest embeddings that a head makes.
+const LARGEST: usize = 4096;
 
 impl Architecture {
-    /// torchvision's ResNet-18 for 224×224 colour images.
-    pub const RESNET18: Self = Self::ResNet18 { side: SIDE };
+    /// ResNet-18 for 28×28 grey images, without a head.
+    pub const RESNET18_OF_28: Self = Self::ResNet18Of28 { head: None };
+    /// torchvision's ResNet-18 for 224×224 colour images, without a head.
+    pub const RESNET18: Self = Self::ResNet18 { side: SIDE, head: None };
     /// timm's `convnext_atto` for 224×224 colour images.
     pub const CONVNEXT_ATTO: Self = Self::ConvNext { scale: Scale::Atto, side: SIDE };
     /// timm's `convnext_tiny` for 224×224 colour images.
@@ -60,7 +70,7 @@ impl Architecture {
         Self::C2f2,
         Self::C2f2Of512,
         Self::LeNet,
-        Self::ResNet18Of28,
+        Self::RESNET18_OF_28,
         Self::RESNET18,
         Self::CONVNEXT_ATTO,
         Self::CONVNEXT_TINY,
@@ -68,8 +78,15 @@ impl Architecture {
         Self::C2f2Classifier,
     ];
     /// Those whose embeddings rank images.
-    pub const RANKERS: [Self; 7] =
-        [Self::C2f2, Self::C2f2Of512, Self::LeNet, Self::ResNet18Of28, Self::RESNET18, Self::CONVNEXT_ATTO, Self::CONVNEXT_TINY];
+    pub const RANKERS: [Self; 7] = [
+        Self::C2f2,
+        Self::C2f2Of512,
+        Self::LeNet,
+        Self::RESNET18_OF_28,
+        Self::RESNET18,
+        Self::CONVNEXT_ATTO,
+        Self::CONVNEXT_TINY,
+    ];
     /// Those whose embeddings are logits, one number per class: they rank nothing, and are used with the Euclidean distance,
     /// which takes the numbers as they are.
     pub const CLASSIFIERS: [Self; 2] = [Self::Softmax, Self::C2f2Classifier];
@@ -84,13 +101,21 @@ impl Architecture {
         !matches!(self, Self::ConvNext { .. })
     }
 
+    /// The layers that training can begin at, those in front left alone: see [`Trainable::freeze_below`].
+    pub fn stages(self) -> &'static [&'static str] {
+        match self {
+            Self::ResNet18Of28 { .. } | Self::ResNet18 { .. } => &ResNet18::STAGES,
+            _ => &[],
+        }
+    }
+
     fn network(self) -> Network {
         match self {
             Self::C2f2 => Network::Convnet(Layers::C2F2),
             Self::C2f2Of512 => Network::Convnet(Layers::C2F2_512),
             Self::LeNet => Network::Convnet(Layers::LENET),
-            Self::ResNet18Of28 => Network::ResNet18(ImageFormat::grey28()),
-            Self::ResNet18 { side } => Network::ResNet18(ImageFormat::imagenet_of(side)),
+            Self::ResNet18Of28 { head } => Network::ResNet18(ImageFormat::grey28(), head),
+            Self::ResNet18 { side, head } => Network::ResNet18(ImageFormat::imagenet_of(side), head),
             Self::ConvNext { scale, side } => Network::ConvNext(scale, ImageFormat::imagenet_of(side)),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
@@ -101,7 +126,7 @@ impl Architecture {
     pub fn input(self) -> (usize, usize, usize) {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
-            Network::ResNet18(format) | Network::ConvNext(_, format) => format.input(),
+            Network::ResNet18(format, _) | Network::ConvNext(_, format) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
         }
     }
@@ -110,7 +135,7 @@ impl Architecture {
     pub fn embedding_size(self) -> usize {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
-            Network::ResNet18(_) => ResNet18::EMBEDDING_SIZE,
+            Network::ResNet18(_, head) => head.unwrap_or(ResNet18::EMBEDDING_SIZE),
             Network::ConvNext(scale, _) => scale.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
         }
@@ -125,7 +150,7 @@ impl Architecture {
         let tensors = weights::read(path)?;
         let model = match self.network() {
             Network::Convnet(layers) => Convnet::from_tensors(layers, &tensors, distance).map(boxed),
-            Network::ResNet18(format) => ResNet18::from_tensors(&tensors, format, distance).map(boxed),
+            Network::ResNet18(format, head) => ResNet18::from_tensors(&tensors, format, head, distance).map(boxed),
             #[cfg(feature = "candle-transformers")]
             Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, &tensors, format, distance).map(boxed),
             #[cfg(not(feature = "candle-transformers"))]
@@ -144,12 +169,28 @@ impl Architecture {
     pub fn initialise(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         Ok(match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
-            Network::ResNet18(format) => Box::new(ResNet18::initialise(format, distance, seed)),
+            Network::ResNet18(format, head) => Box::new(ResNet18::initialise(format, head, distance, seed)),
             Network::ConvNext(..) => {
                 return Err(Error::Model(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
             }
             Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
         })
+    }
+
+    /// A model with the weights of a safetensors file, ready to be trained further. A ResNet-18 takes a file with another head or
+    /// none as well, and starts with a random one; `seed` is that of the training.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] for one that cannot be trained.
+    pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
+        let tensors = weights::read(path)?;
+        let model = match self.network() {
+            Network::ResNet18(format, head) => {
+                ResNet18::pretrained(&tensors, format, head, distance, seed).map(|model| Box::new(model) as Box<dyn Trainable>)
+            }
+            _ => self.resume(distance, seed, tensors),
+        };
+        weights::named(path, model)
     }
 
     /// A model in the state of a checkpoint, ready to be trained further; `seed` is that of the training.
@@ -162,12 +203,16 @@ impl Architecture {
         Ok(model)
     }
 
-    /// The same with an argument as in `size=112`.
+    /// The same with an argument, as in `size=112` or `embedding-size=128`.
     fn with(self, argument: &str) -> Result<Self> {
-        let size = argument.strip_prefix("size=").map(str::parse);
-        match (self, size) {
-            (Self::ResNet18 { .. }, Some(Ok(side @ SHORTEST..=LONGEST))) => Ok(Self::ResNet18 { side }),
-            (Self::ConvNext { scale, .. }, Some(Ok(side @ Scale::SMALLEST_SIDE..=LONGEST)))
+        let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+        match (self, key, value.parse()) {
+            (Self::ResNet18Of28 { .. }, "embedding-size", Ok(size @ 1..=LARGEST)) => Ok(Self::ResNet18Of28 { head: Some(size) }),
+            (Self::ResNet18 { side, .. }, "embedding-size", Ok(size @ 1..=LARGEST)) => {
+                Ok(Self::ResNet18 { side, head: Some(size) })
+            }
+            (Self::ResNet18 { head, .. }, "size", Ok(side @ SHORTEST..=LONGEST)) => Ok(Self::ResNet18 { side, head }),
+            (Self::ConvNext { scale, .. }, "size", Ok(side @ Scale::SMALLEST_SIDE..=LONGEST))
                 if side.is_multiple_of(Scale::STEP) =>
             {
                 Ok(Self::ConvNext { scale, side })
@@ -178,8 +223,10 @@ impl Architecture {
 
     /// What [`Architecture::with`] takes, as the end of a sentence.
     fn arguments(self) -> String {
+        let head = format!("embedding-size=N, of 1 to {LARGEST} numbers");
         match self {
-            Self::ResNet18 { .. } => format!("; it takes size=N, of {SHORTEST} to {LONGEST} pixels"),
+            Self::ResNet18Of28 { .. } => format!("; it takes {head}"),
+            Self::ResNet18 { .. } => format!("; it takes size=N, of {SHORTEST} to {LONGEST} pixels, and {head}"),
             Self::ConvNext { .. } => {
                 let (least, step) = (Scale::SMALLEST_SIDE, Scale::STEP);
                 format!("; it takes size=N, of {least} to {LONGEST} pixels, a multiple of {step}")
@@ -195,17 +242,23 @@ impl fmt::Display for Architecture {
             Self::C2f2 => "c2f2",
             Self::C2f2Of512 => "c2f2-512",
             Self::LeNet => "lenet",
-            Self::ResNet18Of28 => "resnet18-28",
+            Self::ResNet18Of28 { .. } => "resnet18-28",
             Self::ResNet18 { .. } => "resnet18",
             Self::ConvNext { scale: Scale::Atto, .. } => "convnext-atto",
             Self::ConvNext { scale: Scale::Tiny, .. } => "convnext-tiny",
             Self::Softmax => "softmax",
             Self::C2f2Classifier => "c2f2-classifier",
         })?;
-        match *self {
-            Self::ResNet18 { side } | Self::ConvNext { side, .. } if side != SIDE => write!(f, ",size={side}"),
-            _ => Ok(()),
+        let (side, head) = match *self {
+            Self::ResNet18 { side, head } => (Some(side), head),
+            Self::ResNet18Of28 { head } => (None, head),
+            Self::ConvNext { side, .. } => (Some(side), None),
+            _ => (None, None),
+        };
+        if let Some(side) = side.filter(|&side| side != SIDE) {
+            write!(f, ",size={side}")?;
         }
+        head.map_or(Ok(()), |size| write!(f, ",embedding-size={size}"))
     }
 }
 
@@ -237,20 +290,36 @@ mod tests {
         for model in Architecture::ALL {
             assert_eq!(model.to_string().parse::<Architecture>().unwrap(), model);
         }
-        for name in ["resnet18,size=112", "convnext-atto,size=64", "convnext-tiny,size=96"] {
+        for name in [
+            "resnet18,size=112",
+            "resnet18,size=96,embedding-size=128",
+            "resnet18,embedding-size=1",
+            "resnet18-28,embedding-size=64",
+            "convnext-atto,size=64",
+            "convnext-tiny,size=96",
+        ] {
             assert_eq!(name.parse::<Architecture>().unwrap().to_string(), name);
         }
         let atto: Architecture = "convnext-atto,size=64".parse().unwrap();
         assert_eq!((atto.input(), atto.embedding_size()), ((3, 64, 64), 320));
         assert_eq!("resnet18,size=224".parse::<Architecture>().unwrap(), Architecture::RESNET18);
+        let small: Architecture = "resnet18,embedding-size=128,size=112".parse().unwrap();
+        assert_eq!((small.input(), small.embedding_size()), ((3, 112, 112), 128));
     }
 
     #[test]
     fn arguments_that_do_not_fit_are_named() {
         let says = |name: &str| name.parse::<Architecture>().unwrap_err().to_string();
-        let resnet = "; it takes size=N, of 32 to 1024 pixels";
+        let resnet = "; it takes size=N, of 32 to 1024 pixels, and embedding-size=N, of 1 to 4096 numbers";
         assert_eq!(says("resnet18,size=31"), format!("model 'resnet18' takes no 'size=31'{resnet}"));
         assert_eq!(says("resnet18,width=64"), format!("model 'resnet18' takes no 'width=64'{resnet}"));
+        assert_eq!(says("resnet18,embedding-size=0"), format!("model 'resnet18' takes no 'embedding-size=0'{resnet}"));
+        let small = "model 'resnet18-28' takes no 'size=32'; it takes embedding-size=N, of 1 to 4096 numbers";
+        assert_eq!(says("resnet18-28,size=32"), small);
+        assert_eq!(
+            says("convnext-tiny,embedding-size=9").split(';').next(),
+            Some("model 'convnext-tiny' takes no 'embedding-size=9'")
+        );
         assert_eq!(says("c2f2,size=32"), "model 'c2f2' takes no 'size=32'");
         for side in ["32", "65", "1056", "", "-64", "64.0"] {
             let message = says(&format!("convnext-atto,size={side}"));

@@ -1,6 +1,10 @@
 //! A dense layer with its weights packed for the kernels: forwards, its gradient, an optimiser's step.
 
-use rankle_core::AdamStep;
+use crate::weights::{Tensors, take};
+use candle_core::{Device, Tensor};
+use rand::Rng as _;
+use rankle_core::seed::Purpose;
+use rankle_core::{AdamStep, Result, Seed};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
@@ -13,6 +17,39 @@ pub(crate) struct PackedDense {
 }
 
 impl PackedDense {
+    /// From PyTorch's layout, `(outputs, inputs)`.
+    fn pack(isa: Isa, inputs: usize, weights: &[f32], bias: Vec<f32>) -> Self {
+        let element = |output: usize, input: usize| weights[output * inputs + input];
+        Self { weights: Panels::pack(isa, bias.len(), inputs, element), bias }
+    }
+
+    /// Random weights, uniform in `±1/√inputs` (PyTorch's default), keyed by the seed and the weights' position among a network's
+    /// parameters; the bias has the next one.
+    pub(crate) fn initialise(isa: Isa, outputs: usize, inputs: usize, seed: Seed, position: u64) -> Self {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let draw = |position: u64, len: usize| -> Vec<f32> {
+            let mut rng = seed.stream(Purpose::Weights, [position, 0]);
+            (0..len).map(|_| rng.random_range(-bound..bound)).collect()
+        };
+        Self::pack(isa, inputs, &draw(position, outputs * inputs), draw(position + 1, outputs))
+    }
+
+    /// Takes `NAME.weight` and `NAME.bias` out of `tensors`.
+    pub(crate) fn take(isa: Isa, outputs: usize, inputs: usize, tensors: &mut Tensors, name: &str) -> Result<Self> {
+        let weights = take(tensors, &format!("{name}.weight"), &[outputs, inputs])?;
+        Ok(Self::pack(isa, inputs, &weights, take(tensors, &format!("{name}.bias"), &[outputs])?))
+    }
+
+    /// `NAME.weight` and `NAME.bias`.
+    pub(crate) fn to_tensors(&self, name: &str) -> Result<Tensors> {
+        let (outputs, inputs) = (self.weights.outputs(), self.weights.inputs());
+        let weights: Vec<f32> = (0..outputs * inputs).map(|at| self.weights.get(at / inputs, at % inputs)).collect();
+        Ok(Tensors::from([
+            (format!("{name}.weight"), Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu)?),
+            (format!("{name}.bias"), Tensor::from_slice(&self.bias, outputs, &Device::Cpu)?),
+        ]))
+    }
+
     /// `inputs · Wᵀ + bias`, row by row. A row of the outputs depends on its row of the inputs alone.
     pub(crate) fn apply(&self, inputs: &[f32], outputs: &mut [f32]) {
         self.weights.multiply(inputs, outputs);

@@ -2,10 +2,8 @@
 
 use crate::batch::{ask, check, even, finite, with_pixels};
 use crate::dense::PackedDense;
-use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left, take};
-use candle_core::{Device, Tensor};
-use rand::Rng as _;
-use rankle_core::seed::Purpose;
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
+use candle_core::Tensor;
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
@@ -23,6 +21,8 @@ pub struct SoftmaxRegression {
 }
 
 const PIXELS: usize = 28 * 28;
+/// The layer's name in the public PyTorch code.
+const LAYER: &str = "fc1";
 /// Images per task: no result depends on it.
 const CHUNK: usize = 56;
 
@@ -34,13 +34,8 @@ impl SoftmaxRegression {
 
     /// Random weights, uniform in `±1/√784` (PyTorch's default), keyed by the seed.
     pub fn initialise(seed: Seed) -> Self {
-        let bound = 1.0 / (PIXELS as f32).sqrt();
-        let draw = |position: u64, len: usize| -> Vec<f32> {
-            let mut rng = seed.stream(Purpose::Weights, [position, 0]);
-            (0..len).map(|_| rng.random_range(-bound..bound)).collect()
-        };
         let isa = Isa::best();
-        Self::assemble(isa, pack(isa, &draw(0, Self::CLASSES * PIXELS), draw(1, Self::CLASSES)))
+        Self::assemble(isa, PackedDense::initialise(isa, Self::CLASSES, PIXELS, seed, 0))
     }
 
     /// Weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
@@ -57,7 +52,7 @@ impl SoftmaxRegression {
     /// The same.
     pub fn with_isa(tensors: &Tensors, isa: Isa) -> Result<Self> {
         let mut tensors = tensors.clone();
-        let layer = take_layer(isa, &mut tensors, "")?;
+        let layer = take(isa, &mut tensors, "")?;
         none_left(&tensors)?;
         Ok(Self::assemble(isa, layer))
     }
@@ -76,25 +71,8 @@ impl SoftmaxRegression {
     }
 }
 
-/// From PyTorch's layout, `(classes, pixels)`.
-fn pack(isa: Isa, weights: &[f32], bias: Vec<f32>) -> PackedDense {
-    let element = |class: usize, pixel: usize| weights[class * PIXELS + pixel];
-    PackedDense { weights: Panels::pack(isa, SoftmaxRegression::CLASSES, PIXELS, element), bias }
-}
-
-fn take_layer(isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<PackedDense> {
-    let classes = SoftmaxRegression::CLASSES;
-    let weights = take(tensors, &format!("{prefix}fc1.weight"), &[classes, PIXELS])?;
-    Ok(pack(isa, &weights, take(tensors, &format!("{prefix}fc1.bias"), &[classes])?))
-}
-
-fn to_tensors(layer: &PackedDense, prefix: &str) -> Result<Tensors> {
-    let classes = SoftmaxRegression::CLASSES;
-    let weights: Vec<f32> = (0..classes * PIXELS).map(|at| layer.weights.get(at / PIXELS, at % PIXELS)).collect();
-    Ok(Tensors::from([
-        (format!("{prefix}fc1.weight"), Tensor::from_vec(weights, (classes, PIXELS), &Device::Cpu)?),
-        (format!("{prefix}fc1.bias"), Tensor::from_slice(&layer.bias, classes, &Device::Cpu)?),
-    ]))
+fn take(isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<PackedDense> {
+    PackedDense::take(isa, SoftmaxRegression::CLASSES, PIXELS, tensors, &format!("{prefix}{LAYER}"))
 }
 
 impl Embedder for SoftmaxRegression {
@@ -140,22 +118,22 @@ impl Trainable for SoftmaxRegression {
     }
 
     fn parameters(&self) -> Result<Tensors> {
-        to_tensors(&self.layer, "")
+        self.layer.to_tensors(LAYER)
     }
 
     fn checkpoint(&self) -> Result<Tensors> {
         let mut state = self.parameters()?;
         if let Some([first, second]) = self.moments.as_deref() {
-            state.append(&mut to_tensors(first, FIRST_MOMENT)?);
-            state.append(&mut to_tensors(second, SECOND_MOMENT)?);
+            state.append(&mut first.to_tensors(&format!("{FIRST_MOMENT}{LAYER}"))?);
+            state.append(&mut second.to_tensors(&format!("{SECOND_MOMENT}{LAYER}"))?);
         }
         Ok(state)
     }
 
     fn restore(&mut self, mut state: Tensors) -> Result<()> {
-        let mut restored = Self::assemble(self.isa, take_layer(self.isa, &mut state, "")?);
+        let mut restored = Self::assemble(self.isa, take(self.isa, &mut state, "")?);
         if !state.is_empty() {
-            let mut moment = |prefix| take_layer(self.isa, &mut state, prefix);
+            let mut moment = |prefix| take(self.isa, &mut state, prefix);
             restored.moments = Some(Box::new([moment(FIRST_MOMENT)?, moment(SECOND_MOMENT)?]));
         }
         none_left(&state)?;

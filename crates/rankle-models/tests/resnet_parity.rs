@@ -9,7 +9,7 @@ mod resnet;
 
 use candle_core::{Device, Tensor, safetensors};
 use formula::{byte, unit};
-use rankle_core::{AdamStep, Distance, Embedder, Trainable};
+use rankle_core::{AdamStep, Distance, Embedder, Seed, Trainable};
 use rankle_models::{ImageFormat, Isa, ResNet18};
 use resnet::{FIRST_STREAM, colour_format, parameters};
 use std::collections::{BTreeMap, HashMap};
@@ -23,9 +23,13 @@ const EMBEDDING: f64 = 1e-5;
 const INPUT_GRADIENT: f64 = 1e-5;
 const WEIGHT_GRADIENT: f64 = 1e-4;
 
-fn fixture() -> HashMap<String, Tensor> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/resnet18.safetensors");
+fn load(name: &str) -> HashMap<String, Tensor> {
+    let path = format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
     safetensors::load(path, &Device::Cpu).expect("the fixture is part of the repository")
+}
+
+fn fixture() -> HashMap<String, Tensor> {
+    load("resnet18")
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
@@ -41,8 +45,13 @@ fn grey(fixture: &HashMap<String, Tensor>) -> Tensor {
     pixels(fixture["images"].flatten_all().and_then(|t| t.to_vec1()).unwrap(), &[IMAGES, 1, 28, 28])
 }
 
+fn formula(stream: u32, shape: [usize; 2], scale: f32) -> Tensor {
+    let numbers: Vec<f32> = unit(stream, shape[0] * shape[1]).into_iter().map(|u| u * scale).collect();
+    Tensor::from_vec(numbers, &shape, &Device::Cpu).unwrap()
+}
+
 fn slope(stream: u32, n: usize) -> Tensor {
-    Tensor::from_vec(unit(stream, n * DIM), (n, DIM), &Device::Cpu).unwrap()
+    formula(stream, [n, DIM], 1.0)
 }
 
 /// The largest difference relative to the largest number of the reference; infinite if anything is not a number.
@@ -67,6 +76,28 @@ fn compare(what: &str, tolerance: f64, ours: &Tensor, reference: &Tensor) {
     }
 }
 
+/// Of small ones every number, of large ones each so-many-th, and the rows times formula numbers. The fixture's names begin with
+/// the last word of `case`.
+fn check_gradients(case: &str, stride: usize, gradients: &BTreeMap<String, Tensor>, fixture: &HashMap<String, Tensor>) {
+    let prefix = case.rsplit(' ').next().unwrap();
+    for (name, gradient) in gradients {
+        let check = |suffix: &str, ours: &[f32]| {
+            let error = relative(ours, &numbers(&fixture[&format!("{prefix}.{name}{suffix}")]));
+            assert!(error <= WEIGHT_GRADIENT, "{case}: {name}{suffix}: {error:e}");
+        };
+        let values = numbers(gradient);
+        if gradient.rank() == 1 {
+            check("", &values);
+            continue;
+        }
+        check(".slice", &values.iter().copied().step_by(stride).collect::<Vec<_>>());
+        let columns = values.len() / gradient.dim(0).unwrap();
+        let right = unit(FIRST_STREAM + 504, columns);
+        let row = |row: &[f32]| row.iter().zip(&right).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32;
+        check(".rows", &values.chunks(columns).map(row).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn the_frozen_network_equals_pytorch() {
     let fixture = fixture();
@@ -76,7 +107,7 @@ fn the_frozen_network_equals_pytorch() {
         ("colour", colour_format(), colour, FIRST_STREAM + 503, parameters(3, FIRST_STREAM + 1000)),
     ] {
         for isa in Isa::available() {
-            let model = ResNet18::with_isa(&weights, format.clone(), Distance::Euclidean, isa).unwrap();
+            let model = ResNet18::with_isa(&weights, format.clone(), None, Distance::Euclidean, isa).unwrap();
             let embeddings = model.embed(&images).unwrap();
             compare(&format!("{case}, {isa}: embeddings"), EMBEDDING, &embeddings, &fixture[&format!("{case}.embeddings")]);
             let n = images.dim(0).unwrap();
@@ -93,28 +124,13 @@ fn training_equals_pytorch() {
     let images = grey(&fixture);
     for isa in Isa::available() {
         let mut model =
-            ResNet18::with_isa(&parameters(1, FIRST_STREAM), ImageFormat::grey28(), Distance::Euclidean, isa).unwrap();
+            ResNet18::with_isa(&parameters(1, FIRST_STREAM), ImageFormat::grey28(), None, Distance::Euclidean, isa).unwrap();
         let mut upstream = |raw: &Tensor| {
             compare(&format!("{isa}: embeddings in training"), 2e-5, raw, &fixture["training.embeddings"]);
             Ok(slope(FIRST_STREAM + 501, IMAGES))
         };
         let gradients = model.weight_gradients(&images, &mut upstream).unwrap();
-        for (name, gradient) in &gradients {
-            let check = |suffix: &str, ours: &[f32]| {
-                let error = relative(ours, &numbers(&fixture[&format!("training.{name}{suffix}")]));
-                assert!(error <= WEIGHT_GRADIENT, "{isa}: {name}{suffix}: {error:e}");
-            };
-            let values = numbers(gradient);
-            if gradient.rank() == 1 {
-                check("", &values);
-                continue;
-            }
-            check(".slice", &values.iter().copied().step_by(1021).collect::<Vec<_>>());
-            let columns = values.len() / gradient.dim(0).unwrap();
-            let right = unit(FIRST_STREAM + 504, columns);
-            let row = |row: &[f32]| row.iter().zip(&right).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32;
-            check(".rows", &values.chunks(columns).map(row).collect::<Vec<_>>());
-        }
+        check_gradients(&format!("{isa}: training"), 1021, &gradients, &fixture);
         assert_eq!(gradients.len(), 60);
 
         // A learning rate of zero: only the running statistics move.
@@ -130,12 +146,101 @@ fn training_equals_pytorch() {
     }
 }
 
+/// The last stage, with the statistics of the batch, and a linear layer behind it; in front of it the running statistics.
+#[test]
+fn training_the_last_stage_and_a_head_equals_pytorch() {
+    const SIZE: usize = 16;
+    let (fixture, images) = (load("resnet18-layer4"), grey(&fixture()));
+    let mut weights = parameters(1, FIRST_STREAM);
+    weights.insert("fc.weight".into(), formula(FIRST_STREAM + 505, [SIZE, DIM], 0.0625));
+    weights.insert("fc.bias".into(), formula(FIRST_STREAM + 506, [1, SIZE], 0.0625).squeeze(0).unwrap());
+    for isa in Isa::available() {
+        let mut model = ResNet18::with_isa(&weights, ImageFormat::grey28(), Some(SIZE), Distance::Euclidean, isa).unwrap();
+        model.freeze_below("layer4").unwrap();
+        let mut upstream = |raw: &Tensor| {
+            compare(&format!("{isa}: embeddings"), 2e-5, raw, &fixture["layer4.embeddings"]);
+            Ok(formula(FIRST_STREAM + 507, [IMAGES, SIZE], 1.0))
+        };
+        let gradients = model.weight_gradients(&images, &mut upstream).unwrap();
+        // Five convolutions, five norms, the head.
+        assert_eq!(gradients.len(), 5 + 2 * 5 + 2);
+        check_gradients(&format!("{isa}: layer4"), 8191, &gradients, &fixture);
+
+        let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
+        model.train_step(&images, &mut upstream, &adam).unwrap();
+        for (name, after) in model.parameters().unwrap() {
+            let moved = numbers(&after) != numbers(&weights[&name]);
+            assert_eq!(moved, name.starts_with("layer4") || name.starts_with("fc"), "{isa}: {name}");
+            if let Some(reference) = fixture.get(&format!("layer4.{name}")).filter(|_| name.contains("running")) {
+                let error = relative(&numbers(&after), &numbers(reference));
+                assert!(error <= EMBEDDING, "{isa}: {name}: {error:e}");
+            }
+        }
+    }
+}
+
+/// What is attacked is the network without a head, and a matrix.
+#[test]
+fn a_head_is_a_matrix_behind_the_network() {
+    const SIZE: usize = 37;
+    let (images, bare) = (grey(&fixture()), parameters(1, FIRST_STREAM));
+    let weight = formula(FIRST_STREAM + 508, [SIZE, DIM], 0.0625);
+    let bias = formula(FIRST_STREAM + 509, [1, SIZE], 0.0625);
+    let mut weights = bare.clone();
+    weights.insert("fc.weight".into(), weight.clone());
+    weights.insert("fc.bias".into(), bias.squeeze(0).unwrap());
+    let slope = formula(FIRST_STREAM + 510, [IMAGES, SIZE], 1.0);
+    for isa in Isa::available() {
+        let load = |weights, head| ResNet18::with_isa(weights, ImageFormat::grey28(), head, Distance::Cosine, isa).unwrap();
+        let (bare, model) = (load(&bare, None), load(&weights, Some(SIZE)));
+        let expected = bare.embed(&images).unwrap().matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
+        compare(&format!("{isa}: embeddings"), 1e-6, &model.embed(&images).unwrap(), &expected);
+        let below = slope.matmul(&weight).unwrap();
+        let expected = bare.input_gradient(&images, &mut |_| Ok(below.clone())).unwrap();
+        let gradient = model.input_gradient(&images, &mut |_| Ok(slope.clone())).unwrap();
+        compare(&format!("{isa}: input gradients"), EMBEDDING, &gradient, &expected);
+    }
+}
+
+/// Without a head, a file may have a classifier or none; with one, its own; to go on from, any.
+#[test]
+fn heads_of_files_are_taken_passed_over_or_made() {
+    let bare = parameters(1, FIRST_STREAM);
+    let with_fc = |size: usize| {
+        let mut weights = bare.clone();
+        weights.insert("fc.weight".into(), formula(7, [size, DIM], 1.0));
+        weights.insert("fc.bias".into(), formula(8, [1, size], 1.0).squeeze(0).unwrap());
+        weights
+    };
+    let load = |weights: &BTreeMap<String, Tensor>, head| {
+        ResNet18::from_tensors(weights, ImageFormat::grey28(), head, Distance::Cosine).map(|model| model.parameters().unwrap())
+    };
+    let go_on = |weights: &BTreeMap<String, Tensor>, head| {
+        let model = ResNet18::pretrained(weights, ImageFormat::grey28(), head, Distance::Cosine, Seed(5)).unwrap();
+        model.parameters().unwrap()
+    };
+    assert!(!load(&with_fc(1000), None).unwrap().contains_key("fc.weight"));
+    assert_eq!(numbers(&load(&with_fc(8), Some(8)).unwrap()["fc.weight"]), numbers(&with_fc(8)["fc.weight"]));
+    let message = load(&bare, Some(8)).unwrap_err().to_string();
+    assert!(message.contains("'fc.weight' of shape [8, 512] is missing"), "{message}");
+    let message = load(&with_fc(1000), Some(8)).unwrap_err().to_string();
+    assert!(message.contains("'fc.weight' has shape [1000, 512], this model needs [8, 512]"), "{message}");
+
+    assert!(!go_on(&with_fc(1000), None).contains_key("fc.weight"));
+    assert_eq!(numbers(&go_on(&with_fc(8), Some(8))["fc.bias"]), numbers(&with_fc(8)["fc.bias"]));
+    let fresh = numbers(&go_on(&with_fc(1000), Some(8))["fc.weight"]);
+    assert_eq!(fresh, numbers(&go_on(&bare, Some(8))["fc.weight"]));
+    let bound = 1.0 / (DIM as f32).sqrt();
+    assert!(fresh.len() == 8 * DIM && fresh.iter().all(|x| x.abs() <= bound) && fresh.iter().any(|x| x.abs() > 0.9 * bound));
+    assert_eq!(numbers(&go_on(&bare, Some(8))["layer4.1.bn2.bias"]), numbers(&bare["layer4.1.bn2.bias"]));
+}
+
 /// The counters and the classifier of torchvision's files are passed over, anything else is not.
 #[test]
 fn files_of_torchvision_load_as_they_are() {
     let weights: BTreeMap<String, Tensor> = parameters(1, FIRST_STREAM);
     let load = |weights: &BTreeMap<String, Tensor>| {
-        ResNet18::from_tensors(weights, ImageFormat::grey28(), Distance::Cosine).map(|model| model.parameters().unwrap())
+        ResNet18::from_tensors(weights, ImageFormat::grey28(), None, Distance::Cosine).map(|model| model.parameters().unwrap())
     };
     let mut more = weights.clone();
     more.insert("bn1.num_batches_tracked".into(), Tensor::new(7i64, &Device::Cpu).unwrap());

@@ -43,7 +43,7 @@ fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
         let n = 31;
         let (images, slope, parameters) = (images(n, shape), slope(FIRST_STREAM + 601, n), parameters(shape[0], stream));
         for isa in [Isa::PORTABLE, Isa::best()] {
-            let model = ResNet18::with_isa(&parameters, format.clone(), Distance::Cosine, isa).unwrap();
+            let model = ResNet18::with_isa(&parameters, format.clone(), None, Distance::Cosine, isa).unwrap();
             let run = |batch: usize, n: usize| {
                 let (mut embeddings, mut gradients) = (Vec::new(), Vec::new());
                 for first in (0..n).step_by(batch) {
@@ -73,7 +73,7 @@ fn step(model: &mut ResNet18, step: u32) {
 /// Three chunks a batch; the second half of the run goes on from a checkpoint.
 #[test]
 fn training_does_not_depend_on_threads_or_interruptions() {
-    let new = || ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(3));
+    let new = || ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(3));
     let mut whole = new();
     with_threads(1, || (1..=2).for_each(|number| step(&mut whole, number)));
     let expected = whole.checkpoint().unwrap();
@@ -81,7 +81,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
 
     let mut first = new();
     with_threads(3, || step(&mut first, 1));
-    let mut second = ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(4));
+    let mut second = ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(4));
     // An embedding in between must not outlive the weights it was made with.
     let stale = bits(&second.embed(&images(2, [1, 28, 28])).unwrap());
     second.restore(first.checkpoint().unwrap()).unwrap();
@@ -95,13 +95,51 @@ fn training_does_not_depend_on_threads_or_interruptions() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     weights::write(&file, &whole.parameters().unwrap()).unwrap();
-    let read = ResNet18::from_tensors(&weights::read(&file).unwrap(), ImageFormat::grey28(), Distance::Cosine).unwrap();
+    let read = ResNet18::from_tensors(&weights::read(&file).unwrap(), ImageFormat::grey28(), None, Distance::Cosine).unwrap();
     assert!(embedding(&read) == embedding(&whole));
+}
+
+/// Of a head and the layers from `layer3` on: the others neither move nor have moments.
+#[test]
+fn partial_training_does_not_depend_on_threads_or_interruptions() {
+    const SIZE: usize = 24;
+    let new = |seed| {
+        let mut model = ResNet18::initialise(ImageFormat::grey28(), Some(SIZE), Distance::Cosine, Seed(seed));
+        model.freeze_below("layer3").unwrap();
+        model
+    };
+    let step = |model: &mut ResNet18, step: u32| {
+        let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
+        let slope = Tensor::from_vec(unit(FIRST_STREAM + 620 + step, 20 * SIZE), (20, SIZE), &Device::Cpu).unwrap();
+        model.train_step(&images(20, [1, 28, 28]), &mut |_| Ok(slope.clone()), &adam).unwrap();
+    };
+    let mut whole = new(3);
+    let before = whole.parameters().unwrap();
+    with_threads(1, || (1..=2).for_each(|number| step(&mut whole, number)));
+    let expected = whole.checkpoint().unwrap();
+    // Two stages of five units each, of three tensors each, and the head.
+    assert_eq!(expected.len(), 102 + 2 * (10 * 3 + 2));
+    for (name, before) in &before {
+        let trained = ["layer3", "layer4", "fc"].iter().any(|part| name.starts_with(part));
+        assert_eq!(bits(before) != bits(&expected[name]), trained, "{name}");
+    }
+
+    let mut first = new(3);
+    with_threads(3, || step(&mut first, 1));
+    let mut second = new(4);
+    // What is in front must not outlive the weights it was made with.
+    step(&mut second, 1);
+    second.restore(first.checkpoint().unwrap()).unwrap();
+    with_threads(2, || step(&mut second, 2));
+    assert!(all_bits(&second.checkpoint().unwrap()) == all_bits(&expected));
+
+    let message = second.freeze_below("layer5").unwrap_err().to_string();
+    assert_eq!(message, "unknown layer 'layer5'; known: layer1, layer2, layer3, layer4");
 }
 
 #[test]
 fn batches_that_do_not_fit_are_refused_and_leave_the_weights_alone() {
-    let mut model = ResNet18::initialise(ImageFormat::grey28(), Distance::Cosine, Seed(0));
+    let mut model = ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(0));
     let before = model.checkpoint().unwrap();
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
     let mut train = |images: &Tensor, slope: Tensor| model.train_step(images, &mut |_| Ok(slope.clone()), &adam);

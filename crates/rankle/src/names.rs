@@ -32,6 +32,9 @@ pub(crate) const OBJECTIVES: Names<Objective> = Names { what: "objective", all: 
 pub(crate) const BANDS: Names<Band> = Names { what: "target band", all: &Band::ALL };
 pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
 pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
+/// What `--train-layers` takes: [`ALL_LAYERS`], or the first that is trained.
+pub(crate) const LAYERS: Names<&str> = Names { what: "layer", all: &[ALL_LAYERS, "layer1", "layer2", "layer3", "layer4"] };
+pub(crate) const ALL_LAYERS: &str = "all";
 pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };
 
 /// Reads the name of a model with its arguments, as in `resnet18,size=112`; a wrong one is answered likewise.

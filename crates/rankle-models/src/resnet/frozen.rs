@@ -37,6 +37,7 @@ pub(super) struct Kept {
 }
 
 impl Frozen {
+    /// Of the units that there are layers for: all, or the first ones.
     pub(super) fn new(network: &Network, layers: &[Layer]) -> Self {
         let isa = layers[0].trained.filters.isa();
         let folded = network.units.par_iter().zip(layers).map(|(unit, layer)| {
@@ -92,7 +93,26 @@ impl Frozen {
         gradient
     }
 
-    fn forward_chunk(&self, network: &Network, pixels: &[f32], mut kept: Option<&mut Kept>) -> Vec<f32> {
+    /// What goes into the block behind `blocks`, for every chunk of `chunk` images.
+    pub(super) fn states(&self, network: &Network, blocks: &[Block], pixels: &[f32], chunk: usize) -> Vec<Vec<f32>> {
+        let chunks = pixels.par_chunks(chunk * network.shuffle.image_len());
+        chunks.map(|pixels| self.run_chunk(network, blocks, pixels, None, <[f32]>::to_vec)).collect()
+    }
+
+    fn forward_chunk(&self, network: &Network, pixels: &[f32], kept: Option<&mut Kept>) -> Vec<f32> {
+        let numbers = pixels.len() / network.shuffle.image_len() * DIM;
+        self.run_chunk(network, &network.blocks, pixels, kept, |last| mean_of_pixels(last, numbers))
+    }
+
+    /// Through the stem and the first `blocks`, to what `end` makes of the maps there.
+    fn run_chunk<T>(
+        &self,
+        network: &Network,
+        blocks: &[Block],
+        pixels: &[f32],
+        mut kept: Option<&mut Kept>,
+        end: impl FnOnce(&[f32]) -> T,
+    ) -> T {
         let images = pixels.len() / network.shuffle.image_len();
         with_maps(|Maps { x, inner, around, y, winners }| {
             let (height, width) = network.pool.output();
@@ -111,7 +131,7 @@ impl Frozen {
                 network.pool.forward(self.isa, stem, network.stem().outputs(), InStack { image, images }, pooled, winners);
             }
             std::mem::swap(x, y);
-            for (position, block) in network.blocks.iter().enumerate() {
+            for (position, block) in blocks.iter().enumerate() {
                 let (live, mut live_y) = match &mut kept {
                     Some(kept) => {
                         let [inner, y] = &mut kept.live[position];
@@ -138,8 +158,10 @@ impl Frozen {
                 run(block.second, inner, finish, room(y, len(block.second)));
                 std::mem::swap(x, y);
             }
-            let last = network.blocks.last().map_or(0, |block| images * network.units[block.second].conv.shape().output_len());
-            mean_of_pixels(&x[..last], images * DIM)
+            let last = blocks
+                .last()
+                .map_or(height * width * network.stem().outputs(), |block| network.units[block.second].conv.shape().output_len());
+            end(&x[..images * last])
         })
     }
 }

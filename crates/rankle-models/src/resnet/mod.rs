@@ -9,33 +9,43 @@
 //! | mean over the pixels | 512 | 512 |
 //!
 //! A block is convolution 3×3, norm, ReLU, convolution 3×3, norm, plus the shortcut (where the stride is 2 a convolution 1×1
-//! and a norm), ReLU. There is no dense layer: an embedding has 512 numbers, none below zero.
+//! and a norm), ReLU. There is no dense layer, and an embedding has 512 numbers, none below zero; or a linear one, `fc`, for
+//! embeddings of any size.
 //!
 //! An attack sees the frozen network, its batch normalisations folded into the filters: images go through it in small chunks,
 //! each on one thread, without a barrier between layers. Training uses the statistics of the batch, so it goes layer by layer.
+//!
+//! Training may begin at one of the four stages, `layer1` to `layer4`. What is in front of it is then the frozen network: its
+//! norms have their running statistics, which stay as they are, and nothing there gets a gradient. The paper trains `layer4`
+//! alone as well, but lets the norms in front of it see the batch and follow it (`pitfalls.md` P-25): there, weights that are
+//! called frozen embed an image otherwise after every step, and in another way in training than in an attack.
 //!
 //! # Source
 //! He et al., CVPR 2016, arXiv:1512.03385; parameter names of torchvision; Zhou et al., ECCV 2020, arXiv:2002.11293
 //! (`method.md` 3.3, 3.4).
 
 mod frozen;
+mod head;
 mod network;
 mod parameters;
+mod stem;
 mod training;
 
 use crate::ImageFormat;
 use crate::batch::{ask, check, finite, with_pixels};
-use crate::weights::Tensors;
+use crate::dense::PackedDense;
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
 use frozen::Frozen;
-use network::Network;
+use head::Head;
+use network::{Network, Unit};
 use parameters::{Layer, Trained};
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use training::{Prefix, Tape};
 
-/// Numbers in an embedding.
+/// Numbers that the mean over the pixels leaves: an embedding without a linear layer.
 const DIM: usize = 512;
 
 /// The network with its weights packed for the kernels.
@@ -47,59 +57,149 @@ pub struct ResNet18 {
     network: Network,
     /// One per convolution, in the order of [`Network::units`].
     layers: Vec<Layer>,
+    head: Option<Head>,
     /// The network as an attack sees it, made when first asked for: a training step leaves it stale.
     frozen: OnceLock<Frozen>,
-    moments: Option<Box<[Vec<Trained>; 2]>>,
+    /// The block that training begins at, where it leaves others alone.
+    first_block: Option<usize>,
+    /// What is in front of it, made when first asked for.
+    prefix: OnceLock<Frozen>,
+    moments: Option<Box<Moments>>,
+}
+
+/// Adam's moments of what is trained.
+#[derive(Debug)]
+struct Moments {
+    layers: [Vec<Trained>; 2],
+    head: Option<[PackedDense; 2]>,
 }
 
 impl ResNet18 {
-    /// Numbers in an embedding.
+    /// Numbers in an embedding without a linear layer.
     pub const EMBEDDING_SIZE: usize = DIM;
+    /// The layers that training can begin at: the stages, of two blocks each.
+    pub const STAGES: [&str; 4] = ["layer1", "layer2", "layer3", "layer4"];
 
-    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed; norms start as the identity.
-    pub fn initialise(format: ImageFormat, distance: Distance, seed: Seed) -> Self {
-        let network = Network::new(&format);
-        let layers = Layer::initialise(&network, Isa::best(), seed);
-        Self::assemble(format, distance, Isa::best(), network, layers)
+    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed; norms start as the identity. `head` is the
+    /// size of the embeddings where a linear layer makes them.
+    pub fn initialise(format: ImageFormat, head: Option<usize>, distance: Distance, seed: Seed) -> Self {
+        let (network, isa) = (Network::new(&format), Isa::best());
+        let layers = Layer::initialise(&network, isa, seed);
+        let head = head.map(|size| Head::initialise(isa, size, seed, network.units.len() as u64));
+        Self::assemble(format, distance, isa, network, layers, head)
     }
 
-    /// Weights under torchvision's names, `conv1.weight` to `layer4.1.bn2.running_var`. A classifier (`fc.weight`, `fc.bias`)
-    /// and the counters `num_batches_tracked` are no part of an embedding and are passed over.
+    /// Weights under torchvision's names, `conv1.weight` to `layer4.1.bn2.running_var`, and `fc.weight` and `fc.bias` of the linear
+    /// layer where `head` says how large its embeddings are. Without one, a classifier (`fc` as well) is no part of an embedding
+    /// and is passed over, as the counters `num_batches_tracked` always are.
     ///
     /// # Errors
     /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite, or a variance is below zero.
-    pub fn from_tensors(tensors: &BTreeMap<String, Tensor>, format: ImageFormat, distance: Distance) -> Result<Self> {
-        Self::with_isa(tensors, format, distance, Isa::best())
+    pub fn from_tensors(tensors: &Tensors, format: ImageFormat, head: Option<usize>, distance: Distance) -> Result<Self> {
+        Self::with_isa(tensors, format, head, distance, Isa::best())
     }
 
     /// As [`ResNet18::from_tensors`], on a chosen instruction set.
     ///
     /// # Errors
     /// The same.
-    pub fn with_isa(tensors: &BTreeMap<String, Tensor>, format: ImageFormat, distance: Distance, isa: Isa) -> Result<Self> {
+    pub fn with_isa(tensors: &Tensors, format: ImageFormat, head: Option<usize>, distance: Distance, isa: Isa) -> Result<Self> {
         let network = Network::new(&format);
-        let mut tensors = tensors.clone();
-        tensors.retain(|name, _| !name.ends_with(".num_batches_tracked") && name != "fc.weight" && name != "fc.bias");
+        let mut tensors = without_extras(tensors, head.is_none());
         let layers = Layer::take_all(&network, isa, &mut tensors)?;
-        crate::weights::none_left(&tensors)?;
-        Ok(Self::assemble(format, distance, isa, network, layers))
+        let head = head.map(|size| head::take(isa, size, &mut tensors, "")).transpose()?.map(Head::new);
+        none_left(&tensors)?;
+        Ok(Self::assemble(format, distance, isa, network, layers, head))
     }
 
-    fn assemble(format: ImageFormat, distance: Distance, isa: Isa, network: Network, layers: Vec<Layer>) -> Self {
-        Self { isa, distance, format, network, layers, frozen: OnceLock::new(), moments: None }
+    /// Weights to go on from, as [`ResNet18::from_tensors`] takes them. But where there is to be a linear layer and the file has
+    /// none, or one of another size, as a classifier for 1000 classes is, it starts with random weights keyed by the seed.
+    ///
+    /// # Errors
+    /// As [`ResNet18::from_tensors`].
+    pub fn pretrained(
+        tensors: &Tensors,
+        format: ImageFormat,
+        head: Option<usize>,
+        distance: Distance,
+        seed: Seed,
+    ) -> Result<Self> {
+        let mut fresh = Self::initialise(format, head, distance, seed);
+        let mut tensors = without_extras(tensors, head.is_none());
+        if let Some(head) = &fresh.head {
+            let new = head::tensors(&head.layer, "")?;
+            if new.iter().any(|(name, new)| tensors.get(name).is_none_or(|old| old.dims() != new.dims())) {
+                tensors.extend(new);
+            }
+        }
+        fresh.restore(tensors)?;
+        Ok(fresh)
     }
 
-    /// Embeds with the statistics of the batch, asks for the slope, and returns the slopes of all weights, by name: what
-    /// PyTorch leaves in `.grad` in training mode.
+    fn assemble(
+        format: ImageFormat,
+        distance: Distance,
+        isa: Isa,
+        network: Network,
+        layers: Vec<Layer>,
+        head: Option<Head>,
+    ) -> Self {
+        let (frozen, prefix) = (OnceLock::new(), OnceLock::new());
+        Self { isa, distance, format, network, layers, head, frozen, first_block: None, prefix, moments: None }
+    }
+
+    /// Embeds as in training, asks for the slope, and returns the slopes of all weights that are trained, by name: what PyTorch
+    /// leaves in `.grad`.
     ///
     /// # Errors
     /// As [`Embedder::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
+        let (tape, slope) = self.learn(images, upstream)?;
+        let layers = self.layer_gradients(&tape, &slope);
+        let mut gradients = parameters::trained_tensors(self.trained_units(), &layers, "")?;
+        if let Some(head) = &self.head {
+            gradients.append(&mut head::tensors(&head.layer.gradient(&tape.features, &slope), "")?);
+        }
+        Ok(gradients)
+    }
+
+    /// The forward pass in training, and the slope of the loss with respect to the embeddings.
+    fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<(Tape, Vec<f32>)> {
         check(images, self.format.input())?;
-        let tape = with_pixels(images, |pixels| training::record(&self.network, &self.layers, self.isa, pixels))??;
-        let slope = ask(&tape.embeddings, DIM, upstream)?;
-        let gradients = training::gradients(&self.network, &self.layers, &tape, &slope);
-        parameters::trained_tensors(&self.network, &gradients, "")
+        let prefix = self.first_block.map(|first_block| {
+            let frozen = self.prefix.get_or_init(|| Frozen::new(&self.network, &self.layers[..self.first_unit()]));
+            Prefix { frozen, first_block }
+        });
+        let record = |pixels: &[f32]| training::record(&self.network, &self.layers, self.isa, prefix, pixels);
+        let tape = with_pixels(images, record)??;
+        let slope = self.ask(&tape.features, upstream)?;
+        if !finite(&slope) {
+            return Err(Error::NotFinite("the slope of the loss".into()));
+        }
+        Ok((tape, slope))
+    }
+
+    /// Asks about the embeddings that these features make.
+    fn ask(&self, features: &[f32], upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
+        match &self.head {
+            Some(head) => ask(&head.embed(features), head.size(), upstream),
+            None => ask(features, DIM, upstream),
+        }
+    }
+
+    /// The slopes of the layers that are trained, from that of the embeddings.
+    fn layer_gradients(&self, tape: &Tape, slope: &[f32]) -> Vec<Trained> {
+        let below = self.head.as_ref().map(|head| head.back(slope));
+        training::gradients(&self.network, &self.layers, tape, below.as_deref().unwrap_or(slope))
+    }
+
+    /// The first convolution that is trained.
+    fn first_unit(&self) -> usize {
+        self.first_block.map_or(0, |block| self.network.blocks[block].first)
+    }
+
+    fn trained_units(&self) -> &[Unit] {
+        &self.network.units[self.first_unit()..]
     }
 
     fn frozen(&self) -> &Frozen {
@@ -110,8 +210,12 @@ impl ResNet18 {
 impl Embedder for ResNet18 {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         let n = check(images, self.format.input())?;
-        let embeddings = with_pixels(images, |pixels| self.frozen().embed(&self.network, pixels))?;
-        Ok(Tensor::from_vec(embeddings, (n, DIM), images.device())?)
+        let features = with_pixels(images, |pixels| self.frozen().embed(&self.network, pixels))?;
+        let (embeddings, size) = match &self.head {
+            Some(head) => (head.embed(&features), head.size()),
+            None => (features, DIM),
+        };
+        Ok(Tensor::from_vec(embeddings, (n, size), images.device())?)
     }
 
     fn distance(&self) -> Distance {
@@ -120,60 +224,96 @@ impl Embedder for ResNet18 {
 
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         check(images, self.format.input())?;
-        let (embeddings, kept) = with_pixels(images, |pixels| self.frozen().forward(&self.network, pixels))?;
-        let slope = ask(&embeddings, DIM, upstream)?;
+        let (features, kept) = with_pixels(images, |pixels| self.frozen().forward(&self.network, pixels))?;
+        let slope = self.ask(&features, upstream)?;
+        let slope = match &self.head {
+            Some(head) => head.back(&slope),
+            None => slope,
+        };
         Ok(Tensor::from_vec(self.frozen().backward(&self.network, &kept, &slope), images.shape(), images.device())?)
     }
 }
 
 impl Trainable for ResNet18 {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
-        check(images, self.format.input())?;
-        let tape = with_pixels(images, |pixels| training::record(&self.network, &self.layers, self.isa, pixels))??;
-        let slope = ask(&tape.embeddings, DIM, upstream)?;
-        if !finite(&slope) {
-            return Err(Error::NotFinite("the slope of the loss".into()));
-        }
-        let gradients = training::gradients(&self.network, &self.layers, &tape, &slope);
-        let zeros = || self.layers.iter().map(|layer| layer.trained.zeros_like()).collect();
-        let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new([zeros(), zeros()]));
-        for (((layer, first), second), gradient) in self.layers.iter_mut().zip(first).zip(second).zip(&gradients) {
+        let (tape, slope) = self.learn(images, upstream)?;
+        let gradients = self.layer_gradients(&tape, &slope);
+        let first_unit = self.first_unit();
+        let trained = &mut self.layers[first_unit..];
+        let zeros = || trained.iter().map(|layer| layer.trained.zeros_like()).collect();
+        let head = || self.head.as_ref().map(|head| [head.layer.zeros_like(), head.layer.zeros_like()]);
+        let start = || Box::new(Moments { layers: [zeros(), zeros()], head: head() });
+        let Moments { layers: [first, second], head: moments } = &mut **self.moments.get_or_insert_with(start);
+        for (((layer, first), second), gradient) in trained.iter_mut().zip(first).zip(second).zip(&gradients) {
             layer.trained.update(self.isa, adam, first, second, gradient);
         }
-        for (layer, batch) in self.layers.iter_mut().zip(tape.statistics()) {
+        for (layer, batch) in trained.iter_mut().zip(tape.statistics()) {
             layer.follow(batch);
+        }
+        if let (Some(head), Some([first, second])) = (&mut self.head, moments) {
+            head.update([first, second], self.isa, &tape.features, &slope, adam);
         }
         self.frozen = OnceLock::new();
         Ok(())
     }
 
+    /// `layer1` to `layer4`: the stem and the stages in front of it are left alone.
+    fn freeze_below(&mut self, layer: &str) -> Result<()> {
+        let stage = Self::STAGES.iter().position(|stage| *stage == layer);
+        let stage = stage.ok_or_else(|| Error::Unknown { what: "layer", name: layer.into(), known: Self::STAGES.join(", ") })?;
+        (self.first_block, self.prefix, self.moments) = (Some(2 * stage), OnceLock::new(), None);
+        Ok(())
+    }
+
     fn parameters(&self) -> Result<Tensors> {
-        parameters::layer_tensors(&self.network, &self.layers)
+        let mut tensors = parameters::layer_tensors(&self.network, &self.layers)?;
+        if let Some(head) = &self.head {
+            tensors.append(&mut head::tensors(&head.layer, "")?);
+        }
+        Ok(tensors)
     }
 
     fn checkpoint(&self) -> Result<Tensors> {
         let mut state = self.parameters()?;
-        if let Some([first, second]) = self.moments.as_deref() {
-            state.append(&mut parameters::trained_tensors(&self.network, first, crate::weights::FIRST_MOMENT)?);
-            state.append(&mut parameters::trained_tensors(&self.network, second, crate::weights::SECOND_MOMENT)?);
+        if let Some(Moments { layers, head }) = self.moments.as_deref() {
+            for (moment, prefix) in [FIRST_MOMENT, SECOND_MOMENT].into_iter().enumerate() {
+                state.append(&mut parameters::trained_tensors(self.trained_units(), &layers[moment], prefix)?);
+                if let Some(head) = head {
+                    state.append(&mut head::tensors(&head[moment], prefix)?);
+                }
+            }
         }
         Ok(state)
     }
 
     fn restore(&mut self, mut state: Tensors) -> Result<()> {
         let layers = Layer::take_all(&self.network, self.isa, &mut state)?;
+        let size = self.head.as_ref().map(Head::size);
+        let take_head =
+            |state: &mut Tensors, prefix: &str| size.map(|size| head::take(self.isa, size, state, prefix)).transpose();
+        let head = take_head(&mut state, "")?;
         let mut moments = None;
         if !state.is_empty() {
-            let first = Trained::take_all(&self.network, self.isa, &mut state, crate::weights::FIRST_MOMENT)?;
-            let second = Trained::take_all(&self.network, self.isa, &mut state, crate::weights::SECOND_MOMENT)?;
-            moments = Some(Box::new([first, second]));
+            let mut take = |prefix| Trained::take_all(self.trained_units(), self.isa, &mut state, prefix);
+            let layers = [take(FIRST_MOMENT)?, take(SECOND_MOMENT)?];
+            let head = [take_head(&mut state, FIRST_MOMENT)?, take_head(&mut state, SECOND_MOMENT)?];
+            let head = if let [Some(first), Some(second)] = head { Some([first, second]) } else { None };
+            moments = Some(Box::new(Moments { layers, head }));
         }
-        crate::weights::none_left(&state)?;
-        (self.layers, self.moments, self.frozen) = (layers, moments, OnceLock::new());
+        none_left(&state)?;
+        (self.layers, self.head, self.moments) = (layers, head.map(Head::new), moments);
+        (self.frozen, self.prefix) = (OnceLock::new(), OnceLock::new());
         Ok(())
     }
 
     fn as_embedder(&self) -> &dyn Embedder {
         self
     }
+}
+
+/// Without the counters of torchvision's files, and without their classifier.
+fn without_extras(tensors: &Tensors, and_classifier: bool) -> Tensors {
+    let mut tensors = tensors.clone();
+    tensors.retain(|name, _| !(name.ends_with(".num_batches_tracked") || and_classifier && head::owns(name)));
+    tensors
 }

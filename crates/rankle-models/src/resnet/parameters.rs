@@ -63,8 +63,8 @@ impl Trained {
     }
 
     /// One for each unit, out of tensors.
-    pub(super) fn take_all(network: &Network, isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Vec<Self>> {
-        network.units.iter().map(|unit| Self::take(unit, isa, tensors, prefix)).collect()
+    pub(super) fn take_all(units: &[Unit], isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Vec<Self>> {
+        units.iter().map(|unit| Self::take(unit, isa, tensors, prefix)).collect()
     }
 
     pub(super) fn zeros_like(&self) -> Self {
@@ -133,8 +133,8 @@ fn tensors(parts: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>) -> R
 }
 
 /// What is trained, or a gradient or moment of it, under PyTorch's names behind a prefix.
-pub(super) fn trained_tensors(network: &Network, trained: &[Trained], prefix: &str) -> Result<Tensors> {
-    tensors(network.units.iter().zip(trained).flat_map(|(unit, trained)| trained.named(unit, prefix)))
+pub(super) fn trained_tensors(units: &[Unit], trained: &[Trained], prefix: &str) -> Result<Tensors> {
+    tensors(units.iter().zip(trained).flat_map(|(unit, trained)| trained.named(unit, prefix)))
 }
 
 /// All weights, running statistics among them, under PyTorch's names.

@@ -1,24 +1,27 @@
-//! The network in training: norms take the statistics of the batch, so the batch goes through it layer by layer.
+//! The network in training: norms take the statistics of the batch, so the batch goes through it layer by layer. Where only the
+//! last layers are trained, those in front are the frozen network.
 //!
 //! Images are cut into chunks of a fixed size, chunks are spread over threads, and whatever is summed over a batch is summed
 //! chunk by chunk in order: no result depends on the number of threads.
 
 use super::DIM;
+use super::frozen::Frozen;
 use super::network::Network;
 use super::parameters::{EPSILON, Layer, Statistics, Trained};
+use super::stem::StemTape;
 use crate::batch::even;
 use rankle_core::{Error, Result};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
-use rankle_kernels::maps::{Finish, InStack, Stack, mean_of_pixels, mean_of_pixels_backward, norm};
+use rankle_kernels::maps::{Finish, Stack, mean_of_pixels, mean_of_pixels_backward, norm};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// A stack of maps of the whole batch, chunk by chunk.
-type Map = Vec<Vec<f32>>;
+pub(super) type Map = Vec<Vec<f32>>;
 
 /// What a convolution and its norm leave behind.
-struct Passed {
+pub(super) struct Passed {
     /// What the convolution computed.
     sums: Map,
     statistics: Statistics,
@@ -28,29 +31,34 @@ struct Passed {
 pub(super) struct Tape {
     /// Images in each chunk.
     chunks: Vec<usize>,
-    /// The stem takes the images one by one.
-    one_by_one: Vec<usize>,
-    /// The shuffled images.
-    shuffled: Map,
-    winners: Vec<Vec<u8>>,
-    /// By unit.
+    /// Of the stem, where it is trained.
+    stem: Option<StemTape>,
+    /// Trained blocks begin here.
+    first_block: usize,
+    /// By unit, from the first that is trained.
     passed: Vec<Passed>,
-    /// The input of every block, and the output of the last one.
+    /// The input of every trained block, and the output of the last one.
     states: Vec<Map>,
-    /// Between the two convolutions of every block.
+    /// Between the two convolutions of every trained block.
     inner: Vec<Map>,
-    pub embeddings: Vec<f32>,
+    pub features: Vec<f32>,
+}
+
+/// Layers that are not trained: all in front of a block.
+pub(super) struct Prefix<'a> {
+    pub frozen: &'a Frozen,
+    pub first_block: usize,
 }
 
 impl Tape {
-    /// What each norm saw, by unit.
+    /// What each norm saw, by unit, from the first that is trained.
     pub(super) fn statistics(&self) -> impl Iterator<Item = &Statistics> {
         self.passed.iter().map(|passed| &passed.statistics)
     }
 }
 
 /// The forward pass.
-pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, pixels: &[f32]) -> Result<Tape> {
+pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Option<Prefix<'_>>, pixels: &[f32]) -> Result<Tape> {
     let image_len = network.shuffle.image_len();
     let images = pixels.len() / image_len;
     if images == 0 {
@@ -59,34 +67,17 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, pixels: &[f3
     let chunk = even(images, network.chunk);
     let chunks: Vec<usize> = pixels.chunks(chunk * image_len).map(|pixels| pixels.len() / image_len).collect();
     let pass = Pass { network, layers, isa, chunks: &chunks };
-
-    let shuffled: Map = pixels
-        .par_chunks(image_len)
-        .map(|pixels| {
-            let mut map = vec![0.0; network.shuffle.map_len()];
-            network.shuffle.forward(pixels, &mut map);
-            map
-        })
-        .collect();
-    let one_by_one = vec![1; images];
-    let stem = Pass { chunks: &one_by_one, ..pass };
-    let stem_passed = stem.convolve(0, &shuffled)?;
-    let normalised = stem.normalise(0, &stem_passed, None, false);
-    let (height, width) = network.pool.output();
-    let (pooled, winners): (Map, Vec<Vec<u8>>) = normalised
-        .par_chunks(chunk)
-        .map(|maps| {
-            let (images, channels) = (maps.len(), network.stem().outputs());
-            let len = height * width * images * channels;
-            let (mut pooled, mut winners) = (vec![0.0; len], vec![0; len]);
-            for (image, map) in maps.iter().enumerate() {
-                network.pool.forward(isa, map, channels, InStack { image, images }, &mut pooled, &mut winners);
-            }
-            (pooled, winners)
-        })
-        .unzip();
-    let (mut passed, mut states, mut inner) = (vec![stem_passed], vec![pooled], Vec::new());
-    for block in &network.blocks {
+    let (first_block, stem, mut passed, first) = match prefix {
+        Some(Prefix { frozen, first_block }) => {
+            (first_block, None, Vec::new(), frozen.states(network, &network.blocks[..first_block], pixels, chunk))
+        }
+        None => {
+            let (stem, passed, pooled) = pass.stem(pixels, chunk)?;
+            (0, Some(stem), vec![passed], pooled)
+        }
+    };
+    let (mut states, mut inner) = (vec![first], Vec::new());
+    for block in &network.blocks[first_block..] {
         let input = &states[states.len() - 1];
         let first = pass.convolve(block.first, input)?;
         let between = pass.normalise(block.first, &first, None, true);
@@ -99,11 +90,11 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, pixels: &[f3
         states.push(output);
     }
     let last = &states[states.len() - 1];
-    let embeddings = last.iter().zip(&chunks).flat_map(|(map, images)| mean_of_pixels(map, images * DIM)).collect();
-    Ok(Tape { chunks, one_by_one, shuffled, winners, passed, states, inner, embeddings })
+    let features = last.iter().zip(&chunks).flat_map(|(map, images)| mean_of_pixels(map, images * DIM)).collect();
+    Ok(Tape { chunks, stem, first_block, passed, states, inner, features })
 }
 
-/// The slopes of all weights from that of the embeddings, by unit.
+/// The slopes of all weights from that of the features, by unit, from the first that is trained.
 pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope: &[f32]) -> Vec<Trained> {
     let isa = layers[0].trained.filters.isa();
     let pass = Pass { network, layers, isa, chunks: &tape.chunks };
@@ -119,35 +110,31 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope:
             slope
         })
         .collect();
-    for (position, block) in network.blocks.iter().enumerate().rev() {
+    let before = network.units.len() - tape.passed.len();
+    for (position, block) in network.blocks[tape.first_block..].iter().enumerate().rev() {
+        // Nothing in front of the first trained layer asks for a slope.
+        let is_wanted = position > 0 || tape.stem.is_some();
         let (input, inner) = (&tape.states[position], &tape.inner[position]);
         silence(&mut output, &tape.states[position + 1]);
         let mut around = block.shortcut.map(|unit| (unit, output.clone()));
-        let mut below = match &mut around {
+        let below = match &mut around {
             Some((unit, slope)) => {
-                let slope = pass.back(*unit, &tape.passed[*unit], slope, input, &mut gradients);
-                pass.input_gradient(*unit, slope, None)
+                let slope = pass.back(*unit, &tape.passed[*unit - before], slope, input, &mut gradients);
+                is_wanted.then(|| pass.input_gradient(*unit, slope, None))
             }
-            None => output.clone(),
+            None => is_wanted.then(|| output.clone()),
         };
-        let between = pass.back(block.second, &tape.passed[block.second], &mut output, inner, &mut gradients);
+        let between = pass.back(block.second, &tape.passed[block.second - before], &mut output, inner, &mut gradients);
         let mut between = pass.input_gradient(block.second, between, None);
         silence(&mut between, inner);
-        let first = pass.back(block.first, &tape.passed[block.first], &mut between, input, &mut gradients);
-        below = pass.input_gradient(block.first, first, Some(below));
-        output = below;
+        let first = pass.back(block.first, &tape.passed[block.first - before], &mut between, input, &mut gradients);
+        if let Some(below) = below {
+            output = pass.input_gradient(block.first, first, Some(below));
+        }
     }
-    let stem = network.stem();
-    let mut maps: Map = (output.par_iter().zip(&tape.winners).zip(&tape.chunks))
-        .flat_map_iter(|((slope, winners), &images)| {
-            (0..images).map(move |image| {
-                let mut map = vec![0.0; stem.conv.shape().output_len()];
-                network.pool.backward(slope, winners, stem.outputs(), InStack { image, images }, &mut map);
-                map
-            })
-        })
-        .collect();
-    Pass { chunks: &tape.one_by_one, ..pass }.back(0, &tape.passed[0], &mut maps, &tape.shuffled, &mut gradients);
+    if let Some(stem) = &tape.stem {
+        pass.back_through_stem(&tape.passed[0], stem, &output, &mut gradients);
+    }
     gradients.into_iter().flatten().collect()
 }
 
@@ -158,16 +145,16 @@ fn silence(slope: &mut Map, activation: &Map) {
 
 /// One layer at a time, over all chunks.
 #[derive(Clone, Copy)]
-struct Pass<'a> {
-    network: &'a Network,
-    layers: &'a [Layer],
-    isa: Isa,
-    chunks: &'a [usize],
+pub(super) struct Pass<'a> {
+    pub network: &'a Network,
+    pub layers: &'a [Layer],
+    pub isa: Isa,
+    pub chunks: &'a [usize],
 }
 
 impl Pass<'_> {
     /// A convolution, and what its norm sees.
-    fn convolve(&self, unit: usize, input: &Map) -> Result<Passed> {
+    pub(super) fn convolve(&self, unit: usize, input: &Map) -> Result<Passed> {
         let (conv, filters) = (&self.network.units[unit].conv, self.filters(unit));
         let chunks = input.par_iter().zip(self.chunks);
         let sums: Map = chunks
@@ -212,7 +199,7 @@ impl Pass<'_> {
     }
 
     /// The norm, with the statistics of the batch.
-    fn normalise(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
+    pub(super) fn normalise(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
         let Trained { scale, shift, .. } = &self.layers[unit].trained;
         let Statistics { mean, inverse, .. } = &passed.statistics;
         let scale: Vec<f32> = scale.iter().zip(inverse).map(|(scale, inverse)| scale * inverse).collect();
@@ -227,7 +214,7 @@ impl Pass<'_> {
     }
 
     /// Back through a norm, and into the weights: turns the slope of the norm's output into that of the convolution's.
-    fn back<'s>(
+    pub(super) fn back<'s>(
         &self,
         unit: usize,
         passed: &Passed,

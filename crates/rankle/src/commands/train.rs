@@ -54,6 +54,13 @@ pub(crate) struct Train {
     /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Architecture,
+    /// Weights to start from, in safetensors: torchvision's with ImageNet's classes, say; a random start when left out
+    #[arg(long, value_name = "FILE")]
+    pretrained: Option<PathBuf>,
+    /// Train a ResNet-18 from this layer on, with the linear layer behind it if there is one; those in front keep weights and
+    /// running statistics
+    #[arg(long, value_name = "NAME", default_value = names::ALL_LAYERS, value_parser = names::LAYERS)]
+    train_layers: &'static str,
     /// The distance to train for; only for models that rank, not for the classifiers softmax and c2f2-classifier
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     distance: Option<Distance>,
@@ -134,7 +141,8 @@ impl Train {
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
-        let plan = self.plan(goal, dataset.len(), epsilon);
+        let start = self.pretrained.as_deref().map(files::sha256).transpose()?;
+        let plan = self.plan(goal, dataset.len(), epsilon, start);
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         if let Some(card) = folder.finished(&plan)? {
@@ -147,7 +155,7 @@ impl Train {
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance)?;
+        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, self.pretrained.as_deref())?;
         let from = checkpoint.step;
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder)?;
 
@@ -172,6 +180,12 @@ impl Train {
         let odd = |message: String| Err(Stop::usage(message));
         if !model.is_trainable() {
             return odd(format!("{model} cannot be trained here, only attacked and measured: choose another --model"));
+        }
+        if self.train_layers != names::ALL_LAYERS && !model.stages().contains(&self.train_layers) {
+            return odd(format!(
+                "--train-layers {} is for a resnet18; all layers of {model} are trained: leave it out",
+                self.train_layers
+            ));
         }
         if model.is_classifier() {
             if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
@@ -218,13 +232,16 @@ impl Train {
         }
     }
 
-    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Epsilon>) -> Plan {
+    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Epsilon>, pretrained_sha256: Option<String>) -> Plan {
         let (Goal { distance, loss, paper }, given) = (goal, &self.recipe);
         let ranks = !self.model.is_classifier();
         Plan {
             dataset: self.dataset.to_string(),
             images,
             model: self.model.to_string(),
+            pretrained: self.pretrained.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
+            pretrained_sha256,
+            train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),
             distance: ranks.then(|| distance.to_string()),
             loss: loss.to_string(),
             defense: self.defense,
@@ -285,11 +302,25 @@ impl Folder {
         Ok(Some(card))
     }
 
-    /// A new model, or the one of the checkpoint.
-    fn start(&self, plan: &Plan, model: Architecture, distance: Distance) -> Result<(Box<dyn Trainable>, Checkpoint)> {
-        let isa = system::instruction_set();
+    /// A new model, with the weights of `pretrained` where there are such, or the one of the checkpoint.
+    fn start(
+        &self,
+        plan: &Plan,
+        model: Architecture,
+        distance: Distance,
+        pretrained: Option<&Path>,
+    ) -> Result<(Box<dyn Trainable>, Checkpoint)> {
+        let (isa, seed) = (system::instruction_set(), Seed(plan.seed));
+        let freeze = |mut model: Box<dyn Trainable>| -> Result<Box<dyn Trainable>> {
+            plan.train_layers.as_deref().map_or(Ok(()), |layer| model.freeze_below(layer))?;
+            Ok(model)
+        };
         let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
-            return Ok((model.initialise(distance, Seed(plan.seed))?, Checkpoint::new(plan.clone(), isa)));
+            let model = match pretrained {
+                Some(weights) => model.pretrained(weights, distance, seed),
+                None => model.initialise(distance, seed),
+            };
+            return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), isa)));
         };
         let path = self.checkpoint.display();
         if let Some(difference) = plan.difference(&checkpoint.plan) {
@@ -302,7 +333,8 @@ impl Folder {
             );
             checkpoint.instruction_sets.push(isa);
         }
-        let resumed = model.resume(distance, Seed(plan.seed), state).with_context(|| format!("{path} cannot be gone on from"))?;
+        let mut resumed = freeze(model.initialise(distance, seed)?)?;
+        resumed.restore(state).with_context(|| format!("{path} cannot be gone on from"))?;
         tracing::info!("going on from step {}", checkpoint.step);
         Ok((resumed, checkpoint))
     }

@@ -119,6 +119,66 @@ fn lenet_is_trained_and_attacked_by_its_name() {
     assert!(stderr.contains("'conv1.weight' has shape [20, 1, 5, 5]"), "{stderr}");
 }
 
+/// A folder with two classes of photographs of 8×8 pixels, bright and dark noise: uncompressed BMP, written by hand.
+fn photographs(folder: &Path) {
+    for (class, base) in [("bright", 150), ("dark", 20)] {
+        fs::create_dir(folder.join(class)).unwrap();
+        for image in 0..8u32 {
+            let header: [u32; 11] = [54 + 192, 0, 54, 40, 8, 8, 1 | 24 << 16, 0, 192, 0, 0];
+            let mut bytes = b"BM".to_vec();
+            bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()).chain([0; 8]));
+            bytes.extend((0..192u32).map(|at| (base + (at * 37 + image * 101) % 90) as u8));
+            fs::write(folder.join(format!("{class}/{image}.bmp")), bytes).unwrap();
+        }
+    }
+}
+
+/// Trained whole, then gone on from with the last stage and a new linear layer, then measured by its name.
+#[test]
+fn a_part_of_a_network_is_trained_from_weights_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    photographs(folder.path());
+    let (whole, part) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let command = |line: &str| {
+        let mut command = rankle(line);
+        command.arg("--dataset").arg(format!("folder,images=50%:{}", folder.path().display())).args(["--distance", "cosine"]);
+        command
+    };
+    let train = "train --batch-size 4 --epochs 1 --loss contrastive --model resnet18,size=32";
+    let (code, _, stderr) = outcome(command(train).arg("--output").arg(whole.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let before = whole.path().join("model.safetensors");
+    let train = format!("{train},embedding-size=16 --train-layers layer4");
+    let (code, _, stderr) = outcome(command(&train).arg("--pretrained").arg(&before).arg("--output").arg(part.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let card: toml::Table = fs::read_to_string(part.path().join("card.toml")).unwrap().parse().unwrap();
+    let written = card["command"].as_str().unwrap();
+    let expected = " --model resnet18,size=32,embedding-size=16 --pretrained model.safetensors --train-layers layer4 ";
+    assert!(written.contains(expected), "{written}");
+    assert_eq!(card["training"]["pretrained_sha256"].as_str().map(str::len), Some(64));
+
+    let after = part.path().join("model.safetensors");
+    let (old, new) = (fs::read(&before).unwrap(), fs::read(&after).unwrap());
+    let (old, new) = (safetensors::SafeTensors::deserialize(&old).unwrap(), safetensors::SafeTensors::deserialize(&new).unwrap());
+    for (name, tensor) in old.tensors() {
+        assert_eq!(tensor.data() != new.tensor(&name).unwrap().data(), name.starts_with("layer4"), "{name}");
+    }
+    assert_eq!(new.tensor("fc.weight").unwrap().shape(), [16, 512]);
+
+    let measure = |model: &str| outcome(command(&format!("evaluate --model {model}")).arg("--weights").arg(&after));
+    assert_eq!(measure("resnet18,size=32,embedding-size=16").0, 0);
+    let (code, _, stderr) = measure("resnet18,size=32,embedding-size=8");
+    assert!(code == 1 && stderr.contains("'fc.weight' has shape [16, 512], this model needs [8, 512]"), "{stderr}");
+    for (arguments, complaint) in [
+        ("train --model c2f2 --train-layers layer4", "--train-layers layer4 is for a resnet18"),
+        ("train --model resnet18 --train-layers layer9", "unknown layer 'layer9', did you mean 'layer1'?"),
+        ("train --model convnext-atto", "convnext-atto cannot be trained here"),
+    ] {
+        let (code, _, stderr) = outcome(command(arguments).arg("--output").arg(part.path()));
+        assert!(code == 2 && stderr.contains(complaint) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn a_folder_has_one_run_and_an_interrupt_says_how_to_go_on() {

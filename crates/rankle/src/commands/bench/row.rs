@@ -50,7 +50,7 @@ impl Row {
             (Training(c2f2), 100),
             (Training(c2f2), 500),
             (Pgd(Architecture::LeNet), 100),
-            (Pgd(Architecture::ResNet18Of28), 100),
+            (Pgd(Architecture::RESNET18_OF_28), 100),
             (Forward(Architecture::RESNET18), 8),
             (Pgd(Architecture::RESNET18), 8),
             (Training(Architecture::RESNET18), 8),

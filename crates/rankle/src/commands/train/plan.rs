@@ -11,6 +11,15 @@ pub(crate) struct Plan {
     /// How many of the training images: the first ones.
     pub(crate) images: usize,
     pub(crate) model: String,
+    /// The name of the file whose weights it started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pretrained: Option<String>,
+    /// The hash of that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pretrained_sha256: Option<String>,
+    /// The first layer that is trained, where not all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) train_layers: Option<String>,
     /// None of a classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distance: Option<String>,
@@ -29,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
+/// What no option is for: it says what a file held.
+const PRETRAINED_SHA256: &str = "pretrained-sha256";
+
 impl Plan {
     /// The numbers, for the loss of that name.
     pub(crate) fn recipe(&self, loss: Loss) -> Recipe {
@@ -46,21 +58,26 @@ impl Plan {
     /// The command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
-        let optional = ["distance", "epsilon", "margin"];
-        for (name, value) in self.words().into_iter().filter(|(name, value)| value != "none" || !optional.contains(name)) {
+        let optional = ["pretrained", "train-layers", "distance", "epsilon", "margin"];
+        let is_written = |name: &str, value: &str| name != PRETRAINED_SHA256 && (value != "none" || !optional.contains(&name));
+        for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
             command += &format!(" --{name} {value}");
         }
         format!("{command} --output {output}")
     }
 
-    /// The arguments as they are written on the command line.
-    fn words(&self) -> [(&'static str, String); 13] {
+    /// The arguments as they are written on the command line, and the hash of a file among them.
+    fn words(&self) -> [(&'static str, String); 16] {
         let none = || "none".to_owned();
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
         [
             ("dataset", self.dataset.clone()),
             ("images", self.images.to_string()),
             ("model", self.model.clone()),
-            ("distance", self.distance.clone().unwrap_or_else(none)),
+            ("pretrained", text(&self.pretrained)),
+            (PRETRAINED_SHA256, text(&self.pretrained_sha256)),
+            ("train-layers", text(&self.train_layers)),
+            ("distance", text(&self.distance)),
             ("loss", self.loss.clone()),
             ("defense", self.defense.to_string()),
             ("epsilon", self.epsilon.map_or_else(none, |epsilon| epsilon.to_string())),
@@ -83,6 +100,9 @@ pub(super) mod tests {
             dataset: "mnist".into(),
             images: 60_000,
             model: "c2f2".into(),
+            pretrained: None,
+            pretrained_sha256: None,
+            train_layers: None,
             distance: Some("cosine".into()),
             loss: "triplet".into(),
             defense: Defense::EmbeddingShift,
@@ -123,9 +143,32 @@ pub(super) mod tests {
         );
     }
 
+    fn continued() -> Plan {
+        Plan {
+            model: "resnet18,embedding-size=128".into(),
+            pretrained: Some("resnet18.safetensors".into()),
+            pretrained_sha256: Some("5f".repeat(32)),
+            train_layers: Some("layer4".into()),
+            ..plan()
+        }
+    }
+
+    #[test]
+    fn a_start_is_told_by_name_and_compared_by_content() {
+        let command = continued().command("x");
+        let part =
+            " --model resnet18,embedding-size=128 --pretrained resnet18.safetensors --train-layers layer4 --distance cosine ";
+        assert!(command.contains(part) && !command.contains("5f5f"), "{command}");
+        let other = Plan { pretrained_sha256: Some("60".repeat(32)), train_layers: None, ..continued() };
+        let difference = continued().difference(&other).unwrap();
+        assert!(
+            difference.starts_with("pretrained-sha256 6060") && difference.ends_with(", train-layers none instead of layer4")
+        );
+    }
+
     /// Every field has a word, so a field added later is told as a difference as well.
     #[test]
     fn every_field_is_compared() {
-        assert_eq!(serde_json::to_value(plan()).unwrap().as_object().unwrap().len(), plan().words().len());
+        assert_eq!(serde_json::to_value(continued()).unwrap().as_object().unwrap().len(), plan().words().len());
     }
 }

@@ -1,0 +1,66 @@
+//! The first convolution of the network in training, with its norm and pooling.
+
+use super::parameters::Trained;
+use super::training::{Map, Pass, Passed};
+use rankle_core::Result;
+use rankle_kernels::maps::InStack;
+use rayon::prelude::*;
+
+/// What the stem keeps.
+pub(super) struct StemTape {
+    /// The stem takes the images one by one.
+    one_by_one: Vec<usize>,
+    /// The shuffled images.
+    shuffled: Map,
+    winners: Vec<Vec<u8>>,
+}
+
+impl Pass<'_> {
+    /// The stem with its pooling, in chunks of `chunk` images behind it.
+    pub(super) fn stem(self, pixels: &[f32], chunk: usize) -> Result<(StemTape, Passed, Map)> {
+        let Self { network, isa, .. } = self;
+        let image_len = network.shuffle.image_len();
+        let shuffled: Map = pixels
+            .par_chunks(image_len)
+            .map(|pixels| {
+                let mut map = vec![0.0; network.shuffle.map_len()];
+                network.shuffle.forward(pixels, &mut map);
+                map
+            })
+            .collect();
+        let one_by_one = vec![1; shuffled.len()];
+        let stem = Pass { chunks: &one_by_one, ..self };
+        let passed = stem.convolve(0, &shuffled)?;
+        let normalised = stem.normalise(0, &passed, None, false);
+        let (height, width) = network.pool.output();
+        let (pooled, winners): (Map, Vec<Vec<u8>>) = normalised
+            .par_chunks(chunk)
+            .map(|maps| {
+                let (images, channels) = (maps.len(), network.stem().outputs());
+                let len = height * width * images * channels;
+                let (mut pooled, mut winners) = (vec![0.0; len], vec![0; len]);
+                for (image, map) in maps.iter().enumerate() {
+                    network.pool.forward(isa, map, channels, InStack { image, images }, &mut pooled, &mut winners);
+                }
+                (pooled, winners)
+            })
+            .unzip();
+        Ok((StemTape { one_by_one, shuffled, winners }, passed, pooled))
+    }
+
+    /// Back through the pooling, and into the stem's weights.
+    pub(super) fn back_through_stem(self, passed: &Passed, tape: &StemTape, slope: &Map, gradients: &mut [Option<Trained>]) {
+        let Self { network, .. } = self;
+        let stem = network.stem();
+        let mut maps: Map = (slope.par_iter().zip(&tape.winners).zip(self.chunks))
+            .flat_map_iter(|((slope, winners), &images)| {
+                (0..images).map(move |image| {
+                    let mut map = vec![0.0; stem.conv.shape().output_len()];
+                    network.pool.backward(slope, winners, stem.outputs(), InStack { image, images }, &mut map);
+                    map
+                })
+            })
+            .collect();
+        Pass { chunks: &tape.one_by_one, ..self }.back(0, passed, &mut maps, &tape.shuffled, gradients);
+    }
+}
