@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{C2F2, FIRST_STREAM, NETWORKS, byte, unit};
-use rankle_core::{Distance, Error, Trainable};
+use rankle_core::{Distance, Error, Seed, Trainable};
 use rankle_models::{Architecture, Convnet, Isa, weights};
 use std::path::Path;
 
@@ -59,9 +59,18 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
         weights::write(&path, &tensors).unwrap();
         check(&path, parts);
     }
+    // Training that starts from them says the same.
+    let pretrained = |path| Architecture::C2f2.pretrained(path, Distance::Cosine, Seed(1));
+    let message = pretrained(&path).err().unwrap().to_string();
+    assert!(message.starts_with(&path.display().to_string()) && message.contains("'conv1.bias'"), "{message}");
     // The table complains about the changes, not about the rest.
     weights::write(&path, &C2F2.parameters()).unwrap();
     assert!(Architecture::C2f2.load(&path, Distance::Cosine).is_ok());
+    let started = pretrained(&path).unwrap().parameters().unwrap();
+    for (name, tensor) in C2F2.parameters() {
+        let numbers = |tensor: &Tensor| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).unwrap();
+        assert!(numbers(&started[&name]) == numbers(&tensor), "{name}");
+    }
 }
 
 /// Every network takes its own weights, says how large its embeddings are, and names what is missing in another one's.
