@@ -44,13 +44,13 @@ fn products(root: &Path, train: &str, test: &str) {
 #[test]
 fn products_as_published() {
     let root = folder();
-    let inner = root.path().join("Stanford_Online_Products");
+    let inner = root.path().join("sop/Stanford_Online_Products");
     for (name, level) in [("mug_final/1_0.png", 10), ("mug_final/1_1.bmp", 20), ("sofa_final/2_0.webp", 30)] {
         photo(&inner, name, [level, 0, 0]);
     }
     let train = format!("{HEADER}1 1 1 mug_final/1_0.png\n2 1 1 mug_final/1_1.bmp\n");
     products(&inner, &train, &format!("{HEADER}59552 11319 1 sofa_final/2_0.webp")); // no line break at the end
-    for dir in [root.path(), &inner] {
+    for dir in [root.path(), &root.path().join("sop"), &inner] {
         let train = open("sop", dir, Train).unwrap();
         assert_eq!((train.name(), train.shape(), train.labels()), ("sop", (3, 8, 8), &[1, 1][..]));
         assert_eq!((red(&*train, 0), red(&*train, 1)), (10, 20));

@@ -82,15 +82,18 @@ impl Published {
         }
     }
 
-    /// One split of the files in `dir`: the folder that the archive unpacks to, or the one above it.
+    /// One split of the files in `dir`: the folder that the archive unpacks to, or one or two above it.
     ///
     /// # Errors
     /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that is not as published.
     pub fn open(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         let (inner, landmark) = self.folder();
-        let help = format!("name the folder {inner} with --dataset-dir; it holds {landmark}");
+        let help =
+            format!("name the folder {inner} with --dataset-dir; it holds {landmark}, and `cargo xtask fetch {self}` gets it");
         let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
-        let root = [dir.to_path_buf(), dir.join(inner)].into_iter().find(|root| root.join(landmark).exists());
+        let root = [dir.to_path_buf(), dir.join(inner), dir.join(self.as_str()).join(inner)]
+            .into_iter()
+            .find(|root| root.join(landmark).exists());
         let root = root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })?;
         let items = match self {
             Self::Sop => sop::items(&root, split),

@@ -1,0 +1,207 @@
+//! Archives from elsewhere: nothing in them is trusted.
+//!
+//! A name that leads out of the folder, a link, a device, a second file of one name, more files or more bytes than allowed: each
+//! is refused, and nothing is kept of an archive of which anything is refused. Limits count what is unpacked, not what
+//! headers say.
+
+use crate::{Error, Result, Watch};
+use flate2::read::GzDecoder;
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// What an archive may unpack to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files and folders together.
+    pub entries: usize,
+    /// All files together.
+    pub bytes: u64,
+}
+
+/// Between two files of a tar archive there is never more.
+const HEADERS: u64 = 1 << 20;
+
+/// Folders in folders.
+const DEPTH: usize = 16;
+
+/// Unpacks a zip or a gzipped tar archive, and puts the folder of it that holds `landmark`, its own or one of those in it, to
+/// `output`, whole or not at all. The first bytes decide what it is, not the name.
+///
+/// # Errors
+/// [`Error::Archive`] for what is refused and what is damaged, [`Error::File`], [`Error::Interrupted`].
+pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, watch: Watch<'_>) -> Result<()> {
+    let fault = |found: String| Error::Archive { path: archive.into(), found };
+    if output.symlink_metadata().is_ok() {
+        return Err(fault(format!("{} is there already: remove it first", output.display())));
+    }
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = temporary_folder(parent)?;
+    let mut file = File::open(archive).map_err(Error::read(archive))?;
+    let mut magic = [0; 4];
+    let read = file.read(&mut magic).map_err(Error::read(archive))?;
+    io::Seek::rewind(&mut file).map_err(Error::read(archive))?;
+    let mut room = Room { archive, root: temporary.path(), limits, entries: 0, bytes: 0, watch };
+    match &magic[..read] {
+        [0x1F, 0x8B, ..] => room.tar(file)?,
+        b"PK\x03\x04" => room.zip(file)?,
+        _ => return Err(fault("it is neither a zip nor a gzipped tar archive".into())),
+    }
+    let landed = (candidates(temporary.path())?.into_iter()).find(|folder| folder.join(landmark).symlink_metadata().is_ok());
+    let landed = landed.ok_or_else(|| fault(format!("there is no {landmark} in it: it is another archive")))?;
+    fs::rename(&landed, output).map_err(Error::write(output))
+}
+
+/// A folder that is gone when it is let go, as readable as any other.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
+    fs::create_dir_all(parent).map_err(Error::write(parent))?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // less what the user's umask takes away
+    builder.prefix(".rankle-").tempdir_in(parent).map_err(Error::write(parent))
+}
+
+/// A folder, and then those in it, in the order of their names.
+fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(root).map_err(Error::read(root))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.insert(0, root.to_owned());
+    Ok(folders)
+}
+
+/// Where an archive is unpacked to, and how much room is left.
+struct Room<'a> {
+    archive: &'a Path,
+    root: &'a Path,
+    limits: Limits,
+    entries: usize,
+    bytes: u64,
+    watch: Watch<'a>,
+}
+
+impl Room<'_> {
+    fn zip(&mut self, file: File) -> Result<()> {
+        let damaged = |path: &Path, error: zip::result::ZipError| {
+            let found = format!("it is damaged or not understood ({error})");
+            Error::Archive { path: path.into(), found }
+        };
+        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(self.archive, error))?;
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).map_err(|error| damaged(self.archive, error))?;
+            let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+            // The type of a Unix file, where the archive was made on one: regular, folder or not said.
+            let kind = entry.unix_mode().unwrap_or(0) & 0o170_000;
+            if ![0, 0o100_000, 0o040_000].contains(&kind) {
+                return Err(self.refused(&name, "is a link or a device"));
+            }
+            if entry.is_dir() { self.folder(&name)? } else { self.file(&name, &mut entry)? }
+        }
+        Ok(())
+    }
+
+    fn tar(&mut self, file: File) -> Result<()> {
+        let left = Rc::new(Cell::new(HEADERS));
+        let inner = Metered { inner: GzDecoder::new(BufReader::new(file)), left: left.clone() };
+        let damaged = |path: &Path, error: io::Error| {
+            let found = format!("it is damaged or not understood ({error})");
+            Error::Archive { path: path.into(), found }
+        };
+        let mut archive = tar::Archive::new(inner);
+        let mut entries = archive.entries().map_err(|error| damaged(self.archive, error))?;
+        loop {
+            // A name in a header may be as long as its maker likes, and would be read into memory.
+            left.set(HEADERS);
+            let Some(entry) = entries.next() else { return Ok(()) };
+            let mut entry = entry.map_err(|error| damaged(self.archive, error))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            left.set(self.limits.bytes.saturating_sub(self.bytes).saturating_add(HEADERS));
+            match entry.header().entry_type() {
+                tar::EntryType::Directory => self.folder(&name)?,
+                tar::EntryType::Regular | tar::EntryType::Continuous => self.file(&name, &mut entry)?,
+                tar::EntryType::XGlobalHeader => {}
+                _ => return Err(self.refused(&name, "is a link or a device")),
+            }
+        }
+    }
+
+    fn folder(&mut self, name: &str) -> Result<()> {
+        let Some(path) = self.place(name.trim_end_matches('/'))? else { return Ok(()) };
+        fs::create_dir_all(&path).map_err(Error::write(path))
+    }
+
+    fn file(&mut self, name: &str, content: &mut dyn Read) -> Result<()> {
+        let Some(path) = self.place(name)? else { return Err(self.refused(name, "has no name")) };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        }
+        let mut file = match File::create_new(&path) {
+            Ok(file) => file,
+            Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => return Err(self.refused(name, "is in it twice")),
+            Err(reason) => return Err(Error::write(path)(reason)),
+        };
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = match content.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(reason) if reason.kind() == io::ErrorKind::Interrupted => continue,
+                Err(reason) => return Err(self.refused(name, &format!("is damaged ({reason})"))),
+            };
+            self.bytes += read as u64;
+            if self.bytes > self.limits.bytes {
+                return Err(self.refused(name, &format!("is past the {} bytes that are allowed", self.limits.bytes)));
+            }
+            file.write_all(&buffer[..read]).map_err(Error::write(&path))?;
+            self.watch.see(self.bytes, None)?;
+        }
+    }
+
+    /// Where an entry goes, if anywhere: `./` is the folder that is there already.
+    fn place(&mut self, name: &str) -> Result<Option<PathBuf>> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(self.refused(name, &format!("is past the {} files that are allowed", self.limits.entries)));
+        }
+        let name = name.trim_start_matches("./");
+        if name.is_empty() || name == "." {
+            return Ok(None);
+        }
+        let inside = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(['\\', ':', '\0']);
+        if !name.split('/').all(inside) {
+            return Err(self.refused(name, "leads out of the folder"));
+        }
+        if name.split('/').count() > DEPTH || name.len() > 1000 {
+            return Err(self.refused(&name.chars().take(100).collect::<String>(), "lies too deep"));
+        }
+        Ok(Some(self.root.join(name)))
+    }
+
+    fn refused(&self, name: &str, why: &str) -> Error {
+        Error::Archive { path: self.archive.into(), found: format!("'{}' {why}", name.escape_default()) }
+    }
+}
+
+/// Gives no more than what is left.
+struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("more bytes than are allowed"));
+        }
+        let most = buffer.len().min(left);
+        let read = self.inner.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
+}

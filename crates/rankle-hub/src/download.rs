@@ -1,0 +1,152 @@
+//! Downloads that go on where they were.
+
+use crate::client::{self, Client};
+use crate::{Error, Result, Watch};
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
+
+/// A file somewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) url: &'a str,
+    /// Its length, where that is known.
+    pub(crate) bytes: Option<u64>,
+    /// It is never longer than this.
+    pub(crate) limit: u64,
+}
+
+/// Why the bytes stopped before the end.
+enum Cut {
+    /// For good.
+    Refused(Error),
+    /// Perhaps only this time.
+    Broken(Error),
+}
+
+impl From<Error> for Cut {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable { .. } | Error::Status { status: 429 | 500.., .. } => Self::Broken(error),
+            error => Self::Refused(error),
+        }
+    }
+}
+
+/// So often in a row a connection may break before a single new byte has come.
+const FAILURES: u32 = 4;
+
+/// Brings a file to `partial`, from where `partial` ends; it stays there by half when the connection breaks for good. Whether
+/// the content is what it should be is left to the caller.
+///
+/// # Errors
+/// [`Error::Unreachable`], [`Error::Status`], [`Error::Answer`], [`Error::TooLarge`], [`Error::Busy`], [`Error::File`],
+/// [`Error::Interrupted`].
+pub(crate) fn download(client: &Client, wanted: Wanted<'_>, partial: &Path, watch: Watch<'_>) -> Result<()> {
+    if let Some(folder) = partial.parent() {
+        fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    }
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(partial).map_err(Error::write(partial))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: partial.into() }),
+        Err(TryLockError::Error(reason)) => return Err(Error::write(partial)(reason)),
+    }
+    let mut have = file.seek(SeekFrom::End(0)).map_err(Error::write(partial))?;
+    if wanted.bytes.is_some_and(|bytes| have > bytes) || have > wanted.limit {
+        have = restart(&mut file, partial)?;
+    }
+    let mut failures = 0;
+    while wanted.bytes != Some(have) || have == 0 {
+        let before = have;
+        match pass(client, wanted, &mut file, partial, &mut have, watch) {
+            Ok(()) => break,
+            Err(Cut::Refused(error)) => return Err(error),
+            Err(Cut::Broken(error)) => {
+                failures = if have > before { 1 } else { failures + 1 };
+                if failures >= FAILURES {
+                    return Err(error);
+                }
+                watch.see(have, wanted.bytes)?;
+                sleep(Duration::from_millis(20 << (2 * failures)));
+            }
+        }
+    }
+    file.sync_all().map_err(Error::write(partial))
+}
+
+fn restart(file: &mut File, path: &Path) -> Result<u64> {
+    file.set_len(0).and_then(|()| file.rewind()).map_err(Error::write(path))?;
+    Ok(0)
+}
+
+/// One connection. `have` is how many bytes are in the file.
+fn pass(client: &Client, wanted: Wanted<'_>, file: &mut File, path: &Path, have: &mut u64, watch: Watch<'_>) -> Result<(), Cut> {
+    let url = wanted.url;
+    let response = client.get(url, *have)?;
+    match response.status().as_u16() {
+        206 if starts_at(&response) == Some(*have) => {}
+        // The server knows no ranges, or not this one: from the start again.
+        206 | 416 if *have > 0 => {
+            *have = restart(file, path)?;
+            return Err(Cut::Broken(Error::Answer { url: url.into(), found: "another range".into(), help: "try again" }));
+        }
+        200 => *have = restart(file, path)?,
+        status => {
+            client::check(url, status)?;
+            let found = format!("status {status}");
+            return Err(Error::Answer { url: url.into(), found, help: "that is no file; name another address" }.into());
+        }
+    }
+    let total = response.body().content_length().map(|rest| *have + rest);
+    if let (Some(total), Some(bytes)) = (total, wanted.bytes)
+        && total != bytes
+    {
+        return Err(length(url, total, bytes).into());
+    }
+    let limit = wanted.bytes.unwrap_or(wanted.limit);
+    if total.is_some_and(|total| total > limit) {
+        return Err(Error::TooLarge { what: url.into(), limit }.into());
+    }
+    let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        watch.see(*have, total.or(wanted.bytes))?;
+        let read = match body.read(&mut buffer) {
+            Ok(read) => read,
+            Err(reason) if reason.kind() == ErrorKind::Interrupted => continue,
+            Err(reason) => return Err(Error::Unreachable { url: url.into(), reason: reason.to_string() }.into()),
+        };
+        if *have + read as u64 > limit {
+            restart(file, path)?;
+            return Err(Error::TooLarge { what: url.into(), limit }.into());
+        }
+        file.write_all(&buffer[..read]).map_err(Error::write(path))?;
+        *have += read as u64;
+        if read == 0 {
+            return match total.or(wanted.bytes) {
+                Some(total) if *have < total => {
+                    let reason = format!("the connection ended after {have} of {total} bytes");
+                    Err(Error::Unreachable { url: url.into(), reason }.into())
+                }
+                _ => Ok(()),
+            };
+        }
+    }
+}
+
+/// The first byte that a part of a file holds.
+fn starts_at(response: &Response<Body>) -> Option<u64> {
+    let range = response.headers().get("content-range")?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+fn length(url: &str, found: u64, expected: u64) -> Error {
+    let found = format!("{found} bytes instead of {expected}");
+    Error::Answer { url: url.into(), found, help: "it is another file; name another address" }
+}

@@ -1,0 +1,244 @@
+//! Files from the Hugging Face hub, through a cache that its other programs share.
+
+use crate::client::{Client, Head};
+use crate::download::{Wanted, download};
+use crate::reference::{is_commit, is_path};
+use crate::{Digest, Error, Kind, Repository, Result, Watch};
+use hf_hub::{Cache, Repo, RepoType};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the hub is, and whether it may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arguments", derive(clap::Args))]
+#[cfg_attr(feature = "arguments", command(next_help_heading = "The hub"))]
+pub struct Access {
+    /// The address of the hub; https://huggingface.co when left out
+    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "URL", env = "HF_ENDPOINT"))]
+    pub endpoint: Option<String>,
+    /// Download nothing: take what the cache holds
+    #[cfg_attr(feature = "arguments", arg(long, global = true))]
+    pub offline: bool,
+    /// The folder of the cache; .cache/huggingface/hub in the user's home when left out, as for other programs
+    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "FOLDER"))]
+    pub hub_cache: Option<PathBuf>,
+    /// The address of an HTTP proxy, where one is needed
+    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "URL"))]
+    pub proxy: Option<String>,
+}
+
+/// The public hub.
+const ENDPOINT: &str = "https://huggingface.co";
+
+/// No file of a repository is larger.
+const LARGEST_FILE: u64 = 64 << 30;
+
+/// No list of a repository's files is larger.
+const LARGEST_LIST: u64 = 32 << 20;
+
+/// The hub. Repositories are public ones: no token is read.
+#[derive(Debug)]
+pub struct Hub {
+    client: Client,
+    endpoint: String,
+    cache: Cache,
+    offline: bool,
+}
+
+impl Hub {
+    /// Asks nobody yet.
+    ///
+    /// # Errors
+    /// [`Error::NoHome`] where no cache is named and there is no usual place for it; [`Error::Address`].
+    pub fn new(access: &Access) -> Result<Self> {
+        let cache = match &access.hub_cache {
+            Some(folder) => Cache::new(folder.clone()),
+            // Its default has no answer to this.
+            None if std::env::home_dir().is_none() => return Err(Error::NoHome),
+            None => Cache::default(),
+        };
+        // An environment variable that is there but empty says nothing.
+        let named = access.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = named.unwrap_or(ENDPOINT).trim_end_matches('/').to_owned();
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            return Err(Error::Address { url: endpoint, reason: "an endpoint starts with https:// or http://".into() });
+        }
+        Ok(Self { client: Client::new(access.proxy.as_deref())?, endpoint, cache, offline: access.offline })
+    }
+
+    /// A file of a repository, from the cache or downloaded into it: a path that other programs may read, but not write. What
+    /// lies there has the hash that the hub names for it, and the SHA-256 `expected` where one is given.
+    ///
+    /// # Errors
+    /// [`Error::Offline`], [`Error::Hash`], and everything that stands between here and the hub.
+    pub fn file(&self, repository: &Repository, file: &str, expected: Option<&str>, watch: Watch<'_>) -> Result<PathBuf> {
+        if !is_path(file) {
+            return Err(Error::Name { text: file.into(), help: "a file of a repository has a plain path" });
+        }
+        let what = format!("{file} of {repository}");
+        if self.offline || repository.is_pinned() {
+            if let Some(path) = self.cached(repository, file) {
+                self.check(&path, expected, &what, watch)?;
+                return Ok(path);
+            }
+            if self.offline {
+                return Err(Error::Offline { what, cache: self.cache.path().clone() });
+            }
+        }
+        let url = self.url(repository, file);
+        let head = self.client.head(&url)?;
+        let (commit, digest) = identity(&url, &head)?;
+        let folder = self.folder(repository);
+        let blob = folder.join("blobs").join(digest.as_str());
+        if !blob.is_file() || digest.check(&blob, &what, watch).is_err() {
+            let partial = blob.with_extension("incomplete");
+            download(&self.client, Wanted { url: &url, bytes: head.bytes, limit: LARGEST_FILE }, &partial, watch)?;
+            keep(&partial, &blob, &digest, &url, watch)?;
+        }
+        if let Some(expected) = expected {
+            Digest::Sha256(expected.into()).check(&blob, &what, watch)?;
+        }
+        let path = folder.join("snapshots").join(&commit).join(file);
+        point(&path, &blob)?;
+        if !repository.is_pinned() {
+            let refused = Error::write(folder.join("refs"));
+            self.cache.repo(repo(repository)).create_ref(&commit).map_err(refused)?;
+        }
+        Ok(path)
+    }
+
+    /// The files of a repository, in the order of their names; offline those that are in the cache.
+    ///
+    /// # Errors
+    /// [`Error::Offline`], [`Error::Answer`], and everything that stands between here and the hub.
+    pub fn files(&self, repository: &Repository) -> Result<Vec<String>> {
+        let mut files = if self.offline { self.cached_files(repository)? } else { self.listed_files(repository)? };
+        files.retain(|file| is_path(file));
+        files.sort();
+        Ok(files)
+    }
+
+    fn listed_files(&self, repository: &Repository) -> Result<Vec<String>> {
+        let kind = match repository.kind() {
+            Kind::Model => "models",
+            Kind::Dataset => "datasets",
+        };
+        let revision = repository.revision().replace('/', "%2F");
+        let url = format!("{}/api/{kind}/{}/revision/{revision}", self.endpoint, repository.name());
+        let answer: Option<Value> = serde_json::from_str(&self.client.text(&url, LARGEST_LIST)?).ok();
+        let files = answer.as_ref().and_then(|answer| answer["siblings"].as_array());
+        let wrong = || Error::Answer { url, found: "no list of files".into(), help: "is that a hub?" };
+        let names = files.ok_or_else(wrong)?.iter().filter_map(|file| file["rfilename"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn cached_files(&self, repository: &Repository) -> Result<Vec<String>> {
+        let missing = || Error::Offline { what: repository.to_string(), cache: self.cache.path().clone() };
+        let root = self.snapshot(repository).filter(|root| root.is_dir()).ok_or_else(missing)?;
+        let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(Error::read(&folder))? {
+                let path = entry.map_err(Error::read(&folder))?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str) {
+                    files.push(name.replace('\\', "/"));
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn url(&self, repository: &Repository, file: &str) -> String {
+        let kind = match repository.kind() {
+            Kind::Model => "",
+            Kind::Dataset => "datasets/",
+        };
+        let (revision, file) = (repository.revision().replace('/', "%2F"), file.replace(' ', "%20").replace('+', "%2B"));
+        format!("{}/{kind}{}/resolve/{revision}/{file}", self.endpoint, repository.name())
+    }
+
+    fn folder(&self, repository: &Repository) -> PathBuf {
+        self.cache.path().join(repo(repository).folder_name())
+    }
+
+    /// The folder of the revision as the cache knows it: a branch is what it was when something was last downloaded from it.
+    fn snapshot(&self, repository: &Repository) -> Option<PathBuf> {
+        let folder = self.folder(repository);
+        let commit = match repository.is_pinned() {
+            true => repository.revision().to_owned(),
+            false => fs::read_to_string(folder.join("refs").join(repository.revision())).ok()?.trim().to_owned(),
+        };
+        is_commit(&commit).then(|| folder.join("snapshots").join(commit))
+    }
+
+    fn cached(&self, repository: &Repository, file: &str) -> Option<PathBuf> {
+        self.snapshot(repository).map(|snapshot| snapshot.join(file)).filter(|path| path.is_file())
+    }
+
+    /// The name of what a file of the cache points to is its hash.
+    fn check(&self, path: &Path, expected: Option<&str>, what: &str, watch: Watch<'_>) -> Result<()> {
+        let blob = path.canonicalize().map_err(Error::read(path))?;
+        let named = blob.file_name().and_then(|name| Digest::parse(name.to_str()?));
+        let known = expected.map(|hash| Digest::Sha256(hash.into()));
+        [named, known].into_iter().flatten().try_for_each(|digest| digest.check(path, what, watch))
+    }
+}
+
+/// In the words of the library that knows the layout of the cache.
+fn repo(repository: &Repository) -> Repo {
+    let kind = match repository.kind() {
+        Kind::Model => RepoType::Model,
+        Kind::Dataset => RepoType::Dataset,
+    };
+    Repo::with_revision(repository.name().into(), kind, repository.revision().into())
+}
+
+/// Both become names of files: what is no hash is refused.
+fn identity(url: &str, head: &Head) -> Result<(String, Digest)> {
+    let wrong = |found| Error::Answer { url: url.into(), found, help: "is that a hub?" };
+    let commit = head.commit.as_deref().filter(|commit| is_commit(commit));
+    let commit = commit.ok_or_else(|| wrong("no commit (X-Repo-Commit)".to_owned()))?;
+    let digest = head.etag.as_deref().and_then(Digest::parse);
+    Ok((commit.to_owned(), digest.ok_or_else(|| wrong("no content hash (ETag)".to_owned()))?))
+}
+
+/// Gives a file that was downloaded its name, if it is what it should be, and else removes it.
+///
+/// # Errors
+/// [`Error::Hash`], [`Error::File`], [`Error::Interrupted`].
+pub(crate) fn keep(partial: &Path, path: &Path, digest: &Digest, what: &str, watch: Watch<'_>) -> Result<()> {
+    match digest.check(partial, what, watch) {
+        Ok(()) => fs::rename(partial, path).map_err(Error::write(path)),
+        Err(error @ Error::Hash { .. }) => {
+            fs::remove_file(partial).map_err(Error::write(partial))?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `path` stand for `blob`, as in every cache of the hub: a relative link, or a copy where there are none.
+fn point(path: &Path, blob: &Path) -> Result<()> {
+    let refused = |reason| Error::write(path)(reason);
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(refused)?;
+    let temporary = tempfile::Builder::new().prefix(".rankle-").tempdir_in(folder).map_err(refused)?;
+    let link = temporary.path().join("link");
+    link_or_copy(path, blob, &link).and_then(|()| fs::rename(&link, path)).map_err(refused)
+}
+
+#[cfg(unix)]
+fn link_or_copy(path: &Path, blob: &Path, link: &Path) -> std::io::Result<()> {
+    // …/REPO/snapshots/COMMIT/deep/file -> …/REPO/blobs/HASH
+    let repository = blob.parent().and_then(Path::parent).unwrap_or(blob);
+    let depth = path.strip_prefix(repository).unwrap_or(path).components().count() - 1;
+    let up = PathBuf::from_iter(std::iter::repeat_n("..", depth));
+    std::os::unix::fs::symlink(up.join(blob.strip_prefix(repository).unwrap_or(blob)), link)
+}
+
+#[cfg(not(unix))]
+fn link_or_copy(_path: &Path, blob: &Path, link: &Path) -> std::io::Result<()> {
+    fs::copy(blob, link).map(drop)
+}

@@ -1,0 +1,268 @@
+//! The program that `cargo xtask fetch` runs: it downloads, checks and unpacks, and knows no dataset by name.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use rankle_hub::{Access, Error, Home, Hub, Kind, Limits, Part, Reference, Repository, Watcher};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Download from the Hugging Face hub and from elsewhere, with every hash checked.
+///
+/// Exit codes: 0 done; 1 a file, the network or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "rankle-hub", version, max_term_width = 120)]
+struct Arguments {
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    File(FileCommand),
+    Idx(IdxCommand),
+    Photos(PhotosCommand),
+    Archive(ArchiveCommand),
+}
+
+/// Download one file of a model repository into the cache, and print where it is.
+#[derive(Args)]
+struct FileCommand {
+    /// hf:OWNER/REPO[@REVISION][/FILE]
+    reference: Reference,
+}
+
+/// A repository of images and labels.
+#[derive(Args)]
+struct Table {
+    /// OWNER/REPO
+    repository: String,
+    /// A branch, a tag or a commit
+    #[arg(long, default_value = Repository::MAIN)]
+    revision: String,
+}
+
+/// Write the splits train and test of a dataset of grey images as four IDX files, called as those of MNIST.
+#[derive(Args)]
+struct IdxCommand {
+    #[command(flatten)]
+    table: Table,
+    /// The folder for them
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+}
+
+/// Write the images of a dataset as files, one folder per class.
+#[derive(Args)]
+struct PhotosCommand {
+    #[command(flatten)]
+    table: Table,
+    /// A split, the folder for it, and how many images it has; once for each split
+    #[arg(long = "split", value_name = "SPLIT:FOLDER:IMAGES", required = true)]
+    splits: Vec<String>,
+    /// How many classes there are
+    #[arg(long, value_name = "N")]
+    classes: usize,
+    /// The folder to make
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+}
+
+/// Download an archive, check it, and unpack one folder of it.
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("from").required(true).args(["url", "file"]))]
+struct ArchiveCommand {
+    /// Where it is
+    #[arg(long)]
+    url: Option<String>,
+    /// An archive that is here already
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Its length
+    #[arg(long, value_name = "N")]
+    bytes: Option<u64>,
+    /// Its SHA-256; without it the one in the lock file, where there is one
+    #[arg(long, value_name = "HASH")]
+    sha256: Option<String>,
+    /// Hashes of what was downloaded without one being known, as `sha256sum` writes them
+    #[arg(long, value_name = "FILE")]
+    lock: PathBuf,
+    /// What lies in the folder that is wanted
+    #[arg(long, value_name = "NAME")]
+    landmark: String,
+    /// At most so many files and folders
+    #[arg(long, value_name = "N")]
+    most_entries: usize,
+    /// At most so many bytes, as an archive and unpacked
+    #[arg(long, value_name = "N")]
+    most_bytes: u64,
+    /// The folder to make
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let Arguments { access, command } = Arguments::parse(); // exits with 2 by itself
+    let outcome = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("cannot watch for Ctrl-C");
+    let outcome = outcome.and_then(|()| match command {
+        Command::File(command) => command.run(&access),
+        Command::Idx(command) => command.run(&access),
+        Command::Photos(command) => command.run(&access),
+        Command::Archive(command) => command.run(&access),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
+            ExitCode::from(if interrupted { 130 } else { 1 })
+        }
+    }
+}
+
+/// A bar where somebody watches, and an end where somebody wants it.
+fn watch(what: &str) -> impl Watcher {
+    let style = "{msg}  {bar:30} {percent:>3} %  {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let unknown = "{msg}  {bytes}, {bytes_per_sec}";
+    let [style, unknown] = [style, unknown].map(|text| ProgressStyle::with_template(text).expect("the template is valid"));
+    let bar = ProgressBar::no_length().with_message(what.to_owned()).with_style(unknown);
+    move |done: u64, total: Option<u64>| {
+        if let Some(total) = total
+            && bar.length() != Some(total)
+        {
+            bar.set_style(style.clone());
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+        if INTERRUPTED.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl FileCommand {
+    fn run(self, access: &Access) -> Result<()> {
+        let Reference { repository, file } = &self.reference;
+        let path = Hub::new(access)?.file(repository, file, None, &mut watch(file))?;
+        println!("{}", path.display());
+        Ok(())
+    }
+}
+
+impl Table {
+    /// The Parquet files of some splits, in the cache. Their names start with that of the split.
+    fn files<'a>(&self, access: &Access, splits: impl IntoIterator<Item = &'a str>) -> Result<Vec<Vec<PathBuf>>> {
+        let hub = Hub::new(access)?;
+        let repository = Repository::new(Kind::Dataset, &self.repository, &self.revision)?;
+        let names = hub.files(&repository)?;
+        let of_split = |split: &str| -> Result<Vec<PathBuf>> {
+            let belongs = |name: &&String| {
+                let file = name.rsplit('/').next().unwrap_or(name);
+                file.ends_with(".parquet") && file.strip_prefix(split).is_some_and(|rest| rest.starts_with(['-', '.']))
+            };
+            let names: Vec<&String> = names.iter().filter(belongs).collect();
+            ensure!(!names.is_empty(), "{repository} has no Parquet files of a split '{split}'");
+            names.into_iter().map(|name| Ok(hub.file(&repository, name, None, &mut watch(name))?)).collect()
+        };
+        splits.into_iter().map(of_split).collect()
+    }
+}
+
+impl IdxCommand {
+    fn run(self, access: &Access) -> Result<()> {
+        let splits = self.table.files(access, ["train", "test"])?;
+        fs::create_dir_all(&self.output).with_context(|| format!("cannot write {}", self.output.display()))?;
+        for (files, name) in splits.iter().zip(["train", "t10k"]) {
+            let path = |what: &str| self.output.join(format!("{name}-{what}-ubyte"));
+            rankle_hub::idx(files, &path("images-idx3"), &path("labels-idx1"), &mut watch(name))?;
+        }
+        Ok(())
+    }
+}
+
+impl PhotosCommand {
+    fn run(self, access: &Access) -> Result<()> {
+        let splits = self.splits.iter().map(|text| parse_split(text)).collect::<Result<Vec<_>>>()?;
+        let files = self.table.files(access, splits.iter().map(|split| split.0))?;
+        let part = |((_, folder, images), files)| Part { files, folder: String::from(folder), images };
+        let parts: Vec<Part> = splits.into_iter().zip(files).map(part).collect();
+        Ok(rankle_hub::photos(&parts, self.classes, &self.output, &mut watch("images"))?)
+    }
+}
+
+fn parse_split(text: &str) -> Result<(&str, &str, usize)> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let &[split, folder, images] = parts.as_slice() else { bail!("--split {text}: write SPLIT:FOLDER:IMAGES") };
+    Ok((split, folder, images.parse().with_context(|| format!("--split {text}: {images} is no number"))?))
+}
+
+impl ArchiveCommand {
+    fn run(self, access: &Access) -> Result<()> {
+        let limits = Limits { entries: self.most_entries, bytes: self.most_bytes };
+        let unpack = |archive: &Path| rankle_hub::unpack(archive, &self.output, &self.landmark, limits, &mut watch("unpacked"));
+        let (archive, url) = match (&self.file, &self.url) {
+            (Some(archive), _) => {
+                let hash = rankle_hub::sha256(archive, &mut watch("read"))?;
+                self.judge(&archive.display().to_string(), &hash)?;
+                return Ok(unpack(archive)?);
+            }
+            (None, Some(url)) if access.offline => bail!("--offline forbids to download {url}"),
+            (None, Some(url)) => (self.download(url, access)?, url),
+            (None, None) => bail!("--url or --file is needed"),
+        };
+        unpack(&archive).with_context(|| format!("the archive from {url}"))?;
+        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
+    }
+
+    fn download(&self, url: &str, access: &Access) -> Result<PathBuf> {
+        let locked = self.locked(url)?;
+        let sha256 = self.sha256.as_deref().or(locked.as_deref());
+        let home = Home { url, bytes: self.bytes, sha256, limit: self.most_bytes };
+        let folder = self.lock.parent().unwrap_or(Path::new("."));
+        let (archive, hash) = home.download(folder, access.proxy.as_deref(), &mut watch("downloaded"))?;
+        self.judge(url, &hash)?;
+        Ok(archive)
+    }
+
+    /// Says what is known of a hash. One of which nothing was known is written down.
+    fn judge(&self, what: &str, hash: &str) -> Result<()> {
+        match (&self.sha256, self.locked(what)?) {
+            (Some(published), _) if published == hash => eprintln!("{what} is the published archive (SHA-256 {hash})"),
+            (Some(published), _) => bail!("{what} has SHA-256 {hash}, expected {published}: it is damaged or another file"),
+            (None, Some(locked)) if locked == hash => eprintln!("{what} is the archive of the last time (SHA-256 {hash})"),
+            (None, Some(locked)) => {
+                bail!("{what} has SHA-256 {hash}, the last time it had {locked}: see {} if that is right", self.lock.display())
+            }
+            (None, None) => {
+                let refused = || format!("cannot write {}", self.lock.display());
+                let mut text = fs::read_to_string(&self.lock).unwrap_or_default();
+                text += &format!("{hash}  {what}\n");
+                let folder = self.lock.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                fs::create_dir_all(folder).with_context(refused)?;
+                let temporary = tempfile::NamedTempFile::new_in(folder).with_context(refused)?;
+                fs::write(temporary.path(), text).with_context(refused)?;
+                temporary.persist(&self.lock).with_context(refused)?;
+                let lock = self.lock.display();
+                eprintln!(
+                    "no hash is published for {what}: its SHA-256 {hash} is written to {lock}, and the next time it must be the same"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash of the last time.
+    fn locked(&self, what: &str) -> Result<Option<String>> {
+        if !self.lock.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&self.lock).with_context(|| format!("cannot read {}", self.lock.display()))?;
+        let entry = text.lines().find_map(|line| line.strip_suffix(what)?.strip_suffix("  "));
+        Ok(entry.map(str::to_owned))
+    }
+}

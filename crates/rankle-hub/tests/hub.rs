@@ -1,0 +1,352 @@
+//! The hub and other homes, played by a server on this machine.
+
+mod server;
+
+use rankle_hub::{Access, Error, Home, Hub, Kind, Repository, unwatched};
+use server::{COMMIT, Files, Reply, Server, hub, noise, sha256};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const FILE: &str = "model.safetensors";
+
+/// A hub with one model of 20,000 bytes and its card, and a cache.
+struct World {
+    server: Server,
+    cache: TempDir,
+    content: Vec<u8>,
+}
+
+impl World {
+    fn new() -> Self {
+        let content = noise(20_000);
+        Self { server: Server::new(hub(files(&content))), cache: tempfile::tempdir().unwrap(), content }
+    }
+
+    fn hub(&self, offline: bool) -> Hub {
+        let hub_cache = Some(self.cache.path().to_owned());
+        Hub::new(&Access { endpoint: Some(self.server.url.clone()), offline, hub_cache, proxy: None }).unwrap()
+    }
+
+    fn get(&self) -> Result<PathBuf, Error> {
+        self.hub(false).file(&model("main"), FILE, None, &mut unwatched())
+    }
+
+    fn message(&self) -> String {
+        self.get().unwrap_err().to_string()
+    }
+
+    fn blobs(&self) -> Vec<String> {
+        let folder = self.cache.path().join("models--timm--resnet18/blobs");
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn files(content: &[u8]) -> Files {
+    let card = b"# A model".to_vec();
+    Files::from([("/timm/resnet18/model.safetensors".into(), content.to_vec()), ("/timm/resnet18/README.md".into(), card)])
+}
+
+fn model(revision: &str) -> Repository {
+    Repository::new(Kind::Model, "timm/resnet18", revision).unwrap()
+}
+
+#[test]
+fn a_file_comes_once_and_lies_where_other_programs_look() {
+    let world = World::new();
+    let path = world.get().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), world.content);
+    let snapshot = format!("models--timm--resnet18/snapshots/{COMMIT}");
+    assert_eq!(path, world.cache.path().join(&snapshot).join(FILE));
+    assert_eq!(fs::read_to_string(world.cache.path().join("models--timm--resnet18/refs/main")).unwrap(), COMMIT);
+    assert_eq!(world.blobs(), [sha256(&world.content)]);
+    let resolve = "/timm/resnet18/resolve/main/model.safetensors";
+    let elsewhere = format!("GET /elsewhere/{}", sha256(&world.content));
+    assert_eq!(world.server.asked(), [format!("HEAD {resolve}"), format!("GET {resolve}"), elsewhere]);
+
+    assert_eq!(world.get().unwrap(), path);
+    assert_eq!(world.server.asked(), [format!("HEAD {resolve}")]);
+    // A commit never changes: nobody is asked, and offline neither.
+    for (revision, offline) in [(COMMIT, false), (COMMIT, true), ("main", true)] {
+        assert_eq!(world.hub(offline).file(&model(revision), FILE, None, &mut unwatched()).unwrap(), path);
+    }
+    assert!(world.server.asked().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_cache_may_be_moved() {
+    let world = World::new();
+    let path = world.get().unwrap();
+    assert!(fs::read_link(&path).unwrap().is_relative());
+    let moved = tempfile::tempdir().unwrap();
+    fs::rename(world.cache.path().join("models--timm--resnet18"), moved.path().join("models--timm--resnet18")).unwrap();
+    let path = moved.path().join(path.strip_prefix(world.cache.path()).unwrap());
+    assert_eq!(fs::read(path).unwrap(), world.content);
+}
+
+#[test]
+fn small_files_are_known_by_their_git_hash() {
+    let world = World::new();
+    let card = world.hub(false).file(&model("main"), "README.md", None, &mut unwatched()).unwrap();
+    assert_eq!(fs::read(card).unwrap(), b"# A model");
+    assert_eq!(world.blobs(), [server::git_blob(b"# A model")]);
+}
+
+#[test]
+fn lists_of_files_online_and_offline() {
+    let world = World::new();
+    let mut all = files(&world.content);
+    all.insert("/datasets/a/b/deep/train-0.parquet".into(), noise(200));
+    all.insert("/datasets/a/b/../../escape".into(), noise(200));
+    world.server.becomes(hub(all));
+    let set = Repository::new(Kind::Dataset, "a/b", "main").unwrap();
+    assert_eq!(world.hub(false).files(&set).unwrap(), ["deep/train-0.parquet"]);
+    let says = world.hub(true).files(&set).unwrap_err().to_string();
+    assert!(says.starts_with("a/b is not in the cache at ") && says.contains("--offline"), "{says}");
+    world.hub(false).file(&set, "deep/train-0.parquet", None, &mut unwatched()).unwrap();
+    assert_eq!(world.hub(true).files(&set).unwrap(), ["deep/train-0.parquet"]);
+    world.server.becomes(|_| Reply { status: 200, body: b"<html>".to_vec(), ..Reply::default() });
+    assert!(matches!(world.hub(false).files(&set), Err(Error::Answer { .. })));
+}
+
+#[test]
+fn a_cut_connection_goes_on_where_it_was() {
+    let world = World::new();
+    let content = world.content.clone();
+    let whole = hub(files(&content));
+    world.server.becomes(move |request| match request.path.starts_with("/elsewhere") {
+        true => whole(request).cut(6_000),
+        false => whole(request),
+    });
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), content);
+    let asked = world.server.asked();
+    let parts: Vec<&str> = asked.iter().filter_map(|line| line.split_once(" from ")).map(|parts| parts.1).collect();
+    // Each range is asked for at the hub, which sends us to where the bytes are.
+    assert_eq!(parts, ["6000", "6000", "12000", "12000", "18000", "18000"]);
+}
+
+#[test]
+fn what_came_before_a_break_is_kept_for_the_next_time() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    world.server.becomes(move |request| match (request.path.starts_with("/elsewhere"), request.range) {
+        (true, None) => whole(request).cut(7_000),
+        (true, Some(_)) => Reply::status(503),
+        _ => whole(request),
+    });
+    let says = world.message();
+    assert!(says.contains("status 503: the server has a problem"), "{says}");
+    assert_eq!(world.blobs(), [format!("{}.incomplete", sha256(&world.content))]);
+    world.server.asked();
+    world.server.becomes(hub(files(&world.content)));
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), world.content);
+    assert!(world.server.asked().iter().all(|line| line.starts_with("HEAD") || line.ends_with("from 7000")));
+    assert_eq!(world.blobs(), [sha256(&world.content)]);
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_again() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    let content = world.content.clone();
+    world.server.becomes(move |request| match (request.path.starts_with("/elsewhere"), request.range) {
+        (true, None) => whole(request).cut(7_000),
+        (true, Some(_)) => Reply { status: 200, body: content.clone(), ..Reply::default() },
+        _ => whole(request),
+    });
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), world.content);
+}
+
+#[test]
+fn another_content_is_refused_and_not_kept() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    world.server.becomes(move |request| {
+        let mut reply = whole(request);
+        if let Some(byte) = reply.body.get_mut(77) {
+            *byte ^= 1;
+        }
+        reply
+    });
+    let says = world.message();
+    assert!(says.contains("has SHA-256") && says.contains(&sha256(&world.content)), "{says}");
+    assert!(world.blobs().is_empty());
+
+    // What we know ourselves counts as much as what the hub says.
+    let world = World::new();
+    let other = "0".repeat(64);
+    let error = world.hub(false).file(&model("main"), FILE, Some(&other), &mut unwatched()).unwrap_err();
+    assert!(matches!(error, Error::Hash { .. }) && error.to_string().contains(&other));
+    let known = sha256(&world.content);
+    world.hub(false).file(&model("main"), FILE, Some(&known), &mut unwatched()).unwrap();
+}
+
+#[test]
+fn a_damaged_cache_is_noticed() {
+    let world = World::new();
+    let path = world.get().unwrap();
+    fs::write(&path, "damaged").unwrap();
+    let error = world.hub(true).file(&model("main"), FILE, None, &mut unwatched()).unwrap_err();
+    assert!(matches!(error, Error::Hash { .. }), "{error}");
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), world.content);
+}
+
+#[test]
+fn refusals_are_one_line() {
+    let world = World::new();
+    let says = world.hub(false).file(&model("main"), "other.bin", None, &mut unwatched()).unwrap_err().to_string();
+    assert!(says.contains("/timm/resnet18/resolve/main/other.bin answers with status 404: there is no such file"), "{says}");
+    let offline = world.hub(true).file(&model("main"), FILE, None, &mut unwatched()).unwrap_err().to_string();
+    assert!(offline.starts_with("model.safetensors of timm/resnet18 is not in the cache at "), "{offline}");
+    for file in ["../x", "/etc/passwd", "a//b", "a?b", ""] {
+        assert!(matches!(world.hub(false).file(&model("main"), file, None, &mut unwatched()), Err(Error::Name { .. })), "{file}");
+    }
+    for (status, says) in
+        [(401, "not public"), (403, "not public"), (429, "too many"), (418, "not understood"), (503, "try again")]
+    {
+        world.server.becomes(move |_| Reply::status(status));
+        assert!(world.message().contains(&format!("status {status}: ")) && world.message().contains(says), "{status}");
+    }
+    world.server.becomes(|_| Reply::status(302).with("Location", "/again"));
+    assert!(world.message().contains("one redirect after the other"));
+    world.server.becomes(|_| Reply::status(302));
+    assert!(world.message().contains("not with a place that can be gone to"));
+
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let hub_cache = Some(world.cache.path().to_owned());
+    let access = Access { endpoint: Some(nobody.clone()), hub_cache, ..Access::default() };
+    let says = Hub::new(&access).unwrap().file(&model("main"), FILE, None, &mut unwatched()).unwrap_err().to_string();
+    assert!(says.starts_with(&nobody) && says.contains("cannot be reached") && says.lines().count() == 1, "{says}");
+    assert!(Hub::new(&Access { endpoint: Some("huggingface.co".into()), ..access }).is_err());
+    assert!(world.blobs().is_empty());
+}
+
+#[test]
+fn what_a_server_says_never_becomes_a_path_unseen() {
+    let world = World::new();
+    for (commit, etag) in [("../../x", "a".repeat(64)), (COMMIT, "../../evil".into()), (COMMIT, String::new())] {
+        world.server.becomes(move |_| {
+            Reply { status: 200, body: noise(10), ..Reply::default() }.with("X-Repo-Commit", commit).with("ETag", etag.clone())
+        });
+        assert!(world.message().ends_with("is that a hub?"), "{}", world.message());
+    }
+    assert_eq!(fs::read_dir(world.cache.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn more_or_less_than_was_announced_is_refused() {
+    for length in [19_999, 20_001] {
+        let world = World::new();
+        let whole = hub(files(&world.content));
+        world.server.becomes(move |request| match request.path.starts_with("/elsewhere") {
+            true => Reply { status: 200, body: noise(length), ..Reply::default() },
+            false => whole(request),
+        });
+        assert!(world.message().contains(&format!("{length} bytes instead of 20000")), "{}", world.message());
+    }
+}
+
+#[test]
+fn it_ends_when_it_is_asked_to_and_goes_on_later() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    world.server.becomes(move |request| match request.path.starts_with("/elsewhere") {
+        true => whole(request).cut(9_000),
+        false => whole(request),
+    });
+    let mut until = |done: u64, _| if done >= 9_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let error = world.hub(false).file(&model("main"), FILE, None, &mut until).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), world.content);
+}
+
+#[test]
+fn two_processes_do_not_write_the_same_file() {
+    let world = World::new();
+    let folder = world.cache.path().join("models--timm--resnet18/blobs");
+    fs::create_dir_all(&folder).unwrap();
+    let partial = fs::File::create(folder.join(format!("{}.incomplete", sha256(&world.content)))).unwrap();
+    partial.lock().unwrap();
+    assert!(matches!(world.get(), Err(Error::Busy { .. })));
+    drop(partial);
+    world.get().unwrap();
+}
+
+fn home<'a>(url: &'a str, sha256: Option<&'a str>) -> Home<'a> {
+    Home { url, bytes: None, sha256, limit: 50_000 }
+}
+
+fn fetch(home: Home<'_>, folder: &Path) -> Result<(PathBuf, String), Error> {
+    home.download(folder, None, &mut unwatched())
+}
+
+#[test]
+fn archives_come_from_any_home() {
+    let (content, folder) = (noise(30_000), tempfile::tempdir().unwrap());
+    let body = content.clone();
+    let server = Server::new(move |request| match request.method.as_str() {
+        "HEAD" => Reply::status(405),
+        _ => Reply::file(request, &body).cut(20_000),
+    });
+    let url = format!("{}/set.zip", server.url);
+    let (path, hash) = fetch(home(&url, None), folder.path()).unwrap();
+    assert_eq!((fs::read(&path).unwrap(), hash), (content.clone(), sha256(&content)));
+    fs::remove_file(path).unwrap();
+
+    let wrong = "1".repeat(64);
+    assert!(matches!(fetch(home(&url, Some(&wrong)), folder.path()), Err(Error::Hash { .. })));
+    let small = Home { limit: 29_999, ..home(&url, None) };
+    assert!(matches!(fetch(small, folder.path()), Err(Error::TooLarge { limit: 29_999, .. })));
+    let longer = Home { bytes: Some(30_001), ..home(&url, None) };
+    assert!(fetch(longer, folder.path()).unwrap_err().to_string().contains("30000 bytes instead of 30001"));
+}
+
+#[test]
+fn a_server_that_never_ends_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without a length: everything up to the end of the connection is the file.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/endless", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            while stream.write_all(&[0; 4096]).is_ok() {}
+        }
+    });
+    let error = fetch(home(&url, None), folder.path()).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit: 50_000, .. }), "{error}");
+}
+
+#[test]
+fn parts_of_two_versions_are_never_put_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = |content: Vec<u8>, etag: &'static str, broken: bool| {
+        move |request: &server::Request| match (broken, request.range) {
+            (true, Some(_)) => Reply::status(500),
+            (true, None) => Reply::file(request, &content).with("ETag", etag).cut(10_000),
+            (false, _) => Reply::file(request, &content).with("ETag", etag),
+        }
+    };
+    let server = Server::new(version(noise(30_000), "\"one\"", true));
+    let url = format!("{}/set.tgz", server.url);
+    assert!(matches!(fetch(home(&url, None), folder.path()), Err(Error::Status { status: 500, .. })));
+    let other: Vec<u8> = noise(30_000).into_iter().rev().collect();
+    server.becomes(version(other.clone(), "\"two\"", false));
+    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().1, sha256(&other));
+    server.asked();
+    // The first version again: its first third is still there.
+    server.becomes(version(noise(30_000), "\"one\"", false));
+    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().1, sha256(&noise(30_000)));
+    assert_eq!(server.asked(), ["HEAD /set.tgz", "GET /set.tgz from 10000"]);
+}

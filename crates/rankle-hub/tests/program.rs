@@ -1,0 +1,183 @@
+//! The program that `cargo xtask fetch` runs, on a hub on this machine.
+
+mod server;
+
+use image::{DynamicImage, GrayImage, ImageFormat};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use server::{Files, Reply, Server, hub, sha256};
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+/// As the library `datasets` writes images.
+const SCHEMA: &str = "message schema {
+    optional group image { optional binary bytes; optional binary path (STRING); }
+    optional int64 label;
+}";
+
+fn table(rows: &[(Vec<u8>, i64)]) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let levels = |level| vec![level; rows.len()];
+    let images: Vec<ByteArray> = rows.iter().map(|(image, _)| image.clone().into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&images, Some(&levels(2)), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&[], Some(&levels(1)), None).unwrap();
+    column.close().unwrap();
+    let labels: Vec<i64> = rows.iter().map(|row| row.1).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&labels, Some(&levels(1)), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn png(pixels: &[u8; 4]) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let image = GrayImage::from_raw(2, 2, pixels.to_vec()).unwrap();
+    DynamicImage::ImageLuma8(image).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Exit code and standard error.
+fn run(server: &Server, cache: &Path, arguments: &str, output: &Path) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rankle-hub"));
+    command.env("HF_ENDPOINT", &server.url).arg("--hub-cache").arg(cache);
+    command.args(arguments.split_whitespace()).arg("--output").arg(output);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn grey_images_become_idx_files() {
+    let files = Files::from([
+        ("/datasets/a/b/x/train-00000-of-00002.parquet".into(), table(&[(png(&[1, 2, 3, 4]), 7)])),
+        ("/datasets/a/b/x/train-00001-of-00002.parquet".into(), table(&[(png(&[5, 6, 7, 8]), 9)])),
+        ("/datasets/a/b/x/test-00000-of-00001.parquet".into(), table(&[(png(&[9, 9, 9, 9]), 0)])),
+        ("/datasets/a/b/README.md".into(), b"train-".to_vec()),
+    ]);
+    let (server, folder) = (Server::new(hub(files)), tempfile::tempdir().unwrap());
+    let (cache, output) = (folder.path().join("cache"), folder.path().join("idx"));
+    assert_eq!(run(&server, &cache, "idx a/b", &output), (0, String::new()));
+    let read = |name: &str| fs::read(output.join(name)).unwrap();
+    let images = [[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    assert_eq!(read("train-images-idx3-ubyte"), images[..24]);
+    assert_eq!(read("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 7, 9]);
+    assert_eq!(read("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 0]);
+
+    server.asked();
+    assert_eq!(run(&server, &cache, "--offline idx a/b", &folder.path().join("again")), (0, String::new()));
+    assert!(server.asked().is_empty());
+    let (code, says) = run(&server, &cache, "idx a/c", &output);
+    assert_eq!(code, 1);
+    assert!(says.contains("has no Parquet files of a split 'train'"), "{says}");
+}
+
+#[test]
+fn photographs_become_folders() {
+    let jpeg = |n: u8| vec![0xFF, 0xD8, 0xFF, n];
+    let files = Files::from([
+        ("/datasets/a/b/data/train-0.parquet".into(), table(&[(jpeg(1), 1), (png(&[0; 4]), 0), (jpeg(3), 1)])),
+        ("/datasets/a/b/data/test-0.parquet".into(), table(&[(jpeg(4), 0)])),
+    ]);
+    let (server, folder) = (Server::new(hub(files)), tempfile::tempdir().unwrap());
+    let (cache, output) = (folder.path().join("cache"), folder.path().join("cars"));
+    let photos = |classes: u32, images: u32| {
+        let arguments = format!("photos a/b --split train:cars_train:{images} --split test:cars_test:1 --classes {classes}");
+        run(&server, &cache, &arguments, &output)
+    };
+    for (classes, images, says) in [(1, 3, "has label 1, expected one below 1"), (2, 4, "have 3 images, expected 4")] {
+        let (code, message) = photos(classes, images);
+        assert!(code == 1 && message.contains(says), "{message}");
+        assert!(!output.exists() && fs::read_dir(folder.path()).unwrap().count() == 1);
+    }
+    assert_eq!(photos(2, 3), (0, String::new()));
+    for (path, content) in
+        [("cars_train/002/00001.jpg", jpeg(1)), ("cars_train/001/00002.png", png(&[0; 4])), ("cars_test/001/00001.jpg", jpeg(4))]
+    {
+        assert_eq!(fs::read(output.join(path)).unwrap(), content, "{path}");
+    }
+}
+
+#[test]
+fn tables_of_something_else_are_refused() {
+    let bad = [table(&[(b"no image".to_vec(), 0)]), table(&[(png(&[0; 4]), 256)]), b"PAR1 but no more".repeat(20)];
+    let says = ["has an image that is none", "has label 256", "is damaged or no Parquet file"];
+    for (table, says) in bad.into_iter().zip(says) {
+        let files = ["train", "test"].map(|split| (format!("/datasets/a/b/{split}-0.parquet"), table.clone()));
+        let (server, folder) = (Server::new(hub(Files::from(files))), tempfile::tempdir().unwrap());
+        let (code, message) = run(&server, &folder.path().join("cache"), "idx a/b", &folder.path().join("idx"));
+        assert!(code == 1 && message.contains(says) && message.trim().lines().count() == 1, "{message}");
+    }
+}
+
+fn archive() -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    writer.start_file("Products/Ebay_test.txt", zip::write::SimpleFileOptions::default()).unwrap();
+    writer.write_all(b"image_id").unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
+    let content = archive();
+    let body = content.clone();
+    let server = Server::new(move |request| Reply::file(request, &body));
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("set/SHA256SUMS");
+    let output = |name: &str| folder.path().join("set").join(name);
+    let fetch = |more: &str, name: &str| {
+        let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
+        let arguments = format!("archive --url {}/a.zip {rest} --lock {} {more}", server.url, lock.display());
+        run(&server, folder.path(), &arguments, &output(name))
+    };
+    let hash = sha256(&content);
+    let (code, says) = fetch("", "one");
+    assert!(code == 0 && says.contains(&format!("its SHA-256 {hash} is written to")), "{says}");
+    assert_eq!(fs::read(output("one").join("Ebay_test.txt")).unwrap(), b"image_id");
+    assert_eq!(fs::read_to_string(&lock).unwrap(), format!("{hash}  {}/a.zip\n", server.url));
+    let (code, says) = fetch("", "two");
+    assert!(code == 0 && says.contains("is the archive of the last time"), "{says}");
+    let (code, says) = fetch(&format!("--sha256 {hash} --bytes {}", content.len()), "three");
+    assert!(code == 0 && says.contains("is the published archive"), "{says}");
+    let (code, says) = fetch(&format!("--sha256 {}", "0".repeat(64)), "four");
+    assert!(code == 1 && says.contains("it is damaged or another file"), "{says}");
+
+    let mut other = content.clone();
+    other.push(0);
+    server.becomes(move |request| Reply::file(request, &other));
+    let (code, says) = fetch("", "five");
+    assert!(code == 1 && says.contains(&hash), "{says}");
+    let (code, says) = fetch("--offline", "six");
+    assert!(code == 1 && says.contains("--offline forbids"), "{says}");
+    assert!(!output("four").exists() && !output("five").exists());
+    // Nothing but the lock and what was unpacked.
+    assert_eq!(fs::read_dir(folder.path().join("set")).unwrap().count(), 4);
+
+    let file = folder.path().join("local.zip");
+    fs::write(&file, &content).unwrap();
+    let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
+    let arguments = format!("archive --file {} {rest} --lock {}", file.display(), lock.display());
+    assert_eq!(run(&server, folder.path(), &arguments, &output("seven")).0, 0);
+    assert!(file.exists());
+}
+
+#[test]
+fn wrong_arguments_end_with_two() {
+    let server = Server::new(|_| Reply::status(404));
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in
+        ["archive --landmark x --most-entries 1 --most-bytes 1 --lock l", "idx", "photos a/b --classes 3", "nonsense"]
+    {
+        assert_eq!(run(&server, folder.path(), arguments, &folder.path().join("out")).0, 2, "{arguments}");
+    }
+}

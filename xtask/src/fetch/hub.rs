@@ -1,0 +1,97 @@
+//! Downloads are made by a program of their own, so that this one stays small: `rankle-hub`, built when it is needed.
+
+use crate::driver::cargo;
+use crate::process;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where the hub is, and whether it may be asked.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Downloads")]
+pub(super) struct Hub {
+    /// The address of the hub; the environment's HF_ENDPOINT or else https://huggingface.co when left out
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Another branch, tag or commit of the dataset on the hub
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<String>,
+    /// Download nothing: take what the hub's cache holds
+    #[arg(long)]
+    offline: bool,
+    /// The folder of the hub's cache; .cache/huggingface/hub in your home when left out, as for other programs
+    #[arg(long, value_name = "FOLDER")]
+    hub_cache: Option<PathBuf>,
+    /// The address of an HTTP proxy, where one is needed
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+}
+
+impl Hub {
+    /// The arguments for a dataset in tables: `idx` or `photos`. `revision` counts where none was asked for.
+    pub(super) fn table(&self, command: &str, repository: &str, revision: Option<&str>, output: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![command.into(), repository.into(), "--output".into(), output.into()];
+        if let Some(revision) = self.revision.as_deref().or(revision) {
+            arguments.extend(["--revision".into(), revision.into()]);
+        }
+        arguments
+    }
+
+    /// Runs the program, which says on its own what it does.
+    ///
+    /// # Errors
+    /// When it does not build or fails.
+    pub(super) fn run(&self, arguments: Vec<OsString>) -> Result<()> {
+        let mut command = cargo();
+        command.args(["run", "--package", "rankle-hub", "--features", "fetch", "--quiet", "--"]);
+        command.args(self.arguments()?).args(arguments);
+        if !process::run(&mut command, "the same command goes on where it was")?.success() {
+            bail!("nothing was fetched: the reason stands above");
+        }
+        Ok(())
+    }
+
+    fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        if let Some(endpoint) = &self.endpoint {
+            arguments.extend(["--endpoint".into(), endpoint.into()]);
+        }
+        if let Some(folder) = &self.hub_cache {
+            arguments.extend(["--hub-cache".into(), std::path::absolute(folder)?.into()]);
+        }
+        if let Some(proxy) = &self.proxy {
+            arguments.extend(["--proxy".into(), proxy.into()]);
+        }
+        if self.offline {
+            arguments.push("--offline".into());
+        }
+        Ok(arguments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(arguments: Vec<OsString>) -> String {
+        arguments.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_was_asked_for_is_handed_on() {
+        let silent = Hub::default();
+        assert_eq!(words(silent.arguments().unwrap()), "");
+        assert_eq!(words(silent.table("idx", "a/b", None, Path::new("/o"))), "idx a/b --output /o");
+        assert_eq!(words(silent.table("photos", "a/b", Some("1f"), Path::new("/o"))), "photos a/b --output /o --revision 1f");
+        let all = Hub {
+            endpoint: Some("http://e".into()),
+            revision: Some("main".into()),
+            offline: true,
+            hub_cache: Some("/c".into()),
+            proxy: Some("http://p".into()),
+        };
+        assert_eq!(words(all.arguments().unwrap()), "--endpoint http://e --hub-cache /c --proxy http://p --offline");
+        assert_eq!(words(all.table("idx", "a/b", Some("1f"), Path::new("/o"))), "idx a/b --output /o --revision main");
+    }
+}
