@@ -40,6 +40,10 @@ pub(crate) struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
     pub(crate) quiet: bool,
+    /// For weights that are named by their place on the hub
+    #[cfg(feature = "hub")]
+    #[command(flatten)]
+    hub: rankle_hub::Access,
 }
 
 #[derive(Subcommand)]
@@ -69,7 +73,8 @@ pub(crate) struct SystemArguments {
     /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     pub(crate) model: Architecture,
-    /// The weights: safetensors with the names of the public PyTorch checkpoints
+    /// The weights: safetensors with the names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE] is on the
+    /// Hugging Face hub, for programs built with the feature hub
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// The distance the weights were trained for
@@ -116,6 +121,8 @@ impl Arguments {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
         interrupt::watch()?;
+        #[cfg(feature = "hub")]
+        crate::hub::start(self.global.hub);
         pool.install(|| match self.command {
             Command::Attack(command) => command.run(device),
             Command::Evaluate(command) => command.run(device),

@@ -33,6 +33,7 @@ mod commands;
 mod device;
 mod experiment;
 mod files;
+mod hub;
 mod indices;
 mod interrupt;
 mod names;

@@ -2,7 +2,7 @@
 
 use crate::arguments::SystemArguments;
 use crate::watched::Watched;
-use crate::{device::Device, files};
+use crate::{device::Device, files, hub};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
@@ -75,8 +75,9 @@ impl System {
     pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
         device.check()?;
         // The weights first: a wrong path is the more frequent mistake.
-        let embedder = key.model.load(&key.weights, key.distance)?;
-        let weights_sha256 = files::sha256(&key.weights)?;
+        let weights = hub::local(&key.weights)?;
+        let embedder = key.model.load(&weights, key.distance)?;
+        let weights_sha256 = files::sha256(&weights)?;
         let dataset = open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model)?;
         tracing::debug!("{} images of {} ({split}), weights {weights_sha256}", dataset.len(), key.dataset);
         Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })

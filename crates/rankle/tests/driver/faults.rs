@@ -100,6 +100,10 @@ fn what_needs_a_file_or_the_machine_ends_with_1() {
     refused(&mut attack("--image-indices @/nonexistent"), 1, &["--image-indices: /nonexistent cannot be read"]);
     refused(&mut attack("--save-adversarial /nonexistent/x"), 1, &["/nonexistent/x", "there is no folder"]);
     refused(&mut attack("--dataset-dir /nonexistent"), 1, &["/nonexistent is not a folder"]);
+    if !cfg!(feature = "hub") {
+        let evaluate = "evaluate --dataset mnist --model c2f2 --distance cosine --weights hf:us/mnist";
+        refused(&mut rankle(evaluate), 1, &["hf:us/mnist is on the hub", "--features hub", "or download the file"]);
+    }
 }
 
 #[test]

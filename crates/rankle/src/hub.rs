@@ -1,0 +1,83 @@
+//! Weights that are named by their place on the Hugging Face hub, `hf:OWNER/REPO`.
+
+use anyhow::Result;
+use std::borrow::Cow;
+use std::path::Path;
+
+/// What such a name starts with; no file is ever called so.
+const SCHEME: &str = "hf:";
+
+/// The file with these weights on this machine: the one that is named, or the one in the hub's cache, downloaded if need be.
+///
+/// # Errors
+/// [`crate::stop::Stop`] for a name that cannot be; one line for everything that stands between here and the hub.
+pub(crate) fn local(weights: &Path) -> Result<Cow<'_, Path>> {
+    match weights.to_str().filter(|name| name.starts_with(SCHEME)) {
+        Some(name) => on_hub(name).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(weights)),
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn on_hub(name: &str) -> Result<std::path::PathBuf> {
+    anyhow::bail!(
+        "{name} is on the hub, and this program was built without it: build it with `cargo install --path crates/rankle --features \
+         hub`, or download the file and name that"
+    )
+}
+
+#[cfg(feature = "hub")]
+use with_hub::on_hub;
+#[cfg(feature = "hub")]
+pub(crate) use with_hub::start;
+
+#[cfg(feature = "hub")]
+mod with_hub {
+    use crate::stop::Stop;
+    use crate::{interrupt, progress};
+    use anyhow::Result;
+    use rankle_hub::{Access, Error, Hub, Reference};
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    /// What the arguments say of the hub.
+    static ACCESS: Mutex<Option<Access>> = Mutex::new(None);
+
+    /// From here on the hub is asked in this way.
+    pub(crate) fn start(access: Access) {
+        *ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(access);
+    }
+
+    pub(super) fn on_hub(name: &str) -> Result<PathBuf> {
+        let Reference { repository, file } = name.parse().map_err(|error: Error| Stop::usage(error.to_string()))?;
+        let access = ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or_default();
+        let bar = progress::bar(0);
+        bar.set_message(format!("of {file}"));
+        let path = Hub::new(&access)?.file(&repository, &file, None, &mut |done, total: Option<u64>| {
+            bar.set_length(total.unwrap_or_default());
+            bar.set_position(done);
+            interrupt::flow()
+        });
+        bar.finish_and_clear();
+        match path {
+            Ok(path) => {
+                tracing::debug!("{name} is {}", path.display());
+                Ok(path)
+            }
+            Err(Error::Interrupted) => Err(Stop::interrupted("the same command goes on with the download").into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_path() {
+        for path in ["model.safetensors", "/tmp/hf:x", "./hf:x/y", "hf"] {
+            assert_eq!(local(Path::new(path)).unwrap(), Path::new(path));
+        }
+    }
+}
