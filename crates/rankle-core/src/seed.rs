@@ -16,7 +16,7 @@ pub enum Purpose {
     Weights = 1,
     /// The order of the training images, keyed by the epoch.
     Order = 2,
-    /// Triplets or pairs, keyed by the optimiser step.
+    /// Triplets or pairs, keyed by the optimiser step; those drawn from the whole training set by epoch and image.
     Sampling = 3,
     /// Which test images are attacked.
     Images = 4,

@@ -3,6 +3,9 @@
 //! The loop knows a model only as [`rankle_core::Trainable`], a defense only as [`rankle_core::Defense`]; it reads no file and
 //! writes none. Every draw is keyed by seed, epoch or step, so a run that was interrupted goes on as if it had not been.
 //!
+//! An image is compared with others of its batch, or, where classes are small, with companions from the whole training set
+//! ([`Sampling`]).
+//!
 //! ```
 //! use rankle_core::{Distance, Points, Seed};
 //! use rankle_train::{Triplet, TripletLoss, draw_triplets};
@@ -19,16 +22,20 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
+mod companions;
 mod contrastive;
 mod cross_entropy;
 mod loss;
+mod pairs;
 mod recipe;
 mod training;
 mod triplet;
 
+pub use companions::{Draw, Sampling};
 pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
 pub use loss::{BatchLoss, Loss, LossOf};
+pub use pairs::PairLoss;
 pub use recipe::Recipe;
 pub use training::{Moment, Training};
 pub use triplet::{Triplet, TripletLoss, draw_triplets};

@@ -1,6 +1,7 @@
 //! The losses by name.
 
-use crate::{ContrastiveLoss, TripletLoss, cross_entropy_loss, draw_triplets};
+use crate::companions::Companions;
+use crate::{ContrastiveLoss, Draw, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Error, Points, Result, Seed};
 use std::{fmt, str::FromStr};
 
@@ -9,7 +10,8 @@ use std::{fmt, str::FromStr};
 pub enum Loss {
     /// The anchor shall be nearer to its class than to another, by a margin: [`TripletLoss`].
     Triplet,
-    /// Pairs of a class shall be near, all others at least a margin apart: [`ContrastiveLoss`].
+    /// Pairs of a class shall be near, all others at least a margin apart: [`ContrastiveLoss`], or [`PairLoss`] for pairs that were
+    /// drawn one by one.
     Contrastive,
     /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
     CrossEntropy,
@@ -40,6 +42,46 @@ impl Loss {
             Self::CrossEntropy => Some(Box::new(move |points| cross_entropy_loss(points, labels))),
         }
     }
+
+    /// An image and those that it is compared with, when these are drawn from the whole set.
+    pub(crate) fn group_size(self) -> usize {
+        match self {
+            Self::Triplet => 3,
+            Self::Contrastive => 2,
+            Self::CrossEntropy => 1,
+        }
+    }
+
+    /// The images of a batch, each followed by those that it is compared with.
+    pub(crate) fn groups(self, companions: &Companions<'_>, batch: &[usize], seed: Seed, epoch: u64) -> Vec<usize> {
+        match self {
+            Self::Triplet => batch.iter().flat_map(|&image| companions.triplet(image, seed, epoch)).collect(),
+            Self::Contrastive => batch.iter().flat_map(|&image| companions.pair(image, seed, epoch)).collect(),
+            Self::CrossEntropy => batch.to_vec(),
+        }
+    }
+
+    /// The loss of images in such an order: a sum over the images of the batch (`method.md` 4.1, Stanford Online Products).
+    pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: Draw) -> Box<BatchLoss<'_>> {
+        match self {
+            Self::Triplet => {
+                let triplet = |at: usize| Triplet { anchor: at, positive: at + 1, negative: at + 2 };
+                let triplets: Vec<Triplet> = (0..labels.len()).step_by(self.group_size()).map(triplet).collect();
+                Box::new(move |points| {
+                    let (mean, mut slope) = TripletLoss { margin }.evaluate(points, &triplets)?;
+                    slope.iter_mut().for_each(|slope| *slope *= triplets.len() as f32);
+                    Ok((mean * triplets.len() as f64, slope))
+                })
+            }
+            Self::Contrastive => {
+                let pair = |at: usize| (at, at + 1, labels[at] == labels[at + 1]);
+                let pairs: Vec<(usize, usize, bool)> = (0..labels.len()).step_by(self.group_size()).map(pair).collect();
+                let loss = PairLoss { margin, mislabelled: draw == Draw::Paper };
+                Box::new(move |points| loss.evaluate(points, &pairs))
+            }
+            Self::CrossEntropy => Box::new(move |points| cross_entropy_loss(points, labels)),
+        }
+    }
 }
 
 impl fmt::Display for Loss {
@@ -66,6 +108,8 @@ impl FromStr for Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{Device, Tensor};
+    use rankle_core::Distance;
 
     #[test]
     fn names_are_read_as_they_are_written() {
@@ -79,5 +123,26 @@ mod tests {
     fn a_batch_of_one_class_has_pairs_but_no_triplets() {
         assert!(Loss::Triplet.of_batch(0.2, &[3, 3], Seed(0), 0).is_none());
         assert!(Loss::Contrastive.of_batch(0.2, &[3, 3], Seed(0), 0).is_some());
+    }
+
+    #[test]
+    fn groups_are_summed_one_by_one() {
+        let labels = [0, 0, 1, 1, 2, 0];
+        let raw: Vec<f32> = (0..6 * 4).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
+        for distance in Distance::ALL {
+            let points = distance.place(&Tensor::from_slice(&raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
+            let of = |loss: Loss, draw| loss.of_groups(0.9, &labels, draw)(&points).unwrap();
+            // Two triplets, of which the second has no image of its class: the original's draw gives such ones.
+            let one = |anchor: usize| {
+                let triplet = Triplet { anchor, positive: anchor + 1, negative: anchor + 2 };
+                TripletLoss { margin: 0.9 }.evaluate(&points, &[triplet]).unwrap().0
+            };
+            assert!((of(Loss::Triplet, Draw::Paper).0 - one(0) - one(3)).abs() < 1e-6);
+            for (draw, mislabelled) in [(Draw::Checked, false), (Draw::Paper, true)] {
+                let pairs = [(0, 1, true), (2, 3, true), (4, 5, false)];
+                let wanted = PairLoss { margin: 0.9, mislabelled }.evaluate(&points, &pairs).unwrap();
+                assert_eq!(of(Loss::Contrastive, draw), wanted);
+            }
+        }
     }
 }

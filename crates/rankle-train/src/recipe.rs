@@ -1,6 +1,6 @@
 //! The numbers of a training run.
 
-use crate::Loss;
+use crate::{Draw, Loss, Sampling};
 use rankle_core::{AdamStep, Distance};
 
 /// Everything about a training run that is a number (`method.md` 4.2).
@@ -8,7 +8,8 @@ use rankle_core::{AdamStep, Distance};
 pub struct Recipe {
     /// Passes over the training set.
     pub epochs: usize,
-    /// Images per optimiser step; what does not fill a last batch makes a smaller one.
+    /// Images per optimiser step, not counting those that they are compared with when these are drawn from the whole set; what
+    /// does not fill a last batch makes a smaller one.
     pub batch_size: usize,
     /// Adam's learning rate, constant.
     pub learning_rate: f64,
@@ -18,6 +19,8 @@ pub struct Recipe {
     pub loss: Loss,
     /// Of a ranking loss, in units of the distance.
     pub margin: f64,
+    /// Whom an image is compared with.
+    pub sampling: Sampling,
 }
 
 impl Recipe {
@@ -28,7 +31,26 @@ impl Recipe {
             Distance::Cosine => (1000, 0.2),
             Distance::Euclidean => (500, 1.0),
         };
-        Self { epochs: 30, batch_size, learning_rate: 1e-3, weight_decay: 1e-7, loss: Loss::Triplet, margin }
+        Self {
+            epochs: 30,
+            batch_size,
+            learning_rate: 1e-3,
+            weight_decay: 1e-7,
+            loss: Loss::Triplet,
+            margin,
+            sampling: Sampling::Batch,
+        }
+    }
+
+    /// The paper's recipe for photographs: 128 pairs or triplets a step, drawn from all images; 42 epochs of the triplet loss or 6
+    /// of the contrastive one; Adam at 1e-4 and a margin of 0.5 for cosine, 1e-5 and 1.0 for Euclidean distance.
+    pub fn photographs(distance: Distance, loss: Loss, draw: Draw) -> Self {
+        let (learning_rate, margin) = match distance {
+            Distance::Cosine => (1e-4, 0.5),
+            Distance::Euclidean => (1e-5, 1.0),
+        };
+        let epochs = if loss == Loss::Contrastive { 6 } else { 42 };
+        Self { epochs, batch_size: 128, learning_rate, weight_decay: 1e-7, loss, margin, sampling: Sampling::Set(draw) }
     }
 
     /// The paper's recipe for classifiers at 28×28: Adam at 1e-3 on the cross-entropy of batches of 1000, for 10 epochs (softmax

@@ -1,5 +1,6 @@
 //! The loop.
 
+use crate::companions::{Companions, Sampling};
 use crate::{LossOf, Recipe};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
@@ -50,13 +51,17 @@ impl Training<'_> {
         self.recipe.epochs * self.steps_per_epoch()
     }
 
-    /// How many images some optimiser steps see: the last batch of an epoch may be smaller.
+    /// How many images some optimiser steps see, with those that they are compared with: the last batch of an epoch may be smaller.
     pub fn images(&self, steps: Range<usize>) -> usize {
         let upto = |step: usize| {
             let (epochs, batches) = (step / self.steps_per_epoch().max(1), step % self.steps_per_epoch().max(1));
             epochs * self.dataset.len() + (batches * self.recipe.batch_size).min(self.dataset.len())
         };
-        upto(steps.end).saturating_sub(upto(steps.start))
+        let each = match self.recipe.sampling {
+            Sampling::Batch => 1,
+            Sampling::Set(_) => self.recipe.loss.group_size(),
+        };
+        each * upto(steps.end).saturating_sub(upto(steps.start))
     }
 
     /// Trains with the loss of the recipe, as [`Training::run_with`] does with any.
@@ -70,7 +75,11 @@ impl Training<'_> {
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
         let Recipe { loss, margin, .. } = self.recipe;
-        self.run_with(model, &|labels, step| loss.of_batch(margin, labels, self.seed, step), from, watch)
+        let loss_of: &LossOf<'_> = match self.recipe.sampling {
+            Sampling::Batch => &|labels, step| loss.of_batch(margin, labels, self.seed, step),
+            Sampling::Set(draw) => &move |labels, _| Some(loss.of_groups(margin, labels, draw)),
+        };
+        self.run_with(model, loss_of, from, watch)
     }
 
     /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is
@@ -99,6 +108,10 @@ impl Training<'_> {
             return Err(Error::Empty("images of a second class to learn from"));
         }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
+        let companions = match self.recipe.sampling {
+            Sampling::Batch => None,
+            Sampling::Set(draw) => Some(Companions::new(all, draw)),
+        };
         let mut order = (usize::MAX, Vec::new());
         let load = |step: usize| {
             let (epoch, batch) = (step / per_epoch, step % per_epoch);
@@ -106,12 +119,12 @@ impl Training<'_> {
                 order = (epoch, self.order(epoch));
             }
             let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
-            Ok(Batch {
-                step,
-                epoch,
-                indices: batch.to_vec(),
-                images: self.dataset.training_images(batch, self.seed, epoch as u64)?,
-            })
+            let indices = match &companions {
+                None => batch.to_vec(),
+                Some(companions) => self.recipe.loss.groups(companions, batch, self.seed, epoch as u64),
+            };
+            let images = self.dataset.training_images(&indices, self.seed, epoch as u64)?;
+            Ok(Batch { step, epoch, indices, images })
         };
         read_ahead(from..steps, load, |Batch { step, epoch, indices, mut images }| {
             let labels: Vec<u32> = indices.iter().map(|&image| all[image]).collect();

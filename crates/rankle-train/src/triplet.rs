@@ -53,6 +53,11 @@ pub struct TripletLoss {
 
 const OFFSET: f32 = 1e-6;
 
+/// What the Euclidean losses take the length of, PyTorch's offset in it.
+pub(crate) fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a - b + OFFSET).collect()
+}
+
 impl TripletLoss {
     /// The loss and its slope with respect to the points, `n x dim`.
     ///
@@ -85,8 +90,7 @@ impl TripletLoss {
                     add(negative, &mut a.iter().map(|a| share * a));
                 }
                 Distance::Euclidean => {
-                    let difference = |b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a - b + OFFSET).collect() };
-                    let (to_positive, to_negative) = (difference(p), difference(n));
+                    let (to_positive, to_negative) = (difference(a, p), difference(a, n));
                     let (near, far) = (dot(&to_positive, &to_positive).sqrt(), dot(&to_negative, &to_negative).sqrt());
                     let hinge = f64::from(near) - f64::from(far) + self.margin;
                     if hinge <= 0.0 {

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor, safetensors};
 use rankle_core::{AdamStep, Distance, Points};
 use rankle_kernels::Isa;
-use rankle_train::{ContrastiveLoss, Triplet, TripletLoss, cross_entropy_loss};
+use rankle_train::{ContrastiveLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss};
 use std::collections::HashMap;
 
 /// PyTorch's own float32 Adam is within 6e-8 (absolute), 2e-8 (absolute) and 3e-7 (relative) of this float64 reference.
@@ -101,6 +101,21 @@ fn the_contrastive_loss_and_its_slope_equal_pytorch() {
     let fixture = fixture();
     let labels = fixture["labels"].to_vec1::<u32>().unwrap();
     equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
+}
+
+/// PyTorch's own functions, with the label that was meant and with the one that the original passes (P-9).
+#[test]
+fn the_losses_of_pairs_and_their_slopes_equal_pytorch() {
+    let fixture = fixture();
+    let triplets = fixture["triplets"].to_vec2::<u32>().unwrap();
+    let pair = |(at, row): (usize, &Vec<u32>)| (row[0] as usize, row[1 + at % 2] as usize, at % 2 == 0);
+    let pairs: Vec<(usize, usize, bool)> = triplets.iter().enumerate().map(pair).collect();
+    for (name, mislabelled) in [("pairs-strict", false), ("pairs-paper", true)] {
+        equals_pytorch(name, &fixture, |points, _| {
+            let margin = if points.distance() == Distance::Cosine { 0.5 } else { 1.0 };
+            PairLoss { margin, mislabelled }.evaluate(points, &pairs).unwrap()
+        });
+    }
 }
 
 #[test]

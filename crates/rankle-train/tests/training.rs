@@ -7,7 +7,7 @@ use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Convnet, Layers};
-use rankle_train::{Loss, Moment, Recipe, Training};
+use rankle_train::{Draw, Loss, Moment, Recipe, Sampling, Training};
 use std::ops::ControlFlow;
 
 const PIXELS: usize = 784;
@@ -70,8 +70,15 @@ impl Defense for Noise {
     }
 }
 
-const RECIPE: Recipe =
-    Recipe { epochs: 2, batch_size: 20, learning_rate: 1e-3, weight_decay: 1e-7, loss: Loss::Triplet, margin: 0.2 };
+const RECIPE: Recipe = Recipe {
+    epochs: 2,
+    batch_size: 20,
+    learning_rate: 1e-3,
+    weight_decay: 1e-7,
+    loss: Loss::Triplet,
+    margin: 0.2,
+    sampling: Sampling::Batch,
+};
 const CONTRASTIVE: Recipe = Recipe { loss: Loss::Contrastive, ..RECIPE };
 
 fn model() -> Convnet {
@@ -118,13 +125,48 @@ fn the_loss_falls_and_every_step_is_reported() {
     }
 }
 
+/// Companions from the whole set, as for photographs: a pair or a triplet for every image.
+#[test]
+fn the_loss_falls_with_companions_from_the_whole_set() {
+    let dataset = Bars::sixty();
+    let mut models = Vec::new();
+    for (distance, loss, draw) in [
+        (Distance::Cosine, Loss::Triplet, Draw::Checked),
+        (Distance::Cosine, Loss::Triplet, Draw::Paper),
+        (Distance::Euclidean, Loss::Triplet, Draw::Checked),
+        (Distance::Cosine, Loss::Contrastive, Draw::Checked),
+        (Distance::Cosine, Loss::Contrastive, Draw::Paper),
+    ] {
+        let paper = Recipe::photographs(distance, loss, draw);
+        let recipe = Recipe { margin: paper.margin, sampling: paper.sampling, epochs: 4, loss, ..RECIPE };
+        let mut losses = Vec::new();
+        let mut model = Convnet::initialise(Layers::C2F2, distance, Seed(0));
+        Training { recipe, ..training(&dataset) }
+            .run(&mut model, 0, &mut |moment, _| {
+                losses.push(moment.loss);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(losses.len(), 12);
+        let (first, last): (f64, f64) = (losses[..3].iter().sum(), losses[9..].iter().sum());
+        assert!(first > 0.01 && last < 0.8 * first, "{distance} {loss} {draw:?}: from {first} to {last}");
+        models.push(bytes(&model));
+    }
+    assert!(models[0] != models[1] && models[3] != models[4], "the draw has no effect");
+}
+
 #[test]
 fn the_images_of_some_steps_are_counted() {
     let dataset = Bars::sixty();
-    let training = Training { recipe: Recipe { batch_size: 25, epochs: 2, ..RECIPE }, ..training(&dataset) };
-    assert_eq!(training.steps(), 6);
-    let images = [0..0, 0..1, 2..3, 0..3, 1..4, 0..6].map(|steps| training.images(steps));
+    let in_25s = Recipe { batch_size: 25, epochs: 2, ..RECIPE };
+    let plain = Training { recipe: in_25s, ..training(&dataset) };
+    assert_eq!(plain.steps(), 6);
+    let images = [0..0, 0..1, 2..3, 0..3, 1..4, 0..6].map(|steps| plain.images(steps));
     assert_eq!(images, [0, 25, 10, 60, 60, 120]);
+    for (loss, each) in [(Loss::Triplet, 3), (Loss::Contrastive, 2)] {
+        let recipe = Recipe { loss, sampling: Sampling::Set(Draw::Checked), ..in_25s };
+        assert_eq!(Training { recipe, ..training(&dataset) }.images(0..6), each * 120);
+    }
 }
 
 #[test]
@@ -147,11 +189,13 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     shift.search.iterations = 2;
     // The contrastive loss draws nothing, so a single stop shows as much as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
-    let runs: [Run<'_>; 4] = [
+    let whole_set = Recipe { sampling: Sampling::Set(Draw::Checked), ..RECIPE };
+    let runs: [Run<'_>; 5] = [
         ("none", RECIPE, None, &[1, 2, 3, 4, 5]),
         ("noise", RECIPE, Some(&Noise), &[1, 2, 3, 4, 5]),
         ("shift", RECIPE, Some(&shift), &[1, 2, 3, 4, 5]),
         ("contrastive", CONTRASTIVE, None, &[4]),
+        ("the whole set", whole_set, Some(&Noise), &[2]),
     ];
     let mut results = Vec::new();
     for (name, recipe, defense, stops) in runs {
@@ -183,6 +227,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     }
     assert!(results[0] != results[1] && results[0] != results[2], "a defense has no effect");
     assert!(results[0] != results[3], "the loss has no effect");
+    assert!(results[1] != results[4], "the sampling has no effect");
 }
 
 /// Its dropout is keyed by the seed of the training, the rest is in the checkpoint.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// What such a name starts with; no file is ever called so.
@@ -16,6 +17,12 @@ pub(crate) fn local(weights: &Path) -> Result<Cow<'_, Path>> {
         Some(name) => on_hub(name).map(Cow::Owned),
         None => Ok(Cow::Borrowed(weights)),
     }
+}
+
+/// What to call such weights where nothing shall be told of the machine: their place on the hub, or the name of their file.
+pub(crate) fn name(weights: &Path) -> String {
+    let on_hub = weights.to_str().filter(|name| name.starts_with(SCHEME)).map(OsStr::new);
+    on_hub.or(weights.file_name()).unwrap_or(weights.as_os_str()).to_string_lossy().into_owned()
 }
 
 #[cfg(not(feature = "hub"))]
@@ -79,5 +86,7 @@ mod tests {
         for path in ["model.safetensors", "/tmp/hf:x", "./hf:x/y", "hf"] {
             assert_eq!(local(Path::new(path)).unwrap(), Path::new(path));
         }
+        assert_eq!(name(Path::new("deep/model.safetensors")), "model.safetensors");
+        assert_eq!(name(Path::new("hf:a/b@c/d.safetensors")), "hf:a/b@c/d.safetensors");
     }
 }

@@ -9,6 +9,7 @@ mod quality;
 use crate::arguments;
 use crate::device::Device;
 use crate::experiment::percent;
+use crate::hub;
 use crate::names::{self, Defense, Format};
 use crate::stop::Stop;
 use crate::system;
@@ -22,12 +23,13 @@ use few::Few;
 use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
+use rankle_attacks::Protocol;
 use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
-use rankle_train::{Loss, Moment, Recipe, Training};
+use rankle_train::{Draw, Loss, Moment, Recipe, Sampling, Training};
 use serde::Serialize;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -65,17 +67,21 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     distance: Option<Distance>,
     /// What to lower: triplet (when left out) draws an image of the class and one of another for every image, contrastive
-    /// takes all pairs; cross-entropy is for classifiers, and the only one for them
+    /// takes all pairs of a batch, of photographs one for every image; cross-entropy is for classifiers, and the only one for them
     #[arg(long, value_name = "NAME", value_parser = names::LOSSES)]
     loss: Option<Loss>,
+    /// With whom photographs are compared: strict (when left out) draws another image of the class and one of another class,
+    /// paper may draw the image itself and any other, and mislabels pairs of two classes, as the original does
+    #[arg(long, value_name = "NAME", value_parser = names::PROTOCOLS)]
+    protocol: Option<Protocol>,
     /// What to harden with: embedding-shift trains on images moved as far as possible from their places, pgd trains classifiers
     /// on images that raise their cross-entropy
     #[arg(long, value_name = "NAME", default_value_t = Defense::None, value_parser = names::DEFENSES)]
     defense: Defense,
-    /// How far the defense may move a pixel; 0.3 when left out
+    /// How far the defense may move a pixel; 0.3 when left out, 0.06 for photographs
     #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
     epsilon: Option<Epsilon>,
-    /// The seed of the first weights, the order and the triplets
+    /// The seed of the first weights, the order, the crops, the triplets and the pairs
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
@@ -105,19 +111,19 @@ struct Trained {
 #[derive(Args)]
 #[command(next_help_heading = "Recipe (the paper's when left out)")]
 struct RecipeArguments {
-    /// Passes over the images; 30, for softmax 10
+    /// Passes over the images; 30, for softmax 10; photographs 42, with the contrastive loss 6
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     epochs: Option<NonZero<usize>>,
-    /// Images per step; 1000, for Euclidean distance 500
+    /// Images per step; 1000, for Euclidean distance 500; photographs 128, and with each the one or two it is compared with
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     batch_size: Option<NonZero<usize>>,
-    /// Adam's learning rate; 1e-3
+    /// Adam's learning rate; 1e-3; photographs 1e-4, for Euclidean distance 1e-5
     #[arg(long, value_name = "R", value_parser = arguments::positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Added to the gradient; 1e-7
     #[arg(long, value_name = "D", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Of triplet and contrastive loss; 0.2 for cosine, 1.0 for Euclidean distance
+    /// Of triplet and contrastive loss; 0.2 for cosine, for photographs 0.5; 1.0 for Euclidean distance
     #[arg(long, value_name = "M", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     margin: Option<f64>,
 }
@@ -129,8 +135,8 @@ Examples:
       --defense embedding-shift --epsilon 0.3 --output models/hardened
   rankle train --dataset mnist --model c2f2-classifier --output models/classifier";
 
-/// What the paper hardens with at 28×28.
-const USUAL_EPSILON: f64 = 0.3;
+/// What the paper hardens with, at 28×28 and photographs.
+const USUAL_EPSILON: [f64; 2] = [0.3, 0.06];
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
 impl Train {
@@ -141,7 +147,8 @@ impl Train {
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
-        let start = self.pretrained.as_deref().map(files::sha256).transpose()?;
+        let pretrained = self.pretrained.as_deref().map(hub::local).transpose()?;
+        let start = pretrained.as_deref().map(files::sha256).transpose()?;
         let plan = self.plan(goal, dataset.len(), epsilon, start);
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
@@ -153,9 +160,9 @@ impl Train {
 
         let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(WatchedDefense);
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
-        let recipe = plan.recipe(goal.loss);
+        let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, self.pretrained.as_deref())?;
+        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained.as_deref())?;
         let from = checkpoint.step;
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder)?;
 
@@ -172,6 +179,10 @@ impl Train {
         let images_per_second = (images > 0.0).then(|| images / waiting.total.as_secs_f64());
         let waiting_share = Some(percent(waiting.share()));
         Trained { card, output: self.output, images_per_second, waiting_share }.print()
+    }
+
+    fn learns_photographs(&self) -> bool {
+        !matches!(self.dataset, Source::Idx(_))
     }
 
     /// What kind of model is trained, and how.
@@ -191,7 +202,11 @@ impl Train {
             if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
                 return odd(format!("--loss {loss} is for rankings; {model} is a classifier: leave it out"));
             }
-            let other = [("--distance", self.distance.is_some()), ("--margin", self.recipe.margin.is_some())];
+            let other = [
+                ("--distance", self.distance.is_some()),
+                ("--margin", self.recipe.margin.is_some()),
+                ("--protocol", self.protocol.is_some()),
+            ];
             if let Some((option, _)) = other.into_iter().find(|(_, given)| *given) {
                 return odd(format!("{option} is for rankings; {model} is a classifier: leave it out"));
             }
@@ -209,6 +224,16 @@ impl Train {
                 odd(format!("--loss cross-entropy is for classifiers; {model} ranks: choose triplet or contrastive"))
             }
             (None, _) => odd(format!("--distance is missing: {model} ranks by cosine or euclidean")),
+            (Some(distance), loss) if self.learns_photographs() => {
+                let draw = match self.protocol {
+                    None | Some(Protocol::Strict) => Draw::Checked,
+                    Some(Protocol::Paper) => Draw::Paper,
+                };
+                Ok(Goal { distance, loss, paper: Recipe::photographs(distance, loss, draw) })
+            }
+            (Some(_), _) if self.protocol.is_some() => {
+                odd(format!("--protocol says with whom photographs are compared; {} has none: leave it out", self.dataset))
+            }
             (Some(distance), loss) => Ok(Goal { distance, loss, paper: Recipe::paper(distance) }),
         }
     }
@@ -220,7 +245,9 @@ impl Train {
             (Defense::None, Some(_)) => {
                 Err(Stop::usage("--epsilon is the radius of a defense: add --defense or leave it out").into())
             }
-            (_, epsilon) => Ok(Some(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON), Ok)?)),
+            (_, epsilon) => {
+                Ok(Some(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON[usize::from(self.learns_photographs())]), Ok)?))
+            }
         }
     }
 
@@ -239,11 +266,16 @@ impl Train {
             dataset: self.dataset.to_string(),
             images,
             model: self.model.to_string(),
-            pretrained: self.pretrained.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
+            pretrained: self.pretrained.as_deref().map(hub::name),
             pretrained_sha256,
             train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),
             distance: ranks.then(|| distance.to_string()),
             loss: loss.to_string(),
+            protocol: match paper.sampling {
+                Sampling::Batch => None,
+                Sampling::Set(Draw::Checked) => Some(Protocol::Strict.to_string()),
+                Sampling::Set(Draw::Paper) => Some(Protocol::Paper.to_string()),
+            },
             defense: self.defense,
             epsilon: epsilon.map(Epsilon::value),
             epochs: given.epochs.map_or(paper.epochs, NonZero::get),

@@ -78,6 +78,7 @@ fn wrong_arguments_are_told_without_any_file() {
         ("train --dataset mnist --model c2f2-classifier --defense embedding-shift --output o", &["hardens rankings", "c2f2-classifier"]),
         ("train --dataset mnist --model c2f2 --distance cosine --defense pgd --output o", &["hardens classifiers", "c2f2 ranks"]),
         ("evaluate --dataset mnist --model softmax --weights w --distance cosine",         &["unknown model 'softmax'", "c2f2"]),
+        ("train --dataset mnist --model c2f2 --distance cosine --protocol paper --output o", &["--protocol", "photographs", "mnist has none"]),
         ("classify --dataset mnist --model c2f2 --weights w",                              &["unknown classifier 'c2f2'", "softmax, c2f2-classifier"]),
         ("classify --dataset mnist --model softmax --weights w --attack pgd",              &["--epsilon"]),
         ("classify --dataset mnist --model softmax --weights w --epsilon 0.1",             &["--attack"]),

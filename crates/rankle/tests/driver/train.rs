@@ -133,6 +133,33 @@ fn photographs(folder: &Path) {
     }
 }
 
+/// What the original draws, and forgets of it, makes another model: a folder is never gone on with under another protocol.
+#[test]
+fn the_protocol_says_with_whom_photographs_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    photographs(folder.path());
+    let outputs = tempfile::tempdir().unwrap();
+    let train = |arguments: &str, output: &str| {
+        let line = format!("train --epochs 1 --loss contrastive --model resnet18,size=32 --distance cosine {arguments}");
+        let mut command = rankle(&line);
+        command.arg("--dataset").arg(format!("folder,images=50%:{}", folder.path().display()));
+        outcome(command.arg("--output").arg(outputs.path().join(output)))
+    };
+    let mut hashes = Vec::new();
+    for (arguments, output, protocol) in [("", "strict", "strict"), ("--protocol paper", "paper", "paper")] {
+        let (code, _, stderr) = train(arguments, output);
+        assert_eq!(code, 0, "{stderr}");
+        let card: toml::Table = fs::read_to_string(outputs.path().join(output).join("card.toml")).unwrap().parse().unwrap();
+        let recipe = ["protocol", "batch_size", "learning_rate", "margin"].map(|name| card["training"][name].to_string());
+        assert_eq!(recipe, [format!("\"{protocol}\""), "128".into(), "0.0001".into(), "0.5".into()]);
+        assert!(card["command"].as_str().unwrap().contains(&format!(" --loss contrastive --protocol {protocol} ")));
+        hashes.push(card["weights_sha256"].to_string());
+    }
+    assert_ne!(hashes[0], hashes[1]);
+    let (code, _, stderr) = train("--protocol paper", "strict");
+    assert!(code == 1 && stderr.contains("protocol strict instead of paper"), "{stderr}");
+}
+
 /// Trained whole, then gone on from with the last stage and a new linear layer, then measured by its name.
 #[test]
 fn a_part_of_a_network_is_trained_from_weights_of_before() {

@@ -1,7 +1,7 @@
 //! Everything that the weights of a training run depend on.
 
 use crate::names::Defense;
-use rankle_train::{Loss, Recipe};
+use rankle_train::{Loss, Recipe, Sampling};
 use serde::{Deserialize, Serialize};
 
 /// The arguments of a run, checked and complete. A checkpoint is gone on with only by a run with equal ones.
@@ -24,6 +24,9 @@ pub(crate) struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distance: Option<String>,
     pub(crate) loss: String,
+    /// Of photographs: how those are drawn that an image is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<String>,
     pub(crate) defense: Defense,
     /// Of the defense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,10 +45,10 @@ pub(crate) struct Plan {
 const PRETRAINED_SHA256: &str = "pretrained-sha256";
 
 impl Plan {
-    /// The numbers, for the loss of that name.
-    pub(crate) fn recipe(&self, loss: Loss) -> Recipe {
+    /// The numbers, for the loss of that name and the sampling of that protocol.
+    pub(crate) fn recipe(&self, loss: Loss, sampling: Sampling) -> Recipe {
         let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
-        Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin: margin.unwrap_or(0.0) }
+        Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin: margin.unwrap_or(0.0), sampling }
     }
 
     /// In which arguments `other` differs, in words; `None` where it does not.
@@ -58,7 +61,7 @@ impl Plan {
     /// The command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
-        let optional = ["pretrained", "train-layers", "distance", "epsilon", "margin"];
+        let optional = ["pretrained", "train-layers", "distance", "protocol", "epsilon", "margin"];
         let is_written = |name: &str, value: &str| name != PRETRAINED_SHA256 && (value != "none" || !optional.contains(&name));
         for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
             command += &format!(" --{name} {value}");
@@ -67,7 +70,7 @@ impl Plan {
     }
 
     /// The arguments as they are written on the command line, and the hash of a file among them.
-    fn words(&self) -> [(&'static str, String); 16] {
+    fn words(&self) -> [(&'static str, String); 17] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
         [
@@ -79,6 +82,7 @@ impl Plan {
             ("train-layers", text(&self.train_layers)),
             ("distance", text(&self.distance)),
             ("loss", self.loss.clone()),
+            ("protocol", self.protocol.clone().unwrap_or_else(none)),
             ("defense", self.defense.to_string()),
             ("epsilon", self.epsilon.map_or_else(none, |epsilon| epsilon.to_string())),
             ("epochs", self.epochs.to_string()),
@@ -105,6 +109,7 @@ pub(super) mod tests {
             train_layers: None,
             distance: Some("cosine".into()),
             loss: "triplet".into(),
+            protocol: Some("strict".into()),
             defense: Defense::EmbeddingShift,
             epsilon: Some(0.3),
             epochs: 30,
@@ -130,11 +135,11 @@ pub(super) mod tests {
     fn the_command_is_complete() {
         assert_eq!(
             plan().command("models/x"),
-            "rankle train --dataset mnist --images 60000 --model c2f2 --distance cosine --loss triplet --defense embedding-shift \
-             --epsilon 0.3 --epochs 30 --batch-size 1000 --lr 0.001 --weight-decay 0.0000001 --margin 0.2 --seed 0 --output models/x"
+            "rankle train --dataset mnist --images 60000 --model c2f2 --distance cosine --loss triplet --protocol strict \
+             --defense embedding-shift --epsilon 0.3 --epochs 30 --batch-size 1000 --lr 0.001 --weight-decay 0.0000001 --margin 0.2 --seed 0 --output models/x"
         );
-        let plain = Plan { defense: Defense::None, epsilon: None, ..plan() };
-        assert!(!plain.command("x").contains("--epsilon"));
+        let plain = Plan { defense: Defense::None, epsilon: None, protocol: None, ..plan() };
+        assert!(!plain.command("x").contains("--epsilon") && !plain.command("x").contains("--protocol"));
         let classifier = Plan { model: "softmax".into(), distance: None, loss: "cross-entropy".into(), margin: None, ..plain };
         assert_eq!(
             classifier.command("x"),

@@ -1,0 +1,158 @@
+//! Whom an image is compared with, drawn from the whole training set.
+
+use rand::Rng;
+use rankle_core::Seed;
+use rankle_core::seed::Purpose;
+use std::collections::HashMap;
+
+/// Where the images come from that an image is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sampling {
+    /// From its own batch: the paper's way at 28×28, where a class has a hundred images in each.
+    #[default]
+    Batch,
+    /// From all training images, a pair or a triplet for every image of a batch: the paper's way for photographs, whose classes
+    /// have a few images each.
+    Set(Draw),
+}
+
+/// How a pair or a triplet is drawn (`method.md` 2.2), one for every image in every epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Draw {
+    /// As it is meant: the other image of the class is another one, where there is one, and the image of another class is of another
+    /// class.
+    #[default]
+    Checked,
+    /// As in the original: the other image of the class may be the image itself, the image of another class is any image, and a
+    /// pair of two classes is mislabelled (P-9, P-10).
+    Paper,
+}
+
+/// The classes of a training set.
+#[derive(Clone, Debug)]
+pub(crate) struct Companions<'a> {
+    labels: &'a [u32],
+    classes: HashMap<u32, Vec<usize>>,
+    draw: Draw,
+}
+
+impl<'a> Companions<'a> {
+    pub(crate) fn new(labels: &'a [u32], draw: Draw) -> Self {
+        let mut classes: HashMap<u32, Vec<usize>> = HashMap::new();
+        labels.iter().enumerate().for_each(|(image, &label)| classes.entry(label).or_default().push(image));
+        Self { labels, classes, draw }
+    }
+
+    /// An image, one of its class and one of another: keyed by epoch and image, whatever else is in the batch.
+    pub(crate) fn triplet(&self, image: usize, seed: Seed, epoch: u64) -> [usize; 3] {
+        let mut random = seed.stream(Purpose::Sampling, [epoch, image as u64]);
+        [image, self.of_its_class(image, &mut random), self.of_another(image, &mut random)]
+    }
+
+    /// An image and, as a coin falls, one of its class or one of another.
+    pub(crate) fn pair(&self, image: usize, seed: Seed, epoch: u64) -> [usize; 2] {
+        let mut random = seed.stream(Purpose::Sampling, [epoch, image as u64]);
+        let other = if random.random() { self.of_its_class(image, &mut random) } else { self.of_another(image, &mut random) };
+        [image, other]
+    }
+
+    fn of_its_class(&self, image: usize, random: &mut impl Rng) -> usize {
+        let members = &self.classes[&self.labels[image]];
+        match self.draw {
+            Draw::Checked if members.len() > 1 => {
+                // Of all but the image: whoever stands behind it moves up by one.
+                let place = below(members.len() - 1, random);
+                members[place + usize::from(members[place] >= image)]
+            }
+            Draw::Checked | Draw::Paper => members[below(members.len(), random)],
+        }
+    }
+
+    /// Needs a second class where it is checked.
+    fn of_another(&self, image: usize, random: &mut impl Rng) -> usize {
+        let members = &self.classes[&self.labels[image]];
+        match self.draw {
+            Draw::Paper => below(self.labels.len(), random),
+            Draw::Checked => {
+                let place = below(self.labels.len() - members.len(), random);
+                // The place among all that are not of the class: each member that stands before it moves it by one.
+                members.iter().fold(place, |place, &member| place + usize::from(member <= place))
+            }
+        }
+    }
+}
+
+/// As u32: the draw must not depend on the width of a pointer.
+fn below(count: usize, random: &mut impl Rng) -> usize {
+    random.random_range(0..count as u32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Classes of 4, 3, 2 and 1 images, mixed.
+    const LABELS: [u32; 10] = [7, 2, 7, 9, 2, 7, 5, 9, 2, 7];
+    const EPOCHS: u64 = 6000;
+
+    /// How often each image was drawn as companion number `which` of image 2.
+    fn counts(draw: Draw, which: usize) -> BTreeMap<usize, u64> {
+        let companions = Companions::new(&LABELS, draw);
+        let mut counts = BTreeMap::new();
+        (0..EPOCHS).for_each(|epoch| *counts.entry(companions.triplet(2, Seed(0), epoch)[which]).or_default() += 1);
+        counts
+    }
+
+    fn uniform(counts: &BTreeMap<usize, u64>, over: &[usize]) {
+        assert_eq!(counts.keys().copied().collect::<Vec<_>>(), over);
+        let expected = EPOCHS as f64 / over.len() as f64;
+        // Five standard deviations.
+        let deviation = 5.0 * expected.sqrt();
+        assert!(counts.values().all(|&count| (count as f64 - expected).abs() < deviation), "{counts:?}");
+    }
+
+    #[test]
+    fn every_companion_is_as_likely_as_the_others() {
+        uniform(&counts(Draw::Checked, 1), &[0, 5, 9]);
+        uniform(&counts(Draw::Checked, 2), &[1, 3, 4, 6, 7, 8]);
+        uniform(&counts(Draw::Paper, 1), &[0, 2, 5, 9]);
+        uniform(&counts(Draw::Paper, 2), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn triplets_are_what_they_say() {
+        let companions = Companions::new(&LABELS, Draw::Checked);
+        for (image, &label) in LABELS.iter().enumerate() {
+            for epoch in 0..50 {
+                let [anchor, positive, negative] = companions.triplet(image, Seed(1), epoch);
+                assert!(anchor == image && LABELS[positive] == label && LABELS[negative] != label);
+                // Image 6 is alone in its class.
+                assert_eq!(positive == image, image == 6);
+            }
+        }
+    }
+
+    #[test]
+    fn half_of_the_pairs_are_of_one_class() {
+        let companions = Companions::new(&LABELS, Draw::Checked);
+        let same = |&epoch: &u64| {
+            let [first, second] = companions.pair(4, Seed(0), epoch);
+            assert!(first == 4 && second != 4);
+            LABELS[first] == LABELS[second]
+        };
+        let count = (0..EPOCHS).filter(same).count() as f64;
+        assert!((count - 3000.0).abs() < 5.0 * (EPOCHS as f64 / 4.0).sqrt(), "{count} of {EPOCHS}");
+    }
+
+    #[test]
+    fn draws_are_keyed() {
+        let companions = Companions::new(&LABELS, Draw::Checked);
+        let draws = |seed: u64, epochs: std::ops::Range<u64>| -> Vec<[usize; 3]> {
+            epochs.map(|epoch| companions.triplet(0, Seed(seed), epoch)).collect()
+        };
+        assert_eq!(draws(0, 0..20), draws(0, 0..20));
+        assert_ne!(draws(0, 0..20), draws(1, 0..20));
+        assert_ne!(draws(0, 0..20), draws(0, 20..40));
+    }
+}

@@ -1,0 +1,142 @@
+//! The contrastive loss of single pairs.
+
+use crate::triplet::difference;
+use rankle_core::{Distance, Error, Points, Result};
+use rankle_kernels::rows::dot;
+
+/// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (`method.md` 4.1,
+/// Stanford Online Products). For cosine distance and a margin of 0.5 that is PyTorch's cosine embedding loss of margin 0.5.
+///
+/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the slope finite for equal points.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairLoss {
+    /// How far apart images of two classes must be, in units of the distance.
+    pub margin: f64,
+    /// As in the original, whose label of such a pair is neither of the two that the library knows: cosine forgets the pair, and
+    /// Euclidean pulls it together beyond the margin (P-9).
+    pub mislabelled: bool,
+}
+
+impl PairLoss {
+    /// The loss and its slope with respect to the points, `n x dim`. A pair is two positions among the points, and whether they
+    /// are of one class.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without pairs, [`Error::Index`] when one points outside the batch.
+    pub fn evaluate(&self, points: &Points, pairs: &[(usize, usize, bool)]) -> Result<(f64, Vec<f32>)> {
+        if pairs.is_empty() {
+            return Err(Error::Empty("pairs: a batch needs images"));
+        }
+        let all: Vec<usize> = pairs.iter().flat_map(|&(first, second, _)| [first, second]).collect();
+        rankle_core::dataset::check_indices("pair", &all, points.len())?;
+        let dim = points.dim();
+        let (mut total, mut slope) = (0.0, vec![0.0f32; points.len() * dim]);
+        let mut add = |place: usize, scale: f32, direction: &[f32]| {
+            slope[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += scale * value);
+        };
+        for &(first, second, same) in pairs {
+            let (a, b) = (points.row(first), points.row(second));
+            match points.distance() {
+                Distance::Cosine => {
+                    let (loss, pull) = self.of(Distance::Cosine, 1.0 - f64::from(dot(a, b)), same);
+                    total += loss;
+                    add(first, -pull, b);
+                    add(second, -pull, a);
+                }
+                Distance::Euclidean => {
+                    let gap = difference(a, b);
+                    let d = dot(&gap, &gap).sqrt();
+                    let (loss, pull) = self.of(Distance::Euclidean, f64::from(d), same);
+                    total += loss;
+                    add(first, pull / d, &gap);
+                    add(second, -pull / d, &gap);
+                }
+            }
+        }
+        Ok((total, slope))
+    }
+
+    /// The loss of a pair at distance `d`, and its slope with respect to that.
+    fn of(&self, distance: Distance, d: f64, same: bool) -> (f64, f32) {
+        let hinge = self.margin - d;
+        match (same, self.mislabelled, distance) {
+            (true, ..) => (d, 1.0),
+            (false, false, _) if hinge <= 0.0 => (0.0, 0.0),
+            (false, false, _) => (hinge, -1.0), // or no number: the caller sees it in the sum
+            (false, true, Distance::Cosine) => (0.0, 0.0),
+            // Both halves of the library's loss are added: d + [margin - d]₊.
+            (false, true, Distance::Euclidean) if hinge <= 0.0 => (d, 1.0),
+            (false, true, Distance::Euclidean) => (d + hinge, 0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+    use rand::Rng;
+    use rankle_core::seed::{Purpose, Seed};
+
+    fn values(n: usize, dim: usize) -> Vec<f32> {
+        let mut rng = Seed(6).stream(Purpose::Toy, [n as u64, dim as u64]);
+        (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    fn placed(distance: Distance, values: &[f32], dim: usize) -> Points {
+        distance.place(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_slope_agrees_with_finite_differences() {
+        let pairs: Vec<(usize, usize, bool)> = (0..12).map(|i| (i, (5 * i + 3) % 12, i % 3 == 0)).collect();
+        for (distance, margin) in [(Distance::Cosine, 0.9), (Distance::Euclidean, 2.0)] {
+            for mislabelled in [false, true] {
+                let (loss, values) = (PairLoss { margin, mislabelled }, values(12, 6));
+                let at = |values: &[f32]| {
+                    let points = placed(distance, values, 6);
+                    let (loss, slope) = loss.evaluate(&points, &pairs).unwrap();
+                    (loss, points.pull_back(slope).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                };
+                let (_, slope) = at(&values);
+                assert!(slope.iter().any(|g| g.abs() > 1e-1), "the test needs an active loss");
+                for i in 0..values.len() {
+                    let (mut up, mut down) = (values.clone(), values.clone());
+                    up[i] += 1e-3;
+                    down[i] -= 1e-3;
+                    let difference = (at(&up).0 - at(&down).0) / 2e-3;
+                    assert!((difference - f64::from(slope[i])).abs() < 1e-2, "{distance} {i}: {difference} {}", slope[i]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn values_by_hand() {
+        // Three points on a line: 0, 3 and 4 in Euclidean terms; the offset is below what is compared.
+        let points = placed(Distance::Euclidean, &[0.0, 3.0, 4.0], 1);
+        let check = |margin, mislabelled, pair, wanted: f64| {
+            let (loss, _) = PairLoss { margin, mislabelled }.evaluate(&points, &[pair]).unwrap();
+            assert!((loss - wanted).abs() < 1e-5, "{margin} {mislabelled} {pair:?}: {loss} instead of {wanted}");
+        };
+        //    margin  mislabelled  pair            expected
+        check(5.0,    false,       (0, 1, true),   3.0);
+        check(5.0,    false,       (0, 1, false),  2.0);
+        check(2.0,    false,       (0, 1, false),  0.0);
+        check(5.0,    true,        (0, 1, true),   3.0);
+        check(5.0,    true,        (0, 1, false),  5.0);
+        check(2.0,    true,        (0, 1, false),  3.0);
+        check(0.0,    true,        (1, 2, false),  1.0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let points = placed(Distance::Cosine, &values(4, 2), 2);
+        let loss = PairLoss { margin: 0.5, mislabelled: false };
+        assert!(matches!(loss.evaluate(&points, &[]), Err(Error::Empty(_))));
+        assert!(loss.evaluate(&points, &[(0, 4, true)]).is_err());
+        let broken = placed(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
+        assert!(loss.evaluate(&broken, &[(0, 1, false)]).unwrap().0.is_nan());
+    }
+}
