@@ -31,7 +31,8 @@ pub(crate) struct Fetch {
     /// What is here already: a folder with the four files, gzipped or plain, or an archive of photographs
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// Another home of the archive of photographs. Nobody published a hash for it: it is remembered for the next time
+    /// Another home of the archive of photographs. It need not be the published one, byte for byte: what its hash is, is said and
+    /// remembered for the next time
     #[arg(long, value_name = "URL", conflicts_with = "from")]
     url: Option<String>,
     #[command(flatten)]

@@ -149,6 +149,8 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     assert!(code == 0 && says.contains("is the archive of the last time"), "{says}");
     let (code, says) = fetch(&format!("--sha256 {hash} --bytes {}", content.len()), "three");
     assert!(code == 0 && says.contains("is the published archive"), "{says}");
+    let (code, says) = fetch(&format!("--published {hash}"), "three-more");
+    assert!(code == 0 && says.contains("is the published archive"), "{says}");
     let (code, says) = fetch(&format!("--sha256 {}", "0".repeat(64)), "four");
     assert!(code == 1 && says.contains("it is damaged or another file"), "{says}");
 
@@ -161,14 +163,19 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     assert!(code == 1 && says.contains("--offline forbids"), "{says}");
     assert!(!output("four").exists() && !output("five").exists());
     // Nothing but the lock and what was unpacked.
-    assert_eq!(fs::read_dir(folder.path().join("set")).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(folder.path().join("set")).unwrap().count(), 5);
 
     let file = folder.path().join("local.zip");
     fs::write(&file, &content).unwrap();
     let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
-    let arguments = format!("archive --file {} {rest} --lock {}", file.display(), lock.display());
-    assert_eq!(run(&server, folder.path(), &arguments, &output("seven")).0, 0);
-    assert!(file.exists());
+    for (published, says, name) in [(&hash, "is the published archive", "seven"), (&"0".repeat(64), "nobody published", "eight")]
+    {
+        let file = file.display();
+        let arguments = format!("archive --file {file} {rest} --published {published} --lock {}", lock.display());
+        let (code, message) = run(&server, folder.path(), &arguments, &output(name));
+        assert!(code == 0 && message.contains(says), "{message}");
+    }
+    assert!(file.exists() && fs::read_to_string(&lock).unwrap().lines().count() == 1);
 }
 
 #[test]

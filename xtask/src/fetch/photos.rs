@@ -32,6 +32,14 @@ pub(super) fn get(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub
     Ok(())
 }
 
+/// What is told, and not demanded, of an archive from elsewhere.
+fn published(home: &Home) -> Vec<(&'static str, String)> {
+    match home {
+        Home::Archive(home) => vec![("--published", home.sha256.clone())],
+        Home::Hub(_) => Vec::new(),
+    }
+}
+
 /// For the program that downloads.
 fn arguments(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub: &Hub, folder: &Path) -> Vec<OsString> {
     let output = folder.join(&manifest.folder);
@@ -47,8 +55,8 @@ fn arguments(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub: &Hu
         arguments
     };
     match (from, url, &manifest.home) {
-        (Some(path), ..) => archive("--file", path.into(), &[]),
-        (None, Some(url), _) => archive("--url", url.into(), &[]),
+        (Some(path), _, home) => archive("--file", path.into(), &published(home)),
+        (None, Some(url), home) => archive("--url", url.into(), &published(home)),
         (None, None, Home::Archive(home)) => {
             let known = [("--bytes", home.bytes.to_string()), ("--sha256", home.sha256.clone())];
             archive("--url", home.url.clone().into(), &known)
@@ -100,6 +108,7 @@ mod tests {
         );
         let elsewhere = line("cub", None, Some("http://mirror/birds.zip"));
         assert!(elsewhere.starts_with("archive --url http://mirror/birds.zip") && !elsewhere.contains("--sha256"));
+        assert!(elsewhere.ends_with("--published 0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081"));
         assert!(line("cars", Some("/a.tgz"), None).starts_with("archive --file /a.tgz --output /d/cars"));
         assert_eq!(
             line("cars", None, None),
