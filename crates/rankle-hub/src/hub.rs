@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(feature = "arguments", derive(clap::Args))]
 #[cfg_attr(feature = "arguments", command(next_help_heading = "The hub"))]
 pub struct Access {
-    /// The address of the hub; https://huggingface.co when left out
+    /// The address of the hub; that of huggingface.co when left out
     #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "URL", env = "HF_ENDPOINT"))]
     pub endpoint: Option<String>,
     /// Download nothing: take what the cache holds

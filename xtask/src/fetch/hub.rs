@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Downloads")]
 pub(super) struct Hub {
-    /// The address of the hub; the environment's HF_ENDPOINT or else https://huggingface.co when left out
+    /// The address of the hub; the environment's HF_ENDPOINT or else huggingface.co when left out
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Another branch, tag or commit of the dataset on the hub
