@@ -46,3 +46,26 @@ pub(crate) fn finite(values: &[f32]) -> bool {
 pub(crate) fn even(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
+
+/// As [`even`], with equally many pieces for every thread of the present pool: for work on images that do not depend on each
+/// other, whose results are the same in any pieces.
+pub(crate) fn shares(n: usize, most: usize) -> usize {
+    let pieces = n.div_ceil(most).next_multiple_of(rayon::current_num_threads());
+    n.div_ceil(pieces.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_gets_as_many_pieces() {
+        let pieces = |n: usize, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| n.div_ceil(shares(n, 56)))
+        };
+        for (n, threads, expected) in [(0, 2, 0), (1, 2, 1), (50, 1, 1), (50, 2, 2), (500, 1, 9), (500, 2, 10), (1000, 3, 18)] {
+            assert_eq!(pieces(n, threads), expected, "{n} images, {threads} threads");
+        }
+    }
+}

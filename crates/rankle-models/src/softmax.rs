@@ -1,6 +1,6 @@
 //! Softmax regression: one dense layer from pixels to logits, the simplest classifier (`method.md` 3.6).
 
-use crate::batch::{ask, check, even, finite, with_pixels};
+use crate::batch::{ask, check, finite, shares, with_pixels};
 use crate::dense::PackedDense;
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
@@ -64,7 +64,7 @@ impl SoftmaxRegression {
     fn logits(&self, pixels: &[f32]) -> Vec<f32> {
         let n = pixels.len() / PIXELS;
         let mut logits = vec![0.0; n * Self::CLASSES];
-        let chunk = even(n, CHUNK);
+        let chunk = shares(n, CHUNK);
         let pieces = pixels.par_chunks(chunk * PIXELS).zip(logits.par_chunks_mut(chunk * Self::CLASSES));
         pieces.for_each(|(pixels, logits)| self.layer.apply(pixels, logits));
         logits
@@ -93,7 +93,7 @@ impl Embedder for SoftmaxRegression {
         let slope = ask(&logits, Self::CLASSES, upstream)?;
         let transposed = self.transposed.get_or_init(|| self.layer.weights.transposed());
         let mut gradient = vec![0.0; n * PIXELS];
-        let chunk = even(n, CHUNK);
+        let chunk = shares(n, CHUNK);
         let pieces = slope.par_chunks(chunk * Self::CLASSES).zip(gradient.par_chunks_mut(chunk * PIXELS));
         pieces.for_each(|(slope, gradient)| transposed.multiply(slope, gradient));
         Ok(Tensor::from_vec(gradient, images.shape(), images.device())?)

@@ -4,7 +4,7 @@ use super::Convnet;
 use super::dropout::Dropout;
 use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
-use crate::batch::even;
+use crate::batch::shares;
 use rankle_kernels::Aligned;
 use rankle_kernels::conv::Scratch;
 use rayon::prelude::*;
@@ -83,7 +83,7 @@ impl Convnet {
         let (layers, pixels) = (&self.layers, self.layers.pixels());
         let n = images.len() / pixels;
         let mut batch = Batch::new(layers, n);
-        let chunk = even(n, CHUNK);
+        let chunk = shares(n, CHUNK);
         images.par_chunks(chunk * pixels).zip(batch.chunks_mut(layers, chunk)).for_each(|(images, kept)| {
             with_workspace(layers, images.len() / pixels, |Workspace { padded, pooled, features, scratch }| {
                 let [first, second] = kept.winners;
@@ -112,7 +112,7 @@ impl Convnet {
             features: Aligned::zeros(n * features),
             dropped: dropout.is_some(),
         };
-        let chunk = even(n, CHUNK);
+        let chunk = shares(n, CHUNK);
         images
             .par_chunks(chunk * pixels)
             .zip(tape.padded.par_chunks_mut(chunk * first.padded_len()))

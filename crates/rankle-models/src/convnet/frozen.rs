@@ -4,7 +4,7 @@ use super::forward::Batch;
 use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
 use super::{Convnet, dropout};
-use crate::batch::even;
+use crate::batch::shares;
 use rankle_kernels::conv::PooledSlope;
 use rayon::prelude::*;
 
@@ -16,7 +16,7 @@ impl Convnet {
         let transposed = self.transposed.get_or_init(|| self.weights.dense.iter().map(|d| d.weights.transposed()).collect());
         let n = slope.len() / dim;
         let mut gradient = vec![0.0; n * pixels];
-        let chunk = even(n, CHUNK);
+        let chunk = shares(n, CHUNK);
         gradient.par_chunks_mut(chunk * pixels).zip(slope.par_chunks(chunk * dim)).zip(batch.chunks(layers, chunk)).for_each(
             |((gradient, slope), kept)| {
                 with_workspace(layers, slope.len() / dim, |Workspace { padded, pooled, features, scratch }| {

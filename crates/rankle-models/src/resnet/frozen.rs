@@ -3,7 +3,7 @@
 use super::DIM;
 use super::network::{Block, Network};
 use super::parameters::{EPSILON, Layer};
-use crate::batch::even;
+use crate::batch::shares;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rankle_kernels::maps::{Finish, InStack, PooledGradient, mean_of_pixels, mean_of_pixels_backward, silence};
@@ -218,9 +218,9 @@ fn backward_chunk(network: &Network, backward: &Backward, kept: &Kept, slope: &[
     });
 }
 
-/// Images per chunk, as even as can be.
+/// Images per chunk.
 fn chunk_len(network: &Network, images: usize) -> usize {
-    even(images, network.chunk)
+    shares(images, network.chunk)
 }
 
 /// One thread's maps, kept from chunk to chunk: fresh pages would cost more than some layers.
