@@ -52,6 +52,17 @@ impl Source {
             Self::Folder(_) => "a folder of one's own",
         }
     }
+
+    /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.
+    pub fn portable(&self) -> Self {
+        match self {
+            Self::Folder(Folder { path, division }) if path.is_absolute() => Self::Folder(Folder {
+                path: path.file_name().map_or_else(|| "photographs".into(), Into::into),
+                division: division.clone(),
+            }),
+            other => other.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Source {

@@ -117,7 +117,8 @@ impl Arguments {
     /// [`crate::stop::Stop`] where the exit code is not 1.
     pub(crate) fn run(self) -> Result<()> {
         let device = self.global.device;
-        let threads = self.global.threads.map_or(0, NonZero::get); // 0: one per core
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let threads = self.global.threads.unwrap_or_else(cores).get();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
         interrupt::watch()?;

@@ -121,7 +121,7 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope:
             }
             None => is_wanted.then(|| output.clone()),
         };
-        // Computed again rather than kept: a quarter of the memory for a hundredth of the time.
+        // Computed again rather than kept: an eighth of the memory, for no time that could be measured.
         let inner = pass.normalise(block.first, &tape.passed[block.first - before], None, true);
         let between = pass.back(block.second, &tape.passed[block.second - before], &mut output, &inner, &mut gradients);
         let mut between = pass.input_gradient(block.second, between, None);

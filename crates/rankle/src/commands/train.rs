@@ -328,7 +328,7 @@ impl Folder {
             bail!("{model} is there, but neither its card nor a checkpoint: choose another folder with --output");
         }
         let card = Card::read(&self.card)?;
-        if let Some(difference) = plan.difference(&card.training) {
+        if let Some(difference) = plan.portable()?.difference(&card.training) {
             bail!("{model} is another run's, with {difference}: choose another folder with --output");
         }
         Ok(Some(card))

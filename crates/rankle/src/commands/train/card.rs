@@ -35,8 +35,8 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// Of a finished run. The output folder is told as it was named, but of an absolute path only the end: a card tells nothing
-    /// of the machine.
+    /// Of a finished run. The output folder and a folder of photographs are told as they were named, but of an absolute path
+    /// only the end: a card tells nothing of the machine.
     ///
     /// # Errors
     /// When the plan names no known dataset.
@@ -49,10 +49,11 @@ impl Card {
         output: &Path,
     ) -> Result<Self> {
         let data: Source = plan.dataset.parse()?;
+        let training = plan.portable()?;
         let whole = output.is_relative().then_some(output.as_os_str());
         let folder = whole.or(output.file_name()).map_or("model".into(), |name| name.to_string_lossy());
         Ok(Self {
-            command: plan.command(&folder),
+            command: training.command(&folder),
             weights: "model.safetensors".to_owned(),
             weights_sha256,
             quality,
@@ -64,7 +65,7 @@ impl Card {
             instruction_set: checkpoint.instruction_sets.join(", "),
             seconds: checkpoint.seconds.round(),
             threads: rayon::current_num_threads(),
-            training: plan.clone(),
+            training,
         })
     }
 
@@ -101,6 +102,10 @@ mod tests {
         let card = new("/models/mine/mnist-est");
         let text = card.to_toml().unwrap();
         assert!(text.contains("--output mnist-est\"") && !text.contains("/models/mine"), "{text}");
+        let photos = Plan { dataset: "folder,images=20%:/home/mine/shoes".into(), ..plan() };
+        let (quality, output) = (Quality::RecallAt1(98.3), Path::new("shoes"));
+        let photos = Card::new(&photos, &checkpoint, "5f".repeat(32), quality, 10, output).unwrap().to_toml().unwrap();
+        assert!(photos.contains("--dataset folder,images=20%:shoes ") && !photos.contains("mine"), "{photos}");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &text).unwrap();
         assert_eq!(Card::read(file.path()).unwrap(), card);

@@ -1,6 +1,8 @@
 //! Everything that the weights of a training run depend on.
 
 use crate::names::Defense;
+use anyhow::Result;
+use rankle_data::Source;
 use rankle_train::{Loss, Recipe, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,14 @@ impl Plan {
     pub(crate) fn recipe(&self, loss: Loss, sampling: Sampling) -> Recipe {
         let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
         Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin: margin.unwrap_or(0.0), sampling }
+    }
+
+    /// As a card tells it: nothing of the machine.
+    ///
+    /// # Errors
+    /// When it names no known dataset.
+    pub(crate) fn portable(&self) -> Result<Self> {
+        Ok(Self { dataset: self.dataset.parse::<Source>()?.portable().to_string(), ..self.clone() })
     }
 
     /// In which arguments `other` differs, in words; `None` where it does not.
