@@ -20,6 +20,8 @@ const AGAIN: &str = "the same command goes on where it was";
 /// The built program.
 pub(crate) struct Driver {
     program: PathBuf,
+    /// Where all data are, if not where each dataset usually is.
+    data: Option<PathBuf>,
 }
 
 /// The program that called us, or the one on the path.
@@ -43,7 +45,21 @@ impl Driver {
             bail!("the driver does not build: see the messages of cargo above");
         }
         let program = messages.lines().find_map(executable).context("cargo built the driver, but did not say where it is")?;
-        Ok(Self { program })
+        Ok(Self { program, data: None })
+    }
+
+    /// The same program, with all data in this folder.
+    pub(crate) fn with_data(&self, folder: PathBuf) -> Self {
+        Self { program: self.program.clone(), data: Some(folder) }
+    }
+
+    /// Where it shall look for datasets, as arguments: in the folder that was named, else among ours when one was fetched, else
+    /// where it looks by itself.
+    fn data<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+        let datasets = files::root().join("datasets");
+        let fetched = |name: &str| name != "mnist" && files::holds_more_than(&datasets.join(name), "manifest.toml");
+        let folder = self.data.clone().or_else(|| names.into_iter().any(fetched).then(|| datasets.clone()));
+        folder.map_or(Vec::new(), |folder| vec!["--dataset-dir".into(), folder.into()])
     }
 
     /// Runs every cell of a plan that records.jsonl in `output` does not hold yet. The weights in the plan are named as seen from
@@ -62,7 +78,7 @@ impl Driver {
         files::write(&plan_file, Planned::to_lines(plan)?)?;
         let mut command = self.command("sweep", threads);
         command.current_dir(base).arg("--plan").arg(plan_file).arg("--records").arg(&records_file);
-        command.args(data(plan.iter().map(|planned| planned.dataset.as_str())));
+        command.args(self.data(plan.iter().map(|planned| planned.dataset.as_str())));
         let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!(
@@ -88,7 +104,7 @@ impl Driver {
         threads: Option<NonZero<usize>>,
     ) -> Result<()> {
         let mut command = self.command("train", threads);
-        command.current_dir(base).args(recipe(system, seed)).args(further).args(data([system.dataset.as_str()]));
+        command.current_dir(base).args(recipe(system, seed)).args(further).args(self.data([system.dataset.as_str()]));
         command.arg("--output").arg(files::relative(folder, base));
         if !process::run_aside(&mut command, AGAIN)?.success() {
             bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
@@ -111,7 +127,7 @@ impl Driver {
     ) -> Result<()> {
         let mut command = self.command(name, threads);
         command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--distance", &system.distance]);
-        command.args(["--weights", weights, "--quiet"]).args(further).args(data([system.dataset.as_str()]));
+        command.args(["--weights", weights, "--quiet"]).args(further).args(self.data([system.dataset.as_str()]));
         if !process::run_aside(&mut command, AGAIN)?.success() {
             bail!("`rankle {name}` failed: its reason stands above; the records are kept, and {AGAIN}");
         }
@@ -135,7 +151,7 @@ impl Driver {
         command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--weights", weights]);
         command.args(["--attack", attack, "--epsilon", &epsilon.to_string(), "--format", "json"]);
         command.args(["--images", &scope.images.to_string(), "--seed", &scope.seed.to_string()]);
-        command.args(data([system.dataset.as_str()]));
+        command.args(self.data([system.dataset.as_str()]));
         let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!("`rankle classify` failed ({status}): its reason stands above");
@@ -183,16 +199,9 @@ fn recipe(system: &System, seed: u64) -> Vec<String> {
     add("seed", &seed.to_string());
     if system.is_hardened() {
         add("defense", &system.defense);
-        add("epsilon", "0.3");
+        add("epsilon", if system.sees_photographs() { "0.06" } else { "0.3" });
     }
     arguments
-}
-
-/// Where the driver shall look for datasets, as arguments: among ours when one was fetched, else where it looks by itself.
-fn data<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
-    let datasets = files::root().join("datasets");
-    let fetched = |name: &str| name != "mnist" && files::holds_more_than(&datasets.join(name), "manifest.toml");
-    if names.into_iter().any(fetched) { vec!["--dataset-dir".into(), datasets.into()] } else { Vec::new() }
 }
 
 /// The path in one of cargo's messages, if that is the one about the driver.
@@ -250,8 +259,10 @@ mod tests {
 
     #[test]
     fn mnist_is_in_the_program_and_needs_no_folder() {
-        assert!(data(["mnist", "mnist"]).is_empty());
-        assert!(data(["no-such-dataset"]).is_empty());
+        let driver = Driver { program: "rankle".into(), data: None };
+        assert!(driver.data(["mnist", "mnist"]).is_empty());
+        assert!(driver.data(["no-such-dataset"]).is_empty());
+        assert_eq!(driver.with_data("here".into()).data(["sop"]), ["--dataset-dir", "here"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod fashion;
 mod grid;
 mod losses;
 mod mnist;
+mod products;
 mod sanity;
 pub(crate) mod tables;
 mod transfer;
@@ -86,6 +87,7 @@ static OTHERS: &[&dyn Experiment] = &[
     &ablations::Ablations,
     &sanity::MNIST,
     &sanity::FASHION,
+    &products::Products,
 ];
 
 /// Every experiment, in the order of the list.

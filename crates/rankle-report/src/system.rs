@@ -44,6 +44,11 @@ impl System {
         self.distance == Self::NO_DISTANCE
     }
 
+    /// Whether its images are photographs, for which the paper has recipes of their own.
+    pub fn sees_photographs(&self) -> bool {
+        ["sop", "cub", "cars"].contains(&self.dataset.as_str())
+    }
+
     /// Whether the weights were trained with a defense.
     pub fn is_hardened(&self) -> bool {
         self.defense != "none"
@@ -74,6 +79,7 @@ mod tests {
         let classifier = System::classifier("mnist", "softmax");
         assert_eq!(classifier.id(), "mnist-softmax-cross-entropy");
         assert_eq!(classifier.hardened().id(), "mnist-softmax-cross-entropy-pgd");
+        assert!(!plain.sees_photographs() && System::plain("sop", "resnet18", "euclidean", "triplet").sees_photographs());
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");
     }

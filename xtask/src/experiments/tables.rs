@@ -23,9 +23,6 @@ pub(crate) struct Tables {
     pub(crate) panels: &'static [(&'static str, &'static str)],
 }
 
-/// The radius of the attacks that are drawn.
-const PICTURED: f64 = 0.3;
-
 /// An attack that is drawn.
 struct Picture {
     system: System,
@@ -77,13 +74,19 @@ impl Tables {
         Ok(plan)
     }
 
+    /// The radius of the attacks that are drawn: the largest that is computed in any case.
+    fn pictured(&self) -> f64 {
+        self.slice.epsilons.iter().copied().fold(0.0, f64::max)
+    }
+
     /// One picture of CA+ and one of QA+ for each system.
     fn pictures(&self, scope: &Scope) -> Vec<Picture> {
         let systems = self.work(scope).into_iter().map(|(system, _)| system);
+        let epsilon = self.pictured();
         let of = |system: System| {
             [Attack::CandidateRaise, Attack::QueryRaise].map(|attack| Picture {
                 file: format!("{}-{}.png", system.id(), attack.name()),
-                caption: format!("{} on one image of {}, ε = {PICTURED}", attack.name().to_uppercase(), system.id()),
+                caption: format!("{} on one image of {}, ε = {epsilon}", attack.name().to_uppercase(), system.id()),
                 system: system.clone(),
                 attack,
             })
@@ -151,7 +154,7 @@ impl Experiment for Tables {
         let report = self.report(scope, &comparisons)?;
         report.write(&session.output, &records)?;
         for Picture { system, attack, file, .. } in self.pictures(scope) {
-            session.picture(&system, models.of(&system)?, attack, PICTURED, &file)?;
+            session.picture(&system, models.of(&system)?, attack, self.pictured(), &file)?;
         }
         Ok(Outcome { text: report.for_people(&files::shown(&session.output)), json: report.as_json()? })
     }

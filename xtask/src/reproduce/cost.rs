@@ -23,6 +23,8 @@ struct Cost {
 
 /// Epochs of the paper's recipe.
 const EPOCHS: f64 = 30.0;
+/// On photographs.
+const EPOCHS_OF_PHOTOGRAPHS: f64 = 42.0;
 const ALL_IMAGES: f64 = 60_000.0;
 const HOUR: f64 = 3600.0;
 
@@ -46,7 +48,8 @@ pub(super) fn core_hours(experiment: &dyn Experiment, scope: &Scope) -> Result<f
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {
     let epoch = if system.is_hardened() { cost.hardened_epoch } else { cost.epoch };
     let short = quick.then(|| Shortened::of(system, None));
-    epoch * short.map_or(EPOCHS, |short| short.epochs as f64 * short.images as f64 / ALL_IMAGES)
+    let epochs = if system.sees_photographs() { EPOCHS_OF_PHOTOGRAPHS } else { EPOCHS };
+    epoch * short.map_or(epochs, |short| short.epochs as f64 * short.images as f64 / ALL_IMAGES)
 }
 
 #[cfg(test)]

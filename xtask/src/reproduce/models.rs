@@ -13,6 +13,8 @@ const MODEL: &str = "model.safetensors";
 const USUAL_SEED: u64 = 0;
 /// A defended model sees so many images when there is little time: its training costs almost twenty times an ordinary one's.
 const FEW_IMAGES: usize = 10_000;
+/// A model of photographs sees so many.
+const FEW_PHOTOGRAPHS: usize = 200;
 /// The training images of MNIST and Fashion-MNIST.
 const ALL_IMAGES: usize = 60_000;
 
@@ -80,7 +82,11 @@ impl Place {
 impl Shortened {
     /// The training of `--quick`: one epoch, on `at_most` so many images.
     pub(crate) fn of(system: &System, at_most: Option<usize>) -> Self {
-        let images = if system.is_hardened() { FEW_IMAGES } else { ALL_IMAGES };
+        let images = match (system.sees_photographs(), system.is_hardened()) {
+            (true, _) => FEW_PHOTOGRAPHS,
+            (false, true) => FEW_IMAGES,
+            (false, false) => ALL_IMAGES,
+        };
         Self { epochs: 1, images: at_most.map_or(images, |most| most.min(images)) }
     }
 
