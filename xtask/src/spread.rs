@@ -143,4 +143,20 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
     }
+
+    #[test]
+    fn the_shipped_pages_are_made_of_the_shipped_records() {
+        for (table, model, seeds) in
+            [("mnist-ct", "mnist-c2f2-cosine-triplet", 4), ("mnist-ctd", "mnist-c2f2-cosine-triplet-est", 1)]
+        {
+            let folder = crate::files::root().join("models").join(model);
+            let others = (1..=seeds).map(|seed| folder.join(format!("seeds/records-{seed}.jsonl")));
+            let files: Vec<PathBuf> = [folder.join("records.jsonl")].into_iter().chain(others).collect();
+            let table = published::table(table).unwrap();
+            let (setting, sets) = read(table, &files).unwrap();
+            assert!(sets.iter().all(|records| records.len() == 80), "{model}");
+            let page = std::fs::read_to_string(folder.join("spread.md")).unwrap();
+            assert_eq!(page, spread::Spread::over(table, &setting, &sets).to_markdown(), "{model}");
+        }
+    }
 }
