@@ -93,6 +93,10 @@ impl Reproduce {
             print!("{}", list::list()?);
             return Ok(());
         }
+        for experiment in self.experiments() {
+            // Whether it can be had is better known before minutes of compiling.
+            FolderLock::acquire(&self.output(experiment)?, "cargo xtask reproduce")?;
+        }
         let driver = Driver::build()?;
         let mut arrays = Vec::new();
         for experiment in self.experiments() {

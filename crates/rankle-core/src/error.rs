@@ -11,7 +11,7 @@ pub enum Error {
     #[error("epsilon {0} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8")]
     Epsilon(f64),
     /// An attack wants more targets than there are items to choose from.
-    #[error("the attack wants {wanted} targets, but only {available} gallery items can be chosen from")]
+    #[error("the attack wants {wanted} targets, but only {available} gallery items can be chosen from: ask for fewer")]
     TooFewTargets {
         /// How many the attack asked for.
         wanted: usize,

@@ -21,7 +21,7 @@ pub fn read(path: &Path) -> Result<Tensors> {
     let fail = |problem: String| Error::Weights(format!("{}: {problem}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read ({error}); give a safetensors file")))?;
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-        .map_err(|error| fail(format!("is not a readable safetensors file ({error}); is it complete?")))?;
+        .map_err(|error| fail(format!("is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by safetensors.torch.save_file")))?;
     Ok(tensors.into_iter().collect())
 }
 
@@ -43,6 +43,8 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     // The only key that PyTorch's own tools look for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(&error))?;
+    // Of a link, it is the file behind it that is replaced.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // A temporary file is private by default; weights are as readable as any other file of the user.
@@ -59,6 +61,10 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
     let tensor = tensors.remove(name).ok_or_else(|| Error::Weights(format!("tensor '{name}' of shape {shape:?} is missing")))?;
     if tensor.dims() != shape {
         return Err(Error::Weights(format!("tensor '{name}' has shape {:?}, this model needs {shape:?}", tensor.dims())));
+    }
+    if !tensor.dtype().is_float() {
+        let dtype = tensor.dtype().as_str();
+        return Err(Error::Weights(format!("tensor '{name}' holds numbers of type {dtype}; weights are floating-point numbers")));
     }
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     match values.iter().position(|value| !value.is_finite()) {

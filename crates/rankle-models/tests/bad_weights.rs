@@ -3,7 +3,7 @@
 #[path = "support/formula.rs"]
 mod formula;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use formula::{C2F2, FIRST_STREAM, NETWORKS, byte, unit};
 use rankle_core::{Distance, Error, Seed, Trainable};
 use rankle_models::{Architecture, Convnet, Isa, weights};
@@ -43,12 +43,13 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
     let path = folder.path().join("model.safetensors");
     type Change = fn(&mut weights::Tensors);
     #[rustfmt::skip] // the columns are the point
-    let cases: [(Change, &[&str]); 8] = [
+    let cases: [(Change, &[&str]); 9] = [
         (|t| drop(t.remove("conv2.bias")),                                         &["'conv2.bias'", "[64]", "missing"]),
         (|t| t.clear(),                                                            &["'conv1.weight'", "[32, 1, 5, 5]", "missing"]),
         (|t| drop(t.insert("fc2.bias".into(), with(0.0))),                         &["'fc2.bias'", "no parameter"]),
         (|t| drop(t.insert("conv1.bias".into(), tensor(&[0.0; 31], &[31]))),       &["'conv1.bias'", "[31]", "[32]"]),
         (|t| drop(t.insert("fc1.bias".into(), tensor(&[0.0; 1024], &[1, 1024]))),  &["'fc1.bias'", "[1, 1024]", "[1024]"]),
+        (|t| drop(t.insert("conv1.bias".into(), with(0.0).to_dtype(DType::I64).unwrap())), &["'conv1.bias'", "i64", "floating"]),
         (|t| drop(t.insert("conv1.bias".into(), with(f32::NAN))),                  &["'conv1.bias'", "NaN", "position 9"]),
         (|t| drop(t.insert("conv1.bias".into(), with(f32::INFINITY))),             &["'conv1.bias'", "inf", "position 9"]),
         (|t| drop(t.insert("conv1.bias".into(), with(f32::NEG_INFINITY))),         &["'conv1.bias'", "-inf", "position 9"]),

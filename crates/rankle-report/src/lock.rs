@@ -37,7 +37,7 @@ impl FolderLock {
     /// # Errors
     /// As [`FolderLock::acquire`].
     pub fn named(folder: &Path, name: &str, command: &str) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
         let path = folder.join(name);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options.map_err(Error::file("write", &path))?;
@@ -113,7 +113,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = FolderLock::acquire(&file.path().join("output"), "x").unwrap_err().to_string();
-        assert!(message.contains("cannot create") && message.contains("output"), "{message}");
+        assert!(message.contains("cannot make the folder") && message.contains("output"), "{message}");
         assert!(std::error::Error::source(&FolderLock::acquire(&file.path().join("x"), "x").unwrap_err()).is_none(), "told once");
     }
 

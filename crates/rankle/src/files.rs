@@ -14,6 +14,9 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
         bail!("{} is a folder: name a file in it", path.display());
     }
+    if path.exists() && !path.is_file() {
+        bail!("{} is no ordinary file: name one that is, or a new one", path.display());
+    }
     let folder = folder_of(path);
     if !folder.is_dir() {
         bail!("{} cannot be written: there is no folder {}", path.display(), folder.display());
@@ -21,12 +24,13 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     temporary(path).map(drop)
 }
 
-/// Writes a file under a temporary name and renames it.
+/// Writes a file under a temporary name and renames it. Of a link, it is the file behind it that is replaced.
 ///
 /// # Errors
 /// One line that names the path.
 pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     let refused = || format!("{} cannot be written", path.display());
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = temporary(path)?;
     file.write_all(contents.as_ref()).and_then(|()| file.as_file().sync_all()).with_context(refused)?;
     file.persist(path).with_context(refused)?;
@@ -79,5 +83,18 @@ mod tests {
             let message = check_writable(wrong).unwrap_err().to_string();
             assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_devices_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("file"), folder.path().join("link"));
+        write(&path, "first").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        check_writable(&link).unwrap();
+        write(&link, "second").unwrap();
+        assert!(link.is_symlink() && fs::read_to_string(&path).unwrap() == "second");
+        assert!(check_writable(Path::new("/dev/null")).unwrap_err().to_string().contains("no ordinary file"));
     }
 }

@@ -166,8 +166,14 @@ impl Train {
         let from = checkpoint.step;
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder)?;
 
+        let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| match error.downcast_ref() {
+            Some(rankle_core::Error::NotFinite(_)) => error.context(format!(
+                "the training in {} has diverged: lower --lr, and choose another folder with --output",
+                self.output.display()
+            )),
+            _ => error,
+        })?;
         weights::write(&folder.model, &model.parameters()?)?;
-        let quality = Quality::of(self.model, model.as_embedder(), &*test)?;
         let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
