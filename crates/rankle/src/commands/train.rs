@@ -164,15 +164,9 @@ impl Train {
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
         let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained.as_deref())?;
         let from = checkpoint.step;
-        let waiting = learn(&training, &mut *model, &mut checkpoint, &folder)?;
+        let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
-        let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| match error.downcast_ref() {
-            Some(rankle_core::Error::NotFinite(_)) => error.context(format!(
-                "the training in {} has diverged: lower --lr, and choose another folder with --output",
-                self.output.display()
-            )),
-            _ => error,
-        })?;
+        let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| self.explained(error))?;
         weights::write(&folder.model, &model.parameters()?)?;
         let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
         files::write(&folder.card, &card.to_toml()?)?;
@@ -254,6 +248,17 @@ impl Train {
             (_, epsilon) => {
                 Ok(Some(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON[usize::from(self.learns_photographs())]), Ok)?))
             }
+        }
+    }
+
+    /// What to do about numbers that are none.
+    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref() {
+            Some(rankle_core::Error::NotFinite(_)) => error.context(format!(
+                "the training in {} has diverged: lower --lr, and choose another folder with --output",
+                self.output.display()
+            )),
+            _ => error,
         }
     }
 

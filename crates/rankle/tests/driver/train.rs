@@ -31,6 +31,19 @@ fn wait_for(path: &Path, child: &mut Child) {
 }
 
 #[test]
+fn a_training_that_diverges_leaves_no_model() {
+    // In a step, and when the model is measured.
+    for batch_size in ["50", "100"] {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = "train --dataset mnist --model c2f2 --distance cosine --images 100 --epochs 1 --lr 1e30 --batch-size";
+        let (code, stdout, stderr) = outcome(rankle(plain).arg(batch_size).arg("--output").arg(folder.path()));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(stderr.contains("has diverged: lower --lr"), "{stderr}");
+        assert!(!folder.path().join("model.safetensors").exists());
+    }
+}
+
+#[test]
 fn killed_and_resumed_is_as_if_nothing_had_been() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
