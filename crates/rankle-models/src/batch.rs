@@ -47,7 +47,7 @@ pub(crate) fn even(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
-/// As [`even`], with equally many pieces for every thread of the present pool: for work on images that do not depend on each
+/// As [`even`], with about as many pieces for every thread of the present pool: for work on images that do not depend on each
 /// other, whose results are the same in any pieces.
 pub(crate) fn shares(n: usize, most: usize) -> usize {
     let pieces = n.div_ceil(most).next_multiple_of(rayon::current_num_threads());

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
 use rankle_data::{Source, Split};
 use rankle_models::{Architecture, Isa};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,6 +134,20 @@ pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, mode
     Ok(dataset)
 }
 
+/// Whether any test image has another one of its class to find, asked before the work is done: a recall of nothing is no number.
+///
+/// # Errors
+/// Where none has.
+pub(crate) fn check_pairs(name: &Source, labels: &[u32]) -> Result<()> {
+    let mut seen = HashSet::new();
+    if labels.iter().all(|label| seen.insert(label)) {
+        bail!(
+            "no class of {name} has two test images, so there is nothing to find: test more of each, as in folder,images=50%:PATH"
+        );
+    }
+    Ok(())
+}
+
 /// The instruction set of the kernels, as records name it.
 pub(crate) fn instruction_set() -> String {
     Isa::best().to_string()
@@ -140,3 +155,18 @@ pub(crate) fn instruction_set() -> String {
 
 /// The version of the code, as records name it.
 pub(crate) const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recall_of_nothing_is_no_number() {
+        let name = "folder,images=20%:shoes".parse().unwrap();
+        assert!(check_pairs(&name, &[0, 1, 0]).is_ok());
+        for labels in [&[0, 1, 2][..], &[7]] {
+            let message = check_pairs(&name, labels).unwrap_err().to_string();
+            assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
+        }
+    }
+}

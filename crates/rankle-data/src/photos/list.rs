@@ -29,6 +29,9 @@ impl List {
     /// # Errors
     /// [`Error::Read`], also for what is no UTF-8; [`Error::Layout`] for what is too large to be a list.
     pub(super) fn read(path: PathBuf) -> Result<Self> {
+        if path.exists() && !path.is_file() {
+            return Err(Error::Layout { path, found: "is no ordinary file".into(), help: "put the list itself there".into() });
+        }
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
         if let Err(reason) = read {
@@ -140,5 +143,12 @@ mod tests {
         for (path, says) in [("/a.jpg", "leads out"), ("a/../../b.jpg", "leads out"), ("a/b.jp", "names no photograph")] {
             assert!(lines[2].path(path).unwrap_err().to_string().contains(says), "{path}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_no_list() {
+        let Err(error) = List::read("/dev/zero".into()) else { panic!("it has an end") };
+        assert!(error.to_string().contains("is no ordinary file"), "{error}");
     }
 }

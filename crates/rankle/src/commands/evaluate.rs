@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::provenance::Provenance;
-use crate::system::System;
+use crate::system::{System, check_pairs};
 use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -35,6 +35,7 @@ struct Evaluation {
     recall_at_1: f64,
     recall_at_10: f64,
     recall_at_100: f64,
+    recall_at_1000: f64,
     mean_average_precision: f64,
     mean_average_precision_at_r: f64,
     mean_average_precision_at_10: f64,
@@ -55,6 +56,7 @@ impl Evaluate {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let bar = progress::bar(0);
         let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        check_pairs(&system.key.dataset, system.dataset.labels())?;
         let start = Instant::now();
         let images = system.dataset.len();
         bar.set_length(2 * images as u64);
@@ -78,6 +80,7 @@ impl Evaluation {
             recall_at_1: percent(retrieval.recall_at(1)),
             recall_at_10: percent(retrieval.recall_at(10)),
             recall_at_100: percent(retrieval.recall_at(100)),
+            recall_at_1000: percent(retrieval.recall_at(1000)),
             mean_average_precision: percent(retrieval.mean_average_precision()),
             mean_average_precision_at_r: percent(retrieval.mean_average_precision_at_r()),
             mean_average_precision_at_10: percent(retrieval.mean_average_precision_at_10()),
@@ -96,6 +99,7 @@ impl Evaluation {
             ("recall at 1", self.recall_at_1),
             ("recall at 10", self.recall_at_10),
             ("recall at 100", self.recall_at_100),
+            ("recall at 1000", self.recall_at_1000),
             ("mean average precision", self.mean_average_precision),
             ("mean average precision at R", self.mean_average_precision_at_r),
             ("mean average precision at 10", self.mean_average_precision_at_10),

@@ -146,6 +146,9 @@ impl Train {
         device.check()?;
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
+        if !self.model.is_classifier() {
+            system::check_pairs(&self.dataset, test.labels())?;
+        }
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
         let pretrained = self.pretrained.as_deref().map(hub::local).transpose()?;
         let start = pretrained.as_deref().map(files::sha256).transpose()?;
@@ -279,6 +282,7 @@ impl Train {
             model: self.model.to_string(),
             pretrained: self.pretrained.as_deref().map(hub::name),
             pretrained_sha256,
+            dataset_sha256: None,
             train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),
             distance: ranks.then(|| distance.to_string()),
             loss: loss.to_string(),

@@ -1,15 +1,20 @@
 //! Everything that the weights of a training run depend on.
 
+use crate::files;
 use crate::names::Defense;
 use anyhow::Result;
 use rankle_data::Source;
 use rankle_train::{Loss, Recipe, Sampling};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The arguments of a run, checked and complete. A checkpoint is gone on with only by a run with equal ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) dataset: String,
+    /// The hash of its whole name, where `dataset` tells only the end of a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset_sha256: Option<String>,
     /// How many of the training images: the first ones.
     pub(crate) images: usize,
     pub(crate) model: String,
@@ -43,8 +48,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
-/// What no option is for: it says what a file held.
-const PRETRAINED_SHA256: &str = "pretrained-sha256";
+/// What no options are for: the first says what a file held, the second which folder it was.
+const HASHES: [&str; 2] = ["pretrained-sha256", "dataset-sha256"];
 
 impl Plan {
     /// The numbers, for the loss of that name and the sampling of that protocol.
@@ -58,7 +63,9 @@ impl Plan {
     /// # Errors
     /// When it names no known dataset.
     pub(crate) fn portable(&self) -> Result<Self> {
-        Ok(Self { dataset: self.dataset.parse::<Source>()?.portable().to_string(), ..self.clone() })
+        let dataset = self.dataset.parse::<Source>()?.portable().to_string();
+        let hash = (dataset != self.dataset).then(|| files::hex(&Sha256::digest(&self.dataset)));
+        Ok(Self { dataset, dataset_sha256: hash.or(self.dataset_sha256.clone()), ..self.clone() })
     }
 
     /// In which arguments `other` differs, in words; `None` where it does not.
@@ -72,7 +79,7 @@ impl Plan {
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
         let optional = ["pretrained", "train-layers", "distance", "protocol", "epsilon", "margin"];
-        let is_written = |name: &str, value: &str| name != PRETRAINED_SHA256 && (value != "none" || !optional.contains(&name));
+        let is_written = |name: &str, value: &str| !HASHES.contains(&name) && (value != "none" || !optional.contains(&name));
         for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
             command += &format!(" --{name} {value}");
         }
@@ -80,15 +87,16 @@ impl Plan {
     }
 
     /// The arguments as they are written on the command line, and the hash of a file among them.
-    fn words(&self) -> [(&'static str, String); 17] {
+    fn words(&self) -> [(&'static str, String); 18] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
         [
             ("dataset", self.dataset.clone()),
+            (HASHES[1], text(&self.dataset_sha256)),
             ("images", self.images.to_string()),
             ("model", self.model.clone()),
             ("pretrained", text(&self.pretrained)),
-            (PRETRAINED_SHA256, text(&self.pretrained_sha256)),
+            (HASHES[0], text(&self.pretrained_sha256)),
             ("train-layers", text(&self.train_layers)),
             ("distance", text(&self.distance)),
             ("loss", self.loss.clone()),
@@ -112,6 +120,7 @@ pub(super) mod tests {
     pub(in super::super) fn plan() -> Plan {
         Plan {
             dataset: "mnist".into(),
+            dataset_sha256: None,
             images: 60_000,
             model: "c2f2".into(),
             pretrained: None,
@@ -163,6 +172,7 @@ pub(super) mod tests {
             model: "resnet18,embedding-size=128".into(),
             pretrained: Some("resnet18.safetensors".into()),
             pretrained_sha256: Some("5f".repeat(32)),
+            dataset_sha256: Some("6a".repeat(32)),
             train_layers: Some("layer4".into()),
             ..plan()
         }
@@ -179,6 +189,15 @@ pub(super) mod tests {
         assert!(
             difference.starts_with("pretrained-sha256 6060") && difference.ends_with(", train-layers none instead of layer4")
         );
+    }
+
+    #[test]
+    fn folders_of_one_name_are_told_apart() {
+        let of = |dataset: &str| Plan { dataset: dataset.into(), ..plan() }.portable().unwrap();
+        let (one, other) = (of("folder:/a/shoes"), of("folder:/b/shoes"));
+        assert_eq!((one.dataset.as_str(), &one.portable().unwrap()), ("folder:shoes", &one));
+        assert!(one.difference(&other).unwrap().starts_with("dataset-sha256 "));
+        assert_eq!(plan().portable().unwrap(), plan());
     }
 
     /// Every field has a word, so a field added later is told as a difference as well.
