@@ -159,4 +159,13 @@ mod tests {
             assert_eq!(page, spread::Spread::over(table, &setting, &sets).to_markdown(), "{model}");
         }
     }
+
+    #[test]
+    fn the_shipped_records_of_all_images_are_of_the_shipped_model() {
+        let folder = crate::files::root().join("models/mnist-c2f2-cosine-triplet");
+        let of = |file: &str| read_one(published::table("mnist-ct").unwrap(), &folder.join(file)).unwrap();
+        let (sample, full) = (of("records.jsonl"), of("records-full.jsonl"));
+        assert_eq!((full.records.len(), full.setting.images), (80, 10_000));
+        assert_eq!(full.weights_sha256, sample.weights_sha256);
+    }
 }
