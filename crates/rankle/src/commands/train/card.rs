@@ -102,7 +102,7 @@ mod tests {
         let card = new("/models/mine/mnist-est");
         let text = card.to_toml().unwrap();
         assert!(text.contains("--output mnist-est\"") && !text.contains("/models/mine"), "{text}");
-        let photos = Plan { dataset: "folder,images=20%:/home/mine/shoes".into(), ..plan() };
+        let photos = Plan { dataset: "folder,images=20%:/photos/mine/shoes".into(), ..plan() };
         let (quality, output) = (Quality::RecallAt1(98.3), Path::new("shoes"));
         let photos = Card::new(&photos, &checkpoint, "5f".repeat(32), quality, 10, output).unwrap().to_toml().unwrap();
         assert!(photos.contains("--dataset folder,images=20%:shoes ") && !photos.contains("mine"), "{photos}");
