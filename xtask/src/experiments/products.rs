@@ -10,13 +10,14 @@ use rankle_report::published::Table;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// With time, the paper's experiment; with little time every step of it on small drawn images. A defended model for 224×224 takes
-/// months of two cores, and what a few steps make of one says nothing about it: no number of the second kind is called a result.
+/// With time, the paper's data, network and loss, from random weights (the paper also starts from ImageNet's); with little time every
+/// step of it on small drawn images. A defended model for 224×224 takes weeks of two cores, by the estimate in `costs.toml`, and what
+/// a few steps make of one says nothing about it: no number of the second kind is called a result.
 pub(super) struct Products;
 
 const NAME: &str = "products";
 const SUMMARY: &str = "Stanford Online Products, ResNet-18, plain and defended; --quick only tries the pipeline";
-/// Below the largest of them, the paper's three.
+/// The clean image, and the paper's three.
 const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.06];
 const SLICE: Slice = Slice { epsilons: &[0.0, 0.06], targets: &[1] };
 const PANELS: &[(&str, &str)] = &[("sop-et", "sop-et"), ("sop-etd", "sop-etd")];

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 struct Cost {
     /// One epoch of ordinary training on 60,000 images.
     epoch: f64,
-    /// The same with the defense, whose search has 30 steps, of classifiers ten.
+    /// The same with the defense, whose search has 30 steps, on photographs 20, of classifiers ten.
     hardened_epoch: f64,
     /// One cell of 1,000 images, on average over the cells of the paper's tables; of classifiers over FGSM and PGD.
     cell: f64,
