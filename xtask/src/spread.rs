@@ -162,10 +162,12 @@ mod tests {
 
     #[test]
     fn the_shipped_records_of_all_images_are_of_the_shipped_model() {
-        let folder = crate::files::root().join("models/mnist-c2f2-cosine-triplet");
-        let of = |file: &str| read_one(published::table("mnist-ct").unwrap(), &folder.join(file)).unwrap();
-        let (sample, full) = (of("records.jsonl"), of("records-full.jsonl"));
-        assert_eq!((full.records.len(), full.setting.images), (80, 10_000));
-        assert_eq!(full.weights_sha256, sample.weights_sha256);
+        for (table, model) in [("mnist-ct", "mnist-c2f2-cosine-triplet"), ("mnist-ctd", "mnist-c2f2-cosine-triplet-est")] {
+            let folder = crate::files::root().join("models").join(model);
+            let of = |file: &str| read_one(published::table(table).unwrap(), &folder.join(file)).unwrap();
+            let (sample, full) = (of("records.jsonl"), of("records-full.jsonl"));
+            assert_eq!((full.records.len(), full.setting.images), (80, 10_000), "{model}");
+            assert_eq!(full.weights_sha256, sample.weights_sha256, "{model}");
+        }
     }
 }
