@@ -7,7 +7,7 @@ mod sides;
 mod table;
 mod timing;
 
-use crate::{files, stop};
+use crate::files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use machine::Machine;
@@ -157,7 +157,7 @@ impl Report {
                     }
                     self.timings.push(Timing { row: id.clone(), ..timing });
                 }
-                Err(error) if stop::code(&error) == 130 => return Err(error),
+                Err(error) if rankle_cli::code(&error) == 130 => return Err(error),
                 Err(error) => {
                     eprintln!("warning: {id}, {variant} is left out: {error:#}");
                     failed.push((id.clone(), variant));

@@ -1,8 +1,7 @@
-//! Where things are, and writing them whole or not at all.
+//! Where things are, and writing them.
 
 use anyhow::{Context, Result};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The root of the workspace.
@@ -28,26 +27,13 @@ pub(crate) fn holds_more_than(folder: &Path, name: &str) -> bool {
     entries.filter_map(Result::ok).any(|entry| entry.file_name() != name)
 }
 
-/// Writes a file under a temporary name and renames it: it is never there by half.
+/// Replaces a file, or makes it and its folder: it is never there by half.
 ///
 /// # Errors
 /// When the folder cannot be written; the message names the file.
 pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666)); // less what the user's umask takes away
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(content.as_ref())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let written = fs::create_dir_all(rankle_files::folder_of(path)).and_then(|()| rankle_files::write(path, content));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

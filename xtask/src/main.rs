@@ -11,7 +11,6 @@ mod files;
 mod process;
 mod reproduce;
 mod spread;
-mod stop;
 mod synth;
 mod test;
 
@@ -39,7 +38,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse(); // exits with 2 by itself
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return ExitCode::from(rankle_cli::refuse(&error)),
+    };
     let outcome = process::watch_for_interrupts().and_then(|()| match arguments.command {
         Command::Reproduce(command) => command.run(),
         Command::Spread(command) => command.run(),
@@ -51,8 +53,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(stop::code(&error))
+            eprintln!("{}", rankle_cli::line(&error));
+            ExitCode::from(rankle_cli::code(&error))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One child process at a time, and what Ctrl-C does to it.
 
-use crate::stop::Interrupted;
 use anyhow::{Context, Result};
+use rankle_cli::Stop;
 use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -27,9 +27,9 @@ pub(crate) fn watch_for_interrupts() -> Result<()> {
 /// For work that this program does itself.
 ///
 /// # Errors
-/// [`Interrupted`] with `hint` when the user wants it to end.
+/// [`Stop`] with `hint` when the user wants it to end.
 pub(crate) fn check_interrupt(hint: &str) -> Result<()> {
-    if interrupted() { Err(Interrupted { hint: hint.into() }.into()) } else { Ok(()) }
+    if interrupted() { Err(Stop::interrupted(hint).into()) } else { Ok(()) }
 }
 
 fn interrupted() -> bool {
@@ -46,7 +46,7 @@ fn terminate(child: u32) {
 /// Runs a child to its end.
 ///
 /// # Errors
-/// When it cannot be started, and [`Interrupted`] with `hint` when it ended by an interrupt.
+/// When it cannot be started, and [`Stop`] with `hint` when it ended by an interrupt.
 pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
     Ok(run_measured(command.stdout(Stdio::inherit()), hint)?.0)
 }
@@ -105,7 +105,7 @@ fn run_measured(command: &mut Command, hint: &str) -> Result<(ExitStatus, String
         peak_mb: (rusage.maxrss > 0).then_some(rusage.maxrss as f64 / 1e6),
     };
     if interrupted() || status.code() == Some(130) {
-        return Err(Interrupted { hint: hint.to_owned() }.into());
+        return Err(Stop::interrupted(hint).into());
     }
     read.transpose().with_context(|| format!("the output of {program} is not text"))?;
     Ok((status, output, usage))
@@ -134,7 +134,7 @@ mod tests {
         let (status, output) = run_capturing(&mut shell("echo one; echo two; exit 3"), "").unwrap();
         assert_eq!((status.code(), output.as_str()), (Some(3), "one\ntwo\n"));
         let error = run(&mut shell("exit 130"), "say it again").unwrap_err();
-        assert_eq!((crate::stop::code(&error), error.to_string()), (130, "interrupted; say it again".to_owned()));
+        assert_eq!((rankle_cli::code(&error), error.to_string()), (130, "interrupted; say it again".to_owned()));
         let error = run(&mut Command::new("no-such-program"), "").unwrap_err();
         assert_eq!(error.to_string(), "cannot start no-such-program");
     }

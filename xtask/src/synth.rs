@@ -63,19 +63,16 @@ impl Synth {
     /// Draws everything into a temporary folder, which then gets its name.
     ///
     /// # Errors
-    /// When the folder is there already or cannot be written; [`crate::stop::Interrupted`].
+    /// When the folder is there already or cannot be written; interrupted.
     fn draw(&self, output: &Path, bar: &ProgressBar) -> Result<()> {
         let shown = files::shown(output);
         if output.symlink_metadata().is_ok() {
             bail!("{shown} is there already and is left as it is: remove it, or name another folder with --output");
         }
-        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = rankle_files::folder_of(output);
         let refused = || format!("cannot write {shown}");
         fs::create_dir_all(parent).with_context(refused)?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // less what the user's umask takes away
-        let folder = builder.prefix(".synth-").tempdir_in(parent).with_context(refused)?;
+        let folder = rankle_files::draft_folder(parent).with_context(refused)?;
 
         let mut lists = [HEADER.to_owned(), HEADER.to_owned()];
         let mut image_id = 0;
@@ -99,10 +96,19 @@ impl Synth {
         for (name, list) in ["Ebay_train.txt", "Ebay_test.txt"].iter().zip(lists) {
             fs::write(folder.path().join(name), list).with_context(refused)?;
         }
+        fs::write(folder.path().join("credits.toml"), self.credits()).with_context(refused)?;
         fs::rename(folder.path(), output).with_context(refused)?;
         // Under its new name it is no temporary folder any more.
         let _ = folder.keep();
         Ok(())
+    }
+
+    /// What the cards of models that learn from these images will say.
+    fn credits(&self) -> String {
+        let Self { products, views, seed, .. } = self;
+        let command = format!("cargo xtask synth sop --products {products} --views {views} --seed {seed}");
+        let license = env!("CARGO_PKG_LICENSE");
+        format!("license = \"{license}\"\nattribution = \"rankle: drawn by `{command}`, no photographs\"\n")
     }
 
     /// The stream of a product (view 0) or of a view: keyed, so that more products or views leave the others as they are.
@@ -118,7 +124,7 @@ impl Synth {
 /// A few products in the layout of Stanford Online Products, each in several views.
 ///
 /// # Errors
-/// When the folder is there already or cannot be written; [`crate::stop::Interrupted`].
+/// When the folder is there already or cannot be written; interrupted.
 pub(crate) fn draw_products((products, views): (u32, u32), output: &Path) -> Result<()> {
     Synth { name: Name::Sop, products, views, seed: 0, output: None }.draw(output, &ProgressBar::hidden())
 }
@@ -180,7 +186,7 @@ mod tests {
     fn the_same_arguments_draw_the_same_images() {
         let of = |products, views, seed| contents(&drawn(&synth(products, views, seed)).1);
         let first = of(4, 2, 0);
-        assert_eq!(first.len(), 10);
+        assert_eq!(first.len(), 11); // with two lists and the credits
         assert_eq!(of(4, 2, 0), first);
         let pictures = |all: BTreeMap<String, Vec<u8>>| all.into_iter().filter(|(name, _)| name.ends_with("JPG"));
         // More views leave the others as they are, and no two images are alike.

@@ -35,6 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod credits;
 mod embedded;
 mod error;
 pub mod idx;
@@ -45,6 +46,7 @@ mod registry;
 mod source;
 mod split;
 
+pub use credits::Credits;
 pub use error::{Error, Result};
 pub use image_set::ImageSet;
 pub use manifest::{FileEntry, FilePair, Manifest};

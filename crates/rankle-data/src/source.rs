@@ -1,6 +1,6 @@
 //! Everything that can be named as a dataset.
 
-use crate::{Error, Folder, Name, Preparation, Published, Result, Split, open, split};
+use crate::{Credits, Error, Folder, Name, Preparation, Published, Result, Split, open, split};
 use rankle_core::Dataset;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,22 +35,17 @@ impl Source {
         })
     }
 
-    /// The licence of the data, as far as it is known.
-    pub fn license(&self) -> &str {
-        match self {
-            Self::Idx(name) => &name.manifest().license,
-            Self::Published(published) => published.license(),
-            Self::Folder(_) => "not known",
-        }
-    }
-
-    /// Who made the data, as far as it is known.
-    pub fn attribution(&self) -> &str {
-        match self {
-            Self::Idx(name) => &name.manifest().attribution,
-            Self::Published(published) => published.attribution(),
-            Self::Folder(_) => "a folder of one's own",
-        }
+    /// Whose the data in `dir` is, as far as it is known. Of photographs, a file [`Credits::FILE`] beside them has the last word.
+    ///
+    /// # Errors
+    /// When that file is not understood; as [`Source::open`] where there are no photographs.
+    pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
+        let (said, usual) = match self {
+            Self::Idx(name) => (None, Credits::new(&name.manifest().license, &name.manifest().attribution)),
+            Self::Published(published) => (Credits::read(&published.root(dir)?)?, published.credits()),
+            Self::Folder(folder) => (Credits::read(&folder.root(dir))?, Credits::new("not known", "a folder of one's own")),
+        };
+        Ok(said.unwrap_or(usual))
     }
 
     /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.
@@ -122,9 +117,19 @@ mod tests {
 
     #[test]
     fn every_dataset_has_an_owner() {
-        for name in Source::NAMES {
-            let source: Source = name.parse().unwrap();
-            assert!(!source.license().is_empty() && !source.attribution().is_empty());
+        for name in Name::ALL {
+            let credits = Source::Idx(name).credits(None).unwrap();
+            assert!(!credits.license.is_empty() && !credits.attribution.is_empty());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| name.parse::<Source>().unwrap().credits(Some(folder.path()));
+        assert!(of("sop").is_err());
+        std::fs::write(folder.path().join("Ebay_test.txt"), "").unwrap();
+        assert!(of("sop").unwrap().attribution.contains("Stanford Online Products"));
+        assert_eq!(of("folder:.").unwrap().license, "not known");
+        std::fs::write(folder.path().join(Credits::FILE), "license = \"CC0\"\nattribution = \"me\"").unwrap();
+        for name in ["sop", "folder:."] {
+            assert_eq!(of(name).unwrap(), Credits::new("CC0", "me"), "{name}");
         }
     }
 }

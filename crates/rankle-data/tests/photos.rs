@@ -207,6 +207,29 @@ fn two_folders_are_the_two_splits() {
     assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
 }
 
+/// As in torchvision's `ImageFolder`.
+#[test]
+fn what_lies_deeper_is_of_the_class() {
+    let root = folder();
+    let places = ["ant/2.png", "ant/1/b.png", "ant/1/a/c.png", "bee/x.png", "ant/.thumbnails/2.png", "ant/1/.d.png"];
+    for (level, place) in (1..).zip(places) {
+        photo(root.path(), place, [level; 3]);
+    }
+    fs::write(root.path().join("ant/1/notes.txt"), "not an image").unwrap();
+    fs::write(root.path().join("list.txt"), "\u{FEFF}ant/1/b.png\nbee/x.png\n").unwrap();
+    let train = open("folder:.", root.path(), Train).unwrap();
+    assert_eq!(train.labels(), [0; 3]);
+    assert_eq!([0, 1, 2].map(|index| red(&*train, index)), [3, 2, 1]);
+    let listed = open("folder,list=list.txt:.", root.path(), Test).unwrap();
+    assert_eq!((listed.labels(), red(&*listed, 0)), (&[0, 1][..], 2));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("..", root.path().join("ant/1/round")).unwrap();
+        let message = fault("folder:.", root.path(), Train);
+        assert!(message.contains("ant/1/round: File system loop found") && message.lines().count() == 1, "{message}");
+    }
+}
+
 #[test]
 fn folders_that_cannot_be_divided() {
     let root = folder();

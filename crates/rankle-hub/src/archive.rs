@@ -37,7 +37,7 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
     if output.symlink_metadata().is_ok() {
         return Err(fault(format!("{} is there already: remove it first", output.display())));
     }
-    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = rankle_files::folder_of(output);
     let temporary = temporary_folder(parent)?;
     let mut file = File::open(archive).map_err(Error::read(archive))?;
     let mut magic = [0; 4];
@@ -54,16 +54,13 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
     fs::rename(&landed, output).map_err(Error::write(output))
 }
 
-/// A folder that is gone when it is let go, as readable as any other.
+/// A folder that is gone when it is let go.
 ///
 /// # Errors
 /// [`Error::File`].
 pub(crate) fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
     fs::create_dir_all(parent).map_err(Error::write(parent))?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // less what the user's umask takes away
-    builder.prefix(".rankle-").tempdir_in(parent).map_err(Error::write(parent))
+    rankle_files::draft_folder(parent).map_err(Error::write(parent))
 }
 
 /// A folder, and then those in it, in the order of their names.

@@ -112,7 +112,10 @@ struct ArchiveCommand {
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let Arguments { access, command } = Arguments::parse(); // exits with 2 by itself
+    let Arguments { access, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return ExitCode::from(rankle_cli::refuse(&error)),
+    };
     let outcome = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("cannot watch for Ctrl-C");
     let outcome = outcome.and_then(|()| match command {
         Command::File(command) => command.run(&access),
@@ -123,9 +126,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("{}", rankle_cli::line(&error));
             let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
-            ExitCode::from(if interrupted { 130 } else { 1 })
+            ExitCode::from(if interrupted { 130 } else { rankle_cli::code(&error) })
         }
     }
 }
@@ -251,11 +254,8 @@ impl ArchiveCommand {
                 let refused = || format!("cannot write {}", self.lock.display());
                 let mut text = fs::read_to_string(&self.lock).unwrap_or_default();
                 text += &format!("{hash}  {what}\n");
-                let folder = self.lock.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                fs::create_dir_all(folder).with_context(refused)?;
-                let temporary = tempfile::NamedTempFile::new_in(folder).with_context(refused)?;
-                fs::write(temporary.path(), text).with_context(refused)?;
-                temporary.persist(&self.lock).with_context(refused)?;
+                fs::create_dir_all(rankle_files::folder_of(&self.lock)).with_context(refused)?;
+                rankle_files::write(&self.lock, text).with_context(refused)?;
                 let lock = self.lock.display();
                 eprintln!(
                     "no hash is published for {what}: its SHA-256 {hash} is written to {lock}, and the next time it must be the same"

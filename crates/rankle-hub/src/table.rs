@@ -54,7 +54,7 @@ fn write(path: &Path, header: &[u32], content: &[u8]) -> Result<()> {
 /// [`Error::Table`] for another number of images than was told, for labels that are not below `classes`, and for what is
 /// neither JPEG nor PNG; [`Error::File`], [`Error::Interrupted`].
 pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -> Result<()> {
-    let temporary = temporary_folder(output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    let temporary = temporary_folder(rankle_files::folder_of(output))?;
     for part in parts {
         let mut number = 0;
         each(&part.files, watch, &mut |path, bytes, label| {

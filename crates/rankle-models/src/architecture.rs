@@ -204,7 +204,10 @@ impl Architecture {
     }
 
     /// The same with an argument, as in `size=112` or `embedding-size=128`.
-    fn with(self, argument: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Model`] for an argument that it does not take.
+    pub fn with(self, argument: &str) -> Result<Self> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (self, key, value.parse()) {
             (Self::ResNet18Of28 { .. }, "embedding-size", Ok(size @ 1..=LARGEST)) => Ok(Self::ResNet18Of28 { head: Some(size) }),

@@ -3,7 +3,6 @@
 use candle_core::{DType, Device, Tensor};
 use rankle_core::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::path::Path;
 
 /// Tensors by name.
@@ -33,8 +32,7 @@ pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
     })
 }
 
-/// Writes tensors to a safetensors file: first under a temporary name in the same folder, then renamed, so that a file with
-/// the final name is always whole. The same tensors give the same bytes.
+/// Writes tensors to a safetensors file, which is whole or what it was. The same tensors give the same bytes.
 ///
 /// # Errors
 /// [`Error::Weights`] naming the file when it cannot be written.
@@ -43,17 +41,7 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     // The only key that PyTorch's own tools look for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(&error))?;
-    // Of a link, it is the file behind it that is replaced.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // A temporary file is private by default; weights are as readable as any other file of the user.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".rankle-").tempfile_in(folder).map_err(|error| fail(&error))?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| fail(&error))?;
-    file.persist(path).map_err(|error| fail(&error.error))?;
-    Ok(())
+    rankle_files::write(path, bytes).map_err(|error| fail(&error))
 }
 
 /// Takes one parameter out of `tensors`, checked.

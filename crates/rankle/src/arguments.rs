@@ -3,6 +3,7 @@
 use crate::commands::{Attack, Bench, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
 use crate::device::Device;
 use crate::indices::Indices;
+use crate::stop::Stop;
 use crate::system::Key;
 use crate::{interrupt, names};
 use anyhow::{Context, Result};
@@ -73,6 +74,9 @@ pub(crate) struct SystemArguments {
     /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     pub(crate) model: Architecture,
+    /// The linear layer behind a ResNet-18 makes so many numbers; resnet18,embedding-size=N means the same
+    #[arg(long, value_name = "N")]
+    pub(crate) embedding_size: Option<usize>,
     /// The weights: safetensors with the names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE] is on the
     /// Hugging Face hub, for programs built with the feature hub
     #[arg(long, value_name = "FILE")]
@@ -138,6 +142,15 @@ impl Arguments {
             Command::Bench(command) => command.run(device),
         })
     }
+}
+
+/// A model with a linear layer of so many numbers, where that is asked for.
+///
+/// # Errors
+/// One line for a model without such a layer, and for a number that it cannot have.
+pub(crate) fn sized(model: Architecture, embedding_size: Option<usize>) -> Result<Architecture, Stop> {
+    let sized = embedding_size.map_or(Ok(model), |size| model.with(&format!("embedding-size={size}")));
+    sized.map_err(|error| Stop::usage(error.to_string()))
 }
 
 /// A radius.

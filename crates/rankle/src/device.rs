@@ -53,7 +53,7 @@ impl FromStr for Device {
             "cuda" => Some(Self::Cuda(0)),
             other => other.strip_prefix("cuda:").and_then(number).map(Self::Cuda),
         }
-        .ok_or_else(|| format!("unknown device '{name}'; known: cpu, cuda, cuda:N, metal"))
+        .ok_or_else(|| crate::names::unknown("device", name, &["cpu", "cuda", "cuda:N", "metal"]))
     }
 }
 
@@ -71,6 +71,8 @@ mod tests {
         for wrong in ["gpu", "cuda:", "cuda:-1", ""] {
             assert!(wrong.parse::<Device>().is_err(), "{wrong}");
         }
+        let says = |name: &str| name.parse::<Device>().unwrap_err();
+        assert_eq!(says("cudda"), "unknown device 'cudda', did you mean 'cuda'? known: cpu, cuda, cuda:N, metal");
         assert!(Device::Cpu.check().is_ok() && Device::Cuda(0).check().is_err());
     }
 }

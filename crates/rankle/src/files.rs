@@ -1,9 +1,8 @@
-//! Files: what is written is whole or not there.
+//! Files, and what is said of those that cannot be read or written.
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// Whether `path` can be written, asked before hours of work are spent on it. Nothing is left behind.
@@ -17,24 +16,23 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     if path.exists() && !path.is_file() {
         bail!("{} is no ordinary file: name one that is, or a new one", path.display());
     }
-    let folder = folder_of(path);
+    let folder = rankle_files::folder_of(path);
     if !folder.is_dir() {
         bail!("{} cannot be written: there is no folder {}", path.display(), folder.display());
     }
-    temporary(path).map(drop)
+    rankle_files::draft(path).map(drop).with_context(|| refused(path))
 }
 
-/// Writes a file under a temporary name and renames it. Of a link, it is the file behind it that is replaced.
+/// Replaces a file, or makes it; it is whole or what it was.
 ///
 /// # Errors
 /// One line that names the path.
 pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
-    let refused = || format!("{} cannot be written", path.display());
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut file = temporary(path)?;
-    file.write_all(contents.as_ref()).and_then(|()| file.as_file().sync_all()).with_context(refused)?;
-    file.persist(path).with_context(refused)?;
-    Ok(())
+    rankle_files::write(path, contents).with_context(|| refused(path))
+}
+
+fn refused(path: &Path) -> String {
+    format!("{} cannot be written", path.display())
 }
 
 /// SHA-256 of a file, in hexadecimal.
@@ -51,50 +49,33 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn temporary(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    // As any new file: whoever may read the folder may read it.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.prefix(".rankle-").tempfile_in(folder_of(path));
-    file.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_a_check_leaves_nothing() {
+    fn a_check_leaves_nothing_and_names_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         check_writable(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        write(&path, "first").unwrap();
         write(&path, "abc").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "abc");
         assert_eq!(sha256(&path).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         for wrong in [folder.path(), &folder.path().join("none/file"), &path.join("file")] {
-            let message = check_writable(wrong).unwrap_err().to_string();
-            assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");
+            for message in [check_writable(wrong).unwrap_err(), write(wrong, "").unwrap_err()].map(|error| error.to_string()) {
+                assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");
+            }
         }
     }
 
     #[cfg(unix)]
     #[test]
-    fn links_stay_links_and_devices_are_left_alone() {
+    fn devices_are_left_alone_and_links_are_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("file"), folder.path().join("link"));
-        write(&path, "first").unwrap();
+        write(&path, "").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
         check_writable(&link).unwrap();
-        write(&link, "second").unwrap();
-        assert!(link.is_symlink() && fs::read_to_string(&path).unwrap() == "second");
         assert!(check_writable(Path::new("/dev/null")).unwrap_err().to_string().contains("no ordinary file"));
     }
 }

@@ -71,8 +71,11 @@ impl TypedValueParser for Datasets {
     type Value = Source;
 
     fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Source, clap::Error> {
-        let source = value.to_string_lossy().parse();
-        source.map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error).with_cmd(command))
+        let refused = |line: String| clap::Error::raw(ErrorKind::InvalidValue, line).with_cmd(command);
+        // Results and cards name the dataset, and they are UTF-8.
+        let name = value.to_str();
+        let name = name.ok_or_else(|| refused(format!("dataset {value:?} is not UTF-8: rename the folder or link to it")))?;
+        name.parse().map_err(|error: rankle_data::Error| refused(error.to_string()))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
@@ -84,20 +87,20 @@ impl<T: Display + Clone> Names<T> {
     /// # Errors
     /// One line for a name that is not known.
     pub(crate) fn find(&self, name: &str) -> Result<T, String> {
-        let names = || self.all.iter().map(T::to_string);
-        if let Some(found) = self.all.iter().find(|one| one.to_string() == name) {
-            return Ok(found.clone());
-        }
-        let lower = name.to_lowercase();
-        // Reversed, for of equals the last one wins: the first name shall.
-        let nearest = names()
-            .rev()
-            .map(|known| (strsim::jaro_winkler(&lower, &known), known))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|&(likeness, _)| likeness > 0.7)
-            .map_or(";".to_owned(), |(_, known)| format!(", did you mean '{known}'?"));
-        Err(format!("unknown {} '{name}'{nearest} known: {}", self.what, names().collect::<Vec<_>>().join(", ")))
+        let found = self.all.iter().find(|one| one.to_string() == name);
+        found.cloned().ok_or_else(|| unknown(self.what, name, &self.all.iter().map(T::to_string).collect::<Vec<_>>()))
     }
+}
+
+/// What is said of a name that is not known: the nearest, and all of them.
+pub(crate) fn unknown(what: &str, name: &str, known: &[impl AsRef<str>]) -> String {
+    let lower = name.to_lowercase();
+    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    // Reversed, for of equals the last one wins: the first name shall.
+    let likeness = known.iter().rev().map(|known| (strsim::jaro_winkler(&lower, known), known));
+    let nearest = likeness.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|&(likeness, _)| likeness > 0.7);
+    let nearest = nearest.map_or(";".to_owned(), |(_, known)| format!(", did you mean '{known}'?"));
+    format!("unknown {what} '{name}'{nearest} known: {}", known.join(", "))
 }
 
 impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {

@@ -1,6 +1,7 @@
 //! An image search to attack or to measure: a dataset, a model, and all images embedded by it.
 
-use crate::arguments::SystemArguments;
+use crate::arguments::{SystemArguments, sized};
+use crate::stop::Stop;
 use crate::watched::Watched;
 use crate::{device::Device, files, hub};
 use anyhow::{Context, Result, bail};
@@ -61,10 +62,11 @@ fn chunk(shape: (usize, usize, usize)) -> usize {
     ((32 << 20) / image.max(1)).clamp(1, 500)
 }
 
-impl From<SystemArguments> for Key {
-    fn from(arguments: SystemArguments) -> Self {
-        let SystemArguments { dataset, dataset_dir, model, weights, distance } = arguments;
-        Self { dataset, dataset_dir, model, weights, distance }
+impl TryFrom<SystemArguments> for Key {
+    type Error = Stop;
+    fn try_from(arguments: SystemArguments) -> Result<Self, Stop> {
+        let SystemArguments { dataset, dataset_dir, model, embedding_size, weights, distance } = arguments;
+        Ok(Self { dataset, dataset_dir, model: sized(model, embedding_size)?, weights, distance })
     }
 }
 

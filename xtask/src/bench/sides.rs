@@ -3,7 +3,7 @@
 use super::rows::{FOLDER, ONE_THREAD, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
 use super::timing::{Answer, Timing, parse};
 use crate::driver::Driver;
-use crate::{files, process, stop, synth};
+use crate::{files, process, synth};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -129,7 +129,7 @@ pub(super) fn python(given: Option<&Path>) -> Result<PathBuf> {
     check.args(["-c", "import torch, numpy, safetensors"]).stderr(Stdio::null());
     match process::run_capturing(&mut check, "nothing was written") {
         Ok((status, _)) if status.success() => Ok(python),
-        Err(error) if stop::code(&error) == 130 => Err(error),
+        Err(error) if rankle_cli::code(&error) == 130 => Err(error),
         _ => bail!(
             "{} cannot import torch, numpy and safetensors: run `python3 -m venv {VENV} && {VENV}/bin/pip install torch numpy \
              safetensors`, or pass --python",

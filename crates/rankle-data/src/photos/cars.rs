@@ -5,7 +5,7 @@
 //! order of their names. The two folders are the published split for classification, which is not used here: a model's photographs are those
 //! of both.
 
-use super::folder::{classes, photos};
+use super::folder::{Passed, classes, photos};
 use super::list::Item;
 use crate::{Error, Result, Split};
 use std::path::Path;
@@ -23,14 +23,15 @@ pub(super) fn items(root: &Path, split: Split) -> Result<Vec<Item>> {
         let help = format!("both should hold one folder for each of the same {CLASSES} models");
         return Err(Error::Layout { path: root.into(), found, help });
     }
-    let mut items = Vec::new();
+    let (mut items, mut passed) = (Vec::new(), Passed::default());
     for (class, name) in (1..).zip(&names) {
         if (class <= CLASSES / 2) == (split == Split::Train) {
             for part in [TRAIN, TEST] {
                 let folder = Path::new(part).join(name);
-                items.extend(photos(root, &folder)?.into_iter().map(|photo| (photo, class as u32)));
+                items.extend(photos(root, &folder, &mut passed)?.into_iter().map(|photo| (photo, class as u32)));
             }
         }
     }
+    passed.warn(root);
     Ok(items)
 }

@@ -50,7 +50,7 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     if !FORMATS.contains(&format) {
         return Err(photo(path, format!("is an image of the kind {format:?}"), "convert it to JPEG, PNG, WebP or BMP"));
     }
-    if format == ImageFormat::Jpeg && !is_closed(bytes) {
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(photo(path, "ends in the middle of the image", "it is truncated, get it again"));
     }
     let mut limits = Limits::default();
@@ -59,7 +59,8 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(broken)?;
     // Before any memory is asked for: a header of a few bytes can promise anything.
-    let ((width, height), size) = (decoder.dimensions(), decoder.total_bytes());
+    let (width, height) = decoder.dimensions();
+    let size = decoder.total_bytes().max(3 * u64::from(width) * u64::from(height)); // as it is in the file, and in 8-bit RGB
     if width == 0 || height == 0 {
         return Err(photo(path, format!("is {width}×{height} pixels"), AGAIN));
     }
@@ -75,12 +76,26 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     Ok(image.into_rgb8())
 }
 
-/// Whether the last scan of a JPEG is followed by an end marker. The decoder would fill what is missing with grey. Inside a
-/// scan neither marker can occur, and a preview in the metadata comes before the last scan.
-fn is_closed(jpeg: &[u8]) -> bool {
-    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xFF, marker]);
-    let (scan, end) = (last(0xDA), last(0xD9));
-    scan.is_none() || end > scan
+/// Whether a JPEG goes on to its end marker; the decoder would fill what is missing with grey. Segments are skipped by their
+/// lengths, for metadata may hold a preview with markers of its own, and what follows the end is nobody's business: cameras put
+/// sounds and depth maps there. What is no JPEG in another way is left to the decoder.
+fn is_whole_jpeg(jpeg: &[u8]) -> bool {
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    // In a scan 0xFF stands for itself before 0x00, and a restart marker (0xD0 to 0xD7) is a part of it.
+    while let Some(place) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF)) {
+        let marker = rest[place + 1];
+        rest = &rest[place + 2..];
+        match (marker, rest) {
+            (0xD9, _) => return true,
+            (0x01, _) => {} // the only other marker without a length
+            (_, [high, low, ..]) => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn photo(path: &Path, found: impl Into<String>, help: impl Into<String>) -> Error {
@@ -185,6 +200,24 @@ mod tests {
         assert_eq!(message, "FILE ends in the middle of the image: it is truncated, get it again");
     }
 
+    /// A whole JPEG as a preview in the metadata of one that is cut off is no end, and what comes after the end is no beginning.
+    #[test]
+    fn a_jpeg_ends_at_its_own_end() {
+        let preview = bytes(&flag().into(), ImageFormat::Jpeg);
+        let mut whole = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut whole, 100);
+        encoder.set_exif_metadata(preview.clone()).unwrap();
+        encoder.encode_image(&flag()).unwrap();
+        let image = open(&whole).unwrap();
+        for behind in [b"\xFF\xD8\xFF".as_slice(), b"\xFF\xDA", &[0; 9], &preview[..preview.len() / 2]] {
+            assert_eq!(open(&[&whole, behind].concat()).unwrap(), image);
+        }
+        for end in [preview.len() + 40, whole.len() / 2 + preview.len() / 2, whole.len() - 1] {
+            assert!(open(&whole[..end]).unwrap_err().to_string().contains("get it again"), "{end}");
+        }
+        assert!(!is_whole_jpeg(b"") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0\0\x09"));
+    }
+
     /// Each header promises gigabytes in a few bytes.
     #[test]
     fn bombs_are_refused_by_their_header() {
@@ -202,9 +235,21 @@ mod tests {
         jpeg[frame + 5..frame + 9].fill(0xFF);
         assert!(open(&jpeg).unwrap_err().to_string().contains("65535×65535"));
 
+        // Grey has one byte a pixel in the file, and three when it is decoded.
+        let mut grey = bytes(&GrayImage::new(2, 2).into(), ImageFormat::Png);
+        grey[16..24].copy_from_slice(&[0, 0, 0x3E, 0x80, 0, 0, 0x3E, 0x80]);
+        let check = crc(&grey[12..29]);
+        grey[29..33].copy_from_slice(&check.to_be_bytes());
+        assert!(open(&grey).unwrap_err().to_string().starts_with("FILE is 16000×16000 pixels, 768000000 bytes when decoded"));
+
         // A real one: 20,000 rows of nothing in a kilobyte.
         let long = bytes(&GrayImage::new(1, 20_000).into(), ImageFormat::Png);
         assert!(open(&long).unwrap_err().to_string().starts_with("FILE is 1×20000 pixels"));
+    }
+
+    /// The checksum of a PNG's chunk, bit by bit.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1))))
     }
 
     #[test]

@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, str::FromStr};
+use std::{fmt, str::FromStr};
+use walkdir::{DirEntry, WalkDir};
 
-/// A folder with one sub-folder per class, and how it is divided. Classes are numbered in the order of their names. What is
-/// hidden (`.…`) or not called as photographs are is passed over.
+/// A folder with one sub-folder per class, and how it is divided. Classes are numbered in the order of their names. What lies
+/// deeper in a sub-folder is of its class, too; what is hidden (`.…`) is passed over, and so is, with a warning, what is not
+/// called as photographs are.
 ///
 /// Written as `folder:PATH`, or `folder,HOW:PATH` with one of the divisions below.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +32,7 @@ pub enum Division {
     Classes(u8),
     /// `images=P%`: of every class so many, at least one of two; which ones the hash of their names decides.
     Images(u8),
-    /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` a line.
+    /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` (or `CLASS/DEEPER/IMAGE`) a line.
     List(String),
 }
 
@@ -44,8 +46,13 @@ impl Folder {
     /// # Errors
     /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be used.
     pub fn open(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
-        let root = dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
+        let root = self.root(dir);
         Photos::new(self.to_string(), &root, self.items(&root, split)?, preparation)
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self, dir: Option<&Path>) -> PathBuf {
+        dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
     fn items(&self, root: &Path, split: Split) -> Result<Vec<Item>> {
@@ -106,9 +113,11 @@ fn two_folders(root: &Path, split: Split) -> Result<Vec<Item>> {
     all.sort();
     all.dedup();
     let mut items = Vec::new();
+    let mut passed = Passed::default();
     for (class, name) in (0..).zip(&all).filter(|(_, name)| here.contains(name)) {
-        items.extend(photos(root, &Path::new(part).join(name))?.into_iter().map(|photo| (photo, class)));
+        items.extend(photos(root, &Path::new(part).join(name), &mut passed)?.into_iter().map(|photo| (photo, class)));
     }
+    passed.warn(root);
     Ok(items)
 }
 
@@ -161,13 +170,24 @@ fn share(len: usize, percent: u8) -> usize {
 
 /// The photographs of every class, labelled from 0.
 fn labelled(root: &Path) -> Result<Vec<Vec<Item>>> {
-    let classes = (0..).zip(classes(root)?);
-    classes.map(|(class, name)| Ok(photos(root, Path::new(&name))?.into_iter().map(|photo| (photo, class)).collect())).collect()
+    let mut passed = Passed::default();
+    let mut labelled = Vec::new();
+    for (class, name) in (0..).zip(classes(root)?) {
+        labelled.push(photos(root, Path::new(&name), &mut passed)?.into_iter().map(|photo| (photo, class)).collect());
+    }
+    passed.warn(root);
+    Ok(labelled)
 }
 
-/// The names of the sub-folders, in order.
+/// The names of the sub-folders, in order, without those that are hidden.
 pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
-    let classes = names(folder, Path::is_dir)?;
+    let mut classes = Vec::new();
+    for entry in walk(folder).max_depth(1).into_iter().filter_entry(is_shown) {
+        let entry = entry.map_err(refused)?;
+        if entry.depth() == 1 && entry.file_type().is_dir() {
+            classes.push(entry.file_name().to_owned());
+        }
+    }
     if classes.is_empty() {
         return Err(Error::Layout {
             path: folder.into(),
@@ -178,28 +198,65 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
     Ok(classes)
 }
 
-/// The photographs in a sub-folder, in order, as seen from `root`.
-pub(super) fn photos(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let names = names(&root.join(folder), |path| list::is_photo(path) && !path.is_dir())?;
-    if names.is_empty() {
-        let help = "every sub-folder is a class and needs JPEG, PNG, WebP or BMP files; remove it or fill it".into();
-        return Err(Error::Layout { path: root.join(folder), found: "has no photographs".into(), help });
+/// The photographs in a sub-folder and below it, in order, as seen from `root`.
+pub(super) fn photos(root: &Path, folder: &Path, passed: &mut Passed) -> Result<Vec<PathBuf>> {
+    let mut photos = Vec::new();
+    let full = root.join(folder);
+    for entry in walk(&full).into_iter().filter_entry(is_shown) {
+        let entry = entry.map_err(refused)?;
+        // Of what is walked through, every path begins so.
+        let path = folder.join(entry.path().strip_prefix(&full).unwrap_or(entry.path()));
+        match list::is_photo(&path) {
+            _ if entry.file_type().is_dir() => {}
+            true => photos.push(path),
+            false => passed.add(path),
+        }
     }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    if photos.is_empty() {
+        let help =
+            format!("every sub-folder is a class and needs JPEG, PNG, WebP or BMP files ({}); remove it or fill it", names());
+        return Err(Error::Layout { path: full, found: "has no photographs".into(), help });
+    }
+    Ok(photos)
 }
 
-/// The names of what is in a folder, in order, without what is hidden.
-fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<OsString>> {
-    let read = || -> std::io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") && wanted(&entry.path()) {
-                names.push(entry.file_name());
-            }
+/// Files that are not called as photographs are.
+#[derive(Default)]
+pub(super) struct Passed {
+    count: usize,
+    first: PathBuf,
+}
+
+impl Passed {
+    fn add(&mut self, path: PathBuf) {
+        if self.count == 0 {
+            self.first = path;
         }
-        names.sort();
-        Ok(names)
-    };
-    read().map_err(|reason| Error::Read { path: folder.into(), reason })
+        self.count += 1;
+    }
+
+    /// Says so once for all of them, if there are any.
+    pub(super) fn warn(&self, root: &Path) {
+        if self.count > 0 {
+            let (root, first, count) = (root.display(), self.first.display(), self.count);
+            tracing::warn!("{root}: passed over {count} files that are not called {}, such as {first}", names());
+        }
+    }
+}
+
+fn names() -> String {
+    list::EXTENSIONS.map(|extension| format!(".{extension}")).join(" ")
+}
+
+/// A folder and what is below it, in order; links are followed, and those that lead round in a circle are refused.
+fn walk(folder: &Path) -> WalkDir {
+    WalkDir::new(folder).follow_links(true).sort_by_file_name()
+}
+
+fn is_shown(entry: &DirEntry) -> bool {
+    entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn refused(error: walkdir::Error) -> Error {
+    Error::Read { path: error.path().unwrap_or(Path::new("")).into(), reason: error.into() }
 }

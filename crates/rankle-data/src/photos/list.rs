@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 /// A file, as seen from the folder of its dataset, and its label.
 pub(crate) type Item = (PathBuf, u32);
 
+/// How photographs are called.
+pub(super) const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 /// A list is at most so large; that of 60,502 products has 4 MB.
 const LARGEST: u64 = 64 << 20;
 
@@ -44,9 +46,10 @@ impl List {
         Ok(Self { path, text })
     }
 
-    /// Its lines, without those that are empty.
+    /// Its lines, without those that are empty, and without the byte order mark that some editors put in front.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let lines = self.text.lines().enumerate().map(|(place, text)| Line { list: self, number: place + 1, text: text.trim() });
+        let text = self.text.strip_prefix('\u{FEFF}').unwrap_or(&self.text);
+        let lines = text.lines().enumerate().map(|(place, text)| Line { list: self, number: place + 1, text: text.trim() });
         lines.filter(|line| !line.text.is_empty())
     }
 }
@@ -110,7 +113,7 @@ pub(super) fn is_inside(path: &Path) -> bool {
 /// Whether a file is called as photographs are.
 pub(super) fn is_photo(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-    ["jpg", "jpeg", "png", "webp", "bmp"].contains(&extension.as_str())
+    EXTENSIONS.contains(&extension.as_str())
 }
 
 #[cfg(test)]
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn columns_and_faults() {
-        let list = List { path: "LIST".into(), text: "1 22  3 a b.jpg\n\n7 8\nx 2 3 /a.jpg".into() };
+        let list = List { path: "LIST".into(), text: "\u{FEFF}1 22  3 a b.jpg\n\n7 8\nx 2 3 /a.jpg".into() };
         let lines: Vec<Line<'_>> = list.lines().collect();
         assert_eq!(lines[0].columns().unwrap(), ["1", "22", "3", "a b.jpg"]);
         let says = |result: Result<[&str; 4]>| result.unwrap_err().to_string();

@@ -14,7 +14,7 @@ mod sop;
 pub use folder::{Division, Folder};
 pub use preparation::Preparation;
 
-use crate::{Error, Result, Split};
+use crate::{Credits, Error, Result, Split};
 use candle_core::{Device, Tensor};
 use preparation::Cut;
 use rankle_core::{Dataset, Seed, dataset::check_indices};
@@ -64,22 +64,23 @@ impl Published {
         }
     }
 
-    /// What its makers say of its use.
-    pub fn license(self) -> &'static str {
-        match self {
-            Self::Sop => "none stated by its makers; the photographs belong to their sellers",
-            Self::Cub => "non-commercial research and education; the photographs belong to their makers",
-            Self::Cars => "none stated by its makers; the photographs belong to their owners",
-        }
-    }
-
-    /// Who made it.
-    pub fn attribution(self) -> &'static str {
-        match self {
-            Self::Sop => "H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese: Stanford Online Products (CVPR 2016)",
-            Self::Cub => "C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie: Caltech-UCSD Birds-200-2011 (2011)",
-            Self::Cars => "J. Krause, M. Stark, J. Deng, L. Fei-Fei: Cars-196 (3dRR 2013)",
-        }
+    /// Who made it, and what they say of its use.
+    pub(crate) fn credits(self) -> Credits {
+        let (license, attribution) = match self {
+            Self::Sop => (
+                "none stated by its makers; the photographs belong to their sellers",
+                "H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese: Stanford Online Products (CVPR 2016)",
+            ),
+            Self::Cub => (
+                "non-commercial research and education; the photographs belong to their makers",
+                "C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie: Caltech-UCSD Birds-200-2011 (2011)",
+            ),
+            Self::Cars => (
+                "none stated by its makers; the photographs belong to their owners",
+                "J. Krause, M. Stark, J. Deng, L. Fei-Fei: Cars-196 (3dRR 2013)",
+            ),
+        };
+        Credits::new(license, attribution)
     }
 
     /// One split of the files in `dir`: the folder that the archive unpacks to, or one or two above it.
@@ -87,20 +88,27 @@ impl Published {
     /// # Errors
     /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that is not as published.
     pub fn open(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
-        let (inner, landmark) = self.folder();
-        let help =
-            format!("name the folder {inner} with --dataset-dir; it holds {landmark}, and `cargo xtask fetch {self}` gets it");
-        let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
-        let root = [dir.to_path_buf(), dir.join(inner), dir.join(self.as_str()).join(inner)]
-            .into_iter()
-            .find(|root| root.join(landmark).exists());
-        let root = root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })?;
+        let root = self.root(dir)?;
         let items = match self {
             Self::Sop => sop::items(&root, split),
             Self::Cub => cub::items(&root, split),
             Self::Cars => cars::items(&root, split),
         }?;
         Photos::new(self.as_str(), root, items, preparation)
+    }
+
+    /// The folder that the archive unpacks to.
+    ///
+    /// # Errors
+    /// When it is not in `dir`.
+    pub(crate) fn root(self, dir: Option<&Path>) -> Result<PathBuf> {
+        let (inner, landmark) = self.folder();
+        let help =
+            format!("name the folder {inner} with --dataset-dir; it holds {landmark}, and `cargo xtask fetch {self}` gets it");
+        let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
+        let mut places = [dir.to_path_buf(), dir.join(inner), dir.join(self.as_str()).join(inner)].into_iter();
+        let root = places.find(|root| root.join(landmark).exists());
+        root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })
     }
 }
 

@@ -61,7 +61,7 @@ impl Attack {
             files::check_writable(file)?;
         }
         let bar = progress::bar(0);
-        let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));

@@ -49,7 +49,7 @@ impl Embed {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         files::check_writable(&self.output)?;
         let bar = progress::bar(0);
-        let system = System::open(self.system.into(), self.split, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, self.split, device, bar.clone())?;
         let len = system.dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
             (Some(list), _) => list.resolve("--image-indices", len)?,

@@ -55,7 +55,7 @@ struct Evaluation {
 impl Evaluate {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let bar = progress::bar(0);
-        let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         check_pairs(&system.key.dataset, system.dataset.labels())?;
         let start = Instant::now();
         let images = system.dataset.len();

@@ -58,7 +58,7 @@ impl Picture {
             return Err(Stop::usage(format!("--output {}: name a file that ends in .png", self.output.display())).into());
         }
         let bar = progress::bar(0);
-        let system = System::open(self.system.into(), Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let files: Vec<PathBuf> = images.iter().map(|&image| file(&self.output, image, images.len())).collect();
         files.iter().try_for_each(|file| files::check_writable(file))?;

@@ -77,7 +77,7 @@ impl Sanity {
 
         let start = Instant::now();
         let bar = progress::bar(0);
-        let (key, seed) = (Key::from(self.system), Seed(self.seed));
+        let (key, seed) = (Key::try_from(self.system)?, Seed(self.seed));
         let other = self.against.map(|weights| Key {
             model: self.against_model.unwrap_or(key.model),
             distance: self.against_distance.unwrap_or(key.distance),

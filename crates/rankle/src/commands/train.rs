@@ -56,6 +56,9 @@ pub(crate) struct Train {
     /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
     #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Architecture,
+    /// Put a linear layer behind a ResNet-18 that makes so many numbers; resnet18,embedding-size=N means the same
+    #[arg(long, value_name = "N")]
+    embedding_size: Option<usize>,
     /// Weights to start from, in safetensors: torchvision's with ImageNet's classes, say; a random start when left out
     #[arg(long, value_name = "FILE")]
     pretrained: Option<PathBuf>,
@@ -140,7 +143,8 @@ const USUAL_EPSILON: [f64; 2] = [0.3, 0.06];
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
 impl Train {
-    pub(crate) fn run(self, device: Device) -> Result<()> {
+    pub(crate) fn run(mut self, device: Device) -> Result<()> {
+        self.model = arguments::sized(self.model, self.embedding_size)?;
         let goal = self.goal()?;
         let epsilon = self.epsilon()?;
         device.check()?;
@@ -149,6 +153,7 @@ impl Train {
         if !self.model.is_classifier() {
             system::check_pairs(&self.dataset, test.labels())?;
         }
+        let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
         let pretrained = self.pretrained.as_deref().map(hub::local).transpose()?;
         let start = pretrained.as_deref().map(files::sha256).transpose()?;
@@ -171,7 +176,7 @@ impl Train {
 
         let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| self.explained(error))?;
         weights::write(&folder.model, &model.parameters()?)?;
-        let card = Card::new(&plan, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
+        let card = Card::new(&plan, credits, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();

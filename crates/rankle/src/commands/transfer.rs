@@ -34,7 +34,7 @@ pub(crate) struct Transfer {
     /// The weights of the model that is attacked
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// Its architecture
+    /// Its architecture; with the size of a linear layer, if there is one: resnet18,embedding-size=128
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     model: Architecture,
     /// The distance it was trained for

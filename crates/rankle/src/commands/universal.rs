@@ -101,7 +101,7 @@ impl Universal {
 
         let bar = progress::bar(0);
         let open = |key| System::open(key, Split::Test, device, bar.clone());
-        let (key, distance) = (Key::from(self.system), |system: &System| system.key.distance);
+        let (key, distance) = (Key::try_from(self.system)?, |system: &System| system.key.distance);
         let to = self.to.map(|weights| open(self.victim.key(&key, weights))).transpose()?;
         let from = open(key)?;
         let (count, shared) = match self.full {

@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::quality::Quality;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
-use rankle_data::Source;
+use rankle_data::Credits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -42,13 +42,13 @@ impl Card {
     /// When the plan names no known dataset.
     pub(crate) fn new(
         plan: &Plan,
+        credits: Credits,
         checkpoint: &Checkpoint,
         weights_sha256: String,
         quality: Quality,
         test_images: usize,
         output: &Path,
     ) -> Result<Self> {
-        let data: Source = plan.dataset.parse()?;
         let training = plan.portable()?;
         let whole = output.is_relative().then_some(output.as_os_str());
         let folder = whole.or(output.file_name()).map_or("model".into(), |name| name.to_string_lossy());
@@ -59,8 +59,8 @@ impl Card {
             quality,
             test_images,
             license: env!("CARGO_PKG_LICENSE").to_owned(),
-            data_license: data.license().to_owned(),
-            data_attribution: data.attribution().to_owned(),
+            data_license: credits.license,
+            data_attribution: credits.attribution,
             code_version: CODE_VERSION.to_owned(),
             instruction_set: checkpoint.instruction_sets.join(", "),
             seconds: checkpoint.seconds.round(),
@@ -95,8 +95,10 @@ mod tests {
     #[test]
     fn a_card_comes_back_as_it_was_written_and_tells_nothing_of_the_machine() {
         let checkpoint = Checkpoint::new(plan(), "avx2".into());
+        let credits = || Credits { license: "CC0".into(), attribution: "me".into() };
         let new = |output| {
-            Card::new(&plan(), &checkpoint, "5f".repeat(32), Quality::RecallAt1(98.3), 10_000, Path::new(output)).unwrap()
+            Card::new(&plan(), credits(), &checkpoint, "5f".repeat(32), Quality::RecallAt1(98.3), 10_000, Path::new(output))
+                .unwrap()
         };
         assert!(new("models/mnist-est").command.ends_with(" --output models/mnist-est"));
         let card = new("/models/mine/mnist-est");
@@ -104,7 +106,7 @@ mod tests {
         assert!(text.contains("--output mnist-est\"") && !text.contains("/models/mine"), "{text}");
         let photos = Plan { dataset: "folder,images=20%:/photos/mine/shoes".into(), ..plan() };
         let (quality, output) = (Quality::RecallAt1(98.3), Path::new("shoes"));
-        let photos = Card::new(&photos, &checkpoint, "5f".repeat(32), quality, 10, output).unwrap().to_toml().unwrap();
+        let photos = Card::new(&photos, credits(), &checkpoint, "5f".repeat(32), quality, 10, output).unwrap().to_toml().unwrap();
         assert!(photos.contains("--dataset folder,images=20%:shoes ") && !photos.contains("mine"), "{photos}");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &text).unwrap();
