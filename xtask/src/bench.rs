@@ -159,7 +159,7 @@ impl Report {
                 }
                 Err(error) if rankle_cli::code(&error) == 130 => return Err(error),
                 Err(error) => {
-                    eprintln!("warning: {id}, {variant} is left out: {error:#}");
+                    eprintln!("warning: {id}, {variant} is left out; {}", rankle_cli::line(&error));
                     failed.push((id.clone(), variant));
                 }
             }

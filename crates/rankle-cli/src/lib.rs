@@ -79,7 +79,7 @@ fn complaint(error: &clap::Error) -> String {
 }
 
 /// A text as one line. File names may hold anything: what would be a command to the terminal is written out.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -2,8 +2,12 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+
+/// The file is at most so large.
+const LARGEST: u64 = 64 << 10;
 
 /// What the cards of models that learned from data pass on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,16 +33,22 @@ impl Credits {
     /// [`Error::Read`], and [`Error::Layout`] for a file that says something else.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(Self::FILE);
-        if !path.is_file() {
-            return Ok(None);
+        let mut text = String::new();
+        match File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
+            Err(reason) => return Err(Error::Read { path, reason }),
+            Ok(_) => {}
         }
-        let text = fs::read_to_string(&path).map_err(|reason| Error::Read { path: path.clone(), reason })?;
-        let read = toml::from_str(&text).map_err(|error: toml::de::Error| Error::Layout {
+        let read = match toml::from_str(&text) {
+            _ if text.len() as u64 > LARGEST => Err(format!("it is larger than {} KiB", LARGEST >> 10)),
+            Ok(Self { license, attribution }) if license.is_empty() || attribution.is_empty() => Err("one is empty".to_owned()),
+            read => read.map_err(|error| error.message().to_owned()),
+        };
+        read.map(Some).map_err(|why| Error::Layout {
             path,
-            found: format!("is not understood ({})", error.message()),
+            found: format!("is not understood ({why})"),
             help: "it needs license = \"…\" and attribution = \"…\" and nothing else".into(),
-        });
-        read.map(Some)
+        })
     }
 }
 
@@ -51,15 +61,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Credits::read(folder.path()).unwrap(), None);
         let says = |text: &str| {
-            fs::write(folder.path().join(Credits::FILE), text).unwrap();
+            std::fs::write(folder.path().join(Credits::FILE), text).unwrap();
             Credits::read(folder.path())
         };
         let credits = says("license = \"CC0\"\nattribution = \"me\"").unwrap();
         assert_eq!(credits, Some(Credits::new("CC0", "me")));
-        for wrong in ["license = \"CC0\"", "license = 1\nattribution = \"me\"", "x", "license=\"\"\nattribution=\"\"\nowner=\"\""]
-        {
+        let (empty, owner) = ("license = \"\"\nattribution = \"me\"", "license = \"CC0\"\nattribution = \"me\"\nowner = \"me\"");
+        let large = "#".repeat(1 << 17);
+        for wrong in ["license = \"CC0\"", "license = 1\nattribution = \"me\"", "x", empty, owner, &large] {
             let message = says(wrong).unwrap_err().to_string();
             assert!(message.contains("credits.toml is not understood (") && message.lines().count() == 1, "{message}");
         }
+        std::fs::remove_file(folder.path().join(Credits::FILE)).unwrap();
+        std::fs::create_dir(folder.path().join(Credits::FILE)).unwrap();
+        assert!(Credits::read(folder.path()).unwrap_err().to_string().contains("cannot read"));
     }
 }

@@ -38,7 +38,7 @@ impl Source {
     /// Whose the data in `dir` is, as far as it is known. Of photographs, a file [`Credits::FILE`] beside them has the last word.
     ///
     /// # Errors
-    /// When that file is not understood; as [`Source::open`] where there are no photographs.
+    /// When that file cannot be read or is not understood; as [`Source::open`] where a published dataset is not there.
     pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
         let (said, usual) = match self {
             Self::Idx(name) => (None, Credits::new(&name.manifest().license, &name.manifest().attribution)),

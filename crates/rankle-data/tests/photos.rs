@@ -207,7 +207,7 @@ fn two_folders_are_the_two_splits() {
     assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
 }
 
-/// As in torchvision's `ImageFolder`.
+/// The classes are those of torchvision's `ImageFolder`.
 #[test]
 fn what_lies_deeper_is_of_the_class() {
     let root = folder();
@@ -222,12 +222,34 @@ fn what_lies_deeper_is_of_the_class() {
     assert_eq!([0, 1, 2].map(|index| red(&*train, index)), [3, 2, 1]);
     let listed = open("folder,list=list.txt:.", root.path(), Test).unwrap();
     assert_eq!((listed.labels(), red(&*listed, 0)), (&[0, 1][..], 2));
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::symlink("..", root.path().join("ant/1/round")).unwrap();
-        let message = fault("folder:.", root.path(), Train);
-        assert!(message.contains("ant/1/round: File system loop found") && message.lines().count() == 1, "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_lead_nowhere_they_should_not() {
+    let (root, elsewhere) = (folder(), folder());
+    photo(elsewhere.path(), "far.png", [9; 3]);
+    for name in ["ant", "bee"] {
+        photo(root.path(), &format!("{name}/1.png"), [1; 3]);
+        // Round in a circle, to nothing, hidden to nothing, to a photograph, to a folder of photographs.
+        let far = elsewhere.path().join("far.png");
+        for (link, to) in [
+            ("round", "..".as_ref()),
+            ("gone.txt", "x".as_ref()),
+            (".#lock", "x".as_ref()),
+            ("2.png", &*far),
+            ("f.png", far.parent().unwrap()),
+        ] {
+            std::os::unix::fs::symlink(to, root.path().join(name).join(link)).unwrap();
+        }
     }
+    std::os::unix::fs::symlink("nothing", root.path().join("readme")).unwrap();
+    let test = open("folder:.", root.path(), Test).unwrap();
+    assert_eq!((test.len(), red(&*test, 1)), (2, 9));
+    // A photograph that is not there is one that is missing.
+    std::os::unix::fs::symlink("x", root.path().join("bee/3.png")).unwrap();
+    let message = fault("folder:.", root.path(), Test);
+    assert!(message.contains("bee/3.png is listed, but there is no such file"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Files that are whole under their names, or not there: what weights, records and pictures are written with.
+//! Files that are whole under their names, or not there: what weights, cards, reports and pictures are written with.
 //!
 //! Everything is first made under a temporary name in the same folder and then renamed, so a killed process or a full disk leaves
 //! what was there before. It leaves out formats, locks and journals (`rankle-report` has those), and what to tell the user: errors
@@ -14,29 +14,40 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io, io::Write};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
-/// Replaces a file, or makes it. Of a link, it is the file behind it that is replaced.
+/// Replaces a file, or makes it. Of a link, it is the file behind it that is replaced or made.
 ///
 /// # Errors
 /// When the folder is not there or cannot be written, or the disk is full; the file is then what it was.
 pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut draft = draft(path)?;
+    let path = behind(path)?;
+    let mut draft = draft(&path)?;
     draft.write_all(contents.as_ref())?;
     draft.as_file().sync_all()?;
     draft.persist(path)?;
     Ok(())
 }
 
-/// A file beside `path` that is gone when it is let go: whoever gets one can also write `path`.
+/// A file beside `path`, or beside what it is a link to, that is gone when it is let go: [`write()`] can have as much.
 ///
 /// # Errors
 /// When the folder is not there or cannot be written.
 pub fn draft(path: &Path) -> io::Result<NamedTempFile> {
-    builder(0o666).tempfile_in(folder_of(path))
+    builder(0o666).tempfile_in(folder_of(&behind(path)?))
+}
+
+/// What a link leads to, whether it is there or not; anything else is itself.
+fn behind(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // No system follows more links in a row.
+    for _ in 0..64 {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        path = folder_of(&path).join(target);
+    }
+    Err(io::Error::other("its links lead round in a circle"))
 }
 
 /// A folder in `parent` that is gone when it is let go.
@@ -101,5 +112,15 @@ mod tests {
         std::os::unix::fs::symlink("file", &link).unwrap();
         write(&link, "second").unwrap();
         assert!(link.is_symlink() && fs::read_to_string(&path).unwrap() == "second");
+        fs::remove_file(&path).unwrap();
+        write(&link, "third").unwrap();
+        assert!(link.is_symlink() && fs::read_to_string(&path).unwrap() == "third");
+        // The draft is where the file will be, and a circle is no place.
+        let other = tempfile::tempdir().unwrap();
+        let (far, round) = (other.path().join("far"), other.path().join("round"));
+        std::os::unix::fs::symlink(&path, &far).unwrap();
+        assert_eq!(draft(&far).unwrap().path().parent(), Some(folder.path()));
+        std::os::unix::fs::symlink("round", &round).unwrap();
+        assert!(write(&round, "x").unwrap_err().to_string().contains("in a circle") && round.is_symlink());
     }
 }

@@ -213,8 +213,8 @@ impl Found {
         let (&first, wanted) = (places.first()?, places.len());
         let within = |reach: usize, most: usize| {
             let places = places.iter().enumerate().take_while(|&(_, &place)| (place as usize) < reach);
-            let sum: f64 = places.map(|(at, &place)| (at + 1) as f64 / f64::from(place + 1)).sum();
-            sum / most as f64
+            // Not `sum`, which is -0 where there is nothing to add.
+            places.fold(0.0, |sum, (at, &place)| sum + (at + 1) as f64 / f64::from(place + 1)) / most as f64
         };
         Some(Self {
             first,
@@ -281,6 +281,8 @@ mod tests {
         // Twenty to find, the first ten places all of them: perfect at 10 and not at R.
         let found = Found::of(&(0..10).chain(50..60).collect::<Vec<_>>()).unwrap();
         assert_eq!((found.precision_at_10, found.precision_at_r), (1.0, 0.5));
+        // Nothing in front is 0, not -0, in every format.
+        assert_eq!(format!("{:?}", Found::of(&[70]).unwrap().precision_at_10), "0.0");
     }
 
     #[test]

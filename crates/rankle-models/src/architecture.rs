@@ -203,15 +203,17 @@ impl Architecture {
         Ok(model)
     }
 
-    /// The same with an argument, as in `size=112` or `embedding-size=128`.
+    /// The same with an argument, as in `size=112` or `embedding-size=128`; the second can be said once only.
     ///
     /// # Errors
     /// [`Error::Model`] for an argument that it does not take.
     pub fn with(self, argument: &str) -> Result<Self> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (self, key, value.parse()) {
-            (Self::ResNet18Of28 { .. }, "embedding-size", Ok(size @ 1..=LARGEST)) => Ok(Self::ResNet18Of28 { head: Some(size) }),
-            (Self::ResNet18 { side, .. }, "embedding-size", Ok(size @ 1..=LARGEST)) => {
+            (Self::ResNet18Of28 { head: None }, "embedding-size", Ok(size @ 1..=LARGEST)) => {
+                Ok(Self::ResNet18Of28 { head: Some(size) })
+            }
+            (Self::ResNet18 { side, head: None }, "embedding-size", Ok(size @ 1..=LARGEST)) => {
                 Ok(Self::ResNet18 { side, head: Some(size) })
             }
             (Self::ResNet18 { head, .. }, "size", Ok(side @ SHORTEST..=LONGEST)) => Ok(Self::ResNet18 { side, head }),
@@ -226,10 +228,12 @@ impl Architecture {
 
     /// What [`Architecture::with`] takes, as the end of a sentence.
     fn arguments(self) -> String {
+        let size = format!("size=N, of {SHORTEST} to {LONGEST} pixels");
         let head = format!("embedding-size=N, of 1 to {LARGEST} numbers");
         match self {
-            Self::ResNet18Of28 { .. } => format!("; it takes {head}"),
-            Self::ResNet18 { .. } => format!("; it takes size=N, of {SHORTEST} to {LONGEST} pixels, and {head}"),
+            Self::ResNet18Of28 { head: None } => format!("; it takes {head}"),
+            Self::ResNet18 { head: None, .. } => format!("; it takes {size}, and {head}"),
+            Self::ResNet18 { .. } => format!("; it takes {size}"),
             Self::ConvNext { .. } => {
                 let (least, step) = (Scale::SMALLEST_SIDE, Scale::STEP);
                 format!("; it takes size=N, of {least} to {LONGEST} pixels, a multiple of {step}")
@@ -315,6 +319,8 @@ mod tests {
         let says = |name: &str| name.parse::<Architecture>().unwrap_err().to_string();
         let resnet = "; it takes size=N, of 32 to 1024 pixels, and embedding-size=N, of 1 to 4096 numbers";
         assert_eq!(says("resnet18,size=31"), format!("model 'resnet18' takes no 'size=31'{resnet}"));
+        let twice = "model 'resnet18,embedding-size=9' takes no 'embedding-size=9'; it takes size=N, of 32 to 1024 pixels";
+        assert_eq!(says("resnet18,embedding-size=9,embedding-size=9"), twice);
         assert_eq!(says("resnet18,width=64"), format!("model 'resnet18' takes no 'width=64'{resnet}"));
         assert_eq!(says("resnet18,embedding-size=0"), format!("model 'resnet18' takes no 'embedding-size=0'{resnet}"));
         let small = "model 'resnet18-28' takes no 'size=32'; it takes embedding-size=N, of 1 to 4096 numbers";

@@ -237,7 +237,7 @@ pub(crate) fn seconds_since(start: Instant) -> f64 {
     (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// What distance the system ranks by, for messages.
+/// What is ranked by what, for messages and pictures, which may go to others.
 pub(crate) fn describe(system: &System) -> String {
-    format!("{} ({}, {})", system.key.dataset, system.key.model, system.embedder.distance())
+    format!("{} ({}, {})", system.key.dataset.portable(), system.key.model, system.embedder.distance())
 }

@@ -67,8 +67,9 @@ where
             Level::INFO => {}
             Level::DEBUG | Level::TRACE => writer.write_str("debug: ")?,
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut message = String::new();
+        context.field_format().format_fields(Writer::new(&mut message), event)?;
+        writeln!(writer, "{}", rankle_cli::one_line(&message))
     }
 }
 

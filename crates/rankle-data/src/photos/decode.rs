@@ -78,16 +78,20 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
 
 /// Whether a JPEG goes on to its end marker; the decoder would fill what is missing with grey. Segments are skipped by their
 /// lengths, for metadata may hold a preview with markers of its own, and what follows the end is nobody's business: cameras put
-/// sounds and depth maps there. What is no JPEG in another way is left to the decoder.
+/// sounds and depth maps there.
 fn is_whole_jpeg(jpeg: &[u8]) -> bool {
     let mut rest = jpeg.get(2..).unwrap_or_default();
+    let mut is_scan = false;
     // In a scan 0xFF stands for itself before 0x00, and a restart marker (0xD0 to 0xD7) is a part of it.
     while let Some(place) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF)) {
         let marker = rest[place + 1];
         rest = &rest[place + 2..];
+        is_scan |= marker == 0xDA;
         match (marker, rest) {
             (0xD9, _) => return true,
-            (0x01, _) => {} // the only other marker without a length
+            (0x01 | 0xD8, _) => {} // these have no length
+            // What cannot follow a scan is damage in it, and the decoder's business.
+            _ if is_scan && !matches!(marker, 0xC4 | 0xCC | 0xDA..=0xDD | 0xE0..=0xEF | 0xFE) => {}
             (_, [high, low, ..]) => {
                 let length = usize::from(u16::from_be_bytes([*high, *low]));
                 rest = rest.get(length..).unwrap_or_default();
@@ -215,6 +219,10 @@ mod tests {
         for end in [preview.len() + 40, whole.len() / 2 + preview.len() / 2, whole.len() - 1] {
             assert!(open(&whole[..end]).unwrap_err().to_string().contains("get it again"), "{end}");
         }
+        // Two scans, with 0xFF itself, a restart, filling, a table that holds an end, and damage.
+        let scans = b"\xFF\xD8\xFF\xDA\0\x02\x01\xFF\0\xFF\xD0\xFF\xFF\xC4\0\x04\xFF\xD9\xFF\xDA\0\x02\xFF\x7A\x7F\xFF\xFF\xD9";
+        assert!(is_whole_jpeg(scans) && !is_whole_jpeg(&scans[..scans.len() - 2]));
+        assert!(is_whole_jpeg(b"\xFF\xD8\xFF\xE0\0\0\xFF\x01\xFF\xD9"));
         assert!(!is_whole_jpeg(b"") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0\0\x09"));
     }
 

@@ -7,12 +7,11 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::{fmt, str::FromStr};
-use walkdir::{DirEntry, WalkDir};
+use std::{fmt, fs, str::FromStr};
 
 /// A folder with one sub-folder per class, and how it is divided. Classes are numbered in the order of their names. What lies
-/// deeper in a sub-folder is of its class, too; what is hidden (`.…`) is passed over, and so is, with a warning, what is not
-/// called as photographs are.
+/// deeper in a sub-folder is of its class, too. What is hidden (`.…`) is passed over, and so are, with a warning, other files and
+/// links to folders in a class.
 ///
 /// Written as `folder:PATH`, or `folder,HOW:PATH` with one of the divisions below.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +31,7 @@ pub enum Division {
     Classes(u8),
     /// `images=P%`: of every class so many, at least one of two; which ones the hash of their names decides.
     Images(u8),
-    /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` (or `CLASS/DEEPER/IMAGE`) a line.
+    /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` a line.
     List(String),
 }
 
@@ -63,7 +62,7 @@ impl Folder {
             Division::Classes(percent) => by_class(root, *percent, tested),
             Division::Images(percent) => {
                 let mut items = Vec::new();
-                for class in labelled(root)? {
+                for class in labelled(root, tested)? {
                     items.extend(some_of(class, *percent, tested));
                 }
                 Ok(items)
@@ -123,7 +122,7 @@ fn two_folders(root: &Path, split: Split) -> Result<Vec<Item>> {
 
 /// The last `percent` of the classes are tested, at least one, and at least one is not.
 fn by_class(root: &Path, percent: u8, tested: bool) -> Result<Vec<Item>> {
-    let classes = labelled(root)?;
+    let classes = labelled(root, tested)?;
     if classes.len() < 2 {
         let found = format!("has {} sub-folder with photographs", classes.len());
         let help = "to divide it by class at least two are needed, or divide it by images, as in folder,images=20%:PATH";
@@ -146,7 +145,7 @@ fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
 }
 
 fn by_list(root: &Path, file: &str, tested: bool) -> Result<Vec<Item>> {
-    let mut items: Vec<Item> = labelled(root)?.into_iter().flatten().collect();
+    let mut items: Vec<Item> = labelled(root, tested)?.into_iter().flatten().collect();
     let list = List::read(root.join(file))?;
     let mut named = HashSet::new();
     let known: HashSet<&PathBuf> = items.iter().map(|(path, _)| path).collect();
@@ -169,25 +168,23 @@ fn share(len: usize, percent: u8) -> usize {
 }
 
 /// The photographs of every class, labelled from 0.
-fn labelled(root: &Path) -> Result<Vec<Vec<Item>>> {
+fn labelled(root: &Path, tested: bool) -> Result<Vec<Vec<Item>>> {
     let mut passed = Passed::default();
     let mut labelled = Vec::new();
     for (class, name) in (0..).zip(classes(root)?) {
         labelled.push(photos(root, Path::new(&name), &mut passed)?.into_iter().map(|photo| (photo, class)).collect());
     }
-    passed.warn(root);
+    // Both splits see the same files, and whoever trains tests as well: once is enough.
+    if tested {
+        passed.warn(root);
+    }
     Ok(labelled)
 }
 
-/// The names of the sub-folders, in order, without those that are hidden.
+/// The names of the sub-folders, in order.
 pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
-    let mut classes = Vec::new();
-    for entry in walk(folder).max_depth(1).into_iter().filter_entry(is_shown) {
-        let entry = entry.map_err(refused)?;
-        if entry.depth() == 1 && entry.file_type().is_dir() {
-            classes.push(entry.file_name().to_owned());
-        }
-    }
+    let mut classes = names(folder)?;
+    classes.retain(|name| folder.join(name).is_dir());
     if classes.is_empty() {
         return Err(Error::Layout {
             path: folder.into(),
@@ -201,26 +198,40 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
 /// The photographs in a sub-folder and below it, in order, as seen from `root`.
 pub(super) fn photos(root: &Path, folder: &Path, passed: &mut Passed) -> Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
-    let full = root.join(folder);
-    for entry in walk(&full).into_iter().filter_entry(is_shown) {
-        let entry = entry.map_err(refused)?;
-        // Of what is walked through, every path begins so.
-        let path = folder.join(entry.path().strip_prefix(&full).unwrap_or(entry.path()));
-        match list::is_photo(&path) {
-            _ if entry.file_type().is_dir() => {}
-            true => photos.push(path),
-            false => passed.add(path),
-        }
-    }
+    collect(root, folder, &mut photos, passed)?;
     if photos.is_empty() {
-        let help =
-            format!("every sub-folder is a class and needs JPEG, PNG, WebP or BMP files ({}); remove it or fill it", names());
-        return Err(Error::Layout { path: full, found: "has no photographs".into(), help });
+        let help = format!("every sub-folder is a class and needs files called {}; remove it or fill it", extensions());
+        return Err(Error::Layout { path: root.join(folder), found: "has no photographs".into(), help });
     }
     Ok(photos)
 }
 
-/// Files that are not called as photographs are.
+fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut Passed) -> Result<()> {
+    for name in names(&root.join(folder))? {
+        let path = folder.join(name);
+        let full = root.join(&path);
+        // A link may stand for a photograph, but not for a folder: those can lead round in circles.
+        if full.is_dir() && !full.is_symlink() {
+            collect(root, &path, photos, passed)?;
+        } else if list::is_photo(&path) && !full.is_dir() {
+            photos.push(path);
+        } else {
+            passed.add(path);
+        }
+    }
+    Ok(())
+}
+
+/// The names of what is in a folder, in order, without what is hidden.
+fn names(folder: &Path) -> Result<Vec<OsString>> {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    let mut names: Vec<OsString> = entries.map_err(|reason| Error::Read { path: folder.into(), reason })?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a class and no photograph by its name.
 #[derive(Default)]
 pub(super) struct Passed {
     count: usize,
@@ -239,24 +250,11 @@ impl Passed {
     pub(super) fn warn(&self, root: &Path) {
         if self.count > 0 {
             let (root, first, count) = (root.display(), self.first.display(), self.count);
-            tracing::warn!("{root}: passed over {count} files that are not called {}, such as {first}", names());
+            tracing::warn!("{root}: of its files {count} are not called {} and are passed over, such as {first}", extensions());
         }
     }
 }
 
-fn names() -> String {
+fn extensions() -> String {
     list::EXTENSIONS.map(|extension| format!(".{extension}")).join(" ")
-}
-
-/// A folder and what is below it, in order; links are followed, and those that lead round in a circle are refused.
-fn walk(folder: &Path) -> WalkDir {
-    WalkDir::new(folder).follow_links(true).sort_by_file_name()
-}
-
-fn is_shown(entry: &DirEntry) -> bool {
-    entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
-}
-
-fn refused(error: walkdir::Error) -> Error {
-    Error::Read { path: error.path().unwrap_or(Path::new("")).into(), reason: error.into() }
 }

@@ -71,13 +71,14 @@ impl Sanity {
         if self.epsilon.value() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
+        let key = Key::try_from(self.system)?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
         let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));
         [&page_file, &json_file].into_iter().try_for_each(|file| files::check_writable(file))?;
 
         let start = Instant::now();
         let bar = progress::bar(0);
-        let (key, seed) = (Key::try_from(self.system)?, Seed(self.seed));
+        let seed = Seed(self.seed);
         let other = self.against.map(|weights| Key {
             model: self.against_model.unwrap_or(key.model),
             distance: self.against_distance.unwrap_or(key.distance),

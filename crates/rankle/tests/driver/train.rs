@@ -146,6 +146,21 @@ fn photographs(folder: &Path) {
     }
 }
 
+/// Once, and on one line, whatever the files are called.
+#[test]
+#[cfg(unix)]
+fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
+    let (folder, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    photographs(folder.path());
+    fs::write(folder.path().join("dark/no\rtes\n.txt"), "").unwrap();
+    let mut command = rankle("train --batch-size 4 --epochs 1 --model resnet18,size=32 --distance cosine --dataset");
+    let dataset = format!("folder,images=50%:{}", folder.path().display());
+    let (code, _, stderr) = outcome(command.arg(dataset).arg("--output").arg(output.path()));
+    let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("passed over")).collect();
+    assert!(code == 0 && warnings.len() == 1, "{stderr}");
+    assert!(warnings[0].starts_with("warning: ") && warnings[0].ends_with(" such as dark/no tes .txt"), "{stderr}");
+}
+
 /// What the original draws, and forgets of it, makes another model: a folder is never gone on with under another protocol.
 #[test]
 fn the_protocol_says_with_whom_photographs_are_compared() {
@@ -207,11 +222,14 @@ fn a_part_of_a_network_is_trained_from_weights_of_before() {
 
     let measure = |model: &str| outcome(command(&format!("evaluate --model {model}")).arg("--weights").arg(&after));
     assert_eq!(measure("resnet18,size=32,embedding-size=16").0, 0);
+    assert_eq!(measure("resnet18,size=32 --embedding-size 16").0, 0);
     let (code, _, stderr) = measure("resnet18,size=32,embedding-size=8");
     assert!(code == 1 && stderr.contains("'fc.weight' has shape [16, 512], this model needs [8, 512]"), "{stderr}");
     for (arguments, complaint) in [
         ("train --model c2f2 --train-layers layer4", "--train-layers layer4 is for a resnet18"),
         ("train --model resnet18 --train-layers layer9", "unknown layer 'layer9', did you mean 'layer1'?"),
+        ("train --model c2f2 --embedding-size 9", "model 'c2f2' takes no 'embedding-size=9'"),
+        ("train --model resnet18,embedding-size=8 --embedding-size 9", "takes no 'embedding-size=9'; it takes size=N"),
         ("train --model convnext-atto", "convnext-atto cannot be trained here"),
     ] {
         let (code, _, stderr) = outcome(command(arguments).arg("--output").arg(part.path()));
