@@ -248,9 +248,13 @@ impl Passed {
 
     /// Says so once for all of them, if there are any.
     pub(super) fn warn(&self, root: &Path) {
-        if self.count > 0 {
-            let (root, first, count) = (root.display(), self.first.display(), self.count);
-            tracing::warn!("{root}: of its files {count} are not called {} and are passed over, such as {first}", extensions());
+        let (root, first, extensions) = (root.display(), self.first.display(), extensions());
+        match self.count {
+            0 => {}
+            1 => tracing::warn!("{root}: {first} is passed over, for it is not called {extensions}"),
+            count => {
+                tracing::warn!("{root}: {first} and {} more are passed over, for they are not called {extensions}", count - 1)
+            }
         }
     }
 }
