@@ -97,14 +97,13 @@ impl Driver {
     pub(crate) fn train(
         &self,
         system: &System,
-        seed: u64,
         further: &[String],
         base: &Path,
         folder: &Path,
         threads: Option<NonZero<usize>>,
     ) -> Result<()> {
         let mut command = self.command("train", threads);
-        command.current_dir(base).args(recipe(system, seed)).args(further).args(self.data([system.dataset.as_str()]));
+        command.current_dir(base).args(recipe(system)).args(further).args(self.data([system.dataset.as_str()]));
         command.arg("--output").arg(files::relative(folder, base));
         if !process::run_aside(&mut command, AGAIN)?.success() {
             bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
@@ -187,7 +186,7 @@ impl Driver {
 
 /// How a system is trained: the arguments of `rankle train` that depend on it. The rest of the paper's recipe is what the driver
 /// does by itself.
-fn recipe(system: &System, seed: u64) -> Vec<String> {
+fn recipe(system: &System) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
     add("dataset", &system.dataset);
@@ -196,7 +195,7 @@ fn recipe(system: &System, seed: u64) -> Vec<String> {
         add("distance", &system.distance);
     }
     add("loss", &system.loss);
-    add("seed", &seed.to_string());
+    add("seed", &system.seed.to_string());
     if system.is_hardened() {
         add("defense", &system.defense);
         add("epsilon", if system.sees_photographs() { "0.06" } else { "0.3" });
@@ -247,12 +246,12 @@ mod tests {
 
     #[test]
     fn the_recipe_is_that_of_the_table() {
-        let of = |id| recipe(&published::table(id).unwrap().system, 3).join(" ");
+        let of = |id| recipe(&published::table(id).unwrap().system.clone().seeded(3)).join(" ");
         let ordinary = "--dataset mnist --model c2f2 --distance cosine --loss triplet --seed 3";
         assert_eq!(of("mnist-ct"), ordinary);
-        let classifier = recipe(&System::classifier("mnist", "softmax"), 3).join(" ");
+        let classifier = recipe(&System::classifier("mnist", "softmax").seeded(3)).join(" ");
         assert_eq!(classifier, "--dataset mnist --model softmax --loss cross-entropy --seed 3");
-        let hardened = recipe(&System::classifier("mnist", "softmax").hardened(), 3).join(" ");
+        let hardened = recipe(&System::classifier("mnist", "softmax").hardened().seeded(3)).join(" ");
         assert_eq!(hardened, format!("{classifier} --defense pgd --epsilon 0.3"));
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
     }

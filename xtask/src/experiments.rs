@@ -80,7 +80,8 @@ static TABLES: &[&Tables] = &[
 
 /// Every other experiment.
 static OTHERS: &[&dyn Experiment] = &[
-    &transfer::Transfer,
+    &transfer::OTHERS,
+    &transfer::SELF,
     &universal::Universal,
     &classification::MNIST,
     &classification::FASHION,

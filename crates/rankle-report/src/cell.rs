@@ -1,6 +1,6 @@
 //! Everything that a number in a table depends on.
 
-use crate::{Attack, finite};
+use crate::{Attack, System, finite};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -96,6 +96,14 @@ pub struct Universal {
     pub batches: usize,
     /// How many perturbations each batch gets, each for a target of its own.
     pub perturbations: usize,
+}
+
+impl Source {
+    /// The attacked model of a plan, with weights in a file that nobody has opened yet.
+    pub fn planned(system: &System, weights: &str) -> Self {
+        let System { model, distance, .. } = system.clone();
+        Self { model, weights: weights.to_owned(), weights_sha256: String::new(), distance }
+    }
 }
 
 impl Cell {

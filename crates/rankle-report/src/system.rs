@@ -16,13 +16,16 @@ pub struct System {
     pub loss: String,
     /// The defense the weights were trained with: `none`, `embedding-shift`, or `pgd` of a classifier.
     pub defense: String,
+    /// The seed of our training of it; published numbers have none.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 impl System {
     /// An ordinary model.
     pub fn plain(dataset: &str, model: &str, distance: &str, loss: &str) -> Self {
         let [dataset, model, distance, loss, defense] = [dataset, model, distance, loss, "none"].map(str::to_owned);
-        Self { dataset, model, distance, loss, defense }
+        Self { dataset, model, distance, loss, defense, seed: 0 }
     }
 
     /// In the place of a distance where nothing is ranked.
@@ -37,6 +40,11 @@ impl System {
     pub fn hardened(self) -> Self {
         let defense = if self.is_classifier() { "pgd" } else { "embedding-shift" };
         Self { defense: defense.to_owned(), ..self }
+    }
+
+    /// The same, from a training with another seed.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Whether it ranks nothing.
@@ -54,16 +62,17 @@ impl System {
         self.defense != "none"
     }
 
-    /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`.
+    /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`; a seed other than 0 stands behind it.
     pub fn id(&self) -> String {
-        let Self { dataset, model, distance, loss, defense } = self;
+        let Self { dataset, model, distance, loss, defense, seed } = self;
         let distance = if self.is_classifier() { String::new() } else { format!("-{distance}") };
         let suffix = match defense.as_str() {
             "none" => String::new(),
             "embedding-shift" => "-est".to_owned(), // as the literature calls it
             other => format!("-{other}"),
         };
-        format!("{dataset}-{model}{distance}-{loss}{suffix}")
+        let seed = if *seed == 0 { String::new() } else { format!("-seed-{seed}") };
+        format!("{dataset}-{model}{distance}-{loss}{suffix}{seed}")
     }
 }
 
@@ -81,6 +90,7 @@ mod tests {
         assert_eq!(classifier.hardened().id(), "mnist-softmax-cross-entropy-pgd");
         assert!(!plain.sees_photographs() && System::plain("sop", "resnet18", "euclidean", "triplet").sees_photographs());
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
+        assert_eq!(plain.clone().hardened().seeded(3).id(), "fashion-mnist-lenet-euclidean-contrastive-est-seed-3");
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");
     }
 }

@@ -1,4 +1,4 @@
-//! Attacks on one model, measured on another: the paper's matrix of five MNIST models.
+//! Attacks on one model, measured on another: the paper's two matrices of five MNIST models.
 
 use super::grid::Grid;
 use super::{Experiment, Outcome, Published, beyond};
@@ -8,72 +8,93 @@ use anyhow::Result;
 use rankle_report::{Attack, Planned, Record, Source, System};
 
 /// Five models, each attacked and each measured.
-pub(super) struct Transfer;
+pub(super) struct Transfer {
+    name: &'static str,
+    summary: &'static str,
+    title: &'static str,
+    /// With the names that the tables give them.
+    models: fn() -> [(&'static str, System); 5],
+}
+
+/// Five models that differ in network, distance or loss (`method.md` 9).
+pub(super) static OTHERS: Transfer = Transfer {
+    name: "transfer",
+    summary: "attacks on one of five MNIST models, measured on another: the paper's 5 x 5 matrix at ε = 0.3",
+    title: "Transfer between five MNIST models, ε = 0.3",
+    models: || {
+        let mnist = |model, distance, loss| System::plain("mnist", model, distance, loss);
+        [
+            ("LeNet CT", mnist("lenet", "cosine", "triplet")),
+            ("C2F2 CC", mnist("c2f2", "cosine", "contrastive")),
+            ("C2F2 CT", mnist("c2f2", "cosine", "triplet")),
+            ("C2F2 ET", mnist("c2f2", "euclidean", "triplet")),
+            ("ResNet-18 CT", mnist("resnet18-28", "cosine", "triplet")),
+        ]
+    },
+};
+
+/// Three trainings of CT and two of CTD that differ in nothing but the seed.
+pub(super) static SELF: Transfer = Transfer {
+    name: "self-transfer",
+    summary: "the same between trainings that differ in the seed alone: three of MNIST CT, two of CTD",
+    title: "Transfer between trainings with other seeds, MNIST, ε = 0.3",
+    models: || {
+        let plain = System::plain("mnist", "c2f2", "cosine", "triplet");
+        let hardened = plain.clone().hardened();
+        [
+            ("CT, seed 0", plain.clone()),
+            ("CT, seed 1", plain.clone().seeded(1)),
+            ("CT, seed 2", plain.seeded(2)),
+            ("CTD, seed 0", hardened.clone()),
+            ("CTD, seed 1", hardened.seeded(1)),
+        ]
+    },
+};
 
 const EPSILON: f64 = 0.3;
 
-/// The models of `method.md` 9 with the names that the tables give them.
-fn models() -> [(&'static str, System); 5] {
-    let mnist = |model, distance, loss| System::plain("mnist", model, distance, loss);
-    [
-        ("LeNet CT", mnist("lenet", "cosine", "triplet")),
-        ("C2F2 CC", mnist("c2f2", "cosine", "contrastive")),
-        ("C2F2 CT", mnist("c2f2", "cosine", "triplet")),
-        ("C2F2 ET", mnist("c2f2", "euclidean", "triplet")),
-        ("ResNet-18 CT", mnist("resnet18-28", "cosine", "triplet")),
-    ]
-}
-
-/// The cell of one attack, from one model to one. `weights` says where the weights of a system are.
-fn planned(
-    attack: Attack,
-    from: &System,
-    to: &System,
-    scope: &Scope,
-    weights: impl Fn(&System) -> Result<String>,
-) -> Result<Planned> {
-    let cell = Planned::of_system("transfer", to, &weights(to)?, attack, EPSILON, &scope.setting());
-    let source = Source {
-        model: from.model.clone(),
-        weights: weights(from)?,
-        weights_sha256: String::new(),
-        distance: from.distance.clone(),
-    };
-    Ok(Planned { from: Some(source), ..cell })
-}
-
-/// Measured model by measured model, so that each gallery is embedded once; then by source, then by attack.
-fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
-    let models = models();
-    let mut plan = Vec::new();
-    for (_, to) in &models {
-        for (_, from) in &models {
-            for attack in Attack::TABLE {
-                plan.push(planned(attack, from, to, scope, &weights)?);
+impl Transfer {
+    /// Measured model by measured model, so that each gallery is embedded once; then by source, then by attack. `weights` says
+    /// where the weights of a system are.
+    fn plan(&self, scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
+        let models = (self.models)();
+        let mut plan = Vec::new();
+        for (_, to) in &models {
+            for (_, from) in &models {
+                let source = Source::planned(from, &weights(from)?);
+                for attack in Attack::TABLE {
+                    let cell = Planned::of_system(self.name, to, &weights(to)?, attack, EPSILON, &scope.setting());
+                    plan.push(Planned { from: Some(source.clone()), ..cell });
+                }
             }
         }
+        Ok(plan)
     }
-    Ok(plan)
-}
 
-/// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan.
-fn matrix(attack: Attack, records: &[Record]) -> Grid {
-    let (models, attacks) = (models(), Attack::TABLE.len());
-    let at = Attack::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
-    let places = || models.iter().enumerate().map(|(place, (name, _))| ((*name).to_owned(), place));
-    Grid::of("attacked, measured", places(), places(), |from, to| {
-        let record = records.get((to * models.len() + from) * attacks + at);
-        record.map_or_else(String::new, |record| beyond::ranks(attack, record.rank_before, record.rank_after))
-    })
+    /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan.
+    fn matrix(&self, attack: Attack, records: &[Record]) -> Grid {
+        let (models, attacks) = ((self.models)(), Attack::TABLE.len());
+        let at = Attack::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
+        let places = || models.iter().enumerate().map(|(place, (name, _))| ((*name).to_owned(), place));
+        Grid::of("attacked, measured", places(), places(), |from, to| {
+            let record = records.get((to * models.len() + from) * attacks + at);
+            record.map_or_else(String::new, |record| beyond::ranks(attack, record.rank_before, record.rank_after))
+        })
+    }
+
+    /// One matrix for each attack.
+    fn grids(&self, records: &[Record]) -> Vec<(String, Grid)> {
+        Attack::TABLE.map(|attack| (beyond::heading(attack), self.matrix(attack, records))).into()
+    }
 }
 
 impl Experiment for Transfer {
     fn name(&self) -> &'static str {
-        "transfer"
+        self.name
     }
 
     fn summary(&self) -> &'static str {
-        "attacks on one of five MNIST models, measured on another: the paper's 5 x 5 matrix at ε = 0.3"
+        self.summary
     }
 
     fn published(&self) -> Published {
@@ -82,22 +103,21 @@ impl Experiment for Transfer {
 
     /// What costs is the search, on the model that is attacked.
     fn work(&self, _scope: &Scope) -> Vec<(System, usize)> {
-        models().map(|(_, system)| (system, 5 * Attack::TABLE.len())).into()
+        (self.models)().map(|(_, system)| (system, 5 * Attack::TABLE.len())).into()
     }
 
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
-        let systems = models().map(|(_, system)| system);
+        let systems = (self.models)().map(|(_, system)| system);
         let weights = session.weights(&systems)?;
         eprintln!("{}: {scope}, into {}", self.name(), files::shown(&session.output));
-        let records = session.sweep(&plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
+        let records = session.sweep(&self.plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
         let caveats = beyond::caveats(&weights, &systems)?;
-        let grids = Attack::TABLE.map(|attack| (beyond::heading(attack), matrix(attack, &records)));
         let note = "Mean normalised rank in percent on the model of the column, of images that were perturbed against the model of \
                     the row; plus attacks: after, minus attacks: before → after. On the diagonal stand the white-box results. No \
                     numbers of these matrices are public.";
-        let about = beyond::About { title: "Transfer between five MNIST models, ε = 0.3", scope, note, caveats: &caveats };
-        beyond::report(&session.output, &about, &grids, &[], &records)
+        let about = beyond::About { title: self.title, scope, note, caveats: &caveats };
+        beyond::report(&session.output, &about, &self.grids(&records), &[], &records)
     }
 }
 
@@ -106,34 +126,37 @@ mod tests {
     use super::super::tests::named;
     use super::*;
     use crate::reproduce::sample;
+    use std::collections::HashSet;
 
-    fn whole() -> Vec<Planned> {
-        plan(&Scope::default(), |system| Ok(system.id())).unwrap()
+    fn whole(experiment: &Transfer) -> Vec<Planned> {
+        experiment.plan(&Scope::default(), |system| Ok(system.id())).unwrap()
     }
 
     #[test]
     fn every_pair_is_attacked_in_four_ways() {
-        let plan = whole();
-        let pair = |planned: &Planned| (planned.from.clone().unwrap().weights, planned.weights.clone(), planned.attack.name());
-        let mut pairs: Vec<_> = plan.iter().map(pair).collect();
-        pairs.sort();
-        pairs.dedup();
-        assert_eq!((pairs.len(), named("transfer").work(&Scope::default()).iter().map(|work| work.1).sum()), (100, 100));
-        assert!(plan.iter().all(|planned| planned.epsilon == 0.3 && planned.targets == 1 && planned.images == 1000));
-        assert_eq!(plan.chunk_by(|a, b| a.weights == b.weights).count(), 5, "one measured model after the other");
+        for experiment in [&OTHERS, &SELF] {
+            let plan = whole(experiment);
+            let pair =
+                |planned: &Planned| (planned.from.clone().unwrap().weights, planned.weights.clone(), planned.attack.name());
+            let pairs: HashSet<_> = plan.iter().map(pair).collect();
+            let cells: usize = named(experiment.name).work(&Scope::default()).iter().map(|work| work.1).sum();
+            assert_eq!((pairs.len(), plan.len(), cells), (100, 100, 100));
+            assert!(plan.iter().all(|planned| planned.epsilon == 0.3 && planned.targets == 1 && planned.images == 1000));
+            assert_eq!(plan.chunk_by(|a, b| a.weights == b.weights).count(), 5, "one measured model after the other");
+        }
     }
 
     #[test]
     fn a_record_stands_in_its_row_and_column() {
         let mut records: Vec<Record> = vec![sample::answered().1.swap_remove(0); 100];
-        for (n, (planned, record)) in whole().iter().zip(&mut records).enumerate() {
+        for (n, (planned, record)) in whole(&OTHERS).iter().zip(&mut records).enumerate() {
             record.rank_after = Some(n as f64);
             record.rank_before = Some(planned.epsilon);
         }
-        let grid = matrix(Attack::CandidateLower, &records);
+        let grid = OTHERS.matrix(Attack::CandidateLower, &records);
         // From C2F2 CC (1) to ResNet-18 (4): cell 4 * 20 + 1 * 4 + 1.
         assert_eq!((grid.rows[1].0.as_str(), grid.rows[1].1[4].as_str()), ("C2F2 CC", "0.30 → 85.00"));
-        assert_eq!(matrix(Attack::CandidateRaise, &records).rows[1].1[4], "84.00");
+        assert_eq!(OTHERS.matrix(Attack::CandidateRaise, &records).rows[1].1[4], "84.00");
         assert_eq!((grid.columns.len(), grid.rows.len()), (5, 5));
     }
 }

@@ -47,12 +47,7 @@ fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Ve
     let (images, shared) = sizes(scope);
     let mut plan = Vec::new();
     for (_, from, to) in rows() {
-        let source = Source {
-            model: from.model.clone(),
-            weights: weights(&from)?,
-            weights_sha256: String::new(),
-            distance: from.distance.clone(),
-        };
+        let source = Source::planned(&from, &weights(&from)?);
         for attack in ATTACKS {
             let cell = Planned::of_system("universal", &to, &weights(&to)?, attack, EPSILON, &scope.setting());
             let source = (from != to).then(|| source.clone());

@@ -1,7 +1,7 @@
 //! Where the weights of a system are: shipped, trained before, or trained now.
 
 use super::Session;
-use super::{checked, suffix};
+use super::checked;
 use crate::files;
 use anyhow::{Context, Result};
 use rankle_report::System;
@@ -9,8 +9,6 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "model.safetensors";
-/// The seed of the shipped weights, and of those that are trained to stand in for them.
-const USUAL_SEED: u64 = 0;
 /// A defended model sees so many images when there is little time: its training costs almost twenty times an ordinary one's.
 const FEW_IMAGES: usize = 10_000;
 /// A model of photographs sees so many.
@@ -24,7 +22,7 @@ pub(crate) enum Training {
     /// Shipped ones where there are any, else those that any experiment trained before under `target/models`, else they are
     /// trained now.
     WhereMissing,
-    /// All are trained into the folder of the run, with this seed.
+    /// All are trained into the folder of the run, with seeds so much higher than the usual ones.
     Always(u64),
 }
 
@@ -144,28 +142,32 @@ fn is_finished(folder: &Path) -> bool {
 
 fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     let place = Place::of(system);
-    let (folder, short, seed) = match session.training {
-        Training::Always(seed) => (retrained(session, system, seed), None, seed),
+    let seeded = match session.training {
+        Training::Always(seed) => system.clone().seeded(system.seed.wrapping_add(seed)),
+        Training::WhereMissing => system.clone(),
+    };
+    let (folder, short) = match session.training {
+        Training::Always(_) => (session.output.join("models").join(seeded.id()), None),
         Training::WhereMissing if place == Place::Shipped => return Ok(found(session, system, &shipped(system), None)),
         Training::WhereMissing if session.scope.quick && place == Place::Missing => {
             let short = Shortened::of(system, session.training_images);
-            (short.folder(system), Some(short), USUAL_SEED)
+            (short.folder(system), Some(short))
         }
-        Training::WhereMissing => (trained(system), None, USUAL_SEED),
+        Training::WhereMissing => (trained(system), None),
     };
     let (file, shown) = (folder.join(MODEL), files::shown(&folder));
     if !file.exists() {
         eprintln!(
             "{}: training it {}, in {shown}",
-            system.id(),
+            seeded.id(),
             short.map_or("with the paper's recipe", |_| "for a moment only")
         );
     }
     // Finished ones are only checked: the driver refuses a folder that holds another training than the one asked for.
     let further = short.map_or(Vec::new(), |short| short.arguments().into());
-    session.driver.train(system, seed, &further, &session.base, &folder, session.threads)?;
+    session.driver.train(&seeded, &further, &session.base, &folder, session.threads)?;
     if matches!(session.training, Training::Always(_)) {
-        eprintln!("{}", compared(&file, seed, &shipped(system)));
+        eprintln!("{}", compared(&file, seeded.seed, system.seed, &shipped(system)));
     }
     Ok(found(session, system, &file, short.map(Shortened::caveat)))
 }
@@ -175,15 +177,11 @@ fn found(session: &Session<'_>, system: &System, file: &Path, short: Option<Stri
     Weights { name: files::relative(file, &session.base), short, unchecked }
 }
 
-fn retrained(session: &Session<'_>, system: &System, seed: u64) -> PathBuf {
-    session.output.join("models").join(system.id() + &suffix(seed))
-}
-
 /// Whether new weights are the shipped ones, in words.
-fn compared(file: &Path, seed: u64, shipped: &Path) -> String {
+fn compared(file: &Path, seed: u64, usual: u64, shipped: &Path) -> String {
     let place = files::shown(file);
-    if seed != USUAL_SEED {
-        return format!("{place} was trained with seed {seed}, the shipped weights with seed {USUAL_SEED}");
+    if seed != usual {
+        return format!("{place} was trained with seed {seed}, the usual weights with seed {usual}");
     }
     match (hash(file), hash(shipped)) {
         (Ok(new), Ok(old)) if new == old => format!("{place} is bit-equal to the shipped weights"),
@@ -240,9 +238,9 @@ mod tests {
             path
         };
         let (new, same, other) = (file("new", "1"), file("same", "1"), file("other", "2"));
-        assert!(compared(&new, 0, &same).ends_with("is bit-equal to the shipped weights"));
-        assert!(compared(&new, 0, &other).contains("is NOT bit-equal"));
-        assert!(compared(&new, 3, &same).contains("was trained with seed 3"));
-        assert!(compared(&new, 0, &folder.path().join("none")).contains("no such weights are shipped"));
+        assert!(compared(&new, 0, 0, &same).ends_with("is bit-equal to the shipped weights"));
+        assert!(compared(&new, 0, 0, &other).contains("is NOT bit-equal"));
+        assert!(compared(&new, 3, 0, &same).contains("was trained with seed 3"));
+        assert!(compared(&new, 0, 0, &folder.path().join("none")).contains("no such weights are shipped"));
     }
 }
