@@ -27,6 +27,7 @@ pub(crate) struct Key {
 pub(crate) struct System {
     pub(crate) key: Key,
     pub(crate) dataset: Arc<dyn Dataset>,
+    split: Split,
     pub(crate) embedder: Watched<'static>,
     pub(crate) weights_sha256: String,
     pub(crate) device: Device,
@@ -76,14 +77,37 @@ impl System {
     /// # Errors
     /// When the device cannot be used, when data or weights cannot be read, or when they do not fit.
     pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
+        Self::with_data(key, split, device, bar, |key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model))
+    }
+
+    /// Another model of the same images. They are opened again, and complained of again, only where it takes another size.
+    ///
+    /// # Errors
+    /// As [`System::open`].
+    pub(crate) fn beside(&self, key: Key, bar: ProgressBar) -> Result<Self> {
+        let same = key.model.input() == self.key.model.input();
+        let Key { dataset, dataset_dir, .. } = &self.key;
+        Self::with_data(key, self.split, self.device, bar, |key| match same {
+            true => Ok(self.dataset.clone()),
+            false => open_data(dataset, self.split, dataset_dir.as_deref(), key.model),
+        })
+    }
+
+    fn with_data(
+        key: Key,
+        split: Split,
+        device: Device,
+        bar: ProgressBar,
+        data: impl FnOnce(&Key) -> Result<Arc<dyn Dataset>>,
+    ) -> Result<Self> {
         device.check()?;
         // The weights first: a wrong path is the more frequent mistake.
         let weights = hub::local(&key.weights)?;
         let embedder = key.model.load(&weights, key.distance)?;
         let weights_sha256 = files::sha256(&weights)?;
-        let dataset = open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model)?;
+        let dataset = data(&key)?;
         tracing::debug!("{} images of {} ({split}), weights {weights_sha256}", dataset.len(), key.dataset);
-        Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })
+        Ok(Self { key, dataset, split, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
 
     /// Embeds some images.

@@ -85,8 +85,8 @@ impl Sanity {
             weights,
             ..key.clone()
         });
-        let open = |key| System::open(key, Split::Test, device, bar.clone());
-        let (system, other) = (open(key)?, other.map(open).transpose()?);
+        let system = System::open(key, Split::Test, device, bar.clone())?;
+        let other = other.map(|key| system.beside(key, bar.clone())).transpose()?;
         if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
             bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
         }

@@ -68,8 +68,8 @@ impl Transfer {
         let from = Key { dataset, dataset_dir, model, weights: self.from, distance };
         let to = self.victim.key(&from, self.to);
         let bar = progress::bar(0);
-        let open = |key| System::open(key, Split::Test, device, bar.clone());
-        let (from, to) = (open(from)?, open(to)?);
+        let from = System::open(from, Split::Test, device, bar.clone())?;
+        let to = from.beside(to, bar.clone())?;
         let (images, rows) = choice.images(&to)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
 use crate::stop::Stop;
-use crate::system::{Key, Ranked, System};
+use crate::system::{Ranked, System};
 use crate::{arguments::SystemArguments, files, progress, table, transfer, universal};
 use anyhow::Result;
 use clap::Args;
@@ -100,10 +100,10 @@ impl Universal {
         universal::check(experiment.kind, asked, shared).map_err(|error| Stop::usage(error.to_string()))?;
 
         let bar = progress::bar(0);
-        let open = |key| System::open(key, Split::Test, device, bar.clone());
-        let (key, distance) = (Key::try_from(self.system)?, |system: &System| system.key.distance);
-        let to = self.to.map(|weights| open(self.victim.key(&key, weights))).transpose()?;
-        let from = open(key)?;
+        let distance = |system: &System| system.key.distance;
+        let from = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
+        let beside = |weights| from.beside(self.victim.key(&from.key, weights), bar.clone());
+        let to = self.to.map(beside).transpose()?;
         let (count, shared) = match self.full {
             true => papers(distance(&from), from.dataset.len()),
             false => (asked, shared),

@@ -153,12 +153,23 @@ fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
     let (folder, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     photographs(folder.path());
     fs::write(folder.path().join("dark/no\rtes\n.txt"), "").unwrap();
-    let mut command = rankle("train --batch-size 4 --epochs 1 --model resnet18,size=32 --distance cosine --dataset");
     let dataset = format!("folder,images=50%:{}", folder.path().display());
-    let (code, _, stderr) = outcome(command.arg(dataset).arg("--output").arg(output.path()));
-    let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("passed over")).collect();
-    assert!(code == 0 && warnings.len() == 1, "{stderr}");
-    assert!(warnings[0].starts_with("warning: ") && warnings[0].contains(": dark/no tes .txt is passed over, for"), "{stderr}");
+    let stderr_of = |line: &str, files: [&str; 2]| {
+        let mut command = rankle(&format!("{line} --model resnet18,size=32 --distance cosine"));
+        let (code, _, stderr) = outcome(command.current_dir(output.path()).arg("--dataset").arg(&dataset).args(files));
+        assert_eq!(code, 0, "{stderr}");
+        stderr
+    };
+    let train = stderr_of("train --batch-size 4 --epochs 1", ["--output", "m"]);
+    let transfer = "transfer --attack es --epsilon 0.1 --images 1 --iterations 1 --from m/model.safetensors";
+    for stderr in [train, stderr_of(transfer, ["--to", "m/model.safetensors"])] {
+        let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("passed over")).collect();
+        assert_eq!(warnings.len(), 1, "{stderr}");
+        assert!(
+            warnings[0].starts_with("warning: ") && warnings[0].contains(": dark/no tes .txt is passed over, for"),
+            "{stderr}"
+        );
+    }
 }
 
 /// What the original draws, and forgets of it, makes another model: a folder is never gone on with under another protocol.
