@@ -48,7 +48,7 @@ fn number(rank: Option<f64>) -> String {
     rank.map_or_else(|| "?".to_owned(), |rank| format!("{rank:.2}"))
 }
 
-/// Writes report.md beside the records, and says the same to people and programs.
+/// Writes report.md and cells.json, the records in the order of the tables, beside the records; says the same to people and programs.
 ///
 /// # Errors
 /// When the folder cannot be written.
@@ -69,9 +69,11 @@ pub(super) fn report(
     });
     markdown += &format!("\nWeights: {}. Computed on {machines}.\n", distinct(weights));
     markdown += &format!("\nAll cells together took {seconds:.0} seconds.\n");
+    let json = json(records, about.caveats)?;
+    files::write(&folder.join("cells.json"), &json)?;
     files::write(&folder.join("report.md"), markdown)?;
-    text += &format!("\nrecords.jsonl and report.md are in {}\n", files::shown(folder));
-    Ok(Outcome { text, json: json(records, about.caveats)? })
+    text += &format!("\nrecords.jsonl, cells.json and report.md are in {}\n", files::shown(folder));
+    Ok(Outcome { text, json })
 }
 
 /// What is said in Markdown and on a terminal, without what made the numbers.
@@ -136,6 +138,7 @@ mod tests {
             "{}",
             outcome.text
         );
+        assert_eq!(std::fs::read_to_string(folder.path().join("cells.json")).unwrap(), outcome.json);
         let cells: Vec<Value> = serde_json::from_str(&outcome.json).unwrap();
         assert!(cells.len() == 3 && cells.iter().all(|cell| cell["caveat"] == "mnist-x: quick model"));
         assert!(!json(&records[..1], &[]).unwrap().contains("caveat"));
