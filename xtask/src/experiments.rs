@@ -12,6 +12,8 @@ mod curves;
 mod example;
 mod fashion;
 mod grid;
+#[cfg(test)]
+mod kept;
 mod losses;
 mod mnist;
 mod products;

@@ -191,6 +191,7 @@ impl Experiment for Ablations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::Kept;
     use super::*;
     use crate::reproduce::sample;
     use std::collections::HashSet;
@@ -244,5 +245,12 @@ mod tests {
         let kept = weights(1, &records);
         assert_eq!((kept.columns.len(), kept.columns[3].as_str()), (4, "SP-QA-, preserved"));
         assert_eq!(kept.rows[3].1, ["1.00 → 98.00", "0.50 → 1.00", "1.00 → 99.00", "0.50 → 1.00"]);
+    }
+
+    #[test]
+    fn the_kept_report_is_made_of_the_kept_records() {
+        let kept = Kept::of("ablations");
+        let records = &kept.answer(|weights| plan(&Scope::default(), weights));
+        kept.assert_grids(&grids(records));
     }
 }

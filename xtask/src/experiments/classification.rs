@@ -167,6 +167,7 @@ fn percent(accuracy: f64, error: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::Kept;
     use super::*;
 
     fn cell(system: &System, attack: &str, epsilon: f64) -> Measured {
@@ -210,6 +211,14 @@ mod tests {
                         | pgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n";
         assert!(grids.iter().all(|(_, grid)| grid.markdown() == expected), "{}", grids[0].1.markdown());
         assert_eq!(percent(50.0, None), "50.00"); // a single image has no error
+    }
+
+    #[test]
+    fn the_kept_report_is_made_of_the_kept_cells() {
+        let kept = Kept::of(MNIST.name);
+        let cells: Vec<Measured> = serde_json::from_str(&kept.text("cells.json")).unwrap();
+        assert_eq!(cells.len(), MNIST.work(&Scope::default()).iter().map(|(_, cells)| cells).sum::<usize>());
+        kept.assert_grids(&grids(&cells));
     }
 
     #[test]

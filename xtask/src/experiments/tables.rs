@@ -162,9 +162,14 @@ impl Experiment for Tables {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backbones::BACKBONES;
+    use super::super::curves::CURVES;
+    use super::super::fashion::FASHION;
+    use super::super::kept::Kept;
+    use super::super::losses::LOSSES;
     use super::super::mnist::MNIST;
     use super::*;
-    use rankle_report::published;
+    use rankle_report::{markdown, published};
     use std::collections::HashSet;
 
     fn plan(scope: Scope) -> Vec<Planned> {
@@ -230,6 +235,18 @@ mod tests {
         assert_eq!(["mnist", "losses", "fashion"].map(of), [Published::All, Published::Some, Published::Similar]);
         let unpublished: fn() -> Vec<&'static Table> = || published(&["fashion-ctd"]);
         assert_eq!(Tables { tables: unpublished, ..MNIST }.published(), Published::None);
+    }
+
+    #[test]
+    fn the_kept_reports_are_made_of_the_kept_records() {
+        let scope = Scope::default();
+        for experiment in [&CURVES, &FASHION, &LOSSES, &BACKBONES] {
+            let kept = Kept::of(experiment.name);
+            let records = &kept.answer(|weights| experiment.plan(&scope, weights));
+            let tables = (experiment.tables)();
+            let render = |table: &&'static Table| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
+            kept.assert_tables(&tables.iter().map(render).collect::<String>());
+        }
     }
 
     /// Every table, panel and slice of every such experiment fits together, and every table is a record's only one.

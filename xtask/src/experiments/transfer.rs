@@ -123,6 +123,7 @@ impl Experiment for Transfer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::Kept;
     use super::super::tests::named;
     use super::*;
     use crate::reproduce::sample;
@@ -143,6 +144,15 @@ mod tests {
             assert_eq!((pairs.len(), plan.len(), cells), (100, 100, 100));
             assert!(plan.iter().all(|planned| planned.epsilon == 0.3 && planned.targets == 1 && planned.images == 1000));
             assert_eq!(plan.chunk_by(|a, b| a.weights == b.weights).count(), 5, "one measured model after the other");
+        }
+    }
+
+    #[test]
+    fn the_kept_reports_are_made_of_the_kept_records() {
+        for experiment in [&OTHERS] {
+            let kept = Kept::of(experiment.name);
+            let records = &kept.answer(|weights| experiment.plan(&Scope::default(), weights));
+            kept.assert_grids(&experiment.grids(records));
         }
     }
 

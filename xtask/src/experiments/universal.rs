@@ -122,6 +122,7 @@ impl Experiment for Universal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::Kept;
     use super::*;
     use crate::reproduce::sample;
     use rankle_report::Unseen;
@@ -143,6 +144,13 @@ mod tests {
         let last = plan.last().unwrap();
         assert_eq!((last.attack.name(), last.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
         assert_eq!(last.from.as_ref().unwrap().weights, "mnist-c2f2-cosine-triplet");
+    }
+
+    #[test]
+    fn the_kept_report_is_made_of_the_kept_records() {
+        let kept = Kept::of("universal");
+        let records = &kept.answer(|weights| plan(&Scope::default(), weights));
+        kept.assert_tables(&table(records).markdown());
     }
 
     #[test]

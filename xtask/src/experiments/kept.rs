@@ -1,0 +1,87 @@
+//! The results that are kept in `xtask/results`: for each experiment what its default size left in its folder.
+
+use super::grid::Grid;
+use super::tests::named;
+use crate::files;
+use crate::reproduce::Scope;
+use anyhow::Result;
+use rankle_report::{Journal, Planned, Record, Source, System};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// What is kept of one experiment.
+pub(super) struct Kept {
+    experiment: &'static str,
+    folder: PathBuf,
+}
+
+impl Kept {
+    pub(super) fn of(experiment: &'static str) -> Self {
+        Self { experiment, folder: files::root().join("xtask/results").join(experiment) }
+    }
+
+    /// What lies beside the report, or with the models that it is about.
+    fn records(&self) -> Vec<Record> {
+        let journal = |place: &Path| Journal::at(place.join("records.jsonl")).read().unwrap().records;
+        let beside = match std::fs::read(self.folder.join("cells.json")) {
+            Ok(cells) => serde_json::from_slice(&cells).unwrap(),
+            Err(_) => journal(&self.folder),
+        };
+        if !beside.is_empty() {
+            return beside;
+        }
+        let systems = named(self.experiment).work(&Scope::default()).into_iter().map(|(system, _)| system);
+        systems.flat_map(|system| journal(&files::root().join("models").join(system.id()))).collect()
+    }
+
+    pub(super) fn text(&self, file: &str) -> String {
+        std::fs::read_to_string(self.folder.join(file)).unwrap()
+    }
+
+    /// The records in the order of a plan, which is made for the places where the weights were; after checks that they are the
+    /// plan's, and of the weights that are shipped now.
+    pub(super) fn answer(&self, plan: impl Fn(&dyn Fn(&System) -> Result<String>) -> Result<Vec<Planned>>) -> Vec<Record> {
+        let mut rest = self.records();
+        let mut hashes = HashMap::new();
+        for Record { cell, .. } in rest.iter().filter(|record| record.cell.weights.starts_with("models/")) {
+            let hash = hashes.entry(cell.weights.clone()).or_insert_with(|| sha256(&cell.weights));
+            assert_eq!(*hash, cell.weights_sha256, "{}", cell.weights);
+        }
+        let places: Vec<String> = rest.iter().map(|record| record.cell.weights.clone()).collect();
+        let weights = |system: &System| {
+            let place = format!("models/{}/model.safetensors", system.id());
+            Ok(places.iter().find(|weights| weights.ends_with(&place)).unwrap_or_else(|| panic!("no record of {place}")).clone())
+        };
+        let plan = plan(&weights).unwrap();
+        assert_eq!(rest.len(), plan.len());
+        let from = |source: &Option<Source>| source.as_ref().map(|source| source.weights.clone());
+        let record = |planned: &Planned| {
+            let asked = |Record { cell, .. }: &Record| {
+                planned.asks_for(cell) && planned.weights == cell.weights && from(&planned.from) == from(&cell.from)
+            };
+            // The first one: of a variation, a cell of the plan says only what is unusual about it.
+            rest.remove(rest.iter().position(asked).unwrap_or_else(|| panic!("no record of {planned:?}")))
+        };
+        plan.iter().map(record).collect()
+    }
+
+    /// The report must have these tables and no others.
+    pub(super) fn assert_grids(&self, grids: &[(String, Grid)]) {
+        self.assert_tables(&grids.iter().map(|(_, grid)| grid.markdown()).collect::<String>());
+    }
+
+    /// Every row of every table of the report must be as in `markdown`, and the other way around.
+    pub(super) fn assert_tables(&self, markdown: &str) {
+        let rows = |text: &str| text.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
+        let report = self.text("report.md");
+        assert!(!rows(&report).is_empty());
+        assert_eq!(rows(&report), rows(markdown), "{}", self.folder.display());
+    }
+}
+
+/// The hash of a file of the repository.
+fn sha256(file: &str) -> String {
+    let bytes = std::fs::read(files::root().join(file)).unwrap();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
