@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_kept_reports_are_made_of_the_kept_records() {
-        for experiment in [&OTHERS] {
+        for experiment in [&OTHERS, &SELF] {
             let kept = Kept::of(experiment.name);
             let records = &kept.answer(|weights| experiment.plan(&Scope::default(), weights));
             kept.assert_grids(&experiment.grids(records));
