@@ -198,7 +198,7 @@ fn recipe(system: &System) -> Vec<String> {
     add("seed", &system.seed.to_string());
     if system.is_hardened() {
         add("defense", &system.defense);
-        add("epsilon", if system.sees_photographs() { "0.06" } else { "0.3" });
+        add("epsilon", &system.defended_epsilon().to_string());
     }
     arguments
 }

@@ -16,6 +16,7 @@ mod grid;
 mod kept;
 mod losses;
 mod mnist;
+mod pictures;
 mod products;
 mod sanity;
 pub(crate) mod tables;

@@ -1,6 +1,9 @@
 //! Whether a robust model is one: the answers to a skeptic's questions, as a page and as JSON.
 
+mod claim;
+
 use crate::{Error, Result, Source, finite, markdown};
+pub use claim::{Claim, ENOUGH_IMAGES, QUESTIONS, UNCHECKED};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -167,27 +170,30 @@ impl Sanity {
         self.checks.iter().filter(|check| check.verdict == verdict).map(|check| check.name.as_str()).collect()
     }
 
-    /// As in `5 of 7 checks passed; failed: noise; not run: transfer`.
+    /// What has no answer: checks without any, and single answers of the others, as in `noise (qa-)`.
+    pub fn open(&self) -> Vec<String> {
+        let open = |check: &Check| {
+            let without = check.answers.iter().filter(|answer| answer.verdict == Verdict::NotRun);
+            let without: Vec<&str> = without.map(|answer| answer.of.as_str()).collect();
+            match (without.len() == check.answers.len(), without.is_empty()) {
+                (true, _) => Some(check.name.clone()),
+                (false, true) => None,
+                (false, false) => Some(format!("{} ({})", check.name, without.join(", "))),
+            }
+        };
+        self.checks.iter().filter_map(open).collect()
+    }
+
+    /// As in `5 of 7 checks passed; failed: effort; no answer: noise (qa-), transfer`.
     pub fn headline(&self) -> String {
         let mut line = format!("{} of {} checks passed", self.with(Verdict::Pass).len(), self.checks.len());
-        for (what, verdict) in [("failed", Verdict::Fail), ("not run", Verdict::NotRun)] {
-            let names = self.with(verdict);
+        let failed = self.with(Verdict::Fail).into_iter().map(str::to_owned).collect();
+        for (what, names) in [("failed", failed), ("no answer", self.open())] {
             if !names.is_empty() {
                 line += &format!("; {what}: {}", names.join(", "));
             }
         }
         line
-    }
-
-    /// What has to be said beside robustness that is claimed of the weights with this hash: nothing where this page is about
-    /// them and no check failed.
-    pub fn caveat(&self, weights_sha256: &str) -> Option<String> {
-        let failed = self.with(Verdict::Fail);
-        match (self.weights_sha256 == weights_sha256, failed.is_empty()) {
-            (false, _) => Some(format!("{UNCHECKED}: the sanity page beside it is about other weights")),
-            (true, false) => Some(format!("its sanity page has failed checks: {}", failed.join(", "))),
-            (true, true) => None,
-        }
     }
 
     /// The page.
@@ -225,9 +231,6 @@ impl Sanity {
     }
 }
 
-/// What is said of robustness that nobody has looked into.
-pub const UNCHECKED: &str = "robustness unchecked";
-
 /// Two digits behind the point, more for what is small.
 fn shown(number: Option<f64>) -> String {
     match number {
@@ -244,7 +247,7 @@ mod tests {
     use super::*;
     use Verdict::{Fail, NotRun, Pass};
 
-    fn check(name: &str, answers: &[(&str, f64, Verdict)]) -> Check {
+    pub(super) fn check(name: &str, answers: &[(&str, f64, Verdict)]) -> Check {
         let text = |what: &str| format!("{what} of {name}.");
         Check {
             name: name.to_owned(),
@@ -260,7 +263,7 @@ mod tests {
         .answered(answers.iter().map(|&(of, number, verdict)| Answer::new(of, &[number], verdict)).collect())
     }
 
-    fn page() -> Sanity {
+    pub(super) fn page() -> Sanity {
         Sanity {
             dataset: "mnist".into(),
             model: "c2f2".into(),
@@ -288,7 +291,7 @@ mod tests {
     #[test]
     fn one_failed_answer_fails_a_check_and_nothing_else_does() {
         assert_eq!(page().checks.iter().map(|check| check.verdict).collect::<Vec<_>>(), [Pass, Fail, NotRun]);
-        assert_eq!(page().headline(), "1 of 3 checks passed; failed: effort; not run: transfer");
+        assert_eq!(page().headline(), "1 of 3 checks passed; failed: effort; no answer: noise (ca-), transfer");
     }
 
     #[test]
@@ -318,14 +321,5 @@ mod tests {
         let message = Sanity::read(file.path()).unwrap_err().to_string();
         assert!(message.contains("is no sanity page: missing field"), "{message}");
         assert!(Sanity { epsilon: f64::NAN, ..page() }.to_line().is_err());
-    }
-
-    #[test]
-    fn a_claim_is_checked_by_the_page_of_its_own_weights() {
-        let own = "5f".repeat(32);
-        assert_eq!(page().caveat(&own).unwrap(), "its sanity page has failed checks: effort");
-        assert!(page().caveat("other").unwrap().starts_with(UNCHECKED));
-        let checks = page().checks.into_iter().filter(|check| check.verdict != Fail).collect();
-        assert_eq!(Sanity { checks, ..page() }.caveat(&own), None);
     }
 }

@@ -62,6 +62,11 @@ impl System {
         self.defense != "none"
     }
 
+    /// The radius that the paper's defense is trained for on such images, in pixel units.
+    pub fn defended_epsilon(&self) -> f64 {
+        if self.sees_photographs() { 0.06 } else { 0.3 }
+    }
+
     /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`; a seed other than 0 stands behind it.
     pub fn id(&self) -> String {
         let Self { dataset, model, distance, loss, defense, seed } = self;
@@ -88,7 +93,9 @@ mod tests {
         let classifier = System::classifier("mnist", "softmax");
         assert_eq!(classifier.id(), "mnist-softmax-cross-entropy");
         assert_eq!(classifier.hardened().id(), "mnist-softmax-cross-entropy-pgd");
-        assert!(!plain.sees_photographs() && System::plain("sop", "resnet18", "euclidean", "triplet").sees_photographs());
+        let photographs = System::plain("sop", "resnet18", "euclidean", "triplet");
+        assert!(!plain.sees_photographs() && photographs.sees_photographs());
+        assert_eq!([&plain, &photographs].map(System::defended_epsilon), [0.3, 0.06]);
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
         assert_eq!(plain.clone().hardened().seeded(3).id(), "fashion-mnist-lenet-euclidean-contrastive-est-seed-3");
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");

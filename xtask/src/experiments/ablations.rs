@@ -1,13 +1,15 @@
-//! What each choice of the paper's attacks is worth: one is changed at a time.
+//! What each choice of the paper's attacks is worth.
 
-use super::grid::Grid;
-use super::{Experiment, Outcome, Published, beyond};
+mod ask;
+
+use super::{Experiment, Outcome, Published, beyond, pictures};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
-use rankle_report::{Attack, Planned, Record, System};
+use ask::{Asked, Shown};
+use rankle_report::{Attack, Planned, System};
 
-/// The ordinary and the defended model, and every variation of four attacks on them.
+/// Tables of one choice after the other, of the objective, and of the weight ξ; each for the ordinary and the defended model.
 pub(super) struct Ablations;
 
 /// The models, each with a radius at which its attacks are neither idle nor saturated.
@@ -16,65 +18,46 @@ fn places() -> [(&'static str, System, f64); 2] {
     [("ordinary model (CT)", plain.clone(), 0.1), ("defended model (CTD)", plain.hardened(), 0.3)]
 }
 
+/// The radius of the paper's own two ablations, and how many targets they have.
+const EPSILON: f64 = 0.3;
+const SETS: [usize; 4] = [1, 2, 5, 10];
+const FEW_SETS: [usize; 2] = [1, 10];
+
+fn sets(scope: &Scope) -> &'static [usize] {
+    if scope.quick { &FEW_SETS } else { &SETS }
+}
+
 /// One choice, made otherwise.
 struct Variation {
     name: &'static str,
     /// Which attacks have that choice.
     of: &'static [Attack],
-    /// How many usual cells it costs.
-    cost: usize,
     change: fn(Planned) -> Planned,
 }
 
 const PLUS: &[Attack] = &[Attack::CandidateRaise, Attack::PreservingQueryRaise];
-const PRESERVING: &[Attack] = &[Attack::PreservingQueryRaise, Attack::PreservingQueryLower];
+/// Without what shall stay in front: beside its weight ξ, distances and ranks would count differently.
+const PURE: [Attack; 4] = [Attack::CandidateRaise, Attack::CandidateLower, Attack::QueryRaise, Attack::QueryLower];
+const PRESERVING: [Attack; 2] = [Attack::PreservingQueryRaise, Attack::PreservingQueryLower];
 
 /// What is the same for every attack, or for every plus attack.
-static VARIATIONS: [Variation; 11] = [
-    Variation { name: "as in the paper", of: &Attack::TABLE, cost: 1, change: |cell| cell },
-    Variation { name: "objective: distance instead of ranking", of: &Attack::TABLE, cost: 1, change: distance },
-    Variation { name: "ten targets", of: &Attack::TABLE, cost: 2, change: ten },
-    Variation { name: "ten targets, objective: distance", of: &Attack::TABLE, cost: 2, change: |cell| distance(ten(cell)) },
+static VARIATIONS: [Variation; 8] = [
+    Variation { name: "as in the paper", of: &Attack::TABLE, change: |cell| cell },
     Variation {
         name: "targets: the first 1 to 5 % of the list",
         of: PLUS,
-        cost: 1,
         change: |cell| Planned { target_band: Some("local".to_owned()), ..cell },
     },
-    Variation { name: "start: one random", of: &Attack::TABLE, cost: 1, change: |cell| random(cell, 1) },
-    Variation { name: "start: best of three random", of: &Attack::TABLE, cost: 4, change: |cell| random(cell, 3) },
-    Variation { name: "steps: 1 of ε", of: &Attack::TABLE, cost: 1, change: |cell| steps(1.0, 1, cell) },
-    Variation { name: "steps: 50 of ε/10", of: &Attack::TABLE, cost: 3, change: |cell| steps(0.1, 50, cell) },
-    Variation { name: "steps: 100 of ε/50", of: &Attack::TABLE, cost: 6, change: |cell| steps(0.02, 100, cell) },
-    Variation {
-        name: "protocol: strict",
-        of: &Attack::TABLE,
-        cost: 8,
-        change: |cell| Planned { protocol: "strict".to_owned(), ..cell },
-    },
+    Variation { name: "start: one random", of: &Attack::TABLE, change: |cell| random(cell, 1) },
+    Variation { name: "start: best of three random", of: &Attack::TABLE, change: |cell| random(cell, 3) },
+    Variation { name: "steps: 1 of ε", of: &Attack::TABLE, change: |cell| steps(1.0, 1, cell) },
+    Variation { name: "steps: 50 of ε/10", of: &Attack::TABLE, change: |cell| steps(0.1, 50, cell) },
+    Variation { name: "steps: 100 of ε/50", of: &Attack::TABLE, change: |cell| steps(0.02, 100, cell) },
+    Variation { name: "protocol: strict", of: &Attack::TABLE, change: |cell| Planned { protocol: "strict".to_owned(), ..cell } },
 ];
 
-/// The weight of what shall stay in front.
-static WEIGHTS: [Variation; 4] = [
-    Variation { name: "ξ = 0", of: PRESERVING, cost: 1, change: |cell| Planned { xi: Some(0.0), ..cell } },
-    Variation { name: "ξ = 1 (SP-QA+ of the paper)", of: PRESERVING, cost: 1, change: |cell| Planned { xi: Some(1.0), ..cell } },
-    Variation {
-        name: "ξ = 100 (SP-QA- of the paper)",
-        of: PRESERVING,
-        cost: 1,
-        change: |cell| Planned { xi: Some(100.0), ..cell },
-    },
-    Variation { name: "ξ = 10000", of: PRESERVING, cost: 1, change: |cell| Planned { xi: Some(10_000.0), ..cell } },
-];
-
-/// With one target, the slopes of both objectives have the same signs in CA, and so the same images come out.
-fn distance(cell: Planned) -> Planned {
-    Planned { objective: Some("distance".to_owned()), ..cell }
-}
-
-fn ten(cell: Planned) -> Planned {
-    Planned { targets: 10, ..cell }
-}
+/// The weights of what shall stay in front. The paper's are 1 for SP-QA+ and 100 for SP-QA-.
+const XI: [f64; 4] = [0.0, 1.0, 100.0, 10_000.0];
 
 fn random(cell: Planned, restarts: usize) -> Planned {
     Planned { random_start: Some(true), restarts: Some(restarts), ..cell }
@@ -85,73 +68,71 @@ fn steps(share: f64, iterations: usize, cell: Planned) -> Planned {
     Planned { step: Some(share * cell.epsilon), iterations: Some(iterations), ..cell }
 }
 
-/// Every cell: the place of its model, its variation and its attack, in the order of the plan.
-fn cells() -> impl Iterator<Item = (usize, &'static Variation, Attack)> {
-    (0..places().len()).flat_map(|place| {
-        let variations = VARIATIONS.iter().chain(&WEIGHTS);
-        variations.flat_map(move |variation| variation.of.iter().map(move |&attack| (place, variation, attack)))
-    })
+fn heading(attack: Attack) -> String {
+    attack.name().to_uppercase()
 }
 
-fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
-    let places = places();
-    let planned = |(place, variation, attack): (usize, &Variation, Attack)| {
-        let (_, system, epsilon) = &places[place];
-        let cell = Planned::of_system("ablations", system, &weights(system)?, attack, *epsilon, &scope.setting());
-        Ok((variation.change)(cell))
+const TARGET: Shown = |record| vec![beyond::before_after(record.rank_before, record.rank_after)];
+const TARGET_AND_PRESERVED: Shown = |record| {
+    let preserved = beyond::before_after(record.preserved_rank_before, record.preserved_rank_after);
+    vec![beyond::before_after(record.rank_before, record.rank_after), preserved]
+};
+
+/// One choice after the other.
+fn variations(name: &str, epsilon: f64, cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+    let row = |variation: &Variation| {
+        let asked = |attack| variation.of.contains(&attack).then(|| (variation.change)(cell(attack, epsilon)));
+        (variation.name.to_owned(), Attack::TABLE.map(asked).into())
     };
-    cells().map(planned).collect()
+    Asked {
+        heading: format!("One choice at a time: the {name} at ε = {epsilon}"),
+        corner: "what is changed",
+        columns: Attack::TABLE.map(heading).into(),
+        rows: VARIATIONS.iter().map(row).collect(),
+        shown: TARGET,
+    }
 }
 
-/// The record of one cell, in records in the order of the plan.
-fn record<'a>(records: &'a [Record], place: usize, variation: &Variation, attack: Attack) -> Option<&'a Record> {
-    let same = |(a, b, c): &(usize, &Variation, Attack)| (*a, b.name, *c) == (place, variation.name, attack);
-    cells().zip(records).find(|(cell, _)| same(cell)).map(|(_, record)| record)
+/// Ranks or distances as what the attacker minimises (`method.md` 7.6).
+fn objectives(name: &str, sets: &[usize], cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+    let row = |(targets, objective): (usize, Option<&str>)| {
+        let of = |attack| Some(Planned { targets, objective: objective.map(str::to_owned), ..cell(attack, EPSILON) });
+        (format!("w = m = {targets}, {}", objective.unwrap_or("ranking")), PURE.map(of).into())
+    };
+    Asked {
+        heading: format!("The objective: the {name} at ε = {EPSILON}"),
+        corner: "targets, objective",
+        columns: PURE.map(heading).into(),
+        rows: sets.iter().flat_map(|&targets| [(targets, None), (targets, Some("distance"))]).map(row).collect(),
+        shown: TARGET,
+    }
 }
-
-/// As rows of a table.
-fn rows(variations: &'static [Variation]) -> impl Iterator<Item = (String, &'static Variation)> {
-    variations.iter().map(|variation| (variation.name.to_owned(), variation))
-}
-
-/// All attacks; a dash where an attack has no such choice.
-fn variations(place: usize, records: &[Record]) -> Grid {
-    let columns = Attack::TABLE.map(|attack| (attack.name().to_uppercase(), attack));
-    Grid::of("what is changed", columns, rows(&VARIATIONS), |variation, &attack| {
-        let record = record(records, place, variation, attack);
-        record.map_or_else(|| "–".to_owned(), |record| beyond::before_after(record.rank_before, record.rank_after))
-    })
-}
-
-/// A rank of a record, before and after.
-type Ranks = fn(&Record) -> (Option<f64>, Option<f64>);
 
 /// What the targets gain, and what the preserved items lose.
-fn weights(place: usize, records: &[Record]) -> Grid {
-    let ranks: [(&str, Ranks); 2] = [
-        ("target", |record| (record.rank_before, record.rank_after)),
-        ("preserved", |record| (record.preserved_rank_before, record.preserved_rank_after)),
-    ];
-    let column = |attack: &Attack| {
-        let (attack, name) = (*attack, attack.name().to_uppercase());
-        ranks.map(|(of, ranks)| (format!("{name}, {of}"), (attack, ranks)))
+fn weights(name: &str, sets: &[usize], cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+    let row = |(targets, xi): (usize, f64)| {
+        let of = |attack| Some(Planned { targets, xi: Some(xi), ..cell(attack, EPSILON) });
+        (format!("m = {targets}, ξ = {xi}"), PRESERVING.map(of).into())
     };
-    let columns = PRESERVING.iter().flat_map(column);
-    Grid::of("weight", columns, rows(&WEIGHTS), |variation, (attack, ranks)| {
-        let (before, after) = record(records, place, variation, *attack).map_or((None, None), ranks);
-        beyond::before_after(before, after)
-    })
+    let columns = |attack| ["target", "preserved"].map(|of| format!("{}, {of}", heading(attack)));
+    Asked {
+        heading: format!("The weight of what shall stay in front: SP-QA on the {name} at ε = {EPSILON}"),
+        corner: "targets, weight",
+        columns: PRESERVING.map(columns).concat(),
+        rows: sets.iter().flat_map(|&targets| XI.map(|xi| (targets, xi))).map(row).collect(),
+        shown: TARGET_AND_PRESERVED,
+    }
 }
 
-/// Two for each model.
-fn grids(records: &[Record]) -> Vec<(String, Grid)> {
-    let of_place = |(at, (name, _, epsilon)): (usize, (&str, System, f64))| {
-        [
-            (format!("The {name} at ε = {epsilon}"), variations(at, records)),
-            (format!("SP-QA on the {name}: what shall stay in front"), weights(at, records)),
-        ]
+/// Three for each model. `file` says where the weights of a system are.
+fn tables(scope: &Scope, file: impl Fn(&System) -> Result<String>) -> Result<Vec<Asked>> {
+    let (setting, sets) = (scope.setting(), sets(scope));
+    let of_place = |(name, system, epsilon): (&str, System, f64)| -> Result<_> {
+        let file = file(&system)?;
+        let cell = |attack, epsilon| Planned::of_system("ablations", &system, &file, attack, epsilon, &setting);
+        Ok([variations(name, epsilon, cell), objectives(name, sets, cell), weights(name, sets, cell)])
     };
-    places().into_iter().enumerate().flat_map(of_place).collect()
+    Ok(places().into_iter().map(of_place).collect::<Result<Vec<_>>>()?.concat())
 }
 
 impl Experiment for Ablations {
@@ -160,17 +141,20 @@ impl Experiment for Ablations {
     }
 
     fn summary(&self) -> &'static str {
-        "objective, weight ξ, targets, start, steps and protocol, one changed at a time, on MNIST CT and CTD"
+        "objective, weight ξ, targets, start, steps and protocol of the attacks on MNIST CT and CTD"
     }
 
     fn published(&self) -> Published {
         Published::None
     }
 
-    /// In usual cells.
-    fn work(&self, _scope: &Scope) -> Vec<(System, usize)> {
-        let cost = |at| cells().filter(|(place, ..)| *place == at).map(|(_, variation, _)| variation.cost).sum();
-        places().into_iter().enumerate().map(|(at, (_, system, _))| (system, cost(at))).collect()
+    fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
+        let tables = tables(scope, |system| Ok(system.id())).expect("an id is a name");
+        let of_system = |system: &System| {
+            let cells = tables.iter().flat_map(Asked::cells).filter(|cell| cell.weights == system.id());
+            cells.map(cost).sum::<f64>().ceil() as usize
+        };
+        places().into_iter().map(|(_, system, _)| (system.clone(), of_system(&system))).collect()
     }
 
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
@@ -178,79 +162,108 @@ impl Experiment for Ablations {
         let systems = places().map(|(_, system, _)| system);
         let models = session.weights(&systems)?;
         eprintln!("{}: {scope}, into {}", self.name(), files::shown(&session.output));
-        let records = session.sweep(&plan(scope, |system| Ok(models.of(system)?.name.clone()))?)?;
-        let note = "Mean normalised rank in percent, before → after, one target unless said. Plus attacks want it low, minus attacks \
-                    high. One choice differs from the paper's at a time; strict changes targets, ranks, start, steps and what is \
-                    kept together. With one target both objectives of CA are the same search: their slopes differ in size, not in \
-                    sign. No numbers of these tables are public.";
+        let tables = tables(scope, |system| Ok(models.of(system)?.name.clone()))?;
+        let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
+        let records = session.sweep(&plan)?;
         let caveats = beyond::caveats(&models, &systems)?;
-        let about = beyond::About { title: "What each choice of the attacks is worth, on MNIST", scope, note, caveats: &caveats };
-        beyond::report(&session.output, &about, &grids(&records), &[], &records)
+        let about =
+            beyond::About { title: "What each choice of the attacks is worth, on MNIST", scope, note: NOTE, caveats: &caveats };
+        let pictures = pictures::draw(session, &models, &pictures::of(systems, EPSILON))?;
+        beyond::report(&session.output, &about, &ask::answered(&tables, &records), &pictures, &records)
     }
+}
+
+const NOTE: &str = "Mean normalised rank in percent, before → after. Plus attacks want it low, minus attacks high. In the tables of one \
+                    choice there is one target, and everything but that choice is the paper's; strict changes targets, ranks, start, \
+                    steps and what is kept together; CT is attacked at ε = 0.1, for at 0.3 little is left to gain. The tables of the \
+                    objective and of the weight are the paper's own two ablations, at its ε; its other models (contrastive loss, \
+                    Euclidean distance) are left out. With one target both objectives of CA are the same search: their slopes differ \
+                    in size, not in sign. No numbers of these tables are public.";
+
+/// In usual cells: how many steps there are for the thirty or fewer of the paper.
+fn cost(cell: &Planned) -> f64 {
+    let searches = cell.restarts.unwrap_or(1) as f64 * cell.iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
+    if cell.protocol == "strict" { 8.0 } else { searches }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kept::Kept;
     use super::*;
-    use crate::reproduce::sample;
     use std::collections::HashSet;
 
-    fn whole() -> Vec<Planned> {
-        plan(&Scope::default(), |system| Ok(system.id())).unwrap()
+    fn whole() -> Vec<Asked> {
+        tables(&Scope::default(), |system| Ok(system.id())).unwrap()
     }
 
-    /// Each cell is another one, and differs from the paper's in what its name says.
+    /// What is written otherwise in one plan than in another.
+    fn changed<'a>(usual: &Planned, other: &'a Planned) -> Vec<&'static str> {
+        let [usual, other] = [usual, other].map(|planned| serde_json::to_value(planned).unwrap());
+        let all = [
+            "objective",
+            "targets",
+            "epsilon",
+            "target_band",
+            "xi",
+            "protocol",
+            "random_start",
+            "restarts",
+            "iterations",
+            "step",
+        ];
+        all.into_iter().filter(|name| usual.get(name) != other.get(name)).collect()
+    }
+
+    #[test]
+    fn every_cell_is_another_one() {
+        let (tables, quick) = (whole(), tables(&Scope::QUICK, |system| Ok(system.id())).unwrap());
+        let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
+        assert_eq!(plan.len(), 2 * (7 * 4 + 2 + 8 * 4 + 16 * 2));
+        assert_eq!(quick.iter().flat_map(Asked::cells).count(), 2 * (7 * 4 + 2 + 4 * 4 + 8 * 2));
+        let lines = Planned::to_lines(&plan).unwrap();
+        // CA of CTD as in the paper stands in its table of choices and in that of the objective.
+        assert_eq!(lines.lines().collect::<HashSet<_>>().len(), plan.len() - 2);
+    }
+
     #[test]
     fn one_choice_is_changed_at_a_time() {
-        let (plan, cells) = (whole(), cells().count());
-        assert_eq!((plan.len(), cells), (2 * (10 * 4 + 2 + 4 * 2), plan.len()));
-        let lines = Planned::to_lines(&plan).unwrap();
-        assert_eq!(lines.lines().collect::<HashSet<_>>().len(), plan.len());
-        let first = |attack: Attack| plan.iter().find(|planned| planned.attack == attack).unwrap();
-        let changed = plan.iter().filter(|planned| planned.weights == first(Attack::CandidateRaise).weights);
-        for planned in changed.filter(|planned| *planned != first(planned.attack)) {
-            let usual = serde_json::to_value(first(planned.attack)).unwrap();
-            let other = serde_json::to_value(planned).unwrap();
-            let names = other.as_object().unwrap().iter().filter(|(name, value)| usual.get(name) != Some(value));
-            let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
-            let one = [
-                &["objective"][..],
-                &["targets"],
-                &["objective", "targets"],
-                &["target_band"],
-                &["xi"],
-                &["protocol"],
-                &["random_start", "restarts"],
-                &["iterations", "step"],
-            ];
-            assert!(one.contains(&&*names), "{names:?}");
+        for table in whole().iter().filter(|table| table.corner == "what is changed") {
+            let usual: Vec<_> = table.rows[0].1.iter().flatten().collect();
+            for (name, row) in &table.rows[1..] {
+                for (usual, cell) in usual.iter().zip(row).filter_map(|(usual, cell)| Some((usual, cell.as_ref()?))) {
+                    let one = [&["target_band"][..], &["protocol"], &["random_start", "restarts"], &["iterations", "step"]];
+                    assert!(one.contains(&&*changed(usual, cell)), "{name}: {:?}", changed(usual, cell));
+                }
+            }
         }
-        let long = plan.iter().find(|planned| planned.iterations == Some(50)).unwrap();
-        assert!((long.step.unwrap() - 0.01).abs() < 1e-12 && long.epsilon == 0.1);
+        let long = &whole()[0].rows[5];
+        let cell = long.1[0].as_ref().unwrap();
+        assert_eq!((long.0.as_str(), cell.iterations, cell.epsilon), ("steps: 50 of ε/10", Some(50), 0.1));
+        assert!((cell.step.unwrap() - 0.01).abs() < 1e-12);
     }
 
     #[test]
-    fn a_record_stands_where_its_cell_is_named() {
-        let mut records = vec![sample::answered().1.swap_remove(0); cells().count()];
-        for (n, ((_, variation, attack), record)) in cells().zip(&mut records).enumerate() {
-            (record.rank_before, record.rank_after) = (Some(variation.cost as f64), Some(n as f64));
-            record.preserved_rank_before = PRESERVING.contains(&attack).then_some(0.5);
-            record.preserved_rank_after = record.preserved_rank_before.map(|rank| 2.0 * rank);
+    fn the_papers_own_ablations_are_at_its_radius() {
+        for table in whole().iter().filter(|table| table.corner != "what is changed") {
+            let first = table.cells().next().unwrap();
+            for cell in table.cells().filter(|cell| cell.attack == first.attack) {
+                let names = changed(first, cell);
+                assert!(
+                    cell.epsilon == 0.3 && names.iter().all(|name| ["objective", "targets", "xi"].contains(name)),
+                    "{names:?}"
+                );
+            }
         }
-        let (ordinary, defended) = (variations(0, &records), variations(1, &records));
-        assert_eq!(ordinary.rows[0].1, ["1.00 → 0.00", "1.00 → 1.00", "1.00 → 2.00", "1.00 → 3.00"]);
-        assert_eq!(ordinary.rows[4].1, ["1.00 → 16.00", "–", "1.00 → 17.00", "–"]);
-        assert_eq!(defended.rows[10].1[3], format!("8.00 → {}.00", 50 + 41));
-        let kept = weights(1, &records);
-        assert_eq!((kept.columns.len(), kept.columns[3].as_str()), (4, "SP-QA-, preserved"));
-        assert_eq!(kept.rows[3].1, ["1.00 → 98.00", "0.50 → 1.00", "1.00 → 99.00", "0.50 → 1.00"]);
+        let rows: Vec<_> = whole()[1].rows.iter().map(|row| row.0.clone()).collect();
+        assert_eq!((rows.len(), rows[0].as_str(), rows[7].as_str()), (8, "w = m = 1, ranking", "w = m = 10, distance"));
+        assert_eq!(whole()[5].rows[15].0, "m = 10, ξ = 10000");
     }
 
     #[test]
     fn the_kept_report_is_made_of_the_kept_records() {
         let kept = Kept::of("ablations");
-        let records = &kept.answer(|weights| plan(&Scope::default(), weights));
-        kept.assert_grids(&grids(records));
+        let asked = |weights: &dyn Fn(&System) -> Result<String>| tables(&Scope::default(), weights);
+        let records = kept.answer(|weights| Ok(asked(weights)?.iter().flat_map(Asked::cells).cloned().collect()));
+        kept.assert_grids(&ask::answered(&whole(), &records));
     }
 }

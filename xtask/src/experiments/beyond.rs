@@ -94,10 +94,12 @@ pub(super) fn body(about: &About<'_>, grids: &[(String, Grid)], pictures: &[(Str
         markdown += &format!("\n{}", grid.markdown());
         text += &format!("\n{}", grid.text());
     }
-    for (file, caption) in pictures {
-        markdown += &format!("\n{caption}:\n\n![{caption}]({file})\n");
-    }
-    (markdown, text)
+    (markdown + &gallery(pictures), text)
+}
+
+/// Pictures, each below its caption.
+pub(super) fn gallery(pictures: &[(String, String)]) -> String {
+    pictures.iter().map(|(file, caption)| format!("\n{caption}:\n\n![{caption}]({file})\n")).collect()
 }
 
 /// The records, with the caveats in each where there are any.

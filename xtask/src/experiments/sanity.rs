@@ -1,6 +1,6 @@
 //! Is the defense real? The driver's questions to a defended model, and to the ordinary one for contrast.
 
-use super::{Experiment, Outcome, Published};
+use super::{Experiment, Outcome, Published, beyond, pictures};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::{Context, Result};
@@ -124,7 +124,8 @@ impl Experiment for Sanity {
             let page = Page::read(&session.output.join(&folder).join("sanity.json"))?;
             answered.push(Answered { folder, page, caveat: weights.short.clone() });
         }
-        files::write(&session.output.join("report.md"), markdown(&answered))?;
+        let pictures = pictures::draw(session, &models, &pictures::of(systems, EPSILON))?;
+        files::write(&session.output.join("report.md"), markdown(&answered) + &beyond::gallery(&pictures))?;
         Ok(Outcome { text: for_people(&answered, &files::shown(&session.output)), json: json(&answered)? })
     }
 }

@@ -1,5 +1,6 @@
 //! Experiments whose cells stand in tables: all of them are this code with other data.
 
+use super::pictures::{self, Picture};
 use super::{Experiment, Outcome, Published};
 use crate::files;
 use crate::reproduce::{Scope, Session, report};
@@ -21,14 +22,6 @@ pub(crate) struct Tables {
     pub(crate) slice: Slice,
     /// The panels of the figure: the table with our points and the one with the published points, by their ids.
     pub(crate) panels: &'static [(&'static str, &'static str)],
-}
-
-/// An attack that is drawn.
-struct Picture {
-    system: System,
-    attack: Attack,
-    file: String,
-    caption: String,
 }
 
 /// Which cells of a table are computed when there is little time.
@@ -79,19 +72,8 @@ impl Tables {
         self.slice.epsilons.iter().copied().fold(0.0, f64::max)
     }
 
-    /// One picture of CA+ and one of QA+ for each system.
     fn pictures(&self, scope: &Scope) -> Vec<Picture> {
-        let systems = self.work(scope).into_iter().map(|(system, _)| system);
-        let epsilon = self.pictured();
-        let of = |system: System| {
-            [Attack::CandidateRaise, Attack::QueryRaise].map(|attack| Picture {
-                file: format!("{}-{}.png", system.id(), attack.name()),
-                caption: format!("{} on one image of {}, ε = {epsilon}", attack.name().to_uppercase(), system.id()),
-                system: system.clone(),
-                attack,
-            })
-        };
-        systems.flat_map(of).collect()
+        pictures::of(self.work(scope).into_iter().map(|(system, _)| system), self.pictured())
     }
 
     /// What is written about the records.
@@ -102,7 +84,7 @@ impl Tables {
             Ok(Panel { ours, theirs: own.map_or_else(|| published::table(theirs), Ok)? })
         };
         let panels = self.panels.iter().map(panel).collect::<Result<_>>()?;
-        let pictures = self.pictures(scope).into_iter().map(|picture| (picture.file, picture.caption)).collect();
+        let pictures = self.pictures(scope).iter().map(Picture::captioned).collect();
         Ok(report::Report { title: self.title, scope, comparisons, panels, pictures })
     }
 }
@@ -153,9 +135,7 @@ impl Experiment for Tables {
         let comparisons: Vec<_> = tables.iter().map(compare).collect::<Result<_>>()?;
         let report = self.report(scope, &comparisons)?;
         report.write(&session.output, &records)?;
-        for Picture { system, attack, file, .. } in self.pictures(scope) {
-            session.picture(&system, models.of(&system)?, attack, self.pictured(), &file)?;
-        }
+        pictures::draw(session, &models, &self.pictures(scope))?;
         Ok(Outcome { text: report.for_people(&files::shown(&session.output)), json: report.as_json()? })
     }
 }

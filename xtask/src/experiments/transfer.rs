@@ -1,7 +1,7 @@
 //! Attacks on one model, measured on another: the paper's two matrices of five MNIST models.
 
 use super::grid::Grid;
-use super::{Experiment, Outcome, Published, beyond};
+use super::{Experiment, Outcome, Published, beyond, pictures};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
@@ -114,10 +114,11 @@ impl Experiment for Transfer {
         let records = session.sweep(&self.plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
         let caveats = beyond::caveats(&weights, &systems)?;
         let note = "Mean normalised rank in percent on the model of the column, of images that were perturbed against the model of \
-                    the row; plus attacks: after, minus attacks: before → after. On the diagonal stand the white-box results. No \
-                    numbers of these matrices are public.";
+                    the row; plus attacks: after, minus attacks: before → after. On the diagonal stand the white-box results, of which the \
+                    pictures show one image each. No numbers of these matrices are public.";
         let about = beyond::About { title: self.title, scope, note, caveats: &caveats };
-        beyond::report(&session.output, &about, &self.grids(&records), &[], &records)
+        let pictures = pictures::draw(session, &weights, &pictures::of(systems, EPSILON))?;
+        beyond::report(&session.output, &about, &self.grids(&records), &pictures, &records)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `rankle sanity`.
 
 use crate::support::{json, on_mnist, outcome, shipped, weights};
-use rankle_report::sanity::{Sanity, Verdict};
+use rankle_report::sanity::{QUESTIONS, Sanity, Verdict};
 
 /// The page on the disk is the one on standard output; every question has an answer for every attack.
 #[test]
@@ -12,8 +12,7 @@ fn every_question_is_answered() {
     let answer = json(command.arg("--against").arg(shipped()).arg("--output").arg(&output));
     let page = Sanity::read(&output.join("sanity.json")).unwrap();
     assert_eq!(serde_json::from_value::<Sanity>(answer).unwrap(), page);
-    let names = ["noise", "effort", "enough", "unbounded", "transfer", "gradients", "zeros", "collapse"];
-    assert_eq!(page.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(page.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), QUESTIONS);
     for check in &page.checks {
         assert!(!check.answers.is_empty() && check.reason.is_none(), "{}", check.name);
         assert!(check.answers.iter().all(|answer| answer.numbers.len() == check.columns.len()), "{}", check.name);

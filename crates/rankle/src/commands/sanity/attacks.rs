@@ -56,9 +56,20 @@ pub(super) fn noise(lab: &Lab) -> Result<Check> {
         let share = mean(&by_noise) / by_attack;
         let numbers =
             [mean(&noise.before), mean(&noise.after), mean(&usual.after), mean(&by_noise), error(&by_noise), 100.0 * share];
-        Ok(Answer::new(kind, &numbers, verdict(by_attack > 0.0 && share <= NOISE)))
+        Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
     })?;
     Ok(wording::noise().answered(answers))
+}
+
+/// Whether the share of noise in the effect of an attack, with its standard error, is below the bound: no answer where two errors
+/// reach across it. The error of a single image is no number, and decides nothing.
+fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
+    let reach = if error.is_nan() { 0.0 } else { 2.0 * error };
+    match by_attack > 0.0 {
+        true if share + reach <= NOISE => Verdict::Pass,
+        true if share - reach <= NOISE => Verdict::NotRun,
+        _ => Verdict::Fail,
+    }
 }
 
 /// More steps and more starts are never weaker.
@@ -116,4 +127,20 @@ pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
         Ok(Answer::new(kind, &numbers, verdict(mean(&black) < mean(&white))))
     })?;
     Ok(wording::transferred().answered(answers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_near_the_bound_is_no_answer() {
+        assert_eq!(drowned(10.0, 0.1, 0.049), Verdict::Pass);
+        assert_eq!(drowned(10.0, 0.1, 0.051), Verdict::NotRun);
+        assert_eq!(drowned(10.0, 0.3, 0.051), Verdict::NotRun);
+        assert_eq!(drowned(10.0, 0.3, 0.049), Verdict::Fail);
+        assert_eq!(drowned(10.0, 0.1, f64::NAN), Verdict::Pass);
+        // An attack without an effect, or with none that is a number.
+        assert_eq!([0.0, -1.0, f64::NAN].map(|effect| drowned(effect, 0.0, 0.0)), [Verdict::Fail; 3]);
+    }
 }

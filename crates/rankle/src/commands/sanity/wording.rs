@@ -32,7 +32,11 @@ pub(super) fn noise() -> Check {
         "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables. The \
          error is the standard error of the effect of the noise over the images."
             .to_owned(),
-        format!("the attack has an effect, and noise has at most {} % of it.", 100.0 * NOISE),
+        format!(
+            "the attack has an effect, and noise has at most {} % of it; no answer where two standard errors reach across that bound: \
+             take more images.",
+            100.0 * NOISE
+        ),
         "the attack is hardly better than chance (its gradients are of no use, whether hidden or misused), or noise alone upsets \
          the lists."
             .to_owned(),

@@ -1,0 +1,115 @@
+//! Whether a page is about the robustness that somebody claims.
+
+use super::{Sanity, Verdict};
+use crate::System;
+
+/// What is said of robustness that nobody has looked into.
+pub const UNCHECKED: &str = "robustness unchecked";
+
+/// The checks of a whole page, in its order.
+pub const QUESTIONS: [&str; 8] = ["noise", "effort", "enough", "unbounded", "transfer", "gradients", "zeros", "collapse"];
+
+/// A page about fewer attacked images says too little.
+pub const ENOUGH_IMAGES: usize = 100;
+
+/// Somebody says that a model resists attacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The model, and the data that it is robust on.
+    pub system: &'a System,
+    /// SHA-256 of its weights file, in hexadecimal.
+    pub weights_sha256: &'a str,
+    /// The largest radius that is claimed, in pixel units.
+    pub epsilon: f64,
+}
+
+impl Sanity {
+    /// What has to be said beside a claim: nothing where this page is about it, asks every question, and no check failed or is
+    /// without an answer.
+    pub fn caveat(&self, claim: &Claim<'_>) -> Option<String> {
+        self.gap(claim).map(|gap| format!("{UNCHECKED}: {gap}")).or_else(|| self.findings())
+    }
+
+    /// Why the page does not reach as far as the claim.
+    fn gap(&self, claim: &Claim<'_>) -> Option<String> {
+        let Claim { system, weights_sha256, epsilon } = claim;
+        if self.weights_sha256 != *weights_sha256 {
+            return Some("the sanity page beside it is about other weights".to_owned());
+        }
+        if [&self.dataset, &self.model, &self.distance] != [&system.dataset, &system.model, &system.distance] {
+            let Self { dataset, model, distance, .. } = self;
+            return Some(format!("its sanity page is about {model} on {dataset} with {distance} distance"));
+        }
+        if self.epsilon < *epsilon {
+            return Some(format!("its sanity page is about ε = {}, and {epsilon} is claimed", self.epsilon));
+        }
+        if self.images < ENOUGH_IMAGES {
+            return Some(format!("its sanity page is about {} attacked images, {ENOUGH_IMAGES} are needed", self.images));
+        }
+        let asked = |question: &&str| self.checks.iter().any(|check| check.name == *question);
+        let missing: Vec<&str> = QUESTIONS.into_iter().filter(|question| !asked(question)).collect();
+        (!missing.is_empty()).then(|| format!("its sanity page does not ask for {}", missing.join(", ")))
+    }
+
+    /// What the page found against the claim, or left open.
+    fn findings(&self) -> Option<String> {
+        let (failed, open) = (self.with(Verdict::Fail), self.open());
+        let failed = (!failed.is_empty()).then(|| format!("its sanity page has failed checks: {}", failed.join(", ")));
+        let open = (!open.is_empty()).then(|| format!("its sanity page has no answer to {}", open.join(", ")));
+        failed.or(open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, page};
+    use super::*;
+    use Verdict::{Fail, NotRun, Pass};
+
+    const HASH: &str = "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f";
+
+    fn whole() -> Sanity {
+        Sanity { checks: QUESTIONS.map(|name| check(name, &[("ca+", 1.0, Pass)])).into(), ..page() }
+    }
+
+    fn said(page: &Sanity) -> Option<String> {
+        let system = System::plain("mnist", "c2f2", "cosine", "triplet").hardened();
+        page.caveat(&Claim { system: &system, weights_sha256: HASH, epsilon: 0.3 })
+    }
+
+    #[test]
+    fn a_whole_page_that_passes_lifts_the_caveat() {
+        assert_eq!(said(&whole()), None);
+        assert_eq!(said(&Sanity { epsilon: 0.4, images: 5000, ..whole() }), None);
+    }
+
+    #[test]
+    fn a_page_about_something_else_does_not() {
+        let cases = [
+            (Sanity { weights_sha256: "5f".into(), ..whole() }, "the sanity page beside it is about other weights"),
+            (Sanity { distance: "euclidean".into(), ..whole() }, "about c2f2 on mnist with euclidean distance"),
+            (Sanity { dataset: "fashion-mnist".into(), ..whole() }, "about c2f2 on fashion-mnist with"),
+            (Sanity { model: "lenet".into(), ..whole() }, "about lenet on mnist"),
+            (Sanity { epsilon: 0.01, ..whole() }, "about ε = 0.01, and 0.3 is claimed"),
+            (Sanity { images: 99, ..whole() }, "about 99 attacked images, 100 are needed"),
+            (Sanity { checks: whole().checks.split_off(2), ..whole() }, "does not ask for noise, effort"),
+            (Sanity { checks: Vec::new(), ..whole() }, "does not ask for noise, effort, enough"),
+        ];
+        for (page, word) in cases {
+            let said = said(&page).unwrap();
+            assert!(said.starts_with(UNCHECKED) && said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_failed_and_what_is_open_is_named() {
+        let with = |answers: &[(&str, f64, Verdict)]| {
+            let mut page = whole();
+            page.checks[4] = check("transfer", answers);
+            said(&page).unwrap()
+        };
+        assert_eq!(with(&[("ca+", 1.0, Pass), ("ca-", 1.0, Fail)]), "its sanity page has failed checks: transfer");
+        assert_eq!(with(&[("ca+", 1.0, Pass), ("ca-", 1.0, NotRun)]), "its sanity page has no answer to transfer (ca-)");
+        assert_eq!(with(&[]), "its sanity page has no answer to transfer");
+    }
+}
