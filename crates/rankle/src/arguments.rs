@@ -7,6 +7,7 @@ use crate::stop::Stop;
 use crate::system::Key;
 use crate::{interrupt, names};
 use anyhow::{Context, Result};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use rankle_core::{Distance, Epsilon};
 use rankle_data::Source;
@@ -151,6 +152,14 @@ impl Arguments {
 pub(crate) fn sized(model: Architecture, embedding_size: Option<usize>) -> Result<Architecture, Stop> {
     let sized = embedding_size.map_or(Ok(model), |size| model.with(&format!("embedding-size={size}")));
     sized.map_err(|error| Stop::usage(error.to_string()))
+}
+
+/// The name of a picture.
+pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
+        _ => Err("name a file that ends in .png"),
+    })
 }
 
 /// A radius.

@@ -1,7 +1,7 @@
 //! What every command that attacks images asks for.
 
 use crate::arguments;
-use crate::choice::Choice;
+use crate::choice::{Choice, Count};
 use crate::experiment::{self, Experiment};
 use crate::indices::Indices;
 use crate::names;
@@ -100,11 +100,11 @@ impl AttackArguments {
         Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
     }
 
-    /// The images and targets, as far as the arguments tell; `images` many where they are not listed.
+    /// The images and targets, as far as the arguments tell; `count` many where they are not listed.
     ///
     /// # Errors
     /// [`Stop`] where the arguments contradict one another.
-    pub(crate) fn choice(&self, experiment: &Experiment, images: NonZero<usize>) -> Result<Choice, Stop> {
+    pub(crate) fn choice(&self, experiment: &Experiment, count: Count) -> Result<Choice, Stop> {
         let Chosen { image_indices, target_indices, preserved_indices } = &self.chosen;
         if target_indices.is_some() && self.attack == Kind::Shift {
             return Err(Stop::usage("--target-indices: es has no targets; leave them out or choose another attack"));
@@ -119,7 +119,7 @@ impl AttackArguments {
             images: image_indices.clone(),
             targets: target_indices.clone(),
             preserved: preserved_indices.clone(),
-            count: images.get(),
+            count,
             set: self.targets.map(NonZero::get),
             seed: experiment.seed,
         };

@@ -1,5 +1,6 @@
 //! Which images, which targets: what the user chose, and what the seed does for the rest.
 
+use crate::arguments::IMAGES;
 use crate::experiment::{self, Experiment};
 use crate::indices::{self, Indices};
 use crate::stop::Stop;
@@ -7,6 +8,7 @@ use crate::system::System;
 use anyhow::Result;
 use rankle_attacks::{Kind, Targets};
 use rankle_core::{Gallery, Seed};
+use std::num::NonZero;
 
 /// The choice as the arguments have it.
 pub(crate) struct Choice {
@@ -14,10 +16,34 @@ pub(crate) struct Choice {
     pub(crate) targets: Option<Indices>,
     pub(crate) preserved: Option<Indices>,
     /// How many images, where they are not listed.
-    pub(crate) count: usize,
+    pub(crate) count: Count,
     /// How many targets each, where that was said.
     pub(crate) set: Option<usize>,
     pub(crate) seed: Seed,
+}
+
+/// How many images the seed shall choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// So many, or none where there are fewer.
+    Exactly(usize),
+    /// So many, or all where there are fewer.
+    AtMost(usize),
+}
+
+impl Count {
+    /// What the user said, or what is usual.
+    pub(crate) fn usual(said: Option<NonZero<usize>>) -> Self {
+        said.map_or(Self::AtMost(IMAGES.get()), |count| Self::Exactly(count.get()))
+    }
+
+    /// Of `len` images.
+    pub(crate) fn of(self, len: usize) -> usize {
+        match self {
+            Self::Exactly(count) => count,
+            Self::AtMost(count) => count.min(len),
+        }
+    }
 }
 
 /// The lists that were given, row by row, with the number in each row.
@@ -33,7 +59,11 @@ impl Choice {
     /// [`Stop`] with the exit code for wrong arguments.
     pub(crate) fn check_counts(&self) -> Result<(), Stop> {
         let count = |list: &Indices| list.given().map(|ranges| ranges.map(|r| u64::from(r.end() - r.start()) + 1).sum::<u64>());
-        let Some(images) = self.images.as_ref().map_or(Some(self.count as u64), count) else { return Ok(()) };
+        let sampled = match self.count {
+            Count::Exactly(count) => Some(count as u64),
+            Count::AtMost(_) => None,
+        };
+        let Some(images) = self.images.as_ref().map_or(sampled, count) else { return Ok(()) };
         for (option, list, set) in self.rows() {
             if let Some(indices) = list.and_then(count) {
                 check_count(option, indices, images, set).map_err(Stop::usage)?;
@@ -54,7 +84,7 @@ impl Choice {
         let len = system.dataset.len();
         let images: Vec<usize> = match &self.images {
             Some(list) => list.resolve("--image-indices", len)?.into_iter().map(|index| index as usize).collect(),
-            None => experiment::sample(system, self.seed, self.count)?,
+            None => experiment::sample(system, self.seed, self.count.of(len))?,
         };
         let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
             let Some(list) = list else { return Ok(None) };
@@ -130,6 +160,12 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_usual_is_never_too_much() {
+        assert_eq!([10_000, 300].map(|len| Count::usual(None).of(len)), [1000, 300]);
+        assert_eq!(Count::usual(NonZero::new(400)).of(300), 400);
+    }
 
     #[test]
     fn lists_must_fit_one_another() {

@@ -1,5 +1,6 @@
 //! Files, and what is said of those that cannot be read or written.
 
+use crate::stop::Stop;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -21,6 +22,24 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
         bail!("{} cannot be written: there is no folder {}", path.display(), folder.display());
     }
     rankle_files::draft(path).map(drop).with_context(|| refused(path))
+}
+
+/// Whether two options name two files: the second would replace the first.
+///
+/// # Errors
+/// [`Stop`] with the exit code for wrong arguments where they name one.
+pub(crate) fn check_apart(options: [(&str, Option<&Path>); 2]) -> Result<(), Stop> {
+    let [(one, first), (other, second)] = options;
+    let real = |path: &Path| {
+        let folder = rankle_files::folder_of(path);
+        folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default())
+    };
+    match first.zip(second) {
+        Some((first, second)) if real(first) == real(second) => {
+            Err(Stop::usage(format!("{one} and {other} both name {}: give them two files", first.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Replaces a file, or makes it; it is whole or what it was.
@@ -66,6 +85,16 @@ mod tests {
                 assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");
             }
         }
+    }
+
+    #[test]
+    fn two_options_need_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, same] = ["file", "./file"].map(|name| folder.path().join(name));
+        let apart = |one: Option<&Path>, other: Option<&Path>| check_apart([("--a", one), ("--b", other)]);
+        assert!(apart(Some(&file), Some(&same)).unwrap_err().to_string().starts_with("--a and --b both name "));
+        assert!(apart(Some(&file), Some(&folder.path().join("other"))).is_ok());
+        assert!(apart(Some(&file), None).is_ok() && apart(None, None).is_ok());
     }
 
     #[cfg(unix)]

@@ -28,6 +28,7 @@
 
 mod arguments;
 mod attack_arguments;
+mod card;
 mod choice;
 mod commands;
 mod device;

@@ -3,7 +3,7 @@
 use crate::arguments::{SystemArguments, sized};
 use crate::stop::Stop;
 use crate::watched::Watched;
-use crate::{device::Device, files, hub};
+use crate::{card, device::Device, files, hub};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
@@ -27,7 +27,6 @@ pub(crate) struct Key {
 pub(crate) struct System {
     pub(crate) key: Key,
     pub(crate) dataset: Arc<dyn Dataset>,
-    split: Split,
     pub(crate) embedder: Watched<'static>,
     pub(crate) weights_sha256: String,
     pub(crate) device: Device,
@@ -40,12 +39,12 @@ pub(crate) struct Ranked {
 }
 
 impl Ranked {
-    /// Opens a test split as [`System::open`] does, and embeds it.
+    /// Opens a test split once more, and embeds it.
     ///
     /// # Errors
     /// As [`System::open`] and [`System::gallery`].
-    pub(crate) fn open(key: Key, device: Device, bar: ProgressBar) -> Result<Self> {
-        Self::new(System::open(key, Split::Test, device, bar)?)
+    pub(crate) fn reopen(key: Key, device: Device, bar: ProgressBar) -> Result<Self> {
+        Self::new(System::with_data(key, device, bar, |key| key.open_data(Split::Test))?)
     }
 
     /// # Errors
@@ -71,31 +70,62 @@ impl TryFrom<SystemArguments> for Key {
     }
 }
 
+impl Key {
+    /// Whether another model can be shown the images that are made against this one.
+    ///
+    /// # Errors
+    /// [`Stop`] with the exit code for wrong arguments where it takes other images.
+    pub(crate) fn check_beside(&self, other: &Self) -> Result<(), Stop> {
+        let ((channels, height, width), (own_channels, own_height, own_width)) = (other.model.input(), self.model.input());
+        if other.model.input() == self.model.input() {
+            return Ok(());
+        }
+        Err(Stop::usage(format!(
+            "{} takes images of {channels} x {height} x {width} numbers and {} of {own_channels} x {own_height} x {own_width}: what is made \
+             for one cannot be shown to the other; use the same size for both",
+            other.model, self.model
+        )))
+    }
+
+    fn open_data(&self, split: Split) -> Result<Arc<dyn Dataset>> {
+        open_data(&self.dataset, split, self.dataset_dir.as_deref(), self.model)
+    }
+}
+
 impl System {
-    /// Loads one split of the data, and the weights. Every pass of the model counts into `bar`.
+    /// Loads one split of the data, and the weights; warns where a card beside the weights says that they are for another
+    /// distance. Every pass of the model counts into `bar`.
     ///
     /// # Errors
     /// When the device cannot be used, when data or weights cannot be read, or when they do not fit.
     pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
-        Self::with_data(key, split, device, bar, |key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model))
+        let system = Self::with_data(key, device, bar, |key| key.open_data(split))?;
+        system.heed_card();
+        Ok(system)
     }
 
-    /// Another model of the same images. They are opened again, and complained of again, only where it takes another size.
+    /// Two models of the same test images, which are opened, and complained of, once; only the first where no other is named.
     ///
     /// # Errors
-    /// As [`System::open`].
-    pub(crate) fn beside(&self, key: Key, bar: ProgressBar) -> Result<Self> {
-        let same = key.model.input() == self.key.model.input();
-        let Key { dataset, dataset_dir, .. } = &self.key;
-        Self::with_data(key, self.split, self.device, bar, |key| match same {
-            true => Ok(self.dataset.clone()),
-            false => open_data(dataset, self.split, dataset_dir.as_deref(), key.model),
-        })
+    /// As [`Key::check_beside`] and [`System::open`].
+    pub(crate) fn pair(key: Key, other: Option<Key>, device: Device, bar: ProgressBar) -> Result<(Self, Option<Self>)> {
+        other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
+        let system = Self::open(key, Split::Test, device, bar.clone())?;
+        let other = other.map(|other| Self::with_data(other, device, bar, |_| Ok(system.dataset.clone()))).transpose()?;
+        if let Some(other) = &other {
+            other.heed_card();
+        }
+        Ok((system, other))
+    }
+
+    fn heed_card(&self) {
+        if let Some(warning) = card::warning(&self.key.weights, &self.weights_sha256, self.key.distance) {
+            tracing::warn!("{warning}");
+        }
     }
 
     fn with_data(
         key: Key,
-        split: Split,
         device: Device,
         bar: ProgressBar,
         data: impl FnOnce(&Key) -> Result<Arc<dyn Dataset>>,
@@ -106,8 +136,8 @@ impl System {
         let embedder = key.model.load(&weights, key.distance)?;
         let weights_sha256 = files::sha256(&weights)?;
         let dataset = data(&key)?;
-        tracing::debug!("{} images of {} ({split}), weights {weights_sha256}", dataset.len(), key.dataset);
-        Ok(Self { key, dataset, split, embedder: Watched::new(embedder, bar), weights_sha256, device })
+        tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
+        Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
 
     /// Embeds some images.

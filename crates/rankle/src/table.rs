@@ -15,6 +15,7 @@ impl fmt::Display for Table<'_> {
         writeln!(f, "{}", cell.attack.description())?;
         if let Some(from) = &cell.from {
             writeln!(f, "images perturbed against {} ({}), {}", from.model, from.distance, from.weights)?;
+            writeln!(f, "measured on {} ({}), {}", cell.model, cell.distance, cell.weights)?;
         }
         if let Some(universal) = &cell.universal {
             let (size, made) = (cell.images / universal.batches.max(1), universal.batches * universal.perturbations);

@@ -3,7 +3,7 @@
 use crate::experiment::{self, Experiment, percent};
 use crate::system::{Ranked, System};
 use crate::transfer;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use rankle_attacks::{Estimate, Half, Halves, Kind, Outcome, Pgd, Protocol, Standings, UniversalOutcome, universal_target};
 use rankle_core::{Epsilon, Seed};
 use rankle_report::{Cell, Record, Universal, Unseen, WhiteBox};
@@ -37,16 +37,39 @@ pub(crate) fn experiment(kind: Kind, epsilon: Epsilon, protocol: Protocol, seed:
 ///
 /// # Errors
 /// One line for what cannot.
-pub(crate) fn check(kind: Kind, images: usize, shared: Universal) -> Result<()> {
+pub(crate) fn check(kind: Kind, images: usize, shared: Universal) -> Result<(), String> {
     let Universal { batches, perturbations } = shared;
     if !matches!(kind, Kind::Candidate(_) | Kind::Query(_)) {
-        bail!("{kind} has no universal form: choose ca+, ca-, qa+ or qa-");
+        return Err(format!("{kind} has no universal form: choose ca+, ca-, qa+ or qa-"));
     }
     if perturbations == 0 {
-        bail!("perturbations is 0: at least one is needed");
+        return Err("perturbations is 0: at least one is needed".to_owned());
     }
-    if batches == 0 || !images.is_multiple_of(batches) || images / batches < 2 {
-        bail!("{images} images are no {batches} batches of equal size with at least two images each");
+    if batches == 0 || !images.is_multiple_of(batches) {
+        return Err(format!("{images} images are no {batches} batches of equal size"));
+    }
+    if images / batches < 2 {
+        return Err(format!("a batch of {} has no two halves: at least two images are needed", images / batches));
+    }
+    Ok(())
+}
+
+/// Whether a dataset of `len` images has room for the batches, and under [`Protocol::Strict`] for targets beside them.
+///
+/// # Errors
+/// One line where it has none.
+pub(crate) fn check_room(protocol: Protocol, images: usize, shared: Universal, len: usize) -> Result<(), String> {
+    let Universal { batches, .. } = shared;
+    let batch = images / batches.max(1);
+    if images > len {
+        return Err(format!(
+            "{batches} x {batch} = {images} images are needed, and there are {len}: take smaller batches, or fewer"
+        ));
+    }
+    if protocol == Protocol::Strict && batch == len {
+        return Err(format!(
+            "a batch of all {len} images leaves no target outside of it, as strict wants it: take a smaller one"
+        ));
     }
     Ok(())
 }

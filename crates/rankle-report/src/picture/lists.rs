@@ -1,7 +1,7 @@
 //! A list before and after, one above the other, with an arrow for everything that moved.
 
 use super::sheet::{GREY, MARGIN, Sheet};
-use super::{List, Mark, Pair, Place};
+use super::{List, Mark, Pair, Place, SHOWN};
 use crate::Result;
 use crate::canvas::INK;
 use plotters::style::RGBColor;
@@ -21,7 +21,7 @@ const STRIP: i32 = 40;
 
 /// One colour for each moved item; the first five, with the green of what is kept, are those that the colour-blind can tell
 /// apart (Okabe and Ito 2008).
-const MOVED: [RGBColor; 8] = [
+const MOVED: [RGBColor; SHOWN] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
     RGBColor(204, 121, 167),
@@ -30,6 +30,8 @@ const MOVED: [RGBColor; 8] = [
     RGBColor(106, 61, 154),
     RGBColor(140, 86, 75),
     RGBColor(178, 24, 43),
+    RGBColor(128, 128, 0),
+    RGBColor(25, 25, 112),
 ];
 /// The first of them, wherever there is one target only.
 pub(super) const TARGET: RGBColor = MOVED[0];
@@ -40,7 +42,7 @@ const PALE: RGBColor = RGBColor(170, 170, 170);
 pub(super) fn frame(mark: Mark) -> Option<(RGBColor, i32)> {
     match mark {
         Mark::None => None,
-        Mark::Moved(number) => Some((MOVED[number % MOVED.len()], 3)),
+        Mark::Moved(number) => Some((MOVED[number % SHOWN], 3)),
         Mark::Kept(_) => Some((KEPT, 2)),
         Mark::SameClass => Some((KEPT, 2)),
         Mark::Itself => Some((PALE, 2)),

@@ -4,6 +4,7 @@ mod saved;
 
 use crate::arguments::{self, SystemArguments};
 use crate::attack_arguments::AttackArguments;
+use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
@@ -32,7 +33,7 @@ pub(crate) struct Attack {
     system: SystemArguments,
     #[command(flatten)]
     attack: AttackArguments,
-    /// How many images, sampled by the seed; 1000 when left out
+    /// How many images, sampled by the seed; 1000 when left out, or all there are
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
     images: Option<NonZero<usize>>,
     /// Write the images, before and after, with their ranks to this safetensors file
@@ -56,7 +57,7 @@ Examples:
 impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
-        let choice = self.attack.choice(&experiment, self.images.unwrap_or(arguments::IMAGES))?;
+        let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
         if let Some(file) = &self.save_adversarial {
             files::check_writable(file)?;
         }

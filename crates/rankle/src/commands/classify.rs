@@ -1,6 +1,7 @@
 //! `rankle classify`: how good a classifier is, and how much of that FGSM or PGD leave.
 
-use crate::arguments::{self, IMAGES};
+use crate::arguments;
+use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, percent, seconds_since};
 use crate::names::{self, Format};
@@ -95,9 +96,8 @@ impl Classify {
         let key = Key { dataset, dataset_dir, model, weights, distance: Distance::Euclidean };
         let system = System::open(key, Split::Test, device, bar.clone())?;
         let count = match (self.images, &attack) {
-            (Some(images), _) => images.get(),
-            (None, Some(_)) => IMAGES.get().min(system.dataset.len()),
             (None, None) => system.dataset.len(),
+            (images, _) => Count::usual(images).of(system.dataset.len()),
         };
         let images = experiment::sample(&system, Seed(seed), count)?;
         bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));

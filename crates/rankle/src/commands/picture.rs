@@ -4,10 +4,10 @@ mod lists;
 
 use crate::arguments::{self, SystemArguments};
 use crate::attack_arguments::AttackArguments;
+use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
-use crate::stop::Stop;
 use crate::system::System;
 use crate::{files, progress};
 use anyhow::{Context, Result};
@@ -32,8 +32,8 @@ use std::time::Instant;
 pub(crate) struct Picture {
     #[command(flatten)]
     system: SystemArguments,
-    /// The PNG to write; of several images each gets its index added to the name
-    #[arg(long, value_name = "FILE")]
+    /// The PNG to write; of several images each gets its index added to the name, of one that is listed twice also a number
+    #[arg(long, value_name = "FILE", value_parser = arguments::png())]
     output: PathBuf,
     /// How many images, sampled by the seed; 1 when left out
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
@@ -53,14 +53,11 @@ Example: how test image 7 rises in the lists of two queries
 impl Picture {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
-        let choice = self.attack.choice(&experiment, self.images.unwrap_or(NonZero::<usize>::MIN))?;
-        if self.output.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
-            return Err(Stop::usage(format!("--output {}: name a file that ends in .png", self.output.display())).into());
-        }
+        let choice = self.attack.choice(&experiment, Count::Exactly(self.images.map_or(1, NonZero::get)))?;
         let bar = progress::bar(0);
         let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
-        let files: Vec<PathBuf> = images.iter().map(|&image| file(&self.output, image, images.len())).collect();
+        let files = names_of(&self.output, &images);
         files.iter().try_for_each(|file| files::check_writable(file))?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
@@ -134,13 +131,19 @@ fn title(record: &Record) -> String {
     format!("{}{set}, ε = {}: {what}", cell.attack.name().to_uppercase(), cell.epsilon)
 }
 
-/// The file of one image: the named one, with the index of the image where there are several.
-fn file(output: &Path, image: usize, images: usize) -> PathBuf {
-    if images == 1 {
-        return output.to_owned();
+/// The file of each image: the named one, with the index of the image where there are several; an image that is listed several
+/// times, with other targets, gets a number, too.
+fn names_of(output: &Path, images: &[usize]) -> Vec<PathBuf> {
+    if images.len() == 1 {
+        return vec![output.to_owned()];
     }
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!("{stem}-{image}.png"))
+    let name = |(at, image): (usize, &usize)| {
+        let times = |images: &[usize]| images.iter().filter(|other| *other == image).count();
+        let number = if times(images) > 1 { format!("-{}", times(&images[..=at])) } else { String::new() };
+        output.with_file_name(format!("{stem}-{image}{number}.png"))
+    };
+    images.iter().enumerate().map(name).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +152,9 @@ mod tests {
 
     #[test]
     fn several_images_get_names_of_their_own() {
-        assert_eq!(file(Path::new("a/seven.PNG"), 7, 1), Path::new("a/seven.PNG"));
-        assert_eq!(file(Path::new("a/x.y.png"), 7, 2), Path::new("a/x.y-7.png"));
+        let names = |output, images| names_of(Path::new(output), images);
+        assert_eq!(names("a/seven.PNG", &[7]), [Path::new("a/seven.PNG")]);
+        assert_eq!(names("a/x.y.png", &[7, 8]), [Path::new("a/x.y-7.png"), Path::new("a/x.y-8.png")]);
+        assert_eq!(names("x.png", &[7, 8, 7]), ["x-7-1.png", "x-8.png", "x-7-2.png"].map(Path::new));
     }
 }

@@ -17,7 +17,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use lab::Lab;
 use rankle_core::{Distance, Epsilon, Seed};
-use rankle_data::Split;
 use rankle_models::Architecture;
 use rankle_report::sanity::{Check, Verdict};
 use rankle_report::{Sanity as Page, Source};
@@ -39,7 +38,7 @@ pub(crate) struct Sanity {
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// The architecture of that model, where it is another
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS, requires = "against")]
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS, requires = "against")]
     against_model: Option<Architecture>,
     /// The distance that model was trained for, where it is another
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES, requires = "against")]
@@ -85,8 +84,7 @@ impl Sanity {
             weights,
             ..key.clone()
         });
-        let system = System::open(key, Split::Test, device, bar.clone())?;
-        let other = other.map(|key| system.beside(key, bar.clone())).transpose()?;
+        let (system, other) = System::pair(key, other, device, bar.clone())?;
         if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
             bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
         }

@@ -113,6 +113,8 @@ fn cells(jobs: Vec<Job>, device: Device) -> Result<Vec<Inputs>> {
         let system = |key: &Key| opened.iter().find(|system| system.key == *key).context("the system was just opened");
         let measured = system(&job.key)?;
         experiment::sample(measured, job.experiment.seed, job.images).with_context(|| job.place.clone())?;
+        let room = |shared| universal::check_room(job.experiment.protocol, job.images, shared, measured.dataset.len());
+        job.universal.map_or(Ok(()), room).map_err(anyhow::Error::msg).with_context(|| job.place.clone())?;
         let cell = job.experiment.cell(measured, job.images, job.origin.clone())?;
         let from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
         let cell = Cell { from, universal: job.universal, ..cell };
@@ -158,7 +160,7 @@ impl Run<'_> {
     fn group(&mut self, group: &[&Inputs]) -> Result<()> {
         let key = &group[0].0.key;
         self.bar.set_message(format!("gallery of {}", key.weights.display()));
-        let measured = Ranked::open(key.clone(), self.device, self.bar.clone())?;
+        let measured = Ranked::reopen(key.clone(), self.device, self.bar.clone())?;
         let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
         for (job, cell) in group {
             self.job(&measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
@@ -185,7 +187,7 @@ impl Run<'_> {
         if let Some(at) = self.sources.iter().position(|ranked| ranked.system.key == *key) {
             return Ok(at);
         }
-        self.sources.push(Ranked::open(key.clone(), self.device, ProgressBar::hidden())?);
+        self.sources.push(Ranked::reopen(key.clone(), self.device, ProgressBar::hidden())?);
         Ok(self.sources.len() - 1)
     }
 

@@ -2,16 +2,17 @@
 
 use crate::arguments::{self, VictimArguments};
 use crate::attack_arguments::AttackArguments;
+use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{Experiment, Origin};
 use crate::names::{self, Format};
 use crate::system::{Key, Ranked, System};
 use crate::{progress, table, transfer};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::choosing;
 use rankle_core::Distance;
-use rankle_data::{Source, Split};
+use rankle_data::Source;
 use rankle_models::Architecture;
 use rankle_report::Cell;
 use std::num::NonZero;
@@ -45,7 +46,7 @@ pub(crate) struct Transfer {
     to: PathBuf,
     #[command(flatten)]
     victim: VictimArguments,
-    /// How many images, sampled by the seed; 1000 when left out
+    /// How many images, sampled by the seed; 1000 when left out, or all there are
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
     images: Option<NonZero<usize>>,
     /// On standard output: a table, or one JSON object
@@ -63,13 +64,13 @@ Example:
 impl Transfer {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
-        let choice = self.attack.choice(&experiment, self.images.unwrap_or(arguments::IMAGES))?;
+        let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
         let (dataset, dataset_dir, model, distance) = (self.dataset, self.dataset_dir, self.model, self.distance);
         let from = Key { dataset, dataset_dir, model, weights: self.from, distance };
         let to = self.victim.key(&from, self.to);
         let bar = progress::bar(0);
-        let from = System::open(from, Split::Test, device, bar.clone())?;
-        let to = from.beside(to, bar.clone())?;
+        let (from, to) = System::pair(from, Some(to), device, bar.clone())?;
+        let to = to.context("two models were named")?;
         let (images, rows) = choice.images(&to)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));

@@ -7,13 +7,12 @@ use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
 use crate::stop::Stop;
-use crate::system::{Ranked, System};
+use crate::system::{Key, Ranked, System};
 use crate::{arguments::SystemArguments, files, progress, table, transfer, universal};
 use anyhow::Result;
 use clap::Args;
 use rankle_attacks::{Kind, Protocol};
 use rankle_core::{Distance, Epsilon, Seed};
-use rankle_data::Split;
 use rankle_report::{Cell, Universal as Shared};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -23,7 +22,10 @@ use std::time::Instant;
 ///
 /// Of each batch every other image is seen by the perturbation, the rest is unseen. Each perturbation has one target,
 /// drawn by the seed: with ca+ and ca- all images shall rise or sink in its list, with qa+ and qa- it shall rise or
-/// sink in theirs. Of minus attacks only the images nearest to the target are measured, 1 % of each half.
+/// sink in theirs. Of minus attacks only the images nearest to the target are measured, 1 % of each half: 5 of 500.
+///
+/// In the search of the paper all images of a batch have a say in how the perturbation is clipped, so that the unseen
+/// ones are not quite unseen; with --protocol strict they are.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
@@ -71,7 +73,7 @@ pub(crate) struct Universal {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Draw the perturbations, ten at the most, each with a few unseen images, into this PNG
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = arguments::png())]
     picture: Option<PathBuf>,
     /// On standard output: a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
@@ -88,6 +90,7 @@ impl Universal {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
+        files::check_apart([("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())])?;
         for file in [&self.save, &self.picture].into_iter().flatten() {
             files::check_writable(file)?;
         }
@@ -97,19 +100,20 @@ impl Universal {
         let experiment = Experiment { eight_bit: self.eight_bit, ..experiment };
         let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
-        universal::check(experiment.kind, asked, shared).map_err(|error| Stop::usage(error.to_string()))?;
+        universal::check(experiment.kind, asked, shared).map_err(Stop::usage)?;
 
         let bar = progress::bar(0);
-        let distance = |system: &System| system.key.distance;
-        let from = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
-        let beside = |weights| from.beside(self.victim.key(&from.key, weights), bar.clone());
-        let to = self.to.map(beside).transpose()?;
+        let from: Key = self.system.try_into()?;
+        let to = self.to.map(|weights| self.victim.key(&from, weights));
+        let (from, to) = System::pair(from, to, device, bar.clone())?;
+        let len = from.dataset.len();
         let (count, shared) = match self.full {
-            true => papers(distance(&from), from.dataset.len()),
+            true => papers(from.key.distance, len),
             false => (asked, shared),
         };
+        universal::check_room(experiment.protocol, count, shared, len).map_err(Stop::usage)?;
         let images = experiment::sample(&from, experiment.seed, count)?;
-        bar.set_length(2 * from.dataset.len() as u64 + universal::cost(&experiment, count, shared));
+        bar.set_length(2 * len as u64 + universal::cost(&experiment, count, shared));
         bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
         let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);
 

@@ -21,6 +21,18 @@ fn evaluate_measures_the_whole_test_split() {
 }
 
 #[test]
+fn another_distance_than_that_of_the_training_is_told() {
+    let embed = |distance: &str| {
+        let mut command = rankle("embed --dataset mnist --model c2f2 --split test --images 2 --output");
+        let file = weights().with_file_name(format!("{distance}.safetensors"));
+        outcome(command.arg(file).arg("--weights").arg(weights()).args(["--distance", distance]))
+    };
+    let (code, _, stderr) = embed("euclidean");
+    assert!(code == 0 && stderr.contains("trained for cosine distances, ranked by euclidean ones"), "{code} {stderr}");
+    assert!(!embed("cosine").2.contains("trained for"));
+}
+
+#[test]
 fn embed_writes_what_the_library_computes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("e.safetensors");

@@ -40,4 +40,7 @@ fn every_image_has_a_file_and_wrong_names_are_refused() {
     let (code, _, stderr) = outcome(on_mnist("picture", rest).arg("--output").arg(folder.path().join("none/x.png")));
     assert!(code == 1 && stderr.contains("none"), "{code} {stderr}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    let twice = "--attack ca+ --epsilon 0.1 --iterations 2 --image-indices 7,7 --target-indices 1,2";
+    let (code, _, stderr) = outcome(on_mnist("picture", twice).arg("--output").arg(folder.path().join("y.png")));
+    assert!(code == 0 && ["y-7-1.png", "y-7-2.png"].iter().all(|name| folder.path().join(name).exists()), "{code} {stderr}");
 }

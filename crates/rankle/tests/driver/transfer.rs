@@ -33,6 +33,11 @@ fn another_model_is_measured_by_its_own_distance() {
     assert!(record["recall_at_1_before"].is_f64() && record["white_box"]["recall_at_1_after"].is_f64(), "{record}");
     assert!(record["white_box"]["rank_after"].is_null());
 
+    let sizes =
+        "transfer --dataset sop --distance cosine --from none --to none --model resnet18,size=32 --to-model resnet18,size=48";
+    let (code, _, stderr) = outcome(&mut rankle(&format!("{sizes} --attack ca+ --epsilon 0.1")));
+    assert!(code == 2 && stderr.contains("resnet18,size=48 takes images of 3 x 48 x 48 numbers"), "{code} {stderr}");
+
     let missing = transfer(weights(), std::path::Path::new("none"), ATTACK);
     let (code, _, stderr) = outcome(&mut { missing });
     assert!(code == 1 && stderr.contains("none"), "{code} {stderr}");

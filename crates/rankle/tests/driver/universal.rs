@@ -48,13 +48,25 @@ fn another_model_can_be_measured() {
 
 #[test]
 fn what_makes_no_sense_is_refused_without_any_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = |picture: &str| {
+        let [save, picture] = ["u.png", picture].map(|name| folder.path().join(name).display().to_string());
+        format!("--attack ca+ --epsilon 0.1 --save {save} --picture {picture}")
+    };
+    let (same, other) = (files("u.png"), files("u.jpg"));
     for (rest, word) in [
+        (&*same, "--save and --picture both name"),
+        (&*other, "ends in .png"),
         ("--attack es --epsilon 0.1", "universal"),
-        ("--attack ca+ --epsilon 0.1 --batch 1", "batch"),
+        ("--attack ca+ --epsilon 0.1 --batch 1", "a batch of 1 has no two halves"),
+        ("--attack ca+ --epsilon 0.1 --batch 20000", "1 x 20000 = 20000 images are needed, and there are 10000"),
+        ("--attack ca+ --epsilon 0.1 --batches 101", "101 x 1000 = 101000 images"),
+        ("--attack ca+ --epsilon 0.1 --batch 10000 --protocol strict", "leaves no target outside"),
         ("--attack ca+ --epsilon 0.1 --to-model c2f2", "--to"),
         ("--attack ca+ --epsilon 0.1 --full --batches 2", "--full"),
     ] {
         let (code, _, stderr) = outcome(&mut on_mnist("universal", rest));
         assert!(code == 2 && stderr.contains(word), "{rest}: {code} {stderr}");
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

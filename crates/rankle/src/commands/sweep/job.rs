@@ -49,7 +49,7 @@ impl Job {
         let search = Search { step, iterations, random_start, restarts };
         check_numbers(planned.xi, search)?;
         if let Some(shared) = planned.universal {
-            universal::check(kind, planned.images, shared)?;
+            universal::check(kind, planned.images, shared).map_err(Error::msg)?;
             if variant != Variant::default() {
                 bail!("a universal perturbation has no objective, target_band and xi of its own: leave them out");
             }
@@ -82,8 +82,10 @@ impl Job {
                 ..key.clone()
             })
         };
+        let from = planned.from.map(from).transpose()?;
+        from.as_ref().map_or(Ok(()), |from| from.check_beside(&key)).map_err(|stop| anyhow!("{stop}"))?;
         Ok(Self {
-            from: planned.from.map(from).transpose()?,
+            from,
             universal: planned.universal,
             key,
             experiment: Experiment { eight_bit: planned.eight_bit, variant, ..experiment },

@@ -85,10 +85,18 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Mad
         })
     };
     let more = if made.len() > SHOWN { format!("; {SHOWN} of {} perturbations are shown", made.len()) } else { String::new() };
+    let against = cell.from.as_ref().map_or_else(String::new, |from| {
+        let same = [&from.model, &from.distance] == [&cell.model, &cell.distance];
+        if same {
+            "made against other weights; ".to_owned()
+        } else {
+            format!("made against {} ({}); ", from.model, from.distance)
+        }
+    });
     let picture = SharedPicture {
-        title: format!("Universal {}, ε = {}", cell.attack.name().to_uppercase(), cell.epsilon),
+        title: format!("Universal {}, ε = {}, protocol {}", cell.attack.name().to_uppercase(), cell.epsilon, cell.protocol),
         lines: vec![format!(
-            "{}; unseen images with their ranks of {} before and after{more}",
+            "{}; {against}unseen images with their ranks of {} before and after{more}",
             experiment::describe(system),
             grouped(ranked.gallery.len())
         )],
