@@ -113,7 +113,8 @@ impl Experiment for Classification {
         }
         let caveats = beyond::caveats(&models, &systems)?;
         let title = format!("Classifiers of {} under FGSM and PGD", self.dataset);
-        let about = About { title: &title, scope, note: NOTE, caveats: &caveats };
+        let note = format!("{NOTE}{}", if self.hardened { NOTE_ON_TRAINING } else { "" });
+        let about = About { title: &title, scope, note: &note, caveats: &caveats };
         let (mut markdown, mut text) = beyond::body(&about, &grids(&cells), &[]);
         let weights = cells.iter().map(|cell| format!("{} (SHA-256 {})", cell.weights, cell.weights_sha256));
         let machines = cells.iter().map(|cell| format!("{} ({})", cell.device, cell.instruction_set));
@@ -126,8 +127,11 @@ impl Experiment for Classification {
     }
 }
 
-const NOTE: &str = "Percent of the test images that are classified correctly, ± one standard error. PGD has ten steps of ε/5, in training as in the \
-     attack; training has ε = 0.3. No numbers of these are public.";
+const NOTE: &str = "Percent of the test images that are classified correctly, ± one standard error. PGD has ten steps of ε/5. Slopes are those \
+     of the network as it is measured, where the original leaves dropout on, which makes for a weaker attack. No numbers of \
+     these are public.";
+/// Where one of the models is hardened.
+const NOTE_ON_TRAINING: &str = " Training against PGD has the same steps, at ε = 0.3.";
 
 /// The answer must be the one that was asked for: anything else would put numbers into the wrong place.
 fn parse(line: &str, system: &System, attack: &str, epsilon: f64, scope: &Scope) -> Result<Measured> {

@@ -71,21 +71,38 @@ impl Transfer {
         Ok(plan)
     }
 
-    /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan.
-    fn matrix(&self, attack: Attack, records: &[Record]) -> Grid {
+    /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan; `cell` is told
+    /// the record of both models, and that of the attack on the measured one itself.
+    fn matrix(&self, attack: Attack, records: &[Record], cell: fn(Attack, &Record, &Record) -> String) -> Grid {
         let (models, attacks) = ((self.models)(), Attack::TABLE.len());
         let at = Attack::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
         let places = || models.iter().enumerate().map(|(place, (name, _))| ((*name).to_owned(), place));
-        Grid::of("attacked, measured", places(), places(), |from, to| {
-            let record = records.get((to * models.len() + from) * attacks + at);
-            record.map_or_else(String::new, |record| beyond::ranks(attack, record.rank_before, record.rank_after))
+        Grid::of("attacked, measured", places(), places(), |&from, &to| {
+            let record = |from: usize| records.get((to * models.len() + from) * attacks + at);
+            record(from).zip(record(to)).map_or_else(String::new, |(record, own)| cell(attack, record, own))
         })
     }
 
-    /// One matrix for each attack.
+    /// Two matrices for each attack.
     fn grids(&self, records: &[Record]) -> Vec<(String, Grid)> {
-        Attack::TABLE.map(|attack| (beyond::heading(attack), self.matrix(attack, records))).into()
+        let of_attack = |attack| {
+            let heading = beyond::heading(attack);
+            let shares = format!("{}: share of the effect of the white-box attack", attack.name().to_uppercase());
+            [(heading, self.matrix(attack, records, ranks)), (shares, self.matrix(attack, records, share))]
+        };
+        Attack::TABLE.map(of_attack).into_iter().flatten().collect()
     }
+}
+
+fn ranks(attack: Attack, record: &Record, _own: &Record) -> String {
+    beyond::ranks(attack, record.rank_before, record.rank_after)
+}
+
+/// How far ranks move, in relation to how far the attack on the measured model itself moves them.
+fn share(_attack: Attack, record: &Record, own: &Record) -> String {
+    let moved = |record: &Record| Some(record.rank_after? - record.rank_before?);
+    let share = moved(record).zip(moved(own)).map(|(moved, own)| 100.0 * moved / own);
+    share.filter(|share| share.is_finite()).map_or_else(|| "–".to_owned(), |share| format!("{share:.0} %"))
 }
 
 impl Experiment for Transfer {
@@ -164,10 +181,16 @@ mod tests {
             record.rank_after = Some(n as f64);
             record.rank_before = Some(planned.epsilon);
         }
-        let grid = OTHERS.matrix(Attack::CandidateLower, &records);
+        let grid = OTHERS.matrix(Attack::CandidateLower, &records, ranks);
         // From C2F2 CC (1) to ResNet-18 (4): cell 4 * 20 + 1 * 4 + 1.
         assert_eq!((grid.rows[1].0.as_str(), grid.rows[1].1[4].as_str()), ("C2F2 CC", "0.30 → 85.00"));
-        assert_eq!(OTHERS.matrix(Attack::CandidateRaise, &records).rows[1].1[4], "84.00");
+        assert_eq!(OTHERS.matrix(Attack::CandidateRaise, &records, ranks).rows[1].1[4], "84.00");
         assert_eq!((grid.columns.len(), grid.rows.len()), (5, 5));
+        // The white-box attack on ResNet-18 is cell 4 * 20 + 4 * 4 + 1.
+        let shares = OTHERS.matrix(Attack::CandidateLower, &records, share);
+        let expected = format!("{:.0} %", 100.0 * (85.0 - 0.3) / (97.0 - 0.3));
+        assert_eq!((shares.rows[1].1[4].as_str(), shares.rows[4].1[4].as_str()), (expected.as_str(), "100 %"));
+        let still = Record { rank_after: Some(0.3), ..records[97].clone() };
+        assert_eq!(share(Attack::CandidateLower, &records[85], &still), "–");
     }
 }

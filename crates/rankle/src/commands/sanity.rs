@@ -46,7 +46,7 @@ pub(crate) struct Sanity {
     /// How far a pixel may move: the radius that robustness is claimed for
     #[arg(long, value_name = "E", default_value = "0.3", value_parser = arguments::epsilon, allow_negative_numbers = true)]
     epsilon: Epsilon,
-    /// How many images are attacked, sampled by the seed
+    /// How many images are attacked, sampled by the seed; with noise ten times as many
     #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
     images: NonZero<usize>,
     /// The seed of the images, the targets, the starts and the noise
@@ -90,7 +90,7 @@ impl Sanity {
         }
         let images = experiment::sample(&system, seed, self.images.get())?;
         let galleries = system.dataset.len() as u64 * if other.is_some() { 2 } else { 1 };
-        bar.set_length(galleries + attacks::work(self.epsilon, images.len(), other.is_some()));
+        bar.set_length(galleries + attacks::work(self.epsilon, images.len(), system.dataset.len(), other.is_some()));
         bar.set_message(format!("questions to {}", describe(&system)));
 
         let (ranked, other) = (Ranked::new(system)?, other.map(Ranked::new).transpose()?);

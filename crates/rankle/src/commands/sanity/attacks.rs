@@ -6,12 +6,14 @@ use crate::experiment::Experiment;
 use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{Kind, Noise, Pgd, Protocol};
+use rankle_attacks::{Kind, Noise, Pgd, Protocol, Solver, sample_images};
 use rankle_core::{Epsilon, Seed};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
 /// Of the effect of the attack, noise may have so much.
 pub(super) const NOISE: f64 = 0.2;
+/// On how many times as many images noise is measured: its effect is small beside that of a short attack, and cheap to know.
+pub(super) const MORE: usize = 10;
 /// Of the effect of the strongest search, that of the tables must have so much.
 pub(super) const ENOUGH: f64 = 0.9;
 /// In a ball without bounds, ranks end within so many percent of where the attack wants them.
@@ -20,14 +22,20 @@ pub(super) const BROKEN: f64 = 10.0;
 const ROUNDING: f64 = 1e-9;
 
 /// How much work all of it is, in the units of the progress bar.
-pub(super) fn work(epsilon: Epsilon, images: usize, with_other: bool) -> u64 {
+pub(super) fn work(epsilon: Epsilon, images: usize, len: usize, with_other: bool) -> u64 {
+    let noisy = more(images, len);
     let cost = |kind| {
         let usual = Experiment::new(kind, 1, epsilon, Protocol::Paper, Seed(0));
         let searches = EFFORTS.iter().map(|&effort| longer(epsilon, effort)).chain([limitless()]);
         let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
-        searched + usual.cost(images) * if with_other { 2 } else { 1 }
+        searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
     };
     KINDS.into_iter().map(cost).sum()
+}
+
+/// How many images noise is measured on.
+fn more(images: usize, len: usize) -> usize {
+    (MORE * images).min(len)
 }
 
 /// One search among all images there are.
@@ -50,12 +58,16 @@ fn effect(kind: Kind, tried: &Tried) -> Vec<f64> {
 
 /// Noise of the same size does next to nothing.
 pub(super) fn noise(lab: &Lab) -> Result<Check> {
-    let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let noise = lab.attempt(*kind, targets, &Noise { epsilon: lab.epsilon })?;
-        let (by_noise, by_attack) = (effect(*kind, &noise), mean(&effect(*kind, usual)));
+    let Lab { ranked, epsilon, seed, .. } = lab;
+    let images = sample_images(*seed, ranked.gallery.len(), more(lab.images.len(), ranked.gallery.len()));
+    let answers = each(lab, |Attacked { kind, .. }| {
+        let experiment = lab.experiment(*kind);
+        let targets = experiment.attack().choose(&images, &ranked.gallery, experiment.protocol, *seed)?;
+        let moved = |search: &dyn Solver| lab.ranks_of(*kind, &images, &targets, search);
+        let ((before, noisy), (_, attacked)) = (moved(&Noise { epsilon: *epsilon })?, moved(&Pgd::paper(*epsilon))?);
+        let (by_noise, by_attack) = (effects(*kind, &before, &noisy), mean(&effects(*kind, &before, &attacked)));
         let share = mean(&by_noise) / by_attack;
-        let numbers =
-            [mean(&noise.before), mean(&noise.after), mean(&usual.after), mean(&by_noise), error(&by_noise), 100.0 * share];
+        let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
         Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
     })?;
     Ok(wording::noise().answered(answers))

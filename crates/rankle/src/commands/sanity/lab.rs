@@ -82,6 +82,18 @@ impl Lab {
         (experiment.attack(), transfer::setting(&experiment, &self.ranked, true))
     }
 
+    /// The ranks that `search` makes of an attack on any images, before and after.
+    ///
+    /// # Errors
+    /// What the libraries report, or an interrupt.
+    pub(super) fn ranks_of(&self, kind: Kind, images: &[usize], targets: &Targets, search: &dyn Solver) -> Result<Moved> {
+        let (attack, setting) = self.scene(kind);
+        let setting = Setting { keep_images: false, ..setting };
+        // The model under watch breaks off much sooner than this could.
+        let go = &mut |_| ControlFlow::Continue(());
+        Ok(ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets, go)?))
+    }
+
     /// What `search` makes of an attack.
     ///
     /// # Errors
@@ -106,8 +118,10 @@ impl Lab {
     }
 }
 
-/// In percent, before and after.
-pub(super) fn ranks(outcome: &Outcome) -> (Vec<f64>, Vec<f64>) {
+/// Ranks in percent, before and after.
+pub(super) type Moved = (Vec<f64>, Vec<f64>);
+
+pub(super) fn ranks(outcome: &Outcome) -> Moved {
     let percents = |ranks: &[f64]| ranks.iter().map(|&rank| percent(rank)).collect();
     (percents(&outcome.before.rank), percents(&outcome.after.rank))
 }

@@ -1,6 +1,6 @@
 //! What the page says of each check.
 
-use super::attacks::{BROKEN, ENOUGH, NOISE};
+use super::attacks::{BROKEN, ENOUGH, MORE, NOISE};
 use super::embedding::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
 use super::gradients::{IMAGES, SILENT, STILL, WAYS};
 use super::lab::EFFORTS;
@@ -29,9 +29,11 @@ fn efforts(what: &str) -> impl Iterator<Item = String> + use<'_> {
 pub(super) fn noise() -> Check {
     let texts = [
         "Random noise of the same ε does next to nothing.".to_owned(),
-        "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables. The \
-         error is the standard error of the effect of the noise over the images."
-            .to_owned(),
+        format!(
+            "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables, on \
+             {MORE} times as many images as below, if there are. The error is the standard error of the effect of the noise over the \
+             images."
+        ),
         format!(
             "the attack has an effect, and noise has at most {} % of it; no answer where two standard errors reach across that bound: \
              take more images.",
