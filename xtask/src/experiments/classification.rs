@@ -218,11 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn the_kept_report_is_made_of_the_kept_cells() {
-        let kept = Kept::of(MNIST.name);
-        let cells: Vec<Measured> = serde_json::from_str(&kept.text("cells.json")).unwrap();
-        assert_eq!(cells.len(), MNIST.work(&Scope::default()).iter().map(|(_, cells)| cells).sum::<usize>());
-        kept.assert_grids(&grids(&cells));
+    fn the_kept_reports_are_made_of_the_kept_cells() {
+        for experiment in [&MNIST, &FASHION] {
+            let kept = Kept::of(experiment.name);
+            let cells: Vec<Measured> = serde_json::from_str(&kept.text("cells.json")).unwrap();
+            assert_eq!(cells.len(), experiment.work(&Scope::default()).iter().map(|(_, cells)| cells).sum::<usize>());
+            kept.assert_grids(&grids(&cells));
+        }
     }
 
     #[test]

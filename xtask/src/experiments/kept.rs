@@ -35,8 +35,12 @@ impl Kept {
         systems.flat_map(|system| journal(&files::root().join("models").join(system.id()))).collect()
     }
 
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
     pub(super) fn text(&self, file: &str) -> String {
-        std::fs::read_to_string(self.folder.join(file)).unwrap()
+        std::fs::read_to_string(self.path(file)).unwrap()
     }
 
     /// The records in the order of a plan, which is made for the places where the weights were; after checks that they are the
@@ -81,7 +85,7 @@ impl Kept {
 }
 
 /// The hash of a file of the repository.
-fn sha256(file: &str) -> String {
+pub(super) fn sha256(file: &str) -> String {
     let bytes = std::fs::read(files::root().join(file)).unwrap();
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

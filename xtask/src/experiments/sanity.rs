@@ -132,6 +132,7 @@ impl Experiment for Sanity {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::{Kept, sha256};
     use super::*;
     use rankle_report::sanity::{Answer, Check};
 
@@ -183,6 +184,24 @@ mod tests {
         assert!(pages[0]["caveat"] == "quick model" && pages[1].get("caveat").is_none());
         let text = for_people(&both, "target/here");
         assert!(text.starts_with("est: 0 of 1 checks passed; failed: noise\nBEWARE: quick model\nplain: 1 of 1"), "{text}");
+    }
+
+    #[test]
+    fn the_kept_pages_are_about_the_shipped_weights_and_stand_beside_them() {
+        for sanity in [&MNIST, &FASHION] {
+            let kept = Kept::of(sanity.name);
+            let answered = sanity.systems().map(|system| {
+                let (folder, models) = (system.id(), files::root().join("models").join(system.id()));
+                let page = Page::read(&kept.path(&format!("{folder}/sanity.json"))).unwrap();
+                assert_eq!(page.weights_sha256, sha256(&format!("models/{folder}/model.safetensors")));
+                assert_eq!((page.epsilon, page.images, page.seed), (EPSILON, images(&Scope::default()), 0));
+                assert_eq!(page.markdown(), kept.text(&format!("{folder}/sanity.md")));
+                let beside = |file| std::fs::read_to_string(models.join(file)).unwrap() == kept.text(&format!("{folder}/{file}"));
+                assert!(!system.is_hardened() || ["sanity.json", "sanity.md"].into_iter().all(beside), "{folder}");
+                Answered { folder, page, caveat: None }
+            });
+            kept.assert_tables(&markdown(&answered));
+        }
     }
 
     #[test]
