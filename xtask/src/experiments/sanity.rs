@@ -33,7 +33,7 @@ const EPSILON: f64 = 0.3;
 /// A page takes a tenth of the images of a table: its searches are as many and as much longer.
 const SHARE: usize = 10;
 /// How many usual cells a page costs for all that.
-const CELLS: usize = 8;
+const CELLS: usize = 18;
 
 /// One page, and what has to be said beside it.
 struct Answered {

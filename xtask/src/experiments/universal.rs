@@ -137,7 +137,8 @@ impl Experiment for Universal {
         let note = format!(
             "Mean normalised rank in percent, before → after ± its standard error over the perturbations: {size}. Seen images are those \
              that a perturbation was computed on. In the paper's search every image of the batch has a say in how the perturbation is \
-             clipped, so that the unseen half is not quite unseen; strict leaves that half out and starts from images inside [0, 1]. \
+             clipped, so that the unseen half is not quite unseen; strict leaves that half out, keeps images inside [0, 1] all the \
+             while, and draws targets from outside of the batch. \
              Of minus attacks only the images nearest to the target count, 1 % of each half ({} of {}). No numbers of this table are \
              public.",
             (images / batches / 200).max(1),
