@@ -101,7 +101,7 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
-            Self::NotRun => "not run",
+            Self::NotRun => "no answer",
         })
     }
 }
@@ -301,7 +301,7 @@ mod tests {
             "# Is the defense real? c2f2 on mnist, cosine distance\n",
             "| effort | claim of effort. | fail |\n",
             "## noise: pass\n",
-            "|  | rank, % | verdict |\n|---:|---:|---:|\n| ca+ | 49.12 | pass |\n| ca- | – | not run |\n",
+            "|  | rank, % | verdict |\n|---:|---:|---:|\n| ca+ | 49.12 | pass |\n| ca- | – | no answer |\n",
             "| ca+ | 1.0e-5 | pass |\n| ca- | 7 | **fail** |\n",
             "Not run: nobody asked\n",
             "Expected: expectation of noise. If not: failure of noise.\n",

@@ -149,7 +149,7 @@ fn summary(page: &Page) -> String {
         let failed: Vec<&str> =
             answers.iter().filter(|answer| answer.verdict == Verdict::Fail).map(|answer| answer.of.as_str()).collect();
         let failed = if failed.is_empty() { String::new() } else { format!(" ({})", failed.join(", ")) };
-        text += &format!("  {verdict:<8} {name:<12} {claim}{failed}\n");
+        text += &format!("  {verdict:<9} {name:<12} {claim}{failed}\n");
     }
     text.trim_end().to_owned()
 }
