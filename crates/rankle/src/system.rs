@@ -39,14 +39,6 @@ pub(crate) struct Ranked {
 }
 
 impl Ranked {
-    /// Opens a test split once more, and embeds it.
-    ///
-    /// # Errors
-    /// As [`System::open`] and [`System::gallery`].
-    pub(crate) fn reopen(key: Key, device: Device, bar: ProgressBar) -> Result<Self> {
-        Self::new(System::with_data(key, device, bar, |key| key.open_data(Split::Test))?)
-    }
-
     /// # Errors
     /// As [`System::gallery`].
     pub(crate) fn new(system: System) -> Result<Self> {
@@ -70,6 +62,22 @@ impl TryFrom<SystemArguments> for Key {
     }
 }
 
+/// The test images of several models: those that take the same ones share them, so that they are opened, and complained of, once.
+#[derive(Default)]
+pub(crate) struct TestImages(Vec<(Key, Arc<dyn Dataset>)>);
+
+impl TestImages {
+    fn of(&mut self, key: &Key) -> Result<Arc<dyn Dataset>> {
+        let about = |key: &Key| (key.dataset.clone(), key.dataset_dir.clone(), key.model.input());
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| about(known) == about(key)) {
+            return Ok(known.clone());
+        }
+        let dataset = open_data(&key.dataset, Split::Test, key.dataset_dir.as_deref(), key.model)?;
+        self.0.push((key.clone(), dataset.clone()));
+        Ok(dataset)
+    }
+}
+
 impl Key {
     /// Whether another model can be shown the images that are made against this one.
     ///
@@ -86,39 +94,46 @@ impl Key {
             other.model, self.model
         )))
     }
-
-    fn open_data(&self, split: Split) -> Result<Arc<dyn Dataset>> {
-        open_data(&self.dataset, split, self.dataset_dir.as_deref(), self.model)
-    }
 }
 
 impl System {
-    /// Loads one split of the data, and the weights; warns where a card beside the weights says that they are for another
-    /// distance. Every pass of the model counts into `bar`.
+    /// Loads one split of the data, and the weights; warns as [`System::heed_card`] does. Every pass of the model counts into
+    /// `bar`.
     ///
     /// # Errors
     /// When the device cannot be used, when data or weights cannot be read, or when they do not fit.
     pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
-        let system = Self::with_data(key, device, bar, |key| key.open_data(split))?;
+        let data = |key: &Key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model);
+        let system = Self::with_data(key, device, bar, data)?;
         system.heed_card();
         Ok(system)
     }
 
-    /// Two models of the same test images, which are opened, and complained of, once; only the first where no other is named.
+    /// One of several models of test images, and says nothing of a card.
+    ///
+    /// # Errors
+    /// As [`System::open`].
+    pub(crate) fn among(key: Key, images: &mut TestImages, device: Device, bar: ProgressBar) -> Result<Self> {
+        Self::with_data(key, device, bar, |key| images.of(key))
+    }
+
+    /// Two models of the same test images; only the first where no other is named. Warns as [`System::open`] does.
     ///
     /// # Errors
     /// As [`Key::check_beside`] and [`System::open`].
     pub(crate) fn pair(key: Key, other: Option<Key>, device: Device, bar: ProgressBar) -> Result<(Self, Option<Self>)> {
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
-        let system = Self::open(key, Split::Test, device, bar.clone())?;
-        let other = other.map(|other| Self::with_data(other, device, bar, |_| Ok(system.dataset.clone()))).transpose()?;
-        if let Some(other) = &other {
-            other.heed_card();
-        }
-        Ok((system, other))
+        let mut images = TestImages::default();
+        let mut open = |key| {
+            let system = Self::among(key, &mut images, device, bar.clone())?;
+            system.heed_card();
+            anyhow::Ok(system)
+        };
+        Ok((open(key)?, other.map(open).transpose()?))
     }
 
-    fn heed_card(&self) {
+    /// Warns where a card beside the weights says that they are for another distance.
+    pub(crate) fn heed_card(&self) {
         if let Some(warning) = card::warning(&self.key.weights, &self.weights_sha256, self.key.distance) {
             tracing::warn!("{warning}");
         }

@@ -5,14 +5,13 @@ mod job;
 use crate::device::Device;
 use crate::experiment::{self, Experiment};
 use crate::stop::Stop;
-use crate::system::{Key, Ranked, System};
+use crate::system::{Key, Ranked, System, TestImages};
 use crate::{files, progress, transfer, universal};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use job::Job;
 use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
-use rankle_data::Split;
 use rankle_report::{Cell, Journal, Planned, Record};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 use std::path::PathBuf;
@@ -54,7 +53,8 @@ impl Sweep {
         let mut done: HashMap<String, Record> =
             reading.records.into_iter().map(|record| (record.cell.identity(), record)).collect();
 
-        let inputs = cells(jobs, device)?;
+        let mut images = TestImages::default();
+        let inputs = cells(jobs, &mut images, device)?;
         let pending = pending(&inputs, &done);
         tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
         let mut sweep = Run {
@@ -63,6 +63,7 @@ impl Sweep {
             bar: progress::bar(work(&pending)),
             left: pending.len(),
             done: &mut done,
+            images,
             sources: Vec::new(),
         };
         for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
@@ -100,14 +101,16 @@ impl Sweep {
 }
 
 /// What the records of the jobs will say of their inputs. Systems are opened for that, and closed again.
-fn cells(jobs: Vec<Job>, device: Device) -> Result<Vec<Inputs>> {
+fn cells(jobs: Vec<Job>, images: &mut TestImages, device: Device) -> Result<Vec<Inputs>> {
     let mut opened: Vec<System> = Vec::new();
     let mut inputs = Vec::with_capacity(jobs.len());
     for job in jobs {
         for key in [Some(&job.key), job.from.as_ref()].into_iter().flatten() {
             if opened.iter().all(|system| system.key != *key) {
-                let system = System::open(key.clone(), Split::Test, device, ProgressBar::hidden());
-                opened.push(system.with_context(|| job.place.clone())?);
+                let system = System::among(key.clone(), images, device, ProgressBar::hidden());
+                let system = system.with_context(|| job.place.clone())?;
+                system.heed_card();
+                opened.push(system);
             }
         }
         let system = |key: &Key| opened.iter().find(|system| system.key == *key).context("the system was just opened");
@@ -146,6 +149,7 @@ struct Run<'a> {
     bar: ProgressBar,
     left: usize,
     done: &'a mut HashMap<String, Record>,
+    images: TestImages,
     /// The systems against which images are perturbed that are measured elsewhere.
     sources: Vec<Ranked>,
 }
@@ -160,7 +164,7 @@ impl Run<'_> {
     fn group(&mut self, group: &[&Inputs]) -> Result<()> {
         let key = &group[0].0.key;
         self.bar.set_message(format!("gallery of {}", key.weights.display()));
-        let measured = Ranked::reopen(key.clone(), self.device, self.bar.clone())?;
+        let measured = self.open(key, self.bar.clone())?;
         let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
         for (job, cell) in group {
             self.job(&measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
@@ -187,8 +191,14 @@ impl Run<'_> {
         if let Some(at) = self.sources.iter().position(|ranked| ranked.system.key == *key) {
             return Ok(at);
         }
-        self.sources.push(Ranked::reopen(key.clone(), self.device, ProgressBar::hidden())?);
+        let ranked = self.open(key, ProgressBar::hidden())?;
+        self.sources.push(ranked);
         Ok(self.sources.len() - 1)
+    }
+
+    /// Opens a system of the plan again, and embeds its list.
+    fn open(&mut self, key: &Key, bar: ProgressBar) -> Result<Ranked> {
+        Ranked::new(System::among(key.clone(), &mut self.images, self.device, bar)?)
     }
 
     fn record(

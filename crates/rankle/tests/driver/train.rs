@@ -162,7 +162,18 @@ fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
     };
     let train = stderr_of("train --batch-size 4 --epochs 1", ["--output", "m"]);
     let transfer = "transfer --attack es --epsilon 0.1 --images 1 --iterations 1 --from m/model.safetensors";
-    for stderr in [train, stderr_of(transfer, ["--to", "m/model.safetensors"])] {
+    let cell = |distance: &str| {
+        let model = format!(r#""model":"resnet18,size=32","weights":"m/model.safetensors","distance":"{distance}""#);
+        let attack =
+            r#""loss":"triplet","defense":"none","attack":"es","targets":0,"epsilon":0.0,"protocol":"paper","eight_bit":false"#;
+        format!(r#"{{"table":"t","dataset":"{dataset}",{model},{attack},"images":1,"seed":0}}"#)
+    };
+    fs::write(output.path().join("plan"), [cell("cosine"), cell("euclidean")].join("\n")).unwrap();
+    let mut sweep = rankle("sweep --plan plan --records records");
+    let (code, stdout, sweep) = outcome(sweep.current_dir(output.path()));
+    assert_eq!((code, stdout.lines().count()), (0, 2), "{sweep}");
+    assert_eq!(sweep.matches("trained for cosine distances, ranked by euclidean ones").count(), 1, "{sweep}");
+    for stderr in [train, sweep, stderr_of(transfer, ["--to", "m/model.safetensors"])] {
         let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("passed over")).collect();
         assert_eq!(warnings.len(), 1, "{stderr}");
         assert!(
