@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// What is written otherwise in one plan than in another.
-    fn changed<'a>(usual: &Planned, other: &'a Planned) -> Vec<&'static str> {
+    fn changed(usual: &Planned, other: &Planned) -> Vec<&'static str> {
         let [usual, other] = [usual, other].map(|planned| serde_json::to_value(planned).unwrap());
         let all = [
             "objective",
