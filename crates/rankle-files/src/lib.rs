@@ -50,6 +50,19 @@ fn behind(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("its links lead round in a circle"))
 }
 
+/// Whether two names lead to one file, be it there or not: what is written under one is lost when the other is.
+///
+/// # Errors
+/// When links lead round in a circle.
+pub fn are_one(a: &Path, b: &Path) -> io::Result<bool> {
+    let place = |path: &Path| -> io::Result<_> {
+        let path = behind(path)?;
+        let folder = folder_of(&path);
+        Ok((folder.canonicalize().unwrap_or_else(|_| folder.to_owned()), path.file_name().map(ToOwned::to_owned)))
+    };
+    Ok(place(a)? == place(b)?)
+}
+
 /// A folder in `parent` that is gone when it is let go.
 ///
 /// # Errors
@@ -97,6 +110,21 @@ mod tests {
         drop((draft(&folder.path().join("file")).unwrap(), draft_folder(folder.path()).unwrap()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(folder_of(Path::new("file")), Path::new("."));
+    }
+
+    #[test]
+    fn two_names_may_lead_to_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("below");
+        fs::create_dir(&below).unwrap();
+        let (file, detour) = (folder.path().join("file"), below.join("../file"));
+        assert!(are_one(&file, &detour).unwrap() && !are_one(&file, &below.join("file")).unwrap());
+        #[cfg(unix)]
+        {
+            let link = below.join("link");
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            assert!(are_one(&file, &link).unwrap());
+        }
     }
 
     #[cfg(unix)]

@@ -24,22 +24,25 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     rankle_files::draft(path).map(drop).with_context(|| refused(path))
 }
 
-/// Whether two options name two files: the second would replace the first.
+/// Whether the files that options name can be written, and each is another one than those that are written or read beside it.
 ///
 /// # Errors
-/// [`Stop`] with the exit code for wrong arguments where they name one.
-pub(crate) fn check_apart(options: [(&str, Option<&Path>); 2]) -> Result<(), Stop> {
-    let [(one, first), (other, second)] = options;
-    let real = |path: &Path| {
-        let folder = rankle_files::folder_of(path);
-        folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default())
-    };
-    match first.zip(second) {
-        Some((first, second)) if real(first) == real(second) => {
-            Err(Stop::usage(format!("{one} and {other} both name {}: give them two files", first.display())))
+/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file.
+pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[(&str, Option<&Path>)]) -> Result<()> {
+    let (outputs, inputs) = (given(outputs), given(inputs));
+    for (at, &(option, path)) in outputs.iter().enumerate() {
+        for &(other, file) in outputs[at + 1..].iter().chain(&inputs) {
+            if rankle_files::are_one(path, file).with_context(|| refused(path))? {
+                return Err(Stop::usage(format!("{option} and {other} both name {}: give them two files", path.display())).into());
+            }
         }
-        _ => Ok(()),
+        check_writable(path)?;
     }
+    Ok(())
+}
+
+fn given<'a>(options: &[(&'a str, Option<&'a Path>)]) -> Vec<(&'a str, &'a Path)> {
+    options.iter().filter_map(|&(option, path)| Some((option, path?))).collect()
 }
 
 /// Replaces a file, or makes it; it is whole or what it was.
@@ -90,11 +93,17 @@ mod tests {
     #[test]
     fn two_options_need_two_files() {
         let folder = tempfile::tempdir().unwrap();
-        let [file, same] = ["file", "./file"].map(|name| folder.path().join(name));
-        let apart = |one: Option<&Path>, other: Option<&Path>| check_apart([("--a", one), ("--b", other)]);
-        assert!(apart(Some(&file), Some(&same)).unwrap_err().to_string().starts_with("--a and --b both name "));
-        assert!(apart(Some(&file), Some(&folder.path().join("other"))).is_ok());
-        assert!(apart(Some(&file), None).is_ok() && apart(None, None).is_ok());
+        let [file, same, other] = ["file", "./file", "other"].map(|name| folder.path().join(name));
+        let message = |outputs: &[(&str, Option<&Path>)], inputs: &[(&str, Option<&Path>)]| {
+            check_outputs(outputs, inputs).map_err(|error| error.to_string()).err()
+        };
+        let (a, b) = (("--a", Some(file.as_path())), ("--b", Some(same.as_path())));
+        for said in [message(&[a, b], &[]), message(&[a], &[("--other", Some(&other)), b])] {
+            assert!(said.unwrap().starts_with("--a and --b both name "));
+        }
+        assert_eq!(message(&[a, ("--b", Some(&other))], &[]), None);
+        assert_eq!(message(&[a, ("--b", None)], &[b, b].map(|(option, _)| (option, None))), None);
+        assert!(message(&[("--a", Some(folder.path()))], &[]).unwrap().contains("is a folder"));
     }
 
     #[cfg(unix)]

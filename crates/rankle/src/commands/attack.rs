@@ -58,9 +58,8 @@ impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
-        if let Some(file) = &self.save_adversarial {
-            files::check_writable(file)?;
-        }
+        let saved = ("--save-adversarial", self.save_adversarial.as_deref());
+        files::check_outputs(&[saved], &[("--weights", Some(&self.system.weights))])?;
         let bar = progress::bar(0);
         let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;

@@ -47,7 +47,7 @@ pub(crate) struct Embed {
 
 impl Embed {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        files::check_writable(&self.output)?;
+        files::check_outputs(&[("--output", Some(&self.output))], &[("--weights", Some(&self.system.weights))])?;
         let bar = progress::bar(0);
         let system = System::open(self.system.try_into()?, self.split, device, bar.clone())?;
         let len = system.dataset.len();

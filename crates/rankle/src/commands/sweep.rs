@@ -44,7 +44,7 @@ type Inputs = (Job, Cell);
 impl Sweep {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let jobs = self.jobs()?;
-        files::check_writable(&self.records)?;
+        files::check_outputs(&[("--records", Some(&self.records))], &[("--plan", Some(&self.plan))])?;
         let journal = Journal::at(&self.records);
         let reading = journal.read()?;
         if let Some(torn) = &reading.torn {

@@ -90,10 +90,10 @@ impl Universal {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
-        files::check_apart([("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())])?;
-        for file in [&self.save, &self.picture].into_iter().flatten() {
-            files::check_writable(file)?;
-        }
+        files::check_outputs(
+            &[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())],
+            &[("--weights", Some(&self.system.weights)), ("--to", self.to.as_deref())],
+        )?;
         let mut experiment = universal::experiment(self.attack, self.epsilon, self.protocol, Seed(self.seed));
         experiment.search.step = self.step.unwrap_or(experiment.search.step);
         experiment.search.iterations = self.iterations.map_or(experiment.search.iterations, NonZero::get);

@@ -54,8 +54,10 @@ fn what_makes_no_sense_is_refused_without_any_file() {
         format!("--attack ca+ --epsilon 0.1 --save {save} --picture {picture}")
     };
     let (same, other) = (files("u.png"), files("u.jpg"));
+    let weights = format!("--attack ca+ --epsilon 0.1 --save {}", crate::support::weights().display());
     for (rest, word) in [
         (&*same, "--save and --picture both name"),
+        (&*weights, "--save and --weights both name"),
         (&*other, "ends in .png"),
         ("--attack es --epsilon 0.1", "universal"),
         ("--attack ca+ --epsilon 0.1 --batch 1", "a batch of 1 has no two halves"),
