@@ -30,7 +30,7 @@ use std::path::PathBuf;
 /// Works offline with the data and the weights of the repository. Writes records.jsonl, report.md, cells.csv, curves.svg and
 /// curves.png into the output folder. Killed or interrupted, the same command goes on where it was: finished cells in
 /// records.jsonl are not computed again, an unfinished one begins anew, and so do the accuracies of classifiers and the pages
-/// of sanity, which take no more than a few minutes. Models that are not shipped are trained first with the paper's recipe, once for all
+/// of sanity, which take a few minutes at their default size. Models that are not shipped are trained first with the paper's recipe, once for all
 /// experiments, into target/models/ID.
 #[derive(Args)]
 pub(crate) struct Reproduce {

@@ -65,9 +65,9 @@ pub struct Check {
     pub columns: Vec<String>,
     /// The answers.
     pub answers: Vec<Answer>,
-    /// Failed if one of the answers is; not run where there is none.
+    /// Failed if one of the answers is; passed if all are.
     pub verdict: Verdict,
-    /// Why it was not run.
+    /// Why there are no answers.
     pub reason: Option<String>,
 }
 
@@ -92,8 +92,8 @@ pub enum Verdict {
     #[serde(rename = "fail")]
     Fail,
     /// There is no answer.
-    #[serde(rename = "not run")]
-    NotRun,
+    #[serde(rename = "no answer")]
+    NoAnswer,
 }
 
 impl fmt::Display for Verdict {
@@ -101,7 +101,7 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
-            Self::NotRun => "no answer",
+            Self::NoAnswer => "no answer",
         })
     }
 }
@@ -119,10 +119,10 @@ impl Check {
     #[must_use]
     pub fn answered(self, answers: Vec<Answer>) -> Self {
         let any = |verdict| answers.iter().any(|answer| answer.verdict == verdict);
-        let verdict = match (any(Verdict::Fail), any(Verdict::Pass)) {
+        let verdict = match (any(Verdict::Fail), any(Verdict::NoAnswer) || answers.is_empty()) {
             (true, _) => Verdict::Fail,
-            (false, true) => Verdict::Pass,
-            (false, false) => Verdict::NotRun,
+            (false, true) => Verdict::NoAnswer,
+            (false, false) => Verdict::Pass,
         };
         Self { answers, verdict, ..self }
     }
@@ -131,7 +131,7 @@ impl Check {
         let Self { name, claim, measured, expectation, failure, verdict, .. } = self;
         writeln!(out, "\n## {name}: {verdict}\n\n{claim}\n\nMeasured: {measured}\n")?;
         if let Some(reason) = &self.reason {
-            writeln!(out, "Not run: {reason}\n")?;
+            writeln!(out, "No answer: {reason}\n")?;
         }
         if !self.answers.is_empty() {
             let columns = self.columns.iter().cloned().chain(["verdict".to_owned()]);
@@ -173,7 +173,7 @@ impl Sanity {
     /// What has no answer: checks without any, and single answers of the others, as in `noise (qa-)`.
     pub fn open(&self) -> Vec<String> {
         let open = |check: &Check| {
-            let without = check.answers.iter().filter(|answer| answer.verdict == Verdict::NotRun);
+            let without = check.answers.iter().filter(|answer| answer.verdict == Verdict::NoAnswer);
             let without: Vec<&str> = without.map(|answer| answer.of.as_str()).collect();
             match (without.len() == check.answers.len(), without.is_empty()) {
                 (true, _) => Some(check.name.clone()),
@@ -245,7 +245,7 @@ fn shown(number: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Verdict::{Fail, NotRun, Pass};
+    use Verdict::{Fail, NoAnswer, Pass};
 
     pub(super) fn check(name: &str, answers: &[(&str, f64, Verdict)]) -> Check {
         let text = |what: &str| format!("{what} of {name}.");
@@ -257,7 +257,7 @@ mod tests {
             failure: text("failure"),
             columns: vec!["rank, %".to_owned()],
             answers: Vec::new(),
-            verdict: NotRun,
+            verdict: NoAnswer,
             reason: answers.is_empty().then(|| "nobody asked".to_owned()),
         }
         .answered(answers.iter().map(|&(of, number, verdict)| Answer::new(of, &[number], verdict)).collect())
@@ -277,7 +277,7 @@ mod tests {
             recall_at_1: 98.4,
             against: None,
             checks: vec![
-                check("noise", &[("ca+", 49.123, Pass), ("ca-", f64::NAN, NotRun)]),
+                check("noise", &[("ca+", 49.123, Pass), ("ca-", f64::NAN, NoAnswer)]),
                 check("effort", &[("ca+", 0.000_01, Pass), ("ca-", 7.0, Fail)]),
                 check("transfer", &[]),
             ],
@@ -289,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn one_failed_answer_fails_a_check_and_nothing_else_does() {
-        assert_eq!(page().checks.iter().map(|check| check.verdict).collect::<Vec<_>>(), [Pass, Fail, NotRun]);
-        assert_eq!(page().headline(), "1 of 3 checks passed; failed: effort; no answer: noise (ca-), transfer");
+    fn one_failed_answer_fails_a_check_and_one_that_lacks_leaves_it_open() {
+        assert_eq!(page().checks.iter().map(|check| check.verdict).collect::<Vec<_>>(), [NoAnswer, Fail, NoAnswer]);
+        assert_eq!(page().headline(), "0 of 3 checks passed; failed: effort; no answer: noise (ca-), transfer");
     }
 
     #[test]
@@ -300,10 +300,10 @@ mod tests {
         for part in [
             "# Is the defense real? c2f2 on mnist, cosine distance\n",
             "| effort | claim of effort. | fail |\n",
-            "## noise: pass\n",
+            "## noise: no answer\n",
             "|  | rank, % | verdict |\n|---:|---:|---:|\n| ca+ | 49.12 | pass |\n| ca- | – | no answer |\n",
             "| ca+ | 1.0e-5 | pass |\n| ca- | 7 | **fail** |\n",
-            "Not run: nobody asked\n",
+            "No answer: nobody asked\n",
             "Expected: expectation of noise. If not: failure of noise.\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
@@ -314,7 +314,7 @@ mod tests {
     fn a_page_comes_back_as_it_was_written() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let line = page().to_line().unwrap();
-        assert!(line.contains(r#""numbers":[null],"verdict":"not run""#), "{line}");
+        assert!(line.contains(r#""numbers":[null],"verdict":"no answer""#), "{line}");
         std::fs::write(file.path(), line).unwrap();
         assert_eq!(Sanity::read(file.path()).unwrap(), page());
         std::fs::write(file.path(), "{}").unwrap();

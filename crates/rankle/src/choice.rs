@@ -25,7 +25,7 @@ pub(crate) struct Choice {
 /// How many images the seed shall choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// So many, or none where there are fewer.
+    /// So many: fewer are an error.
     Exactly(usize),
     /// So many, or all where there are fewer.
     AtMost(usize),
@@ -89,7 +89,10 @@ impl Choice {
         let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
             let Some(list) = list else { return Ok(None) };
             let indices = list.resolve(option, len)?;
-            let set = check_count(option, indices.len() as u64, images.len() as u64, set).map_err(anyhow::Error::msg)?;
+            let set = check_count(option, indices.len() as u64, images.len() as u64, set);
+            // What stands on the command line is wrong there; a file may hold anything.
+            let wrong = |line| if list.given().is_some() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };
+            let set = set.map_err(wrong)?;
             Ok(Some((indices, set)))
         };
         let [targets, preserved] = self.rows();
@@ -107,9 +110,9 @@ impl Choice {
 /// How many indices each image gets.
 fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> Result<usize, String> {
     match set {
-        Some(set) if indices != images * set as u64 => Err(format!(
+        Some(set) if indices != images.saturating_mul(set as u64) => Err(format!(
             "{option}: {indices} indices for {images} images with --targets {set}; {} are needed",
-            images * set as u64
+            images.saturating_mul(set as u64)
         )),
         None if !indices.is_multiple_of(images) => {
             Err(format!("{option}: {indices} indices are no whole number for each of {images} images"))
@@ -173,5 +176,6 @@ mod tests {
         assert_eq!(check_count("--x", 6, 3, Some(2)), Ok(2));
         assert_eq!(check_count("--x", 7, 3, None).unwrap_err(), "--x: 7 indices are no whole number for each of 3 images");
         assert_eq!(check_count("--x", 6, 3, Some(1)).unwrap_err(), "--x: 6 indices for 3 images with --targets 1; 3 are needed");
+        assert!(check_count("--x", 2, 2, Some(1 << 63 | 1)).is_err() && check_count("--x", 0, 2, Some(1 << 63)).is_err());
     }
 }

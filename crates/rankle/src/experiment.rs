@@ -73,7 +73,8 @@ impl Experiment {
             (false, false) => 1,
             (false, true) => restarts,
         };
-        images as u64 * (2 + self.gradient_units() * (searches * iterations) as u64)
+        let steps = (searches as u64).saturating_mul(iterations as u64);
+        self.gradient_units().saturating_mul(steps).saturating_add(2).saturating_mul(images as u64)
     }
 
     /// The inputs of the record.

@@ -40,7 +40,7 @@ pub(crate) fn run(
 
 /// How much work it is, in the units of a progress bar.
 pub(crate) fn cost(experiment: &Experiment, images: usize) -> u64 {
-    experiment.cost(images) + 2 * images as u64
+    experiment.cost(images).saturating_add(2 * images as u64)
 }
 
 /// What a record says of the system that was attacked.

@@ -63,12 +63,12 @@ pub(crate) fn check_room(protocol: Protocol, images: usize, shared: Universal, l
     let batch = images / batches.max(1);
     if images > len {
         return Err(format!(
-            "{batches} x {batch} = {images} images are needed, and there are {len}: take smaller batches, or fewer"
+            "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer with --batch and --batches"
         ));
     }
     if protocol == Protocol::Strict && batch == len {
         return Err(format!(
-            "a batch of all {len} images leaves no target outside of it, as strict wants it: take a smaller one"
+            "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller --batch, without --full"
         ));
     }
     Ok(())
@@ -76,8 +76,9 @@ pub(crate) fn check_room(protocol: Protocol, images: usize, shared: Universal, l
 
 /// How much work it is, in the units of a progress bar.
 pub(crate) fn cost(experiment: &Experiment, images: usize, shared: Universal) -> u64 {
-    let searched = (images / 2) as u64 * experiment.gradient_units() * experiment.search.iterations as u64;
-    shared.perturbations as u64 * (searched + 4 * images as u64)
+    let searched =
+        (images as u64 / 2).saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
+    searched.saturating_add(4 * images as u64).saturating_mul(shared.perturbations as u64)
 }
 
 /// Makes them, batch by batch.
@@ -95,7 +96,7 @@ pub(crate) fn run(
     let Pgd { epsilon, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { epsilon, step, iterations };
     let setting = transfer::setting(experiment, from, false);
-    let mut made = Vec::with_capacity(shared.batches * shared.perturbations);
+    let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
         for number in 0..shared.perturbations {
             let target = universal_target(seed, (batch as u64, number as u64), images, &from.gallery, protocol)?;

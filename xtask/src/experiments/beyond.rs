@@ -8,6 +8,7 @@ use crate::reproduce::{Models, Scope};
 use anyhow::{Context, Result};
 use rankle_report::{Attack, Record, System};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is said above the tables.
@@ -60,7 +61,9 @@ pub(super) fn report(
     records: &[Record],
 ) -> Result<Outcome> {
     let (mut markdown, mut text) = body(about, grids, pictures);
-    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+    // A cell may stand in two tables; it was computed once.
+    let once: BTreeMap<String, f64> = records.iter().map(|record| (record.cell.identity(), record.seconds)).collect();
+    let seconds: f64 = once.values().sum();
     let machines = distinct(records.iter().map(|record| format!("{} ({})", record.device, record.instruction_set)));
     let weights = records.iter().flat_map(|record| {
         let of = |name: &str, hash: &str| format!("{name} (SHA-256 {hash})");

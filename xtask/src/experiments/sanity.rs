@@ -67,7 +67,7 @@ fn markdown(answered: &[Answered]) -> String {
     out += &format!("|---|{}\n", "---|".repeat(answered.len()));
     let checks = answered.first().map_or(&[][..], |one| &one.page.checks);
     for (at, check) in checks.iter().enumerate() {
-        let verdict = |one: &Answered| one.page.checks.get(at).map_or(Verdict::NotRun, |check| check.verdict).to_string();
+        let verdict = |one: &Answered| one.page.checks.get(at).map_or(Verdict::NoAnswer, |check| check.verdict).to_string();
         out += &row([check.claim.clone()].into_iter().chain(answered.iter().map(verdict)).collect());
     }
     out

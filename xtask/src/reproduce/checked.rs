@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// What has to be said of a defended model wherever its numbers stand: nothing where `rankle sanity` left a page beside these
-/// weights that speaks for all of it, up to the radius of its defense. Nobody has such questions for a classifier.
+/// weights that speaks for all of it, at the radius of its defense. Nobody has such questions for a classifier.
 pub(super) fn caveat(system: &System, weights: &Path) -> Option<String> {
     if system.is_classifier() {
         return Some(format!("{UNCHECKED}: a classifier has no sanity page, and nothing but the attacks shown here was tried"));

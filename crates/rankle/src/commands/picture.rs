@@ -32,7 +32,7 @@ use std::time::Instant;
 pub(crate) struct Picture {
     #[command(flatten)]
     system: SystemArguments,
-    /// The PNG to write; of several images each gets its index added to the name, of one that is listed twice also a number
+    /// The PNG to write; of several images each gets its index added to the name, and an image that is listed twice also a number
     #[arg(long, value_name = "FILE", value_parser = arguments::png())]
     output: PathBuf,
     /// How many images, sampled by the seed; 1 when left out

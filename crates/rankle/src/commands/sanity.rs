@@ -46,7 +46,7 @@ pub(crate) struct Sanity {
     /// How far a pixel may move: the radius that robustness is claimed for
     #[arg(long, value_name = "E", default_value = "0.3", value_parser = arguments::epsilon, allow_negative_numbers = true)]
     epsilon: Epsilon,
-    /// How many images are attacked, sampled by the seed; with noise ten times as many
+    /// How many images are attacked, sampled by the seed; to compare attacks with noise, ten times as many
     #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
     images: NonZero<usize>,
     /// The seed of the images, the targets, the starts and the noise
@@ -71,6 +71,13 @@ impl Sanity {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
         let key = Key::try_from(self.system)?;
+        let other = self.against.map(|weights| Key {
+            model: self.against_model.unwrap_or(key.model),
+            distance: self.against_distance.unwrap_or(key.distance),
+            weights,
+            ..key.clone()
+        });
+        other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
         let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));
         [&page_file, &json_file].into_iter().try_for_each(|file| files::check_writable(file))?;
@@ -78,12 +85,6 @@ impl Sanity {
         let start = Instant::now();
         let bar = progress::bar(0);
         let seed = Seed(self.seed);
-        let other = self.against.map(|weights| Key {
-            model: self.against_model.unwrap_or(key.model),
-            distance: self.against_distance.unwrap_or(key.distance),
-            weights,
-            ..key.clone()
-        });
         let (system, other) = System::pair(key, other, device, bar.clone())?;
         if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
             bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());

@@ -137,9 +137,9 @@ fn pending<'a>(inputs: &'a [Inputs], done: &HashMap<String, Record>) -> Vec<&'a 
 
 /// The length of the bar: every attack, and the gallery of every system.
 fn work(pending: &[&Inputs]) -> u64 {
-    let attacks: u64 = pending.iter().map(|(job, _)| job.cost()).sum();
+    let attacks = pending.iter().map(|(job, _)| job.cost());
     let galleries = pending.chunk_by(|a, b| a.0.key == b.0.key).map(|group| group[0].1.gallery as u64);
-    attacks + galleries.sum::<u64>()
+    attacks.chain(galleries).fold(0, u64::saturating_add)
 }
 
 /// A sweep on its way.
@@ -179,7 +179,7 @@ impl Run<'_> {
         let (start, before) = (Instant::now(), self.bar.position());
         let record = self.record(measured, from, draws, job, cell, start)?;
         self.journal.append(&record)?;
-        self.bar.set_position(before + job.cost());
+        self.bar.set_position(before.saturating_add(job.cost()));
         self.left -= 1;
         self.tell(&record);
         self.done.insert(cell.identity(), record);

@@ -90,10 +90,6 @@ impl Universal {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
-        files::check_outputs(
-            &[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())],
-            &[("--weights", Some(&self.system.weights)), ("--to", self.to.as_deref())],
-        )?;
         let mut experiment = universal::experiment(self.attack, self.epsilon, self.protocol, Seed(self.seed));
         experiment.search.step = self.step.unwrap_or(experiment.search.step);
         experiment.search.iterations = self.iterations.map_or(experiment.search.iterations, NonZero::get);
@@ -101,6 +97,10 @@ impl Universal {
         let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
         universal::check(experiment.kind, asked, shared).map_err(Stop::usage)?;
+        files::check_outputs(
+            &[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())],
+            &[("--weights", Some(&self.system.weights)), ("--to", self.to.as_deref())],
+        )?;
 
         let bar = progress::bar(0);
         let from: Key = self.system.try_into()?;
@@ -111,9 +111,10 @@ impl Universal {
             true => papers(from.key.distance, len),
             false => (asked, shared),
         };
-        universal::check_room(experiment.protocol, count, shared, len).map_err(Stop::usage)?;
+        universal::check(experiment.kind, count, shared).map_err(anyhow::Error::msg)?;
+        universal::check_room(experiment.protocol, count, shared, len).map_err(anyhow::Error::msg)?;
         let images = experiment::sample(&from, experiment.seed, count)?;
-        bar.set_length(2 * len as u64 + universal::cost(&experiment, count, shared));
+        bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * len as u64));
         bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
         let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);
 

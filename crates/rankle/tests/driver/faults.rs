@@ -91,6 +91,12 @@ fn wrong_arguments_are_told_without_any_file() {
 }
 
 #[test]
+fn a_list_must_fit_the_usual_number_of_images() {
+    let attack = "--attack ca+ --epsilon 0.1 --target-indices 1";
+    refused(&mut on_mnist("attack", attack), 2, &["--target-indices", "1 indices", "each of 1000 images"]);
+}
+
+#[test]
 fn what_needs_a_file_or_the_machine_ends_with_1() {
     let attack = |rest: &str| on_mnist("attack", &format!("--attack ca+ --epsilon 0.1 {rest}"));
     refused(&mut attack("--device cuda:1"), 1, &["cuda:1", "--device cpu"]);

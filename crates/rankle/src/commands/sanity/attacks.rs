@@ -12,8 +12,8 @@ use rankle_report::sanity::{Answer, Check, Verdict};
 
 /// Of the effect of the attack, noise may have so much.
 pub(super) const NOISE: f64 = 0.2;
-/// On how many times as many images noise is measured: its effect is small beside that of a short attack, and cheap to know.
-pub(super) const MORE: usize = 10;
+/// On how many times as many images noise is measured: its effect is small beside those of attacks.
+const MORE: usize = 10;
 /// Of the effect of the strongest search, that of the tables must have so much.
 pub(super) const ENOUGH: f64 = 0.9;
 /// In a ball without bounds, ranks end within so many percent of where the attack wants them.
@@ -70,16 +70,17 @@ pub(super) fn noise(lab: &Lab) -> Result<Check> {
         let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
         Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
     })?;
-    Ok(wording::noise().answered(answers))
+    Ok(wording::noise(images.len()).answered(answers))
 }
 
-/// Whether the share of noise in the effect of an attack, with its standard error, is below the bound: no answer where two errors
-/// reach across it. The error of a single image is no number, and decides nothing.
+/// Whether the share of noise in the effect of an attack, with its standard error, is below the bound in either direction: no
+/// answer where two errors reach across it. The error of a single image is no number, and decides nothing.
 fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
     let reach = if error.is_nan() { 0.0 } else { 2.0 * error };
+    let share = share.abs();
     match by_attack > 0.0 {
         true if share + reach <= NOISE => Verdict::Pass,
-        true if share - reach <= NOISE => Verdict::NotRun,
+        true if share - reach <= NOISE => Verdict::NoAnswer,
         _ => Verdict::Fail,
     }
 }
@@ -148,10 +149,11 @@ mod tests {
     #[test]
     fn noise_near_the_bound_is_no_answer() {
         assert_eq!(drowned(10.0, 0.1, 0.049), Verdict::Pass);
-        assert_eq!(drowned(10.0, 0.1, 0.051), Verdict::NotRun);
-        assert_eq!(drowned(10.0, 0.3, 0.051), Verdict::NotRun);
+        assert_eq!(drowned(10.0, 0.1, 0.051), Verdict::NoAnswer);
+        assert_eq!(drowned(10.0, 0.3, 0.051), Verdict::NoAnswer);
         assert_eq!(drowned(10.0, 0.3, 0.049), Verdict::Fail);
         assert_eq!(drowned(10.0, 0.1, f64::NAN), Verdict::Pass);
+        assert_eq!([-0.1, -0.3].map(|share| drowned(10.0, share, 0.01)), [Verdict::Pass, Verdict::Fail]);
         // An attack without an effect, or with none that is a number.
         assert_eq!([0.0, -1.0, f64::NAN].map(|effect| drowned(effect, 0.0, 0.0)), [Verdict::Fail; 3]);
     }

@@ -30,7 +30,7 @@ pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
     // What is no number was not to be measured.
     let answer = |of: &str, number: f64, bound: f64, passed: bool| {
         let verdict = match (number.is_nan(), passed) {
-            (true, _) => Verdict::NotRun,
+            (true, _) => Verdict::NoAnswer,
             (false, true) => Verdict::Pass,
             (false, false) => Verdict::Fail,
         };

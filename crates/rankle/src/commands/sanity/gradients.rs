@@ -35,7 +35,7 @@ pub(super) fn differences(lab: &Lab) -> Result<Check> {
             agreement = agreement.and(Agreement::of(&slopes(&*attack, &setting, image, &own, &at, &directions)?));
         }
         let verdict = match agreement.holds() {
-            None => Verdict::NotRun,
+            None => Verdict::NoAnswer,
             Some(true) => Verdict::Pass,
             Some(false) => Verdict::Fail,
         };

@@ -1,6 +1,6 @@
 //! What the page says of each check.
 
-use super::attacks::{BROKEN, ENOUGH, MORE, NOISE};
+use super::attacks::{BROKEN, ENOUGH, NOISE};
 use super::embedding::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
 use super::gradients::{IMAGES, SILENT, STILL, WAYS};
 use super::lab::EFFORTS;
@@ -11,7 +11,7 @@ use rankle_report::sanity::{Check, Verdict};
 fn check(name: &str, texts: [String; 4], columns: Vec<String>) -> Check {
     let [claim, measured, expectation, failure] = texts;
     let name = name.to_owned();
-    Check { name, claim, measured, expectation, failure, columns, answers: Vec::new(), verdict: Verdict::NotRun, reason: None }
+    Check { name, claim, measured, expectation, failure, columns, answers: Vec::new(), verdict: Verdict::NoAnswer, reason: None }
 }
 
 fn columns(names: &[&str]) -> Vec<String> {
@@ -26,16 +26,16 @@ fn efforts(what: &str) -> impl Iterator<Item = String> + use<'_> {
     })
 }
 
-pub(super) fn noise() -> Check {
+pub(super) fn noise(images: usize) -> Check {
     let texts = [
         "Random noise of the same ε does next to nothing.".to_owned(),
         format!(
-            "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables, on \
-             {MORE} times as many images as below, if there are. The error is the standard error of the effect of the noise over the \
+            "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables, both on \
+             {images} images. The error is the standard error of the effect of the noise over the \
              images."
         ),
         format!(
-            "the attack has an effect, and noise has at most {} % of it; no answer where two standard errors reach across that bound: \
+            "the attack has an effect, and noise has at most {} % of it, in either direction; no answer where two standard errors reach across that bound: \
              take more images.",
             100.0 * NOISE
         ),
