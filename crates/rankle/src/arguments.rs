@@ -154,7 +154,7 @@ pub(crate) fn sized(model: Architecture, embedding_size: Option<usize>) -> Resul
     sized.map_err(|error| Stop::usage(error.to_string()))
 }
 
-/// The name of a picture.
+/// The name of a picture; what ends in anything else is refused.
 pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),

@@ -89,3 +89,35 @@ pub(super) fn sha256(file: &str) -> String {
     let bytes = std::fs::read(files::root().join(file)).unwrap();
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// The numbers with two digits behind the point.
+    fn numbers(text: &str) -> impl Iterator<Item = &str> {
+        let tokens = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+        tokens.filter(|token| token.split_once('.').is_some_and(|(whole, rest)| !whole.is_empty() && rest.len() == 2))
+    }
+
+    /// The page of all results copies tables from the reports: each of its sections from those that it links to.
+    #[test]
+    fn the_tables_of_the_page_hold_numbers_of_the_reports_only() {
+        let folder = files::root().join("xtask/results");
+        let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        let read = |experiment: &str| std::fs::read_to_string(folder.join(experiment).join("report.md")).unwrap();
+        let mut compared = 0;
+        for section in page.split("\n## ").skip(1) {
+            let links = section.split("](").filter_map(|rest| rest.split_once("/report.md)")).map(|(experiment, _)| experiment);
+            let reports: Vec<String> = links.map(read).collect();
+            let known: HashSet<&str> = reports.iter().flat_map(|report| numbers(report)).collect();
+            for row in section.lines().filter(|line| line.starts_with('|') && !reports.is_empty()) {
+                for number in numbers(row) {
+                    assert!(known.contains(number), "{number} is in no report that the section links to: {row}");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 200, "{compared}");
+    }
+}
