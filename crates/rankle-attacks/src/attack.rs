@@ -1,6 +1,7 @@
 //! What a ranking attack is: it chooses targets, bends their places, and measures them.
 
 use crate::{Aim, Protocol, Targets};
+use rankle_core::rank::{Resolution, TieGroup};
 use rankle_core::{Error, Gallery, Points, Result, Seed};
 use std::fmt;
 
@@ -67,25 +68,28 @@ pub struct Standings {
     pub rank: Vec<f64>,
     /// Per image the mean rank of the items to be preserved; empty for attacks that preserve nothing.
     pub preserved: Vec<f64>,
-    /// Per image the 0-based position of the nearest item of its class in its own list without itself, `None` for a class
-    /// of one; empty for attacks with targets.
-    pub first_match: Vec<Option<f64>>,
-    /// How many (image, target) pairs are tied with another gallery item.
+    /// Per image the nearest items of its class in its own list without itself, `None` for a class of one; empty for attacks
+    /// with targets.
+    pub first_match: Vec<Option<TieGroup>>,
+    /// How many (image, target) pairs are tied with another gallery item; the target of the embedding shift is the nearest item
+    /// of the class.
     pub tied: usize,
     /// How many (image, target) pairs there are.
     pub pairs: usize,
+    /// What f32 could not decide of the comparisons behind these ranks.
+    pub resolution: Resolution,
 }
 
 impl Standings {
-    /// The share of (image, target) pairs whose distance equals that of another gallery item; 0 without targets.
+    /// The share of (image, target) pairs whose distance equals that of another gallery item; 0 of none.
     pub fn tie_share(&self) -> f64 {
         self.tied as f64 / self.pairs.max(1) as f64
     }
 
-    /// Per image whether an item of its class is among the first `k` (`method.md` 8.5); images of a class of one are left
-    /// out.
+    /// Per image whether an item of its class is among the first `k` (`method.md` 8.5), as the probability over all orders of
+    /// tied items; images of a class of one are left out.
     pub fn hits(&self, k: usize) -> Vec<f64> {
-        self.first_match.iter().flatten().map(|&position| f64::from(u8::from(position < k as f64))).collect()
+        self.first_match.iter().flatten().map(|group| group.within(k)).collect()
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
@@ -94,5 +98,6 @@ impl Standings {
         self.first_match.append(&mut other.first_match);
         self.tied += other.tied;
         self.pairs += other.pairs;
+        self.resolution = self.resolution.and(other.resolution);
     }
 }

@@ -3,10 +3,11 @@
 use crate::draw::{admirers, check_set, distinct, neighbours, top_percent};
 use crate::lists::SortedLists;
 use crate::objective::{add_slope, by_distance};
-use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Targets};
+use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Subject, Targets};
 use candle_core::Tensor;
 use rand::Rng;
 use rankle_core::dataset::check_indices;
+use rankle_core::rank::{RankCount, Resolution};
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Gallery, Points, Result};
 use rayon::prelude::*;
@@ -147,23 +148,51 @@ impl<'a> BoundCandidate<'a> {
         }
     }
 
-    /// The rank of one pair, and whether it is tied with an item other than the clean copy.
-    fn rank(&self, pair: usize, distance: f32) -> (f64, bool) {
+    /// Where the image of a pair stands in the list of its query, and how many items but its clean copy are within `width` of it.
+    fn count(&self, pair: usize, distance: f32, width: f32) -> (RankCount, usize) {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
-        let mut closer = self.lists.below(slot, distance);
-        let mut ties = self.lists.not_above(slot, distance) - closer;
-        let tied = ties > usize::from(copy == distance);
-        if self.batch.protocol == Protocol::Paper {
-            return (closer as f64, tied);
+        let below = self.lists.below(slot, distance);
+        let equal = self.lists.not_above(slot, distance) - below;
+        let near = self.lists.not_above(slot, distance + width) - self.lists.below(slot, distance - width);
+        let count = RankCount { closer: below as u32, tied_before: 0, tied: equal as u32 + 1, near: near as u32 + 1 };
+        (count, near.saturating_sub(usize::from((copy - distance).abs() <= width)))
+    }
+
+    /// The items that have no place in the list of a pair: the clean copy and the query, unless that is the image.
+    fn left_out(&self, pair: usize) -> impl Iterator<Item = u32> {
+        let (image, query) = (self.image(pair), self.batch.targets.indices()[pair]);
+        [Some(image), (query != image).then_some(query)].into_iter().flatten()
+    }
+
+    fn image(&self, pair: usize) -> u32 {
+        self.batch.images[pair / self.batch.targets.set()] as u32
+    }
+
+    /// The places of some pairs with their distances, in lists without what is left out; decided in f64.
+    fn resolved(&self, points: &Points, pairs: &[(usize, f32)]) -> Result<Vec<(RankCount, Resolution)>> {
+        let gallery = self.batch.gallery;
+        let mut counts = Vec::with_capacity(pairs.len());
+        for pairs in pairs.chunks(LISTS) {
+            let queries: Vec<usize> = pairs.iter().map(|&(pair, _)| self.batch.targets.indices()[pair] as usize).collect();
+            let distances = gallery.distances_from(&queries)?;
+            let lists = pairs.par_iter().zip(queries).zip(distances.par_chunks_exact(gallery.len()));
+            let more: Vec<(RankCount, Resolution)> = lists
+                .map(|((&(pair, distance), query), distances)| {
+                    let query = gallery.point(query);
+                    let exact = gallery.distance().exact(query, points.row(pair / self.batch.targets.set()));
+                    let left_out: Vec<u32> = self.left_out(pair).collect();
+                    let list = gallery.list(query, distances, self.batch.protocol.precision())?;
+                    Ok(list.count(distance, exact, |item| !left_out.contains(&item)))
+                })
+                .collect::<Result<_>>()?;
+            counts.extend(more);
         }
-        let itself = self.batch.targets.indices()[pair] as usize == self.batch.images[pair / self.batch.targets.set()];
-        for excluded in [Some(copy), (!itself).then_some(self.own[slot])].into_iter().flatten() {
-            closer -= usize::from(excluded < distance);
-            ties -= usize::from(excluded == distance);
-        }
-        (closer as f64 + ties as f64 / 2.0, tied)
+        Ok(counts)
     }
 }
+
+/// How many lists are held at once to decide close calls.
+const LISTS: usize = 64;
 
 impl Aim for BoundCandidate<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
@@ -193,17 +222,42 @@ impl Aim for BoundCandidate<'_> {
 
 impl Bound for BoundCandidate<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
-        let set = self.batch.targets.set();
-        let mut standings = Standings { pairs: self.slots.len(), ..Standings::default() };
-        for (image, distances) in self.to_queries(points)?.chunks_exact(set).enumerate() {
-            let mut sum = 0.0;
-            for (at, &distance) in distances.iter().enumerate() {
-                let (rank, tied) = self.rank(image * set + at, distance);
-                sum += rank;
-                standings.tied += usize::from(tied);
+        let Batch { gallery, protocol, .. } = self.batch;
+        let (set, len) = (self.batch.targets.set(), gallery.len());
+        let distances = self.to_queries(points)?;
+        let mut counts = Vec::with_capacity(distances.len());
+        let mut resolution = Resolution::default();
+        let mut close = Vec::new();
+        for (pair, &distance) in distances.iter().enumerate() {
+            let (mut count, near) = self.count(pair, distance, gallery.resolution_at(distance));
+            let mut comparisons = len - 1;
+            if protocol.leaves_out() {
+                for item in self.left_out(pair) {
+                    let other = if item == self.image(pair) { self.copies[pair] } else { self.own[self.slots[pair]] };
+                    count = count.without(other, distance);
+                    comparisons = len - self.left_out(pair).count();
+                }
+                if near > 0 {
+                    close.push((pair, distance));
+                    comparisons = 0;
+                }
             }
-            standings.rank.push(sum / (set * self.batch.gallery.len()) as f64);
+            let near = if comparisons == 0 { 0 } else { near as u64 };
+            resolution = resolution.and(Resolution { comparisons: comparisons as u64, near, undecided: near });
+            counts.push(count);
         }
-        Ok(standings)
+        for (&(pair, _), (count, decided)) in close.iter().zip(self.resolved(points, &close)?) {
+            counts[pair] = count;
+            resolution = resolution.and(decided);
+        }
+        let tied = |(pair, count): (usize, &RankCount)| match protocol.leaves_out() {
+            true => count.is_tied(),
+            false => count.without(self.copies[pair], distances[pair]).is_tied(),
+        };
+        let tied = counts.iter().enumerate().filter(|&pair| tied(pair)).count();
+        let ties = protocol.ties(Subject::Perturbed);
+        let mean = |counts: &[RankCount]| counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (set * len) as f64;
+        let rank = counts.chunks_exact(set).map(mean).collect();
+        Ok(Standings { rank, tied, pairs: counts.len(), resolution, ..Standings::default() })
     }
 }

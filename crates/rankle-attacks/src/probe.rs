@@ -97,7 +97,7 @@ fn batches(
     }
     let mut done = 0;
     for indices in images.chunks(setting.batch_size.max(1)) {
-        let clean = embed(setting.embedder, &setting.dataset.images(indices)?, "a clean image")?;
+        let clean = embed(setting.embedder, &setting.dataset.images(indices)?, |row| setting.dataset.describe(indices[row]))?;
         let own = targets.of_images(done..done + indices.len());
         let bound = attack.bind(setting.batch(setting.gallery, indices, &clean, own))?;
         each(&at.narrow(0, done, indices.len())?, &*bound)?;

@@ -2,11 +2,12 @@
 
 use crate::draw::{check_set, distinct, neighbours, top_percent};
 use crate::objective::by_distance;
-use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Targets};
+use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Subject, Targets};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
+use rankle_core::rank::RankCount;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Error, Gallery, Hinge, Placing, Points, Result};
+use rankle_core::{Counted, Error, Gallery, Hinge, Points, Result};
 use std::fmt;
 
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
@@ -187,44 +188,28 @@ impl BoundQuery<'_> {
         let rows = targets.indices().chunks_exact(targets.set()).zip(preserved.chunks_exact(kept));
         (rows.flat_map(|(targets, preserved)| [targets, preserved].concat()).collect(), targets.set() + kept)
     }
-
-    fn ranks(&self, points: &Points, items: &[u32], set: usize, placings: &[Placing]) -> Result<Vec<f64>> {
-        if self.batch.protocol == Protocol::Paper {
-            return Ok(placings.iter().map(|placing| f64::from(placing.closer + placing.tied_before)).collect());
-        }
-        let own: Vec<u32> = self.batch.images.iter().map(|&image| image as u32).collect();
-        let to_own = self.batch.gallery.distances_to(points, &own)?;
-        let to_items = self.batch.gallery.distances_to(points, items)?;
-        let rank = |(pair, placing): (usize, &Placing)| {
-            let image = pair / set;
-            mid_rank(placing, to_items[pair], (items[pair] != own[image]).then_some(to_own[image]))
-        };
-        Ok(placings.iter().enumerate().map(rank).collect())
-    }
-}
-
-/// The middle of the places that an item shares with its equals, in a list without the query's clean copy.
-fn mid_rank(placing: &Placing, distance: f32, copy: Option<f32>) -> f64 {
-    let closer = placing.closer - u32::from(copy.is_some_and(|copy| copy < distance));
-    let equals = placing.tied - 1 - u32::from(copy == Some(distance));
-    f64::from(closer) + f64::from(equals) / 2.0
 }
 
 impl Bound for BoundQuery<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
         self.batch.check(points)?;
+        let Batch { gallery, protocol, .. } = self.batch;
         let (items, set) = self.items();
-        let placings = self.batch.gallery.placings(points, &items)?;
-        let ranks = self.ranks(points, &items, set, &placings)?;
+        let copies: Vec<u32> = self.batch.images.iter().map(|&image| image as u32).collect();
+        let left_out = protocol.leaves_out().then_some(&copies[..]);
+        let Counted { counts, resolution } = gallery.rank_counts(points, &items, left_out, protocol.precision())?;
         let targets = self.batch.targets.set();
-        let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / (ranks.len() * self.batch.gallery.len()) as f64;
-        let mut standings = Standings { pairs: self.batch.targets.indices().len(), ..Standings::default() };
-        for (ranks, placings) in ranks.chunks_exact(set).zip(placings.chunks_exact(set)) {
-            standings.rank.push(mean(&ranks[..targets]));
+        let ties = protocol.ties(Subject::Item);
+        let mean = |counts: &[RankCount]| {
+            counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (counts.len() * gallery.len()) as f64
+        };
+        let mut standings = Standings { pairs: self.batch.targets.indices().len(), resolution, ..Standings::default() };
+        for counts in counts.chunks_exact(set) {
+            standings.rank.push(mean(&counts[..targets]));
             if targets < set {
-                standings.preserved.push(mean(&ranks[targets..]));
+                standings.preserved.push(mean(&counts[targets..]));
             }
-            standings.tied += placings[..targets].iter().filter(|placing| placing.tied > 1).count();
+            standings.tied += counts[..targets].iter().filter(|count| count.is_tied()).count();
         }
         Ok(standings)
     }

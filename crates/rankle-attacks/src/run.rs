@@ -46,7 +46,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`]
-/// when gallery, dataset, images and targets do not fit; [`Error::NotFinite`] when the model answers with NaN or infinity;
+/// when gallery, dataset, images and targets do not fit; [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked;
 /// and what the embedder, the attack and the solver report.
 pub fn run(
     attack: &dyn RankingAttack,
@@ -86,7 +86,7 @@ pub(crate) fn run_on(
     for indices in images.chunks(setting.batch_size.max(1)) {
         let images = setting.dataset.images(indices)?;
         let targets = targets.of_images(done..done + indices.len());
-        let clean = embed(source.embedder, &images, "a clean image")?;
+        let clean = embed(source.embedder, &images, |row| setting.dataset.describe(indices[row]))?;
         let bound = attack.bind(setting.batch(source.gallery, indices, &clean, targets.clone()))?;
         let aim: &dyn Aim = &*bound;
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
@@ -95,11 +95,12 @@ pub(crate) fn run_on(
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
-        let moved = embed(source.embedder, &adversarial, "an adversarial image")?;
+        let perturbed = |row: usize| perturbed(setting.dataset, indices[row]);
+        let moved = embed(source.embedder, &adversarial, perturbed)?;
         outcomes[0].append(&*bound, &clean, &moved)?;
         for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
-            let clean = embed(other.embedder, &images, "a clean image")?;
-            let moved = embed(other.embedder, &adversarial, "an adversarial image")?;
+            let clean = embed(other.embedder, &images, |row| setting.dataset.describe(indices[row]))?;
+            let moved = embed(other.embedder, &adversarial, perturbed)?;
             let bound = attack.bind(setting.batch(other.gallery, indices, &clean, targets.clone()))?;
             outcome.append(&*bound, &clean, &moved)?;
         }
@@ -156,10 +157,14 @@ pub(crate) fn check(gallery: &Gallery, setting: &Setting<'_>, images: &[usize], 
     check_indices("image", images, len)
 }
 
-pub(crate) fn embed(embedder: &dyn Embedder, images: &Tensor, whose: &str) -> Result<Points> {
+/// Embeds images that can be ranked; `whose` names one for the error.
+pub(crate) fn embed(embedder: &dyn Embedder, images: &Tensor, whose: impl Fn(usize) -> String) -> Result<Points> {
     let points = embedder.distance().place(&embedder.embed(images)?)?;
-    if points.as_slice().iter().all(|x| x.is_finite()) {
-        return Ok(points);
-    }
-    Err(Error::NotFinite(format!("the embedding of {whose}")))
+    points.check(whose)?;
+    Ok(points)
+}
+
+/// The name of a perturbed image in errors.
+pub(crate) fn perturbed(dataset: &dyn Dataset, image: usize) -> String {
+    format!("the perturbed {}", dataset.describe(image))
 }

@@ -3,6 +3,7 @@
 use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, Protocol, RankingAttack, Standings, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
+use rankle_core::rank::{List, Resolution, TieGroup};
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Error, Gallery, Points, Result};
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use std::fmt;
 
 /// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and looks for the first item
 /// of its class in its list: the recalls of [`Standings::hits`]. There are no targets. The image itself is left out of the
-/// list by its index, before and after; ties count in index order under [`Protocol::Paper`], as half otherwise.
+/// list by its index, before and after; of tied items every order counts the same.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4; `method.md` 7.5, 8.5.
@@ -60,49 +61,64 @@ impl Bound for BoundShift<'_> {
         self.batch.check(points)?;
         let Batch { gallery, labels, images, protocol, .. } = &self.batch;
         let rows: Vec<usize> = (0..points.len()).collect();
-        let blocks: Vec<Vec<Option<f64>>> = rows
+        let blocks: Vec<Vec<Option<(TieGroup, Resolution)>>> = rows
             .par_chunks(64)
             .map(|rows| {
                 let distances = gallery.distances(&points.select(rows))?;
                 let lists = rows.iter().zip(distances.chunks_exact(gallery.len()));
-                Ok(lists.map(|(&row, list)| first_match(list, labels, images[row], *protocol)).collect())
+                lists
+                    .map(|(&row, distances)| {
+                        let list = gallery.list(points.row(row), distances, protocol.precision())?;
+                        Ok(first_match(&list, labels, images[row]))
+                    })
+                    .collect()
             })
             .collect::<Result<_>>()?;
-        Ok(Standings { first_match: blocks.concat(), ..Standings::default() })
+        let matches = blocks.concat();
+        let found = || matches.iter().flatten();
+        Ok(Standings {
+            tied: found().filter(|(group, _)| group.tied > 1).count(),
+            pairs: found().count(),
+            resolution: found().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution)),
+            first_match: matches.iter().map(|found| found.map(|(group, _)| group)).collect(),
+            ..Standings::default()
+        })
     }
 }
 
-/// The position of the nearest item of the image's class in the list without the image: all that are nearer are of another
-/// class, so they need no sorting.
-fn first_match(list: &[f32], labels: &[u32], image: usize, protocol: Protocol) -> Option<f64> {
-    let items = || list.iter().copied().enumerate().filter(|&(item, _)| item != image);
-    let same = |item: usize| labels[item] == labels[image];
-    let (first, nearest) = items().filter(|&(item, _)| same(item)).min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-    let closer = items().filter(|&(_, d)| d < nearest).count() as f64;
-    let rivals = items().filter(|&(item, d)| d == nearest && !same(item));
-    Some(match protocol {
-        Protocol::Paper => closer + rivals.filter(|&(item, _)| item < first).count() as f64,
-        Protocol::Strict => closer + rivals.count() as f64 / 2.0,
-    })
+/// The nearest items of the image's class in its list without the image itself.
+fn first_match(list: &List<'_>, labels: &[u32], image: usize) -> Option<(TieGroup, Resolution)> {
+    let items = || (0..labels.len()).filter(|&item| item != image);
+    let same = |&item: &usize| labels[item] == labels[image];
+    let wanted: Vec<u32> = items().filter(same).map(|item| item as u32).collect();
+    list.first_match(&wanted, items().filter(|item| !same(item)).map(|item| item as u32))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_core::Distance;
+    use rankle_core::rank::Precision;
 
     #[test]
     #[rustfmt::skip] // the columns are the point
     fn ties_and_the_image_itself_in_hand_made_lists() {
-        let check = |list: &[f32], labels: &[u32], image, paper, strict| {
-            assert_eq!(first_match(list, labels, image, Protocol::Paper), paper);
-            assert_eq!(first_match(list, labels, image, Protocol::Strict), strict);
+        let raw = Tensor::zeros((5, 1), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let points = Distance::Euclidean.place(&raw).unwrap();
+        let check = |distances: &[f32], labels: &[u32], image, expected: Option<(u32, u32, u32)>| {
+            let rows: Vec<usize> = (0..distances.len()).collect();
+            let gallery = Gallery::new(&points.select(&rows)).unwrap();
+            let list = gallery.list(points.row(0), distances, Precision::Single).unwrap();
+            let found = first_match(&list, labels, image).map(|(group, _)| (group.closer, group.tied, group.wanted));
+            assert_eq!(found, expected);
         };
-        //    distances             labels         image  paper      strict
-        check(&[0.0, 0.1, 0.2],     &[1, 1, 2],    0,     Some(0.0), Some(0.0));
-        check(&[0.0, 0.3, 0.2],     &[1, 1, 2],    0,     Some(1.0), Some(1.0));
-        check(&[0.0, 0.2, 0.2],     &[1, 1, 2],    0,     Some(0.0), Some(0.5));
-        check(&[0.2, 0.2, 0.0],     &[2, 1, 1],    2,     Some(1.0), Some(0.5));
-        check(&[0.5, 0.5, 0.5, 0.5],&[2, 3, 1, 1], 2,     Some(2.0), Some(1.0));
-        check(&[0.0, 0.2, 0.2],     &[1, 3, 2],    0,     None,      None);
+        //    distances             labels         image  closer, tied, wanted
+        check(&[0.0, 0.1, 0.2],     &[1, 1, 2],    0,     Some((0, 1, 1)));
+        check(&[0.0, 0.3, 0.2],     &[1, 1, 2],    0,     Some((1, 1, 1)));
+        check(&[0.0, 0.2, 0.2],     &[1, 1, 2],    0,     Some((0, 2, 1)));
+        check(&[0.2, 0.2, 0.0],     &[2, 1, 1],    2,     Some((0, 2, 1)));
+        check(&[0.5, 0.5, 0.5, 0.5],&[2, 3, 1, 1], 2,     Some((0, 3, 1)));
+        check(&[0.5, 0.5, 0.1, 0.5],&[1, 1, 2, 1], 3,     Some((1, 2, 2)));
+        check(&[0.0, 0.2, 0.2],     &[1, 3, 2],    0,     None);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ball::sign;
 use crate::draw::distinct;
-use crate::run::{Ranker, embed};
+use crate::run::{Ranker, embed, perturbed};
 use crate::{Ball, Bound, Direction, Kind, Protocol, Setting, Standings, Targets, Variant, Victim, shifts};
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -221,7 +221,7 @@ impl Scene<'_> {
     }
 
     fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Points> {
-        embed(ranker.embedder, &self.setting.dataset.images(images)?, "a clean image")
+        embed(ranker.embedder, &self.setting.dataset.images(images)?, |row| self.setting.dataset.describe(images[row]))
     }
 
     fn bind<'b>(&'b self, ranker: Ranker<'b>, images: &'b [usize], clean: &'b Points) -> Result<Box<dyn Bound + 'b>> {
@@ -272,8 +272,8 @@ impl Scene<'_> {
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;
             }
-            let clean = embed(ranker.embedder, &pixels, "a clean image")?;
-            let moved = embed(ranker.embedder, &moved, "an adversarial image")?;
+            let clean = embed(ranker.embedder, &pixels, |row| self.setting.dataset.describe(images[row]))?;
+            let moved = embed(ranker.embedder, &moved, |row| perturbed(self.setting.dataset, images[row]))?;
             let bound = self.bind(ranker, images, &clean)?;
             half.before.append(bound.standings(&clean)?);
             half.after.append(bound.standings(&moved)?);

@@ -25,6 +25,10 @@ pub trait Dataset: Send + Sync {
     fn training_images(&self, indices: &[usize], _seed: Seed, _epoch: u64) -> Result<Tensor> {
         self.images(indices)
     }
+    /// What to call an image in a message: its index, and its file where it has one.
+    fn describe(&self, index: usize) -> String {
+        format!("image {index} of {}", self.name())
+    }
     /// How many images there are.
     fn len(&self) -> usize {
         self.labels().len()

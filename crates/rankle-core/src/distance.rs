@@ -20,7 +20,7 @@ impl Distance {
     pub const ALL: [Self; 2] = [Self::Cosine, Self::Euclidean];
 
     /// Puts raw embeddings `(n, d)` where this distance is measured: on the unit sphere for cosine, where they are for
-    /// Euclidean. A zero vector stays zero under cosine, at distance 1 from everything.
+    /// Euclidean. A zero vector stays zero under cosine, at distance 1 from everything; [`Points::check`] refuses it.
     ///
     /// # Errors
     /// [`Error::Shape`] when `raw` is not a matrix.
@@ -64,6 +64,9 @@ impl FromStr for Distance {
     }
 }
 
+/// A shorter embedding is the zero vector to the normalization, and as far from everything.
+const SHORTEST: f64 = 1e-12;
+
 /// Embeddings placed in the space of their distance: `len` rows of `dim` numbers.
 #[derive(Clone, Debug)]
 pub struct Points {
@@ -99,6 +102,49 @@ impl Points {
     pub fn row(&self, index: usize) -> &[f32] {
         &self.data[index * self.dim..][..self.dim]
     }
+    /// Whether every row can be ranked: all numbers finite, no distance beyond the largest f32, and under cosine distance a
+    /// length that has a direction. `whose` names a row for the error.
+    ///
+    /// # Errors
+    /// [`Error::Unrankable`] for the first row that cannot.
+    pub fn check(&self, whose: impl Fn(usize) -> String) -> Result<()> {
+        let fault = |index: usize| {
+            let norm = match self.distance {
+                Distance::Cosine => f64::from(self.norms[index]),
+                Distance::Euclidean => self.row(index).iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt(),
+            };
+            match () {
+                () if norm.is_nan() || !self.row(index).iter().all(|x| x.is_finite()) => Some("holds NaN or infinity"),
+                // Twice this is the distance of two of them, whose square must be a number, too.
+                () if norm > f64::from(f32::MAX).sqrt() / 2.0 => Some("is so long that distances overflow"),
+                () if self.distance == Distance::Cosine && norm < SHORTEST => {
+                    Some("has no direction (it is shorter than 1e-12), which cosine distance needs")
+                }
+                () => None,
+            }
+        };
+        match (0..self.len()).find_map(|index| fault(index).map(|why| (index, why))) {
+            Some((index, why)) => Err(Error::Unrankable { whose: whose(index), why }),
+            None => Ok(()),
+        }
+    }
+
+    /// How far apart the rows are: the mean squared distance of two rows as a fraction of twice their mean squared length. The
+    /// mean distance for cosine; about 1 for a round cloud around the origin, 0 where all are equal.
+    pub fn relative_spread(&self) -> f64 {
+        let mut mean = vec![0.0f64; self.dim];
+        let mut squares = 0.0;
+        for row in self.data.chunks_exact(self.dim.max(1)) {
+            for (mean, &x) in mean.iter_mut().zip(row) {
+                *mean += f64::from(x);
+                squares += f64::from(x).powi(2);
+            }
+        }
+        let rows = self.len() as f64;
+        let mean = mean.iter().map(|sum| (sum / rows).powi(2)).sum::<f64>();
+        if squares > 0.0 { (1.0 - mean / (squares / rows)).max(0.0) } else { 0.0 }
+    }
+
     /// Only the given rows, in that order.
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {

@@ -44,6 +44,14 @@ pub enum Error {
     /// NaN or infinity where a number is needed.
     #[error("{0} holds a value that is not finite (NaN or infinity)")]
     NotFinite(String),
+    /// An embedding that has no distance to others.
+    #[error("the embedding of {whose} {why}, so it cannot be ranked: check the weights and the images")]
+    Unrankable {
+        /// Which image.
+        whose: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A name that is not known, with the known ones.
     #[error("unknown {what} '{name}'; known: {known}")]
     Unknown {

@@ -1,9 +1,13 @@
 //! The database that is ranked.
 
+use crate::counted::{Counted, PointList};
 use crate::dataset::check_indices;
+use crate::rank::{List, Precision, Resolution};
 use crate::{Distance, Error, Points, Result};
 use rankle_kernels::distance as kernel;
-pub use rankle_kernels::distance::{Hinge, HingeSum, Placing};
+use rankle_kernels::distance::Width;
+pub use rankle_kernels::distance::{Hinge, HingeSum};
+use rayon::prelude::*;
 
 /// Embedded gallery images. Every distance to it, wherever it is computed, is summed in one order, so that equal pairs have
 /// equal distances to the last bit and an item never outranks itself.
@@ -15,14 +19,12 @@ pub struct Gallery {
 
 impl Gallery {
     /// # Errors
-    /// [`Error::Empty`] without points, [`Error::NotFinite`] if one of them is not a number.
+    /// [`Error::Empty`] without points, and [`Error::Unrankable`] as [`Points::check`] finds them.
     pub fn new(points: &Points) -> Result<Self> {
         if points.is_empty() {
             return Err(Error::Empty("gallery items"));
         }
-        if !points.as_slice().iter().all(|x| x.is_finite()) {
-            return Err(Error::NotFinite("the embedding of the gallery".into()));
-        }
+        points.check(|item| format!("gallery item {item}"))?;
         Ok(Self { rows: kernel::Rows::new(points.as_slice(), points.dim()), distance: points.distance() })
     }
     /// How many items.
@@ -69,22 +71,45 @@ impl Gallery {
         Ok(kernel::distances_to(self.distance.metric(), points.as_slice(), &self.rows, targets))
     }
     /// Where each target (`n x set`, row-major) stands in the list of its own point: counts, never a sort. The matrix of
-    /// distances is never stored.
+    /// distances is never stored. `without` names one item for each point that has no place in its list, unless it is a target.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Index`] when the targets do not fit.
-    pub fn placings(&self, points: &Points, targets: &[u32]) -> Result<Vec<Placing>> {
+    /// [`Error::Shape`] or [`Error::Index`] when the targets or the items left out do not fit.
+    pub fn rank_counts(
+        &self,
+        points: &Points,
+        targets: &[u32],
+        without: Option<&[u32]>,
+        precision: Precision,
+    ) -> Result<Counted> {
         self.check_targets(points, targets)?;
-        Ok(kernel::placings(self.distance.metric(), points.as_slice(), &self.rows, targets))
+        self.count(points.as_slice(), targets, without, precision)
     }
-    /// As [`Gallery::placings`], in the lists of the items `from`.
+    /// As [`Gallery::rank_counts`], in the lists of the items `from`, each without itself.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Index`] when the items or the targets do not fit.
-    pub fn placings_from(&self, from: &[usize], targets: &[u32]) -> Result<Vec<Placing>> {
+    pub fn rank_counts_from(&self, from: &[usize], targets: &[u32], precision: Precision) -> Result<Counted> {
         let points = self.items(from)?;
         self.check_sets(from.len(), targets)?;
-        Ok(kernel::placings(self.distance.metric(), &points, &self.rows, targets))
+        let itself: Vec<u32> = from.iter().map(|&item| item as u32).collect();
+        self.count(&points, targets, Some(&itself), precision)
+    }
+    /// The list of one point, from its distances as [`Gallery::distances`] has them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when point or distances do not fit.
+    pub fn list<'a>(&'a self, point: &'a [f32], distances: &'a [f32], precision: Precision) -> Result<List<'a>> {
+        if point.len() != self.dim() || distances.len() != self.len() {
+            let expected = format!("({}) with ({}) distances", self.dim(), self.len());
+            return Err(Error::Shape { what: "the point", actual: vec![point.len(), distances.len()], expected });
+        }
+        Ok(List {
+            distances,
+            width: self.width(),
+            exact: Box::new(|item| self.distance.exact(point, self.point(item as usize))),
+            most: precision.most(self.len()),
+        })
     }
     /// Sums of hinges over the whole gallery with their exact slope, one pass for all terms (`method.md` 7.3):
     /// per point, `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊`.
@@ -96,6 +121,47 @@ impl Gallery {
             self.check_targets(points, term.targets)?;
         }
         Ok(kernel::hinges(self.distance.metric(), points.as_slice(), &self.rows, terms))
+    }
+
+    /// The difference of two distances to one point, one of them `distance`, below which f32 cannot tell them apart.
+    pub fn resolution_at(&self, distance: f32) -> f32 {
+        self.width().at(distance)
+    }
+
+    fn width(&self) -> Width {
+        Width::of(self.distance.metric(), self.dim())
+    }
+
+    fn count(&self, points: &[f32], targets: &[u32], without: Option<&[u32]>, precision: Precision) -> Result<Counted> {
+        let (dim, metric) = (self.dim(), self.distance.metric());
+        let n = points.len() / dim;
+        if let Some(items) = without {
+            self.check_sets(n, items)?;
+            if items.len() != n {
+                return Err(Error::Shape { what: "the items left out", actual: vec![items.len()], expected: format!("({n})") });
+            }
+        }
+        let set = targets.len() / n;
+        let most = precision.most(self.len());
+        let (mut counts, near) = kernel::rank_counts(metric, points, &self.rows, targets, most);
+        let own = kernel::distances_to(metric, points, &self.rows, targets);
+        let left_out = without.map(|items| (items, kernel::distances_to(metric, points, &self.rows, items)));
+        let lists = counts.par_chunks_exact_mut(set).zip(targets.par_chunks_exact(set)).zip(own.par_chunks_exact(set));
+        let resolution = lists.enumerate().map(|(at, ((counts, targets), own))| {
+            let list = PointList {
+                gallery: self,
+                point: &points[at * dim..][..dim],
+                targets,
+                own,
+                left_out: left_out.as_ref().map(|(items, distances)| (items[at], distances[at])),
+                width: self.width(),
+            };
+            let (first, end) = (at * set, (at + 1) * set);
+            let from = near.partition_point(|near| near.target < first);
+            let near = &near[from..][..near[from..].partition_point(|near| near.target < end)];
+            list.settle(counts, near, first, most)
+        });
+        Ok(Counted { resolution: resolution.reduce(Resolution::default, Resolution::and), counts })
     }
 
     /// The embeddings of some items, one after the other.

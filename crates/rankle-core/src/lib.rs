@@ -6,6 +6,7 @@
 //!
 //! ```
 //! use rankle_core::{Dataset, Embedder, Gallery, Distance, toy};
+//! use rankle_core::rank::{Precision, Ties};
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
@@ -13,32 +14,36 @@
 //! let gallery = Gallery::new(&points)?;
 //!
 //! // Nothing is nearer to an item than the item itself.
-//! let itself = gallery.placings(&points.select(&[7]), &[7])?;
-//! assert_eq!(itself[0].closer, 0);
+//! let itself = gallery.rank_counts(&points.select(&[7]), &[7], None, Precision::Single)?;
+//! assert_eq!(itself.counts[0].rank(Ties::ByIndex), 0.0);
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
 pub mod classes;
+mod counted;
 pub mod dataset;
 mod defense;
 mod distance;
 mod embedder;
 mod epsilon;
 mod error;
+mod exact;
 mod gallery;
 pub mod numbers;
+pub mod rank;
 mod read_ahead;
 pub mod seed;
 pub mod toy;
 mod trainable;
 
+pub use counted::Counted;
 pub use dataset::Dataset;
 pub use defense::Defense;
 pub use distance::{Distance, Points};
 pub use embedder::{Embedder, Upstream};
 pub use epsilon::Epsilon;
 pub use error::{Error, Result};
-pub use gallery::{Gallery, Hinge, HingeSum, Placing};
+pub use gallery::{Gallery, Hinge, HingeSum};
 pub use read_ahead::{Waiting, read_ahead};
 pub use seed::Seed;
 pub use trainable::{AdamStep, Trainable};

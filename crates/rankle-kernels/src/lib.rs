@@ -17,12 +17,12 @@
 //! Left out: tensors, models, files, random numbers. Threads come from the caller's rayon pool.
 //!
 //! ```
-//! use rankle_kernels::distance::{Metric, Rows, placings};
+//! use rankle_kernels::distance::{Metric, Rows, Ties, rank_counts};
 //!
-//! // Four gallery items on a line, and a query at 1.9: which place does item 3 have in its list?
+//! // Four gallery items on a line, and a query at 1.9: which rank does item 3 have in its list?
 //! let gallery = Rows::new(&[0.0, 1.0, 2.0, 3.0], 1);
-//! let place = placings(Metric::Euclidean, &[1.9], &gallery, &[3])[0];
-//! assert_eq!(place.closer, 2); // items 2 and 1 are nearer
+//! let (counts, _) = rank_counts(Metric::Euclidean, &[1.9], &gallery, &[3], 0);
+//! assert_eq!(counts[0].rank(Ties::Middle), 2.0); // items 2 and 1 are nearer
 //! ```
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -1,8 +1,9 @@
-//! How good a ranking is: leave-one-out recall at k, mean average precision, normalized rank.
+//! How good a ranking is: leave-one-out recall at k, mean average precision, R-precision, reciprocal and normalized rank.
 //!
 //! Every gallery item, or some of them ([`retrieve`]), is a query against all others ([`leave_one_out`]); it is left out of its own list by its index, never
-//! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Equal distances are
-//! ranked by index. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
+//! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Where distances
+//! are equal, every number is its expected value over all orders of the tied items. Distances that f32 cannot tell apart are compared
+//! in f64. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
 //!
 //! [`spread`] tells how far apart the items are, and in how many directions: whether an embedding has collapsed.
 //!

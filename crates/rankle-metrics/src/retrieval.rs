@@ -1,27 +1,42 @@
 //! Every item as a query against all others.
 
 use rankle_core::dataset::check_indices;
-use rankle_core::{Error, Gallery, Placing, Result};
+use rankle_core::rank::{Precision, Resolution, TieGroup};
+use rankle_core::{Error, Gallery, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// How well items find those of their own class, one entry per query that has something to find.
+///
+/// Where items are at exactly one distance from a query, every number is its expected value over all orders of these.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retrieval {
-    /// The 0-based position of the nearest item of the same class.
-    pub first_match: Vec<u32>,
-    /// Average precision: the mean precision at the places of all `R` items of the class.
+    /// The nearest items of the same class, and what is tied with them.
+    pub first_match: Vec<TieGroup>,
+    /// Average precision: the mean precision at the positions of all `R` items of the class.
     pub average_precision: Vec<f64>,
-    /// The same, where items behind the first `R` places count as not found: AP@R.
+    /// The same, where items behind the first `R` positions count as not found: AP@R.
     pub average_precision_at_r: Vec<f64>,
-    /// The same, where items behind the first 10 places count as not found, of always 10: AP@10. A class of
-    /// fewer cannot reach 1; published tables call this "mAP@R" (`pitfalls.md` P-41).
+    /// The same, where items behind the first 10 positions count as not found, of `min(10, R)`: AP@10.
     pub average_precision_at_10: Vec<f64>,
+    /// The same, but always of 10, so that a class of fewer cannot reach 1: what robrank publishes as "mAP@R"
+    /// (`pitfalls.md` P-41).
+    pub robrank_average_precision: Vec<f64>,
+    /// The share of the first `R` items that are of the class: R-precision.
+    pub r_precision: Vec<f64>,
     /// The mean position of the items of the class, as a fraction of the list: about 0.5 by chance.
     pub normalized_rank: Vec<f64>,
     /// How many items are alone in their class and were skipped (`pitfalls.md` P-71).
     pub skipped: usize,
+    /// How many items are in each list: the gallery without the query.
+    pub list_len: usize,
+    /// How many (query, item to find) pairs there are.
+    pub pairs: u64,
+    /// How many of these are tied with another item of the list.
+    pub tied: u64,
+    /// What f32 could not decide of the comparisons between items to find and others.
+    pub resolution: Resolution,
 }
 
 impl Retrieval {
@@ -31,8 +46,11 @@ impl Retrieval {
     }
     /// The share of queries with an item of their class among the first `k` (R@k); NaN without queries.
     pub fn recall_at(&self, k: usize) -> f64 {
-        let hits = self.first_match.iter().filter(|&&position| (position as usize) < k).count();
-        hits as f64 / self.queries() as f64
+        self.mean_of_first(|group| group.within(k))
+    }
+    /// The mean reciprocal rank of the first item of the class (MRR); NaN without queries.
+    pub fn mean_reciprocal_rank(&self) -> f64 {
+        self.mean_of_first(TieGroup::reciprocal_rank)
     }
     /// The mean average precision over whole lists; NaN without queries.
     pub fn mean_average_precision(&self) -> f64 {
@@ -42,13 +60,29 @@ impl Retrieval {
     pub fn mean_average_precision_at_r(&self) -> f64 {
         mean(&self.average_precision_at_r)
     }
-    /// mAP@10; NaN without queries.
+    /// mAP@10 of `min(10, R)`; NaN without queries.
     pub fn mean_average_precision_at_10(&self) -> f64 {
         mean(&self.average_precision_at_10)
+    }
+    /// mAP@10 of always 10, as robrank counts; NaN without queries.
+    pub fn robrank_mean_average_precision(&self) -> f64 {
+        mean(&self.robrank_average_precision)
+    }
+    /// The mean R-precision; NaN without queries.
+    pub fn mean_r_precision(&self) -> f64 {
+        mean(&self.r_precision)
     }
     /// The mean normalized rank of the items to find; NaN without queries.
     pub fn mean_normalized_rank(&self) -> f64 {
         mean(&self.normalized_rank)
+    }
+    /// The share of (query, item to find) pairs that are tied with another item; 0 without queries.
+    pub fn tie_share(&self) -> f64 {
+        self.tied as f64 / self.pairs.max(1) as f64
+    }
+
+    fn mean_of_first(&self, of: impl Fn(TieGroup) -> f64) -> f64 {
+        self.first_match.iter().map(|&group| of(group)).sum::<f64>() / self.queries() as f64
     }
 }
 
@@ -73,14 +107,16 @@ pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut
 }
 
 /// Measures some items of the gallery as queries, each against all others. `labels` holds the class of every item of the
-/// gallery. `progress` is told how many queries are done, and may break off.
+/// gallery. Distances that f32 cannot tell apart are compared in f64 ([`Precision::Resolved`]). `progress` is told how many
+/// queries are done, and may break off.
 ///
 /// # Errors
 /// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when a query is not in the gallery,
 /// [`Error::Interrupted`] when `progress` breaks off.
 ///
 /// # Source
-/// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (`method.md` 5). mAP@R: Musgrave et al., ECCV 2020, arXiv:2003.08505.
+/// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (`method.md` 5). mAP@R and R-precision: Musgrave et al., ECCV 2020,
+/// arXiv:2003.08505. Expected values of tied lists: McSherry and Najork, ECIR 2008.
 pub fn retrieve(
     gallery: &Gallery,
     labels: &[u32],
@@ -94,73 +130,85 @@ pub fn retrieve(
     check_indices("query", queries, gallery.len())?;
     let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     labels.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
-    let mut retrieval = Retrieval::default();
+    let mut retrieval = Retrieval { list_len: gallery.len() - 1, ..Retrieval::default() };
     for (round, queries) in queries.chunks(ROUND).enumerate() {
         // Queries with as many items to find go together: the kernel wants sets of one size.
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (place, query) in queries.iter().enumerate() {
             groups.entry(classes[&labels[*query]].len()).or_default().push(place);
         }
-        let found: Vec<Vec<(usize, Option<Found>)>> = groups
+        let found: Vec<(Vec<(usize, Option<Found>)>, Resolution)> = groups
             .into_par_iter()
             .map(|(size, places)| {
                 let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
-                let found =
-                    if size <= FEW { by_counting(gallery, labels, &classes, &own) } else { by_lists(gallery, labels, &own) };
-                Ok(places.into_iter().zip(found?).collect())
+                let (found, resolution) = match size {
+                    1 => (own.iter().map(|_| None).collect(), Resolution::default()),
+                    size if size <= FEW => by_counting(gallery, labels, &classes, &own)?,
+                    _ => by_lists(gallery, labels, &classes, &own)?,
+                };
+                Ok((places.into_iter().zip(found).collect(), resolution))
             })
             .collect::<Result<_>>()?;
-        let mut found: Vec<(usize, Option<Found>)> = found.into_iter().flatten().collect();
+        retrieval.resolution = found.iter().fold(retrieval.resolution, |sum, (_, resolution)| sum.and(*resolution));
+        let mut found: Vec<(usize, Option<Found>)> = found.into_iter().flat_map(|(found, _)| found).collect();
         found.sort_unstable_by_key(|&(place, _)| place);
         found.into_iter().for_each(|(_, found)| retrieval.append(found));
         if progress(round * ROUND + queries.len()).is_break() {
             return Err(Error::Interrupted);
         }
     }
-    let others = (gallery.len() - 1) as f64;
+    let others = retrieval.list_len as f64;
     retrieval.normalized_rank.iter_mut().for_each(|rank| *rank /= others);
     Ok(retrieval)
 }
 
-/// For queries whose classes are of one size.
+/// For queries whose classes are of one size of at least 2.
 fn by_counting(
     gallery: &Gallery,
     labels: &[u32],
     classes: &BTreeMap<u32, Vec<u32>>,
     queries: &[usize],
-) -> Result<Vec<Option<Found>>> {
-    let targets: Vec<u32> = queries.iter().flat_map(|&query| &classes[&labels[query]]).copied().collect();
-    let size = targets.len() / queries.len();
-    if size == 1 {
-        return Ok(queries.iter().map(|_| None).collect()); // alone
-    }
-    let placings = gallery.placings_from(queries, &targets)?;
-    let sets = targets.chunks_exact(size).zip(placings.chunks_exact(size));
-    Ok(queries
-        .iter()
-        .zip(sets)
-        .map(|(&query, (items, placings))| {
-            // Places in the whole list, which the query is part of: what stands behind it moves up by one.
-            let place = |placing: &Placing| placing.closer + placing.tied_before;
-            let own = items.iter().zip(placings).find(|&(&item, _)| item as usize == query).map(|(_, own)| place(own));
-            let mut places: Vec<u32> = placings.iter().map(place).filter(|&place| Some(place) != own).collect();
-            places.iter_mut().for_each(|place| *place -= u32::from(own.is_some_and(|own| own < *place)));
-            places.sort_unstable();
-            Found::of(&places)
-        })
-        .collect())
+) -> Result<(Vec<Option<Found>>, Resolution)> {
+    let wanted = |&query: &usize| classes[&labels[query]].iter().copied().filter(move |&item| item as usize != query);
+    let targets: Vec<u32> = queries.iter().flat_map(wanted).collect();
+    let counted = gallery.rank_counts_from(queries, &targets, Precision::Resolved)?;
+    let found = counted.counts.chunks_exact(targets.len() / queries.len()).map(|counts| {
+        let mut counts = counts.to_vec();
+        counts.sort_unstable_by_key(|count| count.closer);
+        let groups = counts.chunk_by(|a, b| a.closer == b.closer).map(|group| {
+            let wanted = group.len() as u32;
+            TieGroup { closer: group[0].closer, tied: group[0].tied.max(wanted), wanted }
+        });
+        Found::of(&groups.collect::<Vec<_>>())
+    });
+    Ok((found.collect(), counted.resolution))
 }
 
-fn by_lists(gallery: &Gallery, labels: &[u32], queries: &[usize]) -> Result<Vec<Option<Found>>> {
-    let blocks: Vec<Vec<Option<Found>>> = queries
+fn by_lists(
+    gallery: &Gallery,
+    labels: &[u32],
+    classes: &BTreeMap<u32, Vec<u32>>,
+    queries: &[usize],
+) -> Result<(Vec<Option<Found>>, Resolution)> {
+    let blocks: Vec<Vec<(Option<Found>, Resolution)>> = queries
         .par_chunks(BLOCK)
         .map(|queries| {
             let distances = gallery.distances_from(queries)?;
             let lists = queries.iter().zip(distances.chunks_exact(gallery.len()));
-            Ok(lists.map(|(&query, list)| Found::of(&places(list, labels, query))).collect())
+            lists
+                .map(|(&query, distances)| {
+                    let list = gallery.list(gallery.point(query), distances, Precision::Resolved)?;
+                    let label = labels[query];
+                    let wanted: Vec<u32> = classes[&label].iter().copied().filter(|&item| item as usize != query).collect();
+                    let others = (0..labels.len() as u32).filter(|&item| labels[item as usize] != label);
+                    let (groups, resolution) = list.tie_groups(&wanted, others);
+                    Ok((Found::of(&groups), resolution))
+                })
+                .collect()
         })
         .collect::<Result<_>>()?;
-    Ok(blocks.into_iter().flatten().collect())
+    let resolution = blocks.iter().flatten().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
+    Ok((blocks.into_iter().flatten().map(|(found, _)| found).collect(), resolution))
 }
 
 impl Retrieval {
@@ -173,57 +221,77 @@ impl Retrieval {
         self.average_precision.push(found.precision);
         self.average_precision_at_r.push(found.precision_at_r);
         self.average_precision_at_10.push(found.precision_at_10);
-        self.normalized_rank.push(found.mean_place);
+        self.robrank_average_precision.push(found.precision_of_10);
+        self.r_precision.push(found.share_of_r);
+        self.normalized_rank.push(found.mean_position);
+        self.pairs += u64::from(found.wanted);
+        self.tied += u64::from(found.tied);
     }
 }
 
-/// The 0-based positions, ascending, of the items of the query's class in its list without itself.
-///
-/// Only these items are sorted. Each of the others then counts before the first of them that it precedes.
-fn places(list: &[f32], labels: &[u32], query: usize) -> Vec<u32> {
-    let before = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-    let items = || list.iter().copied().zip(0..).filter(|&(_, item)| item != query);
-    let mut found: Vec<(f32, usize)> = items().filter(|&(_, item)| labels[item] == labels[query]).collect();
-    found.sort_unstable_by(before);
-    let mut others = vec![0u32; found.len() + 1];
-    for other in items().filter(|&(_, item)| labels[item] != labels[query]) {
-        others[found.partition_point(|one| before(one, &other).is_lt())] += 1;
-    }
-    let mut passed = 0;
-    (0..found.len())
-        .map(|at| {
-            passed += others[at];
-            at as u32 + passed
-        })
-        .collect()
-}
-
-/// What one list says.
+/// What one list says: expected values over all orders of tied items.
 struct Found {
-    first: u32,
+    first: TieGroup,
+    wanted: u32,
+    tied: u32,
     precision: f64,
     precision_at_r: f64,
     precision_at_10: f64,
-    mean_place: f64,
+    precision_of_10: f64,
+    share_of_r: f64,
+    mean_position: f64,
 }
 
 impl Found {
     /// `None` when there is nothing to find.
-    fn of(places: &[u32]) -> Option<Self> {
-        let (&first, wanted) = (places.first()?, places.len());
-        let within = |reach: usize, most: usize| {
-            let places = places.iter().enumerate().take_while(|&(_, &place)| (place as usize) < reach);
-            // Not `sum`, which is -0 where there is nothing to add.
-            places.fold(0.0, |sum, (at, &place)| sum + (at + 1) as f64 / f64::from(place + 1)) / most as f64
-        };
+    fn of(groups: &[TieGroup]) -> Option<Self> {
+        let (&first, wanted) = (groups.first()?, groups.iter().map(|group| group.wanted).sum::<u32>());
+        let r = wanted as usize;
+        let tied = groups.iter().filter(|group| group.tied > 1).map(|group| group.wanted).sum();
+        let positions = groups
+            .iter()
+            .map(|&TieGroup { closer, tied, wanted }| f64::from(wanted) * (f64::from(closer) + f64::from(tied - 1) / 2.0));
         Some(Self {
             first,
-            precision: within(usize::MAX, wanted),
-            precision_at_r: within(wanted, wanted),
-            precision_at_10: within(10, 10),
-            mean_place: places.iter().map(|&place| f64::from(place)).sum::<f64>() / wanted as f64,
+            wanted,
+            tied,
+            precision: precisions(groups, usize::MAX) / f64::from(wanted),
+            precision_at_r: precisions(groups, r) / f64::from(wanted),
+            precision_at_10: precisions(groups, 10) / r.min(10) as f64,
+            precision_of_10: precisions(groups, 10) / 10.0,
+            share_of_r: found_within(groups, r) / f64::from(wanted),
+            mean_position: positions.sum::<f64>() / f64::from(wanted),
         })
     }
+}
+
+/// The expected sum of the precision at every position below `reach` that holds a wanted item.
+///
+/// A position of a group holds a wanted item with probability `wanted / tied`; where it does, each position before it in the
+/// group holds one of the `wanted - 1` others with probability `(wanted - 1) / (tied - 1)`.
+fn precisions(groups: &[TieGroup], reach: usize) -> f64 {
+    let (mut sum, mut passed) = (0.0, 0.0);
+    for &TieGroup { closer, tied, wanted } in groups {
+        let (share, before) = (f64::from(wanted) / f64::from(tied), f64::from(wanted - 1) / f64::from((tied - 1).max(1)));
+        let places = reach.saturating_sub(closer as usize).min(tied as usize) as u32;
+        for place in 0..places {
+            sum += share * (passed + 1.0 + f64::from(place) * before) / f64::from(closer + place + 1);
+        }
+        if places < tied {
+            break;
+        }
+        passed += f64::from(wanted);
+    }
+    sum
+}
+
+/// The expected number of wanted items at positions below `reach`.
+fn found_within(groups: &[TieGroup], reach: usize) -> f64 {
+    let found = groups.iter().map(|&TieGroup { closer, tied, wanted }| {
+        let places = reach.saturating_sub(closer as usize).min(tied as usize);
+        places as f64 * f64::from(wanted) / f64::from(tied)
+    });
+    found.sum()
 }
 
 #[cfg(test)]
@@ -240,56 +308,171 @@ mod tests {
         leave_one_out(gallery, labels, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 
-    #[test]
-    #[rustfmt::skip] // the columns are the point
-    fn positions_by_hand() {
-        //                distances                   labels            query  expected
-        for (list, labels, query, expected) in [
-            (&[0.0f32, 0.1, 0.2, 0.3, 0.4][..], &[1u32, 2, 1, 2, 1][..], 0, &[1u32, 3][..]),
-            (&[0.5, 0.5, 0.5, 0.5],             &[1, 2, 2, 1],           0, &[2]),
-            (&[0.5, 0.5, 0.5, 0.5],             &[1, 2, 2, 1],           3, &[0]),
-            (&[0.3, 0.2, 0.1, 0.0],             &[1, 1, 1, 2],           1, &[1, 2]),
-            (&[0.3, 0.2, 0.1, 0.0],             &[1, 1, 1, 2],           3, &[]),
-        ] {
-            assert_eq!(places(list, labels, query), expected);
-        }
+    /// Groups of one item each.
+    fn alone(positions: &[u32]) -> Vec<TieGroup> {
+        positions.iter().map(|&closer| TieGroup { closer, tied: 1, wanted: 1 }).collect()
     }
 
     #[test]
     fn a_worked_line() {
         // Lists without the query: 0: 1 2 3 4, 1: 0 2 3 4, 2: 1 0 3 4, 3: 2 1 0 4, 4: 3 2 1 0.
         let retrieval = measure(&line(&[0.0, 1.0, 2.5, 6.0, 20.0]), &[7, 7, 8, 8, 9]);
-        assert_eq!(retrieval.first_match, [0, 0, 2, 0]);
-        assert_eq!(retrieval.skipped, 1);
+        assert_eq!(retrieval.first_match, alone(&[0, 0, 2, 0]));
+        assert_eq!((retrieval.skipped, retrieval.list_len, retrieval.tie_share()), (1, 4, 0.0));
         assert_eq!(retrieval.recall_at(1), 0.75);
         assert_eq!((retrieval.recall_at(2), retrieval.recall_at(3)), (0.75, 1.0));
+        assert_eq!(retrieval.mean_reciprocal_rank(), (3.0 + 1.0 / 3.0) / 4.0);
         assert_eq!(retrieval.average_precision, [1.0, 1.0, 1.0 / 3.0, 1.0]);
         assert_eq!(retrieval.average_precision_at_r, [1.0, 1.0, 0.0, 1.0]);
+        assert_eq!(retrieval.r_precision, [1.0, 1.0, 0.0, 1.0]);
         assert_eq!(retrieval.normalized_rank, [0.0, 0.0, 0.5, 0.0]);
     }
 
     #[test]
     fn precision_by_hand() {
-        let found = Found::of(&[0, 2, 11]).unwrap();
+        let found = Found::of(&alone(&[0, 2, 11])).unwrap();
         assert!((found.precision - (1.0 + 2.0 / 3.0 + 3.0 / 12.0) / 3.0).abs() < 1e-15);
         assert!((found.precision_at_r - (1.0 + 2.0 / 3.0) / 3.0).abs() < 1e-15);
-        assert!((found.precision_at_10 - (1.0 + 2.0 / 3.0) / 10.0).abs() < 1e-15);
-        assert!((found.mean_place - 13.0 / 3.0).abs() < 1e-15);
+        assert!((found.precision_at_10 - (1.0 + 2.0 / 3.0) / 3.0).abs() < 1e-15);
+        assert!((found.precision_of_10 - (1.0 + 2.0 / 3.0) / 10.0).abs() < 1e-15);
+        assert!((found.share_of_r - 2.0 / 3.0).abs() < 1e-15);
+        assert!((found.mean_position - 13.0 / 3.0).abs() < 1e-15);
         // The worked vector of `robust-score.md`.
-        let found = Found::of(&[0, 2, 3, 5]).unwrap();
-        assert!((found.precision - 0.770_833).abs() < 1e-6 && (found.precision_at_10 - 0.308_333).abs() < 1e-6);
+        let found = Found::of(&alone(&[0, 2, 3, 5])).unwrap();
+        assert!((found.precision - 0.770_833).abs() < 1e-6 && (found.precision_of_10 - 0.308_333).abs() < 1e-6);
         // Twenty to find, the first ten places all of them: perfect at 10 and not at R.
-        let found = Found::of(&(0..10).chain(50..60).collect::<Vec<_>>()).unwrap();
-        assert_eq!((found.precision_at_10, found.precision_at_r), (1.0, 0.5));
+        let found = Found::of(&alone(&(0..10).chain(50..60).collect::<Vec<_>>())).unwrap();
+        assert_eq!((found.precision_at_10, found.precision_of_10, found.precision_at_r), (1.0, 1.0, 0.5));
+        // A perfect list of four: all is found, whatever the classes' size.
+        let found = Found::of(&alone(&[0, 1, 2, 3])).unwrap();
+        assert_eq!((found.precision_at_10, found.precision_of_10, found.share_of_r), (1.0, 0.4, 1.0));
         // Nothing in front is 0, not -0, in every format.
-        assert_eq!(format!("{:?}", Found::of(&[70]).unwrap().precision_at_10), "0.0");
+        assert_eq!(format!("{:?}", Found::of(&alone(&[70])).unwrap().precision_at_10), "0.0");
+    }
+
+    /// All orders of a list with ties are enumerated; each is measured as a list without ties.
+    #[test]
+    fn expected_values_are_those_of_all_orders() {
+        // Classes of the items of each group, nearest group first; 1 is wanted.
+        let lists: [&[&[u8]]; 4] = [
+            &[&[1, 0, 1, 0, 0]],
+            &[&[0], &[1, 0, 0], &[1, 1], &[0, 1]],
+            &[&[0, 0], &[1, 1, 0], &[0], &[0, 1]],
+            &[&[1, 1, 1, 0, 0, 0, 0]],
+        ];
+        for list in lists {
+            let mut groups = Vec::new();
+            let mut closer = 0;
+            for group in list {
+                let (tied, wanted) = (group.len() as u32, group.iter().map(|&item| u32::from(item)).sum());
+                if wanted > 0 {
+                    groups.push(TieGroup { closer, tied, wanted });
+                }
+                closer += tied;
+            }
+            let expected = Found::of(&groups).unwrap();
+            let orders = list.iter().fold(vec![Vec::new()], |orders: Vec<Vec<u8>>, group| {
+                let permuted = permutations(group);
+                orders.iter().flat_map(|order| permuted.iter().map(|more| [&order[..], more].concat())).collect()
+            });
+            let found: Vec<Found> = orders
+                .iter()
+                .map(|order| {
+                    let positions: Vec<u32> = (0u32..).zip(order).filter(|&(_, &item)| item == 1).map(|(at, _)| at).collect();
+                    Found::of(&alone(&positions)).unwrap()
+                })
+                .collect();
+            let check = |of: &dyn Fn(&Found) -> f64| {
+                let mean = found.iter().map(of).sum::<f64>() / found.len() as f64;
+                assert!((of(&expected) - mean).abs() < 1e-12, "{list:?}: {} {mean}", of(&expected));
+            };
+            check(&|found| found.precision);
+            check(&|found| found.precision_at_r);
+            check(&|found| found.precision_at_10);
+            check(&|found| found.precision_of_10);
+            check(&|found| found.share_of_r);
+            check(&|found| found.mean_position);
+            for k in 1..8 {
+                check(&|found| found.first.within(k));
+            }
+            check(&|found| found.first.reciprocal_rank());
+        }
+    }
+
+    fn permutations(items: &[u8]) -> Vec<Vec<u8>> {
+        if items.is_empty() {
+            return vec![Vec::new()];
+        }
+        let with_first = |at: usize| {
+            let rest = [&items[..at], &items[at + 1..]].concat();
+            permutations(&rest).into_iter().map(move |rest| [&[items[at]], &rest[..]].concat())
+        };
+        (0..items.len()).flat_map(with_first).collect()
+    }
+
+    /// 2 + 18 images at one place: by position, R@1 was 10 % or 90 %, as the folders happened to be called.
+    #[test]
+    fn a_collapsed_model_has_the_recall_of_chance_however_its_classes_are_called() {
+        for classes in [[0, 1], [1, 0]] {
+            let labels: Vec<u32> = (0..20).map(|item| classes[usize::from(item >= 2)]).collect();
+            let mut sorted = labels.clone();
+            sorted.sort_unstable();
+            for labels in [labels, sorted] {
+                let retrieval = measure(&line(&[4.0; 20]), &labels);
+                let chance = (2.0 / 19.0 + 18.0 * 17.0 / 19.0) / 20.0;
+                assert!((retrieval.recall_at(1) - chance).abs() < 1e-12 && (100.0 * chance - 81.05f64).abs() < 0.01);
+                assert_eq!((retrieval.tie_share(), retrieval.recall_at(19)), (1.0, 1.0));
+                assert!((retrieval.mean_normalized_rank() - 9.0 / 19.0).abs() < 1e-12);
+            }
+        }
+    }
+
+    /// Embeddings within 1e-4 of one direction, in two clusters. `1 - a·b` in f32 has a few steps for all of them.
+    #[test]
+    fn what_f32_cannot_tell_apart_is_compared_in_f64() {
+        let (items, dim) = (400, 64);
+        let noise = |at: usize| ((at * 2_654_435_761) % 1_000_003) as f32 / 1_000_003.0 - 0.5;
+        let coordinates: Vec<f32> = (0..items * dim)
+            .map(|at| {
+                let (item, coordinate) = (at / dim, at % dim);
+                let centre = if coordinate % 8 == item % 8 { 4e-5 } else { 0.0 };
+                1.0 + noise(coordinate) + centre + 1e-4 * noise(at + 17)
+            })
+            .collect();
+        let raw = Tensor::from_vec(coordinates, (items, dim), &Device::Cpu).unwrap();
+        // Classes of 50 by lists, of 10 by counting.
+        for size in [50, 10] {
+            let labels: Vec<u32> = (0..items).map(|item| (item % 8 * 100 + item / 8 / size) as u32).collect();
+            let gallery = Gallery::new(&Distance::Cosine.place(&raw).unwrap()).unwrap();
+            let retrieval = measure(&gallery, &labels);
+            let of = |query: usize| {
+                let mut list: Vec<(f64, usize)> = (0..items)
+                    .filter(|&item| item != query)
+                    .map(|item| (Distance::Cosine.exact(gallery.point(query), gallery.point(item)), item))
+                    .collect();
+                list.sort_by(|a, b| a.0.total_cmp(&b.0));
+                list.iter().position(|&(_, item)| labels[item] == labels[query]).unwrap() as u32
+            };
+            let exact: Vec<u32> = (0..items).map(of).collect();
+            assert_eq!(retrieval.first_match.iter().map(|group| group.closer).collect::<Vec<_>>(), exact, "{size}");
+            assert!(retrieval.resolution.near > retrieval.resolution.comparisons / 2, "{:?}", retrieval.resolution);
+            assert_eq!(retrieval.resolution.undecided, 0);
+            let single = (0..items).filter(|&query| {
+                let list = gallery.distances_from(&[query]).unwrap();
+                let others = (0..items).filter(|&item| item != query);
+                let nearest = others.min_by(|&a, &b| list[a].total_cmp(&list[b])).unwrap();
+                labels[nearest] == labels[query]
+            });
+            // What f32 alone would have said is another number.
+            assert!(retrieval.recall_at(1) > single.count() as f64 / items as f64 + 0.1, "{size} {}", retrieval.recall_at(1));
+        }
     }
 
     #[test]
     fn the_query_is_left_out_by_index_even_among_copies() {
-        // All at one place: item 0 finds item 1 behind nobody, item 3 finds item 0 first, which is of another class.
+        // All at one place: three others, one of which is of the class.
         let retrieval = measure(&line(&[4.0; 4]), &[1, 1, 2, 2]);
-        assert_eq!(retrieval.first_match, [0, 0, 2, 2]);
+        assert_eq!(retrieval.first_match, [TieGroup { closer: 0, tied: 3, wanted: 1 }; 4]);
     }
 
     /// Both ways on one gallery with ties: a coarse grid of embeddings, copies included, in classes of every size.
@@ -297,17 +480,23 @@ mod tests {
     fn counting_and_lists_are_one_and_the_same() {
         let (items, sizes) = (300u32, [1, 2, 3, 6, 9, FEW as u32]);
         let labels: Vec<u32> = (0..items).map(|item| item / 50 * 50 + item % 50 / sizes[item as usize / 50]).collect();
+        let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        labels.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
         let coordinates: Vec<f32> = (0..items * 2).map(|at| (at * at % 11) as f32 - 5.0).collect();
-        let raw = Tensor::from_vec(coordinates, (items as usize, 2), &Device::Cpu).unwrap();
+        let raw = Tensor::from_vec(coordinates, (items as usize, 2), &Device::Cpu).unwrap().affine(1.0, 0.25).unwrap();
         for distance in Distance::ALL {
             let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
             let everything: Vec<usize> = (0..items as usize).collect();
             let counted = measure(&gallery, &labels);
-            let mut listed = Retrieval::default();
-            by_lists(&gallery, &labels, &everything).unwrap().into_iter().for_each(|found| listed.append(found));
+            let mut listed = Retrieval { list_len: items as usize - 1, ..Retrieval::default() };
+            let (found, _) = by_lists(&gallery, &labels, &classes, &everything).unwrap();
+            found.into_iter().for_each(|found| listed.append(found));
             listed.normalized_rank.iter_mut().for_each(|rank| *rank /= f64::from(items - 1));
-            assert!(counted == listed);
-            assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|&place| place > 0));
+            // Counting also compares what is wanted with one another.
+            listed.resolution = counted.resolution;
+            assert!(counted == listed, "{distance}");
+            assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|group| group.closer > 0));
+            assert!(counted.tie_share() > 0.5);
             // A slice of the queries is a slice of the result.
             let slice = retrieve(&gallery, &labels, &everything[100..150], &mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!(slice.first_match, counted.first_match[100 - counted.skipped..][..50]);
@@ -328,7 +517,7 @@ mod tests {
                 let mut order: Vec<usize> = everything.iter().copied().filter(|&item| item != query).collect();
                 order.sort_by(|&a, &b| list[a].total_cmp(&list[b]));
                 let first = order.iter().position(|&item| dataset.labels()[item] == dataset.labels()[query]);
-                assert_eq!(retrieval.first_match[query] as usize, first.unwrap());
+                assert_eq!(retrieval.first_match[query].closer as usize, first.unwrap());
             }
             for threads in [1, 3] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -63,6 +63,9 @@ pub struct Record {
     /// Share of (image, target) pairs whose distance after the attack equals that of another gallery item, in percent.
     #[serde(serialize_with = "finite::number")]
     pub tie_share: f64,
+    /// Share of comparisons after the attack that f32 decided below its resolution, in percent. Written where it is above 1.
+    #[serde(default, skip_serializing_if = "is_negligible", serialize_with = "finite::number")]
+    pub undecided_share: f64,
     /// Of a transfer: what the same images do to the model they were perturbed against. Otherwise the field is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white_box: Option<WhiteBox>,
@@ -115,6 +118,11 @@ pub struct Unseen {
     pub rank_after_stderr: Option<f64>,
 }
 
+/// What is not worth a column.
+fn is_negligible(percent: &f64) -> bool {
+    *percent <= 1.0
+}
+
 impl Record {
     /// The record as one line of JSON, without the line break.
     ///
@@ -155,10 +163,11 @@ mod tests {
     #[test]
     fn what_is_not_finite_never_reaches_json() {
         let good = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
-        let wrong: [fn(&mut Record); 6] = [
+        let wrong: [fn(&mut Record); 7] = [
             |record| record.rank_after = Some(f64::NAN),
             |record| record.rank_after_interval = Some([0.0, f64::INFINITY]),
             |record| record.embedding_shift = f64::NEG_INFINITY,
+            |record| record.undecided_share = f64::NAN,
             |record| record.cell.epsilon = f64::NAN,
             |record| record.cell.xi = Some(f64::NAN),
             |record| record.unseen = Some(Unseen { rank_before: 1.0, rank_after: f64::NAN, rank_after_stderr: None }),

@@ -11,8 +11,16 @@ use rankle_report::{Cell, Record};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// Rises whenever the same inputs give another number: records of another version are not taken for done.
-const METHOD_VERSION: u32 = 1;
+/// Rises whenever the same inputs give another number: records of another version are not taken for done. A definition that changes
+/// touches some cells only, so it is a function of the cell.
+///
+/// Version 2 of the strict protocol decides in f64 what f32 cannot, and has expected values for tied lists. The paper's is 1.
+fn method_version(protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::Paper => 1,
+        Protocol::Strict => 2,
+    }
+}
 
 /// How many images are attacked at once when nothing else is asked for: two chunks of the model, each of whole tiles.
 pub(crate) const BATCH: usize = 112;
@@ -108,7 +116,7 @@ impl Experiment {
             chosen: origin.chosen,
             from: None,
             universal: None,
-            method_version: METHOD_VERSION,
+            method_version: method_version(self.protocol),
         })
     }
 
@@ -201,6 +209,8 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));
+    let resolution = before.resolution.and(after.resolution);
+    system::warn_of_ties(&cell.to_string(), before.tie_share().max(after.tie_share()), resolution);
     Record {
         rank_before: rank_before.map(|estimate| percent(estimate.mean)),
         rank_before_stderr: error(rank_before),
@@ -218,6 +228,7 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
         recall_at_100_before: recall(before, 100),
         recall_at_100_after: recall(after, 100),
         tie_share: percent(after.tie_share()),
+        undecided_share: percent(after.resolution.undecided_share()),
         white_box: None,
         unseen: None,
         seconds: seconds_since(start),

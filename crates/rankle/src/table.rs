@@ -35,8 +35,8 @@ impl fmt::Display for Table<'_> {
             writeln!(f, "{name:<24}{before:>16}{after:>16}")?;
         }
         write!(f, "{:<24}{:>16}{:>16.4}", "embedding shift", "", self.0.embedding_shift)?;
-        if self.0.tie_share > 0.0 {
-            write!(f, "\n{:<24}{:>16}{:>14.2} %", "ties", "", self.0.tie_share)?;
+        for (name, share) in [("tied ranks", self.0.tie_share), ("below resolution", self.0.undecided_share)] {
+            write!(f, "\n{name:<24}{:>16}{share:>14.2} %", "")?;
         }
         write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, self.0.device, self.0.instruction_set)
     }

@@ -5,6 +5,7 @@ use crate::system::{Ranked, System};
 use crate::transfer;
 use anyhow::Result;
 use rankle_attacks::{Estimate, Half, Halves, Kind, Outcome, Pgd, Protocol, Standings, UniversalOutcome, universal_target};
+use rankle_core::rank::Resolution;
 use rankle_core::{Epsilon, Seed};
 use rankle_report::{Cell, Record, Universal, Unseen, WhiteBox};
 use std::ops::ControlFlow;
@@ -125,6 +126,7 @@ pub(crate) fn record(system: &System, cell: Cell, made: &[Made], start: Instant)
         rank: means(&seen, |half| &of(half).rank),
         tied: seen.iter().map(|half| of(half).tied).sum(),
         pairs: seen.iter().map(|half| of(half).pairs).sum(),
+        resolution: seen.iter().fold(Resolution::default(), |sum, half| sum.and(of(half).resolution)),
         ..Standings::default()
     };
     let outcome = Outcome {

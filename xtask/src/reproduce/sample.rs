@@ -65,6 +65,7 @@ fn record(planned: &Planned) -> Record {
         recall_at_100_before: None,
         recall_at_100_after: None,
         tie_share: 0.0,
+        undecided_share: 0.0,
         white_box: None,
         unseen: None,
         seconds: 4.5,

@@ -190,6 +190,10 @@ impl Dataset for Photos {
     fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
         self.load(indices, |_| self.preparation.middle())
     }
+    fn describe(&self, index: usize) -> String {
+        let path = self.path(index).unwrap_or_default();
+        format!("image {index} of {} ({})", self.name, path.display())
+    }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         self.load(indices, |index| self.preparation.anywhere(seed, epoch, index))
     }

@@ -6,11 +6,11 @@
 
 mod hinge;
 mod pairs;
-mod placing;
+mod rank;
 
 pub use hinge::{Hinge, HingeSum, hinges};
 pub use pairs::distances_to;
-pub use placing::{Placing, placings};
+pub use rank::{Near, RankCount, Ties, Width, rank_counts};
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;

@@ -2,8 +2,8 @@
 //! solver searches for it, and the harness measures.
 
 use candle_core::Tensor;
-use rankle_attacks::{Aim, Batch, Bound, Evaluation, Protocol, RankingAttack, Standings, Targets};
-use rankle_core::{Distance, Gallery, Points, Result, Seed};
+use rankle_attacks::{Aim, Batch, Bound, Evaluation, Protocol, RankingAttack, Standings, Subject, Targets};
+use rankle_core::{Counted, Distance, Gallery, Points, Result, Seed};
 use std::fmt;
 
 /// Perturbs a query so that the last item of its list rises: lowers the distance to it.
@@ -50,13 +50,14 @@ impl Aim for BoundBottomUp<'_> {
 
 impl Bound for BoundBottomUp<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
-        let Batch { gallery, targets, .. } = &self.0;
-        let placings = gallery.placings(points, targets.indices())?;
-        let rank = |place: u32| f64::from(place) / gallery.len() as f64;
+        let Batch { gallery, targets, protocol, .. } = &self.0;
+        let Counted { counts, resolution } = gallery.rank_counts(points, targets.indices(), None, protocol.precision())?;
+        let ties = protocol.ties(Subject::Item);
         Ok(Standings {
-            rank: placings.iter().map(|placing| rank(placing.closer + placing.tied_before)).collect(),
-            tied: placings.iter().filter(|placing| placing.tied > 1).count(),
-            pairs: placings.len(),
+            rank: counts.iter().map(|count| count.rank(ties) / gallery.len() as f64).collect(),
+            tied: counts.iter().filter(|count| count.is_tied()).count(),
+            pairs: counts.len(),
+            resolution,
             ..Standings::default()
         })
     }

@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::provenance::Provenance;
-use crate::system::{System, check_pairs};
+use crate::system::{self, System, check_pairs};
 use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -17,10 +17,26 @@ use std::time::Instant;
 
 /// Measure a model: every test image is a query against all others.
 ///
-/// Recall at k is the share of images with one of their class among the k nearest; the image itself is left out by its
-/// index. All numbers are in percent. For the accuracy of a classifier there is `rankle classify`.
+/// All numbers are in percent, means over the queries. The query itself is left out of its list by its index, and an image
+/// alone in its class is skipped as a query. R is how many others of its class a query has to find. Of items at exactly one
+/// distance every order counts the same. For the accuracy of a classifier there is `rankle classify`.
+///
+///   recall at k             queries with one of their class among the k nearest; only where k is less than the list
+///   mean average precision  the precision at the position of each of the R items, averaged over them
+///     at R                  the same, where items behind the first R positions count as not found
+///     at 10                 the same behind the first 10 positions, averaged over min(10, R) items
+///     at 10, robrank's      the same, averaged over 10 items always: published as "mAP@R" with robrank
+///   R-precision             the share of the first R items that are of the class
+///   mean reciprocal rank    1 / the position of the first item of the class, counted from 1
+///   mean normalized rank    the position of the R items as a share of the list; 50 % by chance
+///   tied                    (query, item to find) pairs with another item at exactly the same distance
+///   below resolution        comparisons of an item to find with another that f32 had to decide by rounding. Others as close
+///                           are decided in f64; a list where these are more than 3 % (and 1,024) is left as it is
 #[derive(Args)]
-#[command(after_help = "Example:\n  rankle evaluate --dataset mnist --model c2f2 --weights model.safetensors --distance cosine")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example:\n  rankle evaluate --dataset mnist --model c2f2 --weights model.safetensors --distance cosine"
+)]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     system: SystemArguments,
@@ -32,14 +48,25 @@ pub(crate) struct Evaluate {
 /// The JSON object, in percent.
 #[derive(Serialize)]
 struct Evaluation {
-    recall_at_1: f64,
-    recall_at_10: f64,
-    recall_at_100: f64,
-    recall_at_1000: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_at_1: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_at_10: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_at_100: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_at_1000: Option<f64>,
     mean_average_precision: f64,
     mean_average_precision_at_r: f64,
     mean_average_precision_at_10: f64,
+    robrank_mean_average_precision_at_10: f64,
+    r_precision: f64,
+    mean_reciprocal_rank: f64,
     mean_normalized_rank: f64,
+    /// Of the (query, item to find) pairs.
+    tie_share: f64,
+    /// Of the comparisons: those that rounding decided.
+    undecided_share: f64,
     images: usize,
     /// Images alone in their class: they have nothing to find.
     skipped: usize,
@@ -65,6 +92,7 @@ impl Evaluate {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;
+        system::warn_of_ties(&describe(&system), retrieval.tie_share(), retrieval.resolution);
         let evaluation = Evaluation::of(&system, &retrieval, waiting, seconds_since(start));
         progress::clear();
         match self.format {
@@ -76,15 +104,22 @@ impl Evaluate {
 
 impl Evaluation {
     fn of(system: &System, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
+        // Where k reaches the end of the list, the recall says nothing of the model.
+        let recall = |k: usize| (k < retrieval.list_len).then(|| percent(retrieval.recall_at(k)));
         Self {
-            recall_at_1: percent(retrieval.recall_at(1)),
-            recall_at_10: percent(retrieval.recall_at(10)),
-            recall_at_100: percent(retrieval.recall_at(100)),
-            recall_at_1000: percent(retrieval.recall_at(1000)),
+            recall_at_1: recall(1),
+            recall_at_10: recall(10),
+            recall_at_100: recall(100),
+            recall_at_1000: recall(1000),
             mean_average_precision: percent(retrieval.mean_average_precision()),
             mean_average_precision_at_r: percent(retrieval.mean_average_precision_at_r()),
             mean_average_precision_at_10: percent(retrieval.mean_average_precision_at_10()),
+            robrank_mean_average_precision_at_10: percent(retrieval.robrank_mean_average_precision()),
+            r_precision: percent(retrieval.mean_r_precision()),
+            mean_reciprocal_rank: percent(retrieval.mean_reciprocal_rank()),
             mean_normalized_rank: percent(retrieval.mean_normalized_rank()),
+            tie_share: percent(retrieval.tie_share()),
+            undecided_share: percent(retrieval.resolution.undecided_share()),
             images: system.dataset.len(),
             skipped: retrieval.skipped,
             distance: system.key.distance.to_string(),
@@ -100,15 +135,25 @@ impl Evaluation {
             ("recall at 10", self.recall_at_10),
             ("recall at 100", self.recall_at_100),
             ("recall at 1000", self.recall_at_1000),
-            ("mean average precision", self.mean_average_precision),
-            ("mean average precision at R", self.mean_average_precision_at_r),
-            ("mean average precision at 10", self.mean_average_precision_at_10),
-            ("mean normalized rank", self.mean_normalized_rank),
+            ("mean average precision", Some(self.mean_average_precision)),
+            ("  at R", Some(self.mean_average_precision_at_r)),
+            ("  at 10", Some(self.mean_average_precision_at_10)),
+            ("  at 10, robrank's", Some(self.robrank_mean_average_precision_at_10)),
+            ("R-precision", Some(self.r_precision)),
+            ("mean reciprocal rank", Some(self.mean_reciprocal_rank)),
+            ("mean normalized rank", Some(self.mean_normalized_rank)),
+            ("tied", Some(self.tie_share)),
+            ("below resolution", Some(self.undecided_share)),
         ];
-        let rows = rows.map(|(name, value)| format!("  {name:<30}{value:>8.2} %"));
-        let Self { images, images_per_second, waiting_share, provenance, .. } = self;
+        let row = |(name, value): (&str, Option<f64>)| Some(format!("  {name:<30}{:>8.2} %", value?));
+        let rows: Vec<String> = rows.into_iter().filter_map(row).collect();
+        let Self { images, skipped, images_per_second, waiting_share, provenance, .. } = self;
+        let skipped = match skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} of them alone in their class and skipped as queries"),
+        };
         format!(
-            "{}, {images} test images, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
+            "{}, {images} test images{skipped}, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
              for them)\n{}",
             describe(system),
             provenance.seconds,

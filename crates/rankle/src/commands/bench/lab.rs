@@ -7,6 +7,7 @@ use crate::system;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{Batch, Kind, Protocol, RankingAttack, Targets, Variant};
+use rankle_core::rank::Precision;
 use rankle_core::{Dataset, Defense as _, Distance, Epsilon, Gallery, Points, Seed, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
@@ -80,7 +81,8 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
             let (gallery, points) = gallery(&*model(Architecture::C2f2)?, n)?;
             let targets: Vec<u32> = (1..=n as u32).collect();
             Ok(Box::new(move || {
-                let closer: u64 = gallery.placings(&points, &targets)?.iter().map(|placing| u64::from(placing.closer)).sum();
+                let counted = gallery.rank_counts(&points, &targets, None, Precision::Single)?;
+                let closer: u64 = counted.counts.iter().map(|count| u64::from(count.closer)).sum();
                 Ok(Answer::Numbers(vec![("mean_rank", closer as f64 / n as f64)]))
             }))
         }

@@ -1,7 +1,8 @@
 //! Which items stand where before and after an attack on one image, as its protocol ranks them.
 
 use anyhow::{Context, Result};
-use rankle_attacks::{Kind, Protocol, Targets};
+use rankle_attacks::{Kind, Protocol, Subject, Targets};
+use rankle_core::rank::Ties;
 use rankle_core::{Dataset, Gallery, Points, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
 
@@ -61,15 +62,14 @@ impl Scene<'_> {
     /// The list of one query of a candidate attack: the image moves in it.
     fn list_of_query(&self, query: usize) -> Result<Pair> {
         let distances = self.gallery.distances_from(&[query])?;
-        let strict = self.protocol == Protocol::Strict;
-        let without_query = |item: usize| !(strict && item == query && query != self.image);
-        // Of equal distances the moved image comes first, as ranks count only what is strictly nearer.
-        let before = ranked(&distances, without_query, Some(self.image));
-        let rest = ranked(&distances, |item| without_query(item) && !(strict && item == self.image), None);
-        let distance = *self.gallery.distances_to(&self.moved, &[query as u32])?.first().context("one distance")?;
-        let at = rest.partition_point(|&item| distances[item] < distance);
-        let mut after = in_gallery(rest);
-        after.insert(at, Item::Perturbed);
+        let strict = self.protocol.leaves_out();
+        let keep = |item: usize| !(strict && (item == self.image || item == query));
+        let place = |points: &Points| self.rank_among(query, &distances, points, keep);
+        let (rank_before, rank_after) = (place(&self.clean)?, place(&self.moved)?);
+        let mut before = in_gallery(ranked(&distances, |item| keep(item) && item != self.image));
+        before.insert(rank_before as usize, Item::Gallery(self.image));
+        let mut after = in_gallery(ranked(&distances, keep));
+        after.insert(rank_after as usize, Item::Perturbed);
 
         let image = self.image;
         let mark_before = |item| match item {
@@ -82,15 +82,36 @@ impl Scene<'_> {
             Item::Gallery(item) if item == query || item == image => Mark::Itself,
             Item::Gallery(_) => Mark::None,
         };
-        let [before, after] = self.places([&in_gallery(before), &after], [&mark_before, &mark_after], TOP)?;
+        let [before, after] = self.places([&before, &after], [&mark_before, &mark_after], TOP)?;
         let query_image = self.image_of(query)?;
         let list = |places| List { query: query_image.clone(), name: format!("query #{query}"), places };
         let caption = format!(
             "In the list of query #{query} (class {}) the image is at {}",
             self.dataset.labels()[query],
-            journey(&before, &after, Mark::Moved(0))
+            journey(rank_before, rank_after)
         );
         Ok(Pair { caption, before: list(before), after: list(after) })
+    }
+
+    /// The rank of the image, when it is at `points`, in the list of a query.
+    fn rank_among(&self, query: usize, distances: &[f32], points: &Points, keep: impl Fn(usize) -> bool) -> Result<f64> {
+        let own = *self.gallery.distances_to(points, &[query as u32])?.first().context("one distance")?;
+        let exact = self.gallery.distance().exact(self.gallery.point(query), points.row(0));
+        let list = self.gallery.list(self.gallery.point(query), distances, self.protocol.precision())?;
+        let (count, _) = list.count(own, exact, |item| keep(item as usize));
+        Ok(count.rank(self.protocol.ties(Subject::Perturbed)))
+    }
+
+    /// The ranks of some items in the list of the image, before and after.
+    fn ranks(&self, items: &[usize], without_itself: bool, ties: Ties) -> Result<[Vec<f64>; 2]> {
+        let items: Vec<u32> = items.iter().map(|&item| item as u32).collect();
+        let itself = [self.image as u32];
+        let of = |points: &Points| {
+            let left_out = without_itself.then_some(&itself[..]);
+            let counted = self.gallery.rank_counts(points, &items, left_out, self.protocol.precision())?;
+            anyhow::Ok(counted.counts.iter().map(|count| count.rank(ties)).collect())
+        };
+        Ok([of(&self.clean)?, of(&self.moved)?])
     }
 
     /// The list of the image itself, in which the targets of a query attack move.
@@ -108,10 +129,12 @@ impl Scene<'_> {
             }
         };
         // The strict protocol ranks without the clean image, unless that is a target.
-        let left_out = self.protocol == Protocol::Strict && !targets.contains(&self.image);
+        let left_out = self.protocol.leaves_out() && !targets.contains(&self.image);
         let (before, after) = self.own_places(|item| !(left_out && item == self.image), mark, TOP)?;
-        let journeys: Vec<String> = (targets.iter().take(3).enumerate())
-            .map(|(number, target)| format!("#{target} at {}", journey(&before.places, &after.places, Mark::Moved(number))))
+        let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(Subject::Item))?;
+        let ranks = ranks_before.into_iter().zip(ranks_after);
+        let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
+            .map(|(target, (before, after))| format!("#{target} at {}", journey(before, after)))
             .collect();
         let more = if targets.len() > journeys.len() { "; and so on" } else { "" };
         Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
@@ -122,7 +145,7 @@ impl Scene<'_> {
         let labels = self.dataset.labels();
         let distances = self.gallery.distances(&self.clean)?;
         let class = |&item: &usize| labels[item] == labels[self.image];
-        let nearest = ranked(&distances, |item| item != self.image, None).into_iter().find(class);
+        let nearest = ranked(&distances, |item| item != self.image).into_iter().find(class);
         let mark = |item| match item {
             Item::Gallery(item) if Some(item) == nearest => Mark::Moved(0),
             Item::Gallery(item) if class(&item) => Mark::SameClass,
@@ -130,17 +153,18 @@ impl Scene<'_> {
         };
         let (before, after) = self.own_places(|item| item != self.image, mark, TOP_OF_SHIFT)?;
         let caption = match nearest {
-            Some(item) => format!(
-                "In the list of the image: the nearest of its class, #{item}, at {}",
-                journey(&before.places, &after.places, Mark::Moved(0))
-            ),
+            Some(item) => {
+                let [ranks_before, ranks_after] = self.ranks(&[item], true, Ties::Middle)?;
+                let journey = journey(ranks_before[0], ranks_after[0]);
+                format!("In the list of the image: the nearest of its class, #{item}, at {journey}")
+            }
             None => format!("no other image is of class {}", labels[self.image]),
         };
         Ok(Pair { caption, before, after })
     }
 
     fn own_places(&self, keep: impl Fn(usize) -> bool, mark: impl Fn(Item) -> Mark, top: usize) -> Result<(List, List)> {
-        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.gallery.distances(points)?, &keep, None)));
+        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.gallery.distances(points)?, &keep)));
         let (before, after) = (items(&self.clean)?, items(&self.moved)?);
         let [before, after] = self.places([&before, &after], [&mark, &mark], top)?;
         let list = |query, name, places| List { query, name, places };
@@ -184,11 +208,11 @@ fn distinct(items: &[u32]) -> Vec<usize> {
     distinct
 }
 
-/// The items by distance; of equals `first`, then the lower index.
-fn ranked(distances: &[f32], keep: impl Fn(usize) -> bool, first: Option<usize>) -> Vec<usize> {
+/// The items by distance, of equals the lower index first: the order in which they are drawn. Ranks are counted
+/// ([`RankCount::rank`](rankle_core::rank::RankCount::rank)).
+fn ranked(distances: &[f32], keep: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut items: Vec<usize> = (0..distances.len()).filter(|&item| keep(item)).collect();
-    let later = |item: usize| first != Some(item);
-    items.sort_unstable_by(|&a, &b| distances[a].total_cmp(&distances[b]).then(later(a).cmp(&later(b))).then(a.cmp(&b)));
+    items.sort_unstable_by(|&a, &b| distances[a].total_cmp(&distances[b]).then(a.cmp(&b)));
     items
 }
 
@@ -196,13 +220,10 @@ fn in_gallery(items: Vec<usize>) -> Vec<Item> {
     items.into_iter().map(Item::Gallery).collect()
 }
 
-/// From where to where, in words.
-fn journey(before: &[Place], after: &[Place], mark: Mark) -> String {
-    let rank = |places: &[Place]| places.iter().find(|place| place.mark == mark).map(|place| grouped(place.rank));
-    match (rank(before), rank(after)) {
-        (Some(before), Some(after)) => format!("{before} before, {after} after"),
-        _ => "no place".to_owned(),
-    }
+/// From where to where, in words. The middle of an even number of tied items is half a rank.
+fn journey(before: f64, after: f64) -> String {
+    let rank = |rank: f64| format!("{}{}", grouped(rank as usize), if rank.fract() > 0.0 { ".5" } else { "" });
+    format!("{} before, {} after", rank(before), rank(after))
 }
 
 #[cfg(test)]
@@ -214,10 +235,11 @@ mod tests {
     use std::ops::ControlFlow;
 
     #[test]
-    fn of_equals_the_moved_one_is_first() {
+    fn lists_are_drawn_by_distance_and_ranks_told_as_measured() {
         let distances = [0.5, 0.1, 0.5, 0.5, 0.0];
-        assert_eq!(ranked(&distances, |_| true, Some(3)), [4, 1, 3, 0, 2]);
-        assert_eq!(ranked(&distances, |item| item != 4, None), [1, 0, 2, 3]);
+        assert_eq!(ranked(&distances, |_| true), [4, 1, 0, 2, 3]);
+        assert_eq!(ranked(&distances, |item| item != 4), [1, 0, 2, 3]);
+        assert_eq!(journey(1234.5, 7.0), "1,234.5 before, 7 after");
         assert_eq!(distinct(&[3, 1, 3, 2]), [3, 1, 2]);
         assert_eq!(distinct(&(0..20).collect::<Vec<_>>()).len(), SHOWN);
     }
@@ -263,7 +285,7 @@ mod tests {
                 let pair = scene.pairs().unwrap().swap_remove(0);
                 let rank = |list: &List| list.places.iter().find(|place| place.mark == Mark::Moved(0)).unwrap().rank as f64;
                 let measured = |standings: &Standings| match kind {
-                    Kind::Shift => standings.first_match[row].unwrap(),
+                    Kind::Shift => standings.first_match[row].unwrap().position(),
                     _ => standings.rank[row] * gallery.len() as f64,
                 };
                 assert!((rank(&pair.before) - measured(&outcome.before)).abs() < 1e-9, "{kind} {protocol} {image} before");

@@ -38,6 +38,9 @@ impl Dataset for Few {
         check_indices("image", indices, self.len)?;
         self.whole.images(indices)
     }
+    fn describe(&self, index: usize) -> String {
+        self.whole.describe(index)
+    }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len)?;
         self.whole.training_images(indices, seed, epoch)

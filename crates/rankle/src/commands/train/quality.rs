@@ -37,6 +37,7 @@ impl Quality {
         }
         let gallery = Gallery::new(&system::embed(&watched, test, &everything)?.0)?;
         let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?;
+        system::warn_of_ties(test.name(), retrieval.tie_share(), retrieval.resolution);
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }
 }

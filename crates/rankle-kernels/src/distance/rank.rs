@@ -1,0 +1,388 @@
+//! Ranks by counting, and the rule that turns counts into a rank.
+
+use super::pairs::distances_to_on;
+use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
+use crate::simd::{Isa, Kernel, Vector};
+use rayon::prelude::*;
+
+/// Where a target stands in a list: everything that a rule for ties needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RankCount {
+    /// Items strictly nearer.
+    pub closer: u32,
+    /// Items at exactly the same distance with a lower index.
+    pub tied_before: u32,
+    /// Items at exactly the same distance, the target itself included.
+    pub tied: u32,
+    /// Items within the [`Width`] of the target's distance, the target itself included: f32 cannot tell which is nearer.
+    pub near: u32,
+}
+
+/// How items at exactly the distance of a target count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// All of them stand behind the target: the perturbed image of the paper's candidate attack, which is in no list itself.
+    Behind,
+    /// Those with a lower index stand in front of it: the paper's query attack.
+    ByIndex,
+    /// Half of them stand in front of it: the expected value over all orders.
+    Middle,
+}
+
+impl RankCount {
+    /// Counts the items of a stored list, `(index, distance)`, around a target at `distance`, whose index is `target` where it
+    /// is one of them. The slow oracle of [`rank_counts`], for any number that compares.
+    pub fn among<D: PartialOrd + Copy>(items: impl Iterator<Item = (u32, D)>, distance: D, target: Option<u32>) -> Self {
+        let mut count = Self { tied: u32::from(target.is_none()), ..Self::default() };
+        for (item, other) in items {
+            count.closer += u32::from(other < distance);
+            count.tied += u32::from(other == distance);
+            count.tied_before += u32::from(other == distance && target.is_some_and(|target| item < target));
+        }
+        Self { near: count.tied, ..count }
+    }
+
+    /// The same list without an item at distance `other`, for a target at `distance`. `tied_before` is left as it is: no rule
+    /// both leaves items out and goes by index.
+    #[must_use]
+    pub fn without<D: PartialOrd>(mut self, other: D, distance: D) -> Self {
+        self.closer -= u32::from(other < distance);
+        self.tied -= u32::from(other == distance);
+        self
+    }
+
+    /// The 0-based rank of the target. Every rank of the workspace, of attacks, metrics and pictures, is this one.
+    pub fn rank(self, ties: Ties) -> f64 {
+        f64::from(self.closer)
+            + match ties {
+                Ties::Behind => 0.0,
+                Ties::ByIndex => f64::from(self.tied_before),
+                Ties::Middle => f64::from(self.tied - 1) / 2.0,
+            }
+    }
+
+    /// Whether another item is at exactly the same distance.
+    pub fn is_tied(self) -> bool {
+        self.tied > 1
+    }
+}
+
+/// The difference of two distances below which rounding may have decided: `absolute + relative · distance`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Width {
+    /// In units of the distance.
+    pub absolute: f32,
+    /// As a fraction of the target's distance.
+    pub relative: f32,
+}
+
+impl Width {
+    /// Four standard deviations of the rounding error of a difference of two distances, each one chain of `dim` multiply-adds
+    /// whose partial sums are at most 1 (cosine) or the squared distance itself (Euclidean, which the root halves).
+    pub fn of(metric: Metric, dim: usize) -> Self {
+        let error = 4.0 * (f32::EPSILON / 2.0) * (2.0 * (dim as f32 + 1.0) / 3.0).sqrt();
+        match metric {
+            Metric::Cosine => Self { absolute: error, relative: 0.0 },
+            Metric::Euclidean => Self { absolute: 0.0, relative: error / 2.0 },
+        }
+    }
+
+    /// At a distance.
+    #[inline(always)]
+    pub fn at(self, distance: f32) -> f32 {
+        self.absolute + self.relative * distance
+    }
+}
+
+/// An item that f32 cannot tell from a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Near {
+    /// The place of the target in the list of targets.
+    pub target: usize,
+    /// The gallery index.
+    pub item: u32,
+    /// Whether f32 counts the item among [`RankCount::closer`].
+    pub closer: bool,
+}
+
+/// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near those targets that have at
+/// most `listed` of them, in the order of the targets.
+pub fn rank_counts(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32], listed: usize) -> (Vec<RankCount>, Vec<Near>) {
+    rank_counts_on(Isa::best(), metric, points, rows, targets, listed)
+}
+
+fn rank_counts_on(
+    isa: Isa,
+    metric: Metric,
+    points: &[f32],
+    rows: &Rows,
+    targets: &[u32],
+    listed: usize,
+) -> (Vec<RankCount>, Vec<Near>) {
+    let dim = rows.dim;
+    let set = targets.len() / (points.len() / dim);
+    let own = distances_to_on(isa, metric, points, rows, targets);
+    let width = Width::of(metric, dim);
+    let mut all = vec![RankCount::default(); targets.len()];
+    let near: Vec<Vec<Near>> = all
+        .par_chunks_mut(TASK * set)
+        .zip(points.par_chunks(TASK * dim))
+        .zip(own.par_chunks(TASK * set).zip(targets.par_chunks(TASK * set)))
+        .enumerate()
+        .map(|(task, ((all, points), (own, targets)))| {
+            let panel = isa.panel();
+            let lists = own.chunks(panel * set).zip(targets.chunks(panel * set));
+            let mut groups: Vec<(Group, Counts)> = points
+                .chunks(panel * dim)
+                .zip(lists)
+                .map(|(points, (own, targets))| {
+                    let group = Group::pack(isa, metric, points, dim);
+                    let counts = Counts::new(&group, set, own, targets, width);
+                    (group, counts)
+                })
+                .collect();
+            let mut buffer = vec![0.0; BLOCK * panel];
+            for block in blocks(rows.len) {
+                for (group, counts) in &mut groups {
+                    group.distances(rows, block.clone(), &mut buffer);
+                    let distances = &buffer[..block.len() * group.columns];
+                    isa.run(Count { counts: &mut *counts, distances, first: block.start as u32 });
+                    if listed > 0 {
+                        counts.list(distances, block.start as u32, listed);
+                    }
+                }
+            }
+            let mut near = Vec::new();
+            for (place, ((group, counts), all)) in groups.iter().zip(all.chunks_mut(panel * set)).enumerate() {
+                for (at, count) in all.iter_mut().enumerate() {
+                    let slot = at % set * group.columns + at / set;
+                    *count = counts.of(slot);
+                }
+                let first = (task * TASK + place * panel) * set;
+                near.extend(counts.listed(listed).map(|near| Near { target: first + near.target, ..near }));
+            }
+            near.sort_unstable();
+            near
+        })
+        .collect();
+    (all, near.concat())
+}
+
+/// Thresholds and counters of one group, `set x columns`.
+struct Counts {
+    columns: usize,
+    set: usize,
+    own: Vec<f32>,
+    width: Vec<f32>,
+    targets: Vec<u32>,
+    closer: Vec<u32>,
+    before: Vec<u32>,
+    tied: Vec<u32>,
+    near: Vec<u32>,
+    /// How many of `near` were seen by [`Counts::list`], and what it kept: slot, item, and whether the item is closer.
+    seen: Vec<u32>,
+    kept: Vec<(u32, u32, bool)>,
+}
+
+impl Counts {
+    fn new(group: &Group, set: usize, own: &[f32], targets: &[u32], width: Width) -> Self {
+        let size = set * group.columns;
+        let mut counts = Self {
+            columns: group.columns,
+            set,
+            own: vec![0.0; size],
+            // Below zero: lanes without a point are near nothing.
+            width: vec![-1.0; size],
+            targets: vec![0; size],
+            closer: vec![0; size],
+            before: vec![0; size],
+            tied: vec![0; size],
+            near: vec![0; size],
+            seen: vec![0; size],
+            kept: Vec::new(),
+        };
+        for (at, (&own, &target)) in own.iter().zip(targets).enumerate() {
+            let slot = at % set * group.columns + at / set;
+            (counts.own[slot], counts.width[slot], counts.targets[slot]) = (own, width.at(own), target);
+        }
+        counts
+    }
+
+    fn of(&self, slot: usize) -> RankCount {
+        let Self { closer, before, tied, near, .. } = self;
+        RankCount { closer: closer[slot], tied_before: before[slot], tied: tied[slot], near: near[slot] }
+    }
+
+    /// Keeps the near items of a block of distances, of slots that have at most `most`. Few blocks have any.
+    fn list(&mut self, distances: &[f32], first: u32, most: usize) {
+        for slot in 0..self.near.len() {
+            if self.near[slot] == self.seen[slot] {
+                continue;
+            }
+            self.seen[slot] = self.near[slot];
+            if self.near[slot] as usize > most {
+                continue;
+            }
+            let column = distances[slot % self.columns..].iter().step_by(self.columns);
+            let near = (first..).zip(column).filter(|&(_, distance)| (distance - self.own[slot]).abs() <= self.width[slot]);
+            self.kept.extend(near.map(|(item, distance)| (slot as u32, item, *distance < self.own[slot])));
+        }
+    }
+
+    /// What was kept of the slots that have at most `most`; targets are counted from the first of the group.
+    fn listed(&self, most: usize) -> impl Iterator<Item = Near> {
+        let whole = self.kept.iter().filter(move |kept| self.near[kept.0 as usize] as usize <= most);
+        whole.map(|&(slot, item, closer)| {
+            let (c, point) = (slot as usize / self.columns, slot as usize % self.columns);
+            Near { target: point * self.set + c, item, closer }
+        })
+    }
+}
+
+struct Count<'a> {
+    counts: &'a mut Counts,
+    distances: &'a [f32],
+    first: u32,
+}
+
+impl Kernel for Count<'_> {
+    type Output = ();
+
+    // Plain Rust over lanes: the compiler makes it the registers of the instruction set.
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Counts { columns, own, width, targets, closer, before, tied, near, .. } = self.counts;
+        let own = own.chunks_exact(*columns).zip(width.chunks_exact(*columns)).zip(targets.chunks_exact(*columns));
+        let counters = closer.chunks_exact_mut(*columns).zip(before.chunks_exact_mut(*columns));
+        let more = tied.chunks_exact_mut(*columns).zip(near.chunks_exact_mut(*columns));
+        for (((own, width), targets), ((closer, before), (tied, near))) in own.zip(counters.zip(more)) {
+            for (item, distances) in (self.first..).zip(self.distances.chunks_exact(*columns)) {
+                let lanes = distances.iter().zip(own).zip(width).zip(targets);
+                let counters = closer.iter_mut().zip(&mut *before).zip(tied.iter_mut().zip(&mut *near));
+                for ((((&distance, &own), &width), &target), ((closer, before), (tied, near))) in lanes.zip(counters) {
+                    *closer += u32::from(distance < own);
+                    *tied += u32::from(distance == own);
+                    *before += u32::from(distance == own) & u32::from(item < target);
+                    *near += u32::from((distance - own).abs() <= width);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{distances_on, tests::METRICS};
+    use super::*;
+    use crate::testing::random;
+
+    /// Against a sort-free count on the stored matrix, with many exact ties.
+    #[test]
+    fn counts_agree_with_counting_in_the_stored_matrix() {
+        for isa in Isa::available() {
+            let (n, len, dim, set) = (TASK + 5, 150, 12, 3);
+            let mut gallery = random(2, len * dim);
+            for copy in 0..len / 3 {
+                gallery.copy_within(copy * dim..(copy + 1) * dim, (len - 1 - copy) * dim);
+            }
+            // And some that are nearly copies.
+            for copy in 0..10 {
+                gallery.copy_within(copy * dim..(copy + 1) * dim, (60 + copy) * dim);
+                gallery[(60 + copy) * dim] += 2e-7;
+            }
+            let (points, rows) = (random(1, n * dim), Rows::new(&gallery, dim));
+            let targets: Vec<u32> = (0..n * set).map(|at| (at * 7 % len) as u32).collect();
+            for metric in METRICS {
+                let all = distances_on(isa, metric, &points, &rows);
+                let width = Width::of(metric, dim);
+                for listed in [0, 2, 1000] {
+                    let (counts, near) = rank_counts_on(isa, metric, &points, &rows, &targets, listed);
+                    let mut expected_near = Vec::new();
+                    for (at, &count) in counts.iter().enumerate() {
+                        let (list, target) = (&all[at / set * len..][..len], targets[at]);
+                        let own = list[target as usize];
+                        let items = || (0..).zip(list.iter().copied());
+                        let around: Vec<Near> = items()
+                            .filter(|(_, d)| (d - own).abs() <= width.at(own))
+                            .map(|(item, d)| Near { target: at, item, closer: d < own })
+                            .collect();
+                        let expected = RankCount { near: around.len() as u32, ..RankCount::among(items(), own, Some(target)) };
+                        assert_eq!(count, expected, "{isa} {metric:?} {at}");
+                        if around.len() <= listed {
+                            expected_near.extend(around);
+                        }
+                    }
+                    assert_eq!(near, expected_near, "{isa} {metric:?} {listed}");
+                    assert!(counts.iter().any(|count| count.near > count.tied && count.tied > 1), "{metric:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn ranks_by_hand() {
+        let list = [0.5f32, 0.1, 0.5, 0.5, 0.9, 0.5];
+        let of = |target: usize| RankCount::among((0..).zip(list), list[target], Some(target as u32));
+        //                                      target  behind  by index  middle
+        for (target, behind, by_index, middle) in [
+            (0, 1.0, 1.0, 2.5),
+            (3, 1.0, 3.0, 2.5),
+            (1, 0.0, 0.0, 0.0),
+            (4, 5.0, 5.0, 5.0),
+        ] {
+            let ranks = [Ties::Behind, Ties::ByIndex, Ties::Middle].map(|ties| of(target).rank(ties));
+            assert_eq!(ranks, [behind, by_index, middle], "{target}");
+        }
+        // Something that is not in the list: all equals are others.
+        let outside = RankCount::among((0..).zip(list), 0.5, None);
+        assert_eq!((outside.rank(Ties::Behind), outside.rank(Ties::Middle), outside.is_tied()), (1.0, 3.0, true));
+        assert_eq!(outside.without(0.1, 0.5).without(0.5, 0.5).rank(Ties::Middle), 1.5);
+        assert!(!of(1).is_tied());
+    }
+
+    /// The width is wide enough: what f32 orders differently from f64 is always near.
+    #[test]
+    fn what_f32_orders_wrongly_is_near() {
+        for isa in Isa::available() {
+            for dim in [3, 64, 700] {
+                let (n, len) = (12, 400);
+                let unit = |mut rows: Vec<f32>| {
+                    crate::rows::normalize_rows(&mut rows, dim);
+                    rows
+                };
+                // All in one direction: distances are tiny, and sums are near 1.
+                let base = random(9, dim);
+                let around = |seed, count: usize| {
+                    let cloud = random(seed, count * dim).into_iter().enumerate();
+                    unit(cloud.map(|(at, x)| base[at % dim] + 1e-3 * x).collect())
+                };
+                let (points, gallery) = (around(1, n), around(2, len));
+                for metric in METRICS {
+                    let rows = Rows::new(&gallery, dim);
+                    let all = distances_on(isa, metric, &points, &rows);
+                    let width = Width::of(metric, dim);
+                    for (point, list) in points.chunks_exact(dim).zip(all.chunks_exact(len)) {
+                        let sums = |item: usize| {
+                            let pairs = point.iter().zip(rows.row(item)).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+                            match metric {
+                                Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
+                                Metric::Euclidean => pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
+                            }
+                        };
+                        let exact: Vec<f64> = (0..len).map(sums).collect();
+                        for a in 0..len {
+                            for b in 0..a {
+                                let wrong = (list[a] < list[b]) != (exact[a] < exact[b]);
+                                assert!(
+                                    !wrong || (list[a] - list[b]).abs() <= width.at(list[b].max(list[a])),
+                                    "{dim} {metric:?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
