@@ -1,8 +1,8 @@
 //! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
 
-use crate::files;
 use crate::process::{self, Usage};
 use crate::reproduce::Scope;
+use crate::{fetch, files};
 use anyhow::{Context, Result, bail};
 use rankle_report::{Planned, Record, System};
 use serde_json::Value;
@@ -48,6 +48,14 @@ impl Driver {
         Ok(Self { program, data: None })
     }
 
+    /// The hash of the program, which tells builds apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn sha256(&self) -> Result<String> {
+        files::sha256(&self.program)
+    }
+
     /// The same program, with all data in this folder.
     pub(crate) fn with_data(&self, folder: PathBuf) -> Self {
         Self { program: self.program.clone(), data: Some(folder) }
@@ -57,7 +65,7 @@ impl Driver {
     /// where it looks by itself.
     fn data<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
         let datasets = files::root().join("datasets");
-        let fetched = |name: &str| name != "mnist" && files::holds_more_than(&datasets.join(name), "manifest.toml");
+        let fetched = |name: &str| name != "mnist" && fetch::is_fetched(name);
         let folder = self.data.clone().or_else(|| names.into_iter().any(fetched).then(|| datasets.clone()));
         folder.map_or(Vec::new(), |folder| vec!["--dataset-dir".into(), folder.into()])
     }
