@@ -103,6 +103,8 @@ mod tests {
             "fetch imagenet",
             "fetch sop --from a --url b",
             "bench --rounds 0",
+            "bench --against rankle --against-pytorch",
+            "bench --against rankle --markdown",
             "synth cub",
             "synth sop --products 3",
             "synth sop --views 1",
