@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast everything is, alone or beside PyTorch.
 
+mod against;
 mod machine;
 mod markdown;
 mod rows;
@@ -7,6 +8,7 @@ mod sides;
 mod table;
 mod timing;
 
+use crate::driver::Driver;
 use crate::files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -23,11 +25,17 @@ use timing::{Answer, Timing};
 ///
 /// With --against-pytorch both sides run in turn, row by row, several times, so that both see the same state of the machine;
 /// medians of the medians are compared. PyTorch is needed for nothing else.
+///
+/// With --against an older `rankle` takes turns with this build, and this build with itself: exit code 1 when a row is slower than
+/// the noise. Rows that the older one lacks are left out, and named.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Time PyTorch, too, as each row says: set up in three ways, or as two styles of a script
     #[arg(long)]
     against_pytorch: bool,
+    /// Time an older driver, too: the path of a program `rankle`
+    #[arg(long, value_name = "DRIVER", conflicts_with_all = ["against_pytorch", "python"])]
+    against: Option<PathBuf>,
     /// A Python that can import torch; target/bench/venv/bin/python if there is one, else python3
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
@@ -43,11 +51,12 @@ pub(crate) struct Bench {
     /// How long each timing runs, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Where the JSON goes; target/bench/bench.json in the workspace when left out, part.json with --name or --quick
+    /// Where the JSON goes; target/bench/bench.json in the workspace when left out, part.json with --name or --quick, against.json
+    /// with --against
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Run nothing: write BENCHMARKS.md and the excerpt in README.md from the JSON of an earlier run
-    #[arg(long, conflicts_with_all = ["against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
+    #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
     markdown: bool,
 }
 
@@ -68,26 +77,20 @@ struct Report {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        let part = self.quick || !self.name.is_empty();
-        let file = self
-            .json
-            .clone()
-            .unwrap_or_else(|| files::root().join("target/bench").join(if part { "part.json" } else { "bench.json" }));
-        let file = std::path::absolute(&file).with_context(|| format!("{} is not a path", file.display()))?;
+        let file = self.file()?;
         if self.markdown {
             return write_pages(&file);
         }
         let machine = Machine::here();
-        let named = |row: &Row| row.id().contains(&self.name) && row.threads <= machine.cores;
-        // The yardstick belongs to every run.
-        let rows: Vec<Row> = rows::all().into_iter().filter(|row| named(row) || row.name == rows::PEAK).collect();
-        if !rows.iter().any(named) {
-            let known: Vec<String> = rows::all().iter().map(Row::id).collect();
-            bail!("--name {}: no row is called so; known: {}", self.name, known.join(", "));
-        }
+        let rows = self.rows(&machine)?;
         let (seconds, rounds) = if self.quick { (0.3, 1) } else { (self.seconds, self.rounds.get()) };
+        if let Some(older) = &self.against {
+            let older = Driver::older(older).with_context(|| format!("--against {}", older.display()))?;
+            let sides = Sides::without_python(Driver::build()?, seconds)?;
+            return against::run(self.command(), machine, &sides, older, (&rows, seconds, rounds), &file);
+        }
         let python = if self.against_pytorch { Some(sides::python(self.python.as_deref())?) } else { None };
-        let sides = Sides::new(seconds, python)?;
+        let sides = Sides::new(Driver::build()?, seconds, python)?;
         let mut report = Report {
             command: self.command(),
             machine,
@@ -119,9 +122,34 @@ impl Bench {
         Ok(())
     }
 
+    /// Where the JSON goes.
+    fn file(&self) -> Result<PathBuf> {
+        let name = match (&self.against, self.quick || !self.name.is_empty()) {
+            (Some(_), _) => "against.json",
+            (None, true) => "part.json",
+            (None, false) => "bench.json",
+        };
+        let file = self.json.clone().unwrap_or_else(|| files::root().join("target/bench").join(name));
+        std::path::absolute(&file).with_context(|| format!("{} is not a path", file.display()))
+    }
+
+    /// The rows that are asked for, and the yardstick, which belongs to every run.
+    fn rows(&self, machine: &Machine) -> Result<Vec<Row>> {
+        let named = |row: &Row| row.id().contains(&self.name) && row.threads <= machine.cores;
+        let rows: Vec<Row> = rows::all().into_iter().filter(|row| named(row) || row.name == rows::PEAK).collect();
+        if !rows.iter().any(named) {
+            let known: Vec<String> = rows::all().iter().map(Row::id).collect();
+            bail!("--name {}: no row is called so; known: {}", self.name, known.join(", "));
+        }
+        Ok(rows)
+    }
+
     /// The command line, without what belongs to this machine alone.
     fn command(&self) -> String {
         let mut command = "cargo xtask bench".to_owned();
+        if self.against.is_some() {
+            command += " --against DRIVER";
+        }
         if self.against_pytorch {
             command += " --against-pytorch";
         }

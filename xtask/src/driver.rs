@@ -1,15 +1,16 @@
 //! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
 
-use crate::files;
 use crate::process::{self, Usage};
 use crate::reproduce::Scope;
+use crate::{fetch, files};
 use anyhow::{Context, Result, bail};
 use rankle_report::{Planned, Record, System};
 use serde_json::Value;
 use std::ffi::OsString;
+use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 /// Weights that are shipped, as seen from the root of the workspace.
 pub(crate) const TRAINED: &str = "models/mnist-c2f2-cosine-triplet/model.safetensors";
@@ -48,6 +49,31 @@ impl Driver {
         Ok(Self { program, data: None })
     }
 
+    /// A program that was built before, and its version.
+    ///
+    /// # Errors
+    /// When it is no driver.
+    pub(crate) fn older(program: &Path) -> Result<(Self, String)> {
+        let program = std::path::absolute(program).with_context(|| format!("{} is not a path", program.display()))?;
+        let mut command = Command::new(&program);
+        let (status, output, ..) = process::run_hearing(command.arg("--version"), "nothing was computed yet")?;
+        match output.trim().strip_prefix("rankle ") {
+            Some(version) if status.success() && !version.contains(char::is_whitespace) => {
+                let version = version.to_owned();
+                Ok((Self { program, data: None }, version))
+            }
+            _ => bail!("{} is no driver: asked for its --version, `rankle` says its name and a number", program.display()),
+        }
+    }
+
+    /// The hash of the program, which tells builds apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn sha256(&self) -> Result<String> {
+        files::sha256(&self.program)
+    }
+
     /// The same program, with all data in this folder.
     pub(crate) fn with_data(&self, folder: PathBuf) -> Self {
         Self { program: self.program.clone(), data: Some(folder) }
@@ -57,7 +83,7 @@ impl Driver {
     /// where it looks by itself.
     fn data<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
         let datasets = files::root().join("datasets");
-        let fetched = |name: &str| name != "mnist" && files::holds_more_than(&datasets.join(name), "manifest.toml");
+        let fetched = |name: &str| name != "mnist" && fetch::is_fetched(name);
         let folder = self.data.clone().or_else(|| names.into_iter().any(fetched).then(|| datasets.clone()));
         folder.map_or(Vec::new(), |folder| vec!["--dataset-dir".into(), folder.into()])
     }
@@ -161,14 +187,15 @@ impl Driver {
     /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
     ///
     /// # Errors
-    /// When the driver fails.
+    /// [`Failed`] when the driver fails.
     pub(crate) fn measure(&self, line: &str, threads: usize) -> Result<(String, Usage)> {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
         let mut command = self.command(name, NonZero::new(threads));
         command.args(arguments.split_whitespace());
-        let (status, output, usage) = process::run_measuring(&mut command, "nothing more was written")?;
+        let (status, output, said, usage) = process::run_hearing(&mut command, "nothing more was written")?;
         if !status.success() {
-            bail!("`rankle {name}` failed ({status}): its reason stands above");
+            let reason = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            return Err(Failed { command: name.to_owned(), status, reason }.into());
         }
         Ok((output, usage))
     }
@@ -183,6 +210,32 @@ impl Driver {
         command
     }
 }
+
+/// How a command of the driver ended that did not do its work.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    command: String,
+    status: ExitStatus,
+    /// The last line that it said.
+    pub(crate) reason: String,
+}
+
+impl Failed {
+    /// Whether its arguments were wrong: of an older driver, whether it lacks what was asked for.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.status.code() == Some(2)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, status, reason } = self;
+        let colon = if reason.is_empty() { "" } else { ": " };
+        write!(f, "`rankle {command}` failed ({status}){colon}{reason}")
+    }
+}
+
+impl std::error::Error for Failed {}
 
 /// How a system is trained: the arguments of `rankle train` that depend on it. The rest of the paper's recipe is what the driver
 /// does by itself.

@@ -10,7 +10,10 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use hub::Hub;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What every dataset has in its folder.
+const MANIFEST: &str = "manifest.toml";
 
 /// Put a dataset into its folder under datasets/, checked against its manifest there.
 ///
@@ -53,6 +56,21 @@ enum Name {
     Cars,
 }
 
+/// Whether there is more of a dataset in its folder than its manifest.
+pub(crate) fn is_fetched(dataset: &str) -> bool {
+    files::holds_more_than(&files::root().join("datasets").join(dataset), MANIFEST)
+}
+
+/// Whether the driver finds a dataset: in itself, in its folder, or where the system's package puts it.
+pub(crate) fn is_here(dataset: &str) -> bool {
+    let installed = || {
+        let manifest: Option<manifest::Manifest> =
+            manifest::read(&files::root().join("datasets").join(dataset).join(MANIFEST)).ok();
+        manifest.and_then(|manifest| manifest.system_folder).is_some_and(|folder| Path::new(&folder).is_dir())
+    };
+    dataset == "mnist" || is_fetched(dataset) || installed()
+}
+
 impl Name {
     fn as_str(self) -> &'static str {
         match self {
@@ -77,7 +95,7 @@ impl Fetch {
             clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
         }
         let folder = files::root().join("datasets").join(self.name.as_str());
-        let path = folder.join("manifest.toml");
+        let path = folder.join(MANIFEST);
         // The program that is run for us does so in the root of the workspace.
         let from = self.from.as_deref().map(std::path::absolute).transpose()?;
         match self.name {

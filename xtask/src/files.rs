@@ -1,6 +1,7 @@
 //! Where things are, and writing them.
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,27 @@ pub(crate) fn relative(path: &Path, folder: &Path) -> String {
 pub(crate) fn holds_more_than(folder: &Path, name: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(Result::ok).any(|entry| entry.file_name() != name)
+}
+
+/// The folders in a folder, by their names.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut folders: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Replaces a file, or makes it and its folder: it is never there by half.
@@ -54,6 +76,20 @@ mod tests {
 
         let message = write(&path.join("below-a-file"), "x").unwrap_err().to_string();
         assert!(message.starts_with("cannot write") && message.ends_with("below-a-file"), "{message}");
+    }
+
+    #[test]
+    fn a_file_has_a_hash_and_a_folder_has_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("b/file");
+        write(&file, "abc").unwrap();
+        write(&folder.path().join("a/file"), "").unwrap();
+        write(&folder.path().join("beside"), "").unwrap();
+        assert_eq!(folders(folder.path()).unwrap(), ["a", "b"].map(|name| folder.path().join(name)));
+        assert_eq!(sha256(&file).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        for message in [folders(&file).unwrap_err(), sha256(folder.path()).unwrap_err()].map(|error| error.to_string()) {
+            assert!(message.starts_with("cannot read "), "{message}");
+        }
     }
 
     #[test]

@@ -13,13 +13,14 @@ mod reproduce;
 mod spread;
 mod synth;
 mod test;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Rebuild the published tables, check the code, fetch data, measure speed.
 ///
-/// Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+/// Exit codes: 0 done; 1 a file, data or the machine stood in the way, or a record disagrees; 2 the arguments are wrong; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
 struct Arguments {
@@ -35,6 +36,7 @@ enum Command {
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
     Synth(synth::Synth),
+    Verify(verify::Verify),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Fetch(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Verify(command) => command.run(),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,9 +103,12 @@ mod tests {
             "fetch imagenet",
             "fetch sop --from a --url b",
             "bench --rounds 0",
+            "bench --against rankle --against-pytorch",
+            "bench --against rankle --markdown",
             "synth cub",
             "synth sop --products 3",
             "synth sop --views 1",
+            "verify --sample 0",
             "test --emulate z80",
             "test --emulate aarch64 --slow",
         ] {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use rankle_cli::Stop;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
@@ -78,6 +78,19 @@ pub(crate) fn run_measuring(command: &mut Command, hint: &str) -> Result<(ExitSt
     run_measured(command.stdout(Stdio::piped()), hint)
 }
 
+/// As [`run_measuring`], with what the child said on standard error, which nobody sees.
+///
+/// # Errors
+/// As [`run_capturing`].
+pub(crate) fn run_hearing(command: &mut Command, hint: &str) -> Result<(ExitStatus, String, String, Usage)> {
+    let mut said = tempfile::tempfile().context("no temporary file can be made")?;
+    let same = said.try_clone().context("no temporary file can be shared")?;
+    let (status, output, usage) = run_measured(command.stdout(Stdio::piped()).stderr(same), hint)?;
+    let mut bytes = Vec::new();
+    said.rewind().and_then(|()| said.read_to_end(&mut bytes)).context("a temporary file cannot be read")?;
+    Ok((status, output, String::from_utf8_lossy(&bytes).into_owned(), usage))
+}
+
 /// As [`run`], for a child that must not write to our standard output: what it says goes to standard error.
 ///
 /// # Errors
@@ -133,6 +146,8 @@ mod tests {
     fn a_child_is_run_to_its_end() {
         let (status, output) = run_capturing(&mut shell("echo one; echo two; exit 3"), "").unwrap();
         assert_eq!((status.code(), output.as_str()), (Some(3), "one\ntwo\n"));
+        let (status, output, said, _) = run_hearing(&mut shell("echo out; echo why >&2; exit 2"), "").unwrap();
+        assert_eq!((status.code(), output.as_str(), said.as_str()), (Some(2), "out\n", "why\n"));
         let error = run(&mut shell("exit 130"), "say it again").unwrap_err();
         assert_eq!((rankle_cli::code(&error), error.to_string()), (130, "interrupted; say it again".to_owned()));
         let error = run(&mut Command::new("no-such-program"), "").unwrap_err();

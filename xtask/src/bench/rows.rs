@@ -88,7 +88,8 @@ pub(super) fn all() -> Vec<Row> {
 const DATA: &str = "--dataset mnist --model c2f2 --distance cosine";
 
 impl Row {
-    fn step(name: &str, images: usize) -> Self {
+    /// A row of `rankle bench`, on one thread.
+    pub(super) fn step(name: &str, images: usize) -> Self {
         Self { name: name.to_owned(), images, threads: 1, ours: Ours::Step, contests: Vec::new(), limit_mb: None }
     }
 

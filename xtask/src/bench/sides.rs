@@ -18,22 +18,34 @@ pub(super) struct Sides {
     driver: Driver,
     seconds: f64,
     python: Option<PathBuf>,
+    /// Where our side leaves its weights, as seen from the root of the workspace.
+    weights: String,
     /// What commands read and write; gone at the end.
     folder: tempfile::TempDir,
 }
 
 impl Sides {
+    /// Beside PyTorch, or alone.
+    ///
     /// # Errors
-    /// When the driver does not build or the folder cannot be made.
-    pub(super) fn new(seconds: f64, python: Option<PathBuf>) -> Result<Self> {
-        let driver = Driver::build()?;
+    /// When the folder cannot be made.
+    pub(super) fn new(driver: Driver, seconds: f64, python: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { python, weights: WEIGHTS.to_owned(), ..Self::without_python(driver, seconds)? })
+    }
+
+    /// Beside another driver: nothing is left for PyTorch.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub(super) fn without_python(driver: Driver, seconds: f64) -> Result<Self> {
         let target = files::root().join("target/bench");
         std::fs::create_dir_all(&target).with_context(|| format!("{} cannot be made", files::shown(&target)))?;
         let folder = tempfile::tempdir_in(target).context("no temporary folder can be made")?;
         for (name, text) in target_files() {
             files::write(&folder.path().join(name), text)?;
         }
-        Ok(Self { driver, seconds, python, folder })
+        let weights = files::shown(&folder.path().join("weights"));
+        Ok(Self { driver, seconds, python: None, weights, folder })
     }
 
     /// Our side of a row, with who answered if it was `rankle bench`.
@@ -41,9 +53,17 @@ impl Sides {
     /// # Errors
     /// When it fails.
     pub(super) fn ours(&self, row: &Row) -> Result<(Option<Answer>, Timing)> {
+        self.of(&self.driver, row)
+    }
+
+    /// The same by any driver.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn of(&self, driver: &Driver, row: &Row) -> Result<(Option<Answer>, Timing)> {
         match &row.ours {
             Ours::Step => {
-                let (answer, timing) = self.step(row, row.threads)?;
+                let (answer, timing) = self.step(driver, row, row.threads)?;
                 Ok((Some(answer), timing))
             }
             Ours::Command(arguments) => {
@@ -57,7 +77,7 @@ impl Sides {
                 if arguments.contains(PHOTOGRAPHS) {
                     arguments = arguments.replace(PHOTOGRAPHS, &files::shown(&self.photographs()?));
                 }
-                let (output, usage) = self.driver.measure(&arguments, row.threads)?;
+                let (output, usage) = driver.measure(&arguments, row.threads)?;
                 Ok((None, Timing::whole(&output, usage, row.threads)))
             }
         }
@@ -78,10 +98,10 @@ impl Sides {
         Ok(folder)
     }
 
-    fn step(&self, row: &Row, threads: usize) -> Result<(Answer, Timing)> {
-        let arguments =
-            format!("bench --format json --name {} --seconds {} --save-weights {WEIGHTS}", row.step_id(), self.seconds,);
-        let (output, usage) = self.driver.measure(&arguments, threads)?;
+    fn step(&self, driver: &Driver, row: &Row, threads: usize) -> Result<(Answer, Timing)> {
+        let Self { seconds, weights, .. } = self;
+        let arguments = format!("bench --format json --name {} --seconds {seconds} --save-weights {weights}", row.step_id());
+        let (output, usage) = driver.measure(&arguments, threads)?;
         parse("`rankle bench`", &output, usage)
     }
 
@@ -97,7 +117,7 @@ impl Sides {
     pub(super) fn other(&self, row: &Row, variant: &str) -> Result<(Option<Answer>, Timing)> {
         let named = |timing| Timing { variant: Some(variant.to_owned()), ..timing };
         let Some(python) = self.python.as_ref().filter(|_| variant != ONE_THREAD) else {
-            return Ok((None, named(self.step(row, 1)?.1)));
+            return Ok((None, named(self.step(&self.driver, row, 1)?.1)));
         };
         let mut command = Command::new(python);
         command.current_dir(files::root()).arg(SCRIPT).args(["--row", &row.name, "--images", &row.images.to_string()]);

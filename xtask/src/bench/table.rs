@@ -129,7 +129,8 @@ fn notes(own: &[&Timing]) -> Vec<String> {
     fast.into_iter().chain(waiting).collect()
 }
 
-fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>, theirs: &BTreeMap<String, f64>) -> Vec<String> {
+/// Where two sides did not compute the same.
+pub(super) fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>, theirs: &BTreeMap<String, f64>) -> Vec<String> {
     let both = ours.iter().filter_map(|(key, &us)| Some((key, us, *theirs.get(key)?)));
     both.filter(|(_, us, them)| (us - them).abs() > TOLERANCE * us.abs().max(them.abs()) || !(us - them).is_finite())
         .map(|(key, us, them)| format!("{id}: {key} is {us}, with {variant} {them}"))

@@ -6,7 +6,6 @@ use crate::files;
 use crate::reproduce::Scope;
 use anyhow::Result;
 use rankle_report::{Journal, Planned, Record, Source, System};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -86,8 +85,7 @@ impl Kept {
 
 /// The hash of a file of the repository.
 pub(super) fn sha256(file: &str) -> String {
-    let bytes = std::fs::read(files::root().join(file)).unwrap();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    files::sha256(&files::root().join(file)).unwrap()
 }
 
 mod tests {

@@ -3,7 +3,6 @@
 use crate::files;
 use rankle_report::sanity::{Claim, UNCHECKED};
 use rankle_report::{Sanity, System};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// What has to be said of a defended model wherever its numbers stand: nothing where `rankle sanity` left a page beside these
@@ -17,8 +16,7 @@ pub(super) fn caveat(system: &System, weights: &Path) -> Option<String> {
         return Some(format!("{UNCHECKED}: there is no sanity page beside its weights (`rankle sanity` makes one)"));
     }
     let read = || -> anyhow::Result<_> {
-        let bytes = std::fs::read(weights)?;
-        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = files::sha256(weights)?;
         Ok(Sanity::read(&page)?.caveat(&Claim { system, weights_sha256: &hash, epsilon: system.defended_epsilon() }))
     };
     read().unwrap_or_else(|_| Some(format!("{UNCHECKED}: {} cannot be read", files::shown(&page))))

@@ -5,7 +5,6 @@ use super::checked;
 use crate::files;
 use anyhow::{Context, Result};
 use rankle_report::System;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "model.safetensors";
@@ -183,7 +182,7 @@ fn compared(file: &Path, seed: u64, usual: u64, shipped: &Path) -> String {
     if seed != usual {
         return format!("{place} was trained with seed {seed}, the usual weights with seed {usual}");
     }
-    match (hash(file), hash(shipped)) {
+    match (files::sha256(file), files::sha256(shipped)) {
         (Ok(new), Ok(old)) if new == old => format!("{place} is bit-equal to the shipped weights"),
         (Ok(_), Ok(_)) => format!(
             "{place} is NOT bit-equal to the shipped weights: expected where their card.toml names another instruction set or other epochs"
@@ -191,11 +190,6 @@ fn compared(file: &Path, seed: u64, usual: u64, shipped: &Path) -> String {
         (_, Err(_)) if !shipped.exists() => format!("{place} cannot be compared: no such weights are shipped"),
         (Err(error), _) | (_, Err(error)) => format!("{place} cannot be compared with the shipped weights: {error:#}"),
     }
-}
-
-fn hash(file: &Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Sha256::digest(bytes).into())
 }
 
 #[cfg(test)]

@@ -1,0 +1,174 @@
+//! What is another value in a record that was computed again.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Columns that no input decides: they may be anything.
+const FREE: &[&str] = &[
+    "seconds",
+    "code_version",
+    // The hash tells weights apart, not their place.
+    "weights",
+    "from.weights",
+    // Written beside the records of a report, about the model.
+    "caveat",
+];
+
+/// On another instruction set roundings differ, and so do the outcomes: these by so much at most, every other by any amount.
+const NEARLY: &[(&str, f64)] = &[("rank_before", 0.5), ("rank_after", 0.5), ("embedding_shift", 0.02)];
+
+/// Columns that say on what a record was computed.
+const MACHINE: [&str; 2] = ["device", "instruction_set"];
+
+/// One column of one record.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Column {
+    column: String,
+    /// As it is committed; null where nothing is.
+    committed: Value,
+    /// As it is now.
+    computed: Value,
+}
+
+/// Where a record differs.
+#[derive(Debug, Serialize)]
+pub(super) struct Difference {
+    pub(super) file: String,
+    /// Which record of the file it is, counted from 1.
+    pub(super) number: usize,
+    pub(super) cell: String,
+    #[serde(flatten)]
+    pub(super) column: Column,
+}
+
+impl Difference {
+    /// One JSON object.
+    pub(super) fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("strings and JSON values are JSON")
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, number, cell, column: Column { column, committed, computed } } = self;
+        write!(f, "{file} line {number}: {cell}: {column} {} instead of {}", shown(computed), shown(committed))
+    }
+}
+
+fn shown(value: &Value) -> String {
+    if value.is_null() { "nothing".to_owned() } else { value.to_string() }
+}
+
+/// The columns that differ. `inputs` are the columns that decide the others: on every machine they must be equal.
+pub(super) fn columns(committed: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
+    let [committed, computed, inputs] = [committed, computed, inputs].map(flat);
+    let here = MACHINE.iter().all(|&name| committed.get(name) == computed.get(name));
+    let names: BTreeSet<&String> = committed.keys().chain(computed.keys()).collect();
+    let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).cloned().unwrap_or_default();
+    let column =
+        |name: &String| Column { column: name.clone(), committed: value(&committed, name), computed: value(&computed, name) };
+    let equal = |Column { column, committed, computed }: &Column| match here || inputs.contains_key(column) {
+        true => committed == computed,
+        false => {
+            let bound = NEARLY.iter().find(|(name, _)| name == column).map(|(_, bound)| bound);
+            bound.is_none_or(|&bound| near(committed, computed, bound))
+        }
+    };
+    names.into_iter().filter(|name| !FREE.contains(&name.as_str())).map(column).filter(|column| !equal(column)).collect()
+}
+
+fn near(committed: &Value, computed: &Value, bound: f64) -> bool {
+    match (committed.as_f64(), computed.as_f64()) {
+        (Some(committed), Some(computed)) => (committed - computed).abs() <= bound,
+        _ => committed == computed,
+    }
+}
+
+/// Columns of objects in a record as `object.column`.
+fn flat(record: &Map<String, Value>) -> BTreeMap<String, Value> {
+    let mut columns = BTreeMap::new();
+    for (name, value) in record {
+        match value {
+            Value::Object(inner) => {
+                columns.extend(flat(inner).into_iter().map(|(below, value)| (format!("{name}.{below}"), value)));
+            }
+            _ => drop(columns.insert(name.clone(), value.clone())),
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn record() -> Value {
+        json!({
+            "attack": "ca+", "epsilon": 0.3, "method_version": 1, "weights": "a", "from": { "weights": "a", "weights_sha256": "5f" },
+            "rank_after": 2.25652, "rank_after_interval": [2.0, 2.5], "tie_share": 0.0, "embedding_shift": 0.8,
+            "white_box": { "rank_after": 2.0 }, "recall_at_1_after": null,
+            "seconds": 1.0, "code_version": "0.1.0", "device": "cpu", "instruction_set": "avx512",
+        })
+    }
+
+    /// The names of what differs after one column was given another value.
+    fn found(pointer: &str, value: Value, instruction_set: &str) -> String {
+        let mut computed = record();
+        computed["instruction_set"] = instruction_set.into();
+        match computed.pointer_mut(pointer) {
+            Some(place) => *place = value,
+            None => drop(computed.as_object_mut().unwrap().insert(pointer[1..].to_owned(), value)),
+        }
+        let inputs = json!({ "attack": 0, "epsilon": 0, "method_version": 0, "weights": 0, "from": { "weights_sha256": 0 } });
+        let columns = columns(&object(record()), &object(computed), &object(inputs));
+        columns.iter().map(|column| column.column.clone()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn one_changed_digit_is_found() {
+        //                                                    here                       on another instruction set
+        for (pointer, value, here, elsewhere) in [
+            ("/rank_after",            json!(2.25653),        "rank_after",              ""),
+            ("/rank_after",            json!(2.8),            "rank_after",              "rank_after"),
+            ("/rank_after",            json!(null),           "rank_after",              "rank_after"),
+            ("/rank_after_interval/1", json!(2.6),            "rank_after_interval",     ""),
+            ("/white_box/rank_after",  json!(2.1),            "white_box.rank_after",    ""),
+            ("/embedding_shift",       json!(0.83),           "embedding_shift",         "embedding_shift"),
+            ("/tie_share",             json!(0.1),            "tie_share",               ""),
+            ("/recall_at_1_after",     json!(99.0),           "recall_at_1_after",       ""),
+            ("/of_tomorrow",           json!(3),              "of_tomorrow",             ""),
+            ("/method_version",        json!(2),              "method_version",          "method_version"),
+            ("/epsilon",               json!(0.30000000000000004), "epsilon",            "epsilon"),
+            ("/from/weights_sha256",   json!("6f"),           "from.weights_sha256",     "from.weights_sha256"),
+            ("/from/weights",          json!("b"),            "",                        ""),
+            ("/weights",               json!("b"),            "",                        ""),
+            ("/seconds",               json!(9.0),            "",                        ""),
+            ("/code_version",          json!("0.2.0"),        "",                        ""),
+            ("/caveat",                json!("quick model"),  "",                        ""),
+        ] {
+            assert_eq!(found(pointer, value.clone(), "avx512"), here, "{pointer}");
+            assert_eq!(found(pointer, value, "avx2"), elsewhere, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_difference_is_one_line() {
+        let column = Column { column: "rank_after".into(), committed: json!(2.27), computed: json!(2.26) };
+        let difference =
+            Difference { file: "models/m/records.jsonl".into(), number: 5, cell: "mnist-ct ca+ w=1 ε=0.3".into(), column };
+        assert_eq!(
+            difference.to_string(),
+            "models/m/records.jsonl line 5: mnist-ct ca+ w=1 ε=0.3: rank_after 2.26 instead of 2.27"
+        );
+        let back: Value = serde_json::from_str(&difference.to_line()).unwrap();
+        assert_eq!((&back["number"], &back["column"], &back["computed"]), (&json!(5), &json!("rank_after"), &json!(2.26)));
+    }
+}
