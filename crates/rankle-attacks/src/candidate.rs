@@ -7,7 +7,7 @@ use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol,
 use candle_core::Tensor;
 use rand::Rng;
 use rankle_core::dataset::check_indices;
-use rankle_core::rank::{RankCount, Resolution};
+use rankle_core::rank::{Precision, RankCount, Resolution};
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Gallery, Points, Result};
 use rayon::prelude::*;
@@ -148,47 +148,62 @@ impl<'a> BoundCandidate<'a> {
         }
     }
 
-    /// Where the image of a pair stands in the list of its query, and how many items but its clean copy are within `width` of it.
-    fn count(&self, pair: usize, distance: f32, width: f32) -> (RankCount, usize) {
+    /// Where the image of a pair stands in the list of its query, as f32 has it.
+    fn place(&self, pair: usize, distance: f32) -> Place {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
-        let below = self.lists.below(slot, distance);
-        let equal = self.lists.not_above(slot, distance) - below;
+        let width = self.batch.gallery.resolution_at(distance);
+        let (below, not_above) = (self.lists.below(slot, distance), self.lists.not_above(slot, distance));
         let near = self.lists.not_above(slot, distance + width) - self.lists.below(slot, distance - width);
-        let count = RankCount { closer: below as u32, tied_before: 0, tied: equal as u32 + 1, near: near as u32 + 1 };
-        (count, near.saturating_sub(usize::from((copy - distance).abs() <= width)))
+        let count =
+            RankCount { closer: below as u32, tied_before: 0, tied: (not_above - below) as u32 + 1, near: near as u32 + 1 };
+        let is_near = |other: f32| usize::from((other - distance).abs() <= width);
+        let (near, others) = (near.saturating_sub(is_near(copy)), self.batch.gallery.len() - 1);
+        let without_copy = count.without(copy, distance);
+        if !self.batch.protocol.leaves_out() {
+            return Place { count, is_tied: without_copy.is_tied(), resolution: Resolution::single(others, near) };
+        }
+        let itself = self.batch.targets.indices()[pair] == self.image(pair);
+        let own = (!itself).then_some(self.own[slot]);
+        let count = own.map_or(without_copy, |own| without_copy.without(own, distance));
+        let resolution = Resolution::single(others - usize::from(!itself), near.saturating_sub(own.map_or(0, is_near)));
+        Place { count, is_tied: count.is_tied(), resolution }
     }
 
-    /// The items that have no place in the list of a pair: the clean copy and the query, unless that is the image.
-    fn left_out(&self, pair: usize) -> impl Iterator<Item = u32> {
-        let (image, query) = (self.image(pair), self.batch.targets.indices()[pair]);
-        [Some(image), (query != image).then_some(query)].into_iter().flatten()
-    }
-
+    /// The image of a pair, as an item of the gallery: its clean copy.
     fn image(&self, pair: usize) -> u32 {
         self.batch.images[pair / self.batch.targets.set()] as u32
     }
 
-    /// The places of some pairs with their distances, in lists without what is left out; decided in f64.
-    fn resolved(&self, points: &Points, pairs: &[(usize, f32)]) -> Result<Vec<(RankCount, Resolution)>> {
+    /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
+    fn resolved(&self, points: &Points, pairs: &[(usize, f32)]) -> Result<Vec<Place>> {
         let gallery = self.batch.gallery;
-        let mut counts = Vec::with_capacity(pairs.len());
+        let mut places = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(LISTS) {
             let queries: Vec<usize> = pairs.iter().map(|&(pair, _)| self.batch.targets.indices()[pair] as usize).collect();
             let distances = gallery.distances_from(&queries)?;
             let lists = pairs.par_iter().zip(queries).zip(distances.par_chunks_exact(gallery.len()));
-            let more: Vec<(RankCount, Resolution)> = lists
+            let more: Vec<Place> = lists
                 .map(|((&(pair, distance), query), distances)| {
-                    let query = gallery.point(query);
-                    let exact = gallery.distance().exact(query, points.row(pair / self.batch.targets.set()));
-                    let left_out: Vec<u32> = self.left_out(pair).collect();
-                    let list = gallery.list(query, distances, self.batch.protocol.precision())?;
-                    Ok(list.count(distance, exact, |item| !left_out.contains(&item)))
+                    let point = gallery.point(query);
+                    let exact = gallery.distance().exact(point, points.row(pair / self.batch.targets.set()));
+                    let left_out = [self.image(pair), query as u32];
+                    let list = gallery.list(point, distances, self.batch.protocol.precision())?;
+                    let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&item));
+                    Ok(Place { count, is_tied: count.is_tied(), resolution })
                 })
                 .collect::<Result<_>>()?;
-            counts.extend(more);
+            places.extend(more);
         }
-        Ok(counts)
+        Ok(places)
     }
+}
+
+/// Where a perturbed image stands in the list of a query.
+struct Place {
+    count: RankCount,
+    /// With another item than its clean copy.
+    is_tied: bool,
+    resolution: Resolution,
 }
 
 /// How many lists are held at once to decide close calls.
@@ -223,41 +238,26 @@ impl Aim for BoundCandidate<'_> {
 impl Bound for BoundCandidate<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
         let Batch { gallery, protocol, .. } = self.batch;
-        let (set, len) = (self.batch.targets.set(), gallery.len());
+        let set = self.batch.targets.set();
         let distances = self.to_queries(points)?;
-        let mut counts = Vec::with_capacity(distances.len());
-        let mut resolution = Resolution::default();
-        let mut close = Vec::new();
-        for (pair, &distance) in distances.iter().enumerate() {
-            let (mut count, near) = self.count(pair, distance, gallery.resolution_at(distance));
-            let mut comparisons = len - 1;
-            if protocol.leaves_out() {
-                for item in self.left_out(pair) {
-                    let other = if item == self.image(pair) { self.copies[pair] } else { self.own[self.slots[pair]] };
-                    count = count.without(other, distance);
-                    comparisons = len - self.left_out(pair).count();
-                }
-                if near > 0 {
-                    close.push((pair, distance));
-                    comparisons = 0;
-                }
+        let mut places: Vec<Place> = distances.iter().enumerate().map(|(pair, &distance)| self.place(pair, distance)).collect();
+        if protocol.precision() == Precision::Resolved {
+            let close = (places.iter().zip(&distances).enumerate())
+                .filter_map(|(pair, (place, &distance))| (place.resolution.near > 0).then_some((pair, distance)));
+            let close: Vec<(usize, f32)> = close.collect();
+            for (&(pair, _), place) in close.iter().zip(self.resolved(points, &close)?) {
+                places[pair] = place;
             }
-            let near = if comparisons == 0 { 0 } else { near as u64 };
-            resolution = resolution.and(Resolution { comparisons: comparisons as u64, near, undecided: near });
-            counts.push(count);
         }
-        for (&(pair, _), (count, decided)) in close.iter().zip(self.resolved(points, &close)?) {
-            counts[pair] = count;
-            resolution = resolution.and(decided);
-        }
-        let tied = |(pair, count): (usize, &RankCount)| match protocol.leaves_out() {
-            true => count.is_tied(),
-            false => count.without(self.copies[pair], distances[pair]).is_tied(),
-        };
-        let tied = counts.iter().enumerate().filter(|&pair| tied(pair)).count();
         let ties = protocol.ties(Subject::Perturbed);
-        let mean = |counts: &[RankCount]| counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (set * len) as f64;
-        let rank = counts.chunks_exact(set).map(mean).collect();
-        Ok(Standings { rank, tied, pairs: counts.len(), resolution, ..Standings::default() })
+        let mean =
+            |places: &[Place]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
+        Ok(Standings {
+            rank: places.chunks_exact(set).map(mean).collect(),
+            tied: places.iter().filter(|place| place.is_tied).count(),
+            pairs: places.len(),
+            resolution: places.iter().fold(Resolution::default(), |sum, place| sum.and(place.resolution)),
+            ..Standings::default()
+        })
     }
 }

@@ -180,3 +180,54 @@ impl Points {
         Ok(Tensor::from_slice(&self.data, (self.len(), self.dim), &Device::Cpu)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(distance: Distance, rows: &[[f32; 2]]) -> Points {
+        distance.place(&Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap()).unwrap()
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn what_cannot_be_ranked_is_named() {
+        let check = |distance, row: [f32; 2]| match points(distance, &[[1.0, 2.0], row]).check(|index| format!("row {index}")) {
+            Ok(()) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        for (row, cosine, euclidean) in [
+            ([3.0, -4.0],             None,                       None),
+            ([f32::NAN, 0.0],         Some("NaN or infinity"),    Some("NaN or infinity")),
+            ([1.0, f32::INFINITY],    Some("NaN or infinity"),    Some("NaN or infinity")),
+            ([1e19, 0.0],             Some("distances overflow"), Some("distances overflow")),
+            ([-1e30, 1e30],           Some("distances overflow"), Some("distances overflow")),
+            ([0.0, 0.0],              Some("no direction"),       None),
+            ([1e-13, 0.0],            Some("no direction"),       None),
+            ([1e-9, 0.0],             None,                       None),
+            ([1e18, 0.0],             None,                       None),
+        ] {
+            for (distance, expected) in [(Distance::Cosine, cosine), (Distance::Euclidean, euclidean)] {
+                let found = check(distance, row);
+                let as_expected = match (&found, expected) {
+                    (Some(found), Some(expected)) => found.starts_with("the embedding of row 1 ") && found.contains(expected),
+                    (found, expected) => found.is_none() && expected.is_none(),
+                };
+                assert!(as_expected, "{distance} {row:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn spread_is_relative_to_the_length() {
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-7, "{a} {b}");
+        for scale in [1.0, 1e4] {
+            let cross = [[scale, 0.0], [-scale, 0.0], [0.0, scale], [0.0, -scale]];
+            near(points(Distance::Euclidean, &cross).relative_spread(), 1.0);
+            near(points(Distance::Euclidean, &[[scale, scale]; 3]).relative_spread(), 0.0);
+        }
+        // 1 - cos of the angle between the two, on average with their distances to themselves.
+        near(points(Distance::Cosine, &[[1.0, 0.0], [1.0, 1.0]]).relative_spread(), (1.0 - 0.5f64.sqrt()) / 2.0);
+        near(points(Distance::Cosine, &[[0.0, 0.0]]).relative_spread(), 0.0);
+    }
+}

@@ -62,6 +62,11 @@ pub struct Resolution {
 }
 
 impl Resolution {
+    /// Comparisons that f32 alone decides, `near` of them below its resolution.
+    pub fn single(comparisons: usize, near: usize) -> Self {
+        Self { comparisons: comparisons as u64, near: near as u64, undecided: near as u64 }
+    }
+
     /// The share of comparisons that f32 decided below its resolution; 0 of none.
     pub fn undecided_share(self) -> f64 {
         self.undecided as f64 / self.comparisons.max(1) as f64

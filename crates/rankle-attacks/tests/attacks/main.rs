@@ -3,6 +3,7 @@
 mod autograd;
 mod choice;
 mod harness;
+mod resolution;
 mod sanity;
 mod slope;
 mod support;

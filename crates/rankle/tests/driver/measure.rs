@@ -1,10 +1,12 @@
 //! `rankle evaluate`, `embed` and `bench`.
 
 use crate::support::{floats, indices, json, on_mnist, outcome, rankle, weights};
+use candle_core::Tensor;
 use rankle_core::Distance;
 use rankle_data::{Name, Split};
 use rankle_models::Architecture;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn evaluate_measures_the_whole_test_split() {
@@ -17,7 +19,92 @@ fn evaluate_measures_the_whole_test_split() {
     assert_eq!(evaluation["weights_sha256"].as_str(), card["weights_sha256"].as_str());
     let number = |field: &str| evaluation[field].as_f64().unwrap();
     assert!(number("recall_at_1") > 80.0 && number("recall_at_1") <= number("recall_at_10"));
+    assert!(
+        number("mean_reciprocal_rank") > number("recall_at_1") && number("r_precision") > number("mean_average_precision_at_r")
+    );
+    assert_eq!(number("undecided_share"), 0.0);
+    // Every digit has more than ten images, so both definitions agree.
+    assert_eq!(evaluation["mean_average_precision_at_10"], evaluation["robrank_mean_average_precision_at_10"]);
     assert!(number("mean_average_precision") > 30.0 && number("seconds") > 0.0);
+}
+
+/// The model of [`weights`] with other numbers in its last layer.
+fn altered(folder: &Path, alter: impl Fn(&str, Tensor) -> Tensor) -> PathBuf {
+    let mut tensors = rankle_models::weights::read(weights()).unwrap();
+    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| name.starts_with("fc1")) {
+        *tensor = alter(name, tensor.clone());
+    }
+    let file = folder.join("altered.safetensors");
+    rankle_models::weights::write(&file, &tensors).unwrap();
+    file
+}
+
+/// All images in one place: by position, the recall at 1 would be that of whoever comes first.
+#[test]
+fn a_collapsed_model_has_the_recall_of_chance_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = altered(folder.path(), |name, tensor| {
+        let value = f64::from(u8::from(name.ends_with("bias")));
+        tensor.affine(0.0, value).unwrap()
+    });
+    let on_it = |rest: &str| {
+        let mut command = rankle(rest);
+        command.args(["--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--format", "json", "--weights"]);
+        let (code, stdout, stderr) = outcome(command.arg(&file));
+        assert_eq!(code, 0, "{stderr}");
+        assert!(
+            stderr.contains("the embeddings of mnist are equal") && stderr.contains("100.0 % of the ranks are tied"),
+            "{stderr}"
+        );
+        serde_json::from_str::<Value>(&stdout).unwrap()
+    };
+    let evaluation = on_it("evaluate");
+    let labels = rankle_data::open(Name::Mnist, Split::Test, None).unwrap();
+    let counts = (0..10).map(|class| labels.labels().iter().filter(|&&label| label == class).count() as f64);
+    let chance: f64 = counts.map(|count| 100.0 * count / 10_000.0 * (count - 1.0) / 9_999.0).sum();
+    assert!((evaluation["recall_at_1"].as_f64().unwrap() - chance).abs() < 1e-6, "{evaluation} {chance}");
+    assert_eq!(evaluation["tie_share"], 100.0);
+    let shifted = on_it("attack --attack es --epsilon 0 --images 50");
+    assert_eq!(shifted["tie_share"], 100.0);
+    assert!((shifted["recall_at_1_before"].as_f64().unwrap() - chance).abs() < 2.0, "{shifted}");
+}
+
+#[test]
+fn embeddings_that_cannot_be_ranked_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (alter, why) in [
+        ((|_, tensor| (tensor * 1e25).unwrap()) as fn(&str, Tensor) -> Tensor, "is so long that distances overflow"),
+        (|_, tensor| (tensor * 3e38).unwrap().clamp(-3e38f32, 3e38f32).unwrap(), "holds NaN or infinity"),
+        (|_, tensor| (tensor * 0.0).unwrap(), "has no direction"),
+    ] {
+        let file = altered(folder.path(), alter);
+        let output = folder.path().join("e.safetensors");
+        for command in ["evaluate", "attack --attack ca+ --epsilon 0.1", "embed --images 3 --output e.safetensors"] {
+            let mut command = rankle(command);
+            command.current_dir(folder.path()).args([
+                "--dataset",
+                "mnist",
+                "--model",
+                "c2f2",
+                "--distance",
+                "cosine",
+                "--weights",
+            ]);
+            let (code, stdout, stderr) = outcome(command.arg(&file));
+            assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+            let line = stderr.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+            assert!(line.contains("the embedding of image 0 of mnist") && line.contains(why), "{stderr}");
+        }
+        assert!(!output.exists());
+    }
+}
+
+#[test]
+fn evaluate_defines_what_it_measures() {
+    let (code, stdout, _) = outcome(&mut rankle("evaluate --help"));
+    for number in ["recall at k", "at R", "robrank's", "R-precision", "mean reciprocal rank", "tied", "below resolution"] {
+        assert!(code == 0 && stdout.contains(number), "{number}: {stdout}");
+    }
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! Embeddings that f32 cannot tell apart: strict ranks them in f64, paper as the original does.
+
+use crate::support::bind;
+use candle_core::{Device, Tensor};
+use rankle_attacks::{Direction, Kind, Protocol, Targets, Variant};
+use rankle_core::{Distance, Gallery, Points};
+
+const ITEMS: usize = 90;
+const DIM: usize = 40;
+
+/// Within 1e-4 of one direction.
+fn points(seed: usize, count: usize) -> Points {
+    let noise = |at: usize| ((at * 2_654_435_761 + seed * 7_919) % 1_000_003) as f32 / 1_000_003.0 - 0.5;
+    let coordinates: Vec<f32> = (0..count * DIM).map(|at| 1.0 + 0.3 * ((at % DIM) as f32).sin() + 1e-4 * noise(at)).collect();
+    Distance::Cosine.place(&Tensor::from_vec(coordinates, (count, DIM), &Device::Cpu).unwrap()).unwrap()
+}
+
+/// The rank of something at distance `own` among others.
+fn rank(own: f64, others: impl Iterator<Item = f64>) -> f64 {
+    let (mut closer, mut tied) = (0.0, 0.0);
+    for other in others {
+        closer += f64::from(u8::from(other < own));
+        tied += f64::from(u8::from(other == own));
+    }
+    closer + tied / 2.0
+}
+
+#[test]
+fn strict_ranks_are_those_of_f64() {
+    let gallery = Gallery::new(&points(0, ITEMS)).unwrap();
+    let images: Vec<usize> = (0..20).collect();
+    let moved = points(1, images.len());
+    let exact = |a: &[f32], b: usize| Distance::Cosine.exact(a, gallery.point(b));
+    let pairs: Vec<u32> = (0..40).map(|at| (25 + at) as u32).collect();
+    for kind in [Kind::Candidate(Direction::Raise), Kind::Query(Direction::Raise)] {
+        let of = |protocol| {
+            let targets = Targets::new(images.len(), pairs.clone(), 2, None, ITEMS).unwrap();
+            bind(kind, Variant::default(), &gallery, &images, &moved, targets, protocol).standings(&moved).unwrap()
+        };
+        let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
+        for (row, &image) in images.iter().enumerate() {
+            let target_rank = |target: u32| {
+                let target = target as usize;
+                let others = (0..ITEMS).filter(|&item| item != image && item != target);
+                match kind {
+                    Kind::Candidate(_) => {
+                        let query = gallery.point(target);
+                        rank(Distance::Cosine.exact(query, moved.row(row)), others.map(|item| exact(query, item)))
+                    }
+                    _ => rank(exact(moved.row(row), target), others.map(|item| exact(moved.row(row), item))),
+                }
+            };
+            let expected = (target_rank(pairs[2 * row]) + target_rank(pairs[2 * row + 1])) / (2 * ITEMS) as f64;
+            assert!((strict.rank[row] - expected).abs() < 1e-12, "{kind} {row}: {} {expected}", strict.rank[row]);
+        }
+        // Nearly every comparison is below the resolution; under paper f32 has the last word, and that is told.
+        assert!(paper.resolution.undecided_share() > 0.9 && paper.resolution.near == paper.resolution.undecided, "{kind}");
+        assert!(strict.resolution.near > 0 && strict.resolution.undecided == 0, "{kind} {:?}", strict.resolution);
+        assert!(paper.rank.iter().zip(&strict.rank).any(|(a, b)| (a - b).abs() > 0.05), "{kind}");
+        assert!(paper.tie_share() > 0.5 && strict.tie_share() == 0.0, "{kind} {}", paper.tie_share());
+    }
+}
+
+#[test]
+fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
+    let gallery = Gallery::new(&points(0, ITEMS)).unwrap();
+    let images: Vec<usize> = (0..20).collect();
+    let moved = points(1, images.len());
+    let none = || Targets::none(images.len());
+    let strict = bind(Kind::Shift, Variant::default(), &gallery, &images, &moved, none(), Protocol::Strict);
+    let strict = strict.standings(&moved).unwrap();
+    // All are of one class here: the first match is the first item.
+    assert!(strict.first_match.iter().all(|found| found.is_some_and(|group| group.closer == 0 && group.wanted == group.tied)));
+
+    // All in one place, two of four classes of 5 items: the first place is of the class by chance.
+    let labels: Vec<u32> = (0..20).map(|item| item / 5).collect();
+    let raw = Tensor::ones((20, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let place = Distance::Euclidean.place(&raw).unwrap();
+    let gallery = Gallery::new(&place).unwrap();
+    let images: Vec<usize> = (0..20).collect();
+    for protocol in Protocol::ALL {
+        let batch = rankle_attacks::Batch {
+            gallery: &gallery,
+            labels: &labels,
+            images: &images,
+            clean: &place,
+            targets: Targets::none(20),
+            protocol,
+            seed: rankle_core::Seed(0),
+        };
+        let standings = Kind::Shift.attack(0, Variant::default()).bind(batch).unwrap().standings(&place).unwrap();
+        assert_eq!((standings.tie_share(), standings.pairs), (1.0, 20), "{protocol}");
+        for hit in standings.hits(1) {
+            assert!((hit - 4.0 / 19.0).abs() < 1e-12, "{protocol} {hit}");
+        }
+    }
+}
