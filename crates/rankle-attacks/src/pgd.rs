@@ -61,7 +61,25 @@ impl Pgd {
         let step = (epsilon.value() / 10.0).max(LEVEL);
         Self { epsilon, step, iterations: 50, random_start: true, restarts: 3, keep: Keep::Best }
     }
+
+    /// How far a pixel gets from where the search starts, in pixel units: all steps in one direction.
+    pub fn reach(&self) -> f64 {
+        self.step * self.iterations as f64
+    }
+
+    /// Whether no pixel gets from the clean image to the edge of the ball. A model looks more robust to such a search than it is.
+    pub fn falls_short(&self) -> bool {
+        self.reach() < self.epsilon.value() * (1.0 - ROUNDING)
+    }
+
+    /// Whether every step leads out of the ball: the search sees nothing but its corners.
+    pub fn oversteps(&self) -> bool {
+        self.epsilon.value() > 0.0 && self.step > self.epsilon.value() * (1.0 + ROUNDING)
+    }
 }
+
+/// By what share a product of decimals may miss the radius that it is meant to be.
+const ROUNDING: f64 = 1e-9;
 
 impl Solver for Pgd {
     fn epsilon(&self) -> Epsilon {
@@ -161,5 +179,39 @@ mod tests {
             let pgd = Pgd::paper(Epsilon::new(epsilon).unwrap());
             assert_eq!((pgd.step, pgd.iterations), (step, iterations), "{epsilon}");
         }
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn a_search_must_be_able_to_reach_the_edge() {
+        //                                   epsilon      step         iterations  short  over
+        for (epsilon, step, iterations, short, over) in [
+            (0.3,         0.01,        5,  true,  false),
+            (0.3,         0.01,        29, true,  false),
+            (0.3,         0.01,        30, false, false),
+            (0.3,         0.1 + 0.2,   1,  false, false), // a little more than 0.3
+            (0.7,         0.1,         7,  false, false), // 0.7000000000000001 or less
+            (0.3,         0.5,         1,  false, true),
+            (8.0 / 255.0, 2.0 / 255.0, 4,  false, false),
+            (8.0 / 255.0, 2.0 / 255.0, 3,  true,  false),
+            (0.0,         0.01,        1,  false, false),
+            (0.0,         0.0,         0,  false, false),
+        ] {
+            let search = Pgd { step, iterations, ..Pgd::paper(Epsilon::new(epsilon).unwrap()) };
+            assert_eq!((search.falls_short(), search.oversteps()), (short, over), "{epsilon} {step} {iterations}");
+        }
+    }
+
+    /// Up to the radii of the paper, its own schedule and the strict one reach the edge; above 0.3 the paper's 30 steps of 0.01
+    /// do not.
+    #[test]
+    fn what_the_protocols_prescribe_reaches_the_edge() {
+        for hundredth in 0..=30 {
+            let epsilon = Epsilon::new(f64::from(hundredth) / 100.0).unwrap();
+            assert!(!Pgd::paper(epsilon).falls_short() && !Pgd::strict(epsilon).falls_short(), "{hundredth}");
+            assert!(!Pgd::paper(epsilon).oversteps(), "{hundredth}");
+        }
+        let beyond = Epsilon::new(0.31).unwrap();
+        assert!(Pgd::paper(beyond).falls_short() && !Pgd::strict(beyond).falls_short());
     }
 }

@@ -147,17 +147,24 @@ impl Architecture {
     /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] where this build has no
     /// such model.
     pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
-        let tensors = weights::read(path)?;
+        self.with_weights(path, &weights::read(path)?, distance)
+    }
+
+    /// The same with tensors that were read from `path` before.
+    ///
+    /// # Errors
+    /// As [`Architecture::load`].
+    pub fn with_weights(self, path: &Path, tensors: &weights::Tensors, distance: Distance) -> Result<Box<dyn Embedder>> {
         let model = match self.network() {
-            Network::Convnet(layers) => Convnet::from_tensors(layers, &tensors, distance).map(boxed),
-            Network::ResNet18(format, head) => ResNet18::from_tensors(&tensors, format, head, distance).map(boxed),
+            Network::Convnet(layers) => Convnet::from_tensors(layers, tensors, distance).map(boxed),
+            Network::ResNet18(format, head) => ResNet18::from_tensors(tensors, format, head, distance).map(boxed),
             #[cfg(feature = "candle-transformers")]
-            Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, &tensors, format, distance).map(boxed),
+            Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, tensors, format, distance).map(boxed),
             #[cfg(not(feature = "candle-transformers"))]
             Network::ConvNext(..) => {
                 return Err(Error::Model(format!("this build has no {self}: build it with --features candle-transformers")));
             }
-            Network::Softmax => SoftmaxRegression::from_tensors(&tensors).map(boxed),
+            Network::Softmax => SoftmaxRegression::from_tensors(tensors).map(boxed),
         };
         weights::named(path, model)
     }
@@ -183,7 +190,20 @@ impl Architecture {
     /// # Errors
     /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] for one that cannot be trained.
     pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
-        let tensors = weights::read(path)?;
+        self.pretrained_with(path, weights::read(path)?, distance, seed)
+    }
+
+    /// The same with tensors that were read from `path` before.
+    ///
+    /// # Errors
+    /// As [`Architecture::pretrained`].
+    pub fn pretrained_with(
+        self,
+        path: &Path,
+        tensors: weights::Tensors,
+        distance: Distance,
+        seed: Seed,
+    ) -> Result<Box<dyn Trainable>> {
         let model = match self.network() {
             Network::ResNet18(format, head) => {
                 ResNet18::pretrained(&tensors, format, head, distance, seed).map(|model| Box::new(model) as Box<dyn Trainable>)

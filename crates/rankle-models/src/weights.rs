@@ -17,10 +17,27 @@ pub(crate) const SECOND_MOMENT: &str = "adam.second.";
 /// # Errors
 /// [`Error::Weights`] naming the file when it is missing, truncated or not safetensors.
 pub fn read(path: &Path) -> Result<Tensors> {
-    let fail = |problem: String| Error::Weights(format!("{}: {problem}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read ({error}); give a safetensors file")))?;
-    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-        .map_err(|error| fail(format!("is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by safetensors.torch.save_file")))?;
+    parse(path, &bytes(path)?)
+}
+
+/// The bytes of a file of weights, for [`parse`]: whoever hashes them hashes what is used.
+///
+/// # Errors
+/// [`Error::Weights`] naming the file when it cannot be read.
+pub fn bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|error| Error::Weights(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
+}
+
+/// Every tensor of a safetensors file whose bytes were read from `path`.
+///
+/// # Errors
+/// [`Error::Weights`] naming the file when it is truncated or not safetensors.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
+        let problem = format!("is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by safetensors.torch.save_file");
+        Error::Weights(format!("{}: {problem}", path.display()))
+    })?;
     Ok(tensors.into_iter().collect())
 }
 
@@ -38,10 +55,18 @@ pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
 /// [`Error::Weights`] naming the file when it cannot be written.
 pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     let fail = |problem: &dyn std::fmt::Display| Error::Weights(format!("{} cannot be written: {problem}", path.display()));
+    let bytes = serialize(tensors).map_err(|error| fail(&error))?;
+    rankle_files::write(path, bytes).map_err(|error| fail(&error))
+}
+
+/// The bytes that [`write`] writes.
+///
+/// # Errors
+/// [`Error::Weights`] when the tensors are no safetensors file.
+pub fn serialize(tensors: &Tensors) -> Result<Vec<u8>> {
     // The only key that PyTorch's own tools look for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(&error))?;
-    rankle_files::write(path, bytes).map_err(|error| fail(&error))
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::Weights(error.to_string()))
 }
 
 /// Takes one parameter out of `tensors`, checked.

@@ -5,7 +5,7 @@ use crate::choice::{Choice, Count};
 use crate::experiment::{self, Experiment};
 use crate::indices::Indices;
 use crate::names;
-use crate::search::Search;
+use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::variant::VariantArguments;
 use clap::Args;
@@ -78,6 +78,14 @@ struct Chosen {
     preserved_indices: Option<Indices>,
 }
 
+impl SearchArguments {
+    fn chosen(self) -> Search {
+        let Self { step, iterations, random_start, restarts } = self;
+        let [iterations, restarts] = [iterations, restarts].map(|count| count.map(NonZero::get));
+        Search { step, iterations, random_start, restarts }
+    }
+}
+
 fn default_batch() -> NonZero<usize> {
     NonZero::new(experiment::BATCH).unwrap_or(NonZero::<usize>::MIN)
 }
@@ -90,14 +98,16 @@ impl AttackArguments {
     pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
         let set = self.targets.map_or(1, NonZero::get);
         let mut experiment = Experiment::new(self.attack, set, self.epsilon, self.protocol, Seed(self.seed));
-        let SearchArguments { step, iterations, random_start, restarts } = self.search;
-        let [iterations, restarts] = [iterations, restarts].map(|count| count.map(NonZero::get));
-        let search = Search { step, iterations, random_start, restarts };
-        experiment.search = search.change(experiment.search).map_err(|restarts| {
+        experiment.search = self.search.chosen().change(experiment.search).map_err(|restarts| {
             Stop::usage(format!("--restarts {restarts} are all alike from the clean image: add --random-start"))
         })?;
         experiment.variant = self.variant.of(self.attack)?;
         Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
+    }
+
+    /// Warns where the search cannot do what its radius promises.
+    pub(crate) fn heed(&self, experiment: &Experiment) {
+        search::heed(&experiment.search, self.search.chosen(), Remedy::Options);
     }
 
     /// The images and targets, as far as the arguments tell; `count` many where they are not listed.

@@ -3,7 +3,6 @@
 use crate::stop::Stop;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::path::Path;
 
 /// Whether `path` can be written, asked before hours of work are spent on it. Nothing is left behind.
@@ -57,13 +56,9 @@ fn refused(path: &Path) -> String {
     format!("{} cannot be written", path.display())
 }
 
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn sha256(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(hex(&Sha256::digest(bytes)))
+/// SHA-256 of the bytes of a file, in hexadecimal. Of bytes and not of a path: a file may be another one when it is read again.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Bytes in hexadecimal.
@@ -74,6 +69,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_check_leaves_nothing_and_names_the_path() {
@@ -82,7 +78,7 @@ mod tests {
         check_writable(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         write(&path, "abc").unwrap();
-        assert_eq!(sha256(&path).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hash(&fs::read(&path).unwrap()), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         for wrong in [folder.path(), &folder.path().join("none/file"), &path.join("file")] {
             for message in [check_writable(wrong).unwrap_err(), write(wrong, "").unwrap_err()].map(|error| error.to_string()) {
                 assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");

@@ -48,6 +48,7 @@ mod transfer;
 mod universal;
 mod variant;
 mod watched;
+mod weights;
 
 use arguments::Arguments;
 use clap::Parser;

@@ -26,3 +26,98 @@ impl Search {
         Ok(Pgd { step, iterations, random_start, restarts, ..usual })
     }
 }
+
+/// What a search can be given more of, by the names that its command has for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Remedy {
+    /// Options of the command line.
+    Options,
+    /// Fields of a plan.
+    Fields,
+    /// Nothing but the radius: the search is the command's own.
+    Radius,
+}
+
+/// Warns where a search cannot do what its radius promises.
+pub(crate) fn heed(search: &Pgd, chosen: Search, remedy: Remedy) {
+    if let Some(warning) = warning(search, chosen, remedy) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What has to be said of a search: that it stops short of the edge of its ball, or that a step is longer than the radius. The
+/// second only where the step was chosen: below 1/255 a protocol's own steps are longer, by its definition.
+pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
+    let (epsilon, step) = (search.epsilon.value(), four_digits(search.step));
+    if search.falls_short() {
+        let more = match remedy {
+            Remedy::Options => "raise --iterations or --step",
+            Remedy::Fields => "raise iterations or step",
+            Remedy::Radius => "choose a smaller epsilon",
+        };
+        let (iterations, reach) = (search.iterations, four_digits(search.reach()));
+        return Some(format!(
+            "the edge of the ball is out of reach: {iterations} steps of {step} go at most {reach}, and epsilon is {epsilon}; {more}"
+        ));
+    }
+    (chosen.step.is_some() && search.oversteps()).then(|| {
+        let less = if matches!(remedy, Remedy::Fields) { "lower step" } else { "lower --step" };
+        format!("a step of {step} is longer than epsilon, {epsilon}: the search sees only corners of the ball; {less}")
+    })
+}
+
+/// A number for the eye.
+fn four_digits(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::universal;
+    use rankle_attacks::{ClassifierAttack, Direction, Kind, Protocol};
+    use rankle_core::{Epsilon, Seed};
+    use rankle_defense::ShiftDefense;
+
+    fn said(epsilon: f64, chosen: Search, remedy: Remedy) -> Option<String> {
+        let search = chosen.change(Pgd::paper(Epsilon::new(epsilon).unwrap())).unwrap();
+        warning(&search, chosen, remedy)
+    }
+
+    #[test]
+    fn a_search_that_cannot_reach_the_edge_is_told() {
+        let few = Search { iterations: Some(5), ..Search::default() };
+        let line = "the edge of the ball is out of reach: 5 steps of 0.01 go at most 0.05, and epsilon is 0.3; raise ";
+        assert_eq!(said(0.3, few, Remedy::Options), Some(format!("{line}--iterations or --step")));
+        assert_eq!(said(0.3, few, Remedy::Fields), Some(format!("{line}iterations or step")));
+        assert!(said(0.3, few, Remedy::Radius).unwrap().ends_with("; choose a smaller epsilon"));
+        assert!(said(0.05, few, Remedy::Options).unwrap().contains("5 steps of 0.005 go at most 0.025"));
+        assert_eq!(said(0.0, few, Remedy::Options), None);
+        let far = Search { step: Some(0.5), ..Search::default() };
+        let line = "a step of 0.5 is longer than epsilon, 0.3: the search sees only corners of the ball; lower --step";
+        assert_eq!(said(0.3, far, Remedy::Options).as_deref(), Some(line));
+        assert_eq!(said(0.0, far, Remedy::Options), None);
+    }
+
+    /// What the commands do by themselves: at every radius of the paper nothing is said, above 0.3 its schedule is short.
+    #[test]
+    fn what_is_prescribed_is_quiet_up_to_the_radius_of_the_paper() {
+        let own = |search: &Pgd| warning(search, Search::default(), Remedy::Options);
+        let published = rankle_report::published::table("mnist-ct-curves").unwrap();
+        assert_eq!(published.epsilons.len(), 31);
+        for epsilon in published.epsilons.iter().copied().chain([1.0 / 255.0, 0.5 / 255.0, 8.0 / 255.0]) {
+            let epsilon = Epsilon::new(epsilon).unwrap();
+            for protocol in [Protocol::Paper, Protocol::Strict] {
+                let shared = universal::experiment(Kind::Candidate(Direction::Raise), epsilon, protocol, Seed(0));
+                assert_eq!(own(&shared.search), None);
+            }
+            let searches = [Pgd::paper(epsilon), Pgd::strict(epsilon), ShiftDefense::paper(epsilon).search];
+            for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(epsilon))) {
+                assert_eq!(own(&search), None, "{search:?}");
+            }
+        }
+        let half = Epsilon::new(0.5).unwrap();
+        assert!(own(&Pgd::paper(half)).unwrap().contains("30 steps of 0.01 go at most 0.3, and epsilon is 0.5"));
+        assert_eq!(own(&Pgd::strict(half)), None);
+    }
+}

@@ -3,7 +3,8 @@
 use crate::arguments::{SystemArguments, sized};
 use crate::stop::Stop;
 use crate::watched::Watched;
-use crate::{card, device::Device, files, hub};
+use crate::weights::Weights;
+use crate::{card, device::Device};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_core::rank::Resolution;
@@ -105,7 +106,7 @@ impl System {
     /// When the device cannot be used, when data or weights cannot be read, or when they do not fit.
     pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
         let data = |key: &Key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model);
-        let system = Self::with_data(key, device, bar, data)?;
+        let system = Self::with_data(key, None, device, bar, data)?;
         system.heed_card();
         Ok(system)
     }
@@ -115,7 +116,15 @@ impl System {
     /// # Errors
     /// As [`System::open`].
     pub(crate) fn among(key: Key, images: &mut TestImages, device: Device, bar: ProgressBar) -> Result<Self> {
-        Self::with_data(key, device, bar, |key| images.of(key))
+        Self::with_data(key, None, device, bar, |key| images.of(key))
+    }
+
+    /// The same once more: a record carries the hash of the weights when they were opened first.
+    ///
+    /// # Errors
+    /// As [`System::among`], and when the file holds other weights now.
+    pub(crate) fn again(key: Key, sha256: &str, images: &mut TestImages, device: Device, bar: ProgressBar) -> Result<Self> {
+        Self::with_data(key, Some(sha256), device, bar, |key| images.of(key))
     }
 
     /// Two models of the same test images; only the first where no other is named. Warns as [`System::open`] does.
@@ -142,15 +151,17 @@ impl System {
 
     fn with_data(
         key: Key,
+        sha256: Option<&str>,
         device: Device,
         bar: ProgressBar,
         data: impl FnOnce(&Key) -> Result<Arc<dyn Dataset>>,
     ) -> Result<Self> {
         device.check()?;
         // The weights first: a wrong path is the more frequent mistake.
-        let weights = hub::local(&key.weights)?;
-        let embedder = key.model.load(&weights, key.distance)?;
-        let weights_sha256 = files::sha256(&weights)?;
+        let (embedder, weights_sha256) = {
+            let Weights { path, tensors, sha256 } = Weights::read(&key.weights)?.checked(sha256)?;
+            (key.model.with_weights(&path, &tensors, key.distance)?, sha256)
+        };
         let dataset = data(&key)?;
         tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
         Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })
@@ -270,6 +281,36 @@ pub(crate) const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a record says of the weights is true of those that are used, whatever happens to the file between two cells.
+    #[test]
+    fn weights_that_are_replaced_while_a_command_runs_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = folder.path().join("model.safetensors");
+        let write = |seed| {
+            let model = Architecture::C2f2.initialise(Distance::Cosine, rankle_core::Seed(seed)).unwrap();
+            rankle_models::weights::write(&weights, &model.parameters().unwrap()).unwrap();
+        };
+        let key = Key {
+            dataset: "mnist".parse().unwrap(),
+            dataset_dir: None,
+            model: Architecture::C2f2,
+            weights: weights.clone(),
+            distance: Distance::Cosine,
+        };
+        let (mut images, bar) = (TestImages::default(), ProgressBar::hidden());
+        write(1);
+        let first = System::among(key.clone(), &mut images, Device::Cpu, bar.clone()).unwrap().weights_sha256;
+        assert_eq!(first, crate::files::hash(&std::fs::read(&weights).unwrap()));
+        let mut again = || System::again(key.clone(), &first, &mut images, Device::Cpu, bar.clone());
+        assert_eq!(again().unwrap().weights_sha256, first);
+        write(2);
+        let message = again().err().unwrap().to_string();
+        assert!(message.starts_with(weights.to_str().unwrap()) && message.contains(&first), "{message}");
+        assert!(message.contains(" has changed while this command ran: ") && message.lines().count() == 1, "{message}");
+        std::fs::write(&weights, "no weights").unwrap();
+        assert!(again().err().unwrap().to_string().contains("is not a readable safetensors file"));
+    }
 
     #[test]
     fn a_recall_of_nothing_is_no_number() {

@@ -64,6 +64,7 @@ impl Attack {
         let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        self.attack.heed(&experiment);
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));
         bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
         let (gallery, _) = system.gallery()?;

@@ -7,6 +7,7 @@ use crate::experiment::{self, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::provenance::Provenance;
+use crate::search::{self, Remedy, Search};
 use crate::system::{Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -100,6 +101,9 @@ impl Classify {
             (images, _) => Count::usual(images).of(system.dataset.len()),
         };
         let images = experiment::sample(&system, Seed(seed), count)?;
+        if let Some((_, search)) = &attack {
+            search::heed(search, Search::default(), Remedy::Radius);
+        }
         bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
 
         let start = Instant::now();

@@ -60,6 +60,7 @@ impl Picture {
         let files = names_of(&self.output, &images);
         files.iter().try_for_each(|file| files::check_writable(file))?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        self.attack.heed(&experiment);
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
         bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
         let (gallery, _) = system.gallery()?;

@@ -10,12 +10,14 @@ use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
 use crate::experiment::{describe, seconds_since};
 use crate::names::{self, Format};
+use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::system::{self, Key, Ranked, System};
 use crate::{experiment, files, progress, transfer};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lab::Lab;
+use rankle_attacks::Pgd;
 use rankle_core::{Distance, Epsilon, Seed};
 use rankle_models::Architecture;
 use rankle_report::sanity::{Check, Verdict};
@@ -90,6 +92,7 @@ impl Sanity {
             bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
         }
         let images = experiment::sample(&system, seed, self.images.get())?;
+        search::heed(&Pgd::paper(self.epsilon), Search::default(), Remedy::Radius);
         let galleries = system.dataset.len() as u64 * if other.is_some() { 2 } else { 1 };
         bar.set_length(galleries + attacks::work(self.epsilon, images.len(), system.dataset.len(), other.is_some()));
         bar.set_message(format!("questions to {}", describe(&system)));

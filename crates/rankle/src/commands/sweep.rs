@@ -4,6 +4,7 @@ mod job;
 
 use crate::device::Device;
 use crate::experiment::{self, Experiment};
+use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System, TestImages};
 use crate::{files, progress, transfer, universal};
@@ -55,6 +56,7 @@ impl Sweep {
 
         let mut images = TestImages::default();
         let inputs = cells(jobs, &mut images, device)?;
+        heed(&inputs);
         let pending = pending(&inputs, &done);
         tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
         let mut sweep = Run {
@@ -135,6 +137,20 @@ fn pending<'a>(inputs: &'a [Inputs], done: &HashMap<String, Record>) -> Vec<&'a 
     pending
 }
 
+/// Warns of searches that cannot do what their radius promises, each once: what holds for a line often holds for many.
+fn heed(inputs: &[Inputs]) {
+    let mut told = HashSet::new();
+    for (Job { experiment, search, universal, place, .. }, _) in inputs {
+        // A plan cannot change the search of a universal perturbation.
+        let remedy = if universal.is_some() { Remedy::Radius } else { Remedy::Fields };
+        if let Some(warning) = search::warning(&experiment.search, *search, remedy)
+            && told.insert(warning.clone())
+        {
+            tracing::warn!("{place}: {warning}");
+        }
+    }
+}
+
 /// The length of the bar: every attack, and the gallery of every system.
 fn work(pending: &[&Inputs]) -> u64 {
     let attacks = pending.iter().map(|(job, _)| job.cost());
@@ -162,9 +178,9 @@ type Drawn = (Vec<usize>, Targets);
 impl Run<'_> {
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
     fn group(&mut self, group: &[&Inputs]) -> Result<()> {
-        let key = &group[0].0.key;
+        let (Job { key, .. }, Cell { weights_sha256, .. }) = group[0];
         self.bar.set_message(format!("gallery of {}", key.weights.display()));
-        let measured = self.open(key, self.bar.clone())?;
+        let measured = self.open(key, weights_sha256, self.bar.clone())?;
         let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
         for (job, cell) in group {
             self.job(&measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
@@ -174,8 +190,8 @@ impl Run<'_> {
 
     fn job(&mut self, measured: &Ranked, draws: &mut HashMap<Draw, Drawn>, job: &Job, cell: &Cell) -> Result<()> {
         self.bar.set_message(cell.to_string());
-        let from = job.from.as_ref().filter(|key| **key != job.key);
-        let from = from.map(|key| self.source(key)).transpose()?;
+        let from = job.from.as_ref().zip(cell.from.as_ref()).filter(|(key, _)| **key != job.key);
+        let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
         let record = self.record(measured, from, draws, job, cell, start)?;
         self.journal.append(&record)?;
@@ -187,18 +203,18 @@ impl Run<'_> {
     }
 
     /// The place of a source among those that stay open; every one is embedded once.
-    fn source(&mut self, key: &Key) -> Result<usize> {
+    fn source(&mut self, key: &Key, sha256: &str) -> Result<usize> {
         if let Some(at) = self.sources.iter().position(|ranked| ranked.system.key == *key) {
             return Ok(at);
         }
-        let ranked = self.open(key, ProgressBar::hidden())?;
+        let ranked = self.open(key, sha256, ProgressBar::hidden())?;
         self.sources.push(ranked);
         Ok(self.sources.len() - 1)
     }
 
-    /// Opens a system of the plan again, and embeds its list.
-    fn open(&mut self, key: &Key, bar: ProgressBar) -> Result<Ranked> {
-        Ranked::new(System::among(key.clone(), &mut self.images, self.device, bar)?)
+    /// Opens a system of the plan again, with the weights that its records name, and embeds its list.
+    fn open(&mut self, key: &Key, sha256: &str, bar: ProgressBar) -> Result<Ranked> {
+        Ranked::new(System::again(key.clone(), sha256, &mut self.images, self.device, bar)?)
     }
 
     fn record(

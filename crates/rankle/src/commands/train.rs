@@ -11,9 +11,11 @@ use crate::device::Device;
 use crate::experiment::percent;
 use crate::hub;
 use crate::names::{self, Defense, Format};
+use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::system;
 use crate::watched::WatchedDefense;
+use crate::weights::Weights;
 use crate::{files, interrupt, progress};
 use anyhow::{Context, Result, bail};
 use card::Card;
@@ -155,9 +157,8 @@ impl Train {
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
-        let pretrained = self.pretrained.as_deref().map(hub::local).transpose()?;
-        let start = pretrained.as_deref().map(files::sha256).transpose()?;
-        let plan = self.plan(goal, dataset.len(), epsilon, start);
+        let pretrained = self.pretrained.as_deref().map(Weights::read).transpose()?;
+        let plan = self.plan(goal, dataset.len(), epsilon, pretrained.as_ref().map(|weights| weights.sha256.clone()));
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         if let Some(card) = folder.finished(&plan)? {
@@ -170,13 +171,14 @@ impl Train {
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained.as_deref())?;
+        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained)?;
         let from = checkpoint.step;
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
         let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| self.explained(error))?;
-        weights::write(&folder.model, &model.parameters()?)?;
-        let card = Card::new(&plan, credits, &checkpoint, files::sha256(&folder.model)?, quality, test.len(), &self.output)?;
+        let bytes = weights::serialize(&model.parameters()?)?;
+        files::write(&folder.model, &bytes)?;
+        let card = Card::new(&plan, credits, &checkpoint, files::hash(&bytes), quality, test.len(), &self.output)?;
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
@@ -271,11 +273,19 @@ impl Train {
     }
 
     fn defense(&self, epsilon: Epsilon, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
-        match self.defense {
-            Defense::None => None,
-            Defense::EmbeddingShift => Some(Box::new(ShiftDefense::paper(epsilon))),
-            Defense::Pgd => Some(Box::new(MisclassificationDefense::paper(epsilon, dataset.labels().to_vec()))),
-        }
+        let (search, defense): (_, Box<dyn rankle_core::Defense>) = match self.defense {
+            Defense::None => return None,
+            Defense::EmbeddingShift => {
+                let defense = ShiftDefense::paper(epsilon);
+                (defense.search, Box::new(defense))
+            }
+            Defense::Pgd => {
+                let defense = MisclassificationDefense::paper(epsilon, dataset.labels().to_vec());
+                (defense.search, Box::new(defense))
+            }
+        };
+        search::heed(&search, Search::default(), Remedy::Radius);
+        Some(defense)
     }
 
     fn plan(&self, goal: Goal, images: usize, epsilon: Option<Epsilon>, pretrained_sha256: Option<String>) -> Plan {
@@ -360,7 +370,7 @@ impl Folder {
         plan: &Plan,
         model: Architecture,
         distance: Distance,
-        pretrained: Option<&Path>,
+        pretrained: Option<Weights>,
     ) -> Result<(Box<dyn Trainable>, Checkpoint)> {
         let (isa, seed) = (system::instruction_set(), Seed(plan.seed));
         let freeze = |mut model: Box<dyn Trainable>| -> Result<Box<dyn Trainable>> {
@@ -369,7 +379,7 @@ impl Folder {
         };
         let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
             let model = match pretrained {
-                Some(weights) => model.pretrained(weights, distance, seed),
+                Some(Weights { path, tensors, .. }) => model.pretrained_with(&path, tensors, distance, seed),
                 None => model.initialise(distance, seed),
             };
             return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), isa)));

@@ -73,6 +73,7 @@ impl Transfer {
         let to = to.context("two models were named")?;
         let (images, rows) = choice.images(&to)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        self.attack.heed(&experiment);
         bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));
         let of = |system: &System| format!("{} ({})", system.key.model, system.key.distance);
         bar.set_message(format!("{} from {} to {}", experiment.attack(), of(&from), of(&to)));

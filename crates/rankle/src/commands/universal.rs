@@ -6,6 +6,7 @@ use crate::arguments::{self, VictimArguments};
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
+use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
 use crate::{arguments::SystemArguments, files, progress, table, transfer, universal};
@@ -91,8 +92,9 @@ impl Universal {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
         let mut experiment = universal::experiment(self.attack, self.epsilon, self.protocol, Seed(self.seed));
-        experiment.search.step = self.step.unwrap_or(experiment.search.step);
-        experiment.search.iterations = self.iterations.map_or(experiment.search.iterations, NonZero::get);
+        let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
+        experiment.search.step = chosen.step.unwrap_or(experiment.search.step);
+        experiment.search.iterations = chosen.iterations.unwrap_or(experiment.search.iterations);
         let experiment = Experiment { eight_bit: self.eight_bit, ..experiment };
         let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
@@ -114,6 +116,7 @@ impl Universal {
         universal::check(experiment.kind, count, shared).map_err(anyhow::Error::msg)?;
         universal::check_room(experiment.protocol, count, shared, len).map_err(anyhow::Error::msg)?;
         let images = experiment::sample(&from, experiment.seed, count)?;
+        search::heed(&experiment.search, chosen, Remedy::Options);
         bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * len as u64));
         bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
         let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);

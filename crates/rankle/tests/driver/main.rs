@@ -5,6 +5,7 @@ mod classify;
 mod faults;
 mod measure;
 mod picture;
+mod reach;
 mod sanity;
 mod support;
 mod sweep;

@@ -21,6 +21,8 @@ pub(super) struct Job {
     /// How perturbations are shared, where they are.
     pub(super) universal: Option<Universal>,
     pub(super) experiment: Experiment,
+    /// What the line says of the search.
+    pub(super) search: Search,
     pub(super) origin: Origin,
     pub(super) images: usize,
     /// File and line, for messages.
@@ -89,6 +91,7 @@ impl Job {
             universal: planned.universal,
             key,
             experiment: Experiment { eight_bit: planned.eight_bit, variant, ..experiment },
+            search,
             origin: Origin {
                 table: Some(planned.table),
                 loss: Some(planned.loss),
