@@ -4,6 +4,7 @@ mod hub;
 mod idx;
 mod manifest;
 mod photos;
+mod sprites;
 
 use crate::files;
 use anyhow::Result;
@@ -19,7 +20,8 @@ const MANIFEST: &str = "manifest.toml";
 ///
 /// Fashion-MNIST is taken from Debian's package dataset-fashion-mnist, or from a folder that you name, or from the Hugging Face
 /// hub. The photographs come from their public homes or from the hub; what was interrupted goes on where it was. Before its
-/// first download this command builds the program for it, which needs the Rust registry.
+/// first download this command builds the program for it, which needs the Rust registry. Unknown Horizons is made of the sprites in
+/// Debian's package of that name, or in a folder that it was unpacked to.
 ///
 /// HF_ENDPOINT is the one environment variable that is honoured: the address of the hub, as --endpoint.
 #[derive(Args)]
@@ -31,7 +33,7 @@ pub(crate) struct Fetch {
     /// Which dataset
     #[arg(value_name = "NAME")]
     name: Name,
-    /// What is here already: a folder with the four files, gzipped or plain, or an archive of photographs
+    /// What is here already: a folder with the four files, gzipped or plain, an archive of photographs, or an unpacked package
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
     /// Another home of the archive of photographs. It need not be the published one, byte for byte: what its hash is, is said and
@@ -54,6 +56,8 @@ enum Name {
     Cub,
     /// Cars-196: 16,185 photographs of 196 models, 2 GB
     Cars,
+    /// Unknown Horizons: 116 buildings, ships and other objects of a game, each from four sides
+    UnknownHorizons,
 }
 
 /// Whether there is more of a dataset in its folder than its manifest.
@@ -79,18 +83,19 @@ impl Name {
             Self::Sop => "sop",
             Self::Cub => "cub",
             Self::Cars => "cars",
+            Self::UnknownHorizons => "unknown-horizons",
         }
     }
 
-    /// Whether it is four files of grey images, rather than photographs.
-    fn is_idx(self) -> bool {
-        matches!(self, Self::FashionMnist | Self::Mnist)
+    /// Whether it is an archive of photographs.
+    fn is_archive(self) -> bool {
+        matches!(self, Self::Sop | Self::Cub | Self::Cars)
     }
 }
 
 impl Fetch {
     pub(crate) fn run(self) -> Result<()> {
-        if self.url.is_some() && self.name.is_idx() {
+        if self.url.is_some() && !self.name.is_archive() {
             let message = format!("--url is for archives of photographs, {} is none: use --from\n", self.name.as_str());
             clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
         }
@@ -104,6 +109,7 @@ impl Fetch {
             Name::Sop | Name::Cub | Name::Cars => {
                 photos::get(&manifest::read(&path)?, from.as_deref(), self.url.as_deref(), &self.hub, &folder)
             }
+            Name::UnknownHorizons => sprites::get(&manifest::read(&path)?, from.as_deref(), &folder),
         }
     }
 }

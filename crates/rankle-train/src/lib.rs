@@ -25,6 +25,7 @@
 mod companions;
 mod contrastive;
 mod cross_entropy;
+mod epoch_loss;
 mod loss;
 mod pairs;
 mod recipe;
@@ -34,8 +35,9 @@ mod triplet;
 pub use companions::{Draw, Sampling};
 pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
+pub use epoch_loss::EpochLoss;
 pub use loss::{BatchLoss, Loss, LossOf};
 pub use pairs::PairLoss;
 pub use recipe::Recipe;
-pub use training::{Moment, Training};
+pub use training::{Moment, Progress, Training};
 pub use triplet::{Triplet, TripletLoss, draw_triplets};

@@ -17,7 +17,8 @@ pub enum Loss {
     CrossEntropy,
 }
 
-/// The loss of one batch: placed embeddings to its value and its slope with respect to them.
+/// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the
+/// embeddings, which is followed. Where training lowers a sum over the images of a batch, the gradient is that of the sum.
 pub type BatchLoss<'a> = dyn Fn(&Points) -> Result<(f64, Vec<f32>)> + 'a;
 
 /// What training lowers: the labels of a batch and its optimiser step (counted from 0) to its loss; none when the batch has nothing
@@ -29,7 +30,7 @@ impl Loss {
     pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];
 
     /// The loss of the batch of optimiser step `step` (counted from 0), with whatever has to be drawn for it; none when the
-    /// batch has nothing to teach.
+    /// batch has nothing to teach. It is a mean: over the triplets drawn from the batch, over its pairs, over its images.
     pub fn of_batch(self, margin: f64, labels: &[u32], seed: Seed, step: u64) -> Option<Box<BatchLoss<'_>>> {
         match self {
             Self::Triplet => {
@@ -41,6 +42,11 @@ impl Loss {
             Self::Contrastive => Some(Box::new(move |points| ContrastiveLoss { margin }.evaluate(points, labels))),
             Self::CrossEntropy => Some(Box::new(move |points| cross_entropy_loss(points, labels))),
         }
+    }
+
+    /// Whether it compares images, and so needs two of one class.
+    pub fn is_ranking(self) -> bool {
+        self != Self::CrossEntropy
     }
 
     /// An image and those that it is compared with, when these are drawn from the whole set.
@@ -61,7 +67,8 @@ impl Loss {
         }
     }
 
-    /// The loss of images in such an order: a sum over the images of the batch (`method.md` 4.1, Stanford Online Products).
+    /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (`method.md` 4.1, Stanford
+    /// Online Products), one for every image; their mean is shown.
     pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: Draw) -> Box<BatchLoss<'_>> {
         match self {
             Self::Triplet => {
@@ -70,14 +77,17 @@ impl Loss {
                 Box::new(move |points| {
                     let (mean, mut slope) = TripletLoss { margin }.evaluate(points, &triplets)?;
                     slope.iter_mut().for_each(|slope| *slope *= triplets.len() as f32);
-                    Ok((mean * triplets.len() as f64, slope))
+                    Ok((mean, slope))
                 })
             }
             Self::Contrastive => {
                 let pair = |at: usize| (at, at + 1, labels[at] == labels[at + 1]);
                 let pairs: Vec<(usize, usize, bool)> = (0..labels.len()).step_by(self.group_size()).map(pair).collect();
                 let loss = PairLoss { margin, mislabelled: draw == Draw::Paper };
-                Box::new(move |points| loss.evaluate(points, &pairs))
+                Box::new(move |points| {
+                    let (sum, gradient) = loss.evaluate(points, &pairs)?;
+                    Ok((sum / pairs.len() as f64, gradient))
+                })
             }
             Self::CrossEntropy => Box::new(move |points| cross_entropy_loss(points, labels)),
         }
@@ -126,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_summed_one_by_one() {
+    fn groups_are_shown_as_their_mean_and_followed_as_their_sum() {
         let labels = [0, 0, 1, 1, 2, 0];
         let raw: Vec<f32> = (0..6 * 4).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
         for distance in Distance::ALL {
@@ -135,13 +145,16 @@ mod tests {
             // Two triplets, of which the second has no image of its class: the original's draw gives such ones.
             let one = |anchor: usize| {
                 let triplet = Triplet { anchor, positive: anchor + 1, negative: anchor + 2 };
-                TripletLoss { margin: 0.9 }.evaluate(&points, &[triplet]).unwrap().0
+                TripletLoss { margin: 0.9 }.evaluate(&points, &[triplet]).unwrap()
             };
-            assert!((of(Loss::Triplet, Draw::Paper).0 - one(0) - one(3)).abs() < 1e-6);
+            let ((mean, gradient), (first, second)) = (of(Loss::Triplet, Draw::Paper), (one(0), one(3)));
+            assert!((mean - (first.0 + second.0) / 2.0).abs() < 1e-6);
+            let sums = first.1.iter().zip(&second.1).map(|(first, second)| first + second);
+            assert!(gradient.iter().zip(sums).all(|(gradient, sum)| (gradient - sum).abs() < 1e-6));
             for (draw, mislabelled) in [(Draw::Checked, false), (Draw::Paper, true)] {
                 let pairs = [(0, 1, true), (2, 3, true), (4, 5, false)];
-                let wanted = PairLoss { margin: 0.9, mislabelled }.evaluate(&points, &pairs).unwrap();
-                assert_eq!(of(Loss::Contrastive, draw), wanted);
+                let (sum, gradient) = PairLoss { margin: 0.9, mislabelled }.evaluate(&points, &pairs).unwrap();
+                assert_eq!(of(Loss::Contrastive, draw), (sum / 3.0, gradient));
             }
         }
     }

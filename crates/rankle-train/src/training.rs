@@ -1,11 +1,12 @@
 //! The loop.
 
 use crate::companions::{Companions, Sampling};
-use crate::{LossOf, Recipe};
+use crate::{EpochLoss, LossOf, Recipe};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable, Waiting, read_ahead};
+use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
 /// A training run: what to learn from, how, and against whom.
@@ -20,15 +21,22 @@ pub struct Training<'a> {
     pub seed: Seed,
 }
 
+/// How far a run has come: what it needs, beside the state of the model, to go on. The default is the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Optimiser steps made so far.
+    pub step: usize,
+    /// The loss of the epoch that the last step belongs to, from its first batch on: over all images when the epoch has just ended.
+    pub loss: EpochLoss,
+}
+
 /// Where a run stands after an optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
-    /// Optimiser steps made so far: a checkpoint taken now goes on from here.
-    pub step: usize,
+    /// A checkpoint taken now goes on from here.
+    pub progress: Progress,
     /// Steps of the whole run.
     pub steps: usize,
-    /// The loss of the batch just learned from.
-    pub loss: f64,
     /// Whether an epoch has just ended.
     pub epoch_ended: bool,
 }
@@ -37,6 +45,8 @@ pub struct Moment {
 struct Batch {
     step: usize,
     epoch: usize,
+    /// Without those that they are compared with when these are drawn from the whole set.
+    count: usize,
     indices: Vec<usize>,
     images: Tensor,
 }
@@ -71,7 +81,7 @@ impl Training<'_> {
     pub fn run(
         &self,
         model: &mut dyn Trainable,
-        from: usize,
+        from: Progress,
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
         let Recipe { loss, margin, .. } = self.recipe;
@@ -82,19 +92,20 @@ impl Training<'_> {
         self.run_with(model, loss_of, from, watch)
     }
 
-    /// Trains from optimiser step `from` (0 for a new model; for a checkpoint the step it was taken at) to the end. `watch` is
-    /// called after every step, may keep the model, and may stop the run. The next batch is loaded while the model learns from
-    /// the present one; what it waited all the same is returned.
+    /// Trains from `from` (the default for a new model; for a checkpoint what `watch` was told when it was taken) to the end.
+    /// `watch` is called after every step, may keep the model, and may stop the run. The next batch is loaded while the model
+    /// learns from the present one; what it waited all the same is returned.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
-    /// [`Error::Empty`] for an empty batch size, an empty dataset, or one of a single class. The weights are then those after
-    /// the last step that `watch` saw.
+    /// [`Error::Empty`] for an empty batch size, an empty dataset, one of a single class, for a ranking loss one without two images
+    /// of any class, and for an epoch whose batches all have nothing to teach. The weights are then those after the last step that
+    /// `watch` saw.
     pub fn run_with(
         &self,
         model: &mut dyn Trainable,
         loss: &LossOf<'_>,
-        from: usize,
+        from: Progress,
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
         if self.dataset.is_empty() {
@@ -106,6 +117,10 @@ impl Training<'_> {
         let all = self.dataset.labels();
         if all.iter().all(|label| *label == all[0]) {
             return Err(Error::Empty("images of a second class to learn from"));
+        }
+        let mut seen = HashSet::new();
+        if self.recipe.loss.is_ranking() && all.iter().all(|label| seen.insert(label)) {
+            return Err(Error::Empty("pairs of images of one class to learn from"));
         }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
         let companions = match self.recipe.sampling {
@@ -124,12 +139,15 @@ impl Training<'_> {
                 Some(companions) => self.recipe.loss.groups(companions, batch, self.seed, epoch as u64),
             };
             let images = self.dataset.training_images(&indices, self.seed, epoch as u64)?;
-            Ok(Batch { step, epoch, indices, images })
+            Ok(Batch { step, epoch, count: batch.len(), indices, images })
         };
-        read_ahead(from..steps, load, |Batch { step, epoch, indices, mut images }| {
+        let mut epoch_loss = from.loss;
+        read_ahead(from.step..steps, load, |Batch { step, epoch, count, indices, mut images }| {
             let labels: Vec<u32> = indices.iter().map(|&image| all[image]).collect();
             let loss = loss(&labels, step as u64);
-            let mut moment = Moment { step: step + 1, steps, loss: 0.0, epoch_ended: (step + 1) % per_epoch == 0 };
+            if step % per_epoch == 0 {
+                epoch_loss = EpochLoss::default();
+            }
             // A batch may have nothing to teach.
             if let Some(loss) = loss {
                 if let Some(defense) = self.defense {
@@ -145,12 +163,17 @@ impl Training<'_> {
                         if !loss.is_finite() {
                             return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
                         }
-                        moment.loss = loss;
+                        epoch_loss.add(loss, count);
                         points.pull_back(slope)
                     },
                     &self.recipe.adam(step),
                 )?;
             }
+            let epoch_ended = (step + 1) % per_epoch == 0;
+            if epoch_ended && epoch_loss.images == 0 {
+                return Err(Error::Empty("batches in an epoch with anything to teach, such as images of two classes"));
+            }
+            let moment = Moment { progress: Progress { step: step + 1, loss: epoch_loss }, steps, epoch_ended };
             if watch(moment, model).is_break() { Err(Error::Interrupted) } else { Ok(()) }
         })
     }

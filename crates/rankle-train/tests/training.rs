@@ -7,7 +7,7 @@ use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Convnet, Layers};
-use rankle_train::{Draw, Loss, Moment, Recipe, Sampling, Training};
+use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
 use std::ops::ControlFlow;
 
 const PIXELS: usize = 784;
@@ -94,6 +94,20 @@ fn bytes(model: &dyn Trainable) -> Vec<u8> {
     safetensors::serialize(model.checkpoint().unwrap(), None).unwrap()
 }
 
+const START: Progress = Progress { step: 0, loss: EpochLoss { sum: 0.0, images: 0 } };
+
+/// Trains to the end, and returns the mean loss of the last epoch.
+fn final_loss(training: &Training<'_>, model: &mut dyn Trainable, from: Progress) -> f64 {
+    let mut last = None;
+    training
+        .run(model, from, &mut |moment, _| {
+            last = moment.progress.loss.mean();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    last.unwrap()
+}
+
 fn to_the_end(_: Moment, _: &dyn Trainable) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -109,16 +123,16 @@ fn the_loss_falls_and_every_step_is_reported() {
         let mut moments = Vec::new();
         let mut model = Convnet::initialise(layers, distance, Seed(0));
         training
-            .run(&mut model, 0, &mut |moment, _| {
+            .run(&mut model, START, &mut |moment, _| {
                 moments.push(moment);
                 ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(moments.iter().map(|m| m.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(moments.iter().map(|m| m.progress.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(moments.iter().map(|m| m.epoch_ended).collect::<Vec<_>>(), [false, false, true, false, false, true]);
         assert!(moments.iter().all(|m| m.steps == 6));
-        let mean = |moments: &[Moment]| moments.iter().map(|m| m.loss).sum::<f64>() / 3.0;
-        let (first, second) = (mean(&moments[..3]), mean(&moments[3..]));
+        assert_eq!(moments.iter().map(|m| m.progress.loss.images).collect::<Vec<_>>(), [20, 40, 60, 20, 40, 60]);
+        let [first, second] = [2, 5].map(|step| moments[step].progress.loss.mean().unwrap());
         // Six steps part the classes; that all images of a class meet takes more.
         let share = if loss == Loss::Triplet { 0.5 } else { 0.95 };
         assert!(first > 0.01 && second < share * first, "{distance} {loss}: from {first} to {second}");
@@ -142,17 +156,40 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
         let mut losses = Vec::new();
         let mut model = Convnet::initialise(Layers::C2F2, distance, Seed(0));
         Training { recipe, ..training(&dataset) }
-            .run(&mut model, 0, &mut |moment, _| {
-                losses.push(moment.loss);
+            .run(&mut model, START, &mut |moment, _| {
+                losses.extend(moment.progress.loss.mean().filter(|_| moment.epoch_ended));
                 ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(losses.len(), 12);
-        let (first, last): (f64, f64) = (losses[..3].iter().sum(), losses[9..].iter().sum());
-        assert!(first > 0.01 && last < 0.8 * first, "{distance} {loss} {draw:?}: from {first} to {last}");
+        assert_eq!(losses.len(), 4);
+        let (first, last) = (losses[0], losses[3]);
+        assert!(first > 1e-3 && last < 0.8 * first, "{distance} {loss} {draw:?}: from {first} to {last}");
         models.push(bytes(&model));
     }
     assert!(models[0] != models[1] && models[3] != models[4], "the draw has no effect");
+}
+
+/// The same images with the same companions and weights that stay: only how they are cut into batches differs. What was shown
+/// before was the loss of the last batch, a sum for companions from the whole set: it grew with the batch.
+#[test]
+fn the_loss_of_an_epoch_does_not_depend_on_the_batch_size() {
+    let dataset = Bars::new((0..31).map(|image| image % 3));
+    let of_the_set = [Loss::Triplet, Loss::Contrastive].map(|loss| (loss, Architecture::C2f2, Sampling::Set(Draw::Checked)));
+    for (loss, architecture, sampling) in
+        of_the_set.into_iter().chain([(Loss::CrossEntropy, Architecture::Softmax, Sampling::Batch)])
+    {
+        let of = |batch_size| {
+            let recipe = Recipe { epochs: 1, learning_rate: 0.0, margin: 0.5, batch_size, loss, sampling, ..RECIPE };
+            let mut model = architecture.initialise(Distance::Euclidean, Seed(0)).unwrap();
+            final_loss(&Training { recipe, ..training(&dataset) }, &mut *model, START)
+        };
+        let whole = of(31);
+        assert!(whole > 0.01, "{loss}: {whole}");
+        for batch_size in [2, 3, 10] {
+            let mean = of(batch_size);
+            assert!((mean - whole).abs() < 1e-6 * whole, "{loss}: {mean} in batches of {batch_size}, {whole} in one");
+        }
+    }
 }
 
 #[test]
@@ -174,7 +211,7 @@ fn one_seed_gives_one_model_and_another_seed_another() {
     let dataset = Bars::sixty();
     let run = |seed| {
         let mut model = model();
-        Training { seed, ..training(&dataset) }.run(&mut model, 0, &mut to_the_end).unwrap();
+        Training { seed, ..training(&dataset) }.run(&mut model, START, &mut to_the_end).unwrap();
         bytes(&model)
     };
     let first = run(Seed(0));
@@ -202,25 +239,26 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
         let training = Training { recipe, defense, ..training(&dataset) };
         assert_eq!(training.steps(), 6);
         let mut whole = model();
-        training.run(&mut whole, 0, &mut to_the_end).unwrap();
+        let expected_loss = final_loss(&training, &mut whole, START);
         let expected = bytes(&whole);
         for &stop in stops {
             let mut stopped = model();
             let mut state = None;
-            let result = training.run(&mut stopped, 0, &mut |moment, model| {
-                if moment.step < stop {
+            let result = training.run(&mut stopped, START, &mut |moment, model| {
+                if moment.progress.step < stop {
                     return ControlFlow::Continue(());
                 }
-                state = Some(model.checkpoint().unwrap());
+                state = Some((model.checkpoint().unwrap(), moment.progress));
                 ControlFlow::Break(())
             });
             assert!(matches!(result, Err(Error::Interrupted)), "{name}, step {stop}: {result:?}");
 
             // Another seed: everything has to come from the checkpoint.
             let mut resumed = Convnet::initialise(Layers::C2F2, Distance::Cosine, Seed(9));
-            resumed.restore(state.unwrap()).unwrap();
+            let (state, progress) = state.unwrap();
+            resumed.restore(state).unwrap();
             assert!(bytes(&resumed) == bytes(&stopped), "{name}, step {stop}: the checkpoint is not the model");
-            training.run(&mut resumed, stop, &mut to_the_end).unwrap();
+            assert_eq!(final_loss(&training, &mut resumed, progress), expected_loss, "{name}, step {stop}");
             assert!(bytes(&resumed) == expected, "{name}, step {stop}: other bytes");
         }
         results.push(expected);
@@ -239,19 +277,20 @@ fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_withou
     let mut whole = start(Seed(0));
     let mut state = None;
     training
-        .run(&mut *whole, 0, &mut |moment, model| {
-            if moment.step == 4 {
-                state = Some(model.checkpoint().unwrap());
+        .run(&mut *whole, START, &mut |moment, model| {
+            if moment.progress.step == 4 {
+                state = Some((model.checkpoint().unwrap(), moment.progress));
             }
             ControlFlow::Continue(())
         })
         .unwrap();
-    let mut resumed = Architecture::C2f2Classifier.resume(Distance::Euclidean, Seed(0), state.unwrap()).unwrap();
-    training.run(&mut *resumed, 4, &mut to_the_end).unwrap();
+    let (state, progress) = state.unwrap();
+    let mut resumed = Architecture::C2f2Classifier.resume(Distance::Euclidean, Seed(0), state).unwrap();
+    training.run(&mut *resumed, progress, &mut to_the_end).unwrap();
     assert!(bytes(&*resumed) == bytes(&*whole));
 
     let strange = Bars::new((0..60).map(|image| image % 12));
-    let error = Training { dataset: &strange, ..training }.run(&mut *start(Seed(0)), 0, &mut to_the_end).unwrap_err();
+    let error = Training { dataset: &strange, ..training }.run(&mut *start(Seed(0)), START, &mut to_the_end).unwrap_err();
     assert!(matches!(error, Error::Index { what: "class", len: 10, .. }), "{error}");
 }
 
@@ -261,14 +300,14 @@ fn a_batch_of_one_class_teaches_nothing_and_stops_nothing() {
     let dataset = Bars::new((0..41).map(|image| image % 3));
     let (mut before, mut lone) = (Vec::new(), 0);
     training(&dataset)
-        .run(&mut model(), 0, &mut |moment, model| {
+        .run(&mut model(), START, &mut |Moment { progress, epoch_ended, .. }, model| {
             let now = bytes(model);
-            if moment.epoch_ended {
+            if epoch_ended {
                 lone += 1;
-                assert_eq!(moment.loss, 0.0);
-                assert!(now == before, "step {} moved the weights", moment.step);
+                assert_eq!(progress.loss.images, 40, "only those of the batches that teach count");
+                assert!(now == before, "step {} moved the weights", progress.step);
             } else {
-                assert!(now != before, "step {} did not move the weights", moment.step);
+                assert!(now != before, "step {} did not move the weights", progress.step);
             }
             before = now;
             ControlFlow::Continue(())
@@ -286,12 +325,17 @@ fn what_cannot_be_learned_from_is_refused() {
         dataset.pixels.iter_mut().skip(300).step_by(PIXELS).for_each(|pixel| *pixel = value);
         dataset
     };
-    let (one, empty) = (Bars::new([2; 30]), Bars::new([]));
+    let (one, empty, singletons) = (Bars::new([2; 30]), Bars::new([]), Bars::new(0..4));
     let (nan, infinite) = (broken(f32::NAN), broken(f32::INFINITY));
     let no_batch = Recipe { batch_size: 0, ..RECIPE };
     let no_margin = Recipe { margin: f64::NAN, ..RECIPE };
-    let cases: [(&str, &Bars, Recipe, &str); 6] = [
+    let one_by_one = Recipe { batch_size: 1, ..RECIPE };
+    let singles = "there are no pairs of images of one class to learn from";
+    let cases: [(&str, &Bars, Recipe, &str); 9] = [
         ("one class", &one, RECIPE, "there are no images of a second class to learn from"),
+        ("singletons", &singletons, RECIPE, singles),
+        ("singletons and pairs", &singletons, CONTRASTIVE, singles),
+        ("batches of one class each", &whole, one_by_one, "there are no batches in an epoch with anything to teach"),
         ("no images", &empty, RECIPE, "there are no training images"),
         ("an empty batch", &whole, no_batch, "there are no images in a batch"),
         ("NaN", &nan, RECIPE, "a batch of images holds a value that is not finite"),
@@ -302,7 +346,7 @@ fn what_cannot_be_learned_from_is_refused() {
         let mut model = model();
         let before = bytes(&model);
         let mut steps = 0;
-        let result = Training { recipe, ..training(dataset) }.run(&mut model, 0, &mut |_, _| {
+        let result = Training { recipe, ..training(dataset) }.run(&mut model, START, &mut |_, _| {
             steps += 1;
             ControlFlow::Continue(())
         });
@@ -313,7 +357,7 @@ fn what_cannot_be_learned_from_is_refused() {
             "{what}: {error:?}"
         );
         assert!(error.to_string().contains(message), "{what}: {error}");
-        assert_eq!(steps, 0, "{what}");
+        assert_eq!(steps, if recipe.batch_size == 1 { 59 } else { 0 }, "{what}");
         assert!(bytes(&model) == before, "{what}: the weights have changed");
     }
 }

@@ -79,6 +79,33 @@ pub(super) struct Tables {
     pub(super) classes: usize,
 }
 
+/// Sprites of a game, out of a package.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sprites {
+    pub(super) title: String,
+    /// Of the package.
+    pub(super) version: String,
+    pub(super) source: String,
+    pub(super) license: String,
+    pub(super) attribution: String,
+    /// Where the package puts its content.
+    pub(super) system_folder: String,
+    /// Over the names, sizes and pixels of all images.
+    pub(super) sha256: String,
+}
+
+impl Sprites {
+    /// The file that tells whoever trains on the images whose they are.
+    pub(super) fn credits(&self) -> String {
+        let attribution = format!("{} ({})", self.attribution, self.source);
+        let table = toml::Table::from_iter([
+            ("license".to_owned(), self.license.clone().into()),
+            ("attribution".to_owned(), attribution.into()),
+        ]);
+        table.to_string()
+    }
+}
+
 /// Reads `datasets/NAME/manifest.toml`.
 ///
 /// # Errors

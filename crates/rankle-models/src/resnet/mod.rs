@@ -39,7 +39,7 @@ use candle_core::Tensor;
 use frozen::Frozen;
 use head::Head;
 use network::{Network, Unit};
-use parameters::{Layer, Trained};
+use parameters::{Initialization, Layer, Trained};
 use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
 use std::sync::OnceLock;
@@ -80,11 +80,14 @@ impl ResNet18 {
     /// The layers that training can begin at: the stages, of two blocks each.
     pub const STAGES: [&str; 4] = ["layer1", "layer2", "layer3", "layer4"];
 
-    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed; norms start as the identity. `head` is the
-    /// size of the embeddings where a linear layer makes them.
+    /// Random weights, keyed by the seed. For colour images filters are normal with a variance of `2/fan_out`, as torchvision's
+    /// `resnet18()` has them; for grey ones uniform in `±1/√fan_in`, PyTorch's default, as the paper's network for 28×28 has them.
+    /// Norms start as the identity. `head` is the size of the embeddings where a linear layer makes them, uniform as above.
     pub fn initialise(format: ImageFormat, head: Option<usize>, distance: Distance, seed: Seed) -> Self {
         let (network, isa) = (Network::new(&format), Isa::best());
-        let layers = Layer::initialise(&network, isa, seed);
+        let is_grey = format.mean.len() == 1;
+        let how = if is_grey { Initialization::UniformByFanIn } else { Initialization::NormalByFanOut };
+        let layers = Layer::initialise(&network, isa, how, seed);
         let head = head.map(|size| Head::initialise(isa, size, seed, network.units.len() as u64));
         Self::assemble(format, distance, isa, network, layers, head)
     }

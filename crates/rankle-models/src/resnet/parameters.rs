@@ -3,7 +3,8 @@
 use super::network::{Network, Unit};
 use crate::weights::{Tensors, take};
 use candle_core::{Device, Tensor};
-use rand::Rng as _;
+use rand::Rng;
+use rand_distr::StandardNormal;
 use rankle_core::seed::Purpose;
 use rankle_core::{AdamStep, Error, Result, Seed};
 use rankle_kernels::Isa;
@@ -15,6 +16,32 @@ pub(super) const EPSILON: f64 = 1e-5;
 
 /// How far running statistics follow those of a batch (PyTorch's default).
 const MOMENTUM: f32 = 0.1;
+
+/// How the filters of a new network are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Initialization {
+    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 grey images starts from (`method.md` 3).
+    UniformByFanIn,
+    /// Normal with a variance of `2/fan_out`: Kaiming's for ReLU, which torchvision's ResNets start from.
+    NormalByFanOut,
+}
+
+impl Initialization {
+    /// The weight of a convolution, in PyTorch's layout `(outputs, inputs, height, width)`.
+    fn draw(self, [outputs, inputs, height, width]: [usize; 4], rng: &mut impl Rng) -> Vec<f32> {
+        let count = outputs * inputs * height * width;
+        match self {
+            Self::UniformByFanIn => {
+                let bound = 1.0 / ((inputs * height * width) as f32).sqrt();
+                (0..count).map(|_| rng.random_range(-bound..bound)).collect()
+            }
+            Self::NormalByFanOut => {
+                let deviation = (2.0 / (outputs * height * width) as f64).sqrt();
+                (0..count).map(|_| (deviation * rng.sample::<f64, _>(StandardNormal)) as f32).collect()
+            }
+        }
+    }
+}
 
 /// What training moves of a [`Unit`]; also its gradient, and each of Adam's moments.
 #[derive(Clone, Debug)]
@@ -89,11 +116,11 @@ impl Trained {
 }
 
 impl Layer {
-    pub(super) fn initialise(network: &Network, isa: Isa, seed: Seed) -> Vec<Self> {
+    /// Random filters; norms start as the identity.
+    pub(super) fn initialise(network: &Network, isa: Isa, how: Initialization, seed: Seed) -> Vec<Self> {
         let layer = |(position, unit): (usize, &Unit)| {
             let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
-            let bound = 1.0 / (unit.weight[1..].iter().product::<usize>() as f32).sqrt();
-            let weight: Vec<f32> = (0..unit.weight.iter().product()).map(|_| rng.random_range(-bound..bound)).collect();
+            let weight = how.draw(unit.weight, &mut rng);
             let each = |value: f32| vec![value; unit.outputs()];
             let trained = Trained { filters: unit.pack(isa, &weight), scale: each(1.0), shift: each(0.0) };
             Self { trained, mean: each(0.0), variance: each(1.0) }

@@ -13,7 +13,7 @@ use dataset::Gratings;
 use loss::NeighbourhoodLoss;
 use rankle_attacks::{CandidateAttack, Direction, Protocol, RankingAttack, Setting, sample_images};
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed};
-use rankle_train::{Recipe, Training};
+use rankle_train::{Progress, Recipe, Training};
 use std::ops::ControlFlow;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     training.run_with(
         &mut model,
         &|labels, _step| Some(Box::new(move |points| loss.evaluate(points, labels))),
-        0,
+        Progress::default(),
         &mut |_moment, _model| ControlFlow::Continue(()),
     )?;
     let (gallery, after) = recall(&model)?;

@@ -5,6 +5,7 @@ mod checkpoint;
 mod few;
 mod plan;
 mod quality;
+mod singles;
 
 use crate::arguments;
 use crate::device::Device;
@@ -31,7 +32,7 @@ use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
 use rankle_models::{Architecture, weights};
 use rankle_report::FolderLock;
-use rankle_train::{Draw, Loss, Moment, Recipe, Sampling, Training};
+use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
 use serde::Serialize;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -40,9 +41,10 @@ use std::time::{Duration, Instant};
 
 /// Train a model, plain or hardened against attacks.
 ///
-/// The output folder gets model.safetensors and card.toml, which says how it was made. Interrupted or killed, the same command
-/// goes on from the last checkpoint (every two minutes and after every epoch) and ends with the same weights, bit for bit; a
-/// finished folder is left as it is.
+/// The output folder gets model.safetensors and card.toml, which says how it was made. The loss that is shown, and kept there for
+/// every epoch, is the mean per image over the epoch: each image of photographs has a triplet or pair of its own; elsewhere the mean
+/// over a batch counts as often as the batch has images. Interrupted or killed, the same command goes on from the last checkpoint
+/// (every two minutes and after every epoch) and ends with the same weights, bit for bit; a finished folder is left as it is.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Train {
@@ -157,6 +159,9 @@ impl Train {
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
+        if goal.loss.is_ranking() {
+            singles::check(&self.dataset, dataset.labels(), self.images.is_some())?;
+        }
         let pretrained = self.pretrained.as_deref().map(Weights::read).transpose()?;
         let plan = self.plan(goal, dataset.len(), epsilon, pretrained.as_ref().map(|weights| weights.sha256.clone()));
         let folder = Folder::new(&self.output);
@@ -172,7 +177,7 @@ impl Train {
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
         let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained)?;
-        let from = checkpoint.step;
+        let from = checkpoint.step();
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
         let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| self.explained(error))?;
@@ -244,6 +249,9 @@ impl Train {
             (Some(_), _) if self.protocol.is_some() => {
                 odd(format!("--protocol says with whom photographs are compared; {} has none: leave it out", self.dataset))
             }
+            (Some(_), loss) if self.recipe.batch_size == NonZero::new(1) => odd(format!(
+                "--batch-size 1 leaves --loss {loss} nothing to compare: images are compared within their batch, take more"
+            )),
             (Some(distance), loss) => Ok(Goal { distance, loss, paper: Recipe::paper(distance) }),
         }
     }
@@ -397,7 +405,7 @@ impl Folder {
         }
         let mut resumed = freeze(model.initialise(distance, seed)?)?;
         resumed.restore(state).with_context(|| format!("{path} cannot be gone on from"))?;
-        tracing::info!("going on from step {}", checkpoint.step);
+        tracing::info!("going on from step {}", checkpoint.step());
         Ok((resumed, checkpoint))
     }
 }
@@ -405,13 +413,13 @@ impl Folder {
 /// Trains to the end, and keeps checkpoints; returns what was waited for images.
 fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Checkpoint, folder: &Folder) -> Result<Waiting> {
     let bar = progress::bar(training.steps() as u64);
-    bar.set_position(checkpoint.step as u64);
+    bar.set_position(checkpoint.step() as u64);
     bar.reset_eta();
-    let (start, before, from) = (Instant::now(), checkpoint.seconds, checkpoint.step);
+    let (start, before, from) = (Instant::now(), checkpoint.seconds, checkpoint.progress());
     let mut saved = Instant::now();
     let mut failure = None;
     let outcome = training.run(model, from, &mut |moment, model| {
-        checkpoint.step = moment.step;
+        checkpoint.follow(moment);
         checkpoint.seconds = before + start.elapsed().as_secs_f64();
         tell(&bar, moment, training.steps_per_epoch());
         if moment.epoch_ended || saved.elapsed() > BETWEEN_CHECKPOINTS {
@@ -430,7 +438,7 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
         // An interrupt inside a step leaves the weights of the step before.
         Err(rankle_core::Error::Interrupted) => {
             checkpoint.write(&folder.checkpoint, model)?;
-            Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step, training.steps()))
+            Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step(), training.steps()))
                 .into())
         }
         outcome => Ok(outcome?),
@@ -438,11 +446,17 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
 }
 
 fn tell(bar: &ProgressBar, moment: Moment, per_epoch: usize) {
-    let Moment { step, steps, loss, .. } = moment;
+    let Moment { progress: Progress { step, loss }, steps, epoch_ended } = moment;
     let (epoch, epochs) = (step.div_ceil(per_epoch), steps / per_epoch);
-    bar.set_message(format!("epoch {epoch} of {epochs}, loss {loss:.4}"));
+    let line = format!("epoch {epoch} of {epochs}{}", shown(loss));
     bar.set_position(step as u64);
-    if moment.epoch_ended && !progress::visible() {
-        tracing::info!("epoch {epoch} of {epochs}, loss {loss:.4}, {:.0} s left", bar.eta().as_secs_f64());
+    if epoch_ended && !progress::visible() {
+        tracing::info!("{line}, {:.0} s left", bar.eta().as_secs_f64());
     }
+    bar.set_message(line);
+}
+
+/// The mean per image over the epoch so far, once a batch had something to teach.
+fn shown(loss: EpochLoss) -> String {
+    loss.mean().map_or_else(String::new, |mean| format!(", loss {mean:.4}"))
 }

@@ -74,6 +74,15 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert_eq!((trained["training"]["epochs"].as_u64(), trained["output"].as_str()), (Some(4), parts.to_str()));
     assert!(trained["recall_at_1"].as_f64() > Some(50.0), "{trained}");
     assert!((0.0..=100.0).contains(&trained["waiting_share"].as_f64().unwrap()), "{trained}");
+    let losses = |folder: &Path| {
+        let card: toml::Table = fs::read_to_string(folder.join("card.toml")).unwrap().parse().unwrap();
+        let losses = card["epoch_losses"].as_array().unwrap().iter().map(|loss| loss.as_float().unwrap());
+        losses.collect::<Vec<_>>()
+    };
+    let expected = losses(&whole);
+    assert!(expected.len() == 4 && expected.iter().all(|&loss| loss > 0.0) && expected[3] < expected[0], "{expected:?}");
+    assert_eq!(losses(&parts), expected);
+    assert_eq!(trained["epoch_losses"], serde_json::json!(expected));
     assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
     assert!(!checkpoint.exists());
 
@@ -144,6 +153,44 @@ fn photographs(folder: &Path) {
             fs::write(folder.join(format!("{class}/{image}.bmp")), bytes).unwrap();
         }
     }
+}
+
+/// One image of each class, as `../shared/cases/singletons-training` has it: there is no other to be near, and training ended with
+/// code 0 and a loss of 0.
+#[test]
+fn images_without_a_pair_of_one_class_are_refused() {
+    let (photos, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    photographs(photos.path());
+    for class in ["bright", "dark"] {
+        let [whole, train, test] = ["", "train", "test"].map(|split| photos.path().join(split).join(class));
+        [&train, &test].map(|folder| fs::create_dir_all(folder.parent().unwrap()).unwrap());
+        fs::create_dir(&train).unwrap();
+        fs::rename(whole.join("0.bmp"), train.join("0.bmp")).unwrap();
+        fs::rename(whole, test).unwrap();
+    }
+    let dataset = format!("folder:{}", photos.path().display());
+    let train = |line: &str, dataset: &str| {
+        let mut command = rankle(&format!("train --distance cosine --epochs 1 {line} --dataset"));
+        outcome(command.arg(dataset).arg("--output").arg(output.path().join("model")))
+    };
+    for (line, dataset, parts) in [
+        ("--model resnet18,size=32", &*dataset, ["has two of the 2 training images", "put more images into its classes"]),
+        ("--model resnet18,size=32 --loss contrastive --protocol paper", &dataset, ["has two of the 2", "into its classes"]),
+        ("--model c2f2 --images 3", "mnist", ["has two of the 3 training images", "take more images with --images"]),
+    ] {
+        let (code, stdout, stderr) = train(line, dataset);
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{stderr}");
+        assert!(
+            stderr.contains(&format!("no class of {dataset} ")) && parts.iter().all(|part| stderr.contains(part)),
+            "{stderr}"
+        );
+        assert!(!output.path().join("model").exists());
+    }
+    // 5 0 4 1 9 2 1 3 1 4 3 5
+    let (code, _, stderr) = train("--model c2f2 --images 12", "mnist");
+    assert!(code == 0 && stderr.contains("3 of 7 classes of mnist have one training image"), "{stderr}");
+    let (code, _, stderr) = train("--model c2f2 --batch-size 1", "mnist");
+    assert!(code == 2 && stderr.contains("--batch-size 1"), "{stderr}");
 }
 
 /// Once, and on one line, whatever the files are called.

@@ -30,6 +30,9 @@ pub(crate) struct Card {
     /// Wall-clock seconds of training, and with how many threads at the end.
     pub(crate) seconds: f64,
     pub(crate) threads: usize,
+    /// The mean loss per image of every epoch; cards of before have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) epoch_losses: Vec<f64>,
     /// The arguments, spelled out.
     pub(crate) training: Plan,
 }
@@ -65,6 +68,7 @@ impl Card {
             instruction_set: checkpoint.instruction_sets.join(", "),
             seconds: checkpoint.seconds.round(),
             threads: rayon::current_num_threads(),
+            epoch_losses: checkpoint.epoch_losses(),
             training,
         })
     }

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use rankle_core::Trainable;
 use rankle_models::weights::{self, Tensors};
+use rankle_train::{EpochLoss, Moment, Progress};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -14,11 +15,32 @@ pub(crate) struct Checkpoint {
     /// What is computed.
     pub(crate) plan: Plan,
     /// Optimiser steps made so far.
-    pub(crate) step: usize,
+    step: usize,
+    /// The loss of the epoch that the last step belongs to: its sum and the number of its images.
+    loss: (Exact, usize),
+    /// The mean loss per image of every epoch that has ended.
+    epoch_losses: Vec<Exact>,
     /// Wall-clock seconds of all parts of the run.
     pub(crate) seconds: f64,
     /// The paths of the kernels that took part.
     pub(crate) instruction_sets: Vec<String>,
+}
+
+/// A number that comes back to the last bit, which decimal ones in JSON need not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+struct Exact(f64);
+
+impl From<u64> for Exact {
+    fn from(bits: u64) -> Self {
+        Self(f64::from_bits(bits))
+    }
+}
+
+impl From<Exact> for u64 {
+    fn from(number: Exact) -> Self {
+        number.0.to_bits()
+    }
 }
 
 /// The tensor that holds the above as JSON, in bytes.
@@ -27,7 +49,31 @@ const KEY: &str = "rankle.training";
 impl Checkpoint {
     /// Of a run that has not begun.
     pub(crate) fn new(plan: Plan, instruction_set: String) -> Self {
-        Self { plan, step: 0, seconds: 0.0, instruction_sets: vec![instruction_set] }
+        let (loss, epoch_losses) = ((Exact(0.0), 0), Vec::new());
+        Self { plan, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
+    }
+
+    /// Optimiser steps made so far.
+    pub(crate) fn step(&self) -> usize {
+        self.step
+    }
+
+    /// Where training goes on.
+    pub(crate) fn progress(&self) -> Progress {
+        let (Exact(sum), images) = self.loss;
+        Progress { step: self.step, loss: EpochLoss { sum, images } }
+    }
+
+    /// Takes over what a step has changed.
+    pub(crate) fn follow(&mut self, Moment { progress: Progress { step, loss }, epoch_ended, .. }: Moment) {
+        self.step = step;
+        self.loss = (Exact(loss.sum), loss.images);
+        self.epoch_losses.extend(loss.mean().filter(|_| epoch_ended).map(Exact));
+    }
+
+    /// The mean loss per image of every epoch that has ended.
+    pub(crate) fn epoch_losses(&self) -> Vec<f64> {
+        self.epoch_losses.iter().map(|&Exact(loss)| loss).collect()
     }
 
     /// Writes the file, whole or not at all.
@@ -77,11 +123,29 @@ mod tests {
         let path = folder.path().join("checkpoint.safetensors");
         assert!(Checkpoint::read(&path).unwrap().is_none());
         let model = Architecture::C2f2.initialise(Distance::Cosine, Seed(1)).unwrap();
-        let checkpoint = Checkpoint { step: 7, seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), "avx2".into()) };
+        let mut checkpoint = Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), "avx2".into()) };
+        let moment = |step: usize, sum: f64, epoch_ended: bool| {
+            let progress = Progress { step, loss: EpochLoss { sum, images: 3 } };
+            Moment { progress, steps: 9, epoch_ended }
+        };
+        // Numbers that a JSON reader may take for their neighbors.
+        checkpoint.follow(moment(3, 0.1 + 0.2, true));
+        checkpoint.follow(moment(4, 1.0 / 3.0, false));
         checkpoint.write(&path, &*model).unwrap();
         let (read, state) = Checkpoint::read(&path).unwrap().unwrap();
         assert_eq!(read, checkpoint);
+        assert_eq!((read.progress(), read.epoch_losses()), (moment(4, 1.0 / 3.0, false).progress, vec![(0.1 + 0.2) / 3.0]));
         Architecture::C2f2.resume(Distance::Cosine, Seed(1), state).unwrap();
+
+        // One of before the loss of the epoch was a part of it.
+        let mut old = serde_json::to_value(&checkpoint).unwrap();
+        old.as_object_mut().unwrap().remove("loss").unwrap();
+        let mut tensors = model.checkpoint().unwrap();
+        let text = serde_json::to_vec(&old).unwrap();
+        tensors.insert(KEY.to_owned(), Tensor::from_slice(&text, text.len(), &Device::Cpu).unwrap());
+        weights::write(&path, &tensors).unwrap();
+        let message = Checkpoint::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("is not of this version; delete the file to start anew"), "{message}");
 
         weights::write(&path, &model.parameters().unwrap()).unwrap();
         let message = Checkpoint::read(&path).unwrap_err().to_string();
