@@ -191,16 +191,6 @@ pub enum Error {
         /// The longest.
         most: usize,
     },
-    /// A photograph that cannot be resized.
-    #[error("an image of {width}×{height} pixels cannot be resized ({reason}): use another")]
-    Resize {
-        /// Its width.
-        width: u32,
-        /// Its height.
-        height: u32,
-        /// What the library says.
-        reason: String,
-    },
     /// A line of a list of photographs is not what it should be.
     #[error("{}, line {line}: {found}: {help}", path.display())]
     Line {
@@ -223,7 +213,7 @@ pub enum Error {
         /// What to do.
         help: String,
     },
-    /// How a folder of photographs shall be divided is not said in a way that is understood.
+    /// A name that begins like that of a folder of photographs, and names none.
     #[error("'{found}' is no folder of photographs: {help}")]
     FolderName {
         /// What was written.
@@ -231,4 +221,37 @@ pub enum Error {
         /// What can be.
         help: &'static str,
     },
+    /// An option in the name of a dataset that cannot be used.
+    #[error("'{option}' in the dataset '{dataset}' cannot be used: {help}")]
+    DatasetOption {
+        /// The whole name.
+        dataset: String,
+        /// The option with its value.
+        option: String,
+        /// Why not, or what to write instead.
+        help: String,
+    },
+    /// The training split of a dataset whose name says that all of it is tested.
+    #[error("'{dataset}' tests every image and leaves none to train on: say what is tested, as in folder,images=20%:PATH")]
+    NothingToTrain {
+        /// The whole name.
+        dataset: String,
+    },
+    /// A side before the cut that is shorter than what is cut out, or too long.
+    #[error("edge={edge} does not fit a model that takes {side} pixels a side: {side} to {most} can be had")]
+    Edge {
+        /// The side that was asked for.
+        edge: usize,
+        /// The side of what is cut out.
+        side: usize,
+        /// The longest.
+        most: usize,
+    },
+}
+
+impl Error {
+    /// Whether the name of the dataset and the model's input alone show it, before any file is opened.
+    pub fn is_of_arguments(&self) -> bool {
+        matches!(self, Self::DatasetOption { .. } | Self::NothingToTrain { .. } | Self::Edge { .. })
+    }
 }

@@ -6,8 +6,9 @@
 //! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
 //! expected, what to do.
 //!
-//! A photograph is decoded when it is asked for, upright, as RGB, resized and cut as the paper does (`method.md` 2.2); sizes
-//! in its header are not trusted either. Paths in lists never lead out of the folder of their dataset.
+//! A photograph is decoded when it is asked for, upright, as RGB, resized and cut as the name of its dataset says, or its model, or
+//! as is usual for the dataset ([`Preparation`]), to the same bytes as Pillow and torchvision; sizes in its header are not trusted
+//! either. Paths in lists never lead out of the folder of their dataset.
 //!
 //! Left out: this crate downloads nothing, reads no environment, and shuffles nothing.
 //! Pixels are `u8 / 255` as f32, in `[0, 1]`: mean and standard deviation belong to the embedder.
@@ -41,6 +42,7 @@ mod error;
 pub mod idx;
 mod image_set;
 mod manifest;
+mod options;
 mod photos;
 mod registry;
 mod source;
@@ -50,7 +52,7 @@ pub use credits::Credits;
 pub use error::{Error, Result};
 pub use image_set::ImageSet;
 pub use manifest::{FileEntry, FilePair, Manifest};
-pub use photos::{Division, Folder, Photos, Preparation, Published};
+pub use photos::{Division, Exif, Folder, Overrides, Photos, Preparation, Published, Rules};
 pub use registry::{Name, open};
 pub use source::Source;
 pub use split::Split;

@@ -1,7 +1,7 @@
 //! Everything that can be named as a dataset.
 
-use crate::{Credits, Error, Folder, Name, Preparation, Published, Result, Split, open, split};
-use rankle_core::Dataset;
+use crate::{Credits, Error, Folder, Name, Overrides, Preparation, Published, Result, Split, open, options, split};
+use rankle_core::{Dataset, InputSpec};
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, str::FromStr};
@@ -11,8 +11,8 @@ use std::{fmt, str::FromStr};
 pub enum Source {
     /// Grey images of 28×28.
     Idx(Name),
-    /// Photographs in a published layout.
-    Published(Published),
+    /// Photographs in a published layout, as `sop` or with options as in `sop,resize=square`.
+    Published(Published, Overrides),
     /// Photographs in a folder, `folder:PATH`.
     Folder(Folder),
 }
@@ -21,18 +21,32 @@ impl Source {
     /// What can be written, for messages and menus.
     pub const NAMES: [&'static str; 6] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "folder:PATH"];
 
-    /// Opens one split. Photographs are cut to squares of `side` pixels, 224 when it is not given; other images are as they
-    /// are.
+    /// Opens one split. Photographs are prepared for a model's input as [`Source::preparation`] says; other images are as they are.
     ///
     /// # Errors
-    /// As [`open`], [`Published::open`] and [`Folder::open`]; [`Error::Side`] for a side that cannot be had.
-    pub fn open(&self, split: Split, dir: Option<&Path>, side: Option<usize>) -> Result<Arc<dyn Dataset>> {
-        let preparation = || side.map_or(Ok(Preparation::PAPER), Preparation::to_side);
+    /// As [`open`], [`Published::open`], [`Folder::open`] and [`Source::preparation`].
+    pub fn open(&self, split: Split, dir: Option<&Path>, input: &InputSpec) -> Result<Arc<dyn Dataset>> {
         Ok(match self {
             Self::Idx(name) => open(*name, split, dir)?,
-            Self::Published(published) => Arc::new(published.open(split, dir, preparation()?)?),
-            Self::Folder(folder) => Arc::new(folder.open(split, dir, preparation()?)?),
+            Self::Published(published, overrides) => {
+                Arc::new(published.open(split, dir, Preparation::new(published.rules(), input, overrides)?)?)
+            }
+            Self::Folder(folder) => {
+                Arc::new(folder.open(split, dir, Preparation::new(Folder::RULES, input, &folder.overrides)?)?)
+            }
         })
+    }
+
+    /// How photographs are prepared for a model's input; none of other images.
+    ///
+    /// # Errors
+    /// As [`Preparation::new`].
+    pub fn preparation(&self, input: &InputSpec) -> Result<Option<Preparation>> {
+        match self {
+            Self::Idx(_) => Ok(None),
+            Self::Published(published, overrides) => Preparation::new(published.rules(), input, overrides).map(Some),
+            Self::Folder(folder) => Preparation::new(Folder::RULES, input, &folder.overrides).map(Some),
+        }
     }
 
     /// Whose the data in `dir` is, as far as it is known. Of photographs, a file [`Credits::FILE`] beside them has the last word.
@@ -42,7 +56,7 @@ impl Source {
     pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
         let (said, usual) = match self {
             Self::Idx(name) => (None, Credits::new(&name.manifest().license, &name.manifest().attribution)),
-            Self::Published(published) => (Credits::read(&published.root(dir)?)?, published.credits()),
+            Self::Published(published, _) => (Credits::read(&published.root(dir)?)?, published.credits()),
             Self::Folder(folder) => (Credits::read(&folder.root(dir))?, Credits::new("not known", "a folder of one's own")),
         };
         Ok(said.unwrap_or(usual))
@@ -51,9 +65,9 @@ impl Source {
     /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.
     pub fn portable(&self) -> Self {
         match self {
-            Self::Folder(Folder { path, division }) if path.is_absolute() => Self::Folder(Folder {
-                path: path.file_name().map_or_else(|| "photographs".into(), Into::into),
-                division: division.clone(),
+            Self::Folder(folder) if folder.path.is_absolute() => Self::Folder(Folder {
+                path: folder.path.file_name().map_or_else(|| "photographs".into(), Into::into),
+                ..folder.clone()
             }),
             other => other.clone(),
         }
@@ -64,7 +78,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idx(name) => name.fmt(f),
-            Self::Published(published) => published.fmt(f),
+            Self::Published(published, overrides) => write!(f, "{published}{overrides}"),
             Self::Folder(folder) => folder.fmt(f),
         }
     }
@@ -76,8 +90,15 @@ impl FromStr for Source {
         if name.starts_with("folder:") || name.starts_with("folder,") {
             return name.parse().map(Self::Folder);
         }
-        let known = Name::ALL.map(Self::Idx).into_iter().chain(Published::ALL.map(Self::Published));
-        known.into_iter().find(|one| one.to_string() == name).ok_or_else(|| split::unknown("dataset", name, &Self::NAMES))
+        let (plain, rest) = name.split_at(name.find(',').unwrap_or(name.len()));
+        if let Some(&published) = Published::ALL.iter().find(|published| published.as_str() == plain) {
+            let parts = options::parse(name, rest, &Overrides::KEYS)?;
+            return Ok(Self::Published(published, Overrides::parse(&parts)?));
+        }
+        let idx = Name::ALL.into_iter().find(|idx| idx.as_str() == plain);
+        let idx = idx.ok_or_else(|| split::unknown("dataset", plain, &Self::NAMES))?;
+        options::parse(name, rest, &[])?;
+        Ok(Self::Idx(idx))
     }
 }
 
@@ -88,12 +109,25 @@ mod tests {
 
     #[test]
     fn names_go_both_ways() {
-        let folders = ["folder:a b/c", "folder,classes=50%:x", "folder,images=20%:C:\\x", "folder,list=test.txt:/abs"];
-        for name in Source::NAMES.into_iter().chain(folders) {
+        let others = [
+            "folder:a b/c",
+            "folder,classes=50%:x",
+            "folder,images=20%:C:\\x",
+            "folder,list=test.txt:/abs",
+            "folder,test=all:x",
+            "folder,images=20%,resize=shorter,edge=256,filter=bicubic,exif=ignore:x",
+            "sop,resize=square,edge=224",
+            "cub,resize=none,exif=rotate",
+            "cars,filter=bilinear",
+        ];
+        for name in Source::NAMES.into_iter().chain(others) {
             assert_eq!(name.parse::<Source>().unwrap().to_string(), name);
         }
         let Ok(Source::Folder(folder)) = "folder,images=20%:x:y".parse() else { panic!("no folder") };
         assert_eq!((folder.path.to_str(), folder.division), (Some("x:y"), Division::Images(20)));
+        // In any order; shown in one.
+        let name = "folder,edge=256,images=20%,resize=shorter:x".parse::<Source>().unwrap().to_string();
+        assert_eq!(name, "folder,images=20%,resize=shorter,edge=256:x");
     }
 
     #[test]
@@ -102,16 +136,37 @@ mod tests {
         let known = "known: mnist, fashion-mnist, sop, cub, cars, folder:PATH";
         assert_eq!(says("minst"), format!("unknown dataset 'minst', did you mean 'mnist'? {known}"));
         assert_eq!(says("folder"), format!("unknown dataset 'folder', did you mean 'folder:PATH'? {known}"));
-        for wrong in [
-            "folder:",
-            "folder,images=0%:x",
-            "folder,classes=100%:x",
-            "folder,images=20:x",
-            "folder,list=../x:y",
-            "folder,x=1%:y",
+        assert!(says("folder:").starts_with("'folder:' is no folder of photographs: write folder:PATH"));
+        for (wrong, why) in [
+            ("folder,images=0%:x", "'images=0%' in the dataset 'folder,images=0%:x' cannot be used: write images=P%, of 1 to 99"),
+            ("folder,classes=100%:x", "write classes=P%, of 1 to 99"),
+            ("folder,images=20:x", "write images=P%, of 1 to 99"),
+            ("folder,list=../x:y", "name a file in the folder"),
+            ("folder,test=some:y", "write test=all"),
+            (
+                "folder,images=20%,test=all:y",
+                "'test=all' in the dataset 'folder,images=20%,test=all:y' cannot be used: the folder is",
+            ),
+            ("folder,images=20%,images=20%:y", "images is said twice"),
+            ("folder,1=1%:y", "unknown option of a dataset '1'; known: classes, images, list, test, resize, edge, filter, exif"),
+            ("folder,resise=square:y", "did you mean 'resize'?"),
+            ("sop,images=20%", "unknown option of a dataset 'images'; known: resize, edge, filter, exif"),
+            ("sop,resize=squash", "write resize=shorter or resize=square or resize=none"),
+            ("sop,filter=nearest", "write filter=bilinear or filter=bicubic"),
+            ("sop,exif=no", "write exif=rotate or exif=ignore"),
+            ("sop,edge=0", "write edge=N, of 1 to 2048 pixels"),
+            ("sop,edge=-256", "write edge=N"),
+            ("sop,edge=99999999999999999999", "write edge=N"),
+            (
+                "sop,resize=none,edge=256",
+                "'edge=256' in the dataset 'sop,resize=none,edge=256' cannot be used: resize=none resizes",
+            ),
+            ("sop,", "unknown option of a dataset ''"),
+            ("mnist,resize=square", "'resize=square' in the dataset 'mnist,resize=square' cannot be used: this dataset takes no"),
+            ("minst,resize=square", "unknown dataset 'minst', did you mean 'mnist'?"),
         ] {
             let message = says(wrong);
-            assert!(message.starts_with(&format!("'{wrong}' is no folder of photographs: write folder:PATH")), "{message}");
+            assert!(message.contains(why) && message.lines().count() == 1, "{message}\n{why}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Photographs in every layout that is read, small ones written here, and lists that lie.
 
 use image::{Rgb, RgbImage};
-use rankle_core::{Dataset, Seed};
+use rankle_core::{Dataset, InputSpec, Seed};
 use rankle_data::{Preparation, Published, Source, Split, Split::*};
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,8 +19,13 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// A model for photographs of so many pixels a side, which says nothing else.
+fn input(side: usize) -> InputSpec {
+    InputSpec::of_shape((3, side, side))
+}
+
 fn open(name: &str, root: &Path, split: Split) -> Result<Arc<dyn Dataset>, rankle_data::Error> {
-    name.parse::<Source>()?.open(split, Some(root), Some(8))
+    name.parse::<Source>()?.open(split, Some(root), &input(8))
 }
 
 fn fault(name: &str, root: &Path, split: Split) -> String {
@@ -165,7 +170,7 @@ fn folders_are_divided_in_every_way() {
     let name = |how: &str| format!("folder{how}:{}", root.path().display());
     let both = |how: &str| {
         [Train, Test].map(|split| {
-            let dataset = name(how).parse::<Source>().unwrap().open(split, None, Some(4)).unwrap();
+            let dataset = name(how).parse::<Source>().unwrap().open(split, None, &input(4)).unwrap();
             let reds: Vec<u8> = (0..dataset.len()).map(|index| red(&*dataset, index)).collect();
             (counts(&*dataset), reds)
         })
@@ -205,6 +210,182 @@ fn two_folders_are_the_two_splits() {
     let (train, test) = (open("folder:.", root.path(), Train).unwrap(), open("folder:.", root.path(), Test).unwrap());
     assert_eq!((train.labels(), test.labels()), (&[0, 2][..], &[1, 2][..]));
     assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
+}
+
+/// The reds of both splits, or what is said instead.
+fn both(name: &str, root: &Path) -> [Result<Vec<u8>, String>; 2] {
+    [Train, Test].map(|split| {
+        let dataset = open(name, root, split).map_err(|error| error.to_string())?;
+        Ok((0..dataset.len()).map(|index| red(&*dataset, index)).collect())
+    })
+}
+
+#[test]
+fn folders_that_are_called_like_splits_are_splits() {
+    let reds = |reds: &[u8]| Ok(reds.to_vec());
+    for (folders, train, test) in [
+        (&["train", "val"][..], 0, 1),
+        (&["TRAIN", "Valid"], 0, 1),
+        (&["Validation", "train"], 1, 0),
+        (&["train", "val", "test"], 0, 2),
+        (&["Test", "Train", "valid"], 1, 0),
+        // What lies beside a split to train on and one to test is no class.
+        (&["train", "val", "labels"], 0, 1),
+        (&["train", "test", "__MACOSX"], 0, 1),
+    ] {
+        let root = folder();
+        for (place, part) in folders.iter().enumerate() {
+            photo(root.path(), &format!("{part}/ant/1.png"), [10 * place as u8; 3]);
+            photo(root.path(), &format!("{part}/bee/1.png"), [10 * place as u8 + 1; 3]);
+        }
+        fs::write(root.path().join("README"), "not a folder").unwrap();
+        let expected = [train, test].map(|place| reds(&[10 * place, 10 * place + 1]));
+        assert_eq!(both("folder:.", root.path()), expected, "{folders:?}");
+    }
+}
+
+#[test]
+fn a_class_has_one_number_in_all_splits_and_divisions_go_across_them() {
+    let root = folder();
+    let places = ["train/ant/a.png", "train/cat/a.png", "val/bee/a.png", "val/cat/a.png", "test/cat/a.png", "test/dog/a.png"];
+    for (level, place) in (1..).zip(places) {
+        photo(root.path(), place, [level; 3]);
+    }
+    let labels = |name: &str, split| open(name, root.path(), split).unwrap().labels().to_vec();
+    assert_eq!((labels("folder:.", Train), labels("folder:.", Test)), (vec![0, 2], vec![2, 3]));
+    assert_eq!(labels("folder,test=all:.", Test), [0, 1, 2, 2, 2, 3]);
+    assert_eq!(labels("folder,classes=50%:.", Test), [2, 2, 2, 3]);
+    assert_eq!(labels("folder,images=50%:.", Test).len(), 2);
+    fs::write(root.path().join("list.txt"), "val/cat/a.png\ntrain/ant/a.png").unwrap();
+    assert_eq!(labels("folder,list=list.txt:.", Test), [0, 2]);
+}
+
+#[test]
+fn splits_that_are_missing_or_there_twice() {
+    for (folders, train, test) in [
+        (
+            &["train"][..],
+            None,
+            Some("has train/, but no folder test or val: add it, or divide what is there, as in folder,images"),
+        ),
+        (&["test"], Some("has test/, but no folder train: add it"), None),
+        (&["val", "test"], Some("has val/ and test/, but no folder train"), None),
+        (
+            &["train", "val", "valid"],
+            Some("val/ and valid/, which name the same split: remove or"),
+            Some("holds val/ and valid/"),
+        ),
+        (&["Train", "train", "test"], Some("holds Train/ and train/, which"), Some("holds Train/ and train/")),
+    ] {
+        let root = folder();
+        for part in folders {
+            photo(root.path(), &format!("{part}/ant/1.png"), [1; 3]);
+        }
+        if fs::read_dir(root.path()).unwrap().count() < folders.len() {
+            continue; // this file system does not tell upper from lower case
+        }
+        for (found, expected) in both("folder:.", root.path()).into_iter().zip([train, test]) {
+            match (&found, expected) {
+                (Ok(_), None) => {}
+                (Err(message), Some(expected)) => assert!(message.contains(expected), "{folders:?}: {message}"),
+                _ => panic!("{folders:?}: {found:?}"),
+            }
+        }
+    }
+    // Not all are called like a split, and none is trained on: classes.
+    let root = folder();
+    for (level, class) in (1..).zip(["bus", "test", "val"]) {
+        photo(root.path(), &format!("{class}/1.png"), [level; 3]);
+    }
+    assert_eq!(both("folder:.", root.path()), [Ok(vec![1]), Ok(vec![2, 3])]);
+    // Photographs right in the folder of a split are of no class.
+    let root = folder();
+    photo(root.path(), "train/ant/1.png", [1; 3]);
+    photo(root.path(), "test/1.png", [1; 3]);
+    assert!(fault("folder:.", root.path(), Test).contains("test has no sub-folders: one per class is needed"));
+}
+
+#[test]
+fn all_images_can_be_tested_and_then_none_are_trained_on() {
+    let root = folder();
+    animals(root.path());
+    let [train, test] = both("folder,test=all:.", root.path());
+    assert_eq!(test, Ok((0..40).collect()));
+    let message = train.unwrap_err();
+    assert!(message.starts_with("'folder,test=all:.' tests every image and leaves none to train on: say what"), "{message}");
+}
+
+/// A photograph whose shape tells how it was resized: green above, red in the middle, blue below.
+fn flag(root: &Path, name: &str, (width, height): (u32, u32)) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let colour = |y| {
+        if 3 * y < height {
+            [0, 255, 0]
+        } else if 3 * y < 2 * height {
+            [255, 0, 0]
+        } else {
+            [0, 0, 255]
+        }
+    };
+    RgbImage::from_fn(width, height, |_, y| Rgb(colour(y))).save(path).unwrap();
+}
+
+/// The names of datasets say how photographs are resized, and what is usual differs between them.
+#[test]
+fn the_name_of_a_dataset_says_how_photographs_are_prepared() {
+    let root = folder();
+    flag(root.path(), "a/1.png", (14, 56));
+    flag(root.path(), "b/1.png", (14, 56));
+    products(root.path(), &format!("{HEADER}1 1 1 a/1.png\n"), &format!("{HEADER}1 1 1 b/1.png\n"));
+    // Of a needle whose shape is kept the middle is red alone; squashed, it shows all of its colours.
+    let middle = |name: &str, root: &Path| {
+        let dataset = name.parse::<Source>().unwrap().open(Test, Some(root), &input(14)).unwrap();
+        let images = dataset.images(&[0]).unwrap();
+        let pixels = images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        [0, 196, 392].map(|channel| pixels[channel..channel + 196].iter().any(|&value| value > 0.5))
+    };
+    for (name, expected) in [
+        ("folder:.", [true, false, false]),
+        ("folder,resize=square:.", [true; 3]),
+        ("folder,resize=square,edge=14:.", [true; 3]),
+        ("sop", [true; 3]),
+        ("sop,resize=shorter", [true, false, false]),
+        ("sop,filter=bicubic,resize=shorter,edge=20", [true, false, false]),
+    ] {
+        assert_eq!(middle(name, root.path()), expected, "{name}");
+    }
+    let message = open("folder,edge=7:.", root.path(), Test).err().unwrap();
+    assert!(message.is_of_arguments() && message.to_string().contains("edge=7 does not fit a model that takes 8"), "{message}");
+
+    // Nothing is resized: other sizes are refused, with the file and both of them.
+    let says = open("folder,resize=none:.", root.path(), Test).unwrap().images(&[0]).unwrap_err().to_string();
+    assert!(says.contains("b/1.png is 14×56 pixels, and with resize=none the model takes 8×8 only: resize it, or"), "{says}");
+    photo(root.path(), "c/1.png", [77; 3]);
+    RgbImage::from_pixel(8, 8, Rgb([77; 3])).save(root.path().join("c/1.png")).unwrap();
+    let dataset = open("folder,resize=none,classes=1%:.", root.path(), Test).unwrap();
+    assert_eq!((red(&*dataset, 0), dataset.training_images(&[0], Seed(0), 0).unwrap().dims()), (77, &[1, 3, 8, 8][..]));
+}
+
+/// The successor's rules for birds: squares for training, the shape kept for testing.
+#[test]
+fn birds_are_squares_for_training_alone() {
+    let root = folder();
+    for (id, class) in [(1, 1), (2, 101)] {
+        flag(root.path(), &format!("images/{class:03}.Bird/{id}.png"), (14, 56));
+    }
+    fs::write(root.path().join("images.txt"), "1 001.Bird/1.png\n2 101.Bird/2.png\n").unwrap();
+    fs::write(root.path().join("image_class_labels.txt"), "1 1\n2 101\n").unwrap();
+    let channels = |images: candle_core::Tensor| {
+        let pixels = images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        [0, 64, 128].map(|channel| pixels[channel..channel + 64].iter().any(|&value| value > 0.5))
+    };
+    let of = |name: &str| {
+        let (train, test) = (open(name, root.path(), Train).unwrap(), open(name, root.path(), Test).unwrap());
+        (channels(train.training_images(&[0], Seed(0), 0).unwrap()), channels(test.images(&[0]).unwrap()))
+    };
+    assert_eq!(of("cub"), ([true; 3], [true, false, false]));
+    assert_eq!(of("cub,resize=square").1, [true; 3]);
 }
 
 /// The classes are those of torchvision's `ImageFolder`.
@@ -291,7 +472,7 @@ fn a_broken_photograph_is_named() {
     assert!(dataset.images(&[20]).unwrap_err().to_string().contains("image index 20 is out of range"));
     assert_eq!(dataset.images(&[]).unwrap().dims(), [0, 3, 8, 8]);
     assert!(open("folder:.", root.path(), Test).is_ok());
-    assert!("folder:.".parse::<Source>().unwrap().open(Test, Some(root.path()), Some(0)).is_err());
+    assert!("folder:.".parse::<Source>().unwrap().open(Test, Some(root.path()), &input(0)).is_err());
 }
 
 /// Training sees parts, another one in every epoch, the same whatever else is in the batch and however many threads.
@@ -303,7 +484,7 @@ fn training_images_are_keyed_by_seed_epoch_and_index() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         RgbImage::from_fn(64, 48, |x, y| Rgb([4 * x as u8, 5 * y as u8, (x * y) as u8])).save(path).unwrap();
     }
-    let dataset = "folder,classes=50%:.".parse::<Source>().unwrap().open(Train, Some(root.path()), Some(28)).unwrap();
+    let dataset = "folder,classes=50%:.".parse::<Source>().unwrap().open(Train, Some(root.path()), &input(28)).unwrap();
     let pixels = |indices: &[usize], seed, epoch| -> Vec<Vec<f32>> {
         let images = dataset.training_images(indices, Seed(seed), epoch).unwrap().flatten_from(1).unwrap();
         images.to_vec2().unwrap()

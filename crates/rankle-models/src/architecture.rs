@@ -1,7 +1,7 @@
 //! The models by name.
 
 use crate::{Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
-use rankle_core::{Distance, Embedder, Error, Result, Seed, Trainable};
+use rankle_core::{Distance, Embedder, Error, Filter, InputSpec, Resize, Result, Seed, Trainable};
 use std::{fmt, path::Path, str::FromStr};
 
 /// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
@@ -128,6 +128,21 @@ impl Architecture {
             Network::Convnet(layers) => layers.input(),
             Network::ResNet18(format, _) | Network::ConvNext(_, format) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
+        }
+    }
+
+    /// The same, and what its makers say of how photographs become such images: timm's ConvNeXt is tested on the middle 7/8 of
+    /// photographs whose shape is kept. torchvision's ResNet-18 says nothing, for the paper trains it on squashed ones.
+    pub fn input_spec(self) -> InputSpec {
+        let plain = InputSpec::of_shape(self.input());
+        match self {
+            Self::ConvNext { side, .. } => InputSpec {
+                resize: Some(Resize::Shorter),
+                edge: Some(side * 8 / 7), // timm rounds down
+                filter: Some(Filter::Bicubic),
+                ..plain
+            },
+            _ => plain,
         }
     }
 

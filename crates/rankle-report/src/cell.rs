@@ -11,6 +11,10 @@ pub struct Cell {
     pub table: Option<String>,
     /// The dataset, as in `mnist`.
     pub dataset: String,
+    /// How photographs became the model's images, as in `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`. Of other images
+    /// the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<String>,
     /// The architecture, as in `c2f2`.
     pub model: String,
     /// Where the weights came from: a path or a model id. Display only, the hash tells weights apart.

@@ -13,6 +13,9 @@ use std::path::Path;
 pub struct Sanity {
     /// The dataset, as in `mnist`.
     pub dataset: String,
+    /// How photographs became the model's images, as [`crate::Cell::preprocessing`]; of other images the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<String>,
     /// The architecture, as in `c2f2`.
     pub model: String,
     /// Where the weights came from. Display only, the hash tells weights apart.
@@ -266,6 +269,7 @@ mod tests {
     pub(super) fn page() -> Sanity {
         Sanity {
             dataset: "mnist".into(),
+            preprocessing: None,
             model: "c2f2".into(),
             weights: "w.safetensors".into(),
             weights_sha256: "5f".repeat(32),

@@ -14,6 +14,7 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
         cell: Cell {
             table: Some(table.into()),
             dataset: published.system.dataset.clone(),
+            preprocessing: None,
             model: published.system.model.clone(),
             weights: format!("models/{}/model.safetensors", published.system.id()),
             weights_sha256: "5f".repeat(32),
@@ -66,9 +67,10 @@ pub(crate) fn record(table: &str, attack: Attack, targets: usize, epsilon: f64, 
     }
 }
 
-/// The same with another objective and other targets.
+/// The same of photographs, with another objective and other targets.
 pub(crate) fn ablation(table: &str, attack: Attack, targets: usize, epsilon: f64, rank_after: f64) -> Record {
     let mut record = record(table, attack, targets, epsilon, rank_after);
+    record.cell.preprocessing = Some("resize=square".into());
     record.cell.objective = Some("distance".into());
     record.cell.target_band = Some("local".into());
     record

@@ -14,16 +14,25 @@ struct Card {
 #[derive(Deserialize)]
 struct Training {
     distance: Option<String>,
+    preprocessing: Option<String>,
 }
 
-/// What has to be said where `card.toml` beside the weights is about them, and about another distance. Numbers by the wrong
-/// distance look like numbers. What is no such card says nothing.
-pub(crate) fn warning(weights: &Path, weights_sha256: &str, distance: Distance) -> Option<String> {
-    let path = weights.with_file_name("card.toml");
-    let card: Card = toml::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
-    let trained = card.training.distance.filter(|_| card.weights_sha256 == weights_sha256)?;
-    let other = trained != distance.to_string();
-    other.then(|| format!("{}: trained for {trained} distances, ranked by {distance} ones", weights.display()))
+/// What has to be said where `card.toml` beside the weights is about them, and about another distance or other photographs than
+/// are `used`. Numbers by the wrong ones look like numbers. What is no such card says nothing, nor does one of other images.
+pub(crate) fn warnings(weights: &Path, weights_sha256: &str, used: (Distance, Option<&str>)) -> Vec<String> {
+    let read = || -> Option<Training> {
+        let path = weights.with_file_name("card.toml");
+        let card: Card = toml::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
+        (card.weights_sha256 == weights_sha256).then_some(card.training)
+    };
+    let Some(Training { distance, preprocessing }) = read() else { return Vec::new() };
+    let ((ranked, shown), weights) = (used, weights.display());
+    let distance = distance.filter(|trained| *trained != ranked.to_string());
+    let distance = distance.map(|trained| format!("{weights}: trained for {trained} distances, ranked by {ranked} ones"));
+    let photographs = preprocessing.zip(shown).filter(|(tested, shown)| tested != shown);
+    let photographs =
+        photographs.map(|(tested, shown)| format!("{weights}: tested after training with {tested}, used with {shown}"));
+    distance.into_iter().chain(photographs).collect()
 }
 
 #[cfg(test)]
@@ -31,20 +40,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_distance_than_that_of_the_card_is_told() {
+    fn another_distance_or_preprocessing_than_that_of_the_card_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("model.safetensors");
-        let said = |distance| warning(&weights, "5f", distance);
-        assert_eq!(said(Distance::Cosine), None);
+        let said = |distance, preprocessing| warnings(&weights, "5f", (distance, preprocessing)).join("; ");
+        assert_eq!(said(Distance::Cosine, None), "");
         let card = |text: &str| std::fs::write(folder.path().join("card.toml"), text).unwrap();
         card("weights_sha256 = \"5f\"\n[training]\ndistance = \"euclidean\"\nmodel = \"c2f2\"\n");
-        assert_eq!(said(Distance::Euclidean), None);
-        assert!(said(Distance::Cosine).unwrap().ends_with("trained for euclidean distances, ranked by cosine ones"));
+        assert_eq!(said(Distance::Euclidean, Some("resize=none")), "");
+        assert!(said(Distance::Cosine, None).ends_with("trained for euclidean distances, ranked by cosine ones"));
+        card("weights_sha256 = \"5f\"\n[training]\ndistance = \"cosine\"\npreprocessing = \"resize=square,edge=256\"\n");
+        assert_eq!(said(Distance::Cosine, Some("resize=square,edge=256")), "");
+        let message = said(Distance::Cosine, Some("resize=shorter,edge=256"));
+        assert!(message.ends_with("with resize=square,edge=256, used with resize=shorter,edge=256"), "{message}");
+        assert_eq!(said(Distance::Euclidean, Some("resize=none")).matches("; ").count(), 1);
         for other in
             ["weights_sha256 = \"6f\"\n[training]\ndistance = \"euclidean\"\n", "weights_sha256 = \"5f\"\n[training]\n", "?"]
         {
             card(other);
-            assert_eq!(said(Distance::Cosine), None, "{other}");
+            assert_eq!(said(Distance::Cosine, Some("resize=none")), "", "{other}");
         }
     }
 }

@@ -92,6 +92,7 @@ impl Experiment {
         Ok(Cell {
             table: origin.table,
             dataset: key.dataset.to_string(),
+            preprocessing: system.preprocessing.clone(),
             model: key.model.to_string(),
             weights: key.weights.display().to_string(),
             weights_sha256: system.weights_sha256.clone(),

@@ -19,6 +19,18 @@ pub(crate) struct Names<T: 'static> {
     all: &'static [T],
 }
 
+/// What `--help` says of the names of datasets.
+pub(crate) const DATASETS: &str = "\
+The images. folder:PATH has a sub-folder per class. If all of these are called like a split (train, test, val, valid, validation; in any case), \
+train is trained on and test is tested, or where there is none the validation images. Otherwise the second half of the classes is \
+tested, in the order of their names. folder,images=20%:PATH tests a fifth of each class, folder,classes=30%:PATH the last classes, \
+folder,list=FILE:PATH what a list names, and folder,test=all:PATH every image.
+
+Photographs of sop, cub, cars and folders are resized and cut to the size of the model. Options say how, as in \
+sop,resize=square,edge=224: resize=shorter keeps the shape (for folders, unless the model says otherwise), resize=square does not, \
+resize=none takes files of the model's size only; edge=N is the side before the middle is cut out (8/7 of the model's); \
+filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, where cameras are held upright by default";
+
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
 pub(crate) const MODELS: Models = Models(Names { what: "model", all: &Architecture::ALL });

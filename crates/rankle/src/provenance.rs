@@ -9,6 +9,9 @@ use serde::Serialize;
 pub(crate) struct Provenance {
     dataset: String,
     split: String,
+    /// How photographs became the model's images; of other images the field is not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preprocessing: Option<String>,
     model: String,
     weights: String,
     weights_sha256: String,
@@ -25,6 +28,7 @@ impl Provenance {
         Self {
             dataset: system.key.dataset.to_string(),
             split: Split::Test.to_string(),
+            preprocessing: system.preprocessing.clone(),
             model: system.key.model.to_string(),
             weights: system.key.weights.display().to_string(),
             weights_sha256: system.weights_sha256.clone(),

@@ -29,6 +29,8 @@ pub(crate) struct Key {
 pub(crate) struct System {
     pub(crate) key: Key,
     pub(crate) dataset: Arc<dyn Dataset>,
+    /// As [`Key::preprocessing`].
+    pub(crate) preprocessing: Option<String>,
     pub(crate) embedder: Watched<'static>,
     pub(crate) weights_sha256: String,
     pub(crate) device: Device,
@@ -70,11 +72,11 @@ pub(crate) struct TestImages(Vec<(Key, Arc<dyn Dataset>)>);
 
 impl TestImages {
     fn of(&mut self, key: &Key) -> Result<Arc<dyn Dataset>> {
-        let about = |key: &Key| (key.dataset.clone(), key.dataset_dir.clone(), key.model.input());
+        let about = |key: &Key| (key.dataset.clone(), key.dataset_dir.clone(), key.model.input(), key.preprocessing().ok());
         if let Some((_, known)) = self.0.iter().find(|(known, _)| about(known) == about(key)) {
             return Ok(known.clone());
         }
-        let dataset = open_data(&key.dataset, Split::Test, key.dataset_dir.as_deref(), key.model)?;
+        let dataset = open_test(&key.dataset, key.dataset_dir.as_deref(), key.model)?;
         self.0.push((key.clone(), dataset.clone()));
         Ok(dataset)
     }
@@ -87,24 +89,51 @@ impl Key {
     /// [`Stop`] with the exit code for wrong arguments where it takes other images.
     pub(crate) fn check_beside(&self, other: &Self) -> Result<(), Stop> {
         let ((channels, height, width), (own_channels, own_height, own_width)) = (other.model.input(), self.model.input());
-        if other.model.input() == self.model.input() {
-            return Ok(());
+        if other.model.input() != self.model.input() {
+            return Err(Stop::usage(format!(
+                "{} takes images of {channels} x {height} x {width} numbers and {} of {own_channels} x {own_height} x {own_width}: what is made \
+                 for one cannot be shown to the other; use the same size for both",
+                other.model, self.model
+            )));
         }
-        Err(Stop::usage(format!(
-            "{} takes images of {channels} x {height} x {width} numbers and {} of {own_channels} x {own_height} x {own_width}: what is made \
-             for one cannot be shown to the other; use the same size for both",
-            other.model, self.model
-        )))
+        let (its, own) = (other.preprocessing()?, self.preprocessing()?);
+        if its != own {
+            return Err(Stop::usage(format!(
+                "{} is shown photographs by {} and {} by {}: what is made for one cannot be shown to the other; say resize, edge and \
+                 filter in --dataset for both, as in folder,resize=shorter,edge=256,filter=bilinear:PATH",
+                other.model,
+                its.unwrap_or_default(),
+                self.model,
+                own.unwrap_or_default()
+            )));
+        }
+        Ok(())
+    }
+
+    /// How photographs become the model's images, as records name it; none of other images.
+    ///
+    /// # Errors
+    /// [`Stop`] with the exit code for wrong arguments where they cannot.
+    pub(crate) fn preprocessing(&self) -> Result<Option<String>, Stop> {
+        preprocessing(&self.dataset, self.model)
     }
 }
 
 impl System {
-    /// Loads one split of the data, and the weights; warns as [`System::heed_card`] does. Every pass of the model counts into
-    /// `bar`.
+    /// Loads the test images, to rank them, and the weights; warns as [`System::heed_card`] does. Every pass of the model counts
+    /// into `bar`.
     ///
     /// # Errors
-    /// When the device cannot be used, when data or weights cannot be read, or when they do not fit.
-    pub(crate) fn open(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
+    /// When the device cannot be used, when data or weights cannot be read, or when they do not fit; as [`check_classes`].
+    pub(crate) fn open(key: Key, device: Device, bar: ProgressBar) -> Result<Self> {
+        Ok(Self::pair(key, None, device, bar)?.0)
+    }
+
+    /// Loads one split of the data, to embed it; else as [`System::open`].
+    ///
+    /// # Errors
+    /// As [`System::open`], but for the last.
+    pub(crate) fn of_split(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
         let data = |key: &Key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model);
         let system = Self::with_data(key, None, device, bar, data)?;
         system.heed_card();
@@ -142,9 +171,10 @@ impl System {
         Ok((open(key)?, other.map(open).transpose()?))
     }
 
-    /// Warns where a card beside the weights says that they are for another distance.
+    /// Warns where a card beside the weights says that they are for another distance, or other photographs.
     pub(crate) fn heed_card(&self) {
-        if let Some(warning) = card::warning(&self.key.weights, &self.weights_sha256, self.key.distance) {
+        let used = (self.key.distance, self.preprocessing.as_deref());
+        for warning in card::warnings(&self.key.weights, &self.weights_sha256, used) {
             tracing::warn!("{warning}");
         }
     }
@@ -157,6 +187,7 @@ impl System {
         data: impl FnOnce(&Key) -> Result<Arc<dyn Dataset>>,
     ) -> Result<Self> {
         device.check()?;
+        let preprocessing = key.preprocessing()?;
         // The weights first: a wrong path is the more frequent mistake.
         let (embedder, weights_sha256) = {
             let Weights { path, tensors, sha256 } = Weights::read(&key.weights)?.checked(sha256)?;
@@ -164,7 +195,7 @@ impl System {
         };
         let dataset = data(&key)?;
         tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
-        Ok(Self { key, dataset, embedder: Watched::new(embedder, bar), weights_sha256, device })
+        Ok(Self { key, dataset, preprocessing, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
 
     /// Embeds some images.
@@ -243,17 +274,54 @@ pub(crate) fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) 
     }
 }
 
-/// Opens a dataset whose images a model takes: photographs are cut to its size.
+/// How photographs become a model's images, as records name it; none of other images.
+///
+/// # Errors
+/// [`Stop`] with the exit code for wrong arguments where they cannot.
+pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Option<String>, Stop> {
+    let preparation = dataset.preparation(&model.input_spec()).map_err(|error| Stop::usage(error.to_string()))?;
+    Ok(preparation.map(|preparation| preparation.to_string()))
+}
+
+/// Opens a dataset whose images a model takes: photographs are brought to its size.
 ///
 /// # Errors
 /// When it cannot be read, or when its images have another shape.
 pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
-    let (_, height, width) = model.input();
-    let dataset = name.open(split, folder, (height == width).then_some(height))?;
+    let dataset = name.open(split, folder, &model.input_spec()).map_err(|error| match error.is_of_arguments() {
+        true => Stop::usage(error.to_string()).into(),
+        false => anyhow::Error::new(error),
+    })?;
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
     }
     Ok(dataset)
+}
+
+/// Opens the test images of a dataset, for a model to rank or to classify.
+///
+/// # Errors
+/// As [`open_data`]; of a model that ranks, as [`check_classes`].
+pub(crate) fn open_test(name: &Source, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
+    let dataset = open_data(name, Split::Test, folder, model)?;
+    if !model.is_classifier() {
+        check_classes(name, dataset.labels())?;
+    }
+    Ok(dataset)
+}
+
+/// Whether the test images are of more than one class: otherwise whatever is found is right.
+///
+/// # Errors
+/// Where all are of one.
+fn check_classes(name: &Source, labels: &[u32]) -> Result<()> {
+    if labels.len() > 1 && labels.iter().all(|label| *label == labels[0]) {
+        bail!(
+            "all test images of {name} are of one class, so recall would be 100 % whatever the model: test several classes, as in \
+             folder,images=50%:PATH or folder,test=all:PATH"
+        );
+    }
+    Ok(())
 }
 
 /// Whether any test image has another one of its class to find, asked before the work is done: a recall of nothing is no number.
@@ -320,5 +388,8 @@ mod tests {
             let message = check_pairs(&name, labels).unwrap_err().to_string();
             assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
         }
+        assert!(check_classes(&name, &[0, 0, 1]).is_ok() && check_classes(&name, &[7]).is_ok());
+        let message = check_classes(&name, &[3, 3]).unwrap_err().to_string();
+        assert!(message.contains("are of one class, so recall would be 100 % whatever the model: test several"), "{message}");
     }
 }

@@ -150,6 +150,7 @@ mod tests {
         };
         let page = Page {
             dataset: "mnist".into(),
+            preprocessing: None,
             model: "c2f2".into(),
             weights: "w".into(),
             weights_sha256: "5f".into(),

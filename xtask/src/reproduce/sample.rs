@@ -23,6 +23,7 @@ fn record(planned: &Planned) -> Record {
         cell: Cell {
             table: Some(planned.table.clone()),
             dataset: planned.dataset.clone(),
+            preprocessing: None,
             model: planned.model.clone(),
             weights: planned.weights.clone(),
             weights_sha256: "5f".repeat(32),

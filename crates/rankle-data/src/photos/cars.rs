@@ -5,8 +5,8 @@
 //! order of their names. The two folders are the published split for classification, which is not used here: a model's photographs are those
 //! of both.
 
-use super::folder::{Passed, classes, photos};
 use super::list::Item;
+use super::tree::{Passed, classes, photos};
 use crate::{Error, Result, Split};
 use std::path::Path;
 

@@ -3,9 +3,38 @@
 use crate::{Error, Result};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
+
+/// What is done about the orientation that cameras write into a file's EXIF data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exif {
+    /// The photograph is turned upright, as a viewer shows it.
+    Rotate,
+    /// Its pixels are taken as they lie in the file, as torchvision's `ImageFolder` does.
+    Ignore,
+}
+
+impl Exif {
+    /// Both, for messages and menus.
+    pub const ALL: [Self; 2] = [Self::Rotate, Self::Ignore];
+
+    /// The name on the command line and in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+impl fmt::Display for Exif {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
 
 /// A photograph in a file is at most so large: 128 MiB.
 const LARGEST_FILE: u64 = 128 << 20;
@@ -16,13 +45,13 @@ const LONGEST_SIDE: u32 = 16_384;
 /// What is read, by the first bytes of a file and whatever its name says.
 const FORMATS: [ImageFormat; 4] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
 
-/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, upright as its EXIF orientation says. Grey is repeated, 16 bits
-/// are rounded to 8, and alpha is dropped, as Pillow's `convert("RGB")` does.
+/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, by `exif` upright or not. Grey is repeated, 16 bits are
+/// rounded to 8, and alpha is dropped, as Pillow's `convert("RGB")` does.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for what is too large or no whole image.
-pub(super) fn decode(path: &Path) -> Result<RgbImage> {
-    decode_bytes(path, &read(path)?)
+pub(super) fn decode(path: &Path, exif: Exif) -> Result<RgbImage> {
+    decode_bytes(path, &read(path)?, exif)
 }
 
 /// The bytes of a file that is not too large.
@@ -43,7 +72,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<RgbImage> {
     const AGAIN: &str = "get it again, or convert it to JPEG, PNG, WebP or BMP";
     let broken = |error: ImageError| photo(path, format!("cannot be decoded ({})", one_line(&error)), AGAIN);
     let format = image::guess_format(bytes).map_err(|_| photo(path, "does not begin like an image", AGAIN))?;
@@ -72,7 +101,9 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     // An orientation that cannot be understood is none.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::ImageRgb8(DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8());
-    image.apply_orientation(orientation);
+    if exif == Exif::Rotate {
+        image.apply_orientation(orientation);
+    }
     Ok(image.into_rgb8())
 }
 
@@ -124,7 +155,7 @@ mod tests {
     }
 
     fn open(bytes: &[u8]) -> Result<RgbImage> {
-        decode_bytes(Path::new("FILE"), bytes)
+        decode_bytes(Path::new("FILE"), bytes, Exif::Rotate)
     }
 
     /// Red above, blue below, wider than high.
@@ -181,6 +212,23 @@ mod tests {
         assert!(left.dimensions() == (16, 24) && !red(&left, 13, 12) && red(&left, 2, 12));
         for nonsense in [exif(77), b"MM".to_vec(), b"not exif at all".to_vec()] {
             assert_eq!(with(nonsense), upright);
+        }
+    }
+
+    /// A quarter of a turn in each format that can say so, or the pixels as they lie in the file.
+    #[test]
+    fn orientation_is_ignored_where_that_is_asked_for() {
+        for (name, file) in [
+            ("jpg", &include_bytes!("../../tests/fixtures/turned.jpg")[..]),
+            ("png", include_bytes!("../../tests/fixtures/turned.png")),
+            ("webp", include_bytes!("../../tests/fixtures/turned.webp")),
+        ] {
+            let sides = |exif| decode_bytes(Path::new(name), file, exif).unwrap().dimensions();
+            assert_eq!((sides(Exif::Rotate), sides(Exif::Ignore)), ((16, 24), (24, 16)), "{name}");
+            let red = |exif, x, y| decode_bytes(Path::new(name), file, exif).unwrap().get_pixel(x, y)[0] > 128;
+            // Red lies on top; turned clockwise, it comes to the right.
+            assert!(red(Exif::Ignore, 12, 2) && !red(Exif::Ignore, 12, 13), "{name}");
+            assert!(red(Exif::Rotate, 13, 12) && !red(Exif::Rotate, 2, 12), "{name}");
         }
     }
 
@@ -263,7 +311,7 @@ mod tests {
     #[test]
     fn folders_and_absent_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let says = |path: &Path| decode(path).unwrap_err().to_string();
+        let says = |path: &Path| decode(path, Exif::Rotate).unwrap_err().to_string();
         assert!(says(folder.path()).contains("is a folder, expected a file"));
         assert!(says(&folder.path().join("none.jpg")).contains("none.jpg: "));
     }

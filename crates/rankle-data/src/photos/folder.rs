@@ -1,31 +1,42 @@
 //! Any folder of photographs: one sub-folder per class, as torchvision's `ImageFolder`.
 
+use super::layout::{Layout, Splits};
 use super::list::{self, Item, List};
-use super::{Photos, Preparation};
+use super::tree::{self, Passed};
+use super::{Overrides, Photos, Preparation, Rules};
+use crate::options::{self, Part};
 use crate::{Error, Result, Split};
+use rankle_core::Resize;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// A folder with one sub-folder per class, and how it is divided. Classes are numbered in the order of their names. What lies
 /// deeper in a sub-folder is of its class, too. What is hidden (`.…`) is passed over, and so are, with a warning, other files and
 /// links to folders in a class.
 ///
-/// Written as `folder:PATH`, or `folder,HOW:PATH` with one of the divisions below.
+/// Sub-folders that are all called like a split, in any case (`train`, `test`; `val`, `valid` or `validation`), are splits with the
+/// classes in them, and a class has one number in all of them. The same holds where others lie beside `train` and one of the rest.
+///
+/// Written as `folder:PATH`, or with options as in `folder,images=20%,resize=square:PATH`: one of the divisions below, and what
+/// [`Overrides`] takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Folder {
     /// The folder, as it was written.
     pub path: PathBuf,
     /// What is trained on, what is tested.
     pub division: Division,
+    /// How its photographs are prepared, where the name says so.
+    pub overrides: Overrides,
 }
 
 /// What of a folder is tested; the rest is trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Division {
-    /// Where nothing is said: the sub-folders `train` and `test`, where both are there, else the second half of the classes.
+    /// Where nothing is said: of splits `test`, or without one the validation images, and `train` is trained on; else the second half
+    /// of the classes.
     Usual,
     /// `classes=P%`: the last of the classes, so that no class is both trained on and tested.
     Classes(u8),
@@ -33,18 +44,29 @@ pub enum Division {
     Images(u8),
     /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` a line.
     List(String),
+    /// `test=all`: every image, and nothing is left to train on.
+    All,
 }
 
-const HELP: &str = "write folder:PATH, folder,classes=50%:PATH, folder,images=20%:PATH or folder,list=FILE:PATH";
-const TRAIN: &str = "train";
-const TEST: &str = "test";
+const HELP: &str = "write folder:PATH, or with options folder,images=20%:PATH";
+/// The options that say how a folder is divided.
+const DIVISIONS: [&str; 4] = ["classes", "images", "list", "test"];
+/// How many of the classes are tested where nothing else is said, in percent.
+const USUAL_SHARE: u8 = 50;
 
 impl Folder {
+    /// How photographs are resized where nothing else is said: their shape is kept.
+    pub const RULES: Rules = Rules::both(Resize::Shorter);
+
     /// One split; a relative path is seen from `dir`, where that is given.
     ///
     /// # Errors
-    /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be used.
+    /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be used;
+    /// [`Error::NothingToTrain`].
     pub fn open(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        if (split, &self.division) == (Split::Train, &Division::All) {
+            return Err(Error::NothingToTrain { dataset: self.to_string() });
+        }
         let root = self.root(dir);
         Photos::new(self.to_string(), &root, self.items(&root, split)?, preparation)
     }
@@ -56,18 +78,53 @@ impl Folder {
 
     fn items(&self, root: &Path, split: Split) -> Result<Vec<Item>> {
         let tested = split == Split::Test;
-        match &self.division {
-            Division::Usual if [TRAIN, TEST].iter().all(|part| root.join(part).is_dir()) => two_folders(root, split),
-            Division::Usual => by_class(root, 50, tested),
-            Division::Classes(percent) => by_class(root, *percent, tested),
-            Division::Images(percent) => {
-                let mut items = Vec::new();
-                for class in labelled(root, tested)? {
-                    items.extend(some_of(class, *percent, tested));
-                }
-                Ok(items)
+        let layout = Layout::of(root)?;
+        if tested {
+            self.tell(root, &layout);
+        }
+        match (&self.division, &layout) {
+            (Division::Usual, Layout::Splits(splits)) => one_split(root, splits, split),
+            (Division::Usual, Layout::Classes) => by_class(root, &layout, USUAL_SHARE, tested),
+            (Division::Classes(percent), _) => by_class(root, &layout, *percent, tested),
+            (Division::Images(percent), _) => {
+                let classes = labelled(root, &layout, tested)?;
+                Ok(classes.into_iter().flat_map(|class| some_of(class, *percent, tested)).collect())
             }
-            Division::List(file) => by_list(root, file, tested),
+            (Division::List(file), _) => by_list(root, &layout, file, tested),
+            (Division::All, _) => Ok(labelled(root, &layout, tested)?.into_iter().flatten().collect()),
+        }
+    }
+
+    /// Says what is passed over, and where nothing else was asked for, what is tested.
+    fn tell(&self, root: &Path, layout: &Layout) {
+        let root = root.display();
+        if let Layout::Splits(Splits { strays, .. }) = layout {
+            strays.iter().for_each(|stray| {
+                tracing::warn!("{root}: {}/ is passed over, for the folders beside it are splits", stray.display());
+            });
+        }
+        if let (Division::Usual, Layout::Splits(splits)) = (&self.division, layout) {
+            tracing::info!("{root}: {}", splits.in_words());
+        }
+    }
+}
+
+impl Division {
+    /// # Errors
+    /// [`Error::DatasetOption`] for a value that cannot be.
+    fn parse(part: &Part<'_>) -> Result<Self> {
+        let percent = || part.value.strip_suffix('%')?.parse().ok().filter(|percent| (1..=99).contains(percent));
+        let share = |division: fn(u8) -> Self| match percent() {
+            Some(percent) => Ok(division(percent)),
+            None => part.refuse(format!("write {}=P%, of 1 to 99", part.key)),
+        };
+        match part.key {
+            "classes" => share(Self::Classes),
+            "images" => share(Self::Images),
+            "list" if list::is_inside(Path::new(part.value)) => Ok(Self::List(part.value.into())),
+            "list" => part.refuse("name a file in the folder"),
+            "test" if part.value == "all" => Ok(Self::All),
+            _ => part.refuse("write test=all"),
         }
     }
 }
@@ -75,60 +132,71 @@ impl Folder {
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.division {
-            Division::Usual => write!(f, "folder:"),
-            Division::Classes(percent) => write!(f, "folder,classes={percent}%:"),
-            Division::Images(percent) => write!(f, "folder,images={percent}%:"),
-            Division::List(file) => write!(f, "folder,list={file}:"),
+            Division::Usual => write!(f, "folder"),
+            Division::Classes(percent) => write!(f, "folder,classes={percent}%"),
+            Division::Images(percent) => write!(f, "folder,images={percent}%"),
+            Division::List(file) => write!(f, "folder,list={file}"),
+            Division::All => write!(f, "folder,test=all"),
         }?;
-        write!(f, "{}", self.path.display())
+        write!(f, "{}:{}", self.overrides, self.path.display())
     }
 }
 
 impl FromStr for Folder {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let fault = || Error::FolderName { found: text.into(), help: HELP };
-        let (how, path) = text.strip_prefix("folder").and_then(|rest| rest.split_once(':')).ok_or_else(fault)?;
-        let percent = |text: &str| text.strip_suffix('%')?.parse().ok().filter(|percent| (1..=99).contains(percent));
-        let division = match how.split_once('=') {
-            None if how.is_empty() => Some(Division::Usual),
-            Some((",classes", share)) => percent(share).map(Division::Classes),
-            Some((",images", share)) => percent(share).map(Division::Images),
-            Some((",list", file)) => list::is_inside(Path::new(file)).then(|| Division::List(file.into())),
-            _ => None,
-        };
-        match division {
-            Some(division) if !path.is_empty() => Ok(Self { path: path.into(), division }),
-            _ => Err(fault()),
+        let (how, path) = text
+            .strip_prefix("folder")
+            .and_then(|rest| rest.split_once(':'))
+            .filter(|(how, path)| (how.is_empty() || how.starts_with(',')) && !path.is_empty())
+            .ok_or_else(|| Error::FolderName { found: text.into(), help: HELP })?;
+        let parts = options::parse(text, how, &[DIVISIONS.as_slice(), &Overrides::KEYS].concat())?;
+        let mut divisions = parts.iter().filter(|part| DIVISIONS.contains(&part.key));
+        let division = divisions.next().map_or(Ok(Division::Usual), Division::parse)?;
+        if let Some(second) = divisions.next() {
+            return second.refuse("the folder is divided already: say one of the two");
         }
+        Ok(Self { path: path.into(), division, overrides: Overrides::parse(&parts)? })
     }
 }
 
-/// `train/CLASS/…` and `test/CLASS/…`; a class has one number in both.
-fn two_folders(root: &Path, split: Split) -> Result<Vec<Item>> {
-    let (train, test) = (classes(&root.join(TRAIN))?, classes(&root.join(TEST))?);
-    let (part, here) = if split == Split::Train { (TRAIN, &train) } else { (TEST, &test) };
-    let mut all = [train.as_slice(), &test].concat();
-    all.sort();
-    all.dedup();
+/// `train/CLASS/…`, `test/CLASS/…` and the like; a class has one number in all of them.
+fn one_split(root: &Path, splits: &Splits, split: Split) -> Result<Vec<Item>> {
+    let part = splits.folder(root, split)?;
+    let here = tree::classes(&root.join(part))?;
     let mut items = Vec::new();
     let mut passed = Passed::default();
-    for (class, name) in (0..).zip(&all).filter(|(_, name)| here.contains(name)) {
-        items.extend(photos(root, &Path::new(part).join(name), &mut passed)?.into_iter().map(|photo| (photo, class)));
+    for (class, name) in (0..).zip(all_classes(root, splits)?).filter(|(_, name)| here.contains(name)) {
+        items.extend(tree::photos(root, &Path::new(part).join(name), &mut passed)?.into_iter().map(|photo| (photo, class)));
     }
     passed.warn(root);
     Ok(items)
 }
 
+/// The names of the classes of all splits, in order, each once.
+fn all_classes(root: &Path, splits: &Splits) -> Result<Vec<OsString>> {
+    let mut all = Vec::new();
+    for part in splits.all() {
+        all.extend(tree::folders(&root.join(part))?);
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
 /// The last `percent` of the classes are tested, at least one, and at least one is not.
-fn by_class(root: &Path, percent: u8, tested: bool) -> Result<Vec<Item>> {
-    let classes = labelled(root, tested)?;
+fn by_class(root: &Path, layout: &Layout, percent: u8, tested: bool) -> Result<Vec<Item>> {
+    let classes = labelled(root, layout, tested)?;
     if classes.len() < 2 {
         let found = format!("has {} sub-folder with photographs", classes.len());
         let help = "to divide it by class at least two are needed, or divide it by images, as in folder,images=20%:PATH";
         return Err(Error::Layout { path: root.into(), found, help: help.into() });
     }
     let trained = classes.len() - share(classes.len(), percent);
+    if tested {
+        let (root, count, all) = (root.display(), classes.len() - trained, classes.len());
+        tracing::info!("{root}: tested: the last {count} of {all} classes in the order of their names, trained on: the others");
+    }
     Ok(classes.into_iter().enumerate().filter(|(place, _)| (*place >= trained) == tested).flat_map(|(_, class)| class).collect())
 }
 
@@ -144,8 +212,8 @@ fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
     class.iter().filter(|item| chosen.contains(item) == tested).cloned().collect()
 }
 
-fn by_list(root: &Path, file: &str, tested: bool) -> Result<Vec<Item>> {
-    let mut items: Vec<Item> = labelled(root, tested)?.into_iter().flatten().collect();
+fn by_list(root: &Path, layout: &Layout, file: &str, tested: bool) -> Result<Vec<Item>> {
+    let mut items: Vec<Item> = labelled(root, layout, tested)?.into_iter().flatten().collect();
     let list = List::read(root.join(file))?;
     let mut named = HashSet::new();
     let known: HashSet<&PathBuf> = items.iter().map(|(path, _)| path).collect();
@@ -167,98 +235,24 @@ fn share(len: usize, percent: u8) -> usize {
     ((len * usize::from(percent) + 50) / 100).clamp(1, len - 1)
 }
 
-/// The photographs of every class, labelled from 0.
-fn labelled(root: &Path, tested: bool) -> Result<Vec<Vec<Item>>> {
+/// The photographs of every class, labelled from 0; where the folder has splits, those of all of them.
+fn labelled(root: &Path, layout: &Layout, tested: bool) -> Result<Vec<Vec<Item>>> {
+    let (names, parts): (_, Vec<&Path>) = match layout {
+        Layout::Classes => (tree::classes(root)?, vec![Path::new("")]),
+        Layout::Splits(splits) => (all_classes(root, splits)?, splits.all().map(Path::new).collect()),
+    };
     let mut passed = Passed::default();
-    let mut labelled = Vec::new();
-    for (class, name) in (0..).zip(classes(root)?) {
-        labelled.push(photos(root, Path::new(&name), &mut passed)?.into_iter().map(|photo| (photo, class)).collect());
+    let mut labelled = Vec::with_capacity(names.len());
+    for (class, name) in (0..).zip(names) {
+        let mut items = Vec::new();
+        for folder in parts.iter().map(|part| part.join(&name)).filter(|folder| root.join(folder).is_dir()) {
+            items.extend(tree::photos(root, &folder, &mut passed)?.into_iter().map(|photo| (photo, class)));
+        }
+        labelled.push(items);
     }
     // Both splits see the same files, and whoever trains tests as well: once is enough.
     if tested {
         passed.warn(root);
     }
     Ok(labelled)
-}
-
-/// The names of the sub-folders, in order.
-pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
-    let mut classes = names(folder)?;
-    classes.retain(|name| folder.join(name).is_dir());
-    if classes.is_empty() {
-        return Err(Error::Layout {
-            path: folder.into(),
-            found: "has no sub-folders".into(),
-            help: "one per class is needed".into(),
-        });
-    }
-    Ok(classes)
-}
-
-/// The photographs in a sub-folder and below it, in order, as seen from `root`.
-pub(super) fn photos(root: &Path, folder: &Path, passed: &mut Passed) -> Result<Vec<PathBuf>> {
-    let mut photos = Vec::new();
-    collect(root, folder, &mut photos, passed)?;
-    if photos.is_empty() {
-        let help = format!("every sub-folder is a class and needs files called {}; remove it or fill it", extensions());
-        return Err(Error::Layout { path: root.join(folder), found: "has no photographs".into(), help });
-    }
-    Ok(photos)
-}
-
-fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut Passed) -> Result<()> {
-    for name in names(&root.join(folder))? {
-        let path = folder.join(name);
-        let full = root.join(&path);
-        // A link may stand for a photograph, but not for a folder: those can lead round in circles.
-        if full.is_dir() && !full.is_symlink() {
-            collect(root, &path, photos, passed)?;
-        } else if list::is_photo(&path) && !full.is_dir() {
-            photos.push(path);
-        } else {
-            passed.add(path);
-        }
-    }
-    Ok(())
-}
-
-/// The names of what is in a folder, in order, without what is hidden.
-fn names(folder: &Path) -> Result<Vec<OsString>> {
-    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
-    let mut names: Vec<OsString> = entries.map_err(|reason| Error::Read { path: folder.into(), reason })?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    names.sort();
-    Ok(names)
-}
-
-/// What is in a class and no photograph by its name.
-#[derive(Default)]
-pub(super) struct Passed {
-    count: usize,
-    first: PathBuf,
-}
-
-impl Passed {
-    fn add(&mut self, path: PathBuf) {
-        if self.count == 0 {
-            self.first = path;
-        }
-        self.count += 1;
-    }
-
-    /// Says so once for all of them, if there are any.
-    pub(super) fn warn(&self, root: &Path) {
-        let (root, first, extensions) = (root.display(), self.first.display(), extensions());
-        match self.count {
-            0 => {}
-            1 => tracing::warn!("{root}: {first} is passed over, for it is not called {extensions}"),
-            count => {
-                tracing::warn!("{root}: {first} and {} more are passed over, for they are not called {extensions}", count - 1)
-            }
-        }
-    }
-}
-
-fn extensions() -> String {
-    list::EXTENSIONS.map(|extension| format!(".{extension}")).join(" ")
 }

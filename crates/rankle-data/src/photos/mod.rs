@@ -7,22 +7,28 @@ mod cars;
 mod cub;
 mod decode;
 mod folder;
+mod layout;
 mod list;
+mod overrides;
 mod preparation;
+mod resample;
 mod sop;
+mod tree;
 
+pub use decode::Exif;
 pub use folder::{Division, Folder};
-pub use preparation::Preparation;
+pub use overrides::Overrides;
+pub use preparation::{Preparation, Rules};
 
 use crate::{Credits, Error, Result, Split};
 use candle_core::{Device, Tensor};
 use preparation::Cut;
-use rankle_core::{Dataset, Seed, dataset::check_indices};
+use rankle_core::{Dataset, Resize, Seed, dataset::check_indices};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::{collections::HashSet, fmt};
 
-/// Labelled photographs below one folder. For testing the middle is cut out, for training any part, mirrored half of the time.
+/// Labelled photographs below one folder, prepared as their [`Preparation`] says.
 pub struct Photos {
     name: String,
     root: PathBuf,
@@ -61,6 +67,15 @@ impl Published {
             Self::Sop => ("Stanford_Online_Products", sop::TEST),
             Self::Cub => ("CUB_200_2011", cub::IMAGES),
             Self::Cars => ("cars", cars::TRAIN),
+        }
+    }
+
+    /// How its photographs are resized where nothing else is said: to squares by the paper (`method.md` 2.2) and its successor, but
+    /// for testing birds and cars, whose shape is kept (`robust-score.md` 2).
+    pub fn rules(self) -> Rules {
+        match self {
+            Self::Sop => Rules::both(Resize::Square),
+            Self::Cub | Self::Cars => Rules { training: Resize::Square, testing: Resize::Shorter },
         }
     }
 
@@ -159,20 +174,35 @@ impl Photos {
         self.files.get(index).map(|file| self.root.join(file))
     }
 
-    fn load(&self, indices: &[usize], cut: impl Fn(usize) -> Cut + Sync) -> rankle_core::Result<Tensor> {
+    /// Decodes photographs, and of each what `cut` says of its sides and its index.
+    fn load(&self, indices: &[usize], cut: impl Fn((u32, u32), usize) -> Option<Cut> + Sync) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len())?;
         let side = self.preparation.side();
         let size = 3 * side * side;
         let mut pixels = vec![0.0; indices.len() * size];
         let failure = (pixels.par_chunks_exact_mut(size).zip(indices))
-            .map(|(pixels, &index)| {
-                let image = decode::decode(&self.root.join(&self.files[index]))?;
-                self.preparation.apply(&image, cut(index), pixels)
+            .map(|(pixels, &index)| -> Result<()> {
+                let path = self.root.join(&self.files[index]);
+                let image = decode::decode(&path, self.preparation.exif)?;
+                let sides = image.dimensions();
+                let cut = cut(sides, index).ok_or_else(|| self.wrong_size(path, sides))?;
+                self.preparation.apply(&image, cut, pixels);
+                Ok(())
             })
             .find_map_first(Result::err);
         match failure {
             Some(error) => Err(rankle_core::Error::Image(error.to_string())),
             None => Ok(Tensor::from_vec(pixels, (indices.len(), 3, side, side), &Device::Cpu)?),
+        }
+    }
+
+    fn wrong_size(&self, path: PathBuf, (width, height): (u32, u32)) -> Error {
+        let side = self.preparation.side();
+        let found = format!("is {width}×{height} pixels, and with resize=none the model takes {side}×{side} only");
+        Error::Photo {
+            path,
+            found,
+            help: "resize it, or write resize=shorter or resize=square in the name of the dataset".into(),
         }
     }
 }
@@ -188,14 +218,14 @@ impl Dataset for Photos {
         &self.labels
     }
     fn images(&self, indices: &[usize]) -> rankle_core::Result<Tensor> {
-        self.load(indices, |_| self.preparation.middle())
+        self.load(indices, |sides, _| self.preparation.middle(sides))
     }
     fn describe(&self, index: usize) -> String {
         let path = self.path(index).unwrap_or_default();
         format!("image {index} of {} ({})", self.name, path.display())
     }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
-        self.load(indices, |index| self.preparation.anywhere(seed, epoch, index))
+        self.load(indices, |sides, index| self.preparation.anywhere(sides, seed, epoch, index))
     }
 }
 

@@ -1,44 +1,86 @@
 //! From a photograph of any size to the square that a network takes.
 
+use super::decode::Exif;
+use super::{Overrides, resample};
 use crate::{Error, Result};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand::Rng;
-use rankle_core::Seed;
 use rankle_core::seed::Purpose;
+use rankle_core::{Filter, InputSpec, Resize, Seed};
+use std::fmt;
 
-/// The paper resizes to a square of 256 pixels, whatever the shape, and cuts one of 224 out of it: the middle for testing,
-/// any for training, mirrored half of the time (`method.md` 2.2).
+/// How photographs become a model's images: resized, then a square cut out, the middle for testing, any for training, mirrored half
+/// of the time. By torchvision's definitions of `Resize`, `CenterCrop` and `RandomCrop`.
+///
+/// It is shown as records name it, as it is for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preparation {
-    resize: u32,
+    rules: Rules,
+    edge: u32,
     crop: u32,
+    filter: Filter,
+    pub(super) exif: Exif,
 }
 
-/// What is cut out of the resized square.
+/// How photographs of a dataset are resized for either purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// For training.
+    pub training: Resize,
+    /// For testing.
+    pub testing: Resize,
+}
+
+/// What is cut out of a resized photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
-    top: usize,
-    left: usize,
+    /// Width and height before the cut.
+    size: (u32, u32),
+    top: u32,
+    left: u32,
     mirrored: bool,
 }
 
-impl Preparation {
-    /// 256 and 224, the paper's.
-    pub const PAPER: Self = Self { resize: 256, crop: 224 };
-    /// The longest side that [`Preparation::to_side`] accepts.
-    pub const LARGEST: usize = 1024;
+impl Rules {
+    /// The same for both purposes.
+    pub const fn both(resize: Resize) -> Self {
+        Self { training: resize, testing: resize }
+    }
+}
 
-    /// Cuts of `side` by `side` pixels, from a square larger in the paper's proportion 8 : 7.
+impl Preparation {
+    /// The paper's: resized to a square of 256 pixels, whatever the shape, and one of 224 cut out (`method.md` 2.2).
+    pub const PAPER: Self =
+        Self { rules: Rules::both(Resize::Square), edge: 256, crop: 224, filter: Filter::Bilinear, exif: Exif::Rotate };
+    /// The longest side that is cut out.
+    pub const LARGEST: usize = 1024;
+    /// The longest side before the cut that can be asked for.
+    pub const LARGEST_EDGE: usize = 2048;
+
+    /// For a model's input, as the name of the dataset says, else the model, else as is usual: by `rules`, bilinear, from a side in
+    /// the paper's proportion to the model's, 8 : 7.
     ///
     /// # Errors
-    /// [`Error::Side`] for 0 and beyond [`Preparation::LARGEST`].
-    pub fn to_side(side: usize) -> Result<Self> {
-        match u32::try_from(side) {
-            Ok(crop) if crop > 0 && side <= Self::LARGEST => Ok(Self { resize: (crop * 8).div_ceil(7), crop }),
-            _ => Err(Error::Side { found: side, most: Self::LARGEST }),
+    /// [`Error::Side`] for a model without pixels and beyond [`Preparation::LARGEST`]; [`Error::Edge`] for a side before the cut
+    /// that is shorter than the cut or beyond [`Preparation::LARGEST_EDGE`].
+    pub fn new(rules: Rules, input: &InputSpec, overrides: &Overrides) -> Result<Self> {
+        let (_, height, width) = input.shape;
+        let side = height.max(width);
+        if !(1..=Self::LARGEST).contains(&side) {
+            return Err(Error::Side { found: side, most: Self::LARGEST });
         }
+        let rules = overrides.resize.or(input.resize).map_or(rules, Rules::both);
+        let edge = overrides.edge.or(input.edge).unwrap_or((side * 8).div_ceil(7));
+        if !(side..=Self::LARGEST_EDGE).contains(&edge) {
+            return Err(Error::Edge { edge, side, most: Self::LARGEST_EDGE });
+        }
+        Ok(Self {
+            rules,
+            edge: edge as u32,
+            crop: side as u32,
+            filter: overrides.filter.or(input.filter).unwrap_or(Filter::Bilinear),
+            exif: overrides.exif.unwrap_or(Exif::Rotate),
+        })
     }
 
     /// The side of what is cut out.
@@ -46,57 +88,73 @@ impl Preparation {
         self.crop as usize
     }
 
-    /// The middle.
-    pub(super) fn middle(self) -> Cut {
-        let margin = (self.resize - self.crop) as usize / 2;
-        Cut { top: margin, left: margin, mirrored: false }
+    /// The middle of a photograph of these sides; none of one that would have to be resized and must not be.
+    pub(super) fn middle(self, (width, height): (u32, u32)) -> Option<Cut> {
+        let size = self.resized(self.rules.testing, width, height)?;
+        Some(Cut { size, top: half(size.1 - self.crop), left: half(size.0 - self.crop), mirrored: false })
     }
 
-    /// Anywhere, mirrored or not: the draw of one image in one epoch.
-    pub(super) fn anywhere(self, seed: Seed, epoch: u64, index: usize) -> Cut {
+    /// Anywhere, mirrored or not: the draw of one photograph in one epoch; else as [`Preparation::middle`].
+    pub(super) fn anywhere(self, (width, height): (u32, u32), seed: Seed, epoch: u64, index: usize) -> Option<Cut> {
+        let size = self.resized(self.rules.training, width, height)?;
         let mut random = seed.stream(Purpose::Augmentation, [epoch, index as u64]);
         // As u32: the draw must not depend on the width of a pointer.
-        let mut margin = || random.random_range(0..=self.resize - self.crop) as usize;
-        let (top, left) = (margin(), margin());
-        Cut { top, left, mirrored: random.random() }
+        let mut margin = |side| random.random_range(0..=side - self.crop);
+        let (top, left) = (margin(size.1), margin(size.0));
+        Some(Cut { size, top, left, mirrored: random.random() })
+    }
+
+    /// Width and height before the cut, neither of them less than what is cut out.
+    fn resized(self, resize: Resize, width: u32, height: u32) -> Option<(u32, u32)> {
+        // Below the longest side that is decoded times the longest edge: 2^25.
+        let long = |long: u32, short: u32| self.edge * long / short;
+        match resize {
+            Resize::Square => Some((self.edge, self.edge)),
+            Resize::Shorter if width <= height => Some((self.edge, long(height, width))),
+            Resize::Shorter => Some((long(width, height), self.edge)),
+            Resize::None => ((width, height) == (self.crop, self.crop)).then_some((width, height)),
+        }
     }
 
     /// Resizes `image`, and writes the cut as `3 × side × side` numbers in `[0, 1]`, channel by channel.
-    pub(super) fn apply(self, image: &RgbImage, cut: Cut, pixels: &mut [f32]) -> Result<()> {
-        let square = resize(image, self.resize, self.resize)?;
-        let (width, side) = (self.resize as usize, self.side());
+    pub(super) fn apply(self, image: &RgbImage, cut: Cut, pixels: &mut [f32]) {
+        let Cut { size, top, left, mirrored } = cut;
+        let part = (left..left + self.crop, top..top + self.crop);
+        let square = resample::resample(image, size, part, self.filter);
+        let side = self.side();
         for (channel, plane) in pixels.chunks_exact_mut(side * side).enumerate() {
-            for (y, row) in plane.chunks_exact_mut(side).enumerate() {
-                let from = &square[3 * ((cut.top + y) * width + cut.left)..][..3 * side];
+            for (row, from) in plane.chunks_exact_mut(side).zip(square.chunks_exact(3 * side)) {
                 let values = from[channel..].iter().step_by(3).map(|&value| f32::from(value) / 255.0);
-                if cut.mirrored {
+                if mirrored {
                     row.iter_mut().rev().zip(values).for_each(|(pixel, value)| *pixel = value);
                 } else {
                     row.iter_mut().zip(values).for_each(|(pixel, value)| *pixel = value);
                 }
             }
         }
-        Ok(())
     }
 }
 
-/// Bilinear with anti-aliasing, as Pillow's `resize(…, BILINEAR)` and so torchvision's: a triangle as wide as two pixels of
-/// the coarser of the two grids. Integers throughout, so every machine has the same bytes; a value may differ from Pillow's
-/// by one of 255.
-fn resize(image: &RgbImage, width: u32, height: u32) -> Result<Vec<u8>> {
-    let refused = |reason: String| Error::Resize { width: image.width(), height: image.height(), reason };
-    let from = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3);
-    let from = from.map_err(|error| refused(error.to_string()))?;
-    let mut to = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&from, &mut to, &options).map_err(|error| refused(error.to_string()))?;
-    Ok(to.into_vec())
+impl fmt::Display for Preparation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rules, edge, crop, filter, exif } = self;
+        match rules.testing {
+            Resize::None => write!(f, "resize=none,crop={crop},exif={exif}"),
+            resize => write!(f, "resize={resize},edge={edge},crop={crop},filter={filter},exif={exif}"),
+        }
+    }
+}
+
+/// Half of a margin; of an odd one the even number beside it, as torchvision's `CenterCrop`.
+fn half(margin: u32) -> u32 {
+    (f64::from(margin) / 2.0).round_ties_even() as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use image::Rgb;
+    use sha2::{Digest, Sha256};
     use std::collections::HashSet;
 
     /// As in `tests/fixtures/make_pillow.py`: smooth, with sharp edges, and no symmetry.
@@ -108,64 +166,135 @@ mod tests {
         })
     }
 
+    fn preparation(resize: Resize, edge: u32, crop: u32, filter: Filter) -> Preparation {
+        Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate }
+    }
+
+    /// The middle as bytes, RGB, row by row.
+    fn middle(preparation: Preparation, image: &RgbImage) -> Vec<u8> {
+        let size = preparation.side() * preparation.side();
+        let mut pixels = vec![9.0; 3 * size];
+        preparation.apply(image, preparation.middle(image.dimensions()).unwrap(), &mut pixels);
+        let byte = |place: usize| (pixels[place] * 255.0).round() as u8;
+        (0..size).flat_map(|place| [0, 1, 2].map(|channel| byte(channel * size + place))).collect()
+    }
+
+    macro_rules! expected {
+        ($name:literal) => {
+            [
+                &include_bytes!(concat!("../../tests/fixtures/pillow-", $name, "-bilinear.bin"))[..],
+                &include_bytes!(concat!("../../tests/fixtures/pillow-", $name, "-bicubic.bin"))[..],
+            ]
+        };
+    }
+
+    /// Every byte, up and down, and however thin.
     #[test]
-    fn as_pillow_does_up_and_down() {
-        for (from, to, wanted) in [
-            ((97, 71), (16, 16), &include_bytes!("../../tests/fixtures/pillow-97x71-16x16.bin")[..]),
-            ((5, 7), (24, 24), &include_bytes!("../../tests/fixtures/pillow-5x7-24x24.bin")[..]),
-            ((200, 9), (24, 24), &include_bytes!("../../tests/fixtures/pillow-200x9-24x24.bin")[..]),
+    fn resized_as_pillow_does() {
+        for ((width, height), (to_width, to_height), expected) in [
+            ((97, 71), (16, 16), expected!("97x71-16x16")),
+            ((5, 7), (24, 24), expected!("5x7-24x24")),
+            ((200, 9), (24, 24), expected!("200x9-24x24")),
+            ((40, 130), (30, 20), expected!("40x130-30x20")), // its height first
         ] {
-            let found = resize(&formula(from.0, from.1), to.0, to.1).unwrap();
-            assert_eq!(found.len(), wanted.len());
-            let worst = found.iter().zip(wanted).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-            assert!(worst <= 1, "{from:?} to {to:?}: {worst}");
+            for (filter, expected) in Filter::ALL.into_iter().zip(expected) {
+                let size = (to_width, to_height);
+                let found = resample::resample(&formula(width, height), size, (0..to_width, 0..to_height), filter);
+                assert!(found == expected, "{width}×{height} to {to_width}×{to_height}, {filter}");
+            }
         }
     }
 
-    /// What the library does with its vector instructions it does without them.
     #[test]
-    fn every_instruction_set_has_the_same_bytes() {
-        let image = formula(301, 203);
-        let from = ImageRef::new(301, 203, image.as_raw(), PixelType::U8x3).unwrap();
-        let mut plain = Image::new(256, 256, PixelType::U8x3);
-        let mut resizer = Resizer::new();
-        // SAFETY: no instruction beyond the baseline is asked for.
-        unsafe { resizer.set_cpu_extensions(fast_image_resize::CpuExtensions::None) };
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        resizer.resize(&from, &mut plain, &options).unwrap();
-        assert_eq!(resize(&image, 256, 256).unwrap(), plain.into_vec());
+    fn the_middle_is_that_of_torchvision() {
+        for ((width, height), edge, expected) in [
+            ((81, 60), 37, expected!("81x60-shorter37-middle32")),
+            ((60, 81), 39, expected!("60x81-shorter39-middle32")),
+            ((30, 20), 39, expected!("30x20-shorter39-middle32")),
+        ] {
+            for (filter, expected) in Filter::ALL.into_iter().zip(expected) {
+                let found = middle(preparation(Resize::Shorter, edge, 32, filter), &formula(width, height));
+                assert!(found == expected, "{width}×{height}, {edge}, {filter}");
+            }
+        }
+        // The sides that photographs have, by the SHA-256 of the bytes.
+        for ((width, height), preparation, expected) in [
+            (
+                (640, 480),
+                preparation(Resize::Square, 256, 256, Filter::Bilinear),
+                "1e7982dafafaf34b3dfd83bdaa16c40d756bdde320682715557104c21a41e3cf",
+            ),
+            (
+                (640, 480),
+                preparation(Resize::Square, 256, 256, Filter::Bicubic),
+                "5e9846be0e51b3a66ca43a9efbb709dcc4353d4c44a1b39bf16d75b1dcedbb97",
+            ),
+            (
+                (300, 400),
+                preparation(Resize::Shorter, 256, 224, Filter::Bilinear),
+                "e004ac757effdbd8c04eb4677de38f831c700211281bc24f2b83cad0dcf442e5",
+            ),
+            (
+                (300, 400),
+                preparation(Resize::Shorter, 256, 224, Filter::Bicubic),
+                "ef6be8afaa07d3a6697352b616b2c30363abd068d2f37ea7521e2f3aed9be456",
+            ),
+        ] {
+            let found = Sha256::digest(middle(preparation, &formula(width, height)));
+            let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(found, expected, "{width}×{height}, {preparation}");
+        }
     }
 
     #[test]
-    fn one_pixel_fills_the_square_and_needles_are_resized() {
-        let mut pixels = vec![0.0; 3 * 7 * 7];
-        let preparation = Preparation::to_side(7).unwrap();
-        preparation.apply(&RgbImage::from_pixel(1, 1, Rgb([0, 51, 255])), preparation.middle(), &mut pixels).unwrap();
-        assert_eq!(pixels, [[0.0; 49], [0.2; 49], [1.0; 49]].concat());
-        assert_eq!(resize(&formula(1, 5000), 8, 8).unwrap().len(), 192);
-        assert_eq!(resize(&formula(5000, 1), 8, 8).unwrap().len(), 192);
+    fn one_pixel_fills_the_square_and_needles_cost_no_more_than_their_middle() {
+        let preparation = preparation(Resize::Shorter, 8, 7, Filter::Bilinear);
+        let white = middle(preparation, &RgbImage::from_pixel(1, 1, Rgb([0, 51, 255])));
+        assert_eq!(white, [0, 51, 255].repeat(49));
+        // Of 2048×33,554,432 pixels, 192 GB.
+        for (width, height) in [(1, 16_384), (16_384, 1)] {
+            let preparation = Preparation { edge: 2048, ..preparation };
+            assert_eq!(middle(preparation, &RgbImage::from_pixel(width, height, Rgb([7, 8, 9]))), [7, 8, 9].repeat(49));
+            let corner = preparation.anywhere((width, height), Seed(0), 0, 0).unwrap();
+            preparation.apply(&formula(width, height), corner, &mut [0.0; 3 * 49]);
+        }
     }
 
     #[test]
     fn cuts_take_what_they_say() {
         // A square that needs no resizing, its red the column and its green the row.
-        let preparation = Preparation { resize: 8, crop: 6 };
+        let preparation = preparation(Resize::Square, 8, 6, Filter::Bicubic);
         let image = RgbImage::from_fn(8, 8, |x, y| Rgb([x as u8, y as u8, 0]));
         let cut = |cut| {
             let mut pixels = vec![9.0; 3 * 36];
-            preparation.apply(&image, cut, &mut pixels).unwrap();
+            preparation.apply(&image, cut, &mut pixels);
             let byte = |place: usize| (pixels[place] * 255.0).round() as usize;
             // Columns along the first row, rows along the first column.
             ((0..6).map(byte).collect::<Vec<_>>(), (0..6).map(|y| byte(36 + 6 * y)).collect::<Vec<_>>())
         };
-        assert_eq!(cut(preparation.middle()), ((1..7).collect(), (1..7).collect()));
-        let corner = Cut { top: 2, left: 0, mirrored: true };
+        assert_eq!(cut(preparation.middle((8, 8)).unwrap()), ((1..7).collect(), (1..7).collect()));
+        let corner = Cut { size: (8, 8), top: 2, left: 0, mirrored: true };
         assert_eq!(cut(corner), ((0..6).rev().collect(), (2..8).collect()));
+        // Half of 1, 3, 5 and 7, as torchvision has it.
+        assert_eq!([1, 3, 5, 7].map(half), [0, 2, 2, 4]);
+    }
+
+    #[test]
+    fn only_photographs_of_the_right_size_go_without_resizing() {
+        let preparation = preparation(Resize::None, 8, 6, Filter::Bilinear);
+        assert_eq!(middle(preparation, &formula(6, 6)), formula(6, 6).into_raw());
+        for size in [(6, 7), (7, 6), (8, 8), (3, 3)] {
+            assert_eq!((preparation.middle(size), preparation.anywhere(size, Seed(0), 0, 0)), (None, None));
+        }
+        let cuts: HashSet<(u32, u32)> = (0..100)
+            .map(|index| preparation.anywhere((6, 6), Seed(0), 0, index).map(|cut| (cut.top, cut.left)).unwrap())
+            .collect();
+        assert_eq!(cuts, HashSet::from([(0, 0)]));
     }
 
     #[test]
     fn draws_are_keyed_and_reach_every_corner() {
-        let draw = |seed, epoch, index| Preparation::PAPER.anywhere(Seed(seed), epoch, index);
+        let draw = |seed, epoch, index| Preparation::PAPER.anywhere((640, 480), Seed(seed), epoch, index).unwrap();
         assert_eq!(draw(0, 1, 2), draw(0, 1, 2));
         assert!(draw(0, 1, 2) != draw(1, 1, 2) && draw(0, 1, 2) != draw(0, 2, 2) && draw(0, 1, 2) != draw(0, 1, 3));
         let all: Vec<Cut> = (0..2000).map(|index| draw(0, 0, index)).collect();
@@ -174,17 +303,49 @@ mod tests {
         }
         let mirrored = all.iter().filter(|cut| cut.mirrored).count();
         assert!((900..1100).contains(&mirrored), "{mirrored} of 2000");
+        // Anywhere in the resized photograph, also outside of its middle square.
+        let shorter = Preparation { rules: Rules::both(Resize::Shorter), ..Preparation::PAPER };
+        let cuts: Vec<Cut> = (0..5000).map(|index| shorter.anywhere((640, 480), Seed(0), 0, index).unwrap()).collect();
+        assert_eq!(cuts[0].size, (341, 256));
+        let most = |of: fn(&Cut) -> u32| cuts.iter().map(of).max().unwrap();
+        assert_eq!((most(|cut| cut.left), most(|cut| cut.top)), (341 - 224, 32));
+    }
+
+    /// The name of the dataset first, then the model, then what is usual.
+    #[test]
+    fn precedence() {
+        let cub = Rules { training: Resize::Square, testing: Resize::Shorter };
+        let torchvision = InputSpec::of_shape((3, 224, 224));
+        let timm = InputSpec { resize: Some(Resize::Shorter), edge: Some(236), filter: Some(Filter::Bicubic), ..torchvision };
+        let says = |rules, input, overrides| Preparation::new(rules, &input, &overrides).unwrap().to_string();
+        let (square, none) = (Rules::both(Resize::Square), Overrides::default());
+        assert_eq!(Preparation::new(square, &torchvision, &none).unwrap(), Preparation::PAPER);
+        assert_eq!(says(square, torchvision, none), "resize=square,edge=256,crop=224,filter=bilinear,exif=rotate");
+        assert_eq!(says(cub, torchvision, none), "resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate");
+        assert_eq!(Preparation::new(cub, &torchvision, &none).unwrap().rules, cub);
+        assert_eq!(says(square, timm, none), "resize=shorter,edge=236,crop=224,filter=bicubic,exif=rotate");
+        let said =
+            Overrides { resize: Some(Resize::Square), edge: Some(224), filter: Some(Filter::Bilinear), exif: Some(Exif::Ignore) };
+        assert_eq!(says(cub, timm, said), "resize=square,edge=224,crop=224,filter=bilinear,exif=ignore");
+        assert_eq!(Preparation::new(cub, &timm, &said).unwrap().rules, square);
+        let none = Overrides { resize: Some(Resize::None), ..none };
+        assert_eq!(says(cub, timm, none), "resize=none,crop=224,exif=rotate");
     }
 
     #[test]
     fn sides() {
-        assert_eq!(Preparation::to_side(224).unwrap(), Preparation::PAPER);
+        let new = |side, edge| {
+            let (input, overrides) = (InputSpec::of_shape((3, side, side)), Overrides { edge, ..Overrides::default() });
+            Preparation::new(Rules::both(Resize::Square), &input, &overrides)
+        };
         for side in [1, 32, 299, 1024] {
-            let preparation = Preparation::to_side(side).unwrap();
-            assert!(preparation.side() == side && preparation.resize > preparation.crop);
+            let preparation = new(side, None).unwrap();
+            assert!(preparation.side() == side && preparation.edge > preparation.crop);
         }
-        let says = |side| Preparation::to_side(side).unwrap_err().to_string();
-        assert_eq!(says(0), "photographs cannot be cut to 0 pixels a side: 1 to 1024 can be had");
-        assert!(Preparation::to_side(usize::MAX).is_err());
+        let says = |side, edge| new(side, edge).unwrap_err().to_string();
+        assert_eq!(says(0, None), "photographs cannot be cut to 0 pixels a side: 1 to 1024 can be had");
+        assert!(new(usize::MAX, None).is_err() && new(224, Some(224)).is_ok());
+        let edge = "edge=223 does not fit a model that takes 224 pixels a side: 224 to 2048 can be had";
+        assert_eq!(says(224, Some(223)), edge);
     }
 }

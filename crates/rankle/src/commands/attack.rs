@@ -12,7 +12,6 @@ use crate::system::System;
 use crate::{files, progress, table};
 use anyhow::Result;
 use clap::Args;
-use rankle_data::Split;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -61,7 +60,7 @@ impl Attack {
         let saved = ("--save-adversarial", self.save_adversarial.as_deref());
         files::check_outputs(&[saved], &[("--weights", Some(&self.system.weights))])?;
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         self.attack.heed(&experiment);

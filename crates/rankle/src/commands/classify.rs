@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
 use rankle_core::{Distance, Epsilon, Seed};
-use rankle_data::{Source, Split};
+use rankle_data::Source;
 use rankle_models::Architecture;
 use serde::Serialize;
 use std::num::NonZero;
@@ -95,7 +95,7 @@ impl Classify {
         let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
         let bar = progress::bar(0);
         let key = Key { dataset, dataset_dir, model, weights, distance: Distance::Euclidean };
-        let system = System::open(key, Split::Test, device, bar.clone())?;
+        let system = System::open(key, device, bar.clone())?;
         let count = match (self.images, &attack) {
             (None, None) => system.dataset.len(),
             (images, _) => Count::usual(images).of(system.dataset.len()),

@@ -49,7 +49,7 @@ impl Embed {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         files::check_outputs(&[("--output", Some(&self.output))], &[("--weights", Some(&self.system.weights))])?;
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, self.split, device, bar.clone())?;
+        let system = System::of_split(self.system.try_into()?, self.split, device, bar.clone())?;
         let len = system.dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
             (Some(list), _) => list.resolve("--image-indices", len)?,
@@ -74,11 +74,14 @@ impl Embed {
         match self.format {
             Format::Human => progress::answer(&format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
             Format::Json => {
-                let object = json!({
+                let mut object = json!({
                     "output": output, "images": n, "dim": dim, "dataset": system.key.dataset.to_string(),
                     "split": self.split.to_string(), "model": system.key.model.to_string(),
                     "distance": system.key.distance.to_string(), "weights_sha256": system.weights_sha256,
                 });
+                if let Some(preprocessing) = &system.preprocessing {
+                    object["preprocessing"] = preprocessing.as_str().into();
+                }
                 progress::answer(&object.to_string())
             }
         }

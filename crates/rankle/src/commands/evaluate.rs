@@ -10,7 +10,6 @@ use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
 use rankle_core::Waiting;
-use rankle_data::Split;
 use rankle_metrics::Retrieval;
 use serde::Serialize;
 use std::time::Instant;
@@ -82,7 +81,7 @@ struct Evaluation {
 impl Evaluate {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, device, bar.clone())?;
         check_pairs(&system.key.dataset, system.dataset.labels())?;
         let start = Instant::now();
         let images = system.dataset.len();

@@ -15,7 +15,6 @@ use candle_core::IndexOp as _;
 use clap::Args;
 use lists::Scene;
 use rankle_core::{Embedder as _, numbers::numbers};
-use rankle_data::Split;
 use rankle_report::picture::{self, Image, grouped};
 use rankle_report::{Record, picture::SHOWN};
 use std::num::NonZero;
@@ -55,7 +54,7 @@ impl Picture {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::Exactly(self.images.map_or(1, NonZero::get)))?;
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, Split::Test, device, bar.clone())?;
+        let system = System::open(self.system.try_into()?, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let files = names_of(&self.output, &images);
         files.iter().try_for_each(|file| files::check_writable(file))?;

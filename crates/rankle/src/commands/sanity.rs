@@ -128,6 +128,7 @@ fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>
     let Source { model, weights, weights_sha256, distance } = transfer::source(system);
     Page {
         dataset: system.key.dataset.to_string(),
+        preprocessing: system.preprocessing.clone(),
         model,
         weights,
         weights_sha256,

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Train {
     /// The images to learn from: the training split
-    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
@@ -153,7 +153,7 @@ impl Train {
         let epsilon = self.epsilon()?;
         device.check()?;
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
-        let test = system::open_data(&self.dataset, Split::Test, self.dataset_dir.as_deref(), self.model)?;
+        let test = system::open_test(&self.dataset, self.dataset_dir.as_deref(), self.model)?;
         if !self.model.is_classifier() {
             system::check_pairs(&self.dataset, test.labels())?;
         }
@@ -163,7 +163,11 @@ impl Train {
             singles::check(&self.dataset, dataset.labels(), self.images.is_some())?;
         }
         let pretrained = self.pretrained.as_deref().map(Weights::read).transpose()?;
-        let plan = self.plan(goal, dataset.len(), epsilon, pretrained.as_ref().map(|weights| weights.sha256.clone()));
+        let start = pretrained.as_ref().map(|weights| weights.sha256.clone());
+        let plan = Plan {
+            preprocessing: system::preprocessing(&self.dataset, self.model)?,
+            ..self.plan(goal, dataset.len(), epsilon, start)
+        };
         let folder = Folder::new(&self.output);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         if let Some(card) = folder.finished(&plan)? {
@@ -306,6 +310,7 @@ impl Train {
             pretrained: self.pretrained.as_deref().map(hub::name),
             pretrained_sha256,
             dataset_sha256: None,
+            preprocessing: None,
             train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),
             distance: ranks.then(|| distance.to_string()),
             loss: loss.to_string(),

@@ -27,7 +27,7 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Transfer {
     /// The images
-    #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
+    #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     dataset: Source,
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]

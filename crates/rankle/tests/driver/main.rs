@@ -4,6 +4,7 @@ mod attack;
 mod classify;
 mod faults;
 mod measure;
+mod photographs;
 mod picture;
 mod reach;
 mod sanity;

@@ -63,6 +63,19 @@ pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
     command
 }
 
+/// Writes an uncompressed BMP by hand; a pixel is blue, green and red.
+pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, u32) -> [u8; 3]) {
+    let row = (3 * width).next_multiple_of(4);
+    let header: [u32; 11] = [54 + row * height, 0, 54, 40, width, height, 1 | 24 << 16, 0, row * height, 0, 0];
+    let mut bytes = b"BM".to_vec();
+    bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()).chain([0; 8]));
+    for y in (0..height).rev() {
+        bytes.extend((0..width).flat_map(|x| pixel(x, y)).chain((3 * width..row).map(|_| 0)));
+    }
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// The numbers of a tensor in a safetensors file, with its shape.
 pub(crate) fn floats(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
     let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();

@@ -1,6 +1,6 @@
 //! `rankle train`: interrupted, killed, repeated.
 
-use crate::support::{json, outcome, rankle};
+use crate::support::{bmp, json, outcome, rankle};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -141,16 +141,13 @@ fn lenet_is_trained_and_attacked_by_its_name() {
     assert!(stderr.contains("'conv1.weight' has shape [20, 1, 5, 5]"), "{stderr}");
 }
 
-/// A folder with two classes of photographs of 8×8 pixels, bright and dark noise: uncompressed BMP, written by hand.
+/// A folder with two classes of photographs of 8×8 pixels, bright and dark noise.
 fn photographs(folder: &Path) {
     for (class, base) in [("bright", 150), ("dark", 20)] {
-        fs::create_dir(folder.join(class)).unwrap();
         for image in 0..8u32 {
-            let header: [u32; 11] = [54 + 192, 0, 54, 40, 8, 8, 1 | 24 << 16, 0, 192, 0, 0];
-            let mut bytes = b"BM".to_vec();
-            bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()).chain([0; 8]));
-            bytes.extend((0..192u32).map(|at| (base + (at * 37 + image * 101) % 90) as u8));
-            fs::write(folder.join(format!("{class}/{image}.bmp")), bytes).unwrap();
+            let noise = |at: u32| (base + (at * 37 + image * 101) % 90) as u8;
+            let pixel = |x, y| [0, 1, 2].map(|channel| noise(24 * (7 - y) + 3 * x + channel));
+            bmp(&folder.join(format!("{class}/{image}.bmp")), (8, 8), pixel);
         }
     }
 }

@@ -76,6 +76,7 @@ impl Job {
             weights: planned.weights.into(),
             distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
         };
+        key.preprocessing().map_err(|stop| anyhow!("{stop}"))?;
         let from = |source: Source| -> Result<Key> {
             Ok(Key {
                 model: names::RANKERS.find(&source.model).map_err(Error::msg)?,

@@ -15,6 +15,9 @@ pub(crate) struct Plan {
     /// The hash of its whole name, where `dataset` tells only the end of a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dataset_sha256: Option<String>,
+    /// Of photographs: how they become the model's images for testing; with the name of the dataset, also for training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preprocessing: Option<String>,
     /// How many of the training images: the first ones.
     pub(crate) images: usize,
     pub(crate) model: String,
@@ -48,8 +51,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
-/// What no options are for: the first says what a file held, the second which folder it was.
-const HASHES: [&str; 2] = ["pretrained-sha256", "dataset-sha256"];
+/// What no options are for: the first says what a file held, the second which folder it was, and the third follows from the dataset
+/// and the model.
+const UNWRITTEN: [&str; 3] = ["pretrained-sha256", "dataset-sha256", "preprocessing"];
 
 impl Plan {
     /// The numbers, for the loss of that name and the sampling of that protocol.
@@ -79,7 +83,7 @@ impl Plan {
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
         let optional = ["pretrained", "train-layers", "distance", "protocol", "epsilon", "margin"];
-        let is_written = |name: &str, value: &str| !HASHES.contains(&name) && (value != "none" || !optional.contains(&name));
+        let is_written = |name: &str, value: &str| !UNWRITTEN.contains(&name) && (value != "none" || !optional.contains(&name));
         for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
             command += &format!(" --{name} {value}");
         }
@@ -87,16 +91,17 @@ impl Plan {
     }
 
     /// The arguments as they are written on the command line, and the hash of a file among them.
-    fn words(&self) -> [(&'static str, String); 18] {
+    fn words(&self) -> [(&'static str, String); 19] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
         [
             ("dataset", self.dataset.clone()),
-            (HASHES[1], text(&self.dataset_sha256)),
+            (UNWRITTEN[1], text(&self.dataset_sha256)),
+            (UNWRITTEN[2], text(&self.preprocessing)),
             ("images", self.images.to_string()),
             ("model", self.model.clone()),
             ("pretrained", text(&self.pretrained)),
-            (HASHES[0], text(&self.pretrained_sha256)),
+            (UNWRITTEN[0], text(&self.pretrained_sha256)),
             ("train-layers", text(&self.train_layers)),
             ("distance", text(&self.distance)),
             ("loss", self.loss.clone()),
@@ -121,6 +126,7 @@ pub(super) mod tests {
         Plan {
             dataset: "mnist".into(),
             dataset_sha256: None,
+            preprocessing: None,
             images: 60_000,
             model: "c2f2".into(),
             pretrained: None,
@@ -173,6 +179,7 @@ pub(super) mod tests {
             pretrained: Some("resnet18.safetensors".into()),
             pretrained_sha256: Some("5f".repeat(32)),
             dataset_sha256: Some("6a".repeat(32)),
+            preprocessing: Some("resize=square".into()),
             train_layers: Some("layer4".into()),
             ..plan()
         }
@@ -183,7 +190,7 @@ pub(super) mod tests {
         let command = continued().command("x");
         let part =
             " --model resnet18,embedding-size=128 --pretrained resnet18.safetensors --train-layers layer4 --distance cosine ";
-        assert!(command.contains(part) && !command.contains("5f5f"), "{command}");
+        assert!(command.contains(part) && !command.contains("5f5f") && !command.contains("resize"), "{command}");
         let other = Plan { pretrained_sha256: Some("60".repeat(32)), train_layers: None, ..continued() };
         let difference = continued().difference(&other).unwrap();
         assert!(

@@ -1,0 +1,52 @@
+//! The parts behind the name of a dataset: `,key=value`, in any order, each once.
+
+use crate::{Error, Result, split};
+
+/// One of them.
+pub(crate) struct Part<'a> {
+    /// The whole name of the dataset, for messages.
+    dataset: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) value: &'a str,
+}
+
+/// Takes the end of a name apart, `text`, which is empty or begins with a comma; `known` are the keys that this dataset takes.
+///
+/// # Errors
+/// [`Error::Unknown`] for another key, [`Error::DatasetOption`] for one that is said twice.
+pub(crate) fn parse<'a>(dataset: &'a str, text: &'a str, known: &[&'static str]) -> Result<Vec<Part<'a>>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for option in text.split(',').skip(1) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let part = Part { dataset, key, value };
+        if known.is_empty() {
+            return part.refuse("this dataset takes no options");
+        }
+        if !known.contains(&key) {
+            return Err(split::unknown("option of a dataset", key, known));
+        }
+        if parts.iter().any(|said| said.key == key) {
+            return part.refuse(format!("{key} is said twice"));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+impl Part<'_> {
+    /// # Errors
+    /// Always: what is wrong with it, or what to write instead.
+    pub(crate) fn refuse<T>(&self, help: impl Into<String>) -> Result<T> {
+        let Self { dataset, key, value } = self;
+        Err(Error::DatasetOption { dataset: (*dataset).into(), option: format!("{key}={value}"), help: help.into() })
+    }
+
+    /// The one of `all` that is called like the value.
+    ///
+    /// # Errors
+    /// [`Error::DatasetOption`] with all of them.
+    pub(crate) fn one_of<T: Copy>(&self, all: &[T], called: fn(T) -> &'static str) -> Result<T> {
+        let names = || all.iter().map(|&one| format!("{}={}", self.key, called(one))).collect::<Vec<_>>().join(" or ");
+        all.iter().copied().find(|&one| called(one) == self.value).map_or_else(|| self.refuse(format!("write {}", names())), Ok)
+    }
+}

@@ -1,0 +1,121 @@
+//! The layout of a folder of photographs: its sub-folders are classes, or splits with a sub-folder per class.
+
+use super::tree;
+use crate::{Error, Result, Split};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// What the sub-folders of a folder are.
+pub(super) enum Layout {
+    /// Classes.
+    Classes,
+    /// Splits, each with a sub-folder per class.
+    Splits(Splits),
+}
+
+/// The sub-folders that are called like a split.
+#[derive(Default)]
+pub(super) struct Splits {
+    train: Option<OsString>,
+    validation: Option<OsString>,
+    test: Option<OsString>,
+    /// The others.
+    pub(super) strays: Vec<OsString>,
+}
+
+/// What a sub-folder holds by its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Role {
+    fn of(name: &OsStr) -> Option<Self> {
+        match name.to_str()?.to_ascii_lowercase().as_str() {
+            "train" => Some(Self::Train),
+            "val" | "valid" | "validation" => Some(Self::Validation),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
+impl Layout {
+    /// Reads the names of the sub-folders. They are splits when all of them are called like one, or when one is called `train` and
+    /// another like a split to test: then what lies beside those is no class, and passed over.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Layout`] without sub-folders, and for two that are the same split by their names.
+    pub(super) fn of(root: &Path) -> Result<Self> {
+        let names = tree::classes(root)?;
+        let roles: Vec<Option<Role>> = names.iter().map(|name| Role::of(name)).collect();
+        let has = |role| roles.contains(&Some(role));
+        if roles.contains(&None) && !(has(Role::Train) && (has(Role::Validation) || has(Role::Test))) {
+            return Ok(Self::Classes);
+        }
+        let mut splits = Splits::default();
+        for (name, role) in names.into_iter().zip(roles) {
+            let Some(role) = role else {
+                splits.strays.push(name);
+                continue;
+            };
+            let place = splits.place(role);
+            if let Some(first) = place {
+                let found = format!("holds {}/ and {}/, which name the same split", first.display(), name.display());
+                return Err(Error::Layout { path: root.into(), found, help: "remove or rename one of them".into() });
+            }
+            *place = Some(name);
+        }
+        Ok(Self::Splits(splits))
+    }
+}
+
+impl Splits {
+    fn place(&mut self, role: Role) -> &mut Option<OsString> {
+        match role {
+            Role::Train => &mut self.train,
+            Role::Validation => &mut self.validation,
+            Role::Test => &mut self.test,
+        }
+    }
+
+    /// The folders of all splits.
+    pub(super) fn all(&self) -> impl Iterator<Item = &OsString> {
+        [&self.train, &self.validation, &self.test].into_iter().flatten()
+    }
+
+    /// The folder of a split where nothing else is said. Tested is `test`, or where there is none the validation images.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] where there is no such folder.
+    pub(super) fn folder(&self, root: &Path, split: Split) -> Result<&OsString> {
+        let (folder, missing) = match split {
+            Split::Train => (self.train.as_ref(), "train"),
+            Split::Test => (self.tested(), "test or val"),
+        };
+        folder.ok_or_else(|| Error::Layout {
+            path: root.into(),
+            found: format!("has {}, but no folder {missing}", self.all().map(shown).collect::<Vec<_>>().join(" and ")),
+            help: "add it, or divide what is there, as in folder,images=20%:PATH, or test it all with folder,test=all:PATH"
+                .into(),
+        })
+    }
+
+    fn tested(&self) -> Option<&OsString> {
+        self.test.as_ref().or(self.validation.as_ref())
+    }
+
+    /// Which folder is for what, in words.
+    pub(super) fn in_words(&self) -> String {
+        let unused = self.validation.as_ref().filter(|_| self.test.is_some());
+        let words = [("tested", self.tested()), ("trained on", self.train.as_ref()), ("not used", unused)];
+        let words = words.into_iter().filter_map(|(what, folder)| Some(format!("{what}: {}", shown(folder?))));
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn shown(folder: &OsString) -> String {
+    format!("{}/", folder.display())
+}

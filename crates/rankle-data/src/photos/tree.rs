@@ -1,0 +1,104 @@
+//! Sub-folders, and the photographs in them.
+
+use super::list;
+use crate::{Error, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The names of the sub-folders, in order.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(super) fn folders(folder: &Path) -> Result<Vec<OsString>> {
+    let mut folders = names(folder)?;
+    folders.retain(|name| folder.join(name).is_dir());
+    Ok(folders)
+}
+
+/// The names of the sub-folders, in order, at least one.
+///
+/// # Errors
+/// [`Error::Read`], and [`Error::Layout`] where there is none.
+pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
+    let classes = folders(folder)?;
+    if classes.is_empty() {
+        return Err(Error::Layout {
+            path: folder.into(),
+            found: "has no sub-folders".into(),
+            help: "one per class is needed".into(),
+        });
+    }
+    Ok(classes)
+}
+
+/// The photographs in a sub-folder and below it, in order, as seen from `root`.
+///
+/// # Errors
+/// [`Error::Read`], and [`Error::Layout`] where there are none.
+pub(super) fn photos(root: &Path, folder: &Path, passed: &mut Passed) -> Result<Vec<PathBuf>> {
+    let mut photos = Vec::new();
+    collect(root, folder, &mut photos, passed)?;
+    if photos.is_empty() {
+        let help = format!("every sub-folder is a class and needs files called {}; remove it or fill it", extensions());
+        return Err(Error::Layout { path: root.join(folder), found: "has no photographs".into(), help });
+    }
+    Ok(photos)
+}
+
+fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut Passed) -> Result<()> {
+    for name in names(&root.join(folder))? {
+        let path = folder.join(name);
+        let full = root.join(&path);
+        // A link may stand for a photograph, but not for a folder: those can lead round in circles.
+        if full.is_dir() && !full.is_symlink() {
+            collect(root, &path, photos, passed)?;
+        } else if list::is_photo(&path) && !full.is_dir() {
+            photos.push(path);
+        } else {
+            passed.add(path);
+        }
+    }
+    Ok(())
+}
+
+/// The names of what is in a folder, in order, without what is hidden.
+fn names(folder: &Path) -> Result<Vec<OsString>> {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    let mut names: Vec<OsString> = entries.map_err(|reason| Error::Read { path: folder.into(), reason })?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a class and no photograph by its name.
+#[derive(Default)]
+pub(super) struct Passed {
+    count: usize,
+    first: PathBuf,
+}
+
+impl Passed {
+    fn add(&mut self, path: PathBuf) {
+        if self.count == 0 {
+            self.first = path;
+        }
+        self.count += 1;
+    }
+
+    /// Says so once for all of them, if there are any.
+    pub(super) fn warn(&self, root: &Path) {
+        let (root, first, extensions) = (root.display(), self.first.display(), extensions());
+        match self.count {
+            0 => {}
+            1 => tracing::warn!("{root}: {first} is passed over, for it is not called {extensions}"),
+            count => {
+                tracing::warn!("{root}: {first} and {} more are passed over, for they are not called {extensions}", count - 1)
+            }
+        }
+    }
+}
+
+fn extensions() -> String {
+    list::EXTENSIONS.map(|extension| format!(".{extension}")).join(" ")
+}

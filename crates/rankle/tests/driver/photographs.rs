@@ -1,0 +1,137 @@
+//! Folders of photographs: what of them is tested, and how they are prepared.
+
+use crate::support::{bmp, json, outcome, rankle};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// Three photographs of 12×16 pixels, noise about a shade of grey.
+fn class(folder: &Path, shade: u32) {
+    for image in 0..3u32 {
+        let noise = |at: u32| (shade + (at * 37 + image * 101) % 90) as u8;
+        let pixel = |x, y| [0, 1, 2].map(|channel| noise(36 * y + 3 * x + channel));
+        bmp(&folder.join(format!("{image}.bmp")), (12, 16), pixel);
+    }
+}
+
+/// The folder below `root` with two classes in each of these folders.
+fn classes(root: &Path, parts: &[&str]) -> PathBuf {
+    for part in parts {
+        class(&root.join(part).join("bright"), 150);
+        class(&root.join(part).join("dark"), 20);
+    }
+    root.to_owned()
+}
+
+/// A network that was trained on a folder with `train` and `val`, that folder, and what was said meanwhile. Made once.
+fn trained() -> &'static (TempDir, String) {
+    static MODEL: OnceLock<(TempDir, String)> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let photographs = classes(&folder.path().join("splits"), &["train", "val"]);
+        let mut train = rankle("train --batch-size 3 --epochs 1 --model resnet18,size=32 --distance cosine");
+        train.arg("--dataset").arg(format!("folder:{}", photographs.display()));
+        let (code, _, stderr) = outcome(train.arg("--output").arg(folder.path().join("model")));
+        assert_eq!(code, 0, "{stderr}");
+        (folder, stderr)
+    })
+}
+
+/// A command on that network and the dataset `folder{options}:PATH`.
+fn on(command: &str, options: &str, path: &Path) -> Command {
+    let mut command = rankle(&format!("{command} --model resnet18,size=32 --distance cosine"));
+    command.arg("--dataset").arg(format!("folder{options}:{}", path.display()));
+    command.arg("--weights").arg(trained().0.path().join("model/model.safetensors"));
+    command
+}
+
+#[test]
+fn train_and_val_are_splits() {
+    let (folder, stderr) = trained();
+    assert!(stderr.contains("tested: val/, trained on: train/"), "{stderr}");
+    let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
+    assert!(card.contains("\nimages = 6\n") && card.contains("\ntest_images = 6\n"), "{card}");
+    let (code, stdout, stderr) = outcome(&mut on("evaluate", "", &folder.path().join("splits")));
+    assert!(code == 0 && stdout.contains(", 6 test images, ") && stderr.contains("tested: val/"), "{stdout}{stderr}");
+    // Each image of one split with its like in the other.
+    let all = json(&mut on("evaluate --format json", ",test=all", &folder.path().join("splits")));
+    assert_eq!((&all["images"], &all["recall_at_1"], &all["skipped"]), (&12.into(), &100.0.into(), &0.into()));
+}
+
+/// Whatever the command, and before it begins.
+#[test]
+fn test_images_of_one_class_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = classes(folder.path(), &[""]);
+    let plan = folder.path().join("plan");
+    let weights = trained().0.path().join("model/model.safetensors");
+    let (dataset, weights) = (format!("folder:{}", root.display()), weights.display());
+    let cell = format!(
+        r#"{{"table":"t","dataset":"{dataset}","model":"resnet18,size=32","weights":"{weights}","distance":"cosine","loss":"triplet","#
+    ) + r#""defense":"none","attack":"es","targets":0,"epsilon":0.1,"protocol":"paper","eight_bit":false,"images":1,"seed":0}"#;
+    std::fs::write(&plan, cell).unwrap();
+    let at = |line: &str| on(line, "", &root);
+    let mut sweep = rankle("sweep");
+    sweep.arg("--plan").arg(&plan).arg("--records").arg(folder.path().join("records"));
+    let mut train = rankle("train --model resnet18,size=32 --distance cosine --dataset");
+    train.arg(&dataset).arg("--output").arg(folder.path().join("model"));
+    let attack = "--attack es --epsilon 0.1 --images 1 --iterations 1";
+    let mut picture = at(&format!("picture {attack}"));
+    picture.arg("--output").arg(folder.path().join("x.png"));
+    for mut command in [at("evaluate"), at(&format!("attack {attack}")), sweep, train, picture] {
+        let (code, stdout, stderr) = outcome(&mut command);
+        let message =
+            "are of one class, so recall would be 100 % whatever the model: test several classes, as in folder,images=50%";
+        assert!(code == 1 && stdout.is_empty() && stderr.contains(message), "{command:?}: {code} {stderr}");
+    }
+    // Embedding them ranks nothing; what tests both classes is measured.
+    let embed = outcome(at("embed").arg("--output").arg(folder.path().join("embeddings")));
+    assert_eq!(embed.0, 0, "{}", embed.2);
+    for options in [",test=all", ",images=50%"] {
+        let (code, _, stderr) = outcome(&mut on("evaluate", options, &root));
+        assert_eq!(code, 0, "{stderr}");
+    }
+}
+
+#[test]
+fn names_of_datasets_that_their_arguments_contradict() {
+    let splits = trained().0.path().join("splits");
+    let mut train = rankle("train --model resnet18,size=32 --distance cosine --output o --dataset");
+    train.arg(format!("folder,test=all:{}", splits.display()));
+    for (mut command, message) in [
+        (train, "tests every image and leaves none to train on: say what is tested"),
+        (on("evaluate", ",edge=31", &splits), "edge=31 does not fit a model that takes 32 pixels a side: 32 to 2048 can be had"),
+        (on("evaluate", ",resize=none,edge=64", &splits), "resize=none resizes nothing"),
+        (on("evaluate", ",resize=wide", &splits), "write resize=shorter or resize=square or resize=none"),
+        (on("evaluate", ",resise=square", &splits), "unknown option of a dataset 'resise', did you mean 'resize'?"),
+    ] {
+        let (code, stdout, stderr) = outcome(&mut command);
+        assert!(code == 2 && stdout.is_empty() && stderr.contains(message), "{code} {stderr}");
+    }
+}
+
+/// The record keeps how photographs were prepared, the card beside the weights as well, and another way is told.
+#[test]
+fn preparations_are_recorded_and_compared() {
+    let (folder, _) = trained();
+    let splits = folder.path().join("splits");
+    let usual = "resize=shorter,edge=37,crop=32,filter=bilinear,exif=rotate";
+    let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
+    assert!(card.contains(&format!("preprocessing = \"{usual}\"")), "{card}");
+    let square = "resize=square,edge=40,crop=32,filter=bicubic,exif=ignore";
+    for (options, expected) in [("", usual), (",filter=bicubic,exif=ignore,edge=40,resize=square", square)] {
+        let attack = "attack --attack es --epsilon 0.1 --images 2 --iterations 1 --format json";
+        for command in [attack, "evaluate --format json"] {
+            let (code, stdout, stderr) = outcome(&mut on(command, options, &splits));
+            assert_eq!(code, 0, "{stderr}");
+            let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!(answer["preprocessing"], expected, "{command}");
+            let told = stderr.contains(&format!("tested after training with {usual}, used with {square}"));
+            assert_eq!(told, expected == square, "{stderr}");
+        }
+    }
+    let (code, _, stderr) = outcome(&mut on("evaluate", ",resize=none", &splits));
+    let message = "0.bmp is 12×16 pixels, and with resize=none the model takes 32×32 only: resize it, or";
+    assert!(code == 1 && stderr.contains(message), "{stderr}");
+}
