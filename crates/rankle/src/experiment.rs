@@ -1,5 +1,6 @@
 //! One attack with all its numbers, and the record of what came of it.
 
+use crate::collapse;
 use crate::system::{self, System};
 use anyhow::{Context, Result, bail};
 use rankle_attacks::{
@@ -211,7 +212,7 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));
     let resolution = before.resolution.and(after.resolution);
-    system::warn_of_ties(&cell.to_string(), before.tie_share().max(after.tie_share()), resolution);
+    collapse::warn_of_ties(&cell.to_string(), before.tie_share().max(after.tie_share()), resolution);
     Record {
         rank_before: rank_before.map(|estimate| percent(estimate.mean)),
         rank_before_stderr: error(rank_before),

@@ -30,6 +30,7 @@ mod arguments;
 mod attack_arguments;
 mod card;
 mod choice;
+mod collapse;
 mod commands;
 mod device;
 mod experiment;

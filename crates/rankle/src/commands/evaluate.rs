@@ -5,8 +5,8 @@ use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::provenance::Provenance;
-use crate::system::{self, System, check_pairs};
-use crate::{interrupt, progress};
+use crate::system::{System, check_pairs};
+use crate::{collapse, interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
 use rankle_core::Waiting;
@@ -91,7 +91,7 @@ impl Evaluate {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;
-        system::warn_of_ties(&describe(&system), retrieval.tie_share(), retrieval.resolution);
+        collapse::warn_of_ties(&describe(&system), retrieval.tie_share(), retrieval.resolution);
         let evaluation = Evaluation::of(&system, &retrieval, waiting, seconds_since(start));
         progress::clear();
         match self.format {

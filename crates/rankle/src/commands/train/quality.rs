@@ -2,7 +2,7 @@
 
 use crate::experiment::{self, percent};
 use crate::watched::Watched;
-use crate::{interrupt, system};
+use crate::{collapse, interrupt, system};
 use anyhow::Result;
 use indicatif::ProgressBar;
 use rankle_attacks::{Classification, Estimate};
@@ -37,7 +37,7 @@ impl Quality {
         }
         let gallery = Gallery::new(&system::embed(&watched, test, &everything)?.0)?;
         let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?;
-        system::warn_of_ties(test.name(), retrieval.tie_share(), retrieval.resolution);
+        collapse::warn_of_ties(test.name(), retrieval.tie_share(), retrieval.resolution);
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }
 }

@@ -1,0 +1,40 @@
+//! Warnings of rankings that say little: embeddings that coincide, ranks that are tied or a matter of rounding.
+
+use rankle_core::Points;
+use rankle_core::rank::Resolution;
+
+/// Below this [`Points::relative_spread`] embeddings are called nearly equal: that of a cone of half a degree.
+const COLLAPSED: f64 = 1e-4;
+
+/// Warns where all embeddings are equal, or nearly: any number of such a ranking says little.
+pub(crate) fn warn_of_collapse(dataset: &str, points: &Points) {
+    let spread = points.relative_spread();
+    if points.len() > 1 && spread < COLLAPSED {
+        let how = if spread == 0.0 { "equal" } else { "nearly equal" };
+        tracing::warn!(
+            "the embeddings of {dataset} are {how} (mean squared distance {spread:.1e} of that of unrelated ones): the model has \
+             collapsed, or was not trained, and its ranks say little"
+        );
+    }
+}
+
+/// Above this share, ties or comparisons below the resolution are worth a warning.
+const NOTICEABLE: f64 = 0.01;
+
+/// Warns where many ranks are a matter of ties, or of rounding.
+pub(crate) fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) {
+    if tie_share > NOTICEABLE {
+        tracing::warn!(
+            "{whose}: {:.1} % of the ranks are tied with another item: embeddings coincide, because the model has collapsed or images \
+             are there twice",
+            100.0 * tie_share
+        );
+    }
+    let undecided = resolution.undecided_share();
+    if undecided > NOTICEABLE {
+        tracing::warn!(
+            "{whose}: {:.1} % of the comparisons are below the resolution of f32, so rounding decided them: the embeddings are too close",
+            100.0 * undecided
+        );
+    }
+}
