@@ -27,7 +27,7 @@ use timing::{Answer, Timing};
 /// medians of the medians are compared. PyTorch is needed for nothing else.
 ///
 /// With --against an older `rankle` takes turns with this build, and this build with itself: exit code 1 when a row is slower than
-/// the noise. Rows that the older one lacks are left out, and named.
+/// the noise, or cannot be judged since the machine was busy. Rows that the older one lacks are left out, and named.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Time PyTorch, too, as each row says: set up in three ways, or as two styles of a script

@@ -31,6 +31,9 @@ const AGAIN: &str = "again";
 /// Two builds of one program differ by so much in places that mean nothing, as where their loops begin in memory.
 const LEAST_NOISE: f64 = 0.02;
 
+/// The share of the processor that a run must have had to tell anything: what waits for its turn is slow whatever it does.
+const LEAST_SHARE: f64 = 0.8;
+
 /// All that a run found out.
 #[derive(Debug, Serialize, Deserialize)]
 struct Comparison {
@@ -78,6 +81,9 @@ struct Line {
     /// How far the ratio of two equal programs may be from 1: see [`noise`].
     noise: f64,
     verdict: Verdict,
+    /// The share of the processor time that was to be had, in these rounds.
+    this_cpu: Option<f64>,
+    other_cpu: Option<f64>,
     /// The most memory that each held.
     this_mb: Option<f64>,
     other_mb: Option<f64>,
@@ -92,13 +98,16 @@ enum Verdict {
     Slower,
     Equal,
     Faster,
+    /// Other programs had the processor.
+    Unknown,
 }
 
 /// Takes turns, writes the JSON after every round, and prints the table. The rows come with the seconds of each timing and the number
 /// of rounds.
 ///
 /// # Errors
-/// When this build fails; when a row is slower than the noise, when the older driver fails, and when it has none of the rows.
+/// When this build fails; when a row is slower than the noise or cannot be judged, when the older driver fails, and when it has none of
+/// the rows.
 pub(super) fn run(
     command: String,
     machine: Machine,
@@ -136,7 +145,7 @@ impl Comparison {
                 self.turn(turn, sides, other, row)?;
             }
         }
-        self.lines = rows.iter().filter_map(|row| self.line(&row.id())).collect();
+        self.lines = rows.iter().filter_map(|row| self.line(row)).collect();
         Ok(())
     }
 
@@ -178,12 +187,13 @@ impl Comparison {
         list.push(Skipped { row, reason });
     }
 
-    fn line(&self, row: &str) -> Option<Line> {
-        if self.failed.iter().any(|failed| failed.row == row) {
+    fn line(&self, row: &Row) -> Option<Line> {
+        let id = row.id();
+        if self.failed.iter().any(|failed| failed.row == id) {
             return None;
         }
         let of = |variant: Option<&str>| -> Vec<&Timing> {
-            self.timings.iter().filter(|timing| timing.row == row && timing.variant.as_deref() == variant).collect()
+            self.timings.iter().filter(|timing| timing.row == id && timing.variant.as_deref() == variant).collect()
         };
         Line::of(row, &of(None), &of(Some(AGAIN)), &of(Some(OTHER)))
     }
@@ -191,10 +201,15 @@ impl Comparison {
     /// # Errors
     /// One line for what must not be.
     fn check(&self) -> Result<()> {
-        let slower: Vec<&str> =
-            self.lines.iter().filter(|line| line.verdict == Verdict::Slower).map(|line| line.row.as_str()).collect();
-        if !slower.is_empty() {
-            bail!("slower than the noise in {} of {} rows: {}", slower.len(), self.lines.len(), slower.join(", "));
+        for (verdict, said) in [
+            (Verdict::Slower, "slower than the noise"),
+            (Verdict::Unknown, "the machine was too busy to tell (run it again when nothing else does)"),
+        ] {
+            let rows: Vec<&str> =
+                self.lines.iter().filter(|line| line.verdict == verdict).map(|line| line.row.as_str()).collect();
+            if !rows.is_empty() {
+                bail!("{said} in {} of {} rows: {}", rows.len(), self.lines.len(), rows.join(", "));
+            }
         }
         if let Some(Skipped { row, reason }) = self.failed.first() {
             bail!("the other driver fails in {} rows, as in {row}: {reason}", self.failed.len());
@@ -208,27 +223,36 @@ impl Comparison {
 
 impl Line {
     /// None without any timing of each.
-    fn of(row: &str, this: &[&Timing], again: &[&Timing], other: &[&Timing]) -> Option<Self> {
-        let best = |timings: &[&Timing]| timings.iter().map(|timing| timing.median_ms).min_by(f64::total_cmp);
+    fn of(row: &Row, this: &[&Timing], again: &[&Timing], other: &[&Timing]) -> Option<Self> {
+        let id = row.id();
+        let best = |timings: &[&Timing]| timings.iter().copied().min_by(|a, b| a.median_ms.total_cmp(&b.median_ms)).cloned();
         let most = |timings: &[&Timing]| timings.iter().filter_map(|timing| timing.peak_mb).max_by(f64::total_cmp);
-        let (this_ms, again_ms, other_ms) = (best(this)?, best(again)?, best(other)?);
+        let (us, ourselves, them) = (best(this)?, best(again)?, best(other)?);
         let noise = noise(this.iter().chain(again).map(|timing| timing.median_ms).collect());
-        let mismatches = this.first().zip(other.first());
-        let mismatches = mismatches.map_or_else(Vec::new, |(us, them)| differences(row, "the other", &us.results, &them.results));
-        let ratio = this_ms / other_ms;
+        let ratio = us.median_ms / them.median_ms;
+        let judged = was_undisturbed(row.threads, [us.cpu_share, them.cpu_share]);
         Some(Self {
-            row: row.to_owned(),
-            this_ms,
-            other_ms,
+            this_ms: us.median_ms,
+            other_ms: them.median_ms,
             ratio,
-            itself: again_ms / this_ms,
+            itself: ourselves.median_ms / us.median_ms,
             noise,
-            verdict: Verdict::of(ratio, noise),
+            verdict: if judged { Verdict::of(ratio, noise) } else { Verdict::Unknown },
+            this_cpu: us.cpu_share,
+            other_cpu: them.cpu_share,
             this_mb: most(this),
             other_mb: most(other),
-            mismatches,
+            mismatches: differences(&id, "the other", &us.results, &them.results),
+            row: id,
         })
     }
+}
+
+/// Whether two runs had the processor: one thread never waits for itself; of several, those of one side may, and that side is slow for
+/// it.
+fn was_undisturbed(threads: usize, shares: [Option<f64>; 2]) -> bool {
+    let mut had = shares.iter().map(|share| share.is_none_or(|share| share >= LEAST_SHARE));
+    if threads == 1 { had.all(|had| had) } else { had.any(|had| had) }
 }
 
 /// How far the ratio of the best rounds of two equal programs may be from 1, as this build's own runs tell, split into two sides of as
@@ -260,23 +284,26 @@ impl fmt::Display for Verdict {
             Self::Slower => "SLOWER than the noise",
             Self::Equal => "equal",
             Self::Faster => "faster",
+            Self::Unknown => "unknown: the machine was busy",
         })
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = ["this", "other", "ratio", "itself", "noise", "MB"].map(|head| format!("{head:>10}")).concat();
+        let heads = ["this", "other", "ratio", "itself", "noise", "MB", "CPU %"].map(|head| format!("{head:>10}")).concat();
         writeln!(f, "{:<32}{heads}   verdict", "row")?;
         for line in &self.lines {
-            let Line { row, this_ms, other_ms, ratio, itself, noise, verdict, this_mb, other_mb, mismatches } = line;
+            let Line { row, this_ms, other_ms, ratio, itself, noise, verdict, mismatches, .. } = line;
+            let cpu = |share: Option<f64>| share.map_or_else(|| "·".to_owned(), |share| format!("{:.0}", 100.0 * share));
             let numbers = [
                 time(*this_ms),
                 time(*other_ms),
                 format!("{ratio:.3}"),
                 format!("{itself:.3}"),
                 format!("{:.1} %", 100.0 * noise),
-                format!("{}/{}", megabytes(*this_mb), megabytes(*other_mb)),
+                format!("{}/{}", megabytes(line.this_mb), megabytes(line.other_mb)),
+                format!("{}/{}", cpu(line.this_cpu), cpu(line.other_cpu)),
             ];
             writeln!(f, "{row:<32}{}   {verdict}", numbers.map(|number| format!("{number:>10}")).concat())?;
             mismatches.iter().try_for_each(|mismatch| writeln!(f, "  not the same work: {mismatch}"))?;
@@ -331,15 +358,15 @@ mod tests {
             comparison.timings.push(Timing { results, peak_mb: Some(120.0), ..sample("a/1", Some(OTHER), other) });
         }
         comparison.timings[0].results = [("loss".to_owned(), 2.0)].into();
-        let line = comparison.line("a/1").unwrap();
+        let line = comparison.line(&Row::step("a", 1)).unwrap();
         assert_eq!((line.this_ms, line.other_ms, line.verdict), (10.0, 9.0, Verdict::Slower));
         assert!((line.itself - 1.02).abs() < 1e-9 && (line.noise - 0.04).abs() < 1e-9, "{line:?}");
         comparison.lines.push(line);
         comparison.skipped.push(Skipped { row: "b/1".into(), reason: "no row is called so".into() });
         comparison.loads.push(None);
         let expected = [
-            "row                                   this     other     ratio    itself     noise        MB   verdict",
-            "a/1                                10.0 ms    9.0 ms     1.111     1.020     4.0 %   100/120   SLOWER than the noise",
+            "row                                   this     other     ratio    itself     noise        MB     CPU %   verdict",
+            "a/1                                10.0 ms    9.0 ms     1.111     1.020     4.0 %   100/120     90/90   SLOWER than the noise",
             "  not the same work: a/1: loss is 2, with the other 1",
             "the other driver lacks b/1: no row is called so",
             "the best of 1 rounds; the other driver is rankle 0.0.9",
@@ -350,6 +377,26 @@ mod tests {
         assert_eq!(back.to_string(), comparison.to_string());
         assert!(serde_json::to_string(&comparison).unwrap().contains("\"verdict\":\"slower\""));
         assert_eq!(comparison.check().unwrap_err().to_string(), "slower than the noise in 1 of 1 rows: a/1");
+    }
+
+    /// What waited for its turn proves nothing, whichever way it went.
+    #[test]
+    fn a_busy_machine_is_no_judge() {
+        let of = |this: f64, other: f64| {
+            let timing = |variant, ms, share| Timing { cpu_share: Some(share), ..sample("a/1", variant, ms) };
+            let mut comparison = comparison();
+            comparison.timings =
+                vec![timing(None, 20.0, this), timing(Some(AGAIN), 20.0, this), timing(Some(OTHER), 10.0, other)];
+            comparison.lines.extend(comparison.line(&Row::step("a", 1)));
+            comparison.check().unwrap_err().to_string()
+        };
+        assert!(of(0.9, 1.0).starts_with("slower than the noise in 1 of 1 rows"));
+        for (this, other) in [(0.5, 1.0), (1.0, 0.05)] {
+            assert!(of(this, other).starts_with("the machine was too busy to tell"), "{this} {other}");
+        }
+        // Threads that wait for one another are slow by themselves.
+        assert!(was_undisturbed(2, [Some(0.5), Some(0.95)]) && !was_undisturbed(2, [Some(0.5), Some(0.6)]));
+        assert!(was_undisturbed(1, [None, None]));
     }
 
     #[test]
