@@ -115,6 +115,7 @@ impl Picture {
             };
             files::write(path, picture::png(&picture)?)?;
         }
+        lines.push(format!("tied ranks: {:.2} %", record.tie_share));
         progress::clear();
         match self.format {
             Format::Json => progress::answer(&serde_json::json!({ "pictures": drawn, "record": record }).to_string()),

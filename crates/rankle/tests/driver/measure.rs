@@ -74,7 +74,6 @@ fn embeddings_that_cannot_be_ranked_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     for (alter, why) in [
         ((|_, tensor| (tensor * 1e25).unwrap()) as fn(&str, Tensor) -> Tensor, "is so long that distances overflow"),
-        (|_, tensor| (tensor * 3e38).unwrap().clamp(-3e38f32, 3e38f32).unwrap(), "holds NaN or infinity"),
         (|_, tensor| (tensor * 0.0).unwrap(), "has no direction"),
     ] {
         let file = altered(folder.path(), alter);

@@ -31,7 +31,8 @@ fn every_image_has_a_file_and_wrong_names_are_refused() {
     let rest = "--attack es --epsilon 0.1 --iterations 2 --image-indices 3,4";
     let (code, stdout, stderr) = outcome(on_mnist("picture", rest).arg("--output").arg(folder.path().join("x.png")));
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(stdout.lines().count(), 2, "{stdout}");
+    assert_eq!(stdout.lines().count(), 3, "{stdout}");
+    assert!(stdout.ends_with("tied ranks: 0.00 %\n"), "{stdout}");
     for name in ["x-3.png", "x-4.png"] {
         assert!(size(&folder.path().join(name)).0 > 1000, "{name}");
     }
