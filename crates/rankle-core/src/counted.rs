@@ -28,24 +28,26 @@ pub(crate) struct PointList<'a> {
 }
 
 impl PointList<'_> {
-    /// Decides what is near, unless a target has more than `most` near items, and takes out what is to be left out. `near` lists
+    /// Decides what is near, unless the targets have more than `most` near items in all, and takes out what is to be left out. `near` lists
     /// the near items of targets that are numbered from `first`.
     pub(crate) fn settle(&self, counts: &mut [RankCount], near: &[Near], first: usize, most: usize) -> Resolution {
-        let decided = counts.iter().all(|count| count.near as usize <= most);
+        let others: usize = counts.iter().map(|count| (count.near as usize).saturating_sub(1)).sum();
+        let decided = most > 0 && others <= most;
         let mut exact = Exact { list: self, known: HashMap::new() };
         let mut resolution = Resolution::default();
         for (at, count) in counts.iter_mut().enumerate() {
             let (target, own) = (self.targets[at], self.own[at]);
             let left_out = self.left_out.filter(|&(item, _)| item != target);
             let left_out_is_near = left_out.is_some_and(|(_, distance)| self.is_near(distance, own));
-            let others = count.near - 1 - u32::from(left_out_is_near);
+            let others = count.near.saturating_sub(1 + u32::from(left_out_is_near));
             resolution = resolution.and(Resolution {
                 comparisons: (self.gallery.len() - 1 - usize::from(left_out.is_some())) as u64,
                 near: u64::from(others),
                 undecided: if decided { 0 } else { u64::from(others) },
             });
             if decided && count.near > 1 {
-                let near = near.iter().filter(|near| near.target == first + at && near.item != target);
+                let own = near.partition_point(|near| near.target < first + at)..;
+                let near = near[own].iter().take_while(|near| near.target == first + at).filter(|near| near.item != target);
                 exact.recount(count, target, near);
             }
             if let Some((item, distance)) = left_out {

@@ -99,7 +99,7 @@ impl Training<'_> {
     /// # Errors
     /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
     /// [`Error::Empty`] for an empty batch size, an empty dataset, one of a single class, for a ranking loss one without two images
-    /// of any class, and for an epoch whose batches all have nothing to teach. The weights are then those after the last step that
+    /// of any class, and for a first epoch whose batches all have nothing to teach. The weights are then those after the last step that
     /// `watch` saw.
     pub fn run_with(
         &self,
@@ -170,8 +170,8 @@ impl Training<'_> {
                 )?;
             }
             let epoch_ended = (step + 1) % per_epoch == 0;
-            if epoch_ended && epoch_loss.images == 0 {
-                return Err(Error::Empty("batches in an epoch with anything to teach, such as images of two classes"));
+            if epoch_ended && epoch == 0 && epoch_loss.images == 0 {
+                return Err(Error::Empty("batches in the first epoch with images to compare (larger batches have more)"));
             }
             let moment = Moment { progress: Progress { step: step + 1, loss: epoch_loss }, steps, epoch_ended };
             if watch(moment, model).is_break() { Err(Error::Interrupted) } else { Ok(()) }

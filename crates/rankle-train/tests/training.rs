@@ -335,7 +335,7 @@ fn what_cannot_be_learned_from_is_refused() {
         ("one class", &one, RECIPE, "there are no images of a second class to learn from"),
         ("singletons", &singletons, RECIPE, singles),
         ("singletons and pairs", &singletons, CONTRASTIVE, singles),
-        ("batches of one class each", &whole, one_by_one, "there are no batches in an epoch with anything to teach"),
+        ("batches of one class each", &whole, one_by_one, "there are no batches in the first epoch with images to compare"),
         ("no images", &empty, RECIPE, "there are no training images"),
         ("an empty batch", &whole, no_batch, "there are no images in a batch"),
         ("NaN", &nan, RECIPE, "a batch of images holds a value that is not finite"),

@@ -1,16 +1,24 @@
 //! Warnings of rankings that say little: embeddings that coincide, ranks that are tied or a matter of rounding.
 
-use rankle_core::Points;
 use rankle_core::rank::Resolution;
+use rankle_core::{Distance, Points};
 
-/// Below this [`Points::relative_spread`] embeddings are called nearly equal: that of a cone of half a degree.
-const COLLAPSED: f64 = 1e-4;
+/// Below this [`Points::relative_spread`] embeddings are called nearly equal: a cone of half a degree for cosine, and for Euclidean
+/// distance, to which an offset that all share is nothing, the resolution of f32.
+fn least_spread(distance: Distance) -> f64 {
+    match distance {
+        Distance::Cosine => 1e-4,
+        Distance::Euclidean => 1e-12,
+    }
+}
+/// What is left of no spread at all by rounding.
+const NOTHING: f64 = 1e-14;
 
 /// Warns where all embeddings are equal, or nearly: any number of such a ranking says little.
 pub(crate) fn warn_of_collapse(dataset: &str, points: &Points) {
     let spread = points.relative_spread();
-    if points.len() > 1 && spread < COLLAPSED {
-        let how = if spread == 0.0 { "equal" } else { "nearly equal" };
+    if points.len() > 1 && spread < least_spread(points.distance()) {
+        let how = if spread < NOTHING { "equal" } else { "nearly equal" };
         tracing::warn!(
             "the embeddings of {dataset} are {how} (mean squared distance {spread:.1e} of that of unrelated ones): the model has \
              collapsed, or was not trained, and its ranks say little"

@@ -207,7 +207,8 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
     let Outcome { before, after, embedding_shift, .. } = outcome;
     let rank = |standings: &Standings| Estimate::of(&standings.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
-    let recall = |standings: &Standings, k| mean(&standings.hits(k)).map(percent);
+    // Where k reaches the end of the list, the recall says nothing of the model.
+    let recall = |standings: &Standings, k: usize| mean(&standings.hits(k)).filter(|_| k < system.dataset.len() - 1).map(percent);
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));

@@ -66,11 +66,30 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     let gallery = Gallery::new(&points(0, ITEMS)).unwrap();
     let images: Vec<usize> = (0..20).collect();
     let moved = points(1, images.len());
-    let none = || Targets::none(images.len());
-    let strict = bind(Kind::Shift, Variant::default(), &gallery, &images, &moved, none(), Protocol::Strict);
-    let strict = strict.standings(&moved).unwrap();
-    // All are of one class here: the first match is the first item.
-    assert!(strict.first_match.iter().all(|found| found.is_some_and(|group| group.closer == 0 && group.wanted == group.tied)));
+    let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % 7).collect();
+    let batch = |protocol| rankle_attacks::Batch {
+        gallery: &gallery,
+        labels: &labels,
+        images: &images,
+        clean: &moved,
+        targets: Targets::none(images.len()),
+        protocol,
+        seed: rankle_core::Seed(0),
+    };
+    let of = |protocol| {
+        let attack = Kind::Shift.attack(0, Variant::default());
+        attack.bind(batch(protocol)).unwrap().standings(&moved).unwrap()
+    };
+    let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
+    for (row, &image) in images.iter().enumerate() {
+        let exact = |item: usize| Distance::Cosine.exact(moved.row(row), gallery.point(item));
+        let mut list: Vec<usize> = (0..ITEMS).filter(|&item| item != image).collect();
+        list.sort_by(|&a, &b| exact(a).total_cmp(&exact(b)));
+        let expected = list.iter().position(|&item| labels[item] == labels[image]).unwrap() as u32;
+        let found = strict.first_match[row].unwrap();
+        assert_eq!((found.closer, found.tied, found.wanted), (expected, 1, 1), "{image}");
+    }
+    assert!(paper.first_match != strict.first_match && paper.resolution.undecided > 0 && strict.resolution.undecided == 0);
 
     // All in one place, two of four classes of 5 items: the first place is of the class by chance.
     let labels: Vec<u32> = (0..20).map(|item| item / 5).collect();

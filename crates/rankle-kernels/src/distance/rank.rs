@@ -83,7 +83,8 @@ impl Width {
         let error = 4.0 * (f32::EPSILON / 2.0) * (2.0 * (dim as f32 + 1.0) / 3.0).sqrt();
         match metric {
             Metric::Cosine => Self { absolute: error, relative: 0.0 },
-            Metric::Euclidean => Self { absolute: 0.0, relative: error / 2.0 },
+            // Squares below the smallest normal number have few digits, or none.
+            Metric::Euclidean => Self { absolute: f32::MIN_POSITIVE.sqrt(), relative: error / 2.0 },
         }
     }
 
@@ -105,8 +106,8 @@ pub struct Near {
     pub closer: bool,
 }
 
-/// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near those targets that have at
-/// most `listed` of them, in the order of the targets.
+/// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near the targets, themselves
+/// included, in the order of the targets: of points whose targets have at most `listed` near items in all besides themselves.
 pub fn rank_counts(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32], listed: usize) -> (Vec<RankCount>, Vec<Near>) {
     rank_counts_on(Isa::best(), metric, points, rows, targets, listed)
 }
@@ -159,7 +160,7 @@ fn rank_counts_on(
                     *count = counts.of(slot);
                 }
                 let first = (task * TASK + place * panel) * set;
-                near.extend(counts.listed(listed).map(|near| Near { target: first + near.target, ..near }));
+                near.extend(counts.kept().map(|near| Near { target: first + near.target, ..near }));
             }
             near.sort_unstable();
             near
@@ -179,8 +180,10 @@ struct Counts {
     before: Vec<u32>,
     tied: Vec<u32>,
     near: Vec<u32>,
-    /// How many of `near` were seen by [`Counts::list`], and what it kept: slot, item, and whether the item is closer.
+    /// How many of `near` were seen by [`Counts::list`], how many of a point's in all, and what was kept: slot, item, and whether the
+    /// item is closer.
     seen: Vec<u32>,
+    listed: Vec<usize>,
     kept: Vec<(u32, u32, bool)>,
 }
 
@@ -193,6 +196,7 @@ impl Counts {
             own: vec![0.0; size],
             // Below zero: lanes without a point are near nothing.
             width: vec![-1.0; size],
+            listed: vec![0; group.columns],
             targets: vec![0; size],
             closer: vec![0; size],
             before: vec![0; size],
@@ -213,26 +217,34 @@ impl Counts {
         RankCount { closer: closer[slot], tied_before: before[slot], tied: tied[slot], near: near[slot] }
     }
 
-    /// Keeps the near items of a block of distances, of slots that have at most `most`. Few blocks have any.
+    /// Keeps the near items of a block of distances, of points whose targets have at most `most` of them besides themselves. Few
+    /// blocks have any.
     fn list(&mut self, distances: &[f32], first: u32, most: usize) {
         for slot in 0..self.near.len() {
             if self.near[slot] == self.seen[slot] {
                 continue;
             }
+            let point = slot % self.columns;
+            let room = most + self.near.len() / self.columns;
+            let had_room = self.listed[point] <= room;
+            self.listed[point] += (self.near[slot] - self.seen[slot]) as usize;
             self.seen[slot] = self.near[slot];
-            if self.near[slot] as usize > most {
+            if self.listed[point] > room {
+                if had_room {
+                    let columns = self.columns;
+                    self.kept.retain(|kept| kept.0 as usize % columns != point);
+                }
                 continue;
             }
-            let column = distances[slot % self.columns..].iter().step_by(self.columns);
+            let column = distances[point..].iter().step_by(self.columns);
             let near = (first..).zip(column).filter(|&(_, distance)| (distance - self.own[slot]).abs() <= self.width[slot]);
             self.kept.extend(near.map(|(item, distance)| (slot as u32, item, *distance < self.own[slot])));
         }
     }
 
-    /// What was kept of the slots that have at most `most`; targets are counted from the first of the group.
-    fn listed(&self, most: usize) -> impl Iterator<Item = Near> {
-        let whole = self.kept.iter().filter(move |kept| self.near[kept.0 as usize] as usize <= most);
-        whole.map(|&(slot, item, closer)| {
+    /// What was kept; targets are counted from the first of the group.
+    fn kept(&self) -> impl Iterator<Item = Near> {
+        self.kept.iter().map(|&(slot, item, closer)| {
             let (c, point) = (slot as usize / self.columns, slot as usize % self.columns);
             Near { target: point * self.set + c, item, closer }
         })
@@ -298,17 +310,21 @@ mod tests {
                 for listed in [0, 2, 1000] {
                     let (counts, near) = rank_counts_on(isa, metric, &points, &rows, &targets, listed);
                     let mut expected_near = Vec::new();
-                    for (at, &count) in counts.iter().enumerate() {
-                        let (list, target) = (&all[at / set * len..][..len], targets[at]);
-                        let own = list[target as usize];
+                    for (point, counts) in counts.chunks_exact(set).enumerate() {
+                        let list = &all[point * len..][..len];
                         let items = || (0..).zip(list.iter().copied());
-                        let around: Vec<Near> = items()
-                            .filter(|(_, d)| (d - own).abs() <= width.at(own))
-                            .map(|(item, d)| Near { target: at, item, closer: d < own })
-                            .collect();
-                        let expected = RankCount { near: around.len() as u32, ..RankCount::among(items(), own, Some(target)) };
-                        assert_eq!(count, expected, "{isa} {metric:?} {at}");
-                        if around.len() <= listed {
+                        let mut around = Vec::new();
+                        for (c, &count) in counts.iter().enumerate() {
+                            let target = targets[point * set + c];
+                            let own = list[target as usize];
+                            let near = items().filter(|(_, d)| (d - own).abs() <= width.at(own));
+                            let near: Vec<Near> =
+                                near.map(|(item, d)| Near { target: point * set + c, item, closer: d < own }).collect();
+                            let expected = RankCount { near: near.len() as u32, ..RankCount::among(items(), own, Some(target)) };
+                            assert_eq!(count, expected, "{isa} {metric:?} {point} {c}");
+                            around.extend(near);
+                        }
+                        if listed > 0 && around.len() <= listed + set {
                             expected_near.extend(around);
                         }
                     }

@@ -276,7 +276,7 @@ impl Train {
     /// What to do about numbers that are none.
     fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref() {
-            Some(rankle_core::Error::NotFinite(_)) => error.context(format!(
+            Some(rankle_core::Error::NotFinite(_) | rankle_core::Error::Unrankable { .. }) => error.context(format!(
                 "the training in {} has diverged: lower --lr, and choose another folder with --output",
                 self.output.display()
             )),

@@ -160,8 +160,8 @@ fn images_without_a_pair_of_one_class_are_refused() {
     photographs(photos.path());
     for class in ["bright", "dark"] {
         let [whole, train, test] = ["", "train", "test"].map(|split| photos.path().join(split).join(class));
-        [&train, &test].iter().for_each(|folder| fs::create_dir_all(folder.parent().unwrap()).unwrap());
-        fs::create_dir(&train).unwrap();
+        fs::create_dir_all(&train).unwrap();
+        fs::create_dir_all(test.parent().unwrap()).unwrap();
         fs::rename(whole.join("0.bmp"), train.join("0.bmp")).unwrap();
         fs::rename(whole, test).unwrap();
     }

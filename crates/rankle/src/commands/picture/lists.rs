@@ -67,9 +67,9 @@ impl Scene<'_> {
         let place = |points: &Points| self.rank_among(query, &distances, points, keep);
         let (rank_before, rank_after) = (place(&self.clean)?, place(&self.moved)?);
         let mut before = in_gallery(ranked(&distances, |item| keep(item) && item != self.image));
-        before.insert(rank_before as usize, Item::Gallery(self.image));
+        before.insert((rank_before as usize).min(before.len()), Item::Gallery(self.image));
         let mut after = in_gallery(ranked(&distances, keep));
-        after.insert(rank_after as usize, Item::Perturbed);
+        after.insert((rank_after as usize).min(after.len()), Item::Perturbed);
 
         let image = self.image;
         let mark_before = |item| match item {
