@@ -67,6 +67,8 @@ pub(crate) fn is_fetched(dataset: &str) -> bool {
 
 /// Whether the driver finds a dataset: in itself, in its folder, or where the system's package puts it.
 pub(crate) fn is_here(dataset: &str) -> bool {
+    // What stands behind a comma says how it is read.
+    let dataset = dataset.split(',').next().unwrap_or(dataset);
     let installed = || {
         let manifest: Option<manifest::Manifest> =
             manifest::read(&files::root().join("datasets").join(dataset).join(MANIFEST)).ok();

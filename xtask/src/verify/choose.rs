@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
-/// What took longer, in seconds, comes last in a sample.
+/// What took longer, in seconds, comes last in a sample, but for the quickest record of each protocol: those of strict all do.
 const DEAR: f64 = 5.0;
 
 /// How a record is like others: by each input that a plan names, and by its file.
@@ -15,6 +15,7 @@ type Traits = Vec<(String, String)>;
 /// are chosen already, and of several the cheapest. What is quick and has an attack comes first, a radius of 0 last.
 pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
     let traits = traits(ready);
+    let ranks = ranks(ready);
     let mut seen: HashMap<&(String, String), usize> = HashMap::new();
     let mut rest: Vec<usize> = (0..ready.len()).collect();
     let mut chosen = BTreeSet::new();
@@ -22,7 +23,7 @@ pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
         let common = |at: usize| traits[at].iter().map(|one| seen.get(one).copied().unwrap_or_default()).sum::<usize>();
         let better = |&(_, &a): &(usize, &usize), &(_, &b): &(usize, &usize)| -> Ordering {
             let seconds = |at: usize| ready[at].committed.seconds();
-            let by_rank = rank(&ready[a]).cmp(&rank(&ready[b]));
+            let by_rank = ranks[a].cmp(&ranks[b]);
             by_rank.then(common(a).cmp(&common(b))).then(seconds(a).total_cmp(&seconds(b))).then(a.cmp(&b))
         };
         let Some((place, &best)) = rest.iter().enumerate().min_by(better) else { break };
@@ -33,12 +34,19 @@ pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
     chosen.into_iter().collect()
 }
 
-fn rank(ready: &Ready) -> u8 {
-    match (ready.planned.epsilon == 0.0, ready.committed.seconds() > DEAR) {
+fn ranks(ready: &[Ready]) -> Vec<u8> {
+    let attacks = || ready.iter().filter(|ready| ready.planned.epsilon > 0.0);
+    let is_quickest = |one: &Ready| {
+        let seconds = attacks().filter(|other| other.planned.protocol == one.planned.protocol);
+        let least = seconds.map(|other| other.committed.seconds()).min_by(f64::total_cmp);
+        least == Some(one.committed.seconds())
+    };
+    let rank = |one: &Ready| match (one.planned.epsilon == 0.0, one.committed.seconds() > DEAR && !is_quickest(one)) {
         (false, false) => 0,
         (false, true) => 1,
         (true, _) => 2,
-    }
+    };
+    ready.iter().map(rank).collect()
 }
 
 /// Of each record; what is not named is one of its traits, too, so that what is named seldom is looked for.
@@ -76,11 +84,20 @@ mod tests {
     }
 
     #[test]
+    fn of_a_protocol_that_is_always_dear_the_quickest_is_taken() {
+        let (mut ready, _) = ready(|record| 20.0 + record.cell.epsilon);
+        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.planned.protocol = "strict".to_owned());
+        let quick: Vec<usize> = ranks(&ready).iter().enumerate().filter(|(_, rank)| **rank == 0).map(|(at, _)| at).collect();
+        let protocols: HashSet<&str> = quick.iter().map(|&at| &*ready[at].planned.protocol).collect();
+        assert!(protocols.len() == 2 && quick.len() < ready.len() / 2, "{quick:?}");
+    }
+
+    #[test]
     fn what_is_dear_comes_after_and_what_is_idle_last() {
         let (ready, _) = ready(|record| if record.cell.targets == 10 { 50.0 } else { 1.0 });
-        let count = |is: fn(&Ready) -> bool| ready.iter().filter(|ready| is(ready)).count();
-        let (quick, idle) = (count(|ready| rank(ready) == 0), count(|ready| ready.planned.epsilon == 0.0));
-        let ranks = |count| spread(&ready, count).into_iter().map(|at| rank(&ready[at])).collect::<HashSet<_>>();
+        let all = ranks(&ready);
+        let (quick, idle) = (all.iter().filter(|&&rank| rank == 0).count(), all.iter().filter(|&&rank| rank == 2).count());
+        let ranks = |count| spread(&ready, count).into_iter().map(|at| all[at]).collect::<HashSet<_>>();
         assert_eq!(ranks(quick), HashSet::from([0]));
         assert_eq!(ranks(quick + 1), HashSet::from([0, 1]));
         assert_eq!(ranks(ready.len() - idle), HashSet::from([0, 1]));
