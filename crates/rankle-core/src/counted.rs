@@ -4,7 +4,7 @@ use crate::Gallery;
 use crate::rank::{RankCount, Resolution};
 use rankle_kernels::distance::{Near, Width};
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where targets stand in the lists of their points.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,11 +28,10 @@ pub(crate) struct PointList<'a> {
 }
 
 impl PointList<'_> {
-    /// Decides what is near, unless the targets have more than `most` near items in all, and takes out what is to be left out. `near` lists
+    /// Decides what is near, unless these are more than `most` items, and takes out what is to be left out. `near` lists
     /// the near items of targets that are numbered from `first`.
     pub(crate) fn settle(&self, counts: &mut [RankCount], near: &[Near], first: usize, most: usize) -> Resolution {
-        let others: usize = counts.iter().map(|count| (count.near as usize).saturating_sub(1)).sum();
-        let decided = most > 0 && others <= most;
+        let decided = most > 0 && self.is_listed(counts, near) && (near.len() <= most || items(near) <= most);
         let mut exact = Exact { list: self, known: HashMap::new() };
         let mut resolution = Resolution::default();
         for (at, count) in counts.iter_mut().enumerate() {
@@ -64,9 +63,19 @@ impl PointList<'_> {
         resolution
     }
 
+    /// Whether `near` has all near items: the kernel drops those of a point that has too many.
+    fn is_listed(&self, counts: &[RankCount], near: &[Near]) -> bool {
+        counts.iter().map(|count| count.near as usize).sum::<usize>() == near.len()
+    }
+
     fn is_near(&self, distance: f32, own: f32) -> bool {
         (distance - own).abs() <= self.width.at(own)
     }
+}
+
+/// How many different items are near a target.
+fn items(near: &[Near]) -> usize {
+    near.iter().map(|near| near.item).collect::<HashSet<_>>().len()
 }
 
 /// Distances in f64 to one point, each computed once.

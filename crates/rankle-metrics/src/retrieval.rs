@@ -143,7 +143,12 @@ pub fn retrieve(
                 let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
                 let (found, resolution) = match size {
                     1 => (own.iter().map(|_| None).collect(), Resolution::default()),
-                    size if size <= FEW => by_counting(gallery, labels, &classes, &own)?,
+                    size if size <= FEW => {
+                        let parts = own.chunks(at_once(gallery.len(), size));
+                        let parts = parts.map(|own| by_counting(gallery, labels, &classes, own)).collect::<Result<Vec<_>>>()?;
+                        let resolution = parts.iter().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
+                        (parts.into_iter().flat_map(|(found, _)| found).collect(), resolution)
+                    }
                     _ => by_lists(gallery, labels, &classes, &own)?,
                 };
                 Ok((places.into_iter().zip(found).collect(), resolution))
@@ -160,6 +165,12 @@ pub fn retrieve(
     let others = retrieval.list_len as f64;
     retrieval.normalized_rank.iter_mut().for_each(|rank| *rank /= others);
     Ok(retrieval)
+}
+
+/// How many lists of a gallery of `len` are counted at once for classes of `size`, so that the near items that are kept of a collapsed
+/// model fill some 200 MB at most.
+fn at_once(len: usize, size: usize) -> usize {
+    (8_000_000 / (Precision::Resolved.most(len).min(len) * size)).max(1)
 }
 
 /// For queries whose classes are of one size of at least 2.

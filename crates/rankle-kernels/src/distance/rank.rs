@@ -107,7 +107,8 @@ pub struct Near {
 }
 
 /// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near the targets, themselves
-/// included, in the order of the targets: of points whose targets have at most `listed` near items in all besides themselves.
+/// included, in the order of the targets: of points whose targets have at most `listed` near items each, on average and besides
+/// themselves.
 pub fn rank_counts(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32], listed: usize) -> (Vec<RankCount>, Vec<Near>) {
     rank_counts_on(Isa::best(), metric, points, rows, targets, listed)
 }
@@ -217,15 +218,15 @@ impl Counts {
         RankCount { closer: closer[slot], tied_before: before[slot], tied: tied[slot], near: near[slot] }
     }
 
-    /// Keeps the near items of a block of distances, of points whose targets have at most `most` of them besides themselves. Few
-    /// blocks have any.
+    /// Keeps the near items of a block of distances, of points whose targets have at most `most` of them each, on average and
+    /// besides themselves. Few blocks have any.
     fn list(&mut self, distances: &[f32], first: u32, most: usize) {
         for slot in 0..self.near.len() {
             if self.near[slot] == self.seen[slot] {
                 continue;
             }
             let point = slot % self.columns;
-            let room = most + self.near.len() / self.columns;
+            let room = (most + 1) * self.set;
             let had_room = self.listed[point] <= room;
             self.listed[point] += (self.near[slot] - self.seen[slot]) as usize;
             self.seen[slot] = self.near[slot];
@@ -324,7 +325,7 @@ mod tests {
                             assert_eq!(count, expected, "{isa} {metric:?} {point} {c}");
                             around.extend(near);
                         }
-                        if listed > 0 && around.len() <= listed + set {
+                        if listed > 0 && around.len() <= (listed + 1) * set {
                             expected_near.extend(around);
                         }
                     }
