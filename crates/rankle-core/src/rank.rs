@@ -125,16 +125,17 @@ impl List<'_> {
         let distance = |item: u32| self.distances[item as usize];
         let mut wanted: Vec<(f32, u32)> = wanted.iter().map(|&item| (distance(item), item)).collect();
         wanted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let sorted = Sorted::new(wanted.iter().map(|&(distance, _)| distance).collect());
         // How many others stand between each wanted item and the one before it, and those whose place is not clear.
         let mut between = vec![0u32; wanted.len() + 1];
         let mut near: Vec<u32> = Vec::new();
         let mut count = 0u64;
         for other in others {
             let own = distance(other);
-            let at = wanted.partition_point(|&(wanted, _)| wanted < own);
+            let at = sorted.closer(own);
             let width = self.width.at(own);
-            let unclear =
-                wanted.get(at).is_some_and(|&(wanted, _)| wanted - own <= width) || at > 0 && own - wanted[at - 1].0 <= width;
+            let (before, after) = sorted.around(at);
+            let unclear = after - own <= width || own - before <= width;
             match unclear {
                 true => near.push(other),
                 false => between[at] += 1,
@@ -226,6 +227,59 @@ impl List<'_> {
     }
 }
 
+/// Ascending distances that are looked up for many others. Most of these lie where few of the distances do, so a table of buckets
+/// finds their place at once.
+struct Sorted {
+    /// Between two that nothing reaches.
+    distances: Vec<f32>,
+    least: f32,
+    scale: f32,
+    /// The place of the first distance of each bucket, and the number of distances.
+    buckets: Vec<u32>,
+}
+
+impl Sorted {
+    fn new(distances: Vec<f32>) -> Self {
+        let (least, most) = (distances.first().copied().unwrap_or(0.0), distances.last().copied().unwrap_or(0.0));
+        let count = distances.len().next_power_of_two();
+        // Not finite where all are equal, or nearly: then one bucket has all.
+        let scale = count as f32 / (most - least);
+        let scale = if scale.is_finite() { scale } else { 0.0 };
+        let mut sorted = Self { distances: Vec::new(), least, scale, buckets: vec![0; count + 2] };
+        distances.iter().for_each(|&distance| {
+            let bucket = sorted.bucket(distance);
+            sorted.buckets[bucket + 1] += 1;
+        });
+        let mut sum = 0;
+        sorted.buckets.iter_mut().for_each(|place| {
+            sum += *place;
+            *place = sum;
+        });
+        sorted.distances = [&[f32::NEG_INFINITY], &distances[..], &[f32::INFINITY]].concat();
+        sorted
+    }
+
+    /// The bucket of a distance: never lower for a greater one.
+    #[inline]
+    fn bucket(&self, distance: f32) -> usize {
+        (((distance - self.least) * self.scale) as usize).min(self.buckets.len() - 2)
+    }
+
+    /// How many distances are below another.
+    #[inline]
+    fn closer(&self, distance: f32) -> usize {
+        let bucket = self.bucket(distance);
+        let (from, to) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
+        from + self.distances[1 + from..1 + to].partition_point(|&one| one < distance)
+    }
+
+    /// The distances before and after a place.
+    #[inline]
+    fn around(&self, place: usize) -> (f32, f32) {
+        (self.distances[place], self.distances[place + 1])
+    }
+}
+
 /// Distances that can be compared with one another.
 struct Decided {
     /// Ascending.
@@ -260,6 +314,22 @@ mod tests {
         let alone = TieGroup { closer: 6, tied: 1, wanted: 1 };
         assert_eq!((alone.within(6), alone.within(7), alone.position()), (0.0, 1.0, 6.0));
         assert_eq!(alone.reciprocal_rank(), 1.0 / 7.0);
+    }
+
+    #[test]
+    fn places_are_those_of_a_scan() {
+        let spread: Vec<f32> = (0..300).map(|at| ((at * 7919 % 301) as f32 / 301.0).powi(4) - 0.01).collect();
+        for mut distances in [spread, vec![0.5; 7], vec![], vec![0.25], vec![0.0, 1e-45, 1.0], vec![-1e-8, 3e38, 3.1e38]] {
+            distances.sort_unstable_by(f32::total_cmp);
+            let sorted = Sorted::new(distances.clone());
+            let others = distances.iter().flat_map(|&one| [one, one.next_up(), one.next_down(), 0.7 * one]);
+            for other in others.chain([-1.0, 0.0, 0.3, 2.0, 3.4e38]) {
+                let place = distances.iter().filter(|&&one| one < other).count();
+                assert_eq!(sorted.closer(other), place, "{other} in {distances:?}");
+                let (before, after) = sorted.around(place);
+                assert!(before < other && after >= other, "{before} {other} {after}");
+            }
+        }
     }
 
     fn list(distances: &[f32], exact: impl Fn(u32) -> f64 + 'static, most: usize) -> List<'_> {

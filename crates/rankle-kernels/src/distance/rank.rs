@@ -261,23 +261,37 @@ struct Count<'a> {
 impl Kernel for Count<'_> {
     type Output = ();
 
-    // Plain Rust over lanes: the compiler makes it the registers of the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Counts { columns, own, width, targets, closer, before, tied, near, .. } = self.counts;
-        let own = own.chunks_exact(*columns).zip(width.chunks_exact(*columns)).zip(targets.chunks_exact(*columns));
-        let counters = closer.chunks_exact_mut(*columns).zip(before.chunks_exact_mut(*columns));
-        let more = tied.chunks_exact_mut(*columns).zip(near.chunks_exact_mut(*columns));
-        for (((own, width), targets), ((closer, before), (tied, near))) in own.zip(counters.zip(more)) {
-            for (item, distances) in (self.first..).zip(self.distances.chunks_exact(*columns)) {
-                let lanes = distances.iter().zip(own).zip(width).zip(targets);
-                let counters = closer.iter_mut().zip(&mut *before).zip(tied.iter_mut().zip(&mut *near));
-                for ((((&distance, &own), &width), &target), ((closer, before), (tied, near))) in lanes.zip(counters) {
-                    *closer += u32::from(distance < own);
-                    *tied += u32::from(distance == own);
-                    *before += u32::from(distance == own) & u32::from(item < target);
-                    *near += u32::from((distance - own).abs() <= width);
+        // The number of columns as a constant, so that a row of lanes is a register or two.
+        match self.counts.columns {
+            4 => self.compute::<4>(),
+            8 => self.compute::<8>(),
+            16 => self.compute::<16>(),
+            _ => self.compute::<32>(),
+        }
+    }
+}
+
+impl Count<'_> {
+    // Plain Rust over lanes: the compiler makes it the registers of the instruction set.
+    #[inline(always)]
+    fn compute<const W: usize>(self) {
+        let Counts { own, width, targets, closer, before, tied, near, .. } = self.counts;
+        for (slot, own) in own.as_chunks::<W>().0.iter().enumerate() {
+            let (width, targets) = (&width.as_chunks::<W>().0[slot], &targets.as_chunks::<W>().0[slot]);
+            let [mut less, mut first, mut equal, mut close] = [[0u32; W]; 4];
+            for (item, distances) in (self.first..).zip(self.distances.as_chunks::<W>().0) {
+                for lane in 0..W {
+                    let gap = distances[lane] - own[lane];
+                    less[lane] += u32::from(gap < 0.0);
+                    equal[lane] += u32::from(gap == 0.0);
+                    first[lane] += u32::from(gap == 0.0) & u32::from(item < targets[lane]);
+                    close[lane] += u32::from(gap.abs() <= width[lane]);
                 }
+            }
+            for (counter, more) in [(&mut *closer, less), (&mut *before, first), (&mut *tied, equal), (&mut *near, close)] {
+                counter.as_chunks_mut::<W>().0[slot].iter_mut().zip(more).for_each(|(counter, more)| *counter += more);
             }
         }
     }
