@@ -137,7 +137,7 @@ pub fn retrieve(
         for (place, query) in queries.iter().enumerate() {
             groups.entry(classes[&labels[*query]].len()).or_default().push(place);
         }
-        let found: Vec<(Vec<(usize, Option<Found>)>, Resolution)> = groups
+        let found: Vec<(Vec<Placed>, Resolution)> = groups
             .into_par_iter()
             .map(|(size, places)| {
                 let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
@@ -155,7 +155,7 @@ pub fn retrieve(
             })
             .collect::<Result<_>>()?;
         retrieval.resolution = found.iter().fold(retrieval.resolution, |sum, (_, resolution)| sum.and(*resolution));
-        let mut found: Vec<(usize, Option<Found>)> = found.into_iter().flat_map(|(found, _)| found).collect();
+        let mut found: Vec<Placed> = found.into_iter().flat_map(|(found, _)| found).collect();
         found.sort_unstable_by_key(|&(place, _)| place);
         found.into_iter().for_each(|(_, found)| retrieval.append(found));
         if progress(round * ROUND + queries.len()).is_break() {
@@ -166,6 +166,9 @@ pub fn retrieve(
     retrieval.normalized_rank.iter_mut().for_each(|rank| *rank /= others);
     Ok(retrieval)
 }
+
+/// The place of a query among those of a round, and what its list says.
+type Placed = (usize, Option<Found>);
 
 /// How many lists of a gallery of `len` are counted at once for classes of `size`, so that the near items that are kept of a collapsed
 /// model fill some 200 MB at most.
