@@ -59,7 +59,7 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     rankle_files::write(path, bytes).map_err(|error| fail(&error))
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
 /// [`Error::Weights`] when the tensors are no safetensors file.
