@@ -56,7 +56,7 @@ impl PointList<'_> {
                 };
                 let is_before = item < target;
                 count.closer -= u32::from(order.is_lt()).min(count.closer);
-                count.tied -= u32::from(order.is_eq()).min(count.tied - 1);
+                count.tied -= u32::from(order.is_eq()).min(count.tied.saturating_sub(1));
                 count.tied_before -= u32::from(order.is_eq() && is_before).min(count.tied_before);
             }
         }

@@ -89,8 +89,7 @@ pub enum Precision {
     /// The distances in f32, as in the paper.
     Single,
     /// Distances in f64 where those in f32 are closer than their rounding error, in every list where at most 3 % of its length
-    /// have to be compared once more, or at most 1,024: a fraction of the time that the list took, and a millisecond or so
-    /// where a model has collapsed.
+    /// have to be compared once more, or at most 1,024.
     Resolved,
 }
 

@@ -57,7 +57,7 @@ impl RankCount {
             + match ties {
                 Ties::Behind => 0.0,
                 Ties::ByIndex => f64::from(self.tied_before),
-                Ties::Middle => f64::from(self.tied - 1) / 2.0,
+                Ties::Middle => f64::from(self.tied.saturating_sub(1)) / 2.0,
             }
     }
 
@@ -370,6 +370,8 @@ mod tests {
         assert_eq!((outside.rank(Ties::Behind), outside.rank(Ties::Middle), outside.is_tied()), (1.0, 3.0, true));
         assert_eq!(outside.without(0.1, 0.5).without(0.5, 0.5).rank(Ties::Middle), 1.5);
         assert!(!of(1).is_tied());
+        // What is NaN is tied with nothing, not even itself: no rank, but no panic.
+        assert_eq!(RankCount::among((0..).zip(list), f32::NAN, Some(0)).rank(Ties::Middle), 0.0);
     }
 
     /// The width is wide enough: what f32 orders differently from f64 is always near.
