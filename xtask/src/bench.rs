@@ -13,6 +13,7 @@ use crate::files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use machine::Machine;
+use rankle_cli::{answer, say};
 use rows::Row;
 use serde::{Deserialize, Serialize};
 use sides::Sides;
@@ -109,10 +110,10 @@ impl Bench {
             // After every round: an interrupt shall not cost an hour.
             files::write(&file, serde_json::to_string_pretty(&report)? + "\n")?;
         }
-        print!("{}", report.table);
-        eprintln!("written to {}", files::shown(&file));
+        answer(&report.table)?;
+        say(format_args!("written to {}", files::shown(&file)));
         let mismatches: Vec<&String> = report.table.mismatches().collect();
-        mismatches.iter().for_each(|mismatch| eprintln!("error: {mismatch}"));
+        mismatches.iter().for_each(|mismatch| say(format_args!("error: {mismatch}")));
         if !mismatches.is_empty() {
             bail!("both sides do not compute the same in {} places: see above", mismatches.len());
         }
@@ -167,7 +168,7 @@ impl Report {
     /// All sides of one row, once. Others that fail are told of and left out from then on.
     fn time(&mut self, row: &Row, sides: &Sides, failed: &mut Vec<(String, &str)>, round: &str) -> Result<()> {
         let id = row.id();
-        eprintln!("{round}: {id}, rankle");
+        say(format_args!("{round}: {id}, rankle"));
         let (answer, timing) = sides.ours(row)?;
         if let Some(Answer { version, instruction_set, .. }) = answer {
             (self.machine.rankle, self.machine.instruction_set) = (version, instruction_set);
@@ -177,7 +178,7 @@ impl Report {
             if failed.iter().any(|(row, other)| (row, *other) == (&id, variant)) {
                 continue;
             }
-            eprintln!("{round}: {id}, {variant}");
+            say(format_args!("{round}: {id}, {variant}"));
             match sides.other(row, variant) {
                 Ok((answer, timing)) => {
                     if let Some(Answer { version, instruction_set, .. }) = answer {
@@ -187,7 +188,7 @@ impl Report {
                 }
                 Err(error) if rankle_cli::code(&error) == 130 => return Err(error),
                 Err(error) => {
-                    eprintln!("warning: {id}, {variant} is left out; {}", rankle_cli::line(&error));
+                    say(format_args!("warning: {id}, {variant} is left out; {}", rankle_cli::line(&error)));
                     failed.push((id.clone(), variant));
                 }
             }
@@ -206,7 +207,7 @@ fn write_pages(file: &std::path::Path) -> Result<()> {
     let new = markdown::into_readme(&old, &report)?;
     files::write(&files::root().join("BENCHMARKS.md"), markdown::page(&report))?;
     files::write(&readme, new)?;
-    eprintln!("written: BENCHMARKS.md and the excerpt in README.md, from {shown}");
+    say(format_args!("written: BENCHMARKS.md and the excerpt in README.md, from {shown}"));
     Ok(())
 }
 

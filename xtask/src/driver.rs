@@ -23,6 +23,8 @@ pub(crate) struct Driver {
     program: PathBuf,
     /// Where all data are, if not where each dataset usually is.
     data: Option<PathBuf>,
+    /// Whether it ends when this process does; older ones do not know how.
+    ends_with_us: bool,
 }
 
 /// The program that called us, or the one on the path.
@@ -46,7 +48,7 @@ impl Driver {
             bail!("the driver does not build: see the messages of cargo above");
         }
         let program = messages.lines().find_map(executable).context("cargo built the driver, but did not say where it is")?;
-        Ok(Self { program, data: None })
+        Ok(Self { program, data: None, ends_with_us: true })
     }
 
     /// A program that was built before, and its version.
@@ -60,7 +62,7 @@ impl Driver {
         match output.trim().strip_prefix("rankle ") {
             Some(version) if status.success() && !version.contains(char::is_whitespace) => {
                 let version = version.to_owned();
-                Ok((Self { program, data: None }, version))
+                Ok((Self { program, data: None, ends_with_us: false }, version))
             }
             _ => bail!("{} is no driver: asked for its --version, `rankle` says its name and a number", program.display()),
         }
@@ -76,7 +78,7 @@ impl Driver {
 
     /// The same program, with all data in this folder.
     pub(crate) fn with_data(&self, folder: PathBuf) -> Self {
-        Self { program: self.program.clone(), data: Some(folder) }
+        Self { program: self.program.clone(), data: Some(folder), ..*self }
     }
 
     /// Where it shall look for datasets, as arguments: in the folder that was named, else among ours when one was fetched, else
@@ -207,6 +209,9 @@ impl Driver {
         if let Some(threads) = threads {
             command.arg("--threads").arg(threads.to_string());
         }
+        if self.ends_with_us {
+            command.arg("--parent").arg(std::process::id().to_string());
+        }
         command
     }
 }
@@ -311,7 +316,7 @@ mod tests {
 
     #[test]
     fn mnist_is_in_the_program_and_needs_no_folder() {
-        let driver = Driver { program: "rankle".into(), data: None };
+        let driver = Driver { program: "rankle".into(), data: None, ends_with_us: true };
         assert!(driver.data(["mnist", "mnist"]).is_empty());
         assert!(driver.data(["no-such-dataset"]).is_empty());
         assert_eq!(driver.with_data("here".into()).data(["sop"]), ["--dataset-dir", "here"]);

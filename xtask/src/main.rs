@@ -10,12 +10,14 @@ mod fetch;
 mod files;
 mod process;
 mod reproduce;
+mod soak;
 mod spread;
 mod synth;
 mod test;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use rankle_cli::say;
 use std::process::ExitCode;
 
 /// Rebuild the published tables, check the code, fetch data, measure speed.
@@ -33,6 +35,7 @@ enum Command {
     Reproduce(reproduce::Reproduce),
     Spread(spread::Spread),
     Test(test::Test),
+    Soak(soak::Soak),
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
     Synth(synth::Synth),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Reproduce(command) => command.run(),
         Command::Spread(command) => command.run(),
         Command::Test(command) => command.run(),
+        Command::Soak(command) => command.run(),
         Command::Fetch(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Synth(command) => command.run(),
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", rankle_cli::line(&error));
+            say(rankle_cli::line(&error));
             ExitCode::from(rankle_cli::code(&error))
         }
     }

@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use models::Training;
+use rankle_cli::answer;
 use rankle_report::FolderLock;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -91,8 +92,7 @@ fn names() -> impl TypedValueParser<Value = &'static dyn Experiment> {
 impl Reproduce {
     pub(crate) fn run(self) -> Result<()> {
         if self.list {
-            print!("{}", list::list()?);
-            return Ok(());
+            return answer(list::list()?);
         }
         for experiment in self.experiments() {
             // Whether it can be had is better known before minutes of compiling.
@@ -100,17 +100,19 @@ impl Reproduce {
         }
         let driver = Driver::build()?;
         let mut arrays = Vec::new();
+        // A full standard output costs no experiment.
+        let mut answered = Ok(());
         for experiment in self.experiments() {
             let Outcome { text, json } = self.one(experiment, &driver)?;
             match self.format {
-                Format::Human => print!("{text}"),
+                Format::Human => answered = answered.and(answer(text)),
                 Format::Json => arrays.push(json),
             }
         }
-        if self.format == Format::Json {
-            println!("{}", joined(&arrays));
+        match self.format {
+            Format::Human => answered,
+            Format::Json => answer(joined(&arrays)),
         }
-        Ok(())
     }
 
     /// Each once, in the order of the arguments.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use rankle_cli::answer;
 use rankle_report::{Journal, Record, Setting, published, published::Table, spread};
 use std::path::{Path, PathBuf};
 
@@ -42,9 +43,9 @@ impl Spread {
         let (setting, sets) = read(self.table, &self.files)?;
         let spread = spread::Spread::over(self.table, &setting, &sets);
         match self.format {
-            Format::Markdown => print!("{}", spread.to_markdown()),
-            Format::Csv => print!("{}", spread.to_csv()?),
-            Format::Json => println!("{}", spread.to_json()?),
+            Format::Markdown => answer(spread.to_markdown())?,
+            Format::Csv => answer(spread.to_csv()?)?,
+            Format::Json => answer(spread.to_json()?)?,
         }
         Ok(())
     }

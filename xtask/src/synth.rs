@@ -10,6 +10,8 @@ use image::codecs::jpeg::JpegEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rankle_cli::answer;
+use rankle_files::DraftFolder;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +58,7 @@ impl Synth {
         bar.set_message("images");
         self.draw(&output, &bar)?;
         bar.finish_and_clear();
-        println!("{} products in {} views each: {}", self.products, self.views, files::shown(&output));
+        answer(format_args!("{} products in {} views each: {}", self.products, self.views, files::shown(&output)))?;
         Ok(())
     }
 
@@ -72,7 +74,7 @@ impl Synth {
         let parent = rankle_files::folder_of(output);
         let refused = || format!("cannot write {shown}");
         fs::create_dir_all(parent).with_context(refused)?;
-        let folder = rankle_files::draft_folder(parent).with_context(refused)?;
+        let folder = DraftFolder::within(parent).with_context(refused)?;
 
         let mut lists = [HEADER.to_owned(), HEADER.to_owned()];
         let mut image_id = 0;
@@ -97,10 +99,7 @@ impl Synth {
             fs::write(folder.path().join(name), list).with_context(refused)?;
         }
         fs::write(folder.path().join("credits.toml"), self.credits()).with_context(refused)?;
-        fs::rename(folder.path(), output).with_context(refused)?;
-        // Under its new name it is no temporary folder any more.
-        let _ = folder.keep();
-        Ok(())
+        folder.keep(output).with_context(refused)
     }
 
     /// What the cards of models that learn from these images will say.

@@ -4,8 +4,10 @@ mod emulate;
 
 use crate::driver::cargo;
 use crate::process;
+use crate::soak::SOAK;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rankle_cli::{answer, say};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -14,7 +16,7 @@ use std::time::Instant;
 /// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure.
 ///
 /// Tests run under cargo-nextest where it is installed. Slow tests are targets behind a cargo feature `slow-tests`
-/// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow.
+/// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow. Those of `cargo xtask soak` are linted, too.
 #[derive(Args)]
 pub(crate) struct Test {
     /// Run the slow tests, too
@@ -27,8 +29,9 @@ pub(crate) struct Test {
 }
 
 /// Optional parts of the workspace that no default build has: tested like all others.
-const OPTIONAL: &str = "rankle/candle-transformers";
+pub(crate) const OPTIONAL: &str = "rankle/candle-transformers";
 const FORMATTING: &str = "fmt --all --check";
+const CLIPPY: &str = "clippy --workspace --all-targets";
 
 /// One call of cargo.
 #[derive(Debug, PartialEq)]
@@ -46,7 +49,7 @@ impl Test {
             None => steps(&slow_features()?, nextest(), self.slow),
         };
         for step in &steps {
-            eprintln!("── {} · cargo {}", step.title, step.arguments.join(" "));
+            say(format_args!("── {} · cargo {}", step.title, step.arguments.join(" ")));
             let mut command = cargo();
             command.args(&step.arguments).envs(step.environment.iter().cloned());
             let status = process::run(&mut command, "no verdict")?;
@@ -55,7 +58,7 @@ impl Test {
             }
         }
         let titles: Vec<&str> = steps.iter().map(|step| step.title).collect();
-        println!("cargo xtask test: {} all passed in {} s", titles.join(", "), start.elapsed().as_secs());
+        answer(format_args!("cargo xtask test: {} all passed in {} s", titles.join(", "), start.elapsed().as_secs()))?;
         Ok(())
     }
 }
@@ -66,7 +69,8 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
         let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
         if line != FORMATTING {
             let slow = slow.iter().filter(|_| with_slow).map(String::as_str);
-            let features: Vec<&str> = [OPTIONAL].into_iter().chain(slow).collect();
+            let soak = (line == CLIPPY).then_some(SOAK);
+            let features: Vec<&str> = [OPTIONAL].into_iter().chain(slow).chain(soak).collect();
             arguments.extend(["--features".to_owned(), features.join(",")]);
         }
         arguments.extend(rest.iter().map(|&word| word.to_owned()));
@@ -75,7 +79,7 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
     let tests = if nextest { "nextest run --workspace" } else { "test --workspace --lib --bins --tests" };
     vec![
         step("formatting", FORMATTING, false, &[]),
-        step("clippy", "clippy --workspace --all-targets", true, &["--", "-D", "warnings"]),
+        step("clippy", CLIPPY, true, &["--", "-D", "warnings"]),
         Step {
             environment: vec![("RUSTDOCFLAGS".into(), "-D warnings".into())],
             ..step("docs", "doc --workspace --no-deps", false, &[])
@@ -122,7 +126,7 @@ mod tests {
             lines(&[], true, true),
             [
                 "fmt --all --check",
-                "clippy --workspace --all-targets --features rankle/candle-transformers -- -D warnings",
+                "clippy --workspace --all-targets --features rankle/candle-transformers,rankle/soak -- -D warnings",
                 "doc --workspace --no-deps --features rankle/candle-transformers",
                 "test --workspace --doc --features rankle/candle-transformers",
                 "nextest run --workspace --features rankle/candle-transformers",
@@ -135,7 +139,7 @@ mod tests {
         let slow = ["a/slow-tests", "b/slow-tests"];
         let features = "rankle/candle-transformers,a/slow-tests,b/slow-tests";
         let fast = lines(&slow, false, false);
-        assert_eq!(fast[1], format!("clippy --workspace --all-targets --features {features} -- -D warnings"));
+        assert_eq!(fast[1], format!("clippy --workspace --all-targets --features {features},rankle/soak -- -D warnings"));
         assert_eq!(fast[4], "test --workspace --lib --bins --tests --features rankle/candle-transformers");
         assert_eq!(lines(&slow, true, true)[4], format!("nextest run --workspace --features {features}"));
         assert_eq!(steps(&[], true, false)[2].environment, [("RUSTDOCFLAGS".into(), "-D warnings".into())]);

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use committed::{Committed, Input};
 use compare::Difference;
+use rankle_cli::{answer, say};
 use rankle_report::{Cell, FolderLock, Planned, Record};
 use serde_json::Value;
 use shelf::{Missing, Shelf};
@@ -66,7 +67,7 @@ impl Verify {
             Some(count) => choose::spread(&ready, count.get()).into_iter().map(|at| &ready[at]).collect(),
             None => ready.iter().collect(),
         };
-        lacking.iter().for_each(|(missing, count)| eprintln!("{count} records are not verifiable here: {missing}"));
+        lacking.iter().for_each(|(missing, count)| say(format_args!("{count} records are not verifiable here: {missing}")));
         if wanted.is_empty() {
             bail!("no record can be computed again: see above for what is missing");
         }
@@ -74,7 +75,7 @@ impl Verify {
         let driver = Driver::build()?;
         // Records of another build prove nothing about this one.
         let folder = output.join(&driver.sha256()?[..12]);
-        eprintln!("{} of {} records are computed again, in {}", wanted.len(), ready.len(), files::shown(&folder));
+        say(format_args!("{} of {} records are computed again, in {}", wanted.len(), ready.len(), files::shown(&folder)));
         let plan: Vec<Planned> = wanted.iter().map(|ready| ready.planned.clone()).collect();
         let records = driver.sweep(&plan, &files::root(), &folder, self.threads)?;
         let found = differences(&wanted, &records)?;
@@ -145,13 +146,13 @@ fn differences(wanted: &[&Ready], records: &[Record]) -> Result<Vec<Difference>>
 /// # Errors
 /// When a record differs.
 fn report(computed: usize, lacking: &Lacking, found: &[Difference], file: &str) -> Result<()> {
-    found.iter().take(SHOWN).for_each(|difference| println!("{difference}"));
+    found.iter().take(SHOWN).try_for_each(answer)?;
     if found.len() > SHOWN {
-        println!("… and {} more", found.len() - SHOWN);
+        answer(format_args!("… and {} more", found.len() - SHOWN))?;
     }
     let mut differing: Vec<(&str, usize)> = found.iter().map(|difference| (&*difference.file, difference.number)).collect();
     differing.dedup();
-    println!("{}", summary(computed, lacking, differing.len()));
+    answer(summary(computed, lacking, differing.len()))?;
     if !found.is_empty() {
         bail!("{} of {computed} records differ, in {} columns: see {file}", differing.len(), found.len());
     }

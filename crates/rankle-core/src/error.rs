@@ -71,8 +71,12 @@ pub enum Error {
     /// What was asked of a model is beyond it, or beyond this build; the line says what to do.
     #[error("{0}")]
     Model(String),
-    /// The loss does not depend on the images: there is no slope to follow.
-    #[error("the embedding does not depend on the images: there is no gradient to follow")]
+    /// No gradient reaches the images: the embedding does not depend on them, or an operation on the way has none.
+    #[error(
+        "no gradient reaches the images: the embedding does not depend on them, or an operation between them and it has no gradient \
+         in candle (detach, argmax, argsort, comparisons, round, a cast to integers, numbers that were read back into a new tensor, a \
+         custom operation without a backward pass)"
+    )]
     NoGradient,
     /// The caller asked for the work to stop.
     #[error("interrupted")]

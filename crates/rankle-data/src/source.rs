@@ -2,7 +2,7 @@
 
 use crate::{Credits, Error, Folder, Name, Overrides, Preparation, Published, Result, Split, open, options, split};
 use rankle_core::{Dataset, InputSpec};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, str::FromStr};
 
@@ -60,6 +60,14 @@ impl Source {
             Self::Folder(folder) => (Credits::read(&folder.root(dir))?, Credits::new("not known", "a folder of one's own")),
         };
         Ok(said.unwrap_or(usual))
+    }
+
+    /// The files and folders that opening it in `dir` reads.
+    pub fn places(&self, dir: Option<&Path>) -> Vec<PathBuf> {
+        match self {
+            Self::Idx(_) | Self::Published(..) => dir.map(Path::to_owned).into_iter().collect(),
+            Self::Folder(folder) => vec![folder.root(dir)],
+        }
     }
 
     /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.

@@ -1,8 +1,9 @@
 //! Files that are whole under their names, or not there: what weights, cards, reports and pictures are written with.
 //!
 //! Everything is first made under a temporary name in the same folder and then renamed, so a killed process or a full disk leaves
-//! what was there before. It leaves out formats, locks and journals (`rankle-report` has those), and what to tell the user: errors
-//! are [`io::Error`]s, and whoever asked names the file.
+//! what was there before; the next process removes the temporary files of killed ones. Reading has a limit. It leaves out formats,
+//! locks and journals (`rankle-report` has those), and what to tell the user: errors are [`io::Error`]s, and whoever asked names
+//! the file.
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -14,29 +15,38 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod draft;
+mod read;
+
+pub use draft::{Draft, DraftFolder};
+pub use read::{read, read_limited, read_text};
+
 use std::path::{Path, PathBuf};
 use std::{fs, io, io::Write};
-use tempfile::{Builder, NamedTempFile, TempDir};
 
 /// Replaces a file, or makes it. Of a link, it is the file behind it that is replaced or made.
 ///
 /// # Errors
 /// When the folder is not there or cannot be written, or the disk is full; the file is then what it was.
 pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
-    let path = behind(path)?;
-    let mut draft = draft(&path)?;
+    let mut draft = Draft::of(path)?;
     draft.write_all(contents.as_ref())?;
-    draft.as_file().sync_all()?;
-    draft.persist(path)?;
-    Ok(())
+    draft.keep()
 }
 
-/// A file beside `path`, or beside what it is a link to, that is gone when it is let go: [`write()`] can have as much.
+/// Waits until the disk has the names in a folder: a file that was renamed may otherwise have its old name after a power cut.
 ///
 /// # Errors
-/// When the folder is not there or cannot be written.
-pub fn draft(path: &Path) -> io::Result<NamedTempFile> {
-    builder(0o666).tempfile_in(folder_of(&behind(path)?))
+/// When the folder cannot be opened or the disk fails.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        // A folder that may be written but not read, and file systems that know of no such thing.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// What a link leads to, whether it is there or not; anything else is itself.
@@ -63,28 +73,18 @@ pub fn are_one(a: &Path, b: &Path) -> io::Result<bool> {
     Ok(place(a)? == place(b)?)
 }
 
-/// A folder in `parent` that is gone when it is let go.
-///
-/// # Errors
-/// When `parent` is not there or cannot be written.
-pub fn draft_folder(parent: &Path) -> io::Result<TempDir> {
-    builder(0o777).tempdir_in(parent)
-}
-
 /// The folder that a file is in.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Temporary files are private unless told otherwise; ours are as readable as any others, less what the user's umask takes away.
-fn builder(mode: u32) -> Builder<'static, 'static> {
-    let mut builder = Builder::new();
-    builder.prefix(".rankle-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    #[cfg(not(unix))]
-    let _ = mode;
-    builder
+/// Whether a path, be there anything or not, lies in a folder or below it.
+///
+/// # Errors
+/// When links lead round in a circle.
+pub fn is_within(path: &Path, folder: &Path) -> io::Result<bool> {
+    let path = behind(path)?;
+    Ok(folder.canonicalize().is_ok_and(|folder| folder_of(&path).canonicalize().is_ok_and(|parent| parent.starts_with(folder))))
 }
 
 #[cfg(test)]
@@ -105,10 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn drafts_go_when_they_are_let_go() {
+    fn what_is_within_a_folder_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        drop((draft(&folder.path().join("file")).unwrap(), draft_folder(folder.path()).unwrap()));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let below = folder.path().join("below");
+        fs::create_dir(&below).unwrap();
+        let within = |path: &Path, folder: &Path| is_within(path, folder).unwrap();
+        assert!(within(&below.join("file"), folder.path()) && within(&below.join("../below/file"), &below));
+        assert!(!within(&folder.path().join("file"), &below) && !within(&below.join("file"), &folder.path().join("none")));
         assert_eq!(folder_of(Path::new("file")), Path::new("."));
     }
 
@@ -147,7 +150,9 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let (far, round) = (other.path().join("far"), other.path().join("round"));
         std::os::unix::fs::symlink(&path, &far).unwrap();
-        assert_eq!(draft(&far).unwrap().path().parent(), Some(folder.path()));
+        write(&far, "fourth").unwrap();
+        assert!(far.is_symlink() && fs::read_to_string(&path).unwrap() == "fourth");
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
         std::os::unix::fs::symlink("round", &round).unwrap();
         assert!(write(&round, "x").unwrap_err().to_string().contains("in a circle") && round.is_symlink());
     }

@@ -6,6 +6,7 @@
 
 use crate::{Error, Result, Watch};
 use flate2::read::GzDecoder;
+use rankle_files::DraftFolder;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -58,9 +59,9 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
 ///
 /// # Errors
 /// [`Error::File`].
-pub(crate) fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir> {
+pub(crate) fn temporary_folder(parent: &Path) -> Result<DraftFolder> {
     fs::create_dir_all(parent).map_err(Error::write(parent))?;
-    rankle_files::draft_folder(parent).map_err(Error::write(parent))
+    DraftFolder::within(parent).map_err(Error::write(parent))
 }
 
 /// A folder, and then those in it, in the order of their names.

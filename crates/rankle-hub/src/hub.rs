@@ -224,7 +224,7 @@ fn point(path: &Path, blob: &Path) -> Result<()> {
     let refused = |reason| Error::write(path)(reason);
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(refused)?;
-    let temporary = rankle_files::draft_folder(folder).map_err(refused)?;
+    let temporary = rankle_files::DraftFolder::within(folder).map_err(refused)?;
     let link = temporary.path().join("link");
     link_or_copy(path, blob, &link).and_then(|()| fs::rename(&link, path)).map_err(refused)
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use rankle_cli::{answer, say};
 use rankle_hub::{Access, Error, Home, Hub, Kind, Limits, Part, Reference, Repository, Watcher};
 use std::fs;
 use std::ops::ControlFlow;
@@ -126,7 +127,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", rankle_cli::line(&error));
+            say(rankle_cli::line(&error));
             let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
             ExitCode::from(if interrupted { 130 } else { rankle_cli::code(&error) })
         }
@@ -155,7 +156,7 @@ impl FileCommand {
     fn run(self, access: &Access) -> Result<()> {
         let Reference { repository, file } = &self.reference;
         let path = Hub::new(access)?.file(repository, file, None, &mut watch(file))?;
-        println!("{}", path.display());
+        answer(path.display())?;
         Ok(())
     }
 }
@@ -215,8 +216,8 @@ impl ArchiveCommand {
             (Some(archive), _) => {
                 let hash = rankle_hub::sha256(archive, &mut watch("read"))?;
                 match self.sha256.as_ref().or(self.published.as_ref()) {
-                    Some(published) if *published == hash => eprintln!("{} is the published archive", archive.display()),
-                    _ => eprintln!("nobody published an archive like {} (SHA-256 {hash})", archive.display()),
+                    Some(published) if *published == hash => say(format_args!("{} is the published archive", archive.display())),
+                    _ => say(format_args!("nobody published an archive like {} (SHA-256 {hash})", archive.display())),
                 }
                 return Ok(unpack(archive)?);
             }
@@ -241,12 +242,14 @@ impl ArchiveCommand {
     /// Says what is known of the hash of a download. One of which nothing was known is written down.
     fn judge(&self, what: &str, hash: &str) -> Result<()> {
         if [&self.sha256, &self.published].into_iter().flatten().any(|published| published == hash) {
-            eprintln!("{what} is the published archive (SHA-256 {hash})");
+            say(format_args!("{what} is the published archive (SHA-256 {hash})"));
             return Ok(());
         }
         match (&self.sha256, self.locked(what)?) {
             (Some(published), _) => bail!("{what} has SHA-256 {hash}, expected {published}: it is damaged or another file"),
-            (None, Some(locked)) if locked == hash => eprintln!("{what} is the archive of the last time (SHA-256 {hash})"),
+            (None, Some(locked)) if locked == hash => {
+                say(format_args!("{what} is the archive of the last time (SHA-256 {hash})"))
+            }
             (None, Some(locked)) => {
                 bail!("{what} has SHA-256 {hash}, the last time it had {locked}: see {} if that is right", self.lock.display())
             }
@@ -257,9 +260,9 @@ impl ArchiveCommand {
                 fs::create_dir_all(rankle_files::folder_of(&self.lock)).with_context(refused)?;
                 rankle_files::write(&self.lock, text).with_context(refused)?;
                 let lock = self.lock.display();
-                eprintln!(
+                say(format_args!(
                     "no hash is published for {what}: its SHA-256 {hash} is written to {lock}, and the next time it must be the same"
-                );
+                ));
             }
         }
         Ok(())

@@ -77,9 +77,7 @@ pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -
             return Err(Error::Table { path, found: format!("and its kin have {number} images, expected {}", part.images) });
         }
     }
-    fs::rename(temporary.path(), output).map_err(Error::write(output))?;
-    // Under its new name it is no temporary folder any more.
-    let _ = temporary.keep();
+    temporary.keep(output).map_err(Error::write(output))?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Weights in safetensors files.
 
+mod header;
+
 use candle_core::{DType, Device, Tensor};
 use rankle_core::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -23,17 +25,21 @@ pub fn read(path: &Path) -> Result<Tensors> {
 /// The bytes of a file of weights, for [`parse`]: whoever hashes them hashes what is used.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it cannot be read.
+/// [`Error::Weights`] naming the file when it cannot be read, and for devices and pipes, which may have no end.
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
+    rankle_files::read(path)
         .map_err(|error| Error::Weights(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
 }
 
 /// Every tensor of a safetensors file whose bytes were read from `path`.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it is truncated or not safetensors.
+/// [`Error::Weights`] naming the file when it is truncated or not safetensors, or has two tensors of one name.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+    if let Some(name) = header::twice(bytes) {
+        let problem = format!("has two tensors called '{name}', of which one reader takes the first and another the last");
+        return Err(Error::Weights(format!("{}: {problem}; write the file anew", path.display())));
+    }
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
         let problem = format!("is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by safetensors.torch.save_file");
         Error::Weights(format!("{}: {problem}", path.display()))

@@ -62,24 +62,55 @@ impl Journal {
     /// All complete records.
     ///
     /// # Errors
-    /// [`Error::File`] when the file exists and cannot be read, [`Error::Line`] for a complete line that is not a record.
+    /// As [`Follower::more`].
     pub fn read(&self) -> Result<Reading> {
+        self.follow().more()
+    }
+
+    /// Reads on and on, from the first record.
+    pub fn follow(&self) -> Follower {
+        Follower { path: self.path.clone(), lines: 0, end: 0 }
+    }
+}
+
+/// Reads what others append to a journal.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    path: PathBuf,
+    /// Complete lines read so far, and where the last of them ends.
+    lines: usize,
+    end: u64,
+}
+
+impl Follower {
+    /// The complete records that are new.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file exists and cannot be read, [`Error::Line`] for a complete line that is not a record, and where
+    /// there is no line at all that could be the beginning of one.
+    pub fn more(&mut self) -> Result<Reading> {
         let bytes = match self.bytes() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reading::default()),
             bytes => bytes.map_err(Error::file("read", &self.path))?,
         };
         let mut reading = Reading::default();
-        for (number, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            let line_number = number + 1;
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let number = self.lines + 1;
             match serde_json::from_slice(line) {
+                Ok(record) if line.ends_with(b"\n") => {
+                    reading.records.push(record);
+                    self.lines = number;
+                    self.end += line.len() as u64;
+                }
+                // Complete but for its line break, which the next writer adds: it is read again then.
                 Ok(record) => reading.records.push(record),
-                Err(_) if !line.ends_with(b"\n") => {
-                    reading.torn = Some(Torn { path: self.path.clone(), line: line_number });
+                Err(_) if !line.ends_with(b"\n") && (number > 1 || is_torn(line)) => {
+                    reading.torn = Some(Torn { path: self.path.clone(), line: number });
                 }
                 Err(reason) => {
                     return Err(Error::Line {
                         path: self.path.clone(),
-                        line: line_number,
+                        line: number,
                         what: "record",
                         reason: reason.to_string(),
                     });
@@ -91,41 +122,60 @@ impl Journal {
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut file = File::open(&self.path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+        }
         file.lock_shared()?;
+        file.seek(SeekFrom::Start(self.end))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
 
+/// Whether the only line of a file was the beginning of a record, or is what a machine that lost its power leaves of one. Anything
+/// else is somebody's text, which must not be cut off.
+fn is_torn(line: &[u8]) -> bool {
+    line.starts_with(b"{") || line.iter().all(|&byte| byte == 0)
+}
+
 /// Puts the end of the file behind its last complete record and returns that place. A last line that lacks nothing but its
 /// line break is complete and gets one; what is less than a record is cut off.
 fn mend(file: &mut File) -> io::Result<u64> {
     let end = file.seek(SeekFrom::End(0))?;
-    let (mut start, mut tail) = (end, Vec::new());
-    // Read backwards, a block at a time, until the last line break is found: the file may be long, a tail never is.
-    while start > 0 && !tail.contains(&b'\n') {
-        let block = start.min(4096);
-        start -= block;
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = vec![0; block as usize];
-        file.read_exact(&mut bytes)?;
-        bytes.append(&mut tail);
-        tail = bytes;
-    }
-    let complete = tail.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
-    let torn = &tail[complete..];
-    if torn.is_empty() {
+    let start = last_line(file, end)?;
+    if start == end {
         return Ok(end);
     }
-    if serde_json::from_slice::<Record>(torn).is_ok() {
+    file.seek(SeekFrom::Start(start))?;
+    let mut line = Vec::new();
+    file.take(end - start).read_to_end(&mut line)?;
+    if serde_json::from_slice::<Record>(&line).is_ok() {
         file.seek(SeekFrom::End(0))?;
         file.write_all(b"\n")?;
         return Ok(end + 1);
     }
-    let whole = start + complete as u64;
-    file.set_len(whole)?;
-    Ok(whole)
+    if start == 0 && !is_torn(&line) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds something else than records"));
+    }
+    file.set_len(start)?;
+    Ok(start)
+}
+
+/// Where the last line begins, its end if it is whole: read backwards, a block at a time, for the file may be long.
+fn last_line(file: &mut File, end: u64) -> io::Result<u64> {
+    let mut start = end;
+    let mut block = [0; 4096];
+    while start > 0 {
+        let bytes = &mut block[..start.min(4096) as usize];
+        start -= bytes.len() as u64;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(bytes)?;
+        if let Some(place) = bytes.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + place as u64 + 1);
+        }
+    }
+    Ok(0)
 }
 
 impl fmt::Display for Torn {

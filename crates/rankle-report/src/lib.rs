@@ -24,6 +24,7 @@
 mod attack;
 mod canvas;
 mod cell;
+mod claims;
 mod comparison;
 pub mod curves;
 mod error;
@@ -43,9 +44,10 @@ pub mod terminal;
 
 pub use attack::Attack;
 pub use cell::{Cell, Source, Universal};
+pub use claims::{Claim, Claims};
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
-pub use journal::{Journal, Reading, Torn};
+pub use journal::{Follower, Journal, Reading, Torn};
 pub use lock::FolderLock;
 pub use plan::{Planned, Setting};
 pub use record::{Record, Unseen, WhiteBox};

@@ -4,13 +4,17 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Holds a folder until dropped, or until the process ends in whatever way: the operating system lets go of it.
+/// Holds a folder until dropped, or until the process ends in whatever way: the operating system lets go of it. A folder that it
+/// made and in which nothing else was made is gone with it.
 #[derive(Debug)]
 pub struct FolderLock {
     file: File,
+    path: PathBuf,
+    /// The folders that it made, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 /// The content of the lock file, for whoever finds the folder held.
@@ -37,6 +41,7 @@ impl FolderLock {
     /// # Errors
     /// As [`FolderLock::acquire`].
     pub fn named(folder: &Path, name: &str, command: &str) -> Result<Self> {
+        let made: Vec<PathBuf> = folder.ancestors().take_while(|folder| !is_there(folder)).map(Path::to_owned).collect();
         fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
         let path = folder.join(name);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -51,15 +56,26 @@ impl FolderLock {
         let holder = Holder { process: std::process::id(), command: command.to_owned(), since: now() };
         let text = serde_json::to_string(&holder).expect("integers and a string are JSON");
         file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))?;
-        Ok(Self { file })
+        Ok(Self { file, path, made })
     }
 }
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // The file stays: removing it would let two processes lock two files of one name. The lock ends with the handle.
         self.file.set_len(0).ok();
+        // Otherwise the file stays: removing it would let two processes lock two files of one name. The lock ends with the handle.
+        if let Some(folder) = self.made.first()
+            && fs::read_dir(folder).is_ok_and(|entries| entries.count() == 1)
+        {
+            fs::remove_file(&self.path).ok();
+            self.made.iter().try_for_each(fs::remove_dir).ok();
+        }
     }
+}
+
+fn is_there(folder: &Path) -> bool {
+    // The name of the folder that relative names start at is empty.
+    folder.as_os_str().is_empty() || folder.symlink_metadata().is_ok()
 }
 
 fn describe(file: &mut File) -> String {
@@ -107,6 +123,22 @@ mod tests {
         let message = FolderLock::acquire(&output, "a third").unwrap_err().to_string();
         assert!(message.contains("`another`"), "{message}");
         drop(second);
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_was_made_goes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("models/mine");
+        drop(FolderLock::acquire(&output, "x").unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let lock = FolderLock::acquire(&output, "x").unwrap();
+        fs::write(output.join("model"), "").unwrap();
+        drop(lock);
+        assert!(output.join("model").exists() && output.join(".lock").exists());
+        // One that was there stays.
+        fs::remove_file(output.join("model")).unwrap();
+        drop(FolderLock::acquire(&output, "x").unwrap());
+        assert!(output.is_dir());
     }
 
     #[test]

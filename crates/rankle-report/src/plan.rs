@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 
+/// Bytes of a plan; a pipe may have no end.
+const LONGEST: u64 = 256 << 20;
+
 /// One line of a plan: the inputs of a cell as far as they are a matter of choice.
 ///
 /// Whoever runs it adds the rest: the hash of the weights, the size of the gallery, and the steps, starts and weights that the
@@ -183,7 +186,7 @@ impl Planned {
     /// # Errors
     /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = rankle_files::read_text(path, LONGEST).map_err(Error::file("read", path))?;
         let parse = |(number, line)| {
             serde_json::from_str(line).map_err(|reason| Error::Line {
                 path: path.to_owned(),

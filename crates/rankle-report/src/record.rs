@@ -2,6 +2,8 @@
 
 use crate::{Cell, Error, Result, finite};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cell and its outcome: one line of JSON. Ranks, recalls and shares are in percent, 0 the top of a list.
 ///
@@ -124,6 +126,21 @@ fn is_negligible(percent: &f64) -> bool {
 }
 
 impl Record {
+    /// In which columns another record of the same cell has another outcome, in words; `None` where they agree. Time, place and the
+    /// version of the code are no outcome.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let columns = |record: &Self| -> BTreeMap<String, Value> {
+            let free = Self { cell: self.cell.clone(), seconds: 0.0, code_version: String::new(), ..record.clone() };
+            serde_json::to_value(free).ok().and_then(|record| serde_json::from_value(record).ok()).unwrap_or_default()
+        };
+        let (mine, its) = (columns(self), columns(other));
+        let names: BTreeSet<&String> = mine.keys().chain(its.keys()).filter(|&name| mine.get(name) != its.get(name)).collect();
+        let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).map_or("nothing".into(), Value::to_string);
+        let words: Vec<String> =
+            names.into_iter().map(|name| format!("{name} {} and {}", value(&mine, name), value(&its, name))).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// The record as one line of JSON, without the line break.
     ///
     /// # Errors
@@ -147,6 +164,16 @@ mod tests {
         let line = record.to_line().unwrap();
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn two_records_of_one_cell_are_compared_by_their_outcome() {
+        let one = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
+        let mut other = Record { seconds: 7.0, code_version: "9".into(), ..one.clone() };
+        other.cell.weights = "elsewhere".into();
+        assert_eq!(one.difference(&other), None);
+        let other = Record { rank_after: Some(2.25), undecided_share: 3.0, ..other };
+        assert_eq!(one.difference(&other).unwrap(), "rank_after 2.5 and 2.25, undecided_share nothing and 3.0");
     }
 
     #[test]

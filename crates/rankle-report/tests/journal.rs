@@ -60,18 +60,60 @@ fn a_torn_line_costs_only_itself() {
     }
 }
 
-/// A tail longer than one block, that is not even text.
+/// A tail longer than one block, that is not even text; a power cut leaves zeros.
 #[test]
 fn a_long_torn_tail_is_removed_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
-    for before in ["", &format!("{LINE}\n")] {
+    for (before, tail) in [("", 0), (&*format!("{LINE}\n"), 0xFF)] {
         let mut bytes = before.as_bytes().to_vec();
-        bytes.extend([0xFF; 10_000]);
+        bytes.extend([tail; 10_000]);
         fs::write(&path, bytes).unwrap();
         Journal::at(&path).append(&record(7)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{before}{}\n", record(7).to_line().unwrap()));
     }
+}
+
+/// The time to mend grows with the length of the tail, not with its square: this took minutes.
+#[test]
+fn twenty_megabytes_without_a_line_break_are_mended_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    fs::write(&path, format!("{LINE}\n{{{}", " ".repeat(20_000_000))).unwrap();
+    Journal::at(&path).append(&record(7)).unwrap();
+    assert_eq!(seeds(&path), [0, 7]);
+}
+
+/// A file of somebody's is neither taken for records that were cut off nor cut off.
+#[test]
+fn what_holds_no_record_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    for text in ["remember the milk", "[1, 2"] {
+        fs::write(&path, text).unwrap();
+        let message = Journal::at(&path).read().unwrap_err().to_string();
+        assert!(message.contains("notes.txt line 1 is not a record"), "{message}");
+        let message = Journal::at(&path).append(&record(0)).unwrap_err().to_string();
+        assert!(message.ends_with("notes.txt: it holds something else than records"), "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_others_append_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let journal = Journal::at(&path);
+    let mut follower = journal.follow();
+    let mut more = || follower.more().unwrap().records.iter().map(|record| record.cell.seed).collect::<Vec<_>>();
+    assert!(more().is_empty());
+    (0..2).for_each(|seed| journal.append(&record(seed)).unwrap());
+    assert_eq!((more(), more()), (vec![0, 1], vec![]));
+    let torn = record(2).to_line().unwrap();
+    fs::write(&path, format!("{}{torn}", fs::read_to_string(&path).unwrap())).unwrap();
+    assert_eq!(more(), [2]);
+    journal.append(&record(3)).unwrap();
+    assert_eq!((more(), more()), (vec![2, 3], vec![]));
 }
 
 #[test]

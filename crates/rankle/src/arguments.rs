@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 pub(crate) struct Global {
     /// How many threads; all cores when left out. No result depends on it
-    #[arg(long, global = true, value_name = "N", value_parser = count, allow_negative_numbers = true, help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "N", value_parser = threads, allow_negative_numbers = true, help_heading = "Everywhere")]
     threads: Option<NonZero<usize>>,
     /// Where to compute: cpu, cuda[:N] or metal. This version's models run on the CPU
     #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = "Everywhere")]
@@ -42,6 +42,9 @@ pub(crate) struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
     pub(crate) quiet: bool,
+    /// End as after Ctrl-C when the parent process is not the one of this number any more
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    parent: Option<u32>,
     /// For weights that are named by their place on the hub
     #[cfg(feature = "hub")]
     #[command(flatten)]
@@ -112,6 +115,8 @@ impl VictimArguments {
     }
 }
 
+const MOST_THREADS: usize = 1024;
+
 /// How many images are attacked when nothing else is said.
 pub(crate) const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");
 
@@ -126,7 +131,7 @@ impl Arguments {
         let threads = self.global.threads.unwrap_or_else(cores).get();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
-        interrupt::watch()?;
+        interrupt::watch(self.global.parent)?;
         #[cfg(feature = "hub")]
         crate::hub::start(self.global.hub);
         pool.install(|| match self.command {
@@ -204,6 +209,15 @@ pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
 /// One line for zero and for what is no number.
 pub(crate) fn count(text: &str) -> Result<NonZero<usize>, String> {
     text.parse().map_err(|_| "a whole number of at least 1 is needed".to_owned())
+}
+
+/// How many threads: more than any machine has are a slip of the pen, and would be started.
+///
+/// # Errors
+/// One line for what is no such number.
+fn threads(text: &str) -> Result<NonZero<usize>, String> {
+    let threads = count(text)?;
+    if threads.get() > MOST_THREADS { Err(format!("at most {MOST_THREADS} threads can be asked for")) } else { Ok(threads) }
 }
 
 /// A list of indices; an own function, for clap would otherwise ask for `From<OsStr>`.

@@ -3,6 +3,7 @@
 use crate::arguments;
 use crate::choice::{Choice, Count};
 use crate::experiment::{self, Experiment};
+use crate::files::Input;
 use crate::indices::Indices;
 use crate::names;
 use crate::search::{self, Remedy, Search};
@@ -103,6 +104,17 @@ impl AttackArguments {
         })?;
         experiment.variant = self.variant.of(self.attack)?;
         Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
+    }
+
+    /// The lists that are read from files.
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        let Chosen { image_indices, target_indices, preserved_indices } = &self.chosen;
+        let lists = [
+            ("--image-indices", image_indices),
+            ("--target-indices", target_indices),
+            ("--preserved-indices", preserved_indices),
+        ];
+        lists.into_iter().filter_map(|(option, list)| list.as_ref()?.input(option)).collect()
     }
 
     /// Warns where the search cannot do what its radius promises.

@@ -7,9 +7,14 @@ use std::path::Path;
 /// The part of a card that tells how its model ranks.
 #[derive(Deserialize)]
 struct Card {
+    /// The name of the file.
+    weights: Option<String>,
     weights_sha256: String,
     training: Training,
 }
+
+/// Bytes of a card.
+const LONGEST: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 struct Training {
@@ -17,15 +22,21 @@ struct Training {
     preprocessing: Option<String>,
 }
 
-/// What has to be said where `card.toml` beside the weights is about them, and about another distance or other photographs than
-/// are `used`. Numbers by the wrong ones look like numbers. What is no such card says nothing, nor does one of other images.
+/// What has to be said where `card.toml` beside the weights is about a file of their name that was another one, or about them, and
+/// about another distance or other photographs than are `used`. Numbers by the wrong ones look like numbers. What is no such card
+/// says nothing, nor does one of other images.
 pub(crate) fn warnings(weights: &Path, weights_sha256: &str, used: (Distance, Option<&str>)) -> Vec<String> {
-    let read = || -> Option<Training> {
-        let path = weights.with_file_name("card.toml");
-        let card: Card = toml::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
-        (card.weights_sha256 == weights_sha256).then_some(card.training)
+    let read = || -> Option<Card> {
+        let text = rankle_files::read_text(&weights.with_file_name("card.toml"), LONGEST).ok()?;
+        toml::from_str(&text).ok()
     };
-    let Some(Training { distance, preprocessing }) = read() else { return Vec::new() };
+    let Some(Card { weights: described, weights_sha256: said, training }) = read() else { return Vec::new() };
+    if said != weights_sha256 {
+        let other = described.is_some_and(|described| weights.file_name().is_some_and(|name| name == &*described));
+        let warning = format!("{}: the card beside it is about another content of this file (SHA-256 {said})", weights.display());
+        return if other { vec![warning] } else { Vec::new() };
+    }
+    let Training { distance, preprocessing } = training;
     let ((ranked, shown), weights) = (used, weights.display());
     let distance = distance.filter(|trained| *trained != ranked.to_string());
     let distance = distance.map(|trained| format!("{weights}: trained for {trained} distances, ranked by {ranked} ones"));
@@ -59,6 +70,10 @@ mod tests {
         {
             card(other);
             assert_eq!(said(Distance::Cosine, Some("resize=none")), "", "{other}");
+        }
+        for (name, warned) in [("model.safetensors", true), ("other.safetensors", false)] {
+            card(&format!("weights = \"{name}\"\nweights_sha256 = \"6f\"\n[training]\n"));
+            assert_eq!(said(Distance::Cosine, None).ends_with("about another content of this file (SHA-256 6f)"), warned);
         }
     }
 }

@@ -2,46 +2,72 @@
 
 use crate::stop::Stop;
 use anyhow::{Context, Result, bail};
+use rankle_files::Draft;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+/// What a command reads: a file, or a folder with all that is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    /// The option that names it.
+    option: &'static str,
+    path: PathBuf,
+}
+
+impl Input {
+    pub(crate) fn new(option: &'static str, path: impl Into<PathBuf>) -> Self {
+        Self { option, path: path.into() }
+    }
+}
+
+/// What a disk must have room for before any work is begun. More cannot be known: others write to it as well.
+const ROOM: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Whether `path` can be written, asked before hours of work are spent on it. Nothing is left behind.
 ///
 /// # Errors
 /// One line that names the path.
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        bail!("{} is a folder: name a file in it", path.display());
-    }
-    if path.exists() && !path.is_file() {
-        bail!("{} is no ordinary file: name one that is, or a new one", path.display());
+    match path.metadata() {
+        Ok(found) if found.is_dir() => bail!("{} is a folder: name a file in it", path.display()),
+        Ok(found) if !found.is_file() => bail!("{} is no ordinary file: name one that is, or a new one", path.display()),
+        // A name that is too long, or a folder that nobody may look into.
+        Err(error) if ![ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Err(error).with_context(|| refused(path));
+        }
+        _ => {}
     }
     let folder = rankle_files::folder_of(path);
     if !folder.is_dir() {
         bail!("{} cannot be written: there is no folder {}", path.display(), folder.display());
     }
-    rankle_files::draft(path).map(drop).with_context(|| refused(path))
+    Draft::of(path).and_then(|mut draft| draft.write_all(&ROOM)).with_context(|| refused(path))
 }
 
-/// Whether the files that options name can be written, and each is another one than those that are written or read beside it.
+/// Whether the files that options name can be written, and none of them takes the place of another one or of what is read.
 ///
 /// # Errors
-/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file.
-pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[(&str, Option<&Path>)]) -> Result<()> {
-    let (outputs, inputs) = (given(outputs), given(inputs));
+/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file, and for a file in a
+/// folder that is read.
+pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[Input]) -> Result<()> {
+    let outputs: Vec<(&str, &Path)> = outputs.iter().filter_map(|&(option, path)| Some((option, path?))).collect();
+    let inputs = inputs.iter().map(|input| (input.option, input.path.as_path()));
     for (at, &(option, path)) in outputs.iter().enumerate() {
-        for &(other, file) in outputs[at + 1..].iter().chain(&inputs) {
-            if rankle_files::are_one(path, file).with_context(|| refused(path))? {
+        for (other, read) in outputs[at + 1..].iter().copied().chain(inputs.clone()) {
+            if rankle_files::are_one(path, read).with_context(|| refused(path))? {
                 return Err(Stop::usage(format!("{option} and {other} both name {}: give them two files", path.display())).into());
+            }
+            if path.exists() && rankle_files::is_within(path, read).with_context(|| refused(path))? {
+                let (path, read) = (path.display(), read.display());
+                let why =
+                    format!("{option} names {path}, a file in {read}, which {other} reads: choose a name that is new there");
+                return Err(Stop::usage(why).into());
             }
         }
         check_writable(path)?;
     }
     Ok(())
-}
-
-fn given<'a>(options: &[(&'a str, Option<&'a Path>)]) -> Vec<(&'a str, &'a Path)> {
-    options.iter().filter_map(|&(option, path)| Some((option, path?))).collect()
 }
 
 /// Replaces a file, or makes it; it is whole or what it was.
@@ -90,16 +116,46 @@ mod tests {
     fn two_options_need_two_files() {
         let folder = tempfile::tempdir().unwrap();
         let [file, same, other] = ["file", "./file", "other"].map(|name| folder.path().join(name));
-        let message = |outputs: &[(&str, Option<&Path>)], inputs: &[(&str, Option<&Path>)]| {
+        let message = |outputs: &[(&str, Option<&Path>)], inputs: &[Input]| {
             check_outputs(outputs, inputs).map_err(|error| error.to_string()).err()
         };
         let (a, b) = (("--a", Some(file.as_path())), ("--b", Some(same.as_path())));
-        for said in [message(&[a, b], &[]), message(&[a], &[("--other", Some(&other)), b])] {
+        for said in [message(&[a, b], &[]), message(&[a], &[Input::new("--other", &other), Input::new("--b", &same)])] {
             assert!(said.unwrap().starts_with("--a and --b both name "));
         }
-        assert_eq!(message(&[a, ("--b", Some(&other))], &[]), None);
-        assert_eq!(message(&[a, ("--b", None)], &[b, b].map(|(option, _)| (option, None))), None);
+        assert_eq!(message(&[a, ("--b", Some(&other)), ("--c", None)], &[]), None);
         assert!(message(&[("--a", Some(folder.path()))], &[]).unwrap().contains("is a folder"));
+    }
+
+    /// `embed --output DATASET/a/0.png` replaced an image of the dataset.
+    #[test]
+    fn what_is_in_a_folder_that_is_read_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = folder.path().join("images");
+        fs::create_dir_all(images.join("a")).unwrap();
+        fs::write(images.join("a/0.png"), "").unwrap();
+        let message = |path: &Path| {
+            check_outputs(&[("--output", Some(path))], &[Input::new("--dataset", &images)])
+                .map_err(|error| error.to_string())
+                .err()
+        };
+        for path in [images.join("a/0.png"), images.join("a/../a/0.png")] {
+            assert!(message(&path).unwrap().contains("a file in ") && path.exists());
+        }
+        assert_eq!([images.join("a/1.png"), folder.path().join("0.png")].map(|path| message(&path)), [None, None]);
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.png");
+            std::os::unix::fs::symlink(images.join("a/0.png"), &link).unwrap();
+            assert!(message(&link).unwrap().contains("a file in "));
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_found_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x".repeat(300));
+        assert!(format!("{:#}", check_writable(&path).unwrap_err()).contains("cannot be written: "));
     }
 
     #[cfg(unix)]

@@ -1,10 +1,14 @@
 //! Lists of indices on the command line: `0-15,20,7`, or `@FILE` with the same inside.
 
+use crate::files::Input;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::{fs, ops::RangeInclusive, str::FromStr};
+use std::{ops::RangeInclusive, str::FromStr};
+
+/// Bytes of a list; a pipe may have no end.
+const LONGEST_LIST: u64 = 64 << 20;
 
 /// A list as it was given: in the order that was written, repetitions included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,14 @@ impl Indices {
         }
     }
 
+    /// What is read to know them; `option` names the list.
+    pub(crate) fn input(&self, option: &'static str) -> Option<Input> {
+        match self {
+            Self::Given(_) => None,
+            Self::File(path) => Some(Input::new(option, path)),
+        }
+    }
+
     /// The indices, each checked to be below `len`; `option` names the list in messages.
     ///
     /// # Errors
@@ -32,7 +44,8 @@ impl Indices {
         let ranges = match self {
             Self::Given(ranges) => ranges.clone(),
             Self::File(path) => {
-                let text = fs::read_to_string(path).with_context(|| format!("{option}: {} cannot be read", path.display()))?;
+                let text = rankle_files::read_text(path, LONGEST_LIST);
+                let text = text.with_context(|| format!("{option}: {} cannot be read", path.display()))?;
                 parse(&text).map_err(|line| anyhow::anyhow!("{option}: {}: {line}", path.display()))?
             }
         };
@@ -100,7 +113,7 @@ mod tests {
         assert_eq!(list.resolve("--x", 6).unwrap(), [5, 0, 1, 2, 3, 2]);
         assert_eq!(in_words(&list.resolve("--x", 6).unwrap()), "5,0-3,2");
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "7\n8-9\n\n0").unwrap();
+        std::fs::write(file.path(), "7\n8-9\n\n0").unwrap();
         let list: Indices = format!("@{}", file.path().display()).parse().unwrap();
         assert_eq!(list.resolve("--x", 10).unwrap(), [7, 8, 9, 0]);
     }

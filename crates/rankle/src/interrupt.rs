@@ -11,11 +11,23 @@ static SINCE: OnceLock<Instant> = OnceLock::new();
 /// terminal and a parent process that both pass on one Ctrl-C do it at once: that is one request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// From here on, interrupts are requests.
+/// How often is looked whether the parent is still there.
+const PARENT: Duration = Duration::from_millis(500);
+
+/// From here on, interrupts are requests, and so is the end of the parent process, where one is named.
 ///
 /// # Errors
 /// When the operating system refuses.
-pub(crate) fn watch() -> anyhow::Result<()> {
+pub(crate) fn watch(parent: Option<u32>) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    if let Some(parent) = parent {
+        std::thread::spawn(move || {
+            while std::os::unix::process::parent_id() == parent {
+                std::thread::sleep(PARENT);
+            }
+            ASKED.store(true, Ordering::SeqCst);
+        });
+    }
     let handled = ctrlc::set_handler(|| {
         ASKED.store(true, Ordering::SeqCst);
         if SINCE.get_or_init(Instant::now).elapsed() > PATIENCE {
@@ -34,7 +46,22 @@ pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
 
-/// The same, for the progress callbacks of the libraries.
+/// Waits, until the user wants the program to end.
+///
+/// # Errors
+/// [`rankle_core::Error::Interrupted`] when the user does.
+pub(crate) fn sleep(duration: Duration) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        if asked() {
+            return Err(rankle_core::Error::Interrupted.into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// [`asked`], for the progress callbacks of the libraries.
 pub(crate) fn flow() -> std::ops::ControlFlow<()> {
     if asked() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
 }

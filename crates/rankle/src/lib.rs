@@ -66,7 +66,7 @@ pub fn run<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) ->
         Ok(()) => 0,
         Err(error) => {
             progress::clear();
-            eprintln!("{}", stop::line(&error));
+            rankle_cli::say(stop::line(&error));
             stop::code(&error)
         }
     }

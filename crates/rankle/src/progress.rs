@@ -1,6 +1,5 @@
 //! What is said on standard error while the work goes on: lines by `tracing`, and bars where somebody watches.
 
-use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt;
 use std::io::{self, Write};
@@ -39,13 +38,8 @@ pub(crate) fn visible() -> bool {
     !BARS.is_hidden()
 }
 
-/// Writes to standard output, which is for results alone.
-///
-/// # Errors
-/// When nobody reads it.
-pub(crate) fn answer(text: &str) -> Result<()> {
-    writeln!(io::stdout(), "{text}").context("standard output cannot be written")
-}
+/// Writes a result to standard output, which is for nothing else.
+pub(crate) use rankle_cli::answer;
 
 /// Takes all bars away.
 pub(crate) fn clear() {
@@ -73,13 +67,15 @@ where
     }
 }
 
+/// Where nobody hears it, the work goes on.
 struct AboveTheBars;
 
 impl Write for AboveTheBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        BARS.suspend(|| io::stderr().write(bytes))
+        BARS.suspend(|| io::stderr().write_all(bytes)).ok();
+        Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

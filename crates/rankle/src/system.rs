@@ -1,6 +1,7 @@
 //! An image search to attack or to measure: a dataset, a model, and all images embedded by it.
 
 use crate::arguments::{SystemArguments, sized};
+use crate::files::Input;
 use crate::stop::Stop;
 use crate::watched::Watched;
 use crate::weights::Weights;
@@ -82,6 +83,13 @@ impl TestImages {
 }
 
 impl Key {
+    /// What opening the system reads.
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        let mut inputs = data_inputs(&self.dataset, self.dataset_dir.as_deref());
+        inputs.push(Input::new("--weights", &self.weights));
+        inputs
+    }
+
     /// Whether another model can be shown the images that are made against this one.
     ///
     /// # Errors
@@ -244,6 +252,12 @@ pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[us
 pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Option<String>, Stop> {
     let preparation = dataset.preparation(&model.input_spec()).map_err(|error| Stop::usage(error.to_string()))?;
     Ok(preparation.map(|preparation| preparation.to_string()))
+}
+
+/// What opening a dataset reads.
+pub(crate) fn data_inputs(name: &Source, folder: Option<&Path>) -> Vec<Input> {
+    let option = if matches!(name, Source::Folder(_)) { "--dataset" } else { "--dataset-dir" };
+    name.places(folder).into_iter().map(|place| Input::new(option, place)).collect()
 }
 
 /// Opens a dataset whose images a model takes: photographs are brought to its size.

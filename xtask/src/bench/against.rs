@@ -8,6 +8,7 @@ use super::timing::{Answer, Timing};
 use crate::driver::{Driver, Failed};
 use crate::files;
 use anyhow::{Result, bail};
+use rankle_cli::{answer, say};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -123,8 +124,8 @@ pub(super) fn run(
         // After every round: an interrupt shall not cost an hour.
         files::write(file, serde_json::to_string_pretty(&comparison)? + "\n")?;
     }
-    print!("{comparison}");
-    eprintln!("written to {}", files::shown(file));
+    answer(&comparison)?;
+    say(format_args!("written to {}", files::shown(file)));
     comparison.check()
 }
 
@@ -140,7 +141,7 @@ impl Comparison {
         let mut turns = TURNS;
         turns.rotate_left(round % TURNS.len());
         for row in rows {
-            eprintln!("round {} of {rounds}: {}", round + 1, row.id());
+            say(format_args!("round {} of {rounds}: {}", round + 1, row.id()));
             for turn in turns {
                 self.turn(turn, sides, other, row)?;
             }
@@ -183,7 +184,7 @@ impl Comparison {
             Some(failed) if failed.is_usage() => (&mut self.skipped, failed.reason.clone()),
             _ => (&mut self.failed, rankle_cli::line(error)),
         };
-        eprintln!("warning: {row} is left out; the other driver says: {reason}");
+        say(format_args!("warning: {row} is left out; the other driver says: {reason}"));
         list.push(Skipped { row, reason });
     }
 

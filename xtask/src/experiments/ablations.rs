@@ -7,6 +7,7 @@ use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
 use ask::{Asked, Shown};
+use rankle_cli::say;
 use rankle_report::{Attack, Planned, System};
 
 /// Tables of one choice after the other, of the objective, and of the weight ξ; each for the ordinary and the defended model.
@@ -161,7 +162,7 @@ impl Experiment for Ablations {
         let scope = &session.scope;
         let systems = places().map(|(_, system, _)| system);
         let models = session.weights(&systems)?;
-        eprintln!("{}: {scope}, into {}", self.name(), files::shown(&session.output));
+        say(format_args!("{}: {scope}, into {}", self.name(), files::shown(&session.output)));
         let tables = tables(scope, |system| Ok(models.of(system)?.name.clone()))?;
         let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
         let records = session.sweep(&plan)?;

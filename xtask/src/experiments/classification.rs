@@ -7,6 +7,7 @@ use crate::files;
 use crate::reproduce::report::distinct;
 use crate::reproduce::{Scope, Session};
 use anyhow::{Context, Result, ensure};
+use rankle_cli::say;
 use rankle_report::System;
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +99,7 @@ impl Experiment for Classification {
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let (scope, systems) = (&session.scope, self.systems());
         let models = session.weights(&systems)?;
-        eprintln!("{}: {scope}, into {}", self.name, files::shown(&session.output));
+        say(format_args!("{}: {scope}, into {}", self.name, files::shown(&session.output)));
         let mut cells = Vec::new();
         for system in &systems {
             let weights = models.of(system)?;

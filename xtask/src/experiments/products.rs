@@ -5,6 +5,7 @@ use super::{Experiment, Outcome, Published};
 use crate::reproduce::{Scope, Session};
 use crate::{files, synth};
 use anyhow::{Result, ensure};
+use rankle_cli::say;
 use rankle_report::System;
 use rankle_report::published::Table;
 use std::path::PathBuf;
@@ -87,7 +88,7 @@ fn of(scope: &Scope) -> &'static Tables {
 fn drawn() -> Result<PathBuf> {
     let folder = files::root().join(format!("target/synth/{PRODUCTS}-products-{VIEWS}-views"));
     if !folder.exists() {
-        eprintln!("{NAME}: drawing {PRODUCTS} products in {VIEWS} views each, into {}", files::shown(&folder));
+        say(format_args!("{NAME}: drawing {PRODUCTS} products in {VIEWS} views each, into {}", files::shown(&folder)));
         synth::draw_products((PRODUCTS, VIEWS), &folder)?;
     }
     Ok(folder)

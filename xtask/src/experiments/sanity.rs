@@ -4,6 +4,7 @@ use super::{Experiment, Outcome, Published, beyond, pictures};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::{Context, Result};
+use rankle_cli::say;
 use rankle_report::sanity::Verdict;
 use rankle_report::{Sanity as Page, System};
 use serde_json::Value;
@@ -116,7 +117,7 @@ impl Experiment for Sanity {
         let systems = self.systems();
         let models = session.weights(&systems)?;
         let images = images(&session.scope);
-        eprintln!("{}: {images} images, into {}", self.name, files::shown(&session.output));
+        say(format_args!("{}: {images} images, into {}", self.name, files::shown(&session.output)));
         let mut answered = Vec::new();
         for (system, other) in [(&systems[0], &systems[1]), (&systems[1], &systems[0])] {
             let (weights, folder) = (models.of(system)?, system.id());

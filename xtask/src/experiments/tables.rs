@@ -5,6 +5,7 @@ use super::{Experiment, Outcome, Published};
 use crate::files;
 use crate::reproduce::{Scope, Session, report};
 use anyhow::{Context, Result};
+use rankle_cli::say;
 use rankle_report::curves::Panel;
 use rankle_report::published::{self, Table};
 use rankle_report::{Attack, Comparison, Planned, Setting, System};
@@ -124,7 +125,7 @@ impl Experiment for Tables {
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let models = session.weights(&(self.work(scope).into_iter().map(|(system, _)| system).collect::<Vec<_>>()))?;
-        eprintln!("{}: {scope}, into {}", self.name, files::shown(&session.output));
+        say(format_args!("{}: {scope}, into {}", self.name, files::shown(&session.output)));
         let plan = self.plan(scope, |system| Ok(models.of(system)?.name.clone()))?;
         let records = session.sweep(&plan)?;
         let setting: Setting = scope.setting();

@@ -5,6 +5,7 @@ use super::{Experiment, Outcome, Published, beyond, pictures};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
+use rankle_cli::say;
 use rankle_report::{Attack, Planned, Record, Source, System};
 
 /// Five models, each attacked and each measured.
@@ -127,7 +128,7 @@ impl Experiment for Transfer {
         let scope = &session.scope;
         let systems = (self.models)().map(|(_, system)| system);
         let weights = session.weights(&systems)?;
-        eprintln!("{}: {scope}, into {}", self.name(), files::shown(&session.output));
+        say(format_args!("{}: {scope}, into {}", self.name(), files::shown(&session.output)));
         let records = session.sweep(&self.plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
         let caveats = beyond::caveats(&weights, &systems)?;
         let note = "Mean normalised rank in percent on the model of the column, of images that were perturbed against the model of \

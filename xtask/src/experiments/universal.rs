@@ -5,6 +5,7 @@ use super::{Experiment, Outcome, Published, beyond};
 use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::{Result, bail};
+use rankle_cli::say;
 use rankle_report::{Attack, Planned, Record, Setting, Source, System, Universal as Shared};
 
 /// I-CA± and I-QA±.
@@ -123,7 +124,7 @@ impl Experiment for Universal {
         let weights = session.weights(&systems)?;
         let (images, Shared { batches, perturbations }) = sizes(scope);
         let size = format!("{images} images in batches of {}, {perturbations} perturbations each", images / batches);
-        eprintln!("{}: {size}, into {}", self.name(), files::shown(&session.output));
+        say(format_args!("{}: {size}, into {}", self.name(), files::shown(&session.output)));
         let records = session.sweep(&plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
         let mut pictures = Vec::new();
         for attack in ATTACKS {

@@ -4,6 +4,7 @@ use super::Session;
 use super::checked;
 use crate::files;
 use anyhow::{Context, Result};
+use rankle_cli::say;
 use rankle_report::System;
 use std::path::{Path, PathBuf};
 
@@ -156,17 +157,17 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     };
     let (file, shown) = (folder.join(MODEL), files::shown(&folder));
     if !file.exists() {
-        eprintln!(
+        say(format_args!(
             "{}: training it {}, in {shown}",
             seeded.id(),
             short.map_or("with the paper's recipe", |_| "for a moment only")
-        );
+        ));
     }
     // Finished ones are only checked: the driver refuses a folder that holds another training than the one asked for.
     let further = short.map_or(Vec::new(), |short| short.arguments().into());
     session.driver.train(&seeded, &further, &session.base, &folder, session.threads)?;
     if matches!(session.training, Training::Always(_)) {
-        eprintln!("{}", compared(&file, seeded.seed, system.seed, &shipped(system)));
+        say(compared(&file, seeded.seed, system.seed, &shipped(system)));
     }
     Ok(found(session, system, &file, short.map(Shortened::caveat)))
 }

@@ -8,7 +8,7 @@ use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
-use crate::system::System;
+use crate::system::{Key, System};
 use crate::{files, progress, table};
 use anyhow::Result;
 use clap::Args;
@@ -57,10 +57,11 @@ impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
+        let key: Key = self.system.try_into()?;
         let saved = ("--save-adversarial", self.save_adversarial.as_deref());
-        files::check_outputs(&[saved], &[("--weights", Some(&self.system.weights))])?;
+        files::check_outputs(&[saved], &[key.inputs(), self.attack.inputs()].concat())?;
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, device, bar.clone())?;
+        let system = System::open(key, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         self.attack.heed(&experiment);
@@ -73,14 +74,15 @@ impl Attack {
         let outcome = experiment.run(&system, &gallery, &images, &targets, self.save_adversarial.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
-        let line = record.to_line()?;
+        progress::clear();
+        // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
+        let answered = match self.format {
+            Format::Json => record.to_line().map_err(anyhow::Error::new).and_then(progress::answer),
+            Format::Human => progress::answer(table::Table(&record)),
+        };
         if let Some(file) = &self.save_adversarial {
             saved::write(file, &*system.dataset, &images, &targets, &outcome)?;
         }
-        progress::clear();
-        match self.format {
-            Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(&table::Table(&record).to_string()),
-        }
+        answered
     }
 }

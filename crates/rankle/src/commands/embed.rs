@@ -3,9 +3,10 @@
 use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
 use crate::experiment::describe;
+use crate::files::Input;
 use crate::indices::Indices;
 use crate::names::{self, Format};
-use crate::system::System;
+use crate::system::{Key, System};
 use crate::{files, progress};
 use anyhow::{Result, bail};
 use candle_core::{Device as Memory, Tensor};
@@ -47,9 +48,12 @@ pub(crate) struct Embed {
 
 impl Embed {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        files::check_outputs(&[("--output", Some(&self.output))], &[("--weights", Some(&self.system.weights))])?;
+        let key: Key = self.system.try_into()?;
+        let list = self.image_indices.as_ref().and_then(|list| list.input("--image-indices"));
+        let inputs: Vec<Input> = key.inputs().into_iter().chain(list).collect();
+        files::check_outputs(&[("--output", Some(&self.output))], &inputs)?;
         let bar = progress::bar(0);
-        let system = System::of_split(self.system.try_into()?, self.split, device, bar.clone())?;
+        let system = System::of_split(key, self.split, device, bar.clone())?;
         let len = system.dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
             (Some(list), _) => list.resolve("--image-indices", len)?,

@@ -9,6 +9,7 @@ mod wording;
 use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
 use crate::experiment::{describe, seconds_since};
+use crate::files::Input;
 use crate::names::{self, Format};
 use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
@@ -82,7 +83,9 @@ impl Sanity {
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
         let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));
-        [&page_file, &json_file].into_iter().try_for_each(|file| files::check_writable(file))?;
+        let other_weights = other.as_ref().map(|other| Input::new("--against", &other.weights));
+        let inputs: Vec<Input> = key.inputs().into_iter().chain(other_weights).collect();
+        files::check_outputs(&[&page_file, &json_file].map(|file| ("--output", Some(file.as_path()))), &inputs)?;
 
         let start = Instant::now();
         let bar = progress::bar(0);

@@ -1,22 +1,25 @@
 //! `rankle sweep`: many attacks, each computed once.
 
+mod book;
 mod job;
 
 use crate::device::Device;
 use crate::experiment::{self, Experiment};
+use crate::files::Input;
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System, TestImages};
-use crate::{files, progress, transfer, universal};
+use crate::{files, interrupt, progress, transfer, universal};
 use anyhow::{Context, Result, bail};
+use book::Book;
 use clap::Args;
 use indicatif::ProgressBar;
 use job::Job;
 use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
-use rankle_report::{Cell, Journal, Planned, Record};
+use rankle_report::{Cell, Planned, Record};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
@@ -24,7 +27,8 @@ use std::time::Instant;
 /// protocol, eight_bit, images, seed; for ablations also objective, target_band, xi, step, iterations, random_start and
 /// restarts, for a transfer from, for universal
 /// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
-/// goes on where it was. On standard output: the records of the plan, one JSON object a line, in its order.
+/// goes on where it was. Any number of sweeps may share one file, on several machines too: each takes what nobody has and
+/// nobody computes. On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle sweep --plan plan.jsonl --records records.jsonl")]
 pub(crate) struct Sweep {
@@ -45,36 +49,29 @@ type Inputs = (Job, Cell);
 impl Sweep {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let jobs = self.jobs()?;
-        files::check_outputs(&[("--records", Some(&self.records))], &[("--plan", Some(&self.plan))])?;
-        let journal = Journal::at(&self.records);
-        let reading = journal.read()?;
-        if let Some(torn) = &reading.torn {
-            tracing::warn!("{torn}");
-        }
-        let mut done: HashMap<String, Record> =
-            reading.records.into_iter().map(|record| (record.cell.identity(), record)).collect();
-
+        let read = jobs.iter().flat_map(|job| job.keys().flat_map(Key::inputs));
+        let inputs: Vec<Input> = read.chain([Input::new("--plan", &self.plan)]).collect();
+        files::check_outputs(&[("--records", Some(&self.records))], &inputs)?;
+        let mut book = Book::open(&self.records)?;
         let mut images = TestImages::default();
         let inputs = cells(jobs, &mut images, device)?;
         heed(&inputs);
-        let pending = pending(&inputs, &done);
+        book.check(&inputs)?;
+        let mut pending = pending(&inputs, &book);
         tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
-        let mut sweep = Run {
-            journal: &journal,
-            device,
-            bar: progress::bar(work(&pending)),
-            left: pending.len(),
-            done: &mut done,
-            images,
-            sources: Vec::new(),
-        };
-        for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
-            sweep.group(group).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
+        let bar = progress::bar(work(&pending));
+        let mut sweep = Run { book: &mut book, device, bar, left: pending.len(), images, sources: Vec::new() };
+        loop {
+            let before = pending.len();
+            pending = sweep.round(&pending).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
+            if pending.is_empty() {
+                break;
+            }
+            sweep.wait(pending.len(), before).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
         }
         progress::clear();
         for (_, cell) in &inputs {
-            let record = done.get(&cell.identity()).with_context(|| format!("the record of {cell} is lost"))?;
-            progress::answer(&record.to_line()?)?;
+            progress::answer(book.of(cell)?.to_line()?)?;
         }
         Ok(())
     }
@@ -107,7 +104,7 @@ fn cells(jobs: Vec<Job>, images: &mut TestImages, device: Device) -> Result<Vec<
     let mut opened: Vec<System> = Vec::new();
     let mut inputs = Vec::with_capacity(jobs.len());
     for job in jobs {
-        for key in [Some(&job.key), job.from.as_ref()].into_iter().flatten() {
+        for key in job.keys() {
             if opened.iter().all(|system| system.key != *key) {
                 let system = System::among(key.clone(), images, device, ProgressBar::hidden());
                 let system = system.with_context(|| job.place.clone())?;
@@ -129,9 +126,9 @@ fn cells(jobs: Vec<Job>, images: &mut TestImages, device: Device) -> Result<Vec<
 }
 
 /// What is not done yet, each cell once, those of one system together.
-fn pending<'a>(inputs: &'a [Inputs], done: &HashMap<String, Record>) -> Vec<&'a Inputs> {
+fn pending<'a>(inputs: &'a [Inputs], book: &Book) -> Vec<&'a Inputs> {
     let mut seen = HashSet::new();
-    let new = |(_, cell): &&Inputs| !done.contains_key(&cell.identity()) && seen.insert(cell.identity());
+    let new = |(_, cell): &&Inputs| !book.holds(cell) && seen.insert(cell.identity());
     let mut pending: Vec<&Inputs> = inputs.iter().filter(new).collect();
     pending.sort_by_key(|(job, _)| inputs.iter().position(|(first, _)| first.key == job.key));
     pending
@@ -160,11 +157,11 @@ fn work(pending: &[&Inputs]) -> u64 {
 
 /// A sweep on its way.
 struct Run<'a> {
-    journal: &'a Journal,
+    book: &'a mut Book,
     device: Device,
     bar: ProgressBar,
+    /// How many cells are not done yet.
     left: usize,
-    done: &'a mut HashMap<String, Record>,
     images: TestImages,
     /// The systems against which images are perturbed that are measured elsewhere.
     sources: Vec<Ranked>,
@@ -176,14 +173,38 @@ type Draw = (Kind, usize, Band, Protocol, u64, usize, Option<usize>);
 type Drawn = (Vec<usize>, Targets);
 
 impl Run<'_> {
+    /// Computes what nobody else does; returns the rest.
+    fn round<'a>(&mut self, pending: &[&'a Inputs]) -> Result<Vec<&'a Inputs>> {
+        let mut others = Vec::new();
+        for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
+            self.group(group, &mut others)?;
+        }
+        Ok(others)
+    }
+
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
-    fn group(&mut self, group: &[&Inputs]) -> Result<()> {
+    fn group<'a>(&mut self, group: &[&'a Inputs], others: &mut Vec<&'a Inputs>) -> Result<()> {
         let (Job { key, .. }, Cell { weights_sha256, .. }) = group[0];
-        self.bar.set_message(format!("gallery of {}", key.weights.display()));
-        let measured = self.open(key, weights_sha256, self.bar.clone())?;
+        let mut opened = None;
         let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
-        for (job, cell) in group {
-            self.job(&measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
+        for &inputs in group {
+            let (job, cell) = inputs;
+            let Some(_claim) = self.book.claim(cell)? else {
+                others.push(inputs);
+                continue;
+            };
+            if self.book.holds(cell) {
+                self.count(job);
+                continue;
+            }
+            let measured = match &mut opened {
+                Some(measured) => measured,
+                none => {
+                    self.bar.set_message(format!("gallery of {}", key.weights.display()));
+                    none.insert(self.open(key, weights_sha256, self.bar.clone())?)
+                }
+            };
+            self.job(measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
         }
         Ok(())
     }
@@ -194,12 +215,25 @@ impl Run<'_> {
         let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
         let record = self.record(measured, from, draws, job, cell, start)?;
-        self.journal.append(&record)?;
-        self.bar.set_position(before.saturating_add(job.cost()));
-        self.left -= 1;
+        self.bar.set_position(before);
+        self.count(job);
         self.tell(&record);
-        self.done.insert(cell.identity(), record);
-        Ok(())
+        self.book.append(record)
+    }
+
+    /// One cell less.
+    fn count(&mut self, job: &Job) {
+        self.bar.inc(job.cost());
+        self.left -= 1;
+    }
+
+    /// Waits a moment for other processes, which have `others` cells; of `before`, what they had is told once.
+    fn wait(&self, others: usize, before: usize) -> Result<()> {
+        if others < before {
+            self.bar.set_message(format!("{others} cells of other processes"));
+            tracing::info!("waiting for {others} cells, which other processes compute");
+        }
+        interrupt::sleep(Duration::from_secs(1))
     }
 
     /// The place of a source among those that stay open; every one is embedded once.

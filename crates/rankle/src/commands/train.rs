@@ -10,6 +10,7 @@ mod singles;
 use crate::arguments;
 use crate::device::Device;
 use crate::experiment::percent;
+use crate::files::Input;
 use crate::hub;
 use crate::names::{self, Defense, Format};
 use crate::search::{self, Remedy, Search};
@@ -169,7 +170,11 @@ impl Train {
             ..self.plan(goal, dataset.len(), epsilon, start)
         };
         let folder = Folder::new(&self.output);
+        let pretrained_file = self.pretrained.as_ref().map(|path| Input::new("--pretrained", path));
+        let inputs = system::data_inputs(&self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
+        let outputs = [&folder.model, &folder.card, &folder.checkpoint].map(|file| ("--output", Some(file.as_path())));
+        files::check_outputs(&outputs, &inputs.collect::<Vec<_>>())?;
         if let Some(card) = folder.finished(&plan)? {
             tracing::info!("{} is finished: nothing to do", folder.model.display());
             let trained = Trained { card, output: self.output, images_per_second: None, waiting_share: None };
@@ -180,7 +185,7 @@ impl Train {
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, self.model, goal.distance, pretrained)?;
+        let (mut model, mut checkpoint) = folder.start(&plan, &training, self.model, goal.distance, pretrained)?;
         let from = checkpoint.step();
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
@@ -371,6 +376,13 @@ impl Folder {
             bail!("{model} is there, but neither its card nor a checkpoint: choose another folder with --output");
         }
         let card = Card::read(&self.card)?;
+        let found = files::hash(&weights::bytes(&self.model)?);
+        if found != card.weights_sha256 {
+            let said = &card.weights_sha256;
+            bail!(
+                "{model} is not the file that its card describes: its SHA-256 is {found} instead of {said}; delete both to train anew"
+            );
+        }
         if let Some(difference) = plan.portable()?.difference(&card.training) {
             bail!("{model} is another run's, with {difference}: choose another folder with --output");
         }
@@ -381,6 +393,7 @@ impl Folder {
     fn start(
         &self,
         plan: &Plan,
+        training: &Training<'_>,
         model: Architecture,
         distance: Distance,
         pretrained: Option<Weights>,
@@ -408,8 +421,10 @@ impl Folder {
             );
             checkpoint.instruction_sets.push(isa);
         }
+        let cannot = || format!("{path} cannot be gone on from; delete it to start anew");
+        checkpoint.check_progress(training.steps(), training.steps_per_epoch()).with_context(cannot)?;
         let mut resumed = freeze(model.initialise(distance, seed)?)?;
-        resumed.restore(state).with_context(|| format!("{path} cannot be gone on from"))?;
+        resumed.restore(state).with_context(cannot)?;
         tracing::info!("going on from step {}", checkpoint.step());
         Ok((resumed, checkpoint))
     }

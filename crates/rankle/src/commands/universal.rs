@@ -5,6 +5,7 @@ mod saved;
 use crate::arguments::{self, VictimArguments};
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
+use crate::files::Input;
 use crate::names::{self, Format};
 use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
@@ -99,13 +100,12 @@ impl Universal {
         let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
         universal::check(experiment.kind, asked, shared).map_err(Stop::usage)?;
-        files::check_outputs(
-            &[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())],
-            &[("--weights", Some(&self.system.weights)), ("--to", self.to.as_deref())],
-        )?;
+        let from: Key = self.system.try_into()?;
+        let to = self.to.as_ref().map(|path| Input::new("--to", path));
+        let inputs: Vec<Input> = from.inputs().into_iter().chain(to).collect();
+        files::check_outputs(&[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())], &inputs)?;
 
         let bar = progress::bar(0);
-        let from: Key = self.system.try_into()?;
         let to = self.to.map(|weights| self.victim.key(&from, weights));
         let (from, to) = System::pair(from, to, device, bar.clone())?;
         let len = from.dataset.len();
@@ -127,18 +127,19 @@ impl Universal {
         let cell = experiment.cell(&measured.system, count, Origin::default())?;
         let source = to.as_ref().map(|_| transfer::source(&from.system));
         let record = universal::record(&measured.system, Cell { from: source, universal: Some(shared), ..cell }, &made, start);
-        let line = record.to_line()?;
+        progress::clear();
+        // The numbers first, as in `rankle attack`.
+        let answered = match self.format {
+            Format::Json => record.to_line().map_err(anyhow::Error::new).and_then(progress::answer),
+            Format::Human => progress::answer(table::Table(&record)),
+        };
         if let Some(file) = &self.save {
             saved::tensors(file, &made)?;
         }
         if let Some(file) = &self.picture {
             saved::picture(file, measured, &record, &made)?;
         }
-        progress::clear();
-        match self.format {
-            Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(&table::Table(&record).to_string()),
-        }
+        answered
     }
 }
 

@@ -6,6 +6,7 @@ mod faults;
 mod measure;
 mod photographs;
 mod picture;
+mod pipes;
 mod reach;
 mod sanity;
 mod support;

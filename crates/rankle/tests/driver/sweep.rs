@@ -169,3 +169,81 @@ fn an_interrupt_keeps_what_is_finished() {
     assert!(stderr.contains("interrupted; 1 of 2 cells are in"), "{stderr}");
     assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 1);
 }
+
+/// Four at once wrote four records of each cell.
+#[test]
+fn sweeps_that_share_a_file_share_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    let cells: Vec<Value> = (0..6).map(|at| planned("ca+", 1, 0.01 * f64::from(at), 10)).collect();
+    write(&plan, &cells);
+    let start = |_| sweep(&plan, &records).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ended: Vec<_> =
+        (0..4).map(start).collect::<Vec<_>>().into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    for ended in &ended {
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    let answers: Vec<&[u8]> = ended.iter().map(|ended| &*ended.stdout).collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0]) && lines(std::str::from_utf8(answers[0]).unwrap()).len() == 6);
+    assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 6);
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["plan.jsonl", "records.jsonl"]);
+}
+
+/// The last of them was taken.
+#[test]
+fn two_records_of_one_cell_that_differ_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    write(&plan, &[planned("ca+", 1, 0.0, 10)]);
+    let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!(code, 0, "{stderr}");
+    let mut again = lines(&stdout).remove(0);
+    let twice = |again: &Value| fs::write(&records, format!("{stdout}{again}\n")).unwrap();
+    again["seconds"] = 77.0.into();
+    twice(&again);
+    assert_eq!(outcome(&mut sweep(&plan, &records)).1, stdout, "only the time differs: the first one stands");
+    again["rank_after"] = 0.5.into();
+    twice(&again);
+    let (code, out, stderr) = outcome(&mut sweep(&plan, &records));
+    assert_eq!((code, out.as_str()), (1, ""), "{stderr}");
+    assert!(
+        stderr.contains("records.jsonl has two records of mnist-ct ca+") && stderr.contains(" and 0.5; delete the one"),
+        "{stderr}"
+    );
+    // What nobody asks for is in nobody's way.
+    write(&plan, &[planned("ca+", 1, 0.05, 10)]);
+    assert_eq!(outcome(&mut sweep(&plan, &records)).0, 0);
+}
+
+/// xtask was killed and its sweep went on beside that of the next xtask.
+#[test]
+#[cfg(unix)]
+fn a_sweep_ends_with_its_parent() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+    write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
+    // The shell prints the number of the sweep, and waits for it until it is killed itself.
+    let script = r#""$0" sweep --plan "$1" --records "$2" --parent $$ 2>/dev/null & echo $!; wait"#;
+    let mut parent = Command::new("sh");
+    parent.args(["-c", script, env!("CARGO_BIN_EXE_rankle")]).arg(&plan).arg(&records);
+    let mut parent = parent.stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut process).unwrap();
+    let runs = || Command::new("kill").args(["-0", process.trim()]).stderr(Stdio::null()).status().unwrap().success();
+    let start = Instant::now();
+    while !records.exists() {
+        assert!(start.elapsed() < Duration::from_secs(120) && runs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let killed = Instant::now();
+    while runs() {
+        assert!(killed.elapsed() < Duration::from_secs(30), "it goes on without its parent");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 1);
+}

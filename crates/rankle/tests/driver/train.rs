@@ -96,6 +96,50 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
 }
 
+/// A model that was cut off was "finished: nothing to do", and a checkpoint at step 9999 of 2000 was gone on with.
+#[test]
+fn what_is_finished_or_begun_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model");
+    let train =
+        || rankle("train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 1 --output");
+    assert_eq!(outcome(train().arg(&output)).0, 0);
+    let model = output.join("model.safetensors");
+    let whole = fs::read(&model).unwrap();
+    for wrong in [&whole[..0], &whole[..whole.len() - 1], &[&whole[..whole.len() - 1], &[7]].concat()] {
+        fs::write(&model, wrong).unwrap();
+        let (code, stdout, stderr) = outcome(train().arg(&output));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(stderr.contains("is not the file that its card describes") && stderr.contains("delete both"), "{stderr}");
+    }
+    fs::write(&model, &whole).unwrap();
+    assert!(outcome(train().arg(&output)).2.contains("nothing to do"));
+
+    // Of another run, and of nobody.
+    fs::write(output.join("checkpoint.safetensors"), "").unwrap();
+    let (code, _, stderr) = outcome(train().arg(&output));
+    assert!(code == 1 && stderr.contains("delete that file to start the training anew"), "{stderr}");
+}
+
+/// A refusal left an empty folder with a lock in it.
+#[test]
+fn a_refused_training_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("w.safetensors");
+    fs::write(&weights, "no weights").unwrap();
+    let begin = "train --dataset mnist --model c2f2 --distance cosine --images 200 --epochs 1 --lr 1e30 --batch-size 50 --output";
+    let (code, _, stderr) = outcome(rankle(begin).arg(folder.path().join("a/b")));
+    assert!(code == 1 && stderr.contains("has diverged"), "{stderr}");
+    let (code, _, stderr) = outcome(rankle(begin).arg(folder.path().join("c")).arg("--pretrained").arg(&weights));
+    assert!(code == 1 && stderr.contains("w.safetensors"), "{stderr}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // What it starts from is not what it ends with.
+    let model = folder.path().join("model.safetensors");
+    fs::rename(&weights, &model).unwrap();
+    let (code, _, stderr) = outcome(rankle(begin).arg(folder.path()).arg("--pretrained").arg(&model));
+    assert!(code != 0 && fs::read(&model).unwrap() == b"no weights", "{stderr}");
+}
+
 /// Its dropout is keyed by the seed, which is in the plan, not among the tensors of the checkpoint.
 #[test]
 fn a_classifier_is_resumed_with_its_seed() {

@@ -104,6 +104,11 @@ impl Job {
         })
     }
 
+    /// The systems that it opens.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        [&self.key].into_iter().chain(&self.from)
+    }
+
     /// In the units of the progress bar.
     pub(super) fn cost(&self) -> u64 {
         match (self.universal, &self.from) {

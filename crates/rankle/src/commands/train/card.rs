@@ -9,6 +9,9 @@ use rankle_data::Credits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// Bytes of a card.
+const LONGEST: u64 = 1 << 20;
+
 /// `card.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Card {
@@ -86,7 +89,7 @@ impl Card {
     /// # Errors
     /// When it cannot be read or is no card.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let text = rankle_files::read_text(path, LONGEST).with_context(|| format!("{} cannot be read", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is no card of `rankle train`", path.display()))
     }
 }

@@ -7,6 +7,7 @@ use rankle_core::Trainable;
 use rankle_models::weights::{self, Tensors};
 use rankle_train::{EpochLoss, Moment, Progress};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Where a run stands; beside it in the file, the weights and the optimiser's moments.
@@ -43,8 +44,9 @@ impl From<Exact> for u64 {
     }
 }
 
-/// The tensor that holds the above as JSON, in bytes.
+/// The tensor that holds the above as JSON, in bytes; and the one with the SHA-256 of a file of all others.
 const KEY: &str = "rankle.training";
+const HASH: &str = "rankle.sha256";
 
 impl Checkpoint {
     /// Of a run that has not begun.
@@ -76,6 +78,21 @@ impl Checkpoint {
         self.epoch_losses.iter().map(|&Exact(loss)| loss).collect()
     }
 
+    /// Whether a run of so many steps can have come here.
+    ///
+    /// # Errors
+    /// In words, where it cannot.
+    pub(crate) fn check_progress(&self, steps: usize, per_epoch: usize) -> Result<()> {
+        let (step, epochs) = (self.step, self.epoch_losses.len());
+        if !(1..=steps).contains(&step) {
+            bail!("it is at step {step} of {steps}");
+        }
+        if epochs > step / per_epoch.max(1) {
+            bail!("it has the losses of {epochs} epochs at step {step}, and an epoch has {per_epoch} steps");
+        }
+        Ok(())
+    }
+
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
@@ -84,18 +101,22 @@ impl Checkpoint {
         let mut tensors = model.checkpoint()?;
         let text = serde_json::to_vec(self).context("the checkpoint is no JSON")?;
         tensors.insert(KEY.to_owned(), Tensor::from_slice(&text, text.len(), &Device::Cpu)?);
+        let hash = hash(&tensors)?;
+        tensors.insert(HASH.to_owned(), hash);
         Ok(weights::write(path, &tensors)?)
     }
 
     /// Reads the file, if it is there.
     ///
     /// # Errors
-    /// When it is no checkpoint of a training run.
+    /// When it is no checkpoint of a training run, or not as it was written.
     pub(crate) fn read(path: &Path) -> Result<Option<(Self, Tensors)>> {
         if !path.exists() {
             return Ok(None);
         }
-        let mut tensors = weights::read(path)?;
+        let mut tensors = weights::read(path).context("delete that file to start the training anew")?;
+        let written = tensors.remove(HASH);
+        let whole = hash(&tensors)?;
         let Some(text) = tensors.remove(KEY) else {
             bail!(
                 "{} is no checkpoint of `rankle train`: it has no tensor '{KEY}'; delete it or choose another folder",
@@ -106,8 +127,17 @@ impl Checkpoint {
         let checkpoint = checkpoint.with_context(|| {
             format!("{}: the tensor '{KEY}' is not of this version; delete the file to start anew", path.display())
         })?;
+        let same = |written: Tensor| written.to_vec1::<u8>().ok() == whole.to_vec1::<u8>().ok();
+        if !written.is_some_and(same) {
+            bail!("{} is not as it was written: its hash is of another content; delete it to start anew", path.display());
+        }
         Ok(Some((checkpoint, tensors)))
     }
+}
+
+/// The SHA-256 of a file of these tensors.
+fn hash(tensors: &Tensors) -> Result<Tensor> {
+    Ok(Tensor::from_slice(&Sha256::digest(weights::serialize(tensors)?), 32, &Device::Cpu)?)
 }
 
 #[cfg(test)]
@@ -116,6 +146,19 @@ mod tests {
     use super::*;
     use rankle_core::{Distance, Seed};
     use rankle_models::Architecture;
+
+    #[test]
+    fn a_step_that_no_run_has_is_found() {
+        let at = |step, losses: usize| Checkpoint {
+            step,
+            epoch_losses: vec![Exact(0.5); losses],
+            ..Checkpoint::new(plan(), "avx2".into())
+        };
+        let said = |checkpoint: Checkpoint| checkpoint.check_progress(2000, 100).map_err(|error| error.to_string());
+        assert_eq!([at(1, 0), at(2000, 20), at(150, 1)].map(said), [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(said(at(9999, 20)).unwrap_err(), "it is at step 9999 of 2000");
+        assert!(said(at(0, 0)).unwrap_err().ends_with("step 0 of 2000") && said(at(150, 2)).unwrap_err().contains("2 epochs"));
+    }
 
     #[test]
     fn what_is_written_comes_back() {
@@ -136,6 +179,19 @@ mod tests {
         assert_eq!(read, checkpoint);
         assert_eq!((read.progress(), read.epoch_losses()), (moment(4, 1.0 / 3.0, false).progress, vec![(0.1 + 0.2) / 3.0]));
         Architecture::C2f2.resume(Distance::Cosine, Seed(1), state).unwrap();
+
+        // A bit of a weight or of a moment that is another one is seen by nobody else.
+        let whole = std::fs::read(&path).unwrap();
+        let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        for place in [header, header + (whole.len() - header) / 2, whole.len() - 1] {
+            let mut spoiled = whole.clone();
+            spoiled[place] ^= 1;
+            std::fs::write(&path, spoiled).unwrap();
+            let message = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(message.ends_with("delete it to start anew") || message.contains("is not of this version"), "{message}");
+        }
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(Checkpoint::read(&path).unwrap_err().to_string().contains("delete that file"));
 
         // One of before the loss of the epoch was a part of it.
         let mut old = serde_json::to_value(&checkpoint).unwrap();

@@ -1,0 +1,187 @@
+//! Who computes what, so that no two processes compute one cell.
+
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Claims on the cells of a file of records, for any number of processes on any number of machines.
+///
+/// A claim locks one byte of the file `.NAME.claims` beside the records; which one, the identity of the cell decides. The operating
+/// system lets go of it when the process ends in whatever way, and a network file system keeps it for all machines. The last one to
+/// leave removes the file. Elsewhere than on Linux a claim is on all cells at once.
+#[derive(Debug)]
+pub struct Claims {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+/// A claim, held until dropped.
+#[derive(Debug)]
+pub struct Claim {
+    file: Arc<File>,
+    byte: i64,
+}
+
+impl Claims {
+    /// Claims beside these records.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be made.
+    pub fn beside(records: &Path) -> Result<Self> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(records.file_name().unwrap_or_default());
+        name.push(".claims");
+        let path = records.with_file_name(name);
+        Ok(Self { file: Arc::new(open(&path)?), path })
+    }
+
+    /// Claims what has this identity; none where somebody else has.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be locked.
+    pub fn take(&mut self, identity: &str) -> Result<Option<Claim>> {
+        let hash = Sha256::digest(identity);
+        let byte = i64::from_be_bytes(std::array::from_fn(|at| hash[at])) & i64::MAX;
+        loop {
+            if !range::try_lock(&self.file, byte, 1).map_err(Error::file("lock", &self.path))? {
+                return Ok(None);
+            }
+            let claim = Claim { file: self.file.clone(), byte };
+            if is_still(&self.path, &self.file) {
+                return Ok(Some(claim));
+            }
+            // Whoever was the last removed the file after we had opened it: a claim in it is seen by nobody.
+            drop(claim);
+            self.file = Arc::new(open(&self.path)?);
+        }
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        // Nobody who has opened the file takes a claim while all of it is locked, and later they find it gone.
+        if range::try_lock(&self.file, 0, 0).unwrap_or(false) && is_still(&self.path, &self.file) {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        range::unlock(&self.file, self.byte, 1).ok();
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    file.map_err(Error::file("write", path))
+}
+
+/// Whether a file that was opened is still the one of that name.
+fn is_still(path: &Path, file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        place(path.metadata()).is_some_and(|named| Some(named) == place(file.metadata()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
+/// Locks on some bytes of a file, which need not be there. They belong to the opened file, not to the process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod range {
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+    use std::fs::File;
+    use std::io;
+
+    /// `len` 0 means all from `start` on. Whether it could be had.
+    pub(super) fn try_lock(file: &File, start: i64, len: i64) -> io::Result<bool> {
+        match set(file, libc::F_WRLCK, start, len) {
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            locked => Ok(locked.map(|()| true)?),
+        }
+    }
+
+    pub(super) fn unlock(file: &File, start: i64, len: i64) -> io::Result<()> {
+        Ok(set(file, libc::F_UNLCK, start, len)?)
+    }
+
+    fn set(file: &File, kind: i32, start: i64, len: i64) -> nix::Result<()> {
+        // As wide as the system has them.
+        let (kind, from) = (kind as _, libc::SEEK_SET as _);
+        let lock = libc::flock { l_type: kind, l_whence: from, l_start: start as _, l_len: len as _, l_pid: 0 };
+        fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod range {
+    use std::fs::{File, TryLockError};
+    use std::io;
+
+    pub(super) fn try_lock(file: &File, _start: i64, _len: i64) -> io::Result<bool> {
+        match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    pub(super) fn unlock(file: &File, _start: i64, _len: i64) -> io::Result<()> {
+        file.unlock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_has_nobody_else_gets() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = folder.path().join("records.jsonl");
+        let [mut mine, mut theirs] = [(); 2].map(|()| Claims::beside(&records).unwrap());
+        let claim = mine.take("cell 1").unwrap().unwrap();
+        assert!(theirs.take("cell 1").unwrap().is_none());
+        if cfg!(target_os = "linux") {
+            assert!(theirs.take("cell 2").unwrap().is_some());
+        }
+        drop(claim);
+        assert!(theirs.take("cell 1").unwrap().is_some());
+        assert!(folder.path().join(".records.jsonl.claims").exists());
+        drop((mine, theirs));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_file_stays_while_a_claim_is_held_and_is_made_anew_where_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = folder.path().join("records.jsonl");
+        let [mut mine, mut theirs, last] = [(); 3].map(|()| Claims::beside(&records).unwrap());
+        let claim = mine.take("cell 1").unwrap();
+        drop(last);
+        assert!(theirs.take("cell 1").unwrap().is_none(), "the file is still there");
+        drop((claim, mine));
+        // Now it is gone, and what is claimed is claimed in a new one.
+        let claim = theirs.take("cell 1").unwrap().unwrap();
+        assert!(Claims::beside(&records).unwrap().take("cell 1").unwrap().is_none());
+        drop(claim);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = Claims::beside(&folder.path().join("none/records.jsonl")).unwrap_err().to_string();
+        assert!(message.starts_with("cannot write ") && message.contains("none/.records.jsonl.claims"), "{message}");
+    }
+}

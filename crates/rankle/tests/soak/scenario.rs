@@ -1,0 +1,152 @@
+//! Commands that write files, and what they leave.
+
+use crate::support::{on_mnist, outcome, rankle};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// One command in folders of its own.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    command: fn(&Path) -> Command,
+    /// What it leaves when nothing happens, and how long that takes.
+    reference: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) takes: Duration,
+}
+
+/// Every kind of file that the program writes.
+const ALL: [(&str, fn(&Path) -> Command); 5] =
+    [("train", train), ("sweep", sweep), ("embed", embed), ("attack", attack), ("picture", picture)];
+
+fn train(folder: &Path) -> Command {
+    let train = "train --dataset mnist --model c2f2 --distance cosine --images 300 --batch-size 100 --epochs 3 --output";
+    let mut command = rankle(train);
+    command.arg(folder.join("model"));
+    command
+}
+
+fn sweep(folder: &Path) -> Command {
+    let cell = |epsilon: f64| -> Value {
+        json!({
+            "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "weights": crate::support::weights(), "distance": "cosine",
+            "loss": "triplet", "defense": "none", "attack": "ca+", "targets": 1, "epsilon": epsilon, "protocol": "paper",
+            "eight_bit": false, "images": 10, "seed": 0,
+        })
+    };
+    let plan: String = (1..=4).map(|at| format!("{}\n", cell(0.01 * f64::from(at)))).collect();
+    fs::write(folder.join("plan.jsonl"), plan).unwrap();
+    let mut command = rankle("sweep --plan");
+    command.arg(folder.join("plan.jsonl")).arg("--records").arg(folder.join("records.jsonl"));
+    command
+}
+
+fn embed(folder: &Path) -> Command {
+    let mut command = on_mnist("embed", "--images 500 --output");
+    command.arg(folder.join("x.safetensors"));
+    command
+}
+
+fn attack(folder: &Path) -> Command {
+    let mut command = on_mnist("attack", "--attack ca+ --epsilon 0.1 --images 20 --iterations 5 --save-adversarial");
+    command.arg(folder.join("x.safetensors"));
+    command
+}
+
+fn picture(folder: &Path) -> Command {
+    let mut command = on_mnist("picture", "--attack ca+ --epsilon 0.1 --iterations 5 --image-indices 7 --output");
+    command.arg(folder.join("x.png"));
+    command
+}
+
+impl Scenario {
+    /// Each with its reference, which is made once.
+    pub(crate) fn all() -> &'static [Self] {
+        static SCENARIOS: OnceLock<Vec<Scenario>> = OnceLock::new();
+        SCENARIOS.get_or_init(|| ALL.into_iter().map(|(name, command)| Self::new(name, command)).collect())
+    }
+
+    fn new(name: &'static str, command: fn(&Path) -> Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let (code, _, stderr) = outcome(&mut command(folder.path()));
+        assert_eq!(code, 0, "{name}: {stderr}");
+        Self { name, command, takes: start.elapsed(), reference: contents(folder.path()) }
+    }
+
+    /// The command, and the folder in which it writes.
+    pub(crate) fn start(&self) -> (TempDir, Command) {
+        let folder = tempfile::tempdir().unwrap();
+        let command = (self.command)(folder.path());
+        (folder, command)
+    }
+
+    /// What was begun and may be there: nothing under a final name but what belongs there, whole.
+    pub(crate) fn check_begun(&self, folder: &Path, what: &str) {
+        for (file, bytes) in contents(folder) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let passing = name.ends_with(".draft") || name.ends_with(".claims") || name == "checkpoint.safetensors";
+            let whole = match self.reference.get(&file) {
+                _ if passing => true,
+                // Of records the first ones.
+                Some(reference) if name == "records.jsonl" => reference.starts_with(&bytes),
+                reference => reference == Some(&bytes),
+            };
+            assert!(whole, "{}: {what}: {} is neither whole nor absent", self.name, file.display());
+        }
+    }
+
+    /// After the same command was run again: everything as if nothing had been.
+    pub(crate) fn check_recovered(&self, folder: &Path, what: &str) {
+        let (code, _, stderr) = outcome(&mut (self.command)(folder));
+        assert_eq!(code, 0, "{}: {what}: {stderr}", self.name);
+        let found = contents(folder);
+        let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&found), names(&self.reference), "{}: {what}", self.name);
+        assert!(found == self.reference, "{}: {what}: other contents", self.name);
+    }
+}
+
+/// All files below a folder, without what differs between two runs: times, and who held a lock.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(place) = folders.pop() {
+        for entry in fs::read_dir(&place).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).unwrap();
+            files.insert(path.strip_prefix(folder).unwrap().to_owned(), timeless(&path, bytes));
+        }
+    }
+    files
+}
+
+fn timeless(path: &Path, bytes: Vec<u8>) -> Vec<u8> {
+    match path.file_name().unwrap().to_str().unwrap() {
+        ".lock" => Vec::new(),
+        "card.toml" => {
+            let lines = String::from_utf8(bytes).unwrap();
+            let differs = |line: &&str| line.starts_with("seconds") || line.starts_with("threads");
+            lines.lines().filter(|line| !differs(line)).flat_map(|line| [line, "\n"]).collect::<String>().into()
+        }
+        // A line that was cut off is not there for any reader.
+        "records.jsonl" => {
+            let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            let timeless = whole.map(|line| {
+                let mut record: Value = serde_json::from_slice(line).unwrap();
+                record.as_object_mut().unwrap().remove("seconds").unwrap();
+                format!("{record}\n")
+            });
+            timeless.collect::<String>().into()
+        }
+        _ => bytes,
+    }
+}

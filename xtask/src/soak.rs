@@ -1,0 +1,56 @@
+//! `cargo xtask soak`: what killing, starving and lying to the programs leaves behind.
+
+use crate::driver::cargo;
+use crate::process;
+use crate::test::OPTIONAL;
+use anyhow::{Result, bail};
+use clap::Args;
+
+/// Kill the driver, fill its disk, cut its pipes and feed it broken files, and see that nothing is lost.
+///
+/// The tests of the crates behind the feature `soak`: kills at random moments and at each system call of a write, full and broken
+/// disks, readers that go, and hostile files by class. What was tried is counted on standard output. Faults at system calls need
+/// Linux and the program strace.
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// A few minutes: the form that runs with every change
+    #[arg(long)]
+    short: bool,
+    /// Only tests whose name contains this, as in dead_pipes
+    #[arg(value_name = "NAME", default_value = "")]
+    name: String,
+}
+
+impl Soak {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut command = cargo();
+        command.args(self.arguments());
+        let status = process::run(&mut command, "no verdict")?;
+        if !status.success() {
+            bail!("soak failed: the test above says what was not kept");
+        }
+        Ok(())
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let form = if self.short { "short" } else { "long" };
+        let features = format!("{OPTIONAL},{SOAK}");
+        let command = ["test", "--workspace", "--features", &features, "--test", "soak", "--", "--nocapture"];
+        command.into_iter().map(str::to_owned).chain([format!("{form}::{}", self.name)]).collect()
+    }
+}
+
+/// The feature that uncovers the tests.
+pub(crate) const SOAK: &str = "rankle/soak";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_is_run() {
+        let line = |short, name: &str| Soak { short, name: name.into() }.arguments().join(" ");
+        assert!(line(true, "").ends_with("--features rankle/candle-transformers,rankle/soak --test soak -- --nocapture short::"));
+        assert!(line(false, "dead_pipes").ends_with(" long::dead_pipes"));
+    }
+}
