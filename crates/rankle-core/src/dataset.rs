@@ -39,6 +39,10 @@ pub trait Dataset: Send + Sync {
     fn class_name(&self, _label: u32) -> Option<Cow<'_, str>> {
         None
     }
+    /// How many images were left out when the dataset was opened, because they cannot be read. The provided method says none.
+    fn left_out(&self) -> usize {
+        0
+    }
     /// How many images there are.
     fn len(&self) -> usize {
         self.labels().len()

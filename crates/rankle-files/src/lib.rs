@@ -14,6 +14,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod read;
+
+pub use read::{read_limited, read_text};
+
 use std::path::{Path, PathBuf};
 use std::{fs, io, io::Write};
 use tempfile::{Builder, NamedTempFile, TempDir};

@@ -48,6 +48,9 @@ impl Dataset for Few {
     fn class_name(&self, label: u32) -> Option<Cow<'_, str>> {
         self.whole.class_name(label)
     }
+    fn left_out(&self) -> usize {
+        self.whole.left_out()
+    }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len)?;
         self.whole.training_images(indices, seed, epoch)
