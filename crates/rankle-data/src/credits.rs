@@ -2,8 +2,7 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// The file is at most so large.
@@ -33,16 +32,23 @@ impl Credits {
     /// [`Error::Read`], and [`Error::Layout`] for a file that says something else.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(Self::FILE);
-        let mut text = String::new();
-        match File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
+        match path.metadata() {
             Err(reason) if reason.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
-            Err(reason) => return Err(Error::Read { path, reason }),
-            Ok(_) => {}
+            Ok(metadata) if !metadata.is_file() => {
+                let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+                return Err(Error::Read { path, reason });
+            }
+            _ => {}
         }
-        let read = match toml::from_str(&text) {
-            _ if text.len() as u64 > LARGEST => Err(format!("it is larger than {} KiB", LARGEST >> 10)),
-            Ok(Self { license, attribution }) if license.is_empty() || attribution.is_empty() => Err("one is empty".to_owned()),
-            read => read.map_err(|error| error.message().to_owned()),
+        let read = match rankle_files::read_text(&path, LARGEST) {
+            Err(reason) if reason.kind() == io::ErrorKind::FileTooLarge => Err(reason.to_string()),
+            Err(reason) => return Err(Error::Read { path, reason }),
+            Ok(text) => match toml::from_str(&text) {
+                Ok(Self { license, attribution }) if license.is_empty() || attribution.is_empty() => {
+                    Err("one is empty".to_owned())
+                }
+                read => read.map_err(|error| error.message().to_owned()),
+            },
         };
         read.map(Some).map_err(|why| Error::Layout {
             path,
@@ -75,5 +81,11 @@ mod tests {
         std::fs::remove_file(folder.path().join(Credits::FILE)).unwrap();
         std::fs::create_dir(folder.path().join(Credits::FILE)).unwrap();
         assert!(Credits::read(folder.path()).unwrap_err().to_string().contains("cannot read"));
+        #[cfg(unix)]
+        {
+            std::fs::remove_dir(folder.path().join(Credits::FILE)).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", folder.path().join(Credits::FILE)).unwrap();
+            assert!(Credits::read(folder.path()).unwrap_err().to_string().contains("it is no regular file"));
+        }
     }
 }

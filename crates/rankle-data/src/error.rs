@@ -1,5 +1,6 @@
 //! What can go wrong between a name and its images.
 
+use crate::text::{cut, shown};
 use std::{io, path::PathBuf};
 
 /// The result of everything in this crate.
@@ -11,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A name that is not known.
-    #[error("unknown {what} '{name}'{} known: {known}", .nearest.map_or(";".into(), |name| format!(", did you mean '{name}'?")))]
+    #[error("unknown {what} '{}'{} known: {known}", cut(name), .nearest.map_or(";".into(), |name| format!(", did you mean '{name}'?")))]
     Unknown {
         /// What was named: `dataset` or `split`.
         what: &'static str,
@@ -31,7 +32,7 @@ pub enum Error {
         help: String,
     },
     /// The folder of a dataset does not exist or is something else.
-    #[error("{} is not a folder: name the folder that holds {file}.gz", folder.display())]
+    #[error("{} is not a folder: name the folder that holds {file}.gz", shown(folder))]
     NotAFolder {
         /// The path that was given.
         folder: PathBuf,
@@ -39,7 +40,7 @@ pub enum Error {
         file: String,
     },
     /// The folder does not hold a file of the dataset.
-    #[error("{} holds neither {file}.gz nor {file} of {dataset}: {help}", folder.display())]
+    #[error("{} holds neither {file}.gz nor {file} of {dataset}: {help}", shown(folder))]
     Missing {
         /// The folder that was searched.
         folder: PathBuf,
@@ -51,13 +52,13 @@ pub enum Error {
         help: String,
     },
     /// A folder stands where a file is expected.
-    #[error("{} is a folder, expected a file: remove it or name the file", path.display())]
+    #[error("{} is a folder, expected a file: remove it or name the file", shown(path))]
     Directory {
         /// The folder.
         path: PathBuf,
     },
     /// The operating system refuses.
-    #[error("cannot read {}: {reason}; check the path and its permissions", path.display())]
+    #[error("cannot read {}: {reason}; check the path and its permissions", shown(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -65,7 +66,7 @@ pub enum Error {
         reason: io::Error,
     },
     /// The file starts like gzip and does not go on like it.
-    #[error("{} is not a whole gzip file ({reason}): it is truncated or damaged, get it again", path.display())]
+    #[error("{} is not a whole gzip file ({reason}): it is truncated or damaged, get it again", shown(path))]
     Gzip {
         /// The file.
         path: PathBuf,
@@ -73,7 +74,7 @@ pub enum Error {
         reason: io::Error,
     },
     /// The first four bytes do not announce what was expected.
-    #[error("{} starts with the magic number {found}, expected {expected} for IDX {what}: {help}", path.display())]
+    #[error("{} starts with the magic number {found}, expected {expected} for IDX {what}: {help}", shown(path))]
     Magic {
         /// The file.
         path: PathBuf,
@@ -87,7 +88,7 @@ pub enum Error {
         help: &'static str,
     },
     /// A dimension in the header is zero.
-    #[error("{} has 0 {what} in its header, expected at least 1: it is damaged, get it again", path.display())]
+    #[error("{} has 0 {what} in its header, expected at least 1: it is damaged, get it again", shown(path))]
     Zero {
         /// The file.
         path: PathBuf,
@@ -95,7 +96,10 @@ pub enum Error {
         what: &'static str,
     },
     /// The header promises more than is allowed; nothing of it was read.
-    #[error("{} promises {promised} bytes in its header, expected at most {limit}: it is damaged or another file, get it again", path.display())]
+    #[error(
+        "{} promises {promised} bytes in its header, expected at most {limit}: it is damaged or another file, get it again",
+        shown(path)
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -105,7 +109,7 @@ pub enum Error {
         limit: u64,
     },
     /// The file ends too early.
-    #[error("{} ends after {found} bytes (decompressed), expected {expected}: it is truncated, get it again", path.display())]
+    #[error("{} ends after {found} bytes (decompressed), expected {expected}: it is truncated, get it again", shown(path))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -115,7 +119,10 @@ pub enum Error {
         expected: u64,
     },
     /// The file goes on behind its last item.
-    #[error("{} goes on after the {expected} bytes (decompressed) that its header promises: it is damaged, get it again", path.display())]
+    #[error(
+        "{} goes on after the {expected} bytes (decompressed) that its header promises: it is damaged, get it again",
+        shown(path)
+    )]
     Trailing {
         /// The file.
         path: PathBuf,
@@ -123,7 +130,10 @@ pub enum Error {
         expected: u64,
     },
     /// A label is not a class.
-    #[error("{} has label {found} at index {index}, expected one below {classes}: it belongs to another dataset or is damaged", path.display())]
+    #[error(
+        "{} has label {found} at index {index}, expected one below {classes}: it belongs to another dataset or is damaged",
+        shown(path)
+    )]
     Label {
         /// The file.
         path: PathBuf,
@@ -135,7 +145,11 @@ pub enum Error {
         classes: usize,
     },
     /// Images and labels do not belong together.
-    #[error("{} holds {found_images} images but {} holds {found_labels} labels, expected as many: use two files of one split", images.display(), labels.display())]
+    #[error(
+        "{} holds {found_images} images but {} holds {found_labels} labels, expected as many: use two files of one split",
+        shown(images),
+        shown(labels)
+    )]
     Counts {
         /// The file of images.
         images: PathBuf,
@@ -147,7 +161,7 @@ pub enum Error {
         found_labels: usize,
     },
     /// A well-formed file that is not the published one.
-    #[error("{} has SHA-256 {found} (decompressed), expected {expected}: {help}", path.display())]
+    #[error("{} has SHA-256 {found} (decompressed), expected {expected}: {help}", shown(path))]
     Hash {
         /// The file.
         path: PathBuf,
@@ -174,7 +188,7 @@ pub enum Error {
         shape: (usize, usize, usize),
     },
     /// A photograph that cannot be used.
-    #[error("{} {found}: {help}", path.display())]
+    #[error("{} {}: {help}", shown(path), cut(found))]
     Photo {
         /// The file.
         path: PathBuf,
@@ -192,7 +206,7 @@ pub enum Error {
         most: usize,
     },
     /// A line of a list of photographs is not what it should be.
-    #[error("{}, line {line}: {found}: {help}", path.display())]
+    #[error("{}, line {line}: {}: {help}", shown(path), cut(found))]
     Line {
         /// The list.
         path: PathBuf,
@@ -204,7 +218,7 @@ pub enum Error {
         help: &'static str,
     },
     /// A folder of photographs that is not laid out as it should be.
-    #[error("{} {found}: {help}", path.display())]
+    #[error("{} {}: {help}", shown(path), cut(found))]
     Layout {
         /// The folder.
         path: PathBuf,
@@ -213,8 +227,8 @@ pub enum Error {
         /// What to do.
         help: String,
     },
-    /// A name that begins like that of a folder of photographs, and names none.
-    #[error("'{found}' is no folder of photographs: {help}")]
+    /// A name that begins like that of a folder, and names none.
+    #[error("'{}' names no folder: {help}", cut(found))]
     FolderName {
         /// What was written.
         found: String,
@@ -222,7 +236,7 @@ pub enum Error {
         help: &'static str,
     },
     /// An option in the name of a dataset that cannot be used.
-    #[error("'{option}' in the dataset '{dataset}' cannot be used: {help}")]
+    #[error("'{}' in the dataset '{}' cannot be used: {help}", cut(option), cut(dataset))]
     DatasetOption {
         /// The whole name.
         dataset: String,
@@ -232,7 +246,7 @@ pub enum Error {
         help: String,
     },
     /// The training split of a dataset whose name says that all of it is tested.
-    #[error("'{dataset}' tests every image and leaves none to train on: say what is tested, as in folder,images=20%:PATH")]
+    #[error("'{}' tests every image and leaves none to train on: say what is tested, as in folder,images=20%:PATH", cut(dataset))]
     NothingToTrain {
         /// The whole name.
         dataset: String,
@@ -247,6 +261,9 @@ pub enum Error {
         /// The longest.
         most: usize,
     },
+    /// The caller asked for the work to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Error {

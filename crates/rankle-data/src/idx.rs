@@ -48,14 +48,18 @@ pub struct Labels {
 /// Opens a file for [`images`] or [`labels`].
 ///
 /// # Errors
-/// [`Error::Directory`] for a folder, [`Error::Read`] when the system refuses.
+/// [`Error::Directory`] for a folder, [`Error::Read`] for what else is no file, and when the system refuses.
 pub fn open(path: &Path) -> Result<File> {
     let refused = |reason| Error::Read { path: path.into(), reason };
-    let file = File::open(path).map_err(refused)?;
-    match file.metadata().map_err(refused)?.is_dir() {
-        true => Err(Error::Directory { path: path.into() }),
-        false => Ok(file),
+    // Before it is opened: a pipe would wait for somebody to write into it.
+    let kind = path.metadata().map_err(refused)?.file_type();
+    if kind.is_dir() {
+        return Err(Error::Directory { path: path.into() });
     }
+    if !kind.is_file() {
+        return Err(refused(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
+    File::open(path).map_err(refused)
 }
 
 /// Reads images of any size, gzipped or plain. `path` only names the file in messages; `limit` bounds the decompressed size
@@ -91,6 +95,8 @@ fn read<const N: usize>(
     limit: u64,
 ) -> Result<([u32; N], Vec<u8>, String)> {
     let refused = |reason| Error::Read { path: path.into(), reason };
+    // Compression makes nothing so much larger: a stream of empty parts would otherwise have no end.
+    let from = from.take(limit.saturating_add(limit / 64).saturating_add(CHUNK as u64));
     let (mut from, gzipped) = decompressed(from).map_err(refused)?;
     // Whatever fails inside the decompressor is a fault of the gzip stream: the file itself could be opened.
     let failed = |reason| if gzipped { Error::Gzip { path: path.into(), reason } } else { refused(reason) };

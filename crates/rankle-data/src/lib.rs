@@ -6,9 +6,10 @@
 //! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
 //! expected, what to do.
 //!
-//! A photograph is decoded when it is asked for, upright, as RGB, resized and cut as the name of its dataset says, or its model, or
+//! A photograph is decoded when it is asked for, upright, as RGB or grey, resized and cut as the name of its dataset says, or its model, or
 //! as is usual for the dataset ([`Preparation`]), to the same bytes as Pillow and torchvision; sizes in its header are not trusted
-//! either. Paths in lists never lead out of the folder of their dataset.
+//! either, and all threads of a process together take at most 1 GiB to decode in. Paths in lists never lead out of the folder of
+//! their dataset. [`broken_images`] finds those of a dataset that cannot be used, and `skip-broken` in its name leaves them out.
 //!
 //! Left out: this crate downloads nothing, reads no environment, and shuffles nothing.
 //! Pixels are `u8 / 255` as f32, in `[0, 1]`: mean and standard deviation belong to the embedder.
@@ -36,10 +37,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod credits;
 mod embedded;
 mod error;
 pub mod idx;
+mod idx_folder;
 mod image_set;
 mod manifest;
 mod options;
@@ -47,9 +50,12 @@ mod photos;
 mod registry;
 mod source;
 mod split;
+mod text;
 
+pub use check::{BrokenImage, Watch, broken_images};
 pub use credits::Credits;
 pub use error::{Error, Result};
+pub use idx_folder::IdxFolder;
 pub use image_set::ImageSet;
 pub use manifest::{FileEntry, FilePair, Manifest};
 pub use photos::{Division, Exif, Folder, Overrides, Photos, Preparation, Published, Rules};

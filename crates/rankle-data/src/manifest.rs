@@ -24,6 +24,8 @@ pub struct Manifest {
     pub how_to_get: String,
     /// Where an operating system's own package puts the files.
     pub system_folder: Option<PathBuf>,
+    /// What torchvision calls the folder in its root: the files are in `raw` below it.
+    pub torchvision_folder: PathBuf,
     /// The files of [`Split::Train`].
     pub train: FilePair,
     /// The files of [`Split::Test`].

@@ -1,4 +1,4 @@
-//! The parts behind the name of a dataset: `,key=value`, in any order, each once.
+//! The parts behind the name of a dataset: `,key=value` or `,key`, in any order, each once.
 
 use crate::{Error, Result, split};
 
@@ -7,7 +7,19 @@ pub(crate) struct Part<'a> {
     /// The whole name of the dataset, for messages.
     dataset: &'a str,
     pub(crate) key: &'a str,
+    /// Empty where there is none.
     pub(crate) value: &'a str,
+}
+
+/// What stands behind a word in the name of a dataset, as in `folder,images=20%:PATH`: the options, each with a comma in front, and
+/// the path.
+///
+/// # Errors
+/// [`Error::FolderName`] with `help`.
+pub(crate) fn folder<'a>(name: &'a str, word: &str, help: &'static str) -> Result<(&'a str, &'a str)> {
+    (name.strip_prefix(word).and_then(|rest| rest.split_once(':')))
+        .filter(|(options, path)| (options.is_empty() || options.starts_with(',')) && !path.is_empty())
+        .ok_or_else(|| Error::FolderName { found: name.into(), help })
 }
 
 /// Takes the end of a name apart, `text`, which is empty or begins with a comma; `known` are the keys that this dataset takes.
@@ -38,7 +50,16 @@ impl Part<'_> {
     /// Always: what is wrong with it, or what to write instead.
     pub(crate) fn refuse<T>(&self, help: impl Into<String>) -> Result<T> {
         let Self { dataset, key, value } = self;
-        Err(Error::DatasetOption { dataset: (*dataset).into(), option: format!("{key}={value}"), help: help.into() })
+        let option = if value.is_empty() { (*key).to_owned() } else { format!("{key}={value}") };
+        Err(Error::DatasetOption { dataset: (*dataset).into(), option, help: help.into() })
+    }
+
+    /// That the key stands alone.
+    ///
+    /// # Errors
+    /// [`Error::DatasetOption`] for one with a value.
+    pub(crate) fn alone(&self) -> Result<bool> {
+        if self.value.is_empty() { Ok(true) } else { self.refuse(format!("write {} alone", self.key)) }
     }
 
     /// The one of `all` that is called like the value.

@@ -63,7 +63,7 @@ impl FromStr for Name {
 /// Loads a split of a dataset, every file checked against the manifest's hash.
 ///
 /// A given `dir` is the only place that is searched: the folder with the files, or the one above it that holds a folder of
-/// the dataset's name. Without it, what is compiled in comes first, then the folder of an operating system's package.
+/// the dataset's name, or torchvision's root, with the files in `MNIST/raw` or `FashionMNIST/raw`. Without it, what is compiled in comes first, then the folder of an operating system's package.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::NotAFolder`], [`Error::Missing`], [`Error::Hash`], and every fault of an IDX file.
@@ -101,7 +101,7 @@ fn locate(manifest: &Manifest, file: &FileEntry, dir: Option<&Path>) -> Result<P
         return Err(Error::NotAFolder { folder: folder.into(), file: file.name.clone() });
     }
     let zipped = format!("{}.gz", file.name);
-    let places = [folder.to_path_buf(), folder.join(&manifest.name)];
+    let places = [folder.to_path_buf(), folder.join(&manifest.name), folder.join(&manifest.torchvision_folder).join("raw")];
     (places.iter().flat_map(|place| [place.join(&zipped), place.join(&file.name)])).find(|path| path.exists()).ok_or_else(|| {
         Error::Missing {
             folder: folder.into(),
@@ -170,6 +170,19 @@ mod tests {
         let says = locate(&nowhere, &nowhere.test.images, None).unwrap_err().to_string();
         assert!(says.starts_with("fashion-mnist is not at hand and no folder was given: run `cargo xtask fetch fashion-mnist`"));
         assert!(says.contains("--dataset-dir"));
+    }
+
+    /// `root/MNIST/raw/t10k-images-idx3-ubyte` and the like: its root is what is known.
+    #[test]
+    fn the_folders_of_torchvision_are_found() {
+        for (name, inner) in [(Name::Mnist, "MNIST"), (Name::FashionMnist, "FashionMNIST")] {
+            let root = tempfile::tempdir().unwrap();
+            let (manifest, raw) = (name.manifest(), root.path().join(inner).join("raw"));
+            std::fs::create_dir_all(&raw).unwrap();
+            let file = raw.join(&manifest.train.images.name);
+            std::fs::write(&file, []).unwrap();
+            assert_eq!(locate(manifest, &manifest.train.images, Some(root.path())).unwrap(), file);
+        }
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! Everything that can be named as a dataset.
 
-use crate::{Credits, Error, Folder, Name, Overrides, Preparation, Published, Result, Split, open, options, split};
+use crate::check::{self, Watch};
+use crate::{Credits, Error, Folder, IdxFolder, Name, Overrides, Preparation, Published, Result, Split, open, options, split};
 use rankle_core::{Dataset, InputSpec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, str::FromStr};
 
-/// What is named as a dataset: one in IDX files, a published one of photographs, or a folder of one's own.
+/// What is named as a dataset: a published one in IDX files or of photographs, or a folder of one's own with either.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Grey images of 28×28.
     Idx(Name),
+    /// Grey images in IDX files without a published hash, `idx:PATH`.
+    IdxFolder(IdxFolder),
     /// Photographs in a published layout, as `sop` or with options as in `sop,resize=square`.
     Published(Published, Overrides),
     /// Photographs in a folder, `folder:PATH`.
@@ -19,22 +22,44 @@ pub enum Source {
 
 impl Source {
     /// What can be written, for messages and menus.
-    pub const NAMES: [&'static str; 6] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "folder:PATH"];
+    pub const NAMES: [&'static str; 7] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "folder:PATH", "idx:PATH"];
 
     /// Opens one split. Photographs are prepared for a model's input as [`Source::preparation`] says; other images are as they are.
     ///
     /// # Errors
     /// As [`open`], [`Published::open`], [`Folder::open`] and [`Source::preparation`].
     pub fn open(&self, split: Split, dir: Option<&Path>, input: &InputSpec) -> Result<Arc<dyn Dataset>> {
+        self.open_watched(split, dir, input, &check::nobody)
+    }
+
+    /// As [`Source::open`]; where the name says `skip-broken`, every photograph is decoded, and `watch` is told of it.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and [`Error::Interrupted`] where `watch` ended it.
+    pub fn open_watched(
+        &self,
+        split: Split,
+        dir: Option<&Path>,
+        input: &InputSpec,
+        watch: Watch<'_>,
+    ) -> Result<Arc<dyn Dataset>> {
         Ok(match self {
             Self::Idx(name) => open(*name, split, dir)?,
+            Self::IdxFolder(folder) => Arc::new(folder.open(split, dir)?),
             Self::Published(published, overrides) => {
-                Arc::new(published.open(split, dir, Preparation::new(published.rules(), input, overrides)?)?)
+                let preparation = Preparation::new(published.rules(), input, overrides)?;
+                Arc::new(published.listed(split, dir, preparation)?.checked(overrides.skip_broken, watch)?)
             }
             Self::Folder(folder) => {
-                Arc::new(folder.open(split, dir, Preparation::new(Folder::RULES, input, &folder.overrides)?)?)
+                let preparation = Preparation::new(Folder::RULES, input, &folder.overrides)?;
+                Arc::new(folder.listed(split, dir, preparation)?.checked(folder.overrides.skip_broken, watch)?)
             }
         })
+    }
+
+    /// Whether its images are photographs, which are brought to any model's size.
+    pub fn is_of_photographs(&self) -> bool {
+        matches!(self, Self::Published(..) | Self::Folder(_))
     }
 
     /// How photographs are prepared for a model's input; none of other images.
@@ -43,7 +68,7 @@ impl Source {
     /// As [`Preparation::new`].
     pub fn preparation(&self, input: &InputSpec) -> Result<Option<Preparation>> {
         match self {
-            Self::Idx(_) => Ok(None),
+            Self::Idx(_) | Self::IdxFolder(_) => Ok(None),
             Self::Published(published, overrides) => Preparation::new(published.rules(), input, overrides).map(Some),
             Self::Folder(folder) => Preparation::new(Folder::RULES, input, &folder.overrides).map(Some),
         }
@@ -54,10 +79,12 @@ impl Source {
     /// # Errors
     /// When that file cannot be read or is not understood; as [`Source::open`] where a published dataset is not there.
     pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
+        let own = Credits::new("not known", "a folder of one's own");
         let (said, usual) = match self {
             Self::Idx(name) => (None, Credits::new(&name.manifest().license, &name.manifest().attribution)),
             Self::Published(published, _) => (Credits::read(&published.root(dir)?)?, published.credits()),
-            Self::Folder(folder) => (Credits::read(&folder.root(dir))?, Credits::new("not known", "a folder of one's own")),
+            Self::IdxFolder(folder) => (folder.credits(dir)?, own),
+            Self::Folder(folder) => (Credits::read(&folder.root(dir))?, own),
         };
         Ok(said.unwrap_or(usual))
     }
@@ -66,17 +93,16 @@ impl Source {
     pub fn places(&self, dir: Option<&Path>) -> Vec<PathBuf> {
         match self {
             Self::Idx(_) | Self::Published(..) => dir.map(Path::to_owned).into_iter().collect(),
-            Self::Folder(folder) => vec![folder.root(dir)],
+            Self::IdxFolder(folder) => vec![folder.root(dir)],
+            Self::Folder(folder) => folder.list(dir).into_iter().chain([folder.root(dir)]).collect(),
         }
     }
 
-    /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.
+    /// As others may be told of it: of absolute paths only the end, which says nothing of the machine.
     pub fn portable(&self) -> Self {
         match self {
-            Self::Folder(folder) if folder.path.is_absolute() => Self::Folder(Folder {
-                path: folder.path.file_name().map_or_else(|| "photographs".into(), Into::into),
-                ..folder.clone()
-            }),
+            Self::IdxFolder(folder) => Self::IdxFolder(folder.portable()),
+            Self::Folder(folder) => Self::Folder(folder.portable()),
             other => other.clone(),
         }
     }
@@ -87,6 +113,7 @@ impl fmt::Display for Source {
         match self {
             Self::Idx(name) => name.fmt(f),
             Self::Published(published, overrides) => write!(f, "{published}{overrides}"),
+            Self::IdxFolder(folder) => folder.fmt(f),
             Self::Folder(folder) => folder.fmt(f),
         }
     }
@@ -97,6 +124,9 @@ impl FromStr for Source {
     fn from_str(name: &str) -> Result<Self> {
         if name.starts_with("folder:") || name.starts_with("folder,") {
             return name.parse().map(Self::Folder);
+        }
+        if name.starts_with("idx:") || name.starts_with("idx,") {
+            return name.parse().map(Self::IdxFolder);
         }
         let (plain, rest) = name.split_at(name.find(',').unwrap_or(name.len()));
         if let Some(&published) = Published::ALL.iter().find(|published| published.as_str() == plain) {
@@ -127,6 +157,11 @@ mod tests {
             "sop,resize=square,edge=224",
             "cub,resize=none,exif=rotate",
             "cars,filter=bilinear",
+            "sop,skip-broken",
+            "folder,list=/elsewhere/l.txt,exif=ignore,skip-broken:x",
+            "folder,list=../l.txt:x",
+            "idx:a b/c:d",
+            "idx,name=emnist-letters:/abs",
         ];
         for name in Source::NAMES.into_iter().chain(others) {
             assert_eq!(name.parse::<Source>().unwrap().to_string(), name);
@@ -141,24 +176,34 @@ mod tests {
     #[test]
     fn slips_are_answered() {
         let says = |name: &str| name.parse::<Source>().unwrap_err().to_string();
-        let known = "known: mnist, fashion-mnist, sop, cub, cars, folder:PATH";
+        let known = "known: mnist, fashion-mnist, sop, cub, cars, folder:PATH, idx:PATH";
         assert_eq!(says("minst"), format!("unknown dataset 'minst', did you mean 'mnist'? {known}"));
         assert_eq!(says("folder"), format!("unknown dataset 'folder', did you mean 'folder:PATH'? {known}"));
-        assert!(says("folder:").starts_with("'folder:' is no folder of photographs: write folder:PATH"));
+        assert!(says("folder:").starts_with("'folder:' names no folder: write folder:PATH"));
+        assert!(says("idx:").starts_with("'idx:' names no folder: write idx:PATH"));
         for (wrong, why) in [
             ("folder,images=0%:x", "'images=0%' in the dataset 'folder,images=0%:x' cannot be used: write images=P%, of 1 to 99"),
             ("folder,classes=100%:x", "write classes=P%, of 1 to 99"),
             ("folder,images=20:x", "write images=P%, of 1 to 99"),
-            ("folder,list=../x:y", "name a file in the folder"),
+            ("folder,list=:y", "'list' in the dataset 'folder,list=:y' cannot be used: write list=FILE"),
+            (
+                "folder,skip-broken=yes:y",
+                "'skip-broken=yes' in the dataset 'folder,skip-broken=yes:y' cannot be used: write skip-broken alone",
+            ),
+            ("idx,name=:x", "write name=NAME, as the files are called"),
+            ("idx,size=3:x", "unknown option of a dataset 'size'; known: name"),
             ("folder,test=some:y", "write test=all"),
             (
                 "folder,images=20%,test=all:y",
                 "'test=all' in the dataset 'folder,images=20%,test=all:y' cannot be used: the folder is",
             ),
             ("folder,images=20%,images=20%:y", "images is said twice"),
-            ("folder,1=1%:y", "unknown option of a dataset '1'; known: classes, images, list, test, resize, edge, filter, exif"),
+            (
+                "folder,1=1%:y",
+                "unknown option of a dataset '1'; known: classes, images, list, test, resize, edge, filter, exif, skip-broken",
+            ),
             ("folder,resise=square:y", "did you mean 'resize'?"),
-            ("sop,images=20%", "unknown option of a dataset 'images'; known: resize, edge, filter, exif"),
+            ("sop,images=20%", "unknown option of a dataset 'images'; known: resize, edge, filter, exif, skip-broken"),
             ("sop,resize=squash", "write resize=shorter or resize=square or resize=none"),
             ("sop,filter=nearest", "write filter=bilinear or filter=bicubic"),
             ("sop,exif=no", "write exif=rotate or exif=ignore"),
@@ -175,6 +220,29 @@ mod tests {
         ] {
             let message = says(wrong);
             assert!(message.contains(why) && message.lines().count() == 1, "{message}\n{why}");
+        }
+    }
+
+    /// A message shows a part of what it was given, however much that was.
+    #[test]
+    fn names_of_megabytes_are_answered_in_a_line() {
+        let long = "x".repeat(6 << 20);
+        for name in [long.clone(), format!("folder,{long}:y"), format!("folder,images={long}:y"), format!("folder{long}:")] {
+            let message = name.parse::<Source>().unwrap_err().to_string();
+            assert!(message.chars().count() < 700, "{} bytes", message.len());
+        }
+    }
+
+    #[test]
+    fn others_are_told_nothing_of_the_machine() {
+        for (name, told) in [
+            ("folder,list=/a/l.txt:/b/shoes", "folder,list=l.txt:shoes"),
+            ("folder,list=l.txt:b/shoes", "folder,list=l.txt:b/shoes"),
+            ("idx,name=n:/b/letters", "idx,name=n:letters"),
+            ("folder:/", "folder:photographs"),
+            ("sop,skip-broken", "sop,skip-broken"),
+        ] {
+            assert_eq!(name.parse::<Source>().unwrap().portable().to_string(), told);
         }
     }
 

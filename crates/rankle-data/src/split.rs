@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use std::{fmt, str::FromStr};
 
 /// Which part of a dataset. There is no validation split, as in the paper: `test` is also the gallery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// The images a model is trained on.
     Train,

@@ -2,8 +2,8 @@
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use rankle_core::Dataset;
-use rankle_data::{ImageSet, Name, Split, idx, open};
+use rankle_core::{Dataset, InputSpec};
+use rankle_data::{ImageSet, Name, Source, Split, idx, open};
 use std::io::Write;
 use std::path::Path;
 
@@ -128,6 +128,14 @@ fn faults_of_pairs_and_paths() {
     let missing = says(&two, &folder.path().join("nowhere"));
     assert!(missing.starts_with(&format!("cannot read {at}/nowhere: ")) && missing.contains("check the path"), "{missing}");
 
+    #[cfg(unix)]
+    {
+        assert!(says(Path::new("/dev/zero"), &three).contains("cannot read /dev/zero: it is no regular file; check"));
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(says(&two, &pipe).contains("pipe: it is no regular file"));
+    }
+
     // One gzipped, one plain: the names do not matter.
     let set = ImageSet::read_idx("own", &two, &file("labels.gz", &labels(&[8, 9])), 10).unwrap();
     assert_eq!((set.name(), set.shape(), set.labels()), ("own", (1, 2, 3), &[8, 9][..]));
@@ -163,6 +171,72 @@ fn faults_of_folders_and_hashes() {
         says(folder.path()),
         format!("{at}/t10k-images-idx3-ubyte.gz is a folder, expected a file: remove it or name the file")
     );
+}
+
+/// A stream of empty gzip parts has no end, and nothing of it is ever decompressed.
+#[test]
+fn endless_streams_end() {
+    struct Endless(Vec<u8>, usize);
+    impl std::io::Read for Endless {
+        fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+            to.iter_mut().for_each(|byte| {
+                *byte = self.0[self.1 % self.0.len()];
+                self.1 += 1;
+            });
+            Ok(to.len())
+        }
+    }
+    for part in [gz(&[]), vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3]] {
+        let error = idx::images(Path::new("FILE"), Endless(part, 0), LIMIT).err().expect("accepted").to_string();
+        assert!(error.starts_with("FILE ") && error.lines().count() == 1, "{error}");
+    }
+}
+
+/// EMNIST and KMNIST as they are published: names in front, several datasets in one folder, and no hash.
+#[test]
+fn folders_of_idx_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let open = |name: &str, split| {
+        let source = name.parse::<Source>().unwrap();
+        source.open(split, Some(folder.path()), &InputSpec::of_shape((1, 2, 3))).map_err(|error| error.to_string())
+    };
+    let fault = |name: &str, split| open(name, split).err().expect("accepted");
+    assert!(fault("idx:none", Split::Test).contains("cannot read"));
+    assert!(fault("idx:.", Split::Test).contains("holds no IDX files with a name: files are needed that are called like train-"));
+    let mut at = 0;
+    for (name, file) in [("", "t10k"), ("", "train"), ("letters-", "test"), ("letters-", "train"), ("digits-", "test")] {
+        at += 1;
+        write(&format!("{name}{file}-images-idx3-ubyte.gz"), &gz(&images(at)));
+        write(&format!("{name}{file}-labels-idx1-ubyte"), &labels(&vec![200 + at as u8; at as usize]));
+    }
+    let labels_of = |name: &str, split| open(name, split).unwrap().labels().to_vec();
+    assert_eq!((labels_of("idx:.", Split::Test), labels_of("idx:.", Split::Train)), (vec![201], vec![202; 2]));
+    let letters = open("idx,name=letters:.", Split::Train).unwrap();
+    assert_eq!((letters.name(), letters.shape(), letters.labels()), ("idx,name=letters:.", (1, 2, 3), &[204; 4][..]));
+    assert_eq!(labels_of("idx,name=letters:.", Split::Test), [203; 3]);
+    let missing = fault("idx,name=digits:.", Split::Train);
+    assert!(missing.contains("has no train images: it needs a file called digits-train-images-idx3-ubyte or dig"), "{missing}");
+    let unknown = fault("idx,name=byclass:.", Split::Test);
+    assert!(unknown.contains("holds no IDX files of byclass: it has those of digits, letters"), "{unknown}");
+
+    // Without one that has no name, there is a choice.
+    for split in ["t10k", "train"] {
+        std::fs::remove_file(folder.path().join(format!("{split}-images-idx3-ubyte.gz"))).unwrap();
+        std::fs::remove_file(folder.path().join(format!("{split}-labels-idx1-ubyte"))).unwrap();
+    }
+    let several = fault("idx:.", Split::Test);
+    assert!(several.contains("holds IDX files of digits, letters: say which, as in idx,name=digits:PATH"), "{several}");
+    for file in ["digits-test-images-idx3-ubyte.gz", "digits-test-labels-idx1-ubyte"] {
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    assert_eq!(labels_of("idx:.", Split::Test), [203; 3]);
+    // Gzipped or not is one file in two forms, a dot for the hyphen another one.
+    write("letters-test-images-idx3-ubyte", b"not looked at");
+    assert_eq!(labels_of("idx:.", Split::Test), [203; 3]);
+    write("letters-test-labels.idx1-ubyte", &labels(&[1]));
+    let twice = fault("idx:.", Split::Test);
+    assert!(twice.contains("holds letters-test-labels-idx1-ubyte and letters-test-labels.idx1-ubyte, which are the"), "{twice}");
 }
 
 proptest! {

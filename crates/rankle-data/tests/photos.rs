@@ -2,11 +2,13 @@
 
 use image::{Rgb, RgbImage};
 use rankle_core::{Dataset, InputSpec, Seed};
-use rankle_data::{Preparation, Published, Source, Split, Split::*};
+use rankle_data::{Preparation, Published, Source, Split, Split::*, broken_images};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An image of one colour, in whatever format its name ends with.
 fn photo(root: &Path, name: &str, colour: [u8; 3]) {
@@ -98,7 +100,14 @@ fn lists_of_products_that_lie() {
         assert!(message.contains(says) && message.lines().count() == 1, "{message}\n{says}");
     }
     fs::write(root.path().join("Ebay_train.txt"), [0xFF, 0xFE, 0]).unwrap();
-    assert!(fault("sop", root.path(), Train).contains("cannot read"));
+    let message = fault("sop", root.path(), Train);
+    assert!(message.contains("Ebay_train.txt is no text in UTF-8, or in UTF-16 with a byte-order mark: save it"), "{message}");
+    // A line of megabytes is not repeated whole.
+    for line in ["a/1.png ".repeat(1 << 20), format!("{first}2 1 1 {}.png", "a/".repeat(1 << 20))] {
+        products(root.path(), &line, HEADER);
+        let message = fault("sop", root.path(), Train);
+        assert!(message.lines().count() == 1 && message.chars().count() < 1000, "{} bytes", message.len());
+    }
 }
 
 #[test]
@@ -116,6 +125,8 @@ fn birds_are_divided_by_species() {
     assert_eq!(open("cub", root.path(), Train).unwrap().labels(), [1, 100]);
     let test = open("cub", root.path(), Test).unwrap();
     assert_eq!((test.labels(), red(&*test, 0), red(&*test, 1)), (&[101, 200][..], 101, 200));
+    assert_eq!((test.class_name(101).as_deref(), test.class_name(1)), (Some("101.Bird"), None));
+    assert_eq!(test.image_name(1).as_deref(), Some("images/200.Bird/3.png"));
 
     for (wrong, says) in [
         (labels.replace("4 200\n", ""), "has 4 lines in images.txt but 3 in image_class_labels.txt"),
@@ -212,6 +223,128 @@ fn two_folders_are_the_two_splits() {
     assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
 }
 
+/// What systems leave in folders is neither a class nor a photograph, and is not spoken of.
+#[test]
+fn droppings_are_no_classes() {
+    let root = folder();
+    animals(root.path());
+    for dropping in ["__MACOSX/ant/._0.png", "cat/@eaDir/0.png", "bee/__MACOSX/0.png", "cat/Thumbs.db", "DESKTOP.INI"] {
+        let path = root.path().join(dropping);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "not an image").unwrap();
+    }
+    let test = open("folder,test=all:.", root.path(), Test).unwrap();
+    assert_eq!(counts(&*test), [(0, 10), (1, 10), (2, 10), (3, 10)]);
+    assert_eq!(open("folder:.", root.path(), Test).unwrap().class_name(3).as_deref(), Some("dog"));
+}
+
+/// As `find`, Windows and spreadsheets write them, here or elsewhere.
+#[test]
+fn lists_of_every_kind() {
+    let (root, elsewhere) = (folder(), folder());
+    animals(root.path());
+    let text = "./bee/3.png\r\n\r\ndog/./0.png\r\n";
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{FEFF}{text}").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    for bytes in [text.into(), format!("\u{FEFF}{text}").into(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
+        let list = elsewhere.path().join("l.txt");
+        fs::write(&list, &bytes).unwrap();
+        fs::write(root.path().join("l.txt"), &bytes).unwrap();
+        for name in ["folder,list=l.txt:.".to_owned(), format!("folder,list={}:.", list.display())] {
+            let [train, test] = both(&name, root.path());
+            assert_eq!(test, Ok(vec![13, 30]), "{name} {bytes:?}");
+            assert_eq!(train.unwrap().len(), 38);
+        }
+    }
+    // A list says nothing of what lies outside of the folder, wherever it is itself.
+    fs::write(elsewhere.path().join("l.txt"), "../bee/3.png").unwrap();
+    let message = fault(&format!("folder,list={}/l.txt:.", elsewhere.path().display()), root.path(), Test);
+    assert!(message.contains("l.txt, line 1: '../bee/3.png' leads out of the folder of the dataset"), "{message}");
+    let message = fault("folder,list=/nowhere/l.txt:.", root.path(), Test);
+    assert!(message.contains("cannot read /nowhere/l.txt: "), "{message}");
+}
+
+/// Named all at once, or left out, counted and said.
+#[test]
+fn broken_photographs_are_found_or_left_out() {
+    let root = folder();
+    animals(root.path());
+    let whole = fs::read(root.path().join("cat/0.png")).unwrap();
+    let broken = [("cat/3.png", &b"<html>"[..]), ("cat/7.png", b""), ("dog/1.png", &whole[..whole.len() / 2])];
+    for (file, bytes) in broken {
+        fs::write(root.path().join(file), bytes).unwrap();
+    }
+    let test = open("folder:.", root.path(), Test).unwrap();
+    let seen = AtomicUsize::new(0);
+    let watch = |_, all| {
+        assert_eq!((seen.fetch_add(1, Ordering::SeqCst) < all, all), (true, 20));
+        ControlFlow::Continue(())
+    };
+    let found = broken_images(&*test, &watch).unwrap();
+    let places: Vec<String> = found.iter().map(|image| test.image_name(image.index).unwrap().into_owned()).collect();
+    assert_eq!((places, seen.into_inner()), (broken.map(|(file, _)| file.to_owned()).to_vec(), 20));
+    assert!(found[0].reason.contains("cat/3.png does not begin like an image"), "{}", found[0].reason);
+    let ended = broken_images(&*test, &|_, _| ControlFlow::Break(()));
+    assert!(matches!(ended, Err(rankle_core::Error::Interrupted)));
+
+    let skipping = open("folder,skip-broken:.", root.path(), Test).unwrap();
+    let reds: Vec<u8> = (0..skipping.len()).map(|index| red(&*skipping, index)).collect();
+    let expected: Vec<u8> = (20..40).filter(|red| ![23, 27, 31].contains(red)).collect();
+    assert_eq!((reds, skipping.left_out()), (expected, 3));
+    // Labels and names are those of the whole folder, and what is whole loses nothing.
+    assert_eq!((counts(&*skipping), skipping.name()), (vec![(2, 8), (3, 9)], "folder,skip-broken:."));
+    assert_eq!(skipping.class_name(3).as_deref(), Some("dog"));
+    let train = open("folder,skip-broken:.", root.path(), Train).unwrap();
+    assert_eq!((train.len(), train.left_out(), broken_images(&*train, &watch_nothing).unwrap()), (20, 0, Vec::new()));
+    let watched = |name: &str| {
+        let source = name.parse::<Source>().unwrap();
+        source.open_watched(Test, Some(root.path()), &input(8), &|_, _| ControlFlow::Break(())).err()
+    };
+    assert!(matches!(watched("folder,skip-broken:."), Some(rankle_data::Error::Interrupted)) && watched("folder:.").is_none());
+
+    for file in fs::read_dir(root.path().join("dog")).unwrap() {
+        fs::write(file.unwrap().path(), "<html>").unwrap();
+    }
+    let message = fault("folder,classes=1%,skip-broken:.", root.path(), Test);
+    assert!(message.contains("has 10 photographs for this split, and none can be decoded ("), "{message}");
+}
+
+fn watch_nothing(_done: usize, _of: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// What a list names and is not there is counted, and left out with what is broken.
+#[test]
+fn missing_photographs_are_counted() {
+    let root = folder();
+    photo(root.path(), "a/1.png", [7; 3]);
+    let list = format!("{HEADER}1 1 1 a/1.png\n2 1 1 a/2.png\n3 2 1 a/3.png\n");
+    products(root.path(), &list, HEADER);
+    let message = fault("sop", root.path(), Train);
+    assert!(message.contains("a/2.png is listed, but there is no such file, and 1 more are missing: get"), "{message}");
+    let kept = open("sop,skip-broken", root.path(), Train).unwrap();
+    assert_eq!((kept.labels(), kept.left_out(), red(&*kept, 0)), (&[1][..], 2, 7));
+}
+
+/// A model of one channel is shown the luma.
+#[test]
+fn photographs_serve_models_of_grey_images() {
+    let root = folder();
+    for (name, colour) in [("a/1.png", [255, 0, 0]), ("b/1.png", [10, 200, 30])] {
+        photo(root.path(), name, colour);
+    }
+    let grey = InputSpec::of_shape((1, 8, 8));
+    let dataset = "folder,test=all:.".parse::<Source>().unwrap().open(Test, Some(root.path()), &grey).unwrap();
+    assert_eq!(dataset.shape(), (1, 8, 8));
+    for images in [dataset.images(&[0, 1]).unwrap(), dataset.training_images(&[0, 1], Seed(0), 0).unwrap()] {
+        assert_eq!(images.dims(), [2, 1, 8, 8]);
+        let rows: Vec<Vec<f32>> = images.flatten_from(1).unwrap().to_vec2().unwrap();
+        // 0.299 of red; 0.299 * 10 + 0.587 * 200 + 0.114 * 30 = 123.81
+        for (row, expected) in rows.iter().zip([76, 124]) {
+            assert!(row.iter().all(|&value| (value * 255.0).round() as u8 == expected), "{row:?}");
+        }
+    }
+}
+
 /// The reds of both splits, or what is said instead.
 fn both(name: &str, root: &Path) -> [Result<Vec<u8>, String>; 2] {
     [Train, Test].map(|split| {
@@ -258,6 +391,39 @@ fn a_class_has_one_number_in_all_splits_and_divisions_go_across_them() {
     assert_eq!(labels("folder,images=50%:.", Test).len(), 2);
     fs::write(root.path().join("list.txt"), "val/cat/a.png\ntrain/ant/a.png").unwrap();
     assert_eq!(labels("folder,list=list.txt:.", Test), [0, 2]);
+}
+
+/// As they are written on a command line and read in results: one name an image, from the folder of the dataset.
+#[test]
+fn photographs_and_classes_have_names() {
+    let names = |dataset: &dyn Dataset| -> Vec<(String, Option<String>)> {
+        let class = |label: u32| dataset.class_name(label).map(|name| name.into_owned());
+        (dataset.labels().iter().enumerate())
+            .map(|(index, &label)| (dataset.image_name(index).unwrap().into_owned(), class(label)))
+            .collect()
+    };
+    let pair = |image: &str, class: &str| (image.to_owned(), Some(class.to_owned()));
+    let root = folder();
+    for place in ["ant/1/b.png", "ant/a.png", "bee/c d.png"] {
+        photo(root.path(), place, [1; 3]);
+    }
+    let all = open("folder,test=all:.", root.path(), Test).unwrap();
+    assert_eq!(names(&*all), [pair("ant/1/b.png", "ant"), pair("ant/a.png", "ant"), pair("bee/c d.png", "bee")]);
+    assert_eq!((all.image_name(3), all.class_name(2)), (None, None));
+
+    let root = folder();
+    for place in ["train/ant/a.png", "val/ant/a.png", "val/bee/a.png"] {
+        photo(root.path(), place, [1; 3]);
+    }
+    let test = open("folder:.", root.path(), Test).unwrap();
+    assert_eq!(names(&*test), [pair("val/ant/a.png", "ant"), pair("val/bee/a.png", "bee")]);
+
+    // Of products, folders are no classes.
+    let root = folder();
+    photo(root.path(), "mug_final/1_0.png", [1; 3]);
+    products(root.path(), &format!("{HEADER}1 1 1 mug_final/1_0.png\n"), HEADER);
+    let train = open("sop", root.path(), Train).unwrap();
+    assert_eq!(names(&*train), [("mug_final/1_0.png".to_owned(), None)]);
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub struct Cell {
     pub images: usize,
     /// How many items are ranked.
     pub gallery: usize,
+    /// How many broken images were left out of them, as the name of the dataset asks for. Of none the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
     /// The explicit choice of images, targets and preserved items, in words; none where the seed chose.
     #[serde(default)]
     pub chosen: Option<String>,

@@ -1,6 +1,6 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
+use crate::commands::{Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::stop::Stop;
@@ -63,6 +63,7 @@ enum Command {
     Universal(Universal),
     Sweep(Sweep),
     Classify(Classify),
+    Check(Check),
     Bench(Bench),
 }
 
@@ -145,6 +146,7 @@ impl Arguments {
             Command::Universal(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
             Command::Classify(command) => command.run(device),
+            Command::Check(command) => command.run(),
             Command::Bench(command) => command.run(device),
         })
     }

@@ -2,6 +2,7 @@
 
 mod attack;
 mod bench;
+mod check;
 mod classify;
 mod embed;
 mod evaluate;
@@ -14,6 +15,7 @@ mod universal;
 
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
+pub(crate) use check::Check;
 pub(crate) use classify::Classify;
 pub(crate) use embed::Embed;
 pub(crate) use evaluate::Evaluate;

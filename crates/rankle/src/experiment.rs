@@ -115,6 +115,7 @@ impl Experiment {
             seed: self.seed.0,
             images,
             gallery: system.dataset.len(),
+            left_out: system.left_out(),
             chosen: origin.chosen,
             from: None,
             universal: None,

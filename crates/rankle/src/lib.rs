@@ -39,6 +39,7 @@ mod hub;
 mod indices;
 mod interrupt;
 mod names;
+mod pass;
 mod progress;
 mod provenance;
 mod search;

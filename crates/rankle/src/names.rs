@@ -24,12 +24,14 @@ pub(crate) const DATASETS: &str = "\
 The images. folder:PATH has a sub-folder per class. If all of these are called like a split (train, test, val, valid, validation; in any case), \
 train is trained on and test is tested, or where there is none the validation images. Otherwise the second half of the classes is \
 tested, in the order of their names. folder,images=20%:PATH tests a fifth of each class, folder,classes=30%:PATH the last classes, \
-folder,list=FILE:PATH what a list names, and folder,test=all:PATH every image.
+folder,list=FILE:PATH what a list names, one CLASS/IMAGE a line, and folder,test=all:PATH every image. idx:PATH is a folder of IDX files without a \
+published hash, as of EMNIST or KMNIST, and idx,name=emnist-letters:PATH one of several datasets in it.
 
-Photographs of sop, cub, cars and folders are resized and cut to the size of the model. Options say how, as in \
+Photographs of sop, cub, cars and folders are resized and cut to the size of the model, and grey for a model of grey images. Options say how, as in \
 sop,resize=square,edge=224: resize=shorter keeps the shape (for folders, unless the model says otherwise), resize=square does not, \
 resize=none takes files of the model's size only; edge=N is the side before the middle is cut out (8/7 of the model's); \
-filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, where cameras are held upright by default";
+filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, where cameras are held upright by default; skip-broken leaves out \
+photographs that cannot be decoded";
 
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
@@ -87,12 +89,26 @@ impl TypedValueParser for Datasets {
         // Results and cards name the dataset, and they are UTF-8.
         let name = value.to_str();
         let name = name.ok_or_else(|| refused(format!("dataset {value:?} is not UTF-8: rename the folder or link to it")))?;
-        name.parse().map_err(|error: rankle_data::Error| refused(error.to_string()))
+        name.parse().map_err(|error: rankle_data::Error| refused(a_folder(name, &error).unwrap_or_else(|| error.to_string())))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(Source::NAMES.into_iter().map(PossibleValue::new)))
     }
+}
+
+/// What is said of a name that is that of a folder instead, and what to write for it.
+fn a_folder(name: &str, error: &rankle_data::Error) -> Option<String> {
+    let (path, options) = name.split_at(name.find(',').unwrap_or(name.len()));
+    if !matches!(error, rankle_data::Error::Unknown { what: "dataset", .. }) || path.is_empty() {
+        return None;
+    }
+    let files = std::fs::read_dir(path).ok()?;
+    let is_idx = |file: std::io::Result<std::fs::DirEntry>| {
+        file.is_ok_and(|file| file.file_name().to_string_lossy().trim_end_matches(".gz").ends_with("idx3-ubyte"))
+    };
+    let word = if files.into_iter().any(is_idx) { "idx" } else { "folder" };
+    Some(format!("unknown dataset '{path}'; for the folder of that name write {word}{options}:{path}"))
 }
 
 impl<T: Display + Clone> Names<T> {

@@ -12,6 +12,9 @@ pub(crate) struct Provenance {
     /// How photographs became the model's images; of other images the field is not written.
     #[serde(skip_serializing_if = "Option::is_none")]
     preprocessing: Option<String>,
+    /// How many broken images were left out, as the name of the dataset asks for; of none the field is not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<usize>,
     model: String,
     weights: String,
     weights_sha256: String,
@@ -29,6 +32,7 @@ impl Provenance {
             dataset: system.key.dataset.to_string(),
             split: Split::Test.to_string(),
             preprocessing: system.preprocessing.clone(),
+            left_out: system.left_out(),
             model: system.key.model.to_string(),
             weights: system.key.weights.display().to_string(),
             weights_sha256: system.weights_sha256.clone(),

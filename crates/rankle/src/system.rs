@@ -2,13 +2,14 @@
 
 use crate::arguments::{SystemArguments, sized};
 use crate::files::Input;
+use crate::pass::Pass;
 use crate::stop::Stop;
 use crate::watched::Watched;
 use crate::weights::Weights;
 use crate::{card, collapse, device::Device};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, InputSpec, Points, Waiting, read_ahead};
 use rankle_data::{Source, Split};
 use rankle_models::{Architecture, Isa};
 use std::collections::HashSet;
@@ -205,6 +206,11 @@ impl System {
         Ok(Self { key, dataset, preprocessing, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
 
+    /// How many broken images were left out of the dataset, where any were.
+    pub(crate) fn left_out(&self) -> Option<usize> {
+        left_out(&*self.dataset)
+    }
+
     /// Embeds some images.
     ///
     /// # Errors
@@ -256,8 +262,13 @@ pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Opt
 
 /// What opening a dataset reads.
 pub(crate) fn data_inputs(name: &Source, folder: Option<&Path>) -> Vec<Input> {
-    let option = if matches!(name, Source::Folder(_)) { "--dataset" } else { "--dataset-dir" };
+    let option = if matches!(name, Source::Folder(_) | Source::IdxFolder(_)) { "--dataset" } else { "--dataset-dir" };
     name.places(folder).into_iter().map(|place| Input::new(option, place)).collect()
+}
+
+/// How many broken images were left out of a dataset, where any were.
+pub(crate) fn left_out(dataset: &dyn Dataset) -> Option<usize> {
+    Some(dataset.left_out()).filter(|&images| images > 0)
 }
 
 /// Opens a dataset whose images a model takes: photographs are brought to its size.
@@ -265,14 +276,24 @@ pub(crate) fn data_inputs(name: &Source, folder: Option<&Path>) -> Vec<Input> {
 /// # Errors
 /// When it cannot be read, or when its images have another shape.
 pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
-    let dataset = name.open(split, folder, &model.input_spec()).map_err(|error| match error.is_of_arguments() {
-        true => Stop::usage(error.to_string()).into(),
-        false => anyhow::Error::new(error),
-    })?;
+    let dataset = open_images(name, split, folder, &model.input_spec())?;
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
     }
     Ok(dataset)
+}
+
+/// Opens a dataset; where every photograph has to be decoded for that, it is shown how far that is.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn open_images(name: &Source, split: Split, folder: Option<&Path>, input: &InputSpec) -> Result<Arc<dyn Dataset>> {
+    let pass = Pass::new();
+    name.open_watched(split, folder, input, &|done, of| pass.show(done, of)).map_err(|error| match error {
+        rankle_data::Error::Interrupted => rankle_core::Error::Interrupted.into(),
+        error if error.is_of_arguments() => Stop::usage(error.to_string()).into(),
+        error => anyhow::Error::new(error),
+    })
 }
 
 /// Opens the test images of a dataset, for a model to rank or to classify.

@@ -45,6 +45,7 @@ fn record(planned: &Planned) -> Record {
             seed: planned.seed,
             images: planned.images,
             gallery: 10_000,
+            left_out: None,
             chosen: None,
             from: None,
             universal: None,

@@ -1,11 +1,13 @@
 //! One file to 8-bit RGB.
 
+use super::budget::{Budget, Share};
+use super::jpeg;
 use crate::{Error, Result};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor};
 use std::path::Path;
 
 /// What is done about the orientation that cameras write into a file's EXIF data.
@@ -45,17 +47,23 @@ const LONGEST_SIDE: u32 = 16_384;
 /// What is read, by the first bytes of a file and whatever its name says.
 const FORMATS: [ImageFormat; 4] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
 
+/// The files that are being decoded have at most so much together, in the whole process.
+static FILES: Budget = Budget::new(256 << 20);
+/// And so have the images that are made of them.
+static IMAGES: Budget = Budget::new(1 << 30);
+
+/// A decoded photograph, and its share of the memory that is for decoding.
+pub(super) struct Decoded {
+    pub(super) image: RgbImage,
+    _memory: Share<'static>,
+}
+
 /// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, by `exif` upright or not. Grey is repeated, 16 bits are
-/// rounded to 8, and alpha is dropped, as Pillow's `convert("RGB")` does.
+/// rounded to 8, and alpha is dropped. So does Pillow's `convert("RGB")`, but grey of 16 bits it clips to white.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for what is too large or no whole image.
-pub(super) fn decode(path: &Path, exif: Exif) -> Result<RgbImage> {
-    decode_bytes(path, &read(path)?, exif)
-}
-
-/// The bytes of a file that is not too large.
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn decode(path: &Path, exif: Exif) -> Result<Decoded> {
     let refused = |reason| Error::Read { path: path.into(), reason };
     let metadata = path.metadata().map_err(refused)?;
     if metadata.is_dir() {
@@ -64,24 +72,34 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(photo(path, "is no regular file", "put the image itself there"));
     }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)).map_err(refused)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(photo(path, format!("is larger than {} MiB", LARGEST_FILE >> 20), "store it smaller"));
-    }
-    Ok(bytes)
+    let _memory = FILES.take(metadata.len().min(LARGEST_FILE));
+    let bytes = rankle_files::read_limited(path, LARGEST_FILE).map_err(|reason| match reason.kind() {
+        io::ErrorKind::FileTooLarge => photo(path, format!("is larger than {} MiB", LARGEST_FILE >> 20), "store it smaller"),
+        _ => refused(reason),
+    })?;
+    decode_bytes(path, &bytes, exif)
 }
 
-fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<RgbImage> {
-    const AGAIN: &str = "get it again, or convert it to JPEG, PNG, WebP or BMP";
-    let broken = |error: ImageError| photo(path, format!("cannot be decoded ({})", one_line(&error)), AGAIN);
+const AGAIN: &str = "get it again, or convert it to JPEG, PNG, WebP or BMP";
+
+fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<Decoded> {
     let format = image::guess_format(bytes).map_err(|_| photo(path, "does not begin like an image", AGAIN))?;
     if !FORMATS.contains(&format) {
         return Err(photo(path, format!("is an image of the kind {format:?}"), "convert it to JPEG, PNG, WebP or BMP"));
     }
-    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(photo(path, "ends in the middle of the image", "it is truncated, get it again"));
+    if format != ImageFormat::Jpeg || jpeg::has_end(bytes) {
+        return pixels(path, bytes, format, exif);
     }
+    let truncated = || photo(path, "ends in the middle of the image", "it is truncated, get it again");
+    let [one, other] = jpeg::continued(bytes).ok_or_else(truncated)?;
+    let hash = |decoded: &Decoded| Sha256::digest(decoded.image.as_raw());
+    let expected = hash(&pixels(path, &one, format, exif)?);
+    Some(pixels(path, &other, format, exif)?).filter(|decoded| hash(decoded) == expected).ok_or_else(truncated)
+}
+
+/// Decodes what is whole.
+fn pixels(path: &Path, bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<Decoded> {
+    let broken = |error: ImageError| photo(path, format!("cannot be decoded ({})", one_line(&error)), AGAIN);
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST_IMAGE);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -89,7 +107,8 @@ fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<RgbImage> {
     let mut decoder = reader.into_decoder().map_err(broken)?;
     // Before any memory is asked for: a header of a few bytes can promise anything.
     let (width, height) = decoder.dimensions();
-    let size = decoder.total_bytes().max(3 * u64::from(width) * u64::from(height)); // as it is in the file, and in 8-bit RGB
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    let size = decoder.total_bytes().max(rgb); // as it is in the file, and in 8-bit RGB
     if width == 0 || height == 0 {
         return Err(photo(path, format!("is {width}×{height} pixels"), AGAIN));
     }
@@ -100,37 +119,20 @@ fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<RgbImage> {
     }
     // An orientation that cannot be understood is none.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let turned = exif == Exif::Rotate && orientation != Orientation::NoTransforms;
+    // The decoder of JPEG has a copy of the file; progressive ones and WebP are held once more while they are put together.
+    let inner = match format {
+        ImageFormat::Png | ImageFormat::Bmp => 0,
+        ImageFormat::Jpeg if !jpeg::is_progressive(bytes) => bytes.len() as u64,
+        _ => bytes.len() as u64 + 2 * rgb,
+    };
+    let copies = u64::from(decoder.color_type() != ColorType::Rgb8) + u64::from(turned);
+    let memory = IMAGES.take(decoder.total_bytes() + inner + copies * rgb);
     let mut image = DynamicImage::ImageRgb8(DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8());
-    if exif == Exif::Rotate {
+    if turned {
         image.apply_orientation(orientation);
     }
-    Ok(image.into_rgb8())
-}
-
-/// Whether a JPEG goes on to its end marker; the decoder would fill what is missing with grey. Segments are skipped by their
-/// lengths, for metadata may hold a preview with markers of its own, and what follows the end is nobody's business: cameras put
-/// sounds and depth maps there.
-fn is_whole_jpeg(jpeg: &[u8]) -> bool {
-    let mut rest = jpeg.get(2..).unwrap_or_default();
-    let mut is_scan = false;
-    // In a scan 0xFF stands for itself before 0x00, and a restart marker (0xD0 to 0xD7) is a part of it.
-    while let Some(place) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF)) {
-        let marker = rest[place + 1];
-        rest = &rest[place + 2..];
-        is_scan |= marker == 0xDA;
-        match (marker, rest) {
-            (0xD9, _) => return true,
-            (0x01 | 0xD8, _) => {} // these have no length
-            // What cannot follow a scan is damage in it, and the decoder's business.
-            _ if is_scan && !matches!(marker, 0xC4 | 0xCC | 0xDA..=0xDD | 0xE0..=0xEF | 0xFE) => {}
-            (_, [high, low, ..]) => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rest = rest.get(length..).unwrap_or_default();
-            }
-            _ => return false,
-        }
-    }
-    false
+    Ok(Decoded { image: image.into_rgb8(), _memory: memory })
 }
 
 fn photo(path: &Path, found: impl Into<String>, help: impl Into<String>) -> Error {
@@ -154,8 +156,12 @@ mod tests {
         bytes.into_inner()
     }
 
+    fn with(bytes: &[u8], exif: Exif) -> Result<RgbImage> {
+        decode_bytes(Path::new("FILE"), bytes, exif).map(|decoded| decoded.image)
+    }
+
     fn open(bytes: &[u8]) -> Result<RgbImage> {
-        decode_bytes(Path::new("FILE"), bytes, Exif::Rotate)
+        with(bytes, Exif::Rotate)
     }
 
     /// Red above, blue below, wider than high.
@@ -223,9 +229,9 @@ mod tests {
             ("png", include_bytes!("../../tests/fixtures/turned.png")),
             ("webp", include_bytes!("../../tests/fixtures/turned.webp")),
         ] {
-            let sides = |exif| decode_bytes(Path::new(name), file, exif).unwrap().dimensions();
+            let sides = |exif| with(file, exif).unwrap().dimensions();
             assert_eq!((sides(Exif::Rotate), sides(Exif::Ignore)), ((16, 24), (24, 16)), "{name}");
-            let red = |exif, x, y| decode_bytes(Path::new(name), file, exif).unwrap().get_pixel(x, y)[0] > 128;
+            let red = |exif, x, y| with(file, exif).unwrap().get_pixel(x, y)[0] > 128;
             // Red lies on top; turned clockwise, it comes to the right.
             assert!(red(Exif::Ignore, 12, 2) && !red(Exif::Ignore, 12, 13), "{name}");
             assert!(red(Exif::Rotate, 13, 12) && !red(Exif::Rotate, 2, 12), "{name}");
@@ -267,11 +273,42 @@ mod tests {
         for end in [preview.len() + 40, whole.len() / 2 + preview.len() / 2, whole.len() - 1] {
             assert!(open(&whole[..end]).unwrap_err().to_string().contains("get it again"), "{end}");
         }
-        // Two scans, with 0xFF itself, a restart, filling, a table that holds an end, and damage.
-        let scans = b"\xFF\xD8\xFF\xDA\0\x02\x01\xFF\0\xFF\xD0\xFF\xFF\xC4\0\x04\xFF\xD9\xFF\xDA\0\x02\xFF\x7A\x7F\xFF\xFF\xD9";
-        assert!(is_whole_jpeg(scans) && !is_whole_jpeg(&scans[..scans.len() - 2]));
-        assert!(is_whole_jpeg(b"\xFF\xD8\xFF\xE0\0\0\xFF\x01\xFF\xD9"));
-        assert!(!is_whole_jpeg(b"") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0") && !is_whole_jpeg(b"\xFF\xD8\xFF\xE0\0\x09"));
+    }
+
+    /// Pillow reads four to eight bytes ahead, so that it opens these, but not what ends with the last byte of the image; and
+    /// it opens no progressive ones.
+    #[test]
+    fn a_jpeg_without_its_end_needs_bytes_behind() {
+        let noise = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, (x ^ y) as u8 * 8]));
+        for image in [noise, flag(), RgbImage::from_pixel(64, 64, Rgb([128; 3]))] {
+            let whole = bytes(&image.into(), ImageFormat::Jpeg);
+            let (image, data) = (open(&whole).unwrap(), &whole[..whole.len() - 2]);
+            for behind in [&[0; 9][..], &[0; 4000], b"a text of the camera's", &[0x55; 20], b"\xFF\xD8 and no more"] {
+                assert_eq!(open(&[data, behind].concat()).unwrap(), image, "{behind:?}");
+            }
+            for cut in [1, 2, 5, 10, data.len() / 4] {
+                let message = open(&data[..data.len() - cut]).unwrap_err().to_string();
+                assert!(message.contains("FILE ends in the middle of the image: it is truncated"), "{cut}: {message}");
+            }
+            assert!(open(data).is_err() && open(&[data, b"\xFF"].concat()).is_err());
+        }
+        let progressive = include_bytes!("../../tests/fixtures/progressive.jpg");
+        assert!(with(progressive, Exif::Ignore).is_ok());
+        let message = open(&[&progressive[..progressive.len() - 2], &[0; 100]].concat()).unwrap_err().to_string();
+        assert!(message.contains("is truncated"), "{message}");
+    }
+
+    /// Threads that decode wait for memory that others have.
+    #[test]
+    fn decoding_waits_for_its_share_of_memory() {
+        let (file, (sender, receiver)) = (bytes(&flag().into(), ImageFormat::Png), std::sync::mpsc::channel());
+        let everything = IMAGES.take(u64::MAX);
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(open(&file).unwrap().dimensions()).unwrap());
+            assert!(receiver.recv_timeout(std::time::Duration::from_millis(200)).is_err());
+            drop(everything);
+            assert_eq!(receiver.recv().unwrap(), (24, 16));
+        });
     }
 
     /// Each header promises gigabytes in a few bytes.
@@ -311,9 +348,14 @@ mod tests {
     #[test]
     fn folders_and_absent_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let says = |path: &Path| decode(path, Exif::Rotate).unwrap_err().to_string();
+        let says = |path: &Path| decode(path, Exif::Rotate).err().unwrap().to_string();
         assert!(says(folder.path()).contains("is a folder, expected a file"));
         assert!(says(&folder.path().join("none.jpg")).contains("none.jpg: "));
+        let large = folder.path().join("large.jpg");
+        std::fs::File::create(&large).unwrap().set_len(LARGEST_FILE + 1).unwrap();
+        assert!(says(&large).contains("large.jpg is larger than 128 MiB"), "{}", says(&large));
+        #[cfg(unix)]
+        assert!(says(Path::new("/dev/zero")).contains("is no regular file"));
     }
 
     proptest! {

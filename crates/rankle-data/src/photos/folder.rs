@@ -1,10 +1,12 @@
 //! Any folder of photographs: one sub-folder per class, as torchvision's `ImageFolder`.
 
 use super::layout::{Layout, Splits};
-use super::list::{self, Item, List};
+use super::list::{Item, List};
 use super::tree::{self, Passed};
 use super::{Overrides, Photos, Preparation, Rules};
+use crate::check;
 use crate::options::{self, Part};
+use crate::text::portable;
 use crate::{Error, Result, Split};
 use rankle_core::Resize;
 use sha2::{Digest, Sha256};
@@ -42,7 +44,8 @@ pub enum Division {
     Classes(u8),
     /// `images=P%`: of every class so many, at least one of two; which ones the hash of their names decides.
     Images(u8),
-    /// `list=FILE`: what this file in the folder names, one `CLASS/IMAGE` a line.
+    /// `list=FILE`: what this file names, one `CLASS/IMAGE` a line as seen from the folder. A relative path leads to a file in the
+    /// folder. A pipe will do where nothing is trained on.
     List(String),
     /// `test=all`: every image, and nothing is left to train on.
     All,
@@ -64,11 +67,27 @@ impl Folder {
     /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be used;
     /// [`Error::NothingToTrain`].
     pub fn open(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        self.listed(split, dir, preparation)?.checked(self.overrides.skip_broken, &check::nobody)
+    }
+
+    /// As [`Folder::open`], before any photograph is looked at.
+    pub(crate) fn listed(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         if (split, &self.division) == (Split::Train, &Division::All) {
             return Err(Error::NothingToTrain { dataset: self.to_string() });
         }
         let root = self.root(dir);
-        Photos::new(self.to_string(), &root, self.items(&root, split)?, preparation)
+        let layout = Layout::of(&root)?;
+        let items = self.items(&root, &layout, split)?;
+        Ok(Photos::listed(self.to_string(), root, items, preparation)?.with_class_folders(layout.depth()))
+    }
+
+    /// As others may be told of it: of absolute paths only the end, which says nothing of the machine.
+    pub(crate) fn portable(&self) -> Self {
+        let division = match &self.division {
+            Division::List(file) => Division::List(portable(Path::new(file), "list.txt").display().to_string()),
+            other => other.clone(),
+        };
+        Self { path: portable(&self.path, "photographs"), division, ..self.clone() }
     }
 
     /// Where it is.
@@ -76,22 +95,29 @@ impl Folder {
         dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
-    fn items(&self, root: &Path, split: Split) -> Result<Vec<Item>> {
-        let tested = split == Split::Test;
-        let layout = Layout::of(root)?;
-        if tested {
-            self.tell(root, &layout);
+    /// The file that says what is tested, where one does.
+    pub(crate) fn list(&self, dir: Option<&Path>) -> Option<PathBuf> {
+        match &self.division {
+            Division::List(file) => Some(self.root(dir).join(file)),
+            _ => None,
         }
-        match (&self.division, &layout) {
+    }
+
+    fn items(&self, root: &Path, layout: &Layout, split: Split) -> Result<Vec<Item>> {
+        let tested = split == Split::Test;
+        if tested {
+            self.tell(root, layout);
+        }
+        match (&self.division, layout) {
             (Division::Usual, Layout::Splits(splits)) => one_split(root, splits, split),
-            (Division::Usual, Layout::Classes) => by_class(root, &layout, USUAL_SHARE, tested),
-            (Division::Classes(percent), _) => by_class(root, &layout, *percent, tested),
+            (Division::Usual, Layout::Classes) => by_class(root, layout, USUAL_SHARE, tested),
+            (Division::Classes(percent), _) => by_class(root, layout, *percent, tested),
             (Division::Images(percent), _) => {
-                let classes = labelled(root, &layout, tested)?;
+                let classes = labelled(root, layout, tested)?;
                 Ok(classes.into_iter().flat_map(|class| some_of(class, *percent, tested)).collect())
             }
-            (Division::List(file), _) => by_list(root, &layout, file, tested),
-            (Division::All, _) => Ok(labelled(root, &layout, tested)?.into_iter().flatten().collect()),
+            (Division::List(file), _) => by_list(root, layout, file, tested),
+            (Division::All, _) => Ok(labelled(root, layout, tested)?.into_iter().flatten().collect()),
         }
     }
 
@@ -121,8 +147,8 @@ impl Division {
         match part.key {
             "classes" => share(Self::Classes),
             "images" => share(Self::Images),
-            "list" if list::is_inside(Path::new(part.value)) => Ok(Self::List(part.value.into())),
-            "list" => part.refuse("name a file in the folder"),
+            "list" if part.value.is_empty() => part.refuse("write list=FILE"),
+            "list" => Ok(Self::List(part.value.into())),
             "test" if part.value == "all" => Ok(Self::All),
             _ => part.refuse("write test=all"),
         }
@@ -145,11 +171,7 @@ impl fmt::Display for Folder {
 impl FromStr for Folder {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let (how, path) = text
-            .strip_prefix("folder")
-            .and_then(|rest| rest.split_once(':'))
-            .filter(|(how, path)| (how.is_empty() || how.starts_with(',')) && !path.is_empty())
-            .ok_or_else(|| Error::FolderName { found: text.into(), help: HELP })?;
+        let (how, path) = options::folder(text, "folder", HELP)?;
         let parts = options::parse(text, how, &[DIVISIONS.as_slice(), &Overrides::KEYS].concat())?;
         let mut divisions = parts.iter().filter(|part| DIVISIONS.contains(&part.key));
         let division = divisions.next().map_or(Ok(Division::Usual), Division::parse)?;
@@ -214,7 +236,8 @@ fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
 
 fn by_list(root: &Path, layout: &Layout, file: &str, tested: bool) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = labelled(root, layout, tested)?.into_iter().flatten().collect();
-    let list = List::read(root.join(file))?;
+    // The other split reads it again, which a pipe cannot do.
+    let list = if tested { List::read_once(root.join(file)) } else { List::read(root.join(file)) }?;
     let mut named = HashSet::new();
     let known: HashSet<&PathBuf> = items.iter().map(|(path, _)| path).collect();
     for line in list.lines() {

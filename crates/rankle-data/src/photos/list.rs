@@ -2,8 +2,7 @@
 
 use crate::{Error, Result};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// A file, as seen from the folder of its dataset, and its label.
@@ -28,29 +27,42 @@ pub(super) struct Line<'a> {
 }
 
 impl List {
+    /// Reads a list of a dataset: UTF-8, or UTF-16 with a byte-order mark.
+    ///
     /// # Errors
-    /// [`Error::Read`], also for what is no UTF-8; [`Error::Layout`] for what is too large to be a list.
+    /// [`Error::Read`]; [`Error::Layout`] for what is no text, too large to be a list, or no file.
     pub(super) fn read(path: PathBuf) -> Result<Self> {
-        if path.exists() && !path.is_file() {
-            return Err(Error::Layout { path, found: "is no ordinary file".into(), help: "put the list itself there".into() });
+        match path.metadata() {
+            Ok(metadata) if !metadata.is_file() => {
+                Err(Error::Layout { path, found: "is no ordinary file".into(), help: "put the list itself there".into() })
+            }
+            _ => Self::read_once(path),
         }
-        let mut text = String::new();
-        let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
-        if let Err(reason) = read {
-            return Err(Error::Read { path, reason });
-        }
-        if text.len() as u64 > LARGEST {
-            let found = format!("is larger than {} MiB", LARGEST >> 20);
-            return Err(Error::Layout { path, found, help: "it is no list of photographs, get it again".into() });
-        }
-        Ok(Self { path, text })
     }
 
-    /// Its lines, without those that are empty, and without the byte order mark that some editors put in front.
+    /// As [`List::read`], also from a pipe.
+    ///
+    /// # Errors
+    /// As [`List::read`].
+    pub(super) fn read_once(path: PathBuf) -> Result<Self> {
+        let wrong = |path, found: String, help: &str| Err(Error::Layout { path, found, help: help.into() });
+        match rankle_files::read_limited(&path, LARGEST) {
+            Err(reason) if reason.kind() == io::ErrorKind::FileTooLarge => {
+                let found = format!("is larger than {} MiB", LARGEST >> 20);
+                wrong(path, found, "it is no list of photographs, get it again")
+            }
+            Err(reason) => Err(Error::Read { path, reason }),
+            Ok(bytes) => match text(bytes) {
+                Some(text) => Ok(Self { path, text }),
+                None => wrong(path, "is no text in UTF-8, or in UTF-16 with a byte-order mark".into(), "save it as UTF-8"),
+            },
+        }
+    }
+
+    /// Its lines, without those that are empty.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let text = self.text.strip_prefix('\u{FEFF}').unwrap_or(&self.text);
-        let lines = text.lines().enumerate().map(|(place, text)| Line { list: self, number: place + 1, text: text.trim() });
-        lines.filter(|line| !line.text.is_empty())
+        let lines = self.text.lines().enumerate();
+        lines.map(|(place, text)| Line { list: self, number: place + 1, text: text.trim() }).filter(|line| !line.text.is_empty())
     }
 }
 
@@ -88,7 +100,8 @@ impl Line<'_> {
     /// # Errors
     /// [`Error::Line`].
     pub(super) fn path(&self, text: &str) -> Result<PathBuf> {
-        let path = PathBuf::from(text);
+        // `./a.jpg` is what `find` writes.
+        let path: PathBuf = Path::new(text).components().filter(|part| *part != Component::CurDir).collect();
         if !is_inside(&path) {
             return self.fault(format!("'{text}' leads out of the folder of the dataset"), "get the list again");
         }
@@ -102,6 +115,21 @@ impl Line<'_> {
     /// Always: what was found in this line.
     pub(super) fn fault<T>(&self, found: String, help: &'static str) -> Result<T> {
         Err(Error::Line { path: self.list.path.clone(), line: self.number, found, help })
+    }
+}
+
+/// A text without its byte-order mark; none where it is none.
+fn text(bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes[2..].as_chunks();
+        let text = String::from_utf16(&units.iter().map(|&bytes| unit(bytes)).collect::<Vec<_>>()).ok();
+        text.filter(|_| rest.is_empty())
+    };
+    match bytes.as_slice() {
+        [0xFF, 0xFE, ..] => utf16(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => utf16(u16::from_be_bytes),
+        [0xEF, 0xBB, 0xBF, text @ ..] => String::from_utf8(text.to_vec()).ok(),
+        _ => String::from_utf8(bytes).ok(),
     }
 }
 
@@ -134,7 +162,7 @@ mod tests {
 
     #[test]
     fn columns_and_faults() {
-        let list = List { path: "LIST".into(), text: "\u{FEFF}1 22  3 a b.jpg\n\n7 8\nx 2 3 /a.jpg".into() };
+        let list = List { path: "LIST".into(), text: "1 22  3 a b.jpg\n\n7 8\nx 2 3 /a.jpg".into() };
         let lines: Vec<Line<'_>> = list.lines().collect();
         assert_eq!(lines[0].columns().unwrap(), ["1", "22", "3", "a b.jpg"]);
         let says = |result: Result<[&str; 4]>| result.unwrap_err().to_string();
@@ -143,15 +171,51 @@ mod tests {
             lines[2].number("x").unwrap_err().to_string(),
             "LIST, line 4: 'x' is no number: the list is damaged, get it again"
         );
-        for (path, says) in [("/a.jpg", "leads out"), ("a/../../b.jpg", "leads out"), ("a/b.jp", "names no photograph")] {
+        assert_eq!(lines[2].path("././a/./b.jpg").unwrap(), Path::new("a/b.jpg"));
+        for (path, says) in [
+            ("/a.jpg", "leads out"),
+            ("./../a.jpg", "leads out"),
+            (".", "leads out"),
+            ("a/../../b.jpg", "leads out"),
+            ("a/b.jp", "names no photograph"),
+        ] {
             assert!(lines[2].path(path).unwrap_err().to_string().contains(says), "{path}");
         }
     }
 
+    #[test]
+    fn texts_of_every_kind() {
+        let expected = "é\r\nb.jpg";
+        let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{FEFF}{expected}").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let (little, big) = (utf16(u16::to_le_bytes), utf16(u16::to_be_bytes));
+        for bytes in [expected.into(), format!("\u{FEFF}{expected}").into_bytes(), little.clone(), big] {
+            assert_eq!(text(bytes.clone()).as_deref(), Some(expected), "{bytes:?}");
+        }
+        let lone = [0xFF, 0xFE, 0x00, 0xD8];
+        for wrong in [&little[..little.len() - 1], &lone, b"a\xFFb", b"\xEF\xBB\xBF\xFF"] {
+            assert_eq!(text(wrong.to_vec()), None, "{wrong:?}");
+        }
+    }
+
+    /// What has no end is read up to a limit, and what a message shows of it has one, too.
     #[cfg(unix)]
     #[test]
-    fn a_device_is_no_list() {
-        let Err(error) = List::read("/dev/zero".into()) else { panic!("it has an end") };
-        assert!(error.to_string().contains("is no ordinary file"), "{error}");
+    fn devices_pipes_and_endless_lists() {
+        let says = |list: Result<List>| list.err().expect("it has an end").to_string();
+        assert!(says(List::read("/dev/zero".into())).contains("is no ordinary file"));
+        assert!(says(List::read_once("/dev/zero".into())).contains("cannot read /dev/zero"));
+        let folder = tempfile::tempdir().unwrap();
+        let (large, pipe) = (folder.path().join("large"), folder.path().join("pipe"));
+        std::fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(says(List::read(large)).contains("is larger than 64 MiB"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(says(List::read(pipe.clone())).contains("is no ordinary file"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&pipe, "a/b.jpg").unwrap());
+            assert_eq!(List::read_once(pipe.clone()).unwrap().text, "a/b.jpg");
+        });
+        let list = List { path: "LIST".into(), text: "x".repeat(6 << 20) };
+        let message = list.lines().next().unwrap().path(&list.text).unwrap_err().to_string();
+        assert!(message.starts_with("LIST, line 1: 'xxx") && message.chars().count() < 400, "{}", message.len());
     }
 }

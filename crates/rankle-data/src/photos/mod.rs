@@ -1,12 +1,14 @@
 //! Photographs: lists of files with labels, decoded when they are asked for.
 //!
 //! Nothing is kept: 60,502 images of 224×224 would fill 36 GB as f32. Files are decoded by all threads of the present rayon
-//! pool, so the memory is that of the images asked for, and of one decoded file per thread.
+//! pool, so the memory is that of the images asked for, and of one decoded file per thread; large ones wait for each other.
 
+mod budget;
 mod cars;
 mod cub;
 mod decode;
 mod folder;
+mod jpeg;
 mod layout;
 mod list;
 mod overrides;
@@ -20,13 +22,16 @@ pub use folder::{Division, Folder};
 pub use overrides::Overrides;
 pub use preparation::{Preparation, Rules};
 
+use crate::check::{self, Watch};
 use crate::{Credits, Error, Result, Split};
 use candle_core::{Device, Tensor};
 use preparation::Cut;
 use rankle_core::{Dataset, Resize, Seed, dataset::check_indices};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::{collections::HashSet, fmt};
 
 /// Labelled photographs below one folder, prepared as their [`Preparation`] says.
 pub struct Photos {
@@ -34,8 +39,15 @@ pub struct Photos {
     root: PathBuf,
     files: Vec<PathBuf>,
     labels: Vec<u32>,
+    /// The names of the classes, as far as they are known.
+    classes: HashMap<u32, String>,
+    /// How many were left out, for they are broken.
+    left_out: usize,
     preparation: Preparation,
 }
+
+/// How many broken photographs a warning names.
+const SHOWN: usize = 3;
 
 /// A dataset of photographs in its published layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,13 +115,23 @@ impl Published {
     /// # Errors
     /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that is not as published.
     pub fn open(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        self.listed(split, dir, preparation)?.present()
+    }
+
+    /// As [`Published::open`], before any photograph is looked at.
+    pub(crate) fn listed(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         let root = self.root(dir)?;
         let items = match self {
             Self::Sop => sop::items(&root, split),
             Self::Cub => cub::items(&root, split),
             Self::Cars => cars::items(&root, split),
         }?;
-        Photos::new(self.as_str(), root, items, preparation)
+        let photos = Photos::listed(self.as_str().into(), root, items, preparation)?;
+        Ok(match self {
+            // Its folders are kinds of products, and products have numbers only.
+            Self::Sop => photos,
+            Self::Cub | Self::Cars => photos.with_class_folders(1),
+        })
     }
 
     /// The folder that the archive unpacks to.
@@ -145,7 +167,11 @@ impl Photos {
         items: Vec<(PathBuf, u32)>,
         preparation: Preparation,
     ) -> Result<Self> {
-        let (name, root) = (name.into(), root.into());
+        Self::listed(name.into(), root.into(), items, preparation)?.present()
+    }
+
+    /// As [`Photos::new`], before any photograph is looked at.
+    fn listed(name: String, root: PathBuf, items: Vec<(PathBuf, u32)>, preparation: Preparation) -> Result<Self> {
         if items.is_empty() {
             let help = format!("{name} needs at least one");
             return Err(Error::Layout { path: root, found: "has no photographs for this split".into(), help });
@@ -163,10 +189,59 @@ impl Photos {
                 return wrong(file, "is listed twice", "remove one of the two");
             }
         }
-        if let Some(file) = files.par_iter().find_first(|file| !root.join(file).is_file()) {
-            return wrong(file, "is listed, but there is no such file", "get the whole dataset again, or take it off the list");
+        Ok(Self { name, root, files, labels, classes: HashMap::new(), left_out: 0, preparation })
+    }
+
+    /// Whether every file is there.
+    fn present(self) -> Result<Self> {
+        let missing: Vec<&PathBuf> = self.files.par_iter().filter(|file| !self.root.join(file).is_file()).collect();
+        let Some(first) = missing.first() else { return Ok(self) };
+        let more = if missing.len() > 1 { format!(", and {} more are missing", missing.len() - 1) } else { String::new() };
+        Err(Error::Photo {
+            path: self.root.join(first),
+            found: format!("is listed, but there is no such file{more}"),
+            help: "get the whole dataset again, or take it off the list".into(),
+        })
+    }
+
+    /// With what the name of a dataset says of broken photographs: they are left out, and missing ones with them, or every one must
+    /// be there.
+    pub(crate) fn checked(self, skip_broken: bool, watch: Watch<'_>) -> Result<Self> {
+        if skip_broken { self.without_broken(watch) } else { self.present() }
+    }
+
+    /// Without those that cannot be decoded, which is tried with each of them; says so once.
+    fn without_broken(mut self, watch: Watch<'_>) -> Result<Self> {
+        let decode = |index: usize| decode::decode(&self.root.join(&self.files[index]), self.preparation.exif).err();
+        let broken = check::find(self.len(), watch, |index| decode(index).map(|error| (index, error)));
+        let broken = broken.ok_or(Error::Interrupted)?;
+        let Some((_, first)) = broken.first() else { return Ok(self) };
+        if broken.len() == self.len() {
+            let found = format!("has {} photographs for this split, and none can be decoded ({first})", self.len());
+            return Err(Error::Layout { path: self.root, found, help: "mend them, or name another folder".into() });
         }
-        Ok(Self { name, root, files, labels, preparation })
+        let names: Vec<Cow<'_, str>> = broken.iter().filter_map(|&(index, _)| self.image_name(index)).take(SHOWN).collect();
+        let more = if broken.len() > SHOWN { ", …" } else { "" };
+        let (root, count, all, names) = (self.root.display(), broken.len(), self.len(), names.join(", "));
+        tracing::warn!("{root}: {count} of {all} photographs are left out, for they cannot be decoded: {names}{more}");
+        let broken: HashSet<usize> = broken.into_iter().map(|(index, _)| index).collect();
+        let kept = (self.files.into_iter().zip(self.labels).enumerate()).filter(|(index, _)| !broken.contains(index));
+        (self.files, self.labels) = kept.map(|(_, item)| item).unzip();
+        self.left_out = broken.len();
+        Ok(self)
+    }
+
+    /// Names each class after a folder on the way to its photographs: that below `depth` others, counted from the folder of the
+    /// dataset.
+    #[must_use]
+    pub fn with_class_folders(mut self, depth: usize) -> Self {
+        let folder = |file: &PathBuf| {
+            let below = file.parent()?.components().nth(depth)?;
+            Some(below.as_os_str().to_string_lossy().into_owned())
+        };
+        let named = self.labels.iter().zip(&self.files).rev();
+        self.classes = named.filter_map(|(&label, file)| Some((label, folder(file)?))).collect();
+        self
     }
 
     /// The file of an image, if there is such an index.
@@ -177,22 +252,22 @@ impl Photos {
     /// Decodes photographs, and of each what `cut` says of its sides and its index.
     fn load(&self, indices: &[usize], cut: impl Fn((u32, u32), usize) -> Option<Cut> + Sync) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len())?;
-        let side = self.preparation.side();
-        let size = 3 * side * side;
+        let (channels, side) = (self.preparation.channels(), self.preparation.side());
+        let size = channels * side * side;
         let mut pixels = vec![0.0; indices.len() * size];
         let failure = (pixels.par_chunks_exact_mut(size).zip(indices))
             .map(|(pixels, &index)| -> Result<()> {
                 let path = self.root.join(&self.files[index]);
-                let image = decode::decode(&path, self.preparation.exif)?;
-                let sides = image.dimensions();
+                let mut decoded = decode::decode(&path, self.preparation.exif)?;
+                let sides = decoded.image.dimensions();
                 let cut = cut(sides, index).ok_or_else(|| self.wrong_size(path, sides))?;
-                self.preparation.apply(&image, cut, pixels);
+                self.preparation.apply(&mut decoded.image, cut, pixels);
                 Ok(())
             })
             .find_map_first(Result::err);
         match failure {
             Some(error) => Err(rankle_core::Error::Image(error.to_string())),
-            None => Ok(Tensor::from_vec(pixels, (indices.len(), 3, side, side), &Device::Cpu)?),
+            None => Ok(Tensor::from_vec(pixels, (indices.len(), channels, side, side), &Device::Cpu)?),
         }
     }
 
@@ -212,7 +287,7 @@ impl Dataset for Photos {
         &self.name
     }
     fn shape(&self) -> (usize, usize, usize) {
-        (3, self.preparation.side(), self.preparation.side())
+        (self.preparation.channels(), self.preparation.side(), self.preparation.side())
     }
     fn labels(&self) -> &[u32] {
         &self.labels
@@ -223,6 +298,16 @@ impl Dataset for Photos {
     fn describe(&self, index: usize) -> String {
         let path = self.path(index).unwrap_or_default();
         format!("image {index} of {} ({})", self.name, path.display())
+    }
+    fn image_name(&self, index: usize) -> Option<Cow<'_, str>> {
+        let parts: Vec<_> = self.files.get(index)?.iter().map(|part| part.to_string_lossy()).collect();
+        Some(parts.join("/").into())
+    }
+    fn class_name(&self, label: u32) -> Option<Cow<'_, str>> {
+        self.classes.get(&label).map(|name| name.into())
+    }
+    fn left_out(&self) -> usize {
+        self.left_out
     }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         self.load(indices, |sides, index| self.preparation.anywhere(sides, seed, epoch, index))

@@ -1,4 +1,4 @@
-//! How photographs are prepared, as far as the name of a dataset says so.
+//! How photographs are read and prepared, as far as the name of a dataset says so.
 
 use super::Preparation;
 use super::decode::Exif;
@@ -19,11 +19,13 @@ pub struct Overrides {
     pub filter: Option<Filter>,
     /// `exif=rotate` or `ignore`: whether a photograph is turned as its EXIF orientation says.
     pub exif: Option<Exif>,
+    /// `skip-broken`: photographs that cannot be decoded are left out of the dataset.
+    pub skip_broken: bool,
 }
 
 impl Overrides {
     /// The keys of these options.
-    pub(crate) const KEYS: [&str; 4] = ["resize", "edge", "filter", "exif"];
+    pub(crate) const KEYS: [&str; 5] = ["resize", "edge", "filter", "exif", "skip-broken"];
 
     /// What is said of it in the parts of a name; others are passed over.
     ///
@@ -37,6 +39,7 @@ impl Overrides {
                 "edge" => said.edge = Some(edge(part)?),
                 "filter" => said.filter = Some(part.one_of(&Filter::ALL, Filter::as_str)?),
                 "exif" => said.exif = Some(part.one_of(&Exif::ALL, Exif::as_str)?),
+                "skip-broken" => said.skip_broken = part.alone()?,
                 _ => {}
             }
         }
@@ -59,10 +62,11 @@ fn edge(part: &Part<'_>) -> Result<usize> {
 /// As it is written behind the name of a dataset: each part with a comma in front.
 impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resize, edge, filter, exif } = self;
+        let Self { resize, edge, filter, exif, skip_broken } = self;
         resize.map_or(Ok(()), |resize| write!(f, ",resize={resize}"))?;
         edge.map_or(Ok(()), |edge| write!(f, ",edge={edge}"))?;
         filter.map_or(Ok(()), |filter| write!(f, ",filter={filter}"))?;
-        exif.map_or(Ok(()), |exif| write!(f, ",exif={exif}"))
+        exif.map_or(Ok(()), |exif| write!(f, ",exif={exif}"))?;
+        f.write_str(if *skip_broken { ",skip-broken" } else { "" })
     }
 }

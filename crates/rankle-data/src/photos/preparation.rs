@@ -12,7 +12,10 @@ use std::fmt;
 /// How photographs become a model's images: resized, then a square cut out, the middle for testing, any for training, mirrored half
 /// of the time. By torchvision's definitions of `Resize`, `CenterCrop` and `RandomCrop`.
 ///
-/// It is shown as records name it, as it is for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`.
+/// A model of grey images sees the luma of a photograph, by ITU-R 601-2 as Pillow's `convert("L")`.
+///
+/// It is shown as records name it, as it is for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`, and for
+/// grey images with `,channels=1` behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preparation {
     rules: Rules,
@@ -20,6 +23,7 @@ pub struct Preparation {
     crop: u32,
     filter: Filter,
     pub(super) exif: Exif,
+    grey: bool,
 }
 
 /// How photographs of a dataset are resized for either purpose.
@@ -50,8 +54,14 @@ impl Rules {
 
 impl Preparation {
     /// The paper's: resized to a square of 256 pixels, whatever the shape, and one of 224 cut out (`method.md` 2.2).
-    pub const PAPER: Self =
-        Self { rules: Rules::both(Resize::Square), edge: 256, crop: 224, filter: Filter::Bilinear, exif: Exif::Rotate };
+    pub const PAPER: Self = Self {
+        rules: Rules::both(Resize::Square),
+        edge: 256,
+        crop: 224,
+        filter: Filter::Bilinear,
+        exif: Exif::Rotate,
+        grey: false,
+    };
     /// The longest side that is cut out.
     pub const LARGEST: usize = 1024;
     /// The longest side before the cut that can be asked for.
@@ -64,7 +74,7 @@ impl Preparation {
     /// [`Error::Side`] for a model without pixels and beyond [`Preparation::LARGEST`]; [`Error::Edge`] for a side before the cut
     /// that is shorter than the cut or beyond [`Preparation::LARGEST_EDGE`].
     pub fn new(rules: Rules, input: &InputSpec, overrides: &Overrides) -> Result<Self> {
-        let (_, height, width) = input.shape;
+        let (channels, height, width) = input.shape;
         let side = height.max(width);
         if !(1..=Self::LARGEST).contains(&side) {
             return Err(Error::Side { found: side, most: Self::LARGEST });
@@ -80,12 +90,18 @@ impl Preparation {
             crop: side as u32,
             filter: overrides.filter.or(input.filter).unwrap_or(Filter::Bilinear),
             exif: overrides.exif.unwrap_or(Exif::Rotate),
+            grey: channels == 1,
         })
     }
 
     /// The side of what is cut out.
     pub fn side(self) -> usize {
         self.crop as usize
+    }
+
+    /// How many numbers a pixel has.
+    pub fn channels(self) -> usize {
+        if self.grey { 1 } else { 3 }
     }
 
     /// The middle of a photograph of these sides; none of one that would have to be resized and must not be.
@@ -116,9 +132,14 @@ impl Preparation {
         }
     }
 
-    /// Resizes `image`, and writes the cut as `3 × side × side` numbers in `[0, 1]`, channel by channel.
-    pub(super) fn apply(self, image: &RgbImage, cut: Cut, pixels: &mut [f32]) {
+    /// Resizes `image`, and writes the cut as `channels × side × side` numbers in `[0, 1]`, channel by channel. `image` is grey
+    /// afterwards where one channel is asked for.
+    pub(super) fn apply(self, image: &mut RgbImage, cut: Cut, pixels: &mut [f32]) {
         let Cut { size, top, left, mirrored } = cut;
+        if self.grey {
+            // The luma in each of the channels: resizing treats them alike, and the first one is taken.
+            image.pixels_mut().for_each(|pixel| pixel.0 = [luma(pixel.0); 3]);
+        }
         let part = (left..left + self.crop, top..top + self.crop);
         let square = resample::resample(image, size, part, self.filter);
         let side = self.side();
@@ -137,12 +158,18 @@ impl Preparation {
 
 impl fmt::Display for Preparation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, edge, crop, filter, exif } = self;
+        let Self { rules, edge, crop, filter, exif, grey } = self;
         match rules.testing {
             Resize::None => write!(f, "resize=none,crop={crop},exif={exif}"),
             resize => write!(f, "resize={resize},edge={edge},crop={crop},filter={filter},exif={exif}"),
-        }
+        }?;
+        f.write_str(if *grey { ",channels=1" } else { "" })
     }
+}
+
+/// The luma of ITU-R 601-2, in the integers of Pillow.
+fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    ((19_595 * u32::from(red) + 38_470 * u32::from(green) + 7_471 * u32::from(blue) + 0x8000) >> 16) as u8
 }
 
 /// Half of a margin; of an odd one the even number beside it, as torchvision's `CenterCrop`.
@@ -167,14 +194,14 @@ mod tests {
     }
 
     fn preparation(resize: Resize, edge: u32, crop: u32, filter: Filter) -> Preparation {
-        Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate }
+        Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate, grey: false }
     }
 
     /// The middle as bytes, RGB, row by row.
     fn middle(preparation: Preparation, image: &RgbImage) -> Vec<u8> {
         let size = preparation.side() * preparation.side();
         let mut pixels = vec![9.0; 3 * size];
-        preparation.apply(image, preparation.middle(image.dimensions()).unwrap(), &mut pixels);
+        preparation.apply(&mut image.clone(), preparation.middle(image.dimensions()).unwrap(), &mut pixels);
         let byte = |place: usize| (pixels[place] * 255.0).round() as u8;
         (0..size).flat_map(|place| [0, 1, 2].map(|channel| byte(channel * size + place))).collect()
     }
@@ -246,6 +273,22 @@ mod tests {
         }
     }
 
+    /// Luma first, resized then.
+    #[test]
+    fn grey_is_that_of_pillow() {
+        let expected = [
+            &include_bytes!("../../tests/fixtures/pillow-81x60-luma-shorter37-middle32-bilinear.bin")[..],
+            include_bytes!("../../tests/fixtures/pillow-81x60-luma-shorter37-middle32-bicubic.bin"),
+        ];
+        for (filter, expected) in Filter::ALL.into_iter().zip(expected) {
+            let (mut image, mut pixels) = (formula(81, 60), [9.0; 32 * 32]);
+            let preparation = Preparation { grey: true, ..preparation(Resize::Shorter, 37, 32, filter) };
+            preparation.apply(&mut image, preparation.middle((81, 60)).unwrap(), &mut pixels);
+            assert!(pixels.map(|pixel| (pixel * 255.0).round() as u8) == expected, "{filter}");
+        }
+        assert!((0..=255).all(|value| luma([value; 3]) == value));
+    }
+
     #[test]
     fn one_pixel_fills_the_square_and_needles_cost_no_more_than_their_middle() {
         let preparation = preparation(Resize::Shorter, 8, 7, Filter::Bilinear);
@@ -256,7 +299,7 @@ mod tests {
             let preparation = Preparation { edge: 2048, ..preparation };
             assert_eq!(middle(preparation, &RgbImage::from_pixel(width, height, Rgb([7, 8, 9]))), [7, 8, 9].repeat(49));
             let corner = preparation.anywhere((width, height), Seed(0), 0, 0).unwrap();
-            preparation.apply(&formula(width, height), corner, &mut [0.0; 3 * 49]);
+            preparation.apply(&mut formula(width, height), corner, &mut [0.0; 3 * 49]);
         }
     }
 
@@ -267,7 +310,7 @@ mod tests {
         let image = RgbImage::from_fn(8, 8, |x, y| Rgb([x as u8, y as u8, 0]));
         let cut = |cut| {
             let mut pixels = vec![9.0; 3 * 36];
-            preparation.apply(&image, cut, &mut pixels);
+            preparation.apply(&mut image.clone(), cut, &mut pixels);
             let byte = |place: usize| (pixels[place] * 255.0).round() as usize;
             // Columns along the first row, rows along the first column.
             ((0..6).map(byte).collect::<Vec<_>>(), (0..6).map(|y| byte(36 + 6 * y)).collect::<Vec<_>>())
@@ -324,12 +367,20 @@ mod tests {
         assert_eq!(says(cub, torchvision, none), "resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate");
         assert_eq!(Preparation::new(cub, &torchvision, &none).unwrap().rules, cub);
         assert_eq!(says(square, timm, none), "resize=shorter,edge=236,crop=224,filter=bicubic,exif=rotate");
-        let said =
-            Overrides { resize: Some(Resize::Square), edge: Some(224), filter: Some(Filter::Bilinear), exif: Some(Exif::Ignore) };
+        let said = Overrides {
+            resize: Some(Resize::Square),
+            edge: Some(224),
+            filter: Some(Filter::Bilinear),
+            exif: Some(Exif::Ignore),
+            ..none
+        };
         assert_eq!(says(cub, timm, said), "resize=square,edge=224,crop=224,filter=bilinear,exif=ignore");
         assert_eq!(Preparation::new(cub, &timm, &said).unwrap().rules, square);
         let none = Overrides { resize: Some(Resize::None), ..none };
         assert_eq!(says(cub, timm, none), "resize=none,crop=224,exif=rotate");
+        let grey = InputSpec::of_shape((1, 28, 28));
+        assert_eq!(says(square, grey, none), "resize=none,crop=28,exif=rotate,channels=1");
+        assert_eq!(Preparation::new(square, &grey, &none).unwrap().channels(), 1);
     }
 
     #[test]

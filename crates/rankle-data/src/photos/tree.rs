@@ -62,11 +62,15 @@ fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut P
     Ok(())
 }
 
-/// The names of what is in a folder, in order, without what is hidden.
+/// What systems and file servers leave in folders, in lower case: it is passed over without a word.
+const DROPPINGS: [&str; 5] = ["__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini"];
+
+/// The names of what is in a folder, in order, without what is hidden and without droppings.
 fn names(folder: &Path) -> Result<Vec<OsString>> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
     let mut names: Vec<OsString> = entries.map_err(|reason| Error::Read { path: folder.into(), reason })?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    let is_dropping = |name: &OsString| DROPPINGS.iter().any(|dropping| name.eq_ignore_ascii_case(dropping));
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b".") && !is_dropping(name));
     names.sort();
     Ok(names)
 }

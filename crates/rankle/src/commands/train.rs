@@ -3,6 +3,7 @@
 mod card;
 mod checkpoint;
 mod few;
+mod images;
 mod plan;
 mod quality;
 mod singles;
@@ -189,10 +190,13 @@ impl Train {
         let from = checkpoint.step();
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
-        let quality = Quality::of(self.model, model.as_embedder(), &*test).map_err(|error| self.explained(error))?;
+        let quality = Quality::of(self.model, model.as_embedder(), &*test);
         let bytes = weights::serialize(&model.parameters()?)?;
+        let quality = quality.map_err(|error| self.unmeasured(error, &folder, &bytes))?;
         files::write(&folder.model, &bytes)?;
+        let left_out = Some([dataset.left_out(), test.left_out()]).filter(|images| *images != [0, 0]);
         let card = Card::new(&plan, credits, &checkpoint, files::hash(&bytes), quality, test.len(), &self.output)?;
+        let card = Card { left_out, ..card };
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
@@ -206,7 +210,7 @@ impl Train {
     }
 
     fn learns_photographs(&self) -> bool {
-        !matches!(self.dataset, Source::Idx(_))
+        self.dataset.is_of_photographs()
     }
 
     /// What kind of model is trained, and how.
@@ -287,6 +291,21 @@ impl Train {
             )),
             _ => error,
         }
+    }
+
+    /// Keeps the weights of a model that cannot be measured because of an image; a checkpoint of the last step is there.
+    fn unmeasured(&self, error: anyhow::Error, folder: &Folder, weights: &[u8]) -> anyhow::Error {
+        if !matches!(error.downcast_ref(), Some(rankle_core::Error::Image(_))) {
+            return self.explained(error);
+        }
+        let kept = files::write(&folder.model, weights).map(|()| {
+            format!(
+                "{} is trained, but has no card yet, for a test image cannot be used: mend or remove it, and the same command ends \
+                 without training again; `rankle check` names all of them",
+                folder.model.display()
+            )
+        });
+        kept.map_or_else(|refused| refused, |kept| error.context(kept))
     }
 
     fn defense(&self, epsilon: Epsilon, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
@@ -403,15 +422,20 @@ impl Folder {
             plan.train_layers.as_deref().map_or(Ok(()), |layer| model.freeze_below(layer))?;
             Ok(model)
         };
+        let images = images::names(training.dataset);
         let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
             let model = match pretrained {
                 Some(Weights { path, tensors, .. }) => model.pretrained_with(&path, tensors, distance, seed),
                 None => model.initialise(distance, seed),
             };
-            return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), isa)));
+            return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), images, isa)));
         };
         let path = self.checkpoint.display();
-        if let Some(difference) = plan.difference(&checkpoint.plan) {
+        // Of another dataset, every image is another one.
+        let others = (plan.dataset == checkpoint.plan.dataset).then(|| images::difference(&checkpoint.images, &images)).flatten();
+        let differences: Vec<String> = plan.difference(&checkpoint.plan).into_iter().chain(others).collect();
+        if !differences.is_empty() {
+            let difference = differences.join(", ");
             bail!("{path} is another run's, with {difference}: choose another folder with --output, or delete it");
         }
         if !checkpoint.instruction_sets.contains(&isa) {

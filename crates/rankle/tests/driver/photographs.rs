@@ -135,3 +135,104 @@ fn preparations_are_recorded_and_compared() {
     let message = "0.bmp is 12×16 pixels, and with resize=none the model takes 32×32 only: resize it, or";
     assert!(code == 1 && stderr.contains(message), "{stderr}");
 }
+
+/// Eight photographs in two classes, three of them broken.
+fn damaged() -> (TempDir, [&'static str; 3]) {
+    let folder = tempfile::tempdir().unwrap();
+    classes(folder.path(), &["train", "val"]);
+    let broken = ["train/dark/1.bmp", "val/bright/0.bmp", "val/dark/2.bmp"];
+    for file in broken {
+        std::fs::write(folder.path().join(file), "<html>").unwrap();
+    }
+    (folder, broken)
+}
+
+/// One run finds all of them, where every other command stops at the first.
+#[test]
+fn broken_images_are_named_at_once() {
+    let (folder, broken) = damaged();
+    let dataset = |options: &str| format!("folder{options}:{}", folder.path().display());
+    let check = |options: &str, rest: &str| outcome(rankle("check").arg(dataset(options)).args(rest.split_whitespace()));
+    let (code, stdout, stderr) = check("", "");
+    assert_eq!((code, stdout.lines().count()), (1, 4), "{stdout}{stderr}");
+    for (line, file) in stdout.lines().zip(broken) {
+        let split = if file.starts_with("train") { "train: " } else { "test: " };
+        assert!(line.starts_with(split) && line.contains(&format!("{file} does not begin like an image")), "{line}");
+    }
+    assert!(stdout.ends_with(": 3 of 12 images are broken\n"), "{stdout}");
+    assert!(stderr.contains("3 of 12 images of ") && stderr.contains("leave them out with skip-broken"), "{stderr}");
+
+    let (code, stdout, _) = check("", "--format json --split test");
+    let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &answer["images"], &answer["broken"][1]["image"]), (1, &6.into(), &broken[2].into()));
+    let (code, stdout, stderr) = check(",skip-broken", "");
+    assert!(code == 0 && stdout.ends_with(": 0 of 9 images are broken, 3 broken ones are left out\n"), "{stdout}");
+    let warnings = stderr.lines().filter(|line| line.contains("are left out, for they cannot be decoded: ")).count();
+    assert_eq!(warnings, 2, "{stderr}");
+    // Where nothing is resized, what is of another size is of no use either.
+    let (code, stdout, _) = check(",resize=none", "--model resnet18,size=32");
+    assert!(code == 1 && stdout.ends_with(": 12 of 12 images are broken\n"), "{stdout}");
+    assert_eq!(check(",resize=none", "").0, 2);
+    assert_eq!(outcome(&mut rankle("check mnist")).1, "mnist: 0 of 70000 images are broken\n");
+}
+
+/// The record says how many were left out, and the name of its dataset why.
+#[test]
+fn broken_images_are_left_out_and_recorded() {
+    let (folder, _) = damaged();
+    let (code, _, stderr) = outcome(&mut on("evaluate", "", folder.path()));
+    assert!(code == 1 && stderr.contains("val/bright/0.bmp does not begin like an image"), "{stderr}");
+    let attack = "attack --attack es --epsilon 0.1 --images 2 --iterations 1 --format json";
+    for command in ["evaluate --format json", attack] {
+        let (code, stdout, stderr) = outcome(&mut on(command, ",skip-broken", folder.path()));
+        let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{code} {stderr}"));
+        assert_eq!(answer["left_out"], 2, "{answer}");
+        assert!(
+            stderr.contains(": 2 of 6 photographs are left out, for they cannot be decoded: val/bright/0.bmp, val/"),
+            "{stderr}"
+        );
+    }
+    let mut train = rankle("train --batch-size 3 --epochs 1 --model resnet18,size=32 --distance cosine --dataset");
+    train.arg(format!("folder,skip-broken:{}", folder.path().display()));
+    let (code, _, stderr) = outcome(train.arg("--output").arg(folder.path().join("model")));
+    assert_eq!(code, 0, "{stderr}");
+    let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
+    assert!(card.contains("\nleft_out = [\n    1,\n    2,\n]\n") || card.contains("\nleft_out = [1, 2]\n"), "{card}");
+    // Nothing is said where nothing was left out.
+    let all = json(&mut on("evaluate --format json", "", &trained().0.path().join("splits")));
+    assert!(all.get("left_out").is_none(), "{all}");
+}
+
+/// A model of 28×28 grey pixels, on photographs of colours.
+#[test]
+fn photographs_serve_models_of_grey_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let photographs = classes(&folder.path().join("splits"), &["train", "val"]);
+    let dataset = format!("folder:{}", photographs.display());
+    let mut train = rankle("train --batch-size 3 --epochs 1 --model c2f2 --distance cosine --dataset");
+    let (code, _, stderr) = outcome(train.arg(&dataset).arg("--output").arg(folder.path().join("model")));
+    assert_eq!(code, 0, "{stderr}");
+    let mut attack =
+        rankle("attack --model c2f2 --distance cosine --attack es --epsilon 0.1 --images 2 --iterations 1 --format json");
+    let record = json(attack.arg("--dataset").arg(&dataset).arg("--weights").arg(folder.path().join("model/model.safetensors")));
+    assert_eq!(record["preprocessing"], "resize=shorter,edge=32,crop=28,filter=bilinear,exif=rotate,channels=1");
+}
+
+/// A bare name is not looked up by the library, and the driver says what it would be.
+#[test]
+fn a_folder_that_is_named_without_a_word_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    classes(&folder.path().join("shop"), &[""]);
+    std::fs::create_dir(folder.path().join("letters")).unwrap();
+    std::fs::write(folder.path().join("letters/t10k-images-idx3-ubyte.gz"), "").unwrap();
+    for (name, parts) in [
+        ("shop", ["unknown dataset 'shop'; ", "write folder:shop"]),
+        ("./shop", ["unknown dataset './shop'; ", "write folder:./shop"]),
+        ("shop,images=50%", ["unknown dataset 'shop'; ", "write folder,images=50%:shop"]),
+        ("letters", ["unknown dataset 'letters'; ", "write idx:letters"]),
+        ("minst", ["unknown dataset 'minst', did you mean 'mnist'?", "idx:PATH"]),
+    ] {
+        let (code, _, stderr) = outcome(rankle("check").arg(name).current_dir(folder.path()));
+        assert!(code == 2 && stderr.lines().count() == 1 && parts.iter().all(|part| stderr.contains(part)), "{stderr}");
+    }
+}

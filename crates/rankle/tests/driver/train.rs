@@ -273,6 +273,54 @@ fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
     }
 }
 
+/// The weights of a finished training are kept when a test image is broken; mended, the same command ends without training again.
+/// Training images that have changed since the checkpoint are named.
+#[test]
+fn broken_test_images_cost_no_training_and_changed_images_are_named() {
+    let (folder, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    photographs(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    for split in ["train", "test"] {
+        fs::create_dir(file(split)).unwrap();
+    }
+    for class in ["bright", "dark"] {
+        fs::create_dir(file("test").join(class)).unwrap();
+        for image in 0..3 {
+            fs::rename(file(&format!("{class}/{image}.bmp")), file(&format!("test/{class}/{image}.bmp"))).unwrap();
+        }
+        fs::rename(file(class), file("train").join(class)).unwrap();
+    }
+    let whole = fs::read(file("test/dark/1.bmp")).unwrap();
+    fs::write(file("test/dark/1.bmp"), "<html>").unwrap();
+    let train = || {
+        let mut command = rankle("train --distance cosine --model resnet18,size=32 --epochs 1 --batch-size 5 --format json");
+        command.arg("--dataset").arg(format!("folder:{}", folder.path().display()));
+        outcome(command.arg("--output").arg(output.path().join("model")))
+    };
+    let (code, stdout, stderr) = train();
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    for part in
+        ["model.safetensors is trained, but has no card yet", "test/dark/1.bmp does not begin like an image", "rankle check"]
+    {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+    let weights = output.path().join("model/model.safetensors");
+    let before = fs::read(&weights).unwrap();
+
+    fs::rename(file("train/dark/5.bmp"), file("train/dark/9.bmp")).unwrap();
+    let (code, _, stderr) = train();
+    let message = "is another run's, with train/dark/5.bmp, which is gone now and without train/dark/9.bmp, which is new: choose";
+    assert!(code == 1 && stderr.contains(message), "{stderr}");
+    fs::rename(file("train/dark/9.bmp"), file("train/dark/5.bmp")).unwrap();
+
+    fs::write(file("test/dark/1.bmp"), whole).unwrap();
+    let (code, stdout, stderr) = train();
+    assert!(code == 0 && stderr.contains("going on from step 2"), "{stderr}");
+    let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert!(answer["images_per_second"].is_null() && fs::read(&weights).unwrap() == before, "{answer}");
+    assert!(!output.path().join("model/checkpoint.safetensors").exists());
+}
+
 /// What the original draws, and forgets of it, makes another model: a folder is never gone on with under another protocol.
 #[test]
 fn the_protocol_says_with_whom_photographs_are_compared() {

@@ -24,6 +24,9 @@ pub(crate) struct Card {
     #[serde(flatten)]
     pub(crate) quality: Quality,
     pub(crate) test_images: usize,
+    /// How many broken images were left out of those for training and for testing, as the name of the dataset asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left_out: Option<[usize; 2]>,
     pub(crate) license: String,
     /// The licence of the images it was trained on, and whose they are.
     pub(crate) data_license: String,
@@ -64,6 +67,7 @@ impl Card {
             weights_sha256,
             quality,
             test_images,
+            left_out: None,
             license: env!("CARGO_PKG_LICENSE").to_owned(),
             data_license: credits.license,
             data_attribution: credits.attribution,
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_card_comes_back_as_it_was_written_and_tells_nothing_of_the_machine() {
-        let checkpoint = Checkpoint::new(plan(), "avx2".into());
+        let checkpoint = Checkpoint::new(plan(), Vec::new(), "avx2".into());
         let credits = || Credits { license: "CC0".into(), attribution: "me".into() };
         let new = |output| {
             Card::new(&plan(), credits(), &checkpoint, "5f".repeat(32), Quality::RecallAt1(98.3), 10_000, Path::new(output))

@@ -15,6 +15,9 @@ use std::path::Path;
 pub(crate) struct Checkpoint {
     /// What is computed.
     pub(crate) plan: Plan,
+    /// The names of the training images, where they have some; checkpoints of before have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) images: Vec<String>,
     /// Optimiser steps made so far.
     step: usize,
     /// The loss of the epoch that the last step belongs to: its sum and the number of its images.
@@ -50,9 +53,9 @@ const HASH: &str = "rankle.sha256";
 
 impl Checkpoint {
     /// Of a run that has not begun.
-    pub(crate) fn new(plan: Plan, instruction_set: String) -> Self {
+    pub(crate) fn new(plan: Plan, images: Vec<String>, instruction_set: String) -> Self {
         let (loss, epoch_losses) = ((Exact(0.0), 0), Vec::new());
-        Self { plan, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
+        Self { plan, images, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
     }
 
     /// Optimiser steps made so far.
@@ -166,7 +169,7 @@ mod tests {
         let path = folder.path().join("checkpoint.safetensors");
         assert!(Checkpoint::read(&path).unwrap().is_none());
         let model = Architecture::C2f2.initialise(Distance::Cosine, Seed(1)).unwrap();
-        let mut checkpoint = Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), "avx2".into()) };
+        let mut checkpoint = Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), vec!["a/1.png".into()], "avx2".into()) };
         let moment = |step: usize, sum: f64, epoch_ended: bool| {
             let progress = Progress { step, loss: EpochLoss { sum, images: 3 } };
             Moment { progress, steps: 9, epoch_ended }

@@ -1,0 +1,120 @@
+//! `rankle check`: which images of a dataset are broken.
+
+use crate::names::{self, Format};
+use crate::pass::Pass;
+use crate::stop::Stop;
+use crate::{progress, system};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rankle_core::{Dataset, InputSpec, Resize};
+use rankle_data::{Division, Folder, Source, Split, broken_images};
+use rankle_models::Architecture;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Name all broken images of a dataset at once.
+///
+/// Every image is decoded. A line on standard output names each file that cannot be used and says why; with any of them the exit
+/// code is 1. The option skip-broken in the name of a dataset of photographs leaves them out: folder,skip-broken:PATH.
+#[derive(Args)]
+#[command(after_help = "Example:\n  rankle check folder:shoes")]
+pub(crate) struct Check {
+    /// The images
+    #[arg(value_name = "DATASET", value_parser = names::Datasets, long_help = names::DATASETS)]
+    dataset: Source,
+    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    dataset_dir: Option<PathBuf>,
+    /// Which part of the dataset; all of it when left out
+    #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
+    split: Option<Split>,
+    /// The model that the images shall be shown to: whether they are of its size, too
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    model: Option<Architecture>,
+    /// On standard output: lines, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+/// The JSON object.
+#[derive(Default, Serialize)]
+struct Checked {
+    dataset: String,
+    images: usize,
+    /// How many broken images the name of the dataset leaves out.
+    left_out: usize,
+    broken: Vec<Broken>,
+}
+
+#[derive(Serialize)]
+struct Broken {
+    split: String,
+    index: usize,
+    /// Its file as seen from the folder of the dataset, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    reason: String,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut checked = Checked { dataset: self.dataset.to_string(), ..Checked::default() };
+        for split in self.splits() {
+            let dataset = self.open(split)?;
+            let pass = Pass::new();
+            let broken = broken_images(&*dataset, &|done, of| pass.show(done, of))?;
+            checked.images += dataset.len();
+            checked.left_out += dataset.left_out();
+            checked.broken.extend(broken.into_iter().map(|image| Broken {
+                split: split.to_string(),
+                index: image.index,
+                image: dataset.image_name(image.index).map(|name| name.into_owned()),
+                reason: image.reason,
+            }));
+        }
+        progress::clear();
+        match self.format {
+            Format::Json => progress::answer(&serde_json::to_string(&checked).context("the result is no JSON")?)?,
+            Format::Human => progress::answer(&checked.lines())?,
+        }
+        let Checked { dataset, images, broken, .. } = checked;
+        if broken.is_empty() {
+            return Ok(());
+        }
+        let leave = if self.dataset.is_of_photographs() { ", or leave them out with skip-broken in the name" } else { "" };
+        bail!("{} of {images} images of {dataset} cannot be used: mend or remove them{leave}", broken.len())
+    }
+
+    /// Where every image is tested, none is left for training.
+    fn splits(&self) -> Vec<Split> {
+        match (self.split, &self.dataset) {
+            (Some(split), _) => vec![split],
+            (None, Source::Folder(Folder { division: Division::All, .. })) => vec![Split::Test],
+            (None, _) => Split::ALL.to_vec(),
+        }
+    }
+
+    fn open(&self, split: Split) -> Result<std::sync::Arc<dyn Dataset>> {
+        let folder = self.dataset_dir.as_deref();
+        if let Some(model) = self.model {
+            return system::open_data(&self.dataset, split, folder, model);
+        }
+        if let Source::Published(_, overrides) | Source::Folder(Folder { overrides, .. }) = &self.dataset
+            && overrides.resize == Some(Resize::None)
+        {
+            return Err(Stop::usage("resize=none takes photographs of the model's size only: add --model").into());
+        }
+        // Decoding is all that is asked for: nothing can be smaller.
+        system::open_images(&self.dataset, split, folder, &InputSpec::of_shape((3, 1, 1)))
+    }
+}
+
+impl Checked {
+    fn lines(&self) -> String {
+        let Self { dataset, images, left_out, broken } = self;
+        let left_out = if *left_out > 0 { format!(", {left_out} broken ones are left out") } else { String::new() };
+        let broken = broken.iter().map(|Broken { split, reason, .. }| format!("{split}: {}\n", rankle_cli::one_line(reason)));
+        let (count, lines) = (broken.len(), broken.collect::<String>());
+        format!("{lines}{dataset}: {count} of {images} images are broken{left_out}")
+    }
+}
