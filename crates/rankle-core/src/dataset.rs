@@ -2,6 +2,7 @@
 
 use crate::{Error, Result, Seed};
 use candle_core::Tensor;
+use std::borrow::Cow;
 
 /// Labelled images, each known by its index for ever: "itself" is an index, never "the nearest item".
 pub trait Dataset: Send + Sync {
@@ -28,6 +29,15 @@ pub trait Dataset: Send + Sync {
     /// What to call an image in a message: its index, and its file where it has one.
     fn describe(&self, index: usize) -> String {
         format!("image {index} of {}", self.name())
+    }
+    /// The name of an image within the dataset, as in `mug-000/3.jpg`: one that no other image of it has. Parts of a path are
+    /// separated by `/` on every system. The provided method knows none.
+    fn image_name(&self, _index: usize) -> Option<Cow<'_, str>> {
+        None
+    }
+    /// The name of the class with this label, as in `mug-000`. The provided method knows none.
+    fn class_name(&self, _label: u32) -> Option<Cow<'_, str>> {
+        None
     }
     /// How many images there are.
     fn len(&self) -> usize {

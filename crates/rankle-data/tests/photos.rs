@@ -116,6 +116,8 @@ fn birds_are_divided_by_species() {
     assert_eq!(open("cub", root.path(), Train).unwrap().labels(), [1, 100]);
     let test = open("cub", root.path(), Test).unwrap();
     assert_eq!((test.labels(), red(&*test, 0), red(&*test, 1)), (&[101, 200][..], 101, 200));
+    assert_eq!((test.class_name(101).as_deref(), test.class_name(1)), (Some("101.Bird"), None));
+    assert_eq!(test.image_name(1).as_deref(), Some("images/200.Bird/3.png"));
 
     for (wrong, says) in [
         (labels.replace("4 200\n", ""), "has 4 lines in images.txt but 3 in image_class_labels.txt"),
@@ -258,6 +260,39 @@ fn a_class_has_one_number_in_all_splits_and_divisions_go_across_them() {
     assert_eq!(labels("folder,images=50%:.", Test).len(), 2);
     fs::write(root.path().join("list.txt"), "val/cat/a.png\ntrain/ant/a.png").unwrap();
     assert_eq!(labels("folder,list=list.txt:.", Test), [0, 2]);
+}
+
+/// As they are written on a command line and read in results: one name an image, from the folder of the dataset.
+#[test]
+fn photographs_and_classes_have_names() {
+    let names = |dataset: &dyn Dataset| -> Vec<(String, Option<String>)> {
+        let class = |label: u32| dataset.class_name(label).map(|name| name.into_owned());
+        (dataset.labels().iter().enumerate())
+            .map(|(index, &label)| (dataset.image_name(index).unwrap().into_owned(), class(label)))
+            .collect()
+    };
+    let pair = |image: &str, class: &str| (image.to_owned(), Some(class.to_owned()));
+    let root = folder();
+    for place in ["ant/1/b.png", "ant/a.png", "bee/c d.png"] {
+        photo(root.path(), place, [1; 3]);
+    }
+    let all = open("folder,test=all:.", root.path(), Test).unwrap();
+    assert_eq!(names(&*all), [pair("ant/1/b.png", "ant"), pair("ant/a.png", "ant"), pair("bee/c d.png", "bee")]);
+    assert_eq!((all.image_name(3), all.class_name(2)), (None, None));
+
+    let root = folder();
+    for place in ["train/ant/a.png", "val/ant/a.png", "val/bee/a.png"] {
+        photo(root.path(), place, [1; 3]);
+    }
+    let test = open("folder:.", root.path(), Test).unwrap();
+    assert_eq!(names(&*test), [pair("val/ant/a.png", "ant"), pair("val/bee/a.png", "bee")]);
+
+    // Of products, folders are no classes.
+    let root = folder();
+    photo(root.path(), "mug_final/1_0.png", [1; 3]);
+    products(root.path(), &format!("{HEADER}1 1 1 mug_final/1_0.png\n"), HEADER);
+    let train = open("sop", root.path(), Train).unwrap();
+    assert_eq!(names(&*train), [("mug_final/1_0.png".to_owned(), None)]);
 }
 
 #[test]

@@ -68,7 +68,9 @@ impl Folder {
             return Err(Error::NothingToTrain { dataset: self.to_string() });
         }
         let root = self.root(dir);
-        Photos::new(self.to_string(), &root, self.items(&root, split)?, preparation)
+        let layout = Layout::of(&root)?;
+        let items = self.items(&root, &layout, split)?;
+        Ok(Photos::new(self.to_string(), &root, items, preparation)?.with_class_folders(layout.depth()))
     }
 
     /// Where it is.
@@ -76,22 +78,21 @@ impl Folder {
         dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
-    fn items(&self, root: &Path, split: Split) -> Result<Vec<Item>> {
+    fn items(&self, root: &Path, layout: &Layout, split: Split) -> Result<Vec<Item>> {
         let tested = split == Split::Test;
-        let layout = Layout::of(root)?;
         if tested {
-            self.tell(root, &layout);
+            self.tell(root, layout);
         }
-        match (&self.division, &layout) {
+        match (&self.division, layout) {
             (Division::Usual, Layout::Splits(splits)) => one_split(root, splits, split),
-            (Division::Usual, Layout::Classes) => by_class(root, &layout, USUAL_SHARE, tested),
-            (Division::Classes(percent), _) => by_class(root, &layout, *percent, tested),
+            (Division::Usual, Layout::Classes) => by_class(root, layout, USUAL_SHARE, tested),
+            (Division::Classes(percent), _) => by_class(root, layout, *percent, tested),
             (Division::Images(percent), _) => {
-                let classes = labelled(root, &layout, tested)?;
+                let classes = labelled(root, layout, tested)?;
                 Ok(classes.into_iter().flat_map(|class| some_of(class, *percent, tested)).collect())
             }
-            (Division::List(file), _) => by_list(root, &layout, file, tested),
-            (Division::All, _) => Ok(labelled(root, &layout, tested)?.into_iter().flatten().collect()),
+            (Division::List(file), _) => by_list(root, layout, file, tested),
+            (Division::All, _) => Ok(labelled(root, layout, tested)?.into_iter().flatten().collect()),
         }
     }
 

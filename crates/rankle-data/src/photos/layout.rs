@@ -70,6 +70,14 @@ impl Layout {
         }
         Ok(Self::Splits(splits))
     }
+
+    /// How many folders are on the way to those of the classes.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Self::Classes => 0,
+            Self::Splits(_) => 1,
+        }
+    }
 }
 
 impl Splits {

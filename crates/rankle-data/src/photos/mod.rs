@@ -25,8 +25,10 @@ use candle_core::{Device, Tensor};
 use preparation::Cut;
 use rankle_core::{Dataset, Resize, Seed, dataset::check_indices};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::{collections::HashSet, fmt};
 
 /// Labelled photographs below one folder, prepared as their [`Preparation`] says.
 pub struct Photos {
@@ -34,6 +36,8 @@ pub struct Photos {
     root: PathBuf,
     files: Vec<PathBuf>,
     labels: Vec<u32>,
+    /// The names of the classes, as far as they are known.
+    classes: HashMap<u32, String>,
     preparation: Preparation,
 }
 
@@ -109,7 +113,12 @@ impl Published {
             Self::Cub => cub::items(&root, split),
             Self::Cars => cars::items(&root, split),
         }?;
-        Photos::new(self.as_str(), root, items, preparation)
+        let photos = Photos::new(self.as_str(), root, items, preparation)?;
+        Ok(match self {
+            // Its folders are kinds of products, and products have numbers only.
+            Self::Sop => photos,
+            Self::Cub | Self::Cars => photos.with_class_folders(1),
+        })
     }
 
     /// The folder that the archive unpacks to.
@@ -166,7 +175,20 @@ impl Photos {
         if let Some(file) = files.par_iter().find_first(|file| !root.join(file).is_file()) {
             return wrong(file, "is listed, but there is no such file", "get the whole dataset again, or take it off the list");
         }
-        Ok(Self { name, root, files, labels, preparation })
+        Ok(Self { name, root, files, labels, classes: HashMap::new(), preparation })
+    }
+
+    /// Names each class after a folder on the way to its photographs: that below `depth` others, counted from the folder of the
+    /// dataset.
+    #[must_use]
+    pub fn with_class_folders(mut self, depth: usize) -> Self {
+        let folder = |file: &PathBuf| {
+            let below = file.parent()?.components().nth(depth)?;
+            Some(below.as_os_str().to_string_lossy().into_owned())
+        };
+        let named = self.labels.iter().zip(&self.files).rev();
+        self.classes = named.filter_map(|(&label, file)| Some((label, folder(file)?))).collect();
+        self
     }
 
     /// The file of an image, if there is such an index.
@@ -223,6 +245,13 @@ impl Dataset for Photos {
     fn describe(&self, index: usize) -> String {
         let path = self.path(index).unwrap_or_default();
         format!("image {index} of {} ({})", self.name, path.display())
+    }
+    fn image_name(&self, index: usize) -> Option<Cow<'_, str>> {
+        let parts: Vec<_> = self.files.get(index)?.iter().map(|part| part.to_string_lossy()).collect();
+        Some(parts.join("/").into())
+    }
+    fn class_name(&self, label: u32) -> Option<Cow<'_, str>> {
+        self.classes.get(&label).map(|name| name.into())
     }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         self.load(indices, |sides, index| self.preparation.anywhere(sides, seed, epoch, index))

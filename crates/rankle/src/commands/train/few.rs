@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 use rankle_core::{Dataset, Seed, dataset::check_indices};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The first images of a dataset, or all.
@@ -40,6 +41,12 @@ impl Dataset for Few {
     }
     fn describe(&self, index: usize) -> String {
         self.whole.describe(index)
+    }
+    fn image_name(&self, index: usize) -> Option<Cow<'_, str>> {
+        if index < self.len { self.whole.image_name(index) } else { None }
+    }
+    fn class_name(&self, label: u32) -> Option<Cow<'_, str>> {
+        self.whole.class_name(label)
     }
     fn training_images(&self, indices: &[usize], seed: Seed, epoch: u64) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len)?;
