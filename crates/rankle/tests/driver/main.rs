@@ -13,3 +13,4 @@ mod sweep;
 mod train;
 mod transfer;
 mod universal;
+mod weights;
