@@ -101,6 +101,28 @@ impl Architecture {
         !matches!(self, Self::ConvNext { .. })
     }
 
+    /// Whether this build has it: a ConvNeXt is only in those with the feature `candle-transformers`.
+    pub fn is_in_this_build(self) -> bool {
+        cfg!(feature = "candle-transformers") || !matches!(self, Self::ConvNext { .. })
+    }
+
+    /// The architecture of that name, without arguments. Other spellings are understood: upper case, `_`, a `-` more or less, and
+    /// of the networks of elsewhere the tag that timm puts behind a point (`convnext_atto.d2_in1k`).
+    ///
+    /// ```
+    /// use rankle_models::Architecture;
+    ///
+    /// for name in ["resnet18", "ResNet18", "resnet-18", "resnet18.a1_in1k"] {
+    ///     assert_eq!(Architecture::named(name), Some(Architecture::RESNET18));
+    /// }
+    /// ```
+    pub fn named(name: &str) -> Option<Self> {
+        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+        let called = |name: &str| Self::ALL.into_iter().find(|model| plain(&model.to_string()) == plain(name));
+        let of_elsewhere = |model: &Self| matches!(model, Self::ResNet18 { .. } | Self::ConvNext { .. });
+        called(name).or_else(|| called(name.split_once('.')?.0).filter(of_elsewhere))
+    }
+
     /// The layers that training can begin at, those in front left alone: see [`Trainable::freeze_below`].
     pub fn stages(self) -> &'static [&'static str] {
         match self {
@@ -306,14 +328,15 @@ impl fmt::Display for Architecture {
 
 impl FromStr for Architecture {
     type Err = Error;
-    /// A name, and after commas its arguments.
+    /// A name as [`Architecture::named`] takes it, and after commas its arguments.
     fn from_str(name: &str) -> Result<Self> {
         let mut parts = name.split(',');
         let plain = parts.next().unwrap_or_default();
-        let model = Self::ALL.into_iter().find(|model| model.to_string() == plain).ok_or_else(|| Error::Unknown {
+        let known = || Self::ALL.into_iter().filter(|model| model.is_in_this_build()).map(|model| model.to_string());
+        let model = Self::named(plain).ok_or_else(|| Error::Unknown {
             what: "model",
             name: plain.into(),
-            known: Self::ALL.map(|m| m.to_string()).join(", "),
+            known: known().collect::<Vec<_>>().join(", "),
         })?;
         parts.try_fold(model, Self::with)
     }
@@ -371,6 +394,28 @@ mod tests {
                 message.contains(&format!("takes no 'size={side}'; it takes size=N, of 64 to 1024 pixels, a multiple of 32"))
             );
         }
-        assert!(says("resnet,size=64").starts_with("unknown model 'resnet'; known: c2f2, "));
+        let unknown = says("resnet,size=64");
+        assert!(unknown.starts_with("unknown model 'resnet'; known: c2f2, "));
+        assert_eq!(unknown.contains("convnext"), cfg!(feature = "candle-transformers"), "{unknown}");
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn spellings_of_elsewhere_are_understood() {
+        for (spelled, name) in [
+            ("convnext_atto",               Some("convnext-atto")),
+            ("convnext_tiny.in12k_ft_in1k", Some("convnext-tiny")),
+            ("ResNet18,size=112",           Some("resnet18,size=112")),
+            ("resnet-18",                   Some("resnet18")),
+            ("ResNet_18_28",                Some("resnet18-28")),
+            ("C2F2-classifier",             Some("c2f2-classifier")),
+            ("c2f2.best",                   None),
+            ("resnet18d",                   None),
+            ("resnet50",                    None),
+            ("",                            None),
+        ] {
+            let found = spelled.parse::<Architecture>().map(|model| model.to_string());
+            assert_eq!(found.ok().as_deref(), name, "{spelled}");
+        }
     }
 }

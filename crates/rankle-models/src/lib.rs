@@ -25,6 +25,7 @@ mod batch;
 mod convnet;
 mod convnext;
 mod dense;
+mod foreign;
 mod image_format;
 mod resnet;
 mod softmax;

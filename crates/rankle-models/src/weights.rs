@@ -2,6 +2,7 @@
 
 mod header;
 
+use crate::foreign;
 use candle_core::{DType, Device, Tensor};
 use rankle_core::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +32,12 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
         .map_err(|error| Error::Weights(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
 }
 
-/// Every tensor of a safetensors file whose bytes were read from `path`.
+/// In front of all names when a network was wrapped before it was saved: by PyTorch's `DataParallel` and its kin, by
+/// `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Every tensor of a safetensors file whose bytes were read from `path`. What PyTorch's wrappers put in front of all names
+/// (`module.`, `_orig_mod.`) is taken off.
 ///
 /// # Errors
 /// [`Error::Weights`] naming the file when it is truncated or not safetensors, or has two tensors of one name.
@@ -41,10 +47,46 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
         return Err(Error::Weights(format!("{}: {problem}; write the file anew", path.display())));
     }
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
-        let problem = format!("is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by safetensors.torch.save_file");
+        let problem = match foreign::explain(bytes) {
+            Some(what) => format!("is not a readable safetensors file but {what}"),
+            None => format!(
+                "is not a readable safetensors file ({error}); is it complete? A checkpoint of PyTorch becomes one by \
+                 safetensors.torch.save_file"
+            ),
+        };
         Error::Weights(format!("{}: {problem}", path.display()))
     })?;
-    Ok(tensors.into_iter().collect())
+    Ok(unwrapped(tensors.into_iter().collect()))
+}
+
+/// The tensors without a prefix that all names have, as in `model.`, and without a wrapper's behind it; as they were where one of
+/// the names does not begin with it. So a file has one reading only, whatever prefix is tried.
+#[must_use]
+pub fn without_prefix(tensors: Tensors, prefix: &str) -> Tensors {
+    if !share(&tensors, prefix) {
+        return tensors;
+    }
+    let dotted = format!("{prefix}.");
+    // Said without its point.
+    let prefix = if share(&tensors, &dotted) { &dotted } else { prefix };
+    unwrapped(stripped(tensors, prefix))
+}
+
+fn unwrapped(mut tensors: Tensors) -> Tensors {
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| share(&tensors, wrapper)) {
+        tensors = stripped(tensors, wrapper);
+    }
+    tensors
+}
+
+/// Whether all names begin with `prefix`, and go on behind it.
+fn share(tensors: &Tensors, prefix: &str) -> bool {
+    let begins = |name: &String| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
+    !prefix.is_empty() && !tensors.is_empty() && tensors.keys().all(begins)
+}
+
+fn stripped(tensors: Tensors, prefix: &str) -> Tensors {
+    tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
 }
 
 /// Puts the file's name in front of what is wrong with its tensors.
@@ -77,7 +119,7 @@ pub fn serialize(tensors: &Tensors) -> Result<Vec<u8>> {
 
 /// Takes one parameter out of `tensors`, checked.
 pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let tensor = tensors.remove(name).ok_or_else(|| Error::Weights(format!("tensor '{name}' of shape {shape:?} is missing")))?;
+    let tensor = tensors.remove(name).ok_or_else(|| missing(tensors, name, shape))?;
     if tensor.dims() != shape {
         return Err(Error::Weights(format!("tensor '{name}' has shape {:?}, this model needs {shape:?}", tensor.dims())));
     }
@@ -92,6 +134,24 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
         }
         None => Ok(values),
     }
+}
+
+/// What is said of a missing tensor; where most names have something in front that this one lacks, what that is.
+fn missing(tensors: &Tensors, name: &str, shape: &[usize]) -> Error {
+    let problem = format!("tensor '{name}' of shape {shape:?} is missing");
+    let Some(prefix) = prefix_of(tensors, name) else { return Error::Weights(problem) };
+    let remedy = match tensors.keys().find(|other| !other.starts_with(prefix)) {
+        None => format!("take '{prefix}' off all names with --strip-prefix {prefix}"),
+        Some(other) => format!("'{other}' is beside it: save only what begins with '{prefix}'"),
+    };
+    Error::Weights(format!("{problem}, but there is '{prefix}{name}': {remedy}"))
+}
+
+/// The prefix of more than half of the names, that of `name` among them.
+fn prefix_of<'a>(tensors: &'a Tensors, name: &str) -> Option<&'a str> {
+    let prefixes = tensors.keys().filter_map(|other| other.strip_suffix(name));
+    let count = |prefix: &str| tensors.keys().filter(|other| other.starts_with(prefix)).count();
+    prefixes.max_by_key(|prefix| count(prefix)).filter(|prefix| 2 * count(prefix) > tensors.len())
 }
 
 /// Complains about what no parameter asked for.

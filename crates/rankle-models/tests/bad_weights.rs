@@ -129,6 +129,44 @@ fn files_that_are_no_weights_are_named() {
     check(&folder.path().join("nowhere.safetensors"), &["cannot be read", "give a safetensors file"]);
 }
 
+/// What a wrapper or another program puts in front of all names.
+#[test]
+fn prefixes_are_taken_off_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let write = |prefix: &str, more: &[&str]| {
+        let named = C2F2.parameters().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
+        let more = more.iter().map(|&name| (name.to_owned(), with(0.0)));
+        weights::write(&path, &named.chain(more).collect()).unwrap();
+    };
+    let loads = |tensors: &weights::Tensors| Architecture::C2f2.with_weights(&path, tensors, Distance::Cosine).is_ok();
+    for wrapper in ["module.", "_orig_mod.", "_orig_mod.module.", "module.module."] {
+        write(wrapper, &[]);
+        assert!(loads(&weights::read(&path).unwrap()), "{wrapper}");
+    }
+    for (prefix, stripped) in [("model.", "model."), ("model.", "model"), ("encoder_", "encoder_"), ("a.b._orig_mod.", "a.b.")] {
+        write(prefix, &[]);
+        check(&path, &["'conv1.weight' of shape [32, 1, 5, 5] is missing", &format!("take '{prefix}' off all names")]);
+        let tensors = weights::read(&path).unwrap();
+        assert!(!loads(&tensors) && loads(&weights::without_prefix(tensors, stripped)), "{prefix}");
+    }
+    // What does not begin with it is not guessed away: the file has one reading.
+    write("model.", &["loss.weight"]);
+    check(&path, &["there is 'model.conv1.weight': 'loss.weight' is beside it: save only what begins with 'model.'"]);
+    let tensors = weights::read(&path).unwrap();
+    assert!(weights::without_prefix(tensors.clone(), "model.").keys().eq(tensors.keys()));
+    // A tensor that is called like a part of most others.
+    write("", &[]);
+    let tensors = weights::without_prefix(weights::read(&path).unwrap(), "");
+    assert!(loads(&tensors));
+    let mut tensors = tensors;
+    let lost = tensors.remove("conv2.weight").unwrap();
+    tensors.insert("0.conv2.weight".into(), lost);
+    weights::write(&path, &tensors).unwrap();
+    let said = message(&path);
+    assert!(said.ends_with("'conv2.weight' of shape [64, 32, 5, 5] is missing"), "{said}");
+}
+
 #[test]
 fn weights_that_cannot_be_written_say_where() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,12 @@ pub(crate) const FONT: &str = "sans-serif";
 /// The colour of letters and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
 
+/// The text with a question mark for every letter that [`FONT`] lacks: Latin and Greek is what it has.
+pub(crate) fn legible(text: &str) -> String {
+    let has = |c: char| matches!(c, ' '..='~' | '\u{a0}'..='ÿ' | 'Α'..='ω' | '–' | '—' | '−' | '∞' | '≤' | '≥' | '○' | '●');
+    text.chars().map(|c| if has(c) { c } else { '?' }).collect()
+}
+
 /// A PNG is drawn this much larger and averaged, because plotters does not smooth the edges of what it fills.
 const OVERSAMPLING: u32 = 2;
 
@@ -37,13 +43,20 @@ pub(crate) fn png(size: (u32, u32), what: &'static str, draw: impl FnOnce(&Surfa
     let large = (size.0 * scale, size.1 * scale);
     let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
     draw(&BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area(), scale)?;
+    encode((size.0 * DENSITY, size.1 * DENSITY), png::ColorType::Rgb, &shrink(&pixels, large.0 as usize), what)
+}
 
+/// A PNG of these bytes, one for each channel of a pixel.
+///
+/// # Errors
+/// As [`png()`].
+pub(crate) fn encode(size: (u32, u32), colour: png::ColorType, pixels: &[u8], what: &'static str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, size.0 * DENSITY, size.1 * DENSITY);
-    encoder.set_color(png::ColorType::Rgb);
+    let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
+    encoder.set_color(colour);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().map_err(Error::make(what))?;
-    writer.write_image_data(&shrink(&pixels, large.0 as usize)).map_err(Error::make(what))?;
+    writer.write_image_data(pixels).map_err(Error::make(what))?;
     writer.finish().map_err(Error::make(what))?;
     Ok(bytes)
 }
@@ -67,6 +80,12 @@ fn shrink(pixels: &[u8], width: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_the_font_lacks_are_questions() {
+        assert_eq!(legible("ε = 8/255, −µ Größe"), "ε = 8/255, −µ Größe");
+        assert_eq!(legible("鞋/\u{301}\u{7}.jpg"), "?/??.jpg");
+    }
 
     #[test]
     fn shrinking_averages_squares() {

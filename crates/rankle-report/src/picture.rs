@@ -30,6 +30,8 @@ pub struct Picture {
     pub lines: Vec<String>,
     /// The radius of the ball in pixel units.
     pub epsilon: f64,
+    /// The same as it was given, as in `8/255`.
+    pub epsilon_as_given: String,
     /// The image before.
     pub clean: Image,
     /// The image after, of the same shape.
@@ -56,6 +58,8 @@ pub struct List {
     pub query: Image,
     /// What the query is called, in a word or two.
     pub name: String,
+    /// Its class and its file, or the like: a line each, where they have names.
+    pub names: Vec<String>,
     /// Some of its places, from the top.
     pub places: Vec<Place>,
 }
@@ -67,6 +71,8 @@ pub struct Place {
     pub rank: usize,
     /// The item.
     pub image: Image,
+    /// As [`List::names`].
+    pub names: Vec<String>,
     /// Why it is of interest.
     pub mark: Mark,
 }
@@ -120,13 +126,18 @@ pub fn png(picture: &Picture) -> Result<Vec<u8>> {
     let rows: Vec<Rows<'_>> = picture.lists.iter().map(Rows::new).collect();
     let width = rows.iter().map(Rows::width).fold(header::WIDTH, i32::max);
     let top = header::height(picture.lines.len());
-    let height = top + rows.len() as i32 * Rows::HEIGHT;
+    let height = top + rows.iter().map(Rows::height).sum::<i32>();
     canvas::png((width as u32, height as u32), WHAT, |surface, scale| {
         canvas::know_font();
         surface.fill(&WHITE).map_err(crate::Error::make(WHAT))?;
         let sheet = Sheet::new(surface, scale as i32);
-        header::draw(&sheet, picture, &perturbation)?;
-        rows.iter().enumerate().try_for_each(|(n, rows)| rows.draw(&sheet, top + n as i32 * Rows::HEIGHT))
+        header::draw(&sheet, picture, &perturbation, width)?;
+        let mut top = top;
+        for rows in &rows {
+            rows.draw(&sheet, top, width)?;
+            top += rows.height();
+        }
+        Ok(())
     })
 }
 
@@ -152,10 +163,11 @@ mod header {
         tiles(lines) + SIDE + 44
     }
 
-    pub(super) fn draw(sheet: &Sheet<'_, '_>, picture: &Picture, perturbation: &Image) -> Result<()> {
-        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, &picture.title)?;
+    pub(super) fn draw(sheet: &Sheet<'_, '_>, picture: &Picture, perturbation: &Image, width: i32) -> Result<()> {
+        let width = width - 2 * MARGIN;
+        sheet.label((MARGIN, MARGIN), width, (18, INK, HPos::Left), &picture.title)?;
         for (n, line) in picture.lines.iter().enumerate() {
-            sheet.text((MARGIN, MARGIN + 28 + LINE * n as i32), 13, GREY, HPos::Left, line)?;
+            sheet.label((MARGIN, MARGIN + 28 + LINE * n as i32), width, (13, GREY, HPos::Left), line)?;
         }
         let y = tiles(picture.lines.len());
         let caption = perturbation_caption(picture.epsilon);
@@ -169,7 +181,7 @@ mod header {
                 sheet.text((x - (STEP - SIDE) / 2, y + SIDE / 2 - 12), 20, INK, HPos::Center, sign)?;
             }
         }
-        sheet.scale((MARGIN + STEP, y + SIDE + 8), SIDE, picture.epsilon)?;
+        sheet.scale((MARGIN + STEP, y + SIDE + 8), SIDE, &picture.epsilon_as_given)?;
         legend(sheet, (MARGIN + 3 * STEP + 8, y), picture)
     }
 

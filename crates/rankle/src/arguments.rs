@@ -13,7 +13,7 @@ use rankle_core::{Distance, Epsilon};
 use rankle_data::Source;
 use rankle_models::Architecture;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Attack, defend and measure image-ranking systems.
 ///
@@ -86,9 +86,21 @@ pub(crate) struct SystemArguments {
     /// Hugging Face hub, for programs built with the feature hub
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) names: TensorNames,
     /// The distance the weights were trained for
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     pub(crate) distance: Distance,
+}
+
+/// How the tensors of weights from elsewhere are called. No record tells of it: a prefix is taken off where all names have it, so
+/// that a file has one reading only, and its hash says which.
+#[derive(Args)]
+pub(crate) struct TensorNames {
+    /// Take PREFIX off the names of the tensors, as in model., in every file of weights where all names begin with it.
+    /// PyTorch's own (module. and _orig_mod.) go by themselves
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) strip_prefix: Option<String>,
 }
 
 /// A second model, on which is measured, where it differs from the first.
@@ -163,10 +175,35 @@ pub(crate) fn sized(model: Architecture, embedding_size: Option<usize>) -> Resul
 
 /// The name of a picture; what ends in anything else is refused.
 pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| match path.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
-        _ => Err("name a file that ends in .png"),
+    PathBufValueParser::new().try_map(|path| if ends_in(&path, "png") { Ok(path) } else { Err("name a file that ends in .png") })
+}
+
+/// The name of a file of tensors; what ends in anything else is refused.
+pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match ends_in(&path, "safetensors") {
+        true => Ok(path),
+        false => Err("name a file that ends in .safetensors"),
     })
+}
+
+/// Whether a file has this extension, in upper or lower case.
+pub(crate) fn ends_in(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
+}
+
+/// A radius as it was written: pictures show that.
+#[derive(Clone, Debug)]
+pub(crate) struct Radius {
+    pub(crate) epsilon: Epsilon,
+    pub(crate) written: String,
+}
+
+/// A radius, and how it was written.
+///
+/// # Errors
+/// As [`epsilon`].
+pub(crate) fn radius(text: &str) -> Result<Radius, String> {
+    Ok(Radius { epsilon: epsilon(text)?, written: text.to_owned() })
 }
 
 /// A radius.

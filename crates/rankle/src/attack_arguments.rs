@@ -1,6 +1,6 @@
 //! What every command that attacks images asks for.
 
-use crate::arguments;
+use crate::arguments::{self, Radius};
 use crate::choice::{Choice, Count};
 use crate::experiment::{self, Experiment};
 use crate::files::Input;
@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use crate::variant::VariantArguments;
 use clap::Args;
 use rankle_attacks::{Kind, Protocol};
-use rankle_core::{Epsilon, Seed};
+use rankle_core::Seed;
 use std::num::NonZero;
 
 /// An attack: what to move, how far, and where to search.
@@ -24,8 +24,8 @@ pub(crate) struct AttackArguments {
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     targets: Option<NonZero<usize>>,
     /// How far a pixel may move, as in 0.03 or 8/255; pixels are in [0, 1]
-    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
-    epsilon: Epsilon,
+    #[arg(long, value_name = "E", value_parser = arguments::radius, allow_negative_numbers = true)]
+    epsilon: Radius,
     /// The seed of the images, the targets and the starts
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -64,9 +64,9 @@ struct SearchArguments {
     restarts: Option<NonZero<usize>>,
 }
 
-/// Indices of test images in the place of what the seed would choose.
+/// Indices or names of test images in the place of what the seed would choose.
 #[derive(Args)]
-#[command(next_help_heading = "Explicit choices (as in 0-15,20 with inclusive ranges, or @FILE)")]
+#[command(next_help_heading = "Explicit choices (as in 0-15,20 with inclusive ranges, mug-000/3.jpg, or @FILE with such lines)")]
 struct Chosen {
     /// The images to attack
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
@@ -98,7 +98,7 @@ impl AttackArguments {
     /// [`Stop`] where the arguments contradict one another.
     pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
         let set = self.targets.map_or(1, NonZero::get);
-        let mut experiment = Experiment::new(self.attack, set, self.epsilon, self.protocol, Seed(self.seed));
+        let mut experiment = Experiment::new(self.attack, set, self.epsilon.epsilon, self.protocol, Seed(self.seed));
         experiment.search = self.search.chosen().change(experiment.search).map_err(|restarts| {
             Stop::usage(format!("--restarts {restarts} are all alike from the clean image: add --random-start"))
         })?;
@@ -115,6 +115,11 @@ impl AttackArguments {
             ("--preserved-indices", preserved_indices),
         ];
         lists.into_iter().filter_map(|(option, list)| list.as_ref()?.input(option)).collect()
+    }
+
+    /// The radius as it was written.
+    pub(crate) fn epsilon_as_given(&self) -> &str {
+        &self.epsilon.written
     }
 
     /// Warns where the search cannot do what its radius promises.

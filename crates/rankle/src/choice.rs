@@ -58,18 +58,22 @@ impl Choice {
     /// # Errors
     /// [`Stop`] with the exit code for wrong arguments.
     pub(crate) fn check_counts(&self) -> Result<(), Stop> {
-        let count = |list: &Indices| list.given().map(|ranges| ranges.map(|r| u64::from(r.end() - r.start()) + 1).sum::<u64>());
-        let sampled = match self.count {
-            Count::Exactly(count) => Some(count as u64),
-            Count::AtMost(_) => None,
-        };
-        let Some(images) = self.images.as_ref().map_or(sampled, count) else { return Ok(()) };
+        let Some(images) = self.image_count() else { return Ok(()) };
         for (option, list, set) in self.rows() {
-            if let Some(indices) = list.and_then(count) {
+            if let Some(indices) = list.and_then(Indices::count) {
                 check_count(option, indices, images, set).map_err(Stop::usage)?;
             }
         }
         Ok(())
+    }
+
+    /// How many images, where no file is needed to see it.
+    pub(crate) fn image_count(&self) -> Option<u64> {
+        let sampled = match self.count {
+            Count::Exactly(count) => Some(count as u64),
+            Count::AtMost(_) => None,
+        };
+        self.images.as_ref().map_or(sampled, Indices::count)
     }
 
     fn rows(&self) -> [(&'static str, Option<&Indices>, Option<usize>); 2] {
@@ -83,15 +87,15 @@ impl Choice {
     pub(crate) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
         let len = system.dataset.len();
         let images: Vec<usize> = match &self.images {
-            Some(list) => list.resolve("--image-indices", len)?.into_iter().map(|index| index as usize).collect(),
+            Some(list) => list.resolve("--image-indices", &*system.dataset)?.into_iter().map(|index| index as usize).collect(),
             None => experiment::sample(system, self.seed, self.count.of(len))?,
         };
         let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
             let Some(list) = list else { return Ok(None) };
-            let indices = list.resolve(option, len)?;
+            let indices = list.resolve(option, &*system.dataset)?;
             let set = check_count(option, indices.len() as u64, images.len() as u64, set);
             // What stands on the command line is wrong there; a file may hold anything.
-            let wrong = |line| if list.given().is_some() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };
+            let wrong = |line| if list.is_given() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };
             let set = set.map_err(wrong)?;
             Ok(Some((indices, set)))
         };

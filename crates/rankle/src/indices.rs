@@ -1,8 +1,15 @@
-//! Lists of indices on the command line: `0-15,20,7`, or `@FILE` with the same inside.
+//! Lists of images on the command line: `0-15,20,mug-000/3.jpg`, or `@FILE` with such lines inside.
+//!
+//! A line of digits, hyphens, commas and blanks holds indices and ranges. Any other line is the name of an image, or a list of names and
+//! indices between commas: so a name may hold blanks, and commas where it has the line to itself.
 
 use crate::files::Input;
 use anyhow::{Context, Result, bail};
+use rankle_core::Dataset;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::{ops::RangeInclusive, str::FromStr};
@@ -14,18 +21,29 @@ const LONGEST_LIST: u64 = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Indices {
     /// On the command line.
-    Given(Vec<RangeInclusive<u32>>),
-    /// In a file, where line breaks and blanks separate as commas do.
+    Given(Vec<Item>),
+    /// In a file.
     File(PathBuf),
 }
 
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// Indices.
+    Range(RangeInclusive<u32>),
+    /// A name, or a list with names in it: the names of the dataset tell.
+    Words(String),
+}
+
 impl Indices {
-    /// The ranges, where no file is needed to know them.
-    pub(crate) fn given(&self) -> Option<impl Iterator<Item = &RangeInclusive<u32>>> {
-        match self {
-            Self::Given(ranges) => Some(ranges.iter()),
-            Self::File(_) => None,
-        }
+    /// How many there are, where neither a file nor the names of a dataset are needed to know it.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let Self::Given(items) = self else { return None };
+        let count = |item: &Item| match item {
+            Item::Range(range) => Some(u64::from(range.end() - range.start()) + 1),
+            Item::Words(words) => (!words.contains(',')).then_some(1),
+        };
+        items.iter().map(count).sum()
     }
 
     /// What is read to know them; `option` names the list.
@@ -36,24 +54,25 @@ impl Indices {
         }
     }
 
-    /// The indices, each checked to be below `len`; `option` names the list in messages.
+    /// Whether it stands on the command line.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self, Self::Given(_))
+    }
+
+    /// The indices in a dataset; `option` names the list in messages.
     ///
     /// # Errors
-    /// When the file cannot be read or is no such list, or when an index is out of range.
-    pub(crate) fn resolve(&self, option: &str, len: usize) -> Result<Vec<u32>> {
-        let ranges = match self {
-            Self::Given(ranges) => ranges.clone(),
+    /// When the file cannot be read or is no such list, when an index is out of range, or where no image has the name.
+    pub(crate) fn resolve(&self, option: &str, dataset: &dyn Dataset) -> Result<Vec<u32>> {
+        let (items, place) = match self {
+            Self::Given(items) => (items.clone(), option.to_owned()),
             Self::File(path) => {
-                let text = rankle_files::read_text(path, LONGEST_LIST);
-                let text = text.with_context(|| format!("{option}: {} cannot be read", path.display()))?;
-                parse(&text).map_err(|line| anyhow::anyhow!("{option}: {}: {line}", path.display()))?
+                let place = format!("{option}: {}", path.display());
+                let text = rankle_files::read_text(path, LONGEST_LIST).with_context(|| format!("{place} cannot be read"))?;
+                (parse(&text).map_err(|line| anyhow::anyhow!("{place}: {line}"))?, place)
             }
         };
-        // Before anything is expanded: a range may end at four thousand millions.
-        if let Some(range) = ranges.iter().find(|range| *range.end() as usize >= len) {
-            bail!("{option}: index {} is out of range: there are {len} images, counted from 0", range.end());
-        }
-        Ok(ranges.into_iter().flatten().collect())
+        Names { dataset, indices: OnceCell::new() }.resolve(items).with_context(|| place)
     }
 }
 
@@ -67,12 +86,91 @@ impl FromStr for Indices {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<RangeInclusive<u32>>, String> {
-    let parts: Vec<&str> = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() {
+/// The images of a dataset by name.
+struct Names<'a> {
+    dataset: &'a dyn Dataset,
+    /// Put together when a name is asked for.
+    indices: OnceCell<HashMap<Cow<'a, str>, u32>>,
+}
+
+impl Names<'_> {
+    fn resolve(&self, items: Vec<Item>) -> Result<Vec<u32>> {
+        let len = self.dataset.len();
+        let mut found = Vec::new();
+        for item in items {
+            match item {
+                // Before it is expanded: a range may end at four thousand millions.
+                Item::Range(range) if *range.end() as usize >= len => {
+                    bail!("index {} is out of range: there are {len} images, counted from 0", range.end())
+                }
+                Item::Range(range) => found.extend(range),
+                Item::Words(words) => match self.index(&words) {
+                    Some(index) => found.push(index),
+                    None if words.contains(',') => found.append(&mut self.resolve(separated(&words)?)?),
+                    None => return Err(self.unknown(&words)),
+                },
+            }
+        }
+        Ok(found)
+    }
+
+    fn index(&self, name: &str) -> Option<u32> {
+        let named = |index: usize| Some((self.dataset.image_name(index)?, index as u32));
+        let indices = self.indices.get_or_init(|| (0..self.dataset.len()).filter_map(named).collect());
+        indices.get(name).or_else(|| indices.get(name.strip_prefix("./")?)).copied()
+    }
+
+    /// What is said of a name that no image has: the nearest.
+    fn unknown(&self, name: &str) -> anyhow::Error {
+        let dataset = self.dataset.name();
+        let names = || (0..self.dataset.len()).filter_map(|index| self.dataset.image_name(index));
+        let Some(first) = names().next() else {
+            return anyhow::anyhow!(
+                "'{name}' is no index, and the images of {dataset} have no names; write, for example, 0-15,20"
+            );
+        };
+        let likeness = names().map(|known| (strsim::jaro_winkler(name, &known), known));
+        let nearest = likeness.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|&(likeness, _)| likeness > 0.7);
+        let remedy = match nearest {
+            Some((_, known)) => format!(", did you mean '{known}'?"),
+            None => format!("; the first is '{first}'"),
+        };
+        anyhow::anyhow!("none of the {} images of {dataset} is '{name}'{remedy}", self.dataset.len())
+    }
+}
+
+/// The items of all lines.
+fn parse(text: &str) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match is_numeric(line) {
+            true => items.append(&mut ranges(line)?),
+            false => items.push(Item::Words(line.to_owned())),
+        }
+    }
+    if items.is_empty() {
         return Err("no index in it; write indices and inclusive ranges, as in 0-15,20".to_owned());
     }
-    parts.into_iter().map(range).collect()
+    Ok(items)
+}
+
+fn is_numeric(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || matches!(c, '-' | ','))
+}
+
+/// A line that is no name: what stands between its commas.
+fn separated(line: &str) -> Result<Vec<Item>> {
+    let parts = line.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let items = parts.map(|part| match is_numeric(part) {
+        true => ranges(part).map_err(anyhow::Error::msg),
+        false => Ok(vec![Item::Words(part.to_owned())]),
+    });
+    Ok(items.collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn ranges(text: &str) -> Result<Vec<Item>, String> {
+    let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
+    parts.map(|part| range(part).map(Item::Range)).collect()
 }
 
 fn range(part: &str) -> Result<RangeInclusive<u32>, String> {
@@ -110,12 +208,93 @@ mod tests {
     #[test]
     fn ranges_are_inclusive_and_order_is_kept() {
         let list: Indices = "5,0-3, 2".parse().unwrap();
-        assert_eq!(list.resolve("--x", 6).unwrap(), [5, 0, 1, 2, 3, 2]);
-        assert_eq!(in_words(&list.resolve("--x", 6).unwrap()), "5,0-3,2");
+        let resolved = list.resolve("--x", &Numbers(6)).unwrap();
+        assert_eq!((list.count(), resolved.as_slice()), (Some(6), &[5, 0, 1, 2, 3, 2][..]));
+        assert_eq!(in_words(&resolved), "5,0-3,2");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "7\n8-9\n\n0").unwrap();
         let list: Indices = format!("@{}", file.path().display()).parse().unwrap();
-        assert_eq!(list.resolve("--x", 10).unwrap(), [7, 8, 9, 0]);
+        assert_eq!((list.count(), list.resolve("--x", &Numbers(10)).unwrap()), (None, vec![7, 8, 9, 0]));
+    }
+
+    /// Images without names, so many.
+    struct Numbers(usize);
+    /// One image of each name.
+    struct Named(&'static [&'static str]);
+
+    impl Dataset for Numbers {
+        fn name(&self) -> &str {
+            "numbers"
+        }
+        fn shape(&self) -> (usize, usize, usize) {
+            (1, 1, 1)
+        }
+        fn labels(&self) -> &[u32] {
+            &[]
+        }
+        fn images(&self, _: &[usize]) -> rankle_core::Result<candle_core::Tensor> {
+            unimplemented!("nobody looks at them")
+        }
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+
+    impl Dataset for Named {
+        fn name(&self) -> &str {
+            "shop"
+        }
+        fn shape(&self) -> (usize, usize, usize) {
+            (1, 1, 1)
+        }
+        fn labels(&self) -> &[u32] {
+            &[]
+        }
+        fn images(&self, _: &[usize]) -> rankle_core::Result<candle_core::Tensor> {
+            unimplemented!("nobody looks at them")
+        }
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn image_name(&self, index: usize) -> Option<Cow<'_, str>> {
+            self.0.get(index).map(|&name| name.into())
+        }
+    }
+
+    const SHOP: Named = Named(&["cup/0.jpg", "mug-000/3.jpg", "mug-000/a b.jpg", "mug-000/c, d.jpg"]);
+
+    #[test]
+    fn images_are_found_by_name() {
+        for (list, found) in [
+            ("mug-000/3.jpg", &[1][..]),
+            ("./mug-000/3.jpg,0-1, cup/0.jpg", &[1, 0, 1, 0]),
+            ("mug-000/a b.jpg,2 3", &[2, 2, 3]),
+            ("mug-000/c, d.jpg", &[3]),
+        ] {
+            assert_eq!(list.parse::<Indices>().unwrap().resolve("--x", &SHOP).unwrap(), found, "{list}");
+        }
+        let count = |list: &str| list.parse::<Indices>().unwrap().count();
+        assert_eq!((count("mug-000/3.jpg"), count("0-3"), count("mug-000/3.jpg,1")), (Some(1), Some(4), None));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}mug-000/c, d.jpg\r\n0,1 2\r\n\r\nmug-000/a b.jpg, cup/0.jpg").unwrap();
+        let list: Indices = format!("@{}", file.path().display()).parse().unwrap();
+        assert_eq!(list.resolve("--x", &SHOP).unwrap(), [3, 0, 1, 2, 2, 0]);
+    }
+
+    #[test]
+    fn names_that_are_unknown_are_answered_with_the_nearest() {
+        for (list, line) in [
+            ("mug-00/3.jpg", "--x: none of the 4 images of shop is 'mug-00/3.jpg', did you mean 'mug-000/3.jpg'?"),
+            ("0, mug-000/4.jpg", "--x: none of the 4 images of shop is 'mug-000/4.jpg', did you mean 'mug-000/3.jpg'?"),
+            ("?", "--x: none of the 4 images of shop is '?'; the first is 'cup/0.jpg'"),
+            ("cup/0.jpg,4", "--x: index 4 is out of range: there are 4 images, counted from 0"),
+        ] {
+            let error = list.parse::<Indices>().unwrap().resolve("--x", &SHOP).unwrap_err();
+            assert_eq!(format!("{error:#}"), line);
+        }
+        let error = "1,x".parse::<Indices>().unwrap().resolve("--x", &Numbers(3)).unwrap_err();
+        let line = "--x: 'x' is no index, and the images of numbers have no names; write, for example, 0-15,20";
+        assert_eq!(format!("{error:#}"), line);
     }
 
     #[test]
@@ -123,16 +302,15 @@ mod tests {
         for (text, line) in [
             ("", "no index in it; write indices and inclusive ranges, as in 0-15,20"),
             ("3-1", "the range '3-1' ends before it starts"),
-            ("1,x", "'x' is no index or inclusive range; write, for example, 0-15,20 or @FILE"),
             ("-1", "'-1' is no index or inclusive range; write, for example, 0-15,20 or @FILE"),
             ("4294967296", "'4294967296' is no index or inclusive range; write, for example, 0-15,20 or @FILE"),
         ] {
             assert_eq!(text.parse::<Indices>().unwrap_err(), line);
         }
-        let message = "0-4294967295".parse::<Indices>().unwrap().resolve("--image-indices", 10).unwrap_err().to_string();
+        let said = |list: &str| list.parse::<Indices>().unwrap().resolve("--image-indices", &Numbers(10)).unwrap_err();
+        let message = format!("{:#}", said("0-4294967295"));
         assert_eq!(message, "--image-indices: index 4294967295 is out of range: there are 10 images, counted from 0");
-        let message = "@/nonexistent".parse::<Indices>().unwrap().resolve("--image-indices", 10).unwrap_err().to_string();
-        assert_eq!(message, "--image-indices: /nonexistent cannot be read");
+        assert_eq!(said("@/nonexistent").to_string(), "--image-indices: /nonexistent cannot be read");
     }
 
     #[test]

@@ -28,6 +28,7 @@
 
 mod arguments;
 mod attack_arguments;
+mod called;
 mod card;
 mod choice;
 mod collapse;

@@ -35,9 +35,10 @@ photographs that cannot be decoded";
 
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
-pub(crate) const MODELS: Models = Models(Names { what: "model", all: &Architecture::ALL });
-pub(crate) const RANKERS: Models = Models(Names { what: "model", all: &Architecture::RANKERS });
-pub(crate) const CLASSIFIERS: Names<Architecture> = Names { what: "classifier", all: &Architecture::CLASSIFIERS };
+pub(crate) const TRAINABLE: Models = Models { what: "model", all: &Architecture::ALL, offered: Architecture::is_trainable };
+pub(crate) const RANKERS: Models = Models { what: "model", all: &Architecture::RANKERS, offered: Architecture::is_in_this_build };
+pub(crate) const CLASSIFIERS: Models =
+    Models { what: "classifier", all: &Architecture::CLASSIFIERS, offered: Architecture::is_in_this_build };
 pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
 pub(crate) const ATTACKS: Names<Kind> = Names { what: "attack", all: &Kind::ALL };
 pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names { what: "attack", all: &ClassifierAttack::ALL };
@@ -53,14 +54,27 @@ pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::
 
 /// Reads the name of a model with its arguments, as in `resnet18,size=112`; a wrong one is answered likewise.
 #[derive(Clone)]
-pub(crate) struct Models(Names<Architecture>);
+pub(crate) struct Models {
+    what: &'static str,
+    /// Those that are understood, if only to say what stands in their way.
+    all: &'static [Architecture],
+    /// Which of them can be used.
+    offered: fn(Architecture) -> bool,
+}
 
 impl Models {
     /// # Errors
     /// One line for a name that is not known, and for arguments that it does not take.
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
-        self.0.find(name.split(',').next().unwrap_or_default())?;
-        name.parse().map_err(|error: rankle_core::Error| error.to_string())
+        let plain = name.split(',').next().unwrap_or_default();
+        match Architecture::named(plain).filter(|model| self.all.contains(model)) {
+            Some(_) => name.parse().map_err(|error: rankle_core::Error| error.to_string()),
+            None => Err(unknown(self.what, plain, &self.offered().collect::<Vec<_>>())),
+        }
+    }
+
+    fn offered(&self) -> impl Iterator<Item = String> {
+        self.all.iter().filter(|&&model| (self.offered)(model)).map(Architecture::to_string)
     }
 }
 
@@ -73,7 +87,7 @@ impl TypedValueParser for Models {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        self.0.possible_values()
+        Some(Box::new(self.offered().map(PossibleValue::new)))
     }
 }
 
@@ -204,8 +218,11 @@ mod tests {
             assert_eq!(ATTACKS.find(slip).unwrap_err(), line);
         }
         assert_eq!(DISTANCES.find("cosin").unwrap_err(), "unknown distance 'cosin', did you mean 'cosine'? known: cosine, euclidean");
-        let known = "known: c2f2, c2f2-512, lenet, resnet18-28, resnet18, convnext-atto, convnext-tiny";
+        let convnext = if cfg!(feature = "candle-transformers") { ", convnext-atto, convnext-tiny" } else { "" };
+        let known = format!("known: c2f2, c2f2-512, lenet, resnet18-28, resnet18{convnext}");
         assert_eq!(RANKERS.find("resnet,size=9").unwrap_err(), format!("unknown model 'resnet', did you mean 'resnet18'? {known}"));
+        assert!(!TRAINABLE.find("resnet").unwrap_err().contains("convnext") && TRAINABLE.find("convnext_atto").is_ok());
+        assert_eq!(RANKERS.find("ResNet-18,size=96"), RANKERS.find("resnet18,size=96"));
         assert!(RANKERS.find("resnet18,size=9").unwrap_err().starts_with("model 'resnet18' takes no 'size=9'"));
         assert!(RANKERS.find("resnet18,size=96").is_ok() && RANKERS.find("softmax").is_err());
         assert_eq!(DEFENSES.find("embedding-shift"), Ok(Defense::EmbeddingShift));

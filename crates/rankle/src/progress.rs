@@ -1,9 +1,12 @@
-//! What is said on standard error while the work goes on: lines by `tracing`, and bars where somebody watches.
+//! What is said on standard error while the work goes on: lines by `tracing`, and bars where somebody watches. In a log, where bars
+//! are no use, a line says now and then how far the work is.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format::Writer};
 use tracing_subscriber::registry::LookupSpan;
@@ -27,15 +30,65 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
     lines.try_init().ok();
 }
 
-/// A bar over `total` units of work, with the time left.
+/// A bar over `total` units of work, with the time left; where bars are not seen, lines tell the same.
 pub(crate) fn bar(total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {elapsed} gone, {eta} left  {msg}");
-    BARS.add(ProgressBar::new(total).with_style(style.expect("the template is valid")))
+    let bar = BARS.add(ProgressBar::new(total).with_style(style.expect("the template is valid")));
+    if !visible() && tracing::enabled!(Level::INFO) {
+        tell(&bar);
+    }
+    bar
 }
 
 /// Whether bars are seen; where they are not, lines say how far the work is.
 pub(crate) fn visible() -> bool {
     !BARS.is_hidden()
+}
+
+/// Work that is done by then is not told of.
+const FIRST_LINE: Duration = Duration::from_secs(2);
+/// Lines come at twice the time of the one before, and no further apart than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Writes a line about a bar now and then, for as long as there is one.
+fn tell(bar: &ProgressBar) {
+    let (bar, start) = (bar.downgrade(), Instant::now());
+    let lines = move || {
+        let mut pause = FIRST_LINE;
+        loop {
+            thread::sleep(pause);
+            let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) else { return };
+            tracing::info!("{}", state(&bar));
+            pause = start.elapsed().min(LONGEST_PAUSE);
+        }
+    };
+    // The work goes on without the lines.
+    thread::Builder::new().name("progress".to_owned()).spawn(lines).ok();
+}
+
+/// How far the work is, in a line that begins with `progress: `, so that it is told from others.
+fn state(bar: &ProgressBar) -> String {
+    let (done, gone, left) = (bar.position(), span(bar.elapsed()), span(bar.eta()));
+    let far = match bar.length().filter(|&all| all > 0) {
+        // Before the first unit nobody knows.
+        Some(all) if done > 0 => {
+            format!("{:.0} % done, {gone} gone, about {left} left", 100.0 * done.min(all) as f64 / all as f64)
+        }
+        _ => format!("{gone} gone"),
+    };
+    match bar.message() {
+        message if message.is_empty() => format!("progress: {far}"),
+        message => format!("progress: {far}: {message}"),
+    }
+}
+
+/// A time in the unit that suits it.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{:.1} h", seconds as f64 / 3600.0),
+    }
 }
 
 /// Writes a result to standard output, which is for nothing else.
@@ -77,5 +130,30 @@ impl Write for AboveTheBars {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_the_work_is() {
+        let bar = ProgressBar::hidden();
+        assert_eq!(state(&bar), "progress: 0 s gone");
+        bar.set_length(200);
+        bar.set_message("ca+ on mnist");
+        assert_eq!(state(&bar), "progress: 0 s gone: ca+ on mnist");
+        bar.set_position(50);
+        let line = state(&bar);
+        assert!(line.starts_with("progress: 25 % done, 0 s gone, about ") && line.ends_with(" left: ca+ on mnist"), "{line}");
+        bar.set_position(300);
+        assert!(state(&bar).starts_with("progress: 100 % done"), "{}", state(&bar));
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_suits_them() {
+        let said = [7, 119, 120, 7199, 9000].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(said, ["7 s", "119 s", "2 min", "119 min", "2.5 h"]);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Key {
     pub(crate) dataset_dir: Option<PathBuf>,
     pub(crate) model: Architecture,
     pub(crate) weights: PathBuf,
+    /// In front of the names of the tensors, where all have it.
+    pub(crate) prefix: Option<String>,
     pub(crate) distance: Distance,
 }
 
@@ -62,8 +64,9 @@ fn chunk(shape: (usize, usize, usize)) -> usize {
 impl TryFrom<SystemArguments> for Key {
     type Error = Stop;
     fn try_from(arguments: SystemArguments) -> Result<Self, Stop> {
-        let SystemArguments { dataset, dataset_dir, model, embedding_size, weights, distance } = arguments;
-        Ok(Self { dataset, dataset_dir, model: sized(model, embedding_size)?, weights, distance })
+        let SystemArguments { dataset, dataset_dir, model, embedding_size, weights, names, distance } = arguments;
+        let (model, prefix) = (sized(model, embedding_size)?, names.strip_prefix);
+        Ok(Self { dataset, dataset_dir, model, weights, prefix, distance })
     }
 }
 
@@ -198,7 +201,7 @@ impl System {
         let preprocessing = key.preprocessing()?;
         // The weights first: a wrong path is the more frequent mistake.
         let (embedder, weights_sha256) = {
-            let Weights { path, tensors, sha256 } = Weights::read(&key.weights)?.checked(sha256)?;
+            let Weights { path, tensors, sha256 } = Weights::read(&key.weights, key.prefix.as_deref())?.checked(sha256)?;
             (key.model.with_weights(&path, &tensors, key.distance)?, sha256)
         };
         let dataset = data(&key)?;
@@ -362,6 +365,7 @@ mod tests {
             dataset_dir: None,
             model: Architecture::C2f2,
             weights: weights.clone(),
+            prefix: None,
             distance: Distance::Cosine,
         };
         let (mut images, bar) = (TestImages::default(), ProgressBar::hidden());

@@ -14,14 +14,19 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads the file that is named, or that of the hub.
+    /// Reads the file that is named, or that of the hub; without `prefix` in front of its names where all have it.
     ///
     /// # Errors
     /// When it cannot be read or is no safetensors file.
-    pub(crate) fn read(named: &Path) -> Result<Self> {
+    pub(crate) fn read(named: &Path, prefix: Option<&str>) -> Result<Self> {
         let path = hub::local(named)?.into_owned();
         let bytes = weights::bytes(&path)?;
-        Ok(Self { tensors: weights::parse(&path, &bytes)?, sha256: files::hash(&bytes), path })
+        let tensors = weights::parse(&path, &bytes)?;
+        let tensors = match prefix {
+            Some(prefix) => weights::without_prefix(tensors, prefix),
+            None => tensors,
+        };
+        Ok(Self { tensors, sha256: files::hash(&bytes), path })
     }
 
     /// The same, if they are those that were read before.

@@ -1,7 +1,7 @@
 //! Pixels to be shown.
 
 use super::sheet::WHAT;
-use crate::{Error, Result};
+use crate::{Error, Result, canvas};
 
 /// A grey or colour image.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,27 @@ impl Image {
     pub fn perturbation(shape: (usize, usize, usize), added: &[f32], epsilon: f64) -> Result<Self> {
         let gain = amplification(epsilon);
         Self::new(shape, added.iter().map(|added| 0.5 + gain * added).collect())
+    }
+
+    /// The image itself as a PNG of 8 bits, grey or colour, a pixel for each of its own.
+    ///
+    /// # Errors
+    /// [`Error::Make`] for an image that is larger than a PNG can be.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let fail = |error: &dyn std::fmt::Display| Error::Make { what: WHAT, reason: error.to_string() };
+        let side = |length: usize| u32::try_from(length).map_err(|error| fail(&error));
+        let colour = if self.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+        let plane = self.height * self.width;
+        let byte = |at: usize| {
+            let pixel = self.pixels[at % self.channels * plane + at / self.channels];
+            (255.0 * pixel).round().clamp(0.0, 255.0) as u8
+        };
+        canvas::encode(
+            (side(self.width)?, side(self.height)?),
+            colour,
+            &(0..self.pixels.len()).map(byte).collect::<Vec<_>>(),
+            WHAT,
+        )
     }
 
     /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey (`pitfalls.md` P-28).
@@ -103,6 +124,22 @@ mod tests {
         let colour = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
         assert_eq!(colour.bytes((1, 2)), [255, 128, 0, 0, 128, 255]);
         assert_eq!(colour.fit(7), (4, 7));
+    }
+
+    #[test]
+    fn a_png_has_every_pixel_as_it_is() {
+        let decoded = |image: &Image| {
+            let bytes = image.png().unwrap();
+            let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            let frame = reader.next_frame(&mut pixels).unwrap();
+            (frame.color_type, frame.width, frame.height, pixels)
+        };
+        let levels: Vec<f32> = (0..=255).map(|level| level as f32 / 255.0).collect();
+        let grey = Image::new((1, 8, 32), levels).unwrap();
+        assert_eq!(decoded(&grey), (png::ColorType::Grayscale, 32, 8, (0..=255).collect()));
+        let colour = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
+        assert_eq!(decoded(&colour), (png::ColorType::Rgb, 1, 2, vec![255, 128, 0, 0, 128, 255]));
     }
 
     #[test]

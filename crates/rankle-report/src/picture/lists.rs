@@ -18,6 +18,10 @@ const LIST: i32 = QUERY + SIDE + 44;
 const CAPTION: i32 = 26;
 const LABEL: i32 = 22;
 const STRIP: i32 = 40;
+/// A line of the names below a place or a query, and how wide each may be.
+const NAME: i32 = 12;
+const PLACE_NAME: i32 = SIDE + GAP - 2;
+const QUERY_NAME: i32 = SIDE + 40;
 
 /// One colour for each moved item; the first five, with the green of what is kept, are those that the colour-blind can tell
 /// apart (Okabe and Ito 2008).
@@ -57,11 +61,22 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// What every pair takes.
+    /// What a pair without names takes.
     pub(super) const HEIGHT: i32 = CAPTION + 2 * (SIDE + LABEL) + STRIP + 22;
 
     pub(super) fn new(pair: &'a Pair) -> Self {
         Self { pair, before: columns(&pair.before.places), after: columns(&pair.after.places) }
+    }
+
+    pub(super) fn height(&self) -> i32 {
+        Self::HEIGHT + 2 * self.names()
+    }
+
+    /// What the names take below one of the lists.
+    fn names(&self) -> i32 {
+        let lists = [&self.pair.before, &self.pair.after];
+        let lines = |list: &List| list.places.iter().map(|place| place.names.len()).chain([list.names.len()]).max();
+        NAME * lists.into_iter().filter_map(lines).max().unwrap_or(0) as i32
     }
 
     pub(super) fn width(&self) -> i32 {
@@ -69,13 +84,14 @@ impl<'a> Rows<'a> {
         last.map_or(LIST, |column| column + SIDE) + MARGIN + GAP
     }
 
-    /// Draws the pair below `top`.
-    pub(super) fn draw(&self, sheet: &Sheet<'_, '_>, top: i32) -> Result<()> {
+    /// Draws the pair below `top`, on a sheet of that width.
+    pub(super) fn draw(&self, sheet: &Sheet<'_, '_>, top: i32, sheet_width: i32) -> Result<()> {
         let Pair { caption, before, after } = self.pair;
         sheet.fill((MARGIN, top), (self.width().max(super::header::WIDTH) - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
-        sheet.text((MARGIN, top + 6), 13, INK, HPos::Left, caption)?;
+        sheet.label((MARGIN, top + 6), sheet_width - 2 * MARGIN, (13, INK, HPos::Left), caption)?;
         let upper = top + CAPTION + 6;
-        let lower = upper + SIDE + LABEL + STRIP;
+        let below = SIDE + LABEL + self.names();
+        let lower = upper + below + STRIP;
         list(sheet, upper, "before", before, &self.before)?;
         list(sheet, lower, "after", after, &self.after)?;
         for (from, &start) in before.places.iter().zip(&self.before) {
@@ -85,7 +101,7 @@ impl<'a> Rows<'a> {
                     Mark::Kept(_) => (KEPT, 1),
                     Mark::None | Mark::SameClass | Mark::Itself => continue,
                 };
-                sheet.arrow((start + SIDE / 2, upper + SIDE + LABEL + 2), (end + SIDE / 2, lower - 6), width, colour)?;
+                sheet.arrow((start + SIDE / 2, upper + below + 2), (end + SIDE / 2, lower - 6), width, colour)?;
             }
         }
         Ok(())
@@ -110,7 +126,8 @@ fn list(sheet: &Sheet<'_, '_>, y: i32, when: &str, list: &List, columns: &[i32])
     sheet.text((MARGIN, y + SIDE / 2 - 8), 13, INK, HPos::Left, when)?;
     sheet.image((QUERY, y), SIDE, &list.query)?;
     sheet.frame((QUERY, y), SIDE, 1, GREY)?;
-    sheet.text((QUERY + SIDE / 2, y + SIDE + 7), 11, GREY, HPos::Center, &list.name)?;
+    sheet.label((QUERY + SIDE / 2, y + SIDE + 7), QUERY_NAME, (11, GREY, HPos::Center), &list.name)?;
+    names(sheet, (QUERY + SIDE / 2, y), QUERY_NAME, &list.names)?;
     sheet.fill((QUERY + SIDE + 22, y), (1, SIDE), GREY)?;
     let mut next = 0;
     for (place, &x) in list.places.iter().zip(columns) {
@@ -129,8 +146,17 @@ fn list(sheet: &Sheet<'_, '_>, y: i32, when: &str, list: &List, columns: &[i32])
             Mark::None | Mark::Itself => (GREY, 12),
         };
         sheet.text((x + SIDE / 2, y + SIDE + 7), size, colour, HPos::Center, &grouped(place.rank))?;
+        names(sheet, (x + SIDE / 2, y), PLACE_NAME, &place.names)?;
     }
     Ok(())
+}
+
+/// Names below the label of the image at `y`, around `x`.
+fn names(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), width: i32, names: &[String]) -> Result<()> {
+    names
+        .iter()
+        .enumerate()
+        .try_for_each(|(n, name)| sheet.label((x, y + SIDE + LABEL + NAME * n as i32), width, (9, GREY, HPos::Center), name))
 }
 
 /// A number with a comma between its thousands, as pictures show ranks: `4,711`.

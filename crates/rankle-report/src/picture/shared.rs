@@ -14,8 +14,8 @@ pub struct SharedPicture {
     pub title: String,
     /// To what: a line each.
     pub lines: Vec<String>,
-    /// The radius of the ball in pixel units.
-    pub epsilon: f64,
+    /// The radius of the ball in pixel units as it was given, as in `8/255`.
+    pub epsilon: String,
     /// The perturbations.
     pub rows: Vec<Shared>,
 }
@@ -51,6 +51,8 @@ pub struct Example {
 const SIDE: i32 = 54;
 const LARGE: i32 = 128;
 const LABEL: i32 = 22;
+/// How wide the name of the target may be: it stands between the border and the perturbation.
+const NAME: i32 = SIDE + 50;
 const STRIP: i32 = 24;
 const HEIGHT: i32 = 26 + 2 * (SIDE + LABEL) + STRIP + 16;
 const EXAMPLES: i32 = MARGIN + SIDE + 40 + LARGE + 48;
@@ -69,27 +71,28 @@ pub fn shared_png(picture: &SharedPicture) -> Result<Vec<u8>> {
         canvas::know_font();
         surface.fill(&WHITE).map_err(Error::make(WHAT))?;
         let sheet = Sheet::new(surface, scale as i32);
-        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, &picture.title)?;
+        let across = width - 2 * MARGIN;
+        sheet.label((MARGIN, MARGIN), across, (18, INK, HPos::Left), &picture.title)?;
         for (n, line) in picture.lines.iter().enumerate() {
-            sheet.text((MARGIN, MARGIN + 28 + 18 * n as i32), 13, GREY, HPos::Left, line)?;
+            sheet.label((MARGIN, MARGIN + 28 + 18 * n as i32), across, (13, GREY, HPos::Left), line)?;
         }
         picture
             .rows
             .iter()
             .enumerate()
-            .try_for_each(|(n, row)| draw(&sheet, row, picture.epsilon, top + HEIGHT * n as i32, width))
+            .try_for_each(|(n, row)| draw(&sheet, row, &picture.epsilon, top + HEIGHT * n as i32, width))
     })
 }
 
-fn draw(sheet: &Sheet<'_, '_>, row: &Shared, epsilon: f64, top: i32, width: i32) -> Result<()> {
+fn draw(sheet: &Sheet<'_, '_>, row: &Shared, epsilon: &str, top: i32, width: i32) -> Result<()> {
     sheet.fill((MARGIN, top), (width - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
-    sheet.text((MARGIN, top + 6), 13, INK, HPos::Left, &row.caption)?;
+    sheet.label((MARGIN, top + 6), width - 2 * MARGIN, (13, INK, HPos::Left), &row.caption)?;
     let y = top + 34;
     let middle = y + (2 * SIDE + LABEL + STRIP - SIDE) / 2;
     let target = MARGIN + 10;
     sheet.image((target, middle), SIDE, &row.target)?;
     sheet.frame((target, middle), SIDE, 3, super::lists::TARGET)?;
-    sheet.text((target + SIDE / 2, middle + SIDE + 7), 11, GREY, HPos::Center, &row.name)?;
+    sheet.label((target + SIDE / 2, middle + SIDE + 7), NAME, (11, GREY, HPos::Center), &row.name)?;
     let (x, large) = (target + SIDE + 34, y - 2);
     sheet.image((x, large), LARGE, &row.perturbation)?;
     sheet.frame((x, large), LARGE, 1, GREY)?;

@@ -1,7 +1,7 @@
 //! Drawing in points, from the upper left corner.
 
 use super::Image;
-use crate::canvas::{FONT, Surface};
+use crate::canvas::{FONT, Surface, legible};
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -33,7 +33,20 @@ impl<'a, 'b> Sheet<'a, 'b> {
     /// One line of text below `at`, to its right, around it or to its left.
     pub(super) fn text(&self, at: Point, size: i32, colour: RGBColor, anchor: HPos, text: &str) -> Result<()> {
         let style = (FONT, size * self.scale).into_font().color(&colour).pos(Pos::new(anchor, VPos::Top));
-        self.surface.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(Error::make(WHAT))
+        self.surface.draw(&Text::new(legible(text), self.at(at), style)).map_err(Error::make(WHAT))
+    }
+
+    /// The same in no more than `width` points: what is longer loses its middle.
+    pub(super) fn label(&self, at: Point, width: i32, style: (i32, RGBColor, HPos), text: &str) -> Result<()> {
+        let (size, colour, anchor) = style;
+        self.text(at, size, colour, anchor, &shortened(text, |text| Ok(self.width(size, text)? <= width))?)
+    }
+
+    /// How many points a line of text takes.
+    fn width(&self, size: i32, text: &str) -> Result<i32> {
+        let style = (FONT, size * self.scale).into_font().color(&GREY);
+        let (width, _) = self.surface.estimate_text_size(&legible(text), &style).map_err(Error::make(WHAT))?;
+        Ok((width as i32 + self.scale - 1) / self.scale)
     }
 
     /// A filled rectangle.
@@ -66,17 +79,26 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.surface.draw(&bitmap).map_err(Error::make(WHAT))
     }
 
-    /// What the greys of a perturbation mean.
-    pub(super) fn scale(&self, (x, y): Point, width: i32, epsilon: f64) -> Result<()> {
+    /// What the greys of a perturbation mean; `epsilon` as it was given, or with fewer digits where there is no room for both ends.
+    pub(super) fn scale(&self, (x, y): Point, width: i32, epsilon: &str) -> Result<()> {
+        const SIZE: i32 = 11;
+        const APART: i32 = 4;
         const BANDS: i32 = 64;
         for band in 0..BANDS {
             let level = (f64::from(band) * 255.0 / f64::from(BANDS - 1)).round() as u8;
             let (start, end) = (band * width / BANDS, (band + 1) * width / BANDS);
             self.fill((x + start, y), (end - start, 8), RGBColor(level, level, level))?;
         }
-        let ends = [(0, HPos::Left, format!("\u{2212}{epsilon}")), (width, HPos::Right, format!("+{epsilon}"))];
-        self.text((x + width / 2, y + 11), 11, GREY, HPos::Center, "0")?;
-        ends.into_iter().try_for_each(|(at, anchor, text)| self.text((x + at, y + 11), 11, GREY, anchor, &text))
+        let ends = |epsilon: &str| [format!("\u{2212}{epsilon}"), format!("+{epsilon}")];
+        let widest = |ends: &[String; 2]| -> Result<i32> { Ok(self.width(SIZE, &ends[0])?.max(self.width(SIZE, &ends[1])?)) };
+        let (given, short) = (ends(epsilon), ends(&four_digits(epsilon)));
+        let ends = if 2 * widest(&given)? + APART > width { short } else { given };
+        if 2 * widest(&ends)? + self.width(SIZE, "0")? + 2 * APART <= width {
+            self.text((x + width / 2, y + 11), SIZE, GREY, HPos::Center, "0")?;
+        }
+        let [low, high] = ends;
+        self.label((x, y + 11), (width - APART) / 2, (SIZE, GREY, HPos::Left), &low)?;
+        self.label((x + width, y + 11), (width - APART) / 2, (SIZE, GREY, HPos::Right), &high)
     }
 
     /// A dot.
@@ -101,5 +123,48 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.surface.draw(&line).map_err(Error::make(WHAT))?;
         let tip = [to, beside(reach, 0.45 * reach), beside(reach, -0.45 * reach)];
         self.surface.draw(&Polygon::new(tip, colour.filled())).map_err(Error::make(WHAT))
+    }
+}
+
+/// A number with four digits that count; what is none stays as it is.
+fn four_digits(number: &str) -> String {
+    let short = number.parse().ok().and_then(|value: f64| format!("{value:.3e}").parse().ok());
+    short.map_or_else(|| number.to_owned(), |value: f64| value.to_string())
+}
+
+/// The text, or as much of its ends as fits.
+fn shortened(text: &str, fits: impl Fn(&str) -> Result<bool>) -> Result<String> {
+    if fits(text)? {
+        return Ok(text.to_owned());
+    }
+    let letters: Vec<char> = text.chars().collect();
+    for kept in (2..letters.len()).rev() {
+        let (head, tail) = (&letters[..kept / 2], &letters[letters.len() - kept.div_ceil(2)..]);
+        let short: String = head.iter().chain(&['.', '.']).chain(tail).collect();
+        if fits(&short)? {
+            return Ok(short);
+        }
+    }
+    Ok("..".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_loses_its_middle() {
+        let short = |text, most| shortened(text, |text| Ok(text.chars().count() <= most)).unwrap();
+        assert_eq!(short("mug-000/3.jpg", 13), "mug-000/3.jpg");
+        assert_eq!(short("mug-000/3.jpg", 9), "mug...jpg");
+        assert_eq!(short("größe-ähnlich", 7), "gr..ich");
+        assert_eq!(short("mug-000/3.jpg", 3), "..");
+    }
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        for (number, short) in [("0.03137254901960784", "0.03137"), ("0.3", "0.3"), ("8/255", "8/255"), ("1e-7", "0.0000001")] {
+            assert_eq!(four_digits(number), short);
+        }
     }
 }

@@ -9,8 +9,8 @@ fn colour(hue: usize) -> Image {
 }
 
 fn list(name: &str, places: &[(usize, Mark)]) -> List {
-    let places = places.iter().map(|&(rank, mark)| Place { rank, image: colour(rank), mark }).collect();
-    List { query: colour(1), name: name.into(), places }
+    let places = places.iter().map(|&(rank, mark)| Place { rank, image: colour(rank), names: Vec::new(), mark }).collect();
+    List { query: colour(1), name: name.into(), names: Vec::new(), places }
 }
 
 fn picture() -> Picture {
@@ -24,6 +24,7 @@ fn picture() -> Picture {
         title: "CA+, w = 1, ε = 0.1".into(),
         lines: vec!["a line".into(), "another".into()],
         epsilon: 0.1,
+        epsilon_as_given: "0.1".into(),
         clean: colour(0),
         adversarial: colour(0),
         lists: vec![pair.clone(), pair],
@@ -55,11 +56,66 @@ fn a_colour_picture_has_its_frames_arrows_and_images() {
 #[test]
 fn the_width_follows_the_lists() {
     let mut wide = picture();
-    wide.lists[0].before.places = (0..20).map(|rank| Place { rank, image: colour(rank), mark: Mark::Moved(rank) }).collect();
+    wide.lists[0].before.places =
+        (0..20).map(|rank| Place { rank, image: colour(rank), names: Vec::new(), mark: Mark::Moved(rank) }).collect();
     let (width, ..) = decode(png(&wide).unwrap());
     assert!(width > 2 * 20 * 54, "{width}");
     wide.lists.clear();
     assert_eq!(decode(png(&wide).unwrap()).0, 2 * header::WIDTH as u32);
+}
+
+/// Where ink is, in the columns of a strip of the picture: text runs of letters that are closer than `gap`, as first and last column.
+fn runs((width, pixels): (usize, &[u8]), rows: std::ops::Range<usize>, gap: usize) -> Vec<(usize, usize)> {
+    let dark = |x: usize| rows.clone().any(|y| pixels[3 * (y * width + x)] < 200);
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for x in (0..width).filter(|&x| dark(x)) {
+        match runs.last_mut() {
+            Some((_, end)) if x - *end <= gap => *end = x,
+            _ => runs.push((x, x)),
+        }
+    }
+    runs
+}
+
+/// The two ends of the scale of a perturbation never touch each other or the zero between them.
+#[test]
+fn epsilon_is_shown_as_given_and_nothing_is_overprinted() {
+    let labels = |epsilon: &str| {
+        let picture = Picture { epsilon_as_given: epsilon.into(), lists: Vec::new(), ..picture() };
+        let (width, height, pixels) = decode(png(&picture).unwrap());
+        // The last line of the header, below the scale; without lists the picture ends with the header.
+        let below = 2 * (header::height(2) - 24) as usize;
+        runs((width as usize, &pixels), below..height as usize, 7)
+    };
+    let (plain, fraction, long) = (labels("0.1"), labels("8/255"), labels("0.03137254901960784"));
+    assert_eq!((plain.len(), fraction.len(), long.len()), (3, 3, 2), "{plain:?} {fraction:?} {long:?}");
+    // As wide as the image above it: 112 points from the second tile on.
+    let [first, last] = [2 * (16 + 146), 2 * (16 + 146 + 112)];
+    for labels in [plain, fraction, long, labels("0.000031372549019607843")] {
+        assert!(labels[0].0 + 4 >= first && labels[labels.len() - 1].1 <= last + 4, "{labels:?}");
+    }
+}
+
+/// Names are below the ranks, as wide as there is room for, and only where there are any.
+#[test]
+fn names_have_room_of_their_own() {
+    let mut named = picture();
+    let plain = decode(png(&named).unwrap()).1;
+    for list in named.lists.iter_mut().flat_map(|pair| [&mut pair.before, &mut pair.after]) {
+        list.names = vec!["a class with a long name".into(), "0.jpg".into()];
+        for place in &mut list.places {
+            place.names = vec!["a class with a long name".into(), format!("a photograph {}.jpg", place.rank)];
+        }
+    }
+    let (width, height, pixels) = decode(png(&named).unwrap());
+    assert_eq!(height, plain + 2 * 2 * 2 * 24);
+    // The second line of names of the first list: the query and six places, none in another's room.
+    let line = 2 * (header::height(2) + 32 + 54 + 22 + 12) as usize;
+    let names = runs((width as usize, &pixels), line..line + 20, 11);
+    assert!(names.len() >= 7, "{names:?}");
+    assert!(names.iter().all(|(first, last)| last - first <= 2 * 96), "{names:?}");
+    named.lists[0].before.places.iter_mut().for_each(|place| place.names.clear());
+    assert_eq!(decode(png(&named).unwrap()).1, height);
 }
 
 #[test]
@@ -90,8 +146,12 @@ fn shared_perturbations_stand_below_one_another() {
         perturbation: Image::perturbation((3, 12, 20), &[0.1; 720], 0.1).unwrap(),
         examples: vec![example.clone(); examples],
     };
-    let picture =
-        |rows: Vec<Shared>| SharedPicture { title: "Universal CA+".into(), lines: vec!["a line".into()], epsilon: 0.1, rows };
+    let picture = |rows: Vec<Shared>| SharedPicture {
+        title: "Universal CA+".into(),
+        lines: vec!["a line".into()],
+        epsilon: "0.1".into(),
+        rows,
+    };
     let (width, height, pixels) = decode(shared_png(&picture(vec![row(2)])).unwrap());
     assert!(pixels.chunks_exact(3).filter(|rgb| *rgb == [213, 94, 0]).count() > 4 * (60 * 60 - 54 * 54) - 100);
     let (wider, higher, _) = decode(shared_png(&picture(vec![row(2), row(12)])).unwrap());

@@ -10,10 +10,11 @@ use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
 use crate::system::{Key, System};
 use crate::{files, progress, table};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use saved::{Destination, Made};
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Attack test images and measure how their ranking changes.
@@ -35,9 +36,11 @@ pub(crate) struct Attack {
     /// How many images, sampled by the seed; 1000 when left out, or all there are
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
     images: Option<NonZero<usize>>,
-    /// Write the images, before and after, with their ranks to this safetensors file
-    #[arg(long, value_name = "FILE")]
-    save_adversarial: Option<PathBuf>,
+    /// Keep the images: FILE.safetensors has them before and after, as they were ranked, with their ranks; FILE.png has the one that
+    /// was attacked, a new or empty FOLDER/ a PNG for each and index.json. A PNG is rounded to 8 bits, which moves ranks a little:
+    /// --eight-bit ranks the rounded images
+    #[arg(long, value_name = "PATH", value_parser = PathBufValueParser::new().try_map(Destination::new))]
+    save_adversarial: Option<Destination>,
     /// On standard output: a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
@@ -58,11 +61,15 @@ impl Attack {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
         let key: Key = self.system.try_into()?;
-        let saved = ("--save-adversarial", self.save_adversarial.as_deref());
-        files::check_outputs(&[saved], &[key.inputs(), self.attack.inputs()].concat())?;
+        let saved = self.save_adversarial.as_ref();
+        saved.zip(choice.image_count()).map_or(Ok(()), |(saved, images)| saved.check_count(images))?;
+        let file = ("--save-adversarial", saved.and_then(Destination::file));
+        files::check_outputs(&[file], &[key.inputs(), self.attack.inputs()].concat())?;
+        saved.map_or(Ok(()), Destination::check_folder)?;
         let bar = progress::bar(0);
         let system = System::open(key, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
+        saved.map_or(Ok(()), |saved| saved.check_count(images.len() as u64)).map_err(|stop| anyhow!("{stop}"))?;
         let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
         self.attack.heed(&experiment);
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));
@@ -71,7 +78,7 @@ impl Attack {
 
         let start = Instant::now();
         let targets = rows.targets(&experiment, &gallery, &images)?;
-        let outcome = experiment.run(&system, &gallery, &images, &targets, self.save_adversarial.is_some())?;
+        let outcome = experiment.run(&system, &gallery, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
         progress::clear();
@@ -80,8 +87,9 @@ impl Attack {
             Format::Json => record.to_line().map_err(anyhow::Error::new).and_then(progress::answer),
             Format::Human => progress::answer(table::Table(&record)),
         };
-        if let Some(file) = &self.save_adversarial {
-            saved::write(file, &*system.dataset, &images, &targets, &outcome)?;
+        if let Some(saved) = saved {
+            let (dataset, images, targets) = (&*system.dataset, &*images, &targets);
+            saved.write(&Made { dataset, images, targets, outcome: &outcome, record: &record })?;
         }
         answered
     }

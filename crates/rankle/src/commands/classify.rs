@@ -1,6 +1,6 @@
 //! `rankle classify`: how good a classifier is, and how much of that FGSM or PGD leave.
 
-use crate::arguments;
+use crate::arguments::{self, TensorNames};
 use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, percent, seconds_since};
@@ -41,6 +41,8 @@ pub(crate) struct Classify {
     /// The weights: safetensors with the names of the public PyTorch code
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
+    #[command(flatten)]
+    names: TensorNames,
     /// What to attack with; nothing when left out
     #[arg(long, value_name = "NAME", value_parser = names::CLASSIFIER_ATTACKS, requires = "epsilon")]
     attack: Option<ClassifierAttack>,
@@ -94,7 +96,8 @@ impl Classify {
         let Self { dataset, dataset_dir, model, weights, seed, format, .. } = self;
         let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
         let bar = progress::bar(0);
-        let key = Key { dataset, dataset_dir, model, weights, distance: Distance::Euclidean };
+        let prefix = self.names.strip_prefix;
+        let key = Key { dataset, dataset_dir, model, weights, prefix, distance: Distance::Euclidean };
         let system = System::open(key, device, bar.clone())?;
         let count = match (self.images, &attack) {
             (None, None) => system.dataset.len(),

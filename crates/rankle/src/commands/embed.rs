@@ -7,7 +7,7 @@ use crate::files::Input;
 use crate::indices::Indices;
 use crate::names::{self, Format};
 use crate::system::{Key, System};
-use crate::{files, progress};
+use crate::{called, files, progress};
 use anyhow::{Result, bail};
 use candle_core::{Device as Memory, Tensor};
 use clap::Args;
@@ -20,7 +20,8 @@ use std::path::PathBuf;
 /// Write embeddings to a safetensors file.
 ///
 /// It holds `embeddings` (f32, n x d; of length one for cosine distance, as the model gives them for Euclidean), `labels`
-/// (u32, n) and `image_indices` (u32, n).
+/// (u32, n) and `image_indices` (u32, n). Of photographs also `image_names` (u8: the bytes of a JSON list of n names, as in
+/// mug-000/3.jpg) and `class_names` (u8: those of a JSON object, from label to name).
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  rankle embed --dataset mnist --split test --images 16 --model c2f2 --weights model.safetensors \
@@ -35,11 +36,11 @@ pub(crate) struct Embed {
     /// How many images, from the first; all when left out
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
     images: Option<NonZero<usize>>,
-    /// Which images: indices and inclusive ranges, as in 0-15,20, or @FILE
+    /// Which images: indices, inclusive ranges and names, as in 0-15,20,mug-000/3.jpg, or @FILE with such lines
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
     image_indices: Option<Indices>,
-    /// The file to write
-    #[arg(long, value_name = "FILE")]
+    /// The file to write, ending in .safetensors
+    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors())]
     output: PathBuf,
     /// On standard output: a sentence, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
@@ -56,7 +57,7 @@ impl Embed {
         let system = System::of_split(key, self.split, device, bar.clone())?;
         let len = system.dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
-            (Some(list), _) => list.resolve("--image-indices", len)?,
+            (Some(list), _) => list.resolve("--image-indices", &*system.dataset)?,
             (None, Some(images)) if images.get() > len => {
                 bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", system.key.dataset, self.split)
             }
@@ -72,7 +73,9 @@ impl Embed {
             ("labels", Tensor::from_vec(labels, n, &Memory::Cpu)?),
             ("image_indices", Tensor::from_vec(images, n, &Memory::Cpu)?),
         ];
-        weights::write(&self.output, &tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into())?;
+        let mut tensors = weights::Tensors::from(tensors.map(|(name, tensor)| (name.to_owned(), tensor)));
+        tensors.append(&mut called::tensors(&*system.dataset, &places)?);
+        weights::write(&self.output, &tensors)?;
         progress::clear();
         let output = self.output.display().to_string();
         match self.format {

@@ -9,12 +9,12 @@ use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::names::{self, Format};
 use crate::system::{Key, System};
-use crate::{files, progress};
+use crate::{called, files, progress};
 use anyhow::{Context, Result};
 use candle_core::IndexOp as _;
 use clap::Args;
 use lists::Scene;
-use rankle_core::{Embedder as _, numbers::numbers};
+use rankle_core::{Dataset, Embedder as _, numbers::numbers};
 use rankle_report::picture::{self, Image, grouped};
 use rankle_report::{Record, picture::SHOWN};
 use std::num::NonZero;
@@ -101,17 +101,18 @@ impl Picture {
             };
             lines.push(format!("{}: {result}", path.display()));
             drawn.push(serde_json::json!({
-                "file": path, "image": image,
+                "file": path, "image": image, "name": system.dataset.image_name(image),
                 "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
             }));
             let more = if experiment.set > SHOWN { format!("; {SHOWN} of {} are shown", experiment.set) } else { String::new() };
             let picture = picture::Picture {
-                title: title(&record),
+                title: title(&record, self.attack.epsilon_as_given()),
                 lines: vec![
-                    format!("{}, image #{image} of class {}", experiment::describe(&system), system.dataset.labels()[image]),
+                    format!("{}, {}", experiment::describe(&system), whole_name(&*system.dataset, image)),
                     format!("{result}; {} items are ranked{more}", grouped(gallery.len())),
                 ],
                 epsilon: record.cell.epsilon,
+                epsilon_as_given: self.attack.epsilon_as_given().to_owned(),
                 clean: scene.clean_image()?,
                 adversarial: perturbed.clone(),
                 lists: scene.pairs()?,
@@ -127,12 +128,18 @@ impl Picture {
     }
 }
 
+/// Which image it is, and of which class.
+fn whole_name(dataset: &dyn Dataset, image: usize) -> String {
+    let name = dataset.image_name(image).map_or(String::new(), |name| format!(" ({name})"));
+    format!("image #{image}{name} of class {}", called::class(dataset, dataset.labels()[image]))
+}
+
 /// What was done.
-fn title(record: &Record) -> String {
+fn title(record: &Record, epsilon: &str) -> String {
     let cell = &record.cell;
     let what = cell.attack.description().split(';').next().unwrap_or_default();
     let set = if cell.targets > 0 { format!(", {} = {}", cell.attack.set_letter(), cell.targets) } else { String::new() };
-    format!("{}{set}, ε = {}: {what}", cell.attack.name().to_uppercase(), cell.epsilon)
+    format!("{}{set}, ε = {epsilon}: {what}", cell.attack.name().to_uppercase())
 }
 
 /// The file of each image: the named one, with the index of the image where there are several; an image that is listed several
@@ -142,12 +149,7 @@ fn names_of(output: &Path, images: &[usize]) -> Vec<PathBuf> {
         return vec![output.to_owned()];
     }
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let name = |(at, image): (usize, &usize)| {
-        let times = |images: &[usize]| images.iter().filter(|other| *other == image).count();
-        let number = if times(images) > 1 { format!("-{}", times(&images[..=at])) } else { String::new() };
-        output.with_file_name(format!("{stem}-{image}{number}.png"))
-    };
-    images.iter().enumerate().map(name).collect()
+    called::numbered(images).into_iter().map(|tag| output.with_file_name(format!("{stem}-{tag}.png"))).collect()
 }
 
 #[cfg(test)]

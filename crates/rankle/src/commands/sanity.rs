@@ -4,34 +4,36 @@ mod attacks;
 mod embedding;
 mod gradients;
 mod lab;
+mod memory;
 mod wording;
 
 use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
-use crate::experiment::{describe, seconds_since};
+use crate::experiment::describe;
 use crate::files::Input;
 use crate::names::{self, Format};
 use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::system::{self, Key, Ranked, System};
-use crate::{experiment, files, progress, transfer};
+use crate::{experiment, files, progress, stop, transfer};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lab::Lab;
+use memory::{About, Memory};
 use rankle_attacks::Pgd;
 use rankle_core::{Distance, Epsilon, Seed};
 use rankle_models::Architecture;
-use rankle_report::sanity::{Check, Verdict};
+use rankle_report::sanity::{Check, QUESTIONS, Verdict};
 use rankle_report::{Sanity as Page, Source};
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Ask a model the questions of a skeptic: is it robust, or does it only look so?
 ///
 /// Noise, more effort, a ball without bounds, images made against another model, gradients beside differences of the
 /// loss, gradients of zero, and the spread of the embedding: each with a verdict. A failed check is a finding, not an
-/// error. Writes sanity.md and sanity.json into a folder, best that of the weights.
+/// error. Writes sanity.md and sanity.json into a folder, best that of the weights. Interrupted or killed, the same command goes on
+/// behind the searches that were done, which sanity.part.toml holds until then.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sanity {
@@ -87,7 +89,6 @@ impl Sanity {
         let inputs: Vec<Input> = key.inputs().into_iter().chain(other_weights).collect();
         files::check_outputs(&[&page_file, &json_file].map(|file| ("--output", Some(file.as_path()))), &inputs)?;
 
-        let start = Instant::now();
         let bar = progress::bar(0);
         let seed = Seed(self.seed);
         let (system, other) = System::pair(key, other, device, bar.clone())?;
@@ -99,30 +100,83 @@ impl Sanity {
         let galleries = system.dataset.len() as u64 * if other.is_some() { 2 } else { 1 };
         bar.set_length(galleries + attacks::work(self.epsilon, images.len(), system.dataset.len(), other.is_some()));
         bar.set_message(format!("questions to {}", describe(&system)));
+        let about = about(&system, other.as_ref(), self.epsilon, seed, images.len());
+        let memory = Memory::open(&self.output, about, attacks::searches(other.is_some()), bar)?;
 
         let (ranked, other) = (Ranked::new(system)?, other.map(Ranked::new).transpose()?);
-        let lab = Lab::new(ranked, images, self.epsilon, seed)?;
-        let (embedding, recall_at_1) = embedding::collapse(&lab)?;
-        let checks = vec![
-            attacks::noise(&lab)?,
-            attacks::effort(&lab)?,
-            attacks::enough(&lab)?,
-            attacks::unbounded(&lab)?,
-            attacks::transferred(&lab, other.as_ref())?,
-            gradients::differences(&lab)?,
-            gradients::zeros(&lab)?,
-            embedding,
-        ];
+        let mut lab = Lab { memory, ranked, images, epsilon: self.epsilon, seed, attacks: Vec::new() };
+        let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| going_on(&lab, error))?;
         let against = other.map(|other| transfer::source(&other.system));
-        let page = Page { seconds: seconds_since(start), ..page(&lab, against, recall_at_1, checks) };
+        let page = Page { seconds: lab.memory.seconds(), ..page(&lab, against, recall_at_1, checks) };
         let line = page.to_line()?;
         files::write(&page_file, page.markdown())?;
         files::write(&json_file, line.clone() + "\n")?;
+        lab.memory.forget()?;
         progress::clear();
         match self.format {
             Format::Json => progress::answer(&line),
             Format::Human => progress::answer(&format!("{}\nthe page is {}", summary(&page), page_file.display())),
         }
+    }
+}
+
+/// All checks in the order of [`QUESTIONS`], and the recall at 1.
+fn ask(lab: &mut Lab, other: Option<&Ranked>) -> Result<(Vec<Check>, f64)> {
+    let mut checks = Vec::new();
+    let mut recall_at_1 = f64::NAN;
+    for (at, question) in QUESTIONS.into_iter().enumerate() {
+        let place = format!("check {} of {}", at + 1, QUESTIONS.len());
+        lab.memory.enter(format!("{place}, {question}"));
+        let check = match question {
+            "noise" => attacks::noise(lab)?,
+            "effort" => {
+                lab.attack()?;
+                attacks::effort(lab)?
+            }
+            "enough" => attacks::enough(lab)?,
+            "unbounded" => attacks::unbounded(lab)?,
+            "transfer" => attacks::transferred(lab, other)?,
+            "gradients" => gradients::differences(lab)?,
+            "zeros" => gradients::zeros(lab)?,
+            "collapse" => {
+                let (check, recall) = embedding::collapse(lab)?;
+                recall_at_1 = recall;
+                check
+            }
+            unknown => bail!("there is no check '{unknown}'"),
+        };
+        tracing::info!("{place}, {question}: {}", check.verdict);
+        checks.push(check);
+    }
+    Ok((checks, recall_at_1))
+}
+
+/// What the searches depend on.
+fn about(system: &System, other: Option<&System>, epsilon: Epsilon, seed: Seed, images: usize) -> About {
+    let of = |system: &System| {
+        let Key { model, distance, .. } = &system.key;
+        format!("{model}, {distance}, {}", system.weights_sha256)
+    };
+    let words = [
+        ("dataset", system.key.dataset.to_string()),
+        ("preprocessing", system.preprocessing.clone().unwrap_or_default()),
+        ("gallery", system.dataset.len().to_string()),
+        ("model", of(system)),
+        ("against", other.map_or_else(|| "none".to_owned(), of)),
+        ("epsilon", epsilon.value().to_string()),
+        ("images", images.to_string()),
+        ("seed", seed.0.to_string()),
+        ("instruction-set", system::instruction_set()),
+        ("version", system::CODE_VERSION.to_owned()),
+    ];
+    words.map(|(name, word)| (name.to_owned(), word)).into()
+}
+
+/// What to do after an interrupt, where there is anything to go on from.
+fn going_on(lab: &Lab, error: anyhow::Error) -> anyhow::Error {
+    match stop::is_interrupt(&error) && lab.memory.len() > 0 {
+        true => Stop::interrupted(format!("{}, the same command goes on with the rest", lab.memory.summary())).into(),
+        false => error,
     }
 }
 

@@ -3,6 +3,7 @@
 mod book;
 mod job;
 
+use crate::arguments::TensorNames;
 use crate::device::Device;
 use crate::experiment::{self, Experiment};
 use crate::files::Input;
@@ -41,6 +42,8 @@ pub(crate) struct Sweep {
     /// The folder with the files of the datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
+    #[command(flatten)]
+    names: TensorNames,
 }
 
 /// A job with the inputs of its record, which tell whether it is done.
@@ -84,7 +87,7 @@ impl Sweep {
         }
         let job = |(at, planned): (usize, Planned)| {
             let place = format!("{} line {}", self.plan.display(), at + 1);
-            Job::new(planned, self.dataset_dir.clone(), place.clone()).context(place)
+            Job::new(planned, self.dataset_dir.clone(), self.names.strip_prefix.clone(), place.clone()).context(place)
         };
         plan.into_iter().enumerate().map(job).collect()
     }

@@ -60,7 +60,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     images: Option<NonZero<usize>>,
     /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    #[arg(long, value_name = "NAME", value_parser = names::TRAINABLE)]
     model: Architecture,
     /// Put a linear layer behind a ResNet-18 that makes so many numbers; resnet18,embedding-size=N means the same
     #[arg(long, value_name = "N")]
@@ -68,6 +68,10 @@ pub(crate) struct Train {
     /// Weights to start from, in safetensors: torchvision's with ImageNet's classes, say; a random start when left out
     #[arg(long, value_name = "FILE")]
     pretrained: Option<PathBuf>,
+    /// Take PREFIX off the names of the tensors to start from, as in model., where all begin with it. PyTorch's own (module. and
+    /// _orig_mod.) go by themselves
+    #[arg(long, value_name = "PREFIX", requires = "pretrained")]
+    strip_prefix: Option<String>,
     /// Train a ResNet-18 from this layer on, with the linear layer behind it if there is one; those in front keep weights and
     /// running statistics
     #[arg(long, value_name = "NAME", default_value = names::ALL_LAYERS, value_parser = names::LAYERS)]
@@ -96,6 +100,9 @@ pub(crate) struct Train {
     seed: u64,
     #[command(flatten)]
     recipe: RecipeArguments,
+    /// The license of the weights, for the card; it names none when left out
+    #[arg(long, value_name = "TEXT")]
+    license: Option<String>,
     /// The folder for the model; one run at a time
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
@@ -164,7 +171,8 @@ impl Train {
         if goal.loss.is_ranking() {
             singles::check(&self.dataset, dataset.labels(), self.images.is_some())?;
         }
-        let pretrained = self.pretrained.as_deref().map(Weights::read).transpose()?;
+        let read = |file| Weights::read(file, self.strip_prefix.as_deref());
+        let pretrained = self.pretrained.as_deref().map(read).transpose()?;
         let start = pretrained.as_ref().map(|weights| weights.sha256.clone());
         let plan = Plan {
             preprocessing: system::preprocessing(&self.dataset, self.model)?,
@@ -196,7 +204,7 @@ impl Train {
         files::write(&folder.model, &bytes)?;
         let left_out = Some([dataset.left_out(), test.left_out()]).filter(|images| *images != [0, 0]);
         let card = Card::new(&plan, credits, &checkpoint, files::hash(&bytes), quality, test.len(), &self.output)?;
-        let card = Card { left_out, ..card };
+        let card = Card { left_out, license: self.license.clone(), ..card };
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
@@ -333,6 +341,7 @@ impl Train {
             model: self.model.to_string(),
             pretrained: self.pretrained.as_deref().map(hub::name),
             pretrained_sha256,
+            strip_prefix: self.strip_prefix.clone(),
             dataset_sha256: None,
             preprocessing: None,
             train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),

@@ -1,6 +1,6 @@
 //! `rankle transfer`: an attack on one model, measured on another.
 
-use crate::arguments::{self, VictimArguments};
+use crate::arguments::{self, TensorNames, VictimArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -46,6 +46,8 @@ pub(crate) struct Transfer {
     to: PathBuf,
     #[command(flatten)]
     victim: VictimArguments,
+    #[command(flatten)]
+    names: TensorNames,
     /// How many images, sampled by the seed; 1000 when left out, or all there are
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
     images: Option<NonZero<usize>>,
@@ -66,7 +68,7 @@ impl Transfer {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
         let (dataset, dataset_dir, model, distance) = (self.dataset, self.dataset_dir, self.model, self.distance);
-        let from = Key { dataset, dataset_dir, model, weights: self.from, distance };
+        let from = Key { dataset, dataset_dir, model, weights: self.from, prefix: self.names.strip_prefix, distance };
         let to = self.victim.key(&from, self.to);
         let bar = progress::bar(0);
         let (from, to) = System::pair(from, Some(to), device, bar.clone())?;

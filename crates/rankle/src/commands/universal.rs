@@ -2,7 +2,7 @@
 
 mod saved;
 
-use crate::arguments::{self, VictimArguments};
+use crate::arguments::{self, Radius, VictimArguments};
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::files::Input;
@@ -14,7 +14,7 @@ use crate::{arguments::SystemArguments, files, progress, table, transfer, univer
 use anyhow::Result;
 use clap::Args;
 use rankle_attacks::{Kind, Protocol};
-use rankle_core::{Distance, Epsilon, Seed};
+use rankle_core::{Distance, Seed};
 use rankle_report::{Cell, Universal as Shared};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -37,8 +37,8 @@ pub(crate) struct Universal {
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
     attack: Kind,
     /// How far a pixel may move; pixels are in [0, 1]
-    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
-    epsilon: Epsilon,
+    #[arg(long, value_name = "E", value_parser = arguments::radius, allow_negative_numbers = true)]
+    epsilon: Radius,
     /// How many images a batch has
     #[arg(long, value_name = "N", default_value = "1000", value_parser = arguments::count, allow_negative_numbers = true)]
     batch: NonZero<usize>,
@@ -72,7 +72,7 @@ pub(crate) struct Universal {
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
     /// Write the perturbations with their targets and ranks to this safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors())]
     save: Option<PathBuf>,
     /// Draw the perturbations, ten at the most, each with a few unseen images, into this PNG
     #[arg(long, value_name = "FILE", value_parser = arguments::png())]
@@ -92,7 +92,7 @@ impl Universal {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
-        let mut experiment = universal::experiment(self.attack, self.epsilon, self.protocol, Seed(self.seed));
+        let mut experiment = universal::experiment(self.attack, self.epsilon.epsilon, self.protocol, Seed(self.seed));
         let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
         experiment.search.step = chosen.step.unwrap_or(experiment.search.step);
         experiment.search.iterations = chosen.iterations.unwrap_or(experiment.search.iterations);
@@ -137,7 +137,7 @@ impl Universal {
             saved::tensors(file, &made)?;
         }
         if let Some(file) = &self.picture {
-            saved::picture(file, measured, &record, &made)?;
+            saved::picture(file, measured, &record, &self.epsilon.written, &made)?;
         }
         answered
     }

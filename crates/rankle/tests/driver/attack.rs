@@ -1,6 +1,9 @@
 //! `rankle attack`.
 
 use crate::support::{floats, indices, json, on_mnist, outcome, without};
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
 
 /// What two runs of the same thing may differ in.
 const INCIDENTAL: [&str; 1] = ["seconds"];
@@ -123,7 +126,7 @@ fn the_saved_file_repeats_the_run() {
 #[test]
 fn eight_bit_images_are_multiples_of_a_level() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("x");
+    let file = folder.path().join("x.safetensors");
     let rest = "--attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 --eight-bit";
     let (code, stdout, stderr) = outcome(on_mnist("attack", rest).arg("--save-adversarial").arg(&file));
     assert_eq!(code, 0, "{stderr}");
@@ -132,4 +135,89 @@ fn eight_bit_images_are_multiples_of_a_level() {
     let (_, pixels) = floats(&bytes, "adversarial");
     assert!(pixels.iter().all(|pixel| (pixel * 255.0 - (pixel * 255.0).round()).abs() < 1e-4));
     assert_eq!((indices(&bytes, "image_indices").1, indices(&bytes, "target_indices").1), (vec![7], vec![100]));
+}
+
+/// The levels of a PNG.
+fn levels(path: &Path) -> Vec<u8> {
+    let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((frame.width, frame.height, frame.color_type), (28, 28, png::ColorType::Grayscale));
+    pixels
+}
+
+/// The files are the images that were ranked, rounded.
+#[test]
+fn images_are_saved_as_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let attack = |rest: &str, path: &Path| {
+        let rest = format!("--attack qa+ --epsilon 8/255 --iterations 2 --format json {rest}");
+        let mut command = on_mnist("attack", &rest);
+        command.arg("--save-adversarial").arg(path);
+        command
+    };
+    let [tensors, picture] = ["x.safetensors", "x.png"].map(at);
+    let chosen = "--image-indices 7 --target-indices 100";
+    let record = json(&mut attack(chosen, &tensors));
+    assert_eq!(without(json(&mut attack(chosen, &picture)), &["seconds"]), without(record, &["seconds"]));
+    let (_, ranked) = floats(&std::fs::read(&tensors).unwrap(), "adversarial");
+    let rounded: Vec<u8> = ranked.iter().map(|pixel| (255.0 * pixel).round() as u8).collect();
+    assert_eq!(levels(&picture), rounded);
+
+    // An image that is attacked twice has two files.
+    let several = "--image-indices 7,8,7 --target-indices 100,200,300";
+    let new = at("new/");
+    let record = json(&mut attack(several, &new));
+    assert_eq!(levels(&new.join("7-1.png")), rounded);
+    let index: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(new.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["record"], record);
+    let of = |field: &str| index["images"].as_array().unwrap().iter().map(|image| image[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("file"), ["7-1.png", "8.png", "7-2.png"]);
+    assert_eq!((of("image"), of("name")), (vec![7.into(), 8.into(), 7.into()], vec![serde_json::Value::Null; 3]));
+    let mean = of("rank_after").iter().map(|rank| rank.as_f64().unwrap()).sum::<f64>() / 3.0;
+    assert!((mean - record["rank_after"].as_f64().unwrap()).abs() < 1e-9, "{index}");
+
+    // An empty folder will do, one with anything in it will not, nor will a file for several images.
+    let empty = at("empty.png");
+    std::fs::create_dir(&empty).unwrap();
+    json(&mut attack(several, &empty));
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 4);
+    let (code, stdout, stderr) = outcome(&mut attack(chosen, &empty));
+    assert!(code == 1 && stdout.is_empty() && stderr.contains("empty.png is not empty: name a new folder"), "{stderr}");
+    let list = at("list");
+    std::fs::write(&list, "7 8").unwrap();
+    let (code, _, stderr) = outcome(&mut attack(&format!("--image-indices @{}", list.display()), &at("y.png")));
+    assert!(code == 1 && stderr.contains("y.png is one image, and 2 are attacked: name a folder"), "{stderr}");
+    assert!(!at("y.png").exists());
+}
+
+/// In a log, lines say how far the work is and how long it takes yet, unless nothing is to be said.
+#[test]
+fn a_log_is_told_how_far_the_work_is() {
+    let run = |rest: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        // Longer than the test waits, whatever the machine.
+        let rest = format!("--attack ca+ --targets 10 --epsilon 0.3 --images 10000 --iterations 1000 --step 0.01 {rest}");
+        let mut command = on_mnist("attack", &rest);
+        let mut child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let start = std::time::Instant::now();
+        let enough = |log: &str| log.matches("about ").count() > 1;
+        let said = || std::fs::read_to_string(&log).unwrap();
+        // Two lines with a time, or, where none is awaited, the time of the first few.
+        let patience = if rest.ends_with("--quiet") { 7 } else { 120 };
+        while !enough(&said()) && start.elapsed().as_secs() < patience {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        said()
+    };
+    let log = run("");
+    let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("progress: ")).collect();
+    assert!(lines.len() >= 2, "{log}");
+    let last = lines[lines.len() - 1];
+    assert!(last.contains(" % done, ") && last.contains(" gone, about ") && last.contains(" left: ca+ "), "{log}");
+    assert_eq!(run("--quiet"), "");
 }

@@ -57,6 +57,10 @@ fn wrong_arguments_are_told_without_any_file() {
         ("--attack ca+ --epsilon 0.1 --image-indices 0 --target-indices 1,2 --targets 1", &["--targets 1; 1 are needed"]),
         ("--attack ca+ --epsilon 0.1 --image-indices 0 --preserved-indices 1",    &["--preserved-indices", "ca+"]),
         ("--attack es --epsilon 0.1 --target-indices 1",                          &["es has no targets"]),
+        ("--attack ca+ --epsilon 0.1 --save-adversarial x.jpg",                   &["'x.jpg'", "ends in .safetensors or .png"]),
+        ("--attack ca+ --epsilon 0.1 --save-adversarial x",                       &["'x'", "a folder that ends in /"]),
+        ("--attack ca+ --epsilon 0.1 --images 2 --save-adversarial x.png",        &["x.png is one image, and 2 are attacked"]),
+        ("--attack ca+ --epsilon 0.1 --image-indices 3-9 --save-adversarial x.png", &["x.png is one image, and 7 are attacked"]),
         ("--attack ca+ --epsilon 0.1 --image 3",                                  &["'--image'", "'--images'"]),
     ] {
         let model = "attack --dataset mnist --model c2f2 --distance cosine --weights /nonexistent/w.safetensors";
@@ -66,8 +70,8 @@ fn wrong_arguments_are_told_without_any_file() {
         ("evaluate --dataset minst --model c2f2 --weights w --distance cosine",      &["unknown dataset 'minst'", "'mnist'"][..]),
         ("evaluate --dataset mnist --model c2f --weights w --distance cosine",       &["unknown model 'c2f'", "'c2f2'"]),
         ("evaluate --dataset mnist --model c2f2 --weights w --distance cosin",       &["unknown distance 'cosin'", "'cosine'"]),
-        ("embed --dataset mnist --model c2f2 --weights w --distance cosine --images 0 --output e", &["--images"]),
-        ("embed --dataset mnist --split tets --model c2f2 --weights w --distance cosine --output e", &["'tets'", "'test'"]),
+        ("embed --dataset mnist --model c2f2 --weights w --distance cosine --images 0 --output e.safetensors", &["--images"]),
+        ("embed --dataset mnist --split tets --model c2f2 --weights w --distance cosine --output e.safetensors", &["'tets'", "'test'"]),
         ("train --dataset mnist --model c2f2 --distance cosine --loss triplt --output o",  &["unknown loss 'triplt'", "'triplet'"]),
         ("train --dataset mnist --model c2f2 --distance cosine --epsilon 0.3 --output o",  &["--epsilon", "add --defense"]),
         ("train --dataset mnist --model c2f2 --output o",                                  &["--distance is missing", "cosine or euclidean"]),
@@ -83,6 +87,9 @@ fn wrong_arguments_are_told_without_any_file() {
         ("classify --dataset mnist --model softmax --weights w --attack pgd",              &["--epsilon"]),
         ("classify --dataset mnist --model softmax --weights w --epsilon 0.1",             &["--attack"]),
         ("train --dataset mnist --model c2f2 --distance cosine --epochs 0 --output o",     &["--epochs", "at least 1"]),
+        ("embed --dataset mnist --model c2f2 --weights w --distance cosine --output e.npy", &["'e.npy'", "ends in .safetensors"]),
+        ("embed --dataset mnist --model c2f2 --weights w --distance cosine --output e",    &["'e'", "ends in .safetensors"]),
+        ("train --dataset mnist --model c2f2 --distance cosine --strip-prefix a --output o", &["--pretrained"]),
         ("bench --name nothing",                                                     &["nothing", "c2f2-forward"]),
         ("atack",                                                                    &["'atack'", "'attack'"]),
     ] {
@@ -105,7 +112,8 @@ fn what_needs_a_file_or_the_machine_ends_with_1() {
     refused(&mut attack("--image-indices 0-10000"), 1, &["--image-indices", "index 10000 is out of range"]);
     refused(&mut attack("--images 1 --target-indices 4294967295"), 1, &["--target-indices", "4294967295"]);
     refused(&mut attack("--image-indices @/nonexistent"), 1, &["--image-indices: /nonexistent cannot be read"]);
-    refused(&mut attack("--save-adversarial /nonexistent/x"), 1, &["/nonexistent/x", "there is no folder"]);
+    refused(&mut attack("--save-adversarial /nonexistent/x.safetensors"), 1, &["/nonexistent/x", "there is no folder"]);
+    refused(&mut attack("--save-adversarial /nonexistent/x/"), 1, &["/nonexistent/x", "there is no folder"]);
     refused(&mut attack("--dataset-dir /nonexistent"), 1, &["/nonexistent is not a folder"]);
     if !cfg!(feature = "hub") {
         let evaluate = "evaluate --dataset mnist --model c2f2 --distance cosine --weights hf:us/mnist";

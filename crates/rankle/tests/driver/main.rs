@@ -14,3 +14,4 @@ mod sweep;
 mod train;
 mod transfer;
 mod universal;
+mod weights;

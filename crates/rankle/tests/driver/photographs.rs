@@ -1,6 +1,6 @@
 //! Folders of photographs: what of them is tested, and how they are prepared.
 
-use crate::support::{bmp, json, outcome, rankle};
+use crate::support::{bmp, indices, json, outcome, rankle};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -51,6 +51,8 @@ fn train_and_val_are_splits() {
     let (folder, stderr) = trained();
     assert!(stderr.contains("tested: val/, trained on: train/"), "{stderr}");
     let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
+    // Nobody said whose they are.
+    assert!(!card.contains("\nlicense = "), "{card}");
     assert!(card.contains("\nimages = 6\n") && card.contains("\ntest_images = 6\n"), "{card}");
     let (code, stdout, stderr) = outcome(&mut on("evaluate", "", &folder.path().join("splits")));
     assert!(code == 0 && stdout.contains(", 6 test images, ") && stderr.contains("tested: val/"), "{stdout}{stderr}");
@@ -86,7 +88,7 @@ fn test_images_of_one_class_are_refused() {
         assert!(code == 1 && stdout.is_empty() && stderr.contains(message), "{command:?}: {code} {stderr}");
     }
     // Embedding them ranks nothing; what tests both classes is measured.
-    let embed = outcome(at("embed").arg("--output").arg(folder.path().join("embeddings")));
+    let embed = outcome(at("embed").arg("--output").arg(folder.path().join("embeddings.safetensors")));
     assert_eq!(embed.0, 0, "{}", embed.2);
     for options in [",test=all", ",images=50%"] {
         let (code, _, stderr) = outcome(&mut on("evaluate", options, &root));
@@ -234,5 +236,60 @@ fn a_folder_that_is_named_without_a_word_is_told() {
     ] {
         let (code, _, stderr) = outcome(rankle("check").arg(name).current_dir(folder.path()));
         assert!(code == 2 && stderr.lines().count() == 1 && parts.iter().all(|part| stderr.contains(part)), "{stderr}");
+    }
+}
+
+/// The strings of a JSON value that is a tensor of bytes.
+fn told(file: &Path, name: &str) -> serde_json::Value {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    serde_json::from_slice(tensors.tensor(name).unwrap().data()).unwrap()
+}
+
+/// They are chosen by name, and results say which they are: in files of tensors, beside images, in pictures.
+#[test]
+fn photographs_have_names() {
+    let splits = trained().0.path().join("splits");
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let list = at("list");
+    std::fs::write(&list, "val/dark/1.bmp\r\n0,./val/dark/0.bmp\n").unwrap();
+    for (list, expected) in [("val/bright/2.bmp,1", vec![2, 1]), (&*format!("@{}", list.display()), vec![4, 0, 3])] {
+        let file = at("e.safetensors");
+        let mut embed = on("embed --split test", "", &splits);
+        let (code, _, stderr) = outcome(embed.args(["--image-indices", list]).arg("--output").arg(&file));
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(indices(&std::fs::read(&file).unwrap(), "image_indices").1, expected);
+        let name = |&index: &u32| format!("val/{}/{}.bmp", if index < 3 { "bright" } else { "dark" }, index % 3);
+        assert_eq!(told(&file, "image_names"), serde_json::json!(expected.iter().map(name).collect::<Vec<_>>()));
+    }
+    assert_eq!(told(&at("e.safetensors"), "class_names"), serde_json::json!({ "0": "bright", "1": "dark" }));
+
+    let chosen = "--attack qa+ --epsilon 8/255 --iterations 1 --image-indices val/dark/1.bmp --target-indices val/bright/0.bmp";
+    let attack = |path: &Path| {
+        let mut command = on(&format!("attack --format json {chosen}"), "", &splits);
+        command.arg("--save-adversarial").arg(path);
+        command
+    };
+    let record = json(&mut attack(&at("new/")));
+    // By number, as records have it.
+    assert_eq!(record["chosen"], "images 4; targets 0");
+    let index: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(at("new/index.json")).unwrap()).unwrap();
+    let image = &index["images"][0];
+    assert_eq!((&image["file"], &image["name"], &image["class"]), (&"4-1.png".into(), &"val/dark/1.bmp".into(), &"dark".into()));
+    assert!(at("new/4-1.png").exists());
+    json(&mut attack(&at("a.safetensors")));
+    assert_eq!(told(&at("a.safetensors"), "image_names"), serde_json::json!(["val/dark/1.bmp"]));
+    let mut picture = on(&format!("picture --format json {chosen}"), "", &splits);
+    let drawn = json(picture.arg("--output").arg(at("p.png")));
+    assert_eq!(drawn["pictures"][0]["name"], "val/dark/1.bmp");
+
+    for (name, said) in [
+        ("val/drak/1.bmp", "--image-indices: none of the 6 images of folder:"),
+        ("val/drak/1.bmp", " is 'val/drak/1.bmp', did you mean 'val/dark/1.bmp'?"),
+        ("0,6", "--image-indices: index 6 is out of range"),
+    ] {
+        let (code, stdout, stderr) = outcome(on("attack --attack es --epsilon 0.1", "", &splits).args(["--image-indices", name]));
+        assert!(code == 1 && stdout.is_empty() && stderr.contains(said), "{stderr}");
     }
 }

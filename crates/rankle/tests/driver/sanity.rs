@@ -1,7 +1,10 @@
 //! `rankle sanity`.
 
-use crate::support::{json, on_mnist, outcome, shipped, weights};
+use crate::support::{json, on_mnist, outcome, shipped, wait_for, weights, without};
 use rankle_report::sanity::{QUESTIONS, Sanity, Verdict};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// The page on the disk is the one on standard output; every question has an answer for every attack.
 #[test]
@@ -45,4 +48,41 @@ fn what_makes_no_sense_is_refused_and_nothing_is_written() {
         assert!(found == code && stderr.contains(word), "{rest}: {found} {stderr}");
         assert!(!output.join("sanity.md").exists() && !output.join("sanity.json").exists());
     }
+}
+
+/// What was found is not searched for again, and the page is that of a run without a break.
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let sanity = |rest: &str, output: &Path| {
+        let mut command = on_mnist("sanity", &format!("--images 1 --epsilon 0.1 --format json {rest}"));
+        command.arg("--output").arg(output);
+        command
+    };
+    let part = parts.join("sanity.part.toml");
+    let stop = |signal: &str| {
+        let mut child = sanity("", &parts).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(&part, &mut child);
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let searches = || fs::read_to_string(&part).unwrap().parse::<toml::Table>().unwrap()["searches"].as_table().unwrap().len();
+    assert_eq!(stop("-KILL").0, None);
+    let killed = searches();
+    assert!(killed > 0 && !parts.join("sanity.json").exists());
+    let (code, stderr) = stop("-INT");
+    let last = stderr.lines().last().unwrap_or_default();
+    let kept = format!("error: interrupted; {} of 28 searches are in {}, the same command goes on", searches(), part.display());
+    assert!(code == Some(130) && last.starts_with(&kept) && stderr.contains("going on: "), "{stderr}");
+
+    let (code, _, stderr) = outcome(&mut sanity("--seed 1", &parts));
+    assert!(code == 1 && stderr.contains("is of an unfinished run with seed 0 instead of 1: finish that, "), "{stderr}");
+    let (code, stdout, stderr) = outcome(&mut sanity("", &parts));
+    assert!(code == 0 && stderr.contains("check 8 of 8, collapse: "), "{stderr}");
+    let resumed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(without(resumed, &["seconds"]), without(json(&mut sanity("", &whole)), &["seconds"]));
+    assert!(!part.exists() && fs::read_dir(&parts).unwrap().count() == 2);
 }

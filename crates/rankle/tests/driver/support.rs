@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The program with arguments that are separated by blanks.
@@ -13,10 +14,24 @@ pub(crate) fn rankle(arguments: &str) -> Command {
     command
 }
 
-/// What a run left: exit code, standard output, standard error.
+/// What a run left: exit code, standard output, standard error. Lines about progress are left out: they depend on how fast it was.
 pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    let mut stderr = String::from_utf8(stderr).unwrap();
+    if stderr.starts_with("progress: ") || stderr.contains("\nprogress: ") {
+        stderr = stderr.lines().filter(|line| !line.starts_with("progress: ")).map(|line| format!("{line}\n")).collect();
+    }
+    (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), stderr)
+}
+
+/// Waits for a file that a running command is about to write.
+pub(crate) fn wait_for(path: &Path, child: &mut Child) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before {} was there", path.display());
+        assert!(start.elapsed() < Duration::from_secs(120), "{} does not appear", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The one JSON object of a run that must succeed.

@@ -1,6 +1,6 @@
 //! `rankle train`: interrupted, killed, repeated.
 
-use crate::support::{bmp, json, outcome, rankle};
+use crate::support::{bmp, json, outcome, rankle, wait_for};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,16 +18,6 @@ fn train(rest: &str, output: &Path) -> Command {
 
 fn start(rest: &str, output: &Path) -> Child {
     train(rest, output).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// Waits for a file that a child is to write.
-fn wait_for(path: &Path, child: &mut Child) {
-    let start = Instant::now();
-    while !path.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "ended before {} was there", path.display());
-        assert!(start.elapsed() < Duration::from_secs(120), "{} does not appear", path.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -49,16 +49,16 @@ fn another_model_can_be_measured() {
 #[test]
 fn what_makes_no_sense_is_refused_without_any_file() {
     let folder = tempfile::tempdir().unwrap();
-    let files = |picture: &str| {
-        let [save, picture] = ["u.png", picture].map(|name| folder.path().join(name).display().to_string());
+    let files = |save: &str, picture: &str| {
+        let [save, picture] = [save, picture].map(|name| folder.path().join(name).display().to_string());
         format!("--attack ca+ --epsilon 0.1 --save {save} --picture {picture}")
     };
-    let (same, other) = (files("u.png"), files("u.jpg"));
+    let (other, picture) = (files("u.npy", "u.png"), files("u.safetensors", "u.jpg"));
     let weights = format!("--attack ca+ --epsilon 0.1 --save {}", crate::support::weights().display());
     for (rest, word) in [
-        (&*same, "--save and --picture both name"),
         (&*weights, "--save and --weights both name"),
-        (&*other, "ends in .png"),
+        (&*other, "ends in .safetensors"),
+        (&*picture, "ends in .png"),
         ("--attack es --epsilon 0.1", "universal"),
         ("--attack ca+ --epsilon 0.1 --batch 1", "a batch of 1 has no two halves"),
         ("--attack ca+ --epsilon 0.1 --to-model c2f2", "--to"),

@@ -1,5 +1,6 @@
 //! Which items stand where before and after an attack on one image, as its protocol ranks them.
 
+use crate::called;
 use anyhow::{Context, Result};
 use rankle_attacks::{Kind, Protocol, Subject, Targets};
 use rankle_core::rank::Ties;
@@ -84,10 +85,12 @@ impl Scene<'_> {
         };
         let [before, after] = self.places([&before, &after], [&mark_before, &mark_after], TOP)?;
         let query_image = self.image_of(query)?;
-        let list = |places| List { query: query_image.clone(), name: format!("query #{query}"), places };
+        let (name, names) = (self.short_name("query", query), called::lines(self.dataset, query));
+        let list = |places| List { query: query_image.clone(), name: name.clone(), names: names.clone(), places };
         let caption = format!(
-            "In the list of query #{query} (class {}) the image is at {}",
-            self.dataset.labels()[query],
+            "In the list of query {} (class {}) the image is at {}",
+            called::image(self.dataset, query),
+            called::class(self.dataset, self.dataset.labels()[query]),
             journey(rank_before, rank_after)
         );
         Ok(Pair { caption, before: list(before), after: list(after) })
@@ -134,7 +137,7 @@ impl Scene<'_> {
         let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(Subject::Item))?;
         let ranks = ranks_before.into_iter().zip(ranks_after);
         let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
-            .map(|(target, (before, after))| format!("#{target} at {}", journey(before, after)))
+            .map(|(&target, (before, after))| format!("{} at {}", called::image(self.dataset, target), journey(before, after)))
             .collect();
         let more = if targets.len() > journeys.len() { "; and so on" } else { "" };
         Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
@@ -156,9 +159,10 @@ impl Scene<'_> {
             Some(item) => {
                 let [ranks_before, ranks_after] = self.ranks(&[item], true, Ties::Middle)?;
                 let journey = journey(ranks_before[0], ranks_after[0]);
-                format!("In the list of the image: the nearest of its class, #{item}, at {journey}")
+                let item = called::image(self.dataset, item);
+                format!("In the list of the image: the nearest of its class, {item}, at {journey}")
             }
-            None => format!("no other image is of class {}", labels[self.image]),
+            None => format!("no other image is of class {}", called::class(self.dataset, labels[self.image])),
         };
         Ok(Pair { caption, before, after })
     }
@@ -167,9 +171,19 @@ impl Scene<'_> {
         let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.gallery.distances(points)?, &keep)));
         let (before, after) = (items(&self.clean)?, items(&self.moved)?);
         let [before, after] = self.places([&before, &after], [&mark, &mark], top)?;
-        let list = |query, name, places| List { query, name, places };
-        let name = format!("image #{}", self.image);
-        Ok((list(self.clean_image()?, name, before), list(self.perturbed.clone(), "perturbed".to_owned(), after)))
+        let names = called::lines(self.dataset, self.image);
+        let before =
+            List { query: self.clean_image()?, name: self.short_name("image", self.image), names: names.clone(), places: before };
+        let after = List { query: self.perturbed.clone(), name: "perturbed".to_owned(), names, places: after };
+        Ok((before, after))
+    }
+
+    /// What an image is called below it: its index where nothing below that names it.
+    fn short_name(&self, what: &str, index: usize) -> String {
+        match self.dataset.image_name(index) {
+            Some(_) => what.to_owned(),
+            None => format!("{what} #{index}"),
+        }
     }
 
     /// What is worth showing of a list before and after.
@@ -181,11 +195,11 @@ impl Scene<'_> {
         let [before, after] = window(lists.map(<[Item]>::len), top, [&marked[0], &marked[1]]);
         let show = |list: &[Item], mark: &dyn Fn(Item) -> Mark, places: Vec<usize>| -> Result<Vec<Place>> {
             let place = |rank: usize| {
-                let image = match list[rank] {
-                    Item::Perturbed => self.perturbed.clone(),
-                    Item::Gallery(index) => self.image_of(index)?,
+                let (image, index) = match list[rank] {
+                    Item::Perturbed => (self.perturbed.clone(), self.image),
+                    Item::Gallery(index) => (self.image_of(index)?, index),
                 };
-                Ok(Place { rank, image, mark: mark(list[rank]) })
+                Ok(Place { rank, image, names: called::lines(self.dataset, index), mark: mark(list[rank]) })
             };
             places.into_iter().map(place).collect()
         };

@@ -33,6 +33,11 @@ pub(super) fn work(epsilon: Epsilon, images: usize, len: usize, with_other: bool
     KINDS.into_iter().map(cost).sum()
 }
 
+/// How many searches are worth remembering: with noise and the attack beside it, of every effort, without bounds, and transferred.
+pub(super) fn searches(with_other: bool) -> usize {
+    KINDS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other))
+}
+
 /// How many images noise is measured on.
 fn more(images: usize, len: usize) -> usize {
     (MORE * images).min(len)
@@ -60,17 +65,18 @@ fn effect(kind: Kind, tried: &Tried) -> Vec<f64> {
 pub(super) fn noise(lab: &Lab) -> Result<Check> {
     let Lab { ranked, epsilon, seed, .. } = lab;
     let images = sample_images(*seed, ranked.gallery.len(), more(lab.images.len(), ranked.gallery.len()));
-    let answers = each(lab, |Attacked { kind, .. }| {
-        let experiment = lab.experiment(*kind);
+    let answer = |kind: Kind| -> Result<Answer> {
+        let experiment = lab.experiment(kind);
         let targets = experiment.attack().choose(&images, &ranked.gallery, experiment.protocol, *seed)?;
-        let moved = |search: &dyn Solver| lab.ranks_of(*kind, &images, &targets, search);
-        let ((before, noisy), (_, attacked)) = (moved(&Noise { epsilon: *epsilon })?, moved(&Pgd::paper(*epsilon))?);
-        let (by_noise, by_attack) = (effects(*kind, &before, &noisy), mean(&effects(*kind, &before, &attacked)));
+        let moved = |name: &str, search: &dyn Solver| lab.ranks_of(name, kind, &images, &targets, search);
+        let Tried { before, after: noisy, .. } = moved("noise", &Noise { epsilon: *epsilon })?;
+        let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*epsilon))?;
+        let (by_noise, by_attack) = (effects(kind, &before, &noisy), mean(&effects(kind, &before, &attacked)));
         let share = mean(&by_noise) / by_attack;
         let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
         Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
-    })?;
-    Ok(wording::noise(images.len()).answered(answers))
+    };
+    Ok(wording::noise(images.len()).answered(KINDS.into_iter().map(answer).collect::<Result<_>>()?))
 }
 
 /// Whether the share of noise in the effect of an attack, with its standard error, is below the bound in either direction: no
@@ -117,7 +123,7 @@ pub(super) fn enough(lab: &Lab) -> Result<Check> {
 /// Whoever may draw any image gets any rank.
 pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let free = lab.attempt(*kind, targets, &limitless())?;
+        let free = lab.attempt("ε = 1", *kind, targets, &limitless())?;
         let reached = mean(&free.after);
         let broken = if is_plus(*kind) { reached <= BROKEN } else { reached >= 100.0 - BROKEN };
         Ok(Answer::new(kind, &[mean(&usual.before), mean(&usual.after), reached], verdict(broken)))
@@ -132,11 +138,12 @@ pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
         return Ok(Check { reason: Some(reason), ..wording::transferred() });
     };
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, &lab.images, targets)?;
-        let ((there, there_after), (_, after)) = (ranks(&both.source), ranks(&both.victim));
-        let (white, black) = (effect(*kind, usual), effects(*kind, &usual.before, &after));
-        let at_home = effects(*kind, &there, &there_after);
-        let numbers = [mean(&usual.before), mean(&after), mean(&usual.after), mean(&at_home)];
+        let [there, here] = lab.memory.recall(format!("{kind}, transfer"), || {
+            let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, &lab.images, targets)?;
+            Ok([ranks(&both.source), ranks(&both.victim)])
+        })?;
+        let (white, black) = (effect(*kind, usual), effects(*kind, &usual.before, &here.after));
+        let numbers = [mean(&usual.before), mean(&here.after), mean(&usual.after), mean(&effect(*kind, &there))];
         Ok(Answer::new(kind, &numbers, verdict(mean(&black) < mean(&white))))
     })?;
     Ok(wording::transferred().answered(answers))

@@ -1,5 +1,6 @@
 //! A model under questioning: the attacks on it, each with its targets and what it does by itself.
 
+use super::memory::Memory;
 use crate::experiment::{Experiment, percent};
 use crate::system::Ranked;
 use crate::transfer;
@@ -7,6 +8,7 @@ use anyhow::Result;
 use candle_core::Tensor;
 use rankle_attacks::{Direction, Estimate, Kind, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, losses};
 use rankle_core::{Epsilon, Seed};
+use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
 /// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
@@ -20,6 +22,7 @@ pub(super) const KINDS: [Kind; 4] = [
 
 /// The model, and what is asked of it.
 pub(super) struct Lab {
+    pub(super) memory: Memory,
     pub(super) ranked: Ranked,
     pub(super) images: Vec<usize>,
     pub(super) epsilon: Epsilon,
@@ -45,30 +48,33 @@ pub(super) fn longer(epsilon: Epsilon, (iterations, restarts): (usize, usize)) -
 }
 
 /// What came of one search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Tried {
     /// The rank of every target, in percent.
     pub(super) before: Vec<f64>,
     pub(super) after: Vec<f64>,
-    /// The attacker's loss at what the search returned, on average.
+    /// The attacker's loss at what the search returned, on average; NaN where nobody asks for it.
     pub(super) loss: f64,
 }
 
 impl Lab {
-    /// Draws the targets, and attacks as the tables do.
+    /// Draws the targets, attacks as the tables do, and with more effort.
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn new(ranked: Ranked, images: Vec<usize>, epsilon: Epsilon, seed: Seed) -> Result<Self> {
-        let mut lab = Self { ranked, images, epsilon, seed, attacks: Vec::new() };
+    pub(super) fn attack(&mut self) -> Result<()> {
+        let Self { epsilon, seed, .. } = *self;
         for kind in KINDS {
-            let experiment = lab.experiment(kind);
-            let targets = experiment.attack().choose(&lab.images, &lab.ranked.gallery, experiment.protocol, seed)?;
-            let usual = lab.attempt(kind, &targets, &Pgd::paper(epsilon))?;
-            let longer = EFFORTS.iter().map(|&effort| lab.attempt(kind, &targets, &longer(epsilon, effort)));
-            let longer = longer.collect::<Result<_>>()?;
-            lab.attacks.push(Attacked { kind, targets, usual, longer });
+            let experiment = self.experiment(kind);
+            let targets = experiment.attack().choose(&self.images, &self.ranked.gallery, experiment.protocol, seed)?;
+            let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(epsilon))?;
+            let longer = |&effort: &(usize, usize)| {
+                self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(epsilon, effort))
+            };
+            let longer = EFFORTS.iter().map(longer).collect::<Result<_>>()?;
+            self.attacks.push(Attacked { kind, targets, usual, longer });
         }
-        Ok(lab)
+        Ok(())
     }
 
     /// An attack as the tables have it, but for the search.
@@ -82,27 +88,38 @@ impl Lab {
         (experiment.attack(), transfer::setting(&experiment, &self.ranked, true))
     }
 
-    /// The ranks that `search` makes of an attack on any images, before and after.
+    /// The ranks that `search`, which is called `name`, makes of an attack on any images, before and after.
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn ranks_of(&self, kind: Kind, images: &[usize], targets: &Targets, search: &dyn Solver) -> Result<Moved> {
-        let (attack, setting) = self.scene(kind);
-        let setting = Setting { keep_images: false, ..setting };
-        // The model under watch breaks off much sooner than this could.
-        let go = &mut |_| ControlFlow::Continue(());
-        Ok(ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets, go)?))
+    pub(super) fn ranks_of(
+        &self,
+        name: &str,
+        kind: Kind,
+        images: &[usize],
+        targets: &Targets,
+        search: &dyn Solver,
+    ) -> Result<Tried> {
+        let [tried] = self.memory.recall(format!("{kind}, {name}"), || {
+            let (attack, setting) = self.scene(kind);
+            let setting = Setting { keep_images: false, ..setting };
+            // The model under watch breaks off much sooner than this could.
+            let go = &mut |_| ControlFlow::Continue(());
+            Ok([ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets, go)?)])
+        })?;
+        Ok(tried)
     }
 
-    /// What `search` makes of an attack.
+    /// What `search`, which is called `name`, makes of an attack.
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn attempt(&self, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
-        Ok(self.found(kind, targets, search)?.0)
+    pub(super) fn attempt(&self, name: &str, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
+        let [tried] = self.memory.recall(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
+        Ok(tried)
     }
 
-    /// The same, and the images that the search returns.
+    /// The same of a search that is not remembered, and the images that it returns.
     ///
     /// # Errors
     /// As [`Lab::attempt`].
@@ -111,19 +128,17 @@ impl Lab {
         // The model under watch breaks off much sooner than this could.
         let go = &mut |_| ControlFlow::Continue(());
         let outcome = rankle_attacks::run(&*attack, search, &setting, &self.images, targets, go)?;
-        let (before, after) = ranks(&outcome);
+        let tried = ranks(&outcome);
         let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;
         let loss = mean(&losses(&*attack, &setting, &self.images, targets, &adversarial)?);
-        Ok((Tried { before, after, loss }, adversarial))
+        Ok((Tried { loss, ..tried }, adversarial))
     }
 }
 
-/// Ranks in percent, before and after.
-pub(super) type Moved = (Vec<f64>, Vec<f64>);
-
-pub(super) fn ranks(outcome: &Outcome) -> Moved {
+/// The ranks of an attack, without its loss.
+pub(super) fn ranks(outcome: &Outcome) -> Tried {
     let percents = |ranks: &[f64]| ranks.iter().map(|&rank| percent(rank)).collect();
-    (percents(&outcome.before.rank), percents(&outcome.after.rank))
+    Tried { before: percents(&outcome.before.rank), after: percents(&outcome.after.rank), loss: f64::NAN }
 }
 
 /// How far the target of every image moved in the direction that the attack wants, in points of rank.

@@ -32,7 +32,7 @@ pub(super) struct Job {
 impl Job {
     /// # Errors
     /// One line for a name that is not known and for a number out of range.
-    pub(super) fn new(planned: Planned, dataset_dir: Option<PathBuf>, place: String) -> Result<Self> {
+    pub(super) fn new(planned: Planned, dataset_dir: Option<PathBuf>, prefix: Option<String>, place: String) -> Result<Self> {
         let kind = names::ATTACKS.find(planned.attack.name()).map_err(Error::msg)?;
         let protocol = names::PROTOCOLS.find(&planned.protocol).map_err(Error::msg)?;
         if planned.images == 0 {
@@ -74,6 +74,7 @@ impl Job {
             dataset_dir,
             model: names::RANKERS.find(&planned.model).map_err(Error::msg)?,
             weights: planned.weights.into(),
+            prefix,
             distance: names::DISTANCES.find(&planned.distance).map_err(Error::msg)?,
         };
         key.preprocessing().map_err(|stop| anyhow!("{stop}"))?;

@@ -27,7 +27,9 @@ pub(crate) struct Card {
     /// How many broken images were left out of those for training and for testing, as the name of the dataset asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left_out: Option<[usize; 2]>,
-    pub(crate) license: String,
+    /// The license of the weights, where whoever trained them gave one: it is not for this program to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) license: Option<String>,
     /// The licence of the images it was trained on, and whose they are.
     pub(crate) data_license: String,
     pub(crate) data_attribution: String,
@@ -44,7 +46,7 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// Of a finished run. The output folder and a folder of photographs are told as they were named, but of an absolute path
+    /// Of a finished run, without a license. The output folder and a folder of photographs are told as they were named, but of an absolute path
     /// only the end: a card tells nothing of the machine.
     ///
     /// # Errors
@@ -68,7 +70,7 @@ impl Card {
             quality,
             test_images,
             left_out: None,
-            license: env!("CARGO_PKG_LICENSE").to_owned(),
+            license: None,
             data_license: credits.license,
             data_attribution: credits.attribution,
             code_version: CODE_VERSION.to_owned(),
@@ -122,7 +124,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &text).unwrap();
         assert_eq!(Card::read(file.path()).unwrap(), card);
-        assert!(text.contains("\nrecall_at_1 = 98.3\n"), "{text}");
+        assert!(text.contains("\nrecall_at_1 = 98.3\n") && !text.contains("\nlicense"), "{text}");
+        let ours = Card { license: Some("CC BY 4.0".into()), ..card.clone() };
+        assert_eq!(ours.to_toml().unwrap(), text.replace("\ndata_license", "\nlicense = \"CC BY 4.0\"\ndata_license"));
         let classifier = Card { quality: Quality::Accuracy(98.3), ..card };
         assert_eq!(classifier.to_toml().unwrap(), text.replace("recall_at_1", "accuracy"));
     }

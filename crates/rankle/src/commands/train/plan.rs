@@ -27,6 +27,9 @@ pub(crate) struct Plan {
     /// The hash of that file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pretrained_sha256: Option<String>,
+    /// What was taken off the names in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) strip_prefix: Option<String>,
     /// The first layer that is trained, where not all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) train_layers: Option<String>,
@@ -82,7 +85,7 @@ impl Plan {
     /// The command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
-        let optional = ["pretrained", "train-layers", "distance", "protocol", "epsilon", "margin"];
+        let optional = ["pretrained", "strip-prefix", "train-layers", "distance", "protocol", "epsilon", "margin"];
         let is_written = |name: &str, value: &str| !UNWRITTEN.contains(&name) && (value != "none" || !optional.contains(&name));
         for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
             command += &format!(" --{name} {value}");
@@ -91,7 +94,7 @@ impl Plan {
     }
 
     /// The arguments as they are written on the command line, and the hash of a file among them.
-    fn words(&self) -> [(&'static str, String); 19] {
+    fn words(&self) -> [(&'static str, String); 20] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
         [
@@ -102,6 +105,7 @@ impl Plan {
             ("model", self.model.clone()),
             ("pretrained", text(&self.pretrained)),
             (UNWRITTEN[0], text(&self.pretrained_sha256)),
+            ("strip-prefix", text(&self.strip_prefix)),
             ("train-layers", text(&self.train_layers)),
             ("distance", text(&self.distance)),
             ("loss", self.loss.clone()),
@@ -131,6 +135,7 @@ pub(super) mod tests {
             model: "c2f2".into(),
             pretrained: None,
             pretrained_sha256: None,
+            strip_prefix: None,
             train_layers: None,
             distance: Some("cosine".into()),
             loss: "triplet".into(),
@@ -178,6 +183,7 @@ pub(super) mod tests {
             model: "resnet18,embedding-size=128".into(),
             pretrained: Some("resnet18.safetensors".into()),
             pretrained_sha256: Some("5f".repeat(32)),
+            strip_prefix: Some("model.".into()),
             dataset_sha256: Some("6a".repeat(32)),
             preprocessing: Some("resize=square".into()),
             train_layers: Some("layer4".into()),
@@ -188,10 +194,9 @@ pub(super) mod tests {
     #[test]
     fn a_start_is_told_by_name_and_compared_by_content() {
         let command = continued().command("x");
-        let part =
-            " --model resnet18,embedding-size=128 --pretrained resnet18.safetensors --train-layers layer4 --distance cosine ";
+        let part = " --model resnet18,embedding-size=128 --pretrained resnet18.safetensors --strip-prefix model. --train-layers layer4 --distance cosine ";
         assert!(command.contains(part) && !command.contains("5f5f") && !command.contains("resize"), "{command}");
-        let other = Plan { pretrained_sha256: Some("60".repeat(32)), train_layers: None, ..continued() };
+        let other = Plan { pretrained_sha256: Some("60".repeat(32)), strip_prefix: None, train_layers: None, ..continued() };
         let difference = continued().difference(&other).unwrap();
         assert!(
             difference.starts_with("pretrained-sha256 6060") && difference.ends_with(", train-layers none instead of layer4")

@@ -2,9 +2,8 @@
 
 use crate::experiment::{self, percent};
 use crate::watched::Watched;
-use crate::{collapse, interrupt, system};
+use crate::{collapse, interrupt, progress, system};
 use anyhow::Result;
-use indicatif::ProgressBar;
 use rankle_attacks::{Classification, Estimate};
 use rankle_core::{Dataset, Embedder, Gallery, Seed};
 use rankle_models::Architecture;
@@ -29,14 +28,19 @@ impl Quality {
     /// What the model reports, or an interrupt.
     pub(crate) fn of(architecture: Architecture, model: &dyn Embedder, test: &dyn Dataset) -> Result<Self> {
         let everything: Vec<usize> = (0..test.len()).collect();
-        let watched = Watched::new(Box::new(model), ProgressBar::hidden());
+        let bar = progress::bar(if architecture.is_classifier() { 1 } else { 2 } * test.len() as u64);
+        bar.set_message("the test images");
+        let watched = Watched::new(Box::new(model), bar.clone());
         if architecture.is_classifier() {
             let setting = Classification { classifier: &watched, dataset: test, batch_size: experiment::BATCH };
             let hits = setting.run(None, &everything, Seed(0), &mut |_| interrupt::flow())?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
         let gallery = Gallery::new(&system::embed(&watched, test, &everything)?.0)?;
-        let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_| interrupt::flow())?;
+        let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |done| {
+            bar.set_position((test.len() + done) as u64);
+            interrupt::flow()
+        })?;
         collapse::warn_of_ties(test.name(), retrieval.tie_share(), retrieval.resolution);
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }

@@ -2,7 +2,7 @@
 
 use crate::system::Ranked;
 use crate::universal::Made;
-use crate::{experiment, files};
+use crate::{called, experiment, files};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rankle_attacks::{Estimate, Half};
@@ -43,11 +43,11 @@ pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
     Ok(weights::write(path, &tensors)?)
 }
 
-/// Draws the first perturbations, each with its target and a few unseen images before and after.
+/// Draws the first perturbations, each with its target and a few unseen images before and after; `epsilon` as it was given.
 ///
 /// # Errors
 /// When an image cannot be shown, or the file cannot be written.
-pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Made]) -> Result<()> {
+pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &str, made: &[Made]) -> Result<()> {
     let (system, cell) = (&ranked.system, &record.cell);
     let shape = system.dataset.shape();
     let pixels = |index: usize| -> Result<Vec<f32>> { Ok(numbers(&system.dataset.images(&[index])?)?.to_vec()) };
@@ -70,16 +70,16 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Mad
             format!("{:.2} % before, {:.2} % after", mean(&half.before.rank), mean(&half.after.rank))
         };
         let role = if matches!(cell.attack, Attack::CandidateRaise | Attack::CandidateLower) { "query" } else { "candidate" };
-        let halves = made.measured();
+        let (halves, target) = (made.measured(), made.target as usize);
         Ok(Shared {
             caption: format!(
-                "{role} #{}: mean rank of seen images {}; of unseen ones {}",
-                made.target,
+                "{role} {}: mean rank of seen images {}; of unseen ones {}",
+                called::image(&*system.dataset, target),
                 mean(&halves.seen),
                 mean(&halves.unseen)
             ),
-            name: format!("{role} #{}", made.target),
-            target: Image::new(shape, pixels(made.target as usize)?)?,
+            name: called::lines(&*system.dataset, target).pop().unwrap_or_else(|| format!("{role} #{target}")),
+            target: Image::new(shape, pixels(target)?)?,
             perturbation: Image::perturbation(shape, &perturbation, cell.epsilon)?,
             examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
         })
@@ -94,13 +94,13 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, made: &[Mad
         }
     });
     let picture = SharedPicture {
-        title: format!("Universal {}, ε = {}, protocol {}", cell.attack.name().to_uppercase(), cell.epsilon, cell.protocol),
+        title: format!("Universal {}, ε = {epsilon}, protocol {}", cell.attack.name().to_uppercase(), cell.protocol),
         lines: vec![format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
             experiment::describe(system),
             grouped(ranked.gallery.len())
         )],
-        epsilon: cell.epsilon,
+        epsilon: epsilon.to_owned(),
         rows: made.iter().take(SHOWN).map(shared).collect::<Result<_>>()?,
     };
     files::write(path, picture::shared_png(&picture)?)

@@ -1,0 +1,191 @@
+//! The searches that are done, in a file beside the page to come: an interrupted or killed run loses the one it is at, and the same command
+//! goes on behind the others.
+
+use super::lab::Tried;
+use crate::files;
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What the results depend on, in words by name.
+pub(super) type About = BTreeMap<String, String>;
+
+/// In the folder of the page. TOML, for its numbers come back to the last bit.
+const FILE: &str = "sanity.part.toml";
+
+/// The searches of a run.
+pub(super) struct Memory {
+    path: PathBuf,
+    bar: ProgressBar,
+    /// How many there will be.
+    total: usize,
+    found: RefCell<Found>,
+    start: Instant,
+    /// Of the runs before this one.
+    earlier: f64,
+    /// In front of what the bar says.
+    check: RefCell<String>,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    /// Of this run and those that it goes on from.
+    seconds: f64,
+    about: About,
+    #[serde(default)]
+    searches: BTreeMap<String, Kept>,
+}
+
+/// What came of one.
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept {
+    /// In the units of the progress bar.
+    work: u64,
+    tried: Vec<Tried>,
+}
+
+impl Memory {
+    /// Of a run with `total` searches: what an earlier one has found, if it was about the same.
+    ///
+    /// # Errors
+    /// When the file of an earlier run cannot be read, or is about something else.
+    pub(super) fn open(folder: &Path, about: About, total: usize, bar: ProgressBar) -> Result<Self> {
+        let path = folder.join(FILE);
+        let found = match fs::read_to_string(&path) {
+            Ok(text) => read(&path, &text, &about)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Found { seconds: 0.0, about, searches: BTreeMap::new() },
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        let (start, earlier) = (Instant::now(), found.seconds);
+        let memory = Self { path, bar, total, found: RefCell::new(found), start, earlier, check: RefCell::default() };
+        if memory.len() > 0 {
+            tracing::info!("going on: {}", memory.summary());
+        }
+        Ok(memory)
+    }
+
+    /// What the bar is about from here on.
+    pub(super) fn enter(&self, check: String) {
+        self.bar.set_message(check.clone());
+        *self.check.borrow_mut() = check;
+    }
+
+    /// What a search of this name has found, or finds now.
+    ///
+    /// # Errors
+    /// Those of the search, and when the file cannot be written.
+    pub(super) fn recall<const N: usize>(&self, name: String, search: impl FnOnce() -> Result<[Tried; N]>) -> Result<[Tried; N]> {
+        let kept = self.found.borrow().searches.get(&name).cloned();
+        if let Some((work, Ok(tried))) = kept.map(|kept| (kept.work, kept.tried.try_into())) {
+            self.bar.inc(work);
+            self.bar.reset_eta();
+            return Ok(tried);
+        }
+        self.bar.set_message(format!("{}: {name}", self.check.borrow()));
+        let before = self.bar.position();
+        let tried = search()?;
+        let kept = Kept { work: self.bar.position().saturating_sub(before), tried: tried.to_vec() };
+        let mut found = self.found.borrow_mut();
+        found.searches.insert(name, kept);
+        found.seconds = self.seconds();
+        drop(found);
+        let text = toml::to_string(&*self.found.borrow()).context("the searches are no TOML")?;
+        files::write(&self.path, text)?;
+        Ok(tried)
+    }
+
+    /// How long it took so far, to the millisecond.
+    pub(super) fn seconds(&self) -> f64 {
+        ((self.earlier + self.start.elapsed().as_secs_f64()) * 1000.0).round() / 1000.0
+    }
+
+    /// How many searches are done.
+    pub(super) fn len(&self) -> usize {
+        self.found.borrow().searches.len()
+    }
+
+    /// The same in words, for messages.
+    pub(super) fn summary(&self) -> String {
+        format!("{} of {} searches are in {}", self.len(), self.total, self.path.display())
+    }
+
+    /// Removes the file: the page has it all.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(super) fn forget(&self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} cannot be removed", self.path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The file of an earlier run about the same.
+fn read(path: &Path, text: &str, about: &About) -> Result<Found> {
+    let path = path.display();
+    let found: Found = toml::from_str(text).with_context(|| format!("{path} holds no searches of `rankle sanity`: delete it"))?;
+    let names = found.about.keys().chain(about.keys());
+    let word = |about: &About, name: &String| about.get(name).cloned().unwrap_or_else(|| "none".to_owned());
+    let difference = names.map(|name| (name, word(&found.about, name), word(about, name))).find(|(_, its, own)| its != own);
+    if let Some((name, its, own)) = difference {
+        bail!(
+            "{path} is of an unfinished run with {name} {its} instead of {own}: finish that, delete the file, or choose another --output"
+        );
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(loss: f64) -> Tried {
+        Tried { before: vec![1.0 / 3.0, 50.0], after: vec![0.1 + 0.2, f64::MIN_POSITIVE], loss }
+    }
+
+    #[test]
+    fn a_search_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let about = || About::from([("seed".to_owned(), "0".to_owned())]);
+        let open = |about: About| Memory::open(folder.path(), about, 3, ProgressBar::hidden());
+        let first = open(about()).unwrap();
+        let bits = |tried: &Tried| -> Vec<u64> {
+            tried.before.iter().chain(&tried.after).chain([&tried.loss]).map(|number| number.to_bits()).collect()
+        };
+        let [made] = first
+            .recall("a".into(), || {
+                first.bar.inc(7);
+                Ok([tried(1e-300)])
+            })
+            .unwrap();
+        first.recall("b".into(), || Ok([tried(-0.0), tried(f64::INFINITY)])).unwrap();
+        assert!(first.recall::<1>("c".into(), || bail!("interrupted")).is_err());
+
+        let second = open(about()).unwrap();
+        assert_eq!(second.summary(), format!("2 of 3 searches are in {}", folder.path().join(FILE).display()));
+        let never = || -> Result<[Tried; 1]> { panic!("it was made before") };
+        let [again] = second.recall("a".into(), never).unwrap();
+        assert_eq!((bits(&again), second.bar.position()), (bits(&made), 7));
+        let [_, last] = second.recall("b".into(), || panic!("it was made before")).unwrap();
+        assert_eq!(bits(&last), bits(&tried(f64::INFINITY)));
+
+        let other = About::from([("seed".to_owned(), "1".to_owned())]);
+        let message = open(other).err().unwrap().to_string();
+        assert!(message.contains(" is of an unfinished run with seed 0 instead of 1: finish that, delete the file"), "{message}");
+        fs::write(folder.path().join(FILE), "half a fi").unwrap();
+        assert!(open(about()).err().unwrap().to_string().ends_with("holds no searches of `rankle sanity`: delete it"));
+        second.forget().unwrap();
+        second.forget().unwrap();
+        assert_eq!(open(about()).unwrap().len(), 0);
+    }
+}
