@@ -22,7 +22,7 @@ impl Input {
 }
 
 /// What a disk must have room for before any work is begun. More cannot be known: others write to it as well.
-const ROOM: [u8; 1 << 16] = [0; 1 << 16];
+static ROOM: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Whether `path` can be written, asked before hours of work are spent on it. Nothing is left behind.
 ///

@@ -70,9 +70,9 @@ impl Bench {
             Format::Json => {
                 let (version, instruction_set) = (system::CODE_VERSION, system::instruction_set());
                 let answer = serde_json::to_string(&Answer { version, instruction_set, timings: &timings });
-                progress::answer(&answer.context("the timings are no JSON")?)
+                progress::answer(answer.context("the timings are no JSON")?)
             }
-            Format::Human => progress::answer(&table(&timings)),
+            Format::Human => progress::answer(table(&timings)),
         }
     }
 }

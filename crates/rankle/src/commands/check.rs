@@ -29,7 +29,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
     /// The model that the images shall be shown to: whether they are of its size, too
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     model: Option<Architecture>,
     /// On standard output: lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
@@ -74,8 +74,8 @@ impl Check {
         }
         progress::clear();
         match self.format {
-            Format::Json => progress::answer(&serde_json::to_string(&checked).context("the result is no JSON")?)?,
-            Format::Human => progress::answer(&checked.lines())?,
+            Format::Json => progress::answer(serde_json::to_string(&checked).context("the result is no JSON")?)?,
+            Format::Human => progress::answer(checked.lines())?,
         }
         let Checked { dataset, images, broken, .. } = checked;
         if broken.is_empty() {

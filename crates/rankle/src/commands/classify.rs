@@ -117,8 +117,8 @@ impl Classify {
         let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;
         progress::clear();
         match format {
-            Format::Json => progress::answer(&serde_json::to_string(&answer).context("the result is no JSON")?),
-            Format::Human => progress::answer(&answer.table(&system)),
+            Format::Json => progress::answer(serde_json::to_string(&answer).context("the result is no JSON")?),
+            Format::Human => progress::answer(answer.table(&system)),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Embed {
         progress::clear();
         let output = self.output.display().to_string();
         match self.format {
-            Format::Human => progress::answer(&format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
+            Format::Human => progress::answer(format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
             Format::Json => {
                 let mut object = json!({
                     "output": output, "images": n, "dim": dim, "dataset": system.key.dataset.to_string(),
@@ -89,7 +89,7 @@ impl Embed {
                 if let Some(preprocessing) = &system.preprocessing {
                     object["preprocessing"] = preprocessing.as_str().into();
                 }
-                progress::answer(&object.to_string())
+                progress::answer(object.to_string())
             }
         }
     }

@@ -95,8 +95,8 @@ impl Evaluate {
         let evaluation = Evaluation::of(&system, &retrieval, waiting, seconds_since(start));
         progress::clear();
         match self.format {
-            Format::Json => progress::answer(&serde_json::to_string(&evaluation).context("the result is no JSON")?),
-            Format::Human => progress::answer(&evaluation.table(&system)),
+            Format::Json => progress::answer(serde_json::to_string(&evaluation).context("the result is no JSON")?),
+            Format::Human => progress::answer(evaluation.table(&system)),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Picture {
         let (clean, moved) = (place(&system.dataset.images(&images)?)?, place(adversarial)?);
 
         let mut lines = Vec::new();
-        let mut drawn = Vec::new();
+        let (mut drawn, mut pages) = (Vec::new(), Vec::new());
         for (row, (&image, path)) in images.iter().zip(&files).enumerate() {
             let perturbed = Image::new(system.dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
             let scene = Scene {
@@ -117,14 +117,17 @@ impl Picture {
                 adversarial: perturbed.clone(),
                 lists: scene.pairs()?,
             };
-            files::write(path, picture::png(&picture)?)?;
+            pages.push((path, picture::png(&picture)?));
         }
         lines.push(format!("tied ranks: {:.2} %", record.tie_share));
         progress::clear();
-        match self.format {
-            Format::Json => progress::answer(&serde_json::json!({ "pictures": drawn, "record": record }).to_string()),
-            Format::Human => progress::answer(&lines.join("\n")),
-        }
+        // The numbers first, as in `rankle attack`.
+        let answered = match self.format {
+            Format::Json => progress::answer(serde_json::json!({ "pictures": drawn, "record": record })),
+            Format::Human => progress::answer(lines.join("\n")),
+        };
+        pages.into_iter().try_for_each(|(path, page)| files::write(path, page))?;
+        answered
     }
 }
 

@@ -115,7 +115,7 @@ impl Sanity {
         progress::clear();
         match self.format {
             Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(&format!("{}\nthe page is {}", summary(&page), page_file.display())),
+            Format::Human => progress::answer(format!("{}\nthe page is {}", summary(&page), page_file.display())),
         }
     }
 }

@@ -209,7 +209,7 @@ impl Train {
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
         if self.format == Format::Human {
-            return progress::answer(&format!("{}: {quality} of {} test images", folder.model.display(), test.len()));
+            return progress::answer(format!("{}: {quality} of {} test images", folder.model.display(), test.len()));
         }
         let images = training.images(from..training.steps()) as f64;
         let images_per_second = (images > 0.0).then(|| images / waiting.total.as_secs_f64());
@@ -366,7 +366,7 @@ impl Train {
 
 impl Trained {
     fn print(&self) -> Result<()> {
-        progress::answer(&serde_json::to_string(self).context("the result is no JSON")?)
+        progress::answer(serde_json::to_string(self).context("the result is no JSON")?)
     }
 }
 

@@ -92,7 +92,7 @@ impl Transfer {
         progress::clear();
         match self.format {
             Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(&table::Table(&record).to_string()),
+            Format::Human => progress::answer(table::Table(&record)),
         }
     }
 }

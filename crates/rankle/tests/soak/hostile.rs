@@ -3,7 +3,8 @@
 use crate::Size;
 use crate::support::{bmp, on_mnist, outcome, rankle, weights};
 use rand::Rng;
-use rankle_core::{Purpose, Seed};
+use rankle_core::Seed;
+use rankle_core::seed::Purpose;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,7 +101,9 @@ fn class(name: &'static str, file: &str, make: impl Fn(&Path), command: impl Fn(
 fn classes() -> Vec<Class> {
     const TRAIN: &str = "train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 2 --output";
     let finished = |folder: &Path| assert_eq!(outcome(rankle(TRAIN).arg(folder.join("model"))).0, 0);
-    let model = |folder: &Path| drop(fs::copy(weights(), folder.join("model.safetensors")).unwrap());
+    let model = |folder: &Path| {
+        fs::copy(weights(), folder.join("model.safetensors")).unwrap();
+    };
     let plan = |folder: &Path| {
         let cell = serde_json::json!({
             "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "weights": weights(), "distance": "cosine", "loss": "triplet",

@@ -3,7 +3,8 @@
 use crate::Size;
 use crate::scenario::Scenario;
 use rand::Rng;
-use rankle_core::{Purpose, Seed};
+use rankle_core::Seed;
+use rankle_core::seed::Purpose;
 use std::io::Read;
 use std::process::Stdio;
 

@@ -13,15 +13,17 @@ use tempfile::TempDir;
 /// One command in folders of its own.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    command: fn(&Path) -> Command,
+    command: Make,
     /// What it leaves when nothing happens, and how long that takes.
     reference: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) takes: Duration,
 }
 
+/// Makes a command that writes into a folder.
+type Make = fn(&Path) -> Command;
+
 /// Every kind of file that the program writes.
-const ALL: [(&str, fn(&Path) -> Command); 5] =
-    [("train", train), ("sweep", sweep), ("embed", embed), ("attack", attack), ("picture", picture)];
+const ALL: [(&str, Make); 5] = [("train", train), ("sweep", sweep), ("embed", embed), ("attack", attack), ("picture", picture)];
 
 fn train(folder: &Path) -> Command {
     let train = "train --dataset mnist --model c2f2 --distance cosine --images 300 --batch-size 100 --epochs 3 --output";
@@ -70,7 +72,7 @@ impl Scenario {
         SCENARIOS.get_or_init(|| ALL.into_iter().map(|(name, command)| Self::new(name, command)).collect())
     }
 
-    fn new(name: &'static str, command: fn(&Path) -> Command) -> Self {
+    fn new(name: &'static str, command: Make) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start = Instant::now();
         let (code, _, stderr) = outcome(&mut command(folder.path()));

@@ -155,7 +155,7 @@ mod tests {
         let at = |step, losses: usize| Checkpoint {
             step,
             epoch_losses: vec![Exact(0.5); losses],
-            ..Checkpoint::new(plan(), "avx2".into())
+            ..Checkpoint::new(plan(), Vec::new(), "avx2".into())
         };
         let said = |checkpoint: Checkpoint| checkpoint.check_progress(2000, 100).map_err(|error| error.to_string());
         assert_eq!([at(1, 0), at(2000, 20), at(150, 1)].map(said), [Ok(()), Ok(()), Ok(())]);
