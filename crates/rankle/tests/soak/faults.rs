@@ -2,6 +2,7 @@
 
 use crate::Size;
 use crate::scenario::Scenario;
+use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 /// The calls that change what is on a disk.
@@ -30,30 +31,53 @@ pub(crate) fn errors(size: &Size) {
     }
 }
 
-/// Runs a command with a fault at its first writing call, then at the next one, until it meets none.
+/// Runs a command with a fault at one of its writing calls, for one call after the other.
 fn each_call(scenario: &Scenario, size: &Size, fault: &str, check: &dyn Fn(&Output, &str)) -> usize {
     let mut met = 0;
-    for call in (1..).step_by(size.every) {
+    for (name, number) in calls(scenario).into_iter().skip(size.every / 2).step_by(size.every) {
         let (folder, command) = scenario.start();
-        let log = folder.path().with_extension("strace");
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-e", &format!("trace={WRITING}")]);
-        strace.args(["-e", &format!("inject={WRITING}:{fault}:when={call}")]).arg("-o").arg(&log);
-        strace.arg(command.get_program()).args(command.get_args()).args(["--threads", "1"]);
-        let output = strace.stdin(Stdio::null()).output().expect("strace runs: install the package strace");
-        let log =
-            std::fs::read_to_string(log).map(|text| (text.contains("(INJECTED)") || text.contains("killed by SIGKILL"), text));
-        let (injected, _) = log.expect("strace writes its log");
-        let what = format!("{}: {fault} at call {call}", scenario.name);
-        if !injected {
-            assert!(output.status.success(), "{what}: strace: {}", String::from_utf8_lossy(&output.stderr));
-            break;
+        let (output, log) = strace(&command, &["-e", &format!("inject={name}:{fault}:when={number}")]);
+        // A thread that says now and then how far the work is says less on another day.
+        if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
+            continue;
         }
         met += 1;
+        let what = format!("{}: {fault} at {name} {number}", scenario.name);
         check(&output, &what);
         scenario.check_begun(folder.path(), &what);
         scenario.check_recovered(folder.path(), &what);
     }
     assert!(met > 0, "{}: no call was met", scenario.name);
     met
+}
+
+/// The writing calls of a command: their names, each with 1 to the number of times that a thread makes it.
+fn calls(scenario: &Scenario) -> Vec<(String, usize)> {
+    let (_folder, command) = scenario.start();
+    let (output, log) = strace(&command, &[]);
+    assert!(output.status.success(), "{}: strace: {}", scenario.name, String::from_utf8_lossy(&output.stderr));
+    let mut threads = BTreeMap::<(&str, &str), usize>::new();
+    for line in log.lines() {
+        // Of a call that is interrupted by another thread's the end stands in a line of its own.
+        let call = line.split_once(char::is_whitespace).map(|(thread, call)| (thread, call.trim_start()));
+        if let Some((thread, (name, _))) = call.and_then(|(thread, call)| Some((thread, call.split_once('(')?))) {
+            *threads.entry((name, thread)).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::<&str, usize>::new();
+    for ((name, _), count) in threads {
+        let known = most.entry(name).or_default();
+        *known = count.max(*known);
+    }
+    most.into_iter().flat_map(|(name, count)| (1..=count).map(move |number| (name.to_owned(), number))).collect()
+}
+
+/// Runs a command on one thread under strace; returns its end and what strace saw of it.
+fn strace(command: &Command, injection: &[&str]) -> (Output, String) {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", &format!("trace={WRITING}")]).args(injection).arg("-o").arg(log.path());
+    strace.arg(command.get_program()).args(command.get_args()).args(["--threads", "1"]);
+    let output = strace.stdin(Stdio::null()).output().expect("strace runs: install the package strace");
+    (output, String::from_utf8_lossy(&std::fs::read(log.path()).unwrap()).into_owned())
 }

@@ -98,8 +98,9 @@ fn class(name: &'static str, file: &str, make: impl Fn(&Path), command: impl Fn(
     class
 }
 
+const TRAIN: &str = "train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 2 --output";
+
 fn classes() -> Vec<Class> {
-    const TRAIN: &str = "train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 2 --output";
     let finished = |folder: &Path| assert_eq!(outcome(rankle(TRAIN).arg(folder.join("model"))).0, 0);
     let model = |folder: &Path| {
         fs::copy(weights(), folder.join("model.safetensors")).unwrap();
@@ -118,7 +119,7 @@ fn classes() -> Vec<Class> {
         command
     };
     let photographs = |folder: &Path| {
-        for image in 0..8u32 {
+        for image in 0..16u32 {
             let pixel = |x: u32, y: u32| [x, y, image].map(|value| (value * 31) as u8);
             bmp(&folder.join(format!("photos/{}/{image}.bmp", image % 4)), (16, 16), pixel);
         }
@@ -189,11 +190,10 @@ fn classes() -> Vec<Class> {
 
 /// A training that was killed after its first checkpoint.
 fn checkpoint(folder: &Path) {
-    let train = "train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 2 --output";
     let output = folder.join("model");
     let file = output.join("checkpoint.safetensors");
     for _ in 0..20 {
-        let mut child = rankle(train).arg(&output).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = rankle(TRAIN).arg(&output).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while !file.exists() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -16,7 +16,7 @@ mod support;
 struct Size {
     /// Kills at a random moment, and readers that go at one, per command.
     moments: usize,
-    /// Of the system calls of a command only every so manieth.
+    /// Of the system calls of a command only one in so many.
     every: usize,
     /// Spoiled inputs of each class.
     inputs: usize,
@@ -52,5 +52,5 @@ macro_rules! form {
     };
 }
 
-form!(short, Size { moments: 2, every: 13, inputs: 6 });
-form!(long, Size { moments: 40, every: 1, inputs: 100 });
+form!(short, Size { moments: 3, every: 5, inputs: 9 });
+form!(long, Size { moments: 30, every: 1, inputs: 90 });

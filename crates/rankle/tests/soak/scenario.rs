@@ -1,6 +1,6 @@
 //! Commands that write files, and what they leave.
 
-use crate::support::{on_mnist, outcome, rankle};
+use crate::support::{bmp, outcome, rankle, weights};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,17 +25,31 @@ type Make = fn(&Path) -> Command;
 /// Every kind of file that the program writes.
 const ALL: [(&str, Make); 5] = [("train", train), ("sweep", sweep), ("embed", embed), ("attack", attack), ("picture", picture)];
 
+/// Forty photographs in four classes: with a gallery like this a command takes no second.
+fn photographs() -> &'static str {
+    static FOLDER: OnceLock<(TempDir, String)> = OnceLock::new();
+    let (_, path) = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        for image in 0..40u32 {
+            let pixel = |x: u32, y: u32| [x * 5, y * 7, image].map(|value| (value * 31 + image % 4 * 57) as u8);
+            bmp(&folder.path().join(format!("{}/{image}.bmp", image % 4)), (28, 28), pixel);
+        }
+        let path = folder.path().to_str().unwrap().to_owned();
+        (folder, path)
+    });
+    path
+}
+
 fn train(folder: &Path) -> Command {
-    let train = "train --dataset mnist --model c2f2 --distance cosine --images 300 --batch-size 100 --epochs 3 --output";
-    let mut command = rankle(train);
-    command.arg(folder.join("model"));
+    let mut command = rankle("train --model c2f2 --distance cosine --batch-size 10 --epochs 3 --dataset");
+    command.arg(format!("folder,images=50%:{}", photographs())).arg("--output").arg(folder.join("model"));
     command
 }
 
 fn sweep(folder: &Path) -> Command {
     let cell = |epsilon: f64| -> Value {
         json!({
-            "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "weights": crate::support::weights(), "distance": "cosine",
+            "table": "photographs", "dataset": dataset(), "model": "c2f2", "weights": weights(), "distance": "cosine",
             "loss": "triplet", "defense": "none", "attack": "ca+", "targets": 1, "epsilon": epsilon, "protocol": "paper",
             "eight_bit": false, "images": 10, "seed": 0,
         })
@@ -47,20 +61,32 @@ fn sweep(folder: &Path) -> Command {
     command
 }
 
+fn dataset() -> String {
+    format!("folder,test=all:{}", photographs())
+}
+
+/// A command on the photographs.
+fn on(command: &str, rest: &str) -> Command {
+    let mut command = rankle(command);
+    command.args(["--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());
+    command.arg("--dataset").arg(dataset()).args(rest.split_whitespace());
+    command
+}
+
 fn embed(folder: &Path) -> Command {
-    let mut command = on_mnist("embed", "--images 500 --output");
+    let mut command = on("embed", "--output");
     command.arg(folder.join("x.safetensors"));
     command
 }
 
 fn attack(folder: &Path) -> Command {
-    let mut command = on_mnist("attack", "--attack ca+ --epsilon 0.1 --images 20 --iterations 5 --save-adversarial");
+    let mut command = on("attack", "--attack ca+ --epsilon 0.1 --images 20 --iterations 5 --save-adversarial");
     command.arg(folder.join("x.safetensors"));
     command
 }
 
 fn picture(folder: &Path) -> Command {
-    let mut command = on_mnist("picture", "--attack ca+ --epsilon 0.1 --iterations 5 --image-indices 7 --output");
+    let mut command = on("picture", "--attack ca+ --epsilon 0.1 --iterations 5 --image-indices 7 --output");
     command.arg(folder.join("x.png"));
     command
 }
@@ -69,6 +95,8 @@ impl Scenario {
     /// Each with its reference, which is made once.
     pub(crate) fn all() -> &'static [Self] {
         static SCENARIOS: OnceLock<Vec<Scenario>> = OnceLock::new();
+        // Made now, so that no scenario seems to take as long as their training.
+        weights();
         SCENARIOS.get_or_init(|| ALL.into_iter().map(|(name, command)| Self::new(name, command)).collect())
     }
 
