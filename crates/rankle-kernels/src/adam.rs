@@ -44,7 +44,7 @@ impl Kernel for Update<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step } = *self.step;
-        let correction = |beta: f64| 1.0 - beta.powi(step as i32);
+        let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(step).unwrap_or(i32::MAX));
         let rate = (learning_rate / correction(beta1)) as f32;
         let root = correction(beta2).sqrt() as f32;
         let (keep1, keep2) = (beta1 as f32, beta2 as f32);

@@ -6,6 +6,7 @@
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
+use crate::size::{product, whole};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 /// A matrix of `outputs x inputs` numbers in panels of [`Isa::panel`] outputs; a last, incomplete panel is filled with zeros.
@@ -29,7 +30,7 @@ impl Panels {
     /// Packs the matrix whose element at `(output, input)` is `element(output, input)`.
     pub fn pack(isa: Isa, outputs: usize, inputs: usize, element: impl Fn(usize, usize) -> f32) -> Self {
         let panel = isa.panel();
-        let mut data = Aligned::zeros(outputs.div_ceil(panel) * inputs * panel);
+        let mut data = Aligned::zeros(product([whole(outputs, panel), inputs]));
         for output in 0..outputs {
             let column = &mut data[output / panel * inputs * panel + output % panel..];
             for input in 0..inputs {
@@ -40,7 +41,7 @@ impl Panels {
     }
     /// Nothing but zeros.
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
-        Self { data: Aligned::zeros(outputs.div_ceil(isa.panel()) * inputs * isa.panel()), outputs, inputs, isa }
+        Self { data: Aligned::zeros(product([whole(outputs, isa.panel()), inputs])), outputs, inputs, isa }
     }
     /// Each row times its factor.
     pub fn scaled(&self, factor: impl Fn(usize) -> f32) -> Self {
@@ -62,9 +63,9 @@ impl Panels {
     }
     /// The transposed matrix, packed for itself: what the input gradient multiplies with.
     pub fn transposed(&self) -> Self {
-        let (panel, mut data) =
-            (self.isa.panel(), Aligned::zeros(self.inputs.div_ceil(self.isa.panel()) * self.outputs * self.isa.panel()));
-        for (first, block) in self.data.chunks_exact(self.inputs * panel).enumerate().map(|(p, block)| (p * panel, block)) {
+        let panel = self.isa.panel();
+        let mut data = Aligned::zeros(product([whole(self.inputs, panel), self.outputs]));
+        for (first, block) in self.panels().enumerate().map(|(p, block)| (p * panel, block)) {
             for (input, row) in block.chunks_exact(panel).enumerate() {
                 let column = &mut data[input / panel * self.outputs * panel + input % panel..];
                 for (output, &value) in (first..self.outputs).zip(row) {
@@ -76,6 +77,7 @@ impl Panels {
     }
     /// The element at `(output, input)`.
     pub fn get(&self, output: usize, input: usize) -> f32 {
+        assert!(output < self.outputs && input < self.inputs, "an element of the matrix");
         let panel = self.isa.panel();
         self.data[(output / panel * self.inputs + input) * panel + output % panel]
     }
@@ -93,7 +95,7 @@ impl Panels {
     }
     /// Numbers per panel: `inputs * panel`.
     pub fn panel_len(&self) -> usize {
-        self.inputs * self.isa.panel()
+        product([self.inputs, self.isa.panel()])
     }
     /// What the panels are cut for.
     pub fn isa(&self) -> Isa {
@@ -101,7 +103,7 @@ impl Panels {
     }
     /// The panels in order.
     pub(crate) fn panels(&self) -> impl Iterator<Item = &[f32]> {
-        self.data.chunks_exact(self.inputs * self.isa.panel())
+        self.data.chunks_exact(self.panel_len())
     }
     /// All panels, one after the other.
     pub fn as_slice(&self) -> &[f32] {
@@ -118,7 +120,7 @@ impl Panels {
     /// `x` and on nothing else.
     pub fn multiply(&self, x: &[f32], y: &mut [f32]) {
         let (n, panel) = (x.len() / self.inputs, self.isa.panel());
-        assert!(x.len() == n * self.inputs && y.len() == n * self.outputs, "shapes of a dense layer");
+        assert!(x.len() == n * self.inputs && y.len() == product([n, self.outputs]), "shapes of a dense layer");
         if n == 0 {
             return;
         }
@@ -134,8 +136,7 @@ impl Panels {
                     packed[m..].iter_mut().step_by(rows.len()).zip(row).for_each(|(packed, &value)| *packed = value);
                 }
             }
-            for (first, weights) in self.data.chunks_exact(self.panel_len()).enumerate().map(|(p, weights)| (p * panel, weights))
-            {
+            for (first, weights) in self.panels().enumerate().map(|(p, weights)| (p * panel, weights)) {
                 let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
                 for rows in split(n, self.isa.rows()) {
                     let data = &packed[rows.start * block.len()..rows.end * block.len()];
@@ -161,11 +162,14 @@ impl Panels {
     /// step. `dy` is `n x outputs`, `dx` is `n x inputs`.
     pub fn multiply_transposed(&self, dy: &[f32], dx: &mut [f32]) {
         let (n, panel) = (dy.len() / self.outputs, self.isa.panel());
-        assert!(dy.len() == n * self.outputs && dx.len() == n * self.inputs, "shapes of a dense layer's input gradient");
+        assert!(
+            dy.len() == n * self.outputs && dx.len() == product([n, self.inputs]),
+            "shapes of a dense layer's input gradient"
+        );
         let panels = self.outputs.div_ceil(panel);
-        let group_len = panels * panel * panel;
+        let group_len = product([panels, panel, panel]);
         // Groups of images side by side in the lanes, outputs from top to bottom.
-        let mut groups = Aligned::zeros(n.div_ceil(panel) * group_len);
+        let mut groups = Aligned::zeros(product([n.div_ceil(panel), group_len]));
         for (image, row) in dy.chunks_exact(self.outputs).enumerate() {
             let group = &mut groups[image / panel * group_len..];
             row.iter().enumerate().for_each(|(output, &value)| group[output * panel + image % panel] = value);
@@ -207,11 +211,14 @@ impl PanelShape {
     /// layout of the panel (`range` counts within the panel), so that an optimiser can use it while it is in the cache.
     pub fn gradient(&self, panel: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
         let (n, index, panel) = (x.len() / self.inputs, panel, self.isa.panel());
-        assert!(x.len() == n * self.inputs && dy.len() == n * self.outputs, "shapes of a dense layer's weight gradient");
-        assert!(n > 0 && index * panel < self.outputs, "at least one image, and a panel of this layer");
+        assert!(
+            x.len() == n * self.inputs && dy.len() == product([n, self.outputs]),
+            "shapes of a dense layer's weight gradient"
+        );
+        assert!(n > 0 && index < self.outputs.div_ceil(panel), "at least one image, and a panel of this layer");
         let first = index * panel;
         let width = panel.min(self.outputs - first);
-        let mut right = Aligned::zeros(n * panel);
+        let mut right = Aligned::zeros(product([n, panel]));
         for (row, dy) in right.chunks_exact_mut(panel).zip(dy.chunks_exact(self.outputs)) {
             row[..width].copy_from_slice(&dy[first..first + width]);
         }

@@ -14,6 +14,8 @@
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
 //! each number is a chain of additions in an order that depends on nothing but the shapes of the model.
 //!
+//! No call without `unsafe` leaves the slices it was given: sizes that do not fit each other, whatever they are, end in a panic.
+//!
 //! Left out: tensors, models, files, random numbers. Threads come from the caller's rayon pool.
 //!
 //! ```
@@ -36,6 +38,7 @@ pub mod maps;
 pub mod peak;
 pub mod rows;
 mod simd;
+mod size;
 #[cfg(test)]
 mod testing;
 mod tile;

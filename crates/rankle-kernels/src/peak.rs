@@ -1,6 +1,7 @@
 //! How many operations a second this machine could do at the most: the yardstick of the benchmarks.
 
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::product;
 use std::hint::black_box;
 
 /// Independent chains of multiply-adds: enough to hide the latency of every machine, few enough for the registers of all.
@@ -13,7 +14,7 @@ pub fn multiply_adds(isa: Isa, rounds: usize) {
 
 /// How many operations [`multiply_adds`] makes: a multiply-add of one number counts as two.
 pub fn operations(isa: Isa, rounds: usize) -> u64 {
-    2 * (CHAINS * isa.lanes() * rounds) as u64
+    product([2, CHAINS, isa.lanes(), rounds]) as u64
 }
 
 struct MultiplyAdds {

@@ -7,6 +7,7 @@ const SMALLEST: f32 = 1e-12;
 
 /// Divides each row of `dim` numbers by `max(‖row‖, 1e-12)`; returns the norms.
 pub fn normalize_rows(rows: &mut [f32], dim: usize) -> Vec<f32> {
+    assert!(dim > 0 && rows.len().is_multiple_of(dim), "whole rows");
     let isa = Isa::best();
     rows.chunks_exact_mut(dim)
         .map(|row| {
@@ -21,6 +22,8 @@ pub fn normalize_rows(rows: &mut [f32], dim: usize) -> Vec<f32> {
 /// Turns the slope with respect to unit rows `u` into that with respect to the rows before [`normalize_rows`], in place:
 /// `(g - (g·u)u) / ‖v‖`.
 pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], slope: &mut [f32], dim: usize) {
+    assert!(dim > 0 && unit.len().is_multiple_of(dim) && slope.len() == unit.len(), "whole rows and as many slopes");
+    assert!(norms.len() == unit.len() / dim, "one norm per row");
     let isa = Isa::best();
     for ((u, &norm), g) in unit.chunks_exact(dim).zip(norms).zip(slope.chunks_exact_mut(dim)) {
         let along = isa.run(Dot(u, g));

@@ -5,6 +5,7 @@
 //! computed beside it: not on the batch, not on the number of threads, not on the shape of the tile.
 
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::{product, sum};
 
 /// The left operand of a tile: element `(m, k)` of a stretch is `m * row + k * step` behind the stretch's start.
 #[derive(Clone, Copy)]
@@ -62,7 +63,7 @@ impl Stretches<'_> {
     /// The furthest start on either side.
     fn last(self, right_len: usize) -> Stretch {
         match self {
-            Self::Even { count, .. } => self.at(count - 1, right_len),
+            Self::Even { count, apart } => Stretch { left: product([count - 1, apart]), right: product([count - 1, right_len]) },
             Self::Listed(list) => list.iter().fold(Stretch { left: 0, right: 0 }, |last, stretch| Stretch {
                 left: last.left.max(stretch.left),
                 right: last.right.max(stretch.right),
@@ -120,10 +121,12 @@ pub(crate) fn tile_of(
     // The bounds that make the raw pointers below sound, checked once per tile.
     assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && left.stretches.count() >= 1);
     assert!(columns == isa.lanes() || columns == isa.panel());
-    let last = left.stretches.last(left.len * right.stride);
-    assert!(last.left + (rows - 1) * left.row + (left.len - 1) * left.step < left.data.len(), "left operand too short");
-    assert!(last.right + (left.len - 1) * right.stride + columns <= right.data.len(), "right operand too short");
-    assert!((rows - 1) * out_stride + columns <= out.len(), "output too short");
+    let last = left.stretches.last(product([left.len, right.stride]));
+    let last_left = sum([last.left, product([rows - 1, left.row]), product([left.len - 1, left.step])]);
+    let right_end = sum([last.right, product([left.len - 1, right.stride]), columns]);
+    assert!(last_left < left.data.len(), "left operand too short");
+    assert!(right_end <= right.data.len(), "right operand too short");
+    assert!(sum([product([rows - 1, out_stride]), columns]) <= out.len(), "output too short");
     let tile = Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store };
     match term {
         Term::Product => isa.run(Products(tile)),
@@ -222,10 +225,20 @@ impl Tile<'_, '_> {
     }
 }
 
-/// Cuts `0..len` into the fewest pieces of at most `most`, as even as possible.
+/// Cuts `0..len` into the fewest pieces of at most `most`, as even as possible: piece `i` starts at `len * i / pieces`.
 pub(crate) fn split(len: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> + Clone {
     let pieces = len.div_ceil(most).max(1);
-    (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
+    let (least, rest) = (len / pieces, len % pieces);
+    // Fractions are added up instead of multiplied: `len * pieces` may be too large.
+    let (mut end, mut fraction) = (0, 0);
+    (0..pieces).map(move |_| {
+        let start = end;
+        fraction += rest;
+        let carry = fraction >= pieces;
+        fraction -= if carry { pieces } else { 0 };
+        end += least + usize::from(carry);
+        start..end
+    })
 }
 
 #[cfg(test)]
@@ -273,5 +286,44 @@ mod tests {
         assert_eq!(sizes(28, 14), [14, 14]);
         assert_eq!(sizes(28, 6), [5, 6, 5, 6, 6]);
         assert_eq!(sizes(1, 14), [1]);
+        for (len, most) in (0..100usize).flat_map(|len| (1..20).map(move |most| (len, most))) {
+            let pieces = len.div_ceil(most).max(1);
+            let expected = (0..pieces).map(|piece| len * piece / pieces..len * (piece + 1) / pieces);
+            assert!(split(len, most).eq(expected), "{len} by {most}");
+        }
+        // A product of length and pieces would wrap.
+        let large = usize::MAX / 2;
+        assert_eq!(split(large, 6).take(3).map(|piece| piece.len()).collect::<Vec<_>>(), [5, 6, 6]);
+    }
+
+    /// Strides and starts whose products wrap to small numbers are refused, one at a time.
+    #[test]
+    fn no_place_outside_of_a_slice_is_taken_for_one_inside() {
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+
+        for isa in Isa::available() {
+            let columns = isa.lanes();
+            let run = |row, step, apart, listed: Option<Stretch>, stride, out_stride| {
+                let (data, mut out) = (vec![1.0; 64 * columns], vec![0.0; 4 * columns]);
+                let listed = listed.map(|stretch| [Stretch { left: 0, right: 0 }, stretch]);
+                let stretches = listed.as_ref().map_or(Stretches::Even { count: 4, apart }, |list| Stretches::Listed(list));
+                let left = Left { data: &data, row, step, stretches, len: 4 };
+                let right = Right { data: &data, stride };
+                let tile = || tile(isa, 4, columns, left, right, &mut out, out_stride, Store::Overwrite);
+                catch_unwind(AssertUnwindSafe(tile)).is_ok()
+            };
+            assert!(run(1, 1, 1, None, columns, columns));
+            // Three times the first ones, or four times the last one, is a small number where it wraps.
+            for wrong in (1..=3).map(|more| usize::MAX / 3 + more).chain([usize::MAX, usize::MAX / 2 + 1, usize::MAX / 4 + 1]) {
+                assert!(!run(wrong, 1, 1, None, columns, columns), "{isa}: rows {wrong} apart");
+                assert!(!run(1, wrong, 1, None, columns, columns), "{isa}: inner elements {wrong} apart");
+                assert!(!run(1, 1, wrong, None, columns, columns), "{isa}: stretches {wrong} apart");
+                assert!(!run(1, 1, 1, None, wrong, columns), "{isa}: a stride of {wrong}");
+                assert!(!run(1, 1, 1, None, columns, wrong), "{isa}: results {wrong} apart");
+                for stretch in [Stretch { left: wrong, right: 0 }, Stretch { left: 0, right: wrong }] {
+                    assert!(!run(1, 1, 1, Some(stretch), columns, columns), "{isa}: {stretch:?}");
+                }
+            }
+        }
     }
 }

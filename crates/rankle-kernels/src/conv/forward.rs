@@ -2,6 +2,7 @@
 
 use super::{ConvBlock, ConvShape, Rows, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
+use crate::size::{product, whole};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 impl ConvBlock {
@@ -12,11 +13,11 @@ impl ConvBlock {
         let ConvShape { outputs, inputs, kernel, relu, .. } = self.shape;
         let (panel, kernel_row) = (self.isa.panel(), self.shape.kernel_row());
         let inner = kernel * kernel_row;
-        let (padded_row, width, stride) =
-            (self.shape.padded_row(), 2 * self.shape.pooled_width(), outputs.next_multiple_of(panel));
+        let (padded_row, width, stride) = (self.shape.padded_row(), 2 * self.shape.pooled_width(), whole(outputs, panel));
         assert!(padded.len() >= self.shape.padded_len(), "a padded image");
         assert!(winners.len() == self.shape.pooled_len(), "room for one winner per pooled number");
-        scratch.sums.resize(2 * width * stride, 0.0);
+        assert!(pooled.len() >= rows.end(self.shape), "room for the pooled rows");
+        scratch.sums.resize(product([2, width, stride]), 0.0);
         for (y, winners) in winners.chunks_exact_mut(self.shape.pooled_row()).enumerate() {
             for (line, sums) in scratch.sums.chunks_exact_mut(width * stride).enumerate() {
                 // Rows on the padding would add zeros.

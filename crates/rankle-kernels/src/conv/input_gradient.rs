@@ -5,6 +5,7 @@ use super::shape::REGISTER;
 use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, paired, patch_len};
 use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
+use crate::size::product;
 
 impl ConvBlock {
     /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
@@ -19,8 +20,9 @@ impl ConvBlock {
             self.isa.run(PatchGradient { block, windows, padded });
         } else {
             let (lists, stride) = (4 * shape.pooled_height() * shape.pooled_width(), shape.outputs + REGISTER);
-            values.resize(lists * stride, 0.0);
-            places.resize(lists * stride, 0);
+            let len = product([lists, stride]);
+            values.resize(len, 0.0);
+            places.resize(len, 0);
             counts.resize(lists, 0);
             self.isa.run(ListGradient { block, windows, values, places, counts, padded });
         }
@@ -46,7 +48,8 @@ impl Kernel for ListGradient<'_> {
         let Self { block, windows, values, places, counts, padded } = self;
         let shape = block.shape;
         let ConvShape { outputs, inputs, kernel, .. } = shape;
-        let (row, stride, width) = (shape.table_row(), outputs + REGISTER, shape.pooled_width());
+        let (row, stride) = (shape.table_row(), outputs + REGISTER);
+        let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
         for (window, (winners, slope)) in windows.iter().enumerate() {
             for corner in 0..4 {
                 let list = window * 4 + corner;
@@ -80,11 +83,11 @@ impl Kernel for ListGradient<'_> {
                 if count == 0 || !shape.rows_on_image(y).contains(&ky) {
                     continue;
                 }
-                let target = &mut padded[(y + ky) * shape.padded_row() + x * inputs..][..row];
+                let target = &mut padded[(y + ky) * padded_row + x * inputs..][..row];
                 let (values, places) = (&values[list * stride..][..count], &places[list * stride..][..count]);
-                // SAFETY: every place is `channel * row` with `channel < outputs`, since the channels behind are silent, and the
-                // table has `outputs * row` numbers; `row` is a multiple of `REGISTER`, hence of every `LANES`. What is added
-                // behind the kernel row are the table's zeros.
+                // SAFETY: every place is `channel * row` with `channel < outputs`, since the channels behind are silent; it fits in
+                // 32 bits (`ConvShape::check`). The table has `outputs * row` numbers; `row` is a multiple of `REGISTER`, hence of
+                // every `LANES`. What is added behind the kernel row are the table's zeros.
                 unsafe { add_rows::<V>(target, values, places, table) };
             }
         }
@@ -162,10 +165,10 @@ impl PatchGradient<'_> {
 
 #[inline(always)]
 fn add_patch(shape: ConvShape, window: usize, patch: &[f32], padded: &mut [f32]) {
-    let (width, reach) = (shape.pooled_width(), shape.kernel + 1);
-    let corner = 2 * (window / width) * shape.padded_row() + 2 * (window % width);
+    let (width, reach, padded_row) = (shape.pooled_width(), shape.kernel + 1, shape.padded_row());
+    let corner = 2 * (window / width) * padded_row + 2 * (window % width);
     for (y, patch) in patch.chunks_exact(PATCH_ROW).take(reach).enumerate() {
-        let row = &mut padded[corner + y * shape.padded_row()..][..reach];
+        let row = &mut padded[corner + y * padded_row..][..reach];
         row.iter_mut().zip(patch).for_each(|(sum, &value)| *sum += value);
     }
 }

@@ -23,6 +23,7 @@ pub use shape::ConvShape;
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
+use crate::size::{product, whole};
 
 /// Working memory of one thread.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +70,7 @@ impl ConvBlock {
 fn panels(isa: Isa, shape: ConvShape, weight: &[f32]) -> Aligned {
     let (panel, row) = (isa.panel(), shape.kernel_row());
     let inner = shape.kernel * row;
-    let mut panels = Aligned::zeros(shape.outputs.next_multiple_of(panel) * inner);
+    let mut panels = Aligned::zeros(product([whole(shape.outputs, panel), inner]));
     for output in 0..shape.outputs {
         for ky in 0..shape.kernel {
             for tap in 0..row {
@@ -97,7 +98,7 @@ fn table(shape: ConvShape, weight: &[f32]) -> Aligned {
 /// The weights for the input gradient of one input channel.
 fn patches(shape: ConvShape, weight: &[f32]) -> Aligned {
     let patch = patch_len(shape.kernel);
-    let mut patches = Aligned::zeros(5 * paired(shape.outputs) * patch);
+    let mut patches = Aligned::zeros(product([5, paired(shape.outputs), patch]));
     for winner in 0..4 {
         for output in 0..shape.outputs {
             for ky in 0..shape.kernel {
@@ -113,7 +114,7 @@ fn patches(shape: ConvShape, weight: &[f32]) -> Aligned {
 
 /// Channels of the patches: an even number, since they are added in pairs.
 fn paired(outputs: usize) -> usize {
-    outputs.next_multiple_of(2)
+    whole(outputs, 2)
 }
 
 fn patch_len(kernel: usize) -> usize {

@@ -1,6 +1,7 @@
 //! The pooled output and its slope.
 
 use super::shape::{ConvShape, REGISTER};
+use crate::size::{product, sum, whole};
 
 /// The winner of a pooling window that ReLU silenced. Windows with a live winner hold 0 to 3: row by row, left to right; of
 /// equal values the first wins, as in PyTorch.
@@ -13,6 +14,13 @@ pub struct Rows {
     pub origin: usize,
     /// Numbers from one row to the next.
     pub stride: usize,
+}
+
+impl Rows {
+    /// Behind the last number of a pooled output.
+    pub(super) fn end(self, shape: ConvShape) -> usize {
+        sum([self.origin, product([shape.pooled_height() - 1, self.stride]), shape.pooled_row()])
+    }
 }
 
 /// The gradient of a block's pooled output, with what the forward pass kept of it.
@@ -53,14 +61,13 @@ impl<'a> PooledSlope<'a> {
     {
         let Self { values, rows, winners } = self;
         let (outputs, width) = (shape.outputs, shape.pooled_width());
-        let last_row = rows.origin + (shape.pooled_height() - 1) * rows.stride;
         assert!(winners.len() == shape.pooled_len(), "one winner per pooled number");
-        assert!(values.len() >= last_row + shape.pooled_row(), "the slope of every pooled number");
-        let channels = outputs.next_multiple_of(REGISTER);
+        assert!(values.len() >= rows.end(shape), "the slope of every pooled number");
+        let channels = whole(outputs, REGISTER);
         if channels == outputs {
             return Windows { values, rows, winners, width, channels };
         }
-        let len = shape.pooled_height() * width * channels;
+        let len = product([shape.pooled_height(), width, channels]);
         room.values.clear();
         room.values.resize(len, 0.0);
         room.winners.clear();

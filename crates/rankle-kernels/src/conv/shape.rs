@@ -1,5 +1,7 @@
 //! The shape of a block, and where its numbers lie.
 
+use crate::size::{product, sum, whole};
+
 /// A convolution of stride 1, with or without ReLU behind it, followed by a 2×2 max pooling.
 ///
 /// The convolution's output has `height + 2 * padding - kernel + 1` rows, and columns likewise; both are even, so that the
@@ -28,39 +30,44 @@ pub(super) const REGISTER: usize = 16;
 impl ConvShape {
     /// Numbers in one row of the padded input.
     pub const fn padded_row(&self) -> usize {
-        (self.width + 2 * self.padding) * self.inputs
+        product([padded(self.width, self.padding), self.inputs])
     }
     /// Numbers in the padded input, and the few behind it that belong to the last full register.
     pub const fn padded_len(&self) -> usize {
-        (self.height + 2 * self.padding) * self.padded_row() + self.table_row() - self.kernel_row()
+        let behind = self.table_row().saturating_sub(self.kernel_row());
+        sum([product([padded(self.height, self.padding), self.padded_row()]), behind])
     }
     /// Where the image starts in the padded input.
     pub const fn padded_origin(&self) -> usize {
-        self.padding * (self.padded_row() + self.inputs)
+        product([self.padding, sum([self.padded_row(), self.inputs])])
     }
     /// Rows of the pooled output.
     pub const fn pooled_height(&self) -> usize {
-        (self.height + 2 * self.padding + 1 - self.kernel) / 2
+        self.computed(self.height) / 2
     }
     /// Columns of the pooled output.
     pub const fn pooled_width(&self) -> usize {
-        (self.width + 2 * self.padding + 1 - self.kernel) / 2
+        self.computed(self.width) / 2
     }
     /// Numbers in one row of the pooled output.
     pub const fn pooled_row(&self) -> usize {
-        self.pooled_width() * self.outputs
+        product([self.pooled_width(), self.outputs])
     }
     /// Numbers in the pooled output.
     pub const fn pooled_len(&self) -> usize {
-        self.pooled_height() * self.pooled_row()
+        product([self.pooled_height(), self.pooled_row()])
     }
     /// Numbers in the weights.
     pub const fn weights_len(&self) -> usize {
-        self.outputs * self.inputs * self.kernel * self.kernel
+        product([self.outputs, self.inputs, self.kernel, self.kernel])
     }
     /// Numbers in the sums of the weights' gradient, before [`super::ConvBlock::unpack_gradient`].
     pub const fn gradient_len(&self) -> usize {
-        self.kernel * self.outputs * self.table_row()
+        product([self.kernel, self.outputs, self.table_row()])
+    }
+    /// What the convolution computes along a side of the image, in front of the pooling; nothing if the kernel is larger.
+    const fn computed(&self, side: usize) -> usize {
+        sum([padded(side, self.padding), 1]).saturating_sub(self.kernel)
     }
     /// The rows of the kernel that lie on the image, not on the padding, where the convolution computes row `y`.
     pub(super) fn rows_on_image(&self, y: usize) -> std::ops::Range<usize> {
@@ -69,28 +76,30 @@ impl ConvShape {
     }
     /// Contiguous numbers under one row of the kernel.
     pub(super) const fn kernel_row(&self) -> usize {
-        self.kernel * self.inputs
+        product([self.kernel, self.inputs])
     }
     /// Numbers in a row of the gradients' tables: a kernel row, filled up to full registers. With one input channel the rows
     /// are too short for registers, and the gradients go other ways.
     pub(super) const fn table_row(&self) -> usize {
-        if self.inputs == 1 { self.kernel_row() } else { self.kernel_row().next_multiple_of(REGISTER) }
+        if self.inputs == 1 { self.kernel_row() } else { whole(self.kernel_row(), REGISTER) }
     }
     /// Position in PyTorch's weight layout `(outputs, inputs, kernel, kernel)`; `tap` counts along a kernel row,
     /// channel fastest.
     pub(super) const fn torch(&self, output: usize, ky: usize, tap: usize) -> usize {
         ((output * self.inputs + tap % self.inputs) * self.kernel + ky) * self.kernel + tap / self.inputs
     }
-    /// Stops at what the kernels cannot do: raw pointers lie behind it.
+    /// Stops at what the kernels cannot do: raw pointers lie behind it. In a shape that passes no size wraps, so plain arithmetic
+    /// will do for places.
     pub(super) fn check(&self) {
-        let Self { inputs, outputs, kernel, padding, height, width, .. } = *self;
+        let Self { inputs, outputs, kernel, height, width, .. } = *self;
         assert!(
             outputs > 0 && inputs > 0 && kernel > 0 && height > 0 && width > 0,
             "a convolution block without numbers: {self:?}"
         );
-        assert!(height.min(width) + 2 * padding >= kernel, "the kernel is larger than the padded image: {self:?}");
+        let (rows, columns) = (self.computed(height), self.computed(width));
+        assert!(rows > 0 && columns > 0, "the kernel is larger than the padded image: {self:?}");
         assert!(
-            (height + 2 * padding + 1 - kernel).is_multiple_of(2) && (width + 2 * padding + 1 - kernel).is_multiple_of(2),
+            rows.is_multiple_of(2) && columns.is_multiple_of(2),
             "2x2 pooling needs an even number of rows and of columns: {self:?}"
         );
         assert!(
@@ -99,10 +108,15 @@ impl ConvShape {
         );
         // Lists of the gradients hold places in 32 bits.
         assert!(
-            outputs * self.table_row() <= u32::MAX as usize && self.padded_len() <= u32::MAX as usize,
+            product([outputs, self.table_row()]) <= u32::MAX as usize && self.padded_len() <= u32::MAX as usize,
             "a block too large: {self:?}"
         );
     }
+}
+
+/// A side of the image with the zeros on both ends.
+const fn padded(side: usize, padding: usize) -> usize {
+    sum([side, padding, padding])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::shape::REGISTER;
 use super::{ConvBlock, ConvShape, PooledSlope, SILENT, Scratch};
 use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
+use crate::size::{product, whole};
 
 impl ConvBlock {
     /// Adds one image's gradient to `weight` (PyTorch's order only after [`ConvBlock::unpack_gradient`]) and `bias`.
@@ -26,9 +27,10 @@ impl ConvBlock {
             return;
         }
         // One list per channel; the silent channels that fill the last register up have lists too, always empty ones.
-        let (lists, stride) = (shape.outputs.next_multiple_of(REGISTER), shape.pooled_height() * shape.pooled_width() + REGISTER);
-        values.resize(lists * stride, 0.0);
-        places.resize(lists * stride, 0);
+        let (lists, stride) = (whole(shape.outputs, REGISTER), shape.pooled_height() * shape.pooled_width() + REGISTER);
+        let len = product([lists, stride]);
+        values.resize(len, 0.0);
+        places.resize(len, 0);
         counts.clear();
         counts.resize(lists, 0);
         self.isa.run(WeightGradient { block, padded, windows, values, places, counts, weight, bias });
@@ -96,9 +98,10 @@ impl Kernel for WeightGradient<'_> {
             for (channel, &count) in counts.iter().take(outputs).enumerate() {
                 let (values, places) = (&values[channel * stride..][..count], &places[channel * stride..][..count]);
                 let target = &mut weight[(ky * outputs + channel) * row..][..row];
-                // SAFETY: a place is a position of the kernel; `ky` rows below it, where the slice starts, the kernel row's numbers
-                // lie inside the padded image, and the rest of the `row` numbers at most in the room behind it. `row` is a
-                // multiple of `REGISTER`, hence of every `LANES`.
+                // SAFETY: there are as many windows as winners, `pooled_len`, so a place is a position of the kernel, and fits in 32
+                // bits, since `padded_len` does (`ConvShape::check`). `ky` rows below it, where the slice starts, the kernel
+                // row's numbers lie inside the padded image, and the rest of the `row` numbers at most in the room behind it:
+                // the image has exactly `padded_len` numbers. `row` is a multiple of `REGISTER`, hence of every `LANES`.
                 unsafe { add_rows::<V>(target, values, places, &padded[ky * padded_row..]) };
             }
         }

@@ -4,6 +4,7 @@ use super::pairs::distances_to_on;
 use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
 use crate::aligned::Aligned;
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::product;
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 use rayon::prelude::*;
 
@@ -37,30 +38,32 @@ pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) 
 
 fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
     let (dim, panel) = (rows.dim, isa.panel());
-    let n = points.len() / dim;
+    let n = rows.count(points);
     let own: Vec<Vec<f32>> = terms.iter().map(|term| distances_to_on(isa, metric, points, rows, term.targets)).collect();
     let mut sum = HingeSum { loss: vec![0.0; n], slope: vec![0.0; n * dim] };
-    sum.loss.par_chunks_mut(TASK).zip(sum.slope.par_chunks_mut(TASK * dim)).enumerate().for_each(|(task, (loss, slope))| {
-        let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
-            .step_by(panel)
-            .map(|first| {
-                let range = first..(first + panel).min(task * TASK + loss.len());
-                let lists: Vec<List> =
-                    terms.iter().zip(&own).flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa)).collect();
-                Active::new(Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim), lists, dim)
-            })
-            .collect();
-        let mut buffer = vec![0.0; BLOCK * panel];
-        for block in blocks(rows.len) {
-            for group in &mut groups {
-                group.add(rows, block.clone(), &mut buffer);
+    sum.loss.par_chunks_mut(TASK).zip(sum.slope.par_chunks_mut(product([TASK, dim]))).enumerate().for_each(
+        |(task, (loss, slope))| {
+            let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
+                .step_by(panel)
+                .map(|first| {
+                    let range = first..(first + panel).min(task * TASK + loss.len());
+                    let lists: Vec<List> =
+                        terms.iter().zip(&own).flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa)).collect();
+                    Active::new(Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim), lists, dim)
+                })
+                .collect();
+            let mut buffer = vec![0.0; BLOCK * panel];
+            for block in blocks(rows.len) {
+                for group in &mut groups {
+                    group.add(rows, block.clone(), &mut buffer);
+                }
             }
-        }
-        let outputs = loss.chunks_mut(panel).zip(slope.chunks_mut(panel * dim));
-        for ((group, first), (loss, slope)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
-            group.finish(rows, &points[first * dim..], loss, slope);
-        }
-    });
+            let outputs = loss.chunks_mut(panel).zip(slope.chunks_mut(product([panel, dim])));
+            for ((group, first), (loss, slope)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
+                group.finish(rows, &points[first * dim..], loss, slope);
+            }
+        },
+    );
     sum
 }
 
@@ -110,7 +113,7 @@ struct Active {
 impl Active {
     fn new(group: Group, lists: Vec<List>, dim: usize) -> Self {
         let columns = group.columns;
-        let (slope, weights) = (Aligned::zeros(dim * columns), Aligned::zeros(BLOCK * columns));
+        let (slope, weights) = (Aligned::zeros(product([dim, columns])), Aligned::zeros(BLOCK * columns));
         Self { group, lists, loss: vec![0.0; columns], slope, share: vec![0.0; columns], weights }
     }
 

@@ -14,6 +14,7 @@ pub use rank::{Near, RankCount, Ties, Width, rank_counts};
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
+use crate::size::{product, sum, whole};
 use crate::tile::{Left, Right, Store, Stretches, Term, split, tile_of};
 use rayon::prelude::*;
 
@@ -57,9 +58,10 @@ impl Rows {
     pub fn new(data: &[f32], dim: usize) -> Self {
         assert!(dim > 0 && data.len().is_multiple_of(dim), "whole rows");
         // An odd number of cache lines: rows a power of two apart would share a few sets of the cache.
-        let stride = dim.div_ceil(32) * 32 + 16;
+        let stride = sum([whole(dim, 32), 16]);
         let len = data.len() / dim;
-        let mut padded = Aligned::zeros(len * stride);
+        assert!(len <= u32::MAX as usize, "gallery indices have 32 bits");
+        let mut padded = Aligned::zeros(product([len, stride]));
         padded.chunks_exact_mut(stride).zip(data.chunks_exact(dim)).for_each(|(to, from)| to[..dim].copy_from_slice(from));
         Self { data: padded, len, dim, stride }
     }
@@ -77,7 +79,13 @@ impl Rows {
     }
     /// One row.
     pub fn row(&self, index: usize) -> &[f32] {
+        assert!(index < self.len, "row {index} of a gallery of {}", self.len);
         &self.data[index * self.stride..][..self.dim]
+    }
+    /// How many points of the rows' length these are.
+    fn count(&self, points: &[f32]) -> usize {
+        assert!(points.len().is_multiple_of(self.dim), "whole points");
+        points.len() / self.dim
     }
 }
 
@@ -101,7 +109,7 @@ impl Group {
     fn pack(isa: Isa, metric: Metric, points: &[f32], dim: usize) -> Self {
         let count = points.len() / dim;
         let columns = if count <= isa.lanes() { isa.lanes() } else { isa.panel() };
-        let mut data = Aligned::zeros(dim * columns);
+        let mut data = Aligned::zeros(product([dim, columns]));
         for (lane, row) in points.chunks_exact(dim).enumerate() {
             data[lane..].iter_mut().step_by(columns).zip(row).for_each(|(to, &from)| *to = from);
         }
@@ -133,12 +141,13 @@ pub fn distances(metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
 
 fn distances_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
     let (dim, len) = (rows.dim, rows.len);
-    let mut all = vec![0.0; points.len() / dim * len];
-    all.par_chunks_mut(TASK * len).zip(points.par_chunks(TASK * dim)).for_each(|(all, points)| {
-        let groups: Vec<Group> = points.chunks(isa.panel() * dim).map(|points| Group::pack(isa, metric, points, dim)).collect();
+    let mut all = vec![0.0; product([rows.count(points), len])];
+    all.par_chunks_mut(product([TASK, len])).zip(points.par_chunks(product([TASK, dim]))).for_each(|(all, points)| {
+        let panels = points.chunks(product([isa.panel(), dim]));
+        let groups: Vec<Group> = panels.map(|points| Group::pack(isa, metric, points, dim)).collect();
         let mut buffer = vec![0.0; BLOCK * isa.panel()];
         for block in blocks(len) {
-            for (group, all) in groups.iter().zip(all.chunks_mut(isa.panel() * len)) {
+            for (group, all) in groups.iter().zip(all.chunks_mut(product([isa.panel(), len]))) {
                 group.distances(rows, block.clone(), &mut buffer);
                 for (lane, list) in all.chunks_exact_mut(len).enumerate() {
                     let column = buffer[lane..].iter().step_by(group.columns);

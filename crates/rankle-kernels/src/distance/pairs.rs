@@ -9,7 +9,7 @@ pub fn distances_to(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32]
 }
 
 pub(super) fn distances_to_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, targets: &[u32]) -> Vec<f32> {
-    let n = points.len() / rows.dim;
+    let n = rows.count(points);
     assert!(n > 0 && targets.len().is_multiple_of(n), "one set of targets per point");
     let set = targets.len() / n;
     let mut distances = Vec::with_capacity(targets.len());

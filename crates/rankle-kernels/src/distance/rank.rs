@@ -3,6 +3,7 @@
 use super::pairs::distances_to_on;
 use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::{product, sum};
 use rayon::prelude::*;
 
 /// Where a target stands in a list: everything that a rule for ties needs.
@@ -122,20 +123,22 @@ fn rank_counts_on(
     listed: usize,
 ) -> (Vec<RankCount>, Vec<Near>) {
     let dim = rows.dim;
-    let set = targets.len() / (points.len() / dim);
     let own = distances_to_on(isa, metric, points, rows, targets);
+    let set = targets.len() / rows.count(points);
+    let (task_targets, task_points) = (product([TASK, set]), product([TASK, dim]));
     let width = Width::of(metric, dim);
     let mut all = vec![RankCount::default(); targets.len()];
     let near: Vec<Vec<Near>> = all
-        .par_chunks_mut(TASK * set)
-        .zip(points.par_chunks(TASK * dim))
-        .zip(own.par_chunks(TASK * set).zip(targets.par_chunks(TASK * set)))
+        .par_chunks_mut(task_targets)
+        .zip(points.par_chunks(task_points))
+        .zip(own.par_chunks(task_targets).zip(targets.par_chunks(task_targets)))
         .enumerate()
         .map(|(task, ((all, points), (own, targets)))| {
             let panel = isa.panel();
-            let lists = own.chunks(panel * set).zip(targets.chunks(panel * set));
+            let (panel_targets, panel_points) = (product([panel, set]), product([panel, dim]));
+            let lists = own.chunks(panel_targets).zip(targets.chunks(panel_targets));
             let mut groups: Vec<(Group, Counts)> = points
-                .chunks(panel * dim)
+                .chunks(panel_points)
                 .zip(lists)
                 .map(|(points, (own, targets))| {
                     let group = Group::pack(isa, metric, points, dim);
@@ -155,7 +158,7 @@ fn rank_counts_on(
                 }
             }
             let mut near = Vec::new();
-            for (place, ((group, counts), all)) in groups.iter().zip(all.chunks_mut(panel * set)).enumerate() {
+            for (place, ((group, counts), all)) in groups.iter().zip(all.chunks_mut(panel_targets)).enumerate() {
                 for (at, count) in all.iter_mut().enumerate() {
                     let slot = at % set * group.columns + at / set;
                     *count = counts.of(slot);
@@ -185,7 +188,7 @@ struct Counts {
     /// item is closer.
     seen: Vec<u32>,
     listed: Vec<usize>,
-    kept: Vec<(u32, u32, bool)>,
+    kept: Vec<(usize, u32, bool)>,
 }
 
 impl Counts {
@@ -226,27 +229,27 @@ impl Counts {
                 continue;
             }
             let point = slot % self.columns;
-            let room = (most + 1) * self.set;
+            let room = product([sum([most, 1]), self.set]);
             let had_room = self.listed[point] <= room;
             self.listed[point] += (self.near[slot] - self.seen[slot]) as usize;
             self.seen[slot] = self.near[slot];
             if self.listed[point] > room {
                 if had_room {
                     let columns = self.columns;
-                    self.kept.retain(|kept| kept.0 as usize % columns != point);
+                    self.kept.retain(|kept| kept.0 % columns != point);
                 }
                 continue;
             }
             let column = distances[point..].iter().step_by(self.columns);
             let near = (first..).zip(column).filter(|&(_, distance)| (distance - self.own[slot]).abs() <= self.width[slot]);
-            self.kept.extend(near.map(|(item, distance)| (slot as u32, item, *distance < self.own[slot])));
+            self.kept.extend(near.map(|(item, distance)| (slot, item, *distance < self.own[slot])));
         }
     }
 
     /// What was kept; targets are counted from the first of the group.
     fn kept(&self) -> impl Iterator<Item = Near> {
         self.kept.iter().map(|&(slot, item, closer)| {
-            let (c, point) = (slot as usize / self.columns, slot as usize % self.columns);
+            let (c, point) = (slot / self.columns, slot % self.columns);
             Near { target: point * self.set + c, item, closer }
         })
     }

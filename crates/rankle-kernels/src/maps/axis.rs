@@ -1,5 +1,7 @@
 //! One side of a convolution: which source coordinates feed which target coordinate.
 
+use crate::size::{product, sum};
+
 /// Target coordinates that look alike: they have the same taps, and from each to the next all sources move by the same step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
@@ -37,17 +39,21 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// From input to output: target `t` reads sources `t * stride + tap - before`.
+    /// The input coordinate under a tap of the output coordinate `target`, if it is inside: `target * stride + tap - before`.
+    pub(super) fn source(self, target: usize, tap: usize) -> Option<usize> {
+        let behind = target.checked_mul(self.stride)?.checked_add(tap)?;
+        behind.checked_sub(self.before).filter(|&source| source < self.input)
+    }
+
+    /// From input to output.
     pub(super) fn forward(self) -> Vec<Run> {
-        let source =
-            |target: usize, tap: usize| (target * self.stride + tap).checked_sub(self.before).filter(|&s| s < self.input);
-        self.runs(self.output, 1, self.stride, source)
+        self.runs(self.output, 1, self.stride, |target, tap| self.source(target, tap))
     }
 
     /// From the output's slope to the input's: target `t` reads the outputs whose tap lay on it.
     pub(super) fn backward(self) -> Vec<Run> {
         let source = |target: usize, tap: usize| {
-            let distance = (target + self.before).checked_sub(tap)?;
+            let distance = target.checked_add(self.before)?.checked_sub(tap)?;
             Some(distance / self.stride).filter(|&s| distance % self.stride == 0 && s < self.output)
         };
         self.runs(self.input, self.stride, 1, source)
@@ -83,10 +89,11 @@ impl Run {
     }
 
     fn goes_on(&self, target: usize, taps: &[Tap]) -> bool {
-        let moved = self.count * self.source_step;
-        target == self.target + self.count * self.target_step
+        let moved = product([self.count, self.source_step]);
+        let follows = |tap: &Tap, first: &Tap| tap.index == first.index && tap.source == sum([first.source, moved]);
+        target == sum([self.target, product([self.count, self.target_step])])
             && taps.len() == self.taps.len()
-            && taps.iter().zip(&self.taps).all(|(tap, first)| tap.index == first.index && tap.source == first.source + moved)
+            && taps.iter().zip(&self.taps).all(|(tap, first)| follows(tap, first))
     }
 }
 

@@ -5,6 +5,7 @@ use super::finish::{Finish, FinishRows};
 use super::minimal::{Minimal, POINTS};
 use crate::aligned::Aligned;
 use crate::dense::Panels;
+use crate::size::{product, sum};
 use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
 /// The shape of a convolution on stacks of maps.
@@ -30,24 +31,44 @@ impl ConvShape {
     /// A convolution with `padding` zeros on every side: PyTorch's `Conv2d(inputs, outputs, kernel, stride, padding)`.
     pub fn new(channels: (usize, usize), kernel: usize, stride: usize, padding: usize, input: (usize, usize)) -> Self {
         assert!(kernel >= 1 && stride >= 1, "a convolution needs a kernel and a stride");
-        assert!(input.0 + 2 * padding >= kernel && input.1 + 2 * padding >= kernel, "the kernel is larger than the padded input");
-        let output = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+        let padded = |side: usize| sum([side, padding, padding]);
+        let fits = |side: usize| (kernel..usize::MAX).contains(&padded(side));
+        assert!(fits(input.0) && fits(input.1), "the kernel is larger than the padded input, or nothing is large enough for it");
+        let output = |side: usize| (padded(side) - kernel) / stride + 1;
         let (inputs, outputs) = channels;
         Self { inputs, outputs, kernel, stride, before: padding, input, output: (output(input.0), output(input.1)) }
     }
     /// Positions of the kernel.
     pub fn taps(&self) -> usize {
-        self.kernel * self.kernel
+        product([self.kernel, self.kernel])
     }
     /// Numbers per image in the input.
     pub fn input_len(&self) -> usize {
-        self.input.0 * self.input.1 * self.inputs
+        product([self.input.0, self.input.1, self.inputs])
     }
     /// Numbers per image in the output.
     pub fn output_len(&self) -> usize {
-        self.output.0 * self.output.1 * self.outputs
+        product([self.output.0, self.output.1, self.outputs])
     }
-    fn reach(&self, side: impl Fn((usize, usize)) -> usize) -> Reach {
+    /// Numbers in the filters.
+    pub(super) fn filters_len(&self) -> usize {
+        product([self.outputs, self.inputs, self.taps()])
+    }
+    /// Stops at what no convolution computes, and at what no machine holds: a shape that is built by hand may say anything. In
+    /// one that passes, plain arithmetic will do for places.
+    fn check(&self) {
+        assert!(self.kernel > 0 && self.stride > 0, "a convolution needs a kernel and a stride: {self:?}");
+        assert!(self.inputs > 0 && self.outputs > 0, "a convolution without channels: {self:?}");
+        let (input, output) = (self.input_len(), self.output_len());
+        assert!(input > 0 && output > 0, "a convolution without pixels: {self:?}");
+        assert!(input.max(output).max(self.filters_len()) <= u32::MAX as usize, "a convolution too large: {self:?}");
+    }
+    /// Stops at maps that are not those of so many images.
+    pub(super) fn check_maps(&self, images: usize, input: &[f32], output: &[f32]) {
+        let [inputs, outputs] = [self.input_len(), self.output_len()].map(|len| product([images, len]));
+        assert!(images > 0 && input.len() == inputs && output.len() == outputs, "maps of this shape");
+    }
+    pub(super) fn reach(&self, side: impl Fn((usize, usize)) -> usize) -> Reach {
         let Self { kernel, stride, before, input, output, .. } = *self;
         Reach { kernel, stride, before, input: side(input), output: side(output) }
     }
@@ -76,8 +97,7 @@ struct Geometry {
 impl Conv {
     /// Works the geometry out.
     pub fn new(shape: ConvShape) -> Self {
-        assert!(shape.inputs > 0 && shape.outputs > 0, "a convolution without channels");
-        assert!(shape.input_len() > 0 && shape.output_len() > 0, "a convolution without pixels");
+        shape.check();
         let (rows, columns) = (shape.reach(|size| size.0), shape.reach(|size| size.1));
         let (input, output, kernel) = (shape.input.1, shape.output.1, shape.kernel);
         Self {
@@ -109,7 +129,7 @@ impl Conv {
     pub fn forward(&self, filters: &Panels, input: &[f32], images: usize, finish: Finish<'_>, output: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.outputs, "filters of this shape");
-        assert!(input.len() == images * shape.input_len() && output.len() == images * shape.output_len(), "maps of this shape");
+        shape.check_maps(images, input, output);
         self.run(&self.forward, filters, shape.inputs, input, images, finish, output);
     }
 
@@ -118,7 +138,7 @@ impl Conv {
     pub fn input_gradient(&self, filters: &Panels, slope: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.inputs, "filters of this shape");
-        assert!(slope.len() == images * shape.output_len() && input.len() == images * shape.input_len(), "maps of this shape");
+        shape.check_maps(images, input, slope);
         self.run(&self.backward, filters, shape.outputs, slope, images, finish, input);
     }
 
@@ -133,10 +153,10 @@ impl Conv {
         finish: Finish<'_>,
         target: &mut [f32],
     ) {
-        match self.minimal.filter(|_| filters.inputs() == POINTS * channels) {
+        match self.minimal.filter(|_| filters.inputs() == product([POINTS, channels])) {
             Some(minimal) => minimal.run(filters, source, images, finish, target),
             None => {
-                assert!(filters.inputs() == self.shape.taps() * channels, "filters of this shape");
+                assert!(filters.inputs() == product([self.shape.taps(), channels]), "filters of this shape");
                 geometry.gather(filters, source, images, finish, target);
             }
         }
@@ -181,8 +201,10 @@ impl Geometry {
                     rows_of(across, target_row, images, inputs, |rows| {
                         for piece in split(rows.count, isa.rows()) {
                             let start = (rows.target + piece.start * rows.target_step) * outputs + first;
-                            let stride = rows.target_step * outputs;
-                            let data = &source[(rows.source + piece.start * rows.source_step).min(source.len())..];
+                            let stride = product([rows.target_step, outputs]);
+                            // Where nothing reaches, it may lie anywhere.
+                            let place = sum([rows.source, product([piece.start, rows.source_step])]).min(source.len());
+                            let data = &source[place..];
                             let left = Left {
                                 data,
                                 row: rows.source_step,
@@ -225,13 +247,14 @@ fn rows_of(run: &Run, target: usize, images: usize, channels: usize, mut visit: 
         visit(Rows { source: 0, source_step: channels, target: target * images, target_step: 1, count: count * images });
     } else if images >= count {
         for x in 0..count {
-            let (source, target) = (x * source_step * images * channels, (target + x * target_step) * images);
+            let source = product([x, source_step, images, channels]);
+            let target = (target + x * target_step) * images;
             visit(Rows { source, source_step: channels, target, target_step: 1, count: images });
         }
     } else {
         for image in 0..images {
             let (source, target) = (image * channels, target * images + image);
-            let (source_step, target_step) = (source_step * images * channels, target_step * images);
+            let (source_step, target_step) = (product([source_step, images, channels]), product([target_step, images]));
             visit(Rows { source, source_step, target, target_step, count });
         }
     }

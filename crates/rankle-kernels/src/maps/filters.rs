@@ -4,13 +4,14 @@ use super::Conv;
 use super::minimal::{Minimal, POINTS, turned};
 use crate::dense::Panels;
 use crate::simd::Isa;
+use crate::size::product;
 
 impl Conv {
     /// Packs PyTorch's weights `(outputs, inputs, kernel, kernel)`, each output's times its `scale`: rows of the panels are the
     /// outputs, columns are taps from top left to bottom right, channels fastest.
     pub fn pack(&self, isa: Isa, weight: &[f32], scale: impl Fn(usize) -> f32) -> Panels {
         let (inputs, taps) = (self.shape.inputs, self.shape.taps());
-        assert!(weight.len() == self.shape.outputs * inputs * taps, "one weight per output, input and tap");
+        assert!(weight.len() == self.shape.filters_len(), "one weight per output, input and tap");
         Panels::pack(isa, self.shape.outputs, taps * inputs, |output, column| {
             let (tap, input) = (column / inputs, column % inputs);
             weight[(output * inputs + input) * taps + tap] * scale(output)
@@ -20,7 +21,8 @@ impl Conv {
     /// Back to PyTorch's layout.
     pub fn unpack(&self, filters: &Panels) -> Vec<f32> {
         let (inputs, taps) = (self.shape.inputs, self.shape.taps());
-        let mut weight = vec![0.0; self.shape.outputs * inputs * taps];
+        self.check_filters(filters, taps);
+        let mut weight = vec![0.0; self.shape.filters_len()];
         for (output, weight) in weight.chunks_exact_mut(inputs * taps).enumerate() {
             for (input, weight) in weight.chunks_exact_mut(taps).enumerate() {
                 weight.iter_mut().enumerate().for_each(|(tap, weight)| *weight = filters.get(output, tap * inputs + input));
@@ -32,22 +34,30 @@ impl Conv {
     /// The same filters in the form that takes fewer multiplications, where that pays: rows are the outputs, columns are points,
     /// channels fastest. [`Conv::forward`] and [`Conv::transpose`] take either form.
     pub fn minimal(&self, filters: &Panels) -> Option<Panels> {
+        self.check_filters(filters, self.shape.taps());
         self.minimal.and_then(|_| Minimal::filters(filters))
     }
 
     /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, or points, outputs fastest.
     pub fn transpose(&self, filters: &Panels) -> Panels {
         // An input gradient meets the taps in the order of the kernel turned round; of the plain form, its geometry sees to that.
-        match self.minimal.is_some() && filters.inputs() == POINTS * self.shape.inputs {
+        match self.minimal.is_some() && filters.inputs() == product([POINTS, self.shape.inputs]) {
             true => self.transpose_each(filters, POINTS, turned),
             false => self.transpose_each(filters, self.shape.taps(), |tap| tap),
         }
     }
 
+    /// Stops at filters of another convolution. `taps` are points in the form that takes fewer multiplications.
+    pub(super) fn check_filters(&self, filters: &Panels, taps: usize) {
+        let columns = product([taps, self.shape.inputs]);
+        assert!(filters.outputs() == self.shape.outputs && filters.inputs() == columns, "filters of this shape");
+    }
+
     fn transpose_each(&self, filters: &Panels, taps: usize, place: impl Fn(usize) -> usize) -> Panels {
+        self.check_filters(filters, taps);
         let (inputs, outputs) = (self.shape.inputs, self.shape.outputs);
         let panel = filters.isa().panel();
-        let mut transposed = Panels::zeros(filters.isa(), inputs, taps * outputs);
+        let mut transposed = Panels::zeros(filters.isa(), inputs, product([taps, outputs]));
         let len = transposed.panel_len();
         let target = transposed.as_mut_slice();
         for (first, source) in filters.panels().enumerate().map(|(index, source)| (index * panel, source)) {

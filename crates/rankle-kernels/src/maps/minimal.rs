@@ -13,6 +13,7 @@ use super::finish::{Finish, FinishRows};
 use crate::aligned::Aligned;
 use crate::dense::Panels;
 use crate::simd::{Kernel, Vector};
+use crate::size::{product, sum};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -99,12 +100,13 @@ impl Minimal {
     pub(super) fn run(self, filters: &Panels, source: &[f32], images: usize, mut finish: Finish<'_>, target: &mut [f32]) {
         let (isa, inputs, outputs) = (filters.isa(), filters.inputs() / POINTS, filters.outputs());
         let panel = isa.panel();
+        assert!(inputs.is_multiple_of(panel) && outputs.is_multiple_of(panel), "complete panels");
         finish.check(target.len(), outputs);
         // Rows a power of two apart would fight for the same lines of the cache.
         let stride = inputs + isa.lanes();
         let tiles = self.height.div_ceil(2) * self.width.div_ceil(2);
         let block = (ROWS / isa.rows() * isa.rows() / images).max(1);
-        with_scratch(POINTS * block * images, stride, outputs, |Scratch { spread, products, zeros }| {
+        with_scratch(product([block, images]), stride, outputs, |Scratch { spread, products, zeros }| {
             for first in (0..tiles).step_by(block) {
                 let tiles = first..tiles.min(first + block);
                 let rows = tiles.len() * images;
@@ -168,8 +170,9 @@ impl Kernel for Spread<'_, '_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self { map, tiles, source, zeros, images, inputs, stride, spread: out } = self;
-        let (len, rows) = (images * inputs, tiles.len() * images);
-        assert!(zeros.len() >= len && inputs <= stride && out.len() >= POINTS * rows * stride, "room for the points");
+        let (len, rows) = (product([images, inputs]), product([tiles.len(), images]));
+        let room = product([POINTS, rows, stride]);
+        assert!(zeros.len() >= len && inputs <= stride && out.len() >= room, "room for the points");
         assert!(inputs.is_multiple_of(V::LANES), "channels fill registers");
         for (first, tile) in tiles.enumerate().map(|(index, tile)| (index * images, tile)) {
             let mut pixels = [[zeros; 4]; 4];
@@ -223,11 +226,11 @@ impl Kernel for Collect<'_, '_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self { map, tile, products, row, rows, images, outputs, add_on, target } = self;
-        let len = images * outputs;
-        assert!(row + images <= rows && products.len() >= POINTS * rows * outputs, "the products of every point");
+        let len = product([images, outputs]);
+        assert!(sum([row, images]) <= rows && products.len() >= product([POINTS, rows, outputs]), "the products of every point");
         assert!(outputs.is_multiple_of(V::LANES), "channels fill registers");
         let pixels = map.outputs_of(tile);
-        assert!(pixels.iter().flatten().all(|pixel| (pixel + 1) * len <= target.len()), "pixels of the target");
+        assert!(pixels.iter().flatten().all(|pixel| product([pixel + 1, len]) <= target.len()), "pixels of the target");
         for at in (0..len).step_by(V::LANES) {
             let mut lines = [[V::splat(0.0); 2]; 4];
             for (y, line) in lines.iter_mut().enumerate() {
@@ -260,6 +263,7 @@ struct Scratch {
     zeros: Aligned,
 }
 
+/// `rows` per point.
 fn with_scratch<T>(rows: usize, stride: usize, outputs: usize, work: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
@@ -274,9 +278,9 @@ fn with_scratch<T>(rows: usize, stride: usize, outputs: usize, work: impl FnOnce
                 *buffer = Aligned::zeros(len);
             }
         };
-        grow(&mut scratch.spread, rows * stride);
-        grow(&mut scratch.products, rows * outputs);
-        grow(&mut scratch.zeros, rows / POINTS * stride);
+        grow(&mut scratch.spread, product([POINTS, rows, stride]));
+        grow(&mut scratch.products, product([POINTS, rows, outputs]));
+        grow(&mut scratch.zeros, product([rows, stride]));
         work(scratch)
     })
 }

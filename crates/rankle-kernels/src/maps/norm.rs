@@ -4,6 +4,7 @@
 //! the statistics depend on how the images were cut into chunks, not on how many threads there are.
 
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::product;
 
 /// Rows that are summed in single precision before they join the rest.
 const BLOCK: usize = 64;
@@ -34,6 +35,7 @@ impl Kernel for Sums<'_, '_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let channels = self.sums.len();
+        let rows = product([BLOCK, channels]);
         let mut block = vec![0.0f32; channels];
         let mut settle = |block: &mut [f32]| {
             self.sums.iter_mut().zip(block).for_each(|(sum, block)| {
@@ -43,7 +45,7 @@ impl Kernel for Sums<'_, '_> {
         };
         match self.term {
             Term::Value(x) => {
-                for x in x.chunks(BLOCK * channels) {
+                for x in x.chunks(rows) {
                     for x in x.chunks_exact(channels) {
                         block.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
                     }
@@ -51,7 +53,7 @@ impl Kernel for Sums<'_, '_> {
                 }
             }
             Term::SquaredDeviation(x, mean) => {
-                for x in x.chunks(BLOCK * channels) {
+                for x in x.chunks(rows) {
                     for x in x.chunks_exact(channels) {
                         block.iter_mut().zip(x).zip(mean).for_each(|((sum, x), mean)| *sum += (x - mean) * (x - mean));
                     }
@@ -59,7 +61,7 @@ impl Kernel for Sums<'_, '_> {
                 }
             }
             Term::SlopeDeviation(slope, x, mean) => {
-                for (slope, x) in slope.chunks(BLOCK * channels).zip(x.chunks(BLOCK * channels)) {
+                for (slope, x) in slope.chunks(rows).zip(x.chunks(rows)) {
                     for (slope, x) in slope.chunks_exact(channels).zip(x.chunks_exact(channels)) {
                         let terms = slope.iter().zip(x).zip(mean);
                         block.iter_mut().zip(terms).for_each(|(sum, ((slope, x), mean))| *sum += slope * (x - mean));
@@ -73,6 +75,7 @@ impl Kernel for Sums<'_, '_> {
 
 /// Σ x, per channel.
 pub fn sum(isa: Isa, x: &[f32], channels: usize) -> Vec<f64> {
+    assert!(!x.is_empty() && x.len().is_multiple_of(channels), "whole rows");
     sums(isa, channels, Term::Value(x))
 }
 

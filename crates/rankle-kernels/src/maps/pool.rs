@@ -2,6 +2,7 @@
 
 use super::axis::{Reach, Run};
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::{product, sum};
 
 /// Max pooling of a map behind its ReLU: any window, stride and padding.
 ///
@@ -22,9 +23,11 @@ pub(super) const SILENT: u8 = u8::MAX;
 impl MaxPool {
     /// PyTorch's `MaxPool2d(kernel, stride, padding)`.
     pub fn new(kernel: usize, stride: usize, padding: usize, input: (usize, usize)) -> Self {
-        assert!((1..=15).contains(&kernel) && stride >= 1 && 2 * padding <= kernel, "a pooling window");
-        assert!(input.0 + 2 * padding >= kernel && input.1 + 2 * padding >= kernel, "a pooling window larger than the input");
-        let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+        assert!((1..=15).contains(&kernel) && stride >= 1 && padding <= kernel / 2, "a pooling window");
+        let padded = |side: usize| sum([side, 2 * padding]);
+        assert!(padded(input.0) >= kernel && padded(input.1) >= kernel, "a pooling window larger than the input");
+        assert!(padded(input.0).max(padded(input.1)) <= u32::MAX as usize, "a map too large to be pooled");
+        let side = |side: usize| (padded(side) - kernel) / stride + 1;
         let output = (side(input.0), side(input.1));
         let reach = |input, output| Reach { kernel, stride, before: padding, input, output }.forward();
         Self { input, output, kernel, rows: reach(input.0, output.0), columns: reach(input.1, output.1) }
@@ -77,8 +80,8 @@ impl MaxPool {
     }
 
     fn check(&self, input: usize, channels: usize, place: InStack, output: usize, winners: usize) {
-        assert!(channels > 0 && input == self.input.0 * self.input.1 * channels, "the input of this pooling");
-        let stack = self.output.0 * self.output.1 * place.images * channels;
+        assert!(channels > 0 && input == product([self.input.0, self.input.1, channels]), "the input of this pooling");
+        let stack = product([self.output.0, self.output.1, place.images, channels]);
         assert!(place.image < place.images && output == stack && winners == stack, "the output of this pooling");
     }
 
@@ -168,6 +171,7 @@ fn challenge(best: &mut f32, who: &mut u32, value: f32, tap: u8) {
 
 /// The mean over all pixels, `(images, channels)`: global average pooling. `row` is images times channels.
 pub fn mean_of_pixels(map: &[f32], row: usize) -> Vec<f32> {
+    assert!(!map.is_empty() && map.len().is_multiple_of(row), "whole pixels");
     let (mut sums, pixels) = (vec![0.0; row], (map.len() / row) as f32);
     for pixel in map.chunks_exact(row) {
         sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value);
@@ -178,6 +182,7 @@ pub fn mean_of_pixels(map: &[f32], row: usize) -> Vec<f32> {
 
 /// The slope of the map from that of [`mean_of_pixels`]: an equal share for each pixel.
 pub fn mean_of_pixels_backward(slope: &[f32], map: &mut [f32]) {
+    assert!(!slope.is_empty() && map.len().is_multiple_of(slope.len()), "whole pixels");
     let pixels = (map.len() / slope.len()) as f32;
     for pixel in map.chunks_exact_mut(slope.len()) {
         pixel.iter_mut().zip(slope).for_each(|(value, &slope)| *value = slope / pixels);

@@ -6,6 +6,7 @@ use crate::add_rows::add_rows;
 use crate::aligned::Aligned;
 use crate::dense::Panels;
 use crate::simd::{Isa, Kernel, Vector};
+use crate::size::{product, sum};
 
 /// A convolution of stride 1 without padding, on the map of one image, its ReLU and its pooling, on the way back.
 ///
@@ -27,12 +28,16 @@ impl PooledGradient {
     /// multiple of 16.
     pub fn new(conv: &Conv, pool: &MaxPool, filters: &Panels) -> Self {
         let shape = conv.shape();
-        let row = shape.kernel * shape.inputs;
+        let row = product([shape.kernel, shape.inputs]);
         assert!(shape.stride == 1 && shape.before == 0, "a convolution of stride 1 without padding");
+        let inside = |output: usize, input: usize| sum([output, shape.kernel]) <= sum([input, 1]);
+        assert!(inside(shape.output.0, shape.input.0) && inside(shape.output.1, shape.input.1), "a kernel inside of its input");
         assert!(shape.output == pool.input(), "a pooling of this convolution's output");
-        assert!(row.is_multiple_of(16) && shape.outputs * row <= u32::MAX as usize, "kernel rows that fill registers");
-        let mut table = Aligned::zeros(shape.kernel * shape.outputs * row);
-        for (ky, table) in table.chunks_exact_mut(shape.outputs * row).enumerate() {
+        let step = product([shape.outputs, row]);
+        assert!(row.is_multiple_of(16) && step <= u32::MAX as usize, "kernel rows that fill registers");
+        conv.check_filters(filters, shape.taps());
+        let mut table = Aligned::zeros(product([shape.kernel, step]));
+        for (ky, table) in table.chunks_exact_mut(step).enumerate() {
             for (output, table) in table.chunks_exact_mut(row).enumerate() {
                 table.iter_mut().enumerate().for_each(|(tap, weight)| *weight = filters.get(output, ky * row + tap));
             }
@@ -45,7 +50,7 @@ impl PooledGradient {
         let shape = self.conv.shape();
         assert!(map.len() == shape.input_len(), "the map of one image");
         let (height, width) = self.pool.output();
-        let stack = height * width * place.images * shape.outputs;
+        let stack = product([height, width, place.images, shape.outputs]);
         assert!(place.image < place.images && slope.len() == stack && winners.len() == stack, "a stack behind this pooling");
         map.fill(0.0);
         self.isa.run(Run { gradient: self, slope, winners, place, map });
@@ -91,8 +96,8 @@ impl Kernel for Run<'_> {
                 let (y, x) = (source / shape.output.1, source % shape.output.1);
                 for (ky, table) in table.chunks_exact(outputs * row).enumerate() {
                     let target = &mut self.map[((y + ky) * shape.input.1 + x) * shape.inputs..][..row];
-                    // SAFETY: every entry of `rows` is `channel * row` with `channel < outputs`, and the table has `outputs * row`
-                    // numbers; `row` is a multiple of 16, hence of `LANES`.
+                    // SAFETY: every entry of `rows` is `channel * row` with `channel < outputs`, which fits in 32 bits (`new`). The
+                    // table has `outputs * row` numbers; `row` is a multiple of 16, hence of `LANES`.
                     unsafe { add_rows::<V>(target, values, rows, table) };
                 }
             }

@@ -1,5 +1,7 @@
 //! From an image to the first map, and back.
 
+use crate::size::{product, sum};
+
 /// Puts an image of `[0, 1]` pixels, channel by channel, into the layout of maps, padded, with mean and standard deviation
 /// taken off.
 ///
@@ -24,13 +26,14 @@ impl Shuffle {
     pub fn new(size: (usize, usize), mean: &[f32], std: &[f32], kernel: usize, padding: usize) -> Self {
         assert!(!mean.is_empty() && mean.len() == std.len() && size.0 > 0 && size.1 > 0, "images with channels and pixels");
         assert!(kernel % 2 == 1 && padding % 2 == 1, "a kernel and a padding that one more row of zeros makes even");
-        assert!(size.0 + 2 * padding >= kernel && size.1 + 2 * padding >= kernel, "the kernel is larger than the padded image");
-        let side = |side: usize| (side + 2 * padding - kernel) / 2 + kernel.div_ceil(2);
+        let padded = |side: usize| sum([side, padding, padding]);
+        assert!(padded(size.0) >= kernel && padded(size.1) >= kernel, "the kernel is larger than the padded image");
+        let side = |side: usize| sum([(padded(side) - kernel) / 2, kernel.div_ceil(2)]);
         Self {
             channels: mean.len(),
             size,
             kernel,
-            before: padding + 1,
+            before: sum([padding, 1]),
             map: (side(size.0), side(size.1)),
             mean: mean.to_vec(),
             inverse_std: std.iter().map(|std| 1.0 / std).collect(),
@@ -44,7 +47,7 @@ impl Shuffle {
 
     /// Channels of the map: four times the image's.
     pub fn map_channels(&self) -> usize {
-        4 * self.channels
+        product([4, self.channels])
     }
 
     /// Side of the kernel on the map.
@@ -54,12 +57,12 @@ impl Shuffle {
 
     /// Numbers in an image.
     pub fn image_len(&self) -> usize {
-        self.channels * self.size.0 * self.size.1
+        product([self.channels, self.size.0, self.size.1])
     }
 
     /// Numbers in its map.
     pub fn map_len(&self) -> usize {
-        self.map.0 * self.map.1 * self.map_channels()
+        product([self.map.0, self.map.1, self.map_channels()])
     }
 
     /// `(channels, height, width)` to the map.
@@ -104,18 +107,26 @@ impl Shuffle {
     /// The filters `(outputs, channels, kernel, kernel)` as those of the convolution on the map,
     /// `(outputs, 4 * channels, half, half)`; where there is no weight, zero.
     pub fn shuffle_filters(&self, weight: &[f32]) -> Vec<f32> {
-        let half = self.map_kernel();
-        let mut shuffled = vec![0.0; weight.len() / (self.kernel * self.kernel) * 4 * half * half];
+        let (filter, shuffled) = self.filter_lens();
+        assert!(weight.len().is_multiple_of(filter), "whole filters");
+        let mut shuffled = vec![0.0; product([weight.len() / filter, shuffled])];
         self.taps(weight.len(), |place, shuffled_place| shuffled[shuffled_place] = weight[place]);
         shuffled
     }
 
     /// Back again: what [`Shuffle::shuffle_filters`] put in is taken out, the zeros are dropped.
     pub fn unshuffle_filters(&self, shuffled: &[f32]) -> Vec<f32> {
-        let half = self.map_kernel();
-        let mut weight = vec![0.0; shuffled.len() / (4 * half * half) * self.kernel * self.kernel];
+        let (filter, shuffled_filter) = self.filter_lens();
+        assert!(shuffled.len().is_multiple_of(shuffled_filter), "whole filters");
+        let mut weight = vec![0.0; product([shuffled.len() / shuffled_filter, filter])];
         self.taps(weight.len(), |place, shuffled_place| weight[place] = shuffled[shuffled_place]);
         weight
+    }
+
+    /// Numbers in the filter of one output, and in a shuffled one.
+    fn filter_lens(&self) -> (usize, usize) {
+        let half = self.map_kernel();
+        (product([self.channels, self.kernel, self.kernel]), product([self.map_channels(), half, half]))
     }
 
     /// The kernel gets a row and a column of zeros in front, so that it is even.

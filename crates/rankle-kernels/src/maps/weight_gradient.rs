@@ -1,7 +1,9 @@
 //! The slope of a convolution's filters.
 
 use super::Conv;
+use super::axis::Reach;
 use crate::simd::Isa;
+use crate::size::product;
 use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
 /// A chunk of images as the weight gradient needs it: what went into the convolution, and the slope of what came out.
@@ -21,12 +23,12 @@ const BLOCK: usize = 256;
 impl Conv {
     /// Into how many parts [`Conv::weight_gradient`] falls: one per panel of outputs and row of the kernel.
     pub fn weight_gradient_parts(&self, isa: Isa) -> usize {
-        self.shape.outputs.div_ceil(isa.panel()) * self.shape.kernel
+        product([self.shape.outputs.div_ceil(isa.panel()), self.shape.kernel])
     }
 
     /// Numbers in each part.
     pub fn weight_gradient_part_len(&self, isa: Isa) -> usize {
-        self.shape.kernel * self.shape.inputs * isa.panel()
+        product([self.shape.kernel, self.shape.inputs, isa.panel()])
     }
 
     /// One part of the slope of the filters, over all images: chunk by chunk, so the sum depends on how the images were cut
@@ -37,11 +39,10 @@ impl Conv {
         assert!(gradient.len() == self.weight_gradient_part_len(isa), "one number per weight of the part");
         gradient.fill(0.0);
         let (first, ky) = (part / shape.kernel * isa.panel(), part % shape.kernel);
-        let down = Overlap::of(ky, shape.stride, shape.before, shape.input.0, shape.output.0);
+        let down = Overlap::of(shape.reach(|size| size.0), ky);
         let mut packed = Packed { isa, first, outputs: shape.outputs, rows: Vec::new() };
         for stack in stacks {
-            assert!(stack.input.len() == stack.images * shape.input_len(), "a chunk of this convolution's inputs");
-            assert!(stack.slope.len() == stack.images * shape.output_len(), "the slope of this convolution's outputs");
+            shape.check_maps(stack.images, stack.input, stack.slope);
             let line = shape.output.1 * stack.images;
             for lines in down.lines(BLOCK.div_ceil(line)) {
                 packed.take(&stack.slope[lines.start * line * shape.outputs..lines.end * line * shape.outputs]);
@@ -56,7 +57,7 @@ impl Conv {
     /// Adds what packed lines of the slope say about one tap. `source` is the line of the input under the first of them.
     fn add_tap(&self, kx: usize, source: usize, lines: usize, stack: &Stack<'_>, packed: &Packed, gradient: &mut [f32]) {
         let (shape, images, isa, panel) = (&self.shape, stack.images, packed.isa, packed.isa.panel());
-        let across = Overlap::of(kx, shape.stride, shape.before, shape.input.1, shape.output.1);
+        let across = Overlap::of(shape.reach(|size| size.1), kx);
         // Pixels that lie together on both sides.
         let together = if shape.stride == 1 { across.count } else { 1 };
         let mut stretches = Vec::new();
@@ -88,11 +89,11 @@ struct Overlap {
 }
 
 impl Overlap {
-    fn of(tap: usize, stride: usize, before: usize, input: usize, output: usize) -> Self {
-        let inside = |&target: &usize| (target * stride + tap).checked_sub(before).is_some_and(|source| source < input);
-        let target = (0..output).find(inside).unwrap_or(output);
-        let count = (target..output).take_while(inside).count();
-        Self { target, source: (target * stride + tap).saturating_sub(before), count }
+    fn of(reach: Reach, tap: usize) -> Self {
+        let mut sources = (0..reach.output).map(|target| (target, reach.source(target, tap)));
+        let first = sources.find_map(|(target, source)| Some((target, source?)));
+        let Some((target, source)) = first else { return Self { target: reach.output, source: 0, count: 0 } };
+        Self { target, source, count: 1 + sources.take_while(|(_, source)| source.is_some()).count() }
     }
 
     /// The targets in pieces of `most`.
@@ -114,7 +115,7 @@ impl Packed {
     fn take(&mut self, slope: &[f32]) {
         let panel = self.isa.panel();
         let width = panel.min(self.outputs - self.first);
-        self.rows.resize(slope.len() / self.outputs * panel, 0.0);
+        self.rows.resize(product([slope.len() / self.outputs, panel]), 0.0);
         for (packed, row) in self.rows.chunks_exact_mut(panel).zip(slope.chunks_exact(self.outputs)) {
             packed[..width].copy_from_slice(&row[self.first..][..width]);
         }

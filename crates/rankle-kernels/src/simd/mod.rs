@@ -175,7 +175,8 @@ pub(crate) trait Vector: Copy {
             // SAFETY: the caller's promise; `count <= lane`.
             unsafe {
                 *kept.add(count) = *values.add(lane);
-                *places.add(count) = first + lane as u32 * step;
+                // As registers do it: of lanes that nobody keeps it may wrap.
+                *places.add(count) = first.wrapping_add((lane as u32).wrapping_mul(step));
                 count += usize::from(*winners.add(lane) == which);
             }
         }
