@@ -31,6 +31,23 @@ pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     Ok(())
 }
 
+/// Brings to the disk which names a folder holds: a rename survives a loss of power only then. Nothing to do on systems that keep
+/// names at once, and where folders cannot be synced.
+///
+/// # Errors
+/// When the folder is not there, or the disk fails.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match fs::File::open(folder)?.sync_all() {
+        // Some network file systems know no such thing.
+        Err(reason) if matches!(reason.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+        outcome => outcome?,
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
 /// A file beside `path`, or beside what it is a link to, that is gone when it is let go: [`write()`] can have as much.
 ///
 /// # Errors
