@@ -207,11 +207,45 @@ mod tests {
     use crate::server::{self, Reply, Request, Server, hub};
     use crate::unwatched;
     use std::time::Instant;
-    use ureq::unversioned::{resolver::DefaultResolver, transport::TcpConnector};
+    use ureq::unversioned::resolver::DefaultResolver;
+    use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport};
+
+    /// Says of any connection that it is encrypted.
+    #[derive(Debug)]
+    struct Claimed<T>(T);
+
+    #[derive(Debug)]
+    struct Claim;
+
+    impl<T: Transport> Connector<T> for Claim {
+        type Out = Claimed<T>;
+        fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<T>) -> Result<Option<Claimed<T>>, ureq::Error> {
+            Ok(chained.map(Claimed))
+        }
+    }
+
+    impl<T: Transport> Transport for Claimed<T> {
+        fn buffers(&mut self) -> &mut dyn Buffers {
+            self.0.buffers()
+        }
+        fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+            self.0.transmit_output(amount, timeout)
+        }
+        fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+            self.0.await_input(timeout)
+        }
+        fn is_open(&mut self) -> bool {
+            self.0.is_open()
+        }
+        fn is_tls(&self) -> bool {
+            true
+        }
+    }
 
     /// A client for which https is what is spoken without encryption, as the servers here do.
     fn trusting() -> Client {
-        let agent = Agent::with_parts(config(None).unwrap(), TcpConnector::default(), DefaultResolver::default());
+        let connector = TcpConnector::default().chain(Claim);
+        let agent = Agent::with_parts(config(None).unwrap(), connector, DefaultResolver::default());
         Client { agent, max_time: Some(Duration::from_secs(5)) }
     }
 
