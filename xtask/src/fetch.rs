@@ -19,8 +19,8 @@ const MANIFEST: &str = "manifest.toml";
 /// Put a dataset into its folder under datasets/, checked against its manifest there.
 ///
 /// Fashion-MNIST is taken from Debian's package dataset-fashion-mnist, or from a folder that you name, or from the Hugging Face
-/// hub. The photographs come from their public homes or from the hub; what was interrupted goes on where it was. Before its
-/// first download this command builds the program for it, which needs the Rust registry. Unknown Horizons is made of the sprites in
+/// hub. The photographs come from their public homes or from the hub; what was interrupted goes on where it was, and who wants
+/// what another process is fetching waits for it. Before its first download this command builds the program for it, which needs the Rust registry. Unknown Horizons is made of the sprites in
 /// Debian's package of that name, or in a folder that it was unpacked to.
 ///
 /// HF_ENDPOINT is the one environment variable that is honoured: the address of the hub, as --endpoint.

@@ -34,6 +34,9 @@ pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     draft.keep()
 }
 
+/// A folder that may be written but not read, and file systems that cannot sync folders.
+const UNSYNCED: [io::ErrorKind; 3] = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
+
 /// Waits until the disk has the names in a folder: a file that was renamed may otherwise have its old name after a power cut.
 ///
 /// # Errors
@@ -43,8 +46,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
-        // A folder that may be written but not read, and file systems that know of no such thing.
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
+        Err(error) if UNSYNCED.contains(&error.kind()) => Ok(()),
         synced => synced,
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! A name that leads out of the folder, a link, a device, a second file of one name, more files or more bytes than allowed: each
 //! is refused, and nothing is kept of an archive of which anything is refused. Limits count what is unpacked, not what
-//! headers say.
+//! headers say. An archive that ends too early is refused as well, and so is one with a checksum that does not fit.
 
-use crate::{Error, Result, Watch};
-use flate2::read::GzDecoder;
-use rankle_files::DraftFolder;
+use crate::{Error, Result, Watch, folder};
+use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -38,13 +37,12 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
     if output.symlink_metadata().is_ok() {
         return Err(fault(format!("{} is there already: remove it first", output.display())));
     }
-    let parent = rankle_files::folder_of(output);
-    let temporary = temporary_folder(parent)?;
+    let temporary = folder::temporary(rankle_files::folder_of(output))?;
     let mut file = File::open(archive).map_err(Error::read(archive))?;
     let mut magic = [0; 4];
     let read = file.read(&mut magic).map_err(Error::read(archive))?;
     io::Seek::rewind(&mut file).map_err(Error::read(archive))?;
-    let mut room = Room { archive, root: temporary.path(), limits, entries: 0, bytes: 0, watch };
+    let mut room = Room { archive, root: temporary.path(), limits, entries: 0, bytes: 0, watch: &mut *watch };
     match &magic[..read] {
         [0x1F, 0x8B, ..] => room.tar(file)?,
         b"PK\x03\x04" => room.zip(file)?,
@@ -52,16 +50,7 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
     }
     let landed = (candidates(temporary.path())?.into_iter()).find(|folder| folder.join(landmark).symlink_metadata().is_ok());
     let landed = landed.ok_or_else(|| fault(format!("there is no {landmark} in it: it is another archive")))?;
-    fs::rename(&landed, output).map_err(Error::write(output))
-}
-
-/// A folder that is gone when it is let go.
-///
-/// # Errors
-/// [`Error::File`].
-pub(crate) fn temporary_folder(parent: &Path) -> Result<DraftFolder> {
-    fs::create_dir_all(parent).map_err(Error::write(parent))?;
-    DraftFolder::within(parent).map_err(Error::write(parent))
+    folder::settle(&landed, output, watch)
 }
 
 /// A folder, and then those in it, in the order of their names.
@@ -104,8 +93,8 @@ impl Room<'_> {
     }
 
     fn tar(&mut self, file: File) -> Result<()> {
-        let left = Rc::new(Cell::new(HEADERS));
-        let inner = Metered { inner: GzDecoder::new(BufReader::new(file)), left: left.clone() };
+        let meter = Meter { left: Cell::new(HEADERS).into(), ended: Cell::new(false).into() };
+        let inner = Metered { inner: MultiGzDecoder::new(BufReader::new(file)), meter: meter.clone() };
         let damaged = |path: &Path, error: io::Error| {
             let found = format!("it is damaged or not understood ({error})");
             Error::Archive { path: path.into(), found }
@@ -114,11 +103,11 @@ impl Room<'_> {
         let mut entries = archive.entries().map_err(|error| damaged(self.archive, error))?;
         loop {
             // A name in a header may be as long as its maker likes, and would be read into memory.
-            left.set(HEADERS);
-            let Some(entry) = entries.next() else { return Ok(()) };
+            meter.left.set(HEADERS);
+            let Some(entry) = entries.next() else { break };
             let mut entry = entry.map_err(|error| damaged(self.archive, error))?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            left.set(self.limits.bytes.saturating_sub(self.bytes).saturating_add(HEADERS));
+            meter.left.set(self.limits.bytes.saturating_sub(self.bytes).saturating_add(HEADERS));
             match entry.header().entry_type() {
                 tar::EntryType::Directory => self.folder(&name)?,
                 tar::EntryType::Regular | tar::EntryType::Continuous => self.file(&name, &mut entry)?,
@@ -126,6 +115,14 @@ impl Room<'_> {
                 _ => return Err(self.refused(&name, "is a link or a device")),
             }
         }
+        // The library takes the end of the file for the end of the archive.
+        if meter.ended.get() {
+            let found = "it has no end mark: a part of it is missing".to_owned();
+            return Err(Error::Archive { path: self.archive.into(), found });
+        }
+        // The checksum of everything comes last.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| damaged(self.archive, error))?;
+        Ok(())
     }
 
     fn folder(&mut self, name: &str) -> Result<()> {
@@ -185,21 +182,30 @@ impl Room<'_> {
     }
 }
 
-/// Gives no more than what is left.
+/// What is known of a reader that somebody else has.
+#[derive(Clone)]
+struct Meter {
+    /// It gives no more than this.
+    left: Rc<Cell<u64>>,
+    /// It was asked for more when there was nothing more.
+    ended: Rc<Cell<bool>>,
+}
+
 struct Metered<R> {
     inner: R,
-    left: Rc<Cell<u64>>,
+    meter: Meter,
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.meter.left.get()).unwrap_or(usize::MAX);
         if left == 0 && !buffer.is_empty() {
             return Err(io::Error::other("more bytes than are allowed"));
         }
         let most = buffer.len().min(left);
         let read = self.inner.read(&mut buffer[..most])?;
-        self.left.set(self.left.get() - read as u64);
+        self.meter.left.set(self.meter.left.get() - read as u64);
+        self.meter.ended.set(self.meter.ended.get() || (read == 0 && most > 0));
         Ok(read)
     }
 }

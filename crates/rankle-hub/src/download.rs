@@ -1,8 +1,9 @@
 //! Downloads that go on where they were.
 
 use crate::client::{self, Client};
-use crate::{Error, Result, Watch};
-use std::fs::{self, File, TryLockError};
+use crate::pace::Pace;
+use crate::{Digest, Error, Result, Watch, folder};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::thread::sleep;
@@ -41,33 +42,30 @@ impl From<Error> for Cut {
 const FAILURES: u32 = 4;
 
 /// Brings a file to `partial`, from where `partial` ends; it stays there by half when the connection breaks for good. Whether
-/// the content is what it should be is left to the caller.
+/// the content is what it should be is left to the caller, and so is that nobody else does the same.
 ///
 /// # Errors
-/// [`Error::Unreachable`], [`Error::Status`], [`Error::Answer`], [`Error::TooLarge`], [`Error::Busy`], [`Error::File`],
-/// [`Error::Interrupted`].
+/// [`Error::Unreachable`], [`Error::Status`], [`Error::Answer`], [`Error::Downgrade`], [`Error::TooLarge`], [`Error::TooSlow`],
+/// [`Error::File`], [`Error::Interrupted`].
 pub(crate) fn download(client: &Client, wanted: Wanted<'_>, partial: &Path, watch: Watch<'_>) -> Result<()> {
     if let Some(folder) = partial.parent() {
         fs::create_dir_all(folder).map_err(Error::write(folder))?;
     }
     let mut file =
         File::options().create(true).truncate(false).read(true).write(true).open(partial).map_err(Error::write(partial))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: partial.into() }),
-        Err(TryLockError::Error(reason)) => return Err(Error::write(partial)(reason)),
-    }
     let mut have = file.seek(SeekFrom::End(0)).map_err(Error::write(partial))?;
     if wanted.bytes.is_some_and(|bytes| have > bytes) || have > wanted.limit {
         have = restart(&mut file, partial)?;
     }
+    let pace = Pace::new(have, client.max_time);
     let mut failures = 0;
     while wanted.bytes != Some(have) || have == 0 {
         let before = have;
-        match pass(client, wanted, &mut file, partial, &mut have, watch) {
+        match pass(client, wanted, &pace, &mut file, partial, &mut have, watch) {
             Ok(()) => break,
             Err(Cut::Refused(error)) => return Err(error),
             Err(Cut::Broken(error)) => {
+                pace.check(wanted.url, have)?;
                 failures = if have > before { 1 } else { failures + 1 };
                 if failures >= FAILURES {
                     return Err(error);
@@ -80,15 +78,38 @@ pub(crate) fn download(client: &Client, wanted: Wanted<'_>, partial: &Path, watc
     file.sync_all().map_err(Error::write(partial))
 }
 
+/// Gives a file that was downloaded its name, if it is what it should be, and else removes it.
+///
+/// # Errors
+/// [`Error::Hash`], [`Error::File`], [`Error::Interrupted`].
+pub(crate) fn keep(partial: &Path, path: &Path, digest: &Digest, what: &str, watch: Watch<'_>) -> Result<()> {
+    match digest.check(partial, what, watch) {
+        Ok(()) => folder::rename(partial, path),
+        Err(error @ Error::Hash { .. }) => {
+            fs::remove_file(partial).map_err(Error::write(partial))?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn restart(file: &mut File, path: &Path) -> Result<u64> {
     file.set_len(0).and_then(|()| file.rewind()).map_err(Error::write(path))?;
     Ok(0)
 }
 
 /// One connection. `have` is how many bytes are in the file.
-fn pass(client: &Client, wanted: Wanted<'_>, file: &mut File, path: &Path, have: &mut u64, watch: Watch<'_>) -> Result<(), Cut> {
+fn pass(
+    client: &Client,
+    wanted: Wanted<'_>,
+    pace: &Pace,
+    file: &mut File,
+    path: &Path,
+    have: &mut u64,
+    watch: Watch<'_>,
+) -> Result<(), Cut> {
     let url = wanted.url;
-    let response = client.get(url, *have)?;
+    let response = client.get(url, *have, pace.left())?;
     match response.status().as_u16() {
         206 if starts_at(&response) == Some(*have) => {}
         // The server knows no ranges, or not this one: from the start again.
@@ -117,6 +138,7 @@ fn pass(client: &Client, wanted: Wanted<'_>, file: &mut File, path: &Path, have:
     let mut buffer = vec![0; 1 << 16];
     loop {
         watch.see(*have, total.or(wanted.bytes))?;
+        pace.check(url, *have)?;
         let read = match body.read(&mut buffer) {
             Ok(read) => read,
             Err(reason) if reason.kind() == ErrorKind::Interrupted => continue,

@@ -54,13 +54,34 @@ pub enum Error {
         /// What was expected, or what to do.
         help: &'static str,
     },
+    /// An encrypted address sends us to one that is not.
+    #[error("{from} sends us to {to}, which is not encrypted: nothing was taken from there; name another address")]
+    Downgrade {
+        /// The encrypted address.
+        from: String,
+        /// The other one.
+        to: String,
+    },
     /// More bytes than are allowed.
-    #[error("{what} has more than the {limit} bytes that are allowed")]
+    #[error("{what} has more than the {limit} bytes that are allowed: it is another file or has no end; name another address")]
     TooLarge {
         /// A file or an address.
         what: String,
         /// The limit.
         limit: u64,
+    },
+    /// More time than is allowed.
+    #[error(
+        "{url} sent {bytes} bytes in {seconds} s, which is too slow: what came so far is kept, so the same command goes on; \
+         --max-time allows more, another address may be faster"
+    )]
+    TooSlow {
+        /// The address.
+        url: String,
+        /// What came.
+        bytes: u64,
+        /// In this time.
+        seconds: u64,
     },
     /// Another content than the expected one.
     #[error("{what} has {algorithm} {found}, expected {expected}: it is damaged or another file, and was not kept")]
@@ -91,12 +112,6 @@ pub enum Error {
         what: &'static str,
         /// What the system says.
         reason: io::Error,
-    },
-    /// Somebody else is downloading the same.
-    #[error("{} is being downloaded by another process: wait for it", path.display())]
-    Busy {
-        /// The unfinished file.
-        path: PathBuf,
     },
     /// There is no home, and so no usual place for the cache.
     #[error("this user has no home folder: name one for the cache with --hub-cache")]

@@ -1,32 +1,14 @@
 //! Files from the Hugging Face hub, through a cache that its other programs share.
 
 use crate::client::{Client, Head};
-use crate::download::{Wanted, download};
+use crate::download::{Wanted, download, keep};
+use crate::folder;
 use crate::reference::{is_commit, is_path};
-use crate::{Digest, Error, Kind, Repository, Result, Watch};
+use crate::{Access, Digest, Error, Kind, Lock, Repository, Result, Watch};
 use hf_hub::{Cache, Repo, RepoType};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Where the hub is, and whether it may be asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "arguments", derive(clap::Args))]
-#[cfg_attr(feature = "arguments", command(next_help_heading = "The hub"))]
-pub struct Access {
-    /// The address of the hub; that of huggingface.co when left out
-    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "URL", env = "HF_ENDPOINT"))]
-    pub endpoint: Option<String>,
-    /// Download nothing: take what the cache holds
-    #[cfg_attr(feature = "arguments", arg(long, global = true))]
-    pub offline: bool,
-    /// The folder of the cache; .cache/huggingface/hub in the user's home when left out, as for other programs
-    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "FOLDER"))]
-    pub hub_cache: Option<PathBuf>,
-    /// The address of an HTTP proxy, where one is needed
-    #[cfg_attr(feature = "arguments", arg(long, global = true, value_name = "URL"))]
-    pub proxy: Option<String>,
-}
 
 /// The public hub.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -64,7 +46,7 @@ impl Hub {
         if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
             return Err(Error::Address { url: endpoint, reason: "an endpoint starts with https:// or http://".into() });
         }
-        Ok(Self { client: Client::new(access.proxy.as_deref())?, endpoint, cache, offline: access.offline })
+        Ok(Self { client: Client::new(access)?, endpoint, cache, offline: access.offline })
     }
 
     /// A file of a repository, from the cache or downloaded into it: a path that other programs may read, but not write. What
@@ -91,10 +73,15 @@ impl Hub {
         let (commit, digest) = identity(&url, &head)?;
         let folder = self.folder(repository);
         let blob = folder.join("blobs").join(digest.as_str());
-        if !blob.is_file() || digest.check(&blob, &what, watch).is_err() {
-            let partial = blob.with_extension("incomplete");
-            download(&self.client, Wanted { url: &url, bytes: head.bytes, limit: LARGEST_FILE }, &partial, watch)?;
-            keep(&partial, &blob, &digest, &url, watch)?;
+        let is_whole = |watch: Watch<'_>| blob.is_file() && digest.check(&blob, &what, watch).is_ok();
+        if !is_whole(watch) {
+            let _lock = Lock::take(&self.lock(repository, &digest), &what, watch)?;
+            // Whoever held it may have brought the file.
+            if !is_whole(watch) {
+                let partial = blob.with_extension("incomplete");
+                download(&self.client, Wanted { url: &url, bytes: head.bytes, limit: LARGEST_FILE }, &partial, watch)?;
+                keep(&partial, &blob, &digest, &url, watch)?;
+            }
         }
         if let Some(expected) = expected {
             Digest::Sha256(expected.into()).check(&blob, &what, watch)?;
@@ -163,6 +150,11 @@ impl Hub {
         self.cache.path().join(repo(repository).folder_name())
     }
 
+    /// Where the hub's own library in Python locks a download: what it calls unfinished has the name that it has here.
+    fn lock(&self, repository: &Repository, digest: &Digest) -> PathBuf {
+        self.cache.path().join(".locks").join(repo(repository).folder_name()).join(format!("{}.lock", digest.as_str()))
+    }
+
     /// The folder of the revision as the cache knows it: a branch is what it was when something was last downloaded from it.
     fn snapshot(&self, repository: &Repository) -> Option<PathBuf> {
         let folder = self.folder(repository);
@@ -204,29 +196,12 @@ fn identity(url: &str, head: &Head) -> Result<(String, Digest)> {
     Ok((commit.to_owned(), digest.ok_or_else(|| wrong("no content hash (ETag)".to_owned()))?))
 }
 
-/// Gives a file that was downloaded its name, if it is what it should be, and else removes it.
-///
-/// # Errors
-/// [`Error::Hash`], [`Error::File`], [`Error::Interrupted`].
-pub(crate) fn keep(partial: &Path, path: &Path, digest: &Digest, what: &str, watch: Watch<'_>) -> Result<()> {
-    match digest.check(partial, what, watch) {
-        Ok(()) => fs::rename(partial, path).map_err(Error::write(path)),
-        Err(error @ Error::Hash { .. }) => {
-            fs::remove_file(partial).map_err(Error::write(partial))?;
-            Err(error)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Makes `path` stand for `blob`, as in every cache of the hub: a relative link, or a copy where there are none.
 fn point(path: &Path, blob: &Path) -> Result<()> {
-    let refused = |reason| Error::write(path)(reason);
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(refused)?;
-    let temporary = rankle_files::DraftFolder::within(folder).map_err(refused)?;
+    let temporary = folder::temporary(rankle_files::folder_of(path))?;
     let link = temporary.path().join("link");
-    link_or_copy(path, blob, &link).and_then(|()| fs::rename(&link, path)).map_err(refused)
+    link_or_copy(path, blob, &link).map_err(Error::write(path))?;
+    folder::rename(&link, path)
 }
 
 #[cfg(unix)]

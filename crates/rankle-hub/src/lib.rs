@@ -1,8 +1,9 @@
 //! Downloads: weights and datasets from the Hugging Face hub, archives from anywhere.
 //!
-//! Three rules. What has its final name is whole and has the hash that was published for it, or that the hub names. What was
-//! interrupted goes on where it was. What a server or an archive says is not trusted: names never lead out of a folder, sizes
-//! are bounded by what was agreed on, not by what is announced.
+//! Four rules. What has its final name is whole, is on the disk, and has the hash that was published for it, or that the hub names.
+//! What was interrupted goes on where it was. What a server or an archive says is not trusted: names never lead out of a folder,
+//! sizes are bounded by what was agreed on, not by what is announced, and time by how many bytes come; `https` never leads to
+//! `http`. One process at a time makes a file or a folder: the others wait for it, and take what it made.
 //!
 //! Without features this crate knows names ([`Reference`]), hashes ([`Digest`]) and archives ([`unpack`]), and asks nobody. `http`
 //! adds `Hub` and `Home`, `tls` the `https` addresses that the real hub has, `parquet` the hub's tables of images. `fetch` is
@@ -22,6 +23,8 @@
 //! # Ok::<(), rankle_hub::Error>(())
 //! ```
 
+#[cfg(feature = "http")]
+mod access;
 mod archive;
 #[cfg(feature = "http")]
 mod client;
@@ -29,23 +32,33 @@ mod digest;
 #[cfg(feature = "http")]
 mod download;
 mod error;
+mod folder;
 #[cfg(feature = "http")]
 mod home;
 #[cfg(feature = "http")]
 mod hub;
+mod lock;
+#[cfg(feature = "http")]
+mod pace;
 mod reference;
+#[cfg(test)]
+#[path = "../tests/server/mod.rs"]
+mod server;
 #[cfg(feature = "parquet")]
 mod table;
 mod watch;
 
+#[cfg(feature = "http")]
+pub use access::Access;
 pub use archive::{Limits, unpack};
 pub use digest::{Digest, sha256};
 pub use error::{Error, Result};
 #[cfg(feature = "http")]
-pub use home::Home;
+pub use home::{Download, Home};
 #[cfg(feature = "http")]
-pub use hub::{Access, Hub};
+pub use hub::Hub;
+pub use lock::Lock;
 pub use reference::{Kind, Reference, Repository};
 #[cfg(feature = "parquet")]
 pub use table::{Part, idx, photos};
-pub use watch::{Watch, Watcher, unwatched};
+pub use watch::{Watch, Watcher, telling, unwatched};

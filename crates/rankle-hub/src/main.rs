@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rankle_cli::{answer, say};
-use rankle_hub::{Access, Error, Home, Hub, Kind, Limits, Part, Reference, Repository, Watcher};
+use rankle_hub::{Access, Download, Error, Home, Hub, Kind, Limits, Lock, Part, Reference, Repository, Watcher, telling};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -134,13 +134,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// A bar where somebody watches, and an end where somebody wants it.
+/// A bar where somebody watches, lines for what is to be known, and an end where somebody wants it.
 fn watch(what: &str) -> impl Watcher {
     let style = "{msg}  {bar:30} {percent:>3} %  {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let unknown = "{msg}  {bytes}, {bytes_per_sec}";
     let [style, unknown] = [style, unknown].map(|text| ProgressStyle::with_template(text).expect("the template is valid"));
     let bar = ProgressBar::no_length().with_message(what.to_owned()).with_style(unknown);
-    move |done: u64, total: Option<u64>| {
+    let lines = bar.clone();
+    let moved = move |done: u64, total: Option<u64>| {
         if let Some(total) = total
             && bar.length() != Some(total)
         {
@@ -149,7 +150,19 @@ fn watch(what: &str) -> impl Watcher {
         }
         bar.set_position(done);
         if INTERRUPTED.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    telling(moved, move |line: &str| lines.suspend(|| say(line)))
+}
+
+/// The right to make `output`, or nothing where it is there: another process may have made it while this one waited.
+fn turn(output: &Path, landmark: &str) -> Result<Option<Lock>> {
+    let mut watch = watch("waiting");
+    let lock = Lock::beside(output, &mut watch)?;
+    if output.join(landmark).exists() {
+        watch.tell(&format!("{} is there already; to get it again, remove it", output.display()));
+        return Ok(None);
     }
+    Ok(Some(lock))
 }
 
 impl FileCommand {
@@ -195,6 +208,7 @@ impl IdxCommand {
 impl PhotosCommand {
     fn run(self, access: &Access) -> Result<()> {
         let splits = self.splits.iter().map(|text| parse_split(text)).collect::<Result<Vec<_>>>()?;
+        let Some(_lock) = turn(&self.output, "")? else { return Ok(()) };
         let files = self.table.files(access, splits.iter().map(|split| split.0))?;
         let part = |((_, folder, images), files)| Part { files, folder: String::from(folder), images };
         let parts: Vec<Part> = splits.into_iter().zip(files).map(part).collect();
@@ -210,9 +224,10 @@ fn parse_split(text: &str) -> Result<(&str, &str, usize)> {
 
 impl ArchiveCommand {
     fn run(self, access: &Access) -> Result<()> {
+        let Some(_lock) = turn(&self.output, &self.landmark)? else { return Ok(()) };
         let limits = Limits { entries: self.most_entries, bytes: self.most_bytes };
         let unpack = |archive: &Path| rankle_hub::unpack(archive, &self.output, &self.landmark, limits, &mut watch("unpacked"));
-        let (archive, url) = match (&self.file, &self.url) {
+        let (download, url) = match (&self.file, &self.url) {
             (Some(archive), _) => {
                 let hash = rankle_hub::sha256(archive, &mut watch("read"))?;
                 match self.sha256.as_ref().or(self.published.as_ref()) {
@@ -225,18 +240,22 @@ impl ArchiveCommand {
             (None, Some(url)) => (self.download(url, access)?, url),
             (None, None) => bail!("--url or --file is needed"),
         };
-        unpack(&archive).with_context(|| format!("the archive from {url}"))?;
-        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
+        let archive = &download.path;
+        let unpacked = unpack(archive);
+        // A damaged one would be found again and again; after an interrupt or on a full disk it is of use.
+        if matches!(unpacked, Ok(()) | Err(Error::Archive { .. })) {
+            fs::remove_file(archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+        }
+        unpacked.with_context(|| format!("the archive from {url}"))
     }
 
-    fn download(&self, url: &str, access: &Access) -> Result<PathBuf> {
+    fn download(&self, url: &str, access: &Access) -> Result<Download> {
         let locked = self.locked(url)?;
         let sha256 = self.sha256.as_deref().or(locked.as_deref());
         let home = Home { url, bytes: self.bytes, sha256, limit: self.most_bytes };
-        let folder = self.lock.parent().unwrap_or(Path::new("."));
-        let (archive, hash) = home.download(folder, access.proxy.as_deref(), &mut watch("downloaded"))?;
-        self.judge(url, &hash)?;
-        Ok(archive)
+        let download = home.download(rankle_files::folder_of(&self.lock), access, &mut watch("downloaded"))?;
+        self.judge(url, &download.sha256)?;
+        Ok(download)
     }
 
     /// Says what is known of the hash of a download. One of which nothing was known is written down.

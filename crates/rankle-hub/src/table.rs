@@ -1,8 +1,7 @@
 //! The hub's tables of images: Parquet files with a column `image` (a struct whose `bytes` are an encoded file) and a column
 //! `label`, as the library `datasets` writes them.
 
-use crate::archive::temporary_folder;
-use crate::{Error, Result, Watch};
+use crate::{Error, Result, Watch, folder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use std::fs::{self, File};
@@ -44,7 +43,7 @@ pub fn idx(files: &[PathBuf], images: &Path, labels: &Path, watch: Watch<'_>) ->
 
 fn write(path: &Path, header: &[u32], content: &[u8]) -> Result<()> {
     let header: Vec<u8> = header.iter().flat_map(|number| number.to_be_bytes()).collect();
-    fs::write(path, [&header, content].concat()).map_err(Error::write(path))
+    rankle_files::write(path, [&header, content].concat()).map_err(Error::write(path))
 }
 
 /// The images of several splits as files, `FOLDER/CLASS/NUMBER.jpg` for each, to `output`, whole or not at all. Classes are
@@ -54,7 +53,7 @@ fn write(path: &Path, header: &[u32], content: &[u8]) -> Result<()> {
 /// [`Error::Table`] for another number of images than was told, for labels that are not below `classes`, and for what is
 /// neither JPEG nor PNG; [`Error::File`], [`Error::Interrupted`].
 pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -> Result<()> {
-    let temporary = temporary_folder(rankle_files::folder_of(output))?;
+    let temporary = folder::temporary(rankle_files::folder_of(output))?;
     for part in parts {
         let mut number = 0;
         each(&part.files, watch, &mut |path, bytes, label| {
@@ -77,8 +76,7 @@ pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -
             return Err(Error::Table { path, found: format!("and its kin have {number} images, expected {}", part.images) });
         }
     }
-    temporary.keep(output).map_err(Error::write(output))?;
-    Ok(())
+    folder::settle(temporary.path(), output, watch)
 }
 
 /// Takes an encoded image and its label, out of the file that is named.

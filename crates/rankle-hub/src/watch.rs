@@ -12,6 +12,11 @@ pub trait Watcher {
     /// `done` of `total` bytes are downloaded or unpacked.
     fn moved(&mut self, done: u64, total: Option<u64>) -> ControlFlow<()>;
 
+    /// A line for a person: for whom it waits, for example. Nobody hears it unless it was asked for, as [`telling`] does.
+    fn tell(&mut self, line: &str) {
+        let _ = line;
+    }
+
     /// # Errors
     /// [`Error::Interrupted`] when it wants an end.
     fn see(&mut self, done: u64, total: Option<u64>) -> Result<()> {
@@ -39,4 +44,24 @@ impl<F: FnMut(u64, Option<u64>) -> ControlFlow<()>> Watcher for F {
 /// Nobody looks on.
 pub fn unwatched() -> impl Watcher {
     |_, _| ControlFlow::Continue(())
+}
+
+/// Looks on as `watch` does, and hands every line that is for a person to `tell`.
+pub fn telling(watch: impl Watcher, tell: impl FnMut(&str)) -> impl Watcher {
+    Telling { watch, tell }
+}
+
+struct Telling<W, T> {
+    watch: W,
+    tell: T,
+}
+
+impl<W: Watcher, T: FnMut(&str)> Watcher for Telling<W, T> {
+    fn moved(&mut self, done: u64, total: Option<u64>) -> ControlFlow<()> {
+        self.watch.moved(done, total)
+    }
+
+    fn tell(&mut self, line: &str) {
+        (self.tell)(line);
+    }
 }

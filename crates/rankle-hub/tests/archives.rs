@@ -166,6 +166,60 @@ fn what_is_damaged_or_something_else_is_refused() {
     refused(&tgz(&[("set/list.txt", b"1"), ("set/list.txt", b"2")]), LIMITS, "'set/list.txt' is in it twice");
 }
 
+/// A tar archive without compression.
+fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(tgz(entries).as_slice()).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+#[test]
+fn a_torn_archive_is_never_unpacked_by_half() {
+    let entries: [(&str, &[u8]); 2] = [("set/list.txt", b"a list"), ("set/image", b"an image")];
+    for archive in [zip(&entries), tgz(&entries)] {
+        for length in 0..archive.len() {
+            let (folder, outcome) = unpacked(&archive[..length], LIMITS);
+            assert!(outcome.is_err(), "{length} of {} bytes were taken for all", archive.len());
+            assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 0, "{length}");
+        }
+    }
+    // What is behind the compression may be torn too: header and content have a block of 512 bytes each.
+    let plain = tar(&entries);
+    for (length, says) in [(512, "damaged"), (512 + 3, "damaged"), (1024, "has no end mark"), (2048, "has no end mark")] {
+        refused(&gzipped(plain[..length].to_vec()), LIMITS, says);
+    }
+    let (_folder, outcome) = unpacked(&gzipped(plain[..2048 + 512].to_vec()), LIMITS);
+    outcome.unwrap();
+}
+
+#[test]
+fn checksums_that_come_last_are_read() {
+    let entries: [(&str, &[u8]); 2] = [("set/list.txt", b"a list"), ("set/image", b"an image")];
+    let archive = tgz(&entries);
+    // CRC-32 and length of the content.
+    for place in archive.len() - 8..archive.len() {
+        let mut other = archive.clone();
+        other[place] ^= 1;
+        refused(&other, LIMITS, "damaged or not understood");
+    }
+    let mut zipped = zip(&[("set/list.txt", &[7; 1000][..])]);
+    let stored = zipped.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    zipped[stored + 16] ^= 1;
+    refused(&zipped, LIMITS, "is damaged");
+    let mut endless = archive;
+    endless.extend(gzipped(vec![0; 2 << 20]));
+    refused(&endless, LIMITS, "more bytes than are allowed");
+}
+
+/// Some programs compress in parts, each with a checksum of its own.
+#[test]
+fn an_archive_in_parts_is_unpacked_whole() {
+    let plain = tar(&[("set/list.txt", b"a list"), ("set/image", b"an image")]);
+    let parts = [&plain[..1024], &plain[1024..]].map(|part| gzipped(part.to_vec())).concat();
+    let (_folder, output) = unpacked(&parts, LIMITS);
+    assert_eq!(fs::read(output.unwrap().join("image")).unwrap(), b"an image");
+}
+
 #[test]
 fn what_is_there_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();

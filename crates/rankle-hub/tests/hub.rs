@@ -2,11 +2,14 @@
 
 mod server;
 
-use rankle_hub::{Access, Error, Home, Hub, Kind, Repository, unwatched};
+use rankle_hub::{Access, Download, Error, Home, Hub, Kind, Repository, telling, unwatched};
 use server::{COMMIT, Files, Reply, Server, hub, noise, sha256};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const FILE: &str = "model.safetensors";
@@ -24,9 +27,13 @@ impl World {
         Self { server: Server::new(hub(files(&content))), cache: tempfile::tempdir().unwrap(), content }
     }
 
-    fn hub(&self, offline: bool) -> Hub {
+    fn access(&self) -> Access {
         let hub_cache = Some(self.cache.path().to_owned());
-        Hub::new(&Access { endpoint: Some(self.server.url.clone()), offline, hub_cache, proxy: None }).unwrap()
+        Access { endpoint: Some(self.server.url.clone()), hub_cache, ..Access::default() }
+    }
+
+    fn hub(&self, offline: bool) -> Hub {
+        Hub::new(&Access { offline, ..self.access() }).unwrap()
     }
 
     fn get(&self) -> Result<PathBuf, Error> {
@@ -269,23 +276,102 @@ fn it_ends_when_it_is_asked_to_and_goes_on_later() {
 }
 
 #[test]
-fn two_processes_do_not_write_the_same_file() {
+fn the_second_waits_until_the_file_has_its_name() {
     let world = World::new();
-    let folder = world.cache.path().join("models--timm--resnet18/blobs");
+    let (said, heard) = mpsc::channel();
+    thread::scope(|scope| {
+        let mut second = None;
+        // What is looked at without a count is the hash: all bytes are there then, under a name that is not the last.
+        let mut first = |done: u64, total: Option<u64>| {
+            if (done, total) == (0, None) && second.is_none() {
+                let (world, said) = (&world, said.clone());
+                second = Some(scope.spawn(move || {
+                    let mut watch = telling(unwatched(), |line: &str| said.send(line.to_owned()).unwrap());
+                    world.hub(false).file(&model("main"), FILE, None, &mut watch)
+                }));
+                let line = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+                let holder = std::process::id();
+                assert_eq!(line, format!("waiting for process {holder}, which is fetching {FILE} of timm/resnet18"));
+            }
+            ControlFlow::Continue(())
+        };
+        let path = world.hub(false).file(&model("main"), FILE, None, &mut first).unwrap();
+        assert_eq!(second.unwrap().join().unwrap().unwrap(), path);
+        assert_eq!(fs::read(path).unwrap(), world.content);
+    });
+    assert_eq!(world.server.asked().iter().filter(|line| line.starts_with("GET /elsewhere")).count(), 1);
+    assert_eq!(world.blobs(), [sha256(&world.content)]);
+    let locks = world.cache.path().join(".locks/models--timm--resnet18");
+    assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
+}
+
+#[test]
+fn who_waits_may_leave() {
+    let world = World::new();
+    let folder = world.cache.path().join(".locks/models--timm--resnet18");
     fs::create_dir_all(&folder).unwrap();
-    let partial = fs::File::create(folder.join(format!("{}.incomplete", sha256(&world.content)))).unwrap();
-    partial.lock().unwrap();
-    assert!(matches!(world.get(), Err(Error::Busy { .. })));
-    drop(partial);
+    // As the hub's own library has it.
+    let lock = fs::File::create(folder.join(format!("{}.lock", sha256(&world.content)))).unwrap();
+    lock.lock().unwrap();
+    let mut looks = 0;
+    let mut leaving = |_, _| {
+        looks += 1;
+        if looks > 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let error = world.hub(false).file(&model("main"), FILE, None, &mut leaving).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert!(world.blobs().is_empty());
+    drop(lock);
     world.get().unwrap();
+}
+
+/// So long one download may take.
+fn hasty(world: &World) -> Hub {
+    Hub::new(&Access { max_time: Some(1), ..world.access() }).unwrap()
+}
+
+fn too_slow(outcome: Result<PathBuf, Error>) {
+    let error = outcome.unwrap_err();
+    let says = error.to_string();
+    assert!(matches!(error, Error::TooSlow { .. }) && says.lines().count() == 1, "{says}");
+    assert!(says.contains("too slow: what came so far is kept") && says.contains("--max-time allows more"), "{says}");
+}
+
+#[test]
+fn a_download_that_trickles_ends_and_goes_on_later() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    world.server.becomes(move |request| match request.path.starts_with("/elsewhere") {
+        true => whole(request).trickling(),
+        false => whole(request),
+    });
+    let start = Instant::now();
+    too_slow(hasty(&world).file(&model("main"), FILE, None, &mut unwatched()));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    world.server.asked();
+    world.server.becomes(hub(files(&world.content)));
+    assert_eq!(fs::read(world.get().unwrap()).unwrap(), world.content);
+    assert!(world.server.asked().iter().any(|line| line.starts_with("GET /elsewhere") && line.contains(" from ")));
+}
+
+#[test]
+fn a_server_that_starts_again_and_again_is_left() {
+    let world = World::new();
+    let whole = hub(files(&world.content));
+    world.server.becomes(move |request| match (request.path.starts_with("/elsewhere"), request.range) {
+        (true, None) => whole(request).cut(1_000),
+        (true, Some(_)) => Reply::status(416),
+        _ => whole(request),
+    });
+    too_slow(hasty(&world).file(&model("main"), FILE, None, &mut unwatched()));
 }
 
 fn home<'a>(url: &'a str, sha256: Option<&'a str>) -> Home<'a> {
     Home { url, bytes: None, sha256, limit: 50_000 }
 }
 
-fn fetch(home: Home<'_>, folder: &Path) -> Result<(PathBuf, String), Error> {
-    home.download(folder, None, &mut unwatched())
+fn fetch(home: Home<'_>, folder: &Path) -> Result<Download, Error> {
+    home.download(folder, &Access::default(), &mut unwatched())
 }
 
 #[test]
@@ -297,8 +383,12 @@ fn archives_come_from_any_home() {
         _ => Reply::file(request, &body).cut(20_000),
     });
     let url = format!("{}/set.zip", server.url);
-    let (path, hash) = fetch(home(&url, None), folder.path()).unwrap();
+    let Download { path, sha256: hash, .. } = fetch(home(&url, None), folder.path()).unwrap();
     assert_eq!((fs::read(&path).unwrap(), hash), (content.clone(), sha256(&content)));
+    // Nothing names its version: it is downloaded again.
+    server.asked();
+    fetch(home(&url, None), folder.path()).unwrap();
+    assert_eq!(server.asked().len(), 3);
     fs::remove_file(path).unwrap();
 
     let wrong = "1".repeat(64);
@@ -343,10 +433,45 @@ fn parts_of_two_versions_are_never_put_together() {
     assert!(matches!(fetch(home(&url, None), folder.path()), Err(Error::Status { status: 500, .. })));
     let other: Vec<u8> = noise(30_000).into_iter().rev().collect();
     server.becomes(version(other.clone(), "\"two\"", false));
-    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().1, sha256(&other));
+    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().sha256, sha256(&other));
     server.asked();
     // The first version again: its first third is still there.
     server.becomes(version(noise(30_000), "\"one\"", false));
-    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().1, sha256(&noise(30_000)));
+    assert_eq!(fetch(home(&url, None), folder.path()).unwrap().sha256, sha256(&noise(30_000)));
     assert_eq!(server.asked(), ["HEAD /set.tgz", "GET /set.tgz from 10000"]);
+}
+
+#[test]
+fn an_archive_is_downloaded_once_by_two() {
+    let (content, folder) = (noise(30_000), tempfile::tempdir().unwrap());
+    let body = content.clone();
+    let server = Server::new(move |request| Reply::file(request, &body));
+    let url = format!("{}/set.zip", server.url);
+    let (said, heard) = mpsc::channel();
+    thread::scope(|scope| {
+        let first = fetch(home(&url, None), folder.path()).unwrap();
+        let second = scope.spawn(|| {
+            let mut watch = telling(unwatched(), move |line: &str| said.send(line.to_owned()).unwrap());
+            home(&url, None).download(folder.path(), &Access::default(), &mut watch)
+        });
+        // As long as the first has it, nobody takes it away.
+        let line = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(line, format!("waiting for process {}, which is fetching {url}", std::process::id()));
+        let path = first.path.clone();
+        drop(first);
+        let second = second.join().unwrap().unwrap();
+        assert_eq!((&second.path, &second.sha256), (&path, &sha256(&content)));
+    });
+    assert_eq!(server.asked().iter().filter(|line| line.starts_with("GET")).count(), 1);
+
+    // What was left there is taken where its hash is known, and only if it has that.
+    let hash = sha256(&content);
+    let known = home(&url, Some(&hash));
+    let path = fetch(known, folder.path()).unwrap().path;
+    server.asked();
+    fetch(known, folder.path()).unwrap();
+    assert_eq!(server.asked(), ["HEAD /set.zip"]);
+    fs::write(&path, "damaged").unwrap();
+    fetch(known, folder.path()).unwrap();
+    assert_eq!(fs::read(path).unwrap(), content);
 }

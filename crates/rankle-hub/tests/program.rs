@@ -6,11 +6,11 @@ use image::{DynamicImage, GrayImage, ImageFormat};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use server::{Files, Reply, Server, hub, sha256};
+use server::{Files, Reply, Server, hub, noise, sha256};
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{BufRead, BufReader, Cursor, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 /// As the library `datasets` writes images.
@@ -48,12 +48,16 @@ fn png(pixels: &[u8; 4]) -> Vec<u8> {
     bytes.into_inner()
 }
 
+fn command(server: &Server, cache: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rankle-hub"));
+    command.env("HF_ENDPOINT", &server.url).arg("--hub-cache").arg(cache).args(arguments.split_whitespace());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Exit code and standard error.
 fn run(server: &Server, cache: &Path, arguments: &str, output: &Path) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rankle-hub"));
-    command.env("HF_ENDPOINT", &server.url).arg("--hub-cache").arg(cache);
-    command.args(arguments.split_whitespace()).arg("--output").arg(output);
-    let output = command.output().unwrap();
+    let output = command(server, cache, arguments).arg("--output").arg(output).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -178,13 +182,109 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     assert!(file.exists() && fs::read_to_string(&lock).unwrap().lines().count() == 1);
 }
 
+/// The first line that a process says, while it runs.
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line
+}
+
+/// Waits until a server was asked for something.
+fn asked(server: &Server, start: &str) {
+    let mut all = Vec::new();
+    for _ in 0..600 {
+        all.extend(server.asked());
+        if all.iter().any(|line| line.starts_with(start)) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{start} in {all:?}");
+}
+
+#[test]
+fn a_killed_process_is_not_waited_for_any_longer() {
+    let content = noise(20_000);
+    let files = Files::from([("/a/b/x.bin".into(), content.clone())]);
+    let whole = hub(files.clone());
+    let server = Server::new(move |request| whole(request).trickling());
+    let cache = tempfile::tempdir().unwrap();
+    let start = || command(&server, cache.path(), "file hf:a/b/x.bin").spawn().unwrap();
+    let mut first = start();
+    asked(&server, "GET /elsewhere");
+    server.becomes(hub(files));
+    let mut second = start();
+    assert_eq!(first_line(&mut second), format!("waiting for process {}, which is fetching x.bin of a/b\n", first.id()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let output = second.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(String::from_utf8(output.stdout).unwrap().trim()).unwrap(), content);
+}
+
+#[test]
+fn of_two_that_want_one_folder_the_second_takes_what_the_first_made() {
+    let content = archive();
+    let server = Server::new(move |request| Reply::file(request, &content).trickling());
+    let folder = tempfile::tempdir().unwrap();
+    let (lock, output) = (folder.path().join("SHA256SUMS"), folder.path().join("set"));
+    let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
+    let arguments = format!("archive --url {}/a.zip {rest} --lock {}", server.url, lock.display());
+    let start = || command(&server, folder.path(), &arguments).arg("--output").arg(&output).spawn().unwrap();
+    let first = start();
+    asked(&server, "GET");
+    let mut second = start();
+    let line = first_line(&mut second);
+    assert_eq!(line, format!("waiting for process {}, which is fetching {}\n", first.id(), output.display()));
+    for child in [first, second] {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(server.asked(), [""; 0], "it was asked for again");
+    assert!(output.join("Ebay_test.txt").is_file());
+    // The folder and the hash: no lock, no archive, nothing that was begun.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_damaged_archive_is_not_found_again() {
+    let damaged = archive()[..50].to_vec();
+    let server = Server::new(move |request| Reply::file(request, &damaged).with("ETag", "\"one\""));
+    let folder = tempfile::tempdir().unwrap();
+    let (lock, output) = (folder.path().join("SHA256SUMS"), folder.path().join("set"));
+    let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
+    let arguments = format!("archive --url {}/a.zip {rest} --lock {}", server.url, lock.display());
+    for _ in 0..2 {
+        let (code, says) = run(&server, folder.path(), &arguments, &output);
+        assert!(code == 1 && says.contains("nothing of it was kept"), "{says}");
+        assert_eq!(server.asked(), ["HEAD /a.zip", "GET /a.zip"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_line_that_is_too_slow_ends_with_one_line() {
+    let whole = hub(Files::from([("/a/b/x.bin".into(), noise(20_000))]));
+    let server = Server::new(move |request| whole(request).trickling());
+    let cache = tempfile::tempdir().unwrap();
+    let output = command(&server, cache.path(), "--max-time 1 file hf:a/b/x.bin").output().unwrap();
+    let says = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && says.lines().count() == 1 && says.contains("--max-time allows more"), "{says}");
+    let help = command(&server, cache.path(), "--help").output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains("--max-time <SECONDS>"));
+}
+
 #[test]
 fn wrong_arguments_end_with_two() {
     let server = Server::new(|_| Reply::status(404));
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        ["archive --landmark x --most-entries 1 --most-bytes 1 --lock l", "idx", "photos a/b --classes 3", "nonsense"]
-    {
+    for arguments in [
+        "archive --landmark x --most-entries 1 --most-bytes 1 --lock l",
+        "idx",
+        "photos a/b --classes 3",
+        "nonsense",
+        "--max-time 0 idx a/b",
+    ] {
         assert_eq!(run(&server, folder.path(), arguments, &folder.path().join("out")).0, 2, "{arguments}");
     }
 }

@@ -43,7 +43,7 @@ mod with_hub {
     use crate::stop::Stop;
     use crate::{interrupt, progress};
     use anyhow::Result;
-    use rankle_hub::{Access, Error, Hub, Reference};
+    use rankle_hub::{Access, Error, Hub, Reference, telling};
     use std::path::PathBuf;
     use std::sync::Mutex;
 
@@ -60,11 +60,13 @@ mod with_hub {
         let access = ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or_default();
         let bar = progress::bar(0);
         bar.set_message(format!("of {file}"));
-        let path = Hub::new(&access)?.file(&repository, &file, None, &mut |done, total: Option<u64>| {
+        let moved = |done, total: Option<u64>| {
             bar.set_length(total.unwrap_or_default());
             bar.set_position(done);
             interrupt::flow()
-        });
+        };
+        let mut watch = telling(moved, |line: &str| tracing::info!("{line}"));
+        let path = Hub::new(&access)?.file(&repository, &file, None, &mut watch);
         bar.finish_and_clear();
         match path {
             Ok(path) => {

@@ -26,6 +26,10 @@ pub(super) struct Hub {
     /// The address of an HTTP proxy, where one is needed
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// The longest that the download of one file may take, from the second that it goes on; when left out, five minutes and a second
+    /// for every 10,000 bytes that came. What came is kept: the same command goes on there
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    max_time: Option<u64>,
 }
 
 impl Hub {
@@ -63,6 +67,9 @@ impl Hub {
         if let Some(proxy) = &self.proxy {
             arguments.extend(["--proxy".into(), proxy.into()]);
         }
+        if let Some(seconds) = self.max_time {
+            arguments.extend(["--max-time".into(), seconds.to_string().into()]);
+        }
         if self.offline {
             arguments.push("--offline".into());
         }
@@ -90,8 +97,12 @@ mod tests {
             offline: true,
             hub_cache: Some("/c".into()),
             proxy: Some("http://p".into()),
+            max_time: Some(60),
         };
-        assert_eq!(words(all.arguments().unwrap()), "--endpoint http://e --hub-cache /c --proxy http://p --offline");
+        assert_eq!(
+            words(all.arguments().unwrap()),
+            "--endpoint http://e --hub-cache /c --proxy http://p --max-time 60 --offline"
+        );
         assert_eq!(words(all.table("idx", "a/b", Some("1f"), Path::new("/o"))), "idx a/b --output /o --revision main");
     }
 }

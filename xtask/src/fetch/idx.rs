@@ -5,6 +5,7 @@ use super::manifest::{File, Manifest};
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::read::MultiGzDecoder;
+use rankle_cli::{answer, say};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Read;
@@ -18,8 +19,7 @@ pub(super) fn check_shipped(manifest: &Manifest, folder: &Path) -> Result<()> {
     for file in manifest.files() {
         settle(folder, file).map_err(|error| anyhow!("{error:#}; restore it from the repository"))?;
     }
-    println!("{} ships with the repository, and its four files are what they should be", manifest.name);
-    Ok(())
+    answer(format_args!("{} ships with the repository, and its four files are what they should be", manifest.name))
 }
 
 /// From the folder that is named, or else from where the package puts them, or else from the hub: the hashes are the same.
@@ -31,17 +31,19 @@ pub(super) fn get(manifest: &Manifest, from: Option<&Path>, hub: &Hub, folder: &
     let source = from.or(package).with_context(|| format!("{} has no other home: pass --from FOLDER", manifest.title))?;
     let copied = match (fetch(manifest, source, folder), &manifest.hub) {
         (Err(reason), Some(repository)) if from.is_none() => {
-            eprintln!("{} is not in {} or not whole: looking for it on the hub", manifest.title, source.display());
+            say(format_args!("{} is not in {} or not whole: looking for it on the hub", manifest.title, source.display()));
             from_hub(manifest, repository, hub, folder).map_err(|error| anyhow!("{error:#} ({reason:#})"))?
         }
         (outcome, _) => outcome?,
     };
     let (title, folder) = (&manifest.title, files::shown(folder));
     match copied {
-        0 => println!("{title} was there already, and is what it should be: {folder}"),
-        _ => println!("{title}: {copied} files checked and copied to {folder} ({}, {})", manifest.license, manifest.attribution),
+        0 => answer(format_args!("{title} was there already, and is what it should be: {folder}")),
+        _ => answer(format_args!(
+            "{title}: {copied} files checked and copied to {folder} ({}, {})",
+            manifest.license, manifest.attribution
+        )),
     }
-    Ok(())
 }
 
 fn from_hub(manifest: &Manifest, repository: &str, hub: &Hub, folder: &Path) -> Result<usize> {

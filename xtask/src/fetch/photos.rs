@@ -4,6 +4,7 @@ use super::hub::Hub;
 use super::manifest::{Home, Photos};
 use crate::files;
 use anyhow::{Result, bail, ensure};
+use rankle_cli::answer;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -15,8 +16,7 @@ pub(super) fn get(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub
     let output = folder.join(&manifest.folder);
     let shown = files::shown(&output);
     if output.join(&manifest.landmark).exists() {
-        println!("{} is there already: {shown}; to get it again, remove that folder", manifest.title);
-        return Ok(());
+        return answer(format_args!("{} is there already: {shown}; to get it again, remove that folder", manifest.title));
     }
     if output.symlink_metadata().is_ok() {
         bail!("{shown} is there, but holds no {}: remove it", manifest.landmark);
@@ -28,8 +28,7 @@ pub(super) fn get(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub
     hub.run(arguments(manifest, from, url, hub, folder))?;
     let Photos { title, license, attribution, source, .. } = manifest;
     let folder = files::shown(folder);
-    println!("{title}: {shown} ({license}; {attribution}; {source}); pass --dataset-dir {folder}");
-    Ok(())
+    answer(format_args!("{title}: {shown} ({license}; {attribution}; {source}); pass --dataset-dir {folder}"))
 }
 
 /// What is told, and not demanded, of an archive from elsewhere.

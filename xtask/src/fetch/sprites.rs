@@ -15,6 +15,8 @@ use super::manifest::Sprites;
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use image::{ImageFormat, ImageReader, Rgb, RgbImage, Rgba, RgbaImage, imageops};
+use rankle_cli::answer;
+use rankle_files::DraftFolder;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -42,8 +44,7 @@ pub(super) fn get(manifest: &Sprites, from: Option<&Path>, folder: &Path) -> Res
     let output = folder.join(IMAGES);
     let (title, shown) = (&manifest.title, files::shown(&output));
     if output.is_dir() && read_back(&output).is_ok_and(|classes| hash(&classes) == manifest.sha256) {
-        println!("{title} was there already, and is what it should be: {shown}");
-        return Ok(());
+        return answer(format_args!("{title} was there already, and is what it should be: {shown}"));
     }
     let source = from.unwrap_or(Path::new(&manifest.system_folder));
     let classes = classes(&graphics(source).with_context(|| format!("{title} cannot be fetched"))?)
@@ -59,13 +60,12 @@ pub(super) fn get(manifest: &Sprites, from: Option<&Path>, folder: &Path) -> Res
     );
     write(&classes, &manifest.credits(), folder, &output)?;
     let images: usize = classes.values().map(|images| images.len()).sum();
-    println!(
+    answer(format_args!(
         "{title}: {images} images of {} classes in {shown} ({}, {}); pass --dataset folder:{shown}",
         classes.len(),
         manifest.license,
         manifest.attribution
-    );
-    Ok(())
+    ))
 }
 
 fn advice() -> &'static str {
@@ -216,7 +216,7 @@ fn read_back(output: &Path) -> Result<Classes> {
 /// All at once: an interrupt leaves no folder with a part of the images.
 fn write(classes: &Classes, credits: &str, folder: &Path, output: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot write {}", folder.display()))?;
-    let temporary = tempfile::tempdir_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
+    let temporary = DraftFolder::within(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
     let new = temporary.path().join(IMAGES);
     for (class, images) in classes {
         for (name, image) in images {
@@ -226,10 +226,26 @@ fn write(classes: &Classes, credits: &str, folder: &Path, output: &Path) -> Resu
         }
     }
     files::write(&new.join("credits.toml"), credits)?;
-    if output.symlink_metadata().is_ok() {
-        fs::rename(output, temporary.path().join("old")).with_context(|| format!("cannot replace {}", output.display()))?;
+    replace(output, &new, temporary)
+}
+
+/// Puts the folder `new`, of which `temporary` holds all, where `output` is. When that fails, what was there is there again.
+fn replace(output: &Path, new: &Path, temporary: DraftFolder) -> Result<()> {
+    let old = temporary.path().join("old");
+    let is_there = output.symlink_metadata().is_ok();
+    if is_there {
+        fs::rename(output, &old).with_context(|| format!("cannot replace {}", output.display()))?;
     }
-    fs::rename(&new, output).with_context(|| format!("cannot write {}", output.display()))
+    let renamed = fs::rename(new, output).with_context(|| format!("cannot write {}", output.display()));
+    if renamed.is_err() && is_there && fs::rename(&old, output).is_err() {
+        // Under a name that no later run takes for a left-over.
+        let kept = output.with_extension("kept");
+        temporary.keep(&kept).with_context(|| format!("{} is lost", output.display()))?;
+        let kept = kept.join("old");
+        return renamed.with_context(|| format!("what was in {} is now {}: move it back", output.display(), kept.display()));
+    }
+    renamed?;
+    rankle_files::sync_folder(rankle_files::folder_of(output)).with_context(|| format!("cannot write {}", output.display()))
 }
 
 #[cfg(test)]
@@ -317,6 +333,24 @@ mod tests {
         assert!(get(&manifest(&wanted, Path::new("nowhere")), None, folder.path()).is_err());
         get(&manifest(&wanted, Path::new("nowhere")), Some(package.path()), folder.path()).unwrap();
         assert_eq!(hash(&read_back(&images).unwrap()), wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join(IMAGES);
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join("mine.png"), "mine").unwrap();
+        let draft = || DraftFolder::within(folder.path()).unwrap();
+        let error = replace(&output, &folder.path().join("none"), draft()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write") && error.ends_with(IMAGES), "{error}");
+        assert_eq!(fs::read_to_string(output.join("mine.png")).unwrap(), "mine");
+        let temporary = draft();
+        let new = temporary.path().join("new");
+        fs::create_dir(&new).unwrap();
+        replace(&output, &new, temporary).unwrap();
+        assert_eq!(fs::read_dir(&output).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What is asked.
 pub(crate) struct Request {
@@ -25,6 +26,8 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// The connection ends after so many bytes of the body.
     pub(crate) cut: Option<usize>,
+    /// One byte of the body comes after the other, in so much time each.
+    pub(crate) pause: Option<Duration>,
 }
 
 impl Reply {
@@ -39,7 +42,7 @@ impl Reply {
             Some(first) if first >= content.len() => Self::status(416),
             Some(first) => {
                 let range = format!("bytes {first}-{}/{}", content.len() - 1, content.len());
-                Self { status: 206, body: content[first..].to_vec(), headers: vec![("Content-Range", range)], cut: None }
+                Self { status: 206, body: content[first..].to_vec(), headers: vec![("Content-Range", range)], ..Self::default() }
             }
         }
     }
@@ -51,6 +54,12 @@ impl Reply {
 
     pub(crate) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
+        self
+    }
+
+    /// Fifty bytes a second.
+    pub(crate) fn trickling(mut self) -> Self {
+        self.pause = Some(Duration::from_millis(20));
         self
     }
 }
@@ -73,8 +82,9 @@ impl Server {
         let server = Self { url, answer: answer.clone(), log: log.clone() };
         thread::spawn(move || {
             for stream in listener.incoming() {
+                let (answer, log) = (answer.clone(), log.clone());
                 // Whoever asked may be gone already.
-                let _ = stream.and_then(|stream| serve(stream, &answer, &log));
+                thread::spawn(move || stream.and_then(|stream| serve(stream, &answer, &log)));
             }
         });
         server
@@ -109,7 +119,7 @@ fn serve(stream: TcpStream, answer: &Mutex<Answer>, log: &Mutex<Vec<String>>) ->
     }
     let range = request.range.map(|first| format!(" from {first}")).unwrap_or_default();
     log.lock().unwrap().push(format!("{} {}{range}", request.method, request.path));
-    let Reply { status, headers, body, cut } = (answer.lock().unwrap())(&request);
+    let Reply { status, headers, body, cut, pause } = (answer.lock().unwrap())(&request);
     let mut stream = stream;
     write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n", body.len())?;
     for (name, value) in headers {
@@ -117,7 +127,11 @@ fn serve(stream: TcpStream, answer: &Mutex<Answer>, log: &Mutex<Vec<String>>) ->
     }
     write!(stream, "\r\n")?;
     if request.method != "HEAD" {
-        stream.write_all(&body[..cut.unwrap_or(body.len()).min(body.len())])?;
+        let body = &body[..cut.unwrap_or(body.len()).min(body.len())];
+        for part in body.chunks(if pause.is_some() { 1 } else { body.len().max(1) }) {
+            stream.write_all(part)?;
+            thread::sleep(pause.unwrap_or_default());
+        }
     }
     stream.flush()
 }
