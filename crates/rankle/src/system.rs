@@ -277,12 +277,13 @@ pub(crate) fn left_out(dataset: &dyn Dataset) -> Option<usize> {
 /// Opens a dataset whose images a model takes: photographs are brought to its size.
 ///
 /// # Errors
-/// When it cannot be read, or when its images have another shape.
+/// When it cannot be read, when its images have another shape, or where a classifier does not know their classes.
 pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
     let dataset = open_images(name, split, folder, &model.input_spec())?;
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
     }
+    check_labels(name, model, dataset.labels())?;
     Ok(dataset)
 }
 
@@ -309,6 +310,18 @@ pub(crate) fn open_test(name: &Source, folder: Option<&Path>, model: Architectur
         check_classes(name, dataset.labels())?;
     }
     Ok(dataset)
+}
+
+/// Whether a classifier knows all classes.
+///
+/// # Errors
+/// Where there is a label beyond its logits.
+fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()> {
+    let classes = model.embedding_size();
+    if let Some(label) = labels.iter().copied().max().filter(|&label| model.is_classifier() && label as usize >= classes) {
+        bail!("{model} tells {classes} classes apart, counted from 0, and {name} has the label {label}: choose another --model");
+    }
+    Ok(())
 }
 
 /// Whether the test images are of more than one class: otherwise whatever is found is right.
@@ -390,6 +403,13 @@ mod tests {
             let message = check_pairs(&name, labels).unwrap_err().to_string();
             assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
         }
+        assert!(
+            check_labels(&name, Architecture::C2f2, &[77]).is_ok() && check_labels(&name, Architecture::Softmax, &[9]).is_ok()
+        );
+        let message = check_labels(&name, Architecture::Softmax, &[3, 26, 1]).unwrap_err().to_string();
+        assert!(
+            message.starts_with("softmax tells 10 classes apart, counted from 0, and folder,images=20%:shoes has the label 26")
+        );
         assert!(check_classes(&name, &[0, 0, 1]).is_ok() && check_classes(&name, &[7]).is_ok());
         let message = check_classes(&name, &[3, 3]).unwrap_err().to_string();
         assert!(message.contains("are of one class, so recall would be 100 % whatever the model: test several"), "{message}");

@@ -299,7 +299,7 @@ fn broken_test_images_cost_no_training_and_changed_images_are_named() {
 
     fs::rename(file("train/dark/5.bmp"), file("train/dark/9.bmp")).unwrap();
     let (code, _, stderr) = train();
-    let message = "is another run's, with train/dark/5.bmp, which is gone now and without train/dark/9.bmp, which is new: choose";
+    let message = "is another run's, with train/dark/5.bmp, which is gone now, and no train/dark/9.bmp, which is new: choose";
     assert!(code == 1 && stderr.contains(message), "{stderr}");
     fs::rename(file("train/dark/9.bmp"), file("train/dark/5.bmp")).unwrap();
 

@@ -8,17 +8,17 @@ pub(super) fn names(dataset: &dyn Dataset) -> Vec<String> {
     (0..dataset.len()).map_while(|index| dataset.image_name(index).map(|name| name.into_owned())).collect()
 }
 
-/// What has changed since the images had the names `before`, in words: the first one that is gone, the first one that is new. `None`
-/// where nothing has, and where there were no names.
+/// What the images with the names `before` have and those of `now` have not, in words: the first one that is gone, the first one
+/// that is new. `None` where they are the same, and where there were no names.
 pub(super) fn difference(before: &[String], now: &[String]) -> Option<String> {
     if before.is_empty() || before == now {
         return None;
     }
-    let lost = missing_in(now, before).map(|name| format!("with {name}, which is gone now"));
-    let new = missing_in(before, now).map(|name| format!("without {name}, which is new"));
-    let moved = || before.iter().zip(now).find(|(a, b)| a != b).map(|(a, b)| format!("with {a} in the place of {b}"));
+    let lost = missing_in(now, before).map(|name| format!("{name}, which is gone now"));
+    let new = missing_in(before, now).map(|name| format!("no {name}, which is new"));
+    let moved = || before.iter().zip(now).find(|(a, b)| a != b).map(|(a, b)| format!("{a} in the place of {b}"));
     let parts: Vec<String> = [lost, new].into_iter().flatten().collect();
-    if parts.is_empty() { moved() } else { Some(parts.join(" and ")) }
+    if parts.is_empty() { moved() } else { Some(parts.join(", and ")) }
 }
 
 /// The first of `names` that is not in `list`.
@@ -37,10 +37,10 @@ mod tests {
         for (before, now, expected) in [
             ("a b c", "a b c", None),
             ("", "a b", None),
-            ("a b c d", "a c", Some("with b, which is gone now")),
-            ("a c", "a b c d", Some("without b, which is new")),
-            ("a b", "a c", Some("with b, which is gone now and without c, which is new")),
-            ("a b c", "a c b", Some("with b in the place of c")),
+            ("a b c d", "a c", Some("b, which is gone now")),
+            ("a c", "a b c d", Some("no b, which is new")),
+            ("a b", "a c", Some("b, which is gone now, and no c, which is new")),
+            ("a b c", "a c b", Some("b in the place of c")),
         ] {
             assert_eq!(difference(&list(before), &list(now)).as_deref(), expected, "{before} {now}");
         }
