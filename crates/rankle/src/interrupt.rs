@@ -28,6 +28,8 @@ pub(crate) fn watch(parent: Option<u32>) -> anyhow::Result<()> {
             ASKED.store(true, Ordering::SeqCst);
         });
     }
+    #[cfg(not(unix))]
+    let _ = parent;
     let handled = ctrlc::set_handler(|| {
         ASKED.store(true, Ordering::SeqCst);
         if SINCE.get_or_init(Instant::now).elapsed() > PATIENCE {

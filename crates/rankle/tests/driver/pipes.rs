@@ -88,7 +88,7 @@ fn what_cannot_be_saved_is_told_after_the_numbers() {
 #[test]
 fn outputs_that_cannot_be_are_refused_before_the_work() {
     let folder = tempfile::tempdir().unwrap();
-    let list = folder.path().join("list");
+    let list = folder.path().join("list.safetensors");
     fs::write(&list, "0-3").unwrap();
     let said = |command: &mut Command, output: &Path| {
         let (code, stdout, stderr) = outcome(command.arg(output));
@@ -101,7 +101,7 @@ fn outputs_that_cannot_be_are_refused_before_the_work() {
         assert!(code == 2 && stderr.contains("and --image-indices both name"), "{stderr}");
     }
     assert_eq!(fs::read_to_string(&list).unwrap(), "0-3");
-    let (code, stderr) = said(&mut on_mnist("embed", "--output"), &folder.path().join("x".repeat(300)));
+    let (code, stderr) = said(&mut on_mnist("embed", "--output"), &folder.path().join("x".repeat(300) + ".safetensors"));
     assert!(code == 1 && stderr.contains("cannot be written"), "{stderr}");
 }
 
@@ -116,7 +116,7 @@ fn what_has_no_end_is_refused() {
     for command in [
         rankle(sweep).arg(&records),
         rankle(weights).arg(endless),
-        &mut on_mnist("embed", "--output x --image-indices @/dev/zero"),
+        &mut on_mnist("embed", "--output x.safetensors --image-indices @/dev/zero"),
         &mut on_mnist("evaluate", "--threads 1000000000000000000"),
     ] {
         let (code, stdout, stderr) = outcome(command);
