@@ -31,16 +31,54 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).and_then(|()| rankle_files::sync_folder(rankle_files::folder_of(to))).map_err(Error::write(to))
 }
 
-/// All files below a folder, then the folder. Files are synced here and not as they are written: most are on the disk by now.
+/// Brings all that is below a folder to the disk.
 fn sync(folder: &Path, watch: Watch<'_>) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let open = fs::File::open(folder).map_err(Error::read(folder))?;
+        // Everything at once: a disk with 7 ms a file needs a quarter of an hour for a hundred thousand files one by one.
+        match rustix::fs::syncfs(open) {
+            Err(rustix::io::Errno::NOSYS) => {}
+            outcome => return outcome.map_err(|reason| Error::write(folder)(reason.into())),
+        }
+    }
+    sync_each(folder, watch)
+}
+
+/// All files below a folder, then the folder.
+fn sync_each(folder: &Path, watch: Watch<'_>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::read(folder))? {
         watch.look()?;
         let path = entry.map_err(Error::read(folder))?.path();
         if path.is_dir() {
-            sync(&path, watch)?;
+            sync_each(&path, watch)?;
         } else {
             fs::File::options().write(true).open(&path).and_then(|file| file.sync_all()).map_err(Error::write(&path))?;
         }
     }
     rankle_files::sync_folder(folder).map_err(Error::write(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unwatched;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn a_tree_is_synced_in_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::write(folder.path().join("a/b/c"), "x").unwrap();
+        sync(folder.path(), &mut unwatched()).unwrap();
+        let mut looks = 0;
+        let mut counting = |_: u64, _: Option<u64>| {
+            looks += 1;
+            ControlFlow::Continue(())
+        };
+        sync_each(folder.path(), &mut counting).unwrap();
+        assert_eq!(looks, 3);
+        let none = folder.path().join("none");
+        assert!(sync(&none, &mut unwatched()).is_err() && sync_each(&none, &mut unwatched()).is_err());
+    }
 }

@@ -140,4 +140,16 @@ mod tests {
         drop(lock);
         assert!(!path.exists());
     }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = open(&path).unwrap();
+        assert!(is_at(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        let next = open(&path).unwrap();
+        assert!(!is_at(&file, &path) && is_at(&next, &path));
+    }
 }
