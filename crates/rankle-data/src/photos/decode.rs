@@ -279,7 +279,7 @@ mod tests {
     /// it opens no progressive ones.
     #[test]
     fn a_jpeg_without_its_end_needs_bytes_behind() {
-        let noise = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, (x ^ y) as u8 * 8]));
+        let noise = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, ((x ^ y) * 8) as u8]));
         for image in [noise, flag(), RgbImage::from_pixel(64, 64, Rgb([128; 3]))] {
             let whole = bytes(&image.into(), ImageFormat::Jpeg);
             let (image, data) = (open(&whole).unwrap(), &whole[..whole.len() - 2]);
