@@ -9,6 +9,7 @@ mod cub;
 mod decode;
 mod folder;
 mod jpeg;
+mod jpeg_scan;
 mod layout;
 mod list;
 mod overrides;
