@@ -1,7 +1,9 @@
 //! Everything that can be named as a dataset.
 
 use crate::check::{self, Watch};
-use crate::{Credits, Error, Folder, IdxFolder, Name, Overrides, Preparation, Published, Result, Split, open, options, split};
+use crate::{
+    Credits, Error, Folder, IdxFolder, Name, Overrides, Photos, Preparation, Published, Result, Split, open, options, split,
+};
 use rankle_core::{Dataset, InputSpec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,13 @@ pub enum Source {
     Published(Published, Overrides),
     /// Photographs in a folder, `folder:PATH`.
     Folder(Folder),
+}
+
+/// A split before any photograph is looked at.
+enum Listed {
+    Idx(Arc<dyn Dataset>),
+    /// Whether broken ones are left out.
+    Photos(Photos, bool),
 }
 
 impl Source {
@@ -43,16 +52,42 @@ impl Source {
         input: &InputSpec,
         watch: Watch<'_>,
     ) -> Result<Arc<dyn Dataset>> {
+        Ok(match self.listed(split, dir, input)? {
+            Listed::Photos(photos, skip_broken) => Arc::new(photos.checked(skip_broken, watch)?),
+            Listed::Idx(images) => images,
+        })
+    }
+
+    /// As [`Source::open_watched`], for [`crate::broken_images`]: unless the name says `skip-broken`, photographs that are not there
+    /// are found when they are asked for, all of them and not only the first.
+    ///
+    /// # Errors
+    /// As [`Source::open_watched`].
+    pub fn open_to_check(
+        &self,
+        split: Split,
+        dir: Option<&Path>,
+        input: &InputSpec,
+        watch: Watch<'_>,
+    ) -> Result<Arc<dyn Dataset>> {
+        Ok(match self.listed(split, dir, input)? {
+            Listed::Photos(photos, true) => Arc::new(photos.checked(true, watch)?),
+            Listed::Photos(photos, false) => Arc::new(photos),
+            Listed::Idx(images) => images,
+        })
+    }
+
+    fn listed(&self, split: Split, dir: Option<&Path>, input: &InputSpec) -> Result<Listed> {
         Ok(match self {
-            Self::Idx(name) => open(*name, split, dir)?,
-            Self::IdxFolder(folder) => Arc::new(folder.open(split, dir)?),
+            Self::Idx(name) => Listed::Idx(open(*name, split, dir)?),
+            Self::IdxFolder(folder) => Listed::Idx(Arc::new(folder.open(split, dir)?)),
             Self::Published(published, overrides) => {
                 let preparation = Preparation::new(published.rules(), input, overrides)?;
-                Arc::new(published.listed(split, dir, preparation)?.checked(overrides.skip_broken, watch)?)
+                Listed::Photos(published.listed(split, dir, preparation)?, overrides.skip_broken)
             }
             Self::Folder(folder) => {
                 let preparation = Preparation::new(Folder::RULES, input, &folder.overrides)?;
-                Arc::new(folder.listed(split, dir, preparation)?.checked(folder.overrides.skip_broken, watch)?)
+                Listed::Photos(folder.listed(split, dir, preparation)?, folder.overrides.skip_broken)
             }
         })
     }

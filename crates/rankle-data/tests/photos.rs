@@ -321,6 +321,9 @@ fn missing_photographs_are_counted() {
     products(root.path(), &list, HEADER);
     let message = fault("sop", root.path(), Train);
     assert!(message.contains("a/2.png is listed, but there is no such file, and 1 more are missing: get"), "{message}");
+    let to_check = "sop".parse::<Source>().unwrap().open_to_check(Train, Some(root.path()), &input(8), &watch_nothing).unwrap();
+    let found: Vec<usize> = broken_images(&*to_check, &watch_nothing).unwrap().into_iter().map(|image| image.index).collect();
+    assert_eq!(found, [1, 2]);
     let kept = open("sop,skip-broken", root.path(), Train).unwrap();
     assert_eq!((kept.labels(), kept.left_out(), red(&*kept, 0)), (&[1][..], 2, 7));
 }

@@ -9,8 +9,8 @@ use crate::weights::Weights;
 use crate::{card, collapse, device::Device};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, InputSpec, Points, Waiting, read_ahead};
-use rankle_data::{Source, Split};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
+use rankle_data::{Source, Split, Watch};
 use rankle_models::{Architecture, Isa};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -279,21 +279,29 @@ pub(crate) fn left_out(dataset: &dyn Dataset) -> Option<usize> {
 /// # Errors
 /// When it cannot be read, when its images have another shape, or where a classifier does not know their classes.
 pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
-    let dataset = open_images(name, split, folder, &model.input_spec())?;
-    if dataset.shape() != model.input() {
-        bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
-    }
-    check_labels(name, model, dataset.labels())?;
+    let dataset = opened(|watch| name.open_watched(split, folder, &model.input_spec(), watch))?;
+    check_fit(name, &*dataset, model)?;
     Ok(dataset)
 }
 
-/// Opens a dataset; where every photograph has to be decoded for that, it is shown how far that is.
+/// Whether a model takes the images of a dataset.
+///
+/// # Errors
+/// When they have another shape, or where a classifier does not know their classes.
+pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architecture) -> Result<()> {
+    if dataset.shape() != model.input() {
+        bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
+    }
+    check_labels(name, model, dataset.labels())
+}
+
+/// What `open` opens; where every photograph has to be decoded for that, it is shown how far that is.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(crate) fn open_images(name: &Source, split: Split, folder: Option<&Path>, input: &InputSpec) -> Result<Arc<dyn Dataset>> {
+pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn Dataset>>) -> Result<Arc<dyn Dataset>> {
     let pass = Pass::new();
-    name.open_watched(split, folder, input, &|done, of| pass.show(done, of)).map_err(|error| match error {
+    open(&|done, of| pass.show(done, of)).map_err(|error| match error {
         rankle_data::Error::Interrupted => rankle_core::Error::Interrupted.into(),
         error if error.is_of_arguments() => Stop::usage(error.to_string()).into(),
         error => anyhow::Error::new(error),

@@ -25,53 +25,23 @@ pub(super) fn has_end(jpeg: &[u8]) -> bool {
     false
 }
 
-/// Two ways to go on with a JPEG that has no end marker. Where the image was whole, both are the same image, for what is behind it
-/// has no part in it; where it was not, they differ.
-///
-/// The last bytes of the file give way first, as many as Pillow reads ahead at least: it does not open a file that ends with its
-/// image. Nor does it open one without its end that is progressive or has several scans, for another scan could follow; so there
-/// are no two ways for those.
-pub(super) fn continued(jpeg: &[u8]) -> Option<[Vec<u8>; 2]> {
-    const AHEAD: usize = 4;
-    /// As data, both differ in the first bit, and neither can be taken for a marker.
-    const DATA: [u8; 2] = [0x00, 0xAA];
-    const END: [u8; 2] = [0xFF, 0xD9];
-    if !is_one_scan(jpeg) {
-        return None;
-    }
-    let data = &jpeg[..jpeg.len().checked_sub(AHEAD)?];
-    Some(DATA.map(|byte| [data, &[byte; 256], &END].concat()))
-}
-
 /// Whether an image is put together from several passes over it.
 pub(super) fn is_progressive(jpeg: &[u8]) -> bool {
-    header(jpeg).is_some_and(|(frame, _, _)| !SEQUENTIAL.contains(&frame))
+    let frame = segments(jpeg).find(|(marker, _)| matches!(marker, 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF));
+    frame.is_some_and(|(marker, _)| !matches!(marker, 0xC0 | 0xC1))
 }
 
-/// Whether one pass over an image holds all of it.
-fn is_one_scan(jpeg: &[u8]) -> bool {
-    header(jpeg).is_some_and(|(frame, components, scanned)| SEQUENTIAL.contains(&frame) && components == scanned)
-}
-
-/// The frames that are read in one pass, where the first scan has all components.
-const SEQUENTIAL: [u8; 2] = [0xC0, 0xC1];
-
-/// The kind of frame, how many components it has, and how many of them the first scan has.
-fn header(jpeg: &[u8]) -> Option<(u8, u8, u8)> {
-    let (mut rest, mut frame) = (jpeg.get(2..)?, None);
-    loop {
+/// The segments in front of the image, the last of them the beginning of a scan: the marker, and what comes from the length on.
+pub(super) fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    std::iter::from_fn(move || {
         // What lies between segments is passed over, as decoders do.
         let place = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0x01 | 0xD0..=0xD8 | 0xFF))?;
-        let (marker, segment) = (rest[place + 1], rest.get(place + 2..)?);
-        match marker {
-            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => frame = Some((marker, *segment.get(7)?)),
-            0xDA => return frame.and_then(|(marker, components)| Some((marker, components, *segment.get(2)?))),
-            0xD9 => return None,
-            _ => {}
-        }
+        let (marker, segment) = (rest[place + 1], &rest[place + 2..]);
         let length = usize::from(u16::from_be_bytes([*segment.first()?, *segment.get(1)?]));
-        rest = segment.get(length..)?;
-    }
+        rest = if marker == 0xDA { &[] } else { segment.get(length..)? };
+        Some((marker, segment))
+    })
 }
 
 #[cfg(test)]
@@ -87,28 +57,12 @@ mod tests {
         assert!(!has_end(b"") && !has_end(b"\xFF\xD8\xFF\xE0") && !has_end(b"\xFF\xD8\xFF\xE0\0\x09"));
     }
 
-    /// A comment, a frame of `components` and the beginning of a scan of `scanned`.
-    fn head(frame: u8, components: u8, scanned: u8) -> Vec<u8> {
-        let mut jpeg = b"\xFF\xD8\xFF\xFE\0\x04\xFF\xDA".to_vec();
-        jpeg.extend([0xFF, frame, 0, 8, 8, 0, 1, 0, 1, components, 0xFF, 0xDA, 0, 3, scanned, 1, 2, 3, 4]);
-        jpeg
-    }
-
     #[test]
-    fn frames_and_scans() {
-        for (jpeg, expected) in [
-            (head(0xC0, 3, 3), Some((0xC0, 3, 3))),
-            (head(0xC2, 3, 1), Some((0xC2, 3, 1))),
-            (head(0xC0, 3, 3)[..18].to_vec(), None),
-            (b"\xFF\xD8\xFF\xDA\0\x03\x01".to_vec(), None),
-            (b"\xFF\xD8\xFF\xD9".to_vec(), None),
-            (Vec::new(), None),
-        ] {
-            assert_eq!(header(&jpeg), expected, "{jpeg:?}");
-        }
-        let [one, other] = continued(&head(0xC1, 1, 1)).unwrap();
-        assert!(one.ends_with(b"\0\xFF\xD9") && other.ends_with(b"\xAA\xFF\xD9") && one.len() == other.len());
-        assert!(continued(&head(0xC0, 3, 1)).is_none() && continued(&head(0xC2, 1, 1)).is_none());
-        assert!(is_progressive(&head(0xC2, 1, 1)) && !is_progressive(&head(0xC0, 3, 1)));
+    fn frames() {
+        let head = |frame: u8| [b"\xFF\xD8\xFF\xFE\0\x04\xFF\xC2\xFF", &[frame][..], b"\0\x02\xFF\xDA\0\x02"].concat();
+        assert!(is_progressive(&head(0xC2)) && !is_progressive(&head(0xC0)) && !is_progressive(&head(0xC4)));
+        assert!(!is_progressive(b"\xFF\xD8\xFF\xC2\0") && !is_progressive(b""));
+        let markers: Vec<u8> = segments(&head(0xC1)).map(|(marker, _)| marker).collect();
+        assert_eq!(markers, [0xFE, 0xC1, 0xDA]);
     }
 }

@@ -9,6 +9,7 @@ mod cub;
 mod decode;
 mod folder;
 mod jpeg;
+mod jpeg_scan;
 mod layout;
 mod list;
 mod overrides;
@@ -197,11 +198,9 @@ impl Photos {
         let missing: Vec<&PathBuf> = self.files.par_iter().filter(|file| !self.root.join(file).is_file()).collect();
         let Some(first) = missing.first() else { return Ok(self) };
         let more = if missing.len() > 1 { format!(", and {} more are missing", missing.len() - 1) } else { String::new() };
-        Err(Error::Photo {
-            path: self.root.join(first),
-            found: format!("is listed, but there is no such file{more}"),
-            help: "get the whole dataset again, or take it off the list".into(),
-        })
+        let (path, help) = (self.root.join(first), "get the whole dataset again, or take it off the list".into());
+        let found = if path.exists() { "is no regular file" } else { "is listed, but there is no such file" };
+        Err(Error::Photo { path, found: format!("{found}{more}"), help })
     }
 
     /// With what the name of a dataset says of broken photographs: they are left out, and missing ones with them, or every one must

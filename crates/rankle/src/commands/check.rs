@@ -11,6 +11,7 @@ use rankle_data::{Division, Folder, Source, Split, broken_images};
 use rankle_models::Architecture;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Name all broken images of a dataset at once.
 ///
@@ -94,18 +95,18 @@ impl Check {
         }
     }
 
-    fn open(&self, split: Split) -> Result<std::sync::Arc<dyn Dataset>> {
-        let folder = self.dataset_dir.as_deref();
-        if let Some(model) = self.model {
-            return system::open_data(&self.dataset, split, folder, model);
-        }
+    fn open(&self, split: Split) -> Result<Arc<dyn Dataset>> {
+        // Without a model, decoding is all that is asked for: nothing can be smaller.
+        let input = self.model.map_or(InputSpec::of_shape((3, 1, 1)), Architecture::input_spec);
         if let Source::Published(_, overrides) | Source::Folder(Folder { overrides, .. }) = &self.dataset
-            && overrides.resize == Some(Resize::None)
+            && (self.model, overrides.resize) == (None, Some(Resize::None))
         {
             return Err(Stop::usage("resize=none takes photographs of the model's size only: add --model").into());
         }
-        // Decoding is all that is asked for: nothing can be smaller.
-        system::open_images(&self.dataset, split, folder, &InputSpec::of_shape((3, 1, 1)))
+        let folder = self.dataset_dir.as_deref();
+        let dataset = system::opened(|watch| self.dataset.open_to_check(split, folder, &input, watch))?;
+        self.model.map_or(Ok(()), |model| system::check_fit(&self.dataset, &*dataset, model))?;
+        Ok(dataset)
     }
 }
 
