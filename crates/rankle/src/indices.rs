@@ -130,7 +130,9 @@ impl Names<'_> {
             );
         };
         let likeness = names().map(|known| (strsim::jaro_winkler(name, &known), known));
-        let nearest = likeness.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|&(likeness, _)| likeness > 0.7);
+        // Of equals the first.
+        let nearest = likeness.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        let nearest = nearest.filter(|&(likeness, _)| likeness > 0.7);
         let remedy = match nearest {
             Some((_, known)) => format!(", did you mean '{known}'?"),
             None => format!("; the first is '{first}'"),

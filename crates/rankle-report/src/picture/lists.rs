@@ -20,7 +20,7 @@ const LABEL: i32 = 22;
 const STRIP: i32 = 40;
 /// A line of the names below a place or a query, and how wide each may be.
 const NAME: i32 = 12;
-const PLACE_NAME: i32 = SIDE + GAP - 2;
+const PLACE_NAME: i32 = SIDE + GAP - 8;
 const QUERY_NAME: i32 = SIDE + 40;
 
 /// One colour for each moved item; the first five, with the green of what is kept, are those that the colour-blind can tell

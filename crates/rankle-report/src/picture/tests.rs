@@ -87,11 +87,12 @@ fn epsilon_is_shown_as_given_and_nothing_is_overprinted() {
         let below = 2 * (header::height(2) - 24) as usize;
         runs((width as usize, &pixels), below..height as usize, 7)
     };
-    let (plain, fraction, long) = (labels("0.1"), labels("8/255"), labels("0.03137254901960784"));
-    assert_eq!((plain.len(), fraction.len(), long.len()), (3, 3, 2), "{plain:?} {fraction:?} {long:?}");
+    let all = ["0.1", "8/255", "0.03137254901960784", "0.000031372549019607843"].map(labels);
+    // The last ones leave no room for the zero.
+    assert_eq!(all.each_ref().map(Vec::len), [3, 3, 3, 2], "{all:?}");
     // As wide as the image above it: 112 points from the second tile on.
     let [first, last] = [2 * (16 + 146), 2 * (16 + 146 + 112)];
-    for labels in [plain, fraction, long, labels("0.000031372549019607843")] {
+    for labels in all {
         assert!(labels[0].0 + 4 >= first && labels[labels.len() - 1].1 <= last + 4, "{labels:?}");
     }
 }

@@ -15,7 +15,7 @@ use crate::names::{self, Format};
 use crate::search::{self, Remedy, Search};
 use crate::stop::Stop;
 use crate::system::{self, Key, Ranked, System};
-use crate::{experiment, files, progress, stop, transfer};
+use crate::{experiment, files, progress, transfer};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lab::Lab;
@@ -103,9 +103,10 @@ impl Sanity {
         let about = about(&system, other.as_ref(), self.epsilon, seed, images.len());
         let memory = Memory::open(&self.output, about, attacks::searches(other.is_some()), bar)?;
 
-        let (ranked, other) = (Ranked::new(system)?, other.map(Ranked::new).transpose()?);
+        let galleries = || anyhow::Ok((Ranked::new(system)?, other.map(Ranked::new).transpose()?));
+        let (ranked, other) = galleries().map_err(|error| memory.going_on(error))?;
         let mut lab = Lab { memory, ranked, images, epsilon: self.epsilon, seed, attacks: Vec::new() };
-        let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| going_on(&lab, error))?;
+        let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| lab.memory.going_on(error))?;
         let against = other.map(|other| transfer::source(&other.system));
         let page = Page { seconds: lab.memory.seconds(), ..page(&lab, against, recall_at_1, checks) };
         let line = page.to_line()?;
@@ -170,14 +171,6 @@ fn about(system: &System, other: Option<&System>, epsilon: Epsilon, seed: Seed, 
         ("version", system::CODE_VERSION.to_owned()),
     ];
     words.map(|(name, word)| (name.to_owned(), word)).into()
-}
-
-/// What to do after an interrupt, where there is anything to go on from.
-fn going_on(lab: &Lab, error: anyhow::Error) -> anyhow::Error {
-    match stop::is_interrupt(&error) && lab.memory.len() > 0 {
-        true => Stop::interrupted(format!("{}, the same command goes on with the rest", lab.memory.summary())).into(),
-        false => error,
-    }
 }
 
 fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>) -> Page {

@@ -1,6 +1,6 @@
 //! `rankle sanity`.
 
-use crate::support::{json, on_mnist, outcome, shipped, wait_for, weights, without};
+use crate::support::{json, on_mnist, outcome, shipped, wait_until, weights, without};
 use rankle_report::sanity::{QUESTIONS, Sanity, Verdict};
 use std::fs;
 use std::path::Path;
@@ -62,18 +62,18 @@ fn an_interrupted_run_keeps_what_it_has() {
         command
     };
     let part = parts.join("sanity.part.toml");
-    let stop = |signal: &str| {
-        let mut child = sanity("", &parts).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for(&part, &mut child);
+    let stop = |signal: &str, when: &dyn Fn(&str) -> bool| {
+        let log = folder.path().join("log");
+        let mut child = sanity("", &parts).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+        wait_until(&mut child, "a search", || when(&fs::read_to_string(&log).unwrap()));
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let output = child.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        (child.wait().unwrap().code(), fs::read_to_string(&log).unwrap())
     };
     let searches = || fs::read_to_string(&part).unwrap().parse::<toml::Table>().unwrap()["searches"].as_table().unwrap().len();
-    assert_eq!(stop("-KILL").0, None);
+    assert_eq!(stop("-KILL", &|_| part.exists()).0, None);
     let killed = searches();
     assert!(killed > 0 && !parts.join("sanity.json").exists());
-    let (code, stderr) = stop("-INT");
+    let (code, stderr) = stop("-INT", &|log| log.contains("going on: "));
     let last = stderr.lines().last().unwrap_or_default();
     let kept = format!("error: interrupted; {} of 28 searches are in {}, the same command goes on", searches(), part.display());
     assert!(code == Some(130) && last.starts_with(&kept) && stderr.contains("going on: "), "{stderr}");

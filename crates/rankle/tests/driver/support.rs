@@ -26,10 +26,15 @@ pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
 
 /// Waits for a file that a running command is about to write.
 pub(crate) fn wait_for(path: &Path, child: &mut Child) {
+    wait_until(child, &path.display().to_string(), || path.exists());
+}
+
+/// Waits for something that a running command is about to do.
+pub(crate) fn wait_until(child: &mut Child, what: &str, is_there: impl Fn() -> bool) {
     let start = Instant::now();
-    while !path.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "ended before {} was there", path.display());
-        assert!(start.elapsed() < Duration::from_secs(120), "{} does not appear", path.display());
+    while !is_there() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before {what} was there");
+        assert!(start.elapsed() < Duration::from_secs(120), "{what} does not appear");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::lab::Tried;
 use crate::files;
+use crate::stop::{self, Stop};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -106,13 +107,21 @@ impl Memory {
         ((self.earlier + self.start.elapsed().as_secs_f64()) * 1000.0).round() / 1000.0
     }
 
+    /// An error, and after an interrupt what to do, where there is anything to go on from.
+    pub(super) fn going_on(&self, error: anyhow::Error) -> anyhow::Error {
+        match stop::is_interrupt(&error) && self.len() > 0 {
+            true => Stop::interrupted(format!("{}, the same command goes on with the rest", self.summary())).into(),
+            false => error,
+        }
+    }
+
     /// How many searches are done.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.found.borrow().searches.len()
     }
 
     /// The same in words, for messages.
-    pub(super) fn summary(&self) -> String {
+    fn summary(&self) -> String {
         format!("{} of {} searches are in {}", self.len(), self.total, self.path.display())
     }
 
