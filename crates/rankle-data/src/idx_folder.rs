@@ -125,6 +125,8 @@ fn datasets(root: &Path) -> Result<BTreeMap<String, Files>> {
     let entries: Result<Vec<_>, _> = fs::read_dir(root).and_then(Iterator::collect);
     let mut names: Vec<String> =
         entries.map_err(refused)?.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // Some archives unpack to a folder of the name of each file.
+    names.retain(|name| !root.join(name).is_dir());
     // What is gzipped comes behind its like, and replaces it.
     names.sort();
     let mut datasets: BTreeMap<String, Files> = BTreeMap::new();

@@ -58,7 +58,7 @@ pub use error::{Error, Result};
 pub use idx_folder::IdxFolder;
 pub use image_set::ImageSet;
 pub use manifest::{FileEntry, FilePair, Manifest};
-pub use photos::{Division, Exif, Folder, Overrides, Photos, Preparation, Published, Rules};
+pub use photos::{Division, Exif, Folder, Overrides, Photos, Preparation, Published, Rules, is_photo};
 pub use registry::{Name, open};
 pub use source::Source;
 pub use split::Split;

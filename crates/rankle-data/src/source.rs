@@ -124,12 +124,20 @@ impl Source {
         Ok(said.unwrap_or(usual))
     }
 
-    /// The files and folders that opening it in `dir` reads.
-    pub fn places(&self, dir: Option<&Path>) -> Vec<PathBuf> {
+    /// The folder whose photographs are its images, where there is one.
+    pub fn photographs(&self, dir: Option<&Path>) -> Option<PathBuf> {
         match self {
-            Self::Idx(_) | Self::Published(..) => dir.map(Path::to_owned).into_iter().collect(),
-            Self::IdxFolder(folder) => vec![folder.root(dir)],
-            Self::Folder(folder) => folder.list(dir).into_iter().chain([folder.root(dir)]).collect(),
+            Self::Idx(_) | Self::IdxFolder(_) => None,
+            Self::Published(published, _) => published.root(dir).ok(),
+            Self::Folder(folder) => Some(folder.root(dir)),
+        }
+    }
+
+    /// The file that says what of a folder is tested, where one does.
+    pub fn list(&self, dir: Option<&Path>) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => folder.list(dir),
+            _ => None,
         }
     }
 

@@ -19,8 +19,9 @@ mod draft;
 mod read;
 
 pub use draft::{Draft, DraftFolder};
-pub use read::{read, read_limited, read_text};
+pub use read::{read, read_limited, read_text, read_text_or_pipe, text};
 
+use same_file::Handle;
 use std::path::{Path, PathBuf};
 use std::{fs, io, io::Write};
 
@@ -52,7 +53,10 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// What a link leads to, whether it is there or not; anything else is itself.
-fn behind(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// When links lead round in a circle.
+pub fn behind(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     // No system follows more links in a row.
     for _ in 0..64 {
@@ -85,8 +89,16 @@ pub fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// When links lead round in a circle.
 pub fn is_within(path: &Path, folder: &Path) -> io::Result<bool> {
-    let path = behind(path)?;
-    Ok(folder.canonicalize().is_ok_and(|folder| folder_of(&path).canonicalize().is_ok_and(|parent| parent.starts_with(folder))))
+    let path = std::path::absolute(behind(path)?)?;
+    // The nearest folder above that is there: what is to be made is made in it.
+    let place = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+    Ok(folder.canonicalize().is_ok_and(|folder| place.is_some_and(|place| place.starts_with(folder))))
+}
+
+/// Whether a file that was opened is still the one of that name.
+pub fn is_still(path: &Path, file: &fs::File) -> bool {
+    let opened = file.try_clone().and_then(Handle::from_file);
+    opened.is_ok_and(|opened| Handle::from_path(path).is_ok_and(|named| named == opened))
 }
 
 #[cfg(test)]
@@ -113,8 +125,22 @@ mod tests {
         fs::create_dir(&below).unwrap();
         let within = |path: &Path, folder: &Path| is_within(path, folder).unwrap();
         assert!(within(&below.join("file"), folder.path()) && within(&below.join("../below/file"), &below));
+        assert!(within(&below.join("none/file"), &below) && !within(&below, &below));
         assert!(!within(&folder.path().join("file"), &below) && !within(&below.join("file"), &folder.path().join("none")));
         assert_eq!(folder_of(Path::new("file")), Path::new("."));
+    }
+
+    #[test]
+    fn a_file_may_lose_its_name_while_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        let file = fs::File::open(&path).unwrap();
+        assert!(is_still(&path, &file));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_still(&path, &file));
+        fs::write(&path, "").unwrap();
+        assert!(!is_still(&path, &file));
     }
 
     #[test]

@@ -37,13 +37,39 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// As [`read_limited`], for text.
+/// As [`read_limited`], for [`text()`].
 ///
 /// # Errors
-/// As [`read_limited`], and when it is not UTF-8.
+/// As [`read_limited`], and when it is no text.
+pub fn read_text_or_pipe(path: &Path, limit: u64) -> io::Result<String> {
+    let no_text = || io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8, or in UTF-16 with a byte-order mark");
+    text(read_limited(path, limit)?).ok_or_else(no_text)
+}
+
+/// As [`read_text_or_pipe`], of ordinary files only: a pipe that nobody writes to would be waited for.
+///
+/// # Errors
+/// As [`read_text_or_pipe`].
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    let bytes = read_limited(path, limit)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
+    match fs::metadata(path)?.file_type() {
+        kind if kind.is_file() => read_text_or_pipe(path, limit),
+        kind => Err(no_file(kind)),
+    }
+}
+
+/// A text in UTF-8, or in UTF-16 with a byte-order mark, without that mark; none where it is no text.
+pub fn text(bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes[2..].as_chunks();
+        let text = String::from_utf16(&units.iter().map(|&bytes| unit(bytes)).collect::<Vec<_>>()).ok();
+        text.filter(|_| rest.is_empty())
+    };
+    match bytes.as_slice() {
+        [0xFF, 0xFE, ..] => utf16(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => utf16(u16::from_be_bytes),
+        [0xEF, 0xBB, 0xBF, text @ ..] => String::from_utf8(text.to_vec()).ok(),
+        _ => String::from_utf8(bytes).ok(),
+    }
 }
 
 #[cfg(unix)]
@@ -78,8 +104,22 @@ mod tests {
         assert_eq!(read_limited(folder.path(), 3).unwrap_err().to_string(), "it is a folder");
         assert_eq!(read_text(&path, 4).unwrap(), "1234");
         fs::write(&path, [0xFF]).unwrap();
-        assert_eq!(read_text(&path, 4).unwrap_err().to_string(), "it is no UTF-8 text");
+        assert_eq!(read_text(&path, 4).unwrap_err().to_string(), "it is no text in UTF-8, or in UTF-16 with a byte-order mark");
         assert_eq!([2048, 64 << 20].map(in_words), ["2 KiB", "64 MiB"]);
+    }
+
+    #[test]
+    fn texts_of_every_kind() {
+        let expected = "é\r\nb.jpg";
+        let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{FEFF}{expected}").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let (little, big) = (utf16(u16::to_le_bytes), utf16(u16::to_be_bytes));
+        for bytes in [expected.into(), format!("\u{FEFF}{expected}").into_bytes(), little.clone(), big] {
+            assert_eq!(text(bytes.clone()).as_deref(), Some(expected), "{bytes:?}");
+        }
+        let lone = [0xFF, 0xFE, 0x00, 0xD8];
+        for wrong in [&little[..little.len() - 1], &lone, b"a\xFFb", b"\xEF\xBB\xBF\xFF"] {
+            assert_eq!(text(wrong.to_vec()), None, "{wrong:?}");
+        }
     }
 
     #[cfg(unix)]
@@ -93,6 +133,8 @@ mod tests {
             scope.spawn(|| fs::write(&path, "1234").unwrap());
             assert_eq!(read_limited(&path, 9).unwrap(), b"1234");
         });
-        assert_eq!(read(&path).unwrap_err().to_string(), "it is no ordinary file");
+        for error in [read(&path).unwrap_err(), read_text(&path, 9).unwrap_err()] {
+            assert_eq!(error.to_string(), "it is no ordinary file");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! One process at a time makes a file or a folder.
 
 use crate::{Error, Result, Watch};
-use same_file::Handle;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -46,7 +45,7 @@ impl Lock {
             let mut file = open(path).map_err(Error::write(path))?;
             match file.try_lock() {
                 // Whoever had it may have taken the file away in between: then others lock the next one.
-                Ok(()) if is_at(&file, path) => {
+                Ok(()) if rankle_files::is_still(path, &file) => {
                     sign(&mut file).map_err(Error::write(path))?;
                     return Ok(Self { path: path.into(), waited, _file: file });
                 }
@@ -80,12 +79,6 @@ impl Drop for Lock {
 
 fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).read(true).write(true).open(path)
-}
-
-/// Whether an open file still goes by this name.
-fn is_at(file: &File, path: &Path) -> bool {
-    let open = file.try_clone().and_then(Handle::from_file);
-    open.is_ok_and(|open| Handle::from_path(path).is_ok_and(|named| named == open))
 }
 
 /// Writes down whose it is.
@@ -139,17 +132,5 @@ mod tests {
         assert_eq!(holder(&path), format!("process {}", std::process::id()));
         drop(lock);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_was_taken_away_is_no_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let file = open(&path).unwrap();
-        assert!(is_at(&file, &path));
-        fs::remove_file(&path).unwrap();
-        assert!(!is_at(&file, &path));
-        let next = open(&path).unwrap();
-        assert!(!is_at(&file, &path) && is_at(&next, &path));
     }
 }

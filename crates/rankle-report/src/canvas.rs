@@ -10,7 +10,7 @@ use std::sync::Once;
 pub(crate) const DENSITY: u32 = 2;
 /// The one font, inside this crate: none needs to be installed.
 pub(crate) const FONT: &str = "sans-serif";
-/// The colour of letters and axes.
+/// The color of letters and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
 
 /// The text with a question mark for every letter that [`FONT`] lacks: Latin and Greek is what it has.
@@ -50,10 +50,10 @@ pub(crate) fn png(size: (u32, u32), what: &'static str, draw: impl FnOnce(&Surfa
 ///
 /// # Errors
 /// As [`png()`].
-pub(crate) fn encode(size: (u32, u32), colour: png::ColorType, pixels: &[u8], what: &'static str) -> Result<Vec<u8>> {
+pub(crate) fn encode(size: (u32, u32), color: png::ColorType, pixels: &[u8], what: &'static str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
-    encoder.set_color(colour);
+    encoder.set_color(color);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().map_err(Error::make(what))?;
     writer.write_image_data(pixels).map_err(Error::make(what))?;

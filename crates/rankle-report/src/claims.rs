@@ -3,7 +3,6 @@
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +30,8 @@ impl Claims {
     /// # Errors
     /// [`Error::File`] when the file cannot be made.
     pub fn beside(records: &Path) -> Result<Self> {
+        // Of a link, beside the file behind it: whatever the records are called, their claims are the same.
+        let records = rankle_files::behind(records).map_err(Error::file("write", records))?;
         let mut name = std::ffi::OsString::from(".");
         name.push(records.file_name().unwrap_or_default());
         name.push(".claims");
@@ -50,7 +51,7 @@ impl Claims {
                 return Ok(None);
             }
             let claim = Claim { file: self.file.clone(), byte };
-            if is_still(&self.path, &self.file) {
+            if rankle_files::is_still(&self.path, &self.file) {
                 return Ok(Some(claim));
             }
             // Whoever was the last removed the file after we had opened it: a claim in it is seen by nobody.
@@ -63,7 +64,7 @@ impl Claims {
 impl Drop for Claims {
     fn drop(&mut self) {
         // Nobody who has opened the file takes a claim while all of it is locked, and later they find it gone.
-        if range::try_lock(&self.file, 0, 0).unwrap_or(false) && is_still(&self.path, &self.file) {
+        if range::try_lock(&self.file, 0, 0).unwrap_or(false) && rankle_files::is_still(&self.path, &self.file) {
             fs::remove_file(&self.path).ok();
         }
     }
@@ -78,21 +79,6 @@ impl Drop for Claim {
 fn open(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     file.map_err(Error::file("write", path))
-}
-
-/// Whether a file that was opened is still the one of that name.
-fn is_still(path: &Path, file: &File) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let place = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
-        place(path.metadata()).is_some_and(|named| Some(named) == place(file.metadata()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
-    }
 }
 
 /// Locks on some bytes of a file, which need not be there. They belong to the opened file, not to the process.
@@ -176,6 +162,17 @@ mod tests {
         let claim = theirs.take("cell 1").unwrap().unwrap();
         assert!(Claims::beside(&records).unwrap().take("cell 1").unwrap().is_none());
         drop(claim);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_has_the_claims_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (records, link) = (folder.path().join("records.jsonl"), folder.path().join("link.jsonl"));
+        std::os::unix::fs::symlink("records.jsonl", &link).unwrap();
+        let mut mine = Claims::beside(&records).unwrap();
+        let claim = mine.take("cell 1").unwrap();
+        assert!(claim.is_some() && Claims::beside(&link).unwrap().take("cell 1").unwrap().is_none());
     }
 
     #[test]

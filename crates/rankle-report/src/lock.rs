@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,17 +42,24 @@ impl FolderLock {
     /// As [`FolderLock::acquire`].
     pub fn named(folder: &Path, name: &str, command: &str) -> Result<Self> {
         let made: Vec<PathBuf> = folder.ancestors().take_while(|folder| !is_there(folder)).map(Path::to_owned).collect();
-        fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
         let path = folder.join(name);
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options.map_err(Error::file("write", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Held { folder: folder.to_owned(), holder: describe(&mut file) });
+        let mut file = loop {
+            fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
+            let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = match options {
+                // Whoever had it may have taken the folder away in between.
+                Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => continue,
+                file => file.map_err(Error::file("write", &path))?,
+            };
+            match file.try_lock() {
+                Ok(()) if rankle_files::is_still(&path, &file) => break file,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Held { folder: folder.to_owned(), holder: describe(&mut file) });
+                }
+                Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
-        }
+        };
         let holder = Holder { process: std::process::id(), command: command.to_owned(), since: now() };
         let text = serde_json::to_string(&holder).expect("integers and a string are JSON");
         file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))?;
@@ -63,7 +70,7 @@ impl FolderLock {
 impl Drop for FolderLock {
     fn drop(&mut self) {
         self.file.set_len(0).ok();
-        // Otherwise the file stays: removing it would let two processes lock two files of one name. The lock ends with the handle.
+        // Otherwise the file stays, and the lock ends with the handle.
         if let Some(folder) = self.made.first()
             && fs::read_dir(folder).is_ok_and(|entries| entries.count() == 1)
         {

@@ -7,17 +7,30 @@ use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What a command reads: a file, or a folder with all that is in it.
+/// What a command reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     /// The option that names it.
     option: &'static str,
     path: PathBuf,
+    /// Whether it is a folder in which every image is read.
+    has_images: bool,
 }
 
 impl Input {
+    /// A file.
     pub(crate) fn new(option: &'static str, path: impl Into<PathBuf>) -> Self {
-        Self { option, path: path.into() }
+        Self { option, path: path.into(), has_images: false }
+    }
+
+    /// A folder with photographs in it.
+    pub(crate) fn photographs(option: &'static str, path: impl Into<PathBuf>) -> Self {
+        Self { option, path: path.into(), has_images: true }
+    }
+
+    /// Whether an output would be taken for one of the images, or take the place of one.
+    fn would_have(&self, output: &Path) -> std::io::Result<bool> {
+        Ok(self.has_images && rankle_data::is_photo(output) && rankle_files::is_within(output, &self.path)?)
     }
 }
 
@@ -45,29 +58,38 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     Draft::of(path).and_then(|mut draft| draft.write_all(&ROOM)).with_context(|| refused(path))
 }
 
-/// Whether the files that options name can be written, and none of them takes the place of another one or of what is read.
+/// Whether the files that options name can be written, and none of them takes the place of another one or of what is read, nor joins
+/// the images that are.
 ///
 /// # Errors
-/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file, and for a file in a
-/// folder that is read.
+/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file, and for an image among
+/// those that are read.
 pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[Input]) -> Result<()> {
     let outputs: Vec<(&str, &Path)> = outputs.iter().filter_map(|&(option, path)| Some((option, path?))).collect();
-    let inputs = inputs.iter().map(|input| (input.option, input.path.as_path()));
+    let read = inputs.iter().map(|input| (input.option, input.path.as_path()));
     for (at, &(option, path)) in outputs.iter().enumerate() {
-        for (other, read) in outputs[at + 1..].iter().copied().chain(inputs.clone()) {
+        for (other, read) in outputs[at + 1..].iter().copied().chain(read.clone()) {
             if rankle_files::are_one(path, read).with_context(|| refused(path))? {
                 return Err(Stop::usage(format!("{option} and {other} both name {}: give them two files", path.display())).into());
             }
-            if path.exists() && rankle_files::is_within(path, read).with_context(|| refused(path))? {
-                let (path, read) = (path.display(), read.display());
-                let why =
-                    format!("{option} names {path}, a file in {read}, which {other} reads: choose a name that is new there");
-                return Err(Stop::usage(why).into());
-            }
         }
+        inputs.iter().try_for_each(|input| check_place(option, path, input))?;
         check_writable(path)?;
     }
     Ok(())
+}
+
+/// Whether an image may be written here, or images in this folder.
+///
+/// # Errors
+/// [`Stop`] with the exit code for wrong arguments where it would be among those that are read.
+pub(crate) fn check_place(option: &str, path: &Path, input: &Input) -> Result<()> {
+    if !input.would_have(path).with_context(|| refused(path))? {
+        return Ok(());
+    }
+    let (path, folder) = (path.display(), input.path.display());
+    let why = format!("{option} names {path}, and every image in {folder} is one of {}: choose another place", input.option);
+    Err(Stop::usage(why).into())
 }
 
 /// Replaces a file, or makes it; it is whole or what it was.
@@ -127,27 +149,28 @@ mod tests {
         assert!(message(&[("--a", Some(folder.path()))], &[]).unwrap().contains("is a folder"));
     }
 
-    /// `embed --output DATASET/a/0.png` replaced an image of the dataset.
+    /// `picture --output DATASET/a/0.png` replaced an image of the dataset, and another name was one more.
     #[test]
-    fn what_is_in_a_folder_that_is_read_stays() {
+    fn a_folder_of_photographs_gets_no_others() {
         let folder = tempfile::tempdir().unwrap();
         let images = folder.path().join("images");
         fs::create_dir_all(images.join("a")).unwrap();
         fs::write(images.join("a/0.png"), "").unwrap();
         let message = |path: &Path| {
-            check_outputs(&[("--output", Some(path))], &[Input::new("--dataset", &images)])
+            check_outputs(&[("--output", Some(path))], &[Input::photographs("--dataset", &images)])
                 .map_err(|error| error.to_string())
                 .err()
         };
-        for path in [images.join("a/0.png"), images.join("a/../a/0.png")] {
-            assert!(message(&path).unwrap().contains("a file in ") && path.exists());
+        for path in ["a/0.png", "a/../a/0.png", "a/1.PNG", "new/0.jpg"].map(|name| images.join(name)) {
+            assert!(message(&path).unwrap().contains(" is one of --dataset: choose another place"));
         }
-        assert_eq!([images.join("a/1.png"), folder.path().join("0.png")].map(|path| message(&path)), [None, None]);
+        // Records and the like are no images: the same command must go on with them.
+        assert_eq!([images.join("records.jsonl"), folder.path().join("0.png")].map(|path| message(&path)), [None, None]);
         #[cfg(unix)]
         {
             let link = folder.path().join("link.png");
             std::os::unix::fs::symlink(images.join("a/0.png"), &link).unwrap();
-            assert!(message(&link).unwrap().contains("a file in "));
+            assert!(message(&link).unwrap().contains(" is one of --dataset"));
         }
     }
 

@@ -4,6 +4,7 @@
 //! indices between commas: so a name may hold blanks, and commas where it has the line to itself.
 
 use crate::files::Input;
+use crate::names;
 use anyhow::{Context, Result, bail};
 use rankle_core::Dataset;
 use sha2::{Digest, Sha256};
@@ -68,7 +69,8 @@ impl Indices {
             Self::Given(items) => (items.clone(), option.to_owned()),
             Self::File(path) => {
                 let place = format!("{option}: {}", path.display());
-                let text = rankle_files::read_text(path, LONGEST_LIST).with_context(|| format!("{place} cannot be read"))?;
+                let text =
+                    rankle_files::read_text_or_pipe(path, LONGEST_LIST).with_context(|| format!("{place} cannot be read"))?;
                 (parse(&text).map_err(|line| anyhow::anyhow!("{place}: {line}"))?, place)
             }
         };
@@ -129,12 +131,8 @@ impl Names<'_> {
                 "'{name}' is no index, and the images of {dataset} have no names; write, for example, 0-15,20"
             );
         };
-        let likeness = names().map(|known| (strsim::jaro_winkler(name, &known), known));
-        // Of equals the first.
-        let nearest = likeness.reduce(|best, other| if other.0 > best.0 { other } else { best });
-        let nearest = nearest.filter(|&(likeness, _)| likeness > 0.7);
-        let remedy = match nearest {
-            Some((_, known)) => format!(", did you mean '{known}'?"),
+        let remedy = match names::nearest(name, names()) {
+            Some(known) => format!(", did you mean '{known}'?"),
             None => format!("; the first is '{first}'"),
         };
         anyhow::anyhow!("none of the {} images of {dataset} is '{name}'{remedy}", self.dataset.len())
@@ -144,7 +142,7 @@ impl Names<'_> {
 /// The items of all lines.
 fn parse(text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match is_numeric(line) {
             true => items.append(&mut ranges(line)?),
             false => items.push(Item::Words(line.to_owned())),

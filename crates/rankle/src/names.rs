@@ -36,6 +36,7 @@ photographs that cannot be decoded";
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
 pub(crate) const TRAINABLE: Models = Models { what: "model", all: &Architecture::ALL, offered: Architecture::is_trainable };
+pub(crate) const MODELS: Models = Models { what: "model", all: &Architecture::ALL, offered: Architecture::is_in_this_build };
 pub(crate) const RANKERS: Models = Models { what: "model", all: &Architecture::RANKERS, offered: Architecture::is_in_this_build };
 pub(crate) const CLASSIFIERS: Models =
     Models { what: "classifier", all: &Architecture::CLASSIFIERS, offered: Architecture::is_in_this_build };
@@ -138,11 +139,15 @@ impl<T: Display + Clone> Names<T> {
 pub(crate) fn unknown(what: &str, name: &str, known: &[impl AsRef<str>]) -> String {
     let lower = name.to_lowercase();
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
-    // Reversed, for of equals the last one wins: the first name shall.
-    let likeness = known.iter().rev().map(|known| (strsim::jaro_winkler(&lower, known), known));
-    let nearest = likeness.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|&(likeness, _)| likeness > 0.7);
-    let nearest = nearest.map_or(";".to_owned(), |(_, known)| format!(", did you mean '{known}'?"));
+    let nearest = nearest(&lower, known.iter()).map_or(";".to_owned(), |known| format!(", did you mean '{known}'?"));
     format!("unknown {what} '{name}'{nearest} known: {}", known.join(", "))
+}
+
+/// The known name that is most like another one, the first of equals; none where no one is like it.
+pub(crate) fn nearest<T: AsRef<str>>(name: &str, known: impl Iterator<Item = T>) -> Option<T> {
+    let likeness = known.map(|known| (strsim::jaro_winkler(name, known.as_ref()), known));
+    let nearest = likeness.reduce(|best, other| if other.0 > best.0 { other } else { best });
+    nearest.filter(|&(likeness, _)| likeness > 0.7).map(|(_, known)| known)
 }
 
 impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {

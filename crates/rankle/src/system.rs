@@ -263,10 +263,10 @@ pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Opt
     Ok(preparation.map(|preparation| preparation.to_string()))
 }
 
-/// What opening a dataset reads.
+/// What opening a dataset reads that an output could be taken for.
 pub(crate) fn data_inputs(name: &Source, folder: Option<&Path>) -> Vec<Input> {
-    let option = if matches!(name, Source::Folder(_) | Source::IdxFolder(_)) { "--dataset" } else { "--dataset-dir" };
-    name.places(folder).into_iter().map(|place| Input::new(option, place)).collect()
+    let photographs = name.photographs(folder).map(|place| Input::photographs("--dataset", place));
+    photographs.into_iter().chain(name.list(folder).map(|list| Input::new("--dataset", list))).collect()
 }
 
 /// How many broken images were left out of a dataset, where any were.
@@ -300,7 +300,7 @@ pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architectur
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn Dataset>>) -> Result<Arc<dyn Dataset>> {
-    let pass = Pass::new();
+    let pass = Pass::default();
     open(&|done, of| pass.show(done, of)).map_err(|error| match error {
         rankle_data::Error::Interrupted => rankle_core::Error::Interrupted.into(),
         error if error.is_of_arguments() => Stop::usage(error.to_string()).into(),

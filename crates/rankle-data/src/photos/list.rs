@@ -52,7 +52,7 @@ impl List {
                 wrong(path, found, "it is no list of photographs, get it again")
             }
             Err(reason) => Err(Error::Read { path, reason }),
-            Ok(bytes) => match text(bytes) {
+            Ok(bytes) => match rankle_files::text(bytes) {
                 Some(text) => Ok(Self { path, text }),
                 None => wrong(path, "is no text in UTF-8, or in UTF-16 with a byte-order mark".into(), "save it as UTF-8"),
             },
@@ -118,28 +118,13 @@ impl Line<'_> {
     }
 }
 
-/// A text without its byte-order mark; none where it is none.
-fn text(bytes: Vec<u8>) -> Option<String> {
-    let utf16 = |unit: fn([u8; 2]) -> u16| {
-        let (units, rest) = bytes[2..].as_chunks();
-        let text = String::from_utf16(&units.iter().map(|&bytes| unit(bytes)).collect::<Vec<_>>()).ok();
-        text.filter(|_| rest.is_empty())
-    };
-    match bytes.as_slice() {
-        [0xFF, 0xFE, ..] => utf16(u16::from_le_bytes),
-        [0xFE, 0xFF, ..] => utf16(u16::from_be_bytes),
-        [0xEF, 0xBB, 0xBF, text @ ..] => String::from_utf8(text.to_vec()).ok(),
-        _ => String::from_utf8(bytes).ok(),
-    }
-}
-
 /// Whether a path, relative to a folder, leads to something in it by its words alone.
 pub(super) fn is_inside(path: &Path) -> bool {
     path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Whether a file is called as photographs are.
-pub(super) fn is_photo(path: &Path) -> bool {
+pub fn is_photo(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
     EXTENSIONS.contains(&extension.as_str())
 }
@@ -180,20 +165,6 @@ mod tests {
             ("a/b.jp", "names no photograph"),
         ] {
             assert!(lines[2].path(path).unwrap_err().to_string().contains(says), "{path}");
-        }
-    }
-
-    #[test]
-    fn texts_of_every_kind() {
-        let expected = "é\r\nb.jpg";
-        let utf16 = |bytes: fn(u16) -> [u8; 2]| format!("\u{FEFF}{expected}").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
-        let (little, big) = (utf16(u16::to_le_bytes), utf16(u16::to_be_bytes));
-        for bytes in [expected.into(), format!("\u{FEFF}{expected}").into_bytes(), little.clone(), big] {
-            assert_eq!(text(bytes.clone()).as_deref(), Some(expected), "{bytes:?}");
-        }
-        let lone = [0xFF, 0xFE, 0x00, 0xD8];
-        for wrong in [&little[..little.len() - 1], &lone, b"a\xFFb", b"\xEF\xBB\xBF\xFF"] {
-            assert_eq!(text(wrong.to_vec()), None, "{wrong:?}");
         }
     }
 

@@ -20,6 +20,7 @@ mod tree;
 
 pub use decode::Exif;
 pub use folder::{Division, Folder};
+pub use list::is_photo;
 pub use overrides::Overrides;
 pub use preparation::{Preparation, Rules};
 
@@ -32,6 +33,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Labelled photographs below one folder, prepared as their [`Preparation`] says.
@@ -213,7 +215,11 @@ impl Photos {
     fn without_broken(mut self, watch: Watch<'_>) -> Result<Self> {
         let decode = |index: usize| decode::decode(&self.root.join(&self.files[index]), self.preparation.exif).err();
         let broken = check::find(self.len(), watch, |index| decode(index).map(|error| (index, error)));
-        let broken = broken.ok_or(Error::Interrupted)?;
+        let (broken, unread): (Vec<_>, Vec<_>) =
+            broken.ok_or(Error::Interrupted)?.into_iter().partition(|(_, error)| !is_passing(error));
+        if let Some((_, error)) = unread.into_iter().next() {
+            return Err(error);
+        }
         let Some((_, first)) = broken.first() else { return Ok(self) };
         if broken.len() == self.len() {
             let found = format!("has {} photographs for this split, and none can be decoded ({first})", self.len());
@@ -279,6 +285,11 @@ impl Photos {
             help: "resize it, or write resize=shorter or resize=square in the name of the dataset".into(),
         }
     }
+}
+
+/// Whether it is not the file that is broken, but what is on the way to it, and only now.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Read { reason, .. } if reason.kind() != ErrorKind::NotFound)
 }
 
 impl Dataset for Photos {

@@ -3,7 +3,7 @@
 use super::sheet::WHAT;
 use crate::{Error, Result, canvas};
 
-/// A grey or colour image.
+/// A gray or color image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     channels: usize,
@@ -43,14 +43,14 @@ impl Image {
         Self::new(shape, added.iter().map(|added| 0.5 + gain * added).collect())
     }
 
-    /// The image itself as a PNG of 8 bits, grey or colour, a pixel for each of its own.
+    /// The image itself as a PNG of 8 bits, gray or color, a pixel for each of its own.
     ///
     /// # Errors
     /// [`Error::Make`] for an image that is larger than a PNG can be.
     pub fn png(&self) -> Result<Vec<u8>> {
         let fail = |error: &dyn std::fmt::Display| Error::Make { what: WHAT, reason: error.to_string() };
         let side = |length: usize| u32::try_from(length).map_err(|error| fail(&error));
-        let colour = if self.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+        let color = if self.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
         let plane = self.height * self.width;
         let byte = |at: usize| {
             let pixel = self.pixels[at % self.channels * plane + at / self.channels];
@@ -58,7 +58,7 @@ impl Image {
         };
         canvas::encode(
             (side(self.width)?, side(self.height)?),
-            colour,
+            color,
             &(0..self.pixels.len()).map(byte).collect::<Vec<_>>(),
             WHAT,
         )
@@ -121,9 +121,9 @@ mod tests {
         assert_eq!(grey.bytes((4, 1)), [0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
         assert_eq!(grey.bytes((1, 1)), [128, 128, 128]);
         assert_eq!(grey.fit(100), (100, 50));
-        let colour = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
-        assert_eq!(colour.bytes((1, 2)), [255, 128, 0, 0, 128, 255]);
-        assert_eq!(colour.fit(7), (4, 7));
+        let color = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
+        assert_eq!(color.bytes((1, 2)), [255, 128, 0, 0, 128, 255]);
+        assert_eq!(color.fit(7), (4, 7));
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
         let levels: Vec<f32> = (0..=255).map(|level| level as f32 / 255.0).collect();
         let grey = Image::new((1, 8, 32), levels).unwrap();
         assert_eq!(decoded(&grey), (png::ColorType::Grayscale, 32, 8, (0..=255).collect()));
-        let colour = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
-        assert_eq!(decoded(&colour), (png::ColorType::Rgb, 1, 2, vec![255, 128, 0, 0, 128, 255]));
+        let color = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
+        assert_eq!(decoded(&color), (png::ColorType::Rgb, 1, 2, vec![255, 128, 0, 0, 128, 255]));
     }
 
     #[test]

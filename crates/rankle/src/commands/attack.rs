@@ -64,8 +64,9 @@ impl Attack {
         let saved = self.save_adversarial.as_ref();
         saved.zip(choice.image_count()).map_or(Ok(()), |(saved, images)| saved.check_count(images))?;
         let file = ("--save-adversarial", saved.and_then(Destination::file));
-        files::check_outputs(&[file], &[key.inputs(), self.attack.inputs()].concat())?;
-        saved.map_or(Ok(()), Destination::check_folder)?;
+        let inputs = [key.inputs(), self.attack.inputs()].concat();
+        files::check_outputs(&[file], &inputs)?;
+        saved.map_or(Ok(()), |saved| saved.check_folder(&inputs))?;
         let bar = progress::bar(0);
         let system = System::open(key, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;

@@ -30,7 +30,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
     /// The model that the images shall be shown to: whether they are of its size, too
-    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
+    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Option<Architecture>,
     /// On standard output: lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
@@ -62,7 +62,7 @@ impl Check {
         let mut checked = Checked { dataset: self.dataset.to_string(), ..Checked::default() };
         for split in self.splits() {
             let dataset = self.open(split)?;
-            let pass = Pass::new();
+            let pass = Pass::default();
             let broken = broken_images(&*dataset, &|done, of| pass.show(done, of))?;
             checked.images += dataset.len();
             checked.left_out += dataset.left_out();

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 /// restarts, for a transfer from, for universal
 /// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
 /// goes on where it was. Any number of sweeps may share one file, on several machines too: each takes what nobody has and
-/// nobody computes. On standard output: the records of the plan, one JSON object a line, in its order.
+/// nobody computes (elsewhere than on Linux, one computes at a time). On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle sweep --plan plan.jsonl --records records.jsonl")]
 pub(crate) struct Sweep {
@@ -64,15 +64,16 @@ impl Sweep {
         tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
         let bar = progress::bar(work(&pending));
         let mut sweep = Run { book: &mut book, device, bar, left: pending.len(), images, sources: Vec::new() };
+        let mut told = false;
         loop {
-            let before = pending.len();
             pending = sweep.round(&pending).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
             if pending.is_empty() {
                 break;
             }
-            sweep.wait(pending.len(), before).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
+            sweep.wait(pending.len(), &mut told).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
         }
         progress::clear();
+        book.check(&inputs)?;
         for (_, cell) in &inputs {
             progress::answer(book.of(cell)?.to_line()?)?;
         }
@@ -221,7 +222,9 @@ impl Run<'_> {
         self.bar.set_position(before);
         self.count(job);
         self.tell(&record);
-        self.book.append(record)
+        // What cannot be kept is said at least.
+        let line = record.to_line()?;
+        self.book.append(record).inspect_err(|_| drop(progress::answer(line)))
     }
 
     /// One cell less.
@@ -230,9 +233,9 @@ impl Run<'_> {
         self.left -= 1;
     }
 
-    /// Waits a moment for other processes, which have `others` cells; of `before`, what they had is told once.
-    fn wait(&self, others: usize, before: usize) -> Result<()> {
-        if others < before {
+    /// Waits a moment for other processes, which have so many cells; this is told once.
+    fn wait(&self, others: usize, told: &mut bool) -> Result<()> {
+        if !std::mem::replace(told, true) {
             self.bar.set_message(format!("{others} cells of other processes"));
             tracing::info!("waiting for {others} cells, which other processes compute");
         }

@@ -184,7 +184,11 @@ impl Train {
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         let outputs = [&folder.model, &folder.card, &folder.checkpoint].map(|file| ("--output", Some(file.as_path())));
         files::check_outputs(&outputs, &inputs.collect::<Vec<_>>())?;
-        if let Some(card) = folder.finished(&plan)? {
+        if let Some(mut card) = folder.finished(&plan)? {
+            if self.license.is_some() && self.license != card.license {
+                card.license = self.license.clone();
+                files::write(&folder.card, card.to_toml()?)?;
+            }
             tracing::info!("{} is finished: nothing to do", folder.model.display());
             let trained = Trained { card, output: self.output, images_per_second: None, waiting_share: None };
             return if self.format == Format::Json { trained.print() } else { Ok(()) };
@@ -488,6 +492,10 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
         return Err(error);
     }
     match outcome {
+        // Nothing is learned yet.
+        Err(rankle_core::Error::Interrupted) if checkpoint.step() == 0 => {
+            Err(Stop::interrupted("nothing was learned yet; the same command starts anew").into())
+        }
         // An interrupt inside a step leaves the weights of the step before.
         Err(rankle_core::Error::Interrupted) => {
             checkpoint.write(&folder.checkpoint, model)?;
@@ -504,7 +512,7 @@ fn tell(bar: &ProgressBar, moment: Moment, per_epoch: usize) {
     let line = format!("epoch {epoch} of {epochs}{}", shown(loss));
     bar.set_position(step as u64);
     if epoch_ended && !progress::visible() {
-        tracing::info!("{line}, {:.0} s left", bar.eta().as_secs_f64());
+        tracing::info!("{line}");
     }
     bar.set_message(line);
 }

@@ -111,6 +111,24 @@ fn what_is_finished_or_begun_is_checked() {
     assert!(code == 1 && stderr.contains("delete that file to start the training anew"), "{stderr}");
 }
 
+/// A checkpoint of step 0 is refused, so none is written, and the same command starts anew.
+#[test]
+#[cfg(unix)]
+fn an_interrupt_in_the_first_step_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model");
+    let begin = "train --dataset mnist --model c2f2 --distance cosine --images 4000 --batch-size 2000 --epochs 1 --threads 1 \
+                 --defense embedding-shift --epsilon 0.3 --output";
+    let mut child = rankle(begin).arg(&output).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&output.join(".lock"), &mut child);
+    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("nothing was learned yet; the same command starts anew"), "{stderr}");
+    assert!(!output.exists());
+}
+
 /// A refusal left an empty folder with a lock in it.
 #[test]
 fn a_refused_training_leaves_no_folder() {

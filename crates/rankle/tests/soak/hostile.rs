@@ -180,11 +180,13 @@ fn classes() -> Vec<Class> {
             on_photographs(folder, "folder,list=list.txt:@")
         }),
         class("credits", "photos/credits.toml", photographs, move |folder| on_photographs(folder, "folder,images=50%:@")),
-        class("images in IDX", "mnist/t10k-images-idx3-ubyte.gz", mnist, |folder| {
+        class("hashed images in IDX", "mnist/t10k-images-idx3-ubyte.gz", mnist, |folder| {
             let mut command = on_mnist("embed", "--images 4 --dataset-dir");
             command.arg(folder.join("mnist")).arg("--output").arg(folder.join("x.safetensors"));
             command
         }),
+        class("images in IDX", "idx/t10k-images-idx3-ubyte", idx, on_idx),
+        class("labels in IDX", "idx/t10k-labels-idx1-ubyte", idx, on_idx),
     ]
 }
 
@@ -205,6 +207,22 @@ fn checkpoint(folder: &Path) {
         fs::remove_dir_all(&output).unwrap();
     }
     panic!("no training could be killed between its first checkpoint and its end");
+}
+
+/// Eight images without a hash.
+fn idx(folder: &Path) {
+    fs::create_dir(folder.join("idx")).unwrap();
+    let header = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let pixels: Vec<u8> = (0..8 * 784).map(|at| (at * 7 % 251) as u8).collect();
+    fs::write(folder.join("idx/t10k-images-idx3-ubyte"), [header(&[0x803, 8, 28, 28]), pixels].concat()).unwrap();
+    fs::write(folder.join("idx/t10k-labels-idx1-ubyte"), [header(&[0x801, 8]), vec![0, 1, 2, 3, 0, 1, 2, 3]].concat()).unwrap();
+}
+
+fn on_idx(folder: &Path) -> Command {
+    let mut command = rankle("embed --model c2f2 --distance cosine --dataset");
+    command.arg(format!("idx:{}", folder.join("idx").display())).arg("--weights").arg(weights());
+    command.arg("--output").arg(folder.join("x.safetensors"));
+    command
 }
 
 fn mnist(folder: &Path) {

@@ -6,24 +6,33 @@ use rand::Rng;
 use rankle_core::Seed;
 use rankle_core::seed::Purpose;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
+/// Every other one is asked to end, as by Ctrl-C.
 pub(crate) fn at_random_moments(size: &Size) {
     let mut random = Seed(1).stream(Purpose::Toy, [0, 0]);
     for scenario in Scenario::all() {
-        let mut killed = 0;
+        let mut ended = [0; 2];
         for moment in 0..size.moments {
             let (folder, mut command) = scenario.start();
             let after = scenario.takes.mul_f64(random.random_range(0.0..1.0));
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(after);
-            child.kill().unwrap();
-            killed += usize::from(!child.wait().unwrap().success());
-            let what = format!("killed after {after:?} (moment {moment})");
+            let asked = moment % 2;
+            let signal = ["-KILL", "-INT"][asked];
+            Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            let status = child.wait().unwrap();
+            ended[asked] += usize::from(!status.success());
+            let what = format!("{signal} after {after:?} (moment {moment})");
+            // Before it listens, Ctrl-C ends it like any other program.
+            let obeyed = matches!((asked, status.code()), (0, None | Some(0)) | (1, None | Some(0 | 130)));
+            assert!(obeyed, "{}: {what}: {status}", scenario.name);
             scenario.check_begun(folder.path(), &what);
             scenario.check_recovered(folder.path(), &what);
         }
-        println!("soak: {}: {killed} of {} runs killed at a random moment, all recovered", scenario.name, size.moments);
+        let [killed, interrupted] = ended;
+        let (name, runs) = (scenario.name, size.moments);
+        println!("soak: {name}: of {runs} runs {killed} killed and {interrupted} interrupted at a random moment, all recovered");
     }
 }
 

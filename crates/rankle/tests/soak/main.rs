@@ -4,6 +4,7 @@
 //! Whatever happens to a command, a file under its final name is whole or not there; the same command then ends as if nothing had
 //! been, and leaves nothing else behind. What comes from outside never panics it.
 
+#[cfg(target_os = "linux")]
 mod faults;
 mod hostile;
 mod kills;
@@ -14,7 +15,7 @@ mod support;
 
 /// How much is tried.
 struct Size {
-    /// Kills at a random moment, and readers that go at one, per command.
+    /// Kills and interrupts at a random moment, and readers that go at one, per command.
     moments: usize,
     /// Of the system calls of a command only one in so many.
     every: usize,
@@ -32,10 +33,12 @@ macro_rules! form {
             fn kills_at_random_moments() {
                 kills::at_random_moments(&SIZE);
             }
+            #[cfg(target_os = "linux")]
             #[test]
             fn kills_at_system_calls() {
                 faults::kills(&SIZE);
             }
+            #[cfg(target_os = "linux")]
             #[test]
             fn full_disks() {
                 faults::errors(&SIZE);
@@ -52,5 +55,5 @@ macro_rules! form {
     };
 }
 
-form!(short, Size { moments: 3, every: 5, inputs: 9 });
+form!(short, Size { moments: 4, every: 5, inputs: 9 });
 form!(long, Size { moments: 30, every: 1, inputs: 90 });

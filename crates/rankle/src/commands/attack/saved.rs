@@ -1,5 +1,6 @@
 //! What `--save-adversarial` writes: tensors, an image, or a folder of images.
 
+use crate::files::Input;
 use crate::stop::Stop;
 use crate::{arguments, called, experiment, files};
 use anyhow::{Context, Result, bail};
@@ -79,8 +80,9 @@ impl Destination {
     ///
     /// # Errors
     /// One line that names it.
-    pub(super) fn check_folder(&self) -> Result<()> {
+    pub(super) fn check_folder(&self, inputs: &[Input]) -> Result<()> {
         let Self::Folder(path) = self else { return Ok(()) };
+        inputs.iter().try_for_each(|input| files::check_place("--save-adversarial", &path.join("image.png"), input))?;
         if !path.exists() {
             return files::check_writable(path);
         }

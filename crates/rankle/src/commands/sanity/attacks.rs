@@ -138,7 +138,7 @@ pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
         return Ok(Check { reason: Some(reason), ..wording::transferred() });
     };
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let [there, here] = lab.memory.recall(format!("{kind}, transfer"), || {
+        let [there, here] = lab.memory.remembered(format!("{kind}, transfer"), || {
             let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, &lab.images, targets)?;
             Ok([ranks(&both.source), ranks(&both.victim)])
         })?;

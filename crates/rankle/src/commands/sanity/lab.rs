@@ -100,7 +100,7 @@ impl Lab {
         targets: &Targets,
         search: &dyn Solver,
     ) -> Result<Tried> {
-        let [tried] = self.memory.recall(format!("{kind}, {name}"), || {
+        let [tried] = self.memory.remembered(format!("{kind}, {name}"), || {
             let (attack, setting) = self.scene(kind);
             let setting = Setting { keep_images: false, ..setting };
             // The model under watch breaks off much sooner than this could.
@@ -115,7 +115,7 @@ impl Lab {
     /// # Errors
     /// What the libraries report, or an interrupt.
     pub(super) fn attempt(&self, name: &str, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
-        let [tried] = self.memory.recall(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
+        let [tried] = self.memory.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
         Ok(tried)
     }
 

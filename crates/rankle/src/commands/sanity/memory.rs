@@ -81,8 +81,12 @@ impl Memory {
     /// What a search of this name has found, or finds now.
     ///
     /// # Errors
-    /// Those of the search, and when the file cannot be written.
-    pub(super) fn recall<const N: usize>(&self, name: String, search: impl FnOnce() -> Result<[Tried; N]>) -> Result<[Tried; N]> {
+    /// Those of the search.
+    pub(super) fn remembered<const N: usize>(
+        &self,
+        name: String,
+        search: impl FnOnce() -> Result<[Tried; N]>,
+    ) -> Result<[Tried; N]> {
         let kept = self.found.borrow().searches.get(&name).cloned();
         if let Some((work, Ok(tried))) = kept.map(|kept| (kept.work, kept.tried.try_into())) {
             self.bar.inc(work);
@@ -98,7 +102,10 @@ impl Memory {
         found.seconds = self.seconds();
         drop(found);
         let text = toml::to_string(&*self.found.borrow()).context("the searches are no TOML")?;
-        files::write(&self.path, text)?;
+        // What cannot be kept is searched for again some day; it is known now.
+        if let Err(error) = files::write(&self.path, text) {
+            tracing::warn!("{error:#}");
+        }
         Ok(tried)
     }
 
@@ -172,20 +179,20 @@ mod tests {
             tried.before.iter().chain(&tried.after).chain([&tried.loss]).map(|number| number.to_bits()).collect()
         };
         let [made] = first
-            .recall("a".into(), || {
+            .remembered("a".into(), || {
                 first.bar.inc(7);
                 Ok([tried(1e-300)])
             })
             .unwrap();
-        first.recall("b".into(), || Ok([tried(-0.0), tried(f64::INFINITY)])).unwrap();
-        assert!(first.recall::<1>("c".into(), || bail!("interrupted")).is_err());
+        first.remembered("b".into(), || Ok([tried(-0.0), tried(f64::INFINITY)])).unwrap();
+        assert!(first.remembered::<1>("c".into(), || bail!("interrupted")).is_err());
 
         let second = open(about()).unwrap();
         assert_eq!(second.summary(), format!("2 of 3 searches are in {}", folder.path().join(FILE).display()));
         let never = || -> Result<[Tried; 1]> { panic!("it was made before") };
-        let [again] = second.recall("a".into(), never).unwrap();
+        let [again] = second.remembered("a".into(), never).unwrap();
         assert_eq!((bits(&again), second.bar.position()), (bits(&made), 7));
-        let [_, last] = second.recall("b".into(), || panic!("it was made before")).unwrap();
+        let [_, last] = second.remembered("b".into(), || panic!("it was made before")).unwrap();
         assert_eq!(bits(&last), bits(&tried(f64::INFINITY)));
 
         let other = About::from([("seed".to_owned(), "1".to_owned())]);

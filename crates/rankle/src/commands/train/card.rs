@@ -30,7 +30,7 @@ pub(crate) struct Card {
     /// The license of the weights, where whoever trained them gave one: it is not for this program to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) license: Option<String>,
-    /// The licence of the images it was trained on, and whose they are.
+    /// The license of the images it was trained on, and whose they are.
     pub(crate) data_license: String,
     pub(crate) data_attribution: String,
     pub(crate) code_version: String,

@@ -78,7 +78,10 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
                 mean(&halves.seen),
                 mean(&halves.unseen)
             ),
-            name: called::lines(&*system.dataset, target).pop().unwrap_or_else(|| format!("{role} #{target}")),
+            name: match called::lines(&*system.dataset, target).pop() {
+                Some(file) => format!("{role} {file}"),
+                None => format!("{role} #{target}"),
+            },
             target: Image::new(shape, pixels(target)?)?,
             perturbation: Image::perturbation(shape, &perturbation, cell.epsilon)?,
             examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
