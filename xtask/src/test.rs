@@ -1,6 +1,7 @@
 //! `cargo xtask test`: what must hold before a change lands.
 
 mod emulate;
+mod sanitize;
 
 use crate::driver::cargo;
 use crate::process;
@@ -10,7 +11,8 @@ use clap::Args;
 use rankle_cli::{answer, say};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure.
@@ -19,7 +21,7 @@ use std::time::Instant;
 /// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow. Those of `cargo xtask soak` are linted, too.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Run the slow tests, too
+    /// Run the slow tests, too, and those of the kernels once more under AddressSanitizer, where the compiler has it
     #[arg(long)]
     slow: bool,
     /// Run nothing but the tests of the kernels, compiled for another processor, under QEMU; needs a Rust library for it, a
@@ -44,10 +46,17 @@ struct Step {
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
-        let steps = match self.emulate {
+        let mut left_out = String::new();
+        let mut steps = match self.emulate {
             Some(processor) => processor.steps()?,
             None => steps(&slow_features()?, nextest(), self.slow),
         };
+        if self.slow {
+            match sanitize::step() {
+                Ok(step) => steps.push(step),
+                Err(reason) => left_out = format!("; left out: kernels under AddressSanitizer, for {reason}"),
+            }
+        }
         for step in &steps {
             say(format_args!("── {} · cargo {}", step.title, step.arguments.join(" ")));
             let mut command = cargo();
@@ -58,7 +67,7 @@ impl Test {
             }
         }
         let titles: Vec<&str> = steps.iter().map(|step| step.title).collect();
-        answer(format_args!("cargo xtask test: {} all passed in {} s", titles.join(", "), start.elapsed().as_secs()))?;
+        answer(format_args!("cargo xtask test: {} all passed in {} s{left_out}", titles.join(", "), start.elapsed().as_secs()))?;
         Ok(())
     }
 }
@@ -92,6 +101,17 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
 fn nextest() -> bool {
     let output = cargo().args(["nextest", "--version"]).stdin(Stdio::null()).output();
     output.is_ok_and(|output| output.status.success())
+}
+
+/// The compiler that cargo takes.
+fn rustc() -> PathBuf {
+    std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
+}
+
+/// What a program prints, without the end of the line; nothing if it is not there or fails.
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim_end().to_owned())
 }
 
 fn slow_features() -> Result<Vec<String>> {
@@ -143,6 +163,13 @@ mod tests {
         assert_eq!(fast[4], "test --workspace --lib --bins --tests --features rankle/candle-transformers");
         assert_eq!(lines(&slow, true, true)[4], format!("nextest run --workspace --features {features}"));
         assert_eq!(steps(&[], true, false)[2].environment, [("RUSTDOCFLAGS".into(), "-D warnings".into())]);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_has_no_answer() {
+        assert_eq!(answer(&mut Command::new("no-such-program")), None);
+        assert_eq!(answer(Command::new("rustc").args(["--print", "no-such-thing"])), None);
+        assert!(answer(Command::new("rustc").arg("--version")).is_some_and(|line| line.starts_with("rustc ")));
     }
 
     #[test]

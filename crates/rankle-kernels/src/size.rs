@@ -27,10 +27,11 @@ pub(crate) const fn sum<const N: usize>(terms: [usize; N]) -> usize {
     sum
 }
 
-/// The smallest multiple of `unit` that is not below `len`, or `usize::MAX` if it does not fit.
+/// The smallest multiple of `unit` that is not below `len`, or the largest of all if that does not fit: in either case a
+/// multiple, on which the loops of the kernels rest. No slice is as long as the largest.
 #[inline(always)]
 pub(crate) const fn whole(len: usize, unit: usize) -> usize {
-    len.div_ceil(unit).saturating_mul(unit)
+    len.saturating_add(unit - 1) / unit * unit
 }
 
 #[cfg(test)]
@@ -49,6 +50,6 @@ mod tests {
         assert_eq!(product([half, half, 0]), 0);
         assert_eq!(sum([1, 2, 3]), 6);
         assert_eq!(sum([usize::MAX, 1, 2]), usize::MAX);
-        assert_eq!([whole(0, 16), whole(1, 16), whole(16, 16), whole(usize::MAX - 1, 16)], [0, 16, 16, usize::MAX]);
+        assert_eq!([whole(0, 16), whole(1, 16), whole(16, 16), whole(usize::MAX - 1, 16)], [0, 16, 16, usize::MAX - 15]);
     }
 }

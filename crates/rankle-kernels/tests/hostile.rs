@@ -350,7 +350,8 @@ proptest! {
         let padded = |side: usize| side as u128 + 2 * padding as u128;
         prop_assert_eq!(shape.weights_len(), saturated(exact(&[outputs, inputs, kernel, kernel])));
         prop_assert_eq!(shape.padded_row(), saturated(padded(width).saturating_mul(inputs as u128)));
-        prop_assert!(exact(&[kernel, outputs, kernel, inputs]) <= shape.gradient_len() as u128 || shape.gradient_len() == usize::MAX);
+        let gradient = shape.gradient_len();
+        prop_assert!(exact(&[kernel, outputs, kernel, inputs]) <= gradient as u128 || gradient > isize::MAX as usize);
         let pixels = padded(height).saturating_mul(padded(width)).saturating_mul(inputs as u128);
         prop_assert!(saturated(pixels) <= shape.padded_len());
         let origin = (padded(width) + 1).saturating_mul(inputs as u128).saturating_mul(padding as u128);

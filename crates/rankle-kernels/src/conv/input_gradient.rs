@@ -121,6 +121,7 @@ impl PatchGradient<'_> {
     fn compute<V: Vector, const N: usize>(self) {
         let shape = self.block.shape;
         let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
+        let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
         let mut patch = [0.0f32; 16 * PATCH_ROW];
         for (window, (winners, slope)) in self.windows.iter().enumerate() {
             let (winners, slope) = (&winners[..outputs], &slope[..outputs]);
@@ -143,7 +144,8 @@ impl PatchGradient<'_> {
                 // SAFETY: `N * LANES == patch_len <= 16 * PATCH_ROW`.
                 unsafe { sum.store(patch.as_mut_ptr().add(n * V::LANES)) };
             }
-            add_patch(shape, window, &patch, self.padded);
+            let corner = 2 * (window / width) * padded_row + 2 * (window % width);
+            add_patch(&patch, shape.kernel + 1, corner, padded_row, self.padded);
         }
     }
 
@@ -151,6 +153,7 @@ impl PatchGradient<'_> {
     fn compute_any<V: Vector>(self) {
         let shape = self.block.shape;
         let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
+        let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
         let mut patch = [0.0f32; 16 * PATCH_ROW];
         for (window, (winners, slope)) in self.windows.iter().enumerate() {
             patch[..patch_len].fill(0.0);
@@ -158,15 +161,14 @@ impl PatchGradient<'_> {
                 let table = &self.block.backward[(usize::from(winner) * outputs + output) * patch_len..][..patch_len];
                 patch.iter_mut().zip(table).for_each(|(sum, &weight)| *sum += value * weight);
             }
-            add_patch(shape, window, &patch, self.padded);
+            let corner = 2 * (window / width) * padded_row + 2 * (window % width);
+            add_patch(&patch, shape.kernel + 1, corner, padded_row, self.padded);
         }
     }
 }
 
 #[inline(always)]
-fn add_patch(shape: ConvShape, window: usize, patch: &[f32], padded: &mut [f32]) {
-    let (width, reach, padded_row) = (shape.pooled_width(), shape.kernel + 1, shape.padded_row());
-    let corner = 2 * (window / width) * padded_row + 2 * (window % width);
+fn add_patch(patch: &[f32], reach: usize, corner: usize, padded_row: usize, padded: &mut [f32]) {
     for (y, patch) in patch.chunks_exact(PATCH_ROW).take(reach).enumerate() {
         let row = &mut padded[corner + y * padded_row..][..reach];
         row.iter_mut().zip(patch).for_each(|(sum, &value)| *sum += value);
