@@ -109,7 +109,7 @@ fn rustc() -> PathBuf {
 }
 
 /// What a program prints, without the end of the line; nothing if it is not there or fails.
-fn answer(command: &mut Command) -> Option<String> {
+fn heard(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim_end().to_owned())
 }
@@ -167,9 +167,9 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_has_no_answer() {
-        assert_eq!(answer(&mut Command::new("no-such-program")), None);
-        assert_eq!(answer(Command::new("rustc").args(["--print", "no-such-thing"])), None);
-        assert!(answer(Command::new("rustc").arg("--version")).is_some_and(|line| line.starts_with("rustc ")));
+        assert_eq!(heard(&mut Command::new("no-such-program")), None);
+        assert_eq!(heard(Command::new("rustc").args(["--print", "no-such-thing"])), None);
+        assert!(heard(Command::new("rustc").arg("--version")).is_some_and(|line| line.starts_with("rustc ")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The kernels' tests for another processor, run by QEMU's user-mode emulator.
 
-use super::{Step, answer, rustc};
+use super::{Step, heard, rustc};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -43,13 +43,13 @@ impl Tools {
     fn of_this_machine() -> Self {
         // The compiler of PATH often lacks the library that Debian's own has.
         let compiler = [rustc(), "/usr/bin/rustc".into()].into_iter().find(|compiler| {
-            let folder = answer(Command::new(compiler).args(["--print", "target-libdir", "--target", TARGET]));
+            let folder = heard(Command::new(compiler).args(["--print", "target-libdir", "--target", TARGET]));
             folder.is_some_and(|folder| Path::new(&folder).is_dir())
         });
         // A file that the linker does not find is answered with its bare name.
-        let startup = answer(Command::new(LINKER).arg("-print-file-name=crt1.o")).map(PathBuf::from);
+        let startup = heard(Command::new(LINKER).arg("-print-file-name=crt1.o")).map(PathBuf::from);
         let root = startup.filter(|file| file.is_absolute()).and_then(|file| Some(file.parent()?.parent()?.to_owned()));
-        let emulator = answer(Command::new(EMULATOR).arg("--version")).is_some();
+        let emulator = heard(Command::new(EMULATOR).arg("--version")).is_some();
         Self { compiler, root, emulator }
     }
 

@@ -1,6 +1,6 @@
 //! The kernels' tests under AddressSanitizer, which stops at every access outside of the memory that was asked for.
 
-use super::{Step, answer, rustc};
+use super::{Step, heard, rustc};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ const POINTER_CHECKS: &str = "profile.dev.package.rankle-kernels.debug-assertion
 /// The call of cargo, or why there is none: not every compiler brings the sanitizer along.
 pub(super) fn step() -> Result<Step, String> {
     let compiler = rustc();
-    let asked = |what: &str| answer(Command::new(&compiler).args(["--print", what]));
+    let asked = |what: &str| heard(Command::new(&compiler).args(["--print", what]));
     let (Some(host), Some(libraries)) = (asked("host-tuple"), asked("target-libdir")) else {
         return Err(format!("{} says no target of its own", compiler.display()));
     };
