@@ -59,13 +59,17 @@ fn every_command_strips_a_prefix() {
         format!("transfer {model} --from {file} --to {plain} {search} --images 2"),
         format!("universal {model} --weights {plain} --to {file} {search} --batch 2 --perturbations 1"),
         format!("sweep --strip-prefix model. --plan {} --records {}", at("plan"), at("records")),
-        format!("train {model} --pretrained {file} --images 100 --batch-size 100 --epochs 1 --output {}", at("trained")),
+        format!(
+            "train {model} --pretrained {file} --images 100 --batch-size 100 --epochs 1 --license CC0-1.0 --output {}",
+            at("trained")
+        ),
     ] {
         let (code, _, stderr) = outcome(&mut rankle(&line));
         assert_eq!(code, 0, "{line}: {stderr}");
     }
-    // The card says how it is done again.
+    // The card says how it is done again, and whose it is if that was said.
     let card = fs::read_to_string(folder.path().join("trained/card.toml")).unwrap();
+    assert!(card.contains("\nlicense = \"CC0-1.0\"\ndata_license = "), "{card}");
     assert!(card.contains(" --strip-prefix model. ") && card.contains("\nstrip_prefix = \"model.\"\n"), "{card}");
 }
 
