@@ -4,8 +4,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// The program with arguments that are separated by blanks.
 pub(crate) fn rankle(arguments: &str) -> Command {
@@ -55,19 +54,37 @@ pub(crate) fn without(mut object: Value, fields: &[&str]) -> Value {
     object
 }
 
-/// A model that has seen 1,000 images twice: enough to rank better than by chance. Trained once for all tests.
+/// A model that has seen 1,000 images twice: enough to rank better than by chance. Trained once by each build of the program, whatever
+/// number of processes run the tests.
 pub(crate) fn weights() -> &'static Path {
-    static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = MODEL.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let output = folder.path().join("model");
-        let train = "train --dataset mnist --model c2f2 --distance cosine --images 1000 --batch-size 500 --epochs 2";
-        let (code, _, stderr) = outcome(rankle(train).arg("--output").arg(&output));
-        assert_eq!(code, 0, "{stderr}");
-        let path = output.join("model.safetensors");
-        (folder, path)
-    });
-    path
+    static MODEL: OnceLock<PathBuf> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let folder = of_this_build();
+        loop {
+            let train = "train --dataset mnist --model c2f2 --distance cosine --images 1000 --batch-size 500 --epochs 2 --output";
+            match outcome(rankle(train).arg(&folder)) {
+                (0, ..) => return folder.join("model.safetensors"),
+                (1, _, stderr) if stderr.contains(" is in use by ") => std::thread::sleep(Duration::from_millis(100)),
+                (code, _, stderr) => panic!("{code}: {stderr}"),
+            }
+        }
+    })
+}
+
+/// A folder for what this build of the program makes; those of others go.
+fn of_this_build() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = std::fs::metadata(env!("CARGO_BIN_EXE_rankle")).unwrap();
+    let made = program.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let name = format!("weights-{made}-{}", program.len());
+    for entry in std::fs::read_dir(place).unwrap().flatten() {
+        let other = entry.file_name();
+        if other.to_string_lossy().starts_with("weights-") && *other != *name {
+            // Another process may be faster.
+            std::fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+    place.join(name)
 }
 
 /// The weights that the repository ships: another model.
