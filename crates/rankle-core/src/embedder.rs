@@ -25,7 +25,7 @@ pub trait Embedder: Send + Sync {
     /// kernels of its own saves that work.
     ///
     /// # Errors
-    /// [`Error::NoGradient`] when the embedding does not depend on the images, and whatever `upstream` reports.
+    /// [`Error::NoGradient`] when no gradient reaches the images, and whatever `upstream` reports.
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let images = Var::from_tensor(images)?;
         let embeddings = self.embed(images.as_tensor())?;
@@ -44,5 +44,42 @@ impl<E: Embedder + ?Sized> Embedder for &E {
     }
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         (**self).input_gradient(images, upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    /// Embeds by one operation.
+    struct By(fn(&Tensor) -> candle_core::Result<Tensor>);
+
+    impl Embedder for By {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            Ok((self.0)(&images.flatten_from(1)?)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+    }
+
+    /// It was said that the embedding does not depend on the images, which of these only the last does not.
+    #[test]
+    fn operations_without_a_gradient_are_named() {
+        let images = Tensor::ones((2, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        let gradient = |embed| By(embed).input_gradient(&images, &mut |embeddings| Ok(embeddings.ones_like()?));
+        assert!(gradient(|images| images * 2.0).is_ok());
+        for embed in [
+            |images: &Tensor| Ok(images.detach()),
+            |images: &Tensor| images.to_dtype(DType::U32)?.to_dtype(DType::F32),
+            |images: &Tensor| Tensor::new(images.to_vec2::<f32>()?, images.device()),
+            |images: &Tensor| images.zeros_like(),
+        ] {
+            let message = gradient(embed).unwrap_err().to_string();
+            for part in ["does not depend on them, or an operation", "detach", "argmax", "a cast to integers", "read back"] {
+                assert!(message.contains(part) && message.lines().count() == 1, "{part} in {message}");
+            }
+        }
     }
 }
