@@ -14,7 +14,7 @@ struct Card {
 }
 
 /// Bytes of a card.
-const LONGEST: u64 = 1 << 20;
+pub(crate) const LONGEST: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 struct Training {

@@ -208,42 +208,22 @@ mod tests {
     #[test]
     fn ranges_are_inclusive_and_order_is_kept() {
         let list: Indices = "5,0-3, 2".parse().unwrap();
-        let resolved = list.resolve("--x", &Numbers(6)).unwrap();
+        let resolved = list.resolve("--x", &numbers(6)).unwrap();
         assert_eq!((list.count(), resolved.as_slice()), (Some(6), &[5, 0, 1, 2, 3, 2][..]));
         assert_eq!(in_words(&resolved), "5,0-3,2");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "7\n8-9\n\n0").unwrap();
         let list: Indices = format!("@{}", file.path().display()).parse().unwrap();
-        assert_eq!((list.count(), list.resolve("--x", &Numbers(10)).unwrap()), (None, vec![7, 8, 9, 0]));
+        assert_eq!((list.count(), list.resolve("--x", &numbers(10)).unwrap()), (None, vec![7, 8, 9, 0]));
     }
 
-    /// Images without names, so many.
-    struct Numbers(usize);
-    /// One image of each name.
-    struct Named(&'static [&'static str]);
+    /// So many images, the first of them with names.
+    struct Images(&'static str, usize, &'static [&'static str]);
 
-    impl Dataset for Numbers {
+    impl Dataset for Images {
         fn name(&self) -> &str {
-            "numbers"
-        }
-        fn shape(&self) -> (usize, usize, usize) {
-            (1, 1, 1)
-        }
-        fn labels(&self) -> &[u32] {
-            &[]
-        }
-        fn images(&self, _: &[usize]) -> rankle_core::Result<candle_core::Tensor> {
-            unimplemented!("nobody looks at them")
-        }
-        fn len(&self) -> usize {
             self.0
         }
-    }
-
-    impl Dataset for Named {
-        fn name(&self) -> &str {
-            "shop"
-        }
         fn shape(&self) -> (usize, usize, usize) {
             (1, 1, 1)
         }
@@ -251,17 +231,21 @@ mod tests {
             &[]
         }
         fn images(&self, _: &[usize]) -> rankle_core::Result<candle_core::Tensor> {
-            unimplemented!("nobody looks at them")
+            Err(rankle_core::Error::Empty("pixels"))
         }
         fn len(&self) -> usize {
-            self.0.len()
+            self.1
         }
         fn image_name(&self, index: usize) -> Option<Cow<'_, str>> {
-            self.0.get(index).map(|&name| name.into())
+            self.2.get(index).map(|&name| name.into())
         }
     }
 
-    const SHOP: Named = Named(&["cup/0.jpg", "mug-000/3.jpg", "mug-000/a b.jpg", "mug-000/c, d.jpg"]);
+    const fn numbers(len: usize) -> Images {
+        Images("numbers", len, &[])
+    }
+
+    const SHOP: Images = Images("shop", 4, &["cup/0.jpg", "mug-000/3.jpg", "mug-000/a b.jpg", "mug-000/c, d.jpg"]);
 
     #[test]
     fn images_are_found_by_name() {
@@ -292,7 +276,7 @@ mod tests {
             let error = list.parse::<Indices>().unwrap().resolve("--x", &SHOP).unwrap_err();
             assert_eq!(format!("{error:#}"), line);
         }
-        let error = "1,x".parse::<Indices>().unwrap().resolve("--x", &Numbers(3)).unwrap_err();
+        let error = "1,x".parse::<Indices>().unwrap().resolve("--x", &numbers(3)).unwrap_err();
         let line = "--x: 'x' is no index, and the images of numbers have no names; write, for example, 0-15,20";
         assert_eq!(format!("{error:#}"), line);
     }
@@ -307,7 +291,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Indices>().unwrap_err(), line);
         }
-        let said = |list: &str| list.parse::<Indices>().unwrap().resolve("--image-indices", &Numbers(10)).unwrap_err();
+        let said = |list: &str| list.parse::<Indices>().unwrap().resolve("--image-indices", &numbers(10)).unwrap_err();
         let message = format!("{:#}", said("0-4294967295"));
         assert_eq!(message, "--image-indices: index 4294967295 is out of range: there are 10 images, counted from 0");
         assert_eq!(said("@/nonexistent").to_string(), "--image-indices: /nonexistent cannot be read");

@@ -1,10 +1,24 @@
 //! A record for people.
 
+use crate::names::Format;
+use crate::progress;
+use anyhow::Result;
 use rankle_report::{Record, Unseen, WhiteBox};
 use std::fmt;
 
+/// Prints a record, as a table or as its line of JSON.
+///
+/// # Errors
+/// When one of its numbers is not finite, and when standard output is full.
+pub(crate) fn answer(record: &Record, format: Format) -> Result<()> {
+    match format {
+        Format::Json => progress::answer(record.to_line()?),
+        Format::Human => progress::answer(Table(record)),
+    }
+}
+
 /// Before and after, side by side.
-pub(crate) struct Table<'a>(pub(crate) &'a Record);
+struct Table<'a>(&'a Record);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

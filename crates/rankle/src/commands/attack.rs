@@ -84,10 +84,7 @@ impl Attack {
         let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
         progress::clear();
         // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
-        let answered = match self.format {
-            Format::Json => record.to_line().map_err(anyhow::Error::new).and_then(progress::answer),
-            Format::Human => progress::answer(table::Table(&record)),
-        };
+        let answered = table::answer(&record, self.format);
         if let Some(saved) = saved {
             let (dataset, images, targets) = (&*system.dataset, &*images, &targets);
             saved.write(&Made { dataset, images, targets, outcome: &outcome, record: &record })?;

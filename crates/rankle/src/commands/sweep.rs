@@ -219,12 +219,13 @@ impl Run<'_> {
         let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
         let record = self.record(measured, from, draws, job, cell, start)?;
-        self.bar.set_position(before);
-        self.count(job);
-        self.tell(&record);
         // What cannot be kept is said at least.
         let line = record.to_line()?;
-        self.book.append(record).inspect_err(|_| drop(progress::answer(line)))
+        self.book.append(record).inspect_err(|_| drop(progress::answer(line)))?;
+        self.bar.set_position(before);
+        self.count(job);
+        self.tell(self.book.of(cell)?);
+        Ok(())
     }
 
     /// One cell less.

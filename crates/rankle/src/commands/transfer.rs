@@ -88,11 +88,7 @@ impl Transfer {
         let cell = experiment.cell(&to.system, images.len(), origin)?;
         let cell = Cell { from: Some(transfer::source(&from.system)), ..cell };
         let record = transfer::record(&to.system, cell, &outcome, start);
-        let line = record.to_line()?;
         progress::clear();
-        match self.format {
-            Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(table::Table(&record)),
-        }
+        table::answer(&record, self.format)
     }
 }

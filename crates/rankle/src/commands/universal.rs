@@ -129,10 +129,7 @@ impl Universal {
         let record = universal::record(&measured.system, Cell { from: source, universal: Some(shared), ..cell }, &made, start);
         progress::clear();
         // The numbers first, as in `rankle attack`.
-        let answered = match self.format {
-            Format::Json => record.to_line().map_err(anyhow::Error::new).and_then(progress::answer),
-            Format::Human => progress::answer(table::Table(&record)),
-        };
+        let answered = table::answer(&record, self.format);
         if let Some(file) = &self.save {
             saved::tensors(file, &made)?;
         }

@@ -3,14 +3,12 @@
 use super::checkpoint::Checkpoint;
 use super::plan::Plan;
 use super::quality::Quality;
+use crate::card::LONGEST;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
 use rankle_data::Credits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// Bytes of a card.
-const LONGEST: u64 = 1 << 20;
 
 /// `card.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
