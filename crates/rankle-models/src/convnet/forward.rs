@@ -59,14 +59,34 @@ impl Batch {
     }
 }
 
-/// What a forward pass in training keeps besides: the inputs of every layer.
+/// What a forward pass in training keeps besides: the inputs of the convolutions and of the first dense layer.
 pub(super) struct Tape {
     pub(super) kept: Batch,
-    pub(super) padded: Aligned,
-    pub(super) pooled: Aligned,
-    pub(super) features: Aligned,
+    pub(super) inputs: Inputs,
     /// Whether the answers went through dropout.
     pub(super) dropped: bool,
+}
+
+/// The inputs of both convolutions, padded, and of the first dense layer, image after image. A training keeps this memory from
+/// step to step: fresh pages took a twentieth of a step, when the allocator gave the old ones back.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) padded: Aligned,
+    /// Its borders are zero from the start, and nobody writes there.
+    pub(super) pooled: Aligned,
+    pub(super) features: Aligned,
+}
+
+impl Inputs {
+    /// For `n` images, in the memory of `spare` if that was for as many.
+    fn new(layers: &Layers, n: usize, spare: Option<Self>) -> Self {
+        let lens = [layers.first().padded_len(), layers.second().padded_len(), layers.features()].map(|len| n * len);
+        let fits = |spare: &Self| [&spare.padded, &spare.pooled, &spare.features].map(|buffer| buffer.len()) == lens;
+        spare.filter(fits).unwrap_or_else(|| {
+            let [padded, pooled, features] = lens.map(Aligned::zeros);
+            Self { padded, pooled, features }
+        })
+    }
 }
 
 /// Where one image's activations go.
@@ -100,25 +120,20 @@ impl Convnet {
         batch
     }
 
-    /// The forward pass of a model in training, with dropout where the network has it; without as an attack sees it.
-    pub(super) fn record(&self, images: &[f32], dropout: Option<Dropout>) -> Tape {
+    /// The forward pass of a model in training, with dropout where the network has it; without as an attack sees it. `spare` is
+    /// memory of an earlier pass.
+    pub(super) fn record(&self, images: &[f32], dropout: Option<Dropout>, spare: Option<Inputs>) -> Tape {
         let (layers, pixels) = (&self.layers, self.layers.pixels());
         let (first, second, features) = (layers.first(), layers.second(), layers.features());
         let n = images.len() / pixels;
-        let mut tape = Tape {
-            kept: Batch::new(layers, n),
-            padded: Aligned::zeros(n * first.padded_len()),
-            pooled: Aligned::zeros(n * second.padded_len()),
-            features: Aligned::zeros(n * features),
-            dropped: dropout.is_some(),
-        };
+        let mut tape = Tape { kept: Batch::new(layers, n), inputs: Inputs::new(layers, n, spare), dropped: dropout.is_some() };
         // Not in `shares`, which help the frozen pass: with them a step on two threads took a tenth longer.
         let chunk = even(n, CHUNK);
         images
             .par_chunks(chunk * pixels)
-            .zip(tape.padded.par_chunks_mut(chunk * first.padded_len()))
-            .zip(tape.pooled.par_chunks_mut(chunk * second.padded_len()))
-            .zip(tape.features.par_chunks_mut(chunk * features))
+            .zip(tape.inputs.padded.par_chunks_mut(chunk * first.padded_len()))
+            .zip(tape.inputs.pooled.par_chunks_mut(chunk * second.padded_len()))
+            .zip(tape.inputs.features.par_chunks_mut(chunk * features))
             .zip(tape.kept.chunks_mut(layers, chunk))
             .enumerate()
             .for_each(|(piece, ((((images, padded), pooled), outputs), kept))| {

@@ -17,7 +17,7 @@ use crate::batch::{ask, check, finite, with_pixels};
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
 use dropout::Dropout;
-use forward::Tape;
+use forward::{Inputs, Tape};
 use packed::Packed;
 use rand::Rng as _;
 use rankle_core::seed::Purpose;
@@ -38,6 +38,8 @@ pub struct Convnet {
     /// The dense layers packed for input gradients, made when first asked for: a training step leaves them stale.
     transposed: OnceLock<Vec<Panels>>,
     moments: Option<Box<[Packed; 2]>>,
+    /// The memory of the last training step, for the next.
+    spare: Option<Inputs>,
     /// Keys the dropout of every training step.
     seed: Seed,
 }
@@ -80,7 +82,7 @@ impl Convnet {
 
     fn assemble(layers: Layers, isa: Isa, distance: Distance, weights: Packed) -> Self {
         let blocks = weights.blocks(&layers, isa);
-        Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None, seed: Seed(0) }
+        Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None, spare: None, seed: Seed(0) }
     }
 
     /// Embeds, asks for the slope, and returns the slopes of all weights, by name: what PyTorch leaves in `.grad` in evaluation
@@ -89,16 +91,22 @@ impl Convnet {
     /// # Errors
     /// As [`Embedder::input_gradient`].
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
-        let (tape, slope) = self.learn(images, upstream, None)?;
+        let (tape, slope) = self.learn(images, upstream, None, None)?;
         self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")
     }
 
     /// The forward pass of a model in training, and the slope of the loss with respect to the embeddings.
-    fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>, dropout: Option<Dropout>) -> Result<(Tape, Vec<f32>)> {
+    fn learn(
+        &self,
+        images: &Tensor,
+        upstream: &mut Upstream<'_>,
+        dropout: Option<Dropout>,
+        spare: Option<Inputs>,
+    ) -> Result<(Tape, Vec<f32>)> {
         if check(images, self.layers.input())? == 0 {
             return Err(Error::Empty("images in a batch"));
         }
-        let tape = with_pixels(images, |pixels| self.record(pixels, dropout))?;
+        let tape = with_pixels(images, |pixels| self.record(pixels, dropout, spare))?;
         let slope = ask(tape.kept.embeddings(), self.layers.embedding_size(), upstream)?;
         if !finite(&slope) {
             return Err(Error::NotFinite("the slope of the loss".into()));
@@ -130,9 +138,11 @@ impl Embedder for Convnet {
 impl Trainable for Convnet {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
         let dropout = Dropout { seed: self.seed, step: adam.step };
-        let (tape, slope) = self.learn(images, upstream, Some(dropout))?;
+        let spare = self.spare.take();
+        let (tape, slope) = self.learn(images, upstream, Some(dropout), spare)?;
         let slopes = self.slopes(&tape, &slope);
         self.update(&tape, &slopes, adam);
+        self.spare = Some(tape.inputs);
         Ok(())
     }
 

@@ -53,11 +53,11 @@ impl Convnet {
                         let [winners1, winners2] = &tape.kept.winners;
                         let winners1 = &winners1[image * shape1.pooled_len()..][..shape1.pooled_len()];
                         let winners2 = &winners2[image * shape2.pooled_len()..][..shape2.pooled_len()];
-                        let inner = &tape.pooled[image * shape2.padded_len()..][..shape2.padded_len()];
+                        let inner = &tape.inputs.pooled[image * shape2.padded_len()..][..shape2.padded_len()];
                         let slope = PooledSlope { values: features, rows: layers.pooled_second(), winners: winners2 };
                         self.blocks[1].weight_gradient(inner, slope, scratch, weight2, bias2);
                         self.blocks[1].input_gradient(slope, scratch, pooled);
-                        let image = &tape.padded[image * shape1.padded_len()..][..shape1.padded_len()];
+                        let image = &tape.inputs.padded[image * shape1.padded_len()..][..shape1.padded_len()];
                         let slope = PooledSlope { values: pooled, rows: layers.pooled_first(), winners: winners1 };
                         self.blocks[0].weight_gradient(image, slope, scratch, weight1, bias1);
                     }
@@ -78,7 +78,7 @@ impl Convnet {
     /// The gradients of all parameters.
     pub(super) fn gradients(&self, tape: &Tape, slopes: Slopes) -> Packed {
         let layers = self.weights.dense.iter().zip(&slopes.dense).enumerate();
-        let dense = layers.map(|(layer, (dense, slope))| dense.gradient(tape.inputs(layer), slope));
+        let dense = layers.map(|(layer, (dense, slope))| dense.gradient(tape.dense_inputs(layer), slope));
         Packed { dense: dense.collect(), convolutions: slopes.convolutions }
     }
 
@@ -89,7 +89,7 @@ impl Convnet {
         let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
         let moments = first.dense.iter_mut().zip(&mut second.dense);
         for (layer, (dense, (first, second))) in weights.dense.iter_mut().zip(moments).enumerate() {
-            dense.update([first, second], isa, tape.inputs(layer), &slopes.dense[layer], adam);
+            dense.update([first, second], isa, tape.dense_inputs(layer), &slopes.dense[layer], adam);
         }
         let moments = first.convolutions.iter_mut().zip(&mut second.convolutions);
         for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&slopes.convolutions) {
@@ -102,7 +102,7 @@ impl Convnet {
 
 impl Tape {
     /// What went into a dense layer.
-    fn inputs(&self, layer: usize) -> &[f32] {
-        if layer == 0 { &self.features } else { &self.kept.answers[layer - 1] }
+    fn dense_inputs(&self, layer: usize) -> &[f32] {
+        if layer == 0 { &self.inputs.features } else { &self.kept.answers[layer - 1] }
     }
 }
