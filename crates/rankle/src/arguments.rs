@@ -1,6 +1,8 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
+use crate::commands::{
+    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal,
+};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::stop::Stop;
@@ -64,6 +66,7 @@ enum Command {
     Sweep(Sweep),
     Classify(Classify),
     Check(Check),
+    Convert(Convert),
     Bench(Bench),
 }
 
@@ -159,6 +162,7 @@ impl Arguments {
             Command::Sweep(command) => command.run(device),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(device),
         })
     }
