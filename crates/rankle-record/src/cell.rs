@@ -132,7 +132,7 @@ impl Cell {
             spec: AttackSpec {
                 search,
                 options: AttackOptions { xi: asked.options.xi.or(found.options.xi), ..asked.options },
-                ..asked.clone()
+                ..*asked
             },
             from: cell.from.clone(),
             ..self.clone()

@@ -41,7 +41,7 @@ pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<St
 fn record(old: &Value, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record, String> {
     let Value::Object(mut columns) = old.clone() else { return Err("it is no JSON object".to_owned()) };
     columns.remove(CAVEAT);
-    if columns.get("format").is_some_and(|format| *format != Value::from(FORMAT)) {
+    if columns.get("format").is_some_and(|format| format.as_u64() != Some(FORMAT)) {
         return Err(format!("its format is {}", columns["format"]));
     }
     columns.insert("format".to_owned(), FORMAT.into());
