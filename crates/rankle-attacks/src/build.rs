@@ -59,6 +59,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
         _ => None,
     };
     Ok(AttackSpec {
+        targets: if spec.attack.has_targets() { spec.targets } else { 0 },
         search: Search {
             step: Some(step),
             iterations: Some(iterations),
@@ -114,6 +115,8 @@ mod tests {
                 assert!(whole.search.step.is_some() && whole.search.restarts.is_some());
             }
         }
+        let pointless = AttackSpec { targets: 3, ..spec(AttackId::EmbeddingShift, Protocol::Paper) };
+        assert_eq!(resolve(&pointless).unwrap().targets, 0);
         assert_eq!(resolve(&spec(AttackId::SP_QA_MINUS, Protocol::Paper)).unwrap().options.xi, Some(100.0));
     }
 }

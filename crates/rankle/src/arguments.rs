@@ -5,6 +5,7 @@ use crate::commands::{
 };
 use crate::device::Device;
 use crate::indices::Indices;
+use crate::model_arguments::{ModelArguments, ModelName, Said};
 use crate::stop::Stop;
 use crate::system::Key;
 use crate::{interrupt, names};
@@ -79,21 +80,10 @@ pub(crate) struct SystemArguments {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,
-    /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
-    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
-    pub(crate) model: Architecture,
-    /// The linear layer behind a ResNet-18 makes so many numbers; resnet18,embedding-size=N means the same
-    #[arg(long, value_name = "N")]
-    pub(crate) embedding_size: Option<usize>,
-    /// The weights: safetensors with the names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE] is on the
-    /// Hugging Face hub, for programs built with the feature hub
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
     #[command(flatten)]
     pub(crate) names: TensorNames,
-    /// The distance the weights were trained for
-    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
-    pub(crate) distance: Distance,
 }
 
 /// How the tensors of weights from elsewhere are called. No record tells of it: a prefix is taken off where all names have it, so
@@ -123,11 +113,21 @@ impl VictimArguments {
         self.to_model.is_some() || self.to_distance.is_some()
     }
 
-    /// The system with these weights on the data of `from`.
-    pub(crate) fn key(&self, from: &Key, weights: PathBuf) -> Key {
-        let model = self.to_model.unwrap_or(from.model);
-        let distance = self.to_distance.unwrap_or(from.distance);
-        Key { model, distance, weights, ..from.clone() }
+    /// The system with these weights, a file or a model's folder, on the data of `from`.
+    ///
+    /// # Errors
+    /// As [`Said::model`] and [`Model::key`](crate::model_arguments::Model::key).
+    pub(crate) fn key(&self, from: &Key, weights: PathBuf, override_card: bool) -> Result<Key> {
+        let said = Said {
+            options: ["--to", "--to-distance"],
+            names: names::RANKERS,
+            model: self.to_model.map(ModelName::Architecture),
+            weights: Some(weights),
+            distance: self.to_distance,
+            override_card,
+        };
+        let Key { dataset, dataset_dir, prefix, model, distance, .. } = from.clone();
+        said.model(Some((model, distance)))?.key(dataset, dataset_dir, prefix)
     }
 }
 

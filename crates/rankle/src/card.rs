@@ -1,12 +1,18 @@
 //! What the card beside the weights says of them, where `rankle train` left one.
 
+use crate::names::{self, Models};
+use anyhow::{Context, Result, anyhow};
 use rankle_core::Distance;
+use rankle_models::Architecture;
 use serde::Deserialize;
 use std::path::Path;
 
+/// The name of a card.
+pub(crate) const CARD: &str = "card.toml";
+
 /// The part of a card that tells how its model ranks.
 #[derive(Deserialize)]
-struct Card {
+pub(crate) struct Card {
     /// The name of the file.
     weights: Option<String>,
     weights_sha256: String,
@@ -18,8 +24,51 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 struct Training {
+    model: Option<String>,
     distance: Option<String>,
     preprocessing: Option<String>,
+}
+
+impl Card {
+    /// Reads a card, of `rankle train` or one's own.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no card.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = rankle_files::read_text(path, LONGEST);
+        let text =
+            text.with_context(|| format!("{} cannot be read: a model's folder has a card beside its weights", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no card: weights_sha256 and [training] are needed", path.display()))
+    }
+
+    /// The name of the file of weights beside the card.
+    pub(crate) fn weights(&self) -> &str {
+        self.weights.as_deref().unwrap_or("model.safetensors")
+    }
+
+    /// The architecture.
+    ///
+    /// # Errors
+    /// One line that names the card, when it says none that is known.
+    pub(crate) fn architecture(&self, path: &Path, names: &Models) -> Result<Architecture> {
+        let name = self.training.model.as_deref();
+        let name = name.with_context(|| format!("{} says no model in [training]", path.display()))?;
+        names.find(name).map_err(|line| anyhow!("{}: {line}", path.display()))
+    }
+
+    /// The distance, where it says one: a classifier has none.
+    ///
+    /// # Errors
+    /// One line that names the card, when it is not known.
+    pub(crate) fn distance(&self, path: &Path) -> Result<Option<Distance>> {
+        let distance = self.training.distance.as_deref().map(|name| names::DISTANCES.find(name)).transpose();
+        distance.map_err(|line| anyhow!("{}: {line}", path.display()))
+    }
+
+    /// How photographs were prepared for testing, where it was photographs.
+    pub(crate) fn preprocessing(&self) -> Option<&str> {
+        self.training.preprocessing.as_deref()
+    }
 }
 
 /// What has to be said where `card.toml` beside the weights is about a file of their name that was another one, or about them, and
@@ -27,7 +76,7 @@ struct Training {
 /// says nothing, nor does one of other images.
 pub(crate) fn warnings(weights: &Path, weights_sha256: &str, used: (Distance, Option<&str>)) -> Vec<String> {
     let read = || -> Option<Card> {
-        let text = rankle_files::read_text(&weights.with_file_name("card.toml"), LONGEST).ok()?;
+        let text = rankle_files::read_text(&weights.with_file_name(CARD), LONGEST).ok()?;
         toml::from_str(&text).ok()
     };
     let Some(Card { weights: described, weights_sha256: said, training }) = read() else { return Vec::new() };
@@ -36,7 +85,7 @@ pub(crate) fn warnings(weights: &Path, weights_sha256: &str, used: (Distance, Op
         let warning = format!("{}: the card beside it is about another content of this file (SHA-256 {said})", weights.display());
         return if other { vec![warning] } else { Vec::new() };
     }
-    let Training { distance, preprocessing } = training;
+    let Training { distance, preprocessing, .. } = training;
     let ((ranked, shown), weights) = (used, weights.display());
     let distance = distance.filter(|trained| *trained != ranked.to_string());
     let distance = distance.map(|trained| format!("{weights}: trained for {trained} distances, ranked by {ranked} ones"));

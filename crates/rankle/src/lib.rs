@@ -39,6 +39,7 @@ mod files;
 mod hub;
 mod indices;
 mod interrupt;
+mod model_arguments;
 mod names;
 mod pass;
 mod progress;

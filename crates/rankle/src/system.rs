@@ -1,6 +1,6 @@
 //! An image search to attack or to measure: a dataset, a model, and all images embedded by it.
 
-use crate::arguments::{SystemArguments, sized};
+use crate::arguments::SystemArguments;
 use crate::files::Input;
 use crate::pass::Pass;
 use crate::stop::Stop;
@@ -63,11 +63,10 @@ fn chunk(shape: (usize, usize, usize)) -> usize {
 }
 
 impl TryFrom<SystemArguments> for Key {
-    type Error = Stop;
-    fn try_from(arguments: SystemArguments) -> Result<Self, Stop> {
-        let SystemArguments { dataset, dataset_dir, model, embedding_size, weights, names, distance } = arguments;
-        let (model, prefix) = (sized(model, embedding_size)?, names.strip_prefix);
-        Ok(Self { dataset, dataset_dir, model, weights, prefix, distance })
+    type Error = anyhow::Error;
+    fn try_from(arguments: SystemArguments) -> Result<Self> {
+        let SystemArguments { dataset, dataset_dir, model, names } = arguments;
+        model.model()?.key(dataset, dataset_dir, names.strip_prefix)
     }
 }
 

@@ -43,10 +43,15 @@ fn the_commands_are_understood() {
         assert!(commands.iter().any(|command| command.split_whitespace().nth(1) == Some(name)), "no example of {name}");
     }
     let nowhere = tempfile::tempdir().unwrap();
+    let card = "weights = \"none.safetensors\"\nweights_sha256 = \"\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosine\"\n";
+    std::fs::write(nowhere.path().join("card.toml"), card).unwrap();
     for command in commands {
         let mut words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         for at in 1..words.len() {
             match words[at - 1].as_str() {
+                "--model" | "--from" | "--to" | "--against" if words[at].starts_with("models/") => {
+                    words[at] = nowhere.path().display().to_string();
+                }
                 "--weights" | "--from" | "--to" => words[at] = nowhere.path().join("none.safetensors").display().to_string(),
                 // A folder below a file: training ends before it begins.
                 "--output" if words[1] == "train" => words[at] = root().join("README.md/none").display().to_string(),

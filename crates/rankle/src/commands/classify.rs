@@ -4,6 +4,7 @@ use crate::arguments::{self, TensorNames};
 use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, percent, seconds_since};
+use crate::model_arguments::{self, ModelName, Said};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::provenance::Measured;
@@ -14,7 +15,6 @@ use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
 use rankle_core::{Distance, Epsilon, Seed};
 use rankle_data::Source;
-use rankle_models::Architecture;
 use rankle_record::Search;
 use serde::Serialize;
 use std::num::NonZero;
@@ -36,12 +36,15 @@ pub(crate) struct Classify {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// The architecture
-    #[arg(long, value_name = "NAME", value_parser = names::CLASSIFIERS)]
-    model: Architecture,
+    /// The folder that `rankle train` left, whose card tells the architecture; or an architecture, then with --weights
+    #[arg(long, value_name = "FOLDER|NAME", value_parser = model_arguments::CLASSIFIERS)]
+    model: ModelName,
     /// The weights: safetensors with the names of the public PyTorch code
     #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    weights: Option<PathBuf>,
+    /// What is said here counts where the card of the model says something else
+    #[arg(long)]
+    override_card: bool,
     #[command(flatten)]
     names: TensorNames,
     /// What to attack with; nothing when left out
@@ -94,11 +97,13 @@ struct Attacked {
 
 impl Classify {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let Self { dataset, dataset_dir, model, weights, seed, format, .. } = self;
+        let Self { dataset, dataset_dir, model, weights, override_card, seed, format, .. } = self;
         let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
         let bar = progress::bar(0);
         let prefix = self.names.strip_prefix;
-        let key = Key { dataset, dataset_dir, model, weights, prefix, distance: Distance::Euclidean };
+        let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
+        let said = Said { options, names, model: Some(model), weights, distance: Some(Distance::Euclidean), override_card };
+        let key = said.model(None)?.key(dataset, dataset_dir, prefix)?;
         let system = System::open(key, device, bar.clone())?;
         let count = match (self.images, &attack) {
             (None, None) => system.dataset.len(),

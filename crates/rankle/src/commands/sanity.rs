@@ -11,6 +11,7 @@ use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
 use crate::experiment::describe;
 use crate::files::Input;
+use crate::model_arguments::{ModelName, Said};
 use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
@@ -40,8 +41,9 @@ use std::path::PathBuf;
 pub(crate) struct Sanity {
     #[command(flatten)]
     system: SystemArguments,
-    /// The weights of another model: are images made against it weaker than those made against this one?
-    #[arg(long, value_name = "FILE")]
+    /// Another model, a file of weights or the folder that `rankle train` left: are images made against it weaker than those made
+    /// against this one?
+    #[arg(long, value_name = "FILE|FOLDER")]
     against: Option<PathBuf>,
     /// The architecture of that model, where it is another
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS, requires = "against")]
@@ -76,13 +78,21 @@ impl Sanity {
         if self.epsilon.value() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
+        let override_card = self.system.model.override_card;
         let key = Key::try_from(self.system)?;
-        let other = self.against.map(|weights| Key {
-            model: self.against_model.unwrap_or(key.model),
-            distance: self.against_distance.unwrap_or(key.distance),
-            weights,
-            ..key.clone()
-        });
+        let against = |weights: PathBuf| -> Result<Key> {
+            let said = Said {
+                options: ["--against", "--against-distance"],
+                names: names::RANKERS,
+                model: self.against_model.map(ModelName::Architecture),
+                weights: Some(weights),
+                distance: self.against_distance,
+                override_card,
+            };
+            let Key { dataset, dataset_dir, prefix, model, distance, .. } = key.clone();
+            said.model(Some((model, distance)))?.key(dataset, dataset_dir, prefix)
+        };
+        let other = self.against.map(against).transpose()?;
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
         let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));

@@ -410,8 +410,8 @@ impl Folder {
         }
         let card = Card::read(&self.card)?;
         let found = files::hash(&weights::bytes(&self.model)?);
-        if found != card.weights_sha256 {
-            let said = &card.weights_sha256;
+        if found != card.provenance.weights_sha256 {
+            let said = &card.provenance.weights_sha256;
             bail!(
                 "{model} is not the file that its card describes: its SHA-256 is {found} instead of {said}; delete both to train anew"
             );

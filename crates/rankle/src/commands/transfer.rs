@@ -5,8 +5,9 @@ use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::Origin;
+use crate::model_arguments::{ModelName, Said};
 use crate::names::{self, Format};
-use crate::system::{Key, Ranked, System};
+use crate::system::{Ranked, System};
 use crate::{progress, table, transfer};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -31,18 +32,21 @@ pub(crate) struct Transfer {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// The weights of the model that is attacked
-    #[arg(long, value_name = "FILE")]
+    /// The model that is attacked: the folder that `rankle train` left, or a file of weights, then with --model and --distance
+    #[arg(long, value_name = "FOLDER|FILE")]
     from: PathBuf,
     /// Its architecture; with the size of a linear layer, if there is one: resnet18,embedding-size=128
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
-    model: Architecture,
+    model: Option<Architecture>,
     /// The distance it was trained for
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
-    distance: Distance,
-    /// The weights of the model on which is measured
-    #[arg(long, value_name = "FILE")]
+    distance: Option<Distance>,
+    /// The model on which is measured: a folder, or a file of weights
+    #[arg(long, value_name = "FOLDER|FILE")]
     to: PathBuf,
+    /// What is said here counts where the card of a model says something else
+    #[arg(long)]
+    override_card: bool,
     #[command(flatten)]
     victim: VictimArguments,
     #[command(flatten)]
@@ -66,9 +70,16 @@ impl Transfer {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
-        let (dataset, dataset_dir, model, distance) = (self.dataset, self.dataset_dir, self.model, self.distance);
-        let from = Key { dataset, dataset_dir, model, weights: self.from, prefix: self.names.strip_prefix, distance };
-        let to = self.victim.key(&from, self.to);
+        let said = Said {
+            options: ["--from", "--distance"],
+            names: names::RANKERS,
+            model: self.model.map(ModelName::Architecture),
+            weights: Some(self.from),
+            distance: self.distance,
+            override_card: self.override_card,
+        };
+        let from = said.model(None)?.key(self.dataset, self.dataset_dir, self.names.strip_prefix)?;
+        let to = self.victim.key(&from, self.to, self.override_card)?;
         let bar = progress::bar(0);
         let (from, to) = System::pair(from, Some(to), device, bar.clone())?;
         let to = to.context("two models were named")?;

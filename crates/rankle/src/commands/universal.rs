@@ -50,8 +50,8 @@ pub(crate) struct Universal {
     /// The size of the paper: all images, in batches of 1000 (100 for euclidean), a tenth as many perturbations each; hours
     #[arg(long, conflicts_with_all = ["batch", "batches", "perturbations"])]
     full: bool,
-    /// Measure on the model with these weights instead
-    #[arg(long, value_name = "FILE")]
+    /// Measure on this model instead: a file of weights, or the folder that `rankle train` left
+    #[arg(long, value_name = "FILE|FOLDER")]
     to: Option<PathBuf>,
     #[command(flatten)]
     victim: VictimArguments,
@@ -98,13 +98,14 @@ impl Universal {
         let plain = AttackSpec::new(self.attack, self.epsilon.epsilon.value(), self.protocol, self.seed);
         let spec = AttackSpec { search: chosen, eight_bit: self.eight_bit, universal: Some(shared), ..plain };
         spec.check_universal(asked).map_err(Stop::usage)?;
+        let override_card = self.system.model.override_card;
         let from: Key = self.system.try_into()?;
         let to = self.to.as_ref().map(|path| Input::new("--to", path));
         let inputs: Vec<Input> = from.inputs().into_iter().chain(to).collect();
         files::check_outputs(&[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())], &inputs)?;
 
         let bar = progress::bar(0);
-        let to = self.to.map(|weights| self.victim.key(&from, weights));
+        let to = self.to.map(|weights| self.victim.key(&from, weights, override_card)).transpose()?;
         let (from, to) = System::pair(from, to, device, bar.clone())?;
         let len = from.dataset.len();
         let (count, shared) = match self.full {

@@ -3,6 +3,7 @@
 mod attack;
 mod classify;
 mod faults;
+mod folder;
 mod measure;
 mod photographs;
 mod picture;

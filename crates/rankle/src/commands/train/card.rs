@@ -4,11 +4,16 @@ use super::checkpoint::Checkpoint;
 use super::plan::Plan;
 use super::quality::Quality;
 use crate::card::LONGEST;
+use crate::device::Device;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
 use rankle_data::Credits;
+use rankle_record::Provenance;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// Rises whenever the same recipe makes other weights.
+const METHOD_VERSION: u32 = 1;
 
 /// `card.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +22,9 @@ pub(crate) struct Card {
     pub(crate) command: String,
     /// The file beside the card.
     pub(crate) weights: String,
-    pub(crate) weights_sha256: String,
+    /// Its hash, the code and the machine; the instruction sets of all parts of the training.
+    #[serde(flatten)]
+    pub(crate) provenance: Provenance,
     /// `recall_at_1` or, of a classifier, `accuracy`: in percent, on the clean test images.
     #[serde(flatten)]
     pub(crate) quality: Quality,
@@ -31,8 +38,6 @@ pub(crate) struct Card {
     /// The license of the images it was trained on, and whose they are.
     pub(crate) data_license: String,
     pub(crate) data_attribution: String,
-    pub(crate) code_version: String,
-    pub(crate) instruction_set: String,
     /// Wall-clock seconds of training, and with how many threads at the end.
     pub(crate) seconds: f64,
     pub(crate) threads: usize,
@@ -64,15 +69,19 @@ impl Card {
         Ok(Self {
             command: training.command(&folder),
             weights: "model.safetensors".to_owned(),
-            weights_sha256,
+            provenance: Provenance {
+                weights_sha256,
+                method_version: METHOD_VERSION,
+                device: Device::Cpu.to_string(),
+                instruction_set: checkpoint.instruction_sets.join(", "),
+                code_version: CODE_VERSION.to_owned(),
+            },
             quality,
             test_images,
             left_out: None,
             license: None,
             data_license: credits.license,
             data_attribution: credits.attribution,
-            code_version: CODE_VERSION.to_owned(),
-            instruction_set: checkpoint.instruction_sets.join(", "),
             seconds: checkpoint.seconds.round(),
             threads: rayon::current_num_threads(),
             epoch_losses: checkpoint.epoch_losses(),
