@@ -1,6 +1,8 @@
 //! The command line: what every sub-command has in common.
 
-use crate::commands::{Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal};
+use crate::commands::{
+    Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal, Verify,
+};
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::stop::Stop;
@@ -62,6 +64,7 @@ enum Command {
     Transfer(Transfer),
     Universal(Universal),
     Sweep(Sweep),
+    Verify(Verify),
     Classify(Classify),
     Check(Check),
     Bench(Bench),
@@ -157,6 +160,7 @@ impl Arguments {
             Command::Transfer(command) => command.run(device),
             Command::Universal(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
+            Command::Verify(command) => command.run(device),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
             Command::Bench(command) => command.run(device),

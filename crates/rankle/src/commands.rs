@@ -12,6 +12,7 @@ mod sweep;
 mod train;
 mod transfer;
 mod universal;
+mod verify;
 
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
@@ -25,3 +26,4 @@ pub(crate) use sweep::Sweep;
 pub(crate) use train::Train;
 pub(crate) use transfer::Transfer;
 pub(crate) use universal::Universal;
+pub(crate) use verify::Verify;

@@ -16,7 +16,7 @@ use std::time::Instant;
 /// touches some cells only, so it is a function of the cell.
 ///
 /// Version 2 of the strict protocol decides in f64 what f32 cannot, and has expected values for tied lists. The paper's is 1.
-fn method_version(protocol: Protocol) -> u32 {
+pub(crate) fn method_version(protocol: Protocol) -> u32 {
     match protocol {
         Protocol::Paper => 1,
         Protocol::Strict => 2,

@@ -14,4 +14,5 @@ mod sweep;
 mod train;
 mod transfer;
 mod universal;
+mod verify;
 mod weights;

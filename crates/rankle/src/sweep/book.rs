@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The file of records as it is known so far.
-pub(super) struct Book {
+pub(crate) struct Book {
     path: PathBuf,
     journal: Journal,
     follower: Follower,
@@ -24,7 +24,7 @@ impl Book {
     ///
     /// # Errors
     /// When it cannot be read or holds something else, and when nothing can be written beside it.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let journal = Journal::at(path);
         let mut book = Self {
             path: path.to_owned(),
@@ -60,7 +60,7 @@ impl Book {
     ///
     /// # Errors
     /// One line for the first of which it says two.
-    pub(super) fn check(&self, inputs: &[Inputs]) -> Result<()> {
+    pub(crate) fn check(&self, inputs: &[Inputs]) -> Result<()> {
         let found = inputs.iter().find_map(|(_, cell)| Some((cell, self.contradictions.get(&cell.identity())?)));
         let Some((cell, difference)) = found else { return Ok(()) };
         let path = self.path.display();
@@ -71,7 +71,7 @@ impl Book {
     ///
     /// # Errors
     /// When the file cannot be locked or read.
-    pub(super) fn claim(&mut self, cell: &Cell) -> Result<Option<Claim>> {
+    pub(crate) fn claim(&mut self, cell: &Cell) -> Result<Option<Claim>> {
         let claim = self.claims.take(&cell.identity())?;
         if claim.is_some() {
             self.read_on()?;
@@ -80,7 +80,7 @@ impl Book {
     }
 
     /// Whether a cell is done.
-    pub(super) fn holds(&self, cell: &Cell) -> bool {
+    pub(crate) fn holds(&self, cell: &Cell) -> bool {
         self.records.contains_key(&cell.identity())
     }
 
@@ -88,7 +88,7 @@ impl Book {
     ///
     /// # Errors
     /// When it is not.
-    pub(super) fn of(&self, cell: &Cell) -> Result<&Record> {
+    pub(crate) fn of(&self, cell: &Cell) -> Result<&Record> {
         self.records.get(&cell.identity()).with_context(|| format!("the record of {cell} is lost"))
     }
 
@@ -96,7 +96,7 @@ impl Book {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(super) fn append(&mut self, record: Record) -> Result<()> {
+    pub(crate) fn append(&mut self, record: Record) -> Result<()> {
         self.journal.append(&record)?;
         self.records.insert(record.cell.identity(), record);
         Ok(())
