@@ -1,7 +1,10 @@
 //! Everything that a number in a table depends on.
 
-use crate::{Attack, System, finite};
+use crate::{Attack, Error, Result, System, finite};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// All inputs of one table cell: whoever has these, the code and the weights can compute the number again.
@@ -124,6 +127,33 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// A short name for the inputs that stays the same: the first 16 hexadecimal digits of the SHA-256 of their JSON, with its keys
+    /// sorted, without blanks, and without fields that are null and the places of weights.
+    ///
+    /// # Errors
+    /// [`Error::Record`] for a number that is not finite.
+    pub fn key(&self) -> Result<String> {
+        let refused = |reason: serde_json::Error| Error::Record { cell: self.to_string(), reason: reason.to_string() };
+        let mut inputs = serde_json::to_value(self).map_err(refused)?;
+        inputs["weights"].take();
+        if self.from.is_some() {
+            inputs["from"]["weights"].take();
+        }
+        let hash = Sha256::digest(canonical(&inputs));
+        Ok(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// JSON with sorted keys, without blanks and without fields that are null.
+fn canonical(value: &Value) -> String {
+    let Value::Object(fields) = value else { return value.to_string() };
+    let fields: BTreeMap<&String, &Value> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
+    let fields: Vec<String> =
+        fields.into_iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attack, targets, epsilon, .. } = self;
@@ -152,6 +182,29 @@ mod tests {
         let elsewhere = crate::Cell { weights: "/elsewhere/model.safetensors".into(), ..cell.clone() };
         assert_eq!(cell.identity(), elsewhere.identity());
         assert_eq!(cell.to_string(), "mnist-ct ca+ w=1 ε=0.3");
+    }
+
+    /// Files that are committed have these names in them.
+    #[test]
+    fn a_key_stays_the_same() {
+        let cell = synthetic::record("mnist-ct", crate::Attack::CandidateRaise, 1, 0.3, 2.0).cell;
+        let text = concat!(
+            r#"{"attack":"ca+","dataset":"mnist","defense":"none","distance":"cosine","eight_bit":false,"epsilon":0.3,"gallery":10000,"#,
+            r#""images":1000,"iterations":24,"loss":"triplet","method_version":1,"model":"c2f2","protocol":"paper","random_start":false,"#,
+            r#""restarts":1,"seed":0,"step":0.01,"table":"mnist-ct","targets":1,"weights_sha256":"5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f"}"#
+        );
+        let mut inputs = serde_json::to_value(&cell).unwrap();
+        inputs["weights"].take();
+        assert_eq!(canonical(&inputs), text);
+        assert_eq!(cell.key().unwrap(), "6fa3f6b6e56159e1");
+        let source =
+            Source { model: "lenet".into(), weights: "here".into(), weights_sha256: "ab".into(), distance: "cosine".into() };
+        let from = |weights: &str| Cell { from: Some(Source { weights: weights.into(), ..source.clone() }), ..cell.clone() };
+        assert_eq!(from("here").key().unwrap(), from("there").key().unwrap());
+        assert_ne!(from("here").key().unwrap(), cell.key().unwrap());
+        assert_eq!(Cell { weights: "there".into(), ..cell.clone() }.key().unwrap(), cell.key().unwrap());
+        assert_ne!(Cell { gallery: 9, ..cell.clone() }.key().unwrap(), cell.key().unwrap());
+        assert!(Cell { epsilon: f64::NAN, ..cell }.key().is_err());
     }
 
     /// Transfers and universal perturbations are told apart by everything but the place of the source's weights, and what is

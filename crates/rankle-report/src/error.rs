@@ -40,6 +40,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of per-image ranks that is none, or does not fit its records.
+    #[error("{} {reason}", path.display())]
+    Ranks {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another process works in the same folder.
     #[error("{} is in use by {holder}; wait for it to end or choose another output folder", folder.display())]
     Held {

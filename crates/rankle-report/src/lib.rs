@@ -1,6 +1,7 @@
 //! What a run leaves behind: one record per table cell, the tables and curves made from records, and pictures of single attacks.
 //!
-//! This crate owns the format of the records, the file they are kept in, the locks around it, and the published numbers. It
+//! This crate owns the format of the records, the file they are kept in, the ranks of single images beside it ([`ImageRanks`]), the
+//! locks around both, and the published numbers. It
 //! knows no tensor, no model and no command line: numbers come in, text and pictures go out. Everything here is in percent
 //! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
 //!
@@ -29,6 +30,7 @@ mod comparison;
 pub mod curves;
 mod error;
 mod finite;
+mod image_ranks;
 mod journal;
 mod lock;
 pub mod markdown;
@@ -47,9 +49,11 @@ pub use cell::{Cell, Source, Universal};
 pub use claims::{Claim, Claims};
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
+pub use image_ranks::{ImageRanks, RankKeeper};
 pub use journal::{Follower, Journal, Reading, Torn};
 pub use lock::FolderLock;
 pub use plan::{Planned, Setting};
+pub use rankle_record::Estimate;
 pub use record::{Record, Unseen, WhiteBox};
 pub use sanity::Sanity;
 pub use system::System;

@@ -76,34 +76,33 @@ pub(crate) fn compute(
     hint: impl Fn(usize, usize) -> String,
 ) -> Result<Vec<Record>> {
     book.check(inputs)?;
-    let mut pending = pending(inputs, &book);
+    let pending = pending(inputs, &mut book)?;
     tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
     let bar = progress::bar(work(&pending));
     let mut sweep = Run { book: &mut book, device, bar, left: pending.len(), images, sources: Vec::new() };
-    let hinted = |error: anyhow::Error, left: usize| match stop::is_interrupt(&error) {
-        true => Stop::interrupted(hint(inputs.len() - left, inputs.len())).into(),
+    let computed = sweep.all(pending).map_err(|error| match stop::is_interrupt(&error) {
+        true => Stop::interrupted(hint(inputs.len() - sweep.left, inputs.len())).into(),
         false => error,
-    };
-    let mut told = false;
-    loop {
-        pending = sweep.round(&pending).map_err(|error| hinted(error, sweep.left))?;
-        if pending.is_empty() {
-            break;
-        }
-        sweep.wait(pending.len(), &mut told).map_err(|error| hinted(error, sweep.left))?;
-    }
+    });
+    // Whatever ended it: what is done is put in order.
+    let finished = book.finish();
+    computed.and(finished)?;
     progress::clear();
     book.check(inputs)?;
     inputs.iter().map(|(_, cell)| book.of(cell).cloned()).collect()
 }
 
 /// What is not done yet, each cell once, those of one system together.
-fn pending<'a>(inputs: &'a [Inputs], book: &Book) -> Vec<&'a Inputs> {
+fn pending<'a>(inputs: &'a [Inputs], book: &mut Book) -> Result<Vec<&'a Inputs>> {
     let mut seen = HashSet::new();
-    let new = |(_, cell): &&Inputs| !book.holds(cell) && seen.insert(cell.identity());
-    let mut pending: Vec<&Inputs> = inputs.iter().filter(new).collect();
+    let mut pending = Vec::new();
+    for one @ (_, cell) in inputs {
+        if !book.holds(cell)? && seen.insert(cell.identity()) {
+            pending.push(one);
+        }
+    }
     pending.sort_by_key(|(job, _)| inputs.iter().position(|(first, _)| first.key == job.key));
-    pending
+    Ok(pending)
 }
 
 /// Warns of searches that cannot do what their radius promises, each once: what holds for a line often holds for many.
@@ -145,6 +144,18 @@ type Draw = (Kind, usize, Band, Protocol, u64, usize, Option<usize>);
 type Drawn = (Vec<usize>, Targets);
 
 impl Run<'_> {
+    /// Computes what nobody else does, and waits for the rest.
+    fn all(&mut self, mut pending: Vec<&Inputs>) -> Result<()> {
+        let mut told = false;
+        loop {
+            pending = self.round(&pending)?;
+            if pending.is_empty() {
+                return Ok(());
+            }
+            self.wait(pending.len(), &mut told)?;
+        }
+    }
+
     /// Computes what nobody else does; returns the rest.
     fn round<'a>(&mut self, pending: &[&'a Inputs]) -> Result<Vec<&'a Inputs>> {
         let mut others = Vec::new();
@@ -165,7 +176,7 @@ impl Run<'_> {
                 others.push(inputs);
                 continue;
             };
-            if self.book.holds(cell) {
+            if self.book.holds(cell)? {
                 self.count(job);
                 continue;
             }
@@ -186,10 +197,10 @@ impl Run<'_> {
         let from = job.from.as_ref().zip(cell.from.as_ref()).filter(|(key, _)| **key != job.key);
         let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
-        let record = self.record(measured, from, draws, job, cell, start)?;
+        let (record, image_ranks) = self.measure(measured, from, draws, job, cell, start)?;
         // What cannot be kept is said at least.
         let line = record.to_line()?;
-        self.book.append(record).inspect_err(|_| drop(progress::answer(line)))?;
+        self.book.append(record, &image_ranks).inspect_err(|_| drop(progress::answer(line)))?;
         self.bar.set_position(before);
         self.count(job);
         self.tell(self.book.of(cell)?);
@@ -226,7 +237,8 @@ impl Run<'_> {
         Ranked::new(System::again(key.clone(), sha256, &mut self.images, self.device, bar)?)
     }
 
-    fn record(
+    /// A record, and the ranks that its images have.
+    fn measure(
         &self,
         measured: &Ranked,
         from: Option<usize>,
@@ -234,7 +246,7 @@ impl Run<'_> {
         job: &Job,
         cell: &Cell,
         start: Instant,
-    ) -> Result<Record> {
+    ) -> Result<(Record, Vec<f32>)> {
         let Ranked { system, gallery } = measured;
         // A transfer from a system to itself needs no second gallery.
         let source = from.and_then(|at| self.sources.get(at)).unwrap_or(measured);
@@ -243,7 +255,8 @@ impl Run<'_> {
             let images = experiment::sample(system, experiment.seed, job.images)?;
             let to = job.from.as_ref().map(|_| measured);
             let made = universal::run(experiment, shared, source, to, &images)?;
-            return Ok(universal::record(system, cell.clone(), &made, start));
+            let image_ranks = experiment::image_ranks(&universal::seen(&made));
+            return Ok((universal::record(system, cell.clone(), &made, start), image_ranks));
         }
         let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
         let key = (kind, set, variant.band, protocol, seed.0, job.images, from);
@@ -258,10 +271,11 @@ impl Run<'_> {
         };
         if job.from.is_some() {
             let outcome = transfer::run(experiment, source, measured, images, targets)?;
-            return Ok(transfer::record(system, cell.clone(), &outcome, start));
+            let image_ranks = experiment::image_ranks(&outcome.victim);
+            return Ok((transfer::record(system, cell.clone(), &outcome, start), image_ranks));
         }
         let outcome = experiment.run(system, gallery, images, targets, false)?;
-        Ok(experiment::record(system, cell.clone(), &outcome, start))
+        Ok((experiment::record(system, cell.clone(), &outcome, start), experiment::image_ranks(&outcome)))
     }
 
     /// One line, where no bar is seen.

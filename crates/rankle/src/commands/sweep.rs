@@ -8,7 +8,7 @@ use crate::sweep::{self, Book, Inputs, Job, Opened};
 use crate::system::Key;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rankle_report::Planned;
+use rankle_report::{ImageRanks, Planned};
 use std::path::PathBuf;
 
 /// Run every attack of a plan that the file of records does not hold yet.
@@ -28,6 +28,10 @@ pub(crate) struct Sweep {
     /// Where records are looked for and appended
     #[arg(long, value_name = "FILE")]
     records: PathBuf,
+    /// Keep the rank of each image after the attack, too, in NAME.ranks.safetensors beside the records NAME.jsonl: a tensor a record,
+    /// called by the hash of its inputs. Attacks whose records have none are run again, and must have the same record
+    #[arg(long)]
+    image_ranks: bool,
     /// The folder with the files of the datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
@@ -40,8 +44,10 @@ impl Sweep {
         let jobs = self.jobs()?;
         let read = jobs.iter().flat_map(|job| job.keys().flat_map(Key::inputs));
         let inputs: Vec<Input> = read.chain([Input::new("--plan", &self.plan)]).collect();
-        files::check_outputs(&[("--records", Some(&self.records))], &inputs)?;
+        let ranks = self.image_ranks.then(|| ImageRanks::path(&self.records));
+        files::check_outputs(&[("--records", Some(&self.records)), ("--image-ranks", ranks.as_deref())], &inputs)?;
         let book = Book::open(&self.records)?;
+        let book = if self.image_ranks { book.with_image_ranks()? } else { book };
         let mut opened = Opened::new(device);
         let cell = |job: Job| -> Result<Inputs> {
             let cell = opened.cell(&job).with_context(|| job.place.clone())?;

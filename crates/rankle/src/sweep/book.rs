@@ -2,7 +2,7 @@
 
 use super::Inputs;
 use anyhow::{Context, Result, bail};
-use rankle_report::{Cell, Claim, Claims, Follower, Journal, Reading, Record};
+use rankle_report::{Cell, Claim, Claims, Follower, Journal, RankKeeper, Reading, Record};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ pub(crate) struct Book {
     journal: Journal,
     follower: Follower,
     claims: Claims,
+    /// Where the rank of each image goes, too, if it is kept.
+    ranks: Option<RankKeeper>,
     /// By the identity of the cell.
     records: HashMap<String, Record>,
     /// What is wrong with the records of a cell, by its identity.
@@ -30,6 +32,7 @@ impl Book {
             path: path.to_owned(),
             follower: journal.follow(),
             claims: Claims::beside(path)?,
+            ranks: None,
             journal,
             records: HashMap::new(),
             contradictions: HashMap::new(),
@@ -38,6 +41,14 @@ impl Book {
             tracing::warn!("{torn}");
         }
         Ok(book)
+    }
+
+    /// Keeps the rank of each image beside the records.
+    ///
+    /// # Errors
+    /// When a file is in the way.
+    pub(crate) fn with_image_ranks(self) -> Result<Self> {
+        Ok(Self { ranks: Some(RankKeeper::beside(&self.path)?), ..self })
     }
 
     /// Takes over what was appended since; another record of a cell is one that contradicts it, or says nothing new.
@@ -79,9 +90,13 @@ impl Book {
         Ok(claim)
     }
 
-    /// Whether a cell is done.
-    pub(crate) fn holds(&self, cell: &Cell) -> bool {
-        self.records.contains_key(&cell.identity())
+    /// Whether a cell is done: it has a record, and ranks of its images where they are kept.
+    ///
+    /// # Errors
+    /// When the ranks cannot be read.
+    pub(crate) fn holds(&mut self, cell: &Cell) -> Result<bool> {
+        let is_recorded = self.records.contains_key(&cell.identity());
+        Ok(is_recorded && self.ranks.as_mut().map_or(Ok(true), |ranks| ranks.holds(cell))?)
     }
 
     /// The record of a cell that is done.
@@ -92,13 +107,36 @@ impl Book {
         self.records.get(&cell.identity()).with_context(|| format!("the record of {cell} is lost"))
     }
 
-    /// Adds a record to the file, and waits until the disk has it.
+    /// Adds a record to the file, behind the ranks of its images, and waits until the disk has both. Where it has had the record and
+    /// not the ranks, the record stays.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn append(&mut self, record: Record) -> Result<()> {
-        self.journal.append(&record)?;
-        self.records.insert(record.cell.identity(), record);
+    /// When a file cannot be written, and when the record that is there says another thing.
+    pub(crate) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
+        let known = self.records.entry(record.cell.identity());
+        if let Entry::Occupied(known) = &known
+            && let Some(difference) = known.get().difference(&record)
+        {
+            let path = self.path.display();
+            bail!("{path} has another record of this cell than is computed now, so its ranks do not fit: {difference}");
+        }
+        if let Some(ranks) = &self.ranks {
+            ranks.keep(&record.cell, image_ranks)?;
+        }
+        if let Entry::Vacant(new) = known {
+            self.journal.append(&record)?;
+            new.insert(record);
+        }
         Ok(())
+    }
+
+    /// Puts the ranks of the images into their one file, where they are kept.
+    ///
+    /// # Errors
+    /// When it cannot be written; no ranks are lost then.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.read_on()?;
+        let cells = self.records.values().map(|record| &record.cell);
+        Ok(self.ranks.as_mut().map_or(Ok(()), |ranks| ranks.merge(cells))?)
     }
 }

@@ -3,6 +3,7 @@
 mod attack;
 mod classify;
 mod faults;
+mod image_ranks;
 mod measure;
 mod photographs;
 mod picture;

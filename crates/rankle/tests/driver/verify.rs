@@ -1,21 +1,11 @@
 //! `rankle verify`: records are what the program computes, or it says which are not.
 
-use crate::support::{bmp, json, outcome, rankle, weights};
+use crate::support::{json, outcome, photographs, rankle, weights};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
-
-/// Forty photographs in four classes: with a gallery like this a command takes no second.
-fn photographs() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for image in 0..40u32 {
-        let pixel = |x: u32, y: u32| [x * 5, y * 7, image].map(|value| (value * 31 + image % 4 * 57) as u8);
-        bmp(&folder.path().join(format!("{}/{image}.bmp", image % 4)), (28, 28), pixel);
-    }
-    folder
-}
 
 /// Three records of `rankle sweep` and one of `rankle attack`, ten images each.
 fn records(photographs: &TempDir) -> Vec<Value> {
