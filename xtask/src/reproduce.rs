@@ -38,7 +38,7 @@ pub(crate) struct Reproduce {
     /// What to reproduce, one or several; mnist when left out
     #[arg(value_name = "NAME", default_value = "mnist", value_parser = names(), hide_default_value = true)]
     names: Vec<&'static dyn Experiment>,
-    /// Attack all 10,000 test images instead of a sample of 1,000
+    /// AttackId all 10,000 test images instead of a sample of 1,000
     #[arg(long, conflicts_with_all = ["quick", "images"])]
     full: bool,
     /// Only a slice, in ten minutes (mnist: two): few ε and set sizes, 100 images (unless --images says otherwise). Models that

@@ -17,7 +17,7 @@ fn the_ranks_of_the_models_are_those_of_their_records() {
         bytes += path.metadata().unwrap().len();
         let ranks = ImageRanks::read(&records).unwrap();
         for record in Journal::at(&records).read().unwrap().records {
-            let Estimate { mean, standard_error, .. } = ranks.estimate(&record.cell).unwrap();
+            let Estimate { mean, standard_error, .. } = ranks.estimate(&record).unwrap();
             // Each rank is rounded to f32.
             let near = |told: Option<f64>, computed: f64| {
                 told.is_none_or(|told| (told - computed).abs() <= 100.0 * f64::from(f32::EPSILON))

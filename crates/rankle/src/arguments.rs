@@ -1,7 +1,7 @@
 //! The command line: what every sub-command has in common.
 
 use crate::commands::{
-    Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal, Verify,
+    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal, Verify,
 };
 use crate::device::Device;
 use crate::indices::Indices;
@@ -67,6 +67,7 @@ enum Command {
     Verify(Verify),
     Classify(Classify),
     Check(Check),
+    Convert(Convert),
     Bench(Bench),
 }
 
@@ -163,6 +164,7 @@ impl Arguments {
             Command::Verify(command) => command.run(device),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(device),
         })
     }

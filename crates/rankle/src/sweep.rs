@@ -7,20 +7,24 @@ pub(crate) use book::Book;
 pub(crate) use job::Job;
 
 use crate::device::Device;
-use crate::experiment::{self, Experiment};
+use crate::experiment::{self, Inputs};
 use crate::search::{self, Remedy};
 use crate::stop::{self, Stop};
 use crate::system::{Key, Ranked, System, TestImages};
 use crate::{interrupt, progress, transfer, universal};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
-use rankle_report::{Cell, Record};
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use rankle_attacks::{Targets, choosing};
+use rankle_record::{AttackOptions, AttackSpec, Record, Search};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// A job with the inputs of its record, which tell whether it is done.
-pub(crate) type Inputs = (Job, Cell);
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) job: Job,
+    pub(crate) inputs: Inputs,
+}
 
 /// Systems that are opened for what records say of them, each once.
 pub(crate) struct Opened {
@@ -39,7 +43,7 @@ impl Opened {
     ///
     /// # Errors
     /// When data or weights cannot be read, or have no room for what the job asks for.
-    pub(crate) fn cell(&mut self, job: &Job) -> Result<Cell> {
+    pub(crate) fn inputs(&mut self, job: &Job) -> Result<Inputs> {
         for key in job.keys() {
             if self.systems.iter().all(|system| system.key != *key) {
                 let system = System::among(key.clone(), &mut self.images, self.device, ProgressBar::hidden())?;
@@ -48,13 +52,14 @@ impl Opened {
             }
         }
         let system = |key: &Key| self.systems.iter().find(|system| system.key == *key).context("the system was just opened");
-        let measured = system(&job.key)?;
-        experiment::sample(measured, job.experiment.seed, job.images)?;
-        let room = |shared| universal::check_room(job.experiment.protocol, job.images, shared, measured.dataset.len());
-        job.universal.map_or(Ok(()), room).map_err(anyhow::Error::msg)?;
-        let cell = job.experiment.cell(measured, job.images, job.origin.clone())?;
-        let from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
-        Ok(Cell { from, universal: job.universal, ..cell })
+        let (measured, count) = (system(&job.key)?, job.cell.images);
+        experiment::sample(measured, job.experiment.seed(), count)?;
+        let AttackSpec { protocol, universal, .. } = job.experiment.spec;
+        let room = |shared| universal::check_room(protocol, count, shared, measured.dataset.len());
+        universal.map_or(Ok(()), room).map_err(anyhow::Error::msg)?;
+        let mut inputs = job.experiment.inputs(measured, count, job.origin());
+        inputs.cell.from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
+        Ok(inputs)
     }
 
     /// Closes the systems; the images that were opened for them stay.
@@ -63,55 +68,53 @@ impl Opened {
     }
 }
 
-/// Computes what the book does not hold yet; returns the records of all inputs, in their order. `hint` says how an interrupted run
+/// Computes what the book does not hold yet; returns the records of all jobs, in their order. `hint` says how an interrupted run
 /// goes on, from how many cells are done and how many there are.
 ///
 /// # Errors
 /// What stands in the way of a cell, with its name; an interrupt; and when the book says two things of a cell.
 pub(crate) fn compute(
-    inputs: &[Inputs],
+    planned: &[Planned],
     mut book: Book,
     images: TestImages,
     device: Device,
     hint: impl Fn(usize, usize) -> String,
 ) -> Result<Vec<Record>> {
-    book.check(inputs)?;
-    let pending = pending(inputs, &mut book)?;
-    tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
+    book.check(planned)?;
+    let pending = pending(planned, &mut book)?;
+    tracing::info!("{} of {} cells are to be computed", pending.len(), planned.len());
     let bar = progress::bar(work(&pending));
     let mut sweep = Run { book: &mut book, device, bar, left: pending.len(), images, sources: Vec::new() };
     let computed = sweep.all(pending).map_err(|error| match stop::is_interrupt(&error) {
-        true => Stop::interrupted(hint(inputs.len() - sweep.left, inputs.len())).into(),
+        true => Stop::interrupted(hint(planned.len() - sweep.left, planned.len())).into(),
         false => error,
     });
     // Whatever ended it: what is done is put in order.
     let finished = book.finish();
     computed.and(finished)?;
     progress::clear();
-    book.check(inputs)?;
-    inputs.iter().map(|(_, cell)| book.of(cell).cloned()).collect()
+    book.check(planned)?;
+    planned.iter().map(|planned| book.of(&planned.inputs).cloned()).collect()
 }
 
 /// What is not done yet, each cell once, those of one system together.
-fn pending<'a>(inputs: &'a [Inputs], book: &mut Book) -> Result<Vec<&'a Inputs>> {
+fn pending<'a>(planned: &'a [Planned], book: &mut Book) -> Result<Vec<&'a Planned>> {
     let mut seen = HashSet::new();
-    let mut pending = Vec::new();
-    for one @ (_, cell) in inputs {
-        if !book.holds(cell)? && seen.insert(cell.identity()) {
+    let mut pending: Vec<&Planned> = Vec::new();
+    for one in planned {
+        if !book.holds(&one.inputs)? && seen.insert(one.inputs.identity()) {
             pending.push(one);
         }
     }
-    pending.sort_by_key(|(job, _)| inputs.iter().position(|(first, _)| first.key == job.key));
+    pending.sort_by_key(|this| planned.iter().position(|first| first.job.key == this.job.key));
     Ok(pending)
 }
 
 /// Warns of searches that cannot do what their radius promises, each once: what holds for a line often holds for many.
-pub(crate) fn heed(inputs: &[Inputs]) {
+pub(crate) fn heed(planned: &[Planned]) {
     let mut told = HashSet::new();
-    for (Job { experiment, search, universal, place, .. }, _) in inputs {
-        // A plan cannot change the search of a universal perturbation.
-        let remedy = if universal.is_some() { Remedy::Radius } else { Remedy::Fields };
-        if let Some(warning) = search::warning(&experiment.search, *search, remedy)
+    for Planned { job: Job { cell, experiment, place, .. }, .. } in planned {
+        if let Some(warning) = search::warning(&experiment.search, cell.spec.search, Remedy::Fields)
             && told.insert(warning.clone())
         {
             tracing::warn!("{place}: {warning}");
@@ -120,9 +123,9 @@ pub(crate) fn heed(inputs: &[Inputs]) {
 }
 
 /// The length of the bar: every attack, and the gallery of every system.
-fn work(pending: &[&Inputs]) -> u64 {
-    let attacks = pending.iter().map(|(job, _)| job.cost());
-    let galleries = pending.chunk_by(|a, b| a.0.key == b.0.key).map(|group| group[0].1.gallery as u64);
+fn work(pending: &[&Planned]) -> u64 {
+    let attacks = pending.iter().map(|planned| planned.job.cost());
+    let galleries = pending.chunk_by(|a, b| a.job.key == b.job.key).map(|group| group[0].inputs.facts.gallery as u64);
     attacks.chain(galleries).fold(0, u64::saturating_add)
 }
 
@@ -138,14 +141,22 @@ struct Run<'a> {
     sources: Vec<Ranked>,
 }
 
-/// What the targets of an attack depend on, besides the system: neither epsilon nor the search, but the source of a transfer.
-type Draw = (Kind, usize, Band, Protocol, u64, usize, Option<usize>);
-/// The images and their targets.
-type Drawn = (Vec<usize>, Targets);
+/// Images with their targets, and what both depend on besides the system.
+struct Draw {
+    by: (AttackSpec, usize, Option<usize>),
+    images: Vec<usize>,
+    targets: Targets,
+}
+
+/// What of a spec decides on the targets: neither epsilon nor the search.
+fn drawn_by(spec: &AttackSpec) -> AttackSpec {
+    let options = AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() };
+    AttackSpec { epsilon: 0.0, search: Search::default(), options, eight_bit: false, ..*spec }
+}
 
 impl Run<'_> {
     /// Computes what nobody else does, and waits for the rest.
-    fn all(&mut self, mut pending: Vec<&Inputs>) -> Result<()> {
+    fn all(&mut self, mut pending: Vec<&Planned>) -> Result<()> {
         let mut told = false;
         loop {
             pending = self.round(&pending)?;
@@ -157,26 +168,27 @@ impl Run<'_> {
     }
 
     /// Computes what nobody else does; returns the rest.
-    fn round<'a>(&mut self, pending: &[&'a Inputs]) -> Result<Vec<&'a Inputs>> {
+    fn round<'a>(&mut self, pending: &[&'a Planned]) -> Result<Vec<&'a Planned>> {
         let mut others = Vec::new();
-        for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
+        for group in pending.chunk_by(|a, b| a.job.key == b.job.key) {
             self.group(group, &mut others)?;
         }
         Ok(others)
     }
 
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
-    fn group<'a>(&mut self, group: &[&'a Inputs], others: &mut Vec<&'a Inputs>) -> Result<()> {
-        let (Job { key, .. }, Cell { weights_sha256, .. }) = group[0];
+    fn group<'a>(&mut self, group: &[&'a Planned], others: &mut Vec<&'a Planned>) -> Result<()> {
+        let Planned { job: Job { key, .. }, inputs } = group[0];
+        let sha256 = &inputs.facts.provenance.weights_sha256;
         let mut opened = None;
-        let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
-        for &inputs in group {
-            let (job, cell) = inputs;
-            let Some(_claim) = self.book.claim(cell)? else {
-                others.push(inputs);
+        let mut draws = Vec::new();
+        for &planned in group {
+            let Planned { job, inputs } = planned;
+            let Some(_claim) = self.book.claim(inputs)? else {
+                others.push(planned);
                 continue;
             };
-            if self.book.holds(cell)? {
+            if self.book.holds(inputs)? {
                 self.count(job);
                 continue;
             }
@@ -184,26 +196,27 @@ impl Run<'_> {
                 Some(measured) => measured,
                 none => {
                     self.bar.set_message(format!("gallery of {}", key.weights.display()));
-                    none.insert(self.open(key, weights_sha256, self.bar.clone())?)
+                    none.insert(self.open(key, sha256, self.bar.clone())?)
                 }
             };
-            self.job(measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
+            self.job(measured, &mut draws, planned).with_context(|| inputs.cell.to_string())?;
         }
         Ok(())
     }
 
-    fn job(&mut self, measured: &Ranked, draws: &mut HashMap<Draw, Drawn>, job: &Job, cell: &Cell) -> Result<()> {
-        self.bar.set_message(cell.to_string());
-        let from = job.from.as_ref().zip(cell.from.as_ref()).filter(|(key, _)| **key != job.key);
+    fn job(&mut self, measured: &Ranked, draws: &mut Vec<Draw>, planned: &Planned) -> Result<()> {
+        let Planned { job, inputs } = planned;
+        self.bar.set_message(inputs.cell.to_string());
+        let from = job.from.as_ref().zip(inputs.cell.from.as_ref()).filter(|(key, _)| **key != job.key);
         let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
-        let (record, image_ranks) = self.measure(measured, from, draws, job, cell, start)?;
+        let (record, image_ranks) = self.measure(measured, from, draws, planned, start)?;
         // What cannot be kept is said at least.
         let line = record.to_line()?;
         self.book.append(record, &image_ranks).inspect_err(|_| drop(progress::answer(line)))?;
         self.bar.set_position(before);
         self.count(job);
-        self.tell(self.book.of(cell)?);
+        self.tell(self.book.of(inputs)?);
         Ok(())
     }
 
@@ -237,45 +250,47 @@ impl Run<'_> {
         Ranked::new(System::again(key.clone(), sha256, &mut self.images, self.device, bar)?)
     }
 
-    /// A record, and the ranks that its images have.
+    /// A record, and the ranks of its images.
     fn measure(
         &self,
         measured: &Ranked,
         from: Option<usize>,
-        draws: &mut HashMap<Draw, Drawn>,
-        job: &Job,
-        cell: &Cell,
+        draws: &mut Vec<Draw>,
+        planned: &Planned,
         start: Instant,
     ) -> Result<(Record, Vec<f32>)> {
         let Ranked { system, gallery } = measured;
+        let (Planned { job, inputs }, inputs_of_record) = (planned, planned.inputs.clone());
         // A transfer from a system to itself needs no second gallery.
         let source = from.and_then(|at| self.sources.get(at)).unwrap_or(measured);
-        let experiment = &job.experiment;
-        if let Some(shared) = job.universal {
-            let images = experiment::sample(system, experiment.seed, job.images)?;
+        let (experiment, count) = (&job.experiment, inputs.cell.images);
+        if let Some(shared) = experiment.spec.universal {
+            let images = experiment::sample(system, experiment.seed(), count)?;
             let to = job.from.as_ref().map(|_| measured);
             let made = universal::run(experiment, shared, source, to, &images)?;
             let image_ranks = experiment::image_ranks(&universal::seen(&made));
-            return Ok((universal::record(system, cell.clone(), &made, start), image_ranks));
+            return Ok((universal::record(system, inputs_of_record, &made, start), image_ranks));
         }
-        let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
-        let key = (kind, set, variant.band, protocol, seed.0, job.images, from);
-        let (images, targets) = match draws.entry(key) {
-            Entry::Occupied(drawn) => drawn.into_mut(),
-            Entry::Vacant(new) => {
-                let images = experiment::sample(system, experiment.seed, job.images)?;
-                let gallery = choosing(experiment.kind, &source.gallery, gallery);
-                let targets = experiment.attack().choose(&images, gallery, experiment.protocol, experiment.seed)?;
-                new.insert((images, targets))
+        let by = (drawn_by(&experiment.spec), count, from);
+        let known = draws.iter().position(|draw| draw.by == by);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let images = experiment::sample(system, experiment.seed(), count)?;
+                let gallery = choosing(experiment.spec.attack, &source.gallery, gallery);
+                let targets = experiment.choose(&images, gallery)?;
+                draws.push(Draw { by, images, targets });
+                draws.len() - 1
             }
         };
+        let Draw { images, targets, .. } = &draws[at];
         if job.from.is_some() {
             let outcome = transfer::run(experiment, source, measured, images, targets)?;
             let image_ranks = experiment::image_ranks(&outcome.victim);
-            return Ok((transfer::record(system, cell.clone(), &outcome, start), image_ranks));
+            return Ok((transfer::record(system, inputs_of_record, &outcome, start), image_ranks));
         }
         let outcome = experiment.run(system, gallery, images, targets, false)?;
-        Ok((experiment::record(system, cell.clone(), &outcome, start), experiment::image_ranks(&outcome)))
+        Ok((experiment::record(system, inputs_of_record, &outcome, start), experiment::image_ranks(&outcome)))
     }
 
     /// One line, where no bar is seen.

@@ -8,11 +8,12 @@ mod shelf;
 pub(crate) use compare::Difference;
 pub(crate) use shelf::Shelf;
 
-use crate::experiment;
+use crate::experiment::{self, Inputs};
 use crate::stop;
 use crate::sweep::{Job, Opened};
 use anyhow::{Result, bail};
-use rankle_report::{Cell, Record};
+use rankle_record::schema::{self, Role};
+use rankle_record::{Cell, Facts, Record, Source, Subject};
 use recorded::Recorded;
 use serde_json::{Map, Value};
 use shelf::Found;
@@ -74,27 +75,28 @@ pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &Surroundings) 
     if recorded.is_of_a_classifier() {
         return Ok(Err(NotRun::Classifier));
     }
-    let cell = recorded.cell()?;
-    Ok(job(&cell, &recorded, shelf, around).map(|job| Ready { recorded, cell, job }))
+    let Record { cell, facts, .. } = recorded.record()?;
+    Ok(job(&cell, &facts, &recorded, shelf, around).map(|job| Ready { recorded, cell, job }))
 }
 
-fn job(cell: &Cell, recorded: &Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Job, NotRun> {
-    if cell.chosen.is_some() {
+fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Job, NotRun> {
+    if facts.chosen.is_some() {
         return Err(NotRun::Chosen);
     }
     let weights = |place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
-        Found::Here(path) => Ok(path),
+        Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
         Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
     };
-    let own = weights(&cell.weights, &cell.weights_sha256)?;
-    let from = cell.from.as_ref().map(|from| weights(&from.weights, &from.weights_sha256)).transpose()?;
+    let own = weights(&cell.subject.weights, &facts.provenance.weights_sha256)?;
+    let source = |from: &Source| Ok(Source { weights: weights(&from.weights, &from.weights_sha256)?, ..from.clone() });
+    let from = cell.from.as_ref().map(source).transpose()?;
+    let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
     let Surroundings { dataset_dir, prefix } = around.clone();
-    let job = Job::again(cell, (&own, from.as_deref()), dataset_dir, prefix, recorded.name());
-    let job = job.map_err(|error| NotRun::Refused(plain(&error)))?;
-    let computed = experiment::method_version(job.experiment.protocol);
-    match cell.method_version == computed {
+    let job = Job::new(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
+    let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(cell.spec.protocol));
+    match recorded == computed {
         true => Ok(job),
-        false => Err(NotRun::Version { recorded: cell.method_version, computed }),
+        false => Err(NotRun::Version { recorded, computed }),
     }
 }
 
@@ -102,10 +104,10 @@ fn job(cell: &Cell, recorded: &Recorded, shelf: &Shelf, around: &Surroundings) -
 ///
 /// # Errors
 /// An interrupt.
-pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Cell, NotRun>> {
-    match opened.cell(&ready.job) {
+pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Inputs, NotRun>> {
+    match opened.inputs(&ready.job) {
         Err(error) if stop::is_interrupt(&error) => Err(error),
-        cell => Ok(cell.map_err(|error| NotRun::Refused(plain(&error)))),
+        inputs => Ok(inputs.map_err(|error| NotRun::Refused(plain(&error)))),
     }
 }
 
@@ -121,7 +123,9 @@ pub(crate) fn differences(wanted: &[&Ready], computed: &[Record]) -> Result<Vec<
     let mut found = Vec::new();
     for (Ready { recorded, cell, .. }, record) in wanted.iter().zip(computed) {
         let outcome = columns(serde_json::to_value(record)?)?;
-        let inputs = columns(serde_json::to_value(&record.cell)?)?;
+        let mut inputs = columns(serde_json::to_value(&record.cell)?)?;
+        inputs.extend(columns(serde_json::to_value(&record.facts)?)?);
+        inputs.retain(|name, _| schema::find(name).is_some_and(|column| column.role != Role::Circumstance));
         let differing = compare::columns(&recorded.columns, &outcome, &inputs);
         found.extend(differing.into_iter().map(|column| Difference::of(recorded, cell, column)));
     }
@@ -152,7 +156,8 @@ pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_attacks::{Pgd, Protocol};
+    use rankle_attacks::Pgd;
+    use rankle_record::Protocol;
     use std::collections::BTreeMap;
 
     fn root() -> &'static Path {
@@ -194,9 +199,9 @@ mod tests {
         assert!(differences(&wanted, &records).unwrap().is_empty());
 
         *records[4].rank_after.as_mut().unwrap() += 0.00001;
-        records[4].cell.method_version = 2;
-        records[4].seconds = 9.0;
-        records[5].cell.gallery = 9_999;
+        records[4].facts.provenance.method_version = 2;
+        (records[4].seconds, records[4].facts.verifiable) = (9.0, false);
+        records[5].facts.gallery = 9_999;
         let found = differences(&wanted, &records).unwrap();
         let said: Vec<String> = found.iter().map(ToString::to_string).collect();
         let place = "models/mnist-c2f2-cosine-triplet/records.jsonl line 5: mnist-ct ca+ w=1 ε=0.3: ";
@@ -233,8 +238,7 @@ mod tests {
             ),
             ("model", "transformer".into(), "unknown model 'transformer'; known: "),
             ("dataset", "imagenet".into(), "unknown dataset 'imagenet'"),
-            ("protocol", "lax".into(), "unknown protocol 'lax'"),
-            ("epsilon", 8.0.into(), "epsilon 8 is outside [0, 1]"),
+            ("epsilon", 8.0.into(), "epsilon is 8: a number from 0 to 1 is needed"),
             ("images", 0.into(), "images is 0"),
         ] {
             let said = with(name, value).unwrap_err();
@@ -264,14 +268,15 @@ mod tests {
                 match prepared(recorded, &shelf) {
                     Ok(Ready { cell, job, .. }) => {
                         let pgd = job.experiment.search;
-                        let usual = match job.experiment.protocol {
+                        let usual = match cell.spec.protocol {
                             Protocol::Paper => Pgd::paper(pgd.epsilon),
                             Protocol::Strict => Pgd::strict(pgd.epsilon),
                         };
                         let table = cell.table.clone().unwrap();
                         let ablation = table == "ablations" && pgd.keep == usual.keep;
-                        assert!(pgd == usual || ablation || cell.universal.is_some(), "{cell}");
-                        assert_eq!((pgd.step, pgd.iterations, pgd.restarts), (cell.step, cell.iterations, cell.restarts));
+                        assert!(pgd == usual || ablation || cell.spec.universal.is_some(), "{cell}");
+                        let named = (cell.spec.search.step, cell.spec.search.iterations, cell.spec.search.restarts);
+                        assert_eq!((Some(pgd.step), Some(pgd.iterations), Some(pgd.restarts)), named);
                         *runs.entry(path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()).or_default() += 1;
                     }
                     Err(reason) => *reasons.entry(reason).or_default() += 1,

@@ -8,7 +8,7 @@ use crate::reproduce::{Scope, Session};
 use anyhow::Result;
 use ask::{Asked, Shown};
 use rankle_cli::say;
-use rankle_report::{Attack, Planned, System};
+use rankle_report::{AttackId, AttackOptions, Cell, ObjectiveKind, Protocol, Search, System, TargetPool};
 
 /// Tables of one choice after the other, of the objective, and of the weight ξ; each for the ordinary and the defended model.
 pub(super) struct Ablations;
@@ -32,44 +32,64 @@ fn sets(scope: &Scope) -> &'static [usize] {
 struct Variation {
     name: &'static str,
     /// Which attacks have that choice.
-    of: &'static [Attack],
-    change: fn(Planned) -> Planned,
+    of: &'static [AttackId],
+    change: fn(Cell) -> Cell,
 }
 
-const PLUS: &[Attack] = &[Attack::CandidateRaise, Attack::PreservingQueryRaise];
+const PLUS: &[AttackId] = &[AttackId::CA_PLUS, AttackId::SP_QA_PLUS];
 /// Without what shall stay in front: beside its weight ξ, distances and ranks would count differently.
-const PURE: [Attack; 4] = [Attack::CandidateRaise, Attack::CandidateLower, Attack::QueryRaise, Attack::QueryLower];
-const PRESERVING: [Attack; 2] = [Attack::PreservingQueryRaise, Attack::PreservingQueryLower];
+const PURE: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
+const PRESERVING: [AttackId; 2] = [AttackId::SP_QA_PLUS, AttackId::SP_QA_MINUS];
 
 /// What is the same for every attack, or for every plus attack.
 static VARIATIONS: [Variation; 8] = [
-    Variation { name: "as in the paper", of: &Attack::TABLE, change: |cell| cell },
+    Variation { name: "as in the paper", of: &AttackId::TABLE, change: |cell| cell },
     Variation {
         name: "targets: the first 1 to 5 % of the list",
         of: PLUS,
-        change: |cell| Planned { target_band: Some("local".to_owned()), ..cell },
+        change: |cell| with(cell, |options| options.target_band = TargetPool::Local),
     },
-    Variation { name: "start: one random", of: &Attack::TABLE, change: |cell| random(cell, 1) },
-    Variation { name: "start: best of three random", of: &Attack::TABLE, change: |cell| random(cell, 3) },
-    Variation { name: "steps: 1 of ε", of: &Attack::TABLE, change: |cell| steps(1.0, 1, cell) },
-    Variation { name: "steps: 50 of ε/10", of: &Attack::TABLE, change: |cell| steps(0.1, 50, cell) },
-    Variation { name: "steps: 100 of ε/50", of: &Attack::TABLE, change: |cell| steps(0.02, 100, cell) },
-    Variation { name: "protocol: strict", of: &Attack::TABLE, change: |cell| Planned { protocol: "strict".to_owned(), ..cell } },
+    Variation { name: "start: one random", of: &AttackId::TABLE, change: |cell| random(cell, 1) },
+    Variation { name: "start: best of three random", of: &AttackId::TABLE, change: |cell| random(cell, 3) },
+    Variation { name: "steps: 1 of ε", of: &AttackId::TABLE, change: |cell| steps(1.0, 1, cell) },
+    Variation { name: "steps: 50 of ε/10", of: &AttackId::TABLE, change: |cell| steps(0.1, 50, cell) },
+    Variation { name: "steps: 100 of ε/50", of: &AttackId::TABLE, change: |cell| steps(0.02, 100, cell) },
+    Variation { name: "protocol: strict", of: &AttackId::TABLE, change: strict },
 ];
 
 /// The weights of what shall stay in front. The paper's are 1 for SP-QA+ and 100 for SP-QA-.
 const XI: [f64; 4] = [0.0, 1.0, 100.0, 10_000.0];
 
-fn random(cell: Planned, restarts: usize) -> Planned {
-    Planned { random_start: Some(true), restarts: Some(restarts), ..cell }
+fn random(mut cell: Cell, restarts: usize) -> Cell {
+    cell.spec.search = Search { random_start: Some(true), restarts: Some(restarts), ..cell.spec.search };
+    cell
+}
+
+fn strict(mut cell: Cell) -> Cell {
+    cell.spec.protocol = Protocol::Strict;
+    cell
+}
+
+/// The cell with other options.
+fn with(mut cell: Cell, change: impl Fn(&mut AttackOptions)) -> Cell {
+    change(&mut cell.spec.options);
+    cell
+}
+
+/// The cell with so many targets.
+fn targeting(mut cell: Cell, targets: usize) -> Cell {
+    cell.spec.targets = targets;
+    cell
 }
 
 /// Steps of this share of the radius.
-fn steps(share: f64, iterations: usize, cell: Planned) -> Planned {
-    Planned { step: Some(share * cell.epsilon), iterations: Some(iterations), ..cell }
+fn steps(share: f64, iterations: usize, mut cell: Cell) -> Cell {
+    let step = share * cell.spec.epsilon;
+    cell.spec.search = Search { step: Some(step), iterations: Some(iterations), ..cell.spec.search };
+    cell
 }
 
-fn heading(attack: Attack) -> String {
+fn heading(attack: AttackId) -> String {
     attack.name().to_uppercase()
 }
 
@@ -80,39 +100,39 @@ const TARGET_AND_PRESERVED: Shown = |record| {
 };
 
 /// One choice after the other.
-fn variations(name: &str, epsilon: f64, cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+fn variations(name: &str, epsilon: f64, cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
     let row = |variation: &Variation| {
         let asked = |attack| variation.of.contains(&attack).then(|| (variation.change)(cell(attack, epsilon)));
-        (variation.name.to_owned(), Attack::TABLE.map(asked).into())
+        (variation.name.to_owned(), AttackId::TABLE.map(asked).into())
     };
     Asked {
         heading: format!("One choice at a time: the {name} at ε = {epsilon}"),
         corner: "what is changed",
-        columns: Attack::TABLE.map(heading).into(),
+        columns: AttackId::TABLE.map(heading).into(),
         rows: VARIATIONS.iter().map(row).collect(),
         shown: TARGET,
     }
 }
 
 /// Ranks or distances as what the attacker minimises (`method.md` 7.6).
-fn objectives(name: &str, sets: &[usize], cell: impl Fn(Attack, f64) -> Planned) -> Asked {
-    let row = |(targets, objective): (usize, Option<&str>)| {
-        let of = |attack| Some(Planned { targets, objective: objective.map(str::to_owned), ..cell(attack, EPSILON) });
-        (format!("w = m = {targets}, {}", objective.unwrap_or("ranking")), PURE.map(of).into())
+fn objectives(name: &str, sets: &[usize], cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
+    let row = |(targets, objective): (usize, ObjectiveKind)| {
+        let of = |attack| Some(with(targeting(cell(attack, EPSILON), targets), |options| options.objective = objective));
+        (format!("w = m = {targets}, {objective}"), PURE.map(of).into())
     };
     Asked {
         heading: format!("The objective: the {name} at ε = {EPSILON}"),
         corner: "targets, objective",
         columns: PURE.map(heading).into(),
-        rows: sets.iter().flat_map(|&targets| [(targets, None), (targets, Some("distance"))]).map(row).collect(),
+        rows: sets.iter().flat_map(|&targets| ObjectiveKind::ALL.map(|objective| (targets, objective))).map(row).collect(),
         shown: TARGET,
     }
 }
 
 /// What the targets gain, and what the preserved items lose.
-fn weights(name: &str, sets: &[usize], cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+fn weights(name: &str, sets: &[usize], cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
     let row = |(targets, xi): (usize, f64)| {
-        let of = |attack| Some(Planned { targets, xi: Some(xi), ..cell(attack, EPSILON) });
+        let of = |attack| Some(with(targeting(cell(attack, EPSILON), targets), |options| options.xi = Some(xi)));
         (format!("m = {targets}, ξ = {xi}"), PRESERVING.map(of).into())
     };
     let columns = |attack| ["target", "preserved"].map(|of| format!("{}, {of}", heading(attack)));
@@ -130,7 +150,7 @@ fn tables(scope: &Scope, file: impl Fn(&System) -> Result<String>) -> Result<Vec
     let (setting, sets) = (scope.setting(), sets(scope));
     let of_place = |(name, system, epsilon): (&str, System, f64)| -> Result<_> {
         let file = file(&system)?;
-        let cell = |attack, epsilon| Planned::of_system("ablations", &system, &file, attack, epsilon, &setting);
+        let cell = |attack, epsilon| system.cell("ablations", &file, attack, epsilon, &setting);
         Ok([variations(name, epsilon, cell), objectives(name, sets, cell), weights(name, sets, cell)])
     };
     Ok(places().into_iter().map(of_place).collect::<Result<Vec<_>>>()?.concat())
@@ -152,7 +172,7 @@ impl Experiment for Ablations {
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
         let tables = tables(scope, |system| Ok(system.id())).expect("an id is a name");
         let of_system = |system: &System| {
-            let cells = tables.iter().flat_map(Asked::cells).filter(|cell| cell.weights == system.id());
+            let cells = tables.iter().flat_map(Asked::cells).filter(|cell| cell.subject.weights == system.id());
             cells.map(cost).sum::<f64>().ceil() as usize
         };
         places().into_iter().map(|(_, system, _)| (system.clone(), of_system(&system))).collect()
@@ -164,7 +184,7 @@ impl Experiment for Ablations {
         let models = session.weights(&systems)?;
         say(format_args!("{}: {scope}, into {}", self.name(), files::shown(&session.output)));
         let tables = tables(scope, |system| Ok(models.of(system)?.name.clone()))?;
-        let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
+        let plan: Vec<Cell> = tables.iter().flat_map(Asked::cells).cloned().collect();
         let records = session.sweep(&plan)?;
         let caveats = beyond::caveats(&models, &systems)?;
         let about =
@@ -182,9 +202,10 @@ const NOTE: &str = "Mean normalised rank in percent, before → after. Plus atta
                     in size, not in sign. No numbers of these tables are public.";
 
 /// In usual cells, whose searches have 24 steps on average.
-fn cost(cell: &Planned) -> f64 {
-    let searches = cell.restarts.unwrap_or(1) as f64 * cell.iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
-    if cell.protocol == "strict" { 8.0 } else { searches }
+fn cost(cell: &Cell) -> f64 {
+    let Search { iterations, restarts, .. } = cell.spec.search;
+    let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
+    if cell.spec.protocol == Protocol::Strict { 8.0 } else { searches }
 }
 
 #[cfg(test)]
@@ -198,7 +219,7 @@ mod tests {
     }
 
     /// What is written otherwise in one plan than in another.
-    fn changed(usual: &Planned, other: &Planned) -> Vec<String> {
+    fn changed(usual: &Cell, other: &Cell) -> Vec<String> {
         let [usual, other] = [usual, other].map(|planned| serde_json::to_value(planned).unwrap());
         let names = [&usual, &other].map(|planned| planned.as_object().unwrap().keys().cloned());
         let names: BTreeSet<String> = names.into_iter().flatten().collect();
@@ -208,10 +229,10 @@ mod tests {
     #[test]
     fn every_cell_is_another_one() {
         let (tables, quick) = (whole(), tables(&Scope::QUICK, |system| Ok(system.id())).unwrap());
-        let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
+        let plan: Vec<Cell> = tables.iter().flat_map(Asked::cells).cloned().collect();
         assert_eq!(plan.len(), 2 * (7 * 4 + 2 + 8 * 4 + 16 * 2));
         assert_eq!(quick.iter().flat_map(Asked::cells).count(), 2 * (7 * 4 + 2 + 4 * 4 + 8 * 2));
-        let lines = Planned::to_lines(&plan).unwrap();
+        let lines = Cell::to_lines(&plan).unwrap();
         // CA of CTD as in the paper stands in its table of choices and in that of the objective. SP-QA stands twice, too, but in
         // the table of the weight its weight is written down.
         assert_eq!(lines.lines().collect::<HashSet<_>>().len(), plan.len() - 2);
@@ -230,18 +251,18 @@ mod tests {
         }
         let long = &whole()[0].rows[5];
         let cell = long.1[0].as_ref().unwrap();
-        assert_eq!((long.0.as_str(), cell.iterations, cell.epsilon), ("steps: 50 of ε/10", Some(50), 0.1));
-        assert!((cell.step.unwrap() - 0.01).abs() < 1e-12);
+        assert_eq!((long.0.as_str(), cell.spec.search.iterations, cell.spec.epsilon), ("steps: 50 of ε/10", Some(50), 0.1));
+        assert!((cell.spec.search.step.unwrap() - 0.01).abs() < 1e-12);
     }
 
     #[test]
     fn the_papers_own_ablations_are_at_its_radius() {
         for table in whole().iter().filter(|table| table.corner != "what is changed") {
-            let first = |attack| table.cells().find(|cell| cell.attack == attack).unwrap();
+            let first = |attack| table.cells().find(|cell| cell.spec.attack == attack).unwrap();
             for cell in table.cells() {
-                let names = changed(first(cell.attack), cell);
+                let names = changed(first(cell.spec.attack), cell);
                 let own = names.iter().all(|name| ["objective", "targets", "xi"].contains(&name.as_str()));
-                assert!(cell.epsilon == 0.3 && own, "{names:?}");
+                assert!(cell.spec.epsilon == 0.3 && own, "{names:?}");
             }
         }
         let rows: Vec<_> = whole()[1].rows.iter().map(|row| row.0.clone()).collect();

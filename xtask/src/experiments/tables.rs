@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rankle_cli::say;
 use rankle_report::curves::Panel;
 use rankle_report::published::{self, Table};
-use rankle_report::{Attack, Comparison, Planned, Setting, System};
+use rankle_report::{AttackId, Cell, Comparison, Setting, System};
 
 /// An experiment on one system per table.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ pub(crate) fn published(ids: &[&str]) -> Vec<&'static Table> {
 
 impl Slice {
     fn holds(&self, cell: &published::Cell) -> bool {
-        let targets = cell.attack == Attack::EmbeddingShift || self.targets.contains(&cell.targets);
+        let targets = cell.attack == AttackId::EmbeddingShift || self.targets.contains(&cell.targets);
         targets && self.epsilons.contains(&cell.epsilon)
     }
 }
@@ -56,13 +56,13 @@ impl Tables {
     }
 
     /// Table by table, each with its cells in order. `weights` says where the weights of a system are.
-    pub(crate) fn plan(&self, scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
+    pub(crate) fn plan(&self, scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Cell>> {
         let setting = scope.setting();
         let mut plan = Vec::new();
         for table in (self.tables)() {
             let weights = weights(&table.system)?;
             plan.extend(self.cells(table, scope).map(|published::Cell { attack, targets, epsilon, .. }| {
-                Planned::new(table, &weights, attack, targets, epsilon, &setting)
+                table.asked(&weights, attack, targets, epsilon, &setting)
             }));
         }
         Ok(plan)
@@ -153,7 +153,7 @@ mod tests {
     use rankle_report::{markdown, published};
     use std::collections::HashSet;
 
-    fn plan(scope: Scope) -> Vec<Planned> {
+    fn plan(scope: Scope) -> Vec<Cell> {
         MNIST.plan(&scope, |system| Ok(format!("models/{}/model.safetensors", system.id()))).unwrap()
     }
 
@@ -161,20 +161,22 @@ mod tests {
     fn the_plan_has_160_cells_each_once() {
         let plan = plan(Scope::default());
         assert_eq!(plan.len(), 160);
-        let lines = Planned::to_lines(&plan).unwrap();
+        let lines = Cell::to_lines(&plan).unwrap();
         assert_eq!(lines.lines().collect::<HashSet<_>>().len(), 160);
         for planned in &plan {
-            let table = published::table(&planned.table).unwrap();
-            assert!(table.rank(planned.attack, planned.targets, planned.epsilon).is_some());
+            let table = published::table(planned.table.as_deref().unwrap()).unwrap();
+            assert!(table.rank(planned.spec.attack, planned.spec.targets, planned.spec.epsilon).is_some());
         }
     }
 
     #[test]
     fn one_model_after_the_other_in_published_order() {
         let plan = plan(Scope::default());
-        assert!(plan[..80].iter().all(|planned| planned.defense == "none"));
-        assert!(plan[80..].iter().all(|planned| planned.weights == "models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
-        let start: Vec<_> = plan[..7].iter().map(|p| (p.attack.name(), p.targets, p.epsilon)).collect();
+        assert!(plan[..80].iter().all(|planned| planned.subject.defense.as_deref() == Some("none")));
+        assert!(
+            plan[80..].iter().all(|planned| planned.subject.weights == "models/mnist-c2f2-cosine-triplet-est/model.safetensors")
+        );
+        let start: Vec<_> = plan[..7].iter().map(|p| (p.spec.attack.name(), p.spec.targets, p.spec.epsilon)).collect();
         assert_eq!(
             start,
             [
@@ -187,17 +189,17 @@ mod tests {
                 ("ca+", 2, 0.01)
             ]
         );
-        assert_eq!(plan[159].attack.name(), "sp-qa-");
+        assert_eq!(plan[159].spec.attack.name(), "sp-qa-");
     }
 
     /// The driver and outside readers take this line as it is.
     #[test]
     fn a_line_of_the_plan() {
-        let line = Planned::to_lines(&plan(Scope::default())[..1]).unwrap();
+        let line = Cell::to_lines(&plan(Scope::default())[..1]).unwrap();
         let expected = concat!(
             r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","#,
             r#""distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.0,"#,
-            r#""protocol":"paper","eight_bit":false,"images":1000,"seed":0}"#,
+            r#""xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000}"#,
             "\n"
         );
         assert_eq!(line, expected);
@@ -207,7 +209,7 @@ mod tests {
     fn quick_is_a_slice() {
         let quick = plan(Scope::QUICK);
         assert_eq!(quick.len(), 2 * 4 * 2 * 3);
-        assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.targets)));
+        assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.spec.targets)));
     }
 
     #[test]

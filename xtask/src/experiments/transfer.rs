@@ -6,7 +6,7 @@ use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::Result;
 use rankle_cli::say;
-use rankle_report::{Attack, Planned, Record, Source, System};
+use rankle_report::{AttackId, Cell, Record, Source, System};
 
 /// Five models, each attacked and each measured.
 pub(super) struct Transfer {
@@ -57,15 +57,15 @@ const EPSILON: f64 = 0.3;
 impl Transfer {
     /// Measured model by measured model, so that each gallery is embedded once; then by source, then by attack. `weights` says
     /// where the weights of a system are.
-    fn plan(&self, scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
+    fn plan(&self, scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Cell>> {
         let models = (self.models)();
         let mut plan = Vec::new();
         for (_, to) in &models {
             for (_, from) in &models {
-                let source = Source::planned(from, &weights(from)?);
-                for attack in Attack::TABLE {
-                    let cell = Planned::of_system(self.name, to, &weights(to)?, attack, EPSILON, &scope.setting());
-                    plan.push(Planned { from: Some(source.clone()), ..cell });
+                let source = Source::planned(&from.subject(&weights(from)?));
+                for attack in AttackId::TABLE {
+                    let cell = to.cell(self.name, &weights(to)?, attack, EPSILON, &scope.setting());
+                    plan.push(Cell { from: Some(source.clone()), ..cell });
                 }
             }
         }
@@ -74,9 +74,9 @@ impl Transfer {
 
     /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan; `cell` is told
     /// the record of both models, and that of the attack on the measured one itself.
-    fn matrix(&self, attack: Attack, records: &[Record], cell: fn(Attack, &Record, &Record) -> String) -> Grid {
-        let (models, attacks) = ((self.models)(), Attack::TABLE.len());
-        let at = Attack::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
+    fn matrix(&self, attack: AttackId, records: &[Record], cell: fn(AttackId, &Record, &Record) -> String) -> Grid {
+        let (models, attacks) = ((self.models)(), AttackId::TABLE.len());
+        let at = AttackId::TABLE.iter().position(|&other| other == attack).unwrap_or(0);
         let places = || models.iter().enumerate().map(|(place, (name, _))| ((*name).to_owned(), place));
         Grid::of("attacked, measured", places(), places(), |&from, &to| {
             let record = |from: usize| records.get((to * models.len() + from) * attacks + at);
@@ -91,16 +91,16 @@ impl Transfer {
             let shares = format!("{}: share of the effect of the white-box attack", attack.name().to_uppercase());
             [(heading, self.matrix(attack, records, ranks)), (shares, self.matrix(attack, records, share))]
         };
-        Attack::TABLE.map(of_attack).into_iter().flatten().collect()
+        AttackId::TABLE.map(of_attack).into_iter().flatten().collect()
     }
 }
 
-fn ranks(attack: Attack, record: &Record, _own: &Record) -> String {
+fn ranks(attack: AttackId, record: &Record, _own: &Record) -> String {
     beyond::ranks(attack, record.rank_before, record.rank_after)
 }
 
 /// How far ranks move, in relation to how far the attack on the measured model itself moves them.
-fn share(_attack: Attack, record: &Record, own: &Record) -> String {
+fn share(_attack: AttackId, record: &Record, own: &Record) -> String {
     let moved = |record: &Record| Some(record.rank_after? - record.rank_before?);
     let share = moved(record).zip(moved(own)).map(|(moved, own)| 100.0 * moved / own);
     share.filter(|share| share.is_finite()).map_or_else(|| "–".to_owned(), |share| format!("{share:.0} %"))
@@ -121,7 +121,7 @@ impl Experiment for Transfer {
 
     /// What costs is the search, on the model that is attacked.
     fn work(&self, _scope: &Scope) -> Vec<(System, usize)> {
-        (self.models)().map(|(_, system)| (system, 5 * Attack::TABLE.len())).into()
+        (self.models)().map(|(_, system)| (system, 5 * AttackId::TABLE.len())).into()
     }
 
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
@@ -148,7 +148,7 @@ mod tests {
     use crate::reproduce::sample;
     use std::collections::HashSet;
 
-    fn whole(experiment: &Transfer) -> Vec<Planned> {
+    fn whole(experiment: &Transfer) -> Vec<Cell> {
         experiment.plan(&Scope::default(), |system| Ok(system.id())).unwrap()
     }
 
@@ -156,13 +156,20 @@ mod tests {
     fn every_pair_is_attacked_in_four_ways() {
         for experiment in [&OTHERS, &SELF] {
             let plan = whole(experiment);
-            let pair =
-                |planned: &Planned| (planned.from.clone().unwrap().weights, planned.weights.clone(), planned.attack.name());
+            let pair = |planned: &Cell| {
+                (planned.from.clone().unwrap().weights, planned.subject.weights.clone(), planned.spec.attack.name())
+            };
             let pairs: HashSet<_> = plan.iter().map(pair).collect();
             let cells: usize = named(experiment.name).work(&Scope::default()).iter().map(|work| work.1).sum();
             assert_eq!((pairs.len(), plan.len(), cells), (100, 100, 100));
-            assert!(plan.iter().all(|planned| planned.epsilon == 0.3 && planned.targets == 1 && planned.images == 1000));
-            assert_eq!(plan.chunk_by(|a, b| a.weights == b.weights).count(), 5, "one measured model after the other");
+            assert!(
+                plan.iter().all(|planned| planned.spec.epsilon == 0.3 && planned.spec.targets == 1 && planned.images == 1000)
+            );
+            assert_eq!(
+                plan.chunk_by(|a, b| a.subject.weights == b.subject.weights).count(),
+                5,
+                "one measured model after the other"
+            );
         }
     }
 
@@ -180,18 +187,18 @@ mod tests {
         let mut records: Vec<Record> = vec![sample::answered().1.swap_remove(0); 100];
         for (n, (planned, record)) in whole(&OTHERS).iter().zip(&mut records).enumerate() {
             record.rank_after = Some(n as f64);
-            record.rank_before = Some(planned.epsilon);
+            record.rank_before = Some(planned.spec.epsilon);
         }
-        let grid = OTHERS.matrix(Attack::CandidateLower, &records, ranks);
+        let grid = OTHERS.matrix(AttackId::CA_MINUS, &records, ranks);
         // From C2F2 CC (1) to ResNet-18 (4): cell 4 * 20 + 1 * 4 + 1.
         assert_eq!((grid.rows[1].0.as_str(), grid.rows[1].1[4].as_str()), ("C2F2 CC", "0.30 → 85.00"));
-        assert_eq!(OTHERS.matrix(Attack::CandidateRaise, &records, ranks).rows[1].1[4], "84.00");
+        assert_eq!(OTHERS.matrix(AttackId::CA_PLUS, &records, ranks).rows[1].1[4], "84.00");
         assert_eq!((grid.columns.len(), grid.rows.len()), (5, 5));
         // The white-box attack on ResNet-18 is cell 4 * 20 + 4 * 4 + 1.
-        let shares = OTHERS.matrix(Attack::CandidateLower, &records, share);
+        let shares = OTHERS.matrix(AttackId::CA_MINUS, &records, share);
         let expected = format!("{:.0} %", 100.0 * (85.0 - 0.3) / (97.0 - 0.3));
         assert_eq!((shares.rows[1].1[4].as_str(), shares.rows[4].1[4].as_str()), (expected.as_str(), "100 %"));
         let still = Record { rank_after: Some(0.3), ..records[97].clone() };
-        assert_eq!(share(Attack::CandidateLower, &records[85], &still), "–");
+        assert_eq!(share(AttackId::CA_MINUS, &records[85], &still), "–");
     }
 }

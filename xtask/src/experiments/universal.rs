@@ -6,13 +6,13 @@ use crate::files;
 use crate::reproduce::{Scope, Session};
 use anyhow::{Result, bail};
 use rankle_cli::say;
-use rankle_report::{Attack, Planned, Record, Setting, Source, System, Universal as Shared};
+use rankle_report::{AttackId, Cell, Protocol, Record, Setting, SharedBy, Source, System};
 
 /// I-CA± and I-QA±.
 pub(super) struct Universal;
 
 const EPSILON: f64 = 0.3;
-const ATTACKS: [Attack; 4] = [Attack::CandidateRaise, Attack::CandidateLower, Attack::QueryRaise, Attack::QueryLower];
+const ATTACKS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
 /// The images of a batch, half of which are seen (`method.md` 10).
 const BATCH: usize = 1000;
 
@@ -31,22 +31,22 @@ struct Row {
     from: System,
     /// The model that is measured.
     to: System,
-    protocol: &'static str,
+    protocol: Protocol,
 }
 
 fn rows() -> [Row; 4] {
     let (plain, hardened) = (ordinary(), ordinary().hardened());
     let row = |name, from: &System, to: &System, protocol| Row { name, from: from.clone(), to: to.clone(), protocol };
     [
-        row("CT", &plain, &plain, "paper"),
-        row("CT, strict", &plain, &plain, "strict"),
-        row("CTD", &hardened, &hardened, "paper"),
-        row("CT, measured on CTD", &plain, &hardened, "paper"),
+        row("CT", &plain, &plain, Protocol::Paper),
+        row("CT, strict", &plain, &plain, Protocol::Strict),
+        row("CTD", &hardened, &hardened, Protocol::Paper),
+        row("CT, measured on CTD", &plain, &hardened, Protocol::Paper),
     ]
 }
 
 /// How many images are used, and how they are split: one batch with ten targets, or all with the paper's hundred.
-fn sizes(scope: &Scope) -> (usize, Shared) {
+fn sizes(scope: &Scope) -> (usize, SharedBy) {
     let (batch, batches) = (scope.images.min(BATCH), (scope.images / BATCH).max(1));
     let perturbations = if scope.quick {
         3
@@ -55,20 +55,21 @@ fn sizes(scope: &Scope) -> (usize, Shared) {
     } else {
         10
     };
-    (batch * batches, Shared { batches, perturbations })
+    (batch * batches, SharedBy { batches, perturbations })
 }
 
 /// Row by row, attack by attack. `weights` says where the weights of a system are.
-fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Planned>> {
+fn plan(scope: &Scope, weights: impl Fn(&System) -> Result<String>) -> Result<Vec<Cell>> {
     let (images, shared) = sizes(scope);
     let mut plan = Vec::new();
     for Row { from, to, protocol, .. } in rows() {
-        let source = Source::planned(&from, &weights(&from)?);
-        let setting = Setting { protocol: protocol.to_owned(), images, ..scope.setting() };
+        let source = Source::planned(&from.subject(&weights(&from)?));
+        let setting = Setting { protocol, images, ..scope.setting() };
         for attack in ATTACKS {
-            let cell = Planned::of_system("universal", &to, &weights(&to)?, attack, EPSILON, &setting);
-            let source = (from != to).then(|| source.clone());
-            plan.push(Planned { universal: Some(shared), from: source, ..cell });
+            let mut cell = to.cell("universal", &weights(&to)?, attack, EPSILON, &setting);
+            cell.spec.universal = Some(shared);
+            cell.from = (from != to).then(|| source.clone());
+            plan.push(cell);
         }
     }
     Ok(plan)
@@ -122,7 +123,7 @@ impl Experiment for Universal {
         }
         let systems = [ordinary(), ordinary().hardened()];
         let weights = session.weights(&systems)?;
-        let (images, Shared { batches, perturbations }) = sizes(scope);
+        let (images, SharedBy { batches, perturbations }) = sizes(scope);
         let size = format!("{images} images in batches of {}, {perturbations} perturbations each", images / batches);
         say(format_args!("{}: {size}, into {}", self.name(), files::shown(&session.output)));
         let records = session.sweep(&plan(scope, |system| Ok(weights.of(system)?.name.clone()))?)?;
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_size_is_one_batch_or_the_papers() {
-        let shared = |batches, perturbations| Shared { batches, perturbations };
+        let shared = |batches, perturbations| SharedBy { batches, perturbations };
         assert_eq!(sizes(&Scope::default()), (1000, shared(1, 10)));
         assert_eq!(sizes(&Scope::FULL), (10_000, shared(10, 100)));
         assert_eq!(sizes(&Scope::QUICK), (100, shared(1, 3)));
@@ -171,10 +172,10 @@ mod tests {
     fn four_cells_are_strict_and_four_are_measured_elsewhere() {
         let plan = plan(&Scope::default(), |system| Ok(system.id())).unwrap();
         assert_eq!(plan.len(), 16);
-        assert_eq!(plan.iter().filter(|planned| planned.protocol == "strict").count(), 4);
+        assert_eq!(plan.iter().filter(|planned| planned.spec.protocol == Protocol::Strict).count(), 4);
         assert_eq!(plan.iter().filter(|planned| planned.from.is_some()).count(), 4);
         let last = plan.last().unwrap();
-        assert_eq!((last.attack.name(), last.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
+        assert_eq!((last.spec.attack.name(), last.subject.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
         assert_eq!(last.from.as_ref().unwrap().weights, "mnist-c2f2-cosine-triplet");
     }
 

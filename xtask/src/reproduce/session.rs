@@ -4,7 +4,7 @@ use super::Scope;
 use super::models::{Models, Training, Weights};
 use crate::driver::Driver;
 use anyhow::Result;
-use rankle_report::{Attack, Planned, Record, System};
+use rankle_report::{AttackId, Cell, Record, System};
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the driver fails.
-    pub(crate) fn sweep(&self, plan: &[Planned]) -> Result<Vec<Record>> {
+    pub(crate) fn sweep(&self, plan: &[Cell]) -> Result<Vec<Record>> {
         self.driver.sweep(plan, &self.base, &self.output, self.threads)
     }
 
@@ -54,7 +54,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the driver fails.
-    pub(crate) fn picture(&self, system: &System, weights: &Weights, attack: Attack, epsilon: f64, file: &str) -> Result<()> {
+    pub(crate) fn picture(&self, system: &System, weights: &Weights, attack: AttackId, epsilon: f64, file: &str) -> Result<()> {
         let further = ["--attack", attack.name(), "--epsilon", &epsilon.to_string(), "--seed", &self.scope.seed.to_string()]
             .map(str::to_owned);
         self.draw("picture", system, weights, &further, "--output", file)
@@ -68,7 +68,7 @@ impl Session<'_> {
         &self,
         system: &System,
         weights: &Weights,
-        attack: Attack,
+        attack: AttackId,
         epsilon: f64,
         batch: usize,
         file: &str,

@@ -4,7 +4,7 @@ use super::{
     ImageRanks,
     file::{self, Values},
 };
-use crate::{Cell, Error, Journal, Result};
+use crate::{Error, Journal, Result};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
@@ -50,34 +50,32 @@ impl RankKeeper {
         Ok(())
     }
 
-    /// Whether the ranks of a record are kept, by whichever process.
+    /// Whether the ranks of a record with this key are kept, by whichever process.
     ///
     /// # Errors
     /// As [`RankKeeper::beside`].
-    pub fn holds(&mut self, cell: &Cell) -> Result<bool> {
-        let key = cell.key()?;
+    pub fn holds(&mut self, key: &str) -> Result<bool> {
         // In this order: what is moved is in the file before it is gone here.
-        if self.known.contains(&key) || self.staged(&key).is_file() {
+        if self.known.contains(key) || self.staged(key).is_file() {
             return Ok(true);
         }
         self.look()?;
-        Ok(self.known.contains(&key))
+        Ok(self.known.contains(key))
     }
 
-    /// Keeps the ranks of a record that is about to be written, and waits until the disk has them.
+    /// Keeps the ranks of a record that is about to be written, under its key, and waits until the disk has them.
     ///
     /// # Errors
     /// [`Error::File`] when they cannot be written.
-    pub fn keep(&self, cell: &Cell, ranks: &[f32]) -> Result<()> {
-        let key = cell.key()?;
-        let values = Values::from([(key.clone(), ranks.to_vec())]);
+    pub fn keep(&self, key: &str, ranks: &[f32]) -> Result<()> {
+        let values = Values::from([(key.to_owned(), ranks.to_vec())]);
         loop {
             match fs::create_dir(&self.staging) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
                 made => made.and_then(|()| rankle_files::sync_folder(rankle_files::folder_of(&self.staging))),
             }
             .map_err(Error::file("make the folder", &self.staging))?;
-            match file::write(&self.staged(&key), &values) {
+            match file::write(&self.staged(key), &values) {
                 // Another process was done with it and took the folder away.
                 Err(Error::File { .. }) if !self.staging.exists() => {}
                 written => return written,
@@ -85,12 +83,11 @@ impl RankKeeper {
         }
     }
 
-    /// Moves the ranks of these cells, which have records, into the file.
+    /// Moves the ranks with these keys, which have records, into the file.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be written; the ranks are then where they were.
-    pub fn merge<'a>(&mut self, recorded: impl IntoIterator<Item = &'a Cell>) -> Result<()> {
-        let recorded: HashSet<String> = recorded.into_iter().map(Cell::key).collect::<Result<_>>()?;
+    pub fn merge(&mut self, recorded: &HashSet<String>) -> Result<()> {
         if read(&self.records)?.keys().any(|key| recorded.contains(key)) {
             let _held = Journal::at(&self.records).hold()?;
             let mut staged = read(&self.records)?;

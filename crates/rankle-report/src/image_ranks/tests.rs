@@ -1,8 +1,15 @@
 use super::file::Values;
 use super::*;
-use crate::synthetic;
+use crate::sample;
+use std::collections::HashSet;
 use std::fs;
 use tempfile::TempDir;
+
+fn changed(record: &Record, change: fn(&mut Record)) -> Record {
+    let mut record = record.clone();
+    change(&mut record);
+    record
+}
 
 /// A folder with four records on 20 images, one of them of shifts, and their ranks.
 struct Place {
@@ -16,17 +23,17 @@ fn percent(images: usize, factor: f32) -> Vec<f32> {
 
 impl Place {
     fn new() -> Self {
-        let of = |(at, attack): (usize, Attack)| {
+        let of = |(at, attack): (usize, AttackId)| {
             let ranks = percent(20, 0.618 + at as f32 / 10.0);
             let mean = Estimate::of(&ranks.iter().copied().map(f64::from).collect::<Vec<_>>()).unwrap().mean;
-            let mut record = synthetic::record("mnist-ct", attack, 1, 0.3, mean);
+            let mut record = sample::record("mnist-ct", sample::subject(), attack, 1, 0.3, mean);
             record.cell.images = 20;
-            if attack == Attack::EmbeddingShift {
+            if attack == AttackId::EmbeddingShift {
                 (record.embedding_shift, record.rank_after) = (mean, None);
             }
             (record, ranks)
         };
-        let attacks = [Attack::CandidateRaise, Attack::CandidateLower, Attack::QueryRaise, Attack::EmbeddingShift];
+        let attacks = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::EmbeddingShift];
         Self { folder: tempfile::tempdir().unwrap(), records: attacks.into_iter().enumerate().map(of).collect() }
     }
 
@@ -37,12 +44,17 @@ impl Place {
     /// As a sweep does it: the ranks first, then the record.
     fn add(&self, keeper: &RankKeeper, at: usize) {
         let (record, ranks) = &self.records[at];
-        keeper.keep(&record.cell, ranks).unwrap();
+        keeper.keep(&record.key().unwrap(), ranks).unwrap();
         Journal::at(self.path()).append(record).unwrap();
     }
 
     fn merge(&self, keeper: &mut RankKeeper, recorded: std::ops::Range<usize>) {
-        keeper.merge(self.records[recorded].iter().map(|(record, _)| &record.cell)).unwrap();
+        let keys: HashSet<String> = self.records[recorded].iter().map(|(record, _)| record.key().unwrap()).collect();
+        keeper.merge(&keys).unwrap();
+    }
+
+    fn key(&self, at: usize) -> String {
+        self.records[at].0.key().unwrap()
     }
 
     fn finished() -> Self {
@@ -73,11 +85,11 @@ fn ranks_come_back_and_means_are_theirs() {
     assert_eq!(place.names(), ["records.jsonl", "records.ranks.safetensors"]);
     let ranks = ImageRanks::read(&place.path()).unwrap();
     for (record, values) in &place.records {
-        assert_eq!(ranks.of(&record.cell).unwrap(), Some(&values[..]));
+        assert_eq!(ranks.of(record).unwrap(), Some(&values[..]));
         let mean = record.rank_after.unwrap_or(record.embedding_shift);
-        assert_eq!(ranks.estimate(&record.cell).unwrap().mean, mean);
+        assert_eq!(ranks.estimate(record).unwrap().mean, mean);
     }
-    let unknown = Cell { seed: 9, ..place.records[0].0.cell.clone() };
+    let unknown = changed(&place.records[0].0, |record| record.cell.spec.seed = 9);
     assert_eq!(ranks.of(&unknown).unwrap(), None);
     assert!(ranks.estimate(&unknown).unwrap_err().to_string().contains("has no ranks of mnist-ct ca+"));
 }
@@ -87,19 +99,19 @@ fn pairs_of_one_image_are_compared() {
     let place = Place::finished();
     let ranks = ImageRanks::read(&place.path()).unwrap();
     let [(one, _), (other, _), _, (shifts, _)] = &place.records[..] else { panic!("four records") };
-    let difference = ranks.difference(&one.cell, &other.cell).unwrap();
+    let difference = ranks.difference(one, other).unwrap();
     let pairs = place.records[0].1.iter().zip(&place.records[1].1);
     let by_hand: Vec<f64> = pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
     assert_eq!(Some(difference), Estimate::of(&by_hand));
     assert!((difference.mean - (one.rank_after.unwrap() - other.rank_after.unwrap())).abs() < 1e-5);
-    assert_eq!(ranks.difference(&one.cell, &one.cell).unwrap().standard_error, Some(0.0));
+    assert_eq!(ranks.difference(one, one).unwrap().standard_error, Some(0.0));
     for (base, why) in [
-        (Cell { seed: 1, ..one.cell.clone() }, "their images are others"),
-        (Cell { gallery: 9, ..one.cell.clone() }, "their images are others"),
-        (Cell { chosen: Some("images 1".into()), ..one.cell.clone() }, "chosen by hand"),
-        (shifts.cell.clone(), "es has embedding shifts"),
+        (changed(one, |record| record.cell.spec.seed = 1), "their images are others"),
+        (changed(one, |record| record.facts.gallery = 9), "their images are others"),
+        (changed(one, |record| record.facts.chosen = Some("images 1".into())), "chosen by hand"),
+        (shifts.clone(), "es has embedding shifts"),
     ] {
-        let message = ranks.difference(&one.cell, &base).unwrap_err().to_string();
+        let message = ranks.difference(one, &base).unwrap_err().to_string();
         assert!(
             message.contains("records.ranks.safetensors pairs no images of mnist-ct ca+") && message.contains(why),
             "{message}"
@@ -115,21 +127,20 @@ fn a_record_never_lacks_its_ranks() {
     place.add(&keeper, 0);
     place.add(&keeper, 1);
     // It dies before the third record is written.
-    keeper.keep(&place.records[2].0.cell, &place.records[2].1).unwrap();
+    keeper.keep(&place.key(2), &place.records[2].1).unwrap();
     assert_eq!(place.names(), [".records.jsonl.ranks", "records.jsonl"]);
-    let of = |at: usize| ImageRanks::read(&place.path()).unwrap().of(&place.records[at].0.cell).unwrap().is_some();
+    let of = |at: usize| ImageRanks::read(&place.path()).unwrap().of(&place.records[at].0).unwrap().is_some();
     assert_eq!([0, 1, 2].map(of), [true, true, false]);
 
     place.merge(&mut keeper, 0..2);
     assert_eq!(place.names(), [".records.jsonl.ranks", "records.jsonl", "records.ranks.safetensors"]);
     assert_eq!([0, 1, 2].map(of), [true, true, false]);
     // It dies again, between the two files: nothing is there twice.
-    keeper.keep(&place.records[1].0.cell, &place.records[1].1).unwrap();
+    keeper.keep(&place.key(1), &place.records[1].1).unwrap();
     assert_eq!([0, 1, 2].map(of), [true, true, false]);
 
     let mut next = RankKeeper::beside(&place.path()).unwrap();
-    let holds =
-        |next: &mut RankKeeper| place.records.iter().map(|(record, _)| next.holds(&record.cell).unwrap()).collect::<Vec<_>>();
+    let holds = |next: &mut RankKeeper| (0..4).map(|at| next.holds(&place.key(at)).unwrap()).collect::<Vec<_>>();
     assert_eq!(holds(&mut next), [true, true, true, false]);
     (2..4).for_each(|at| place.add(&next, at));
     place.merge(&mut next, 0..4);
@@ -166,7 +177,7 @@ fn ranks_that_do_not_fit_their_records_are_named() {
     let place = Place::finished();
     let path = ImageRanks::path(&place.path());
     let whole = file::read(&path).unwrap();
-    let key = place.records[0].0.cell.key().unwrap();
+    let key = place.key(0);
     let with = |change: &dyn Fn(&mut Values)| {
         let mut values = whole.clone();
         change(&mut values);

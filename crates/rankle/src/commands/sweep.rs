@@ -4,11 +4,12 @@ use crate::arguments::TensorNames;
 use crate::device::Device;
 use crate::files::{self, Input};
 use crate::progress;
-use crate::sweep::{self, Book, Inputs, Job, Opened};
+use crate::sweep::{self, Book, Job, Opened, Planned};
 use crate::system::Key;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rankle_report::{ImageRanks, Planned};
+use rankle_record::Cell;
+use rankle_report::ImageRanks;
 use std::path::PathBuf;
 
 /// Run every attack of a plan that the file of records does not hold yet.
@@ -49,15 +50,15 @@ impl Sweep {
         let book = Book::open(&self.records)?;
         let book = if self.image_ranks { book.with_image_ranks()? } else { book };
         let mut opened = Opened::new(device);
-        let cell = |job: Job| -> Result<Inputs> {
-            let cell = opened.cell(&job).with_context(|| job.place.clone())?;
-            Ok((job, cell))
+        let planned = |job: Job| -> Result<Planned> {
+            let inputs = opened.inputs(&job).with_context(|| job.place.clone())?;
+            Ok(Planned { job, inputs })
         };
-        let inputs: Vec<Inputs> = jobs.into_iter().map(cell).collect::<Result<_>>()?;
-        sweep::heed(&inputs);
+        let planned: Vec<Planned> = jobs.into_iter().map(planned).collect::<Result<_>>()?;
+        sweep::heed(&planned);
         let records = self.records.display();
         let hint = |done, all| format!("{done} of {all} cells are in {records}, the same command goes on with the rest");
-        for record in sweep::compute(&inputs, book, opened.close(), device, hint)? {
+        for record in sweep::compute(&planned, book, opened.close(), device, hint)? {
             progress::answer(record.to_line()?)?;
         }
         Ok(())
@@ -65,13 +66,13 @@ impl Sweep {
 
     /// The plan, checked line by line.
     fn jobs(&self) -> Result<Vec<Job>> {
-        let plan = Planned::read(&self.plan)?;
+        let plan = Cell::read_plan(&self.plan)?;
         if plan.is_empty() {
             bail!("{} holds no cell: write one JSON object a line", self.plan.display());
         }
-        let job = |(at, planned): (usize, Planned)| {
+        let job = |(at, cell): (usize, Cell)| {
             let place = format!("{} line {}", self.plan.display(), at + 1);
-            Job::new(planned, self.dataset_dir.clone(), self.names.strip_prefix.clone(), place.clone()).context(place)
+            Job::new(cell, self.dataset_dir.clone(), self.names.strip_prefix.clone(), place.clone()).context(place)
         };
         plan.into_iter().enumerate().map(job).collect()
     }

@@ -2,15 +2,16 @@
 
 use crate::arguments::{self, TensorNames};
 use crate::device::Device;
+use crate::experiment::Inputs;
 use crate::files::{self, Input};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::stop::Stop;
-use crate::sweep::{self, Book, Inputs, Opened};
+use crate::sweep::{self, Book, Opened, Planned};
 use crate::verify::{self, Difference, NotRun, Ready, Shelf, Surroundings, choose, recorded};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rankle_report::{Cell, FolderLock};
+use rankle_report::FolderLock;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -103,7 +104,7 @@ struct Sorted {
     records: usize,
     /// Those that can be run, with the inputs that they will have.
     ready: Vec<Ready>,
-    cells: Vec<Cell>,
+    inputs: Vec<Inputs>,
     not_run: BTreeMap<NotRun, usize>,
 }
 
@@ -112,16 +113,17 @@ impl Verify {
         self.check_samples()?;
         let shelf = Shelf::with(self.weights_dir.as_deref())?;
         let mut opened = Opened::new(device);
-        let Sorted { records, ready, cells, not_run } = self.sorted(&shelf, &mut opened)?;
+        let Sorted { records, ready, inputs, not_run } = self.sorted(&shelf, &mut opened)?;
         let wanted: Vec<usize> = match self.sample.iter().find(|sample| sample.file.is_none()) {
             Some(sample) => choose::spread(&ready, sample.count.get()),
             None => (0..ready.len()).collect(),
         };
-        let inputs: Vec<Inputs> = wanted.iter().map(|&at| (ready[at].job.clone(), cells[at].clone())).collect();
+        let planned = |at: usize| Planned { job: ready[at].job.clone(), inputs: inputs[at].clone() };
+        let planned: Vec<Planned> = wanted.iter().copied().map(planned).collect();
         let wanted: Vec<&Ready> = wanted.iter().map(|&at| &ready[at]).collect();
         let differences = match wanted.is_empty() {
             true => Vec::new(),
-            false => self.differences(&wanted, &inputs, opened, device)?,
+            false => self.differences(&wanted, &planned, opened, device)?,
         };
         let disagree = verify::records_of(&differences);
         let (computed, agree) = (wanted.len(), wanted.len() - disagree);
@@ -147,19 +149,19 @@ impl Verify {
     /// Reads the files, and opens what their records need.
     fn sorted(&self, shelf: &Shelf, opened: &mut Opened) -> Result<Sorted> {
         let around = Surroundings { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
-        let mut sorted = Sorted { records: 0, ready: Vec::new(), cells: Vec::new(), not_run: BTreeMap::new() };
+        let mut sorted = Sorted { records: 0, ready: Vec::new(), inputs: Vec::new(), not_run: BTreeMap::new() };
         for file in &self.records {
-            let (mut ready, mut cells) = (Vec::new(), Vec::new());
+            let (mut ready, mut inputs) = (Vec::new(), Vec::new());
             for recorded in recorded::read(file)? {
                 sorted.records += 1;
                 let opened = match verify::prepare(recorded, shelf, &around)? {
-                    Ok(one) => verify::open(&one, opened)?.map(|cell| (one, cell)),
+                    Ok(one) => verify::open(&one, opened)?.map(|opened| (one, opened)),
                     Err(reason) => Err(reason),
                 };
                 match opened {
-                    Ok((one, cell)) => {
+                    Ok((one, opened)) => {
                         ready.push(one);
-                        cells.push(cell);
+                        inputs.push(opened);
                     }
                     Err(reason) => *sorted.not_run.entry(reason).or_default() += 1,
                 }
@@ -167,21 +169,21 @@ impl Verify {
             let sample = self.sample.iter().find(|sample| sample.file.as_ref() == Some(file));
             let chosen = sample.map(|sample| choose::spread(&ready, sample.count.get()));
             let is_chosen = |at: usize| chosen.as_ref().is_none_or(|chosen| chosen.contains(&at));
-            for (_, (one, cell)) in ready.into_iter().zip(cells).enumerate().filter(|&(at, _)| is_chosen(at)) {
+            for (_, (one, opened)) in ready.into_iter().zip(inputs).enumerate().filter(|&(at, _)| is_chosen(at)) {
                 sorted.ready.push(one);
-                sorted.cells.push(cell);
+                sorted.inputs.push(opened);
             }
         }
         Ok(sorted)
     }
 
     /// Computes the records, where they are not computed yet, and compares them.
-    fn differences(&self, wanted: &[&Ready], inputs: &[Inputs], opened: Opened, device: Device) -> Result<Vec<Difference>> {
+    fn differences(&self, wanted: &[&Ready], planned: &[Planned], opened: Opened, device: Device) -> Result<Vec<Difference>> {
         let Some(output) = &self.output else {
             let folder = tempfile::tempdir().context("no temporary folder can be made")?;
             let book = Book::open(&folder.path().join("records.jsonl"))?;
             let hint = |done, all| format!("{done} of {all} records were computed; with --output FOLDER they would be kept");
-            return verify::differences(wanted, &sweep::compute(inputs, book, opened.close(), device, hint)?);
+            return verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?);
         };
         let _lock = FolderLock::acquire(output, "rankle verify")?;
         let folder = verify::folder_of_this_build(output).context("this program cannot be read")?;
@@ -191,7 +193,7 @@ impl Verify {
         files::check_outputs(&[("--output", Some(&records)), ("--output", Some(&differing))], &read)?;
         let book = Book::open(&records)?;
         let hint = |done, all| format!("{done} of {all} records are computed, the same command goes on with the rest");
-        let found = verify::differences(wanted, &sweep::compute(inputs, book, opened.close(), device, hint)?)?;
+        let found = verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?)?;
         files::write(&differing, found.iter().map(|difference| difference.to_line() + "\n").collect::<String>())?;
         Ok(found)
     }

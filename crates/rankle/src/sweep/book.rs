@@ -1,8 +1,10 @@
 //! The records of a sweep: what is done, by this process or by others, and who computes what.
 
-use super::Inputs;
+use super::Planned;
+use crate::experiment::Inputs;
 use anyhow::{Context, Result, bail};
-use rankle_report::{Cell, Claim, Claims, Follower, Journal, RankKeeper, Reading, Record};
+use rankle_record::{Claim, Claims, Follower, Journal, Reading, Record};
+use rankle_report::RankKeeper;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -55,7 +57,7 @@ impl Book {
     fn read_on(&mut self) -> Result<Reading> {
         let mut reading = self.follower.more()?;
         for record in std::mem::take(&mut reading.records) {
-            match self.records.entry(record.cell.identity()) {
+            match self.records.entry(record.identity()) {
                 Entry::Vacant(new) => drop(new.insert(record)),
                 Entry::Occupied(known) => {
                     if let Some(difference) = known.get().difference(&record) {
@@ -71,8 +73,9 @@ impl Book {
     ///
     /// # Errors
     /// One line for the first of which it says two.
-    pub(crate) fn check(&self, inputs: &[Inputs]) -> Result<()> {
-        let found = inputs.iter().find_map(|(_, cell)| Some((cell, self.contradictions.get(&cell.identity())?)));
+    pub(crate) fn check(&self, planned: &[Planned]) -> Result<()> {
+        let found =
+            planned.iter().find_map(|Planned { inputs, .. }| Some((&inputs.cell, self.contradictions.get(&inputs.identity())?)));
         let Some((cell, difference)) = found else { return Ok(()) };
         let path = self.path.display();
         bail!("{path} has two records of {cell} that differ: {difference}; delete the one that is wrong, or both")
@@ -82,8 +85,8 @@ impl Book {
     ///
     /// # Errors
     /// When the file cannot be locked or read.
-    pub(crate) fn claim(&mut self, cell: &Cell) -> Result<Option<Claim>> {
-        let claim = self.claims.take(&cell.identity())?;
+    pub(crate) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
+        let claim = self.claims.take(&inputs.identity())?;
         if claim.is_some() {
             self.read_on()?;
         }
@@ -94,17 +97,18 @@ impl Book {
     ///
     /// # Errors
     /// When the ranks cannot be read.
-    pub(crate) fn holds(&mut self, cell: &Cell) -> Result<bool> {
-        let is_recorded = self.records.contains_key(&cell.identity());
-        Ok(is_recorded && self.ranks.as_mut().map_or(Ok(true), |ranks| ranks.holds(cell))?)
+    pub(crate) fn holds(&mut self, inputs: &Inputs) -> Result<bool> {
+        let is_recorded = self.records.contains_key(&inputs.identity());
+        let Some(ranks) = self.ranks.as_mut().filter(|_| is_recorded) else { return Ok(is_recorded) };
+        Ok(ranks.holds(&inputs.cell.key(&inputs.facts)?)?)
     }
 
     /// The record of a cell that is done.
     ///
     /// # Errors
     /// When it is not.
-    pub(crate) fn of(&self, cell: &Cell) -> Result<&Record> {
-        self.records.get(&cell.identity()).with_context(|| format!("the record of {cell} is lost"))
+    pub(crate) fn of(&self, inputs: &Inputs) -> Result<&Record> {
+        self.records.get(&inputs.identity()).with_context(|| format!("the record of {} is lost", inputs.cell))
     }
 
     /// Adds a record to the file, behind the ranks of its images, and waits until the disk has both. Where it has had the record and
@@ -113,7 +117,7 @@ impl Book {
     /// # Errors
     /// When a file cannot be written, and when the record that is there says another thing.
     pub(crate) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
-        let known = self.records.entry(record.cell.identity());
+        let known = self.records.entry(record.identity());
         if let Entry::Occupied(known) = &known
             && let Some(difference) = known.get().difference(&record)
         {
@@ -121,7 +125,7 @@ impl Book {
             bail!("{path} has another record of this cell than is computed now, so its ranks do not fit: {difference}");
         }
         if let Some(ranks) = &self.ranks {
-            ranks.keep(&record.cell, image_ranks)?;
+            ranks.keep(&record.key()?, image_ranks)?;
         }
         if let Entry::Vacant(new) = known {
             self.journal.append(&record)?;
@@ -135,8 +139,11 @@ impl Book {
     /// # Errors
     /// When it cannot be written; no ranks are lost then.
     pub(crate) fn finish(&mut self) -> Result<()> {
+        if self.ranks.is_none() {
+            return Ok(());
+        }
         self.read_on()?;
-        let cells = self.records.values().map(|record| &record.cell);
-        Ok(self.ranks.as_mut().map_or(Ok(()), |ranks| ranks.merge(cells))?)
+        let keys = self.records.values().map(Record::key).collect::<Result<_, _>>()?;
+        Ok(self.ranks.as_mut().map_or(Ok(()), |ranks| ranks.merge(&keys))?)
     }
 }

@@ -35,13 +35,13 @@ pub(crate) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
 }
 
 fn ranks(ready: &[Ready]) -> Vec<u8> {
-    let attacks = || ready.iter().filter(|ready| ready.cell.epsilon > 0.0);
+    let attacks = || ready.iter().filter(|ready| ready.cell.spec.epsilon > 0.0);
     let is_quickest = |one: &Ready| {
-        let seconds = attacks().filter(|other| other.cell.protocol == one.cell.protocol);
+        let seconds = attacks().filter(|other| other.cell.spec.protocol == one.cell.spec.protocol);
         let least = seconds.map(|other| other.recorded.seconds()).min_by(f64::total_cmp);
         least == Some(one.recorded.seconds())
     };
-    let rank = |one: &Ready| match (one.cell.epsilon == 0.0, one.recorded.seconds() > DEAR && !is_quickest(one)) {
+    let rank = |one: &Ready| match (one.cell.spec.epsilon == 0.0, one.recorded.seconds() > DEAR && !is_quickest(one)) {
         (false, false) => 0,
         (false, true) => 1,
         (true, _) => 2,
@@ -64,36 +64,37 @@ fn traits(ready: &[Ready]) -> Vec<Traits> {
 mod tests {
     use super::super::tests::ready;
     use super::*;
+    use rankle_record::Protocol;
     use std::collections::HashSet;
 
     #[test]
     fn a_sample_is_quick_and_of_every_kind() {
-        let ready = ready(|cell| if cell.targets == 10 { 50.0 } else { cell.epsilon + 1.0 });
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { cell.spec.epsilon + 1.0 });
         let chosen = spread(&ready, 8);
         assert_eq!(chosen.len(), 8);
         assert_eq!(chosen, spread(&ready, 8), "the same each time");
         let of: Vec<_> = chosen.iter().map(|&at| &ready[at].cell).collect();
-        assert!(of.iter().all(|cell| cell.epsilon > 0.0 && cell.targets < 10));
+        assert!(of.iter().all(|cell| cell.spec.epsilon > 0.0 && cell.spec.targets < 10));
         let distinct =
-            |value: fn(&&&rankle_report::Cell) -> String| of.iter().map(|cell| value(&cell)).collect::<HashSet<_>>().len();
+            |value: fn(&&&rankle_record::Cell) -> String| of.iter().map(|cell| value(&cell)).collect::<HashSet<_>>().len();
         assert_eq!(distinct(|cell| cell.table.clone().unwrap()), 2);
-        assert_eq!(distinct(|cell| cell.attack.to_string()), 4);
-        assert_eq!(distinct(|cell| cell.targets.to_string()), 3);
-        assert_eq!(distinct(|cell| cell.epsilon.to_string()), 4);
+        assert_eq!(distinct(|cell| cell.spec.attack.to_string()), 4);
+        assert_eq!(distinct(|cell| cell.spec.targets.to_string()), 3);
+        assert_eq!(distinct(|cell| cell.spec.epsilon.to_string()), 4);
     }
 
     #[test]
     fn of_a_protocol_that_is_always_dear_the_quickest_is_taken() {
-        let mut ready = ready(|cell| 20.0 + cell.epsilon);
-        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.cell.protocol = "strict".to_owned());
+        let mut ready = ready(|cell| 20.0 + cell.spec.epsilon);
+        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.cell.spec.protocol = Protocol::Strict);
         let quick: Vec<usize> = ranks(&ready).iter().enumerate().filter(|(_, rank)| **rank == 0).map(|(at, _)| at).collect();
-        let protocols: HashSet<&str> = quick.iter().map(|&at| &*ready[at].cell.protocol).collect();
+        let protocols: HashSet<Protocol> = quick.iter().map(|&at| ready[at].cell.spec.protocol).collect();
         assert!(protocols.len() == 2 && quick.len() < ready.len() / 2, "{quick:?}");
     }
 
     #[test]
     fn what_is_dear_comes_after_and_what_is_idle_last() {
-        let ready = ready(|cell| if cell.targets == 10 { 50.0 } else { 1.0 });
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { 1.0 });
         let all = ranks(&ready);
         let (quick, idle) = (all.iter().filter(|&&rank| rank == 0).count(), all.iter().filter(|&&rank| rank == 2).count());
         let ranks = |count| spread(&ready, count).into_iter().map(|at| all[at]).collect::<HashSet<_>>();

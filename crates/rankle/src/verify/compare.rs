@@ -1,7 +1,7 @@
 //! What is another value in a record that was computed again.
 
 use super::recorded::{Place, Recorded};
-use rankle_report::Cell;
+use rankle_record::Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ const FREE: &[&str] = &[
     // The hash tells weights apart, not their place.
     "weights",
     "from.weights",
+    // Whether weights are in the repository.
+    "verifiable",
     // Written beside the records of a report, about the model.
     "caveat",
 ];

@@ -1,7 +1,7 @@
 //! Records as they were written: every column, whatever this version knows of it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use rankle_report::Cell;
+use rankle_record::Record;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -52,13 +52,15 @@ impl Recorded {
         self.columns.contains_key("accuracy_after")
     }
 
-    /// The inputs.
+    /// The record, without what a report adds to it.
     ///
     /// # Errors
-    /// One line that names the record, when a column is missing or has another type than this version reads.
-    pub(crate) fn cell(&self) -> Result<Cell> {
-        let cell = serde_json::from_value(Value::Object(self.columns.clone()));
-        cell.with_context(|| format!("{} is not a record of this version", self.name()))
+    /// One line that names the record, when it is none of this version.
+    pub(crate) fn record(&self) -> Result<Record> {
+        let columns = self.columns.iter().filter(|(name, _)| *name != "caveat");
+        let line = Value::Object(columns.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string();
+        let record = Record::from_line(line.as_bytes()).map_err(anyhow::Error::msg);
+        record.with_context(|| format!("{} is not a record of this version", self.name()))
     }
 
     /// File and place, for messages.
@@ -108,7 +110,7 @@ mod tests {
             let read = read(&file("good", &text)).unwrap();
             assert_eq!(read.iter().map(|recorded| recorded.place).collect::<Vec<_>>(), [1, 2].map(place));
             assert!(!read[1].is_of_a_classifier() && read[1].seconds() == 2.5 && read[1].columns.contains_key("of_tomorrow"));
-            let message = read[1].cell().unwrap_err().to_string();
+            let message = read[1].record().unwrap_err().to_string();
             assert!(message.ends_with(&format!("good {} is not a record of this version", place(2))), "{message}");
         }
         for (text, part) in [

@@ -1,7 +1,7 @@
 //! `rankle sweep --image-ranks`: the rank of each image beside the records.
 
 use crate::support::{outcome, photographs, rankle, shipped, weights};
-use rankle_report::{Attack, Estimate, ImageRanks, Journal, Record};
+use rankle_report::{AttackId, Estimate, ImageRanks, Journal, Record};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,13 +70,13 @@ impl Place {
 /// Mean, standard error and interval of a record are those of its ranks, each of which is rounded to f32.
 fn check_estimate(record: &Record, ranks: &ImageRanks) {
     let cell = &record.cell;
-    let estimate: Estimate = ranks.estimate(cell).unwrap();
-    assert_eq!(estimate.count, cell.universal.map_or(10, |shared| shared.perturbations));
+    let estimate: Estimate = ranks.estimate(record).unwrap();
+    assert_eq!(estimate.count, cell.spec.universal.map_or(10, |shared| shared.perturbations));
     let near = |told: Option<f64>, computed: f64| {
         let told = told.unwrap_or_else(|| panic!("{cell} tells no number"));
         assert!((told - computed).abs() <= 100.0 * f64::from(f32::EPSILON), "{cell}: {computed} instead of {told}");
     };
-    if cell.attack == Attack::EmbeddingShift {
+    if cell.spec.attack == AttackId::EmbeddingShift {
         return near(Some(record.embedding_shift), estimate.mean);
     }
     near(record.rank_after, estimate.mean);
@@ -98,7 +98,7 @@ fn uncertainty_can_be_computed_again_from_the_ranks() {
     assert_eq!(code, 0, "{stderr}");
     let records = place.check_whole();
     let ranks = ImageRanks::read(&place.records()).unwrap();
-    let difference = ranks.difference(&records[0].cell, &records[1].cell).unwrap();
+    let difference = ranks.difference(&records[0], &records[1]).unwrap();
     let means = records[0].rank_after.unwrap() - records[1].rank_after.unwrap();
     assert!((difference.mean - means).abs() < 1e-4 && difference.count == 10);
 
