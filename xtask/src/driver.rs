@@ -161,6 +161,20 @@ impl Driver {
         Ok(())
     }
 
+    /// Computes records again that are committed, and compares them: the driver prints what it finds.
+    ///
+    /// # Errors
+    /// When a record disagrees, when none can be run, and when the driver fails.
+    pub(crate) fn verify(&self, arguments: &[String], threads: Option<NonZero<usize>>) -> Result<()> {
+        let mut command = self.command("verify", threads);
+        // The only data of committed records that is not in the driver.
+        command.args(arguments).args(self.data(["fashion-mnist"]));
+        if !process::run(&mut command, AGAIN)?.success() {
+            bail!("`rankle verify` failed: its reason stands above");
+        }
+        Ok(())
+    }
+
     /// The accuracy of a classifier before and after an attack, as one line of JSON. The weights are named as seen from `base`.
     ///
     /// # Errors

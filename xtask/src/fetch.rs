@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use hub::Hub;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What every dataset has in its folder.
 const MANIFEST: &str = "manifest.toml";
@@ -63,18 +63,6 @@ enum Name {
 /// Whether there is more of a dataset in its folder than its manifest.
 pub(crate) fn is_fetched(dataset: &str) -> bool {
     files::holds_more_than(&files::root().join("datasets").join(dataset), MANIFEST)
-}
-
-/// Whether the driver finds a dataset: in itself, in its folder, or where the system's package puts it.
-pub(crate) fn is_here(dataset: &str) -> bool {
-    // What stands behind a comma says how it is read.
-    let dataset = dataset.split(',').next().unwrap_or(dataset);
-    let installed = || {
-        let manifest: Option<manifest::Manifest> =
-            manifest::read(&files::root().join("datasets").join(dataset).join(MANIFEST)).ok();
-        manifest.and_then(|manifest| manifest.system_folder).is_some_and(|folder| Path::new(&folder).is_dir())
-    };
-    dataset == "mnist" || is_fetched(dataset) || installed()
 }
 
 impl Name {

@@ -51,7 +51,6 @@ mod build;
 mod candidate;
 mod classifier;
 mod draw;
-mod estimate;
 mod lists;
 mod noise;
 mod objective;
@@ -75,13 +74,14 @@ pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
 pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
-pub use estimate::Estimate;
 pub use noise::Noise;
 pub use pgd::{Keep, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use rank::{RankOf, RankRule};
-pub use rankle_record::{AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Protocol, Search, SharedBy, TargetPool};
+pub use rankle_record::{
+    AttackId, AttackOptions, AttackSpec, Direction, Estimate, ObjectiveKind, Protocol, Search, SharedBy, TargetPool,
+};
 pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;

@@ -5,6 +5,8 @@ use crate::schema::{self, Role};
 use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, Subject, record};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -157,6 +159,27 @@ impl Cell {
         format!("{:?}{facts:?}", Self { from, subject, ..self.clone() })
     }
 
+    /// A short name for the inputs that stays the same: the first 16 hexadecimal digits of the SHA-256 of their JSON, with its keys
+    /// sorted, without blanks, and without fields that are null and the places of weights. It names the per-image ranks of a record.
+    ///
+    /// # Errors
+    /// [`Error::Record`] for a number that is not finite.
+    pub fn key(&self, facts: &Facts) -> Result<String> {
+        let refused = |reason: serde_json::Error| Error::Record { cell: self.to_string(), reason: reason.to_string() };
+        let (mut inputs, facts) = (serde_json::to_value(self).map_err(refused)?, serde_json::to_value(facts).map_err(refused)?);
+        for (name, value) in facts.as_object().into_iter().flatten() {
+            if schema::find(name).is_some_and(|column| column.role == Role::Fact) {
+                inputs[name] = value.clone();
+            }
+        }
+        inputs["weights"].take();
+        if self.from.is_some() {
+            inputs["from"]["weights"].take();
+        }
+        let hash = Sha256::digest(canonical(&inputs));
+        Ok(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// A plan as text: one JSON object a line.
     ///
     /// # Errors
@@ -209,6 +232,15 @@ impl Cell {
     }
 }
 
+/// JSON with sorted keys, without blanks and without fields that are null.
+fn canonical(value: &Value) -> String {
+    let Value::Object(fields) = value else { return value.to_string() };
+    let fields: BTreeMap<&String, &Value> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
+    let fields: Vec<String> =
+        fields.into_iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AttackSpec { attack, targets, epsilon, options: AttackOptions { objective, target_band, .. }, universal, .. } =
@@ -232,7 +264,7 @@ impl fmt::Display for Cell {
 mod tests {
     use super::*;
     use crate::{AttackId, ObjectiveKind, SharedBy, TargetPool, sample};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn record() -> Record {
         sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0)
@@ -294,6 +326,41 @@ mod tests {
             };
             assert_ne!(with(&record, name, changed).identity(), record.identity(), "{name}");
         }
+    }
+
+    /// Files that are committed have these names in them.
+    #[test]
+    fn a_key_stays_the_same() {
+        let one = record();
+        // The first digits of: printf '{"attack":"ca+","dataset":"mnist","defense":"none","distance":"cosine","eight_bit":false,
+        // "epsilon":0.3,"gallery":10000,"images":1000,"iterations":24,"loss":"triplet","method_version":1,"model":"c2f2",
+        // "protocol":"paper","random_start":false,"restarts":1,"seed":0,"step":0.01,"table":"mnist-ct","targets":1,
+        // "weights_sha256":"5f5f…"}' | sha256sum, without the line breaks.
+        assert_eq!(one.key().unwrap(), "6fa3f6b6e56159e1");
+        for (name, value) in [
+            ("weights", json!("/elsewhere")),
+            ("instruction_set", json!("neon")),
+            ("device", json!("cuda:0")),
+            ("code_version", json!("9")),
+            ("verifiable", json!(false)),
+            ("seconds", json!(1.5)),
+            ("rank_after", json!(1.5)),
+        ] {
+            assert_eq!(with(&one, name, value).key().unwrap(), one.key().unwrap(), "{name}");
+        }
+        for (name, value) in
+            [("gallery", json!(9)), ("seed", json!(9)), ("weights_sha256", json!("6f")), ("method_version", json!(2))]
+        {
+            assert_ne!(with(&one, name, value).key().unwrap(), one.key().unwrap(), "{name}");
+        }
+        let from = |weights: &str, sha256: &str| {
+            let from = json!({ "model": "lenet", "weights": weights, "weights_sha256": sha256, "distance": "cosine" });
+            with(&one, "from", from).key().unwrap()
+        };
+        assert!(from("here", "ab") == from("there", "ab") && from("here", "ab") != from("here", "cd"));
+        let mut infinite = one.clone();
+        infinite.cell.spec.epsilon = f64::INFINITY;
+        assert!(infinite.key().is_err());
     }
 
     /// Transfers and universal perturbations are told apart by everything but the place of the source's weights, and what is

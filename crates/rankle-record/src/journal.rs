@@ -51,6 +51,15 @@ impl Journal {
         self.append_line(&line).map_err(Error::file("append to", &self.path))
     }
 
+    /// Keeps everybody from appending until the file is dropped: for files that belong to the records.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is no file that can be written.
+    pub fn hold(&self) -> Result<File> {
+        let file = OpenOptions::new().read(true).write(true).open(&self.path);
+        file.and_then(|file| file.lock().map(|()| file)).map_err(Error::file("lock", &self.path))
+    }
+
     fn append_line(&self, line: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
         file.lock()?; // released when the file is closed

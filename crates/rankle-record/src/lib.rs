@@ -2,7 +2,8 @@
 //!
 //! An [`AttackSpec`] says what is done to an image; the command line is parsed into one, plans list it, records keep it. A
 //! [`Cell`] is a spec with the [`Subject`] that is attacked: a line of a plan. A [`Record`] is a cell with the [`Facts`] that
-//! decide its outcome, and the outcome: one line of JSON, flat, kept in a [`Journal`] that any number of processes may share.
+//! decide its outcome, and the outcome: one line of JSON, flat, kept in a [`Journal`] that any number of processes may share. An
+//! [`Estimate`] is what a sample says about its mean.
 //!
 //! Ranks, recalls and shares are in percent; epsilon and steps are in pixel units, `[0, 1]`.
 //!
@@ -22,6 +23,7 @@ mod cell;
 mod claims;
 mod convert;
 mod error;
+mod estimate;
 pub mod finite;
 mod journal;
 mod options;
@@ -37,6 +39,7 @@ pub use cell::{Cell, Facts, Setting, Source};
 pub use claims::{Claim, Claims};
 pub use convert::convert;
 pub use error::{Error, Result};
+pub use estimate::Estimate;
 pub use journal::{Follower, Journal, Reading, Torn};
 pub use options::{ObjectiveKind, Protocol, TargetPool};
 pub use provenance::Provenance;

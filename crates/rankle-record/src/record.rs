@@ -179,6 +179,14 @@ impl Record {
         self.cell.identity(&self.facts)
     }
 
+    /// A short name for the inputs that stays the same: see [`Cell::key`].
+    ///
+    /// # Errors
+    /// As [`Cell::key`].
+    pub fn key(&self) -> Result<String> {
+        self.cell.key(&self.facts)
+    }
+
     /// Reads a record from its line.
     ///
     /// # Errors

@@ -23,6 +23,14 @@ pub enum Error {
         /// Why it failed: part of the message, hence no `source`, which callers would print once more.
         reason: io::Error,
     },
+    /// A file of per-image ranks that is none, or does not fit its records.
+    #[error("{} {reason}", path.display())]
+    Ranks {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another process works in the same folder.
     #[error("{} is in use by {holder}; wait for it to end or choose another output folder", folder.display())]
     Held {

@@ -1,6 +1,7 @@
 //! What a run leaves behind: one record per table cell, the tables and curves made from records, and pictures of single attacks.
 //!
-//! This crate owns the published numbers and renders records, whose format is that of `rankle-record`. It knows no tensor, no
+//! This crate owns the published numbers, the ranks of single images beside records ([`ImageRanks`]), and renders records, whose
+//! format is that of `rankle-record`. It knows no tensor, no
 //! model and no command line: numbers come in, text and pictures go out. Everything here is in percent
 //! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
 //!
@@ -25,6 +26,7 @@ mod canvas;
 mod comparison;
 pub mod curves;
 mod error;
+mod image_ranks;
 mod lock;
 pub mod markdown;
 pub mod picture;
@@ -37,10 +39,12 @@ pub mod terminal;
 
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
+pub use image_ranks::{ImageRanks, RankKeeper};
 pub use lock::FolderLock;
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Cell, Claim, Claims, Direction, Facts, Follower, Journal, ObjectiveKind, Protocol,
-    Provenance, Reading, Record, Search, Setting, SharedBy, Source, Subject, TargetPool, Torn, Unseen, WhiteBox, sample,
+    AttackId, AttackOptions, AttackSpec, Cell, Claim, Claims, Direction, Estimate, Facts, Follower, Journal, ObjectiveKind,
+    Protocol, Provenance, Reading, Record, Search, Setting, SharedBy, Source, Subject, TargetPool, Torn, Unseen, WhiteBox,
+    sample,
 };
 pub use sanity::Sanity;
 pub use system::System;

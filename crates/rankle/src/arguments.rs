@@ -1,7 +1,7 @@
 //! The command line: what every sub-command has in common.
 
 use crate::commands::{
-    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal,
+    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal, Verify,
 };
 use crate::device::Device;
 use crate::indices::Indices;
@@ -65,6 +65,7 @@ enum Command {
     Transfer(Transfer),
     Universal(Universal),
     Sweep(Sweep),
+    Verify(Verify),
     Classify(Classify),
     Check(Check),
     Convert(Convert),
@@ -160,6 +161,7 @@ impl Arguments {
             Command::Transfer(command) => command.run(device),
             Command::Universal(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
+            Command::Verify(command) => command.run(device),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
             Command::Convert(command) => command.run(),

@@ -13,6 +13,7 @@ mod sweep;
 mod train;
 mod transfer;
 mod universal;
+mod verify;
 
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
@@ -27,3 +28,4 @@ pub(crate) use sweep::Sweep;
 pub(crate) use train::Train;
 pub(crate) use transfer::Transfer;
 pub(crate) use universal::Universal;
+pub(crate) use verify::Verify;

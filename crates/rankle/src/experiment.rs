@@ -243,6 +243,14 @@ pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: 
     }
 }
 
+/// The mean rank of each image after the attack in percent, and of the embedding shift, which has no ranks, the shift of each.
+pub(crate) fn image_ranks(outcome: &Outcome) -> Vec<f32> {
+    match outcome.after.rank.is_empty() {
+        true => outcome.embedding_shift.iter().map(|&shift| shift as f32).collect(),
+        false => outcome.after.rank.iter().map(|&rank| percent(rank) as f32).collect(),
+    }
+}
+
 /// A fraction in percent, without the digits that only come from the multiplication: 0.29 is 29, not 28.999999999999996.
 pub(crate) fn percent(fraction: f64) -> f64 {
     (fraction * 1e14).round() / 1e12

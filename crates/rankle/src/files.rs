@@ -109,6 +109,20 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 of an ordinary file that is not kept in memory, in hexadecimal.
+///
+/// # Errors
+/// When it cannot be read, and for devices and pipes, which may have no end.
+pub(crate) fn hash_file(path: &Path) -> std::io::Result<String> {
+    // A pipe would be waited for when it is opened.
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no ordinary file"));
+    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+    Ok(hex(&hash.finalize()))
+}
+
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -126,7 +140,9 @@ mod tests {
         check_writable(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         write(&path, "abc").unwrap();
-        assert_eq!(hash(&fs::read(&path).unwrap()), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let hashes = [hash(&fs::read(&path).unwrap()), hash_file(&path).unwrap()];
+        assert_eq!(hashes, ["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; 2]);
+        assert!(hash_file(folder.path()).is_err());
         for wrong in [folder.path(), &folder.path().join("none/file"), &path.join("file")] {
             for message in [check_writable(wrong).unwrap_err(), write(wrong, "").unwrap_err()].map(|error| error.to_string()) {
                 assert!(message.starts_with(wrong.to_str().unwrap()), "{message}");

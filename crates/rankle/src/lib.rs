@@ -46,11 +46,13 @@ mod progress;
 mod provenance;
 mod search;
 mod stop;
+mod sweep;
 mod system;
 mod table;
 mod transfer;
 mod universal;
 mod variant;
+mod verify;
 mod watched;
 mod weights;
 

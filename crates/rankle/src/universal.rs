@@ -81,9 +81,26 @@ pub(crate) fn run(
     Ok(made)
 }
 
-/// The record of perturbations measured on `system`: each counts as one, with the mean over the images of a half.
-pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Instant) -> Record {
+/// What perturbations do to the images that they were computed on: each counts as one, with the mean over the images of a half.
+pub(crate) fn seen(made: &[Made]) -> Outcome {
     let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
+    let standings = |of: fn(&Half) -> &Standings| Standings {
+        rank: means(&seen, |half| &of(half).rank),
+        tied: seen.iter().map(|half| of(half).tied).sum(),
+        pairs: seen.iter().map(|half| of(half).pairs).sum(),
+        resolution: seen.iter().fold(Resolution::default(), |sum, half| sum.and(of(half).resolution)),
+        ..Standings::default()
+    };
+    Outcome {
+        before: standings(|half| &half.before),
+        after: standings(|half| &half.after),
+        embedding_shift: means(&seen, |half| &half.embedding_shift),
+        adversarial: None,
+    }
+}
+
+/// The record of perturbations measured on `system`, as [`seen`] counts them.
+pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Instant) -> Record {
     let unseen: Vec<&Half> = made.iter().map(|made| &made.measured().unseen).collect();
     let unseen = (means(&unseen, |half| &half.before.rank), means(&unseen, |half| &half.after.rank));
     let unseen = Estimate::of(&unseen.0).zip(Estimate::of(&unseen.1)).map(|(before, after)| Unseen {
@@ -93,20 +110,7 @@ pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Inst
     });
     let transferred = made.iter().any(|made| made.outcome.victim.is_some());
     let white_box = transferred.then(|| white_box(&made.iter().map(|made| &made.outcome.source.seen).collect::<Vec<_>>()));
-    let standings = |of: fn(&Half) -> &Standings| Standings {
-        rank: means(&seen, |half| &of(half).rank),
-        tied: seen.iter().map(|half| of(half).tied).sum(),
-        pairs: seen.iter().map(|half| of(half).pairs).sum(),
-        resolution: seen.iter().fold(Resolution::default(), |sum, half| sum.and(of(half).resolution)),
-        ..Standings::default()
-    };
-    let outcome = Outcome {
-        before: standings(|half| &half.before),
-        after: standings(|half| &half.after),
-        embedding_shift: means(&seen, |half| &half.embedding_shift),
-        adversarial: None,
-    };
-    Record { unseen, white_box, ..experiment::record(system, inputs, &outcome, start) }
+    Record { unseen, white_box, ..experiment::record(system, inputs, &seen(made), start) }
 }
 
 fn white_box(seen: &[&Half]) -> WhiteBox {

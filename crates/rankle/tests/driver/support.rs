@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
+use tempfile::TempDir;
 
 /// The program with arguments that are separated by blanks.
 pub(crate) fn rankle(arguments: &str) -> Command {
@@ -111,6 +112,16 @@ pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, 
     }
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Forty photographs in four classes: with a gallery like this a command takes no second.
+pub(crate) fn photographs() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for image in 0..40u32 {
+        let pixel = |x: u32, y: u32| [x * 5, y * 7, image].map(|value| (value * 31 + image % 4 * 57) as u8);
+        bmp(&folder.path().join(format!("{}/{image}.bmp", image % 4)), (28, 28), pixel);
+    }
+    folder
 }
 
 /// The numbers of a tensor in a safetensors file, with its shape.

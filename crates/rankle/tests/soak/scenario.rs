@@ -1,6 +1,8 @@
 //! Commands that write files, and what they leave.
 
-use crate::support::{bmp, outcome, rankle, weights};
+use crate::support::{self, outcome, rankle, weights};
+use rankle_report::ImageRanks;
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,17 +25,20 @@ pub(crate) struct Scenario {
 type Make = fn(&Path) -> Command;
 
 /// Every kind of file that the program writes.
-const ALL: [(&str, Make); 5] = [("train", train), ("sweep", sweep), ("embed", embed), ("attack", attack), ("picture", picture)];
+const ALL: [(&str, Make); 6] = [
+    ("train", train),
+    ("sweep", sweep),
+    ("image ranks", image_ranks),
+    ("embed", embed),
+    ("attack", attack),
+    ("picture", picture),
+];
 
-/// Forty photographs in four classes: with a gallery like this a command takes no second.
+/// The photographs of all scenarios.
 fn photographs() -> &'static str {
     static FOLDER: OnceLock<(TempDir, String)> = OnceLock::new();
     let (_, path) = FOLDER.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        for image in 0..40u32 {
-            let pixel = |x: u32, y: u32| [x * 5, y * 7, image].map(|value| (value * 31 + image % 4 * 57) as u8);
-            bmp(&folder.path().join(format!("{}/{image}.bmp", image % 4)), (28, 28), pixel);
-        }
+        let folder = support::photographs();
         let path = folder.path().to_str().unwrap().to_owned();
         (folder, path)
     });
@@ -58,6 +63,12 @@ fn sweep(folder: &Path) -> Command {
     fs::write(folder.join("plan.jsonl"), plan).unwrap();
     let mut command = rankle("sweep --plan");
     command.arg(folder.join("plan.jsonl")).arg("--records").arg(folder.join("records.jsonl"));
+    command
+}
+
+fn image_ranks(folder: &Path) -> Command {
+    let mut command = sweep(folder);
+    command.arg("--image-ranks");
     command
 }
 
@@ -117,6 +128,10 @@ impl Scenario {
 
     /// What was begun and may be there: nothing under a final name but what belongs there, whole.
     pub(crate) fn check_begun(&self, folder: &Path, what: &str) {
+        if folder.join("records.jsonl").exists() && self.reference.contains_key(Path::new(RANKS)) {
+            let read = ImageRanks::read(&folder.join("records.jsonl"));
+            read.unwrap_or_else(|error| panic!("{}: {what}: {error}", self.name));
+        }
         for (file, bytes) in contents(folder) {
             let name = file.file_name().unwrap().to_str().unwrap();
             let passing = name.ends_with(".draft") || name.ends_with(".claims") || name == "checkpoint.safetensors";
@@ -124,6 +139,8 @@ impl Scenario {
                 _ if passing => true,
                 // Of records the first ones.
                 Some(reference) if name == "records.jsonl" => reference.starts_with(&bytes),
+                // Of ranks any, and one record's in a file of its own.
+                _ if file.starts_with(STAGED) || file.ends_with(RANKS) => has_part_of(&self.reference[Path::new(RANKS)], &bytes),
                 reference => reference == Some(&bytes),
             };
             assert!(whole, "{}: {what}: {} is neither whole nor absent", self.name, file.display());
@@ -139,6 +156,16 @@ impl Scenario {
         assert_eq!(names(&found), names(&self.reference), "{}: {what}", self.name);
         assert!(found == self.reference, "{}: {what}: other contents", self.name);
     }
+}
+
+/// The file of ranks, and where those are that are not in it yet.
+const RANKS: &str = "records.ranks.safetensors";
+const STAGED: &str = ".records.jsonl.ranks";
+
+/// Whether every tensor of a file is one of another one.
+fn has_part_of(whole: &[u8], part: &[u8]) -> bool {
+    let [whole, part] = [whole, part].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    part.iter().all(|(name, tensor)| whole.tensor(name).is_ok_and(|other| other == tensor))
 }
 
 /// All files below a folder, without what differs between two runs: times, and who held a lock.

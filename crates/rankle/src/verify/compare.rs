@@ -1,5 +1,7 @@
 //! What is another value in a record that was computed again.
 
+use super::recorded::{Place, Recorded};
+use rankle_record::Cell;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,8 @@ const FREE: &[&str] = &[
     // The hash tells weights apart, not their place.
     "weights",
     "from.weights",
+    // Whether weights are in the repository.
+    "verifiable",
     // Written beside the records of a report, about the model.
     "caveat",
 ];
@@ -24,36 +28,49 @@ const MACHINE: [&str; 2] = ["device", "instruction_set"];
 
 /// One column of one record.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Column {
+pub(crate) struct Column {
     column: String,
-    /// As it is committed; null where nothing is.
-    committed: Value,
+    /// As it was recorded; null where nothing was.
+    recorded: Value,
     /// As it is now.
     computed: Value,
 }
 
 /// Where a record differs.
 #[derive(Debug, Serialize)]
-pub(super) struct Difference {
-    pub(super) file: String,
+pub(crate) struct Difference {
+    file: String,
     /// Which record of the file it is, counted from 1.
-    pub(super) number: usize,
-    pub(super) cell: String,
+    number: usize,
+    cell: String,
     #[serde(flatten)]
-    pub(super) column: Column,
+    column: Column,
+    #[serde(skip)]
+    place: Place,
 }
 
 impl Difference {
+    /// In a column of a record of this cell.
+    pub(crate) fn of(recorded: &Recorded, cell: &Cell, column: Column) -> Self {
+        let (file, place, cell) = (recorded.file.display().to_string(), recorded.place, cell.to_string());
+        Self { file, number: place.number(), cell, column, place }
+    }
+
+    /// Whether another one is in the same record.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        (&self.file, self.number) == (&other.file, other.number)
+    }
+
     /// One JSON object.
-    pub(super) fn to_line(&self) -> String {
+    pub(crate) fn to_line(&self) -> String {
         serde_json::to_string(self).expect("strings and JSON values are JSON")
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, number, cell, column: Column { column, committed, computed } } = self;
-        write!(f, "{file} line {number}: {cell}: {column} {} instead of {}", shown(computed), shown(committed))
+        let Self { file, place, cell, column: Column { column, recorded, computed }, .. } = self;
+        write!(f, "{file} {place}: {cell}: {column} {} instead of {}", shown(computed), shown(recorded))
     }
 }
 
@@ -62,27 +79,27 @@ fn shown(value: &Value) -> String {
 }
 
 /// The columns that differ. `inputs` are the columns that decide the others: on every machine they must be equal.
-pub(super) fn columns(committed: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
-    let [committed, computed, inputs] = [committed, computed, inputs].map(flat);
-    let here = MACHINE.iter().all(|&name| committed.get(name) == computed.get(name));
-    let names: BTreeSet<&String> = committed.keys().chain(computed.keys()).collect();
+pub(crate) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
+    let [recorded, computed, inputs] = [recorded, computed, inputs].map(flat);
+    let here = MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
+    let names: BTreeSet<&String> = recorded.keys().chain(computed.keys()).collect();
     let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).cloned().unwrap_or_default();
     let column =
-        |name: &String| Column { column: name.clone(), committed: value(&committed, name), computed: value(&computed, name) };
-    let equal = |Column { column, committed, computed }: &Column| match here || inputs.contains_key(column) {
-        true => committed == computed,
+        |name: &String| Column { column: name.clone(), recorded: value(&recorded, name), computed: value(&computed, name) };
+    let equal = |Column { column, recorded, computed }: &Column| match here || inputs.contains_key(column) {
+        true => recorded == computed,
         false => {
             let bound = NEARLY.iter().find(|(name, _)| name == column).map(|(_, bound)| bound);
-            bound.is_none_or(|&bound| near(committed, computed, bound))
+            bound.is_none_or(|&bound| near(recorded, computed, bound))
         }
     };
     names.into_iter().filter(|name| !FREE.contains(&name.as_str())).map(column).filter(|column| !equal(column)).collect()
 }
 
-fn near(committed: &Value, computed: &Value, bound: f64) -> bool {
-    match (committed.as_f64(), computed.as_f64()) {
-        (Some(committed), Some(computed)) => (committed - computed).abs() <= bound,
-        _ => committed == computed,
+fn near(recorded: &Value, computed: &Value, bound: f64) -> bool {
+    match (recorded.as_f64(), computed.as_f64()) {
+        (Some(recorded), Some(computed)) => (recorded - computed).abs() <= bound,
+        _ => recorded == computed,
     }
 }
 
@@ -161,14 +178,15 @@ mod tests {
 
     #[test]
     fn a_difference_is_one_line() {
-        let column = Column { column: "rank_after".into(), committed: json!(2.27), computed: json!(2.26) };
-        let difference =
-            Difference { file: "models/m/records.jsonl".into(), number: 5, cell: "mnist-ct ca+ w=1 ε=0.3".into(), column };
+        let column = Column { column: "rank_after".into(), recorded: json!(2.27), computed: json!(2.26) };
+        let (file, cell) = ("models/m/records.jsonl".to_owned(), "mnist-ct ca+ w=1 ε=0.3".to_owned());
+        let difference = Difference { file, number: 5, cell, column, place: Place::Line(5) };
         assert_eq!(
             difference.to_string(),
             "models/m/records.jsonl line 5: mnist-ct ca+ w=1 ε=0.3: rank_after 2.26 instead of 2.27"
         );
         let back: Value = serde_json::from_str(&difference.to_line()).unwrap();
         assert_eq!((&back["number"], &back["column"], &back["computed"]), (&json!(5), &json!("rank_after"), &json!(2.26)));
+        assert!(back.get("place").is_none());
     }
 }

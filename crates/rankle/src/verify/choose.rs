@@ -8,12 +8,12 @@ use std::collections::{BTreeSet, HashMap};
 /// What took longer, in seconds, comes last in a sample, but for the quickest record of each protocol: those of strict all do.
 const DEAR: f64 = 5.0;
 
-/// How a record is like others: by each input that a plan names, and by its file.
+/// How a record is like others: by each of its inputs, and by its file.
 type Traits = Vec<(String, String)>;
 
 /// The places of at most `count` records, in their order: again and again the one whose inputs occur least often among those that
 /// are chosen already, and of several the cheapest. What is quick and has an attack comes first, a radius of 0 last.
-pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
+pub(crate) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
     let traits = traits(ready);
     let ranks = ranks(ready);
     let mut seen: HashMap<&(String, String), usize> = HashMap::new();
@@ -22,7 +22,7 @@ pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
     while chosen.len() < count {
         let common = |at: usize| traits[at].iter().map(|one| seen.get(one).copied().unwrap_or_default()).sum::<usize>();
         let better = |&(_, &a): &(usize, &usize), &(_, &b): &(usize, &usize)| -> Ordering {
-            let seconds = |at: usize| ready[at].committed.seconds();
+            let seconds = |at: usize| ready[at].recorded.seconds();
             let by_rank = ranks[a].cmp(&ranks[b]);
             by_rank.then(common(a).cmp(&common(b))).then(seconds(a).total_cmp(&seconds(b))).then(a.cmp(&b))
         };
@@ -35,13 +35,13 @@ pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
 }
 
 fn ranks(ready: &[Ready]) -> Vec<u8> {
-    let attacks = || ready.iter().filter(|ready| ready.planned.spec.epsilon > 0.0);
+    let attacks = || ready.iter().filter(|ready| ready.cell.spec.epsilon > 0.0);
     let is_quickest = |one: &Ready| {
-        let seconds = attacks().filter(|other| other.planned.spec.protocol == one.planned.spec.protocol);
-        let least = seconds.map(|other| other.committed.seconds()).min_by(f64::total_cmp);
-        least == Some(one.committed.seconds())
+        let seconds = attacks().filter(|other| other.cell.spec.protocol == one.cell.spec.protocol);
+        let least = seconds.map(|other| other.recorded.seconds()).min_by(f64::total_cmp);
+        least == Some(one.recorded.seconds())
     };
-    let rank = |one: &Ready| match (one.planned.spec.epsilon == 0.0, one.committed.seconds() > DEAR && !is_quickest(one)) {
+    let rank = |one: &Ready| match (one.cell.spec.epsilon == 0.0, one.recorded.seconds() > DEAR && !is_quickest(one)) {
         (false, false) => 0,
         (false, true) => 1,
         (true, _) => 2,
@@ -49,13 +49,13 @@ fn ranks(ready: &[Ready]) -> Vec<u8> {
     ready.iter().map(rank).collect()
 }
 
-/// Of each record; what is not named is one of its traits, too, so that what is named seldom is looked for.
+/// Of each record; what is not written is one of its traits, too, so that what is written seldom is looked for.
 fn traits(ready: &[Ready]) -> Vec<Traits> {
-    let fields: Vec<Value> = ready.iter().map(|ready| serde_json::to_value(&ready.planned).unwrap_or_default()).collect();
+    let fields: Vec<Value> = ready.iter().map(|ready| serde_json::to_value(&ready.cell).unwrap_or_default()).collect();
     let names: BTreeSet<&String> = fields.iter().filter_map(Value::as_object).flat_map(|fields| fields.keys()).collect();
     let of = |(ready, fields): (&Ready, &Value)| {
         let inputs = names.iter().map(|&name| (name.clone(), fields.get(name).unwrap_or(&Value::Null).to_string()));
-        inputs.chain([("file".to_owned(), ready.committed.file.clone())]).collect()
+        inputs.chain([("file".to_owned(), ready.recorded.file.display().to_string())]).collect()
     };
     ready.iter().zip(&fields).map(of).collect()
 }
@@ -64,36 +64,37 @@ fn traits(ready: &[Ready]) -> Vec<Traits> {
 mod tests {
     use super::super::tests::ready;
     use super::*;
+    use rankle_record::Protocol;
     use std::collections::HashSet;
 
     #[test]
     fn a_sample_is_quick_and_of_every_kind() {
-        let (ready, _) = ready(|record| if record.cell.spec.targets == 10 { 50.0 } else { record.cell.spec.epsilon + 1.0 });
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { cell.spec.epsilon + 1.0 });
         let chosen = spread(&ready, 8);
         assert_eq!(chosen.len(), 8);
         assert_eq!(chosen, spread(&ready, 8), "the same each time");
-        let of: Vec<_> = chosen.iter().map(|&at| &ready[at].planned).collect();
-        assert!(of.iter().all(|planned| planned.spec.epsilon > 0.0 && planned.spec.targets < 10));
+        let of: Vec<_> = chosen.iter().map(|&at| &ready[at].cell).collect();
+        assert!(of.iter().all(|cell| cell.spec.epsilon > 0.0 && cell.spec.targets < 10));
         let distinct =
-            |value: fn(&&&rankle_report::Cell) -> String| of.iter().map(|planned| value(&planned)).collect::<HashSet<_>>().len();
-        assert_eq!(distinct(|planned| planned.table.clone().unwrap()), 2);
-        assert_eq!(distinct(|planned| planned.spec.attack.to_string()), 4);
-        assert_eq!(distinct(|planned| planned.spec.targets.to_string()), 3);
-        assert_eq!(distinct(|planned| planned.spec.epsilon.to_string()), 4);
+            |value: fn(&&&rankle_record::Cell) -> String| of.iter().map(|cell| value(&cell)).collect::<HashSet<_>>().len();
+        assert_eq!(distinct(|cell| cell.table.clone().unwrap()), 2);
+        assert_eq!(distinct(|cell| cell.spec.attack.to_string()), 4);
+        assert_eq!(distinct(|cell| cell.spec.targets.to_string()), 3);
+        assert_eq!(distinct(|cell| cell.spec.epsilon.to_string()), 4);
     }
 
     #[test]
     fn of_a_protocol_that_is_always_dear_the_quickest_is_taken() {
-        let (mut ready, _) = ready(|record| 20.0 + record.cell.spec.epsilon);
-        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.planned.spec.protocol = rankle_report::Protocol::Strict);
+        let mut ready = ready(|cell| 20.0 + cell.spec.epsilon);
+        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.cell.spec.protocol = Protocol::Strict);
         let quick: Vec<usize> = ranks(&ready).iter().enumerate().filter(|(_, rank)| **rank == 0).map(|(at, _)| at).collect();
-        let protocols: HashSet<_> = quick.iter().map(|&at| ready[at].planned.spec.protocol).collect();
+        let protocols: HashSet<Protocol> = quick.iter().map(|&at| ready[at].cell.spec.protocol).collect();
         assert!(protocols.len() == 2 && quick.len() < ready.len() / 2, "{quick:?}");
     }
 
     #[test]
     fn what_is_dear_comes_after_and_what_is_idle_last() {
-        let (ready, _) = ready(|record| if record.cell.spec.targets == 10 { 50.0 } else { 1.0 });
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { 1.0 });
         let all = ranks(&ready);
         let (quick, idle) = (all.iter().filter(|&&rank| rank == 0).count(), all.iter().filter(|&&rank| rank == 2).count());
         let ranks = |count| spread(&ready, count).into_iter().map(|at| all[at]).collect::<HashSet<_>>();

@@ -10,22 +10,22 @@ use std::path::PathBuf;
 
 /// One attack on one system.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// The line.
-    pub(super) cell: Cell,
+    pub(crate) cell: Cell,
     /// The system on which is measured.
-    pub(super) key: Key,
+    pub(crate) key: Key,
     /// The system against which images are perturbed, where it is another.
-    pub(super) from: Option<Key>,
-    pub(super) experiment: Experiment,
+    pub(crate) from: Option<Key>,
+    pub(crate) experiment: Experiment,
     /// File and line, for messages.
-    pub(super) place: String,
+    pub(crate) place: String,
 }
 
 impl Job {
     /// # Errors
     /// One line for a name that is not known and for a number out of range.
-    pub(super) fn new(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<String>, place: String) -> Result<Self> {
+    pub(crate) fn new(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<String>, place: String) -> Result<Self> {
         if cell.images == 0 {
             bail!("images is 0: at least one is needed");
         }
@@ -55,18 +55,18 @@ impl Job {
     }
 
     /// The systems that it opens.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
         [&self.key].into_iter().chain(&self.from)
     }
 
     /// What its record says besides the attack.
-    pub(super) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         let Cell { table, subject: Subject { loss, defense, .. }, .. } = self.cell.clone();
         Origin { table, loss, defense, chosen: None }
     }
 
     /// In the units of the progress bar.
-    pub(super) fn cost(&self) -> u64 {
+    pub(crate) fn cost(&self) -> u64 {
         let images = self.cell.images;
         match (self.experiment.spec.universal, &self.from) {
             (Some(shared), _) => universal::cost(&self.experiment, images, shared),

@@ -4,16 +4,19 @@ use super::Planned;
 use crate::experiment::Inputs;
 use anyhow::{Context, Result, bail};
 use rankle_record::{Claim, Claims, Follower, Journal, Reading, Record};
+use rankle_report::RankKeeper;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The file of records as it is known so far.
-pub(super) struct Book {
+pub(crate) struct Book {
     path: PathBuf,
     journal: Journal,
     follower: Follower,
     claims: Claims,
+    /// Where the rank of each image goes, too, if it is kept.
+    ranks: Option<RankKeeper>,
     /// By the identity of the cell.
     records: HashMap<String, Record>,
     /// What is wrong with the records of a cell, by its identity.
@@ -25,12 +28,13 @@ impl Book {
     ///
     /// # Errors
     /// When it cannot be read or holds something else, and when nothing can be written beside it.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let journal = Journal::at(path);
         let mut book = Self {
             path: path.to_owned(),
             follower: journal.follow(),
             claims: Claims::beside(path)?,
+            ranks: None,
             journal,
             records: HashMap::new(),
             contradictions: HashMap::new(),
@@ -39,6 +43,14 @@ impl Book {
             tracing::warn!("{torn}");
         }
         Ok(book)
+    }
+
+    /// Keeps the rank of each image beside the records.
+    ///
+    /// # Errors
+    /// When a file is in the way.
+    pub(crate) fn with_image_ranks(self) -> Result<Self> {
+        Ok(Self { ranks: Some(RankKeeper::beside(&self.path)?), ..self })
     }
 
     /// Takes over what was appended since; another record of a cell is one that contradicts it, or says nothing new.
@@ -61,7 +73,7 @@ impl Book {
     ///
     /// # Errors
     /// One line for the first of which it says two.
-    pub(super) fn check(&self, planned: &[Planned]) -> Result<()> {
+    pub(crate) fn check(&self, planned: &[Planned]) -> Result<()> {
         let found =
             planned.iter().find_map(|Planned { inputs, .. }| Some((&inputs.cell, self.contradictions.get(&inputs.identity())?)));
         let Some((cell, difference)) = found else { return Ok(()) };
@@ -73,7 +85,7 @@ impl Book {
     ///
     /// # Errors
     /// When the file cannot be locked or read.
-    pub(super) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
+    pub(crate) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
         let claim = self.claims.take(&inputs.identity())?;
         if claim.is_some() {
             self.read_on()?;
@@ -81,26 +93,57 @@ impl Book {
         Ok(claim)
     }
 
-    /// Whether a cell is done.
-    pub(super) fn holds(&self, inputs: &Inputs) -> bool {
-        self.records.contains_key(&inputs.identity())
+    /// Whether a cell is done: it has a record, and ranks of its images where they are kept.
+    ///
+    /// # Errors
+    /// When the ranks cannot be read.
+    pub(crate) fn holds(&mut self, inputs: &Inputs) -> Result<bool> {
+        let is_recorded = self.records.contains_key(&inputs.identity());
+        let Some(ranks) = self.ranks.as_mut().filter(|_| is_recorded) else { return Ok(is_recorded) };
+        Ok(ranks.holds(&inputs.cell.key(&inputs.facts)?)?)
     }
 
     /// The record of a cell that is done.
     ///
     /// # Errors
     /// When it is not.
-    pub(super) fn of(&self, inputs: &Inputs) -> Result<&Record> {
+    pub(crate) fn of(&self, inputs: &Inputs) -> Result<&Record> {
         self.records.get(&inputs.identity()).with_context(|| format!("the record of {} is lost", inputs.cell))
     }
 
-    /// Adds a record to the file, and waits until the disk has it.
+    /// Adds a record to the file, behind the ranks of its images, and waits until the disk has both. Where it has had the record and
+    /// not the ranks, the record stays.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub(super) fn append(&mut self, record: Record) -> Result<()> {
-        self.journal.append(&record)?;
-        self.records.insert(record.identity(), record);
+    /// When a file cannot be written, and when the record that is there says another thing.
+    pub(crate) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
+        let known = self.records.entry(record.identity());
+        if let Entry::Occupied(known) = &known
+            && let Some(difference) = known.get().difference(&record)
+        {
+            let path = self.path.display();
+            bail!("{path} has another record of this cell than is computed now, so its ranks do not fit: {difference}");
+        }
+        if let Some(ranks) = &self.ranks {
+            ranks.keep(&record.key()?, image_ranks)?;
+        }
+        if let Entry::Vacant(new) = known {
+            self.journal.append(&record)?;
+            new.insert(record);
+        }
         Ok(())
+    }
+
+    /// Puts the ranks of the images into their one file, where they are kept.
+    ///
+    /// # Errors
+    /// When it cannot be written; no ranks are lost then.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        if self.ranks.is_none() {
+            return Ok(());
+        }
+        self.read_on()?;
+        let keys = self.records.values().map(Record::key).collect::<Result<_, _>>()?;
+        Ok(self.ranks.as_mut().map_or(Ok(()), |ranks| ranks.merge(&keys))?)
     }
 }

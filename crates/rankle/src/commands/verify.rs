@@ -1,0 +1,233 @@
+//! `rankle verify`: whether records are what this program computes.
+
+use crate::arguments::{self, TensorNames};
+use crate::device::Device;
+use crate::experiment::Inputs;
+use crate::files::{self, Input};
+use crate::names::{self, Format};
+use crate::progress;
+use crate::stop::Stop;
+use crate::sweep::{self, Book, Opened, Planned};
+use crate::verify::{self, Difference, NotRun, Ready, Shelf, Surroundings, choose, recorded};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rankle_report::FolderLock;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Compute records again, and compare them column by column.
+///
+/// A record is run with the search that it names, on the weights whose SHA-256 it has. They are looked for at the recorded path, beside the file of records,
+/// and in --weights-dir. What cannot be run is counted, with the reason.
+///
+/// On the instruction set and device of a record every column must be equal to the last bit, but for the seconds, the version of the code and the
+/// place of the weights. Elsewhere the inputs must be equal, mean ranks may differ by 0.5 and embedding shifts by 0.02; other columns are not compared.
+///
+/// Exit code 1 when a record disagrees, and when none could be run.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Verify {
+    /// Files of records: a JSON object a line, or an array of them
+    #[arg(value_name = "RECORDS", required = true)]
+    records: Vec<PathBuf>,
+    /// Only so many records, spread over attacks, models and files; those that took more than five seconds come last. FILE=N takes
+    /// only so many of one of the files
+    #[arg(long, value_name = "[FILE=]N", value_parser = Sample::from_str)]
+    sample: Vec<Sample>,
+    /// Where weights are looked for, too, in all folders below
+    #[arg(long, value_name = "FOLDER")]
+    weights_dir: Option<PathBuf>,
+    /// The folder with the files of the datasets; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER")]
+    dataset_dir: Option<PathBuf>,
+    #[command(flatten)]
+    names: TensorNames,
+    /// Keep what is computed, so that the same command goes on where it was interrupted, and write all differences to
+    /// differences.jsonl. What another build of the program computed is computed again
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// On standard output: lines, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rankle verify models/mnist-c2f2-cosine-triplet/records.jsonl --sample 8
+  rankle verify records.jsonl --weights-dir downloads --output verified";
+
+/// How many records are taken, of one file or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sample {
+    file: Option<PathBuf>,
+    count: NonZero<usize>,
+}
+
+impl FromStr for Sample {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (file, count) = text.rsplit_once('=').map_or((None, text), |(file, count)| (Some(file), count));
+        Ok(Self { file: file.map(PathBuf::from), count: arguments::count(count)? })
+    }
+}
+
+/// What came of it: the JSON object.
+#[derive(Serialize)]
+struct Answer {
+    /// In the files.
+    records: usize,
+    computed: usize,
+    agree: usize,
+    disagree: usize,
+    not_run: Vec<Lacking>,
+    differences: Vec<Difference>,
+}
+
+/// How many records are not run for one reason.
+#[derive(Serialize)]
+struct Lacking {
+    records: usize,
+    reason: String,
+}
+
+/// How many differences are printed where a file has all of them.
+const SHOWN: usize = 20;
+
+/// The file with all differences.
+const DIFFERENCES: &str = "differences.jsonl";
+
+/// The records of all files.
+struct Sorted {
+    records: usize,
+    /// Those that can be run, with the inputs that they will have.
+    ready: Vec<Ready>,
+    inputs: Vec<Inputs>,
+    not_run: BTreeMap<NotRun, usize>,
+}
+
+impl Verify {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        self.check_samples()?;
+        let shelf = Shelf::with(self.weights_dir.as_deref())?;
+        let mut opened = Opened::new(device);
+        let Sorted { records, ready, inputs, not_run } = self.sorted(&shelf, &mut opened)?;
+        let wanted: Vec<usize> = match self.sample.iter().find(|sample| sample.file.is_none()) {
+            Some(sample) => choose::spread(&ready, sample.count.get()),
+            None => (0..ready.len()).collect(),
+        };
+        let planned = |at: usize| Planned { job: ready[at].job.clone(), inputs: inputs[at].clone() };
+        let planned: Vec<Planned> = wanted.iter().copied().map(planned).collect();
+        let wanted: Vec<&Ready> = wanted.iter().map(|&at| &ready[at]).collect();
+        let differences = match wanted.is_empty() {
+            true => Vec::new(),
+            false => self.differences(&wanted, &planned, opened, device)?,
+        };
+        let disagree = verify::records_of(&differences);
+        let (computed, agree) = (wanted.len(), wanted.len() - disagree);
+        let not_run = not_run.into_iter().map(|(reason, records)| Lacking { records, reason: reason.to_string() }).collect();
+        let answer = Answer { records, computed, agree, disagree, not_run, differences };
+        self.tell(&answer)?;
+        self.verdict(&answer)
+    }
+
+    /// Whether the samples are of files that are named, and of each one.
+    fn check_samples(&self) -> Result<(), Stop> {
+        for (at, Sample { file, .. }) in self.sample.iter().enumerate() {
+            if let Some(file) = file.as_ref().filter(|file| !self.records.contains(file)) {
+                return Err(Stop::usage(format!("--sample {}=N: no file of this name is to be verified", file.display())));
+            }
+            if self.sample[..at].iter().any(|other| other.file == *file) {
+                return Err(Stop::usage("--sample is said twice of the same records: say it once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the files, and opens what their records need.
+    fn sorted(&self, shelf: &Shelf, opened: &mut Opened) -> Result<Sorted> {
+        let around = Surroundings { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
+        let mut sorted = Sorted { records: 0, ready: Vec::new(), inputs: Vec::new(), not_run: BTreeMap::new() };
+        for file in &self.records {
+            let (mut ready, mut inputs) = (Vec::new(), Vec::new());
+            for recorded in recorded::read(file)? {
+                sorted.records += 1;
+                let opened = match verify::prepare(recorded, shelf, &around)? {
+                    Ok(one) => verify::open(&one, opened)?.map(|opened| (one, opened)),
+                    Err(reason) => Err(reason),
+                };
+                match opened {
+                    Ok((one, opened)) => {
+                        ready.push(one);
+                        inputs.push(opened);
+                    }
+                    Err(reason) => *sorted.not_run.entry(reason).or_default() += 1,
+                }
+            }
+            let sample = self.sample.iter().find(|sample| sample.file.as_ref() == Some(file));
+            let chosen = sample.map(|sample| choose::spread(&ready, sample.count.get()));
+            let is_chosen = |at: usize| chosen.as_ref().is_none_or(|chosen| chosen.contains(&at));
+            for (_, (one, opened)) in ready.into_iter().zip(inputs).enumerate().filter(|&(at, _)| is_chosen(at)) {
+                sorted.ready.push(one);
+                sorted.inputs.push(opened);
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Computes the records, where they are not computed yet, and compares them.
+    fn differences(&self, wanted: &[&Ready], planned: &[Planned], opened: Opened, device: Device) -> Result<Vec<Difference>> {
+        let Some(output) = &self.output else {
+            let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+            let book = Book::open(&folder.path().join("records.jsonl"))?;
+            let hint = |done, all| format!("{done} of {all} records were computed; with --output FOLDER they would be kept");
+            return verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?);
+        };
+        let _lock = FolderLock::acquire(output, "rankle verify")?;
+        let folder = verify::folder_of_this_build(output).context("this program cannot be read")?;
+        let (records, differing) = (folder.join("records.jsonl"), output.join(DIFFERENCES));
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let read: Vec<Input> = self.records.iter().map(|file| Input::new("RECORDS", file)).collect();
+        files::check_outputs(&[("--output", Some(&records)), ("--output", Some(&differing))], &read)?;
+        let book = Book::open(&records)?;
+        let hint = |done, all| format!("{done} of {all} records are computed, the same command goes on with the rest");
+        let found = verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?)?;
+        files::write(&differing, found.iter().map(|difference| difference.to_line() + "\n").collect::<String>())?;
+        Ok(found)
+    }
+
+    fn tell(&self, answer: &Answer) -> Result<()> {
+        if self.format == Format::Json {
+            return progress::answer(serde_json::to_string(answer)?);
+        }
+        let shown = if self.output.is_some() { SHOWN } else { usize::MAX };
+        answer.differences.iter().take(shown).try_for_each(progress::answer)?;
+        if answer.differences.len() > shown {
+            progress::answer(format_args!("… and {} more", answer.differences.len() - shown))?;
+        }
+        for Lacking { records, reason } in &answer.not_run {
+            progress::answer(format_args!("{} not run: {}", counted(*records), rankle_cli::one_line(reason)))?;
+        }
+        let lacking: usize = answer.not_run.iter().map(|lacking| lacking.records).sum();
+        progress::answer(format_args!("{} agree, {} disagree, {lacking} not run", answer.agree, answer.disagree))
+    }
+
+    fn verdict(&self, answer: &Answer) -> Result<()> {
+        let Answer { computed, disagree, differences, .. } = answer;
+        if *computed == 0 {
+            bail!("no record could be run: standard output says why");
+        }
+        if *disagree > 0 {
+            let place =
+                self.output.as_deref().map_or(String::new(), |output| format!(": see {}", output.join(DIFFERENCES).display()));
+            bail!("{disagree} of {} disagree, in {} columns{place}", counted(*computed), differences.len());
+        }
+        Ok(())
+    }
+}
+
+fn counted(records: usize) -> String {
+    if records == 1 { "1 record".to_owned() } else { format!("{records} records") }
+}

@@ -1,0 +1,293 @@
+//! Records that are computed again, and what differs.
+
+pub(crate) mod choose;
+mod compare;
+pub(crate) mod recorded;
+mod shelf;
+
+pub(crate) use compare::Difference;
+pub(crate) use shelf::Shelf;
+
+use crate::experiment::{self, Inputs};
+use crate::stop;
+use crate::sweep::{Job, Opened};
+use anyhow::{Result, bail};
+use rankle_record::schema::{self, Role};
+use rankle_record::{Cell, Facts, Record, Source, Subject};
+use recorded::Recorded;
+use serde_json::{Map, Value};
+use shelf::Found;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A record whose weights are here.
+pub(crate) struct Ready {
+    pub(crate) recorded: Recorded,
+    /// Its inputs, as they were written.
+    pub(crate) cell: Cell,
+    pub(crate) job: Job,
+}
+
+/// Why a record is not run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NotRun {
+    /// It is about a classifier.
+    Classifier,
+    /// Images, targets or preserved items were chosen by hand.
+    Chosen,
+    /// The method has changed since, or had not yet.
+    Version { recorded: u32, computed: u32 },
+    /// No file has its weights; whether the recorded path has others.
+    Weights { place: String, others_in_place: bool },
+    /// This program has no such data, no such model, or takes no such numbers.
+    Refused(String),
+}
+
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classifier => write!(f, "of classifiers, which are no rankings"),
+            Self::Chosen => write!(f, "images or targets were chosen by hand"),
+            Self::Version { recorded, computed } => {
+                write!(f, "method version {recorded}, this program computes {computed}")
+            }
+            Self::Weights { place, others_in_place: true } => write!(f, "{place} has other weights than the record"),
+            Self::Weights { place, others_in_place: false } => {
+                write!(f, "the weights are not here ({place}); --weights-dir names a folder to look in")
+            }
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Where data and the tensors of weights are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) dataset_dir: Option<PathBuf>,
+    pub(crate) prefix: Option<String>,
+}
+
+/// What computes a record again, or why nothing does.
+///
+/// # Errors
+/// One line that names the record, when it is none of this version.
+pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Result<Ready, NotRun>> {
+    if recorded.is_of_a_classifier() {
+        return Ok(Err(NotRun::Classifier));
+    }
+    let Record { cell, facts, .. } = recorded.record()?;
+    Ok(job(&cell, &facts, &recorded, shelf, around).map(|job| Ready { recorded, cell, job }))
+}
+
+fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Job, NotRun> {
+    if facts.chosen.is_some() {
+        return Err(NotRun::Chosen);
+    }
+    let weights = |place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
+        Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
+        Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
+    };
+    let own = weights(&cell.subject.weights, &facts.provenance.weights_sha256)?;
+    let source = |from: &Source| Ok(Source { weights: weights(&from.weights, &from.weights_sha256)?, ..from.clone() });
+    let from = cell.from.as_ref().map(source).transpose()?;
+    let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
+    let Surroundings { dataset_dir, prefix } = around.clone();
+    let job = Job::new(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
+    let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(cell.spec.protocol));
+    match recorded == computed {
+        true => Ok(job),
+        false => Err(NotRun::Version { recorded, computed }),
+    }
+}
+
+/// Opens data and weights of a record: the inputs that its computation will have, or why it cannot be run.
+///
+/// # Errors
+/// An interrupt.
+pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Inputs, NotRun>> {
+    match opened.inputs(&ready.job) {
+        Err(error) if stop::is_interrupt(&error) => Err(error),
+        inputs => Ok(inputs.map_err(|error| NotRun::Refused(plain(&error)))),
+    }
+}
+
+fn plain(error: &anyhow::Error) -> String {
+    rankle_cli::line(error).trim_start_matches("error: ").to_owned()
+}
+
+/// Every column of every record that is another one now.
+///
+/// # Errors
+/// When a computed number is not finite.
+pub(crate) fn differences(wanted: &[&Ready], computed: &[Record]) -> Result<Vec<Difference>> {
+    let mut found = Vec::new();
+    for (Ready { recorded, cell, .. }, record) in wanted.iter().zip(computed) {
+        let outcome = columns(serde_json::to_value(record)?)?;
+        let mut inputs = columns(serde_json::to_value(&record.cell)?)?;
+        inputs.extend(columns(serde_json::to_value(&record.facts)?)?);
+        inputs.retain(|name, _| schema::find(name).is_some_and(|column| column.role != Role::Circumstance));
+        let differing = compare::columns(&recorded.columns, &outcome, &inputs);
+        found.extend(differing.into_iter().map(|column| Difference::of(recorded, cell, column)));
+    }
+    Ok(found)
+}
+
+fn columns(record: Value) -> Result<Map<String, Value>> {
+    match record {
+        Value::Object(columns) => Ok(columns),
+        _ => bail!("a record is a JSON object"),
+    }
+}
+
+/// How many records have differences.
+pub(crate) fn records_of(differences: &[Difference]) -> usize {
+    differences.chunk_by(Difference::is_beside).count()
+}
+
+/// The folder with what this very program has computed: what another build did proves nothing about this one.
+///
+/// # Errors
+/// When the program cannot be read.
+pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
+    let hash = crate::files::hash_file(&std::env::current_exe()?)?;
+    Ok(output.join(&hash[..12]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_attacks::Pgd;
+    use rankle_record::Protocol;
+    use std::collections::BTreeMap;
+
+    fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    }
+
+    fn shelf() -> Shelf {
+        Shelf::with(Some(&root().join("models"))).unwrap()
+    }
+
+    fn prepared(recorded: Recorded, shelf: &Shelf) -> Result<Ready, NotRun> {
+        prepare(recorded, shelf, &Surroundings::default()).unwrap()
+    }
+
+    /// The 160 committed records of the two published tables; each took as long as `seconds` says.
+    pub(super) fn ready(seconds: impl Fn(&Cell) -> f64) -> Vec<Ready> {
+        let shelf = shelf();
+        let files = ["mnist-c2f2-cosine-triplet", "mnist-c2f2-cosine-triplet-est"]
+            .map(|model| root().join("models").join(model).join("records.jsonl"));
+        let read = files.iter().flat_map(|file| recorded::read(file).unwrap());
+        let timed = read.map(|recorded| {
+            let mut ready = prepared(recorded, &shelf).unwrap();
+            let seconds = seconds(&ready.cell);
+            ready.recorded.columns["seconds"] = seconds.into();
+            ready
+        });
+        timed.collect()
+    }
+
+    fn record(ready: &Ready) -> Record {
+        serde_json::from_value(Value::Object(ready.recorded.columns.clone())).unwrap()
+    }
+
+    #[test]
+    fn one_changed_digit_of_one_record_is_a_difference() {
+        let ready = ready(|_| 2.0);
+        let wanted: Vec<&Ready> = ready.iter().collect();
+        let mut records: Vec<Record> = ready.iter().map(record).collect();
+        assert!(differences(&wanted, &records).unwrap().is_empty());
+
+        *records[4].rank_after.as_mut().unwrap() += 0.00001;
+        records[4].facts.provenance.method_version = 2;
+        (records[4].seconds, records[4].facts.verifiable) = (9.0, false);
+        records[5].facts.gallery = 9_999;
+        let found = differences(&wanted, &records).unwrap();
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let place = "models/mnist-c2f2-cosine-triplet/records.jsonl line 5: mnist-ct ca+ w=1 ε=0.3: ";
+        assert!(said[0].ends_with(&format!("{place}method_version 2 instead of 1")), "{said:?}");
+        assert!(said[1].contains(&format!("{place}rank_after ")) && said.len() == 3, "{said:?}");
+        assert!(said[2].contains("line 6: ") && said[2].ends_with("gallery 9999 instead of 10000"), "{said:?}");
+        assert_eq!(records_of(&found), 2);
+    }
+
+    #[test]
+    fn what_is_not_run_has_a_reason() {
+        let shelf = shelf();
+        let whole = recorded::read(&root().join("models/mnist-c2f2-cosine-triplet/records.jsonl")).unwrap().remove(0);
+        let with = |name: &str, value: Value| {
+            let mut columns = whole.columns.clone();
+            columns.insert(name.to_owned(), value);
+            let recorded = Recorded { file: whole.file.clone(), place: whole.place, columns };
+            prepared(recorded, &shelf).map(|_| ()).map_err(|reason| reason.to_string())
+        };
+        assert_eq!(with("seconds", 1.0.into()), Ok(()));
+        // A single run stands in no table, and nobody said how its weights were trained.
+        for unknown in ["table", "loss", "defense"] {
+            assert_eq!(with(unknown, Value::Null), Ok(()), "{unknown}");
+        }
+        for (name, value, reason) in [
+            ("accuracy_after", 9.0.into(), "of classifiers, which are no rankings"),
+            ("chosen", "images 7".into(), "images or targets were chosen by hand"),
+            ("method_version", 7.into(), "method version 7, this program computes 1"),
+            ("protocol", "strict".into(), "method version 1, this program computes 2"),
+            (
+                "weights_sha256",
+                "5f".into(),
+                "the weights are not here (models/mnist-c2f2-cosine-triplet/model.safetensors); --weights-dir names a folder to look in",
+            ),
+            ("model", "transformer".into(), "unknown model 'transformer'; known: "),
+            ("dataset", "imagenet".into(), "unknown dataset 'imagenet'"),
+            ("epsilon", 8.0.into(), "epsilon is 8: a number from 0 to 1 is needed"),
+            ("images", 0.into(), "images is 0"),
+        ] {
+            let said = with(name, value).unwrap_err();
+            assert!(said.starts_with(reason), "{name}: {said}");
+        }
+        let broken = Recorded { columns: Map::new(), ..whole };
+        let message = prepare(broken, &shelf, &Surroundings::default()).err().unwrap().to_string();
+        assert!(message.ends_with("records.jsonl line 1 is not a record of this version"), "{message}");
+    }
+
+    /// Of the committed files: what the models are shipped for can be run, what other models are needed for cannot. What is run has
+    /// the search that its protocol prescribes, but for ablations and universal perturbations, which name another.
+    #[test]
+    fn the_committed_records_are_sorted() {
+        let shelf = shelf();
+        let mut runs: BTreeMap<String, usize> = BTreeMap::new();
+        let mut reasons: BTreeMap<NotRun, usize> = BTreeMap::new();
+        for file in
+            walkdir::WalkDir::new(root().join("models")).into_iter().chain(walkdir::WalkDir::new(root().join("xtask/results")))
+        {
+            let path = file.unwrap().into_path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if !(name.starts_with("records") && name.ends_with(".jsonl") || name == "cells.json") {
+                continue;
+            }
+            for recorded in recorded::read(&path).unwrap() {
+                match prepared(recorded, &shelf) {
+                    Ok(Ready { cell, job, .. }) => {
+                        let pgd = job.experiment.search;
+                        let usual = match cell.spec.protocol {
+                            Protocol::Paper => Pgd::paper(pgd.epsilon),
+                            Protocol::Strict => Pgd::strict(pgd.epsilon),
+                        };
+                        let table = cell.table.clone().unwrap();
+                        let ablation = table == "ablations" && pgd.keep == usual.keep;
+                        assert!(pgd == usual || ablation || cell.spec.universal.is_some(), "{cell}");
+                        let named = (cell.spec.search.step, cell.spec.search.iterations, cell.spec.search.restarts);
+                        assert_eq!((Some(pgd.step), Some(pgd.iterations), Some(pgd.restarts)), named);
+                        *runs.entry(path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()).or_default() += 1;
+                    }
+                    Err(reason) => *reasons.entry(reason).or_default() += 1,
+                }
+            }
+        }
+        let of = |folder: &str| runs.get(folder).copied().unwrap_or_default();
+        assert_eq!((of("mnist-c2f2-cosine-triplet"), of("curves"), of("ablations"), of("universal")), (160, 310, 188, 16));
+        assert!(of("self-transfer") >= 4 && of("transfer") > 0, "{runs:?}");
+        assert!(reasons[&NotRun::Classifier] > 0);
+        let without_weights = reasons.keys().filter(|reason| matches!(reason, NotRun::Weights { .. })).count();
+        assert_eq!(reasons.len(), 1 + without_weights, "{reasons:?}");
+    }
+}

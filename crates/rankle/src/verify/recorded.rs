@@ -1,0 +1,130 @@
+//! Records as they were written: every column, whatever this version knows of it.
+
+use anyhow::{Context, Result, anyhow, bail};
+use rankle_record::Record;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file of records; a pipe may have no end.
+const LONGEST: u64 = 256 << 20;
+
+/// One record of a file.
+pub(crate) struct Recorded {
+    pub(crate) file: PathBuf,
+    pub(crate) place: Place,
+    pub(crate) columns: Map<String, Value>,
+}
+
+/// Where in its file a record stands, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Of a JSON Lines file.
+    Line(usize),
+    /// Of a JSON array.
+    Record(usize),
+}
+
+/// Reads a file of records: one JSON object a line, or one array of them.
+///
+/// # Errors
+/// One line that names the file, and the record that is none.
+pub(crate) fn read(path: &Path) -> Result<Vec<Recorded>> {
+    let shown = path.display();
+    let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("{shown} cannot be read"))?;
+    let values: Vec<(Place, serde_json::Result<Value>)> = match text.trim_start().starts_with('[') {
+        true => {
+            let array: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("{shown} is no array of records"))?;
+            array.into_iter().enumerate().map(|(at, value)| (Place::Record(at + 1), Ok(value))).collect()
+        }
+        false => text.lines().enumerate().map(|(at, line)| (Place::Line(at + 1), serde_json::from_str(line))).collect(),
+    };
+    let recorded = |(place, value): (Place, serde_json::Result<Value>)| match value {
+        Ok(Value::Object(columns)) => Ok(Recorded { file: path.to_owned(), place, columns }),
+        Ok(_) => bail!("{shown} {place} is no JSON object"),
+        Err(reason) => Err(anyhow!(reason).context(format!("{shown} {place} is not a record"))),
+    };
+    values.into_iter().map(recorded).collect()
+}
+
+impl Recorded {
+    /// Whether it is about a classifier, not about an attack on a ranking.
+    pub(crate) fn is_of_a_classifier(&self) -> bool {
+        self.columns.contains_key("accuracy_after")
+    }
+
+    /// The record, without what a report adds to it.
+    ///
+    /// # Errors
+    /// One line that names the record, when it is none of this version.
+    pub(crate) fn record(&self) -> Result<Record> {
+        let columns = self.columns.iter().filter(|(name, _)| *name != "caveat");
+        let line = Value::Object(columns.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string();
+        let record = Record::from_line(line.as_bytes()).map_err(anyhow::Error::msg);
+        record.with_context(|| format!("{} is not a record of this version", self.name()))
+    }
+
+    /// File and place, for messages.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.file.display(), self.place)
+    }
+
+    /// How long it took, where it is written.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.columns.get("seconds").and_then(Value::as_f64).unwrap_or(f64::INFINITY)
+    }
+}
+
+impl Place {
+    /// The number alone.
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Self::Line(number) | Self::Record(number) => number,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Record(number) => write!(f, "record {number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_arrays_are_read_and_anything_else_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let line = "{\"targets\":1,\"seconds\":2.5,\"of_tomorrow\":[1]}\n";
+        let array = format!("[{line},\n{line}]");
+        for (text, place) in [(line.repeat(2), Place::Line as fn(usize) -> Place), (array, Place::Record)] {
+            let read = read(&file("good", &text)).unwrap();
+            assert_eq!(read.iter().map(|recorded| recorded.place).collect::<Vec<_>>(), [1, 2].map(place));
+            assert!(!read[1].is_of_a_classifier() && read[1].seconds() == 2.5 && read[1].columns.contains_key("of_tomorrow"));
+            let message = read[1].record().unwrap_err().to_string();
+            assert!(message.ends_with(&format!("good {} is not a record of this version", place(2))), "{message}");
+        }
+        for (text, part) in [
+            (format!("{line}{{"), "line 2 is not a record"),
+            (format!("{line}\n{line}"), "line 2 is not a record"),
+            (format!("{line}{{\"rank_after\": NaN}}"), "line 2 is not a record"),
+            (format!("{line}3\n"), "line 2 is no JSON object"),
+            ("[3]".to_owned(), "record 1 is no JSON object"),
+            ("[".to_owned(), "is no array of records"),
+        ] {
+            let error = read(&file("bad", &text)).err().unwrap();
+            assert!(format!("{error:#}").contains(part), "{error:#}");
+        }
+        assert!(read(&folder.path().join("none")).err().unwrap().to_string().ends_with("none cannot be read"));
+        assert!(read(folder.path()).is_err());
+    }
+}

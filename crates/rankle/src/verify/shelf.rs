@@ -1,0 +1,120 @@
+//! Weights that are here, found by their hashes.
+
+use crate::{arguments, files, hub};
+use anyhow::{Context, Result, bail};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+/// How deep folders of weights are searched, and how many files are looked at.
+const DEEPEST: usize = 12;
+const MOST: usize = 10_000;
+
+/// Where weights are looked for.
+pub(crate) struct Shelf {
+    /// Those below the folder that the user named.
+    named: Vec<PathBuf>,
+    /// Hashes of the files that were looked at; none of those that cannot be read.
+    hashes: RefCell<HashMap<PathBuf, Option<String>>>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Here(PathBuf),
+    /// Nowhere; whether the recorded path has other weights.
+    Missing {
+        others_in_place: bool,
+    },
+}
+
+impl Shelf {
+    /// With the weights below a folder, where one is named.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds too many files.
+    pub(crate) fn with(folder: Option<&Path>) -> Result<Self> {
+        let named = folder.map_or(Ok(Vec::new()), below)?;
+        Ok(Self { named, hashes: RefCell::default() })
+    }
+
+    /// The file with this hash: at the recorded place, beside the records, or below the folder that the user named.
+    pub(crate) fn weights(&self, place: &str, sha256: &str, records: &Path) -> Found {
+        let place = PathBuf::from(place);
+        let own = self.hash(&place);
+        if own.as_deref() == Some(sha256) {
+            return Found::Here(place);
+        }
+        let has_it = |path: &PathBuf| self.hash(path).as_deref() == Some(sha256);
+        let beside = WalkDir::new(rankle_files::folder_of(records)).min_depth(1).max_depth(1).sort_by_file_name();
+        let beside = beside.into_iter().flatten().map(walkdir::DirEntry::into_path).filter(|path| are_weights(path));
+        match beside.chain(self.named.iter().cloned()).find(has_it) {
+            Some(path) => Found::Here(path),
+            None => Found::Missing { others_in_place: own.is_some() },
+        }
+    }
+
+    fn hash(&self, path: &Path) -> Option<String> {
+        let mut hashes = self.hashes.borrow_mut();
+        hashes.entry(path.to_owned()).or_insert_with(|| files::hash_file(&hub::local(path).ok()?).ok()).clone()
+    }
+}
+
+fn are_weights(path: &Path) -> bool {
+    arguments::ends_in(path, "safetensors") && path.is_file()
+}
+
+/// The files of weights below a folder, in a fixed order.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let refused = || format!("--weights-dir {} cannot be read", folder.display());
+    std::fs::read_dir(folder).with_context(refused)?;
+    let mut weights = Vec::new();
+    for (seen, entry) in WalkDir::new(folder).max_depth(DEEPEST).sort_by_file_name().into_iter().enumerate() {
+        if seen == MOST {
+            bail!("--weights-dir {} holds more than {MOST} files: name a smaller folder", folder.display());
+        }
+        // A folder below that nobody may look into holds none of ours.
+        weights.extend(entry.map(walkdir::DirEntry::into_path).ok().filter(|path| are_weights(path)));
+    }
+    Ok(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn weights_are_found_by_their_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            (path, files::hash(text.as_bytes()))
+        };
+        let (own, own_hash) = write("elsewhere/model.safetensors", "own");
+        let (beside, beside_hash) = write("records/other.safetensors", "beside");
+        let (named, named_hash) = write("named/a/b/model.SAFETENSORS", "named");
+        let (_, no_weights) = write("records/notes.txt", "notes");
+        let records = folder.path().join("records/records.jsonl");
+        let (place, none) = (own.to_str().unwrap(), folder.path().join("none"));
+        let with = Shelf::with(Some(&folder.path().join("named"))).unwrap();
+        let found = |shelf: &Shelf, place: &str, sha256: &str| shelf.weights(place, sha256, &records);
+        assert_eq!(found(&with, place, &own_hash), Found::Here(own.clone()));
+        assert_eq!(found(&with, place, &beside_hash), Found::Here(beside.clone()), "another content is not taken");
+        assert_eq!(found(&with, none.to_str().unwrap(), &named_hash), Found::Here(named));
+        let without = Shelf::with(None).unwrap();
+        for (place, sha256, others_in_place) in [
+            (place, &named_hash, true),
+            (none.to_str().unwrap(), &named_hash, false),
+            ("", &no_weights, false),
+            (folder.path().to_str().unwrap(), &own_hash, false),
+        ] {
+            assert_eq!(found(&without, place, sha256), Found::Missing { others_in_place }, "{place}");
+        }
+        let message = Shelf::with(Some(&none)).err().unwrap().to_string();
+        assert!(message.starts_with("--weights-dir ") && message.ends_with("none cannot be read"), "{message}");
+    }
+}
