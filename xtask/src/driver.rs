@@ -1,10 +1,10 @@
 //! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
 
 use crate::process::{self, Usage};
-use crate::reproduce::Scope;
 use crate::{fetch, files};
 use anyhow::{Context, Result, bail};
-use rankle_report::{Planned, Record, System};
+use rankle_cli::Stop;
+use rankle_report::{Planned, Record};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
@@ -21,8 +21,6 @@ const AGAIN: &str = "the same command goes on where it was";
 /// The built program.
 pub(crate) struct Driver {
     program: PathBuf,
-    /// Where all data are, if not where each dataset usually is.
-    data: Option<PathBuf>,
     /// Whether it ends when this process does; older ones do not know how.
     ends_with_us: bool,
 }
@@ -48,7 +46,7 @@ impl Driver {
             bail!("the driver does not build: see the messages of cargo above");
         }
         let program = messages.lines().find_map(executable).context("cargo built the driver, but did not say where it is")?;
-        Ok(Self { program, data: None, ends_with_us: true })
+        Ok(Self { program, ends_with_us: true })
     }
 
     /// A program that was built before, and its version.
@@ -62,7 +60,7 @@ impl Driver {
         match output.trim().strip_prefix("rankle ") {
             Some(version) if status.success() && !version.contains(char::is_whitespace) => {
                 let version = version.to_owned();
-                Ok((Self { program, data: None, ends_with_us: false }, version))
+                Ok((Self { program, ends_with_us: false }, version))
             }
             _ => bail!("{} is no driver: asked for its --version, `rankle` says its name and a number", program.display()),
         }
@@ -76,18 +74,30 @@ impl Driver {
         files::sha256(&self.program)
     }
 
-    /// The same program, with all data in this folder.
-    pub(crate) fn with_data(&self, folder: PathBuf) -> Self {
-        Self { program: self.program.clone(), data: Some(folder), ..*self }
+    /// Runs a sub-command that answers on our standard output.
+    ///
+    /// # Errors
+    /// When it fails; it said why on standard error.
+    pub(crate) fn say(&self, name: &str, words: &[OsString], base: &Path) -> Result<()> {
+        ended(name, process::run(self.command(name, None).current_dir(base).args(words), AGAIN)?)
     }
 
-    /// Where it shall look for datasets, as arguments: in the folder that was named, else among ours when one was fetched, else
-    /// where it looks by itself.
-    fn data<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
-        let datasets = files::root().join("datasets");
+    /// Runs a sub-command, and returns its answer.
+    ///
+    /// # Errors
+    /// As [`Driver::say`].
+    pub(crate) fn ask(&self, name: &str, words: &[OsString], base: &Path) -> Result<String> {
+        let (status, answer) = process::run_capturing(self.command(name, None).current_dir(base).args(words), AGAIN)?;
+        ended(name, status).map(|()| answer)
+    }
+
+    /// Where it shall look for datasets, as arguments: among ours when one was fetched, else where it looks by itself.
+    fn data<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
         let fetched = |name: &str| name != "mnist" && fetch::is_fetched(name);
-        let folder = self.data.clone().or_else(|| names.into_iter().any(fetched).then(|| datasets.clone()));
-        folder.map_or(Vec::new(), |folder| vec!["--dataset-dir".into(), folder.into()])
+        match names.into_iter().any(fetched) {
+            true => vec!["--dataset-dir".into(), files::root().join("datasets").into()],
+            false => Vec::new(),
+        }
     }
 
     /// Runs every cell of a plan that records.jsonl in `output` does not hold yet. The weights in the plan are named as seen from
@@ -106,7 +116,7 @@ impl Driver {
         files::write(&plan_file, Planned::to_lines(plan)?)?;
         let mut command = self.command("sweep", threads);
         command.current_dir(base).arg("--plan").arg(plan_file).arg("--records").arg(&records_file);
-        command.args(self.data(plan.iter().map(|planned| planned.dataset.as_str())));
+        command.args(Self::data(plan.iter().map(|planned| planned.dataset.as_str())));
         let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!(
@@ -115,75 +125,6 @@ impl Driver {
             );
         }
         parse_records(plan, &answer)
-    }
-
-    /// Trains the weights of a system: with the recipe of the paper where `further` arguments say nothing else. A finished
-    /// folder is left as it is, an unfinished one is gone on with. The card says how the folder is named as seen from `base`.
-    ///
-    /// # Errors
-    /// When the driver fails, and when the folder holds another training.
-    pub(crate) fn train(
-        &self,
-        system: &System,
-        further: &[String],
-        base: &Path,
-        folder: &Path,
-        threads: Option<NonZero<usize>>,
-    ) -> Result<()> {
-        let mut command = self.command("train", threads);
-        command.current_dir(base).args(recipe(system)).args(further).args(self.data([system.dataset.as_str()]));
-        command.arg("--output").arg(files::relative(folder, base));
-        if !process::run_aside(&mut command, AGAIN)?.success() {
-            bail!("`rankle train` failed: its reason stands above; its checkpoints are kept in {}", files::shown(folder));
-        }
-        Ok(())
-    }
-
-    /// Runs a sub-command that leaves files about a system, such as a picture, with further arguments. The weights are named as seen from `base`.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    pub(crate) fn draw(
-        &self,
-        name: &str,
-        system: &System,
-        weights: &str,
-        further: &[String],
-        base: &Path,
-        threads: Option<NonZero<usize>>,
-    ) -> Result<()> {
-        let mut command = self.command(name, threads);
-        command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--distance", &system.distance]);
-        command.args(["--weights", weights, "--quiet"]).args(further).args(self.data([system.dataset.as_str()]));
-        if !process::run_aside(&mut command, AGAIN)?.success() {
-            bail!("`rankle {name}` failed: its reason stands above; the records are kept, and {AGAIN}");
-        }
-        Ok(())
-    }
-
-    /// The accuracy of a classifier before and after an attack, as one line of JSON. The weights are named as seen from `base`.
-    ///
-    /// # Errors
-    /// When the driver fails.
-    pub(crate) fn classify(
-        &self,
-        system: &System,
-        weights: &str,
-        (attack, epsilon): (&str, f64),
-        scope: &Scope,
-        base: &Path,
-        threads: Option<NonZero<usize>>,
-    ) -> Result<String> {
-        let mut command = self.command("classify", threads);
-        command.current_dir(base).args(["--dataset", &system.dataset, "--model", &system.model, "--weights", weights]);
-        command.args(["--attack", attack, "--epsilon", &epsilon.to_string(), "--format", "json"]);
-        command.args(["--images", &scope.images.to_string(), "--seed", &scope.seed.to_string()]);
-        command.args(self.data([system.dataset.as_str()]));
-        let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
-        if !status.success() {
-            bail!("`rankle classify` failed ({status}): its reason stands above");
-        }
-        Ok(answer)
     }
 
     /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
@@ -242,23 +183,13 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// How a system is trained: the arguments of `rankle train` that depend on it. The rest of the paper's recipe is what the driver
-/// does by itself.
-fn recipe(system: &System) -> Vec<String> {
-    let mut arguments: Vec<String> = Vec::new();
-    let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
-    add("dataset", &system.dataset);
-    add("model", &system.model);
-    if !system.is_classifier() {
-        add("distance", &system.distance);
+/// How a sub-command ended whose output the user has seen.
+fn ended(name: &str, status: ExitStatus) -> Result<()> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(2) => Err(Stop::usage(format!("`rankle {name}` takes no such arguments: its reason stands above")).into()),
+        _ => bail!("`rankle {name}` failed ({status}): its reason stands above"),
     }
-    add("loss", &system.loss);
-    add("seed", &system.seed.to_string());
-    if system.is_hardened() {
-        add("defense", &system.defense);
-        add("epsilon", &system.defended_epsilon().to_string());
-    }
-    arguments
 }
 
 /// The path in one of cargo's messages, if that is the one about the driver.
@@ -290,8 +221,7 @@ fn parse_records(plan: &[Planned], output: &str) -> Result<Vec<Record>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reproduce::sample;
-    use rankle_report::published;
+    use crate::sample;
 
     #[test]
     fn the_program_is_found_among_the_messages_of_cargo() {
@@ -302,24 +232,14 @@ mod tests {
         assert_eq!(found, [PathBuf::from("/t/release/rankle")]);
     }
 
+    #[cfg(unix)]
     #[test]
-    fn the_recipe_is_that_of_the_table() {
-        let of = |id| recipe(&published::table(id).unwrap().system.clone().seeded(3)).join(" ");
-        let ordinary = "--dataset mnist --model c2f2 --distance cosine --loss triplet --seed 3";
-        assert_eq!(of("mnist-ct"), ordinary);
-        let classifier = recipe(&System::classifier("mnist", "softmax").seeded(3)).join(" ");
-        assert_eq!(classifier, "--dataset mnist --model softmax --loss cross-entropy --seed 3");
-        let hardened = recipe(&System::classifier("mnist", "softmax").hardened().seeded(3)).join(" ");
-        assert_eq!(hardened, format!("{classifier} --defense pgd --epsilon 0.3"));
-        assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense embedding-shift --epsilon 0.3"));
-    }
-
-    #[test]
-    fn mnist_is_in_the_program_and_needs_no_folder() {
-        let driver = Driver { program: "rankle".into(), data: None, ends_with_us: true };
-        assert!(driver.data(["mnist", "mnist"]).is_empty());
-        assert!(driver.data(["no-such-dataset"]).is_empty());
-        assert_eq!(driver.with_data("here".into()).data(["sop"]), ["--dataset-dir", "here"]);
+    fn the_exit_code_of_the_driver_is_handed_on() {
+        let code = |script: &str| {
+            let status = Command::new("sh").args(["-c", script]).status().unwrap();
+            ended("run", status).map_or_else(|error| rankle_cli::code(&error), |()| 0)
+        };
+        assert_eq!(["exit 0", "exit 1", "exit 2", "kill -9 $$"].map(code), [0, 1, 2, 1]);
     }
 
     #[test]

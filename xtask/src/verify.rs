@@ -178,7 +178,7 @@ fn summary(computed: usize, lacking: &Lacking, differing: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reproduce::sample;
+    use crate::sample;
 
     /// Made-up records of the two published tables, as if they had been read from a file; each took as long as `seconds` says.
     pub(super) fn ready(seconds: impl Fn(&Record) -> f64) -> (Vec<Ready>, Vec<Record>) {

@@ -186,7 +186,14 @@ impl Planned {
     /// # Errors
     /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
-        let text = rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?;
+        Self::parse(path, &rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?)
+    }
+
+    /// Parses the text of a plan file.
+    ///
+    /// # Errors
+    /// [`Error::Line`] for the first line that is not a planned cell.
+    pub fn parse(path: &Path, text: &str) -> Result<Vec<Self>> {
         let parse = |(number, line)| {
             serde_json::from_str(line).map_err(|reason| Error::Line {
                 path: path.to_owned(),

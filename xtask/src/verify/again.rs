@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn strict_and_ablations_come_back() {
-        let (_, records) = crate::reproduce::sample::answered();
+        let (_, records) = crate::sample::answered();
         let cell = records.into_iter().map(|record| record.cell).find(|cell| cell.epsilon == 0.3).unwrap();
         let strict =
             Cell { protocol: "strict".into(), step: 0.03, iterations: 50, random_start: true, restarts: 3, ..cell.clone() };

@@ -19,7 +19,7 @@ use job::Job;
 use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
 use rankle_report::{Cell, Planned, Record};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Run every attack of a plan that the file of records does not hold yet.
@@ -51,11 +51,46 @@ type Inputs = (Job, Cell);
 
 impl Sweep {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let dataset_dir = |_: &str| self.dataset_dir.clone();
+        let (plan, prefix) = (Planned::read(&self.plan)?, self.names.strip_prefix.clone());
+        let cells = Cells { plan, file: &self.plan, records: &self.records, dataset_dir: &dataset_dir, prefix };
+        cells.compute(device)?.iter().try_for_each(|record| progress::answer(record.to_line()?))
+    }
+}
+
+/// Cells to compute.
+pub(crate) struct Cells<'a> {
+    pub(crate) plan: Vec<Planned>,
+    /// The file that the plan stands in.
+    pub(crate) file: &'a Path,
+    /// The file with the records.
+    pub(crate) records: &'a Path,
+    /// Answers the folder with the files of a dataset, where it is not the usual one.
+    pub(crate) dataset_dir: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// In front of the names of tensors.
+    pub(crate) prefix: Option<String>,
+}
+
+/// Whether the words and numbers of a cell can be computed, as far as they alone tell.
+///
+/// # Errors
+/// One line for a name that is not known and for a number out of range.
+pub(crate) fn check(planned: Planned) -> Result<()> {
+    Job::new(planned, None, None, String::new()).map(drop)
+}
+
+impl Cells<'_> {
+    /// Computes what the file of records does not hold yet; returns the records of the plan, in its order.
+    ///
+    /// # Errors
+    /// One line for a wrong cell, for data and weights that cannot be read, and for records that contradict one another; an
+    /// interrupt.
+    pub(crate) fn compute(self, device: Device) -> Result<Vec<Record>> {
         let jobs = self.jobs()?;
         let read = jobs.iter().flat_map(|job| job.keys().flat_map(Key::inputs));
-        let inputs: Vec<Input> = read.chain([Input::new("--plan", &self.plan)]).collect();
-        files::check_outputs(&[("--records", Some(&self.records))], &inputs)?;
-        let mut book = Book::open(&self.records)?;
+        let inputs: Vec<Input> = read.chain([Input::new("--plan", self.file)]).collect();
+        files::check_outputs(&[("--records", Some(self.records))], &inputs)?;
+        let mut book = Book::open(self.records)?;
         let mut images = TestImages::default();
         let inputs = cells(jobs, &mut images, device)?;
         heed(&inputs);
@@ -74,23 +109,20 @@ impl Sweep {
         }
         progress::clear();
         book.check(&inputs)?;
-        for (_, cell) in &inputs {
-            progress::answer(book.of(cell)?.to_line()?)?;
-        }
-        Ok(())
+        inputs.iter().map(|(_, cell)| book.of(cell).cloned()).collect()
     }
 
     /// The plan, checked line by line.
     fn jobs(&self) -> Result<Vec<Job>> {
-        let plan = Planned::read(&self.plan)?;
-        if plan.is_empty() {
-            bail!("{} holds no cell: write one JSON object a line", self.plan.display());
+        if self.plan.is_empty() {
+            bail!("{} holds no cell: write one JSON object a line", self.file.display());
         }
-        let job = |(at, planned): (usize, Planned)| {
-            let place = format!("{} line {}", self.plan.display(), at + 1);
-            Job::new(planned, self.dataset_dir.clone(), self.names.strip_prefix.clone(), place.clone()).context(place)
+        let job = |(at, planned): (usize, &Planned)| {
+            let place = format!("{} line {}", self.file.display(), at + 1);
+            let dataset_dir = (self.dataset_dir)(&planned.dataset);
+            Job::new(planned.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
         };
-        plan.into_iter().enumerate().map(job).collect()
+        self.plan.iter().enumerate().map(job).collect()
     }
 
     fn hint(&self, error: anyhow::Error, left: usize, all: usize) -> anyhow::Error {
