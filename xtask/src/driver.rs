@@ -2,9 +2,9 @@
 
 use crate::process::{self, Usage};
 use crate::{fetch, files};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rankle_cli::Stop;
-use rankle_report::{Planned, Record};
+use rankle_report::{Cell, Record};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
@@ -107,16 +107,16 @@ impl Driver {
     /// When the driver fails (it says why on standard error) or answers with other cells than those of the plan.
     pub(crate) fn sweep(
         &self,
-        plan: &[Planned],
+        plan: &[Cell],
         base: &Path,
         output: &Path,
         threads: Option<NonZero<usize>>,
     ) -> Result<Vec<Record>> {
         let (plan_file, records_file) = (output.join("plan.jsonl"), output.join("records.jsonl"));
-        files::write(&plan_file, Planned::to_lines(plan)?)?;
+        files::write(&plan_file, Cell::to_lines(plan)?)?;
         let mut command = self.command("sweep", threads);
         command.current_dir(base).arg("--plan").arg(plan_file).arg("--records").arg(&records_file);
-        command.args(Self::data(plan.iter().map(|planned| planned.dataset.as_str())));
+        command.args(Self::data(plan.iter().map(|planned| planned.subject.dataset.as_str())));
         let (status, answer) = process::run_capturing(&mut command, AGAIN)?;
         if !status.success() {
             bail!(
@@ -200,19 +200,20 @@ fn executable(message: &str) -> Option<PathBuf> {
 }
 
 /// The answer of a sweep must be the plan, cell by cell: anything else would put numbers into the wrong place.
-fn parse_records(plan: &[Planned], output: &str) -> Result<Vec<Record>> {
+fn parse_records(plan: &[Cell], output: &str) -> Result<Vec<Record>> {
     let records: Vec<Record> = output
         .lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("`rankle sweep` printed what is not a record: {line}")))
+        .map(|line| {
+            Record::from_line(line.as_bytes())
+                .map_err(|reason| anyhow!("`rankle sweep` printed what is not a record, {reason}: {line}"))
+        })
         .collect::<Result<_>>()?;
     if records.len() != plan.len() {
         bail!("`rankle sweep` answered with {} records for a plan of {} cells", records.len(), plan.len());
     }
     for (planned, record) in plan.iter().zip(&records) {
         if !planned.asks_for(&record.cell) {
-            let Planned { table, attack, targets, epsilon, .. } = planned;
-            let (cell, letter) = (&record.cell, attack.set_letter());
-            bail!("`rankle sweep` answered with {cell} where the plan has {table} {attack} {letter}={targets} ε={epsilon}");
+            bail!("`rankle sweep` answered with {} where the plan has {planned}", record.cell);
         }
     }
     Ok(records)
@@ -256,6 +257,6 @@ mod tests {
         let other: Vec<String> =
             lines.iter().map(|line| line.replace("\"protocol\":\"paper\"", "\"protocol\":\"strict\"")).collect();
         assert!(refused(&other.join("\n")).contains("where the plan has"));
-        assert!(refused("Done!").contains("not a record: Done!"));
+        assert!(refused("Done!").contains("what is not a record") && refused("Done!").ends_with(": Done!"));
     }
 }

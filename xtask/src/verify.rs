@@ -13,7 +13,7 @@ use clap::Args;
 use committed::{Committed, Input};
 use compare::Difference;
 use rankle_cli::{answer, say};
-use rankle_report::{Cell, FolderLock, Planned, Record};
+use rankle_report::{Cell, FolderLock, Record};
 use serde_json::Value;
 use shelf::{Missing, Shelf};
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub(crate) struct Verify {
 struct Ready {
     committed: Committed,
     cell: Cell,
-    planned: Planned,
+    planned: Cell,
 }
 
 /// How many records lack what.
@@ -76,7 +76,7 @@ impl Verify {
         // Records of another build prove nothing about this one.
         let folder = output.join(&driver.sha256()?[..12]);
         say(format_args!("{} of {} records are computed again, in {}", wanted.len(), ready.len(), files::shown(&folder)));
-        let plan: Vec<Planned> = wanted.iter().map(|ready| ready.planned.clone()).collect();
+        let plan: Vec<Cell> = wanted.iter().map(|ready| ready.planned.clone()).collect();
         let records = driver.sweep(&plan, &files::root(), &folder, self.threads)?;
         let found = differences(&wanted, &records)?;
         let file = output.join("differences.jsonl");
@@ -110,12 +110,12 @@ fn prepare(committed: Committed, shelf: &Shelf) -> Result<Result<Ready, Missing>
     if !committed.is_of_a_ranking() {
         return Ok(Err(Missing::Sweep));
     }
-    let cell: Cell = committed.cell()?;
+    let (cell, facts) = committed.inputs()?;
     let prepared = || {
-        let weights = shelf.weights(&cell.weights, &cell.weights_sha256)?;
+        let weights = shelf.weights(&cell.subject.weights, &facts.provenance.weights_sha256)?;
         let from = cell.from.as_ref().map(|from| shelf.weights(&from.weights, &from.weights_sha256)).transpose()?;
-        shelf.data(&cell.dataset)?;
-        again::plan(&cell, &weights, from.as_deref()).ok_or(Missing::Sweep)
+        shelf.data(&cell.subject.dataset)?;
+        again::plan(&cell, &facts, &weights, from.as_deref()).ok_or(Missing::Sweep)
     };
     let planned = prepared();
     Ok(planned.map(|planned| Ready { committed, cell, planned }))
@@ -130,7 +130,9 @@ fn differences(wanted: &[&Ready], records: &[Record]) -> Result<Vec<Difference>>
             _ => bail!("the record of {cell} is no JSON object"),
         };
         let computed = as_object(serde_json::to_value(record))?;
-        let inputs = as_object(serde_json::to_value(&record.cell))?;
+        let mut inputs = as_object(serde_json::to_value(&record.cell))?;
+        inputs.extend(as_object(serde_json::to_value(&record.facts))?);
+        ["device", "instruction_set", "code_version"].iter().for_each(|name| drop(inputs.remove(*name)));
         found.extend(compare::columns(&committed.columns, &computed, &inputs).into_iter().map(|column| Difference {
             file: committed.file.clone(),
             number: committed.number,
@@ -183,7 +185,7 @@ mod tests {
     /// Made-up records of the two published tables, as if they had been read from a file; each took as long as `seconds` says.
     pub(super) fn ready(seconds: impl Fn(&Record) -> f64) -> (Vec<Ready>, Vec<Record>) {
         let (plan, records) = sample::answered();
-        let one = |((at, planned), record): ((usize, Planned), &Record)| {
+        let one = |((at, planned), record): ((usize, Cell), &Record)| {
             let Ok(Value::Object(mut columns)) = serde_json::to_value(record) else { panic!("a record is an object") };
             columns["seconds"] = seconds(record).into();
             let committed = Committed { file: "models/m/records.jsonl".into(), number: at + 1, columns };
@@ -200,7 +202,7 @@ mod tests {
         assert!(report(160, &Lacking::new(), &[], "here").is_ok());
 
         *records[4].rank_after.as_mut().unwrap() += 0.00001;
-        records[4].cell.method_version = 2;
+        records[4].facts.provenance.method_version = 2;
         records[4].seconds = 9.0;
         let found = differences(&wanted, &records).unwrap();
         let said: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -232,7 +234,7 @@ mod tests {
         let of = |part: &str| ready.iter().filter(|ready| ready.committed.file.contains(part)).count();
         let (full, curves, ablations) = (of("records-full"), of("results/curves"), of("results/ablations"));
         assert_eq!((full, curves, ablations), (16, 310, 188));
-        assert!(ready.iter().all(|ready| files::root().join(&ready.planned.weights).is_file()));
+        assert!(ready.iter().all(|ready| files::root().join(&ready.planned.subject.weights).is_file()));
         assert!(lacking[&Missing::Sweep] > 0, "classifiers");
         assert!(of("universal") == 16 && of("self-transfer") >= 4 && of("results/transfer") > 0);
     }

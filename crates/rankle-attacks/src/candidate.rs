@@ -3,7 +3,11 @@
 use crate::draw::{admirers, check_set, distinct, neighbours, top_percent};
 use crate::lists::SortedLists;
 use crate::objective::{add_slope, by_distance};
-use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Subject, Targets};
+use crate::target_pool;
+use crate::{
+    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Standings, TargetPool,
+    Targets,
+};
 use candle_core::Tensor;
 use rand::Rng;
 use rankle_core::dataset::check_indices;
@@ -18,9 +22,9 @@ use std::fmt;
 ///
 /// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
 /// `d(q, x)` do not change: they are sorted once, and loss and slope come from binary searches. This takes
-/// `4 · batch · queries · gallery` bytes. [`Objective::Distance`] is an alternative.
+/// `4 · batch · queries · gallery` bytes. [`ObjectiveKind::Distance`] is an alternative.
 ///
-/// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`Band`], with replacement; those of CA- are uniform, with replacement,
+/// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`TargetPool`], with replacement; those of CA- are uniform, with replacement,
 /// among the 1 % of the gallery nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
 /// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
 /// neighbours fill up the set.
@@ -34,9 +38,9 @@ pub struct CandidateAttack {
     /// `w`, how many queries are attacked at once. The paper uses 1, 2, 5 and 10.
     pub queries: usize,
     /// What is lowered.
-    pub objective: Objective,
+    pub objective: ObjectiveKind,
     /// Where the queries of CA+ are drawn from; CA- does not look at it.
-    pub band: Band,
+    pub band: TargetPool,
 }
 
 impl fmt::Display for CandidateAttack {
@@ -49,7 +53,9 @@ impl RankingAttack for CandidateAttack {
     fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
         check_indices("image", images, gallery.len())?;
         let queries = match self.direction {
-            Direction::Raise => self.band.draw(Purpose::CandidateRaise, self.queries, images, gallery, protocol, seed)?,
+            Direction::Raise => {
+                target_pool::draw(self.band, Purpose::CandidateRaise, self.queries, images, gallery, protocol, seed)?
+            }
             Direction::Lower => self.nearby(images, gallery, protocol, seed)?,
         };
         Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
@@ -63,7 +69,7 @@ impl RankingAttack for CandidateAttack {
 impl CandidateAttack {
     /// The attack of the paper: queries anywhere in the gallery, the ranking-based objective.
     pub fn new(direction: Direction, queries: usize) -> Self {
-        Self { direction, queries, objective: Objective::Ranking, band: Band::Global }
+        Self { direction, queries, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
     }
 
     fn nearby(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Vec<Vec<u32>>> {
@@ -95,7 +101,7 @@ impl CandidateAttack {
 struct BoundCandidate<'a> {
     batch: Batch<'a>,
     direction: Direction,
-    objective: Objective,
+    objective: ObjectiveKind,
     /// Per (image, query) pair the list of its query.
     slots: Vec<usize>,
     lists: SortedLists,
@@ -211,7 +217,7 @@ const LISTS: usize = 64;
 
 impl Aim for BoundCandidate<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        if self.objective == Objective::Distance {
+        if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.direction, 0.0, raw);
         }
         let (gallery, set) = (self.batch.gallery, self.batch.targets.set());
@@ -249,7 +255,7 @@ impl Bound for BoundCandidate<'_> {
                 places[pair] = place;
             }
         }
-        let ties = protocol.ties(Subject::Perturbed);
+        let ties = protocol.ties(RankOf::Perturbed);
         let mean =
             |places: &[Place]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
         Ok(Standings {

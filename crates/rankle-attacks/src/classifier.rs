@@ -1,6 +1,5 @@
 //! Attacks on classifiers, whose embeddings are logits: away from the label, whatever class comes out.
 
-use crate::kind::find;
 use crate::{Aim, Ball, Evaluation, Keep, Pgd, Solver};
 use candle_core::Tensor;
 use rankle_core::classes::{cross_entropy, predictions};
@@ -133,7 +132,9 @@ impl fmt::Display for ClassifierAttack {
 impl FromStr for ClassifierAttack {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        find("attack", name, &Self::ALL)
+        let known = || Self::ALL.map(|attack| attack.to_string()).join(", ");
+        let found = Self::ALL.into_iter().find(|attack| attack.to_string() == name);
+        found.ok_or_else(|| Error::Unknown { what: "attack", name: name.into(), known: known() })
     }
 }
 

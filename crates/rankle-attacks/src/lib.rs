@@ -4,7 +4,7 @@
 //! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
 //! (ES). A [`Solver`] such as [`Pgd`] searches the L∞ ball for it. Neither knows the other: a new attack writes no loop, a new
 //! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
-//! For ablations an attack can take another [`Objective`] or another [`Band`] of targets.
+//! For ablations an attack can take another [`ObjectiveKind`] or another [`TargetPool`] of targets.
 //!
 //! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
 //!
@@ -13,6 +13,9 @@
 //! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them.
 //!
 //! For comparison, [`Classification`] measures what FGSM and PGD do to a classifier: the same searches with another aim.
+//!
+//! What an attack is called and what it can be asked for is `rankle-record`'s [`AttackSpec`]; [`build`] and [`search`] make of it
+//! what computes.
 //!
 //! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
 //!
@@ -44,12 +47,11 @@
 mod aim;
 mod attack;
 mod ball;
-mod band;
+mod build;
 mod candidate;
 mod classifier;
 mod draw;
 mod estimate;
-mod kind;
 mod lists;
 mod noise;
 mod objective;
@@ -61,6 +63,7 @@ mod run;
 mod shift;
 mod shift_attack;
 mod slope;
+mod target_pool;
 mod targets;
 mod transfer;
 mod universal;
@@ -68,18 +71,17 @@ mod universal;
 pub use aim::{Aim, Evaluation, Solver};
 pub use attack::{Batch, Bound, RankingAttack, Standings};
 pub use ball::Ball;
-pub use band::Band;
+pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
 pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
 pub use estimate::Estimate;
-pub use kind::{Direction, Kind, Protocol, Variant};
 pub use noise::Noise;
-pub use objective::Objective;
 pub use pgd::{Keep, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
-pub use rank::Subject;
+pub use rank::{RankOf, RankRule};
+pub use rankle_record::{AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Protocol, Search, SharedBy, TargetPool};
 pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;

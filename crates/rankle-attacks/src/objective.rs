@@ -1,44 +1,9 @@
-//! What a ranking attack lowers, and the simpler of the two choices.
+//! The distance-based objective.
 
-use crate::kind::find;
 use crate::{Batch, Direction, Evaluation};
 use candle_core::Tensor;
-use rankle_core::{Distance, Error, Result};
+use rankle_core::{Distance, Result};
 use rayon::prelude::*;
-use std::{fmt, str::FromStr};
-
-/// What an attack with targets lowers while it searches. Ranks are measured alike under both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Objective {
-    /// The paper's: hinges between each target and every gallery item, so that only what stands between a target and its goal
-    /// counts (`method.md` 7.2, 7.3).
-    #[default]
-    Ranking,
-    /// The mean distance to the targets, or its negative, whatever else is in the list (`method.md` 7.6). For ablations: a
-    /// target that has long arrived pulls as hard as one that is far behind.
-    Distance,
-}
-
-impl Objective {
-    /// Both, for messages and menus.
-    pub const ALL: [Self; 2] = [Self::Ranking, Self::Distance];
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ranking => "ranking",
-            Self::Distance => "distance",
-        })
-    }
-}
-
-impl FromStr for Objective {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        find("objective", name, &Self::ALL)
-    }
-}
 
 /// The distance-based objective at raw embeddings `(n, d)`: per image `± mean d(p, target) + xi · mean d(p, preserved)`, `+` to
 /// raise the targets, with its slope. Distances are symmetric, so candidate and query attacks share it.

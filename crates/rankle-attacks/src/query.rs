@@ -2,7 +2,11 @@
 
 use crate::draw::{check_set, distinct, neighbours, top_percent};
 use crate::objective::by_distance;
-use crate::{Aim, Band, Batch, Bound, Direction, Evaluation, Objective, Protocol, RankingAttack, Standings, Subject, Targets};
+use crate::target_pool;
+use crate::{
+    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Standings, TargetPool,
+    Targets,
+};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::RankCount;
@@ -13,9 +17,9 @@ use std::fmt;
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
 /// Lowers the mean over candidates `c` and gallery items `x` of `[d(q̃, c) - d(q̃, x)]₊`; QA- mirrors it.
-/// [`Objective::Distance`] is an alternative.
+/// [`ObjectiveKind::Distance`] is an alternative.
 ///
-/// Under [`Protocol::Paper`] the candidates of QA+ are uniform in their [`Band`], with replacement; under [`Protocol::Strict`] distinct and never
+/// Under [`Protocol::Paper`] the candidates of QA+ are uniform in their [`TargetPool`], with replacement; under [`Protocol::Strict`] distinct and never
 /// the query itself. Those of QA- are drawn, distinct, from the 1 % of the gallery nearest to the query.
 ///
 /// # Source
@@ -27,9 +31,9 @@ pub struct QueryAttack {
     /// `m`, how many candidates are moved at once. The paper uses 1, 2, 5 and 10.
     pub candidates: usize,
     /// What is lowered.
-    pub objective: Objective,
+    pub objective: ObjectiveKind,
     /// Where the candidates of QA+ are drawn from; QA- does not look at it.
-    pub band: Band,
+    pub band: TargetPool,
 }
 
 /// A [`QueryAttack`] that keeps the nearest items in their place (SP-QA), so that nobody notices.
@@ -50,15 +54,15 @@ pub struct PreservingQueryAttack {
     /// `ξ`, the weight of their mean loss.
     pub xi: f64,
     /// What is lowered, for the candidates and for the preserved items.
-    pub objective: Objective,
+    pub objective: ObjectiveKind,
     /// Where the candidates of SP-QA+ are drawn from; SP-QA- does not look at it.
-    pub band: Band,
+    pub band: TargetPool,
 }
 
 impl QueryAttack {
     /// The attack of the paper: candidates anywhere in the gallery, the ranking-based objective.
     pub fn new(direction: Direction, candidates: usize) -> Self {
-        Self { direction, candidates, objective: Objective::Ranking, band: Band::Global }
+        Self { direction, candidates, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
     }
 }
 
@@ -69,7 +73,7 @@ impl PreservingQueryAttack {
             Direction::Raise => 1.0,
             Direction::Lower => 100.0,
         };
-        Self { direction, candidates, preserved: 5, xi, objective: Objective::Ranking, band: Band::Global }
+        Self { direction, candidates, preserved: 5, xi, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
     }
 }
 
@@ -122,7 +126,7 @@ fn choose(
     let set = attack.candidates;
     let rows = match attack.direction {
         Direction::Raise => {
-            let candidates = attack.band.draw(Purpose::QueryRaise, set, images, gallery, protocol, seed)?;
+            let candidates = target_pool::draw(attack.band, Purpose::QueryRaise, set, images, gallery, protocol, seed)?;
             let reach = match protocol {
                 _ if preserved == 0 => 0,
                 Protocol::Paper => preserved,
@@ -156,13 +160,13 @@ fn choose(
 struct BoundQuery<'a> {
     batch: Batch<'a>,
     direction: Direction,
-    objective: Objective,
+    objective: ObjectiveKind,
     xi: f64,
 }
 
 impl Aim for BoundQuery<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        if self.objective == Objective::Distance {
+        if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.direction, self.xi, raw);
         }
         let (gallery, targets) = (self.batch.gallery, &self.batch.targets);
@@ -199,7 +203,7 @@ impl Bound for BoundQuery<'_> {
         let left_out = protocol.leaves_out().then_some(&copies[..]);
         let Counted { counts, resolution } = gallery.rank_counts(points, &items, left_out, protocol.precision())?;
         let targets = self.batch.targets.set();
-        let ties = protocol.ties(Subject::Item);
+        let ties = protocol.ties(RankOf::Item);
         let mean = |counts: &[RankCount]| {
             counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (counts.len() * gallery.len()) as f64
         };

@@ -5,37 +5,46 @@ use rankle_core::rank::{Precision, Ties};
 
 /// What is ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum RankOf {
     /// The perturbed image of a candidate attack, in the list of a query. It is no item of the gallery; its clean copy is.
     Perturbed,
     /// An item of the gallery, in the list of a perturbed query.
     Item,
 }
 
-impl Protocol {
+/// What a protocol makes of a list.
+pub trait RankRule {
     /// How ties count.
     ///
     /// # Source
     /// `method.md` 8.1, 8.2: the original counts what is strictly closer than a perturbed image, and sorts the list of a
     /// perturbed query in a stable way.
-    pub fn ties(self, subject: Subject) -> Ties {
-        match (self, subject) {
-            (Self::Paper, Subject::Perturbed) => Ties::Behind,
-            (Self::Paper, Subject::Item) => Ties::ByIndex,
+    fn ties(self, of: RankOf) -> Ties;
+
+    /// What decides between distances that f32 cannot tell apart.
+    fn precision(self) -> Precision;
+
+    /// Whether the query and the clean copy of the perturbed image leave the list.
+    fn leaves_out(self) -> bool;
+}
+
+impl RankRule for Protocol {
+    fn ties(self, of: RankOf) -> Ties {
+        match (self, of) {
+            (Self::Paper, RankOf::Perturbed) => Ties::Behind,
+            (Self::Paper, RankOf::Item) => Ties::ByIndex,
             (Self::Strict, _) => Ties::Middle,
         }
     }
 
-    /// What decides between distances that f32 cannot tell apart.
-    pub fn precision(self) -> Precision {
+    fn precision(self) -> Precision {
         match self {
             Self::Paper => Precision::Single,
             Self::Strict => Precision::Resolved,
         }
     }
 
-    /// Whether the query and the clean copy of the perturbed image leave the list.
-    pub fn leaves_out(self) -> bool {
+    fn leaves_out(self) -> bool {
         self == Self::Strict
     }
 }

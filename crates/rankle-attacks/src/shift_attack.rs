@@ -1,6 +1,6 @@
 //! The untargeted attack: out of the neighbourhood, wherever to.
 
-use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, Protocol, RankingAttack, Standings, Targets, signs};
+use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, Protocol, RankRule, RankingAttack, Standings, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{List, Resolution, TieGroup};

@@ -1,7 +1,7 @@
 //! Images made to fool one model, shown to another.
 
 use crate::run::{Ranker, run_on};
-use crate::{Direction, Kind, Outcome, RankingAttack, Setting, Solver, Targets};
+use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
 use rankle_core::{Embedder, Gallery, Result};
 use std::ops::ControlFlow;
 
@@ -29,11 +29,15 @@ pub struct Transfer {
 ///
 /// # Source
 /// `method.md` 9, step 2; `pitfalls.md` P-34.
-pub fn choosing<'a>(kind: Kind, source: &'a Gallery, victim: &'a Gallery) -> &'a Gallery {
+pub fn choosing<'a>(kind: AttackId, source: &'a Gallery, victim: &'a Gallery) -> &'a Gallery {
     match kind {
-        Kind::Candidate(Direction::Lower) | Kind::Query(Direction::Lower) | Kind::PreservingQuery(Direction::Lower) => victim,
-        Kind::Candidate(Direction::Raise) | Kind::Query(Direction::Raise) | Kind::PreservingQuery(Direction::Raise) => source,
-        Kind::Shift => source,
+        AttackId::Candidate(Direction::Lower)
+        | AttackId::Query(Direction::Lower)
+        | AttackId::PreservingQuery(Direction::Lower) => victim,
+        AttackId::Candidate(Direction::Raise)
+        | AttackId::Query(Direction::Raise)
+        | AttackId::PreservingQuery(Direction::Raise) => source,
+        AttackId::EmbeddingShift => source,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ball::sign;
 use crate::draw::distinct;
 use crate::run::{Ranker, embed, perturbed};
-use crate::{Ball, Bound, Direction, Kind, Protocol, Setting, Standings, Targets, Variant, Victim, shifts};
+use crate::{AttackId, AttackOptions, Ball, Bound, Direction, Protocol, Setting, Standings, Targets, Victim, build, shifts};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::dataset::check_indices;
@@ -84,14 +84,14 @@ impl Universal {
     /// `progress` breaks off; and what the embedders report.
     pub fn run(
         &self,
-        kind: Kind,
+        kind: AttackId,
         setting: &Setting<'_>,
         victim: Option<Victim<'_>>,
         images: &[usize],
         target: u32,
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<UniversalOutcome> {
-        let (Kind::Candidate(direction) | Kind::Query(direction)) = kind else {
+        let (AttackId::Candidate(direction) | AttackId::Query(direction)) = kind else {
             let known = "ca+, ca-, qa+, qa-".to_owned();
             return Err(Error::Unknown { what: "universal attack", name: kind.to_string(), known });
         };
@@ -192,7 +192,7 @@ pub fn universal_target(
 
 /// What stays the same from step to step.
 struct Scene<'a> {
-    kind: Kind,
+    kind: AttackId,
     direction: Direction,
     setting: &'a Setting<'a>,
     target: u32,
@@ -226,7 +226,7 @@ impl Scene<'_> {
 
     fn bind<'b>(&'b self, ranker: Ranker<'b>, images: &'b [usize], clean: &'b Points) -> Result<Box<dyn Bound + 'b>> {
         let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, ranker.gallery.len())?;
-        let attack = self.kind.attack(1, Variant::default());
+        let attack = build(self.kind, 1, AttackOptions::default());
         attack.bind(self.setting.batch(ranker.gallery, images, clean, targets))
     }
 

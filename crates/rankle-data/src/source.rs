@@ -109,6 +109,29 @@ impl Source {
         }
     }
 
+    /// The same images, prepared as `said`, which is written as [`Preparation`] shows it, where the name says nothing else. Of other
+    /// images the same.
+    ///
+    /// # Errors
+    /// [`Error::DatasetOption`] for what is no such text.
+    pub fn prepared_as(&self, said: &str) -> Result<Self> {
+        let mut prepared = self.clone();
+        let (Self::Published(_, overrides) | Self::Folder(Folder { overrides, .. })) = &mut prepared else { return Ok(prepared) };
+        // The rest follows from the model.
+        let parts = said.split(',').filter(|part| !part.starts_with("crop=") && !part.starts_with("channels="));
+        let rest: String = parts.map(|part| format!(",{part}")).collect();
+        let usual = Overrides::parse(&options::parse(said, &rest, &Overrides::KEYS)?)?;
+        let Overrides { resize, edge, filter, exif, skip_broken } = *overrides;
+        *overrides = Overrides {
+            resize: resize.or(usual.resize),
+            edge: edge.or(usual.edge),
+            filter: filter.or(usual.filter),
+            exif: exif.or(usual.exif),
+            skip_broken,
+        };
+        Ok(prepared)
+    }
+
     /// Whose the data in `dir` is, as far as it is known. Of photographs, a file [`Credits::FILE`] beside them has the last word.
     ///
     /// # Errors
@@ -214,6 +237,20 @@ mod tests {
         // In any order; shown in one.
         let name = "folder,edge=256,images=20%,resize=shorter:x".parse::<Source>().unwrap().to_string();
         assert_eq!(name, "folder,images=20%,resize=shorter,edge=256:x");
+    }
+
+    #[test]
+    fn a_name_takes_what_it_does_not_say_from_elsewhere() {
+        let said = "resize=shorter,edge=256,crop=224,filter=bicubic,exif=ignore,channels=1";
+        for (name, prepared) in [
+            ("sop", "sop,resize=shorter,edge=256,filter=bicubic,exif=ignore"),
+            ("folder,edge=300,skip-broken:x", "folder,resize=shorter,edge=300,filter=bicubic,exif=ignore,skip-broken:x"),
+            ("mnist", "mnist"),
+            ("idx:x", "idx:x"),
+        ] {
+            assert_eq!(name.parse::<Source>().unwrap().prepared_as(said).unwrap().to_string(), prepared);
+        }
+        assert!("sop".parse::<Source>().unwrap().prepared_as("resize=wide").is_err());
     }
 
     #[test]

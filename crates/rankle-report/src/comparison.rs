@@ -1,7 +1,7 @@
 //! Our numbers beside the published ones.
 
 use crate::published::{self, Table};
-use crate::{Attack, Planned, Record, Setting};
+use crate::{AttackId, Record, Setting};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// A difference of more than this many points of rank, and of more than [`NOTEWORTHY_ERRORS`], is marked in every table.
@@ -56,7 +56,7 @@ impl<'a> Comparison<'a> {
         let comparable = table.other_system.is_none();
         let row = |published: published::Cell| {
             let published::Cell { attack, targets, epsilon, .. } = published;
-            let wanted = Planned::new(table, "", attack, targets, epsilon, setting);
+            let wanted = table.asked("", attack, targets, epsilon, setting);
             let record = records.iter().rev().find(|record| wanted.asks_for(&record.cell));
             Row { published, record, caveat, comparable }
         };
@@ -64,7 +64,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The row of one cell.
-    pub fn row(&self, attack: Attack, targets: usize, epsilon: f64) -> Option<&Row<'a>> {
+    pub fn row(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| {
             let published::Cell { attack: a, targets: t, epsilon: e, .. } = row.published;
             (a, t, e) == (attack, targets, epsilon)
@@ -77,18 +77,18 @@ impl<'a> Comparison<'a> {
     }
 
     /// The row of an attack and an epsilon in a table with a single set size.
-    pub(crate) fn at(&self, attack: Attack, epsilon: f64) -> Option<&Row<'a>> {
+    pub(crate) fn at(&self, attack: AttackId, epsilon: f64) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| (row.published.attack, row.published.epsilon) == (attack, epsilon))
     }
 
     /// The attacks that have a measured row, in the order of the table.
-    pub(crate) fn measured_attacks(&self) -> Vec<Attack> {
-        let measured = |attack: &Attack| self.measured().any(|row| row.published.attack == *attack);
+    pub(crate) fn measured_attacks(&self) -> Vec<AttackId> {
+        let measured = |attack: &AttackId| self.measured().any(|row| row.published.attack == *attack);
         self.table.attacks().filter(measured).collect()
     }
 
     /// The values of `key` among the measured rows of one attack, each once, in the order of the table.
-    pub(crate) fn measured_axis<T: PartialEq>(&self, attack: Attack, key: impl Fn(&published::Cell) -> T) -> Vec<T> {
+    pub(crate) fn measured_axis<T: PartialEq>(&self, attack: AttackId, key: impl Fn(&published::Cell) -> T) -> Vec<T> {
         let mut values = Vec::new();
         for row in self.measured().filter(|row| row.published.attack == attack) {
             let value = key(&row.published);
@@ -117,7 +117,7 @@ impl<'a> Comparison<'a> {
 impl Row<'_> {
     /// Whether its number is a rank, in percent; else it is a shift, in units of the distance.
     pub fn is_rank(&self) -> bool {
-        self.published.attack != Attack::EmbeddingShift
+        self.published.attack != AttackId::EmbeddingShift
     }
 
     /// Whether what is published, if anything, is of the very system and attack of this cell.
@@ -125,7 +125,7 @@ impl Row<'_> {
         self.comparable
     }
 
-    /// Our mean rank after the attack, in percent; for [`Attack::EmbeddingShift`] the mean shift, in units of the distance.
+    /// Our mean rank after the attack, in percent; for [`AttackId::EmbeddingShift`] the mean shift, in units of the distance.
     pub fn measured(&self) -> Option<f64> {
         let record = self.record?;
         if self.is_rank() { record.rank_after } else { Some(record.embedding_shift) }
@@ -136,7 +136,7 @@ impl Row<'_> {
         self.record?.rank_after_stderr
     }
 
-    /// Ours less the published one, in points; for [`Attack::EmbeddingShift`] in units of the distance.
+    /// Ours less the published one, in points; for [`AttackId::EmbeddingShift`] in units of the distance.
     pub fn difference(&self) -> Option<f64> {
         Some(self.measured()? - self.published.rank?)
     }
@@ -177,7 +177,7 @@ impl Summary {
             return format!("{measured} of {cells} cells measured");
         };
         let published::Cell { attack, targets, epsilon, .. } = cell;
-        let letter = attack.set_letter();
+        let letter = attack.declaration().letter;
         format!(
             "{measured} of {cells} cells; {mean:.2} points away on average, {difference:+.2} at most \
              ({attack}, {letter} = {targets}, ε = {epsilon}); {noteworthy} marked"
@@ -189,33 +189,32 @@ impl Summary {
 mod tests {
     use super::*;
     use crate::synthetic;
-    use Attack::*;
 
     #[test]
     fn a_record_stands_beside_its_own_cell_only() {
         let records = [
-            synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 99.0), // an older one of the same cell
-            synthetic::record("mnist-ctd", CandidateRaise, 2, 0.3, 50.0),
-            synthetic::record("mnist-ct", CandidateRaise, 1, 0.25, 50.0),
-            synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0),
+            synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 99.0), // an older one of the same cell
+            synthetic::record("mnist-ctd", AttackId::CA_PLUS, 2, 0.3, 50.0),
+            synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.25, 50.0),
+            synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 5.0),
         ];
         let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
         assert_eq!(comparison.measured().count(), 1);
-        let row = comparison.row(CandidateRaise, 1, 0.3).unwrap();
+        let row = comparison.row(AttackId::CA_PLUS, 1, 0.3).unwrap();
         assert_eq!((row.measured(), row.stderr(), row.noteworthy()), (Some(5.0), Some(0.25), true));
         assert!((row.difference().unwrap() - 2.9).abs() < 1e-12);
-        assert_eq!(comparison.row(CandidateRaise, 2, 0.3).unwrap().measured(), None);
+        assert_eq!(comparison.row(AttackId::CA_PLUS, 2, 0.3).unwrap().measured(), None);
     }
 
     #[test]
     fn a_record_of_another_setting_is_no_record_of_the_cell() {
         let table = published::table("mnist-ct").unwrap();
-        let records = [synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0)];
+        let records = [synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 5.0)];
         for other in [
             Setting { images: 10_000, ..synthetic::setting() },
             Setting { seed: 1, ..synthetic::setting() },
             Setting { eight_bit: true, ..synthetic::setting() },
-            Setting { protocol: "strict".into(), ..synthetic::setting() },
+            Setting { protocol: crate::Protocol::Strict, ..synthetic::setting() },
         ] {
             assert_eq!(Comparison::new(table, &other, &records, None).measured().count(), 0, "{other}");
         }
@@ -223,7 +222,7 @@ mod tests {
 
     #[test]
     fn marked_is_what_neither_two_points_nor_two_errors_explain() {
-        let mut record = synthetic::record("mnist-ct", CandidateRaise, 1, 0.3, 5.0); // 2.9 points above
+        let mut record = synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 5.0); // 2.9 points above
         let mut noteworthy = |stderr| {
             record.rank_after_stderr = stderr;
             let records = [record.clone()];
@@ -241,7 +240,9 @@ mod tests {
     #[test]
     fn the_summary_finds_the_furthest_cell() {
         let mut records = synthetic::complete("mnist-ctd");
-        let index = records.iter().position(|r| (r.cell.attack, r.cell.targets, r.cell.epsilon) == (CandidateLower, 5, 0.1));
+        let index = records
+            .iter()
+            .position(|r| (r.cell.spec.attack, r.cell.spec.targets, r.cell.spec.epsilon) == (AttackId::CA_MINUS, 5, 0.1));
         *records[index.unwrap()].rank_after.as_mut().unwrap() -= 4.5;
         let summary = Comparison::new(published::table("mnist-ctd").unwrap(), &synthetic::setting(), &records, None).summary();
         assert_eq!((summary.cells, summary.measured, summary.noteworthy), (80, 80, 1));
@@ -255,7 +256,7 @@ mod tests {
     fn a_row_as_json_is_a_reproduce_cell() {
         let records = synthetic::complete("mnist-ct");
         let comparison = Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None);
-        let json = serde_json::to_value(comparison.row(PreservingQueryRaise, 10, 0.3).unwrap()).unwrap();
+        let json = serde_json::to_value(comparison.row(AttackId::SP_QA_PLUS, 10, 0.3).unwrap()).unwrap();
         let expected = serde_json::json!({
             "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "distance": "cosine", "loss": "triplet", "defense": "none",
             "attack": "sp-qa+", "targets": 10, "epsilon": 0.3, "published": 32.1, "measured": 32.6, "stderr": 0.25,
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn without_comparable_numbers_nothing_is_marked() {
         let ours = |id, published: f64| {
-            let mut record = synthetic::record(id, CandidateRaise, 1, 0.0, published);
+            let mut record = synthetic::record(id, AttackId::CA_PLUS, 1, 0.0, published);
             record.rank_after = Some(99.0);
             record
         };
@@ -290,11 +291,11 @@ mod tests {
     /// The shift has no rank: it is compared in its own unit, and is no part of a summary in points.
     #[test]
     fn an_embedding_shift_is_compared_as_such() {
-        let mut record = synthetic::record("mnist-ct-curves", EmbeddingShift, 0, 0.3, 0.0);
+        let mut record = synthetic::record("mnist-ct-curves", AttackId::EmbeddingShift, 0, 0.3, 0.0);
         (record.rank_after, record.rank_after_stderr) = (None, None);
         let records = [record];
         let comparison = Comparison::new(published::table("mnist-ct-curves").unwrap(), &synthetic::setting(), &records, None);
-        let row = comparison.row(EmbeddingShift, 0, 0.3).unwrap();
+        let row = comparison.row(AttackId::EmbeddingShift, 0, 0.3).unwrap();
         assert_eq!((row.measured(), row.published.rank, row.noteworthy()), (Some(0.822), Some(1.395), false));
         assert_eq!(comparison.summary().sentence(), "1 of 155 cells measured");
     }

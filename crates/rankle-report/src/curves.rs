@@ -2,7 +2,7 @@
 
 use crate::canvas::{self, FONT, INK};
 use crate::published::Table;
-use crate::{Attack, Comparison, Error, Result};
+use crate::{AttackId, Comparison, Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -30,12 +30,12 @@ pub struct Panel<'a> {
 }
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito 2008).
-fn colour(attack: Attack) -> RGBColor {
+fn colour(attack: AttackId) -> RGBColor {
     match attack {
-        Attack::CandidateRaise => RGBColor(0, 114, 178),
-        Attack::CandidateLower => RGBColor(213, 94, 0),
-        Attack::PreservingQueryRaise => RGBColor(0, 158, 115),
-        Attack::EmbeddingShift => RGBColor(120, 120, 120),
+        AttackId::CA_PLUS => RGBColor(0, 114, 178),
+        AttackId::CA_MINUS => RGBColor(213, 94, 0),
+        AttackId::SP_QA_PLUS => RGBColor(0, 158, 115),
+        AttackId::EmbeddingShift => RGBColor(120, 120, 120),
         _ => RGBColor(170, 68, 153),
     }
 }
@@ -139,7 +139,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
 
     for attack in drawn(panel) {
         // A shift is drawn on the axis of the ranks, at its place on the other one.
-        let place = |value: f64| if attack == Attack::EmbeddingShift { value / percent } else { value };
+        let place = |value: f64| if attack == AttackId::EmbeddingShift { value / percent } else { value };
         let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(panel.ours, attack));
         let rings = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
         chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
@@ -159,8 +159,8 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels
     let style = (FONT, 14 * scale).into_font().color(&INK);
     let label = |x: i32, y: i32, text: &str| area.draw(&Text::new(text.to_owned(), at(x, y - 4), style.clone()));
     let left = 70;
-    let shift = has_shift(panels).then_some(Attack::EmbeddingShift);
-    for (n, attack) in Attack::TABLE.into_iter().chain(shift).enumerate() {
+    let shift = has_shift(panels).then_some(AttackId::EmbeddingShift);
+    for (n, attack) in AttackId::TABLE.into_iter().chain(shift).enumerate() {
         let x = left + 130 * n as i32;
         area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], colour(attack).stroke_width(3 * scale as u32)))?;
         label(x + 36, 18, &attack.name().to_uppercase())?;
@@ -178,19 +178,19 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels
 }
 
 /// What has a curve in a panel, in the order of the paper.
-fn drawn(panel: Panel<'_>) -> impl Iterator<Item = Attack> {
-    let known = move |attack: &Attack| panel.theirs.attacks().chain(panel.ours.table.attacks()).any(|known| known == *attack);
+fn drawn(panel: Panel<'_>) -> impl Iterator<Item = AttackId> {
+    let known = move |attack: &AttackId| panel.theirs.attacks().chain(panel.ours.table.attacks()).any(|known| known == *attack);
     // The shift only where we have measured it as well: it needs an axis of its own.
-    let wanted = move |attack: &Attack| *attack != Attack::EmbeddingShift || panel.ours.table.attacks().any(|a| a == *attack);
-    Attack::ALL.into_iter().filter(known).filter(wanted)
+    let wanted = move |attack: &AttackId| *attack != AttackId::EmbeddingShift || panel.ours.table.attacks().any(|a| a == *attack);
+    AttackId::ALL.into_iter().filter(known).filter(wanted)
 }
 
 fn has_shift(panels: &[Panel<'_>]) -> bool {
-    panels.iter().any(|panel| drawn(*panel).any(|attack| attack == Attack::EmbeddingShift))
+    panels.iter().any(|panel| drawn(*panel).any(|attack| attack == AttackId::EmbeddingShift))
 }
 
 /// Our points of one curve, by rising epsilon.
-fn ours(comparison: &Comparison<'_>, attack: Attack) -> Vec<Point> {
+fn ours(comparison: &Comparison<'_>, attack: AttackId) -> Vec<Point> {
     let here = comparison.measured().filter(|row| row.published.attack == attack && row.published.targets <= 1);
     let point = |row: &crate::Row<'_>| {
         let (epsilon, value) = (row.published.epsilon, row.measured()?);
@@ -201,7 +201,7 @@ fn ours(comparison: &Comparison<'_>, attack: Attack) -> Vec<Point> {
     points
 }
 
-fn theirs(table: &Table, attack: Attack) -> impl Iterator<Item = (f64, f64)> {
+fn theirs(table: &Table, attack: AttackId) -> impl Iterator<Item = (f64, f64)> {
     let here = table.cells().filter(move |cell| cell.attack == attack && cell.targets <= 1);
     here.filter_map(|cell| Some((cell.epsilon, cell.rank?)))
 }
@@ -246,9 +246,9 @@ mod tests {
     fn ours_are_the_cells_with_one_target_in_order() {
         let mut records = records();
         records.reverse();
-        records.push(synthetic::record("mnist-ct", Attack::CandidateLower, 1, 0.1, 77.0)); // a later one of the same cell
+        records.push(synthetic::record("mnist-ct", AttackId::CA_MINUS, 1, 0.1, 77.0)); // a later one of the same cell
         let points = with_panels(&records, None, |panels| {
-            ours(panels[0].ours, Attack::CandidateLower).iter().map(|p| (p.epsilon, p.value)).collect::<Vec<_>>()
+            ours(panels[0].ours, AttackId::CA_MINUS).iter().map(|p| (p.epsilon, p.value)).collect::<Vec<_>>()
         });
         assert_eq!(points, [(0.0, 2.6), (0.01, 3.9), (0.03, 6.8), (0.1, 77.0), (0.3, 94.4)]);
     }
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_shift_has_an_axis_and_a_caveat_is_in_the_picture() {
-        let mut shift = synthetic::record("mnist-ct-curves", Attack::EmbeddingShift, 0, 0.3, 0.0);
+        let mut shift = synthetic::record("mnist-ct-curves", AttackId::EmbeddingShift, 0, 0.3, 0.0);
         (shift.rank_after, shift.rank_after_stderr) = (None, None);
         let records = [shift];
         let curves = table("mnist-ct-curves");
@@ -301,7 +301,7 @@ mod tests {
         let frame = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((frame.width, frame.height), (2 * 1160, 2 * 544));
         let count = |wanted: RGBColor| pixels.chunks_exact(3).filter(|rgb| *rgb == [wanted.0, wanted.1, wanted.2]).count();
-        for attack in Attack::TABLE {
+        for attack in AttackId::TABLE {
             assert!(count(colour(attack)) > 2000, "{attack} is hardly visible: {}", count(colour(attack)));
         }
         // The caption of the first panel: letters, not an empty strip. Its rows hold nothing else.

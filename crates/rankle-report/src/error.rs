@@ -10,6 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A plan or a record.
+    #[error(transparent)]
+    Record(#[from] rankle_record::Error),
     /// A file cannot be opened, read, written or locked.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
@@ -19,26 +22,6 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed: part of the message, hence no `source`, which callers would print once more.
         reason: io::Error,
-    },
-    /// A complete line of a file is not what it should be.
-    #[error("{} line {line} is not a {what}: {reason}; correct or delete that line", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What the line should hold, as in `record`.
-        what: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A record that JSON cannot hold, because one of its numbers is NaN or infinite.
-    #[error("the record of {cell} cannot be written: {reason}")]
-    Record {
-        /// The cell, in words.
-        cell: String,
-        /// What is wrong with it.
-        reason: String,
     },
     /// Another process works in the same folder.
     #[error("{} is in use by {holder}; wait for it to end or choose another output folder", folder.display())]

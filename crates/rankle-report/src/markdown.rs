@@ -1,6 +1,6 @@
 //! Tables as Markdown.
 
-use crate::{Attack, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
+use crate::{AttackId, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
 
 /// A heading, the caveat, the summary and one table per attack (one for all attacks where there is a single set size):
 /// `ours ± standard error (published, difference)`, in bold where the difference is noteworthy. Rows and columns without any
@@ -39,12 +39,12 @@ fn source(comparison: &Comparison<'_>) -> String {
     [none, recall, other, source].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn block(comparison: &Comparison<'_>, attack: Attack) -> String {
+fn block(comparison: &Comparison<'_>, attack: AttackId) -> String {
     let targets = comparison.measured_axis(attack, |cell| cell.targets);
     if targets.is_empty() {
         return String::new();
     }
-    let letter = attack.set_letter();
+    let letter = attack.declaration().letter;
     let mut lines = vec![row("ε", targets.iter().map(|targets| format!("{letter} = {targets}"))), rule(targets.len())];
     for epsilon in comparison.measured_axis(attack, |cell| cell.epsilon) {
         let cell = |&targets| comparison.row(attack, targets, epsilon).and_then(cell).unwrap_or_else(|| "–".to_owned());
@@ -68,7 +68,7 @@ fn by_attack(comparison: &Comparison<'_>) -> String {
         }
     }
     let shift =
-        if attacks.contains(&Attack::EmbeddingShift) { "\nES: the mean shift of the embedding, a distance.\n" } else { "" };
+        if attacks.contains(&AttackId::EmbeddingShift) { "\nES: the mean shift of the embedding, a distance.\n" } else { "" };
     format!("\n{}\n{shift}", lines.join("\n"))
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_not_published_or_not_comparable_is_said() {
-        let record = synthetic::record("fashion-ct", Attack::CandidateRaise, 1, 0.3, 5.0);
+        let record = synthetic::record("fashion-ct", AttackId::CA_PLUS, 1, 0.3, 5.0);
         let text = rendered("fashion-ct", &[record], Some("quick model"));
         assert!(
             text.contains("\n\n**Beware: quick model.**\n\n1 of 80 cells measured.\nNo published numbers for the cells. "),
@@ -138,7 +138,7 @@ mod tests {
         );
         assert!(text.contains("\n| 0.3 | 5.00 ± 0.25 |"), "{text}");
 
-        let record = synthetic::record("fashion-ctd-curves", Attack::CandidateLower, 1, 0.30196, 10.0);
+        let record = synthetic::record("fashion-ctd-curves", AttackId::CA_MINUS, 1, 0.30196, 10.0);
         let text = rendered("fashion-ctd-curves", &[record], None);
         assert!(text.contains("\nThe published numbers are of another system: the same architecture, "), "{text}");
         assert!(text.contains("\n| 0.30196 | 10.00 ± 0.25 (32.6, -22.60) |\n"), "{text}");
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn one_set_size_makes_one_table() {
-        let mut shift = synthetic::record("mnist-ct-curves", Attack::EmbeddingShift, 0, 0.3, 0.0);
+        let mut shift = synthetic::record("mnist-ct-curves", AttackId::EmbeddingShift, 0, 0.3, 0.0);
         (shift.rank_after, shift.rank_after_stderr) = (None, None);
-        let rank = synthetic::record("mnist-ct-curves", Attack::CandidateLower, 1, 0.29, 93.5);
+        let rank = synthetic::record("mnist-ct-curves", AttackId::CA_MINUS, 1, 0.29, 93.5);
         let text = rendered("mnist-ct-curves", &[shift, rank], None);
         let lines = "\n| ε | ES | CA- |\n|---:|---:|---:|\n| 0.29 | – | 93.50 ± 0.25 (93.3, +0.20) |\n| 0.3 | 0.822 (1.395, -0.573) | – |\n";
         assert!(text.contains(lines), "{text}");

@@ -2,12 +2,12 @@
 //!
 //! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
 
-use crate::{Attack, Error, Result, System};
+use crate::{AttackId, Error, Result, Setting, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
 /// A table of cells of one system, with the published numbers where there are any: the mean normalised rank after the attack in
-/// percent; for [`Attack::EmbeddingShift`] the mean shift in units of the distance.
+/// percent; for [`AttackId::EmbeddingShift`] the mean shift in units of the distance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
@@ -37,7 +37,7 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// What the attack wants to move.
-    pub attack: Attack,
+    pub attack: AttackId,
     /// The published numbers, row by row; none where nothing is published.
     pub ranks: Option<Vec<Vec<f64>>>,
 }
@@ -46,8 +46,8 @@ pub struct Block {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     /// What the attack wants to move.
-    pub attack: Attack,
-    /// How many queries or candidates at once; 0 for [`Attack::EmbeddingShift`], which has no target.
+    pub attack: AttackId,
+    /// How many queries or candidates at once; 0 for [`AttackId::EmbeddingShift`], which has no target.
     pub targets: usize,
     /// The radius of the ball in pixel units.
     pub epsilon: f64,
@@ -72,7 +72,7 @@ impl Table {
             other_system: None,
             epsilons: EPSILONS.to_vec(),
             targets: TARGETS.to_vec(),
-            blocks: Attack::TABLE.map(|attack| Block { attack, ranks: None }).into(),
+            blocks: AttackId::TABLE.map(|attack| Block { attack, ranks: None }).into(),
         }
     }
 
@@ -105,15 +105,22 @@ impl Table {
         Ok(Self { blocks, ..self })
     }
 
+    /// An attack on the system of this table, with weights at this place.
+    pub fn asked(&self, weights: &str, attack: AttackId, targets: usize, epsilon: f64, setting: &Setting) -> crate::Cell {
+        let mut cell = self.system.cell(&self.id, weights, attack, epsilon, setting);
+        cell.spec.targets = targets;
+        cell
+    }
+
     /// The attacks of this table, in the order of its columns.
-    pub fn attacks(&self) -> impl Iterator<Item = Attack> {
+    pub fn attacks(&self) -> impl Iterator<Item = AttackId> {
         self.blocks.iter().map(|block| block.attack)
     }
 
     /// Every cell: attack by attack, in each the set sizes, in each the epsilons.
     pub fn cells(&self) -> impl Iterator<Item = Cell> {
         self.blocks.iter().flat_map(move |block| {
-            let sizes = self.targets.iter().map(|&targets| if block.attack == Attack::EmbeddingShift { 0 } else { targets });
+            let sizes = self.targets.iter().map(|&targets| if block.attack == AttackId::EmbeddingShift { 0 } else { targets });
             sizes.enumerate().flat_map(move |(column, targets)| {
                 self.epsilons.iter().enumerate().map(move |(row, &epsilon)| Cell {
                     attack: block.attack,
@@ -126,7 +133,7 @@ impl Table {
     }
 
     /// The published number of one cell, where there is one.
-    pub fn rank(&self, attack: Attack, targets: usize, epsilon: f64) -> Option<f64> {
+    pub fn rank(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<f64> {
         let wanted = |cell: &Cell| (cell.attack, cell.targets, cell.epsilon) == (attack, targets, epsilon);
         self.cells().find(wanted).and_then(|cell| cell.rank)
     }
@@ -161,7 +168,7 @@ enum Unit {
 struct Curve {
     /// The table whose system it is about.
     table: String,
-    attack: Attack,
+    attack: AttackId,
     values: Vec<f64>,
 }
 
@@ -170,7 +177,7 @@ impl Curves {
     fn of(&self, table: &Table) -> Table {
         let value = |attack, value: f64| match self.unit {
             // Three digits are printed; dividing their integer by ten gives the nearest percent.
-            Unit::Fraction if attack != Attack::EmbeddingShift => (value * 1000.0).round() / 10.0,
+            Unit::Fraction if attack != AttackId::EmbeddingShift => (value * 1000.0).round() / 10.0,
             _ => value,
         };
         let block = |curve: &Curve| Block {
@@ -224,7 +231,6 @@ pub fn table(id: &str) -> Result<&'static Table> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Attack::*;
 
     #[test]
     fn every_table_is_whole() {
@@ -232,7 +238,7 @@ mod tests {
             for block in &table.blocks {
                 let Some(ranks) = &block.ranks else { continue };
                 assert_eq!(ranks.len(), table.epsilons.len(), "{}", table.id);
-                let range = if block.attack == EmbeddingShift { 0.0..=2.0 } else { 0.0..=100.0 };
+                let range = if block.attack == AttackId::EmbeddingShift { 0.0..=2.0 } else { 0.0..=100.0 };
                 let whole = |row: &Vec<f64>| row.len() == table.targets.len() && row.iter().all(|rank| range.contains(rank));
                 assert!(ranks.iter().all(whole), "{} {}", table.id, block.attack);
             }
@@ -256,8 +262,8 @@ mod tests {
     /// The sum catches a digit that changes anywhere; it was added up from the source by other means.
     #[test]
     fn no_digit_has_changed() {
-        let sum = |table: &Table, attack: Attack| {
-            let scale = if attack == EmbeddingShift { 1000.0 } else { 10.0 };
+        let sum = |table: &Table, attack: AttackId| {
+            let scale = if attack == AttackId::EmbeddingShift { 1000.0 } else { 10.0 };
             let ranks = table.cells().filter(|cell| cell.attack == attack).filter_map(|cell| cell.rank);
             (ranks.map(|rank| rank * scale).sum::<f64>()).round() as i64
         };
@@ -276,26 +282,26 @@ mod tests {
     #[test]
     #[rustfmt::skip] // the columns are the point
     fn cells_stand_where_the_paper_has_them() {
-        check("mnist-ct",  CandidateRaise,       1,  0.3,  2.1);
-        check("mnist-ct",  CandidateRaise,       2,  0.01, 45.4);
-        check("mnist-ct",  CandidateLower,       10, 0.3,  92.9);
-        check("mnist-ct",  PreservingQueryRaise, 10, 0.3,  32.1);
-        check("mnist-ct",  PreservingQueryLower, 1,  0.0,  0.5);
-        check("mnist-ctd", CandidateRaise,       1,  0.3,  30.7);
-        check("mnist-ctd", CandidateLower,       5,  0.1,  3.5);
-        check("mnist-ctd", PreservingQueryRaise, 2,  0.03, 48.5);
-        check("mnist-ctd", PreservingQueryLower, 1,  0.3,  2.4);
+        check("mnist-ct",  AttackId::CA_PLUS,       1,  0.3,  2.1);
+        check("mnist-ct",  AttackId::CA_PLUS,       2,  0.01, 45.4);
+        check("mnist-ct",  AttackId::CA_MINUS,       10, 0.3,  92.9);
+        check("mnist-ct",  AttackId::SP_QA_PLUS, 10, 0.3,  32.1);
+        check("mnist-ct",  AttackId::SP_QA_MINUS, 1,  0.0,  0.5);
+        check("mnist-ctd", AttackId::CA_PLUS,       1,  0.3,  30.7);
+        check("mnist-ctd", AttackId::CA_MINUS,       5,  0.1,  3.5);
+        check("mnist-ctd", AttackId::SP_QA_PLUS, 2,  0.03, 48.5);
+        check("mnist-ctd", AttackId::SP_QA_MINUS, 1,  0.3,  2.4);
 
-        check("mnist-ct-curves",  EmbeddingShift,       0, 0.3,  1.395);
-        check("mnist-ct-curves",  CandidateLower,       1, 0.15, 50.0);
-        check("mnist-ct-curves",  CandidateRaise,       1, 0.0,  49.9);
-        check("mnist-ctd-curves", PreservingQueryLower, 1, 0.3,  2.4);
+        check("mnist-ct-curves",  AttackId::EmbeddingShift,       0, 0.3,  1.395);
+        check("mnist-ct-curves",  AttackId::CA_MINUS,       1, 0.15, 50.0);
+        check("mnist-ct-curves",  AttackId::CA_PLUS,       1, 0.0,  49.9);
+        check("mnist-ctd-curves", AttackId::SP_QA_MINUS, 1, 0.3,  2.4);
 
-        check("fashion-ct-curves",  CandidateRaise,       1, 0.05490, 20.2);
-        check("fashion-ctd-curves", PreservingQueryRaise, 1, 0.30196, 40.6);
+        check("fashion-ct-curves",  AttackId::CA_PLUS,       1, 0.05490, 20.2);
+        check("fashion-ctd-curves", AttackId::SP_QA_PLUS, 1, 0.30196, 40.6);
     }
 
-    fn check(id: &str, attack: Attack, targets: usize, epsilon: f64, rank: f64) {
+    fn check(id: &str, attack: AttackId, targets: usize, epsilon: f64, rank: f64) {
         let table = table(id).unwrap();
         assert_eq!(table.rank(attack, targets, epsilon), Some(rank));
         assert_eq!(table.rank(attack, targets, epsilon + 0.001), None);
@@ -307,7 +313,7 @@ mod tests {
         assert_eq!(curves.iter().map(|table| table.cells().count()).sum::<usize>(), 310);
         for table in curves {
             assert!(table.epsilons.iter().enumerate().all(|(n, &epsilon)| epsilon == n as f64 / 100.0));
-            assert!(table.attacks().eq([EmbeddingShift].into_iter().chain(Attack::TABLE)));
+            assert!(table.attacks().eq([AttackId::EmbeddingShift].into_iter().chain(AttackId::TABLE)));
         }
     }
 
@@ -316,9 +322,11 @@ mod tests {
         let system = System::plain("mnist", "lenet", "cosine", "triplet");
         let table = || Table { epsilons: vec![0.0, 0.1], targets: vec![1], ..Table::unpublished("own", "", system.clone()) };
         let block =
-            |ranks: &[&[f64]]| Block { attack: CandidateRaise, ranks: Some(ranks.iter().map(|row| row.to_vec()).collect()) };
-        let whole = table().with_blocks(vec![block(&[&[50.0], &[20.0]]), Block { attack: EmbeddingShift, ranks: None }]).unwrap();
-        assert_eq!((whole.rank(CandidateRaise, 1, 0.1), whole.rank(EmbeddingShift, 0, 0.1)), (Some(20.0), None));
+            |ranks: &[&[f64]]| Block { attack: AttackId::CA_PLUS, ranks: Some(ranks.iter().map(|row| row.to_vec()).collect()) };
+        let whole = table()
+            .with_blocks(vec![block(&[&[50.0], &[20.0]]), Block { attack: AttackId::EmbeddingShift, ranks: None }])
+            .unwrap();
+        assert_eq!((whole.rank(AttackId::CA_PLUS, 1, 0.1), whole.rank(AttackId::EmbeddingShift, 0, 0.1)), (Some(20.0), None));
         assert_eq!(whole.cells().count(), 4);
         let refused = |table: Table, blocks| table.with_blocks(blocks).unwrap_err().to_string();
         for ranks in [&[&[50.0][..]][..], &[&[50.0], &[]], &[&[50.0], &[f64::NAN]]] {
@@ -328,7 +336,7 @@ mod tests {
                 "cannot make the table: 'own': the ranks of ca+ must be 2 rows (epsilons) of 1 numbers (targets)"
             );
         }
-        let free = || vec![Block { attack: CandidateRaise, ranks: None }];
+        let free = || vec![Block { attack: AttackId::CA_PLUS, ranks: None }];
         assert!(refused(table(), [free(), free()].concat()).contains("ca+ stands in it twice"));
         for (epsilons, targets, part) in [
             (vec![f64::NAN], vec![1], "a radius of NaN is outside"),

@@ -2,8 +2,9 @@
 
 mod claim;
 
-use crate::{Error, Result, Source, finite, markdown};
+use crate::{Error, Provenance, Result, Source, Subject, markdown};
 pub use claim::{Claim, ENOUGH_IMAGES, QUESTIONS, UNCHECKED};
+use rankle_record::finite;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -11,19 +12,12 @@ use std::path::Path;
 /// The page about one model. Ranks, recalls and shares are in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sanity {
-    /// The dataset, as in `mnist`.
-    pub dataset: String,
-    /// How photographs became the model's images, as [`crate::Cell::preprocessing`]; of other images the field is not written.
+    /// The model, and the data that it ranks.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// How photographs became the model's images, as [`crate::Facts::preprocessing`]; of other images the field is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<String>,
-    /// The architecture, as in `c2f2`.
-    pub model: String,
-    /// Where the weights came from. Display only, the hash tells weights apart.
-    pub weights: String,
-    /// SHA-256 of the weights file, in hexadecimal.
-    pub weights_sha256: String,
-    /// The distance, as in `cosine`.
-    pub distance: String,
     /// The radius of the ball in pixel units.
     #[serde(serialize_with = "finite::number")]
     pub epsilon: f64,
@@ -43,12 +37,9 @@ pub struct Sanity {
     /// How long it took.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
-    /// Where it was computed, as in `cpu`.
-    pub device: String,
-    /// The instruction set of the kernels.
-    pub instruction_set: String,
-    /// The version of the code.
-    pub code_version: String,
+    /// The weights, the code and the machine.
+    #[serde(flatten)]
+    pub provenance: Provenance,
 }
 
 /// One question, what was measured, and what came out.
@@ -207,19 +198,21 @@ impl Sanity {
     }
 
     fn write_markdown(&self, out: &mut String) -> fmt::Result {
-        let Self { dataset, model, distance, weights, epsilon, images, gallery, seed, .. } = self;
+        let Self { subject, provenance, epsilon, images, gallery, seed, .. } = self;
+        let Subject { dataset, model, distance, weights, .. } = subject;
         writeln!(out, "# Is the defense real? {model} on {dataset}, {distance} distance\n")?;
         writeln!(out, "**{}.** A failed check is a finding about the model, or about the attack it is measured with.", {
             self.headline()
         })?;
         writeln!(out, "Passing all of them proves nothing for attacks that are not among them.\n")?;
-        writeln!(out, "- weights: `{weights}`, SHA-256 {}", self.weights_sha256)?;
+        writeln!(out, "- weights: `{weights}`, SHA-256 {}", provenance.weights_sha256)?;
         writeln!(out, "- {images} images attacked in a gallery of {gallery}, one target each, ε = {epsilon}, seed {seed}")?;
         writeln!(out, "- recall at 1 without an attack: {:.1} % of the items that `collapse` looks at", self.recall_at_1)?;
         if let Some(Source { weights, weights_sha256, model, distance }) = &self.against {
             writeln!(out, "- transferred from: {model} ({distance}), `{weights}`, SHA-256 {weights_sha256}")?;
         }
-        writeln!(out, "- {:.0} s on {} ({}), version {}\n", self.seconds, self.device, self.instruction_set, self.code_version)?;
+        let Provenance { device, instruction_set, code_version, .. } = provenance;
+        writeln!(out, "- {:.0} s on {device} ({instruction_set}), version {code_version}\n", self.seconds)?;
         writeln!(
             out,
             "Ranks are mean normalised ranks in percent of the gallery, by the definitions of the paper: 0 is the top of a list. The plus \
@@ -268,12 +261,8 @@ mod tests {
 
     pub(super) fn page() -> Sanity {
         Sanity {
-            dataset: "mnist".into(),
+            subject: crate::Subject { weights: "w.safetensors".into(), ..crate::sample::subject() },
             preprocessing: None,
-            model: "c2f2".into(),
-            weights: "w.safetensors".into(),
-            weights_sha256: "5f".repeat(32),
-            distance: "cosine".into(),
             epsilon: 0.3,
             images: 100,
             gallery: 10_000,
@@ -286,9 +275,7 @@ mod tests {
                 check("transfer", &[]),
             ],
             seconds: 40.0,
-            device: "cpu".into(),
-            instruction_set: "avx2".into(),
-            code_version: "0.1.0".into(),
+            provenance: crate::sample::provenance(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How far the numbers of several training seeds lie apart.
 
 use crate::published::{self, Table};
-use crate::{Attack, Comparison, Error, NOTEWORTHY, Record, Result, Setting, markdown, spreadsheet};
+use crate::{AttackId, Comparison, Error, NOTEWORTHY, Record, Result, Setting, markdown, spreadsheet};
 use serde::Serialize;
 
 /// A table with the range of several sets of records for each of its cells.
@@ -67,12 +67,12 @@ impl Spread {
         out
     }
 
-    fn block(&self, attack: Attack) -> String {
+    fn block(&self, attack: AttackId) -> String {
         let rows: Vec<&Range> = self.rows.iter().filter(|row| row.published.attack == attack).collect();
         if rows.is_empty() {
             return String::new();
         }
-        let letter = attack.set_letter();
+        let letter = attack.declaration().letter;
         let heads = self.table.targets.iter().map(|targets| format!("{letter} = {targets}"));
         let mut lines = vec![markdown::row("ε", heads), markdown::rule(self.table.targets.len())];
         for epsilon in &self.table.epsilons {

@@ -1,6 +1,6 @@
 //! Tables as comma-separated values, in long form: one line per measured cell.
 
-use crate::{Comparison, Error, Result, Row};
+use crate::{Comparison, Error, Protocol, Result, Row};
 use serde::Serialize;
 
 /// One line. Ranks are in percent, differences in points of rank; `measured` of `es` is a shift in units of the distance.
@@ -22,7 +22,7 @@ struct Line<'a> {
     images: usize,
     gallery: usize,
     seed: u64,
-    protocol: &'a str,
+    protocol: Protocol,
     weights_sha256: &'a str,
     seconds: f64,
     /// Empty where there is none.
@@ -65,10 +65,10 @@ fn line<'a>(table: &'a str, row: &Row<'a>) -> Option<Line<'a>> {
         embedding_shift: record.embedding_shift,
         tie_share: record.tie_share,
         images: record.cell.images,
-        gallery: record.cell.gallery,
-        seed: record.cell.seed,
-        protocol: &record.cell.protocol,
-        weights_sha256: &record.cell.weights_sha256,
+        gallery: record.facts.gallery,
+        seed: record.cell.spec.seed,
+        protocol: record.cell.spec.protocol,
+        weights_sha256: &record.facts.provenance.weights_sha256,
         seconds: record.seconds,
         caveat: row.caveat,
     })

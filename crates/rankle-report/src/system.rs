@@ -1,5 +1,6 @@
 //! What is attacked, by name: a dataset and a model that was trained in a certain way on it.
 
+use crate::{AttackId, AttackSpec, Cell, Setting, Subject};
 use serde::Deserialize;
 
 /// Data and a model for it, as far as both have names. All names are those of the command line and of the records.
@@ -65,6 +66,19 @@ impl System {
     /// The radius that the paper's defense is trained for on such images, in pixel units.
     pub fn defended_epsilon(&self) -> f64 {
         if self.sees_photographs() { 0.06 } else { 0.3 }
+    }
+
+    /// The same as an attack sees it, with its weights at this place.
+    pub fn subject(&self, weights: &str) -> Subject {
+        let Self { dataset, model, distance, loss, defense, .. } = self.clone();
+        Subject { dataset, model, weights: weights.to_owned(), distance, loss: Some(loss), defense: Some(defense) }
+    }
+
+    /// An attack with one target on these weights, as its protocol prescribes it; `table` names what it is for.
+    pub fn cell(&self, table: &str, weights: &str, attack: AttackId, epsilon: f64, setting: &Setting) -> Cell {
+        let Setting { protocol, eight_bit, images, seed } = *setting;
+        let spec = AttackSpec { eight_bit, ..AttackSpec::new(attack, epsilon, protocol, seed) };
+        Cell { table: Some(table.to_owned()), subject: self.subject(weights), spec, images, from: None }
     }
 
     /// The name of the folder with its weights, as in `mnist-c2f2-cosine-triplet-est`; a seed other than 0 stands behind it.

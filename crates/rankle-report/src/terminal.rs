@@ -1,6 +1,6 @@
 //! A table for a terminal of 120 columns.
 
-use crate::{Attack, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, published};
+use crate::{AttackId, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, published};
 use std::fmt::Write;
 
 /// How the columns of one set size are filled: ours, its standard error, the paper's, the difference, a mark.
@@ -52,19 +52,19 @@ pub fn furthest(comparisons: &[Comparison<'_>]) -> String {
     }
     for (table, row) in rows.into_iter().take(5) {
         let published::Cell { attack, targets, epsilon, .. } = row.published;
-        let set = format!("{} = {targets}", attack.set_letter());
+        let set = format!("{} = {targets}", attack.declaration().letter);
         out += &format!("\n {table:<width$} {attack:<7} {set:<6} {epsilon:<5} │ {}", cell(row).unwrap_or_default());
     }
     out + "\n"
 }
 
-fn block(out: &mut String, comparison: &Comparison<'_>, attack: Attack) {
+fn block(out: &mut String, comparison: &Comparison<'_>, attack: AttackId) {
     let epsilons = comparison.measured_axis(attack, |cell| cell.epsilon);
     let targets = comparison.measured_axis(attack, |cell| cell.targets);
     if targets.is_empty() {
         return;
     }
-    let letter = attack.set_letter();
+    let letter = attack.declaration().letter;
     let line = |first: &str, cell: &dyn Fn(usize) -> String| {
         let cells: Vec<String> = targets.iter().map(|&targets| format!("{:<WIDTH$}", cell(targets))).collect();
         format!(" {first:<4} │ {}", cells.join("│ ")).trim_end().to_owned()
@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn a_slice_shows_only_what_was_measured() {
         let mut records = synthetic::complete("mnist-ct");
-        records.retain(|record| [1, 10].contains(&record.cell.targets) && [0.0, 0.3].contains(&record.cell.epsilon));
-        records.retain(|record| record.cell.attack != Attack::CandidateLower);
-        records.retain(|record| record.cell.attack != Attack::PreservingQueryLower || record.cell.epsilon > 0.0);
+        records.retain(|record| [1, 10].contains(&record.cell.spec.targets) && [0.0, 0.3].contains(&record.cell.spec.epsilon));
+        records.retain(|record| record.cell.spec.attack != AttackId::CA_MINUS);
+        records.retain(|record| record.cell.spec.attack != AttackId::SP_QA_MINUS || record.cell.spec.epsilon > 0.0);
         records[1].rank_after = Some(100.0);
         records.remove(2);
         let text = render(&Comparison::new(published::table("mnist-ct").unwrap(), &synthetic::setting(), &records, None));
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_single_set_size_has_a_column_per_attack() {
         let mut records = synthetic::complete("mnist-ctd-curves");
-        for record in records.iter_mut().filter(|record| record.cell.targets == 0) {
+        for record in records.iter_mut().filter(|record| record.cell.spec.targets == 0) {
             (record.rank_after, record.rank_after_stderr) = (None, None);
         }
         let table = published::table("mnist-ctd-curves").unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn without_published_numbers_there_are_only_ours() {
-        let records = [synthetic::record("fashion-ct", Attack::CandidateRaise, 1, 0.3, 5.0)];
+        let records = [synthetic::record("fashion-ct", AttackId::CA_PLUS, 1, 0.3, 5.0)];
         let comparison = Comparison::new(published::table("fashion-ct").unwrap(), &synthetic::setting(), &records, None);
         let text = render(&comparison);
         assert!(text.contains("\n 0.3  │   5.00 ±0.25     –\n"), "{text}");

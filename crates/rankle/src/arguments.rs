@@ -1,7 +1,7 @@
 //! The command line: what every sub-command has in common.
 
 use crate::commands::{
-    Attack, Bench, Check, Classify, Embed, Evaluate, Picture, Run, Sanity, Spread, Sweep, Train, Transfer, Universal,
+    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Run, Sanity, Spread, Sweep, Train, Transfer, Universal,
 };
 use crate::device::Device;
 use crate::indices::Indices;
@@ -69,6 +69,7 @@ enum Command {
     Spread(Spread),
     Classify(Classify),
     Check(Check),
+    Convert(Convert),
     Bench(Bench),
 }
 
@@ -166,6 +167,7 @@ impl Arguments {
             Command::Spread(command) => command.run(),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(device),
         })
     }

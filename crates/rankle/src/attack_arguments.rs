@@ -6,12 +6,11 @@ use crate::experiment::{self, Experiment};
 use crate::files::Input;
 use crate::indices::Indices;
 use crate::names;
-use crate::search::{self, Remedy, Search};
+use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::variant::VariantArguments;
 use clap::Args;
-use rankle_attacks::{Kind, Protocol};
-use rankle_core::Seed;
+use rankle_record::{AttackId, AttackSpec, Protocol, Search};
 use std::num::NonZero;
 
 /// An attack: what to move, how far, and where to search.
@@ -19,7 +18,7 @@ use std::num::NonZero;
 pub(crate) struct AttackArguments {
     /// What to move
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
-    attack: Kind,
+    attack: AttackId,
     /// How many queries or candidates at once, for each image; 1 when left out, meaningless for es
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     targets: Option<NonZero<usize>>,
@@ -92,18 +91,25 @@ fn default_batch() -> NonZero<usize> {
 }
 
 impl AttackArguments {
+    /// The attack as the arguments describe it.
+    pub(crate) fn spec(&self) -> AttackSpec {
+        let plain = AttackSpec::new(self.attack, self.epsilon.epsilon.value(), self.protocol, self.seed);
+        AttackSpec {
+            targets: self.targets.map_or(plain.targets, |targets| if self.attack.has_targets() { targets.get() } else { 0 }),
+            search: self.search.chosen(),
+            options: self.variant.chosen(),
+            eight_bit: self.eight_bit,
+            ..plain
+        }
+    }
+
     /// The attack with all its numbers, checked.
     ///
     /// # Errors
     /// [`Stop`] where the arguments contradict one another.
     pub(crate) fn experiment(&self) -> Result<Experiment, Stop> {
-        let set = self.targets.map_or(1, NonZero::get);
-        let mut experiment = Experiment::new(self.attack, set, self.epsilon.epsilon, self.protocol, Seed(self.seed));
-        experiment.search = self.search.chosen().change(experiment.search).map_err(|restarts| {
-            Stop::usage(format!("--restarts {restarts} are all alike from the clean image: add --random-start"))
-        })?;
-        experiment.variant = self.variant.of(self.attack)?;
-        Ok(Experiment { eight_bit: self.eight_bit, batch_size: self.batch_size.get(), ..experiment })
+        let experiment = Experiment::new(&self.spec()).map_err(Stop::usage)?;
+        Ok(Experiment { batch_size: self.batch_size.get(), ..experiment })
     }
 
     /// The lists that are read from files.
@@ -133,10 +139,10 @@ impl AttackArguments {
     /// [`Stop`] where the arguments contradict one another.
     pub(crate) fn choice(&self, experiment: &Experiment, count: Count) -> Result<Choice, Stop> {
         let Chosen { image_indices, target_indices, preserved_indices } = &self.chosen;
-        if target_indices.is_some() && self.attack == Kind::Shift {
+        if target_indices.is_some() && !self.attack.has_targets() {
             return Err(Stop::usage("--target-indices: es has no targets; leave them out or choose another attack"));
         }
-        if preserved_indices.is_some() && !matches!(self.attack, Kind::PreservingQuery(_)) {
+        if preserved_indices.is_some() && !matches!(self.attack, AttackId::PreservingQuery(_)) {
             return Err(Stop::usage(format!(
                 "--preserved-indices are for sp-qa+ and sp-qa-; {} keeps nothing in front",
                 self.attack
@@ -148,7 +154,7 @@ impl AttackArguments {
             preserved: preserved_indices.clone(),
             count,
             set: self.targets.map(NonZero::get),
-            seed: experiment.seed,
+            seed: experiment.seed(),
         };
         choice.check_counts()?;
         Ok(choice)

@@ -6,7 +6,7 @@ use crate::indices::{self, Indices};
 use crate::stop::Stop;
 use crate::system::System;
 use anyhow::Result;
-use rankle_attacks::{Kind, Targets};
+use rankle_attacks::{AttackId, Targets};
 use rankle_core::{Gallery, Seed};
 use std::num::NonZero;
 
@@ -136,13 +136,13 @@ impl Rows {
     /// # Errors
     /// When the gallery is too small.
     pub(crate) fn targets(&self, experiment: &Experiment, gallery: &Gallery, images: &[usize]) -> Result<Targets> {
-        let draw = || experiment.attack().choose(images, gallery, experiment.protocol, experiment.seed);
+        let draw = || experiment.choose(images, gallery);
         let (targets, set, preserved) = match (&self.targets, &self.preserved) {
             (None, None) => return Ok(draw()?),
-            (None, Some(preserved)) => (draw()?.indices().to_vec(), experiment.set, Some(preserved.clone())),
+            (None, Some(preserved)) => (draw()?.indices().to_vec(), experiment.spec.targets, Some(preserved.clone())),
             (Some((targets, set)), preserved) => {
-                let preserved = match (preserved, experiment.kind) {
-                    (None, Kind::PreservingQuery(direction)) => {
+                let preserved = match (preserved, experiment.spec.attack) {
+                    (None, AttackId::PreservingQuery(direction)) => {
                         Some(experiment::preserved_beside(experiment, direction, gallery, images, targets)?)
                     }
                     (preserved, _) => preserved.clone(),

@@ -1,14 +1,11 @@
 //! One attack with all its numbers, and the record of what came of it.
 
 use crate::collapse;
-use crate::system::{self, System};
+use crate::system::System;
 use anyhow::{Context, Result, bail};
-use rankle_attacks::{
-    Direction, Estimate, Kind, Objective, Outcome, Pgd, PreservingQueryAttack, Protocol, RankingAttack, Setting, Standings,
-    Targets, Variant,
-};
+use rankle_attacks::{Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Setting, Standings, Targets};
 use rankle_core::{Embedder as _, Epsilon, Gallery, Seed};
-use rankle_report::{Cell, Record};
+use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -16,7 +13,7 @@ use std::time::Instant;
 /// touches some cells only, so it is a function of the cell.
 ///
 /// Version 2 of the strict protocol decides in f64 what f32 cannot, and has expected values for tied lists. The paper's is 1.
-fn method_version(protocol: Protocol) -> u32 {
+pub(crate) fn method_version(protocol: Protocol) -> u32 {
     match protocol {
         Protocol::Paper => 1,
         Protocol::Strict => 2,
@@ -26,17 +23,12 @@ fn method_version(protocol: Protocol) -> u32 {
 /// How many images are attacked at once when nothing else is asked for: two chunks of the model, each of whole tiles.
 pub(crate) const BATCH: usize = 112;
 
-/// An attack before it meets a model.
+/// A spec with its search, before it meets a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Experiment {
-    pub(crate) kind: Kind,
-    /// Targets per image; 0 for the embedding shift, which has none.
-    pub(crate) set: usize,
+    /// With every number that the protocol prescribes.
+    pub(crate) spec: AttackSpec,
     pub(crate) search: Pgd,
-    pub(crate) variant: Variant,
-    pub(crate) protocol: Protocol,
-    pub(crate) eight_bit: bool,
-    pub(crate) seed: Seed,
     pub(crate) batch_size: usize,
 }
 
@@ -49,27 +41,71 @@ pub(crate) struct Origin {
     pub(crate) chosen: Option<String>,
 }
 
+/// All inputs of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Inputs {
+    pub(crate) cell: Cell,
+    pub(crate) facts: Facts,
+}
+
+impl Inputs {
+    /// See [`Cell::identity`].
+    pub(crate) fn identity(&self) -> String {
+        self.cell.identity(&self.facts)
+    }
+}
+
 impl Experiment {
-    /// The attack as its protocol prescribes it.
-    pub(crate) fn new(kind: Kind, set: usize, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Self {
-        let search = match protocol {
-            Protocol::Paper => Pgd::paper(epsilon),
-            Protocol::Strict => Pgd::strict(epsilon),
-        };
-        let set = if kind == Kind::Shift { 0 } else { set };
-        Self { kind, set, search, variant: Variant::default(), protocol, eight_bit: false, seed, batch_size: BATCH }
+    /// The attack as its spec says, and its protocol where it says nothing.
+    ///
+    /// # Errors
+    /// One line for a number out of range, for what the attack does not have, and for searches that would be all alike.
+    pub(crate) fn new(spec: &AttackSpec) -> Result<Self, String> {
+        spec.check()?;
+        let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
+        if search.restarts > 1 && !search.random_start {
+            return Err(format!(
+                "{} restarts (--restarts) are all alike from the clean image: add random_start (--random-start)",
+                search.restarts
+            ));
+        }
+        let spec = rankle_attacks::resolve(spec).map_err(|error| error.to_string())?;
+        Ok(Self { spec, search, batch_size: BATCH })
+    }
+
+    /// An attack with one target as its protocol prescribes it.
+    pub(crate) fn usual(attack: AttackId, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Self {
+        let spec = AttackSpec::new(attack, epsilon.value(), protocol, seed.0);
+        Self::new(&spec).expect("a radius in range is all that a usual spec needs")
+    }
+
+    /// The same with so many targets per image, as a list of them has it.
+    pub(crate) fn with_targets(self, targets: usize) -> Self {
+        Self { spec: AttackSpec { targets, ..self.spec }, ..self }
     }
 
     /// The attack itself.
     pub(crate) fn attack(&self) -> Box<dyn RankingAttack> {
-        self.kind.attack(self.set, self.variant)
+        rankle_attacks::build(self.spec.attack, self.spec.targets, self.spec.options)
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        Seed(self.spec.seed)
+    }
+
+    /// Draws the targets of images.
+    ///
+    /// # Errors
+    /// When the gallery is too small.
+    pub(crate) fn choose(&self, images: &[usize], gallery: &Gallery) -> rankle_core::Result<Targets> {
+        self.attack().choose(images, gallery, self.spec.protocol, self.seed())
     }
 
     /// What an input gradient counts for when an embedding counts for one: the ranking-based objectives of query attacks pass over
     /// the whole gallery once more.
     pub(crate) fn gradient_units(&self) -> u64 {
-        match (self.kind, self.variant.objective) {
-            (Kind::Query(_) | Kind::PreservingQuery(_), Objective::Ranking) => 3,
+        match (self.spec.attack, self.spec.options.objective) {
+            (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking) => 3,
             _ => 2,
         }
     }
@@ -87,49 +123,18 @@ impl Experiment {
     }
 
     /// The inputs of the record.
-    pub(crate) fn cell(&self, system: &System, images: usize, origin: Origin) -> Result<Cell> {
-        let Pgd { epsilon, step, iterations, random_start, restarts, .. } = self.search;
-        let key = &system.key;
-        Ok(Cell {
-            table: origin.table,
-            dataset: key.dataset.to_string(),
+    pub(crate) fn inputs(&self, system: &System, images: usize, origin: Origin) -> Inputs {
+        let Origin { table, loss, defense, chosen } = origin;
+        let subject = Subject { loss, defense, ..system.subject() };
+        let facts = Facts {
             preprocessing: system.preprocessing.clone(),
-            model: key.model.to_string(),
-            weights: key.weights.display().to_string(),
-            weights_sha256: system.weights_sha256.clone(),
-            distance: key.distance.to_string(),
-            loss: origin.loss,
-            defense: origin.defense,
-            attack: self.kind.to_string().parse()?,
-            targets: self.set,
-            epsilon: epsilon.value(),
-            step,
-            iterations,
-            random_start,
-            restarts,
-            xi: self.xi(),
-            objective: unusual(self.variant.objective),
-            target_band: unusual(self.variant.band),
-            protocol: self.protocol.to_string(),
-            eight_bit: self.eight_bit,
-            seed: self.seed.0,
-            images,
             gallery: system.dataset.len(),
             left_out: system.left_out(),
-            chosen: origin.chosen,
-            from: None,
-            universal: None,
-            method_version: method_version(self.protocol),
-        })
-    }
-
-    fn xi(&self) -> Option<f64> {
-        match self.kind {
-            Kind::PreservingQuery(direction) => {
-                Some(self.variant.xi.unwrap_or(PreservingQueryAttack::new(direction, self.set).xi))
-            }
-            _ => None,
-        }
+            chosen,
+            verifiable: true,
+            provenance: system.provenance(method_version(self.spec.protocol)),
+        };
+        Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
     /// Attacks the images, and measures.
@@ -149,20 +154,15 @@ impl Experiment {
             embedder: &system.embedder,
             gallery,
             dataset: &*system.dataset,
-            protocol: self.protocol,
-            seed: self.seed,
+            protocol: self.spec.protocol,
+            seed: self.seed(),
             batch_size: self.batch_size,
-            eight_bit: self.eight_bit,
+            eight_bit: self.spec.eight_bit,
             keep_images,
         };
         // The model under watch breaks off much sooner than this could.
         rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets, &mut |_| ControlFlow::Continue(()))
     }
-}
-
-/// What a record says of a choice: nothing of the usual one.
-fn unusual<T: Default + PartialEq + ToString>(choice: T) -> Option<String> {
-    (choice != T::default()).then(|| choice.to_string())
 }
 
 /// The images that a seed chooses.
@@ -189,13 +189,13 @@ pub(crate) fn preserved_beside(
     images: &[usize],
     targets: &[u32],
 ) -> Result<(Vec<u32>, usize)> {
-    let usual = PreservingQueryAttack::new(direction, experiment.set);
-    let (kept, set) = (usual.preserved, experiment.set);
+    let AttackSpec { targets: set, protocol, .. } = experiment.spec;
+    let kept = PreservingQueryAttack::new(direction, set).preserved;
     // The attack's own draw with a larger set to preserve: the nearest items of every image, nearest first.
     let wide = PreservingQueryAttack { preserved: kept + set, ..PreservingQueryAttack::new(Direction::Raise, 1) };
-    let near = wide.choose(images, gallery, Protocol::Paper, experiment.seed)?;
+    let near = wide.choose(images, gallery, Protocol::Paper, experiment.seed())?;
     let (near, reach) = near.preserved().context("the attack preserves items")?;
-    let with_targets = direction == Direction::Raise && experiment.protocol == Protocol::Paper;
+    let with_targets = direction == Direction::Raise && protocol == Protocol::Paper;
     let rows = near.chunks_exact(reach).zip(targets.chunks_exact(set));
     let chosen = rows.flat_map(|(near, targets)| {
         near.iter().copied().filter(|item| with_targets || !targets.contains(item)).take(kept).collect::<Vec<_>>()
@@ -204,7 +204,8 @@ pub(crate) fn preserved_beside(
 }
 
 /// Puts inputs and outcome together, fractions turned to percent.
-pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Instant) -> Record {
+pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: Instant) -> Record {
+    let Inputs { cell, facts } = inputs;
     let Outcome { before, after, embedding_shift, .. } = outcome;
     let rank = |standings: &Standings| Estimate::of(&standings.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
@@ -236,10 +237,9 @@ pub(crate) fn record(system: &System, cell: Cell, outcome: &Outcome, start: Inst
         white_box: None,
         unseen: None,
         seconds: seconds_since(start),
-        device: system.device.to_string(),
-        instruction_set: system::instruction_set(),
-        code_version: system::CODE_VERSION.to_owned(),
+        format: Format,
         cell,
+        facts,
     }
 }
 

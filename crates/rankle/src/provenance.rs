@@ -1,12 +1,14 @@
 //! What made a number.
 
-use crate::system::{self, System};
+use crate::experiment::method_version;
+use crate::system::System;
 use rankle_data::Split;
+use rankle_record::{Protocol, Provenance};
 use serde::Serialize;
 
 /// The end of every answer about a system: what was measured, with which weights, where and for how long.
 #[derive(Serialize)]
-pub(crate) struct Provenance {
+pub(crate) struct Measured {
     dataset: String,
     split: String,
     /// How photographs became the model's images; of other images the field is not written.
@@ -17,15 +19,13 @@ pub(crate) struct Provenance {
     left_out: Option<usize>,
     model: String,
     weights: String,
-    weights_sha256: String,
+    #[serde(flatten)]
+    provenance: Provenance,
     pub(crate) seconds: f64,
-    device: String,
-    instruction_set: String,
-    code_version: &'static str,
     threads: usize,
 }
 
-impl Provenance {
+impl Measured {
     /// Of a number that was measured on the test split.
     pub(crate) fn of(system: &System, seconds: f64) -> Self {
         Self {
@@ -35,11 +35,8 @@ impl Provenance {
             left_out: system.left_out(),
             model: system.key.model.to_string(),
             weights: system.key.weights.display().to_string(),
-            weights_sha256: system.weights_sha256.clone(),
+            provenance: system.provenance(method_version(Protocol::Strict)),
             seconds,
-            device: system.device.to_string(),
-            instruction_set: system::instruction_set(),
-            code_version: system::CODE_VERSION,
             threads: rayon::current_num_threads(),
         }
     }

@@ -1,31 +1,7 @@
 //! Where a search shall differ from what its protocol prescribes.
 
 use rankle_attacks::Pgd;
-
-/// What is asked for; the protocol's own where nothing is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Search {
-    pub(crate) step: Option<f64>,
-    pub(crate) iterations: Option<usize>,
-    pub(crate) random_start: Option<bool>,
-    pub(crate) restarts: Option<usize>,
-}
-
-impl Search {
-    /// The search of a protocol, changed. A search that starts at the clean image is made once unless several are asked for.
-    ///
-    /// # Errors
-    /// How many searches would be all alike, for they start at the clean image.
-    pub(crate) fn change(self, usual: Pgd) -> Result<Pgd, usize> {
-        let random_start = self.random_start.unwrap_or(usual.random_start);
-        let restarts = self.restarts.unwrap_or(if random_start { usual.restarts } else { 1 });
-        if restarts > 1 && !random_start {
-            return Err(restarts);
-        }
-        let (step, iterations) = (self.step.unwrap_or(usual.step), self.iterations.unwrap_or(usual.iterations));
-        Ok(Pgd { step, iterations, random_start, restarts, ..usual })
-    }
-}
+use rankle_record::Search;
 
 /// What a search can be given more of, by the names that its command has for it.
 #[derive(Clone, Copy, Debug)]
@@ -74,13 +50,14 @@ fn four_digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::universal;
-    use rankle_attacks::{ClassifierAttack, Direction, Kind, Protocol};
-    use rankle_core::{Epsilon, Seed};
+    use rankle_attacks::ClassifierAttack;
+    use rankle_core::Epsilon;
     use rankle_defense::ShiftDefense;
+    use rankle_record::{AttackId, AttackSpec, Protocol, SharedBy};
 
     fn said(epsilon: f64, chosen: Search, remedy: Remedy) -> Option<String> {
-        let search = chosen.change(Pgd::paper(Epsilon::new(epsilon).unwrap())).unwrap();
+        let spec = AttackSpec { search: chosen, ..AttackSpec::new(AttackId::CA_PLUS, epsilon, Protocol::Paper, 0) };
+        let search = rankle_attacks::search(&spec).unwrap();
         warning(&search, chosen, remedy)
     }
 
@@ -108,8 +85,9 @@ mod tests {
         for epsilon in published.epsilons.iter().copied().chain([1.0 / 255.0, 0.5 / 255.0, 8.0 / 255.0]) {
             let epsilon = Epsilon::new(epsilon).unwrap();
             for protocol in [Protocol::Paper, Protocol::Strict] {
-                let shared = universal::experiment(Kind::Candidate(Direction::Raise), epsilon, protocol, Seed(0));
-                assert_eq!(own(&shared.search), None);
+                let universal = Some(SharedBy { batches: 1, perturbations: 1 });
+                let shared = AttackSpec { universal, ..AttackSpec::new(AttackId::CA_PLUS, epsilon.value(), protocol, 0) };
+                assert_eq!(own(&rankle_attacks::search(&shared).unwrap()), None);
             }
             let searches = [Pgd::paper(epsilon), Pgd::strict(epsilon), ShiftDefense::paper(epsilon).search];
             for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(epsilon))) {

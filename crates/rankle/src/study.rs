@@ -34,7 +34,7 @@ pub(crate) use scope::Scope;
 pub(crate) use session::Session;
 
 use anyhow::Result;
-use rankle_report::{Planned, System};
+use rankle_report::{Cell, System};
 use std::path::Path;
 
 /// What is computed and reported of a plan.
@@ -52,7 +52,7 @@ trait Study {
     ///
     /// # Errors
     /// Those of `weights`.
-    fn plan(&self, _scope: &Scope, _weights: Weights<'_>) -> Result<Vec<Planned>> {
+    fn plan(&self, _scope: &Scope, _weights: Weights<'_>) -> Result<Vec<Cell>> {
         Ok(Vec::new())
     }
 

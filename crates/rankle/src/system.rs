@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
 use rankle_data::{Source, Split, Watch};
 use rankle_models::{Architecture, Isa};
+use rankle_record::{Provenance, Subject};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -207,6 +208,30 @@ impl System {
         let dataset = data(&key)?;
         tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
         Ok(Self { key, dataset, preprocessing, embedder: Watched::new(embedder, bar), weights_sha256, device })
+    }
+
+    /// As a plan, a record and a card describe it; how it was trained they may know, and this does not.
+    pub(crate) fn subject(&self) -> Subject {
+        let Key { dataset, model, weights, distance, .. } = &self.key;
+        Subject {
+            dataset: dataset.to_string(),
+            model: model.to_string(),
+            weights: weights.display().to_string(),
+            distance: distance.to_string(),
+            loss: None,
+            defense: None,
+        }
+    }
+
+    /// What its numbers are computed with.
+    pub(crate) fn provenance(&self, method_version: u32) -> Provenance {
+        Provenance {
+            weights_sha256: self.weights_sha256.clone(),
+            method_version,
+            device: self.device.to_string(),
+            instruction_set: instruction_set(),
+            code_version: CODE_VERSION.to_owned(),
+        }
     }
 
     /// How many broken images were left out of the dataset, where any were.

@@ -3,7 +3,7 @@
 use crate::names::Format;
 use crate::progress;
 use anyhow::Result;
-use rankle_report::{Record, Unseen, WhiteBox};
+use rankle_record::{AttackSpec, Cell, ObjectiveKind, Record, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
 use std::fmt;
 
 /// Prints a record, as a table or as its line of JSON.
@@ -22,26 +22,29 @@ struct Table<'a>(&'a Record);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { cell, .. } = self.0;
-        let (w, n) = (cell.attack.set_letter(), cell.targets);
-        let set = if n > 0 { format!(", {w} = {n}") } else { String::new() };
-        writeln!(f, "{} on {} ({}, {}){set}, ε = {}", cell.attack, cell.dataset, cell.model, cell.distance, cell.epsilon)?;
-        writeln!(f, "{}", cell.attack.description())?;
-        if let Some(from) = &cell.from {
+        let Record { cell: Cell { subject, spec, images, from, .. }, facts, .. } = self.0;
+        let Subject { dataset, model, distance, weights, .. } = subject;
+        let AttackSpec { attack, targets, epsilon, search, options, protocol, seed, universal, .. } = spec;
+        let set = if *targets > 0 { format!(", {} = {targets}", attack.declaration().letter) } else { String::new() };
+        writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {epsilon}")?;
+        writeln!(f, "{}", attack.description())?;
+        if let Some(from) = from {
             writeln!(f, "images perturbed against {} ({}), {}", from.model, from.distance, from.weights)?;
-            writeln!(f, "measured on {} ({}), {}", cell.model, cell.distance, cell.weights)?;
+            writeln!(f, "measured on {model} ({distance}), {weights}")?;
         }
-        if let Some(universal) = &cell.universal {
-            let (size, made) = (cell.images / universal.batches.max(1), universal.batches * universal.perturbations);
+        if let Some(SharedBy { batches, perturbations }) = universal {
+            let (size, made) = (images / (*batches).max(1), batches * perturbations);
             writeln!(f, "{made} universal perturbations, each for {size} images: half of them are seen, half unseen")?;
         }
-        let starts = if cell.random_start { format!(", {} random starts", cell.restarts) } else { String::new() };
-        writeln!(f, "{} of {} images, seed {}, protocol {}", cell.images, cell.gallery, cell.seed, cell.protocol)?;
-        writeln!(f, "{} steps of {:.4}{starts}", cell.iterations, cell.step)?;
-        for (what, unusual) in [("objective", &cell.objective), ("target band", &cell.target_band)] {
-            if let Some(unusual) = unusual {
-                writeln!(f, "{what}: {unusual}")?;
-            }
+        let starts = search.restarts.filter(|_| search.random_start == Some(true));
+        let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
+        writeln!(f, "{images} of {} images, seed {seed}, protocol {protocol}", facts.gallery)?;
+        writeln!(f, "{} steps of {:.4}{starts}", search.iterations.unwrap_or(0), search.step.unwrap_or(0.0))?;
+        if options.objective != ObjectiveKind::default() {
+            writeln!(f, "objective: {}", options.objective)?;
+        }
+        if options.target_band != TargetPool::default() {
+            writeln!(f, "target band: {}", options.target_band)?;
         }
         writeln!(f)?;
         writeln!(f, "{:<24}{:>16}{:>16}", "", "before", "after")?;
@@ -52,7 +55,7 @@ impl fmt::Display for Table<'_> {
         for (name, share) in [("tied ranks", self.0.tie_share), ("below resolution", self.0.undecided_share)] {
             write!(f, "\n{name:<24}{:>16}{share:>14.2} %", "")?;
         }
-        write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, self.0.device, self.0.instruction_set)
+        write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, facts.provenance.device, facts.provenance.instruction_set)
     }
 }
 

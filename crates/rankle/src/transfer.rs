@@ -1,18 +1,19 @@
 //! An attack on one system, measured on another.
 
-use crate::experiment::{self, Experiment, percent};
+use crate::experiment::{self, Experiment, Inputs, percent};
 use crate::system::{Ranked, System};
 use rankle_attacks::{Estimate, Outcome, Setting, Standings, Targets, Transfer, Victim};
-use rankle_report::{Cell, Record, Source, WhiteBox};
+use rankle_record::{AttackSpec, Record, Source, WhiteBox};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// The setting of an experiment on one system.
 pub(crate) fn setting<'a>(experiment: &Experiment, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
     let Ranked { system, gallery } = ranked;
-    let Experiment { protocol, seed, batch_size, eight_bit, .. } = *experiment;
+    let AttackSpec { protocol, eight_bit, .. } = experiment.spec;
     system.embedder.gradient_counts(experiment.gradient_units());
     let dataset = &*system.dataset;
+    let (seed, batch_size) = (experiment.seed(), experiment.batch_size);
     Setting { embedder: &system.embedder, gallery, dataset, protocol, seed, batch_size, eight_bit, keep_images }
 }
 
@@ -45,17 +46,12 @@ pub(crate) fn cost(experiment: &Experiment, images: usize) -> u64 {
 
 /// What a record says of the system that was attacked.
 pub(crate) fn source(system: &System) -> Source {
-    Source {
-        model: system.key.model.to_string(),
-        weights: system.key.weights.display().to_string(),
-        weights_sha256: system.weights_sha256.clone(),
-        distance: system.key.distance.to_string(),
-    }
+    Source { weights_sha256: system.weights_sha256.clone(), ..Source::planned(&system.subject()) }
 }
 
 /// The record of a transfer to `to`.
-pub(crate) fn record(to: &System, cell: Cell, transfer: &Transfer, start: Instant) -> Record {
-    Record { white_box: Some(white_box(&transfer.source)), ..experiment::record(to, cell, &transfer.victim, start) }
+pub(crate) fn record(to: &System, inputs: Inputs, transfer: &Transfer, start: Instant) -> Record {
+    Record { white_box: Some(white_box(&transfer.source)), ..experiment::record(to, inputs, &transfer.victim, start) }
 }
 
 fn white_box(outcome: &Outcome) -> WhiteBox {

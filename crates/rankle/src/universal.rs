@@ -1,13 +1,12 @@
 //! Perturbations that many images share, on one system or measured on another.
 
-use crate::experiment::{self, Experiment, percent};
+use crate::experiment::{self, Experiment, Inputs, percent};
 use crate::system::{Ranked, System};
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{Estimate, Half, Halves, Kind, Outcome, Pgd, Protocol, Standings, UniversalOutcome, universal_target};
+use rankle_attacks::{Estimate, Half, Halves, Outcome, Pgd, Standings, UniversalOutcome, universal_target};
 use rankle_core::rank::Resolution;
-use rankle_core::{Epsilon, Seed};
-use rankle_report::{Cell, Record, Universal, Unseen, WhiteBox};
+use rankle_record::{AttackSpec, Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -27,40 +26,12 @@ impl Made {
     }
 }
 
-/// The attack as the paper makes it universal: one target, 100 steps of 2/255 from zero.
-pub(crate) fn experiment(kind: Kind, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Experiment {
-    let usual = rankle_attacks::Universal::paper(epsilon);
-    let search = Pgd { step: usual.step, iterations: usual.iterations, ..Pgd::paper(epsilon) };
-    Experiment { search, ..Experiment::new(kind, 1, epsilon, protocol, seed) }
-}
-
-/// Whether an attack can be made universal, and the images split into batches.
-///
-/// # Errors
-/// One line for what cannot.
-pub(crate) fn check(kind: Kind, images: usize, shared: Universal) -> Result<(), String> {
-    let Universal { batches, perturbations } = shared;
-    if !matches!(kind, Kind::Candidate(_) | Kind::Query(_)) {
-        return Err(format!("{kind} has no universal form: choose ca+, ca-, qa+ or qa-"));
-    }
-    if perturbations == 0 {
-        return Err("perturbations is 0: at least one is needed".to_owned());
-    }
-    if batches == 0 || !images.is_multiple_of(batches) {
-        return Err(format!("{images} images are no {batches} batches of equal size"));
-    }
-    if images / batches < 2 {
-        return Err(format!("a batch of {} has no two halves: at least two images are needed", images / batches));
-    }
-    Ok(())
-}
-
 /// Whether a dataset of `len` images has room for the batches, and under [`Protocol::Strict`] for targets beside them.
 ///
 /// # Errors
 /// One line where it has none.
-pub(crate) fn check_room(protocol: Protocol, images: usize, shared: Universal, len: usize) -> Result<(), String> {
-    let Universal { batches, .. } = shared;
+pub(crate) fn check_room(protocol: Protocol, images: usize, shared: SharedBy, len: usize) -> Result<(), String> {
+    let SharedBy { batches, .. } = shared;
     let batch = images / batches.max(1);
     if images > len {
         return Err(format!(
@@ -76,7 +47,7 @@ pub(crate) fn check_room(protocol: Protocol, images: usize, shared: Universal, l
 }
 
 /// How much work it is, in the units of a progress bar.
-pub(crate) fn cost(experiment: &Experiment, images: usize, shared: Universal) -> u64 {
+pub(crate) fn cost(experiment: &Experiment, images: usize, shared: SharedBy) -> u64 {
     let searched =
         (images as u64 / 2).saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
     searched.saturating_add(4 * images as u64).saturating_mul(shared.perturbations as u64)
@@ -88,12 +59,12 @@ pub(crate) fn cost(experiment: &Experiment, images: usize, shared: Universal) ->
 /// What the libraries report, or an interrupt.
 pub(crate) fn run(
     experiment: &Experiment,
-    shared: Universal,
+    shared: SharedBy,
     from: &Ranked,
     to: Option<&Ranked>,
     images: &[usize],
 ) -> Result<Vec<Made>> {
-    let Experiment { kind, protocol, seed, .. } = *experiment;
+    let (AttackSpec { attack, protocol, .. }, seed) = (experiment.spec, experiment.seed());
     let Pgd { epsilon, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { epsilon, step, iterations };
     let setting = transfer::setting(experiment, from, false);
@@ -103,7 +74,7 @@ pub(crate) fn run(
             let target = universal_target(seed, (batch as u64, number as u64), images, &from.gallery, protocol)?;
             // The models under watch break off much sooner than this could.
             let go = &mut |_| ControlFlow::Continue(());
-            let outcome = search.run(kind, &setting, to.map(transfer::victim), images, target, go)?;
+            let outcome = search.run(attack, &setting, to.map(transfer::victim), images, target, go)?;
             made.push(Made { target, images: images.to_vec(), outcome });
         }
     }
@@ -111,7 +82,7 @@ pub(crate) fn run(
 }
 
 /// The record of perturbations measured on `system`: each counts as one, with the mean over the images of a half.
-pub(crate) fn record(system: &System, cell: Cell, made: &[Made], start: Instant) -> Record {
+pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Instant) -> Record {
     let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
     let unseen: Vec<&Half> = made.iter().map(|made| &made.measured().unseen).collect();
     let unseen = (means(&unseen, |half| &half.before.rank), means(&unseen, |half| &half.after.rank));
@@ -135,7 +106,7 @@ pub(crate) fn record(system: &System, cell: Cell, made: &[Made], start: Instant)
         embedding_shift: means(&seen, |half| &half.embedding_shift),
         adversarial: None,
     };
-    Record { unseen, white_box, ..experiment::record(system, cell, &outcome, start) }
+    Record { unseen, white_box, ..experiment::record(system, inputs, &outcome, start) }
 }
 
 fn white_box(seen: &[&Half]) -> WhiteBox {

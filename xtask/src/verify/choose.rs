@@ -35,13 +35,13 @@ pub(super) fn spread(ready: &[Ready], count: usize) -> Vec<usize> {
 }
 
 fn ranks(ready: &[Ready]) -> Vec<u8> {
-    let attacks = || ready.iter().filter(|ready| ready.planned.epsilon > 0.0);
+    let attacks = || ready.iter().filter(|ready| ready.planned.spec.epsilon > 0.0);
     let is_quickest = |one: &Ready| {
-        let seconds = attacks().filter(|other| other.planned.protocol == one.planned.protocol);
+        let seconds = attacks().filter(|other| other.planned.spec.protocol == one.planned.spec.protocol);
         let least = seconds.map(|other| other.committed.seconds()).min_by(f64::total_cmp);
         least == Some(one.committed.seconds())
     };
-    let rank = |one: &Ready| match (one.planned.epsilon == 0.0, one.committed.seconds() > DEAR && !is_quickest(one)) {
+    let rank = |one: &Ready| match (one.planned.spec.epsilon == 0.0, one.committed.seconds() > DEAR && !is_quickest(one)) {
         (false, false) => 0,
         (false, true) => 1,
         (true, _) => 2,
@@ -68,33 +68,32 @@ mod tests {
 
     #[test]
     fn a_sample_is_quick_and_of_every_kind() {
-        let (ready, _) = ready(|record| if record.cell.targets == 10 { 50.0 } else { record.cell.epsilon + 1.0 });
+        let (ready, _) = ready(|record| if record.cell.spec.targets == 10 { 50.0 } else { record.cell.spec.epsilon + 1.0 });
         let chosen = spread(&ready, 8);
         assert_eq!(chosen.len(), 8);
         assert_eq!(chosen, spread(&ready, 8), "the same each time");
         let of: Vec<_> = chosen.iter().map(|&at| &ready[at].planned).collect();
-        assert!(of.iter().all(|planned| planned.epsilon > 0.0 && planned.targets < 10));
-        let distinct = |value: fn(&&&rankle_report::Planned) -> String| {
-            of.iter().map(|planned| value(&planned)).collect::<HashSet<_>>().len()
-        };
-        assert_eq!(distinct(|planned| planned.table.clone()), 2);
-        assert_eq!(distinct(|planned| planned.attack.to_string()), 4);
-        assert_eq!(distinct(|planned| planned.targets.to_string()), 3);
-        assert_eq!(distinct(|planned| planned.epsilon.to_string()), 4);
+        assert!(of.iter().all(|planned| planned.spec.epsilon > 0.0 && planned.spec.targets < 10));
+        let distinct =
+            |value: fn(&&&rankle_report::Cell) -> String| of.iter().map(|planned| value(&planned)).collect::<HashSet<_>>().len();
+        assert_eq!(distinct(|planned| planned.table.clone().unwrap()), 2);
+        assert_eq!(distinct(|planned| planned.spec.attack.to_string()), 4);
+        assert_eq!(distinct(|planned| planned.spec.targets.to_string()), 3);
+        assert_eq!(distinct(|planned| planned.spec.epsilon.to_string()), 4);
     }
 
     #[test]
     fn of_a_protocol_that_is_always_dear_the_quickest_is_taken() {
-        let (mut ready, _) = ready(|record| 20.0 + record.cell.epsilon);
-        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.planned.protocol = "strict".to_owned());
+        let (mut ready, _) = ready(|record| 20.0 + record.cell.spec.epsilon);
+        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.planned.spec.protocol = rankle_report::Protocol::Strict);
         let quick: Vec<usize> = ranks(&ready).iter().enumerate().filter(|(_, rank)| **rank == 0).map(|(at, _)| at).collect();
-        let protocols: HashSet<&str> = quick.iter().map(|&at| &*ready[at].planned.protocol).collect();
+        let protocols: HashSet<_> = quick.iter().map(|&at| ready[at].planned.spec.protocol).collect();
         assert!(protocols.len() == 2 && quick.len() < ready.len() / 2, "{quick:?}");
     }
 
     #[test]
     fn what_is_dear_comes_after_and_what_is_idle_last() {
-        let (ready, _) = ready(|record| if record.cell.targets == 10 { 50.0 } else { 1.0 });
+        let (ready, _) = ready(|record| if record.cell.spec.targets == 10 { 50.0 } else { 1.0 });
         let all = ranks(&ready);
         let (quick, idle) = (all.iter().filter(|&&rank| rank == 0).count(), all.iter().filter(|&&rank| rank == 2).count());
         let ranks = |count| spread(&ready, count).into_iter().map(|at| all[at]).collect::<HashSet<_>>();

@@ -2,7 +2,7 @@
 
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail};
-use rankle_report::Cell;
+use rankle_report::{Cell, Facts, Record};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -85,9 +85,13 @@ impl Committed {
     ///
     /// # Errors
     /// When a column is missing or has another type than this version reads.
-    pub(super) fn cell(&self) -> Result<Cell> {
-        let cell = serde_json::from_value(Value::Object(self.columns.clone()));
-        cell.with_context(|| format!("{} record {} is not a record of this version", self.file, self.number))
+    pub(super) fn inputs(&self) -> Result<(Cell, Facts)> {
+        // What a report adds beside its records.
+        let columns = self.columns.iter().filter(|(name, _)| *name != "caveat");
+        let line = Value::Object(columns.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string();
+        let record = Record::from_line(line.as_bytes()).map_err(anyhow::Error::msg);
+        let record = record.with_context(|| format!("{} record {} is not a record of this version", self.file, self.number))?;
+        Ok((record.cell, record.facts))
     }
 
     /// How long it took, where it is written.
@@ -113,7 +117,7 @@ mod tests {
             let read = read(&file("good", &text)).unwrap();
             assert_eq!(read.iter().map(|committed| committed.number).collect::<Vec<_>>(), [1, 2]);
             assert!(read[1].is_of_a_ranking() && read[1].seconds() == 2.5 && read[1].columns.contains_key("of_tomorrow"));
-            assert!(read[1].cell().unwrap_err().to_string().ends_with("good record 2 is not a record of this version"));
+            assert!(read[1].inputs().unwrap_err().to_string().ends_with("good record 2 is not a record of this version"));
         }
         for (text, part) in [
             (format!("{line}{{"), "line 2 is not a record"),

@@ -2,7 +2,7 @@
 
 use crate::support::{bind, random};
 use candle_core::{DType, Device, Result, Tensor, Var, safetensors};
-use rankle_attacks::{Direction, Kind, Objective, Protocol, Targets, Variant};
+use rankle_attacks::{AttackId, AttackOptions, Direction, ObjectiveKind, Protocol, Targets};
 use rankle_core::{Distance, Gallery};
 
 fn numbers(tensor: &Tensor) -> Vec<f64> {
@@ -19,14 +19,14 @@ fn close(what: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
 }
 
 /// Every attack with every objective it has.
-fn attacks() -> Vec<(Kind, Objective)> {
-    let all = Kind::ALL.into_iter().flat_map(|kind| Objective::ALL.map(|objective| (kind, objective)));
-    all.filter(|attack| *attack != (Kind::Shift, Objective::Distance)).collect()
+fn attacks() -> Vec<(AttackId, ObjectiveKind)> {
+    let all = AttackId::ALL.into_iter().flat_map(|kind| ObjectiveKind::ALL.map(|objective| (kind, objective)));
+    all.filter(|attack| *attack != (AttackId::EmbeddingShift, ObjectiveKind::Distance)).collect()
 }
 
 /// Loss and slope of an attack, with three targets and five preserved items for each of four images.
 fn evaluate(
-    (kind, objective): (Kind, Objective),
+    (kind, objective): (AttackId, ObjectiveKind),
     distance: Distance,
     gallery: &Tensor,
     clean: &Tensor,
@@ -37,11 +37,13 @@ fn evaluate(
     let gallery = Gallery::new(&distance.place(gallery).unwrap()).unwrap();
     let clean = distance.place(clean).unwrap();
     let targets = match kind {
-        Kind::Shift => Targets::none(4),
-        Kind::PreservingQuery(_) => Targets::new(4, targets.to_vec(), 3, Some((preserved.to_vec(), 5)), gallery.len()).unwrap(),
+        AttackId::EmbeddingShift => Targets::none(4),
+        AttackId::PreservingQuery(_) => {
+            Targets::new(4, targets.to_vec(), 3, Some((preserved.to_vec(), 5)), gallery.len()).unwrap()
+        }
         _ => Targets::new(4, targets.to_vec(), 3, None, gallery.len()).unwrap(),
     };
-    let variant = Variant { objective, ..Variant::default() };
+    let variant = AttackOptions { objective, ..AttackOptions::default() };
     let evaluation = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper).evaluate(moved).unwrap();
     (evaluation.loss, numbers(&evaluation.slope))
 }
@@ -55,7 +57,7 @@ fn every_objective_agrees_with_pytorch() {
     for distance in Distance::ALL {
         for attack in attacks() {
             let (kind, objective) = attack;
-            let name = if objective == Objective::Ranking { kind.to_string() } else { format!("{kind}.by-distance") };
+            let name = if objective == ObjectiveKind::Ranking { kind.to_string() } else { format!("{kind}.by-distance") };
             let name = format!("{name}.{distance}");
             let (loss, slope) =
                 evaluate(attack, distance, &tensors["gallery"], &tensors["clean"], &tensors["embeddings"], &targets, &preserved);
@@ -67,7 +69,7 @@ fn every_objective_agrees_with_pytorch() {
 
 /// The definitions, term by term, in f64: `(4,)` losses of raw embeddings.
 fn plain(
-    (kind, objective): (Kind, Objective),
+    (kind, objective): (AttackId, ObjectiveKind),
     distance: Distance,
     gallery: &Tensor,
     clean: &Tensor,
@@ -85,33 +87,33 @@ fn plain(
         Distance::Euclidean => (a.unsqueeze(1)?.broadcast_sub(&b.unsqueeze(0)?)?.sqr()?.sum(2)? + 1e-24)?.sqrt(),
     };
     let (gallery, clean, moved) = (place(gallery)?, place(clean)?, place(moved)?);
-    let one = |image: usize, indices: &[u32], kind: Kind| -> Result<Tensor> {
+    let one = |image: usize, indices: &[u32], kind: AttackId| -> Result<Tensor> {
         let point = moved.narrow(0, image, 1)?;
         let set = indices.len() / 4;
         let items = Tensor::from_slice(&indices[image * set..][..set], set, &Device::Cpu)?;
         let items = gallery.index_select(&items, 0)?;
         let (gap, direction) = match kind {
-            Kind::Candidate(direction) => (pairs(&items, &point)?.broadcast_sub(&pairs(&items, &gallery)?)?, direction),
-            Kind::Query(direction) | Kind::PreservingQuery(direction) => {
+            AttackId::Candidate(direction) => (pairs(&items, &point)?.broadcast_sub(&pairs(&items, &gallery)?)?, direction),
+            AttackId::Query(direction) | AttackId::PreservingQuery(direction) => {
                 (pairs(&point, &items)?.t()?.broadcast_sub(&pairs(&point, &gallery)?)?, direction)
             }
-            Kind::Shift => unreachable!("has no hinges"),
+            AttackId::EmbeddingShift => unreachable!("has no hinges"),
         };
         let signed = |loss: Tensor| if direction == Direction::Raise { Ok(loss) } else { loss.neg() };
         match objective {
-            Objective::Ranking => signed(gap)?.relu()?.mean_all(),
-            Objective::Distance => signed(pairs(&point, &items)?.mean_all()?),
+            ObjectiveKind::Ranking => signed(gap)?.relu()?.mean_all(),
+            ObjectiveKind::Distance => signed(pairs(&point, &items)?.mean_all()?),
         }
     };
     let losses = (0..4).map(|image| match kind {
-        Kind::Shift => {
+        AttackId::EmbeddingShift => {
             let (a, b) = (moved.narrow(0, image, 1)?, clean.narrow(0, image, 1)?);
             let a = if distance == Distance::Euclidean { (a + 1e-6)? } else { a };
             pairs(&a, &b)?.neg()?.sum_all()
         }
-        Kind::PreservingQuery(direction) => {
+        AttackId::PreservingQuery(direction) => {
             let xi = if direction == Direction::Raise { 1.0 } else { 100.0 };
-            one(image, targets, kind)? + (one(image, preserved, Kind::Query(Direction::Raise))? * xi)?
+            one(image, targets, kind)? + (one(image, preserved, AttackId::Query(Direction::Raise))? * xi)?
         }
         _ => one(image, targets, kind),
     });
@@ -169,14 +171,14 @@ fn one_query_pulls_alike_under_both_objectives() {
     for distance in Distance::ALL {
         let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
         let clean = distance.place(&moved).unwrap();
-        for kind in [Kind::Candidate(Direction::Raise), Kind::Candidate(Direction::Lower)] {
+        for kind in [AttackId::Candidate(Direction::Raise), AttackId::Candidate(Direction::Lower)] {
             let slope = |objective| {
                 let targets = Targets::new(4, vec![5, 6, 7, 8], 1, None, gallery.len()).unwrap();
-                let variant = Variant { objective, ..Variant::default() };
+                let variant = AttackOptions { objective, ..AttackOptions::default() };
                 let bound = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper);
                 numbers(&bound.evaluate(&moved).unwrap().slope)
             };
-            let (hinges, distances) = (slope(Objective::Ranking), slope(Objective::Distance));
+            let (hinges, distances) = (slope(ObjectiveKind::Ranking), slope(ObjectiveKind::Distance));
             for (image, (a, b)) in hinges.chunks_exact(6).zip(distances.chunks_exact(6)).enumerate() {
                 let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
                 let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();

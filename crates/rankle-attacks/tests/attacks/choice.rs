@@ -1,22 +1,24 @@
 //! Which targets are drawn.
 
 use crate::support::{LEN, embedder, gallery, place, world};
-use rankle_attacks::{Band, Batch, Direction, Kind, Protocol, RankingAttack, Targets, Variant, sample_images};
+use rankle_attacks::{
+    AttackId, AttackOptions, Batch, Direction, Protocol, RankingAttack, TargetPool, Targets, build, sample_images,
+};
 use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Seed};
 
 use Direction::{Lower, Raise};
 use Protocol::{Paper, Strict};
 
-fn choose(kind: Kind, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
-    choose_in(Band::Global, kind, set, images, gallery, protocol)
+fn choose(kind: AttackId, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
+    choose_in(TargetPool::Global, kind, set, images, gallery, protocol)
 }
 
-fn choose_in(band: Band, kind: Kind, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
+fn choose_in(band: TargetPool, kind: AttackId, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
     in_band(band, kind, set).choose(images, gallery, protocol, Seed(5)).unwrap()
 }
 
-fn in_band(band: Band, kind: Kind, set: usize) -> Box<dyn RankingAttack> {
-    kind.attack(set, Variant { band, ..Variant::default() })
+fn in_band(band: TargetPool, kind: AttackId, set: usize) -> Box<dyn RankingAttack> {
+    build(kind, set, AttackOptions { target_band: band, ..AttackOptions::default() })
 }
 
 fn row(targets: &Targets, image: usize) -> &[u32] {
@@ -27,8 +29,8 @@ fn row(targets: &Targets, image: usize) -> &[u32] {
 fn smaller_sets_and_smaller_samples_are_parts_of_one_draw() {
     let gallery = gallery(&embedder(2, Distance::Cosine), &world());
     let images = sample_images(Seed(5), LEN, 30);
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Shift) {
-        for (protocol, band) in Protocol::ALL.into_iter().flat_map(|protocol| Band::ALL.map(|band| (protocol, band))) {
+    for kind in AttackId::ALL.into_iter().filter(|kind| *kind != AttackId::EmbeddingShift) {
+        for (protocol, band) in Protocol::ALL.into_iter().flat_map(|protocol| TargetPool::ALL.map(|band| (protocol, band))) {
             let five = choose_in(band, kind, 5, &images, &gallery, protocol);
             for set in [1, 2] {
                 let fewer = choose_in(band, kind, set, &images, &gallery, protocol);
@@ -44,12 +46,13 @@ fn smaller_sets_and_smaller_samples_are_parts_of_one_draw() {
 fn plus_targets_do_not_depend_on_the_model() {
     let (one, other) = (gallery(&embedder(2, Distance::Cosine), &world()), gallery(&embedder(3, Distance::Euclidean), &world()));
     let images: Vec<usize> = (0..50).collect();
-    for kind in [Kind::Candidate(Raise), Kind::Query(Raise)] {
+    for kind in [AttackId::Candidate(Raise), AttackId::Query(Raise)] {
         for protocol in Protocol::ALL {
             assert_eq!(choose(kind, 5, &images, &one, protocol), choose(kind, 5, &images, &other, protocol));
         }
     }
-    let (ca, qa) = (choose(Kind::Candidate(Raise), 5, &images, &one, Paper), choose(Kind::Query(Raise), 5, &images, &one, Paper));
+    let (ca, qa) =
+        (choose(AttackId::Candidate(Raise), 5, &images, &one, Paper), choose(AttackId::Query(Raise), 5, &images, &one, Paper));
     assert_ne!(ca, qa, "the families draw on their own");
 }
 
@@ -57,8 +60,8 @@ fn plus_targets_do_not_depend_on_the_model() {
 fn strict_targets_are_distinct_and_never_the_image() {
     let gallery = gallery(&embedder(2, Distance::Cosine), &world());
     let images: Vec<usize> = (0..LEN).collect();
-    let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Shift);
-    for (kind, band) in kinds.flat_map(|kind| Band::ALL.map(|band| (kind, band))) {
+    let kinds = AttackId::ALL.into_iter().filter(|kind| *kind != AttackId::EmbeddingShift);
+    for (kind, band) in kinds.flat_map(|kind| TargetPool::ALL.map(|band| (kind, band))) {
         let targets = choose_in(band, kind, 5, &images, &gallery, Strict);
         for &image in &images {
             let mut all = row(&targets, image).to_vec();
@@ -86,7 +89,7 @@ fn list(gallery: &Gallery, image: usize) -> Vec<u32> {
 fn minus_targets_come_from_the_top_percent() {
     let gallery = gallery(&embedder(2, Distance::Euclidean), &world());
     let images: Vec<usize> = (0..60).collect();
-    let (ca, qa, sp) = (Kind::Candidate(Lower), Kind::Query(Lower), Kind::PreservingQuery(Lower));
+    let (ca, qa, sp) = (AttackId::Candidate(Lower), AttackId::Query(Lower), AttackId::PreservingQuery(Lower));
     let chosen = [ca, qa, sp].map(|kind| choose(kind, 5, &images, &gallery, Paper));
     let strict = choose(ca, 1, &images, &gallery, Strict);
     let mut admired = 0;
@@ -108,9 +111,9 @@ fn minus_targets_come_from_the_top_percent() {
 fn local_targets_come_from_one_to_five_percent() {
     let gallery = gallery(&embedder(2, Distance::Cosine), &world());
     let images: Vec<usize> = (0..LEN).collect();
-    for kind in [Kind::Candidate(Raise), Kind::Query(Raise), Kind::PreservingQuery(Raise)] {
+    for kind in [AttackId::Candidate(Raise), AttackId::Query(Raise), AttackId::PreservingQuery(Raise)] {
         for protocol in Protocol::ALL {
-            let targets = choose_in(Band::Local, kind, 2, &images, &gallery, protocol);
+            let targets = choose_in(TargetPool::Local, kind, 2, &images, &gallery, protocol);
             let mut counts = [0; LEN];
             for &image in &images {
                 let list = list(&gallery, image);
@@ -123,8 +126,8 @@ fn local_targets_come_from_one_to_five_percent() {
             assert!(counts[10..50].iter().all(|count| (20..85).contains(count)), "{kind} {protocol}: {counts:?}");
         }
     }
-    for kind in [Kind::Candidate(Lower), Kind::Query(Lower), Kind::PreservingQuery(Lower)] {
-        let local = choose_in(Band::Local, kind, 2, &images[..30], &gallery, Paper);
+    for kind in [AttackId::Candidate(Lower), AttackId::Query(Lower), AttackId::PreservingQuery(Lower)] {
+        let local = choose_in(TargetPool::Local, kind, 2, &images[..30], &gallery, Paper);
         assert_eq!(local, choose(kind, 2, &images[..30], &gallery, Paper), "{kind}");
     }
 }
@@ -134,7 +137,7 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
     let (world, embedder) = (world(), embedder(2, Distance::Cosine));
     let gallery = gallery(&embedder, &world);
     let images: Vec<usize> = (0..LEN).collect();
-    let targets = choose(Kind::Query(Lower), 2, &images, &gallery, Paper);
+    let targets = choose(AttackId::Query(Lower), 2, &images, &gallery, Paper);
     let clean = place(&embedder, &world, &images);
     let batch = |targets| Batch {
         gallery: &gallery,
@@ -145,8 +148,11 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
         protocol: Paper,
         seed: Seed(5),
     };
-    let standings =
-        Kind::Query(Lower).attack(2, Variant::default()).bind(batch(targets.clone())).unwrap().standings(&clean).unwrap();
+    let standings = build(AttackId::Query(Lower), 2, AttackOptions::default())
+        .bind(batch(targets.clone()))
+        .unwrap()
+        .standings(&clean)
+        .unwrap();
     for &image in &images {
         let list = list(&gallery, image);
         let place = |target: &u32| 1 + list.iter().position(|item| item == target).unwrap();
@@ -164,28 +170,30 @@ fn too_small_galleries_are_refused() {
     let toy = rankle_core::toy::dataset(0);
     let embedder = rankle_core::toy::embedder(0, Distance::Cosine).unwrap();
     let gallery = gallery(&embedder as &dyn Embedder, &toy);
-    let refused =
-        |kind: Kind, set, protocol| in_band(Band::Global, kind, set).choose(&[0], &gallery, protocol, Seed(0)).unwrap_err();
+    let refused = |kind: AttackId, set, protocol| {
+        in_band(TargetPool::Global, kind, set).choose(&[0], &gallery, protocol, Seed(0)).unwrap_err()
+    };
     // The top percent of 200 is 2.
-    assert!(matches!(refused(Kind::Query(Lower), 3, Paper), Error::TooFewTargets { wanted: 3, available: 2 }));
-    assert!(matches!(refused(Kind::PreservingQuery(Lower), 1, Paper), Error::TooFewTargets { wanted: 6, available: 2 }));
-    assert!(matches!(refused(Kind::Candidate(Raise), 201, Paper), Error::TooFewTargets { wanted: 201, available: 200 }));
-    assert!(matches!(refused(Kind::Query(Raise), 200, Strict), Error::TooFewTargets { wanted: 200, available: 199 }));
-    assert!(matches!(refused(Kind::Candidate(Lower), 0, Paper), Error::Empty(_)));
+    assert!(matches!(refused(AttackId::Query(Lower), 3, Paper), Error::TooFewTargets { wanted: 3, available: 2 }));
+    assert!(matches!(refused(AttackId::PreservingQuery(Lower), 1, Paper), Error::TooFewTargets { wanted: 6, available: 2 }));
+    assert!(matches!(refused(AttackId::Candidate(Raise), 201, Paper), Error::TooFewTargets { wanted: 201, available: 200 }));
+    assert!(matches!(refused(AttackId::Query(Raise), 200, Strict), Error::TooFewTargets { wanted: 200, available: 199 }));
+    assert!(matches!(refused(AttackId::Candidate(Lower), 0, Paper), Error::Empty(_)));
     // One to five percent of 200 are 8 items: enough for 9 draws only with replacement.
-    let local = |set, protocol| in_band(Band::Local, Kind::Query(Raise), set).choose(&[0], &gallery, protocol, Seed(0));
+    let local = |set, protocol| in_band(TargetPool::Local, AttackId::Query(Raise), set).choose(&[0], &gallery, protocol, Seed(0));
     assert!(matches!(local(9, Strict), Err(Error::TooFewTargets { wanted: 9, available: 8 })));
     assert!(local(8, Strict).is_ok() && local(9, Paper).is_ok());
-    let outside = in_band(Band::Global, Kind::Candidate(Raise), 1).choose(&[200], &gallery, Paper, Seed(0));
+    let outside = in_band(TargetPool::Global, AttackId::Candidate(Raise), 1).choose(&[200], &gallery, Paper, Seed(0));
     assert!(matches!(outside, Err(Error::Index { index: 200, len: 200, .. })));
     // Five percent of 10 are nobody.
     let tiny = Gallery::new(&crate::support::rows(Distance::Euclidean, &[&[0.0f32] as &[f32]; 10])).unwrap();
     for protocol in Protocol::ALL {
-        let refused = in_band(Band::Local, Kind::Candidate(Raise), 1).choose(&[0], &tiny, protocol, Seed(0)).unwrap_err();
+        let refused =
+            in_band(TargetPool::Local, AttackId::Candidate(Raise), 1).choose(&[0], &tiny, protocol, Seed(0)).unwrap_err();
         assert!(matches!(refused, Error::TooFewTargets { wanted: 1, available: 0 }), "{protocol}");
     }
     // Everybody but the image itself: with 199 queries nobody is missing, whatever the pool.
-    let all = in_band(Band::Global, Kind::Candidate(Lower), 199).choose(&[4], &gallery, Strict, Seed(0)).unwrap();
+    let all = in_band(TargetPool::Global, AttackId::Candidate(Lower), 199).choose(&[4], &gallery, Strict, Seed(0)).unwrap();
     let mut all = all.indices().to_vec();
     all.sort_unstable();
     assert!(all.into_iter().eq((0..200).filter(|&item| item != 4)));

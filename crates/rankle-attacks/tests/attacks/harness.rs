@@ -2,7 +2,10 @@
 
 use crate::support::{Curved, LEN, World, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{Aim, Band, Batch, Keep, Kind, Objective, Outcome, Pgd, Protocol, Setting, Solver, Targets, Variant, run};
+use rankle_attacks::{
+    Aim, AttackId, AttackOptions, Batch, Keep, ObjectiveKind, Outcome, Pgd, Protocol, Setting, Solver, TargetPool, Targets,
+    build, run,
+};
 use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed};
 use std::ops::ControlFlow;
 
@@ -23,22 +26,22 @@ impl Scene {
         let Self { world, embedder, gallery } = self;
         Setting { embedder, gallery, dataset: world, protocol, seed: Seed(9), batch_size, eight_bit: false, keep_images: true }
     }
-    fn targets(&self, kind: Kind, images: &[usize], protocol: Protocol) -> Targets {
-        kind.attack(2, Variant::default()).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
+    fn targets(&self, kind: AttackId, images: &[usize], protocol: Protocol) -> Targets {
+        build(kind, 2, AttackOptions::default()).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
     }
-    fn run(&self, kind: Kind, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
-        self.run_variant(Variant::default(), kind, solver, images, protocol, batch_size)
+    fn run(&self, kind: AttackId, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
+        self.run_variant(AttackOptions::default(), kind, solver, images, protocol, batch_size)
     }
     fn run_variant(
         &self,
-        variant: Variant,
-        kind: Kind,
+        variant: AttackOptions,
+        kind: AttackId,
         solver: &dyn Solver,
         images: &[usize],
         protocol: Protocol,
         batch_size: usize,
     ) -> Outcome {
-        let (attack, setting) = (kind.attack(2, variant), self.setting(protocol, batch_size));
+        let (attack, setting) = (build(kind, 2, variant), self.setting(protocol, batch_size));
         let targets = attack.choose(images, &self.gallery, protocol, Seed(9)).unwrap();
         run(&*attack, solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
     }
@@ -63,7 +66,7 @@ const IMAGES: [usize; 16] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78, 
 fn epsilon_zero_changes_nothing() {
     for distance in Distance::ALL {
         let scene = scene(distance);
-        for kind in Kind::ALL {
+        for kind in AttackId::ALL {
             for (solver, protocol) in [(Pgd::paper(epsilon(0.0)), Protocol::Paper), (Pgd::strict(epsilon(0.0)), Protocol::Strict)]
             {
                 let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
@@ -80,7 +83,7 @@ fn the_ball_is_never_left_and_every_attack_gets_its_way() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         let clean = pixels(&scene.world.images(&IMAGES).unwrap());
-        for kind in Kind::ALL {
+        for kind in AttackId::ALL {
             for radius in [0.01, 0.3] {
                 for (solver, protocol) in [(Pgd::paper(epsilon(radius)), Protocol::Paper), (strict(radius), Protocol::Strict)] {
                     let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
@@ -96,19 +99,21 @@ fn the_ball_is_never_left_and_every_attack_gets_its_way() {
     }
 }
 
-fn succeeded(kind: Kind, outcome: &Outcome) {
+fn succeeded(kind: AttackId, outcome: &Outcome) {
     use rankle_attacks::Direction::{Lower, Raise};
     let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / IMAGES.len() as f64;
     let gain = mean(&outcome.after.rank) - mean(&outcome.before.rank);
     match kind {
-        Kind::Candidate(Raise) | Kind::Query(Raise) | Kind::PreservingQuery(Raise) => assert!(gain < -0.1, "{kind} {gain}"),
-        Kind::Candidate(Lower) | Kind::Query(Lower) => assert!(gain > 0.1, "{kind} {gain}"),
+        AttackId::Candidate(Raise) | AttackId::Query(Raise) | AttackId::PreservingQuery(Raise) => {
+            assert!(gain < -0.1, "{kind} {gain}")
+        }
+        AttackId::Candidate(Lower) | AttackId::Query(Lower) => assert!(gain > 0.1, "{kind} {gain}"),
         // The weight of what is preserved leaves little room.
-        Kind::PreservingQuery(Lower) => {
+        AttackId::PreservingQuery(Lower) => {
             assert!(gain > 0.0, "{kind} {gain}");
             assert!(mean(&outcome.after.preserved) < 0.05, "{kind}");
         }
-        Kind::Shift => {
+        AttackId::EmbeddingShift => {
             assert!(outcome.after.rank.is_empty() && outcome.after.first_match.len() == IMAGES.len());
             assert!(outcome.embedding_shift.iter().all(|&shift| shift > 0.1), "{:?}", outcome.embedding_shift);
         }
@@ -124,21 +129,21 @@ fn other_objectives_and_targets_get_their_way_as_well() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         for (kind, objective, band) in [
-            (Kind::Candidate(Raise), Objective::Distance, Band::Global),
-            (Kind::Candidate(Lower), Objective::Distance, Band::Global),
-            (Kind::Query(Raise), Objective::Distance, Band::Global),
-            (Kind::Query(Lower), Objective::Distance, Band::Global),
-            (Kind::PreservingQuery(Raise), Objective::Distance, Band::Global),
-            (Kind::PreservingQuery(Lower), Objective::Distance, Band::Global),
-            (Kind::Candidate(Raise), Objective::Ranking, Band::Local),
-            (Kind::PreservingQuery(Raise), Objective::Distance, Band::Local),
+            (AttackId::Candidate(Raise), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::Candidate(Lower), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::Query(Raise), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::Query(Lower), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::PreservingQuery(Raise), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::PreservingQuery(Lower), ObjectiveKind::Distance, TargetPool::Global),
+            (AttackId::Candidate(Raise), ObjectiveKind::Ranking, TargetPool::Local),
+            (AttackId::PreservingQuery(Raise), ObjectiveKind::Distance, TargetPool::Local),
         ] {
-            let variant = Variant { objective, band, xi: None };
+            let variant = AttackOptions { objective, target_band: band, xi: None };
             let [outcome, again] =
                 [100, 7].map(|batch| scene.run_variant(variant, kind, &paper, &IMAGES, Protocol::Paper, batch));
             assert_eq!(pixels(&outcome.adversarial.clone().unwrap()), pixels(&again.adversarial.unwrap()));
             assert_eq!((&outcome.before, &outcome.after), (&again.before, &again.after));
-            if band == Band::Global {
+            if band == TargetPool::Global {
                 succeeded(kind, &outcome);
             } else {
                 let (before, after) = (mean(&outcome.before.rank), mean(&outcome.after.rank));
@@ -157,7 +162,7 @@ fn batches_and_threads_change_no_bit() {
     };
     for distance in Distance::ALL {
         let scene = scene(distance);
-        for kind in Kind::ALL {
+        for kind in AttackId::ALL {
             for (solver, protocol) in [(Pgd::paper(epsilon(0.03)), Protocol::Paper), (strict(0.1), Protocol::Strict)] {
                 let compute = |threads, batch_size| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -178,7 +183,7 @@ fn more_effort_never_makes_an_attack_weaker() {
     let images = scene.world.images(&IMAGES).unwrap();
     let keys = IMAGES.map(|image| image as u64);
     let clean = place(&scene.embedder, &scene.world, &IMAGES);
-    for kind in Kind::ALL {
+    for kind in AttackId::ALL {
         let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
         let batch = Batch {
             gallery: &scene.gallery,
@@ -189,7 +194,7 @@ fn more_effort_never_makes_an_attack_weaker() {
             protocol: Protocol::Paper,
             seed: Seed(9),
         };
-        let bound = kind.attack(2, Variant::default()).bind(batch).unwrap();
+        let bound = build(kind, 2, AttackOptions::default()).bind(batch).unwrap();
         let aim: &dyn Aim = &*bound;
         let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &images, &keys, aim, Seed(9)).unwrap());
         let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
@@ -207,12 +212,13 @@ fn more_effort_never_makes_an_attack_weaker() {
 #[test]
 fn eight_bit_images_are_levels_inside_the_ball() {
     let scene = scene(Distance::Euclidean);
-    let kind = Kind::Candidate(rankle_attacks::Direction::Lower);
+    let kind = AttackId::Candidate(rankle_attacks::Direction::Lower);
     let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
     let setting = Setting { eight_bit: true, ..scene.setting(Protocol::Paper, 5) };
-    let outcome = run(&*kind.attack(2, Variant::default()), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let outcome =
+        run(&*build(kind, 2, AttackOptions::default()), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| {
+            ControlFlow::Continue(())
+        });
     for (moved, clean) in
         pixels(&outcome.unwrap().adversarial.unwrap()).into_iter().zip(pixels(&scene.world.images(&IMAGES).unwrap()))
     {
@@ -236,7 +242,7 @@ impl Solver for Liar {
 #[test]
 fn the_harness_keeps_the_ball_for_any_solver() {
     let scene = scene(Distance::Cosine);
-    let outcome = scene.run(Kind::Shift, &Liar(epsilon(0.25)), &IMAGES, Protocol::Paper, 4);
+    let outcome = scene.run(AttackId::EmbeddingShift, &Liar(epsilon(0.25)), &IMAGES, Protocol::Paper, 4);
     let clean = pixels(&scene.world.images(&IMAGES).unwrap());
     let moved = pixels(&outcome.adversarial.unwrap());
     assert!(clean.iter().zip(&moved).all(|(clean, moved)| *moved == (clean + 0.25).min(1.0)));
@@ -246,7 +252,7 @@ fn the_harness_keeps_the_ball_for_any_solver() {
 fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let scene = scene(Distance::Cosine);
     let solver = Pgd::paper(epsilon(0.1));
-    let attack = Kind::Shift.attack(0, Variant::default());
+    let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let setting = scene.setting(Protocol::Paper, 5);
     let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| {
         run(&*attack, &solver, setting, images, targets, &mut |_| ControlFlow::Continue(()))

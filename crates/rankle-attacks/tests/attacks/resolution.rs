@@ -2,7 +2,7 @@
 
 use crate::support::bind;
 use candle_core::{Device, Tensor};
-use rankle_attacks::{Direction, Kind, Protocol, Targets, Variant};
+use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets, build};
 use rankle_core::{Distance, Gallery, Points};
 
 const ITEMS: usize = 90;
@@ -32,10 +32,10 @@ fn strict_ranks_are_those_of_f64() {
     let moved = points(1, images.len());
     let exact = |a: &[f32], b: usize| Distance::Cosine.exact(a, gallery.point(b));
     let pairs: Vec<u32> = (0..40).map(|at| (25 + at) as u32).collect();
-    for kind in [Kind::Candidate(Direction::Raise), Kind::Query(Direction::Raise)] {
+    for kind in [AttackId::Candidate(Direction::Raise), AttackId::Query(Direction::Raise)] {
         let of = |protocol| {
             let targets = Targets::new(images.len(), pairs.clone(), 2, None, ITEMS).unwrap();
-            bind(kind, Variant::default(), &gallery, &images, &moved, targets, protocol).standings(&moved).unwrap()
+            bind(kind, AttackOptions::default(), &gallery, &images, &moved, targets, protocol).standings(&moved).unwrap()
         };
         let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
         for (row, &image) in images.iter().enumerate() {
@@ -43,7 +43,7 @@ fn strict_ranks_are_those_of_f64() {
                 let target = target as usize;
                 let others = (0..ITEMS).filter(|&item| item != image && item != target);
                 match kind {
-                    Kind::Candidate(_) => {
+                    AttackId::Candidate(_) => {
                         let query = gallery.point(target);
                         rank(Distance::Cosine.exact(query, moved.row(row)), others.map(|item| exact(query, item)))
                     }
@@ -77,7 +77,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
         seed: rankle_core::Seed(0),
     };
     let of = |protocol| {
-        let attack = Kind::Shift.attack(0, Variant::default());
+        let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
         attack.bind(batch(protocol)).unwrap().standings(&moved).unwrap()
     };
     let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
@@ -107,7 +107,8 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
             protocol,
             seed: rankle_core::Seed(0),
         };
-        let standings = Kind::Shift.attack(0, Variant::default()).bind(batch).unwrap().standings(&place).unwrap();
+        let standings =
+            build(AttackId::EmbeddingShift, 0, AttackOptions::default()).bind(batch).unwrap().standings(&place).unwrap();
         assert_eq!((standings.tie_share(), standings.pairs), (1.0, 20), "{protocol}");
         for hit in standings.hits(1) {
             assert!((hit - 4.0 / 19.0).abs() < 1e-12, "{protocol} {hit}");

@@ -3,8 +3,8 @@
 use crate::support::{Curved, World, embedder, gallery, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    Agreement, Direction, Kind, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Variant, Zeros, directions, gradients,
-    losses, run, slopes,
+    Agreement, AttackId, AttackOptions, Direction, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Zeros, build,
+    directions, gradients, losses, run, slopes,
 };
 use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed, Upstream};
 use std::ops::ControlFlow;
@@ -39,15 +39,15 @@ fn epsilon(value: f64) -> Epsilon {
     Epsilon::new(value).unwrap()
 }
 
-fn attacked(kind: Kind, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
-    let attack = kind.attack(2, Variant::default());
+fn attacked(kind: AttackId, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
+    let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
     let outcome = run(&*attack, solver, setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
     (targets, outcome)
 }
 
-fn agreement(kind: Kind, setting: &Setting<'_>) -> Agreement {
-    let attack = kind.attack(2, Variant::default());
+fn agreement(kind: AttackId, setting: &Setting<'_>) -> Agreement {
+    let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
     // The embedding shift has no slope at the clean image.
     let (_, noisy) = attacked(kind, &Noise { epsilon: epsilon(0.2) }, setting);
@@ -71,7 +71,7 @@ fn gradients_agree_with_differences_unless_they_lie() {
     for distance in Distance::ALL {
         let (world, model) = (world(), embedder(2, distance));
         let gallery = gallery(&model, &world);
-        for kind in Kind::ALL {
+        for kind in AttackId::ALL {
             let honest = agreement(kind, &setting(&model, &gallery, &world));
             assert_eq!(honest.directions, IMAGES.len() * 32);
             assert_eq!(honest.holds(), Some(true), "{kind} {distance}: {honest:?}");
@@ -90,8 +90,8 @@ fn gradients_agree_with_differences_unless_they_lie() {
 fn directions_must_have_the_shape_of_the_image() {
     let (world, model) = (world(), embedder(2, Distance::Cosine));
     let gallery = gallery(&model, &world);
-    let (setting, kind) = (setting(&model, &gallery, &world), Kind::Candidate(Direction::Raise));
-    let attack = kind.attack(1, Variant::default());
+    let (setting, kind) = (setting(&model, &gallery, &world), AttackId::Candidate(Direction::Raise));
+    let attack = build(kind, 1, AttackOptions::default());
     let targets = attack.choose(&IMAGES[..1], &gallery, setting.protocol, setting.seed).unwrap();
     let at = world.images(&IMAGES[..1]).unwrap();
     let other = directions(setting.seed, 0, 2, (1, 5, 4)).unwrap();
@@ -106,8 +106,8 @@ fn losses_are_those_that_the_search_lowers() {
     let gallery = gallery(&model, &world);
     let setting = setting(&model, &gallery, &world);
     let clean = world.images(&IMAGES).unwrap();
-    for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Shift) {
-        let attack = kind.attack(2, Variant::default());
+    for kind in AttackId::ALL.into_iter().filter(|&kind| kind != AttackId::EmbeddingShift) {
+        let attack = build(kind, 2, AttackOptions::default());
         let search = Pgd { iterations: 5, restarts: 1, random_start: false, ..Pgd::strict(epsilon(0.2)) };
         let (targets, outcome) = attacked(kind, &search, &setting);
         let at = |images: &Tensor| losses(&*attack, &setting, &IMAGES, &targets, images).unwrap();
@@ -130,10 +130,10 @@ fn zeros_are_counted_by_pixel_and_by_image() {
 
     let (world, model) = (world(), embedder(2, Distance::Cosine));
     let gallery = gallery(&model, &world);
-    let (kind, clean) = (Kind::Query(Direction::Raise), world.images(&IMAGES).unwrap());
+    let (kind, clean) = (AttackId::Query(Direction::Raise), world.images(&IMAGES).unwrap());
     let masked = Masked { inner: &model, mask: Tensor::zeros_like };
     let share = |model: &dyn Embedder| {
-        let (attack, setting) = (kind.attack(2, Variant::default()), setting(model, &gallery, &world));
+        let (attack, setting) = (build(kind, 2, AttackOptions::default()), setting(model, &gallery, &world));
         let targets = attack.choose(&IMAGES, &gallery, setting.protocol, setting.seed).unwrap();
         Zeros::of(&gradients(&*attack, &setting, &IMAGES, &targets, &clean).unwrap()).unwrap()
     };
@@ -151,8 +151,8 @@ fn noise_goes_to_the_corners_and_asks_nobody() {
         let (_, outcome) = attacked(kind, &noise, &setting(model, &gallery, &world));
         outcome.adversarial.unwrap().flatten_all().unwrap().to_vec1().unwrap()
     };
-    let noisy = pixels(&model, Kind::Shift);
-    assert_eq!(noisy, pixels(&masked, Kind::Candidate(Direction::Lower)));
+    let noisy = pixels(&model, AttackId::EmbeddingShift);
+    assert_eq!(noisy, pixels(&masked, AttackId::Candidate(Direction::Lower)));
     let clean: Vec<f32> = world.images(&IMAGES).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     let moved: Vec<f32> = noisy.iter().zip(&clean).map(|(noisy, clean)| noisy - clean).collect();
     let held = |(moved, noisy): (&f32, &f32)| (moved.abs() - 0.1).abs() < 1e-6 || *noisy == 0.0 || *noisy == 1.0;

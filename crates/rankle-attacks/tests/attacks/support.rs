@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
-use rankle_attacks::{Aim, Batch, Bound, Kind, Protocol, Targets, Variant};
+use rankle_attacks::{Aim, AttackId, AttackOptions, Batch, Bound, Protocol, Targets, build};
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Result, Seed};
@@ -81,8 +81,8 @@ pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Points {
 /// An attack bound to targets chosen by hand; `images` are gallery indices, `clean` their embeddings.
 #[allow(clippy::too_many_arguments, reason = "everything an attack can be bound to")]
 pub(crate) fn bind<'a>(
-    kind: Kind,
-    variant: Variant,
+    kind: AttackId,
+    variant: AttackOptions,
     gallery: &'a Gallery,
     images: &'a [usize],
     clean: &'a Points,
@@ -91,7 +91,7 @@ pub(crate) fn bind<'a>(
 ) -> Box<dyn Bound + 'a> {
     let labels: &'static [u32] = vec![0; gallery.len()].leak();
     let batch = Batch { gallery, labels, images, clean, protocol, seed: Seed(0), targets };
-    kind.attack(batch.targets.set(), variant).bind(batch).unwrap()
+    build(kind, batch.targets.set(), variant).bind(batch).unwrap()
 }
 
 pub(crate) fn losses(aim: &dyn Aim, embedder: &dyn Embedder, images: &Tensor) -> Vec<f64> {

@@ -2,7 +2,8 @@
 
 use crate::support::{embedder, gallery, place, world};
 use rankle_attacks::{
-    Direction, Kind, Outcome, Pgd, Protocol, Setting, Standings, Targets, Transfer, Variant, Victim, choosing, run, transfer,
+    AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Transfer, Victim, build, choosing,
+    run, transfer,
 };
 use rankle_core::{Dataset, Distance, Epsilon, Error, Gallery, Seed};
 use std::ops::ControlFlow;
@@ -36,8 +37,8 @@ fn to_itself_is_the_white_box_result_to_the_last_bit() {
         let (world, model) = (world(), embedder(2, distance));
         let gallery = gallery(&model, &world);
         let setting = setting(&model, &gallery, &world);
-        for kind in Kind::ALL {
-            let attack = kind.attack(2, Variant::default());
+        for kind in AttackId::ALL {
+            let attack = build(kind, 2, AttackOptions::default());
             let targets = attack.choose(&IMAGES, &gallery, Protocol::Paper, Seed(9)).unwrap();
             let victim = Victim { embedder: &model, gallery: &gallery };
             let solver = pgd(0.05);
@@ -60,8 +61,8 @@ fn the_victim_is_measured_in_its_own_space() {
     let (world, model, other) = (world(), embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean));
     let (own, others) = (gallery(&model, &world), gallery(&other, &world));
     let setting = setting(&model, &own, &world);
-    let kind = Kind::Candidate(Direction::Raise);
-    let attack = kind.attack(1, Variant::default());
+    let kind = AttackId::Candidate(Direction::Raise);
+    let attack = build(kind, 1, AttackOptions::default());
     let targets = attack.choose(&IMAGES, choosing(kind, &own, &others), Protocol::Paper, Seed(9)).unwrap();
     let victim = Victim { embedder: &other, gallery: &others };
     let Transfer { source, victim } =
@@ -90,7 +91,7 @@ fn other_points(embedder: &dyn rankle_core::Embedder, images: &candle_core::Tens
 fn only_minus_attacks_choose_among_the_neighbours_of_the_victim() {
     let world = world();
     let galleries = [embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean)].map(|model| gallery(&model, &world));
-    for kind in Kind::ALL {
+    for kind in AttackId::ALL {
         let chosen = choosing(kind, &galleries[0], &galleries[1]);
         let expected = if kind.to_string().ends_with('-') { &galleries[1] } else { &galleries[0] };
         assert!(std::ptr::eq(chosen, expected), "{kind}");
@@ -103,7 +104,7 @@ fn a_victim_of_other_images_is_refused() {
     let own = gallery(&model, &world);
     let few: Vec<usize> = (0..10).collect();
     let small = Gallery::new(&place(&model, &world, &few)).unwrap();
-    let attack = Kind::Shift.attack(0, Variant::default());
+    let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let victim = Victim { embedder: &model, gallery: &small };
     let refused = transfer(&*attack, &pgd(0.1), &setting(&model, &own, &world), victim, &[1], &Targets::none(1), &mut |_| {
         ControlFlow::Continue(())

@@ -2,15 +2,15 @@
 
 use crate::support::{Curved, LEN, World, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
-use rankle_attacks::{Direction, Half, Kind, Protocol, Setting, Universal, UniversalOutcome, Victim, universal_target};
+use rankle_attacks::{AttackId, Direction, Half, Protocol, Setting, Universal, UniversalOutcome, Victim, universal_target};
 use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Seed};
 use std::ops::ControlFlow;
 
-const KINDS: [Kind; 4] = [
-    Kind::Candidate(Direction::Raise),
-    Kind::Candidate(Direction::Lower),
-    Kind::Query(Direction::Raise),
-    Kind::Query(Direction::Lower),
+const KINDS: [AttackId; 4] = [
+    AttackId::Candidate(Direction::Raise),
+    AttackId::Candidate(Direction::Lower),
+    AttackId::Query(Direction::Raise),
+    AttackId::Query(Direction::Lower),
 ];
 const TARGET: u32 = 5;
 
@@ -43,7 +43,7 @@ impl Scene {
             keep_images: false,
         }
     }
-    fn run(&self, search: Universal, kind: Kind, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
+    fn run(&self, search: Universal, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
         let go = &mut |_| ControlFlow::Continue(());
         search.run(kind, &self.setting(protocol, 7), None, images, TARGET, go).unwrap()
     }
@@ -54,7 +54,7 @@ fn pixels(images: &Tensor) -> Vec<f32> {
 }
 
 /// The mean hinge over images and gallery, as `method.md` 10 writes it, of `x + delta`.
-fn loss(scene: &Scene, kind: Kind, x: &Tensor) -> Tensor {
+fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
     let everything: Vec<usize> = (0..LEN).collect();
     let unit = |v: &Tensor| match scene.model.distance() {
         Distance::Cosine => v.broadcast_div(&v.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap()).unwrap(),
@@ -72,8 +72,8 @@ fn loss(scene: &Scene, kind: Kind, x: &Tensor) -> Tensor {
     let target = items.narrow(0, TARGET as usize, 1).unwrap();
     let to_target = pairs(&points, &target); // n x 1
     let (to_items, raise) = match kind {
-        Kind::Candidate(direction) => (pairs(&target, &items), direction == Direction::Raise), // 1 x N
-        Kind::Query(direction) => (pairs(&points, &items), direction == Direction::Raise),     // n x N
+        AttackId::Candidate(direction) => (pairs(&target, &items), direction == Direction::Raise), // 1 x N
+        AttackId::Query(direction) => (pairs(&points, &items), direction == Direction::Raise),     // n x N
         _ => unreachable!("not universal"),
     };
     let gap = to_target.broadcast_sub(&to_items).unwrap();
@@ -82,7 +82,7 @@ fn loss(scene: &Scene, kind: Kind, x: &Tensor) -> Tensor {
 }
 
 /// The perturbation, step by step as it is written down.
-fn slow(scene: &Scene, kind: Kind, protocol: Protocol, images: &[usize], epsilon: f32, iterations: usize) -> Vec<f32> {
+fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], epsilon: f32, iterations: usize) -> Vec<f32> {
     let seen: Vec<usize> = images.iter().step_by(2).copied().collect();
     let x = scene.world.images(&seen).unwrap();
     let clipping = if protocol == Protocol::Paper { images } else { &seen };
@@ -212,7 +212,7 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let run = |kind, images: &[usize], target| {
         search(0.1, 1).run(kind, &setting, None, images, target, &mut |_| ControlFlow::Continue(())).map(drop)
     };
-    assert!(matches!(run(Kind::Shift, &[1, 2], TARGET), Err(Error::Unknown { .. })));
+    assert!(matches!(run(AttackId::EmbeddingShift, &[1, 2], TARGET), Err(Error::Unknown { .. })));
     assert!(matches!(run(KINDS[0], &[1], TARGET), Err(Error::TooFewTargets { wanted: 2, available: 1 })));
     assert!(matches!(run(KINDS[0], &[1, LEN], TARGET), Err(Error::Index { .. })));
     assert!(matches!(run(KINDS[0], &[1, 2], LEN as u32), Err(Error::Index { what: "target", .. })));

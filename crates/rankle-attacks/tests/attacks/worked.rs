@@ -1,7 +1,7 @@
 //! The vectors that `method.md` 8.6 works out by hand, and ties made by hand.
 
 use crate::support::{bind, rows};
-use rankle_attacks::{Direction, Kind, Protocol, Targets, Variant};
+use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets};
 use rankle_core::{Distance, Gallery, Points};
 
 use Direction::{Lower, Raise};
@@ -12,12 +12,12 @@ fn raw(points: &[&[f32]]) -> candle_core::Tensor {
 }
 
 /// Image `image` of the gallery has moved to `to`.
-fn check(gallery: &Points, image: usize, to: &[f32], kind: Kind, targets: &[u32], loss: f64, rank: f64) {
+fn check(gallery: &Points, image: usize, to: &[f32], kind: AttackId, targets: &[u32], loss: f64, rank: f64) {
     let gallery = Gallery::new(gallery).unwrap();
     let targets = Targets::new(1, targets.to_vec(), targets.len(), None, gallery.len()).unwrap();
     let moved = rows(gallery.distance(), &[to]);
     let images = [image];
-    let bound = bind(kind, Variant::default(), &gallery, &images, &moved, targets, Paper);
+    let bound = bind(kind, AttackOptions::default(), &gallery, &images, &moved, targets, Paper);
     let evaluation = bound.evaluate(&raw(&[to])).unwrap();
     assert!((evaluation.loss[0] - loss).abs() < 1e-6, "{kind}: {} instead of {loss}", evaluation.loss[0]);
     let standings = bound.standings(&moved).unwrap();
@@ -27,32 +27,32 @@ fn check(gallery: &Points, image: usize, to: &[f32], kind: Kind, targets: &[u32]
 #[test]
 fn candidate_and_query_in_the_plane() {
     let gallery = rows(Distance::Euclidean, &[&[0.0, 0.0], &[1.0, 0.0], &[0.0, 2.0], &[3.0, 0.0], &[0.0, 4.0]]);
-    check(&gallery, 1, &[2.0, 0.0], Kind::Candidate(Raise), &[0, 2], 0.807_764, 0.6);
-    check(&gallery, 1, &[2.0, 0.0], Kind::Candidate(Lower), &[0, 2], 0.377_712, 0.6);
-    check(&gallery, 1, &[2.0, 0.0], Kind::Query(Raise), &[2, 4], 1.554_540, 0.7);
-    check(&gallery, 1, &[2.0, 0.0], Kind::Query(Lower), &[2, 4], 0.164_371, 0.7);
+    check(&gallery, 1, &[2.0, 0.0], AttackId::Candidate(Raise), &[0, 2], 0.807_764, 0.6);
+    check(&gallery, 1, &[2.0, 0.0], AttackId::Candidate(Lower), &[0, 2], 0.377_712, 0.6);
+    check(&gallery, 1, &[2.0, 0.0], AttackId::Query(Raise), &[2, 4], 1.554_540, 0.7);
+    check(&gallery, 1, &[2.0, 0.0], AttackId::Query(Lower), &[2, 4], 0.164_371, 0.7);
 }
 
 #[test]
 fn candidate_on_the_circle() {
     let gallery = rows(Distance::Cosine, &[&[1.0, 0.0], &[1.0, 1.0], &[0.0, 1.0], &[-1.0, 1.0]]);
-    check(&gallery, 0, &[2.0, 1.0], Kind::Candidate(Raise), &[2], 0.268_143, 0.75);
-    check(&gallery, 0, &[2.0, 1.0], Kind::Candidate(Lower), &[2], 0.111_803, 0.75);
+    check(&gallery, 0, &[2.0, 1.0], AttackId::Candidate(Raise), &[2], 0.268_143, 0.75);
+    check(&gallery, 0, &[2.0, 1.0], AttackId::Candidate(Lower), &[2], 0.111_803, 0.75);
 }
 
 /// Ranks in items (not fractions) of image 3, moved to `to`, and the share of ties.
-fn ranks(places: &[f32], to: f32, kind: Kind, target: u32, protocol: Protocol) -> (f64, f64) {
+fn ranks(places: &[f32], to: f32, kind: AttackId, target: u32, protocol: Protocol) -> (f64, f64) {
     let column: Vec<&[f32]> = places.chunks(1).collect();
     let gallery = Gallery::new(&rows(Distance::Euclidean, &column)).unwrap();
     let moved = rows(Distance::Euclidean, &[&[to]]);
     let targets = Targets::new(1, vec![target], 1, None, gallery.len()).unwrap();
-    let standings = bind(kind, Variant::default(), &gallery, &[3], &moved, targets, protocol).standings(&moved).unwrap();
+    let standings = bind(kind, AttackOptions::default(), &gallery, &[3], &moved, targets, protocol).standings(&moved).unwrap();
     (standings.rank[0] * places.len() as f64, standings.tie_share())
 }
 
 #[test]
 fn copies_and_ties_count_as_the_protocol_says() {
-    let (ca, qa) = (Kind::Candidate(Raise), Kind::Query(Raise));
+    let (ca, qa) = (AttackId::Candidate(Raise), AttackId::Query(Raise));
     // Items 0, 1, 2 and 4 in the list of item 0; the image is item 3.
     let places = [0.0, 2.0, 2.0, 5.0, 4.0];
     // At 2: item 0 is nearer, items 1 and 2 are tied; without the query and the copy, half of the two ties count.
@@ -84,10 +84,10 @@ fn copies_and_ties_count_as_the_protocol_says() {
 #[test]
 fn a_collapsed_gallery_is_one_great_tie() {
     let places = [1.0; 7];
-    for kind in [Kind::Candidate(Raise), Kind::Query(Lower)] {
+    for kind in [AttackId::Candidate(Raise), AttackId::Query(Lower)] {
         // Without the image and the query (CA) or the target itself (QA), 5 are tied: 2.5 is the middle.
         assert_eq!(ranks(&places, 1.0, kind, 5, Strict), (2.5, 1.0));
     }
-    assert_eq!(ranks(&places, 1.0, Kind::Candidate(Raise), 5, Paper), (0.0, 1.0));
-    assert_eq!(ranks(&places, 1.0, Kind::Query(Raise), 5, Paper), (5.0, 1.0));
+    assert_eq!(ranks(&places, 1.0, AttackId::Candidate(Raise), 5, Paper), (0.0, 1.0));
+    assert_eq!(ranks(&places, 1.0, AttackId::Query(Raise), 5, Paper), (5.0, 1.0));
 }

@@ -1,7 +1,7 @@
 //! Whether a page is about the robustness that somebody claims.
 
 use super::{Sanity, Verdict};
-use crate::System;
+use crate::{Subject, System};
 
 /// What is said of robustness that nobody has looked into.
 pub const UNCHECKED: &str = "robustness unchecked";
@@ -34,11 +34,11 @@ impl Sanity {
     /// Why the page does not reach as far as the claim.
     fn gap(&self, claim: &Claim<'_>) -> Option<String> {
         let Claim { system, weights_sha256, epsilon } = claim;
-        if self.weights_sha256 != *weights_sha256 {
+        if self.provenance.weights_sha256 != *weights_sha256 {
             return Some("the sanity page beside it is about other weights".to_owned());
         }
-        if [&self.dataset, &self.model, &self.distance] != [&system.dataset, &system.model, &system.distance] {
-            let Self { dataset, model, distance, .. } = self;
+        let Subject { dataset, model, distance, .. } = &self.subject;
+        if [dataset, model, distance] != [&system.dataset, &system.model, &system.distance] {
             return Some(format!("its sanity page is about {model} on {dataset} with {distance} distance"));
         }
         if self.epsilon != *epsilon {
@@ -65,12 +65,17 @@ impl Sanity {
 mod tests {
     use super::super::tests::{check, page};
     use super::*;
+    use crate::Provenance;
     use Verdict::{Fail, NoAnswer, Pass};
 
     const HASH: &str = "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f";
 
     fn whole() -> Sanity {
         Sanity { checks: QUESTIONS.map(|name| check(name, &[("ca+", 1.0, Pass)])).into(), ..page() }
+    }
+
+    fn of(subject: Subject) -> Sanity {
+        Sanity { subject, ..whole() }
     }
 
     fn said(page: &Sanity) -> Option<String> {
@@ -87,10 +92,13 @@ mod tests {
     #[test]
     fn a_page_about_something_else_does_not() {
         let cases = [
-            (Sanity { weights_sha256: "5f".into(), ..whole() }, "the sanity page beside it is about other weights"),
-            (Sanity { distance: "euclidean".into(), ..whole() }, "about c2f2 on mnist with euclidean distance"),
-            (Sanity { dataset: "fashion-mnist".into(), ..whole() }, "about c2f2 on fashion-mnist with"),
-            (Sanity { model: "lenet".into(), ..whole() }, "about lenet on mnist"),
+            (
+                Sanity { provenance: Provenance { weights_sha256: "5f".into(), ..whole().provenance }, ..whole() },
+                "the sanity page beside it is about other weights",
+            ),
+            (of(Subject { distance: "euclidean".into(), ..whole().subject }), "about c2f2 on mnist with euclidean distance"),
+            (of(Subject { dataset: "fashion-mnist".into(), ..whole().subject }), "about c2f2 on fashion-mnist with"),
+            (of(Subject { model: "lenet".into(), ..whole().subject }), "about lenet on mnist"),
             (Sanity { epsilon: 0.01, ..whole() }, "about ε = 0.01, and 0.3 is claimed"),
             (Sanity { epsilon: 0.4, ..whole() }, "about ε = 0.4, and 0.3 is claimed"),
             (Sanity { images: 99, ..whole() }, "about 99 attacked images, 100 are needed"),

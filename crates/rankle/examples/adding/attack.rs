@@ -2,7 +2,7 @@
 //! solver searches for it, and the harness measures.
 
 use candle_core::Tensor;
-use rankle_attacks::{Aim, Batch, Bound, Evaluation, Protocol, RankingAttack, Standings, Subject, Targets};
+use rankle_attacks::{Aim, Batch, Bound, Evaluation, Protocol, RankOf, RankRule, RankingAttack, Standings, Targets};
 use rankle_core::{Counted, Distance, Gallery, Points, Result, Seed};
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Bound for BoundBottomUp<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
         let Batch { gallery, targets, protocol, .. } = &self.0;
         let Counted { counts, resolution } = gallery.rank_counts(points, targets.indices(), None, protocol.precision())?;
-        let ties = protocol.ties(Subject::Item);
+        let ties = protocol.ties(RankOf::Item);
         Ok(Standings {
             rank: counts.iter().map(|count| count.rank(ties) / gallery.len() as f64).collect(),
             tied: counts.iter().filter(|count| count.is_tied()).count(),

@@ -6,7 +6,7 @@ use crate::arguments::{self, SystemArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::experiment::{self, Experiment, Origin};
+use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
 use crate::system::{Key, System};
 use crate::{files, progress, table};
@@ -71,7 +71,7 @@ impl Attack {
         let system = System::open(key, device, bar.clone())?;
         let (images, rows) = choice.images(&system)?;
         saved.map_or(Ok(()), |saved| saved.check_count(images.len() as u64)).map_err(|stop| anyhow!("{stop}"))?;
-        let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));
         bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
@@ -81,7 +81,7 @@ impl Attack {
         let targets = rows.targets(&experiment, &gallery, &images)?;
         let outcome = experiment.run(&system, &gallery, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
+        let record = experiment::record(&system, experiment.inputs(&system, images.len(), origin), &outcome, start);
         progress::clear();
         // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
         let answered = table::answer(&record, self.format);

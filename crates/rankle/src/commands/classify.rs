@@ -6,8 +6,8 @@ use crate::device::Device;
 use crate::experiment::{self, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::progress;
-use crate::provenance::Provenance;
-use crate::search::{self, Remedy, Search};
+use crate::provenance::Measured;
+use crate::search::{self, Remedy};
 use crate::system::{Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,6 +15,7 @@ use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solv
 use rankle_core::{Distance, Epsilon, Seed};
 use rankle_data::Source;
 use rankle_models::Architecture;
+use rankle_record::Search;
 use serde::Serialize;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -76,7 +77,7 @@ pub(crate) struct Answer {
     images: usize,
     seed: u64,
     #[serde(flatten)]
-    provenance: Provenance,
+    provenance: Measured,
 }
 
 /// What an attack leaves.
@@ -153,7 +154,7 @@ impl Answer {
             attacked: attacked.transpose()?,
             images: hits.before.len(),
             seed,
-            provenance: Provenance::of(system, seconds),
+            provenance: Measured::of(system, seconds),
         })
     }
 

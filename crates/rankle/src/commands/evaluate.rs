@@ -4,7 +4,7 @@ use crate::arguments::SystemArguments;
 use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
-use crate::provenance::Provenance;
+use crate::provenance::Measured;
 use crate::system::{System, check_pairs};
 use crate::{collapse, interrupt, progress};
 use anyhow::{Context, Result};
@@ -75,7 +75,7 @@ struct Evaluation {
     /// The share of the embedding's time that the model waited for images, in percent.
     waiting_share: f64,
     #[serde(flatten)]
-    provenance: Provenance,
+    provenance: Measured,
 }
 
 impl Evaluate {
@@ -124,7 +124,7 @@ impl Evaluation {
             distance: system.key.distance.to_string(),
             images_per_second: system.dataset.len() as f64 / waiting.total.as_secs_f64(),
             waiting_share: percent(waiting.share()),
-            provenance: Provenance::of(system, seconds),
+            provenance: Measured::of(system, seconds),
         }
     }
 

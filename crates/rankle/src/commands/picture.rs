@@ -6,7 +6,7 @@ use crate::arguments::{self, SystemArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::experiment::{self, Experiment, Origin};
+use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
 use crate::system::{Key, System};
 use crate::{called, files, progress};
@@ -15,8 +15,9 @@ use candle_core::IndexOp as _;
 use clap::Args;
 use lists::Scene;
 use rankle_core::{Dataset, Embedder as _, numbers::numbers};
+use rankle_record::{AttackSpec, Declaration, Record};
+use rankle_report::picture::SHOWN;
 use rankle_report::picture::{self, Image, grouped};
-use rankle_report::{Record, picture::SHOWN};
 use serde_json::Value;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ impl Picture {
         let files = names_of(&self.output, &images);
         let outputs: Vec<_> = files.iter().map(|file| ("--output", Some(file.as_path()))).collect();
         files::check_outputs(&outputs, &inputs)?;
-        let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
         bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
         bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
@@ -97,7 +98,7 @@ impl Picture {
         let targets = rows.targets(&experiment, &gallery, &images)?;
         let outcome = experiment.run(&system, &gallery, &images, &targets, true)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let record = experiment::record(&system, experiment.cell(&system, images.len(), origin)?, &outcome, start);
+        let record = experiment::record(&system, experiment.inputs(&system, images.len(), origin), &outcome, start);
         let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
         let place = |images| anyhow::Ok(system.embedder.distance().place(&system.embedder.embed(images)?)?);
         let (clean, moved) = (place(&system.dataset.images(&images)?)?, place(adversarial)?);
@@ -109,8 +110,8 @@ impl Picture {
             let scene = Scene {
                 dataset: &*system.dataset,
                 gallery: &gallery,
-                kind: experiment.kind,
-                protocol: experiment.protocol,
+                kind: experiment.spec.attack,
+                protocol: experiment.spec.protocol,
                 image,
                 targets: targets.of_images(row..row + 1),
                 clean: clean.select(&[row]),
@@ -130,14 +131,18 @@ impl Picture {
                 "file": path, "image": image, "name": system.dataset.image_name(image),
                 "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
             }));
-            let more = if experiment.set > SHOWN { format!("; {SHOWN} of {} are shown", experiment.set) } else { String::new() };
+            let more = if experiment.spec.targets > SHOWN {
+                format!("; {SHOWN} of {} are shown", experiment.spec.targets)
+            } else {
+                String::new()
+            };
             let picture = picture::Picture {
                 title: title(&record, self.attack.epsilon_as_given()),
                 lines: vec![
                     format!("{}, {}", experiment::describe(&system), whole_name(&*system.dataset, image)),
                     format!("{result}; {} items are ranked{more}", grouped(gallery.len())),
                 ],
-                epsilon: record.cell.epsilon,
+                epsilon: record.cell.spec.epsilon,
                 epsilon_as_given: self.attack.epsilon_as_given().to_owned(),
                 clean: scene.clean_image()?,
                 adversarial: perturbed.clone(),
@@ -168,10 +173,10 @@ fn whole_name(dataset: &dyn Dataset, image: usize) -> String {
 
 /// What was done.
 fn title(record: &Record, epsilon: &str) -> String {
-    let cell = &record.cell;
-    let what = cell.attack.description().split(';').next().unwrap_or_default();
-    let set = if cell.targets > 0 { format!(", {} = {}", cell.attack.set_letter(), cell.targets) } else { String::new() };
-    format!("{}{set}, ε = {epsilon}: {what}", cell.attack.name().to_uppercase())
+    let AttackSpec { attack, targets, .. } = record.cell.spec;
+    let Declaration { name, letter, moves, .. } = attack.declaration();
+    let set = if targets > 0 { format!(", {letter} = {targets}") } else { String::new() };
+    format!("{}{set}, ε = {epsilon}: {moves}", name.to_uppercase())
 }
 
 /// The file of each image: the named one, with the index of the image where there are several; an image that is listed several

@@ -8,7 +8,7 @@ use crate::stop::Stop;
 use crate::study::{self, Content, Experiment, Outcome, Places, Scope, Session, Training};
 use anyhow::{Result, bail};
 use clap::Args;
-use rankle_report::{FolderLock, Planned, joined};
+use rankle_report::{Cell, FolderLock, joined};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +144,7 @@ impl Run {
         experiment.run(&session)
     }
 
-    fn lines(&self, planned: Vec<Planned>, path: &Path, output: &Path, device: Device) -> Result<Outcome> {
+    fn lines(&self, planned: Vec<Cell>, path: &Path, output: &Path, device: Device) -> Result<Outcome> {
         let given = [
             ("--full", self.full),
             ("--quick", self.quick),

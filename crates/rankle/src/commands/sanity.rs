@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::experiment::describe;
 use crate::files::Input;
 use crate::names::{self, Format};
-use crate::search::{self, Remedy, Search};
+use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{self, Key, Ranked, System};
 use crate::{experiment, files, progress, transfer};
@@ -23,6 +23,7 @@ use memory::{About, Memory};
 use rankle_attacks::Pgd;
 use rankle_core::{Distance, Epsilon, Seed};
 use rankle_models::Architecture;
+use rankle_record::{Protocol, Search};
 use rankle_report::sanity::{Check, QUESTIONS, Verdict};
 use rankle_report::{Sanity as Page, Source};
 use std::num::NonZero;
@@ -188,14 +189,9 @@ fn about(system: &System, other: Option<&System>, epsilon: Epsilon, seed: Seed, 
 
 fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>) -> Page {
     let system = &lab.ranked.system;
-    let Source { model, weights, weights_sha256, distance } = transfer::source(system);
     Page {
-        dataset: system.key.dataset.to_string(),
+        subject: system.subject(),
         preprocessing: system.preprocessing.clone(),
-        model,
-        weights,
-        weights_sha256,
-        distance,
         epsilon: lab.epsilon.value(),
         images: lab.images.len(),
         gallery: system.dataset.len(),
@@ -204,15 +200,13 @@ fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>
         against,
         checks,
         seconds: 0.0,
-        device: system.device.to_string(),
-        instruction_set: system::instruction_set(),
-        code_version: system::CODE_VERSION.to_owned(),
+        provenance: system.provenance(experiment::method_version(Protocol::Strict)),
     }
 }
 
 /// A line for each check.
 fn summary(page: &Page) -> String {
-    let mut text = format!("{} on {}, ε = {}: {}\n", page.model, page.dataset, page.epsilon, page.headline());
+    let mut text = format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.dataset, page.epsilon, page.headline());
     for Check { name, claim, verdict, answers, .. } in &page.checks {
         let failed: Vec<&str> =
             answers.iter().filter(|answer| answer.verdict == Verdict::Fail).map(|answer| answer.of.as_str()).collect();

@@ -81,13 +81,13 @@ fn read_one(table: &Table, file: &Path) -> Result<Set> {
     let of_table = |record: &Record| record.cell.table.as_deref() == Some(&table.id);
     let records: Vec<Record> = reading.records.into_iter().filter(of_table).collect();
     let Some(first) = records.first() else { bail!("{place} is not there or holds no record of {}", table.id) };
-    let (weights_sha256, setting) = (first.cell.weights_sha256.clone(), Setting::of(&first.cell));
-    for Record { cell, .. } in &records {
-        if cell.weights_sha256 != weights_sha256 {
-            bail!("{place} holds records of several weights ({}): name one file for each model", cell.weights);
+    let (weights_sha256, setting) = (first.facts.provenance.weights_sha256.clone(), first.cell.setting());
+    for Record { cell, facts, .. } in &records {
+        if facts.provenance.weights_sha256 != weights_sha256 {
+            bail!("{place} holds records of several weights ({}): name one file for each model", cell.subject.weights);
         }
-        if Setting::of(cell) != setting {
-            bail!("{place} holds records of {setting} and of {}: name one file for each", Setting::of(cell));
+        if cell.setting() != setting {
+            bail!("{place} holds records of {setting} and of {}: name one file for each", cell.setting());
         }
     }
     Ok(Set { weights_sha256, setting, records })
@@ -118,7 +118,7 @@ mod tests {
         let table = published::table("mnist-ctd").unwrap();
         let one = file(folder.path(), "one", |_| {});
         let two = file(folder.path(), "two", |record| {
-            record.cell.weights_sha256 = "60".into();
+            record.facts.provenance.weights_sha256 = "60".into();
             *record.rank_after.as_mut().unwrap() += 1.0;
         });
         let (setting, sets) = read(table, &[one.clone(), two]).unwrap();
@@ -128,12 +128,13 @@ mod tests {
         assert_eq!((spread.rows.len(), range.sets), (80, 2));
         assert!((range.maximum - range.minimum - 1.0).abs() < 1e-9);
 
-        let mixed = file(folder.path(), "mixed", |record| record.cell.weights_sha256 = record.cell.attack.to_string());
+        let mixed =
+            file(folder.path(), "mixed", |record| record.facts.provenance.weights_sha256 = record.cell.spec.attack.to_string());
         let other = file(folder.path(), "other", |record| {
-            record.cell.weights_sha256 = "61".into();
+            record.facts.provenance.weights_sha256 = "61".into();
             record.cell.images = 10_000;
         });
-        let both = file(folder.path(), "both", |record| record.cell.seed = record.cell.targets as u64);
+        let both = file(folder.path(), "both", |record| record.cell.spec.seed = record.cell.spec.targets as u64);
         let torn = file(folder.path(), "torn", |_| {});
         std::fs::write(&torn, std::fs::read_to_string(&torn).unwrap() + "{").unwrap();
         for (files, part) in [

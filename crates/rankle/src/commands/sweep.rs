@@ -5,7 +5,7 @@ mod job;
 
 use crate::arguments::TensorNames;
 use crate::device::Device;
-use crate::experiment::{self, Experiment};
+use crate::experiment::{self, Inputs};
 use crate::files::Input;
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
@@ -16,9 +16,9 @@ use book::Book;
 use clap::Args;
 use indicatif::ProgressBar;
 use job::Job;
-use rankle_attacks::{Band, Kind, Protocol, Targets, choosing};
-use rankle_report::{Cell, Planned, Record};
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use rankle_attacks::{Targets, choosing};
+use rankle_record::{AttackOptions, AttackSpec, Cell, Record, Search};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,12 +47,15 @@ pub(crate) struct Sweep {
 }
 
 /// A job with the inputs of its record, which tell whether it is done.
-type Inputs = (Job, Cell);
+struct Planned {
+    job: Job,
+    inputs: Inputs,
+}
 
 impl Sweep {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let dataset_dir = |_: &str| self.dataset_dir.clone();
-        let (plan, prefix) = (Planned::read(&self.plan)?, self.names.strip_prefix.clone());
+        let (plan, prefix) = (Cell::read_plan(&self.plan)?, self.names.strip_prefix.clone());
         let cells = Cells { plan, file: &self.plan, records: &self.records, dataset_dir: &dataset_dir, prefix };
         cells.compute(device)?.iter().try_for_each(|record| progress::answer(record.to_line()?))
     }
@@ -60,7 +63,7 @@ impl Sweep {
 
 /// Cells to compute.
 pub(crate) struct Cells<'a> {
-    pub(crate) plan: Vec<Planned>,
+    pub(crate) plan: Vec<Cell>,
     /// The file that the plan stands in.
     pub(crate) file: &'a Path,
     /// The file with the records.
@@ -75,8 +78,8 @@ pub(crate) struct Cells<'a> {
 ///
 /// # Errors
 /// One line for a name that is not known and for a number out of range.
-pub(crate) fn check(planned: Planned) -> Result<()> {
-    Job::new(planned, None, None, String::new()).map(drop)
+pub(crate) fn check(cell: Cell) -> Result<()> {
+    Job::new(cell, None, None, String::new()).map(drop)
 }
 
 impl Cells<'_> {
@@ -92,24 +95,24 @@ impl Cells<'_> {
         files::check_outputs(&[("--records", Some(self.records))], &inputs)?;
         let mut book = Book::open(self.records)?;
         let mut images = TestImages::default();
-        let inputs = cells(jobs, &mut images, device)?;
-        heed(&inputs);
-        book.check(&inputs)?;
-        let mut pending = pending(&inputs, &book);
-        tracing::info!("{} of {} cells are to be computed", pending.len(), inputs.len());
+        let planned = opened(jobs, &mut images, device)?;
+        heed(&planned);
+        book.check(&planned)?;
+        let mut pending = pending(&planned, &book);
+        tracing::info!("{} of {} cells are to be computed", pending.len(), planned.len());
         let bar = progress::bar(work(&pending));
         let mut sweep = Run { book: &mut book, device, bar, left: pending.len(), images, sources: Vec::new() };
         let mut told = false;
         loop {
-            pending = sweep.round(&pending).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
+            pending = sweep.round(&pending).map_err(|error| self.hint(error, sweep.left, planned.len()))?;
             if pending.is_empty() {
                 break;
             }
-            sweep.wait(pending.len(), &mut told).map_err(|error| self.hint(error, sweep.left, inputs.len()))?;
+            sweep.wait(pending.len(), &mut told).map_err(|error| self.hint(error, sweep.left, planned.len()))?;
         }
         progress::clear();
-        book.check(&inputs)?;
-        inputs.iter().map(|(_, cell)| book.of(cell).cloned()).collect()
+        book.check(&planned)?;
+        planned.iter().map(|Planned { inputs, .. }| book.of(inputs).cloned()).collect()
     }
 
     /// The plan, checked line by line.
@@ -117,10 +120,10 @@ impl Cells<'_> {
         if self.plan.is_empty() {
             bail!("{} holds no cell: write one JSON object a line", self.file.display());
         }
-        let job = |(at, planned): (usize, &Planned)| {
+        let job = |(at, cell): (usize, &Cell)| {
             let place = format!("{} line {}", self.file.display(), at + 1);
-            let dataset_dir = (self.dataset_dir)(&planned.dataset);
-            Job::new(planned.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
+            let dataset_dir = (self.dataset_dir)(&cell.subject.dataset);
+            Job::new(cell.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
         };
         self.plan.iter().enumerate().map(job).collect()
     }
@@ -135,48 +138,46 @@ impl Cells<'_> {
     }
 }
 
-/// What the records of the jobs will say of their inputs. Systems are opened for that, and closed again.
-fn cells(jobs: Vec<Job>, images: &mut TestImages, device: Device) -> Result<Vec<Inputs>> {
-    let mut opened: Vec<System> = Vec::new();
-    let mut inputs = Vec::with_capacity(jobs.len());
+/// The jobs with what their records will say of their inputs. Systems are opened for that, and closed again.
+fn opened(jobs: Vec<Job>, images: &mut TestImages, device: Device) -> Result<Vec<Planned>> {
+    let mut systems: Vec<System> = Vec::new();
+    let mut planned = Vec::with_capacity(jobs.len());
     for job in jobs {
         for key in job.keys() {
-            if opened.iter().all(|system| system.key != *key) {
+            if systems.iter().all(|system| system.key != *key) {
                 let system = System::among(key.clone(), images, device, ProgressBar::hidden());
                 let system = system.with_context(|| job.place.clone())?;
                 system.heed_card();
-                opened.push(system);
+                systems.push(system);
             }
         }
-        let system = |key: &Key| opened.iter().find(|system| system.key == *key).context("the system was just opened");
-        let measured = system(&job.key)?;
-        experiment::sample(measured, job.experiment.seed, job.images).with_context(|| job.place.clone())?;
-        let room = |shared| universal::check_room(job.experiment.protocol, job.images, shared, measured.dataset.len());
-        job.universal.map_or(Ok(()), room).map_err(anyhow::Error::msg).with_context(|| job.place.clone())?;
-        let cell = job.experiment.cell(measured, job.images, job.origin.clone())?;
-        let from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
-        let cell = Cell { from, universal: job.universal, ..cell };
-        inputs.push((job, cell));
+        let system = |key: &Key| systems.iter().find(|system| system.key == *key).context("the system was just opened");
+        let (measured, count) = (system(&job.key)?, job.cell.images);
+        experiment::sample(measured, job.experiment.seed(), count).with_context(|| job.place.clone())?;
+        let AttackSpec { protocol, universal, .. } = job.experiment.spec;
+        let room = |shared| universal::check_room(protocol, count, shared, measured.dataset.len());
+        universal.map_or(Ok(()), room).map_err(anyhow::Error::msg).with_context(|| job.place.clone())?;
+        let mut inputs = job.experiment.inputs(measured, count, job.origin());
+        inputs.cell.from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
+        planned.push(Planned { job, inputs });
     }
-    Ok(inputs)
+    Ok(planned)
 }
 
 /// What is not done yet, each cell once, those of one system together.
-fn pending<'a>(inputs: &'a [Inputs], book: &Book) -> Vec<&'a Inputs> {
+fn pending<'a>(planned: &'a [Planned], book: &Book) -> Vec<&'a Planned> {
     let mut seen = HashSet::new();
-    let new = |(_, cell): &&Inputs| !book.holds(cell) && seen.insert(cell.identity());
-    let mut pending: Vec<&Inputs> = inputs.iter().filter(new).collect();
-    pending.sort_by_key(|(job, _)| inputs.iter().position(|(first, _)| first.key == job.key));
+    let new = |Planned { inputs, .. }: &&Planned| !book.holds(inputs) && seen.insert(inputs.identity());
+    let mut pending: Vec<&Planned> = planned.iter().filter(new).collect();
+    pending.sort_by_key(|this| planned.iter().position(|first| first.job.key == this.job.key));
     pending
 }
 
 /// Warns of searches that cannot do what their radius promises, each once: what holds for a line often holds for many.
-fn heed(inputs: &[Inputs]) {
+fn heed(planned: &[Planned]) {
     let mut told = HashSet::new();
-    for (Job { experiment, search, universal, place, .. }, _) in inputs {
-        // A plan cannot change the search of a universal perturbation.
-        let remedy = if universal.is_some() { Remedy::Radius } else { Remedy::Fields };
-        if let Some(warning) = search::warning(&experiment.search, *search, remedy)
+    for Planned { job: Job { cell, experiment, place, .. }, .. } in planned {
+        if let Some(warning) = search::warning(&experiment.search, cell.spec.search, Remedy::Fields)
             && told.insert(warning.clone())
         {
             tracing::warn!("{place}: {warning}");
@@ -185,9 +186,9 @@ fn heed(inputs: &[Inputs]) {
 }
 
 /// The length of the bar: every attack, and the gallery of every system.
-fn work(pending: &[&Inputs]) -> u64 {
-    let attacks = pending.iter().map(|(job, _)| job.cost());
-    let galleries = pending.chunk_by(|a, b| a.0.key == b.0.key).map(|group| group[0].1.gallery as u64);
+fn work(pending: &[&Planned]) -> u64 {
+    let attacks = pending.iter().map(|planned| planned.job.cost());
+    let galleries = pending.chunk_by(|a, b| a.job.key == b.job.key).map(|group| group[0].inputs.facts.gallery as u64);
     attacks.chain(galleries).fold(0, u64::saturating_add)
 }
 
@@ -203,33 +204,42 @@ struct Run<'a> {
     sources: Vec<Ranked>,
 }
 
-/// What the targets of an attack depend on, besides the system: neither epsilon nor the search, but the source of a transfer.
-type Draw = (Kind, usize, Band, Protocol, u64, usize, Option<usize>);
-/// The images and their targets.
-type Drawn = (Vec<usize>, Targets);
+/// Images with their targets, and what both depend on besides the system.
+struct Draw {
+    by: (AttackSpec, usize, Option<usize>),
+    images: Vec<usize>,
+    targets: Targets,
+}
+
+/// What of a spec decides on the targets: neither epsilon nor the search.
+fn drawn_by(spec: &AttackSpec) -> AttackSpec {
+    let options = AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() };
+    AttackSpec { epsilon: 0.0, search: Search::default(), options, eight_bit: false, ..*spec }
+}
 
 impl Run<'_> {
     /// Computes what nobody else does; returns the rest.
-    fn round<'a>(&mut self, pending: &[&'a Inputs]) -> Result<Vec<&'a Inputs>> {
+    fn round<'a>(&mut self, pending: &[&'a Planned]) -> Result<Vec<&'a Planned>> {
         let mut others = Vec::new();
-        for group in pending.chunk_by(|a, b| a.0.key == b.0.key) {
+        for group in pending.chunk_by(|a, b| a.job.key == b.job.key) {
             self.group(group, &mut others)?;
         }
         Ok(others)
     }
 
     /// The jobs of one system: the gallery is embedded once, and targets are drawn once for all radii.
-    fn group<'a>(&mut self, group: &[&'a Inputs], others: &mut Vec<&'a Inputs>) -> Result<()> {
-        let (Job { key, .. }, Cell { weights_sha256, .. }) = group[0];
+    fn group<'a>(&mut self, group: &[&'a Planned], others: &mut Vec<&'a Planned>) -> Result<()> {
+        let Planned { job: Job { key, .. }, inputs } = group[0];
+        let sha256 = &inputs.facts.provenance.weights_sha256;
         let mut opened = None;
-        let mut draws: HashMap<Draw, (Vec<usize>, Targets)> = HashMap::new();
-        for &inputs in group {
-            let (job, cell) = inputs;
-            let Some(_claim) = self.book.claim(cell)? else {
-                others.push(inputs);
+        let mut draws = Vec::new();
+        for &planned in group {
+            let Planned { job, inputs } = planned;
+            let Some(_claim) = self.book.claim(inputs)? else {
+                others.push(planned);
                 continue;
             };
-            if self.book.holds(cell) {
+            if self.book.holds(inputs) {
                 self.count(job);
                 continue;
             }
@@ -237,26 +247,27 @@ impl Run<'_> {
                 Some(measured) => measured,
                 none => {
                     self.bar.set_message(format!("gallery of {}", key.weights.display()));
-                    none.insert(self.open(key, weights_sha256, self.bar.clone())?)
+                    none.insert(self.open(key, sha256, self.bar.clone())?)
                 }
             };
-            self.job(measured, &mut draws, job, cell).with_context(|| cell.to_string())?;
+            self.job(measured, &mut draws, planned).with_context(|| inputs.cell.to_string())?;
         }
         Ok(())
     }
 
-    fn job(&mut self, measured: &Ranked, draws: &mut HashMap<Draw, Drawn>, job: &Job, cell: &Cell) -> Result<()> {
-        self.bar.set_message(cell.to_string());
-        let from = job.from.as_ref().zip(cell.from.as_ref()).filter(|(key, _)| **key != job.key);
+    fn job(&mut self, measured: &Ranked, draws: &mut Vec<Draw>, planned: &Planned) -> Result<()> {
+        let Planned { job, inputs } = planned;
+        self.bar.set_message(inputs.cell.to_string());
+        let from = job.from.as_ref().zip(inputs.cell.from.as_ref()).filter(|(key, _)| **key != job.key);
         let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
         let (start, before) = (Instant::now(), self.bar.position());
-        let record = self.record(measured, from, draws, job, cell, start)?;
+        let record = self.record(measured, from, draws, planned, start)?;
         // What cannot be kept is said at least.
         let line = record.to_line()?;
         self.book.append(record).inspect_err(|_| drop(progress::answer(line)))?;
         self.bar.set_position(before);
         self.count(job);
-        self.tell(self.book.of(cell)?);
+        self.tell(self.book.of(inputs)?);
         Ok(())
     }
 
@@ -294,38 +305,40 @@ impl Run<'_> {
         &self,
         measured: &Ranked,
         from: Option<usize>,
-        draws: &mut HashMap<Draw, Drawn>,
-        job: &Job,
-        cell: &Cell,
+        draws: &mut Vec<Draw>,
+        planned: &Planned,
         start: Instant,
     ) -> Result<Record> {
         let Ranked { system, gallery } = measured;
+        let (Planned { job, inputs }, inputs_of_record) = (planned, planned.inputs.clone());
         // A transfer from a system to itself needs no second gallery.
         let source = from.and_then(|at| self.sources.get(at)).unwrap_or(measured);
-        let experiment = &job.experiment;
-        if let Some(shared) = job.universal {
-            let images = experiment::sample(system, experiment.seed, job.images)?;
+        let (experiment, count) = (&job.experiment, inputs.cell.images);
+        if let Some(shared) = experiment.spec.universal {
+            let images = experiment::sample(system, experiment.seed(), count)?;
             let to = job.from.as_ref().map(|_| measured);
             let made = universal::run(experiment, shared, source, to, &images)?;
-            return Ok(universal::record(system, cell.clone(), &made, start));
+            return Ok(universal::record(system, inputs_of_record, &made, start));
         }
-        let Experiment { kind, set, variant, protocol, seed, .. } = *experiment;
-        let key = (kind, set, variant.band, protocol, seed.0, job.images, from);
-        let (images, targets) = match draws.entry(key) {
-            Entry::Occupied(drawn) => drawn.into_mut(),
-            Entry::Vacant(new) => {
-                let images = experiment::sample(system, experiment.seed, job.images)?;
-                let gallery = choosing(experiment.kind, &source.gallery, gallery);
-                let targets = experiment.attack().choose(&images, gallery, experiment.protocol, experiment.seed)?;
-                new.insert((images, targets))
+        let by = (drawn_by(&experiment.spec), count, from);
+        let known = draws.iter().position(|draw| draw.by == by);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let images = experiment::sample(system, experiment.seed(), count)?;
+                let gallery = choosing(experiment.spec.attack, &source.gallery, gallery);
+                let targets = experiment.choose(&images, gallery)?;
+                draws.push(Draw { by, images, targets });
+                draws.len() - 1
             }
         };
+        let Draw { images, targets, .. } = &draws[at];
         if job.from.is_some() {
             let outcome = transfer::run(experiment, source, measured, images, targets)?;
-            return Ok(transfer::record(system, cell.clone(), &outcome, start));
+            return Ok(transfer::record(system, inputs_of_record, &outcome, start));
         }
         let outcome = experiment.run(system, gallery, images, targets, false)?;
-        Ok(experiment::record(system, cell.clone(), &outcome, start))
+        Ok(experiment::record(system, inputs_of_record, &outcome, start))
     }
 
     /// One line, where no bar is seen.

@@ -4,7 +4,7 @@ use crate::arguments::{self, TensorNames, VictimArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::experiment::{Experiment, Origin};
+use crate::experiment::Origin;
 use crate::names::{self, Format};
 use crate::system::{Key, Ranked, System};
 use crate::{progress, table, transfer};
@@ -14,7 +14,6 @@ use rankle_attacks::choosing;
 use rankle_core::Distance;
 use rankle_data::Source;
 use rankle_models::Architecture;
-use rankle_report::Cell;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -74,7 +73,7 @@ impl Transfer {
         let (from, to) = System::pair(from, Some(to), device, bar.clone())?;
         let to = to.context("two models were named")?;
         let (images, rows) = choice.images(&to)?;
-        let experiment = Experiment { set: rows.set(experiment.set), ..experiment };
+        let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
         bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));
         let of = |system: &System| format!("{} ({})", system.key.model, system.key.distance);
@@ -82,12 +81,12 @@ impl Transfer {
         let (from, to) = (Ranked::new(from)?, Ranked::new(to)?);
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, choosing(experiment.kind, &from.gallery, &to.gallery), &images)?;
+        let targets = rows.targets(&experiment, choosing(experiment.spec.attack, &from.gallery, &to.gallery), &images)?;
         let outcome = transfer::run(&experiment, &from, &to, &images, &targets)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let cell = experiment.cell(&to.system, images.len(), origin)?;
-        let cell = Cell { from: Some(transfer::source(&from.system)), ..cell };
-        let record = transfer::record(&to.system, cell, &outcome, start);
+        let mut inputs = experiment.inputs(&to.system, images.len(), origin);
+        inputs.cell.from = Some(transfer::source(&from.system));
+        let record = transfer::record(&to.system, inputs, &outcome, start);
         progress::clear();
         table::answer(&record, self.format)
     }

@@ -7,16 +7,15 @@ use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::files::Input;
 use crate::names::{self, Format};
-use crate::search::{self, Remedy, Search};
+use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
 use crate::universal::{self, Made};
 use crate::{arguments::SystemArguments, files, progress, table, transfer};
 use anyhow::Result;
 use clap::Args;
-use rankle_attacks::{Kind, Protocol};
-use rankle_core::{Distance, Seed};
-use rankle_report::{Cell, Record, Universal as Shared};
+use rankle_core::Distance;
+use rankle_record::{AttackId, AttackSpec, Protocol, Record, Search, SharedBy};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -36,7 +35,7 @@ pub(crate) struct Universal {
     system: SystemArguments,
     /// What to move: ca+, ca-, qa+ or qa-
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
-    attack: Kind,
+    attack: AttackId,
     /// How far a pixel may move; pixels are in [0, 1]
     #[arg(long, value_name = "E", value_parser = arguments::radius, allow_negative_numbers = true)]
     epsilon: Radius,
@@ -118,14 +117,13 @@ impl Universal {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
-        let mut experiment = universal::experiment(self.attack, self.epsilon.epsilon, self.protocol, Seed(self.seed));
-        let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
-        experiment.search.step = chosen.step.unwrap_or(experiment.search.step);
-        experiment.search.iterations = chosen.iterations.unwrap_or(experiment.search.iterations);
-        let experiment = Experiment { eight_bit: self.eight_bit, ..experiment };
-        let (batch, shared) = (self.batch.get(), Shared { batches: self.batches.get(), perturbations: self.perturbations.get() });
+        let (batch, shared) =
+            (self.batch.get(), SharedBy { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
-        universal::check(experiment.kind, asked, shared).map_err(Stop::usage)?;
+        let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
+        let plain = AttackSpec::new(self.attack, self.epsilon.epsilon.value(), self.protocol, self.seed);
+        let spec = AttackSpec { search: chosen, eight_bit: self.eight_bit, universal: Some(shared), ..plain };
+        spec.check_universal(asked).map_err(Stop::usage)?;
         let from: Key = self.system.try_into()?;
         let to = self.to.as_ref().map(|path| Input::new("--to", path));
         let inputs: Vec<Input> = from.inputs().into_iter().chain(to).collect();
@@ -139,9 +137,11 @@ impl Universal {
             true => papers(from.key.distance, len),
             false => (asked, shared),
         };
-        universal::check(experiment.kind, count, shared).map_err(anyhow::Error::msg)?;
-        universal::check_room(experiment.protocol, count, shared, len).map_err(anyhow::Error::msg)?;
-        let images = experiment::sample(&from, experiment.seed, count)?;
+        let spec = AttackSpec { universal: Some(shared), ..spec };
+        spec.check_universal(count).map_err(anyhow::Error::msg)?;
+        let experiment = Experiment::new(&spec).map_err(anyhow::Error::msg)?;
+        universal::check_room(spec.protocol, count, shared, len).map_err(anyhow::Error::msg)?;
+        let images = experiment::sample(&from, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);
         bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * len as u64));
         bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
@@ -149,10 +149,10 @@ impl Universal {
 
         let start = Instant::now();
         let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
-        let source = to.as_ref().map(|_| transfer::source(&from.system));
+        let mut inputs = experiment.inputs(&to.as_ref().unwrap_or(&from).system, count, Origin::default());
+        inputs.cell.from = to.as_ref().map(|_| transfer::source(&from.system));
         let measured = to.unwrap_or(from);
-        let cell = experiment.cell(&measured.system, count, Origin::default())?;
-        let record = universal::record(&measured.system, Cell { from: source, universal: Some(shared), ..cell }, &made, start);
+        let record = universal::record(&measured.system, inputs, &made, start);
         Ok(Perturbations { record, measured, made, epsilon: self.epsilon.written, save: self.save, picture: self.picture })
     }
 }
@@ -170,14 +170,14 @@ impl Perturbations {
 }
 
 /// The paper's size: how many of all images, in which batches, with how many perturbations (`method.md` 10).
-fn papers(distance: Distance, images: usize) -> (usize, Shared) {
+fn papers(distance: Distance, images: usize) -> (usize, SharedBy) {
     let batch = match distance {
         Distance::Cosine => 1000,
         Distance::Euclidean => 100,
     };
     let batch = batch.min(images);
     let batches = images / batch.max(1);
-    (batches * batch, Shared { batches, perturbations: (batch / 10).max(1) })
+    (batches * batch, SharedBy { batches, perturbations: (batch / 10).max(1) })
 }
 
 #[cfg(test)]
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn the_papers_size_is_that_of_its_batches() {
-        assert_eq!(papers(Distance::Cosine, 10_000), (10_000, Shared { batches: 10, perturbations: 100 }));
-        assert_eq!(papers(Distance::Euclidean, 10_000), (10_000, Shared { batches: 100, perturbations: 10 }));
-        assert_eq!(papers(Distance::Cosine, 2_500), (2_000, Shared { batches: 2, perturbations: 100 }));
-        assert_eq!(papers(Distance::Cosine, 7), (7, Shared { batches: 1, perturbations: 1 }));
+        assert_eq!(papers(Distance::Cosine, 10_000), (10_000, SharedBy { batches: 10, perturbations: 100 }));
+        assert_eq!(papers(Distance::Euclidean, 10_000), (10_000, SharedBy { batches: 100, perturbations: 10 }));
+        assert_eq!(papers(Distance::Cosine, 2_500), (2_000, SharedBy { batches: 2, perturbations: 100 }));
+        assert_eq!(papers(Distance::Cosine, 7), (7, SharedBy { batches: 1, perturbations: 1 }));
     }
 }

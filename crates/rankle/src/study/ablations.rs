@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond, pictures};
 use anyhow::Result;
 use ask::{Asked, Shown};
-use rankle_report::{Attack, Planned, System};
+use rankle_report::{AttackId, AttackOptions, AttackSpec, Cell, ObjectiveKind, Protocol, Search, System, TargetPool};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -40,7 +40,7 @@ struct Table {
     corner: String,
     /// The radius, where it is not the model's.
     epsilon: Option<f64>,
-    attacks: Vec<Attack>,
+    attacks: Vec<AttackId>,
     /// Whether the rank of what shall stay in front is shown as well.
     #[serde(default)]
     preserved: bool,
@@ -53,11 +53,11 @@ struct Table {
 struct Variation {
     name: String,
     /// The attacks that have that choice, where not all have it.
-    attacks: Option<Vec<Attack>>,
+    attacks: Option<Vec<AttackId>>,
     targets: Option<usize>,
-    protocol: Option<String>,
-    objective: Option<String>,
-    target_band: Option<String>,
+    protocol: Option<Protocol>,
+    objective: Option<ObjectiveKind>,
+    target_band: Option<TargetPool>,
     xi: Option<f64>,
     /// As a share of the radius.
     step_per_epsilon: Option<f64>,
@@ -79,23 +79,25 @@ pub(super) struct Ablations {
 }
 
 impl Variation {
-    fn change(&self, cell: Planned) -> Planned {
-        Planned {
-            targets: self.targets.unwrap_or(cell.targets),
-            protocol: self.protocol.clone().unwrap_or(cell.protocol),
-            objective: self.objective.clone(),
-            target_band: self.target_band.clone(),
-            xi: self.xi,
-            step: self.step_per_epsilon.map(|share| share * cell.epsilon),
+    fn change(&self, cell: Cell) -> Cell {
+        let AttackSpec { targets, epsilon, protocol, options: AttackOptions { objective, target_band, .. }, .. } = cell.spec;
+        let search = Search {
+            step: self.step_per_epsilon.map(|share| share * epsilon),
             iterations: self.iterations,
             random_start: self.random_start,
             restarts: self.restarts,
-            ..cell
-        }
+        };
+        let options = AttackOptions {
+            xi: self.xi,
+            objective: self.objective.unwrap_or(objective),
+            target_band: self.target_band.unwrap_or(target_band),
+        };
+        let (targets, protocol) = (self.targets.unwrap_or(targets), self.protocol.unwrap_or(protocol));
+        Cell { spec: AttackSpec { targets, protocol, search, options, ..cell.spec }, ..cell }
     }
 }
 
-fn heading(attack: Attack) -> String {
+fn heading(attack: AttackId) -> String {
     attack.name().to_uppercase()
 }
 
@@ -107,15 +109,15 @@ const TARGET_AND_PRESERVED: Shown = |record| {
 
 impl Table {
     /// The cells of one model. Of `few` set sizes only the rows with these.
-    fn asked(&self, (name, epsilon): (&str, f64), few: Option<&[usize]>, cell: impl Fn(Attack, f64) -> Planned) -> Asked {
+    fn asked(&self, (name, epsilon): (&str, f64), few: Option<&[usize]>, cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
         let epsilon = self.epsilon.unwrap_or(epsilon);
         let row = |variation: &Variation| {
-            let has = |attack: &Attack| variation.attacks.as_ref().is_none_or(|attacks| attacks.contains(attack));
-            let asked = |attack: &Attack| has(attack).then(|| variation.change(cell(*attack, epsilon)));
+            let has = |attack: &AttackId| variation.attacks.as_ref().is_none_or(|attacks| attacks.contains(attack));
+            let asked = |attack: &AttackId| has(attack).then(|| variation.change(cell(*attack, epsilon)));
             (variation.name.clone(), self.attacks.iter().map(asked).collect())
         };
         let kept = |variation: &&Variation| few.is_none_or(|few| variation.targets.is_none_or(|targets| few.contains(&targets)));
-        let columns = |&attack: &Attack| match self.preserved {
+        let columns = |&attack: &AttackId| match self.preserved {
             false => vec![heading(attack)],
             true => ["target", "preserved"].map(|of| format!("{}, {of}", heading(attack))).into(),
         };
@@ -150,7 +152,7 @@ impl Ablations {
         let mut asked = Vec::new();
         for (name, system, epsilon) in &self.models {
             let weights = weights(system)?;
-            let cell = |attack, epsilon| Planned::of_system(&self.name, system, &weights, attack, epsilon, &setting);
+            let cell = |attack, epsilon| system.cell(&self.name, &weights, attack, epsilon, &setting);
             asked.extend(self.tables.iter().map(|table| table.asked((name, *epsilon), few, cell)));
         }
         Ok(asked)
@@ -161,13 +163,13 @@ impl Study for Ablations {
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
         let plan = self.plan(scope, &|system| Ok(system.id())).unwrap_or_default();
         let of_system = |system: &System| {
-            let cells = plan.iter().filter(|cell| cell.weights == system.id());
+            let cells = plan.iter().filter(|cell| cell.subject.weights == system.id());
             cells.map(cost).sum::<f64>().ceil() as usize
         };
         self.models.iter().map(|(_, system, _)| (system.clone(), of_system(system))).collect()
     }
 
-    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Planned>> {
+    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         Ok(self.tables(scope, weights)?.iter().flat_map(Asked::cells).cloned().collect())
     }
 
@@ -187,9 +189,10 @@ impl Study for Ablations {
 }
 
 /// In usual cells, whose searches have 24 steps on average.
-fn cost(cell: &Planned) -> f64 {
-    let searches = cell.restarts.unwrap_or(1) as f64 * cell.iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
-    if cell.protocol == "strict" { 8.0 } else { searches }
+fn cost(cell: &Cell) -> f64 {
+    let Search { iterations, restarts, .. } = cell.spec.search;
+    let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
+    if cell.spec.protocol == Protocol::Strict { 8.0 } else { searches }
 }
 
 #[cfg(test)]
@@ -212,7 +215,7 @@ mod tests {
     }
 
     /// What is written otherwise in one plan than in another.
-    fn changed(usual: &Planned, other: &Planned) -> Vec<String> {
+    fn changed(usual: &Cell, other: &Cell) -> Vec<String> {
         let [usual, other] = [usual, other].map(|planned| serde_json::to_value(planned).unwrap());
         let names = [&usual, &other].map(|planned| planned.as_object().unwrap().keys().cloned());
         let names: BTreeSet<String> = names.into_iter().flatten().collect();
@@ -222,10 +225,10 @@ mod tests {
     #[test]
     fn every_cell_is_another_one() {
         let (tables, quick) = (whole(), of_scope(Scope::QUICK));
-        let plan: Vec<Planned> = tables.iter().flat_map(Asked::cells).cloned().collect();
+        let plan: Vec<Cell> = tables.iter().flat_map(Asked::cells).cloned().collect();
         assert_eq!(plan.len(), 2 * (7 * 4 + 2 + 8 * 4 + 16 * 2));
         assert_eq!(quick.iter().flat_map(Asked::cells).count(), 2 * (7 * 4 + 2 + 4 * 4 + 8 * 2));
-        let lines = Planned::to_lines(&plan).unwrap();
+        let lines = Cell::to_lines(&plan).unwrap();
         // CA of CTD as in the paper stands in its table of choices and in that of the objective. SP-QA stands twice, too, but in
         // the table of the weight its weight is written down.
         assert_eq!(lines.lines().collect::<HashSet<_>>().len(), plan.len() - 2);
@@ -244,18 +247,18 @@ mod tests {
         }
         let long = &whole()[0].rows[5];
         let cell = long.1[0].as_ref().unwrap();
-        assert_eq!((long.0.as_str(), cell.iterations, cell.epsilon), ("steps: 50 of ε/10", Some(50), 0.1));
-        assert!((cell.step.unwrap() - 0.01).abs() < 1e-12);
+        assert_eq!((long.0.as_str(), cell.spec.search.iterations, cell.spec.epsilon), ("steps: 50 of ε/10", Some(50), 0.1));
+        assert!((cell.spec.search.step.unwrap() - 0.01).abs() < 1e-12);
     }
 
     #[test]
     fn the_papers_own_ablations_are_at_its_radius() {
         for table in whole().iter().filter(|table| table.corner != "what is changed") {
-            let first = |attack| table.cells().find(|cell| cell.attack == attack).unwrap();
+            let first = |attack| table.cells().find(|cell| cell.spec.attack == attack).unwrap();
             for cell in table.cells() {
-                let names = changed(first(cell.attack), cell);
+                let names = changed(first(cell.spec.attack), cell);
                 let own = names.iter().all(|name| ["objective", "targets", "xi"].contains(&name.as_str()));
-                assert!(cell.epsilon == 0.3 && own, "{names:?}");
+                assert!(cell.spec.epsilon == 0.3 && own, "{names:?}");
             }
         }
         let rows: Vec<_> = whole()[1].rows.iter().map(|row| row.0.clone()).collect();

@@ -1,11 +1,11 @@
 //! What experiments share whose cells stand in no published table.
 
 use super::models::Models;
-use super::report::distinct;
+use super::report::{distinct, machine};
 use super::{Outcome, Scope, shown};
 use crate::files;
 use anyhow::{Context, Result};
-use rankle_report::{Attack, Grid, Record, System};
+use rankle_report::{AttackId, Grid, Record, System};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,14 +27,14 @@ pub(super) fn caveats(models: &Models, systems: &[System]) -> Result<Vec<String>
 }
 
 /// The heading of an attack.
-pub(super) fn heading(attack: Attack) -> String {
+pub(super) fn heading(attack: AttackId) -> String {
     format!("{}: {}", attack.name().to_uppercase(), attack.description())
 }
 
 /// Plus attacks start anywhere, so only the rank after is of interest; minus attacks start near the top.
-pub(super) fn ranks(attack: Attack, before: Option<f64>, after: Option<f64>) -> String {
+pub(super) fn ranks(attack: AttackId, before: Option<f64>, after: Option<f64>) -> String {
     match attack {
-        Attack::CandidateRaise | Attack::QueryRaise | Attack::PreservingQueryRaise => number(after),
+        AttackId::CA_PLUS | AttackId::QA_PLUS | AttackId::SP_QA_PLUS => number(after),
         _ => before_after(before, after),
     }
 }
@@ -61,13 +61,13 @@ pub(super) fn report(
 ) -> Result<Outcome> {
     let (mut markdown, mut text) = body(about, grids, pictures);
     // A cell may stand in two tables; it was computed once.
-    let once: BTreeMap<String, f64> = records.iter().map(|record| (record.cell.identity(), record.seconds)).collect();
+    let once: BTreeMap<String, f64> = records.iter().map(|record| (record.identity(), record.seconds)).collect();
     let seconds: f64 = once.values().sum();
-    let machines = distinct(records.iter().map(|record| format!("{} ({})", record.device, record.instruction_set)));
+    let machines = distinct(records.iter().map(machine));
     let weights = records.iter().flat_map(|record| {
         let of = |name: &str, hash: &str| format!("{name} (SHA-256 {hash})");
         let from = record.cell.from.as_ref().map(|from| of(&from.weights, &from.weights_sha256));
-        [Some(of(&record.cell.weights, &record.cell.weights_sha256)), from].into_iter().flatten()
+        [Some(of(&record.cell.subject.weights, &record.facts.provenance.weights_sha256)), from].into_iter().flatten()
     });
     markdown += &format!("\nWeights: {}. Computed on {machines}.\n", distinct(weights));
     markdown += &format!("\nAll cells together took {seconds:.0} seconds.\n");
@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn ranks_are_shown_by_direction() {
-        assert_eq!(ranks(Attack::CandidateRaise, Some(50.0), Some(2.256)), "2.26");
-        assert_eq!(ranks(Attack::PreservingQueryLower, Some(0.5), Some(8.0)), "0.50 → 8.00");
+        assert_eq!(ranks(AttackId::CA_PLUS, Some(50.0), Some(2.256)), "2.26");
+        assert_eq!(ranks(AttackId::SP_QA_MINUS, Some(0.5), Some(8.0)), "0.50 → 8.00");
         assert_eq!(before_after(None, Some(1.0)), "? → 1.00");
     }
 }

@@ -5,7 +5,7 @@ use super::plan::tests::named;
 use super::scope::Scope;
 use crate::files;
 use anyhow::Result;
-use rankle_report::{Grid, Journal, Planned, Record, Source, System};
+use rankle_report::{Cell, Grid, Journal, Record, Source, System};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -49,14 +49,14 @@ impl Kept {
 
     /// The records in the order of a plan, which is made for the places where the weights were; after checks that they are the
     /// plan's, and of the weights that are shipped now.
-    pub(super) fn answer(&self, plan: &dyn Fn(Weights<'_>) -> Result<Vec<Planned>>) -> Vec<Record> {
+    pub(super) fn answer(&self, plan: &dyn Fn(Weights<'_>) -> Result<Vec<Cell>>) -> Vec<Record> {
         let mut rest = self.records();
         let mut hashes = HashMap::new();
-        for Record { cell, .. } in rest.iter().filter(|record| record.cell.weights.starts_with("models/")) {
-            let hash = hashes.entry(cell.weights.clone()).or_insert_with(|| sha256(&cell.weights));
-            assert_eq!(*hash, cell.weights_sha256, "{}", cell.weights);
+        for Record { cell, facts, .. } in rest.iter().filter(|record| record.cell.subject.weights.starts_with("models/")) {
+            let hash = hashes.entry(cell.subject.weights.clone()).or_insert_with(|| sha256(&cell.subject.weights));
+            assert_eq!(*hash, facts.provenance.weights_sha256, "{}", cell.subject.weights);
         }
-        let places: Vec<String> = rest.iter().map(|record| record.cell.weights.clone()).collect();
+        let places: Vec<String> = rest.iter().map(|record| record.cell.subject.weights.clone()).collect();
         let weights = |system: &System| {
             let place = format!("models/{}/model.safetensors", system.id());
             Ok(places.iter().find(|weights| weights.ends_with(&place)).unwrap_or_else(|| panic!("no record of {place}")).clone())
@@ -64,9 +64,11 @@ impl Kept {
         let plan = plan(&weights).unwrap();
         assert_eq!(rest.len(), plan.len());
         let from = |source: &Option<Source>| source.as_ref().map(|source| source.weights.clone());
-        let record = |planned: &Planned| {
+        let record = |planned: &Cell| {
             let asked = |Record { cell, .. }: &Record| {
-                planned.asks_for(cell) && planned.weights == cell.weights && from(&planned.from) == from(&cell.from)
+                planned.asks_for(cell)
+                    && planned.subject.weights == cell.subject.weights
+                    && from(&planned.from) == from(&cell.from)
             };
             // The first one: of a variation, a cell of the plan says only what is unusual about it.
             rest.remove(rest.iter().position(asked).unwrap_or_else(|| panic!("no record of {planned:?}")))

@@ -4,20 +4,14 @@ use super::{Outcome, beyond, shown};
 use crate::commands::sweep::Cells;
 use crate::device::Device;
 use anyhow::{Context, Result};
-use rankle_report::{Grid, Planned, Record};
+use rankle_report::{Cell, Grid, Record};
 use std::path::{Path, PathBuf};
 
 /// Computes the cells that records.jsonl in a folder does not hold yet.
 ///
 /// # Errors
 /// As `rankle sweep`.
-pub(crate) fn compute(
-    plan: Vec<Planned>,
-    file: &Path,
-    output: &Path,
-    datasets: Option<&Path>,
-    device: Device,
-) -> Result<Outcome> {
+pub(crate) fn compute(plan: Vec<Cell>, file: &Path, output: &Path, datasets: Option<&Path>, device: Device) -> Result<Outcome> {
     let records = output.join("records.jsonl");
     let dataset_dir = |_: &str| datasets.map(Path::to_owned);
     let cells =

@@ -3,12 +3,12 @@
 use super::Session;
 use super::models::Models;
 use anyhow::Result;
-use rankle_report::{Attack, System};
+use rankle_report::{AttackId, System};
 
 /// An attack that is drawn.
 pub(super) struct Picture {
     system: System,
-    attack: Attack,
+    attack: AttackId,
     epsilon: f64,
     file: String,
     caption: String,
@@ -17,7 +17,7 @@ pub(super) struct Picture {
 /// One of CA+ and one of QA+ for each system.
 pub(super) fn of(systems: impl IntoIterator<Item = System>, epsilon: f64) -> Vec<Picture> {
     let of = |system: System| {
-        [Attack::CandidateRaise, Attack::QueryRaise].map(|attack| Picture {
+        [AttackId::CA_PLUS, AttackId::QA_PLUS].map(|attack| Picture {
             file: format!("{}-{}.png", system.id(), attack.name()),
             caption: format!("{} on one image of {}, ε = {epsilon}", attack.name().to_uppercase(), system.id()),
             system: system.clone(),

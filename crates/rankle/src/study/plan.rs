@@ -11,7 +11,7 @@ use crate::commands::sweep;
 use crate::names;
 use anyhow::{Context, Result, anyhow, bail};
 use rankle_data::Source;
-use rankle_report::{Planned, System};
+use rankle_report::{Cell, System};
 use serde::Deserialize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) enum Content {
     /// An experiment in TOML.
     Experiment(Experiment),
     /// Cells as lines of JSON, with the columns of a record's inputs.
-    Lines(Vec<Planned>),
+    Lines(Vec<Cell>),
 }
 
 /// A plan in TOML, checked as a whole.
@@ -149,7 +149,7 @@ impl Experiment {
 pub(crate) fn content(path: &Path) -> Result<Content> {
     let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("cannot read {}", path.display()))?;
     if text.trim_start().starts_with('{') {
-        return Ok(Content::Lines(Planned::parse(path, &text)?));
+        return Ok(Content::Lines(Cell::parse_plan(path, &text)?));
     }
     Ok(Content::Experiment(Plan::parse(path, text)?.experiment()?))
 }
@@ -264,8 +264,7 @@ impl Plan {
         };
         for scope in [Scope::default(), Scope::QUICK] {
             for planned in study.plan(&scope, &|system| Ok(system.id()))? {
-                let Planned { table, model, attack, epsilon, .. } = &planned;
-                let place = format!("{}: {table} {attack} ε={epsilon} on {model}", self.path.display());
+                let place = format!("{}: {planned} on {}", self.path.display(), planned.subject.model);
                 sweep::check(planned.clone()).context(place)?;
             }
         }
@@ -445,7 +444,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p");
         let planned = named("mnist").study.plan(&Scope::QUICK, &|system| Ok(system.id())).unwrap();
-        std::fs::write(&file, Planned::to_lines(&planned).unwrap()).unwrap();
+        std::fs::write(&file, Cell::to_lines(&planned).unwrap()).unwrap();
         let Content::Lines(lines) = content(&file).unwrap() else { panic!("no lines") };
         assert_eq!(lines, planned);
         std::fs::write(&file, "{\"table\"").unwrap();

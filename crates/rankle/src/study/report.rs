@@ -4,7 +4,7 @@ use super::Scope;
 use crate::files;
 use anyhow::{Context, Result};
 use rankle_report::curves::{self, Panel};
-use rankle_report::{Comparison, Record, markdown, spreadsheet, terminal};
+use rankle_report::{Comparison, Provenance, Record, markdown, spreadsheet, terminal};
 use std::path::Path;
 
 /// What is reported.
@@ -79,17 +79,23 @@ pub(super) fn distinct(values: impl Iterator<Item = String>) -> String {
     distinct.join(", ")
 }
 
+/// Where a record was computed.
+pub(crate) fn machine(record: &Record) -> String {
+    let Provenance { device, instruction_set, .. } = &record.facts.provenance;
+    format!("{device} ({instruction_set})")
+}
+
 /// What made the numbers: every value that occurs among the records.
 fn provenance(records: &[&Record]) -> String {
     let distinct = |text: &dyn Fn(&Record) -> String| distinct(records.iter().map(|record| text(record)));
     format!(
         "\nWeights: {}. Protocol {}, gallery of {} images, computed on {} by version {}, method {}.\n",
-        distinct(&|record| format!("{} (SHA-256 {})", record.cell.weights, record.cell.weights_sha256)),
-        distinct(&|record| record.cell.protocol.clone()),
-        distinct(&|record| record.cell.gallery.to_string()),
-        distinct(&|record| format!("{} ({})", record.device, record.instruction_set)),
-        distinct(&|record| record.code_version.clone()),
-        distinct(&|record| record.cell.method_version.to_string()),
+        distinct(&|record| format!("{} (SHA-256 {})", record.cell.subject.weights, record.facts.provenance.weights_sha256)),
+        distinct(&|record| record.cell.spec.protocol.to_string()),
+        distinct(&|record| record.facts.gallery.to_string()),
+        distinct(&machine),
+        distinct(&|record| record.facts.provenance.code_version.clone()),
+        distinct(&|record| record.facts.provenance.method_version.to_string()),
     )
 }
 
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn the_folder_holds_the_report_and_the_pictures() {
         let (_, mut records) = sample::answered();
-        records[7].instruction_set = "avx512".into(); // gone on with on another machine
+        records[7].facts.provenance.instruction_set = "avx512".into(); // gone on with on another machine
         let folder = tempfile::tempdir().unwrap();
         with_report(&records, None, |report| report.write(folder.path(), &records)).unwrap();
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();

@@ -147,12 +147,8 @@ mod tests {
             reason: None,
         };
         let page = Page {
-            dataset: "mnist".into(),
+            subject: rankle_report::sample::subject(),
             preprocessing: None,
-            model: "c2f2".into(),
-            weights: "w".into(),
-            weights_sha256: "5f".into(),
-            distance: "cosine".into(),
             epsilon: 0.3,
             images: 100,
             gallery: 10_000,
@@ -161,9 +157,7 @@ mod tests {
             against: None,
             checks: vec![check.answered(vec![Answer::new("ca+", &[1.0], verdict)])],
             seconds: 1.0,
-            device: "cpu".into(),
-            instruction_set: "avx2".into(),
-            code_version: "0.1.0".into(),
+            provenance: rankle_report::sample::provenance(),
         };
         Answered { folder: folder.into(), page, caveat: caveat.map(str::to_owned) }
     }
@@ -192,7 +186,7 @@ mod tests {
             let answered = sanity.systems.clone().map(|system| {
                 let (folder, models) = (system.id(), root().join("models").join(system.id()));
                 let page = Page::read(&kept.path(&format!("{folder}/sanity.json"))).unwrap();
-                assert_eq!(page.weights_sha256, sha256(&format!("models/{folder}/model.safetensors")));
+                assert_eq!(page.provenance.weights_sha256, sha256(&format!("models/{folder}/model.safetensors")));
                 assert_eq!((page.epsilon, page.images, page.seed), (sanity.epsilon, images(&Scope::default()), 0));
                 assert_eq!(page.markdown(), kept.text(&format!("{folder}/sanity.md")));
                 let beside = |file| std::fs::read_to_string(models.join(file)).unwrap() == kept.text(&format!("{folder}/{file}"));

@@ -1,6 +1,6 @@
 //! How much is reproduced.
 
-use rankle_report::Setting;
+use rankle_report::{Protocol, Setting};
 use std::fmt;
 
 /// Which cells, on how many images.
@@ -28,7 +28,7 @@ impl Scope {
 
     /// What all cells share.
     pub(crate) fn setting(&self) -> Setting {
-        Setting { protocol: "paper".to_owned(), eight_bit: false, images: self.images, seed: self.seed }
+        Setting { protocol: Protocol::Paper, eight_bit: false, images: self.images, seed: self.seed }
     }
 }
 

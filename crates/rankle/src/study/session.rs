@@ -7,7 +7,7 @@ use crate::commands::{Classify, Picture, Sanity, Train, Universal};
 use crate::device::Device;
 use crate::{arguments, files, progress};
 use anyhow::{Context, Result};
-use rankle_report::{Attack, Planned, Record, Sanity as Page, System};
+use rankle_report::{AttackId, Cell, Record, Sanity as Page, System};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -63,9 +63,9 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As `rankle sweep`.
-    pub(super) fn sweep(&self, plan: &[Planned]) -> Result<Vec<Record>> {
+    pub(super) fn sweep(&self, plan: &[Cell]) -> Result<Vec<Record>> {
         let (file, records) = (self.output.join("plan.jsonl"), self.output.join("records.jsonl"));
-        files::write(&file, Planned::to_lines(plan)?)?;
+        files::write(&file, Cell::to_lines(plan)?)?;
         let dataset_dir = |dataset: &str| self.folder(dataset);
         let cells = Cells { plan: plan.to_vec(), file: &file, records: &records, dataset_dir: &dataset_dir, prefix: None };
         cells.compute(self.device)
@@ -75,7 +75,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As `rankle picture`.
-    pub(super) fn picture(&self, system: &System, weights: &Weights, attack: Attack, epsilon: f64, file: &str) -> Result<()> {
+    pub(super) fn picture(&self, system: &System, weights: &Weights, attack: AttackId, epsilon: f64, file: &str) -> Result<()> {
         let further = [attacking(attack.name(), epsilon), self.seed(), vec![option("output", self.output.join(file))]].concat();
         let command: Picture = self.command(system, weights, further)?;
         progress::quietly(|| command.draw(self.device)?.write()).with_context(|| format!("the picture {file}"))
@@ -89,7 +89,7 @@ impl Session<'_> {
         &self,
         system: &System,
         weights: &Weights,
-        attack: Attack,
+        attack: AttackId,
         epsilon: f64,
         batch: usize,
         file: &str,

@@ -7,7 +7,7 @@ use super::{Outcome, Published, Scope, Session, Study, Weights, shown};
 use anyhow::{Result, bail};
 use rankle_report::curves::Panel;
 use rankle_report::published::{self, Block, Table};
-use rankle_report::{Attack, Comparison, Planned, System};
+use rankle_report::{AttackId, Cell, Comparison, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -23,7 +23,7 @@ pub(super) struct Entry {
     /// The rows of the paper's tables when left out, as the next two.
     epsilons: Option<Vec<f64>>,
     targets: Option<Vec<usize>>,
-    attacks: Option<Vec<Attack>>,
+    attacks: Option<Vec<AttackId>>,
     recall_at_1: Option<f64>,
     source: Option<String>,
     other_system: Option<String>,
@@ -68,7 +68,7 @@ impl Slice {
     fn holds(&self, cell: &published::Cell) -> bool {
         let targets = self.targets.as_ref().is_none_or(|targets| targets.contains(&cell.targets));
         let epsilons = self.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(&cell.epsilon));
-        (cell.attack == Attack::EmbeddingShift || targets) && epsilons
+        (cell.attack == AttackId::EmbeddingShift || targets) && epsilons
     }
 }
 
@@ -267,13 +267,13 @@ impl Study for Tables {
     }
 
     /// Table by table, each with its cells in order.
-    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Planned>> {
+    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         let setting = scope.setting();
         let mut plan = Vec::new();
         for table in self.tables(scope) {
             let weights = weights(&table.system)?;
             plan.extend(self.cells(table, scope).map(|published::Cell { attack, targets, epsilon, .. }| {
-                Planned::new(table, &weights, attack, targets, epsilon, &setting)
+                table.asked(&weights, attack, targets, epsilon, &setting)
             }));
         }
         Ok(plan)
@@ -308,7 +308,7 @@ mod tests {
         Tables::of(&plan(name)).unwrap()
     }
 
-    fn mnist(scope: Scope) -> Vec<Planned> {
+    fn mnist(scope: Scope) -> Vec<Cell> {
         tables("mnist").plan(&scope, &|system| Ok(format!("models/{}/model.safetensors", system.id()))).unwrap()
     }
 
@@ -320,20 +320,22 @@ mod tests {
     fn the_plan_has_160_cells_each_once() {
         let plan = mnist(Scope::default());
         assert_eq!(plan.len(), 160);
-        let lines = Planned::to_lines(&plan).unwrap();
+        let lines = Cell::to_lines(&plan).unwrap();
         assert_eq!(lines.lines().collect::<HashSet<_>>().len(), 160);
         for planned in &plan {
-            let table = published::table(&planned.table).unwrap();
-            assert!(table.rank(planned.attack, planned.targets, planned.epsilon).is_some());
+            let table = published::table(planned.table.as_deref().unwrap()).unwrap();
+            assert!(table.rank(planned.spec.attack, planned.spec.targets, planned.spec.epsilon).is_some());
         }
     }
 
     #[test]
     fn one_model_after_the_other_in_published_order() {
         let plan = mnist(Scope::default());
-        assert!(plan[..80].iter().all(|planned| planned.defense == "none"));
-        assert!(plan[80..].iter().all(|planned| planned.weights == "models/mnist-c2f2-cosine-triplet-est/model.safetensors"));
-        let start: Vec<_> = plan[..7].iter().map(|p| (p.attack.name(), p.targets, p.epsilon)).collect();
+        assert!(plan[..80].iter().all(|planned| planned.subject.defense.as_deref() == Some("none")));
+        assert!(
+            plan[80..].iter().all(|planned| planned.subject.weights == "models/mnist-c2f2-cosine-triplet-est/model.safetensors")
+        );
+        let start: Vec<_> = plan[..7].iter().map(|p| (p.spec.attack.name(), p.spec.targets, p.spec.epsilon)).collect();
         assert_eq!(
             start,
             [
@@ -346,17 +348,17 @@ mod tests {
                 ("ca+", 2, 0.01)
             ]
         );
-        assert_eq!(plan[159].attack.name(), "sp-qa-");
+        assert_eq!(plan[159].spec.attack.name(), "sp-qa-");
     }
 
     /// The driver and outside readers take this line as it is.
     #[test]
     fn a_line_of_the_plan() {
-        let line = Planned::to_lines(&mnist(Scope::default())[..1]).unwrap();
+        let line = Cell::to_lines(&mnist(Scope::default())[..1]).unwrap();
         let expected = concat!(
             r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","#,
             r#""distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.0,"#,
-            r#""protocol":"paper","eight_bit":false,"images":1000,"seed":0}"#,
+            r#""xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000}"#,
             "\n"
         );
         assert_eq!(line, expected);
@@ -366,7 +368,7 @@ mod tests {
     fn quick_is_a_slice() {
         let quick = mnist(Scope::QUICK);
         assert_eq!(quick.len(), 2 * 4 * 2 * 3);
-        assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.targets)));
+        assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.spec.targets)));
     }
 
     #[test]

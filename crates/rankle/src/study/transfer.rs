@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond, pictures};
 use anyhow::Result;
-use rankle_report::{Attack, Grid, Planned, Record, Source, System};
+use rankle_report::{AttackId, Cell, Grid, Record, Source, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -13,7 +13,7 @@ use toml::Spanned;
 pub(super) struct Data {
     /// Subjects, each attacked and each measured.
     models: Vec<Spanned<String>>,
-    attacks: Vec<Attack>,
+    attacks: Vec<AttackId>,
     epsilon: f64,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Transfer {
     note: String,
     /// With the names that the tables give them.
     models: Vec<(String, System)>,
-    attacks: Vec<Attack>,
+    attacks: Vec<AttackId>,
     epsilon: f64,
 }
 
@@ -50,7 +50,7 @@ impl Transfer {
 
     /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan; `cell` is told
     /// the record of both models, and that of the attack on the measured one itself.
-    fn matrix(&self, attack: Attack, records: &[Record], cell: fn(Attack, &Record, &Record) -> String) -> Grid {
+    fn matrix(&self, attack: AttackId, records: &[Record], cell: fn(AttackId, &Record, &Record) -> String) -> Grid {
         let (models, attacks) = (&self.models, self.attacks.len());
         let at = self.attacks.iter().position(|&other| other == attack).unwrap_or(0);
         let places = || models.iter().enumerate().map(|(place, (name, _))| (name.clone(), place));
@@ -71,12 +71,12 @@ impl Transfer {
     }
 }
 
-fn ranks(attack: Attack, record: &Record, _own: &Record) -> String {
+fn ranks(attack: AttackId, record: &Record, _own: &Record) -> String {
     beyond::ranks(attack, record.rank_before, record.rank_after)
 }
 
 /// How far ranks move, in relation to how far the attack on the measured model itself moves them.
-fn share(_attack: Attack, record: &Record, own: &Record) -> String {
+fn share(_attack: AttackId, record: &Record, own: &Record) -> String {
     let moved = |record: &Record| Some(record.rank_after? - record.rank_before?);
     let share = moved(record).zip(moved(own)).map(|(moved, own)| 100.0 * moved / own);
     share.filter(|share| share.is_finite()).map_or_else(|| "–".to_owned(), |share| format!("{share:.0} %"))
@@ -90,14 +90,14 @@ impl Study for Transfer {
     }
 
     /// Measured model by measured model, so that each gallery is embedded once; then by source, then by attack.
-    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Planned>> {
+    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         let mut plan = Vec::new();
         for (_, to) in &self.models {
             for (_, from) in &self.models {
-                let source = Source::planned(from, &weights(from)?);
+                let source = Source::planned(&from.subject(&weights(from)?));
                 for &attack in &self.attacks {
-                    let cell = Planned::of_system(&self.name, to, &weights(to)?, attack, self.epsilon, &scope.setting());
-                    plan.push(Planned { from: Some(source.clone()), ..cell });
+                    let cell = to.cell(&self.name, &weights(to)?, attack, self.epsilon, &scope.setting());
+                    plan.push(Cell { from: Some(source.clone()), ..cell });
                 }
             }
         }
@@ -129,7 +129,7 @@ mod tests {
         ["transfer", "self-transfer"].map(|name| Transfer::of(&plan(name)).unwrap())
     }
 
-    fn whole(experiment: &Transfer) -> Vec<Planned> {
+    fn whole(experiment: &Transfer) -> Vec<Cell> {
         experiment.plan(&Scope::default(), &|system| Ok(system.id())).unwrap()
     }
 
@@ -137,14 +137,21 @@ mod tests {
     fn every_pair_is_attacked_in_four_ways() {
         for experiment in both() {
             let plan = whole(&experiment);
-            let pair =
-                |planned: &Planned| (planned.from.clone().unwrap().weights, planned.weights.clone(), planned.attack.name());
+            let pair = |planned: &Cell| {
+                (planned.from.clone().unwrap().weights, planned.subject.weights.clone(), planned.spec.attack.name())
+            };
             let pairs: HashSet<_> = plan.iter().map(pair).collect();
             let cells: usize = experiment.work(&Scope::default()).iter().map(|work| work.1).sum();
             assert_eq!((pairs.len(), plan.len(), cells), (100, 100, 100));
-            assert!(plan.iter().all(|planned| planned.epsilon == 0.3 && planned.targets == 1 && planned.images == 1000));
-            assert!(plan.iter().all(|planned| planned.table == experiment.name));
-            assert_eq!(plan.chunk_by(|a, b| a.weights == b.weights).count(), 5, "one measured model after the other");
+            assert!(
+                plan.iter().all(|planned| planned.spec.epsilon == 0.3 && planned.spec.targets == 1 && planned.images == 1000)
+            );
+            assert!(plan.iter().all(|planned| planned.table.as_ref() == Some(&experiment.name)));
+            assert_eq!(
+                plan.chunk_by(|a, b| a.subject.weights == b.subject.weights).count(),
+                5,
+                "one measured model after the other"
+            );
         }
     }
 
@@ -164,18 +171,18 @@ mod tests {
         let mut records: Vec<Record> = vec![sample::answered().1.swap_remove(0); 100];
         for (n, (planned, record)) in whole(&others).iter().zip(&mut records).enumerate() {
             record.rank_after = Some(n as f64);
-            record.rank_before = Some(planned.epsilon);
+            record.rank_before = Some(planned.spec.epsilon);
         }
-        let grid = others.matrix(Attack::CandidateLower, &records, ranks);
+        let grid = others.matrix(AttackId::CA_MINUS, &records, ranks);
         // From C2F2 CC (1) to ResNet-18 (4): cell 4 * 20 + 1 * 4 + 1.
         assert_eq!((grid.rows[1].0.as_str(), grid.rows[1].1[4].as_str()), ("C2F2 CC", "0.30 → 85.00"));
-        assert_eq!(others.matrix(Attack::CandidateRaise, &records, ranks).rows[1].1[4], "84.00");
+        assert_eq!(others.matrix(AttackId::CA_PLUS, &records, ranks).rows[1].1[4], "84.00");
         assert_eq!((grid.columns.len(), grid.rows.len()), (5, 5));
         // The white-box attack on ResNet-18 is cell 4 * 20 + 4 * 4 + 1.
-        let shares = others.matrix(Attack::CandidateLower, &records, share);
+        let shares = others.matrix(AttackId::CA_MINUS, &records, share);
         let expected = format!("{:.0} %", 100.0 * (85.0 - 0.3) / (97.0 - 0.3));
         assert_eq!((shares.rows[1].1[4].as_str(), shares.rows[4].1[4].as_str()), (expected.as_str(), "100 %"));
         let still = Record { rank_after: Some(0.3), ..records[97].clone() };
-        assert_eq!(share(Attack::CandidateLower, &records[85], &still), "–");
+        assert_eq!(share(AttackId::CA_MINUS, &records[85], &still), "–");
     }
 }

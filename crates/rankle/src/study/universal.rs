@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond};
 use anyhow::{Result, bail};
-use rankle_report::{Attack, Grid, Planned, Record, Setting, Source, System, Universal as Shared};
+use rankle_report::{AttackId, Cell, Grid, Protocol, Record, Setting, SharedBy, Source, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -11,7 +11,7 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
-    attacks: Vec<Attack>,
+    attacks: Vec<AttackId>,
     epsilon: f64,
     /// The subject whose perturbations are drawn.
     pictured: Spanned<String>,
@@ -27,7 +27,7 @@ struct RowData {
     attacked: Spanned<String>,
     /// The subject that is measured, where it is another.
     measured: Option<Spanned<String>>,
-    protocol: Option<String>,
+    protocol: Option<Protocol>,
 }
 
 /// I-CA± and I-QA±.
@@ -35,7 +35,7 @@ pub(super) struct Universal {
     name: String,
     title: String,
     note: String,
-    attacks: Vec<Attack>,
+    attacks: Vec<AttackId>,
     epsilon: f64,
     /// The model whose perturbations are drawn, with its name.
     pictured: (String, System),
@@ -56,11 +56,11 @@ struct Row {
     from: System,
     /// The model that is measured.
     to: System,
-    protocol: String,
+    protocol: Protocol,
 }
 
 /// How many images are used, and how they are split: one batch with ten targets, or all with the paper's hundred.
-fn sizes(scope: &Scope) -> (usize, Shared) {
+fn sizes(scope: &Scope) -> (usize, SharedBy) {
     let (batch, batches) = (scope.images.min(BATCH), (scope.images / BATCH).max(1));
     let perturbations = if scope.quick {
         3
@@ -69,7 +69,7 @@ fn sizes(scope: &Scope) -> (usize, Shared) {
     } else {
         10
     };
-    (batch * batches, Shared { batches, perturbations })
+    (batch * batches, SharedBy { batches, perturbations })
 }
 
 impl Universal {
@@ -84,7 +84,7 @@ impl Universal {
         let row = |row: &RowData| -> Result<Row> {
             let from = plan.subject(&row.attacked)?.clone();
             let to = row.measured.as_ref().map_or(Ok(&from), |measured| plan.subject(measured))?.clone();
-            let protocol = row.protocol.clone().unwrap_or_else(|| "paper".to_owned());
+            let protocol = row.protocol.unwrap_or(Protocol::Paper);
             Ok(Row { name: row.name.clone(), from, to, protocol })
         };
         Ok(Self {
@@ -153,16 +153,17 @@ impl Study for Universal {
     }
 
     /// Row by row, attack by attack.
-    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Planned>> {
+    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         let (images, shared) = sizes(scope);
         let mut plan = Vec::new();
         for Row { from, to, protocol, .. } in &self.rows {
-            let source = Source::planned(from, &weights(from)?);
-            let setting = Setting { protocol: protocol.clone(), images, ..scope.setting() };
+            let source = Source::planned(&from.subject(&weights(from)?));
+            let setting = Setting { protocol: *protocol, images, ..scope.setting() };
             for &attack in &self.attacks {
-                let cell = Planned::of_system(&self.name, to, &weights(to)?, attack, self.epsilon, &setting);
-                let source = (from != to).then(|| source.clone());
-                plan.push(Planned { universal: Some(shared), from: source, ..cell });
+                let mut cell = to.cell(&self.name, &weights(to)?, attack, self.epsilon, &setting);
+                cell.spec.universal = Some(shared);
+                cell.from = (from != to).then(|| source.clone());
+                plan.push(cell);
             }
         }
         Ok(plan)
@@ -175,7 +176,7 @@ impl Study for Universal {
         }
         let systems = self.systems();
         let weights = session.weights(&systems)?;
-        let (images, Shared { batches, perturbations }) = sizes(scope);
+        let (images, SharedBy { batches, perturbations }) = sizes(scope);
         let batch = images / batches;
         let size = format!("{images} images in batches of {batch}, {perturbations} perturbations each");
         session.tell(&size);
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_size_is_one_batch_or_the_papers() {
-        let shared = |batches, perturbations| Shared { batches, perturbations };
+        let shared = |batches, perturbations| SharedBy { batches, perturbations };
         assert_eq!(sizes(&Scope::default()), (1000, shared(1, 10)));
         assert_eq!(sizes(&Scope::FULL), (10_000, shared(10, 100)));
         assert_eq!(sizes(&Scope::QUICK), (100, shared(1, 3)));
@@ -222,10 +223,10 @@ mod tests {
         let work = |scope| universal().work(&scope).into_iter().map(|(_, cells)| cells).collect::<Vec<_>>();
         assert_eq!((work(Scope::default()), work(Scope::QUICK)), (vec![240, 80], vec![72, 24]));
         assert_eq!(plan.len(), 16);
-        assert_eq!(plan.iter().filter(|planned| planned.protocol == "strict").count(), 4);
+        assert_eq!(plan.iter().filter(|planned| planned.spec.protocol == Protocol::Strict).count(), 4);
         assert_eq!(plan.iter().filter(|planned| planned.from.is_some()).count(), 4);
         let last = plan.last().unwrap();
-        assert_eq!((last.attack.name(), last.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
+        assert_eq!((last.spec.attack.name(), last.subject.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
         assert_eq!(last.from.as_ref().unwrap().weights, "mnist-c2f2-cosine-triplet");
     }
 

@@ -30,7 +30,7 @@ fn every_question_is_answered() {
     let gradients = || check("gradients").answers.iter().map(|answer| answer.verdict);
     assert!(gradients().all(|verdict| verdict != Verdict::Fail) && gradients().any(|verdict| verdict == Verdict::Pass));
     assert_eq!((page.images, page.gallery, page.epsilon), (1, 10_000, 0.1));
-    assert_ne!(page.against.as_ref().unwrap().weights_sha256, page.weights_sha256);
+    assert_ne!(page.against.as_ref().unwrap().weights_sha256, page.provenance.weights_sha256);
     assert_eq!(std::fs::read_to_string(output.join("sanity.md")).unwrap(), page.markdown());
 }
 

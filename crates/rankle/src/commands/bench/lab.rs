@@ -6,7 +6,7 @@ use crate::experiment::{Experiment, preserved_beside};
 use crate::system;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{Batch, Kind, Protocol, RankingAttack, Targets, Variant};
+use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Targets, build};
 use rankle_core::rank::Precision;
 use rankle_core::{Dataset, Defense as _, Distance, Epsilon, Gallery, Points, Seed, Trainable};
 use rankle_data::{Name, Split};
@@ -163,20 +163,20 @@ fn triplets(labels: &[u32]) -> Result<Vec<Triplet>> {
     (0..labels.len()).map(triplet).collect()
 }
 
-fn query_attack(kind: Kind, n: usize) -> Result<Call> {
+fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
     let model = model(Architecture::C2f2)?;
     let (gallery, clean) = gallery(&*model, n)?;
     let (pixels, labels) = (images(Architecture::C2f2, n)?.0, mnist()?.labels().to_vec());
     let (images, targets): (Vec<usize>, _) = ((0..n).collect(), some_items(n, 1, GALLERY));
     let preserved = match kind {
-        Kind::PreservingQuery(direction) => {
-            let experiment = Experiment::new(kind, 1, Epsilon::new(0.3)?, Protocol::Paper, SEED);
+        AttackId::PreservingQuery(direction) => {
+            let experiment = Experiment::usual(kind, Epsilon::new(0.3)?, Protocol::Paper, SEED);
             Some(preserved_beside(&experiment, direction, &gallery, &images, &targets)?)
         }
         _ => None,
     };
     let targets = Targets::new(n, targets, 1, preserved, GALLERY)?;
-    let attack: Box<dyn RankingAttack> = kind.attack(1, Variant::default());
+    let attack: Box<dyn RankingAttack> = build(kind, 1, AttackOptions::default());
     Ok(Box::new(move || {
         let (gallery, labels, images, clean) = (&gallery, &*labels, &*images, &clean);
         let batch = Batch { gallery, labels, images, clean, targets: targets.clone(), protocol: Protocol::Paper, seed: SEED };

@@ -1,6 +1,6 @@
 //! What is timed, and how much arithmetic it is.
 
-use rankle_attacks::{Direction, Kind};
+use rankle_attacks::{AttackId, Direction};
 use rankle_models::Architecture;
 
 /// One thing to time.
@@ -22,7 +22,7 @@ pub(super) enum Work {
     /// Forward, triplet loss, backward and Adam.
     Training(Architecture),
     /// The input gradient of a query attack with its loss over the whole gallery.
-    Query(Kind),
+    Query(AttackId),
     /// The place of one item in each list of 10,000.
     RankCount,
     /// Every measure of retrieval for some queries among 60,502 items.
@@ -54,8 +54,8 @@ impl Row {
             (Forward(Architecture::RESNET18), 8),
             (Pgd(Architecture::RESNET18), 8),
             (Training(Architecture::RESNET18), 8),
-            (Query(Kind::Query(Direction::Raise)), 100),
-            (Query(Kind::PreservingQuery(Direction::Raise)), 100),
+            (Query(AttackId::Query(Direction::Raise)), 100),
+            (Query(AttackId::PreservingQuery(Direction::Raise)), 100),
             (RankCount, 1000),
             (Retrieval, 1024),
             (AdversarialBatch, 1000),

@@ -2,7 +2,7 @@
 
 use crate::called;
 use anyhow::{Context, Result};
-use rankle_attacks::{Kind, Protocol, Subject, Targets};
+use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets};
 use rankle_core::rank::Ties;
 use rankle_core::{Dataset, Gallery, Points, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
@@ -16,7 +16,7 @@ const TOP_OF_SHIFT: usize = 10;
 pub(super) struct Scene<'a> {
     pub(super) dataset: &'a dyn Dataset,
     pub(super) gallery: &'a Gallery,
-    pub(super) kind: Kind,
+    pub(super) kind: AttackId,
     pub(super) protocol: Protocol,
     /// The place of the image in the gallery.
     pub(super) image: usize,
@@ -43,12 +43,12 @@ impl Scene<'_> {
     /// When an image cannot be read or shown.
     pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
         match self.kind {
-            Kind::Candidate(_) => {
+            AttackId::Candidate(_) => {
                 let queries = distinct(self.targets.indices());
                 queries.into_iter().map(|query| self.list_of_query(query)).collect()
             }
-            Kind::Query(_) | Kind::PreservingQuery(_) => Ok(vec![self.own_list()?]),
-            Kind::Shift => Ok(vec![self.shifted_list()?]),
+            AttackId::Query(_) | AttackId::PreservingQuery(_) => Ok(vec![self.own_list()?]),
+            AttackId::EmbeddingShift => Ok(vec![self.shifted_list()?]),
         }
     }
 
@@ -102,7 +102,7 @@ impl Scene<'_> {
         let exact = self.gallery.distance().exact(self.gallery.point(query), points.row(0));
         let list = self.gallery.list(self.gallery.point(query), distances, self.protocol.precision())?;
         let (count, _) = list.count(own, exact, |item| keep(item as usize));
-        Ok(count.rank(self.protocol.ties(Subject::Perturbed)))
+        Ok(count.rank(self.protocol.ties(RankOf::Perturbed)))
     }
 
     /// The ranks of some items in the list of the image, before and after.
@@ -134,7 +134,7 @@ impl Scene<'_> {
         // The strict protocol ranks without the clean image, unless that is a target.
         let left_out = self.protocol.leaves_out() && !targets.contains(&self.image);
         let (before, after) = self.own_places(|item| !(left_out && item == self.image), mark, TOP)?;
-        let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(Subject::Item))?;
+        let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(RankOf::Item))?;
         let ranks = ranks_before.into_iter().zip(ranks_after);
         let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
             .map(|(&target, (before, after))| format!("{} at {}", called::image(self.dataset, target), journey(before, after)))
@@ -244,7 +244,7 @@ fn journey(before: f64, after: f64) -> String {
 mod tests {
     use super::*;
     use candle_core::Tensor;
-    use rankle_attacks::{Direction, Pgd, Setting, Standings, Variant, run};
+    use rankle_attacks::{AttackOptions, Direction, Pgd, Setting, Standings, build, run};
     use rankle_core::{Distance, Embedder, Epsilon, Seed, toy};
     use std::ops::ControlFlow;
 
@@ -265,7 +265,7 @@ mod tests {
         let place = |images: &Tensor| embedder.distance().place(&embedder.embed(images).unwrap()).unwrap();
         let everything: Vec<usize> = (0..dataset.len()).collect();
         let gallery = Gallery::new(&place(&dataset.images(&everything).unwrap())).unwrap();
-        let kinds = Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::PreservingQuery(Direction::Lower)));
+        let kinds = AttackId::ALL.into_iter().filter(|kind| !matches!(kind, AttackId::PreservingQuery(Direction::Lower)));
         for (kind, protocol) in kinds.flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
             let setting = Setting {
                 embedder: &embedder,
@@ -277,7 +277,7 @@ mod tests {
                 eight_bit: false,
                 keep_images: true,
             };
-            let (attack, images) = (kind.attack(1, Variant::default()), [5, 11, 2]);
+            let (attack, images) = (build(kind, 1, AttackOptions::default()), [5, 11, 2]);
             let targets = attack.choose(&images, &gallery, protocol, Seed(3)).unwrap();
             let solver = Pgd::paper(Epsilon::new(0.2).unwrap());
             let outcome = run(&*attack, &solver, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -299,13 +299,13 @@ mod tests {
                 let pair = scene.pairs().unwrap().swap_remove(0);
                 let rank = |list: &List| list.places.iter().find(|place| place.mark == Mark::Moved(0)).unwrap().rank as f64;
                 let measured = |standings: &Standings| match kind {
-                    Kind::Shift => standings.first_match[row].unwrap().position(),
+                    AttackId::EmbeddingShift => standings.first_match[row].unwrap().position(),
                     _ => standings.rank[row] * gallery.len() as f64,
                 };
                 assert!((rank(&pair.before) - measured(&outcome.before)).abs() < 1e-9, "{kind} {protocol} {image} before");
                 // The first match after a shift may be another image of the class.
                 let after = rank(&pair.after) - measured(&outcome.after);
-                assert!(after.abs() < 1e-9 || kind == Kind::Shift && after > 0.0, "{kind} {protocol} {image} after");
+                assert!(after.abs() < 1e-9 || kind == AttackId::EmbeddingShift && after > 0.0, "{kind} {protocol} {image} after");
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::experiment::Experiment;
 use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{Kind, Noise, Pgd, Protocol, Solver, sample_images};
+use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Solver, sample_images};
 use rankle_core::{Epsilon, Seed};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
@@ -25,7 +25,7 @@ const ROUNDING: f64 = 1e-9;
 pub(super) fn work(epsilon: Epsilon, images: usize, len: usize, with_other: bool) -> u64 {
     let noisy = more(images, len);
     let cost = |kind| {
-        let usual = Experiment::new(kind, 1, epsilon, Protocol::Paper, Seed(0));
+        let usual = Experiment::usual(kind, epsilon, Protocol::Paper, Seed(0));
         let searches = EFFORTS.iter().map(|&effort| longer(epsilon, effort)).chain([limitless()]);
         let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
@@ -57,7 +57,7 @@ fn each(lab: &Lab, mut answer: impl FnMut(&Attacked) -> Result<Answer>) -> Resul
     lab.attacks.iter().map(&mut answer).collect()
 }
 
-fn effect(kind: Kind, tried: &Tried) -> Vec<f64> {
+fn effect(kind: AttackId, tried: &Tried) -> Vec<f64> {
     effects(kind, &tried.before, &tried.after)
 }
 
@@ -65,9 +65,9 @@ fn effect(kind: Kind, tried: &Tried) -> Vec<f64> {
 pub(super) fn noise(lab: &Lab) -> Result<Check> {
     let Lab { ranked, epsilon, seed, .. } = lab;
     let images = sample_images(*seed, ranked.gallery.len(), more(lab.images.len(), ranked.gallery.len()));
-    let answer = |kind: Kind| -> Result<Answer> {
+    let answer = |kind: AttackId| -> Result<Answer> {
         let experiment = lab.experiment(kind);
-        let targets = experiment.attack().choose(&images, &ranked.gallery, experiment.protocol, *seed)?;
+        let targets = experiment.choose(&images, &ranked.gallery)?;
         let moved = |name: &str, search: &dyn Solver| lab.ranks_of(name, kind, &images, &targets, search);
         let Tried { before, after: noisy, .. } = moved("noise", &Noise { epsilon: *epsilon })?;
         let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*epsilon))?;

@@ -6,18 +6,18 @@ use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
 use candle_core::Tensor;
-use rankle_attacks::{Direction, Estimate, Kind, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, losses};
+use rankle_attacks::{AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, losses};
 use rankle_core::{Epsilon, Seed};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
 /// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
 /// would not break a model even in a ball without bounds.
-pub(super) const KINDS: [Kind; 4] = [
-    Kind::Candidate(Direction::Raise),
-    Kind::Candidate(Direction::Lower),
-    Kind::Query(Direction::Raise),
-    Kind::Query(Direction::Lower),
+pub(super) const KINDS: [AttackId; 4] = [
+    AttackId::Candidate(Direction::Raise),
+    AttackId::Candidate(Direction::Lower),
+    AttackId::Query(Direction::Raise),
+    AttackId::Query(Direction::Lower),
 ];
 
 /// The model, and what is asked of it.
@@ -32,7 +32,7 @@ pub(super) struct Lab {
 
 /// One attack with one target per image, and what the search of the paper's tables makes of it.
 pub(super) struct Attacked {
-    pub(super) kind: Kind,
+    pub(super) kind: AttackId,
     pub(super) targets: Targets,
     pub(super) usual: Tried,
     /// What each of [`EFFORTS`] does.
@@ -63,10 +63,10 @@ impl Lab {
     /// # Errors
     /// What the libraries report, or an interrupt.
     pub(super) fn attack(&mut self) -> Result<()> {
-        let Self { epsilon, seed, .. } = *self;
+        let epsilon = self.epsilon;
         for kind in KINDS {
             let experiment = self.experiment(kind);
-            let targets = experiment.attack().choose(&self.images, &self.ranked.gallery, experiment.protocol, seed)?;
+            let targets = experiment.choose(&self.images, &self.ranked.gallery)?;
             let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(epsilon))?;
             let longer = |&effort: &(usize, usize)| {
                 self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(epsilon, effort))
@@ -78,12 +78,12 @@ impl Lab {
     }
 
     /// An attack as the tables have it, but for the search.
-    pub(super) fn experiment(&self, kind: Kind) -> Experiment {
-        Experiment::new(kind, 1, self.epsilon, Protocol::Paper, self.seed)
+    pub(super) fn experiment(&self, kind: AttackId) -> Experiment {
+        Experiment::usual(kind, self.epsilon, Protocol::Paper, self.seed)
     }
 
     /// An attack, and where it takes place.
-    pub(super) fn scene(&self, kind: Kind) -> (Box<dyn RankingAttack>, Setting<'_>) {
+    pub(super) fn scene(&self, kind: AttackId) -> (Box<dyn RankingAttack>, Setting<'_>) {
         let experiment = self.experiment(kind);
         (experiment.attack(), transfer::setting(&experiment, &self.ranked, true))
     }
@@ -95,7 +95,7 @@ impl Lab {
     pub(super) fn ranks_of(
         &self,
         name: &str,
-        kind: Kind,
+        kind: AttackId,
         images: &[usize],
         targets: &Targets,
         search: &dyn Solver,
@@ -114,7 +114,7 @@ impl Lab {
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn attempt(&self, name: &str, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
+    pub(super) fn attempt(&self, name: &str, kind: AttackId, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
         let [tried] = self.memory.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
         Ok(tried)
     }
@@ -123,7 +123,7 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Lab::attempt`].
-    pub(super) fn found(&self, kind: Kind, targets: &Targets, search: &dyn Solver) -> Result<(Tried, Tensor)> {
+    pub(super) fn found(&self, kind: AttackId, targets: &Targets, search: &dyn Solver) -> Result<(Tried, Tensor)> {
         let (attack, setting) = self.scene(kind);
         // The model under watch breaks off much sooner than this could.
         let go = &mut |_| ControlFlow::Continue(());
@@ -142,14 +142,14 @@ pub(super) fn ranks(outcome: &Outcome) -> Tried {
 }
 
 /// How far the target of every image moved in the direction that the attack wants, in points of rank.
-pub(super) fn effects(kind: Kind, before: &[f64], after: &[f64]) -> Vec<f64> {
+pub(super) fn effects(kind: AttackId, before: &[f64], after: &[f64]) -> Vec<f64> {
     let sign = if is_plus(kind) { -1.0 } else { 1.0 };
     before.iter().zip(after).map(|(before, after)| sign * (after - before)).collect()
 }
 
 /// Whether an attack wants low ranks.
-pub(super) fn is_plus(kind: Kind) -> bool {
-    matches!(kind, Kind::Candidate(Direction::Raise) | Kind::Query(Direction::Raise))
+pub(super) fn is_plus(kind: AttackId) -> bool {
+    matches!(kind, AttackId::Candidate(Direction::Raise) | AttackId::Query(Direction::Raise))
 }
 
 /// NaN of nothing.

@@ -1,8 +1,9 @@
 //! The records of a sweep: what is done, by this process or by others, and who computes what.
 
-use super::Inputs;
+use super::Planned;
+use crate::experiment::Inputs;
 use anyhow::{Context, Result, bail};
-use rankle_report::{Cell, Claim, Claims, Follower, Journal, Reading, Record};
+use rankle_record::{Claim, Claims, Follower, Journal, Reading, Record};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ impl Book {
     fn read_on(&mut self) -> Result<Reading> {
         let mut reading = self.follower.more()?;
         for record in std::mem::take(&mut reading.records) {
-            match self.records.entry(record.cell.identity()) {
+            match self.records.entry(record.identity()) {
                 Entry::Vacant(new) => drop(new.insert(record)),
                 Entry::Occupied(known) => {
                     if let Some(difference) = known.get().difference(&record) {
@@ -60,8 +61,9 @@ impl Book {
     ///
     /// # Errors
     /// One line for the first of which it says two.
-    pub(super) fn check(&self, inputs: &[Inputs]) -> Result<()> {
-        let found = inputs.iter().find_map(|(_, cell)| Some((cell, self.contradictions.get(&cell.identity())?)));
+    pub(super) fn check(&self, planned: &[Planned]) -> Result<()> {
+        let found =
+            planned.iter().find_map(|Planned { inputs, .. }| Some((&inputs.cell, self.contradictions.get(&inputs.identity())?)));
         let Some((cell, difference)) = found else { return Ok(()) };
         let path = self.path.display();
         bail!("{path} has two records of {cell} that differ: {difference}; delete the one that is wrong, or both")
@@ -71,8 +73,8 @@ impl Book {
     ///
     /// # Errors
     /// When the file cannot be locked or read.
-    pub(super) fn claim(&mut self, cell: &Cell) -> Result<Option<Claim>> {
-        let claim = self.claims.take(&cell.identity())?;
+    pub(super) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
+        let claim = self.claims.take(&inputs.identity())?;
         if claim.is_some() {
             self.read_on()?;
         }
@@ -80,16 +82,16 @@ impl Book {
     }
 
     /// Whether a cell is done.
-    pub(super) fn holds(&self, cell: &Cell) -> bool {
-        self.records.contains_key(&cell.identity())
+    pub(super) fn holds(&self, inputs: &Inputs) -> bool {
+        self.records.contains_key(&inputs.identity())
     }
 
     /// The record of a cell that is done.
     ///
     /// # Errors
     /// When it is not.
-    pub(super) fn of(&self, cell: &Cell) -> Result<&Record> {
-        self.records.get(&cell.identity()).with_context(|| format!("the record of {cell} is lost"))
+    pub(super) fn of(&self, inputs: &Inputs) -> Result<&Record> {
+        self.records.get(&inputs.identity()).with_context(|| format!("the record of {} is lost", inputs.cell))
     }
 
     /// Adds a record to the file, and waits until the disk has it.
@@ -98,7 +100,7 @@ impl Book {
     /// When the file cannot be written.
     pub(super) fn append(&mut self, record: Record) -> Result<()> {
         self.journal.append(&record)?;
-        self.records.insert(record.cell.identity(), record);
+        self.records.insert(record.identity(), record);
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use candle_core::{Device, Tensor};
 use rankle_attacks::{Estimate, Half};
 use rankle_core::numbers::numbers;
 use rankle_models::weights;
+use rankle_record::{AttackId, Record};
 use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
-use rankle_report::{Attack, Record};
 use std::path::Path;
 
 /// How many unseen images are drawn for each perturbation.
@@ -69,7 +69,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
             let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);
             format!("{:.2} % before, {:.2} % after", mean(&half.before.rank), mean(&half.after.rank))
         };
-        let role = if matches!(cell.attack, Attack::CandidateRaise | Attack::CandidateLower) { "query" } else { "candidate" };
+        let role = if matches!(cell.spec.attack, AttackId::Candidate(_)) { "query" } else { "candidate" };
         let (halves, target) = (made.measured(), made.target as usize);
         Ok(Shared {
             caption: format!(
@@ -83,13 +83,13 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
                 None => format!("{role} #{target}"),
             },
             target: Image::new(shape, pixels(target)?)?,
-            perturbation: Image::perturbation(shape, &perturbation, cell.epsilon)?,
+            perturbation: Image::perturbation(shape, &perturbation, cell.spec.epsilon)?,
             examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
         })
     };
     let more = if made.len() > SHOWN { format!("; {SHOWN} of {} perturbations are shown", made.len()) } else { String::new() };
     let against = cell.from.as_ref().map_or_else(String::new, |from| {
-        let same = [&from.model, &from.distance] == [&cell.model, &cell.distance];
+        let same = [&from.model, &from.distance] == [&cell.subject.model, &cell.subject.distance];
         if same {
             "made against other weights; ".to_owned()
         } else {
@@ -97,7 +97,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
         }
     });
     let picture = SharedPicture {
-        title: format!("Universal {}, ε = {epsilon}, protocol {}", cell.attack.name().to_uppercase(), cell.protocol),
+        title: format!("Universal {}, ε = {epsilon}, protocol {}", cell.spec.attack.name().to_uppercase(), cell.spec.protocol),
         lines: vec![format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
             experiment::describe(system),

@@ -1,6 +1,6 @@
 //! Tables of cells that are to be computed, and the same tables with what came out.
 
-use rankle_report::{Grid, Planned, Record};
+use rankle_report::{Cell, Grid, Record};
 
 /// What is shown of a record: one cell of a [`Grid`], or several beside one another.
 pub(super) type Shown = fn(&Record) -> Vec<String>;
@@ -13,21 +13,21 @@ pub(super) struct Asked {
     /// As many for each cell as are shown of it.
     pub(super) columns: Vec<String>,
     /// Names, and cells; none where there is nothing to ask for.
-    pub(super) rows: Vec<(String, Vec<Option<Planned>>)>,
+    pub(super) rows: Vec<(String, Vec<Option<Cell>>)>,
     pub(super) shown: Shown,
 }
 
 impl Asked {
     /// All cells, row by row.
-    pub(super) fn cells(&self) -> impl Iterator<Item = &Planned> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = &Cell> {
         self.rows.iter().flat_map(|(_, cells)| cells.iter().flatten())
     }
 
     /// The table with its records, which are taken in the order of its cells.
     fn answered<'a>(&self, records: &mut impl Iterator<Item = &'a Record>) -> Grid {
-        let mut row = |(name, cells): &(String, Vec<Option<Planned>>)| {
+        let mut row = |(name, cells): &(String, Vec<Option<Cell>>)| {
             let width = self.columns.len() / cells.len().max(1);
-            let cell = |asked: &Option<Planned>| {
+            let cell = |asked: &Option<Cell>| {
                 let record = asked.as_ref().and_then(|_| records.next());
                 record.map_or_else(|| vec!["–".to_owned(); width], self.shown)
             };

@@ -5,18 +5,30 @@
 
 use serde::{Serializer, ser::Error};
 
-pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+/// A number.
+///
+/// # Errors
+/// For NaN and infinity.
+pub fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(checked(*value)?)
 }
 
-pub(crate) fn optional<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+/// A number where there is one.
+///
+/// # Errors
+/// For NaN and infinity.
+pub fn optional<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.serialize_some(&checked(*value)?),
         None => serializer.serialize_none(),
     }
 }
 
-pub(crate) fn interval<S: Serializer>(value: &Option<[f64; 2]>, serializer: S) -> Result<S::Ok, S::Error> {
+/// Two numbers where there are any.
+///
+/// # Errors
+/// For NaN and infinity.
+pub fn interval<S: Serializer>(value: &Option<[f64; 2]>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some([low, high]) => serializer.serialize_some(&[checked(*low)?, checked(*high)?]),
         None => serializer.serialize_none(),

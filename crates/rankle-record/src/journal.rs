@@ -1,6 +1,7 @@
 //! The file that records are kept in.
 
-use crate::{Error, Record, Result};
+use crate::{Error, FORMAT, Record, Result};
+use serde::de::IgnoredAny;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -96,7 +97,7 @@ impl Follower {
         let mut reading = Reading::default();
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {
             let number = self.lines + 1;
-            match serde_json::from_slice(line) {
+            match Record::from_line(line) {
                 Ok(record) if line.ends_with(b"\n") => {
                     reading.records.push(record);
                     self.lines = number;
@@ -108,12 +109,7 @@ impl Follower {
                     reading.torn = Some(Torn { path: self.path.clone(), line: number });
                 }
                 Err(reason) => {
-                    return Err(Error::Line {
-                        path: self.path.clone(),
-                        line: number,
-                        what: "record",
-                        reason: reason.to_string(),
-                    });
+                    return Err(Error::Line { path: self.path.clone(), line: number, what: "record", reason });
                 }
             }
         }
@@ -150,13 +146,17 @@ fn mend(file: &mut File) -> io::Result<u64> {
     file.seek(SeekFrom::Start(start))?;
     let mut line = Vec::new();
     file.take(end - start).read_to_end(&mut line)?;
-    if serde_json::from_slice::<Record>(&line).is_ok() {
+    if Record::from_line(&line).is_ok() {
         file.seek(SeekFrom::End(0))?;
         file.write_all(b"\n")?;
         return Ok(end + 1);
     }
-    if start == 0 && !is_torn(&line) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds something else than records"));
+    // What is whole was not cut off: an older record, say.
+    if (start == 0 && !is_torn(&line)) || serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it holds something else than records of format {FORMAT}"),
+        ));
     }
     file.set_len(start)?;
     Ok(start)

@@ -1,9 +1,16 @@
 //! A cell and what came out.
 
-use crate::{Cell, Error, Result, finite};
-use serde::{Deserialize, Serialize};
+use crate::{Cell, Error, Facts, Result, finite, schema};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The format of the records that this crate writes and reads.
+pub const FORMAT: u64 = 2;
+
+/// Bytes of a record; a line may be anything.
+pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
 /// A cell and its outcome: one line of JSON. Ranks, recalls and shares are in percent, 0 the top of a list.
 ///
@@ -12,11 +19,19 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// Computed again on the same instruction set, a record is equal in every field but `seconds`; and but `code_version`, where the
 /// code is another. Whoever compares records leaves these two out, and neither is part of [`Cell::identity`].
+///
+/// Names, units and directions of all columns are in `record.schema.json` and `RECORDS.md` of this crate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The inputs; their fields stand in the same JSON object.
+    /// [`FORMAT`], the first column of every line.
+    pub format: Format,
+    /// The inputs that were a matter of choice, with all numbers that the protocol prescribes; their fields stand in the same JSON
+    /// object.
     #[serde(flatten)]
     pub cell: Cell,
+    /// The other inputs.
+    #[serde(flatten)]
+    pub facts: Facts,
     /// Mean normalised rank before.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before: Option<f64>,
@@ -78,12 +93,28 @@ pub struct Record {
     /// Wall-clock seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
-    /// Where it was computed, as in `cpu`.
-    pub device: String,
-    /// The path of the kernels, as in `avx512`: results are bit-identical within one.
-    pub instruction_set: String,
-    /// The version of the code.
-    pub code_version: String,
+}
+
+/// The number of the format, as a type of one value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Format;
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(FORMAT)
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)?.as_u64() {
+            Some(FORMAT) => Ok(Self),
+            Some(other) if other > FORMAT => Err(serde::de::Error::custom(format_args!(
+                "it is of format {other}, and this program knows format {FORMAT}: use a newer one"
+            ))),
+            _ => Err(serde::de::Error::custom(format_args!("its format is no number from {FORMAT} upwards"))),
+        }
+    }
 }
 
 /// The outcome on the source of a transfer, in the units of the record.
@@ -130,7 +161,9 @@ impl Record {
     /// version of the code are no outcome.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let columns = |record: &Self| -> BTreeMap<String, Value> {
-            let free = Self { cell: self.cell.clone(), seconds: 0.0, code_version: String::new(), ..record.clone() };
+            let mut free = Self { cell: self.cell.clone(), seconds: 0.0, ..record.clone() };
+            free.facts.verifiable = true;
+            free.facts.provenance.code_version.clear();
             serde_json::to_value(free).ok().and_then(|record| serde_json::from_value(record).ok()).unwrap_or_default()
         };
         let (mine, its) = (columns(self), columns(other));
@@ -139,6 +172,36 @@ impl Record {
         let words: Vec<String> =
             names.into_iter().map(|name| format!("{name} {} and {}", value(&mine, name), value(&its, name))).collect();
         (!words.is_empty()).then(|| words.join(", "))
+    }
+
+    /// A text that two records share exactly when they must have the same outcome: see [`Cell::identity`].
+    pub fn identity(&self) -> String {
+        self.cell.identity(&self.facts)
+    }
+
+    /// Reads a record from its line.
+    ///
+    /// # Errors
+    /// One line for what is no record of this format; an older one is told from other things.
+    pub fn from_line(line: &[u8]) -> Result<Self, String> {
+        /// What tells an old record.
+        #[derive(Deserialize)]
+        struct Old {
+            format: Option<Value>,
+            attack: Option<Value>,
+        }
+        if line.len() > LONGEST_LINE {
+            return Err(format!("it has {} bytes", line.len()));
+        }
+        if let Ok(Old { format: None, attack: Some(_) }) = serde_json::from_slice(line) {
+            return Err("it is of the format before 2: `rankle convert FILE` rewrites the file".to_owned());
+        }
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(line).map_err(|reason| reason.to_string())?;
+        let record: Self = serde_json::from_slice(line).map_err(|reason| reason.to_string())?;
+        match fields.keys().find(|name| schema::find(name).is_none()) {
+            Some(unknown) => Err(format!("unknown column `{unknown}`: a newer program may know it")),
+            None => Ok(record),
+        }
     }
 
     /// The record as one line of JSON, without the line break.
@@ -153,24 +216,25 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Attack, synthetic};
+    use crate::{AttackId, sample};
 
     #[test]
     fn a_record_survives_its_line_bit_for_bit() {
-        let mut record = synthetic::record("mnist-ct", Attack::PreservingQueryRaise, 10, 0.1 + 0.2, 100.0 / 3.0);
+        let mut record = sample::record("mnist-ct", sample::subject(), AttackId::SP_QA_PLUS, 10, 0.1 + 0.2, 100.0 / 3.0);
         record.preserved_rank_after = Some(2.0f64.sqrt());
         record.seconds = 9.100000000000001;
         record.unseen = Some(Unseen { rank_before: 1.0 / 3.0, rank_after: 0.1, rank_after_stderr: None });
         let line = record.to_line().unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        assert_eq!(Record::from_line(line.as_bytes()).unwrap(), record);
         assert!(!line.contains('\n'));
     }
 
     #[test]
     fn two_records_of_one_cell_are_compared_by_their_outcome() {
-        let one = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
-        let mut other = Record { seconds: 7.0, code_version: "9".into(), ..one.clone() };
-        other.cell.weights = "elsewhere".into();
+        let one = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.5);
+        let mut other = Record { seconds: 7.0, ..one.clone() };
+        other.facts.provenance.code_version = "9".into();
+        other.cell.subject.weights = "elsewhere".into();
         assert_eq!(one.difference(&other), None);
         let other = Record { rank_after: Some(2.25), undecided_share: 3.0, ..other };
         assert_eq!(one.difference(&other).unwrap(), "rank_after 2.5 and 2.25, undecided_share nothing and 3.0");
@@ -178,7 +242,7 @@ mod tests {
 
     #[test]
     fn cell_and_outcome_are_one_flat_object() {
-        let line = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5).to_line().unwrap();
+        let line = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.5).to_line().unwrap();
         assert!(!line.contains("white_box") && !line.contains("unseen"), "{line}");
         for part in
             ["\"attack\":\"ca+\"", "\"targets\":1", "\"epsilon\":0.3", "\"rank_after\":2.5", "\"recall_at_1_before\":null"]
@@ -189,14 +253,14 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_never_reaches_json() {
-        let good = synthetic::record("mnist-ct", Attack::CandidateRaise, 1, 0.3, 2.5);
+        let good = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.5);
         let wrong: [fn(&mut Record); 7] = [
             |record| record.rank_after = Some(f64::NAN),
             |record| record.rank_after_interval = Some([0.0, f64::INFINITY]),
             |record| record.embedding_shift = f64::NEG_INFINITY,
             |record| record.undecided_share = f64::NAN,
-            |record| record.cell.epsilon = f64::NAN,
-            |record| record.cell.xi = Some(f64::NAN),
+            |record| record.cell.spec.epsilon = f64::NAN,
+            |record| record.cell.spec.options.xi = Some(f64::NAN),
             |record| record.unseen = Some(Unseen { rank_before: 1.0, rank_after: f64::NAN, rank_after_stderr: None }),
         ];
         for spoil in wrong {

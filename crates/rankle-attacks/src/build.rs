@@ -1,0 +1,119 @@
+//! From what a spec names to what computes it.
+
+use crate::{
+    AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
+    Search, ShiftAttack, Universal,
+};
+use rankle_core::{Epsilon, Result};
+
+/// The attack with so many targets per image; `es` has none and ignores both.
+pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
+    let AttackOptions { objective, target_band: band, xi } = options;
+    match attack {
+        AttackId::Candidate(direction) => Box::new(CandidateAttack { direction, queries: targets, objective, band }),
+        AttackId::Query(direction) => Box::new(QueryAttack { direction, candidates: targets, objective, band }),
+        AttackId::PreservingQuery(direction) => {
+            let usual = PreservingQueryAttack::new(direction, targets);
+            Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, band, ..usual })
+        }
+        AttackId::EmbeddingShift => Box::new(ShiftAttack),
+    }
+}
+
+/// The search of a spec: what its protocol prescribes, or for a universal perturbation the paper's own, where it says nothing else.
+/// From the clean image one search is made unless several are asked for.
+///
+/// # Errors
+/// [`rankle_core::Error`] for a radius outside of `[0, 1]`.
+pub fn search(spec: &AttackSpec) -> Result<Pgd> {
+    let epsilon = Epsilon::new(spec.epsilon)?;
+    let prescribed = match (spec.universal, spec.protocol) {
+        (Some(_), _) => {
+            let Universal { step, iterations, .. } = Universal::paper(epsilon);
+            Pgd { step, iterations, ..Pgd::paper(epsilon) }
+        }
+        (None, Protocol::Paper) => Pgd::paper(epsilon),
+        (None, Protocol::Strict) => Pgd::strict(epsilon),
+    };
+    let Search { step, iterations, random_start, restarts } = spec.search;
+    let random_start = random_start.unwrap_or(prescribed.random_start);
+    Ok(Pgd {
+        step: step.unwrap_or(prescribed.step),
+        iterations: iterations.unwrap_or(prescribed.iterations),
+        random_start,
+        restarts: restarts.unwrap_or(if random_start { prescribed.restarts } else { 1 }),
+        ..prescribed
+    })
+}
+
+/// The spec with every number that is left to the protocol.
+///
+/// # Errors
+/// As [`search`].
+pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
+    let Pgd { step, iterations, random_start, restarts, .. } = search(spec)?;
+    let xi = match spec.attack {
+        AttackId::PreservingQuery(direction) => {
+            Some(spec.options.xi.unwrap_or(PreservingQueryAttack::new(direction, spec.targets).xi))
+        }
+        _ => None,
+    };
+    Ok(AttackSpec {
+        search: Search {
+            step: Some(step),
+            iterations: Some(iterations),
+            random_start: Some(random_start),
+            restarts: Some(restarts),
+        },
+        options: AttackOptions { xi, ..spec.options },
+        ..*spec
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keep, SharedBy};
+
+    fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
+        AttackSpec::new(attack, 0.3, protocol, 0)
+    }
+
+    #[test]
+    fn every_attack_is_built_under_its_name() {
+        for attack in AttackId::ALL {
+            assert_eq!(build(attack, 2, AttackOptions::default()).to_string(), attack.to_string());
+        }
+    }
+
+    #[test]
+    fn what_a_spec_leaves_open_the_protocol_prescribes() {
+        let epsilon = Epsilon::new(0.3).unwrap();
+        let plain = spec(AttackId::CA_PLUS, Protocol::Paper);
+        assert_eq!(search(&plain).unwrap(), Pgd::paper(epsilon));
+        assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(epsilon));
+        let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };
+        let Pgd { step, iterations, keep, .. } = search(&shared).unwrap();
+        assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Keep::Last));
+        // From the clean image all searches are alike: of a strict one without random starts one is left.
+        let clean = Search { random_start: Some(false), ..Search::default() };
+        let clean = AttackSpec { search: clean, ..spec(AttackId::CA_PLUS, Protocol::Strict) };
+        assert_eq!(search(&clean).unwrap().restarts, 1);
+        assert!(search(&AttackSpec { epsilon: 1.5, ..plain }).is_err());
+    }
+
+    #[test]
+    fn a_resolved_spec_says_everything_and_means_the_same() {
+        for attack in AttackId::ALL {
+            for protocol in Protocol::ALL {
+                let open = spec(attack, protocol);
+                let whole = resolve(&open).unwrap();
+                assert_eq!(search(&whole).unwrap(), search(&open).unwrap());
+                assert_eq!(resolve(&whole).unwrap(), whole);
+                assert_eq!(whole.options.xi.is_some(), matches!(attack, AttackId::PreservingQuery(_)));
+                assert!(whole.search.step.is_some() && whole.search.restarts.is_some());
+            }
+        }
+        assert_eq!(resolve(&spec(AttackId::SP_QA_MINUS, Protocol::Paper)).unwrap().options.xi, Some(100.0));
+    }
+}

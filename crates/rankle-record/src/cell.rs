@@ -1,0 +1,425 @@
+//! Everything that a number in a table depends on.
+
+use crate::options::is_usual;
+use crate::schema::{self, Role};
+use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, Subject, record};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// Bytes of a plan; a pipe may have no end.
+const LONGEST: u64 = 256 << 20;
+
+/// One attack on one subject: a line of a plan, and the inputs of a record as far as they are a matter of choice.
+///
+/// Whoever runs a line of a plan adds the rest: the [`Facts`], and the steps, starts and weights that the protocol prescribes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The table the cell stands in, as in `mnist-ct`; none for a single run.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// What is attacked; in a transfer, what is measured.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// How it is attacked.
+    #[serde(flatten)]
+    pub spec: AttackSpec,
+    /// How many images are attacked.
+    pub images: usize,
+    /// The model that images are perturbed against, where they are measured on another one: a transfer. Otherwise the field is
+    /// not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
+}
+
+/// The model behind a transferred attack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The architecture, as in `c2f2`.
+    pub model: String,
+    /// Where the weights came from. Display only, the hash tells weights apart.
+    pub weights: String,
+    /// SHA-256 of the weights file, in hexadecimal; empty in a plan, which names a file nobody has opened yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub weights_sha256: String,
+    /// The distance, as in `cosine`.
+    pub distance: String,
+}
+
+/// The inputs of a record that only show when its files are opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// How photographs became the model's images, as in `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`. Of other images
+    /// the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<String>,
+    /// How many items are ranked.
+    pub gallery: usize,
+    /// How many broken images were left out of them, as the name of the dataset asks for. Of none the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
+    /// The explicit choice of images, targets and preserved items, in words; none where the seed chose.
+    #[serde(default)]
+    pub chosen: Option<String>,
+    /// False where the weights are in no folder of the repository: nobody can compute the record again from a clone. Otherwise not
+    /// written.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub verifiable: bool,
+    /// The weights, the code and the machine.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// What all cells of one run share, whatever the table and the attack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Whose definitions are used.
+    pub protocol: crate::Protocol,
+    /// Whether the images are ranked after rounding to 1/255.
+    pub eight_bit: bool,
+    /// How many images are attacked.
+    pub images: usize,
+    /// The seed of the sample, the targets and the starts.
+    pub seed: u64,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = if self.eight_bit { ", rounded to 1/255" } else { "" };
+        write!(f, "{} images, seed {}, protocol {}{rounded}", self.images, self.seed, self.protocol)
+    }
+}
+
+impl Source {
+    /// The attacked model of a plan, with weights that nobody has opened yet.
+    pub fn planned(subject: &Subject) -> Self {
+        let Subject { model, weights, distance, .. } = subject.clone();
+        Self { model, weights, weights_sha256: String::new(), distance }
+    }
+}
+
+impl Cell {
+    /// What the cell shares with others of its run.
+    pub fn setting(&self) -> Setting {
+        let AttackSpec { protocol, eight_bit, seed, .. } = self.spec;
+        Setting { protocol, eight_bit, images: self.images, seed }
+    }
+
+    /// Whether `cell` is what is asked for here, in every input but the place of the weights. What is not written here may be
+    /// anything where the protocol prescribes it: the step, the number of steps, the starts and the weight of what is preserved.
+    pub fn asks_for(&self, cell: &Self) -> bool {
+        let (asked, found) = (&self.spec, &cell.spec);
+        let search = crate::Search {
+            step: asked.search.step.or(found.search.step),
+            iterations: asked.search.iterations.or(found.search.iterations),
+            random_start: asked.search.random_start.or(found.search.random_start),
+            restarts: asked.search.restarts.or(found.search.restarts),
+        };
+        let named = |source: &Source| (source.model.clone(), source.distance.clone());
+        let asked = Self {
+            subject: Subject { weights: cell.subject.weights.clone(), ..self.subject.clone() },
+            spec: AttackSpec {
+                search,
+                options: AttackOptions { xi: asked.options.xi.or(found.options.xi), ..asked.options },
+                ..*asked
+            },
+            from: cell.from.clone(),
+            ..self.clone()
+        };
+        asked == *cell && self.from.as_ref().map(named) == cell.from.as_ref().map(named)
+    }
+
+    /// A text that two cells share exactly when they must have the same outcome: all inputs, the hash of the weights and the
+    /// method version. The place of the weights is not part of it, nor is the version of the code or the machine.
+    ///
+    /// It is for comparison within one process, never to be stored.
+    pub fn identity(&self, facts: &Facts) -> String {
+        let from = self.from.clone().map(|from| Source { weights: String::new(), ..from });
+        let subject = Subject { weights: String::new(), ..self.subject.clone() };
+        let provenance = Provenance {
+            device: String::new(),
+            instruction_set: String::new(),
+            code_version: String::new(),
+            ..facts.provenance.clone()
+        };
+        let facts = Facts { provenance, verifiable: true, ..facts.clone() };
+        format!("{:?}{facts:?}", Self { from, subject, ..self.clone() })
+    }
+
+    /// A plan as text: one JSON object a line.
+    ///
+    /// # Errors
+    /// [`Error::Make`] when an epsilon is not finite.
+    pub fn to_lines(plan: &[Self]) -> Result<String> {
+        let mut lines = String::new();
+        for cell in plan {
+            lines += &serde_json::to_string(cell).map_err(Error::make("the plan"))?;
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+
+    /// Reads a plan file: lines with the input columns of records, or whole records.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
+    pub fn read_plan(path: &Path) -> Result<Vec<Self>> {
+        Self::parse_plan(path, &rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?)
+    }
+
+    /// As [`Cell::read_plan`], of the text of a file.
+    ///
+    /// # Errors
+    /// [`Error::Line`] for the first line that is not a planned cell.
+    pub fn parse_plan(path: &Path, text: &str) -> Result<Vec<Self>> {
+        let parse = |(number, line)| {
+            let line_error = |reason| Error::Line { path: path.to_owned(), line: number + 1, what: "planned cell", reason };
+            Self::from_line(line).map_err(line_error)
+        };
+        text.lines().enumerate().map(parse).collect()
+    }
+
+    /// Reads one line of a plan. Of a record, which tells its format, the outcome is passed over.
+    fn from_line(line: &str) -> Result<Self, String> {
+        if line.len() > record::LONGEST_LINE {
+            return Err(format!("it has {} bytes", line.len()));
+        }
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(line).map_err(|reason| reason.to_string())?;
+        let mut cell = if fields.contains_key("format") {
+            let Record { cell, facts, .. } = Record::from_line(line.as_bytes())?;
+            if let Some(chosen) = facts.chosen {
+                return Err(format!("its record chose by hand ({chosen}), which no plan can"));
+            }
+            cell
+        } else {
+            let is_choice = |name: &&String| schema::find(name).is_some_and(|column| column.role == Role::Choice);
+            if let Some(unknown) = fields.keys().find(|name| !is_choice(name)) {
+                return Err(format!("unknown field `{unknown}`"));
+            }
+            serde_json::from_str::<Self>(line).map_err(|reason| reason.to_string())?
+        };
+        if let Some(from) = &mut cell.from {
+            from.weights_sha256.clear();
+        }
+        Ok(cell)
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AttackSpec { attack, targets, epsilon, options: AttackOptions { objective, target_band, .. }, universal, .. } =
+            &self.spec;
+        let place = self.table.as_deref().unwrap_or(&self.subject.dataset);
+        write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.declaration().letter)?;
+        if !is_usual(objective) {
+            write!(f, " objective={objective}")?;
+        }
+        if !is_usual(target_band) {
+            write!(f, " band={target_band}")?;
+        }
+        if universal.is_some() {
+            write!(f, " universal")?;
+        }
+        self.from.as_ref().map_or(Ok(()), |from| write!(f, " from {} ({})", from.model, from.distance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AttackId, ObjectiveKind, SharedBy, TargetPool, sample};
+    use serde_json::{Value, json};
+
+    fn record() -> Record {
+        sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0)
+    }
+
+    /// With every field that is only written where it is unusual.
+    fn unusual() -> Record {
+        let mut record = record();
+        record.facts.preprocessing = Some("resize=square".into());
+        record.facts.left_out = Some(1);
+        record.cell.spec.options.objective = ObjectiveKind::Distance;
+        record.cell.spec.options.target_band = TargetPool::Local;
+        record
+    }
+
+    fn asked() -> Cell {
+        let cell = record().cell;
+        Cell { spec: AttackSpec { search: crate::Search::default(), ..cell.spec }, ..cell }
+    }
+
+    /// The line of a record with one column changed.
+    fn with(record: &Record, name: &str, value: Value) -> Record {
+        let mut fields = serde_json::to_value(record).unwrap();
+        fields[name] = value;
+        Record::from_line(fields.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn neither_the_place_of_the_weights_nor_the_machine_is_an_input() {
+        let one = record();
+        assert_eq!(one.cell.to_string(), "mnist-ct ca+ w=1 ε=0.3");
+        for (name, value) in [("weights", "/elsewhere"), ("instruction_set", "neon"), ("device", "cuda:0"), ("code_version", "9")]
+        {
+            assert_eq!(with(&one, name, json!(value)).identity(), one.identity(), "{name}");
+        }
+        assert_eq!(with(&one, "verifiable", json!(false)).identity(), one.identity());
+    }
+
+    /// Each input is changed in turn, through its JSON, so a field added later is tested as well.
+    #[test]
+    fn every_other_field_is_an_input() {
+        let record = unusual();
+        assert_eq!(record.cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 objective=distance band=local");
+        let (cell, facts) = (serde_json::to_value(&record.cell).unwrap(), serde_json::to_value(&record.facts).unwrap());
+        let fields = cell.as_object().unwrap().iter().chain(facts.as_object().unwrap());
+        let free = ["weights", "device", "instruction_set", "code_version"];
+        for (name, value) in fields.filter(|(name, _)| !free.contains(&name.as_str())) {
+            let changed = match value {
+                Value::Bool(value) => json!(!value),
+                Value::Number(value) if value.is_f64() => json!(value.as_f64().unwrap() + 0.001),
+                Value::Number(value) => json!(value.as_u64().unwrap() + 1),
+                _ if name == "attack" => json!("qa-"),
+                _ if name == "protocol" => json!("strict"),
+                _ if name == "objective" => json!("ranking"),
+                _ if name == "target_band" => json!("global"),
+                Value::String(value) => json!(format!("{value}'")),
+                _ if name == "xi" => json!(10.0),
+                _ => json!("something"),
+            };
+            assert_ne!(with(&record, name, changed).identity(), record.identity(), "{name}");
+        }
+    }
+
+    /// Transfers and universal perturbations are told apart by everything but the place of the source's weights, and what is
+    /// neither is written as it always was.
+    #[test]
+    fn transfers_and_universal_perturbations_are_other_cells() {
+        let plain = record();
+        let line = plain.to_line().unwrap();
+        assert!(!line.contains("from") && !line.contains("universal"), "{line}");
+        let [model, weights, distance] = ["lenet", "here", "euclidean"].map(str::to_owned);
+        let source = Source { model, weights, weights_sha256: "ab".repeat(32), distance };
+        let of = |from: Option<Source>, universal: Option<(usize, usize)>| {
+            let mut record = record();
+            record.cell.from = from;
+            record.cell.spec.universal = universal.map(|(batches, perturbations)| SharedBy { batches, perturbations });
+            record
+        };
+        let elsewhere = of(Some(Source { weights: "elsewhere".into(), ..source.clone() }), None);
+        assert_eq!(of(Some(source.clone()), None).identity(), elsewhere.identity());
+        let records = [
+            plain,
+            of(Some(source.clone()), None),
+            of(Some(Source { model: "c2f2".into(), ..source.clone() }), None),
+            of(Some(Source { weights_sha256: "cd".repeat(32), ..source.clone() }), None),
+            of(Some(Source { distance: "cosine".into(), ..source.clone() }), None),
+            of(None, Some((1, 10))),
+            of(None, Some((2, 10))),
+            of(None, Some((1, 11))),
+            of(Some(source), Some((1, 10))),
+        ];
+        for (n, record) in records.iter().enumerate() {
+            assert!(records[..n].iter().all(|other| other.identity() != record.identity()), "{}", record.cell);
+            assert_eq!(Record::from_line(record.to_line().unwrap().as_bytes()).unwrap(), *record);
+        }
+        assert_eq!(records[1].cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 from lenet (euclidean)");
+        assert_eq!(records[5].cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 universal");
+    }
+
+    #[test]
+    fn a_plan_comes_back_as_it_was_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let plan = [asked(), Cell { spec: AttackSpec { epsilon: 0.1 + 0.2, ..asked().spec }, ..asked() }];
+        std::fs::write(file.path(), Cell::to_lines(&plan).unwrap()).unwrap();
+        assert_eq!(Cell::read_plan(file.path()).unwrap(), plan);
+        let nan = Cell { spec: AttackSpec { epsilon: f64::NAN, ..asked().spec }, ..asked() };
+        assert!(Cell::to_lines(&[nan]).is_err());
+    }
+
+    /// A record is a line of a plan: it asks for its own cell.
+    #[test]
+    fn a_record_is_planned_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut record = unusual();
+        let [model, weights, distance] = ["lenet", "here", "euclidean"].map(str::to_owned);
+        record.cell.from = Some(Source { model, weights, weights_sha256: "ab".repeat(32), distance });
+        std::fs::write(file.path(), record.to_line().unwrap()).unwrap();
+        let [again] = Cell::read_plan(file.path()).unwrap().try_into().unwrap();
+        assert!(again.asks_for(&record.cell) && again.from.unwrap().weights_sha256.is_empty());
+        record.facts.chosen = Some("images 3".into());
+        std::fs::write(file.path(), record.to_line().unwrap()).unwrap();
+        let message = Cell::read_plan(file.path()).unwrap_err().to_string();
+        assert!(message.contains("line 1 is not a planned cell: its record chose by hand (images 3)"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = Cell::to_lines(&[asked()]).unwrap();
+        let sead = line.replace("\"seed\":0", "\"seed\":0,\"sead\":0");
+        let old = record().to_line().unwrap().replace("\"format\":2,", "");
+        for (wrong, part) in [(&*sead, "unknown field `sead`"), (&*old, "unknown field `"), ("\n", "EOF"), ("[]", "")] {
+            std::fs::write(file.path(), format!("{line}{wrong}")).unwrap();
+            let message = Cell::read_plan(file.path()).unwrap_err().to_string();
+            assert!(message.contains("line 2 is not a planned cell") && message.contains(part), "{message}");
+        }
+    }
+
+    /// Every field of a planned cell but the weights is changed in turn, so a field added later is tested as well.
+    #[test]
+    fn a_cell_is_asked_for_by_all_its_inputs() {
+        let cell = record().cell;
+        let elsewhere = Cell { subject: Subject { weights: "elsewhere".into(), ..asked().subject }, ..asked() };
+        assert!(elsewhere.asks_for(&cell) && !asked().asks_for(&Cell { table: None, ..cell.clone() }));
+        assert_eq!(cell.setting().to_string(), "1000 images, seed 0, protocol paper");
+        let whole = unusual().cell;
+        assert!(!asked().asks_for(&whole) && whole.asks_for(&whole));
+        let fields = serde_json::to_value(&whole).unwrap();
+        for (name, value) in fields.as_object().unwrap().iter().filter(|(name, _)| !["weights", "xi"].contains(&name.as_str())) {
+            let mut changed = fields.clone();
+            changed[name] = match value {
+                Value::Bool(value) => json!(!value),
+                Value::Number(value) if value.is_f64() => json!(0.1),
+                Value::Number(value) => json!(value.as_u64().unwrap() + 1),
+                _ if name == "attack" => json!("ca-"),
+                _ if name == "protocol" => json!("strict"),
+                _ if name == "objective" => json!("ranking"),
+                _ if name == "target_band" => json!("global"),
+                _ => json!("another"),
+            };
+            let changed: Cell = serde_json::from_value(changed).unwrap();
+            assert!(!changed.asks_for(&whole), "{name}");
+        }
+    }
+
+    #[test]
+    fn transfers_and_universal_perturbations_are_asked_for_as_such() {
+        let source = |model: &str, hash: &str| {
+            let [model, weights_sha256] = [model, hash].map(str::to_owned);
+            Some(Source { model, weights: "a".into(), weights_sha256, distance: "cosine".into() })
+        };
+        let universal = Some(SharedBy { batches: 1, perturbations: 10 });
+        let with = |cell: Cell, from, universal| Cell { from, spec: AttackSpec { universal, ..cell.spec }, ..cell };
+        let (plain, cell) = (record().cell, with(record().cell, source("lenet", "5f"), universal));
+        let again = with(asked(), source("lenet", ""), universal);
+        assert!(again.asks_for(&cell) && !again.asks_for(&plain) && !asked().asks_for(&cell));
+        assert!(!with(asked(), source("c2f2", ""), universal).asks_for(&cell));
+        assert!(!with(asked(), source("lenet", ""), None).asks_for(&cell));
+        let line = Cell::to_lines(&[again]).unwrap();
+        let expected = r#""universal":{"batches":1,"perturbations":10},"images":1000,"from":{"model":"lenet","weights":"a","distance":"cosine"}"#;
+        assert!(line.contains(expected), "{line}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Records of the format before 2.
+
+use crate::{FORMAT, Record};
+use serde_json::Value;
+
+/// The column that reports add to their records.
+const CAVEAT: &str = "caveat";
+
+/// Rewrites a file of records of the format before 2: lines, or one array of them as beside a report. `is_shipped` says of the
+/// place and the hash of weights whether they are in the repository; records of others are marked as not verifiable. What is of
+/// this format already stays as it is.
+///
+/// # Errors
+/// One line for the first record that is none, and for one that would lose something.
+pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<String, String> {
+    if text.trim_start().starts_with('[') {
+        let array: Vec<Value> = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
+        let converted = array.into_iter().enumerate().map(|(at, old)| {
+            let record = record(&old, &is_shipped).map_err(|reason| format!("record {}: {reason}", at + 1))?;
+            let mut value = serde_json::to_value(record).map_err(|reason| reason.to_string())?;
+            if let Some(caveat) = old.get(CAVEAT) {
+                value[CAVEAT] = caveat.clone();
+            }
+            Ok(value)
+        });
+        let converted = converted.collect::<Result<Vec<Value>, String>>()?;
+        return serde_json::to_string_pretty(&converted).map_err(|reason| reason.to_string());
+    }
+    let mut lines = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line_of = |reason: String| format!("line {}: {reason}", at + 1);
+        let old: Value = serde_json::from_str(line).map_err(|reason| line_of(reason.to_string()))?;
+        let record = record(&old, &is_shipped).map_err(line_of)?;
+        lines += &record.to_line().map_err(|reason| line_of(reason.to_string()))?;
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// The record with what an old one says.
+fn record(old: &Value, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record, String> {
+    let Value::Object(mut columns) = old.clone() else { return Err("it is no JSON object".to_owned()) };
+    columns.remove(CAVEAT);
+    if columns.get("format").is_some_and(|format| format.as_u64() != Some(FORMAT)) {
+        return Err(format!("its format is {}", columns["format"]));
+    }
+    columns.insert("format".to_owned(), FORMAT.into());
+    let mut record = Record::from_line(Value::Object(columns.clone()).to_string().as_bytes())?;
+    let back = serde_json::to_value(&record).map_err(|reason| reason.to_string())?;
+    // What is written only where it is unusual may stand there as null.
+    let lost = columns.iter().find(|(name, value)| back.get(name.as_str()) != Some(value) && !value.is_null());
+    if let Some((name, value)) = lost {
+        return Err(format!("{name} {value} would be lost"));
+    }
+    let mut weights = vec![(&record.cell.subject.weights, &record.facts.provenance.weights_sha256)];
+    weights.extend(record.cell.from.as_ref().map(|from| (&from.weights, &from.weights_sha256)));
+    let verifiable = weights.into_iter().all(|(place, sha256)| is_shipped(place, sha256));
+    record.facts.verifiable = verifiable;
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of the format before, as it was committed.
+    const OLD: &str = r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/m/model.safetensors","weights_sha256":"5f","distance":"cosine","loss":"triplet","defense":"none","attack":"sp-qa+","targets":1,"epsilon":0.01,"step":0.00392156862745098,"iterations":10,"random_start":false,"restarts":1,"xi":1.0,"objective":"distance","protocol":"paper","eight_bit":false,"seed":0,"images":1000,"gallery":10000,"chosen":null,"universal":{"batches":1,"perturbations":10},"from":{"model":"lenet","weights":"target/l","weights_sha256":"6f","distance":"cosine"},"method_version":1,"rank_before":51.10436,"rank_before_stderr":0.899706430482,"rank_before_interval":[49.340935396254,52.867784603746],"rank_after":51.10436,"rank_after_stderr":0.899706430482,"rank_after_interval":[49.340935396254,52.867784603746],"preserved_rank_before":null,"preserved_rank_after":null,"embedding_shift":8.725160602018888e-9,"recall_at_1_before":null,"recall_at_1_after":null,"recall_at_10_before":null,"recall_at_10_after":null,"recall_at_100_before":null,"recall_at_100_after":null,"tie_share":0.3,"unseen":{"rank_before":1.0,"rank_after":2.0,"rank_after_stderr":null},"seconds":0.613,"device":"cpu","instruction_set":"avx512","code_version":"0.1.0"}"#;
+
+    fn columns(text: &str) -> serde_json::Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn nothing_of_an_old_line_is_lost_and_only_the_format_is_new() {
+        let new = convert(&format!("{OLD}\n"), |_, _| true).unwrap();
+        let mut back = columns(&new);
+        assert_eq!(back.remove("format"), Some(FORMAT.into()));
+        assert_eq!(back, columns(OLD));
+        assert!(Record::from_line(OLD.as_bytes()).unwrap_err().contains("`rankle convert FILE`"));
+        assert_eq!(convert(&new, |_, _| true).unwrap(), new, "what is new stays");
+    }
+
+    #[test]
+    fn records_of_weights_that_are_nowhere_are_marked() {
+        let marked = convert(OLD, |place, sha256| (place, sha256) != ("target/l", "6f")).unwrap();
+        assert_eq!(columns(&marked)["verifiable"], false);
+        assert!(!columns(&convert(OLD, |_, _| true).unwrap()).contains_key("verifiable"));
+    }
+
+    #[test]
+    fn an_array_keeps_its_caveats() {
+        let caveat = OLD.replacen('{', r#"{"caveat":"quick model","#, 1);
+        let array: Vec<Value> = serde_json::from_str(&convert(&format!("[{caveat},{OLD}]"), |_, _| true).unwrap()).unwrap();
+        assert_eq!((&array[0]["caveat"], array[1].get("caveat")), (&"quick model".into(), None));
+        assert!(array.iter().all(|record| record["format"] == FORMAT));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        for (wrong, part) in [
+            (OLD.replace("\"seed\":0", "\"seed\":0,\"own\":1"), "line 1: unknown column `own`"),
+            (OLD.replacen('{', r#"{"format":3,"#, 1), "line 1: its format is 3"),
+            (OLD.replace("0.613", "null"), "line 1: "),
+            ("[1]".to_owned(), "record 1: it is no JSON object"),
+            ("1".to_owned(), "line 1: it is no JSON object"),
+        ] {
+            let message = convert(&wrong, |_, _| true).unwrap_err();
+            assert!(message.starts_with(part), "{message}");
+        }
+    }
+}

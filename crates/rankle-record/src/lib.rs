@@ -1,0 +1,52 @@
+//! What an attack is and what came of it, as plain data.
+//!
+//! An [`AttackSpec`] says what is done to an image; the command line is parsed into one, plans list it, records keep it. A
+//! [`Cell`] is a spec with the [`Subject`] that is attacked: a line of a plan. A [`Record`] is a cell with the [`Facts`] that
+//! decide its outcome, and the outcome: one line of JSON, flat, kept in a [`Journal`] that any number of processes may share.
+//!
+//! Ranks, recalls and shares are in percent; epsilon and steps are in pixel units, `[0, 1]`.
+//!
+//! Left out: this crate knows no tensor, no model, no command line and no table.
+//!
+//! ```
+//! use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol};
+//!
+//! let spec = AttackSpec::new(AttackId::CA_PLUS, 0.3, Protocol::Paper, 0);
+//! assert_eq!(spec.check(), Ok(()));
+//! let weighted = AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec };
+//! assert!(weighted.check().unwrap_err().ends_with("; ca+ keeps none"));
+//! ```
+
+mod attack;
+mod cell;
+mod claims;
+mod convert;
+mod error;
+pub mod finite;
+mod journal;
+mod options;
+mod provenance;
+mod record;
+pub mod sample;
+pub mod schema;
+mod spec;
+mod subject;
+
+pub use attack::{AttackId, Declaration, Direction};
+pub use cell::{Cell, Facts, Setting, Source};
+pub use claims::{Claim, Claims};
+pub use convert::convert;
+pub use error::{Error, Result};
+pub use journal::{Follower, Journal, Reading, Torn};
+pub use options::{ObjectiveKind, Protocol, TargetPool};
+pub use provenance::Provenance;
+pub use record::{FORMAT, Format, Record, Unseen, WhiteBox};
+pub use spec::{AttackOptions, AttackSpec, Search, SharedBy};
+pub use subject::Subject;
+
+/// The one of that name.
+fn named<T: Copy + std::fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {
+    let known = || all.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+    let found = all.iter().find(|one| one.to_string() == name).copied();
+    found.ok_or_else(|| Error::Unknown { what, name: name.into(), known: known() })
+}

@@ -1,0 +1,104 @@
+//! The choices that an attack leaves open, by name.
+
+use crate::{Error, Result, named};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Whose definitions are used for targets and ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Those of the original: targets drawn with replacement, the query and the clean copy stay in the list, ties count
+    /// as in the original.
+    #[default]
+    Paper,
+    /// Corrected ones: distinct targets, never the image itself; the query and the clean copy leave the list; ties count
+    /// mid-rank.
+    Strict,
+}
+
+/// The loss that an attack with targets minimizes while it searches. Ranks are measured alike under both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveKind {
+    /// The paper's: hinges between each target and every gallery item, so that only what stands between a target and its goal
+    /// counts (`method.md` 7.2, 7.3).
+    #[default]
+    Ranking,
+    /// The mean distance to the targets, or its negative, whatever else is in the list (`method.md` 7.6). For ablations: a
+    /// target that has long arrived pulls as hard as one that is far behind.
+    Distance,
+}
+
+/// The part of an image's own list that the targets of a plus attack are drawn from. Those of minus attacks are always near
+/// the top, or they could not sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetPool {
+    /// All of it, as in the paper: a target may be anywhere, on average in the middle.
+    #[default]
+    Global,
+    /// From 1 % to 5 % of the gallery: targets that are near, but not yet on the first page. They depend on the model.
+    Local,
+}
+
+macro_rules! names {
+    ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
+        impl $type {
+            /// All of them, for messages and menus.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $name),+
+                })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            /// # Errors
+            /// [`Error::Unknown`] with the known names.
+            fn from_str(name: &str) -> Result<Self> {
+                named($what, name, &Self::ALL)
+            }
+        }
+    };
+}
+
+names!(Protocol, "protocol", Paper = "paper", Strict = "strict");
+names!(ObjectiveKind, "objective", Ranking = "ranking", Distance = "distance");
+names!(TargetPool, "target band", Global = "global", Local = "local");
+
+/// Whether a choice is the usual one, which records and plans do not write.
+pub(crate) fn is_usual<T: Default + PartialEq>(choice: &T) -> bool {
+    *choice == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_named<T>(all: &[T])
+    where
+        T: fmt::Display + fmt::Debug + FromStr<Err = Error> + PartialEq + Serialize + for<'de> Deserialize<'de>,
+    {
+        for one in all {
+            assert_eq!(one.to_string().parse::<T>().unwrap(), *one);
+            assert_eq!(serde_json::to_string(one).unwrap(), format!("\"{one}\""));
+            assert_eq!(serde_json::from_str::<T>(&format!("\"{one}\"")).unwrap(), *one);
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_records() {
+        assert_named(&Protocol::ALL);
+        assert_named(&ObjectiveKind::ALL);
+        assert_named(&TargetPool::ALL);
+        assert_eq!("ours".parse::<Protocol>().unwrap_err().to_string(), "unknown protocol 'ours'; known: paper, strict");
+    }
+}

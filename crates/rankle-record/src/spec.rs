@@ -1,0 +1,250 @@
+//! An attack with all its choices.
+
+use crate::options::is_usual;
+use crate::{AttackId, Direction, ObjectiveKind, Protocol, TargetPool, finite};
+use serde::{Deserialize, Serialize};
+
+/// What is done to each attacked image: what the command line is parsed into, plans list, records keep and `verify` runs again.
+///
+/// A search number or a weight that is `None` is what the protocol prescribes; [`AttackSpec`] of a record has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttackSpec {
+    /// What the attack wants to move.
+    pub attack: AttackId,
+    /// How many queries or candidates are attacked at once; 0 for `es`, which has no target.
+    pub targets: usize,
+    /// The radius of the ball in pixel units, `[0, 1]`.
+    #[serde(serialize_with = "finite::number")]
+    pub epsilon: f64,
+    /// How the ball is searched.
+    #[serde(flatten)]
+    pub search: Search,
+    /// What the attack makes of its targets.
+    #[serde(flatten)]
+    pub options: AttackOptions,
+    /// Whose definitions are used.
+    pub protocol: Protocol,
+    /// Whether the image is ranked after rounding to 1/255.
+    pub eight_bit: bool,
+    /// The seed of the sample, the targets and the starts.
+    pub seed: u64,
+    /// How perturbations are shared, where one is made for many images; otherwise not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub universal: Option<SharedBy>,
+}
+
+/// Where an attack differs from that of the paper's tables, for ablations; by default nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttackOptions {
+    /// The weight of the semantics-preserving term; none for the attacks without it.
+    #[serde(default, serialize_with = "finite::optional")]
+    pub xi: Option<f64>,
+    /// What the attack minimizes; written where it is not the usual one.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub objective: ObjectiveKind,
+    /// Where the targets of plus attacks are drawn from; written where it is not the usual place.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub target_band: TargetPool,
+}
+
+/// Where a search differs from what its protocol prescribes, or the whole of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// The step size in pixel units.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
+    pub step: Option<f64>,
+    /// How many steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<usize>,
+    /// Whether the first iterate is drawn from the ball.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_start: Option<bool>,
+    /// How many starts per image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<usize>,
+}
+
+/// How many perturbations are made, and for how many images each. One half of a batch is what a perturbation is computed on, the
+/// other half tells what it is worth elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedBy {
+    /// Into how many batches the attacked images are split.
+    pub batches: usize,
+    /// How many perturbations each batch gets, each for a target of its own.
+    pub perturbations: usize,
+}
+
+impl AttackSpec {
+    /// The attack with one target as the protocol prescribes it.
+    pub fn new(attack: AttackId, epsilon: f64, protocol: Protocol, seed: u64) -> Self {
+        Self {
+            attack,
+            targets: usize::from(attack.has_targets()),
+            epsilon,
+            search: Search::default(),
+            options: AttackOptions::default(),
+            protocol,
+            eight_bit: false,
+            seed,
+            universal: None,
+        }
+    }
+
+    /// Whether the attack has what the choices are about, and the numbers are in range.
+    ///
+    /// # Errors
+    /// One line that names the choice or the number.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { attack, targets, epsilon, options: AttackOptions { xi, .. }, .. } = *self;
+        if !(0.0..=1.0).contains(&epsilon) {
+            return Err(format!("epsilon is {epsilon}: a number from 0 to 1 is needed; pixels are in [0, 1]"));
+        }
+        if targets == 0 && attack.has_targets() {
+            return Err("targets is 0: at least one is needed".to_owned());
+        }
+        if let Some(xi) = xi.filter(|xi| !(xi.is_finite() && *xi >= 0.0)) {
+            return Err(format!("xi is {xi}: a number of at least 0 is needed"));
+        }
+        self.check_options()?;
+        self.search.check()
+    }
+
+    fn check_options(&self) -> Result<(), String> {
+        let Self { attack, options: AttackOptions { objective, target_band, xi }, .. } = *self;
+        if xi.is_some() && !matches!(attack, AttackId::PreservingQuery(_)) {
+            return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} keeps none"));
+        }
+        if objective != ObjectiveKind::Ranking && !attack.has_targets() {
+            return Err(format!("the objective '{objective}' is for attacks with targets; {attack} has none"));
+        }
+        if target_band != TargetPool::Global && attack.direction() != Some(Direction::Raise) {
+            return Err(format!("the target band '{target_band}' is for ca+, qa+ and sp-qa+, not for {attack}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the attack can be made universal as it says, for so many images.
+    ///
+    /// # Errors
+    /// One line for what cannot.
+    pub fn check_universal(&self, images: usize) -> Result<(), String> {
+        let Some(SharedBy { batches, perturbations }) = self.universal else { return Ok(()) };
+        let Self { attack, options, targets, .. } = *self;
+        if !matches!(attack, AttackId::Candidate(_) | AttackId::Query(_)) {
+            return Err(format!("{attack} has no universal form: choose ca+, ca-, qa+ or qa-"));
+        }
+        if perturbations == 0 {
+            return Err("perturbations is 0: at least one is needed".to_owned());
+        }
+        if batches == 0 || !images.is_multiple_of(batches) {
+            return Err(format!("{images} images are no {batches} batches of equal size"));
+        }
+        if images / batches < 2 {
+            return Err(format!("a batch of {} has no two halves: at least two images are needed", images / batches));
+        }
+        if options != AttackOptions::default() {
+            return Err("a universal perturbation has no objective, target_band and xi of its own: leave them out".to_owned());
+        }
+        if targets != 1 {
+            return Err(format!("targets is {targets}: a universal perturbation has 1"));
+        }
+        Ok(())
+    }
+}
+
+impl Search {
+    /// Whether the numbers are in range.
+    ///
+    /// # Errors
+    /// One line that names the number.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(step) = self.step.filter(|step| !(step.is_finite() && *step >= 0.0)) {
+            return Err(format!("step is {step}: a number of at least 0 is needed"));
+        }
+        for (name, count) in [("iterations", self.iterations), ("restarts", self.restarts)] {
+            if count == Some(0) {
+                return Err(format!("{name} is 0: at least one is needed"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(attack: &str) -> AttackSpec {
+        AttackSpec::new(attack.parse().unwrap(), 0.3, Protocol::Paper, 0)
+    }
+
+    #[test]
+    fn what_is_usual_is_not_written() {
+        let line = serde_json::to_string(&spec("ca+")).unwrap();
+        let expected = r#"{"attack":"ca+","targets":1,"epsilon":0.3,"xi":null,"protocol":"paper","eight_bit":false,"seed":0}"#;
+        assert_eq!(line, expected);
+        assert_eq!(serde_json::from_str::<AttackSpec>(&line).unwrap(), spec("ca+"));
+        let search = Search { step: Some(0.1 + 0.2), iterations: Some(24), random_start: Some(false), restarts: Some(1) };
+        let whole = AttackSpec {
+            search,
+            options: AttackOptions { xi: None, objective: ObjectiveKind::Distance, target_band: TargetPool::Local },
+            ..spec("sp-qa+")
+        };
+        let line = serde_json::to_string(&whole).unwrap();
+        assert!(
+            line.contains(r#""step":0.30000000000000004,"iterations":24,"random_start":false,"restarts":1,"xi":null"#),
+            "{line}"
+        );
+        assert_eq!(serde_json::from_str::<AttackSpec>(&line).unwrap(), whole);
+    }
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn what_does_not_fit_together_is_told() {
+        assert_eq!(spec("es").check(), Ok(()));
+        type Change = fn(AttackSpec) -> AttackSpec;
+        let cases: [(&str, Change, &str); 9] = [
+            ("ca+",    |spec| AttackSpec { epsilon: f64::NAN, ..spec }, "epsilon is NaN: a number from 0 to 1 is needed; pixels are in [0, 1]"),
+            ("ca+",    |spec| AttackSpec { targets: 0, ..spec }, "targets is 0: at least one is needed"),
+            ("sp-qa+", |spec| AttackSpec { options: AttackOptions { xi: Some(-1.0), ..spec.options }, ..spec }, "xi is -1: a number of at least 0 is needed"),
+            ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ keeps none"),
+            ("es",     |spec| AttackSpec { options: AttackOptions { objective: ObjectiveKind::Distance, ..spec.options }, ..spec }, "the objective 'distance' is for attacks with targets; es has none"),
+            ("ca-",    |spec| AttackSpec { options: AttackOptions { target_band: TargetPool::Local, ..spec.options }, ..spec }, "the target band 'local' is for ca+, qa+ and sp-qa+, not for ca-"),
+            ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number of at least 0 is needed"),
+            ("ca+",    |spec| AttackSpec { search: Search { iterations: Some(0), ..spec.search }, ..spec }, "iterations is 0: at least one is needed"),
+            ("ca+",    |spec| AttackSpec { search: Search { restarts: Some(0), ..spec.search }, ..spec }, "restarts is 0: at least one is needed"),
+        ];
+        for (attack, change, line) in cases {
+            assert_eq!(change(spec(attack)).check().unwrap_err(), line);
+        }
+    }
+
+    #[test]
+    fn a_universal_perturbation_is_for_halves_of_equal_batches() {
+        let of = |attack: &str, batches, perturbations| AttackSpec {
+            universal: Some(SharedBy { batches, perturbations }),
+            ..spec(attack)
+        };
+        assert_eq!(of("ca+", 2, 10).check_universal(20), Ok(()));
+        assert_eq!(spec("es").check_universal(1), Ok(()));
+        for (wrong, images, part) in [
+            (of("es", 1, 1), 10, "es has no universal form"),
+            (of("ca+", 1, 0), 10, "perturbations is 0"),
+            (of("ca+", 3, 1), 10, "10 images are no 3 batches"),
+            (of("ca+", 10, 1), 10, "a batch of 1 has no two halves"),
+            (AttackSpec { targets: 2, ..of("ca+", 1, 1) }, 10, "targets is 2"),
+            (
+                AttackSpec {
+                    options: AttackOptions { objective: ObjectiveKind::Distance, ..AttackOptions::default() },
+                    ..of("ca+", 1, 1)
+                },
+                10,
+                "of its own",
+            ),
+        ] {
+            let line = wrong.check_universal(images).unwrap_err();
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `rankle convert`: files of records of an older format, rewritten.
+
+use crate::files;
+use crate::progress;
+use crate::weights::Weights;
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file of records.
+const LONGEST: u64 = 1 << 30;
+
+/// Rewrite files of records of the format before 2, in place.
+///
+/// Nothing of a record changes but its format; a file in which something would be lost, or that holds something else, is left as it
+/// is. Files are lines of records or, as beside a report, one array of them.
+#[derive(Args)]
+#[command(after_help = "Example:\n  rankle convert records.jsonl")]
+pub(crate) struct Convert {
+    /// The files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Mark records whose weights are not in this folder or the folders in it: nobody else can compute them again
+    #[arg(long, value_name = "FOLDER")]
+    weights_dir: Option<PathBuf>,
+}
+
+impl Convert {
+    pub(crate) fn run(self) -> Result<()> {
+        let shipped = self.weights_dir.as_deref().map(hashes).transpose()?;
+        let is_shipped = |_: &str, sha256: &str| shipped.as_ref().is_none_or(|shipped| shipped.contains(sha256));
+        for file in &self.files {
+            let text = rankle_files::read_text(file, LONGEST).with_context(|| format!("{} cannot be read", file.display()))?;
+            let converted = rankle_record::convert(&text, is_shipped).map_err(|reason| anyhow!("{} {reason}", file.display()))?;
+            let changed = converted != text;
+            if changed {
+                files::write(file, converted)?;
+            }
+            progress::answer(format!("{}: {}", file.display(), if changed { "converted" } else { "nothing to do" }))?;
+        }
+        Ok(())
+    }
+}
+
+/// The hashes of all weights in a folder and the folders in it.
+fn hashes(folder: &Path) -> Result<HashSet<String>> {
+    let mut hashes = HashSet::new();
+    let read = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+        let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>();
+        entries.with_context(|| format!("{} cannot be read", folder.display()))
+    };
+    let mut files = read(folder)?;
+    for inner in files.clone().into_iter().filter(|path| path.is_dir()) {
+        files.extend(read(&inner)?);
+    }
+    for file in files.into_iter().filter(|file| crate::arguments::ends_in(file, "safetensors")) {
+        hashes.insert(Weights::read(&file, None)?.sha256);
+    }
+    Ok(hashes)
+}
