@@ -5,11 +5,12 @@
 
 mod bench;
 mod driver;
-mod experiments;
 mod fetch;
 mod files;
+mod plans;
 mod process;
 mod reproduce;
+#[cfg(test)]
 mod soak;
 mod spread;
 mod synth;
@@ -102,8 +103,7 @@ mod tests {
             "reproduce --quick --retrain",
             "reproduce --train-seed 1",
             "reproduce mnist curve-of-something",
-            "spread mnist-ct",
-            "spread mnist records.jsonl",
+            "spread",
             "fetch imagenet",
             "fetch sop --from a --url b",
             "bench --rounds 0",

@@ -91,14 +91,6 @@ pub(crate) fn run_hearing(command: &mut Command, hint: &str) -> Result<(ExitStat
     Ok((status, output, String::from_utf8_lossy(&bytes).into_owned(), usage))
 }
 
-/// As [`run`], for a child that must not write to our standard output: what it says goes to standard error.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn run_aside(command: &mut Command, hint: &str) -> Result<ExitStatus> {
-    Ok(run_measured(command.stdout(Stdio::from(std::io::stderr())), hint)?.0)
-}
-
 fn run_measured(command: &mut Command, hint: &str) -> Result<(ExitStatus, String, Usage)> {
     let program = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();

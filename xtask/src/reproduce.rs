@@ -1,30 +1,14 @@
-//! `cargo xtask reproduce`: the published numbers, ours beside them.
-
-mod checked;
-mod cost;
-mod list;
-mod models;
-pub(crate) mod report;
-#[cfg(test)]
-pub(crate) mod sample;
-mod scope;
-mod session;
-
-pub(crate) use models::Models;
-pub(crate) use scope::Scope;
-pub(crate) use session::Session;
+//! `cargo xtask reproduce`: the plans in `xtask/plans`, run by the driver.
 
 use crate::driver::Driver;
-use crate::experiments::{self, Experiment, Outcome};
-use crate::files;
+use crate::{files, plans};
 use anyhow::{Context, Result};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use models::Training;
 use rankle_cli::answer;
-use rankle_report::FolderLock;
+use rankle_report::{FolderLock, joined};
+use std::ffi::OsString;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Compute what is published, cell by cell, and print it beside the published number; --list says what there is.
 ///
@@ -35,10 +19,10 @@ use std::path::PathBuf;
 /// experiments, into target/models/ID.
 #[derive(Args)]
 pub(crate) struct Reproduce {
-    /// What to reproduce, one or several; mnist when left out
-    #[arg(value_name = "NAME", default_value = "mnist", value_parser = names(), hide_default_value = true)]
-    names: Vec<&'static dyn Experiment>,
-    /// AttackId all 10,000 test images instead of a sample of 1,000
+    /// What to reproduce, one or several of the plans in xtask/plans; mnist when left out
+    #[arg(value_name = "NAME", default_value = "mnist", value_parser = plans::parser(), hide_default_value = true)]
+    names: Vec<String>,
+    /// Attack all 10,000 test images instead of a sample of 1,000
     #[arg(long, conflicts_with_all = ["quick", "images"])]
     full: bool,
     /// Only a slice, in ten minutes (mnist: two): few ε and set sizes, 100 images (unless --images says otherwise). Models that
@@ -81,86 +65,90 @@ enum Format {
     Json,
 }
 
-/// Reads the name of an experiment.
-fn names() -> impl TypedValueParser<Value = &'static dyn Experiment> {
-    let all = experiments::all().map(|experiment| PossibleValue::new(experiment.name()).help(experiment.summary()));
-    PossibleValuesParser::new(all.collect::<Vec<_>>()).try_map(|name| {
-        experiments::all().find(|experiment| experiment.name() == name).ok_or("the parser knows the names of all experiments")
-    })
-}
-
 impl Reproduce {
     pub(crate) fn run(self) -> Result<()> {
         if self.list {
-            return answer(list::list()?);
+            let all = plans::names().iter().map(|name| plans::file(name).into()).collect();
+            let words = [vec!["--list".into()], all, places(&files::root())].concat();
+            return Driver::build()?.say("run", &words, &files::root());
         }
-        for experiment in self.experiments() {
+        for name in self.once() {
             // Whether it can be had is better known before minutes of compiling.
-            FolderLock::acquire(&self.output(experiment)?, "cargo xtask reproduce")?;
+            FolderLock::acquire(&self.output(name)?, "cargo xtask reproduce")?;
         }
         let driver = Driver::build()?;
         let mut arrays = Vec::new();
-        // A full standard output costs no experiment.
-        let mut answered = Ok(());
-        for experiment in self.experiments() {
-            let Outcome { text, json } = self.one(experiment, &driver)?;
+        for name in self.once() {
+            if self.quick {
+                plans::draw(name)?;
+            }
+            let base = self.base(name)?;
             match self.format {
-                Format::Human => answered = answered.and(answer(text)),
-                Format::Json => arrays.push(json),
+                Format::Human => driver.say("run", &self.words(name, &base)?, &base)?,
+                Format::Json => arrays.push(driver.ask("run", &self.words(name, &base)?, &base)?),
             }
         }
         match self.format {
-            Format::Human => answered,
+            Format::Human => Ok(()),
             Format::Json => answer(joined(&arrays)),
         }
     }
 
-    /// Each once, in the order of the arguments.
-    fn experiments(&self) -> Vec<&'static dyn Experiment> {
-        let mut once: Vec<&'static dyn Experiment> = Vec::new();
-        for &experiment in &self.names {
-            if once.iter().all(|known| known.name() != experiment.name()) {
-                once.push(experiment);
+    /// Each name once, in the order of the arguments.
+    fn once(&self) -> Vec<&str> {
+        let mut once: Vec<&str> = Vec::new();
+        for name in &self.names {
+            if !once.contains(&name.as_str()) {
+                once.push(name);
             }
         }
         once
     }
 
-    fn one(&self, experiment: &dyn Experiment, driver: &Driver) -> Result<Outcome> {
-        let output = self.output(experiment)?;
-        let _lock = FolderLock::acquire(&output, "cargo xtask reproduce")?;
-        let base = if self.retrain && !output.starts_with(files::root()) { output.clone() } else { files::root() };
-        let (scope, threads, training) = (self.scope(), self.threads, self.training());
-        let training_images = self.training_images.map(NonZero::get);
-        experiment.run(&Session { driver, scope, threads, output, base, training, training_images })
+    /// The folder that the driver works in, which is there then: records and cards name files as seen from there, so that no path of
+    /// this machine gets into them.
+    fn base(&self, name: &str) -> Result<PathBuf> {
+        let (output, root) = (self.output(name)?, files::root());
+        if !self.retrain || output.starts_with(&root) {
+            return Ok(root);
+        }
+        std::fs::create_dir_all(&output).with_context(|| format!("cannot make the folder {}", output.display()))?;
+        Ok(output)
     }
 
-    fn scope(&self) -> Scope {
-        let scope = match (self.full, self.quick) {
-            (true, _) => Scope::FULL,
-            (false, true) => Scope::QUICK,
-            (false, false) => Scope::default(),
-        };
-        Scope { images: self.images.map_or(scope.images, usize::from), seed: self.seed, ..scope }
-    }
-
-    fn training(&self) -> Training {
-        if self.retrain { Training::Always(self.train_seed.unwrap_or(self.seed)) } else { Training::WhereMissing }
+    /// The arguments of `rankle run`, with files named as seen from `base`.
+    fn words(&self, name: &str, base: &Path) -> Result<Vec<OsString>> {
+        let output = self.output(name)?;
+        let output = if output == base { ".".to_owned() } else { files::relative(&output, base) };
+        let plan = files::relative(&files::root().join(plans::file(name)), base);
+        let mut words: Vec<OsString> = vec![plan.into(), "--output".into(), output.into()];
+        let flags = [("--full", self.full), ("--quick", self.quick), ("--retrain", self.retrain)];
+        words.extend(flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.into()));
+        let numbers = [
+            ("--seed", Some(self.seed.to_string())),
+            ("--train-seed", self.train_seed.map(|seed| seed.to_string())),
+            ("--images", self.images.map(|images| images.to_string())),
+            ("--training-images", self.training_images.map(|images| images.to_string())),
+            ("--threads", self.threads.map(|threads| threads.to_string())),
+            ("--format", (self.format == Format::Json).then(|| "json".to_owned())),
+        ];
+        words.extend(numbers.into_iter().filter_map(|(name, value)| Some([name.into(), value?.into()])).flatten());
+        Ok([words, places(base)].concat())
     }
 
     /// Absolute, because the driver works in another folder than the user.
-    fn output(&self, experiment: &dyn Experiment) -> Result<PathBuf> {
+    fn output(&self, name: &str) -> Result<PathBuf> {
         let output = match &self.output {
-            None => files::root().join("target/reproduce").join(self.folder(experiment)),
-            Some(folder) if self.experiments().len() > 1 => folder.join(experiment.name()),
+            None => files::root().join("target/reproduce").join(self.folder(name)),
+            Some(folder) if self.once().len() > 1 => folder.join(name),
             Some(folder) => folder.clone(),
         };
         std::path::absolute(&output).with_context(|| format!("{} is not a path", output.display()))
     }
 
     /// A name of its own for every run with other numbers, as in `mnist-images-200-seed-1-retrained`.
-    fn folder(&self, experiment: &dyn Experiment) -> String {
-        let mut folder = experiment.name().to_owned();
+    fn folder(&self, name: &str) -> String {
+        let mut folder = name.to_owned();
         for (given, name) in [(self.full, "-full"), (self.quick, "-quick")] {
             folder += if given { name } else { "" };
         }
@@ -184,11 +172,11 @@ fn suffix(seed: u64) -> String {
     if seed == 0 { String::new() } else { format!("-seed-{seed}") }
 }
 
-/// One JSON array of the elements of several, each as it is written there.
-fn joined(arrays: &[String]) -> String {
-    let inner = |array: &String| array.strip_prefix("[\n")?.strip_suffix("\n]").map(str::to_owned);
-    let elements: Vec<String> = arrays.iter().filter_map(inner).collect();
-    if elements.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", elements.join(",\n")) }
+/// Where models and data are, as options of the driver.
+fn places(base: &Path) -> Vec<OsString> {
+    let places = [("--models", "models"), ("--trained", "target/models"), ("--dataset-dir", "datasets")];
+    let place = |(option, folder): (&str, &str)| [option.into(), files::relative(&files::root().join(folder), base).into()];
+    places.into_iter().flat_map(place).collect()
 }
 
 #[cfg(test)]
@@ -208,27 +196,44 @@ mod tests {
 
     fn folders(line: &str) -> Vec<PathBuf> {
         let parsed = parse(line);
-        parsed.experiments().into_iter().map(|experiment| parsed.output(experiment).unwrap()).collect()
+        parsed.once().into_iter().map(|name| parsed.output(name).unwrap()).collect()
+    }
+
+    /// The arguments of the driver.
+    fn words(line: &str) -> String {
+        let parsed = parse(line);
+        let words = parsed.words(parsed.once()[0], &files::root()).unwrap();
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn bare_means_mnist() {
-        let names = |line: &str| parse(line).experiments().iter().map(|experiment| experiment.name()).collect::<Vec<_>>();
-        assert_eq!(names(""), ["mnist"]);
-        assert_eq!(names("mnist"), ["mnist"]);
-        assert_eq!(names("mnist mnist"), ["mnist"]);
-        assert_eq!(parse("").scope(), Scope { images: 1000, seed: 0, quick: false });
+        for line in ["", "mnist", "mnist mnist"] {
+            assert_eq!(parse(line).once(), ["mnist"], "{line}");
+        }
         assert_eq!(folders(""), [files::root().join("target/reproduce/mnist")]);
+        let places = "--models models --trained target/models --dataset-dir datasets";
+        assert_eq!(words(""), format!("xtask/plans/mnist.toml --output target/reproduce/mnist --seed 0 {places}"));
     }
 
     #[test]
-    fn options_change_the_scope_and_the_place() {
-        assert_eq!(parse("--full").scope().images, 10_000);
-        assert_eq!(parse("--quick").scope().images, 100);
-        assert_eq!(parse("--quick --images 20").scope(), Scope { images: 20, ..Scope::QUICK });
-        assert_eq!(parse("mnist --images 7 --seed 3").scope(), Scope { images: 7, seed: 3, quick: false });
-        assert!(folders("--quick")[0].ends_with("target/reproduce/mnist-quick"));
+    fn the_driver_gets_the_options_and_no_path_of_this_machine() {
+        let line = "curves --quick --images 20 --training-images 9 --seed 3 --threads 2 --format json";
+        let said = words(line);
+        let plan = "xtask/plans/curves.toml --output target/reproduce/curves-quick-images-20-training-images-9-seed-3 --quick";
+        let numbers = "--seed 3 --images 20 --training-images 9 --threads 2 --format json --models models";
+        assert!(said.starts_with(&format!("{plan} {numbers}")), "{said}");
+        assert!(words("--retrain --train-seed 1").contains(" --retrain --seed 0 --train-seed 1 "));
+        let there = tempfile::tempdir().unwrap();
+        let folder = there.path().canonicalize().unwrap().join("run");
+        let parsed = parse(&format!("mnist --retrain --output {}", folder.display()));
+        let base = parsed.base("mnist").unwrap();
+        assert_eq!(base, folder, "what is trained there is named as seen from there");
+        let words = parsed.words("mnist", &base).unwrap();
+        assert!(words[2] == "." && words.contains(&files::root().join("models").into()), "{words:?}");
         assert!(folders("--output here")[0].is_absolute() && folders("--output here")[0].ends_with("here"));
+        let both = folders("mnist curves --output here");
+        assert!(both[0].ends_with("here/mnist") && both[1].ends_with("here/curves"));
     }
 
     #[test]
@@ -248,26 +253,5 @@ mod tests {
         for (line, folder) in folders_of {
             assert!(folders(line)[0].ends_with(PathBuf::from("target/reproduce").join(folder)), "{line}");
         }
-    }
-
-    #[test]
-    fn the_training_has_a_seed_of_its_own() {
-        let seeds = |line: &str| (parse(line).scope().seed, parse(line).training());
-        assert_eq!(seeds(""), (0, Training::WhereMissing));
-        assert_eq!(seeds("--seed 3"), (3, Training::WhereMissing));
-        assert_eq!(seeds("--retrain"), (0, Training::Always(0)));
-        assert_eq!(seeds("--retrain --seed 3"), (3, Training::Always(3)));
-        assert_eq!(seeds("--retrain --train-seed 3"), (0, Training::Always(3)));
-        assert_eq!(seeds("--retrain --seed 3 --train-seed 0"), (3, Training::Always(0)));
-    }
-
-    #[test]
-    fn several_arrays_are_joined_as_they_are() {
-        let array = |text: &str| serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(text).unwrap()).unwrap();
-        let whole = array(r#"[{"a": [1]}, {"b": "]"}]"#);
-        assert_eq!(joined(std::slice::from_ref(&whole)), whole);
-        let both = joined(&[whole.clone(), array("[]"), array("[{}]")]);
-        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&both).unwrap().len(), 3);
-        assert_eq!(joined(&[array("[]")]), "[]");
     }
 }

@@ -105,8 +105,8 @@ pub fn refuse(error: &clap::Error) -> u8 {
     error.exit_code() as u8
 }
 
-/// What clap says in several lines, without its advice to read the manual.
-fn complaint(error: &clap::Error) -> String {
+/// The error of clap in one line, without its advice to read the manual.
+pub fn complaint(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let usage = text.find("\nUsage:").or_else(|| text.find("\nFor more information")).unwrap_or(text.len());
     one_line(&text[..usage])

@@ -198,7 +198,14 @@ impl Cell {
     /// # Errors
     /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
     pub fn read_plan(path: &Path) -> Result<Vec<Self>> {
-        let text = rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?;
+        Self::parse_plan(path, &rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?)
+    }
+
+    /// As [`Cell::read_plan`], of the text of a file.
+    ///
+    /// # Errors
+    /// [`Error::Line`] for the first line that is not a planned cell.
+    pub fn parse_plan(path: &Path, text: &str) -> Result<Vec<Self>> {
         let parse = |(number, line)| {
             let line_error = |reason| Error::Line { path: path.to_owned(), line: number + 1, what: "planned cell", reason };
             Self::from_line(line).map_err(line_error)

@@ -13,7 +13,7 @@ pub const NOTEWORTHY_ERRORS: f64 = 2.0;
 #[derive(Debug)]
 pub struct Comparison<'a> {
     /// The table.
-    pub table: &'static Table,
+    pub table: &'a Table,
     /// One row per cell, in the order of [`Table::cells`].
     pub rows: Vec<Row<'a>>,
     /// Why our numbers are not to be taken for more than they are, as in `quick model: ...`. It stands wherever they stand.
@@ -52,7 +52,7 @@ pub struct Summary {
 
 impl<'a> Comparison<'a> {
     /// Looks for each cell of the table among the records, as measured in `setting`; of several the last one counts.
-    pub fn new(table: &'static Table, setting: &Setting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
+    pub fn new(table: &'a Table, setting: &Setting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
         let comparable = table.other_system.is_none();
         let row = |published: published::Cell| {
             let published::Cell { attack, targets, epsilon, .. } = published;

@@ -26,7 +26,9 @@ mod canvas;
 mod comparison;
 pub mod curves;
 mod error;
+mod grid;
 mod image_ranks;
+mod json;
 mod lock;
 pub mod markdown;
 pub mod picture;
@@ -39,7 +41,9 @@ pub mod terminal;
 
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use error::{Error, Result};
+pub use grid::Grid;
 pub use image_ranks::{ImageRanks, RankKeeper};
+pub use json::joined;
 pub use lock::FolderLock;
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Cell, Claim, Claims, Direction, Estimate, Facts, Follower, Journal, ObjectiveKind,

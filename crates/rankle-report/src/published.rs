@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 /// A table of cells of one system, with the published numbers where there are any: the mean normalised rank after the attack in
 /// percent; for [`AttackId::EmbeddingShift`] the mean shift in units of the distance.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// The name in the records, as in `mnist-ct`.
@@ -32,12 +32,14 @@ pub struct Table {
     blocks: Vec<Block>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The cells of one attack in a [`Table`].
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Block {
-    attack: AttackId,
-    /// Row by row; none where nothing is published.
-    ranks: Option<Vec<Vec<f64>>>,
+pub struct Block {
+    /// What the attack wants to move.
+    pub attack: AttackId,
+    /// The published numbers, row by row; none where nothing is published.
+    pub ranks: Option<Vec<Vec<f64>>>,
 }
 
 /// One cell of a table.
@@ -72,6 +74,35 @@ impl Table {
             targets: TARGETS.to_vec(),
             blocks: AttackId::TABLE.map(|attack| Block { attack, ranks: None }).into(),
         }
+    }
+
+    /// The same table with other blocks.
+    ///
+    /// # Errors
+    /// [`Error::Make`] for a radius outside of `[0, 1]`, a set size of 0, an attack that stands twice, and published numbers that are not one
+    /// finite number for each cell.
+    pub fn with_blocks(self, blocks: Vec<Block>) -> Result<Self> {
+        let wrong = |reason: String| Err(Error::make("the table")(format!("'{}': {reason}", self.id)));
+        if let Some(epsilon) = self.epsilons.iter().find(|epsilon| !(0.0..=1.0).contains(*epsilon)) {
+            return wrong(format!("a radius of {epsilon} is outside of [0, 1]"));
+        }
+        if self.epsilons.is_empty() || self.targets.is_empty() || blocks.is_empty() {
+            return wrong("it has no cells: name attacks, epsilons and targets".to_owned());
+        }
+        if self.targets.contains(&0) {
+            return wrong("targets is 0: at least one is needed".to_owned());
+        }
+        for (at, Block { attack, ranks }) in blocks.iter().enumerate() {
+            if blocks[..at].iter().any(|other| other.attack == *attack) {
+                return wrong(format!("{attack} stands in it twice"));
+            }
+            let (rows, columns) = (self.epsilons.len(), self.targets.len());
+            let whole = |row: &Vec<f64>| row.len() == columns && row.iter().all(|rank| rank.is_finite());
+            if ranks.as_ref().is_some_and(|ranks| ranks.len() != rows || !ranks.iter().all(whole)) {
+                return wrong(format!("the ranks of {attack} must be {rows} rows (epsilons) of {columns} numbers (targets)"));
+            }
+        }
+        Ok(Self { blocks, ..self })
     }
 
     /// An attack on the system of this table, with weights at this place.
@@ -283,6 +314,37 @@ mod tests {
         for table in curves {
             assert!(table.epsilons.iter().enumerate().all(|(n, &epsilon)| epsilon == n as f64 / 100.0));
             assert!(table.attacks().eq([AttackId::EmbeddingShift].into_iter().chain(AttackId::TABLE)));
+        }
+    }
+
+    #[test]
+    fn a_table_of_ones_own_has_a_number_for_each_cell_or_none() {
+        let system = System::plain("mnist", "lenet", "cosine", "triplet");
+        let table = || Table { epsilons: vec![0.0, 0.1], targets: vec![1], ..Table::unpublished("own", "", system.clone()) };
+        let block =
+            |ranks: &[&[f64]]| Block { attack: AttackId::CA_PLUS, ranks: Some(ranks.iter().map(|row| row.to_vec()).collect()) };
+        let whole = table()
+            .with_blocks(vec![block(&[&[50.0], &[20.0]]), Block { attack: AttackId::EmbeddingShift, ranks: None }])
+            .unwrap();
+        assert_eq!((whole.rank(AttackId::CA_PLUS, 1, 0.1), whole.rank(AttackId::EmbeddingShift, 0, 0.1)), (Some(20.0), None));
+        assert_eq!(whole.cells().count(), 4);
+        let refused = |table: Table, blocks| table.with_blocks(blocks).unwrap_err().to_string();
+        for ranks in [&[&[50.0][..]][..], &[&[50.0], &[]], &[&[50.0], &[f64::NAN]]] {
+            let message = refused(table(), vec![block(ranks)]);
+            assert_eq!(
+                message,
+                "cannot make the table: 'own': the ranks of ca+ must be 2 rows (epsilons) of 1 numbers (targets)"
+            );
+        }
+        let free = || vec![Block { attack: AttackId::CA_PLUS, ranks: None }];
+        assert!(refused(table(), [free(), free()].concat()).contains("ca+ stands in it twice"));
+        for (epsilons, targets, part) in [
+            (vec![f64::NAN], vec![1], "a radius of NaN is outside"),
+            (vec![8.0], vec![1], "a radius of 8 is outside"),
+            (vec![], vec![1], "no cells"),
+            (vec![0.1], vec![0], "targets is 0"),
+        ] {
+            assert!(refused(Table { epsilons, targets, ..table() }, free()).contains(part), "{part}");
         }
     }
 

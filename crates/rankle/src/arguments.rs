@@ -1,7 +1,8 @@
 //! The command line: what every sub-command has in common.
 
 use crate::commands::{
-    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Sanity, Sweep, Train, Transfer, Universal, Verify,
+    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Run, Sanity, Spread, Sweep, Train, Transfer, Universal,
+    Verify,
 };
 use crate::device::Device;
 use crate::indices::Indices;
@@ -9,12 +10,13 @@ use crate::model_arguments::{ModelArguments, ModelName, Said};
 use crate::stop::Stop;
 use crate::system::Key;
 use crate::{interrupt, names};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use rankle_core::{Distance, Epsilon};
 use rankle_data::Source;
 use rankle_models::Architecture;
+use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -64,8 +66,10 @@ enum Command {
     Train(Train),
     Transfer(Transfer),
     Universal(Universal),
+    Run(Run),
     Sweep(Sweep),
     Verify(Verify),
+    Spread(Spread),
     Classify(Classify),
     Check(Check),
     Convert(Convert),
@@ -160,14 +164,26 @@ impl Arguments {
             Command::Train(command) => command.run(device),
             Command::Transfer(command) => command.run(device),
             Command::Universal(command) => command.run(device),
+            Command::Run(command) => command.run(device),
             Command::Sweep(command) => command.run(device),
             Command::Verify(command) => command.run(device),
+            Command::Spread(command) => command.run(),
             Command::Classify(command) => command.run(device),
             Command::Check(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(device),
         })
     }
+}
+
+/// A sub-command of these words, without its name.
+///
+/// # Errors
+/// One line for what the command line would refuse.
+pub(crate) fn parsed<A: Args>(words: impl IntoIterator<Item = OsString>) -> Result<A> {
+    let command = A::augment_args(clap::Command::new("rankle").no_binary_name(true));
+    let parsed = command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches));
+    parsed.map_err(|error| anyhow!(rankle_cli::complaint(&error)))
 }
 
 /// A model with a linear layer of so many numbers, where that is asked for.

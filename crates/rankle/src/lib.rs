@@ -1,8 +1,8 @@
 //! The driver: attack, defend and measure image-ranking systems from the command line.
 //!
 //! This crate turns arguments into a checked plan, and the plan into calls of the libraries. It is the only one that reads
-//! arguments and names files: attacks, models and data are elsewhere, the format of records is `rankle-report`'s, published
-//! tables are put together by `cargo xtask reproduce`, which spawns this program.
+//! arguments and names files: attacks, models and data are elsewhere, the format of records is `rankle-report`'s. A whole
+//! experiment, as a published table, is a plan file for `rankle run`.
 //!
 //! ```text
 //! rankle train    --dataset mnist --model c2f2 --distance cosine --loss triplet --output models/mine
@@ -46,6 +46,7 @@ mod progress;
 mod provenance;
 mod search;
 mod stop;
+mod study;
 mod sweep;
 mod system;
 mod table;

@@ -91,6 +91,13 @@ fn span(time: Duration) -> String {
     }
 }
 
+/// Does a part of some work that says nothing but its error, as with `--quiet`.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let done = tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), work);
+    clear();
+    done
+}
+
 /// Writes a result to standard output, which is for nothing else.
 pub(crate) use rankle_cli::answer;
 

@@ -1,5 +1,5 @@
-//! An experiment: which attacks at which radii, and the table that comes of it. In the workspace one is data for `cargo xtask
-//! reproduce` (`xtask/src/experiments/example.rs`), and records, resuming and reports come with the registration.
+//! An experiment: which attacks at which radii, and the table that comes of it. In the workspace one is a plan for `rankle run`
+//! (`xtask/plans/examples/lenet-euclidean.toml`), and records, resuming and reports come with it.
 
 use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, run};
 use rankle_core::{Epsilon, Result};

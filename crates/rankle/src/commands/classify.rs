@@ -71,7 +71,7 @@ Example:
 
 /// The JSON object, in percent.
 #[derive(Serialize)]
-struct Answer {
+pub(crate) struct Answer {
     accuracy: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy_stderr: Option<f64>,
@@ -97,7 +97,20 @@ struct Attacked {
 
 impl Classify {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let Self { dataset, dataset_dir, model, weights, override_card, seed, format, .. } = self;
+        let format = self.format;
+        let (answer, system) = self.measure(device)?;
+        match format {
+            Format::Json => progress::answer(serde_json::to_string(&answer).context("the result is no JSON")?),
+            Format::Human => progress::answer(answer.table(&system)),
+        }
+    }
+
+    /// Measures the classifier.
+    ///
+    /// # Errors
+    /// When data or weights cannot be read; an interrupt.
+    pub(crate) fn measure(self, device: Device) -> Result<(Answer, System)> {
+        let Self { dataset, dataset_dir, model, weights, override_card, seed, .. } = self;
         let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
         let bar = progress::bar(0);
         let prefix = self.names.strip_prefix;
@@ -122,10 +135,7 @@ impl Classify {
         let hits = setting.run(solver, &images, Seed(seed), &mut |_| ControlFlow::Continue(()))?;
         let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;
         progress::clear();
-        match format {
-            Format::Json => progress::answer(serde_json::to_string(&answer).context("the result is no JSON")?),
-            Format::Human => progress::answer(answer.table(&system)),
-        }
+        Ok((answer, system))
     }
 }
 

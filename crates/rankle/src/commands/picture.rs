@@ -18,6 +18,7 @@ use rankle_core::{Dataset, Embedder as _, numbers::numbers};
 use rankle_record::{AttackSpec, Declaration, Record};
 use rankle_report::picture::SHOWN;
 use rankle_report::picture::{self, Image, grouped};
+use serde_json::Value;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -45,6 +46,14 @@ pub(crate) struct Picture {
     attack: AttackArguments,
 }
 
+/// Pictures that are not written yet, and what they show.
+pub(crate) struct Drawn {
+    lines: Vec<String>,
+    pictures: Vec<Value>,
+    record: Record,
+    pages: Vec<(PathBuf, Vec<u8>)>,
+}
+
 const EXAMPLES: &str = "\
 Example: how test image 7 rises in the lists of two queries
   rankle picture --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
@@ -52,6 +61,23 @@ Example: how test image 7 rises in the lists of two queries
 
 impl Picture {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let format = self.format;
+        let drawn = self.draw(device)?;
+        progress::clear();
+        // The numbers first, as in `rankle attack`.
+        let answered = match format {
+            Format::Json => progress::answer(serde_json::json!({ "pictures": drawn.pictures, "record": drawn.record })),
+            Format::Human => progress::answer(drawn.lines.join("\n")),
+        };
+        drawn.write()?;
+        answered
+    }
+
+    /// Attacks the images and draws them; nothing is written yet.
+    ///
+    /// # Errors
+    /// When data or weights cannot be read, or a file could not be written; an interrupt.
+    pub(crate) fn draw(self, device: Device) -> Result<Drawn> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::Exactly(self.images.map_or(1, NonZero::get)))?;
         let bar = progress::bar(0);
@@ -78,7 +104,7 @@ impl Picture {
         let (clean, moved) = (place(&system.dataset.images(&images)?)?, place(adversarial)?);
 
         let mut lines = Vec::new();
-        let (mut drawn, mut pages) = (Vec::new(), Vec::new());
+        let (mut pictures, mut pages) = (Vec::new(), Vec::new());
         for (row, (&image, path)) in images.iter().zip(&files).enumerate() {
             let perturbed = Image::new(system.dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
             let scene = Scene {
@@ -101,7 +127,7 @@ impl Picture {
                 _ => shift,
             };
             lines.push(format!("{}: {result}", path.display()));
-            drawn.push(serde_json::json!({
+            pictures.push(serde_json::json!({
                 "file": path, "image": image, "name": system.dataset.image_name(image),
                 "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
             }));
@@ -122,17 +148,20 @@ impl Picture {
                 adversarial: perturbed.clone(),
                 lists: scene.pairs()?,
             };
-            pages.push((path, picture::png(&picture)?));
+            pages.push((path.clone(), picture::png(&picture)?));
         }
         lines.push(format!("tied ranks: {:.2} %", record.tie_share));
-        progress::clear();
-        // The numbers first, as in `rankle attack`.
-        let answered = match self.format {
-            Format::Json => progress::answer(serde_json::json!({ "pictures": drawn, "record": record })),
-            Format::Human => progress::answer(lines.join("\n")),
-        };
-        pages.into_iter().try_for_each(|(path, page)| files::write(path, page))?;
-        answered
+        Ok(Drawn { lines, pictures, record, pages })
+    }
+}
+
+impl Drawn {
+    /// Writes the pictures.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub(crate) fn write(self) -> Result<()> {
+        self.pages.into_iter().try_for_each(|(path, page)| files::write(&path, page))
     }
 }
 

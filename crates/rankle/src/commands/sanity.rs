@@ -68,6 +68,9 @@ pub(crate) struct Sanity {
     format: Format,
 }
 
+/// The page for people.
+const PAGE: &str = "sanity.md";
+
 const EXAMPLES: &str = "\
 Example: a defended model, with images transferred from the plain one
   rankle sanity --dataset mnist --model c2f2 --distance cosine --weights hardened/model.safetensors \\
@@ -75,6 +78,19 @@ Example: a defended model, with images transferred from the plain one
 
 impl Sanity {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let (format, file) = (self.format, self.output.join(PAGE));
+        let page = self.page(device)?;
+        match format {
+            Format::Json => progress::answer(page.to_line()?),
+            Format::Human => progress::answer(format!("{}\nthe page is {}", summary(&page), file.display())),
+        }
+    }
+
+    /// Asks all questions and writes the page.
+    ///
+    /// # Errors
+    /// When data or weights cannot be read, or the folder cannot be written; an interrupt.
+    pub(crate) fn page(self, device: Device) -> Result<Page> {
         if self.epsilon.value() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
@@ -95,7 +111,7 @@ impl Sanity {
         let other = self.against.map(against).transpose()?;
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
-        let [page_file, json_file] = ["sanity.md", "sanity.json"].map(|name| self.output.join(name));
+        let [page_file, json_file] = [PAGE, "sanity.json"].map(|name| self.output.join(name));
         let other_weights = other.as_ref().map(|other| Input::new("--against", &other.weights));
         let inputs: Vec<Input> = key.inputs().into_iter().chain(other_weights).collect();
         files::check_outputs(&[&page_file, &json_file].map(|file| ("--output", Some(file.as_path()))), &inputs)?;
@@ -120,15 +136,12 @@ impl Sanity {
         let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| lab.memory.going_on(error))?;
         let against = other.map(|other| transfer::source(&other.system));
         let page = Page { seconds: lab.memory.seconds(), ..page(&lab, against, recall_at_1, checks) };
-        let line = page.to_line()?;
+        let line = page.to_line()? + "\n";
         files::write(&page_file, page.markdown())?;
-        files::write(&json_file, line.clone() + "\n")?;
+        files::write(&json_file, line)?;
         lab.memory.forget()?;
         progress::clear();
-        match self.format {
-            Format::Json => progress::answer(&line),
-            Format::Human => progress::answer(format!("{}\nthe page is {}", summary(&page), page_file.display())),
-        }
+        Ok(page)
     }
 }
 

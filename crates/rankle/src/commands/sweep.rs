@@ -8,9 +8,9 @@ use crate::sweep::{self, Book, Job, Opened, Planned};
 use crate::system::Key;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rankle_record::Cell;
+use rankle_record::{Cell, Record};
 use rankle_report::ImageRanks;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
@@ -42,12 +42,56 @@ pub(crate) struct Sweep {
 
 impl Sweep {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let dataset_dir = |_: &str| self.dataset_dir.clone();
+        let (plan, prefix) = (Cell::read_plan(&self.plan)?, self.names.strip_prefix.clone());
+        let cells = Cells {
+            plan,
+            file: &self.plan,
+            records: &self.records,
+            image_ranks: self.image_ranks,
+            dataset_dir: &dataset_dir,
+            prefix,
+        };
+        cells.compute(device)?.iter().try_for_each(|record| progress::answer(record.to_line()?))
+    }
+}
+
+/// Cells to compute.
+pub(crate) struct Cells<'a> {
+    pub(crate) plan: Vec<Cell>,
+    /// The file that the plan stands in.
+    pub(crate) file: &'a Path,
+    /// The file with the records.
+    pub(crate) records: &'a Path,
+    /// Whether the rank of each image is kept beside the records.
+    pub(crate) image_ranks: bool,
+    /// Answers the folder with the files of a dataset, where it is not the usual one.
+    pub(crate) dataset_dir: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// In front of the names of tensors.
+    pub(crate) prefix: Option<String>,
+}
+
+/// Whether the words and numbers of a cell can be computed, as far as they alone tell.
+///
+/// # Errors
+/// One line for a name that is not known and for a number out of range.
+pub(crate) fn check(cell: Cell) -> Result<()> {
+    Job::new(cell, None, None, String::new()).map(drop)
+}
+
+impl Cells<'_> {
+    /// Computes what the file of records does not hold yet; returns the records of the plan, in its order.
+    ///
+    /// # Errors
+    /// One line for a wrong cell, for data and weights that cannot be read, and for records that contradict one another; an
+    /// interrupt.
+    pub(crate) fn compute(self, device: Device) -> Result<Vec<Record>> {
         let jobs = self.jobs()?;
         let read = jobs.iter().flat_map(|job| job.keys().flat_map(Key::inputs));
-        let inputs: Vec<Input> = read.chain([Input::new("--plan", &self.plan)]).collect();
-        let ranks = self.image_ranks.then(|| ImageRanks::path(&self.records));
-        files::check_outputs(&[("--records", Some(&self.records)), ("--image-ranks", ranks.as_deref())], &inputs)?;
-        let book = Book::open(&self.records)?;
+        let inputs: Vec<Input> = read.chain([Input::new("--plan", self.file)]).collect();
+        let ranks = self.image_ranks.then(|| ImageRanks::path(self.records));
+        files::check_outputs(&[("--records", Some(self.records)), ("--image-ranks", ranks.as_deref())], &inputs)?;
+        let book = Book::open(self.records)?;
         let book = if self.image_ranks { book.with_image_ranks()? } else { book };
         let mut opened = Opened::new(device);
         let planned = |job: Job| -> Result<Planned> {
@@ -58,22 +102,19 @@ impl Sweep {
         sweep::heed(&planned);
         let records = self.records.display();
         let hint = |done, all| format!("{done} of {all} cells are in {records}, the same command goes on with the rest");
-        for record in sweep::compute(&planned, book, opened.close(), device, hint)? {
-            progress::answer(record.to_line()?)?;
-        }
-        Ok(())
+        sweep::compute(&planned, book, opened.close(), device, hint)
     }
 
     /// The plan, checked line by line.
     fn jobs(&self) -> Result<Vec<Job>> {
-        let plan = Cell::read_plan(&self.plan)?;
-        if plan.is_empty() {
-            bail!("{} holds no cell: write one JSON object a line", self.plan.display());
+        if self.plan.is_empty() {
+            bail!("{} holds no cell: write one JSON object a line", self.file.display());
         }
-        let job = |(at, cell): (usize, Cell)| {
-            let place = format!("{} line {}", self.plan.display(), at + 1);
-            Job::new(cell, self.dataset_dir.clone(), self.names.strip_prefix.clone(), place.clone()).context(place)
+        let job = |(at, cell): (usize, &Cell)| {
+            let place = format!("{} line {}", self.file.display(), at + 1);
+            let dataset_dir = (self.dataset_dir)(&cell.subject.dataset);
+            Job::new(cell.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
         };
-        plan.into_iter().enumerate().map(job).collect()
+        self.plan.iter().enumerate().map(job).collect()
     }
 }

@@ -114,7 +114,7 @@ pub(crate) struct Train {
 
 /// The JSON object: the card, and how fast this run was.
 #[derive(Serialize)]
-struct Trained {
+pub(crate) struct Trained {
     #[serde(flatten)]
     card: Card,
     output: PathBuf,
@@ -157,7 +157,20 @@ const USUAL_EPSILON: [f64; 2] = [0.3, 0.06];
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
 impl Train {
-    pub(crate) fn run(mut self, device: Device) -> Result<()> {
+    pub(crate) fn run(self, device: Device) -> Result<()> {
+        let format = self.format;
+        let trained = self.train(device)?;
+        match format {
+            Format::Json => progress::answer(serde_json::to_string(&trained).context("the result is no JSON")?),
+            Format::Human => trained.sentence().map_or(Ok(()), progress::answer),
+        }
+    }
+
+    /// Trains the model, or finds it trained.
+    ///
+    /// # Errors
+    /// When data cannot be read, the folder cannot be written or holds another training; an interrupt.
+    pub(crate) fn train(mut self, device: Device) -> Result<Trained> {
         self.model = arguments::sized(self.model, self.embedding_size)?;
         let goal = self.goal()?;
         let epsilon = self.epsilon()?;
@@ -191,8 +204,7 @@ impl Train {
                 files::write(&folder.card, card.to_toml()?)?;
             }
             tracing::info!("{} is finished: nothing to do", folder.model.display());
-            let trained = Trained { card, output: self.output, images_per_second: None, waiting_share: None };
-            return if self.format == Format::Json { trained.print() } else { Ok(()) };
+            return Ok(Trained { card, output: self.output, images_per_second: None, waiting_share: None });
         }
 
         let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(WatchedDefense);
@@ -213,13 +225,10 @@ impl Train {
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;
         progress::clear();
-        if self.format == Format::Human {
-            return progress::answer(format!("{}: {quality} of {} test images", folder.model.display(), test.len()));
-        }
         let images = training.images(from..training.steps()) as f64;
         let images_per_second = (images > 0.0).then(|| images / waiting.total.as_secs_f64());
         let waiting_share = Some(percent(waiting.share()));
-        Trained { card, output: self.output, images_per_second, waiting_share }.print()
+        Ok(Trained { card, output: self.output, images_per_second, waiting_share })
     }
 
     fn learns_photographs(&self) -> bool {
@@ -370,8 +379,11 @@ impl Train {
 }
 
 impl Trained {
-    fn print(&self) -> Result<()> {
-        progress::answer(serde_json::to_string(self).context("the result is no JSON")?)
+    /// What was done, for people; none where there was nothing left to do.
+    pub(crate) fn sentence(&self) -> Option<String> {
+        let Card { quality, test_images, .. } = &self.card;
+        let model = Folder::new(&self.output).model;
+        self.waiting_share.map(|_| format!("{}: {quality} of {test_images} test images", model.display()))
     }
 }
 

@@ -10,11 +10,12 @@ use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
-use crate::{arguments::SystemArguments, files, progress, table, transfer, universal};
+use crate::universal::{self, Made};
+use crate::{arguments::SystemArguments, files, progress, table, transfer};
 use anyhow::Result;
 use clap::Args;
 use rankle_core::Distance;
-use rankle_record::{AttackId, AttackSpec, Protocol, Search, SharedBy};
+use rankle_record::{AttackId, AttackSpec, Protocol, Record, Search, SharedBy};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -81,6 +82,17 @@ pub(crate) struct Universal {
     format: Format,
 }
 
+/// Perturbations that are not written yet, and their record.
+pub(crate) struct Perturbations {
+    record: Record,
+    measured: Ranked,
+    made: Vec<Made>,
+    /// The radius as it was written.
+    epsilon: String,
+    save: Option<PathBuf>,
+    picture: Option<PathBuf>,
+}
+
 const EXAMPLES: &str = "\
 Example: ten perturbations, each for 500 images, and their picture
   rankle universal --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
@@ -88,6 +100,20 @@ Example: ten perturbations, each for 500 images, and their picture
 
 impl Universal {
     pub(crate) fn run(self, device: Device) -> Result<()> {
+        let format = self.format;
+        let made = self.make(device)?;
+        progress::clear();
+        // The numbers first, as in `rankle attack`.
+        let answered = table::answer(&made.record, format);
+        made.write()?;
+        answered
+    }
+
+    /// Computes the perturbations and measures them; nothing is written yet.
+    ///
+    /// # Errors
+    /// When data or weights cannot be read, or a file could not be written; an interrupt.
+    pub(crate) fn make(self, device: Device) -> Result<Perturbations> {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
         }
@@ -124,20 +150,23 @@ impl Universal {
 
         let start = Instant::now();
         let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
-        let measured = to.as_ref().unwrap_or(&from);
-        let mut inputs = experiment.inputs(&measured.system, count, Origin::default());
+        let mut inputs = experiment.inputs(&to.as_ref().unwrap_or(&from).system, count, Origin::default());
         inputs.cell.from = to.as_ref().map(|_| transfer::source(&from.system));
+        let measured = to.unwrap_or(from);
         let record = universal::record(&measured.system, inputs, &made, start);
-        progress::clear();
-        // The numbers first, as in `rankle attack`.
-        let answered = table::answer(&record, self.format);
-        if let Some(file) = &self.save {
-            saved::tensors(file, &made)?;
-        }
-        if let Some(file) = &self.picture {
-            saved::picture(file, measured, &record, &self.epsilon.written, &made)?;
-        }
-        answered
+        Ok(Perturbations { record, measured, made, epsilon: self.epsilon.written, save: self.save, picture: self.picture })
+    }
+}
+
+impl Perturbations {
+    /// Writes the files that were asked for.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub(crate) fn write(&self) -> Result<()> {
+        let Self { record, measured, made, epsilon, save, picture } = self;
+        save.as_ref().map_or(Ok(()), |file| saved::tensors(file, made))?;
+        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, epsilon, made))
     }
 }
 

@@ -10,6 +10,7 @@ mod photographs;
 mod picture;
 mod pipes;
 mod reach;
+mod run;
 mod sanity;
 mod support;
 mod sweep;

@@ -1,0 +1,307 @@
+//! Where the weights of a system are: named by the plan, shipped, trained before, or trained now.
+
+use super::{Session, checked, shown};
+use crate::files;
+use anyhow::{Context, Result};
+use rankle_report::System;
+use std::path::{Path, PathBuf};
+
+const MODEL: &str = "model.safetensors";
+/// A defended model sees so many images when there is little time: its training costs almost twenty times an ordinary one's.
+const FEW_IMAGES: usize = 10_000;
+/// A model of photographs sees so many.
+const FEW_PHOTOGRAPHS: usize = 200;
+/// The training images of MNIST and Fashion-MNIST.
+const ALL_IMAGES: usize = 60_000;
+
+/// Folders with models and data.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// With a folder for each model, looked into in this order; nothing is written there.
+    pub(crate) models: Vec<PathBuf>,
+    /// For trainings with the paper's recipe, shared by all experiments; those of `--quick` have a folder beside it.
+    pub(crate) trained: PathBuf,
+    /// With a folder for each dataset.
+    pub(crate) datasets: Option<PathBuf>,
+}
+
+/// Where weights come from that the plan does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Training {
+    /// Shipped ones where there are any, else those that any experiment trained before, else they are trained now.
+    WhereMissing,
+    /// All are trained into the folder of the run, with seeds so much higher than the usual ones.
+    Always(u64),
+}
+
+/// The place of the weights of a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the plan.
+    Named,
+    /// In one of [`Places::models`].
+    Shipped,
+    /// In [`Places::trained`].
+    Trained,
+    /// Nowhere yet.
+    Missing,
+}
+
+/// How long to train, where that is not what the paper did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shortened {
+    pub(super) epochs: usize,
+    /// The first ones of the training set.
+    pub(super) images: usize,
+}
+
+/// Weights on the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Weights {
+    /// The file as records name it.
+    pub(super) name: String,
+    /// What has to be said of a training that was cut short.
+    pub(super) short: Option<String>,
+    /// What has to be said of a robustness that nobody looked into.
+    unchecked: Option<String>,
+}
+
+/// The weights of the systems of an experiment.
+pub(super) struct Models(Vec<(System, Weights)>);
+
+impl Weights {
+    /// What has to be said wherever their numbers stand: the worse of the two.
+    pub(super) fn caveat(&self) -> Option<&str> {
+        self.short.as_deref().or(self.unchecked.as_deref())
+    }
+
+    fn of(system: &System, file: &Path, short: Option<String>) -> Self {
+        let unchecked = system.is_hardened().then(|| checked::caveat(system, file)).flatten();
+        Self { name: shown(file), short, unchecked }
+    }
+}
+
+impl Places {
+    /// The place of weights that no plan names.
+    pub(super) fn place(&self, system: &System) -> Place {
+        match (self.shipped(system), is_finished(&self.trained(system))) {
+            (Some(_), _) => Place::Shipped,
+            (None, true) => Place::Trained,
+            (None, false) => Place::Missing,
+        }
+    }
+
+    fn shipped(&self, system: &System) -> Option<PathBuf> {
+        self.models.iter().map(|folder| folder.join(system.id()).join(MODEL)).find(|file| file.is_file())
+    }
+
+    /// The folder of a training with the paper's recipe.
+    fn trained(&self, system: &System) -> PathBuf {
+        self.trained.join(system.id())
+    }
+
+    /// Every shortened recipe has a folder of its own, and none is that of a whole training.
+    fn quick(&self, system: &System, Shortened { epochs, images }: Shortened) -> PathBuf {
+        let mut name = self.trained.file_name().unwrap_or_default().to_owned();
+        name.push("-quick");
+        self.trained.with_file_name(name).join(format!("{}-epochs-{epochs}-images-{images}", system.id()))
+    }
+
+    /// Where a published dataset is looked for; none for the usual place, where its own folder holds nothing but a manifest. A folder of
+    /// one's own is named by its path.
+    pub(super) fn data(&self, dataset: &str) -> Option<&Path> {
+        // What stands behind a comma says how it is read.
+        let name = dataset.split(',').next().unwrap_or(dataset);
+        let holds = |folder: &&Path| match std::fs::read_dir(folder.join(name)) {
+            Ok(entries) => entries.filter_map(std::io::Result::ok).any(|entry| entry.file_name() != "manifest.toml"),
+            // The program has MNIST; others may lie in the folder itself.
+            Err(_) => name != "mnist",
+        };
+        self.datasets.as_deref().filter(|folder| !dataset.contains(':') && holds(folder))
+    }
+
+    /// Those of `cargo xtask reproduce`.
+    #[cfg(test)]
+    pub(super) fn of_the_repository() -> Self {
+        let root = super::kept::root();
+        Self { models: vec![root.join("models")], trained: root.join("target/models"), datasets: None }
+    }
+}
+
+impl Shortened {
+    /// The training of `--quick`: one epoch, on `at_most` so many images.
+    pub(super) fn of(system: &System, at_most: Option<usize>) -> Self {
+        let images = match (system.sees_photographs(), system.is_hardened()) {
+            (true, _) => FEW_PHOTOGRAPHS,
+            (false, true) => FEW_IMAGES,
+            (false, false) => ALL_IMAGES,
+        };
+        Self { epochs: 1, images: at_most.map_or(images, |most| most.min(images)) }
+    }
+
+    /// The arguments of `rankle train`.
+    fn arguments(self) -> [String; 2] {
+        [format!("--epochs={}", self.epochs), format!("--images={}", self.images)]
+    }
+
+    fn caveat(self) -> String {
+        let Self { epochs, images } = self;
+        let plural = if epochs == 1 { "" } else { "s" };
+        format!(
+            "quick model, trained for {epochs} epoch{plural} on {images} images, not with the paper's recipe: its numbers show \
+             that everything runs and nothing else"
+        )
+    }
+}
+
+impl Models {
+    /// The weights of each system; what is missing is trained.
+    pub(super) fn get(session: &Session<'_>, systems: &[System]) -> Result<Self> {
+        let weights = |system: &System| Ok((system.clone(), weights(session, system)?));
+        Ok(Self(systems.iter().map(weights).collect::<Result<_>>()?))
+    }
+
+    /// Those of one system.
+    ///
+    /// # Errors
+    /// When they were not asked for.
+    pub(super) fn of(&self, system: &System) -> Result<&Weights> {
+        let found = self.0.iter().find(|(known, _)| known == system);
+        found.map(|(_, weights)| weights).with_context(|| format!("nobody asked for the weights of {}", system.id()))
+    }
+}
+
+/// Whether a training has ended there; an unfinished one leaves only checkpoints.
+fn is_finished(folder: &Path) -> bool {
+    folder.join(MODEL).is_file() && folder.join("card.toml").is_file()
+}
+
+fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
+    let places = session.places;
+    if let Some((_, file)) = session.experiment.weights.iter().find(|(known, _)| known == system) {
+        return Ok(Weights { name: file.clone(), ..Weights::of(system, Path::new(file), None) });
+    }
+    let place = places.place(system);
+    let seeded = match session.training {
+        Training::Always(seed) => system.clone().seeded(system.seed.wrapping_add(seed)),
+        Training::WhereMissing => system.clone(),
+    };
+    let (folder, short) = match (session.training, places.shipped(system)) {
+        (Training::Always(_), _) => (session.output.join("models").join(seeded.id()), None),
+        (Training::WhereMissing, Some(file)) => return Ok(Weights::of(system, &file, None)),
+        (Training::WhereMissing, None) if session.scope.quick && place == Place::Missing => {
+            let short = Shortened::of(system, session.training_images);
+            (places.quick(system, short), Some(short))
+        }
+        (Training::WhereMissing, None) => (places.trained(system), None),
+    };
+    let file = folder.join(MODEL);
+    if !file.exists() {
+        let how = short.map_or("with the paper's recipe", |_| "for a moment only");
+        tracing::info!("{}: training it {how}, in {}", seeded.id(), shown(&folder));
+    }
+    // Finished ones are only checked: a folder that holds another training than the one asked for is refused.
+    session.train(&seeded, &short.map_or(Vec::new(), |short| short.arguments().into()), &folder)?;
+    if matches!(session.training, Training::Always(_)) {
+        tracing::info!("{}", compared(&file, seeded.seed, system.seed, places.shipped(system).as_deref()));
+    }
+    Ok(Weights::of(system, &file, short.map(Shortened::caveat)))
+}
+
+/// Whether new weights are the shipped ones, in words.
+fn compared(file: &Path, seed: u64, usual: u64, shipped: Option<&Path>) -> String {
+    let place = shown(file);
+    if seed != usual {
+        return format!("{place} was trained with seed {seed}, the usual weights with seed {usual}");
+    }
+    let Some(shipped) = shipped else { return format!("{place} cannot be compared: no such weights are shipped") };
+    let hash = |file| rankle_files::read(file).map(|bytes| files::hash(&bytes));
+    match (hash(file), hash(shipped)) {
+        (Ok(new), Ok(old)) if new == old => format!("{place} is bit-equal to the shipped weights"),
+        (Ok(_), Ok(_)) => format!(
+            "{place} is NOT bit-equal to the shipped weights: expected where their card.toml names another instruction set or other epochs"
+        ),
+        (Err(error), _) | (_, Err(error)) => format!("{place} cannot be compared with the shipped weights: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> System {
+        System::plain("mnist", "c2f2", "cosine", "triplet")
+    }
+
+    #[test]
+    fn a_quick_model_never_lies_where_a_real_one_is_looked_for() {
+        let places = Places::of_the_repository();
+        for system in [plain(), plain().hardened()] {
+            let short = Shortened::of(&system, None);
+            let quick = places.quick(&system, short);
+            for real in [places.trained(&system), places.models[0].join(system.id())] {
+                assert!(!quick.starts_with(&real) && !real.starts_with(&quick));
+            }
+            let other = Shortened { images: 5, ..short };
+            assert_ne!(quick, places.quick(&system, other), "each recipe has a folder of its own");
+            assert!(short.caveat().contains("not with the paper's recipe"));
+        }
+        assert_eq!(Shortened::of(&plain().hardened(), None).arguments().join(" "), "--epochs=1 --images=10000");
+        assert_eq!(Shortened::of(&plain().hardened(), Some(20_000)).images, 10_000);
+        assert!(Shortened::of(&plain(), Some(200)).caveat().contains("for 1 epoch on 200 images"));
+        let folder = places.quick(&plain(), Shortened::of(&plain(), None));
+        assert!(folder.ends_with("target/models-quick/mnist-c2f2-cosine-triplet-epochs-1-images-60000"));
+    }
+
+    #[test]
+    fn models_are_found_in_the_first_folder_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second, trained] = ["first", "second", "trained"].map(|name| folder.path().join(name));
+        let places = Places { models: vec![first.clone(), second.clone()], trained: trained.clone(), datasets: None };
+        let put = |place: &Path, files: &[&str]| {
+            std::fs::create_dir_all(place.join(plain().id())).unwrap();
+            files.iter().for_each(|file| std::fs::write(place.join(plain().id()).join(file), "").unwrap());
+        };
+        assert_eq!(places.place(&plain()), Place::Missing);
+        put(&trained, &[MODEL]);
+        assert_eq!(places.place(&plain()), Place::Missing, "a training that has not ended leaves no card");
+        put(&trained, &["card.toml"]);
+        assert_eq!(places.place(&plain()), Place::Trained);
+        put(&second, &[MODEL]);
+        assert_eq!((places.place(&plain()), places.shipped(&plain()).unwrap().starts_with(&second)), (Place::Shipped, true));
+        put(&first, &[MODEL]);
+        assert!(places.shipped(&plain()).unwrap().starts_with(&first));
+        assert_eq!(Places::of_the_repository().place(&plain()), Place::Shipped);
+        assert_eq!(Weights::of(&plain(), Path::new("./models/x/model.safetensors"), None).name, "models/x/model.safetensors");
+    }
+
+    #[test]
+    fn data_are_looked_for_where_more_than_a_manifest_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places { datasets: Some(folder.path().to_owned()), ..Places::of_the_repository() };
+        std::fs::create_dir(folder.path().join("sop")).unwrap();
+        std::fs::write(folder.path().join("sop/manifest.toml"), "").unwrap();
+        assert_eq!(places.data("sop"), None);
+        std::fs::write(folder.path().join("sop/Ebay_test.txt"), "").unwrap();
+        assert_eq!((places.data("sop"), places.data("sop,resize=square")), (Some(folder.path()), Some(folder.path())));
+        assert_eq!((places.data("cub"), Places::of_the_repository().data("sop")), (Some(folder.path()), None));
+        assert_eq!((places.data("mnist"), places.data("folder:sop")), (None, None), "in the program, and at its path");
+        std::fs::rename(folder.path().join("sop"), folder.path().join("mnist")).unwrap();
+        assert_eq!(places.data("mnist"), Some(folder.path()));
+    }
+
+    #[test]
+    fn new_weights_are_compared_with_the_shipped_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let (new, same, other) = (file("new", "1"), file("same", "1"), file("other", "2"));
+        assert!(compared(&new, 0, 0, Some(&same)).ends_with("is bit-equal to the shipped weights"));
+        assert!(compared(&new, 0, 0, Some(&other)).contains("is NOT bit-equal"));
+        assert!(compared(&new, 3, 0, Some(&same)).contains("was trained with seed 3"));
+        assert!(compared(&new, 0, 0, None).contains("no such weights are shipped"));
+    }
+}

@@ -1,0 +1,462 @@
+//! Plan files: experiments as data.
+
+use super::ablations::{self, Ablations};
+use super::classification::{self, Classification};
+use super::sanity::{self, Sanity};
+use super::tables::{self, Tables};
+use super::transfer::{self, Transfer};
+use super::universal::{self, Universal};
+use super::{Outcome, Scope, Session, Study};
+use crate::commands::sweep;
+use crate::names;
+use anyhow::{Context, Result, anyhow, bail};
+use rankle_data::Source;
+use rankle_report::{Cell, System};
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// Bytes of a plan; a pipe may have no end.
+const LONGEST: u64 = 256 << 20;
+
+/// The names that `study = "…"` may have.
+const STUDIES: [&str; 5] = ["transfer", "universal", "sanity", "classification", "ablations"];
+
+/// The content of a file that is named as a plan.
+pub(crate) enum Content {
+    /// An experiment in TOML.
+    Experiment(Experiment),
+    /// Cells as lines of JSON, with the columns of a record's inputs.
+    Lines(Vec<Cell>),
+}
+
+/// A plan in TOML, checked as a whole.
+pub(crate) struct Experiment {
+    /// The name of the file without its ending: that of the output folder and of the cells.
+    pub(crate) name: String,
+    /// The experiment in one line.
+    pub(crate) summary: String,
+    /// Its place in the list; those without one come last.
+    pub(super) order: Option<u32>,
+    /// Weights that the plan names.
+    pub(super) weights: Vec<(System, String)>,
+    /// The drawn data of `--quick`.
+    pub(super) drawn: Option<Drawn>,
+    pub(super) study: Box<dyn Study>,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// The heading of the report.
+    pub(super) title: String,
+    summary: String,
+    order: Option<u32>,
+    /// What the cells of a study mean.
+    #[serde(default)]
+    pub(super) note: String,
+    study: Option<Spanned<String>>,
+    #[serde(default, rename = "subject")]
+    subjects: Vec<Subject>,
+    #[serde(default, rename = "table")]
+    pub(super) tables: Vec<Spanned<tables::Entry>>,
+    #[serde(default, rename = "panel")]
+    pub(super) panels: Vec<tables::PanelEntry>,
+    #[serde(default)]
+    pub(super) quick: Quick,
+    pub(super) transfer: Option<transfer::Data>,
+    pub(super) universal: Option<universal::Data>,
+    pub(super) sanity: Option<sanity::Data>,
+    pub(super) classification: Option<classification::Data>,
+    pub(super) ablations: Option<ablations::Data>,
+}
+
+/// A model on its data, under a name that the rest of the plan uses.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    name: Spanned<String>,
+    dataset: Spanned<String>,
+    model: Spanned<String>,
+    /// Of a ranking model.
+    distance: Option<Spanned<String>>,
+    loss: Option<Spanned<String>>,
+    defense: Option<Spanned<String>>,
+    #[serde(default)]
+    seed: u64,
+    /// A file of weights; nothing is trained then.
+    weights: Option<String>,
+}
+
+/// What `--quick` leaves of a plan.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quick {
+    /// The heading of the report, where it is another.
+    pub(super) title: Option<String>,
+    /// Only cells with these radii.
+    pub(super) epsilons: Option<Vec<f64>>,
+    /// Only cells with these set sizes, and those without targets.
+    pub(super) targets: Option<Vec<usize>>,
+    /// Only these tables.
+    pub(super) tables: Option<Vec<Spanned<String>>>,
+    /// Other tables in the place of the plan's.
+    #[serde(default, rename = "table")]
+    pub(super) own: Vec<Spanned<tables::Entry>>,
+    drawn: Option<Drawn>,
+}
+
+/// Drawn images in the layout of a dataset.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drawn {
+    layout: String,
+    products: u32,
+    views: u32,
+    pub(super) folder: PathBuf,
+}
+
+/// A plan with what its messages need.
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) file: File,
+    path: PathBuf,
+    text: String,
+    subjects: Vec<(String, System)>,
+}
+
+impl Experiment {
+    /// Computes and reports it.
+    ///
+    /// # Errors
+    /// As [`Study::run`].
+    pub(crate) fn run(&self, session: &Session<'_>) -> Result<Outcome> {
+        self.study.run(session)
+    }
+
+    /// Its place in a list.
+    pub(super) fn place(&self) -> (u32, String) {
+        (self.order.unwrap_or(u32::MAX), self.name.clone())
+    }
+}
+
+/// Reads a plan: lines of JSON, or TOML.
+///
+/// # Errors
+/// One line that names the file, and the line in it where one is wrong.
+pub(crate) fn content(path: &Path) -> Result<Content> {
+    let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.trim_start().starts_with('{') {
+        return Ok(Content::Lines(Cell::parse_plan(path, &text)?));
+    }
+    Ok(Content::Experiment(Plan::parse(path, text)?.experiment()?))
+}
+
+impl Plan {
+    /// Parses the text of a plan and looks at its subjects.
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self> {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let file = toml::from_str(&text).map_err(|error| {
+            let span = error.span().unwrap_or_default();
+            wrong(path, &text, &span, error.message())
+        });
+        let mut plan = Self { name, file: file?, path: path.to_owned(), text, subjects: Vec::new() };
+        for subject in &plan.file.subjects {
+            let system = plan.system(subject)?;
+            let (name, at) = (subject.name.get_ref(), subject.name.span());
+            if let Some((other, _)) = plan.subjects.iter().find(|(other, known)| other == name || *known == system) {
+                return Err(
+                    plan.wrong(&at, &format!("subject '{name}' is subject '{other}' again: give it another name and seed"))
+                );
+            }
+            plan.subjects.push((name.clone(), system));
+        }
+        Ok(plan)
+    }
+
+    /// An error about a place in the file, in one line.
+    pub(super) fn wrong(&self, span: &Range<usize>, message: &str) -> anyhow::Error {
+        wrong(&self.path, &self.text, span, message)
+    }
+
+    /// Another error with the place in the file, unless it names one.
+    pub(super) fn at(&self, span: &Range<usize>, error: anyhow::Error) -> anyhow::Error {
+        let (message, file) = (crate::stop::line(&error), self.path.display().to_string());
+        let message = message.trim_start_matches("error: ");
+        if message.starts_with(&file) { error } else { self.wrong(span, message) }
+    }
+
+    /// An error about the whole file.
+    pub(super) fn lacks(&self, message: impl std::fmt::Display) -> anyhow::Error {
+        anyhow!("{}: {message}", self.path.display())
+    }
+
+    /// The subject of that name.
+    ///
+    /// # Errors
+    /// One line with the nearest and all names where there is none.
+    pub(super) fn subject(&self, name: &Spanned<String>) -> Result<&System> {
+        let found = self.subjects.iter().find(|(known, _)| known == name.get_ref());
+        found.map(|(_, system)| system).ok_or_else(|| {
+            let known: Vec<&str> = self.subjects.iter().map(|(name, _)| name.as_str()).collect();
+            self.wrong(&name.span(), &names::unknown("subject", name.get_ref(), &known))
+        })
+    }
+
+    /// Several subjects, with their names.
+    pub(super) fn named(&self, names: &[Spanned<String>]) -> Result<Vec<(String, System)>> {
+        names.iter().map(|name| Ok((name.get_ref().clone(), self.subject(name)?.clone()))).collect()
+    }
+
+    /// A subject in the words of records, each of them checked.
+    fn system(&self, subject: &Subject) -> Result<System> {
+        let of = |word: &Spanned<String>, found: Result<(), String>| {
+            found.map_err(|message| self.wrong(&word.span(), &message)).map(|()| word.get_ref().clone())
+        };
+        let Subject { name, dataset, model, distance, loss, defense, seed, .. } = subject;
+        let known = |dataset: &str| dataset.parse::<Source>().map(drop).map_err(|error| error.to_string());
+        let dataset = of(dataset, known(dataset.get_ref()))?;
+        let classifies = names::CLASSIFIERS.find(model.get_ref()).is_ok();
+        let model = of(model, if classifies { Ok(()) } else { names::RANKERS.find(model.get_ref()).map(drop) })?;
+        let need = |key: &str, word: &Option<Spanned<String>>, found: &dyn Fn(&str) -> Result<(), String>, usual: &str| match word
+        {
+            Some(word) if classifies && word.get_ref() != usual => {
+                Err(self.wrong(&word.span(), &format!("{model} is a classifier: leave out {key}")))
+            }
+            Some(word) if !classifies => of(word, found(word.get_ref())),
+            None if !classifies => {
+                Err(self.wrong(&name.span(), &format!("subject '{}' needs a {key}: {model} ranks", name.get_ref())))
+            }
+            _ => Ok(usual.to_owned()),
+        };
+        let distance = need("distance", distance, &|name| names::DISTANCES.find(name).map(drop), System::NO_DISTANCE)?;
+        let loss = need("loss", loss, &|name| names::LOSSES.find(name).map(drop), "cross-entropy")?;
+        let hardened = defense.as_ref().map(|word| of(word, names::DEFENSES.find(word.get_ref()).map(drop))).transpose()?;
+        Ok(System { dataset, model, distance, loss, defense: hardened.unwrap_or_else(|| "none".to_owned()), seed: *seed })
+    }
+
+    /// The section of a study, which must be there.
+    pub(super) fn section<'a, T>(&self, name: &str, section: &'a Option<T>) -> Result<&'a T> {
+        section.as_ref().ok_or_else(|| self.lacks(format!("study = \"{name}\" needs a section [{name}]")))
+    }
+
+    /// A radius, checked.
+    pub(super) fn check_epsilon(&self, epsilon: f64) -> Result<()> {
+        rankle_core::Epsilon::new(epsilon).map(drop).map_err(|error| self.lacks(error))
+    }
+
+    /// The whole experiment. Every cell is looked at, so that a wrong one is found before anything is computed.
+    pub(super) fn experiment(self) -> Result<Experiment> {
+        self.check_sections()?;
+        let study: Box<dyn Study> = match self.file.study.as_ref().map(Spanned::get_ref).map(String::as_str) {
+            None => Box::new(Tables::of(&self)?),
+            Some("transfer") => Box::new(Transfer::of(&self)?),
+            Some("universal") => Box::new(Universal::of(&self)?),
+            Some("sanity") => Box::new(Sanity::of(&self)?),
+            Some("classification") => Box::new(Classification::of(&self)?),
+            Some("ablations") => Box::new(Ablations::of(&self)?),
+            Some(other) => {
+                let span = self.file.study.as_ref().map(Spanned::span).unwrap_or_default();
+                return Err(self.wrong(&span, &names::unknown("study", other, &STUDIES)));
+            }
+        };
+        for scope in [Scope::default(), Scope::QUICK] {
+            for planned in study.plan(&scope, &|system| Ok(system.id()))? {
+                let place = format!("{}: {planned} on {}", self.path.display(), planned.subject.model);
+                sweep::check(planned.clone()).context(place)?;
+            }
+        }
+        let weights = self.file.subjects.iter().zip(&self.subjects);
+        let weights = weights.filter_map(|(subject, (_, system))| Some((system.clone(), subject.weights.clone()?))).collect();
+        let File { summary, order, quick: Quick { drawn, .. }, .. } = self.file;
+        Ok(Experiment { name: self.name, summary, order, weights, drawn, study })
+    }
+
+    /// A section that the study does not read is a mistake.
+    fn check_sections(&self) -> Result<()> {
+        let File { study, tables, panels, transfer, universal, sanity, classification, ablations, .. } = &self.file;
+        let named = study.as_ref().map(|study| study.get_ref().as_str());
+        let is_there = [transfer.is_some(), universal.is_some(), sanity.is_some(), classification.is_some(), ablations.is_some()];
+        if let Some((other, _)) = STUDIES.iter().zip(is_there).find(|(name, is_there)| *is_there && Some(**name) != named) {
+            bail!(self.lacks(format!("[{other}] is there, but not study = \"{other}\"")));
+        }
+        let quick = &self.file.quick;
+        let unread = [
+            ("title", quick.title.is_some() && named.is_some()),
+            ("tables", quick.tables.is_some() && named.is_some()),
+            ("drawn", quick.drawn.is_some() && named.is_some()),
+            ("epsilons", quick.epsilons.is_some() && !matches!(named, None | Some("classification"))),
+            ("targets", quick.targets.is_some() && !matches!(named, None | Some("ablations"))),
+        ];
+        if let (Some((key, _)), Some(name)) = (unread.iter().find(|(_, unread)| *unread), named) {
+            bail!(self.lacks(format!("study = \"{name}\" does not read {key} of [quick]")));
+        }
+        match named {
+            Some(name) if !(tables.is_empty() && panels.is_empty() && self.file.quick.own.is_empty()) => {
+                bail!(self.lacks(format!("study = \"{name}\" has no [[table]] and no [[panel]]")))
+            }
+            None if tables.is_empty() => bail!(self.lacks("it has neither a [[table]] nor a study")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drawn {
+    /// The folder, which must be there.
+    ///
+    /// # Errors
+    /// One line with the command that draws it.
+    pub(super) fn here(&self) -> Result<&Path> {
+        let Self { layout, products, views, folder } = self;
+        if !folder.is_dir() {
+            let folder = folder.display();
+            let command = format!("cargo xtask synth {layout} --products {products} --views {views} --output {folder}");
+            bail!("{folder} is not there: `{command}` draws it");
+        }
+        Ok(folder)
+    }
+}
+
+fn wrong(path: &Path, text: &str, span: &Range<usize>, message: &str) -> anyhow::Error {
+    let before = text.get(..span.start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    anyhow!("{} line {line}: {message}", path.display())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::kept::root;
+    use super::*;
+    use std::collections::HashSet;
+
+    /// The plan of that name in the repository.
+    pub(in super::super) fn plan(name: &str) -> Plan {
+        let path = root().join("xtask/plans").join(format!("{name}.toml"));
+        Plan::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap()
+    }
+
+    /// All of them, in the order of the list, and the example.
+    pub(in super::super) fn all() -> Vec<Experiment> {
+        let folder = root().join("xtask/plans");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let plans = files.filter(|file| file.extension().is_some_and(|ending| ending == "toml"));
+        let mut names: Vec<String> = plans.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.push("examples/lenet-euclidean".to_owned());
+        let mut all: Vec<Experiment> = names.iter().map(|name| plan(name).experiment().unwrap()).collect();
+        all.sort_by_key(Experiment::place);
+        all
+    }
+
+    pub(in super::super) fn named(name: &str) -> Experiment {
+        plan(name).experiment().unwrap()
+    }
+
+    fn parse(text: &str) -> Result<Experiment> {
+        Plan::parse(Path::new("p.toml"), text.to_owned())?.experiment()
+    }
+
+    const HEAD: &str = "title = \"T\"\nsummary = \"s\"\n";
+    const CT: &str =
+        "[[subject]]\nname = \"CT\"\ndataset = \"mnist\"\nmodel = \"c2f2\"\ndistance = \"cosine\"\nloss = \"triplet\"\n";
+
+    #[test]
+    fn every_plan_is_whole_and_has_something_to_do() {
+        let all = all();
+        assert_eq!(all.iter().map(|experiment| &experiment.name).collect::<HashSet<_>>().len(), all.len());
+        assert_eq!((all.len(), all[0].name.as_str(), all[13].name.as_str()), (15, "mnist", "products"));
+        for Experiment { name, summary, study, .. } in &all {
+            assert!(!summary.is_empty() && summary.len() <= 100 && !summary.contains('\n'), "{summary}");
+            let cells = |scope: Scope| study.work(&scope).iter().map(|(_, cells)| cells).sum::<usize>();
+            let (quick, all) = (cells(Scope::QUICK), cells(Scope::FULL));
+            assert!(0 < quick && quick <= all, "{name}: {quick} of {all} cells");
+        }
+    }
+
+    #[test]
+    fn a_subject_of_a_plan_may_name_its_weights() {
+        let text =
+            format!("{HEAD}{CT}weights = \"mine.safetensors\"\n[[table]]\nid = \"own\"\ntitle = \"Own\"\nsubject = \"CT\"\n");
+        let experiment = parse(&text).unwrap();
+        assert_eq!((experiment.name.as_str(), experiment.weights[0].1.as_str()), ("p", "mine.safetensors"));
+        assert_eq!(experiment.weights[0].0.id(), "mnist-c2f2-cosine-triplet");
+        let classifier = "[[subject]]\nname = \"S\"\ndataset = \"mnist\"\nmodel = \"softmax\"\n";
+        let section = "[classification]\nmodels = [\"S\"]\nattacks = [\"pgd\"]\nepsilons = [0.1]\n";
+        let text = format!("{HEAD}study = \"classification\"\n{classifier}{section}");
+        assert_eq!(parse(&text).unwrap().study.work(&Scope::default())[0].0, System::classifier("mnist", "softmax"));
+    }
+
+    /// One line each: the file, the line where there is one, what is wrong.
+    #[test]
+    fn what_is_wrong_with_a_plan_is_said_in_one_line() {
+        let table = "[[table]]\nid = \"own\"\ntitle = \"Own\"\nsubject = \"CT\"\n";
+        let whole = format!("{HEAD}{CT}{table}");
+        assert!(parse(&whole).is_ok());
+        let transfer = "[transfer]\nmodels = [\"CT\"]\nattacks = [\"ca+\"]\nepsilon = 0.3\n";
+        assert!(parse(&format!("{HEAD}study = \"transfer\"\n{CT}{transfer}")).is_ok());
+        let cases = [
+            (whole.replace("summary", "sumary"), "p.toml line 2: unknown field `sumary`"),
+            (whole.replace("seed", "sead") + "sead = 1\n", "p.toml line 13: unknown field `sead`"),
+            (
+                whole.replace("subject = \"CT\"", "subject = \"CTT\""),
+                "p.toml line 12: unknown subject 'CTT', did you mean 'CT'? known: CT",
+            ),
+            (whole.replace("\"cosine\"", "\"cosin\""), "p.toml line 7: unknown distance 'cosin', did you mean 'cosine'?"),
+            (whole.replace("distance = \"cosine\"\n", ""), "p.toml line 4: subject 'CT' needs a distance: c2f2 ranks"),
+            (whole.replace("\"c2f2\"", "\"softmax\""), "p.toml line 7: softmax is a classifier: leave out distance"),
+            (whole.replace("\"mnist\"", "\"minst\""), "p.toml line 5: unknown dataset 'minst', did you mean 'mnist'?"),
+            (whole.clone() + CT, "p.toml line 14: subject 'CT' is subject 'CT' again"),
+            (format!("{HEAD}study = \"transfr\"\n"), "p.toml line 3: unknown study 'transfr', did you mean 'transfer'?"),
+            (format!("{HEAD}study = \"transfer\"\n"), "p.toml: study = \"transfer\" needs a section [transfer]"),
+            (format!("{HEAD}{CT}{transfer}"), "p.toml: [transfer] is there, but not study = \"transfer\""),
+            (format!("{HEAD}study = \"transfer\"\n{CT}{table}{transfer}"), "p.toml: study = \"transfer\" has no [[table]]"),
+            (
+                format!("{HEAD}study = \"transfer\"\n{CT}{transfer}[quick]\ntargets = [1]\n"),
+                "\"transfer\" does not read targets of [quick]",
+            ),
+            (HEAD.to_owned(), "p.toml: it has neither a [[table]] nor a study"),
+            (whole.clone() + "[[panel]]\nours = \"mine\"\n", "p.toml line 14: unknown table 'mine'; known: own"),
+            (whole.clone() + "[[panel]]\nours = \"own\"\npublished = \"mnist-cx\"\n", "p.toml line 15: unknown table 'mnist-cx'"),
+            (whole.clone() + "[quick]\ntables = [\"onw\"]\n", "p.toml line 14: unknown table 'onw', did you mean 'own'?"),
+            (whole.clone() + "[quick]\nepsilons = [0.2]\n", "p.toml: [quick] has an ε of 0.2, which no table has"),
+            (whole.clone() + "[[table]]\npublished = \"mnist-cx\"\n", "p.toml line 14: unknown table 'mnist-cx'"),
+            (whole.clone() + table, "p.toml line 13: there are two tables 'own'"),
+            (whole.clone() + "epsilons = [nan]\n", "'own': a radius of NaN is outside of [0, 1]"),
+            (whole.clone() + "attacks = [\"ca\"]\n", "p.toml line 13: unknown variant `ca`"),
+            (whole.replace("subject = \"CT\"\n", ""), "p.toml line 10: a table of one's own needs id, title and subject"),
+            (
+                whole.clone() + "attacks = [\"ca+\"]\nblock = [{ attack = \"ca+\" }]\n",
+                "line 9: attacks and [[table.block]] say the same",
+            ),
+            ("title = \n".to_owned(), "p.toml line 1: "),
+        ];
+        for (text, part) in cases {
+            let Err(error) = parse(&text) else { panic!("{part} was taken:\n{text}") };
+            let line = crate::stop::line(&error);
+            assert!(line.contains(part) && line.lines().count() == 1 && crate::stop::code(&error) == 1, "{line}\n{part}");
+        }
+    }
+
+    #[test]
+    fn a_plan_may_be_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p");
+        let planned = named("mnist").study.plan(&Scope::QUICK, &|system| Ok(system.id())).unwrap();
+        std::fs::write(&file, Cell::to_lines(&planned).unwrap()).unwrap();
+        let Content::Lines(lines) = content(&file).unwrap() else { panic!("no lines") };
+        assert_eq!(lines, planned);
+        std::fs::write(&file, "{\"table\"").unwrap();
+        let message = content(&file).err().unwrap().to_string();
+        assert!(message.contains("line 1 is not a planned cell"), "{message}");
+    }
+
+    #[test]
+    fn drawn_data_that_are_not_there_are_asked_for() {
+        let drawn = Drawn { layout: "sop".into(), products: 4, views: 2, folder: "no/such/folder".into() };
+        let message = drawn.here().unwrap_err().to_string();
+        let command = "`cargo xtask synth sop --products 4 --views 2 --output no/such/folder` draws it";
+        assert_eq!(message, format!("no/such/folder is not there: {command}"));
+    }
+}

@@ -1,0 +1,230 @@
+//! What a study has at hand while it runs: the sub-commands, in this process.
+
+use super::models::{Models, Places, Training, Weights};
+use super::{Experiment, Scope};
+use crate::commands::sweep::Cells;
+use crate::commands::{Classify, Picture, Sanity, Train, Universal};
+use crate::device::Device;
+use crate::{arguments, files, progress};
+use anyhow::{Context, Result};
+use rankle_report::{AttackId, Cell, Record, Sanity as Page, System};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// One run of one experiment: how much, where, and with what.
+pub(crate) struct Session<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) scope: Scope,
+    pub(crate) device: Device,
+    /// The folder of the run.
+    pub(crate) output: &'a Path,
+    pub(crate) places: &'a Places,
+    /// Where weights come from.
+    pub(crate) training: Training,
+    /// The most images that a model is trained on that is trained for a moment only; none for as many as usual.
+    pub(crate) training_images: Option<usize>,
+}
+
+impl Session<'_> {
+    /// Says what begins.
+    pub(super) fn tell(&self, size: impl Display) {
+        tracing::info!("{}: {size}, into {}", self.experiment.name, super::shown(self.output));
+    }
+
+    /// The weights of the systems, in their order; what is missing is trained now.
+    ///
+    /// # Errors
+    /// When a model cannot be trained.
+    pub(super) fn weights(&self, systems: &[System]) -> Result<Models> {
+        if let Some(drawn) = self.drawn() {
+            drawn?;
+        }
+        Models::get(self, systems)
+    }
+
+    /// Trains the weights of a system: with the recipe of the paper where `further` arguments say nothing else. A finished folder
+    /// is left as it is, an unfinished one is gone on with.
+    ///
+    /// # Errors
+    /// When data cannot be read, and when the folder holds another training.
+    pub(super) fn train(&self, system: &System, further: &[String], folder: &Path) -> Result<()> {
+        let words = recipe(system).into_iter().chain(further.iter().cloned()).map(OsString::from);
+        let words = words.chain(self.data(&system.dataset)).chain([option("output", folder)]);
+        let command: Train = arguments::parsed(words)?;
+        let trained = command.train(self.device).with_context(|| format!("training {}", system.id()))?;
+        trained.sentence().iter().for_each(|sentence| tracing::info!("{sentence}"));
+        Ok(())
+    }
+
+    /// Runs every cell of a plan that records.jsonl in the folder of the run does not hold yet; returns the records of the plan,
+    /// in its order.
+    ///
+    /// # Errors
+    /// As `rankle sweep`.
+    pub(super) fn sweep(&self, plan: &[Cell]) -> Result<Vec<Record>> {
+        let (file, records) = (self.output.join("plan.jsonl"), self.output.join("records.jsonl"));
+        files::write(&file, Cell::to_lines(plan)?)?;
+        let dataset_dir = |dataset: &str| self.folder(dataset);
+        let cells = Cells {
+            plan: plan.to_vec(),
+            file: &file,
+            records: &records,
+            image_ranks: false,
+            dataset_dir: &dataset_dir,
+            prefix: None,
+        };
+        cells.compute(self.device)
+    }
+
+    /// Draws an attack with one target on one image of a system into a file of the folder of the run.
+    ///
+    /// # Errors
+    /// As `rankle picture`.
+    pub(super) fn picture(&self, system: &System, weights: &Weights, attack: AttackId, epsilon: f64, file: &str) -> Result<()> {
+        let further = [attacking(attack.name(), epsilon), self.seed(), vec![option("output", self.output.join(file))]].concat();
+        let command: Picture = self.command(system, weights, further)?;
+        progress::quietly(|| command.draw(self.device)?.write()).with_context(|| format!("the picture {file}"))
+    }
+
+    /// Draws the first universal perturbation of a system, for a batch of so many images.
+    ///
+    /// # Errors
+    /// As `rankle universal`.
+    pub(super) fn universal(
+        &self,
+        system: &System,
+        weights: &Weights,
+        attack: AttackId,
+        epsilon: f64,
+        batch: usize,
+        file: &str,
+    ) -> Result<()> {
+        let size = ["--perturbations=1".into(), format!("--batch={batch}").into(), option("picture", self.output.join(file))];
+        let further = [attacking(attack.name(), epsilon), self.seed(), size.into()].concat();
+        let command: Universal = self.command(system, weights, further)?;
+        progress::quietly(|| command.make(self.device)?.write()).with_context(|| format!("the picture {file}"))
+    }
+
+    /// Asks a system the questions of `rankle sanity`, on so many images, with images transferred from another one; sanity.md and
+    /// sanity.json come into a folder below that of the run.
+    ///
+    /// # Errors
+    /// As `rankle sanity`.
+    pub(super) fn sanity(
+        &self,
+        (system, weights): (&System, &Weights),
+        (other, against): (&System, &Weights),
+        epsilon: f64,
+        images: usize,
+        folder: &str,
+    ) -> Result<Page> {
+        let other = [
+            format!("--against={}", against.name),
+            format!("--against-model={}", other.model),
+            format!("--against-distance={}", other.distance),
+            format!("--epsilon={epsilon}"),
+            format!("--images={images}"),
+        ];
+        let other: Vec<OsString> = other.map(OsString::from).into();
+        let further = [other, self.seed(), vec![option("output", self.output.join(folder))]].concat();
+        let command: Sanity = self.command(system, weights, further)?;
+        progress::quietly(|| command.page(self.device)).with_context(|| format!("the page of {}", system.id()))
+    }
+
+    /// The answer of `rankle classify`: the accuracy of a classifier before and after an attack.
+    ///
+    /// # Errors
+    /// As `rankle classify`.
+    pub(super) fn classify(&self, system: &System, weights: &Weights, attack: &str, epsilon: f64) -> Result<Value> {
+        let images = OsString::from(format!("--images={}", self.scope.images));
+        let mut words = [attacking(attack, epsilon), self.seed(), vec![images]].concat();
+        words.extend(
+            ["dataset", "model"].into_iter().zip([&system.dataset, &system.model]).map(|(name, word)| option(name, word)),
+        );
+        words.extend([option("weights", &weights.name)].into_iter().chain(self.data(&system.dataset)));
+        let command: Classify = arguments::parsed(words)?;
+        let (answer, _) = command.measure(self.device).with_context(|| format!("{attack} on {}", system.id()))?;
+        serde_json::to_value(answer).context("the result is no JSON")
+    }
+
+    /// A sub-command on a system that ranks.
+    fn command<A: clap::Args>(&self, system: &System, weights: &Weights, further: Vec<OsString>) -> Result<A> {
+        let System { dataset, model, distance, .. } = system;
+        let words = [("dataset", dataset), ("model", model), ("distance", distance), ("weights", &weights.name)];
+        let words = words.map(|(name, word)| option(name, word));
+        arguments::parsed(words.into_iter().chain(further).chain(self.data(dataset)))
+    }
+
+    fn seed(&self) -> Vec<OsString> {
+        vec![format!("--seed={}", self.scope.seed).into()]
+    }
+
+    /// The folder of drawn data, where this run is of such.
+    fn drawn(&self) -> Option<Result<&Path>> {
+        Some(self.experiment.drawn.as_ref().filter(|_| self.scope.quick)?.here())
+    }
+
+    /// Where a dataset is looked for; none for the usual place.
+    fn folder(&self, dataset: &str) -> Option<PathBuf> {
+        let drawn = self.drawn().and_then(Result::ok);
+        drawn.or_else(|| self.places.data(dataset)).map(Path::to_owned)
+    }
+
+    /// The same as an option.
+    fn data(&self, dataset: &str) -> Option<OsString> {
+        self.folder(dataset).map(|folder| option("dataset-dir", folder))
+    }
+}
+
+/// An option with its value, which may begin with a hyphen.
+fn option(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+    let mut option = OsString::from(format!("--{name}="));
+    option.push(value);
+    option
+}
+
+fn attacking(attack: &str, epsilon: f64) -> Vec<OsString> {
+    vec![option("attack", attack), option("epsilon", epsilon.to_string())]
+}
+
+/// The arguments of `rankle train` that depend on a system. The rest of the paper's recipe is what it does by itself.
+fn recipe(system: &System) -> Vec<String> {
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
+    add("dataset", &system.dataset);
+    add("model", &system.model);
+    if !system.is_classifier() {
+        add("distance", &system.distance);
+    }
+    add("loss", &system.loss);
+    add("seed", &system.seed.to_string());
+    if system.is_hardened() {
+        add("defense", &system.defense);
+        add("epsilon", &system.defended_epsilon().to_string());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_report::published;
+
+    #[test]
+    fn the_recipe_is_that_of_the_table() {
+        let of = |id| recipe(&published::table(id).unwrap().system.clone().seeded(3)).join(" ");
+        let ordinary = "--dataset=mnist --model=c2f2 --distance=cosine --loss=triplet --seed=3";
+        assert_eq!(of("mnist-ct"), ordinary);
+        let classifier = recipe(&System::classifier("mnist", "softmax").seeded(3)).join(" ");
+        assert_eq!(classifier, "--dataset=mnist --model=softmax --loss=cross-entropy --seed=3");
+        let hardened = recipe(&System::classifier("mnist", "softmax").hardened().seeded(3)).join(" ");
+        assert_eq!(hardened, format!("{classifier} --defense=pgd --epsilon=0.3"));
+        assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense=embedding-shift --epsilon=0.3"));
+        for id in ["mnist-ct", "mnist-ctd"] {
+            let words = recipe(&published::table(id).unwrap().system).into_iter().chain(["--output=x".to_owned()]);
+            assert!(arguments::parsed::<Train>(words.map(OsString::from)).is_ok(), "{id}");
+        }
+    }
+}

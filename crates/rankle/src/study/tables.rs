@@ -1,0 +1,442 @@
+//! Experiments whose cells stand in tables: all of them are this code with other data.
+
+use super::pictures::{self, Picture};
+use super::plan::Plan;
+use super::report::Report;
+use super::{Outcome, Published, Scope, Session, Study, Weights, shown};
+use anyhow::{Result, bail};
+use rankle_report::curves::Panel;
+use rankle_report::published::{self, Block, Table};
+use rankle_report::{AttackId, Cell, Comparison, System};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// One `[[table]]`: a published one, or cells of one's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    /// The id of a published table, whose system, cells and numbers are taken.
+    published: Option<Spanned<String>>,
+    id: Option<String>,
+    title: Option<String>,
+    subject: Option<Spanned<String>>,
+    /// The rows of the paper's tables when left out, as the next two.
+    epsilons: Option<Vec<f64>>,
+    targets: Option<Vec<usize>>,
+    attacks: Option<Vec<AttackId>>,
+    recall_at_1: Option<f64>,
+    source: Option<String>,
+    other_system: Option<String>,
+    /// Attacks with published numbers.
+    #[serde(default, rename = "block")]
+    blocks: Vec<Block>,
+}
+
+/// One `[[panel]]` of the figure.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PanelEntry {
+    /// The table with our points.
+    ours: Spanned<String>,
+    /// The table with the published points, where it is another.
+    published: Option<Spanned<String>>,
+}
+
+/// An experiment on one system per table.
+pub(super) struct Tables {
+    /// The heading of the report, and the one of `--quick`.
+    title: String,
+    quick_title: String,
+    /// Systems, cells and, where there are any, published numbers.
+    tables: Vec<Table>,
+    /// Other ones of `--quick`.
+    quick_tables: Option<Vec<Table>>,
+    slice: Slice,
+    /// The ids of the table with our points and of the one with the published points.
+    panels: Vec<(String, String)>,
+}
+
+/// The cells of `--quick`; everything where nothing is said.
+struct Slice {
+    tables: Option<Vec<String>>,
+    epsilons: Option<Vec<f64>>,
+    targets: Option<Vec<usize>>,
+}
+
+impl Slice {
+    /// What has no targets, as the embedding shift, is always in.
+    fn holds(&self, cell: &published::Cell) -> bool {
+        let targets = self.targets.as_ref().is_none_or(|targets| targets.contains(&cell.targets));
+        let epsilons = self.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(&cell.epsilon));
+        (cell.attack == AttackId::EmbeddingShift || targets) && epsilons
+    }
+}
+
+impl Entry {
+    fn table(&self, plan: &Plan) -> Result<Table> {
+        match &self.published {
+            Some(id) => self.published(plan, id),
+            None => self.own(plan),
+        }
+    }
+
+    fn published(&self, plan: &Plan, id: &Spanned<String>) -> Result<Table> {
+        let table = published::table(id.get_ref()).map_err(|error| plan.wrong(&id.span(), &error.to_string()))?;
+        let own = [
+            self.id.is_some(),
+            self.title.is_some(),
+            self.epsilons.is_some(),
+            self.targets.is_some(),
+            self.attacks.is_some(),
+            self.recall_at_1.is_some(),
+            self.source.is_some(),
+            self.other_system.is_some(),
+            !self.blocks.is_empty(),
+        ];
+        if own.contains(&true) {
+            return Err(plan.wrong(&id.span(), "a published table has its own cells: leave out all but published and subject"));
+        }
+        // A subject says only where the weights are.
+        if let Some(name) = &self.subject
+            && *plan.subject(name)? != table.system
+        {
+            let message = format!("subject '{}' is not the {} that {} is of", name.get_ref(), table.system.id(), table.id);
+            return Err(plan.wrong(&name.span(), &message));
+        }
+        Ok(table.clone())
+    }
+
+    fn own(&self, plan: &Plan) -> Result<Table> {
+        let (Some(id), Some(title), Some(subject)) = (&self.id, &self.title, &self.subject) else {
+            bail!("a table of one's own needs id, title and subject");
+        };
+        let mut table = Table::unpublished(id, title, plan.subject(subject)?.clone());
+        let attacks = self.attacks.clone().unwrap_or_else(|| table.attacks().collect());
+        let blocks = match (&self.attacks, self.blocks.as_slice()) {
+            (_, []) => attacks.into_iter().map(|attack| Block { attack, ranks: None }).collect(),
+            (None, blocks) => blocks.to_vec(),
+            (Some(_), _) => bail!("attacks and [[table.block]] say the same: leave out one of them"),
+        };
+        if let Some(epsilons) = &self.epsilons {
+            table.epsilons.clone_from(epsilons);
+        }
+        if let Some(targets) = &self.targets {
+            table.targets.clone_from(targets);
+        }
+        table.recall_at_1 = self.recall_at_1;
+        table.source.clone_from(&self.source);
+        table.other_system.clone_from(&self.other_system);
+        Ok(table.with_blocks(blocks)?)
+    }
+}
+
+/// The tables of some entries, each with a name of its own.
+fn tables(plan: &Plan, entries: &[Spanned<Entry>]) -> Result<Vec<Table>> {
+    let mut tables: Vec<Table> = Vec::new();
+    for entry in entries {
+        let table = entry.get_ref().table(plan).map_err(|error| plan.at(&entry.span(), error))?;
+        if tables.iter().any(|other| other.id == table.id) {
+            return Err(plan.wrong(&entry.span(), &format!("there are two tables '{}'", table.id)));
+        }
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+impl Tables {
+    /// # Errors
+    /// One line for a name that is not there, and for a slice without cells.
+    pub(super) fn of(plan: &Plan) -> Result<Self> {
+        let file = &plan.file;
+        let all = tables(plan, &file.tables)?;
+        let quick = (!file.quick.own.is_empty()).then(|| tables(plan, &file.quick.own)).transpose()?;
+        let sets = [Some(&all), quick.as_ref()];
+        let known = |name: &Spanned<String>| {
+            let ids: Vec<&str> = all.iter().map(|table| table.id.as_str()).collect();
+            if ids.contains(&name.get_ref().as_str()) {
+                return Ok(name.get_ref().clone());
+            }
+            Err(plan.wrong(&name.span(), &crate::names::unknown("table", name.get_ref(), &ids)))
+        };
+        let panel = |entry: &PanelEntry| {
+            let ours = known(&entry.ours)?;
+            let theirs = entry.published.as_ref().unwrap_or(&entry.ours);
+            let found = |tables: &Vec<Table>| {
+                let system = tables.iter().find(|table| table.id == ours).map(|table| &table.system);
+                let theirs_system = find(tables, theirs.get_ref()).map(|table| &table.system);
+                let theirs_system = theirs_system.map_err(|error| plan.wrong(&theirs.span(), &error.to_string()))?;
+                match system.is_none_or(|system| system == theirs_system) {
+                    true => Ok(()),
+                    false => {
+                        Err(plan.wrong(&theirs.span(), &format!("'{}' is about another system than '{ours}'", theirs.get_ref())))
+                    }
+                }
+            };
+            sets.iter().flatten().try_for_each(|tables| found(tables))?;
+            Ok((ours, theirs.get_ref().clone()))
+        };
+        let panels = file.panels.iter().map(panel).collect::<Result<_>>()?;
+        let named = file.quick.tables.as_ref().map(|names| names.iter().map(known).collect::<Result<_>>()).transpose()?;
+        let slice = Slice { tables: named, epsilons: file.quick.epsilons.clone(), targets: file.quick.targets.clone() };
+        let (title, quick_title) = (file.title.clone(), file.quick.title.clone().unwrap_or_else(|| file.title.clone()));
+        let tables = Self { title, quick_title, tables: all, quick_tables: quick, slice, panels };
+        tables.check_slice(plan)?;
+        Ok(tables)
+    }
+
+    fn check_slice(&self, plan: &Plan) -> Result<()> {
+        let quick: Vec<&Table> = self.tables(&Scope::QUICK).collect();
+        let has = |has: &dyn Fn(&Table) -> bool| quick.iter().any(|table| has(table));
+        if let Some(epsilon) =
+            self.slice.epsilons.iter().flatten().find(|epsilon| !has(&|table| table.epsilons.contains(epsilon)))
+        {
+            return Err(plan.lacks(format!("[quick] has an ε of {epsilon}, which no table has")));
+        }
+        if let Some(size) = self.slice.targets.iter().flatten().find(|size| !has(&|table| table.targets.contains(size))) {
+            return Err(plan.lacks(format!("[quick] has {size} targets, which no table has")));
+        }
+        match quick.iter().any(|table| self.cells(table, &Scope::QUICK).next().is_some()) {
+            true => Ok(()),
+            false => Err(plan.lacks("[quick] leaves no cell")),
+        }
+    }
+
+    /// Those that are in the scope.
+    fn tables(&self, scope: &Scope) -> impl Iterator<Item = &Table> {
+        let all = self.quick_tables.as_ref().filter(|_| scope.quick).unwrap_or(&self.tables);
+        let quick = scope.quick;
+        all.iter().filter(move |table| !quick || self.slice.tables.as_ref().is_none_or(|names| names.contains(&table.id)))
+    }
+
+    /// The cells of a table that are in the scope, in its order.
+    fn cells<'a>(&'a self, table: &'a Table, scope: &Scope) -> impl Iterator<Item = published::Cell> + use<'a> {
+        let quick = scope.quick;
+        table.cells().filter(move |cell| !quick || self.slice.holds(cell))
+    }
+
+    /// The radius of the attacks that are drawn: the largest that is computed in any case.
+    fn pictured(&self) -> f64 {
+        let all = || self.tables.iter().flat_map(|table| table.epsilons.iter().copied()).collect();
+        self.slice.epsilons.clone().unwrap_or_else(all).into_iter().fold(0.0, f64::max)
+    }
+
+    fn pictures(&self, scope: &Scope) -> Vec<Picture> {
+        pictures::of(self.work(scope).into_iter().map(|(system, _)| system), self.pictured())
+    }
+
+    /// What is written about the records.
+    fn report<'a>(&'a self, scope: &'a Scope, comparisons: &'a [Comparison<'a>]) -> Result<Report<'a>> {
+        let panel = |(ours, theirs): &'a (String, String)| {
+            let ours = comparisons.iter().find(|comparison| comparison.table.id == *ours)?;
+            let own = comparisons.iter().map(|comparison| comparison.table).find(|table| table.id == *theirs);
+            Some(own.map_or_else(|| find(&self.tables, theirs), Ok).map(|theirs| Panel { ours, theirs }))
+        };
+        let panels = self.panels.iter().filter_map(panel).collect::<rankle_report::Result<_>>()?;
+        let pictures = self.pictures(scope).iter().map(Picture::captioned).collect();
+        let title = if scope.quick { &self.quick_title } else { &self.title };
+        Ok(Report { title, scope, comparisons, panels, pictures })
+    }
+}
+
+/// A table of these, else a published one.
+fn find<'a>(tables: &'a [Table], id: &str) -> rankle_report::Result<&'a Table> {
+    tables.iter().find(|table| table.id == id).map_or_else(|| published::table(id), Ok)
+}
+
+impl Study for Tables {
+    fn published(&self) -> Published {
+        let own = |table: &&Table| table.is_published() && table.other_system.is_none();
+        match self.tables.iter().filter(own).count() {
+            0 if self.tables.iter().any(|table| table.is_published()) => Published::Similar,
+            0 => Published::None,
+            own if own == self.tables.len() => Published::All,
+            _ => Published::Some,
+        }
+    }
+
+    fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
+        let mut work: Vec<(System, usize)> = Vec::new();
+        for table in self.tables(scope) {
+            let cells = self.cells(table, scope).count();
+            match work.iter_mut().find(|(system, _)| *system == table.system) {
+                Some((_, sum)) => *sum += cells,
+                None => work.push((table.system.clone(), cells)),
+            }
+        }
+        work
+    }
+
+    /// Table by table, each with its cells in order.
+    fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
+        let setting = scope.setting();
+        let mut plan = Vec::new();
+        for table in self.tables(scope) {
+            let weights = weights(&table.system)?;
+            plan.extend(self.cells(table, scope).map(|published::Cell { attack, targets, epsilon, .. }| {
+                table.asked(&weights, attack, targets, epsilon, &setting)
+            }));
+        }
+        Ok(plan)
+    }
+
+    fn run(&self, session: &Session<'_>) -> Result<Outcome> {
+        let scope = &session.scope;
+        let models = session.weights(&(self.work(scope).into_iter().map(|(system, _)| system).collect::<Vec<_>>()))?;
+        session.tell(scope);
+        let records = session.sweep(&self.plan(scope, &|system| Ok(models.of(system)?.name.clone()))?)?;
+        let setting = scope.setting();
+        let mut comparisons = Vec::new();
+        for table in self.tables(scope) {
+            comparisons.push(Comparison::new(table, &setting, &records, models.of(&table.system)?.caveat()));
+        }
+        let report = self.report(scope, &comparisons)?;
+        report.write(session.output, &records)?;
+        pictures::draw(session, &models, &self.pictures(scope))?;
+        Ok(Outcome { text: report.for_people(&shown(session.output)), json: report.as_json()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::Kept;
+    use super::super::plan::tests::{named, plan};
+    use super::*;
+    use rankle_report::markdown;
+    use std::collections::HashSet;
+
+    fn tables(name: &str) -> Tables {
+        Tables::of(&plan(name)).unwrap()
+    }
+
+    fn mnist(scope: Scope) -> Vec<Cell> {
+        tables("mnist").plan(&scope, &|system| Ok(format!("models/{}/model.safetensors", system.id()))).unwrap()
+    }
+
+    fn work(name: &str, scope: Scope) -> Vec<(String, usize)> {
+        tables(name).work(&scope).into_iter().map(|(system, cells)| (system.id(), cells)).collect()
+    }
+
+    #[test]
+    fn the_plan_has_160_cells_each_once() {
+        let plan = mnist(Scope::default());
+        assert_eq!(plan.len(), 160);
+        let lines = Cell::to_lines(&plan).unwrap();
+        assert_eq!(lines.lines().collect::<HashSet<_>>().len(), 160);
+        for planned in &plan {
+            let table = published::table(planned.table.as_deref().unwrap()).unwrap();
+            assert!(table.rank(planned.spec.attack, planned.spec.targets, planned.spec.epsilon).is_some());
+        }
+    }
+
+    #[test]
+    fn one_model_after_the_other_in_published_order() {
+        let plan = mnist(Scope::default());
+        assert!(plan[..80].iter().all(|planned| planned.subject.defense.as_deref() == Some("none")));
+        assert!(
+            plan[80..].iter().all(|planned| planned.subject.weights == "models/mnist-c2f2-cosine-triplet-est/model.safetensors")
+        );
+        let start: Vec<_> = plan[..7].iter().map(|p| (p.spec.attack.name(), p.spec.targets, p.spec.epsilon)).collect();
+        assert_eq!(
+            start,
+            [
+                ("ca+", 1, 0.0),
+                ("ca+", 1, 0.01),
+                ("ca+", 1, 0.03),
+                ("ca+", 1, 0.1),
+                ("ca+", 1, 0.3),
+                ("ca+", 2, 0.0),
+                ("ca+", 2, 0.01)
+            ]
+        );
+        assert_eq!(plan[159].spec.attack.name(), "sp-qa-");
+    }
+
+    /// The driver and outside readers take this line as it is.
+    #[test]
+    fn a_line_of_the_plan() {
+        let line = Cell::to_lines(&mnist(Scope::default())[..1]).unwrap();
+        let expected = concat!(
+            r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","#,
+            r#""distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.0,"#,
+            r#""xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000}"#,
+            "\n"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn quick_is_a_slice() {
+        let quick = mnist(Scope::QUICK);
+        assert_eq!(quick.len(), 2 * 4 * 2 * 3);
+        assert!(quick.iter().all(|planned| planned.images == 100 && [1, 10].contains(&planned.spec.targets)));
+    }
+
+    #[test]
+    fn what_is_published_is_told_apart() {
+        let of = |name: &str| named(name).study.published();
+        assert_eq!(["mnist", "losses", "fashion"].map(of), [Published::All, Published::Some, Published::Similar]);
+        assert_eq!(["products", "examples/lenet-euclidean"].map(of), [Published::None, Published::Some]);
+    }
+
+    /// Bare `cargo xtask reproduce` means these 160 cells, for ever.
+    #[test]
+    fn each_plan_attacks_its_models() {
+        let both = |dataset: &str, cells| {
+            [(format!("{dataset}-c2f2-cosine-triplet"), cells), (format!("{dataset}-c2f2-cosine-triplet-est"), cells)]
+        };
+        assert_eq!(work("mnist", Scope::default()), both("mnist", 80));
+        assert_eq!(work("mnist", Scope::QUICK), both("mnist", 24));
+        assert_eq!(work("fashion", Scope::default()), both("fashion-mnist", 80 + 48));
+        // All 310 published values of the curves.
+        assert_eq!(work("curves", Scope::default()), both("mnist", 155));
+        assert_eq!(work("curves", Scope::QUICK), both("mnist", 20));
+        for name in ["losses", "backbones"] {
+            let tables = tables(name);
+            let of = |system: &System| [&system.distance, &system.loss, &system.model].map(String::clone);
+            let different: HashSet<_> = tables.tables.iter().map(|table| of(&table.system)).collect();
+            assert_eq!((tables.tables.len(), different.len()), (4, 4), "{name}");
+            assert!(tables.tables.iter().all(|table| table.cells().count() == 80 && table.system.dataset == "mnist"), "{name}");
+        }
+    }
+
+    /// A defended model of photographs takes weeks: with little time every step is tried on small drawn images.
+    #[test]
+    fn little_time_means_small_drawn_images() {
+        let cells = |name: &str, cells| [(name.to_owned(), cells), (format!("{name}-est"), cells)];
+        assert_eq!(work("products", Scope::default()), cells("sop-resnet18-euclidean-triplet", 16));
+        assert_eq!(work("products", Scope::QUICK), cells("sop-resnet18,size=64-euclidean-triplet", 8));
+        let (products, drawn) = (tables("products"), named("products").drawn.unwrap());
+        // What was written down is of photographs.
+        let recalls = |tables: &[Table]| tables.iter().map(|table| table.recall_at_1).collect::<Vec<_>>();
+        assert_eq!(recalls(&products.tables), [Some(45.3), Some(25.4)]);
+        assert_eq!(recalls(products.quick_tables.as_deref().unwrap()), [None; 2]);
+        assert!(drawn.folder.ends_with("200-products-8-views") && products.quick_title.starts_with("A pipeline check"));
+    }
+
+    #[test]
+    fn the_kept_reports_are_made_of_the_kept_records() {
+        let scope = Scope::default();
+        for name in ["curves", "fashion", "losses", "backbones"] {
+            let (kept, experiment) = (Kept::of(name), tables(name));
+            let records = &kept.answer(&|weights| experiment.plan(&scope, weights));
+            let render = |table: &Table| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
+            kept.assert_tables(&experiment.tables.iter().map(render).collect::<String>());
+        }
+    }
+
+    /// Every panel finds its tables, under the whole plan and under its slice.
+    #[test]
+    fn every_panel_is_drawn() {
+        for name in ["mnist", "curves", "fashion", "losses", "backbones", "products", "examples/lenet-euclidean"] {
+            let experiment = tables(name);
+            for scope in [Scope::default(), Scope::QUICK] {
+                let setting = scope.setting();
+                let comparisons: Vec<_> =
+                    experiment.tables(&scope).map(|table| Comparison::new(table, &setting, &[], None)).collect();
+                let report = experiment.report(&scope, &comparisons).unwrap();
+                assert_eq!(report.panels.len(), experiment.panels.len(), "{name}");
+                assert!(report.panels.iter().all(|panel| panel.ours.table.system == panel.theirs.system), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The plans in `xtask/plans`: what there is to reproduce. Each is one TOML file, found when this program runs; the driver reads
+//! and checks it as a whole.
+
+use crate::files;
+use crate::synth;
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use rankle_cli::say;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// As much of a plan as this program needs.
+#[derive(Deserialize)]
+struct Plan {
+    summary: String,
+    #[serde(default)]
+    quick: Quick,
+}
+
+#[derive(Default, Deserialize)]
+struct Quick {
+    drawn: Option<Drawn>,
+}
+
+/// Data that are drawn, in the layout of Stanford Online Products.
+#[derive(Deserialize)]
+struct Drawn {
+    products: u32,
+    views: u32,
+    folder: PathBuf,
+}
+
+/// The file of a plan, as seen from the root of the workspace.
+pub(crate) fn file(name: &str) -> PathBuf {
+    PathBuf::from(FOLDER).join(format!("{name}.toml"))
+}
+
+const FOLDER: &str = "xtask/plans";
+
+fn read(name: &str) -> Result<Plan> {
+    let path = files::root().join(file(name));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is no plan", path.display()))
+}
+
+/// The names of all plans.
+pub(crate) fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(files::root().join(FOLDER)).into_iter().flatten().filter_map(std::io::Result::ok);
+    let plans = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let mut names: Vec<String> = plans.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// Reads the name of a plan; of one that cannot be read only the driver says why.
+pub(crate) fn parser() -> PossibleValuesParser {
+    let value = |name: String| {
+        let summary = read(&name).map(|plan| plan.summary).unwrap_or_default();
+        PossibleValue::new(name).help(summary)
+    };
+    PossibleValuesParser::new(names().into_iter().map(value))
+}
+
+/// Draws the data of `--quick` that a plan asks for and that are not there.
+///
+/// # Errors
+/// When they cannot be written.
+pub(crate) fn draw(name: &str) -> Result<()> {
+    // The driver says what is wrong with a plan.
+    let Some(Drawn { products, views, folder }) = read(name).ok().and_then(|plan| plan.quick.drawn) else { return Ok(()) };
+    let place = files::root().join(&folder);
+    if !place.exists() {
+        say(format_args!("{name}: drawing {products} products in {views} views each, into {}", folder.display()));
+        synth::draw_products((products, views), &place)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_has_a_name_and_a_summary() {
+        let names = names();
+        assert!(["mnist", "self-transfer", "products"].iter().all(|name| names.iter().any(|known| known == name)), "{names:?}");
+        assert!(names.iter().all(|name| !read(name).unwrap().summary.is_empty()));
+        let drawn = read("products").unwrap().quick.drawn.unwrap();
+        assert_eq!((drawn.products, drawn.views), (200, 8));
+    }
+}
