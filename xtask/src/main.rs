@@ -10,7 +10,6 @@ mod files;
 mod plans;
 mod process;
 mod reproduce;
-#[cfg(test)]
 mod soak;
 mod spread;
 mod synth;
