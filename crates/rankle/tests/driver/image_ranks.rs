@@ -31,10 +31,10 @@ impl Place {
         let plan = [
             cell("ca+", 1, json!({})),
             cell("ca-", 2, json!({ "epsilon": 0.0 })),
-            cell("sp-qa+", 2, json!({ "protocol": "strict" })),
+            cell("sp-qa+", 2, json!({ "protocol": "strict", "iterations": 5, "step": 0.02 })),
             cell("es", 0, json!({})),
-            cell("qa-", 2, json!({ "from": from })),
-            cell("qa+", 1, json!({ "universal": { "batches": 1, "perturbations": 3 } })),
+            cell("qa-", 1, json!({ "from": from })),
+            cell("qa+", 1, json!({ "universal": { "batches": 1, "perturbations": 2 } })),
         ];
         fs::write(folder.path().join("plan.jsonl"), plan.map(|cell| format!("{cell}\n")).concat()).unwrap();
         Self { folder, _photographs: photographs }
