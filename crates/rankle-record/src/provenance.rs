@@ -19,6 +19,13 @@ pub struct Provenance {
     pub code_version: String,
 }
 
+impl Provenance {
+    /// Where it was computed, as in `cpu (avx512)`.
+    pub fn machine(&self) -> String {
+        format!("{} ({})", self.device, self.instruction_set)
+    }
+}
+
 /// Of what was written before the column was.
 fn first() -> u32 {
     1

@@ -199,7 +199,7 @@ impl Run<'_> {
                     none.insert(self.open(key, sha256, self.bar.clone())?)
                 }
             };
-            self.job(measured, &mut draws, planned).with_context(|| inputs.cell.to_string())?;
+            self.job(measured, &mut draws, planned).with_context(|| format!("{}: {}", job.place, inputs.cell))?;
         }
         Ok(())
     }

@@ -88,6 +88,37 @@ fn every_published_cell_has_a_record_of_the_shipped_weights() {
     }
 }
 
+/// Whoever has the repository has the weights of every record, or is told that they are not there.
+#[test]
+fn what_nobody_can_compute_from_a_clone_is_marked() {
+    let folders = |parent: &str| std::fs::read_dir(root().join(parent)).unwrap().map(|entry| entry.unwrap().path());
+    let models: Vec<PathBuf> = folders("models").filter(|path| path.is_dir()).collect();
+    let shipped: Vec<String> = models
+        .iter()
+        .map(|model| {
+            let card: toml::Table = std::fs::read_to_string(model.join("card.toml")).unwrap().parse().unwrap();
+            assert!(model.join("model.safetensors").is_file());
+            card["weights_sha256"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let seeds = models.iter().map(|model| model.join("seeds")).filter(|seeds| seeds.is_dir());
+    let (mut verifiable, mut others) = (0, 0);
+    for folder in models.iter().cloned().chain(seeds).chain(folders("xtask/results")).filter(|folder| folder.is_dir()) {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")) {
+            for record in rankle_record::Journal::at(&file).read().unwrap().records {
+                let hashes = [&record.facts.provenance.weights_sha256]
+                    .into_iter()
+                    .chain(record.cell.from.as_ref().map(|from| &from.weights_sha256));
+                let is_shipped = hashes.into_iter().all(|hash| shipped.contains(hash));
+                assert_eq!(record.facts.verifiable, is_shipped, "{}: {}", file.display(), record.cell);
+                *if is_shipped { &mut verifiable } else { &mut others } += 1;
+            }
+        }
+    }
+    assert!(verifiable > 800 && others > 800, "{verifiable} {others}");
+}
+
 /// The recall of a card is that of its weights: the same number within an instruction set, nearly the same elsewhere.
 #[test]
 fn the_cards_state_the_measured_recall() {

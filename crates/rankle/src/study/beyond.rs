@@ -1,7 +1,7 @@
 //! What experiments share whose cells stand in no published table.
 
 use super::models::Models;
-use super::report::{distinct, machine};
+use super::report::distinct;
 use super::{Outcome, Scope, shown};
 use crate::files;
 use anyhow::{Context, Result};
@@ -63,7 +63,7 @@ pub(super) fn report(
     // A cell may stand in two tables; it was computed once.
     let once: BTreeMap<String, f64> = records.iter().map(|record| (record.identity(), record.seconds)).collect();
     let seconds: f64 = once.values().sum();
-    let machines = distinct(records.iter().map(machine));
+    let machines = distinct(records.iter().map(|record| record.facts.provenance.machine()));
     let weights = records.iter().flat_map(|record| {
         let of = |name: &str, hash: &str| format!("{name} (SHA-256 {hash})");
         let from = record.cell.from.as_ref().map(|from| of(&from.weights, &from.weights_sha256));

@@ -6,6 +6,7 @@ use super::report::distinct;
 use super::{Outcome, Scope, Session, Study, shown};
 use crate::{files, names};
 use anyhow::{Context, Result};
+use rankle_record::Provenance;
 use rankle_report::{Grid, System};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -48,11 +49,9 @@ struct Measured {
     images: usize,
     seed: u64,
     weights: String,
-    weights_sha256: String,
+    #[serde(flatten)]
+    provenance: Provenance,
     seconds: f64,
-    device: String,
-    instruction_set: String,
-    code_version: String,
     /// What has to be said of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caveat: Option<String>,
@@ -112,8 +111,8 @@ impl Study for Classification {
         let caveats = beyond::caveats(&models, &self.systems)?;
         let about = About { title: &self.title, scope, note: &self.note, caveats: &caveats };
         let (mut markdown, mut text) = beyond::body(&about, &grids(&cells), &[]);
-        let weights = cells.iter().map(|cell| format!("{} (SHA-256 {})", cell.weights, cell.weights_sha256));
-        let machines = cells.iter().map(|cell| format!("{} ({})", cell.device, cell.instruction_set));
+        let weights = cells.iter().map(|cell| format!("{} (SHA-256 {})", cell.weights, cell.provenance.weights_sha256));
+        let machines = cells.iter().map(|cell| cell.provenance.machine());
         markdown += &format!("\nWeights: {}. Computed on {}.\n", distinct(weights), distinct(machines));
         let json = serde_json::to_string_pretty(&cells).context("the cells cannot be written as JSON")?;
         files::write(&session.output.join("cells.json"), &json)?;
@@ -173,11 +172,8 @@ mod tests {
             images: 1000,
             seed: 0,
             weights: "w.safetensors".into(),
-            weights_sha256: "5f".repeat(32),
+            provenance: rankle_record::sample::provenance(),
             seconds: 1.0,
-            device: "cpu".into(),
-            instruction_set: "avx2".into(),
-            code_version: "0.1.0".into(),
             caveat: None,
         }
     }

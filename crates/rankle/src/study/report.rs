@@ -4,7 +4,7 @@ use super::Scope;
 use crate::files;
 use anyhow::{Context, Result};
 use rankle_report::curves::{self, Panel};
-use rankle_report::{Comparison, Provenance, Record, markdown, spreadsheet, terminal};
+use rankle_report::{Comparison, Record, markdown, spreadsheet, terminal};
 use std::path::Path;
 
 /// What is reported.
@@ -79,12 +79,6 @@ pub(super) fn distinct(values: impl Iterator<Item = String>) -> String {
     distinct.join(", ")
 }
 
-/// Where a record was computed.
-pub(crate) fn machine(record: &Record) -> String {
-    let Provenance { device, instruction_set, .. } = &record.facts.provenance;
-    format!("{device} ({instruction_set})")
-}
-
 /// What made the numbers: every value that occurs among the records.
 fn provenance(records: &[&Record]) -> String {
     let distinct = |text: &dyn Fn(&Record) -> String| distinct(records.iter().map(|record| text(record)));
@@ -93,7 +87,7 @@ fn provenance(records: &[&Record]) -> String {
         distinct(&|record| format!("{} (SHA-256 {})", record.cell.subject.weights, record.facts.provenance.weights_sha256)),
         distinct(&|record| record.cell.spec.protocol.to_string()),
         distinct(&|record| record.facts.gallery.to_string()),
-        distinct(&machine),
+        distinct(&|record| record.facts.provenance.machine()),
         distinct(&|record| record.facts.provenance.code_version.clone()),
         distinct(&|record| record.facts.provenance.method_version.to_string()),
     )

@@ -118,6 +118,10 @@ fn classes() -> Vec<Class> {
         command.arg(folder.join("plan.jsonl")).arg("--records").arg(folder.join("records.jsonl"));
         command
     };
+    let swept = |folder: &Path| {
+        plan(folder);
+        assert_eq!(outcome(sweep(folder).arg("--image-ranks")).0, 0);
+    };
     let photographs = |folder: &Path| {
         for image in 0..16u32 {
             let pixel = |x: u32, y: u32| [x, y, image].map(|value| (value * 31) as u8);
@@ -147,15 +151,17 @@ fn classes() -> Vec<Class> {
             command
         }),
         class("plan", "plan.jsonl", plan, sweep),
-        class(
-            "records",
-            "records.jsonl",
-            |folder| {
-                plan(folder);
-                assert_eq!(outcome(&mut sweep(folder)).0, 0)
-            },
-            sweep,
-        ),
+        class("records", "records.jsonl", swept, sweep),
+        class("records to verify", "records.jsonl", swept, |folder| {
+            let mut command = rankle("verify");
+            command.arg(folder.join("records.jsonl"));
+            command
+        }),
+        class("ranks of images", "records.ranks.safetensors", swept, move |folder| {
+            let mut command = sweep(folder);
+            command.arg("--image-ranks");
+            command
+        }),
         class("card", "model/card.toml", finished, |folder| {
             let mut command = rankle(TRAIN);
             command.arg(folder.join("model"));
