@@ -1,13 +1,12 @@
 //! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
 
+use crate::files;
 use crate::process::{self, Usage};
-use crate::{fetch, files};
 use anyhow::{Context, Result, bail};
 use rankle_cli::Stop;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -78,7 +77,7 @@ impl Driver {
     /// # Errors
     /// When it fails; it said why on standard error.
     pub(crate) fn say(&self, name: &str, words: &[OsString], base: &Path) -> Result<()> {
-        ended(name, process::run(self.command(name, None).current_dir(base).args(words), AGAIN)?)
+        ended(name, process::run(self.command(name).current_dir(base).args(words), AGAIN)?)
     }
 
     /// Runs a sub-command, and returns its answer.
@@ -86,31 +85,8 @@ impl Driver {
     /// # Errors
     /// As [`Driver::say`].
     pub(crate) fn ask(&self, name: &str, words: &[OsString], base: &Path) -> Result<String> {
-        let (status, answer) = process::run_capturing(self.command(name, None).current_dir(base).args(words), AGAIN)?;
+        let (status, answer) = process::run_capturing(self.command(name).current_dir(base).args(words), AGAIN)?;
         ended(name, status).map(|()| answer)
-    }
-
-    /// Where it shall look for datasets, as arguments: among ours when one was fetched, else where it looks by itself.
-    fn data<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
-        let fetched = |name: &str| name != "mnist" && fetch::is_fetched(name);
-        match names.into_iter().any(fetched) {
-            true => vec!["--dataset-dir".into(), files::root().join("datasets").into()],
-            false => Vec::new(),
-        }
-    }
-
-    /// Computes records again that are committed, and compares them: the driver prints what it finds.
-    ///
-    /// # Errors
-    /// When a record disagrees, when none can be run, and when the driver fails.
-    pub(crate) fn verify(&self, arguments: &[String], threads: Option<NonZero<usize>>) -> Result<()> {
-        let mut command = self.command("verify", threads);
-        // The only data of committed records that is not in the driver.
-        command.args(arguments).args(Self::data(["fashion-mnist"]));
-        if !process::run(&mut command, AGAIN)?.success() {
-            bail!("`rankle verify` failed: its reason stands above");
-        }
-        Ok(())
     }
 
     /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
@@ -119,8 +95,8 @@ impl Driver {
     /// [`Failed`] when the driver fails.
     pub(crate) fn measure(&self, line: &str, threads: usize) -> Result<(String, Usage)> {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
-        let mut command = self.command(name, NonZero::new(threads));
-        command.args(arguments.split_whitespace());
+        let mut command = self.command(name);
+        command.args(["--threads", &threads.to_string()]).args(arguments.split_whitespace());
         let (status, output, said, usage) = process::run_hearing(&mut command, "nothing more was written")?;
         if !status.success() {
             let reason = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -130,12 +106,9 @@ impl Driver {
     }
 
     /// A sub-command, run in the root of the workspace.
-    fn command(&self, name: &str, threads: Option<NonZero<usize>>) -> Command {
+    fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(files::root()).arg(name);
-        if let Some(threads) = threads {
-            command.arg("--threads").arg(threads.to_string());
-        }
         if self.ends_with_us {
             command.arg("--parent").arg(std::process::id().to_string());
         }

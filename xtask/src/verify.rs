@@ -1,9 +1,10 @@
 //! `cargo xtask verify`: `rankle verify` on the committed records.
 
 use crate::driver::Driver;
-use crate::files;
+use crate::{fetch, files};
 use anyhow::{Context, Result};
 use clap::Args;
+use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,12 @@ impl Verify {
             true => shipped(&root)?,
             false => self.files.iter().map(|file| Ok(Input { file: absolute(file)?, at_most: None })).collect::<Result<_>>()?,
         };
-        Driver::build()?.verify(&self.arguments(&inputs, &output), self.threads)
+        let mut arguments = self.arguments(&inputs, &output);
+        // The only data of committed records that is not in the driver.
+        if fetch::is_fetched("fashion-mnist") {
+            arguments.extend(["--dataset-dir", "datasets"].map(str::to_owned));
+        }
+        Driver::build()?.say("verify", &arguments.into_iter().map(OsString::from).collect::<Vec<_>>(), &root)
     }
 
     /// Of `rankle verify`, run in the root of the workspace.
@@ -64,6 +70,9 @@ impl Verify {
         }
         if let Some(count) = self.sample {
             add("--sample", count.to_string());
+        }
+        if let Some(threads) = self.threads {
+            add("--threads", threads.to_string());
         }
         add("--weights-dir", "models".to_owned());
         add("--output", files::shown(output));

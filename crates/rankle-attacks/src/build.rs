@@ -59,6 +59,8 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
         _ => None,
     };
     Ok(AttackSpec {
+        // Of the two zeros one.
+        epsilon: spec.epsilon + 0.0,
         targets: if spec.attack.has_targets() { spec.targets } else { 0 },
         search: Search {
             step: Some(step),

@@ -1,9 +1,9 @@
 //! Everything that a number in a table depends on.
 
+use crate::columns::Columns;
 use crate::options::is_usual;
 use crate::schema::{self, Role};
 use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, Subject, record};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -215,22 +215,24 @@ impl Cell {
 
     /// Reads one line of a plan. Of a record, which tells its format, the outcome is passed over.
     fn from_line(line: &str) -> Result<Self, String> {
+        let wrong = |reason: String| format!("{reason}; correct or delete that line");
         if line.len() > record::LONGEST_LINE {
-            return Err(format!("it has {} bytes", line.len()));
+            return Err(wrong(format!("it has {} bytes", line.len())));
         }
-        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(line).map_err(|reason| reason.to_string())?;
-        let mut cell = if fields.contains_key("format") {
+        let Columns(columns) = serde_json::from_str(line).map_err(|reason| wrong(reason.to_string()))?;
+        let is_outcome = |name: &String| schema::find(name).is_some_and(|column| column.role == Role::Outcome);
+        let mut cell = if columns.contains_key("format") || columns.keys().any(is_outcome) {
             let Record { cell, facts, .. } = Record::from_line(line.as_bytes())?;
             if let Some(chosen) = facts.chosen {
-                return Err(format!("its record chose by hand ({chosen}), which no plan can"));
+                return Err(wrong(format!("its record chose by hand ({chosen}), which no plan can")));
             }
             cell
         } else {
             let is_choice = |name: &&String| schema::find(name).is_some_and(|column| column.role == Role::Choice);
-            if let Some(unknown) = fields.keys().find(|name| !is_choice(name)) {
-                return Err(format!("unknown field `{unknown}`"));
+            if let Some(unknown) = columns.keys().find(|name| !is_choice(name)) {
+                return Err(wrong(format!("unknown field `{unknown}`")));
             }
-            serde_json::from_str::<Self>(line).map_err(|reason| reason.to_string())?
+            serde_json::from_str::<Self>(line).map_err(|reason| wrong(reason.to_string()))?
         };
         if let Some(from) = &mut cell.from {
             from.weights_sha256.clear();
@@ -438,7 +440,9 @@ mod tests {
         let line = Cell::to_lines(&[asked()]).unwrap();
         let sead = line.replace("\"seed\":0", "\"seed\":0,\"sead\":0");
         let old = record().to_line().unwrap().replace("\"format\":2,", "");
-        for (wrong, part) in [(&*sead, "unknown field `sead`"), (&*old, "unknown field `"), ("\n", "EOF"), ("[]", "")] {
+        for (wrong, part) in
+            [(&*sead, "unknown field `sead`"), (&*old, "`rankle convert FILE` rewrites the file"), ("\n", "EOF"), ("[]", "")]
+        {
             std::fs::write(file.path(), format!("{line}{wrong}")).unwrap();
             let message = Cell::read_plan(file.path()).unwrap_err().to_string();
             assert!(message.contains("line 2 is not a planned cell") && message.contains(part), "{message}");

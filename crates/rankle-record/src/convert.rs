@@ -1,25 +1,27 @@
 //! Records of the format before 2.
 
+use crate::columns::Columns;
 use crate::{FORMAT, Record};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The column that reports add to their records.
 const CAVEAT: &str = "caveat";
 
 /// Rewrites a file of records of the format before 2: lines, or one array of them as beside a report. `is_shipped` says of the
-/// place and the hash of weights whether they are in the repository; records of others are marked as not verifiable. What is of
-/// this format already stays as it is.
+/// place and the hash of weights whether they are in the repository; records of others are marked as not verifiable, and no mark is
+/// taken away. What is of this format already stays as it is but for that.
 ///
 /// # Errors
 /// One line for the first record that is none, and for one that would lose something.
 pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<String, String> {
     if text.trim_start().starts_with('[') {
-        let array: Vec<Value> = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
-        let converted = array.into_iter().enumerate().map(|(at, old)| {
-            let record = record(&old, &is_shipped).map_err(|reason| format!("record {}: {reason}", at + 1))?;
+        let array: Vec<Columns> = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
+        let converted = array.into_iter().enumerate().map(|(at, Columns(mut columns))| {
+            let caveat = columns.remove(CAVEAT);
+            let record = record(columns, &is_shipped).map_err(|reason| format!("record {}: {reason}", at + 1))?;
             let mut value = serde_json::to_value(record).map_err(|reason| reason.to_string())?;
-            if let Some(caveat) = old.get(CAVEAT) {
-                value[CAVEAT] = caveat.clone();
+            if let Some(caveat) = caveat {
+                value[CAVEAT] = caveat;
             }
             Ok(value)
         });
@@ -29,8 +31,8 @@ pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<St
     let mut lines = String::new();
     for (at, line) in text.lines().enumerate() {
         let line_of = |reason: String| format!("line {}: {reason}", at + 1);
-        let old: Value = serde_json::from_str(line).map_err(|reason| line_of(reason.to_string()))?;
-        let record = record(&old, &is_shipped).map_err(line_of)?;
+        let Columns(columns) = serde_json::from_str(line).map_err(|reason| line_of(reason.to_string()))?;
+        let record = record(columns, &is_shipped).map_err(line_of)?;
         lines += &record.to_line().map_err(|reason| line_of(reason.to_string()))?;
         lines.push('\n');
     }
@@ -38,13 +40,8 @@ pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<St
 }
 
 /// The record with what an old one says.
-fn record(old: &Value, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record, String> {
-    let Value::Object(mut columns) = old.clone() else { return Err("it is no JSON object".to_owned()) };
-    columns.remove(CAVEAT);
-    if columns.get("format").is_some_and(|format| format.as_u64() != Some(FORMAT)) {
-        return Err(format!("its format is {}", columns["format"]));
-    }
-    columns.insert("format".to_owned(), FORMAT.into());
+fn record(mut columns: Map<String, Value>, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record, String> {
+    columns.entry("format").or_insert_with(|| FORMAT.into());
     let mut record = Record::from_line(Value::Object(columns.clone()).to_string().as_bytes())?;
     let back = serde_json::to_value(&record).map_err(|reason| reason.to_string())?;
     // What is written only where it is unusual may stand there as null.
@@ -54,8 +51,9 @@ fn record(old: &Value, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record
     }
     let mut weights = vec![(&record.cell.subject.weights, &record.facts.provenance.weights_sha256)];
     weights.extend(record.cell.from.as_ref().map(|from| (&from.weights, &from.weights_sha256)));
-    let verifiable = weights.into_iter().all(|(place, sha256)| is_shipped(place, sha256));
-    record.facts.verifiable = verifiable;
+    if !weights.into_iter().all(|(place, sha256)| is_shipped(place, sha256)) {
+        record.facts.verifiable = false;
+    }
     Ok(record)
 }
 
@@ -84,6 +82,7 @@ mod tests {
     fn records_of_weights_that_are_nowhere_are_marked() {
         let marked = convert(OLD, |place, sha256| (place, sha256) != ("target/l", "6f")).unwrap();
         assert_eq!(columns(&marked)["verifiable"], false);
+        assert_eq!(convert(&marked, |_, _| true).unwrap(), marked, "a mark stays");
         assert!(!columns(&convert(OLD, |_, _| true).unwrap()).contains_key("verifiable"));
     }
 
@@ -99,10 +98,15 @@ mod tests {
     fn what_cannot_be_kept_is_refused() {
         for (wrong, part) in [
             (OLD.replace("\"seed\":0", "\"seed\":0,\"own\":1"), "line 1: unknown column `own`"),
-            (OLD.replacen('{', r#"{"format":3,"#, 1), "line 1: its format is 3"),
+            (
+                OLD.replacen('{', r#"{"format":3,"#, 1),
+                "line 1: it is of format 3, and this program knows format 2: use a newer one",
+            ),
+            (OLD.replacen('{', r#"{"format":null,"#, 1), "line 1: its format is null, which there is not"),
+            (OLD.replacen('{', r#"{"rank_after":1.0,"#, 1), "line 1: duplicate column `rank_after`"),
             (OLD.replace("0.613", "null"), "line 1: "),
-            ("[1]".to_owned(), "record 1: it is no JSON object"),
-            ("1".to_owned(), "line 1: it is no JSON object"),
+            ("[1]".to_owned(), "invalid type: integer `1`, expected a JSON object"),
+            ("1".to_owned(), "line 1: invalid type: integer `1`, expected a JSON object"),
         ] {
             let message = convert(&wrong, |_, _| true).unwrap_err();
             assert!(message.starts_with(part), "{message}");

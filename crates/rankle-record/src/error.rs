@@ -21,7 +21,7 @@ pub enum Error {
         reason: io::Error,
     },
     /// A complete line of a file is not what it should be.
-    #[error("{} line {line} is not a {what}: {reason}; correct or delete that line", path.display())]
+    #[error("{} line {line} is not a {what}: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum Error {
         line: usize,
         /// What the line should hold, as in `record`.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         reason: String,
     },
     /// A record that JSON cannot hold, because one of its numbers is NaN or infinite.

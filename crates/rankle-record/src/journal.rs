@@ -61,8 +61,14 @@ impl Journal {
     }
 
     fn append_line(&self, line: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        file.lock()?; // released when the file is closed
+        let mut file = loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+            file.lock()?; // released when the file is closed
+            // Whoever held it may have put another file in its place.
+            if rankle_files::is_still(&self.path, &file) {
+                break file;
+            }
+        };
         let end = mend(&mut file)?;
         file.seek(SeekFrom::Start(end))?;
         file.write_all(line)?;
@@ -126,10 +132,11 @@ impl Follower {
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
-        let mut file = File::open(&self.path)?;
-        if !file.metadata()?.is_file() {
+        // Before it is opened: a pipe would wait for a writer.
+        if !std::fs::metadata(&self.path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
         }
+        let mut file = File::open(&self.path)?;
         file.lock_shared()?;
         file.seek(SeekFrom::Start(self.end))?;
         let mut bytes = Vec::new();

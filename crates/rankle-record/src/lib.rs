@@ -21,6 +21,7 @@
 mod attack;
 mod cell;
 mod claims;
+mod columns;
 mod convert;
 mod error;
 mod estimate;

@@ -1,7 +1,8 @@
 //! A cell and what came out.
 
-use crate::{Cell, Error, Facts, Result, finite, schema};
-use serde::de::IgnoredAny;
+use crate::columns::Columns;
+use crate::schema::{self, COLUMNS, Column, Written};
+use crate::{Cell, Error, Facts, Result, finite};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,18 +108,13 @@ impl Serialize for Format {
 
 impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)?.as_u64() {
-            Some(FORMAT) => Ok(Self),
-            Some(other) if other > FORMAT => Err(serde::de::Error::custom(format_args!(
-                "it is of format {other}, and this program knows format {FORMAT}: use a newer one"
-            ))),
-            _ => Err(serde::de::Error::custom(format_args!("its format is no number from {FORMAT} upwards"))),
-        }
+        check_format(Some(&Value::deserialize(deserializer)?)).map(|()| Self).map_err(serde::de::Error::custom)
     }
 }
 
 /// The outcome on the source of a transfer, in the units of the record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WhiteBox {
     /// Mean normalised rank before; none for `es`.
     #[serde(serialize_with = "finite::optional")]
@@ -139,6 +135,7 @@ pub struct WhiteBox {
 
 /// The outcome of universal perturbations on images they were not computed on: means over perturbations, in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unseen {
     /// Mean normalised rank before.
     #[serde(serialize_with = "finite::number")]
@@ -151,6 +148,23 @@ pub struct Unseen {
     pub rank_after_stderr: Option<f64>,
 }
 
+/// Whether a record is of this format.
+///
+/// # Errors
+/// One line with what to do.
+pub(crate) fn check_format(format: Option<&Value>) -> Result<(), String> {
+    match format {
+        None => Err(format!("it is of the format before {FORMAT}: `rankle convert FILE` rewrites the file")),
+        Some(format) if format.as_u64() == Some(FORMAT) => Ok(()),
+        Some(format) if format.as_u64().is_some_and(|format| format > FORMAT) => {
+            Err(format!("it is of format {format}, and this program knows format {FORMAT}: use a newer one"))
+        }
+        Some(format) => {
+            Err(format!("its format is {format}, which there is not: {FORMAT} is known; correct or delete that line"))
+        }
+    }
+}
+
 /// What is not worth a column.
 fn is_negligible(percent: &f64) -> bool {
     *percent <= 1.0
@@ -158,8 +172,11 @@ fn is_negligible(percent: &f64) -> bool {
 
 impl Record {
     /// In which columns another record of the same cell has another outcome, in words; `None` where they agree. Time, place and the
-    /// version of the code are no outcome.
+    /// version of the code are no outcome; nor do two records of other machines contradict one another, whose roundings differ.
     pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.facts.provenance.machine() != other.facts.provenance.machine() {
+            return None;
+        }
         let columns = |record: &Self| -> BTreeMap<String, Value> {
             let mut free = Self { cell: self.cell.clone(), seconds: 0.0, ..record.clone() };
             free.facts.verifiable = true;
@@ -190,26 +207,24 @@ impl Record {
     /// Reads a record from its line.
     ///
     /// # Errors
-    /// One line for what is no record of this format; an older one is told from other things.
+    /// One line for what is no record of this format, with what to do; older and newer ones are told from other things.
     pub fn from_line(line: &[u8]) -> Result<Self, String> {
-        /// What tells an old record.
-        #[derive(Deserialize)]
-        struct Old {
-            format: Option<Value>,
-            attack: Option<Value>,
-        }
+        let wrong = |reason: String| format!("{reason}; correct or delete that line");
         if line.len() > LONGEST_LINE {
-            return Err(format!("it has {} bytes", line.len()));
+            return Err(wrong(format!("it has {} bytes", line.len())));
         }
-        if let Ok(Old { format: None, attack: Some(_) }) = serde_json::from_slice(line) {
-            return Err("it is of the format before 2: `rankle convert FILE` rewrites the file".to_owned());
+        let Columns(columns) = serde_json::from_slice(line).map_err(|reason| wrong(reason.to_string()))?;
+        if columns.contains_key("attack") {
+            check_format(columns.get("format"))?;
         }
-        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(line).map_err(|reason| reason.to_string())?;
-        let record: Self = serde_json::from_slice(line).map_err(|reason| reason.to_string())?;
-        match fields.keys().find(|name| schema::find(name).is_none()) {
-            Some(unknown) => Err(format!("unknown column `{unknown}`: a newer program may know it")),
-            None => Ok(record),
+        if let Some(unknown) = columns.keys().find(|name| schema::find(name).is_none()) {
+            return Err(wrong(format!("unknown column `{unknown}`, which a newer program may know")));
         }
+        let missing = |column: &&Column| column.written != Written::WhereUnusual && !columns.contains_key(column.name);
+        if let Some(Column { name, .. }) = COLUMNS.iter().find(missing) {
+            return Err(wrong(format!("missing column `{name}`")));
+        }
+        serde_json::from_slice(line).map_err(|reason| wrong(reason.to_string()))
     }
 
     /// The record as one line of JSON, without the line break.
@@ -246,6 +261,45 @@ mod tests {
         assert_eq!(one.difference(&other), None);
         let other = Record { rank_after: Some(2.25), undecided_share: 3.0, ..other };
         assert_eq!(one.difference(&other).unwrap(), "rank_after 2.5 and 2.25, undecided_share nothing and 3.0");
+    }
+
+    #[test]
+    fn what_is_no_record_is_answered_with_what_to_do() {
+        let line = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.5).to_line().unwrap();
+        let with = |more: &str| line.replacen('{', &format!("{{{more},"), 1);
+        for (wrong, part) in [
+            (with(r#""seed":7"#), "duplicate column `seed`"),
+            (with(r#""own":7"#), "unknown column `own`"),
+            (line.replace(r#""step":0.01,"#, ""), "missing column `step`"),
+            (with(r#""white_box":{"own":1}"#), "unknown field `own`"),
+            (line.replace("\"attack\":\"ca+\"", "\"attack\":\"ca\""), "unknown attack 'ca'; known: ca+"),
+            ("[1]".to_owned(), "expected a JSON object"),
+            (" ".repeat(2 << 20), "it has 2097152 bytes"),
+        ] {
+            let message = Record::from_line(wrong.as_bytes()).unwrap_err();
+            assert!(message.contains(part) && message.ends_with("; correct or delete that line"), "{message}");
+        }
+        for (format, advice) in [("3", ": use a newer one"), ("1", "; correct or delete that line"), ("null", "delete that line")]
+        {
+            let message =
+                Record::from_line(line.replace("\"format\":2", &format!("\"format\":{format}")).as_bytes()).unwrap_err();
+            assert!(
+                message.contains(&format!("format {format}")) || message.contains(&format!("format is {format}")),
+                "{message}"
+            );
+            assert!(message.ends_with(advice), "{message}");
+        }
+        let message = Record::from_line(line.replace("\"format\":2,", "").as_bytes()).unwrap_err();
+        assert!(message.ends_with("`rankle convert FILE` rewrites the file"), "{message}");
+    }
+
+    #[test]
+    fn records_of_two_machines_contradict_nothing() {
+        let one = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.5);
+        let mut other = Record { rank_after: Some(2.25), ..one.clone() };
+        assert!(one.difference(&other).is_some());
+        other.facts.provenance.instruction_set = "neon".into();
+        assert_eq!(one.difference(&other), None);
     }
 
     #[test]

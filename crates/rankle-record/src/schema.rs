@@ -1,5 +1,6 @@
 //! The columns of a record: names, units, meanings, and which way is a stronger attack.
 
+use crate::{AttackId, Declaration, Direction, ObjectiveKind, Protocol, TargetPool};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -154,8 +155,13 @@ pub fn json_schema() -> String {
         };
         let mut property =
             if column.written == Written::OrNull { json!({ "anyOf": [plain, { "type": "null" }] }) } else { plain };
-        let unit = if column.unit.is_empty() { String::new() } else { format!(" [{}]", column.unit) };
-        property["description"] = format!("{}{unit}", column.meaning).into();
+        property["description"] = column.meaning.into();
+        if !column.unit.is_empty() {
+            property["unit"] = column.unit.into();
+        }
+        if let Some(names) = names(column.name) {
+            property["enum"] = names.into();
+        }
         if column.name == "format" {
             property["const"] = crate::FORMAT.into();
         }
@@ -174,9 +180,26 @@ pub fn json_schema() -> String {
     format!("{schema:#}\n")
 }
 
-/// The table of columns as Markdown, as `RECORDS.md` has it.
+/// What a column may say, where that is a list of names.
+fn names(column: &str) -> Option<Vec<String>> {
+    match column {
+        "attack" => Some(AttackId::ALL.map(|attack| attack.to_string()).into()),
+        "protocol" => Some(Protocol::ALL.map(|protocol| protocol.to_string()).into()),
+        "objective" => Some(ObjectiveKind::ALL.map(|objective| objective.to_string()).into()),
+        "target_band" => Some(TargetPool::ALL.map(|pool| pool.to_string()).into()),
+        _ => None,
+    }
+}
+
+/// The tables of attacks and of columns as Markdown, as `RECORDS.md` has them.
 pub fn markdown() -> String {
-    let mut out = String::from("| column | role | unit | meaning |\n|---|---|---|---|\n");
+    let mut out = String::from("| attack | targets | what moves | stronger | unit of the outcome |\n|---|---|---|---|---|\n");
+    for attack in AttackId::ALL {
+        let Declaration { name, letter, moves, direction, unit, .. } = attack.declaration();
+        let stronger = if *direction == Some(Direction::Raise) { "lower" } else { "higher" };
+        writeln!(out, "| `{name}` | {letter} | {moves} | {stronger} | {unit} |").expect("a string takes everything");
+    }
+    out += "\n| column | role | unit | meaning |\n|---|---|---|---|\n";
     for Column { name, role, written, unit, meaning, .. } in COLUMNS {
         let role = match role {
             Role::Choice => "input",
@@ -193,7 +216,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttackId, ObjectiveKind, Record, SharedBy, Source, TargetPool, Unseen, WhiteBox, sample};
+    use crate::{Record, SharedBy, Source, Unseen, WhiteBox, sample};
     use std::path::Path;
 
     /// A record that has every column.

@@ -1,9 +1,10 @@
 //! What the card beside the weights says of them, where `rankle train` left one.
 
+use crate::files;
 use crate::names::{self, Models};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rankle_core::Distance;
-use rankle_models::Architecture;
+use rankle_models::{Architecture, weights};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -22,11 +23,13 @@ pub(crate) struct Card {
 /// Bytes of a card.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Training {
     model: Option<String>,
     distance: Option<String>,
     preprocessing: Option<String>,
+    loss: Option<String>,
+    defense: Option<String>,
 }
 
 impl Card {
@@ -38,12 +41,44 @@ impl Card {
         let text = rankle_files::read_text(path, LONGEST);
         let text =
             text.with_context(|| format!("{} cannot be read: a model's folder has a card beside its weights", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is no card: weights_sha256 and [training] are needed", path.display()))
+        let card: toml::de::Error = match toml::from_str(&text) {
+            Ok(card) => return Ok(card),
+            Err(error) => error,
+        };
+        let line = card.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        bail!("{} line {line} is no card: {}; weights_sha256 and [training] are needed", path.display(), card.message())
     }
 
     /// The name of the file of weights beside the card.
-    pub(crate) fn weights(&self) -> &str {
-        self.weights.as_deref().unwrap_or("model.safetensors")
+    ///
+    /// # Errors
+    /// One line that names the card, when it is the name of something elsewhere.
+    pub(crate) fn weights(&self, path: &Path) -> Result<&str> {
+        let name = self.weights.as_deref().unwrap_or("model.safetensors");
+        let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
+        ensure!(is_plain, "{} names the weights {name:?}: they have to lie beside it, under a plain name", path.display());
+        Ok(name)
+    }
+
+    /// Whether weights are those that it is about.
+    ///
+    /// # Errors
+    /// When they cannot be read, and one line that names both when they are others.
+    pub(crate) fn check(&self, path: &Path, weights: &Path) -> Result<()> {
+        let (said, found) = (&self.weights_sha256, files::hash(&weights::bytes(weights)?));
+        ensure!(
+            said.eq_ignore_ascii_case(&found),
+            "{} is about other weights than {}: it says SHA-256 {said}, and that is {found}; add --override-card to use them all the same",
+            path.display(),
+            weights.display()
+        );
+        Ok(())
+    }
+
+    /// Loss and defense of the training, where it says them.
+    pub(crate) fn trained(&self) -> [Option<String>; 2] {
+        let Training { loss, defense, .. } = self.training.clone();
+        [loss, defense]
     }
 
     /// The architecture.

@@ -125,7 +125,8 @@ impl Experiment {
     /// The inputs of the record.
     pub(crate) fn inputs(&self, system: &System, images: usize, origin: Origin) -> Inputs {
         let Origin { table, loss, defense, chosen } = origin;
-        let subject = Subject { loss, defense, ..system.subject() };
+        let own = system.subject();
+        let subject = Subject { loss: loss.or(own.loss), defense: defense.or(own.defense), ..own };
         let facts = Facts {
             preprocessing: system.preprocessing.clone(),
             gallery: system.dataset.len(),

@@ -131,14 +131,19 @@ impl Said<'_> {
         let card = Card::read(&place)?;
         let contradicted = Contradicted { card: &place, override_card };
         let architecture = contradicted.choose("--model", architecture, card.architecture(&place, &names)?)?;
-        let own = folder.join(card.weights());
+        let own = folder.join(card.weights(&place)?);
         let distance = match card.distance(&place)? {
             Some(own) => contradicted.choose(distance_option, distance, own)?,
-            None => distance.or(usual_distance).ok_or_else(|| missing(distance_option, "a distance"))?,
+            None => distance.or(usual_distance).ok_or_else(|| {
+                Stop::usage(format!("{} says no distance in [training]: add {distance_option}", place.display()))
+            })?,
         };
         let weights = weights.unwrap_or_else(|| own.clone());
-        if !override_card && !rankle_files::are_one(&weights, &own).unwrap_or(false) {
-            return Err(contradicted.stop(weights_option, weights.display(), own.display()).into());
+        if !override_card {
+            if !rankle_files::are_one(&weights, &own).unwrap_or(false) {
+                return Err(contradicted.stop(weights_option, weights.display(), own.display()).into());
+            }
+            card.check(&place, &weights)?;
         }
         Ok(Model { architecture, weights, distance, card: Some((card, place)), override_card })
     }
@@ -187,8 +192,9 @@ impl Model {
     /// As [`Model::prepared`].
     pub(crate) fn key(self, dataset: Source, dataset_dir: Option<PathBuf>, prefix: Option<String>) -> Result<Key> {
         let dataset = self.prepared(dataset)?;
-        let Self { architecture: model, weights, distance, .. } = self;
-        Ok(Key { dataset, dataset_dir, model, weights, prefix, distance })
+        let Self { architecture: model, weights, distance, card, .. } = self;
+        let [loss, defense] = card.map_or([None, None], |(card, _)| card.trained());
+        Ok(Key { dataset, dataset_dir, model, weights, prefix, distance, loss, defense })
     }
 }
 

@@ -138,15 +138,15 @@ impl<T: Display + Clone> Names<T> {
 
 /// What is said of a name that is not known: the nearest, and all of them.
 pub(crate) fn unknown(what: &str, name: &str, known: &[impl AsRef<str>]) -> String {
-    let lower = name.to_lowercase();
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
-    let nearest = nearest(&lower, known.iter()).map_or(";".to_owned(), |known| format!(", did you mean '{known}'?"));
+    let nearest = nearest(name, known.iter()).map_or(";".to_owned(), |known| format!(", did you mean '{known}'?"));
     format!("unknown {what} '{name}'{nearest} known: {}", known.join(", "))
 }
 
-/// The known name that is most like another one, the first of equals; none where no one is like it.
+/// The known name that is most like another one, in upper or lower case, the first of equals; none where no one is like it.
 pub(crate) fn nearest<T: AsRef<str>>(name: &str, known: impl Iterator<Item = T>) -> Option<T> {
-    let likeness = known.map(|known| (strsim::jaro_winkler(name, known.as_ref()), known));
+    let name = name.to_lowercase();
+    let likeness = known.map(|known| (strsim::jaro_winkler(&name, &known.as_ref().to_lowercase()), known));
     let nearest = likeness.reduce(|best, other| if other.0 > best.0 { other } else { best });
     nearest.filter(|&(likeness, _)| likeness > 0.7).map(|(_, known)| known)
 }

@@ -27,6 +27,9 @@ pub(crate) struct Key {
     /// In front of the names of the tensors, where all have it.
     pub(crate) prefix: Option<String>,
     pub(crate) distance: Distance,
+    /// How it was trained, where a card said so.
+    pub(crate) loss: Option<String>,
+    pub(crate) defense: Option<String>,
 }
 
 /// A model and the images it is asked about.
@@ -209,16 +212,16 @@ impl System {
         Ok(Self { key, dataset, preprocessing, embedder: Watched::new(embedder, bar), weights_sha256, device })
     }
 
-    /// As a plan, a record and a card describe it; how it was trained they may know, and this does not.
+    /// As a plan, a record and a card describe it; how it was trained only where a card said so.
     pub(crate) fn subject(&self) -> Subject {
-        let Key { dataset, model, weights, distance, .. } = &self.key;
+        let Key { dataset, model, weights, distance, loss, defense, .. } = &self.key;
         Subject {
             dataset: dataset.to_string(),
             model: model.to_string(),
             weights: weights.display().to_string(),
             distance: distance.to_string(),
-            loss: None,
-            defense: None,
+            loss: loss.clone(),
+            defense: defense.clone(),
         }
     }
 
@@ -412,6 +415,8 @@ mod tests {
             weights: weights.clone(),
             prefix: None,
             distance: Distance::Cosine,
+            loss: None,
+            defense: None,
         };
         let (mut images, bar) = (TestImages::default(), ProgressBar::hidden());
         write(1);

@@ -5,6 +5,7 @@ use crate::progress;
 use crate::weights::Weights;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use rankle_record::Journal;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ impl Convert {
         let shipped = self.weights_dir.as_deref().map(hashes).transpose()?;
         let is_shipped = |_: &str, sha256: &str| shipped.as_ref().is_none_or(|shipped| shipped.contains(sha256));
         for file in &self.files {
+            // Nobody appends between reading and writing.
+            let _held = Journal::at(file).hold()?;
             let text = rankle_files::read_text(file, LONGEST).with_context(|| format!("{} cannot be read", file.display()))?;
             let converted = rankle_record::convert(&text, is_shipped).map_err(|reason| anyhow!("{} {reason}", file.display()))?;
             let changed = converted != text;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
-/// The plan has one JSON object a line: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
+/// The plan has one JSON object a line, the inputs of a record or a whole record: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
 /// protocol, eight_bit, images, seed; for ablations also objective, target_band, xi, step, iterations, random_start and
 /// restarts, for a transfer from, for universal
 /// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep

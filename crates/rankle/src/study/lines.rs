@@ -55,7 +55,7 @@ mod tests {
         let text = table(&records).text();
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows.len() == 3 && rows[0].trim_start().starts_with("cell") && rows[0].ends_with("embedding shift"), "{text}");
-        assert!(rows[1].contains("50.00 → 50.50 ± 0.25") && rows[1].contains(" 1000 ") && rows[1].ends_with("0.800"), "{text}");
-        assert!(rows[2].contains(" – "), "{text}");
+        assert!(rows[1].contains("50.00 → 50.50 ± 0.25") && rows[1].contains("  1000  ") && rows[1].ends_with("0.822"), "{text}");
+        assert!(rows[2].contains("  –  "), "{text}");
     }
 }

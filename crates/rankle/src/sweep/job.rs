@@ -39,6 +39,9 @@ impl Job {
             weights: weights.into(),
             prefix,
             distance: names::DISTANCES.find(distance).map_err(Error::msg)?,
+            // The plan says them, or nobody does.
+            loss: None,
+            defense: None,
         };
         key.preprocessing().map_err(|stop| anyhow!("{stop}"))?;
         let from = |source: &Source| -> Result<Key> {

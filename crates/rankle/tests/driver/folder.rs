@@ -17,8 +17,10 @@ fn on_folder(command: &str, folder: &Path, rest: &str) -> Command {
 #[test]
 fn a_folder_says_what_its_options_would() {
     let folder = weights().parent().unwrap();
-    let free = ["seconds"];
+    // How it was trained only the card knows.
+    let free = ["seconds", "loss", "defense"];
     let by_folder = json(&mut on_folder("attack", folder, ATTACK));
+    assert_eq!((&by_folder["loss"], &by_folder["defense"]), (&"triplet".into(), &"none".into()));
     assert_eq!(without(by_folder, &free), without(json(&mut on_mnist("attack", ATTACK)), &free));
 
     let mut transfer = rankle("transfer --dataset mnist --from");
@@ -61,7 +63,13 @@ fn what_is_missing_is_named() {
     let card = folder.path().join("card.toml");
     let evaluate = || outcome(&mut on_folder("evaluate", folder.path(), ""));
     for (text, part) in [
-        ("", "is no card: weights_sha256 and [training] are needed"),
+        ("", "card.toml line 1 is no card: missing field `weights_sha256`; weights_sha256 and [training] are needed"),
+        ("weights_sha256 = \"5f\"\n[training]\ndistance = 3\n", "card.toml line 3 is no card: invalid type: integer `3`"),
+        ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\n", "says no distance in [training]: add --distance"),
+        (
+            "weights = \"../w\"\nweights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\n",
+            "names the weights \"../w\": they have to lie beside it",
+        ),
         ("weights_sha256 = \"5f\"\n[training]\ndistance = \"cosine\"\n", "says no model in [training]"),
         ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f3\"\n", "card.toml: unknown model 'c2f3', did you mean 'c2f2'?"),
         ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosin\"\n", "card.toml: unknown distance 'cosin'"),
@@ -69,8 +77,15 @@ fn what_is_missing_is_named() {
     ] {
         fs::write(&card, text).unwrap();
         let (code, _, stderr) = evaluate();
-        assert!(code == 1 && stderr.contains(part), "{code} {stderr}");
+        let usage = part.starts_with("says no distance");
+        assert!(code == if usage { 2 } else { 1 } && stderr.contains(part), "{code} {stderr}");
     }
+    fs::copy(weights(), folder.path().join("model.safetensors")).unwrap();
+    let (code, _, stderr) = evaluate();
+    assert!(
+        code == 1 && stderr.contains("is about other weights than ") && stderr.contains("it says SHA-256 5f, and that is "),
+        "{stderr}"
+    );
     fs::remove_file(&card).unwrap();
     let (code, _, stderr) = evaluate();
     assert!(code == 1 && stderr.contains("card.toml cannot be read: a model's folder has a card beside its weights"), "{stderr}");
@@ -87,9 +102,11 @@ fn a_card_tells_how_photographs_are_prepared() {
         }
     }
     fs::copy(weights(), folder.path().join("w.safetensors")).unwrap();
+    let own: toml::Table = fs::read_to_string(weights().with_file_name("card.toml")).unwrap().parse().unwrap();
+    let hash = own["weights_sha256"].as_str().unwrap();
     let said = "resize=shorter,edge=30,crop=28,filter=bicubic,exif=rotate,channels=1";
     let text = format!(
-        "weights = \"w.safetensors\"\nweights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosine\"\npreprocessing = \"{said}\"\n"
+        "weights = \"w.safetensors\"\nweights_sha256 = \"{hash}\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosine\"\npreprocessing = \"{said}\"\n"
     );
     fs::write(folder.path().join("card.toml"), text).unwrap();
     let evaluate = |options: &str, rest: &str| {

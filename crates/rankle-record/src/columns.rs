@@ -1,0 +1,33 @@
+//! The columns of a line, each once.
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A JSON object in which no name stands twice: of two values readers would take one or the other.
+pub(crate) struct Columns(pub(crate) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Columns {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> Visitor<'de> for Once {
+            type Value = Columns;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Columns, A::Error> {
+                let mut columns = Map::new();
+                while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                    if columns.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("duplicate column `{name}`")));
+                    }
+                    columns.insert(name, value);
+                }
+                Ok(Columns(columns))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
