@@ -50,6 +50,8 @@ impl Session<'_> {
     /// # Errors
     /// When data cannot be read, and when the folder holds another training.
     pub(super) fn train(&self, system: &System, further: &[String], folder: &Path) -> Result<()> {
+        // The card names it so.
+        let folder = folder.strip_prefix(".").unwrap_or(folder);
         let words = recipe(system).into_iter().chain(further.iter().cloned()).map(OsString::from);
         let words = words.chain(self.data(&system.dataset)).chain([option("output", folder)]);
         let command: Train = arguments::parsed(words)?;

@@ -166,6 +166,17 @@ fn classifiers_are_trained_for_a_moment_and_attacked() {
     assert_eq!(of, [("fgsm", 0.1), ("fgsm", 0.2), ("pgd", 0.1), ("pgd", 0.2)]);
     assert!(cells.iter().all(|cell| cell["caveat"].as_str().unwrap().starts_with("quick model") && cell["images"] == 5));
     assert!(fs::read_to_string(output.join("report.md")).unwrap().contains("## softmax on mnist\n"));
+
+    // Files are named as they were given: in the folder itself a record and a card tell nothing of the machine.
+    let mut command = rankle("run ../c.toml --quick --images 5 --training-images 200 --format json --output .");
+    let here = folder.path().join("here");
+    fs::create_dir(&here).unwrap();
+    let (code, stdout, stderr) = outcome(command.current_dir(&here));
+    assert_eq!(code, 0, "{stderr}");
+    let model = "models-quick/mnist-softmax-cross-entropy-epochs-1-images-200";
+    assert!(objects(&stdout).iter().all(|cell| cell["weights"] == format!("{model}/model.safetensors")), "{stdout}");
+    let card = fs::read_to_string(here.join(model).join("card.toml")).unwrap();
+    assert!(card.contains(&format!(" --output {model}\"")), "{card}");
 }
 
 #[test]
