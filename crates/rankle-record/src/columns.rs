@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// A JSON object in which no name stands twice: of two values readers would take one or the other.
-pub(crate) struct Columns(pub(crate) Map<String, Value>);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -38,6 +38,7 @@ mod subject;
 pub use attack::{AttackId, Declaration, Direction};
 pub use cell::{Cell, Facts, Setting, Source};
 pub use claims::{Claim, Claims};
+pub use columns::Columns;
 pub use convert::convert;
 pub use error::{Error, Result};
 pub use estimate::Estimate;

@@ -25,7 +25,12 @@ pub struct ImageRanks {
 impl ImageRanks {
     /// Where the ranks beside a file of records are.
     pub fn path(records: &Path) -> PathBuf {
-        records.with_extension("ranks.safetensors")
+        let mut name = match records.extension() {
+            Some(extension) if extension == "jsonl" => records.file_stem().unwrap_or_default().to_owned(),
+            _ => records.file_name().unwrap_or_default().to_owned(),
+        };
+        name.push(".ranks.safetensors");
+        records.with_file_name(name)
     }
 
     /// The ranks beside a file of records, each of which fits its record.

@@ -12,7 +12,7 @@ use crate::search::{self, Remedy};
 use crate::stop::{self, Stop};
 use crate::system::{Key, Ranked, System, TestImages};
 use crate::{interrupt, progress, transfer, universal};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_attacks::{Targets, choosing};
 use rankle_record::{AttackOptions, AttackSpec, Record, Search};
@@ -54,7 +54,10 @@ impl Opened {
         let system = |key: &Key| self.systems.iter().find(|system| system.key == *key).context("the system was just opened");
         let (measured, count) = (system(&job.key)?, job.cell.images);
         experiment::sample(measured, job.experiment.seed(), count)?;
-        let AttackSpec { protocol, universal, .. } = job.experiment.spec;
+        let AttackSpec { protocol, universal, targets, .. } = job.experiment.spec;
+        if targets > measured.dataset.len() {
+            bail!("targets is {targets}: there are {} items to choose from", measured.dataset.len());
+        }
         let room = |shared| universal::check_room(protocol, count, shared, measured.dataset.len());
         universal.map_or(Ok(()), room).map_err(anyhow::Error::msg)?;
         let mut inputs = job.experiment.inputs(measured, count, job.origin());

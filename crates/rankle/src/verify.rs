@@ -28,6 +28,13 @@ pub(crate) struct Ready {
     pub(crate) job: Job,
 }
 
+impl Ready {
+    /// Whether it was computed on another device or instruction set than its inputs name now.
+    pub(crate) fn is_of_another_machine(&self, inputs: &Inputs) -> bool {
+        compare::is_of_another_machine(&self.recorded.columns, &inputs.facts.provenance)
+    }
+}
+
 /// Why a record is not run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NotRun {
@@ -51,7 +58,9 @@ impl fmt::Display for NotRun {
             Self::Version { recorded, computed } => {
                 write!(f, "method version {recorded}, this program computes {computed}")
             }
-            Self::Weights { place, others_in_place: true } => write!(f, "{place} has other weights than the record"),
+            Self::Weights { place, others_in_place: true } => {
+                write!(f, "{place} has other weights than the record; --weights-dir names a folder to look in")
+            }
             Self::Weights { place, others_in_place: false } => {
                 write!(f, "the weights are not here ({place}); --weights-dir names a folder to look in")
             }

@@ -11,7 +11,7 @@ use crate::sweep::{self, Book, Opened, Planned};
 use crate::verify::{self, Difference, NotRun, Ready, Shelf, Surroundings, choose, recorded};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rankle_report::FolderLock;
+use rankle_report::{FolderLock, ImageRanks};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -81,6 +81,8 @@ struct Answer {
     records: usize,
     computed: usize,
     agree: usize,
+    /// Of those that agree: computed on another machine than this, and equal within the tolerance.
+    agree_nearly: usize,
     disagree: usize,
     not_run: Vec<Lacking>,
     differences: Vec<Difference>,
@@ -127,8 +129,10 @@ impl Verify {
         };
         let disagree = verify::records_of(&differences);
         let (computed, agree) = (wanted.len(), wanted.len() - disagree);
+        let elsewhere = |(one, planned): (&&Ready, &Planned)| one.is_of_another_machine(&planned.inputs);
+        let agree_nearly = wanted.iter().zip(&planned).filter(|&pair| elsewhere(pair)).count().saturating_sub(disagree);
         let not_run = not_run.into_iter().map(|(reason, records)| Lacking { records, reason: reason.to_string() }).collect();
-        let answer = Answer { records, computed, agree, disagree, not_run, differences };
+        let answer = Answer { records, computed, agree, agree_nearly, disagree, not_run, differences };
         self.tell(&answer)?;
         self.verdict(&answer)
     }
@@ -150,7 +154,14 @@ impl Verify {
     fn sorted(&self, shelf: &Shelf, opened: &mut Opened) -> Result<Sorted> {
         let around = Surroundings { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
         let mut sorted = Sorted { records: 0, ready: Vec::new(), inputs: Vec::new(), not_run: BTreeMap::new() };
-        for file in &self.records {
+        for (at, file) in self.records.iter().enumerate() {
+            if self.records[..at].contains(file) {
+                continue;
+            }
+            // They may be left out, but not lie.
+            if ImageRanks::path(file).exists() {
+                ImageRanks::read(file)?;
+            }
             let (mut ready, mut inputs) = (Vec::new(), Vec::new());
             for recorded in recorded::read(file)? {
                 sorted.records += 1;
@@ -211,11 +222,18 @@ impl Verify {
             progress::answer(format_args!("{} not run: {}", counted(*records), rankle_cli::one_line(reason)))?;
         }
         let lacking: usize = answer.not_run.iter().map(|lacking| lacking.records).sum();
-        progress::answer(format_args!("{} agree, {} disagree, {lacking} not run", answer.agree, answer.disagree))
+        let nearly = match answer.agree_nearly {
+            0 => String::new(),
+            nearly => format!(" ({nearly} of another instruction set, within its tolerance)"),
+        };
+        progress::answer(format_args!("{} agree{nearly}, {} disagree, {lacking} not run", answer.agree, answer.disagree))
     }
 
     fn verdict(&self, answer: &Answer) -> Result<()> {
-        let Answer { computed, disagree, differences, .. } = answer;
+        let Answer { records, computed, disagree, differences, .. } = answer;
+        if *records == 0 {
+            bail!("there is no record in what was named: nothing was verified");
+        }
         if *computed == 0 {
             bail!("no record could be run: standard output says why");
         }

@@ -249,6 +249,9 @@ impl Plan {
 
     /// The whole experiment. Every cell is looked at, so that a wrong one is found before anything is computed.
     pub(super) fn experiment(self) -> Result<Experiment> {
+        if let Some(study) = self.file.study.as_ref().filter(|study| !STUDIES.contains(&study.get_ref().as_str())) {
+            return Err(self.wrong(&study.span(), &names::unknown("study", study.get_ref(), &STUDIES)));
+        }
         self.check_sections()?;
         let study: Box<dyn Study> = match self.file.study.as_ref().map(Spanned::get_ref).map(String::as_str) {
             None => Box::new(Tables::of(&self)?),
@@ -257,10 +260,7 @@ impl Plan {
             Some("sanity") => Box::new(Sanity::of(&self)?),
             Some("classification") => Box::new(Classification::of(&self)?),
             Some("ablations") => Box::new(Ablations::of(&self)?),
-            Some(other) => {
-                let span = self.file.study.as_ref().map(Spanned::span).unwrap_or_default();
-                return Err(self.wrong(&span, &names::unknown("study", other, &STUDIES)));
-            }
+            Some(other) => bail!(self.lacks(format!("study = \"{other}\" cannot be run"))),
         };
         for scope in [Scope::default(), Scope::QUICK] {
             for planned in study.plan(&scope, &|system| Ok(system.id()))? {

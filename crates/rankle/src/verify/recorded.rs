@@ -1,7 +1,7 @@
 //! Records as they were written: every column, whatever this version knows of it.
 
-use anyhow::{Context, Result, anyhow, bail};
-use rankle_record::Record;
+use anyhow::{Context, Result, anyhow};
+use rankle_record::{Columns, Record};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -31,16 +31,15 @@ pub(crate) enum Place {
 pub(crate) fn read(path: &Path) -> Result<Vec<Recorded>> {
     let shown = path.display();
     let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("{shown} cannot be read"))?;
-    let values: Vec<(Place, serde_json::Result<Value>)> = match text.trim_start().starts_with('[') {
+    let values: Vec<(Place, serde_json::Result<Columns>)> = match text.trim_start().starts_with('[') {
         true => {
-            let array: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("{shown} is no array of records"))?;
+            let array: Vec<Columns> = serde_json::from_str(&text).with_context(|| format!("{shown} is no array of records"))?;
             array.into_iter().enumerate().map(|(at, value)| (Place::Record(at + 1), Ok(value))).collect()
         }
         false => text.lines().enumerate().map(|(at, line)| (Place::Line(at + 1), serde_json::from_str(line))).collect(),
     };
-    let recorded = |(place, value): (Place, serde_json::Result<Value>)| match value {
-        Ok(Value::Object(columns)) => Ok(Recorded { file: path.to_owned(), place, columns }),
-        Ok(_) => bail!("{shown} {place} is no JSON object"),
+    let recorded = |(place, columns): (Place, serde_json::Result<Columns>)| match columns {
+        Ok(Columns(columns)) => Ok(Recorded { file: path.to_owned(), place, columns }),
         Err(reason) => Err(anyhow!(reason).context(format!("{shown} {place} is not a record"))),
     };
     values.into_iter().map(recorded).collect()
@@ -117,8 +116,9 @@ mod tests {
             (format!("{line}{{"), "line 2 is not a record"),
             (format!("{line}\n{line}"), "line 2 is not a record"),
             (format!("{line}{{\"rank_after\": NaN}}"), "line 2 is not a record"),
-            (format!("{line}3\n"), "line 2 is no JSON object"),
-            ("[3]".to_owned(), "record 1 is no JSON object"),
+            (format!("{line}3\n"), "line 2 is not a record: invalid type: integer `3`, expected a JSON object"),
+            ("[3]".to_owned(), "is no array of records: invalid type: integer `3`, expected a JSON object"),
+            (format!("{line}{{\"targets\":1,\"targets\":2}}"), "line 2 is not a record: duplicate column `targets`"),
             ("[".to_owned(), "is no array of records"),
         ] {
             let error = read(&file("bad", &text)).err().unwrap();

@@ -110,7 +110,10 @@ fn weights_are_found_by_their_hash_wherever_they_are() {
     write(&file, &[record]);
     let (code, stdout, stderr) = outcome(&mut verify(&file));
     assert_eq!((code, stderr.as_str()), (1, "error: no record could be run: standard output says why\n"));
-    let reason = format!("1 record not run: {} has other weights than the record\n", other.display());
+    let reason = format!(
+        "1 record not run: {} has other weights than the record; --weights-dir names a folder to look in\n",
+        other.display()
+    );
     assert_eq!(stdout, format!("{reason}0 agree, 0 disagree, 1 not run\n"));
     let agrees = |command: &mut Command| assert_eq!(outcome(command).1, "1 agree, 0 disagree, 0 not run\n");
     fs::copy(weights(), there.join("model.safetensors")).unwrap();
@@ -145,9 +148,9 @@ fn what_is_no_record_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("records.jsonl");
     for (text, part) in [
-        ("{}\n", "line 1 is not a record of this version: missing field"),
+        ("{}\n", "line 1 is not a record of this version: missing column"),
         ("\u{0}", "line 1 is not a record: "),
-        ("[1]", "record 1 is no JSON object"),
+        ("[1]", "is no array of records: invalid type"),
     ] {
         fs::write(&file, text).unwrap();
         let (code, stdout, stderr) = outcome(&mut verify(&file));
