@@ -10,11 +10,12 @@ const ROOM: u64 = 3_000_000;
 fn the_ranks_of_the_models_are_those_of_their_records() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let mut bytes = 0;
+    let (mut bytes, mut files) = (0, 0);
     for path in entries(&models).iter().filter(|path| path.is_dir()).flat_map(|folder| entries(folder)) {
         let Some(name) = path.to_str().unwrap().strip_suffix(".ranks.safetensors") else { continue };
         let records = PathBuf::from(format!("{name}.jsonl"));
         bytes += path.metadata().unwrap().len();
+        files += 1;
         let ranks = ImageRanks::read(&records).unwrap();
         for record in Journal::at(&records).read().unwrap().records {
             let Estimate { mean, standard_error, .. } = ranks.estimate(&record).unwrap();
@@ -26,5 +27,6 @@ fn the_ranks_of_the_models_are_those_of_their_records() {
             assert!(is_told, "{}: {}", records.display(), record.cell);
         }
     }
+    assert_eq!(files, 4, "one beside the records of each model");
     assert!(bytes < ROOM, "{bytes} bytes");
 }
