@@ -78,18 +78,23 @@ impl Reproduce {
         }
         let driver = Driver::build()?;
         let mut arrays = Vec::new();
+        // What one experiment lacks, or a full standard output, costs no other one.
+        let mut ended = Ok(());
         for name in self.once() {
             if self.quick {
                 plans::draw(name)?;
             }
             let base = self.base(name)?;
             match self.format {
-                Format::Human => driver.say("run", &self.words(name, &base)?, &base)?,
+                Format::Human => match driver.say("run", &self.words(name, &base)?, &base) {
+                    Err(interrupt) if rankle_cli::code(&interrupt) == 130 => return Err(interrupt),
+                    said => ended = ended.and(said),
+                },
                 Format::Json => arrays.push(driver.ask("run", &self.words(name, &base)?, &base)?),
             }
         }
         match self.format {
-            Format::Human => Ok(()),
+            Format::Human => ended,
             Format::Json => answer(joined(&arrays)),
         }
     }

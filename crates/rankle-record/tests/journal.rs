@@ -146,6 +146,25 @@ fn a_folder_that_is_not_there_is_named() {
     assert!(message.starts_with("cannot append to") && message.contains("none/records.jsonl"), "{message}");
 }
 
+/// Whoever waits for the lock while another file takes the place of this one writes to the new one.
+#[test]
+fn a_record_goes_into_the_file_that_is_there_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("records.jsonl"), folder.path().join("other.jsonl"));
+    Journal::at(&path).append(&record(0)).unwrap();
+    Journal::at(&other).append(&record(1)).unwrap();
+    std::thread::scope(|scope| {
+        let held = Journal::at(&path).hold().unwrap();
+        let writer = scope.spawn(|| Journal::at(&path).append(&record(2)).unwrap());
+        // Long enough for the writer to have opened the old file; were it later, the new one would be all it sees.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        fs::rename(&other, &path).unwrap();
+        drop(held);
+        writer.join().unwrap();
+    });
+    assert_eq!(seeds(&path), [1, 2]);
+}
+
 /// Each thread opens the file itself, as processes would, while another one reads.
 #[test]
 fn eight_writers_lose_nothing() {

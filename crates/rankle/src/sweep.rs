@@ -162,11 +162,15 @@ impl Run<'_> {
     fn all(&mut self, mut pending: Vec<&Planned>) -> Result<()> {
         let mut told = false;
         loop {
-            pending = self.round(&pending)?;
-            if pending.is_empty() {
+            let rest = self.round(&pending)?;
+            if rest.is_empty() {
                 return Ok(());
             }
-            self.wait(pending.len(), &mut told)?;
+            // What others had at the beginning of a long round is done by its end: only a round without any news is worth a wait.
+            if rest.len() == pending.len() {
+                self.wait(rest.len(), &mut told)?;
+            }
+            pending = rest;
         }
     }
 
@@ -232,8 +236,8 @@ impl Run<'_> {
     /// Waits a moment for other processes, which have so many cells; this is told once.
     fn wait(&self, others: usize, told: &mut bool) -> Result<()> {
         if !std::mem::replace(told, true) {
-            self.bar.set_message(format!("{others} cells of other processes"));
-            tracing::info!("waiting for {others} cells, which other processes compute");
+            self.bar.set_message(format!("{} of other processes", cells(others)));
+            tracing::info!("waiting for {}, which other processes compute", cells(others));
         }
         interrupt::sleep(Duration::from_secs(1))
     }
@@ -302,7 +306,11 @@ impl Run<'_> {
             return;
         }
         let rank = record.rank_after.map_or(String::new(), |rank| format!(" rank {rank:.2} %,"));
-        let left = self.bar.eta().as_secs();
-        tracing::info!("{}:{rank} {:.1} s; {} cells and about {left} s left", record.cell, record.seconds, self.left);
+        // The time that is left is in the lines of progress: the bar went back to where the cell began, and knows no pace.
+        tracing::info!("{}:{rank} {:.1} s; {} left", record.cell, record.seconds, cells(self.left));
     }
+}
+
+fn cells(count: usize) -> String {
+    if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") }
 }

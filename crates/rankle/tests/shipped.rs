@@ -88,6 +88,26 @@ fn every_published_cell_has_a_record_of_the_shipped_weights() {
     }
 }
 
+/// The committed records have the searches that their protocols prescribe today, and a record asks for itself: but for the search of
+/// ablations, which a plan names, a plan without one would make them again.
+#[test]
+fn what_protocols_prescribe_is_what_the_records_have() {
+    let folders = |parent: &str| std::fs::read_dir(root().join(parent)).unwrap().map(|entry| entry.unwrap().path());
+    let mut compared = 0;
+    for folder in folders("models").chain(folders("xtask/results")).filter(|folder| folder.is_dir()) {
+        for record in rankle_record::Journal::at(folder.join("records.jsonl")).read().unwrap().records {
+            let spec = record.cell.spec;
+            let options = rankle_record::AttackOptions { xi: None, ..spec.options };
+            let open = rankle_record::AttackSpec { search: rankle_record::Search::default(), options, ..spec };
+            assert_eq!(rankle_attacks::resolve(&open).unwrap(), spec, "{}: {}", folder.display(), record.cell);
+            let asked = rankle_record::Cell { spec: open, ..record.cell.clone() };
+            assert!(asked.asks_for(&record.cell), "{}", record.cell);
+            compared += 1;
+        }
+    }
+    assert!(compared > 1500, "{compared}");
+}
+
 /// Whoever has the repository has the weights of every record, or is told that they are not there.
 #[test]
 fn what_nobody_can_compute_from_a_clone_is_marked() {

@@ -2,12 +2,11 @@
 
 use crate::files;
 use crate::progress;
-use crate::weights::Weights;
+use crate::verify::Shelf;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use rankle_record::Journal;
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes of a file of records.
 const LONGEST: u64 = 1 << 30;
@@ -22,15 +21,15 @@ pub(crate) struct Convert {
     /// The files
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Mark records whose weights are not in this folder or the folders in it: nobody else can compute them again
+    /// Mark records whose weights are in no folder below this one: nobody else can compute them again
     #[arg(long, value_name = "FOLDER")]
     weights_dir: Option<PathBuf>,
 }
 
 impl Convert {
     pub(crate) fn run(self) -> Result<()> {
-        let shipped = self.weights_dir.as_deref().map(hashes).transpose()?;
-        let is_shipped = |_: &str, sha256: &str| shipped.as_ref().is_none_or(|shipped| shipped.contains(sha256));
+        let shelf = Shelf::with(self.weights_dir.as_deref())?;
+        let is_shipped = |_: &str, sha256: &str| self.weights_dir.is_none() || shelf.holds(sha256);
         for file in &self.files {
             // Nobody appends between reading and writing.
             let _held = Journal::at(file).hold()?;
@@ -44,22 +43,4 @@ impl Convert {
         }
         Ok(())
     }
-}
-
-/// The hashes of all weights in a folder and the folders in it.
-fn hashes(folder: &Path) -> Result<HashSet<String>> {
-    let mut hashes = HashSet::new();
-    let read = |folder: &Path| -> Result<Vec<PathBuf>> {
-        let entries = std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
-        let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>();
-        entries.with_context(|| format!("{} cannot be read", folder.display()))
-    };
-    let mut files = read(folder)?;
-    for inner in files.clone().into_iter().filter(|path| path.is_dir()) {
-        files.extend(read(&inner)?);
-    }
-    for file in files.into_iter().filter(|file| crate::arguments::ends_in(file, "safetensors")) {
-        hashes.insert(Weights::read(&file, None)?.sha256);
-    }
-    Ok(hashes)
 }

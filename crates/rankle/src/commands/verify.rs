@@ -129,8 +129,9 @@ impl Verify {
         };
         let disagree = verify::records_of(&differences);
         let (computed, agree) = (wanted.len(), wanted.len() - disagree);
-        let elsewhere = |(one, planned): (&&Ready, &Planned)| one.is_of_another_machine(&planned.inputs);
-        let agree_nearly = wanted.iter().zip(&planned).filter(|&pair| elsewhere(pair)).count().saturating_sub(disagree);
+        let disagrees = |one: &Ready| differences.iter().any(|difference| difference.is_in(&one.recorded));
+        let nearly = |(one, planned): &(&&Ready, &Planned)| one.is_of_another_machine(&planned.inputs) && !disagrees(one);
+        let agree_nearly = wanted.iter().zip(&planned).filter(nearly).count();
         let not_run = not_run.into_iter().map(|(reason, records)| Lacking { records, reason: reason.to_string() }).collect();
         let answer = Answer { records, computed, agree, agree_nearly, disagree, not_run, differences };
         self.tell(&answer)?;

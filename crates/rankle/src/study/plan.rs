@@ -21,7 +21,15 @@ use toml::Spanned;
 const LONGEST: u64 = 256 << 20;
 
 /// The names that `study = "…"` may have.
-const STUDIES: [&str; 5] = ["transfer", "universal", "sanity", "classification", "ablations"];
+const STUDIES: [(&str, Make); 5] = [
+    ("transfer", |plan| Ok(Box::new(Transfer::of(plan)?))),
+    ("universal", |plan| Ok(Box::new(Universal::of(plan)?))),
+    ("sanity", |plan| Ok(Box::new(Sanity::of(plan)?))),
+    ("classification", |plan| Ok(Box::new(Classification::of(plan)?))),
+    ("ablations", |plan| Ok(Box::new(Ablations::of(plan)?))),
+];
+
+type Make = fn(&Plan) -> Result<Box<dyn Study>>;
 
 /// The content of a file that is named as a plan.
 pub(crate) enum Content {
@@ -249,19 +257,17 @@ impl Plan {
 
     /// The whole experiment. Every cell is looked at, so that a wrong one is found before anything is computed.
     pub(super) fn experiment(self) -> Result<Experiment> {
-        if let Some(study) = self.file.study.as_ref().filter(|study| !STUDIES.contains(&study.get_ref().as_str())) {
-            return Err(self.wrong(&study.span(), &names::unknown("study", study.get_ref(), &STUDIES)));
-        }
-        self.check_sections()?;
-        let study: Box<dyn Study> = match self.file.study.as_ref().map(Spanned::get_ref).map(String::as_str) {
-            None => Box::new(Tables::of(&self)?),
-            Some("transfer") => Box::new(Transfer::of(&self)?),
-            Some("universal") => Box::new(Universal::of(&self)?),
-            Some("sanity") => Box::new(Sanity::of(&self)?),
-            Some("classification") => Box::new(Classification::of(&self)?),
-            Some("ablations") => Box::new(Ablations::of(&self)?),
-            Some(other) => bail!(self.lacks(format!("study = \"{other}\" cannot be run"))),
+        let make: Make = match &self.file.study {
+            None => |plan| Ok(Box::new(Tables::of(plan)?)),
+            Some(name) => {
+                let found = STUDIES.iter().find(|(known, _)| known == name.get_ref());
+                let known = STUDIES.map(|(known, _)| known);
+                let unknown = || self.wrong(&name.span(), &names::unknown("study", name.get_ref(), &known));
+                found.map(|(_, make)| *make).ok_or_else(unknown)?
+            }
         };
+        self.check_sections()?;
+        let study = make(&self)?;
         for scope in [Scope::default(), Scope::QUICK] {
             for planned in study.plan(&scope, &|system| Ok(system.id()))? {
                 let place = format!("{}: {planned} on {}", self.path.display(), planned.subject.model);
@@ -279,7 +285,9 @@ impl Plan {
         let File { study, tables, panels, transfer, universal, sanity, classification, ablations, .. } = &self.file;
         let named = study.as_ref().map(|study| study.get_ref().as_str());
         let is_there = [transfer.is_some(), universal.is_some(), sanity.is_some(), classification.is_some(), ablations.is_some()];
-        if let Some((other, _)) = STUDIES.iter().zip(is_there).find(|(name, is_there)| *is_there && Some(**name) != named) {
+        if let Some(((other, _), _)) =
+            STUDIES.iter().zip(is_there).find(|((name, _), is_there)| *is_there && Some(*name) != named)
+        {
             bail!(self.lacks(format!("[{other}] is there, but not study = \"{other}\"")));
         }
         let quick = &self.file.quick;

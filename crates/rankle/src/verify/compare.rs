@@ -72,6 +72,11 @@ impl Difference {
         (&self.file, self.number) == (&other.file, other.number)
     }
 
+    /// Whether it is one of this record.
+    pub(crate) fn is_in(&self, recorded: &Recorded) -> bool {
+        (self.file.as_str(), self.place) == (&*recorded.file.display().to_string(), recorded.place)
+    }
+
     /// One JSON object.
     pub(crate) fn to_line(&self) -> String {
         serde_json::to_string(self).expect("strings and JSON values are JSON")

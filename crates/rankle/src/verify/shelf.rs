@@ -55,6 +55,11 @@ impl Shelf {
         }
     }
 
+    /// Whether weights with this hash are below the folder that the user named.
+    pub(crate) fn holds(&self, sha256: &str) -> bool {
+        self.named.iter().any(|path| self.hash(path).as_deref() == Some(sha256))
+    }
+
     fn hash(&self, path: &Path) -> Option<String> {
         let mut hashes = self.hashes.borrow_mut();
         hashes.entry(path.to_owned()).or_insert_with(|| files::hash_file(&hub::local(path).ok()?).ok()).clone()

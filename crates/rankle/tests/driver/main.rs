@@ -2,6 +2,7 @@
 
 mod attack;
 mod classify;
+mod convert;
 mod faults;
 mod folder;
 mod image_ranks;

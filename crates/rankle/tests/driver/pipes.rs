@@ -60,6 +60,8 @@ fn results_and_refusals_end_alike() {
             for arguments in ["--help", "attack --help", "--version"] {
                 assert_eq!(code(&mut rankle(arguments), stdout, stderr), expected, "{arguments}: {stdout:?} {stderr:?}");
             }
+            let list = format!("run --list {}/../../xtask/plans/mnist.toml", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(code(&mut rankle(&list), stdout, stderr), expected, "{list}: {stdout:?} {stderr:?}");
             let bench = "bench --name c2f2-forward --seconds 0.01";
             assert_eq!(code(&mut rankle(bench), stdout, stderr), expected, "{stdout:?} {stderr:?}");
             assert_eq!(code(&mut rankle("atack"), stdout, stderr), 2);

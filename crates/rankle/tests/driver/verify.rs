@@ -90,6 +90,18 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     assert_eq!(stdout.lines().next(), Some(first.as_str()));
     assert_eq!(stdout.lines().last(), Some("1 agree, 1 disagree, 2 not run"));
 
+    // A record of another machine is equal within a tolerance, which is told; one that is not counts once.
+    records[3]["instruction_set"] = "of-another-machine".into();
+    records[3]["rank_after_stderr"] = json!(records[3]["rank_after_stderr"].as_f64().unwrap() + 0.01);
+    write(&file, &records);
+    let (code, stdout, _) = outcome(verify(&file).arg("--output").arg(&output));
+    let last = "1 agree (1 of another instruction set, within its tolerance), 1 disagree, 2 not run";
+    assert_eq!((code, stdout.lines().last()), (1, Some(last)));
+    records[3]["rank_after_stderr"] = json!(99.0);
+    write(&file, &records);
+    let (_, told, _) = answer(verify(&file).args(["--format", "json"]));
+    assert_eq!((&told["agree"], &told["agree_nearly"], &told["disagree"]), (&0.into(), &0.into(), &2.into()));
+
     // What is done already is nobody's proof of itself.
     let own = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
     let (code, _, stderr) = outcome(verify(&own.join("records.jsonl")).arg("--output").arg(&output));
