@@ -1,4 +1,4 @@
-//! What can go wrong between a plan and a record.
+//! What can go wrong between a plan, a record and what is made of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between a plan and a record. Each message is one line that names the file or the value.
+/// What can go wrong between a plan, a record and what is made of it. Each message is one line that names the file or the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,6 +40,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of per-image ranks that is none, or does not fit its records.
+    #[error("{} {reason}", path.display())]
+    Ranks {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process works in the same folder.
+    #[error("{} is in use by {holder}; wait for it to end or choose another output folder", folder.display())]
+    Held {
+        /// The folder.
+        folder: PathBuf,
+        /// Who holds it: process, command, since when.
+        holder: String,
+    },
     /// A name that is not known, with the known ones.
     #[error("unknown {what} '{name}'; known: {known}")]
     Unknown {
@@ -50,7 +66,7 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
-    /// A plan cannot be made.
+    /// A plan, a table or a picture cannot be made.
     #[error("cannot make {what}: {reason}")]
     Make {
         /// Which one.
@@ -62,13 +78,13 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: what was tried, on which file.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |reason| Self::File { action, path, reason }
     }
 
     /// For `map_err`: which output cannot be made.
-    pub(crate) fn make<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub fn make<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |reason| Self::Make { what, reason: reason.to_string() }
     }
 }

@@ -25,11 +25,9 @@
 mod canvas;
 mod comparison;
 pub mod curves;
-mod error;
 mod grid;
 mod image_ranks;
 mod json;
-mod lock;
 pub mod markdown;
 pub mod picture;
 pub mod published;
@@ -40,15 +38,13 @@ mod system;
 pub mod terminal;
 
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
-pub use error::{Error, Result};
 pub use grid::Grid;
 pub use image_ranks::{ImageRanks, RankKeeper};
 pub use json::joined;
-pub use lock::FolderLock;
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Cell, Claim, Claims, Direction, Estimate, Facts, Follower, Journal, ObjectiveKind,
-    Protocol, Provenance, Reading, Record, Search, Setting, SharedBy, Source, Subject, TargetPool, Torn, Unseen, WhiteBox,
-    sample,
+    AttackId, AttackOptions, AttackSpec, Cell, Claim, Claims, Direction, Error, Estimate, Facts, FolderLock, Follower, Journal,
+    ObjectiveKind, Protocol, Provenance, Reading, Record, Result, Search, Setting, SharedBy, Source, Subject, TargetPool, Torn,
+    Unseen, WhiteBox, sample,
 };
 pub use sanity::Sanity;
 pub use system::System;
