@@ -1,7 +1,8 @@
 //! The two seams: what an attacker wants, and how it is searched for.
 
+use crate::Threat;
 use candle_core::Tensor;
-use rankle_core::{Embedder, Epsilon, Result, Seed};
+use rankle_core::{Embedder, Result, Seed};
 
 /// A loss and its slope at the embeddings of one batch.
 #[derive(Clone, Debug)]
@@ -33,8 +34,8 @@ pub trait Aim: Send + Sync {
 
 /// Searches the ball around each image for the lowest loss.
 pub trait Solver: Send + Sync {
-    /// The radius of the ball.
-    fn epsilon(&self) -> Epsilon;
+    /// What the search may do to an image.
+    fn threat(&self) -> Threat;
 
     /// Moves `images` `(n, c, h, w)`, pixels in `[0, 1]`, inside the ball. `keys` are the images' indices in their dataset:
     /// they key every random draw, so that no result depends on the batch an image is in.

@@ -1,16 +1,20 @@
 //! Where an adversarial image may be.
 
+use crate::Threat;
 use candle_core::{Device, Tensor};
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 use rankle_core::numbers::numbers;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Epsilon, Error, Result};
+use rankle_core::{Error, Result};
+use rankle_record::Norm;
 
-/// The images within epsilon of the clean ones in every pixel, and within `[0, 1]`.
+/// The images that a threat allows: around each clean one, and within `[0, 1]`.
 #[derive(Clone, Debug)]
 pub struct Ball {
     clean: Tensor,
-    epsilon: Epsilon,
+    threat: Threat,
 }
 
 /// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (`method.md` 6.4), all in f32: the sums round, so a pixel may be one unit in the
@@ -26,72 +30,138 @@ pub(crate) fn sign(slope: f32) -> f32 {
     f32::from(u8::from(slope > 0.0)) - f32::from(u8::from(slope < 0.0))
 }
 
+/// The Euclidean norm, summed in one fixed order.
+pub(crate) fn length(numbers: impl Iterator<Item = f32>) -> f64 {
+    numbers.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The unit vector of steepest ascent along a gradient: under L∞ its signs, under L2 its direction, of which numbers that are not
+/// finite have no part. Nothing moves along a gradient of zero.
+pub(crate) fn steepest(norm: Norm, gradient: &mut [f32]) {
+    match norm {
+        Norm::Linf => gradient.iter_mut().for_each(|g| *g = sign(*g)),
+        Norm::L2 => {
+            gradient.iter_mut().filter(|g| !g.is_finite()).for_each(|g| *g = 0.0);
+            let length = length(gradient.iter().copied());
+            let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+            gradient.iter_mut().for_each(|g| *g = (f64::from(*g) * scale) as f32);
+        }
+    }
+}
+
+/// Puts one image back to where the threat allows it around its clean copy: to the nearest such place under L∞; under L2 the
+/// perturbation is shortened, then pixels are held in `[0, 1]`, which only shortens it further.
+fn put_back(threat: Threat, image: &mut [f32], clean: &[f32]) {
+    let radius = threat.radius();
+    match threat.norm() {
+        Norm::Linf => image.iter_mut().zip(clean).for_each(|(pixel, &clean)| *pixel = hold(*pixel, clean, radius as f32)),
+        Norm::L2 => {
+            image.iter_mut().zip(clean).filter(|(pixel, _)| !pixel.is_finite()).for_each(|(pixel, &clean)| *pixel = clean);
+            let length = length(image.iter().zip(clean).map(|(pixel, clean)| pixel - clean));
+            let scale = if length > radius { (radius / length) as f32 } else { 1.0 };
+            for (pixel, &clean) in image.iter_mut().zip(clean) {
+                let moved = if scale < 1.0 { clean + scale * (*pixel - clean) } else { *pixel };
+                *pixel = moved.clamp(0.0, 1.0);
+            }
+        }
+    }
+}
+
 impl Ball {
-    /// The ball around clean images of any shape, pixels in `[0, 1]`.
-    pub fn around(clean: &Tensor, epsilon: Epsilon) -> Self {
-        Self { clean: clean.clone(), epsilon }
+    /// The ball around clean images `(n, …)`, pixels in `[0, 1]`.
+    pub fn around(clean: &Tensor, threat: Threat) -> Self {
+        Self { clean: clean.clone(), threat }
     }
 
-    /// The nearest images inside the ball.
+    /// The images put back to where the threat allows them: see the source for what is nearest under which norm.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
     pub fn project(&self, images: &Tensor) -> Result<Tensor> {
-        self.map(images, hold)
+        self.map(images, |image, clean| put_back(self.threat, image, clean))
     }
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
-    /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise. Only where no
-    /// level lies in the ball (clean pixels between two levels, epsilon below half of one) is it the level nearest to the
-    /// clean pixel.
+    /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise. Under L2 these are as
+    /// few as will do, those first that rounding carries furthest. Only where no such level lies in the ball (clean pixels between two
+    /// levels, a radius below half of one) is it the level nearest to the clean pixel.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
     pub fn eight_bit(&self, images: &Tensor) -> Result<Tensor> {
-        self.map(images, |pixel, clean, epsilon| {
-            // The tolerance admits 8/255 to a ball whose radius was written 8/255 and rounded.
-            let inside = |level: f32| (level / 255.0 - clean).abs() <= epsilon + 1e-6;
-            let level = (pixel * 255.0).round();
-            let inwards = level + sign(clean * 255.0 - level);
-            let level = [level, inwards].into_iter().find(|&level| inside(level));
-            level.unwrap_or_else(|| (clean * 255.0).round()) / 255.0
+        let radius = self.threat.radius();
+        self.map(images, |image, clean| match self.threat.norm() {
+            Norm::Linf => {
+                image.iter_mut().zip(clean).for_each(|(pixel, &clean)| *pixel = level_inside(*pixel, clean, radius as f32))
+            }
+            Norm::L2 => levels_inside(image, clean, radius),
         })
     }
 
-    /// One step of size `step` against the slope's sign, back inside the ball. One pass over the three arrays.
-    pub(crate) fn step(&self, images: &Tensor, slope: &Tensor, step: f64) -> Result<Tensor> {
+    /// One step of size `step`, measured in the norm of the ball, against the gradient, and back inside.
+    pub(crate) fn step(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
         self.check(images)?;
-        self.check(slope)?;
-        let (step, epsilon) = (step as f32, self.epsilon.value() as f32);
-        let (pixels, slopes, clean) = (numbers(images)?, numbers(slope)?, numbers(&self.clean)?);
-        let moved: Vec<f32> = pixels
-            .iter()
-            .zip(slopes.iter())
-            .zip(clean.iter())
-            .map(|((&pixel, &slope), &clean)| hold(pixel - step * sign(slope), clean, epsilon))
-            .collect();
+        self.check(gradient)?;
+        let (images, gradient, clean) = (numbers(images)?, numbers(gradient)?, numbers(&self.clean)?);
+        let step = step as f32;
+        let moved = match self.threat.norm() {
+            // One pass over the three arrays.
+            Norm::Linf => {
+                let epsilon = self.threat.radius() as f32;
+                let pixels = images.iter().zip(gradient.iter()).zip(clean.iter());
+                pixels.map(|((&pixel, &g), &clean)| hold(pixel - step * sign(g), clean, epsilon)).collect()
+            }
+            Norm::L2 => {
+                let mut moved = gradient.to_vec();
+                let size = self.size();
+                let rows = images.chunks_exact(size).zip(clean.chunks_exact(size));
+                for (moved, (image, clean)) in moved.chunks_exact_mut(size).zip(rows) {
+                    steepest(Norm::L2, moved);
+                    moved.iter_mut().zip(image).for_each(|(moved, pixel)| *moved = pixel - step * *moved);
+                    put_back(self.threat, moved, clean);
+                }
+                moved
+            }
+        };
         self.tensor(moved)
     }
 
-    /// A uniform point of the ball for each image, drawn with its key and the number of the restart (`method.md` 6.6).
+    /// A uniform point of the ball for each image, drawn with its key and the number of the restart (`method.md` 6.6), then held in
+    /// `[0, 1]`.
     pub(crate) fn random(&self, seed: Seed, keys: &[u64], restart: u64) -> Result<Tensor> {
-        let epsilon = self.epsilon.value() as f32;
         let clean = numbers(&self.clean)?;
-        let size = clean.len() / keys.len().max(1);
         let mut pixels = Vec::with_capacity(clean.len());
-        for (&key, image) in keys.iter().zip(clean.chunks_exact(size.max(1))) {
+        for (&key, clean) in keys.iter().zip(clean.chunks_exact(self.size())) {
             let mut rng = seed.stream(Purpose::Start, [key, restart]);
-            pixels.extend(image.iter().map(|&x| hold(x + 2.0 * epsilon * (0.5 - rng.random::<f32>()), x, epsilon)));
+            match self.threat.norm() {
+                Norm::Linf => {
+                    let epsilon = self.threat.radius() as f32;
+                    pixels.extend(clean.iter().map(|&x| hold(x + 2.0 * epsilon * (0.5 - rng.random::<f32>()), x, epsilon)));
+                }
+                Norm::L2 => {
+                    let mut image = within_sphere(&mut rng, clean.len(), self.threat.radius());
+                    image.iter_mut().zip(clean).for_each(|(moved, clean)| *moved += clean);
+                    put_back(self.threat, &mut image, clean);
+                    pixels.append(&mut image);
+                }
+            }
         }
         self.tensor(pixels)
     }
 
-    fn map(&self, images: &Tensor, f: impl Fn(f32, f32, f32) -> f32) -> Result<Tensor> {
+    fn map(&self, images: &Tensor, f: impl Fn(&mut [f32], &[f32])) -> Result<Tensor> {
         self.check(images)?;
-        let epsilon = self.epsilon.value() as f32;
-        let (pixels, clean) = (numbers(images)?, numbers(&self.clean)?);
-        self.tensor(pixels.iter().zip(clean.iter()).map(|(&pixel, &clean)| f(pixel, clean, epsilon)).collect())
+        let (mut pixels, clean) = (numbers(images)?.to_vec(), numbers(&self.clean)?);
+        let size = self.size();
+        pixels.chunks_exact_mut(size).zip(clean.chunks_exact(size)).for_each(|(image, clean)| f(image, clean));
+        self.tensor(pixels)
     }
+
+    /// Numbers per image.
+    fn size(&self) -> usize {
+        self.clean.dims().iter().skip(1).product::<usize>().max(1)
+    }
+
     fn check(&self, images: &Tensor) -> Result<()> {
         if images.dims() == self.clean.dims() {
             return Ok(());
@@ -105,25 +175,102 @@ impl Ball {
     }
 }
 
+/// Admits 8/255 to a ball whose radius was written 8/255 and rounded.
+const ROUNDING: f32 = 1e-6;
+
+fn level_inside(pixel: f32, clean: f32, epsilon: f32) -> f32 {
+    let inside = |level: f32| (level / 255.0 - clean).abs() <= epsilon + ROUNDING;
+    let level = (pixel * 255.0).round();
+    let level = [level, inwards(level, clean)].into_iter().find(|&level| inside(level));
+    level.unwrap_or_else(|| (clean * 255.0).round()) / 255.0
+}
+
+/// The next level towards the clean pixel.
+fn inwards(level: f32, clean: f32) -> f32 {
+    level + sign(clean * 255.0 - level)
+}
+
+fn levels_inside(image: &mut [f32], clean: &[f32], radius: f64) {
+    let admitted = (radius * (1.0 + f64::from(ROUNDING))).powi(2);
+    let square = |level: f32, clean: f32| f64::from(level / 255.0 - clean).powi(2);
+    // How much further from the clean pixel rounding carries each one.
+    let mut carried: Vec<(usize, f32)> = Vec::with_capacity(image.len());
+    for (at, (pixel, &clean)) in image.iter_mut().zip(clean).enumerate() {
+        let level = (*pixel * 255.0).round();
+        carried.push((at, (level / 255.0 - clean).abs() - (*pixel - clean).abs()));
+        *pixel = level;
+    }
+    let mut sum: f64 = image.iter().zip(clean).map(|(&level, &clean)| square(level, clean)).sum();
+    if sum > admitted {
+        carried.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (at, _) in carried {
+            let (level, clean) = (image[at], clean[at]);
+            let nearer = inwards(level, clean);
+            if square(nearer, clean) < square(level, clean) {
+                sum += square(nearer, clean) - square(level, clean);
+                image[at] = nearer;
+            }
+            if sum <= admitted {
+                break;
+            }
+        }
+    }
+    if sum > admitted {
+        image.iter_mut().zip(clean).for_each(|(level, &clean)| *level = (clean * 255.0).round());
+    }
+    image.iter_mut().for_each(|level| *level /= 255.0);
+}
+
+/// A uniform point of a ball around zero: a direction, and a length whose power of the dimension is uniform.
+fn within_sphere(rng: &mut ChaCha8Rng, dim: usize, radius: f64) -> Vec<f32> {
+    let direction: Vec<f64> = (0..dim).map(|_| StandardNormal.sample(rng)).collect();
+    let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+    let scale = radius * rng.random::<f64>().powf(1.0 / dim as f64) / length;
+    direction.into_iter().map(|x| (x * scale) as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// One image of these pixels.
     fn images(pixels: &[f32]) -> Tensor {
-        Tensor::from_slice(pixels, pixels.len(), &Device::Cpu).unwrap()
+        Tensor::from_slice(pixels, (1, pixels.len()), &Device::Cpu).unwrap()
     }
     fn ball(clean: &[f32], epsilon: f64) -> Ball {
-        Ball::around(&images(clean), Epsilon::new(epsilon).unwrap())
+        Ball::around(&images(clean), Threat::linf(epsilon).unwrap())
+    }
+    fn round(clean: &[f32], epsilon: f64) -> Ball {
+        Ball::around(&images(clean), Threat::l2(epsilon).unwrap())
     }
     fn values(tensor: Tensor) -> Vec<f32> {
-        tensor.to_vec1().unwrap()
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+    fn near(found: Vec<f32>, expected: &[f32]) {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
     }
 
     #[test]
-    fn a_step_goes_against_the_slope_and_stays_put_without_one() {
+    fn a_step_goes_against_the_gradient_and_stays_put_without_one() {
         let moved =
             ball(&[0.5; 6], 0.25).step(&images(&[0.5; 6]), &images(&[3.0, -1e-30, 0.0, -0.0, f32::NAN, f32::INFINITY]), 0.125);
         assert_eq!(values(moved.unwrap()), [0.375, 0.625, 0.5, 0.5, 0.5, 0.375]);
+    }
+
+    #[test]
+    fn a_step_under_l2_has_its_length_whatever_that_of_the_gradient() {
+        let start = [0.5, 0.5, 0.5];
+        for scale in [1.0, 1e-30, 1e30] {
+            let moved = round(&start, 1.0).step(&images(&start), &images(&[3.0 * scale, -4.0 * scale, 0.0]), 0.1);
+            near(values(moved.unwrap()), &[0.44, 0.58, 0.5]);
+        }
+        let silent = round(&start, 1.0).step(&images(&start), &images(&[0.0, f32::NAN, f32::INFINITY]), 0.1);
+        assert_eq!(values(silent.unwrap()), start);
+        // Each image has a direction of its own.
+        let two = Tensor::full(0.5f32, (2, 2), &Device::Cpu).unwrap();
+        let gradient = Tensor::new(&[[1.0f32, 0.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let moved = Ball::around(&two, Threat::l2(1.0).unwrap()).step(&two, &gradient, 0.1).unwrap();
+        near(values(moved), &[0.4, 0.5, 0.44, 0.42]);
     }
 
     #[test]
@@ -131,6 +278,17 @@ mod tests {
         let ball = ball(&[0.5, 0.5, 0.0, 1.0, 0.5], 0.25);
         assert_eq!(values(ball.project(&images(&[0.9, 0.1, -0.3, 1.3, f32::NAN])).unwrap()), [0.75, 0.25, 0.0, 1.0, 0.75]);
         assert!(matches!(ball.project(&images(&[0.5])), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn under_l2_perturbations_are_shortened_and_pixels_stay_pixels() {
+        let ball = round(&[0.5, 0.5, 0.0], 0.5);
+        near(values(ball.project(&images(&[0.8, 0.9, 0.0])).unwrap()), &[0.8, 0.9, 0.0]);
+        near(values(ball.project(&images(&[1.1, 1.3, 0.0])).unwrap()), &[0.8, 0.9, 0.0]);
+        near(values(ball.project(&images(&[0.5, 0.5, -9.0])).unwrap()), &[0.5, 0.5, 0.0]);
+        near(values(ball.project(&images(&[f32::NAN, f32::INFINITY, 0.1])).unwrap()), &[0.5, 0.5, 0.1]);
+        // A ball that covers the cube leaves every image as it is.
+        near(values(round(&[0.0, 0.5, 1.0], 10.0).project(&images(&[1.0, 0.0, 0.0])).unwrap()), &[1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -146,15 +304,49 @@ mod tests {
     }
 
     #[test]
+    fn under_l2_as_few_pixels_as_will_do_are_rounded_inwards() {
+        let level = |k: f32| k / 255.0;
+        // At the edge: nearest levels are 3 and 4 from the clean pixels, 5 in all. Of a little less only the second goes back.
+        let (clean, edge) = ([level(100.0); 2], [level(103.0), level(103.6)]);
+        let of = |radius: f64| values(round(&clean, radius / 255.0).eight_bit(&images(&edge)).unwrap());
+        assert_eq!(of(5.0), [level(103.0), level(104.0)]);
+        assert_eq!(of(4.99), [level(103.0), level(103.0)]);
+        assert_eq!(of(0.1), [level(102.0), level(102.0)].map(|_| level(100.0)));
+        let between = round(&[level(100.4), level(100.6)], 0.001).eight_bit(&images(&[level(100.6), level(100.4)]));
+        assert_eq!(values(between.unwrap()), [level(100.0), level(101.0)]);
+    }
+
+    fn starts(threat: Threat, keys: &[u64], restart: u64) -> Vec<Vec<f32>> {
+        let clean = Tensor::full(0.5f32, (keys.len(), 1, 20, 20), &Device::Cpu).unwrap();
+        let start = Ball::around(&clean, threat).random(Seed(1), keys, restart).unwrap();
+        start.flatten_from(1).unwrap().to_vec2().unwrap()
+    }
+
+    #[test]
     fn a_random_start_fills_the_ball_and_depends_on_the_key_alone() {
-        let clean = Tensor::full(0.5f32, (3, 1, 20, 20), &Device::Cpu).unwrap();
-        let ball = Ball::around(&clean, Epsilon::new(0.2).unwrap());
-        let start = ball.random(Seed(1), &[7, 8, 7], 0).unwrap().flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
-        assert_eq!(start[0], start[2]);
-        assert_ne!(start[0], start[1]);
-        assert!(start[0].iter().all(|x| (x - 0.5).abs() <= 0.2 + 1e-6));
-        assert!(start[0].iter().any(|x| *x > 0.69) && start[0].iter().any(|x| *x < 0.31));
-        let restart = ball.random(Seed(1), &[7, 8, 7], 1).unwrap().flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
-        assert_ne!(start[0], restart[0]);
+        for threat in [Threat::linf(0.2).unwrap(), Threat::l2(2.0).unwrap()] {
+            let start = starts(threat, &[7, 8, 7], 0);
+            assert_eq!(start[0], start[2]);
+            assert_ne!(start[0], start[1]);
+            assert_ne!(start[0], starts(threat, &[7, 8, 7], 1)[0]);
+        }
+        let start = &starts(Threat::linf(0.2).unwrap(), &[7], 0)[0];
+        assert!(start.iter().all(|x| (x - 0.5).abs() <= 0.2 + 1e-6));
+        assert!(start.iter().any(|x| *x > 0.69) && start.iter().any(|x| *x < 0.31));
+    }
+
+    /// Of a uniform point in 400 dimensions the length is the radius but for 1 part in 400, and no direction is preferred.
+    #[test]
+    fn a_random_start_under_l2_is_uniform_in_the_ball() {
+        let keys: Vec<u64> = (0..500).collect();
+        let starts = starts(Threat::l2(2.0).unwrap(), &keys, 0);
+        let lengths: Vec<f64> = starts.iter().map(|start| length(start.iter().map(|x| x - 0.5))).collect();
+        assert!(lengths.iter().all(|&length| length <= 2.0 + 1e-6));
+        let mean = lengths.iter().sum::<f64>() / 500.0;
+        assert!((mean - 2.0 * 400.0 / 401.0).abs() < 0.001, "{mean}");
+        let first: Vec<f64> = starts.iter().map(|start| f64::from(start[0]) - 0.5).collect();
+        let (mean, square) = (first.iter().sum::<f64>() / 500.0, first.iter().map(|x| x * x).sum::<f64>() / 500.0);
+        // A coordinate has variance 4/402; its standard error here is 0.0045, that of the variance 6 %.
+        assert!(mean.abs() < 0.02 && (square * 402.0 / 4.0 - 1.0).abs() < 0.3, "{mean} {square}");
     }
 }

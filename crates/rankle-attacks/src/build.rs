@@ -2,9 +2,9 @@
 
 use crate::{
     AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
-    Search, ShiftAttack, Universal,
+    Search, ShiftAttack, Threat, Universal,
 };
-use rankle_core::{Epsilon, Result};
+use rankle_core::Result;
 
 /// The attack with so many targets per image; `es` has none and ignores both.
 pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
@@ -24,16 +24,16 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
 /// From the clean image one search is made unless several are asked for.
 ///
 /// # Errors
-/// [`rankle_core::Error`] for a radius outside of `[0, 1]`.
+/// [`rankle_core::Error::Radius`] for a radius that its norm cannot have.
 pub fn search(spec: &AttackSpec) -> Result<Pgd> {
-    let epsilon = Epsilon::new(spec.epsilon)?;
+    let threat = Threat::new(spec.norm, spec.epsilon)?;
     let prescribed = match (spec.universal, spec.protocol) {
         (Some(_), _) => {
-            let Universal { step, iterations, .. } = Universal::paper(epsilon);
-            Pgd { step, iterations, ..Pgd::paper(epsilon) }
+            let Universal { step, iterations, .. } = Universal::paper(threat);
+            Pgd { step, iterations, ..Pgd::paper(threat) }
         }
-        (None, Protocol::Paper) => Pgd::paper(epsilon),
-        (None, Protocol::Strict) => Pgd::strict(epsilon),
+        (None, Protocol::Paper) => Pgd::paper(threat),
+        (None, Protocol::Strict) => Pgd::strict(threat),
     };
     let Search { step, iterations, random_start, restarts } = spec.search;
     let random_start = random_start.unwrap_or(prescribed.random_start);
@@ -76,7 +76,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Keep, SharedBy};
+    use crate::{Keep, Norm, SharedBy};
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
         AttackSpec::new(attack, 0.3, protocol, 0)
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn what_a_spec_leaves_open_the_protocol_prescribes() {
-        let epsilon = Epsilon::new(0.3).unwrap();
+        let threat = Threat::linf(0.3).unwrap();
         let plain = spec(AttackId::CA_PLUS, Protocol::Paper);
-        assert_eq!(search(&plain).unwrap(), Pgd::paper(epsilon));
-        assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(epsilon));
+        assert_eq!(search(&plain).unwrap(), Pgd::paper(threat));
+        assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(threat));
         let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };
         let Pgd { step, iterations, keep, .. } = search(&shared).unwrap();
         assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Keep::Last));
@@ -103,6 +103,8 @@ mod tests {
         let clean = AttackSpec { search: clean, ..spec(AttackId::CA_PLUS, Protocol::Strict) };
         assert_eq!(search(&clean).unwrap().restarts, 1);
         assert!(search(&AttackSpec { epsilon: 1.5, ..plain }).is_err());
+        let round = AttackSpec { epsilon: 1.5, norm: Norm::L2, ..plain };
+        assert_eq!(search(&round).unwrap(), Pgd::paper(Threat::l2(1.5).unwrap()));
     }
 
     #[test]

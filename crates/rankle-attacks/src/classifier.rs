@@ -1,11 +1,11 @@
 //! Attacks on classifiers, whose embeddings are logits: away from the label, whatever class comes out.
 
-use crate::{Aim, Ball, Evaluation, Keep, Pgd, Solver};
+use crate::{Aim, Ball, Evaluation, Pgd, Solver, Threat};
 use candle_core::Tensor;
 use rankle_core::classes::{cross_entropy, predictions};
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
-use rankle_core::{Dataset, Embedder, Epsilon, Error, Result, Seed};
+use rankle_core::{Dataset, Embedder, Error, Result, Seed};
 use std::ops::ControlFlow;
 use std::{fmt, str::FromStr};
 
@@ -24,12 +24,11 @@ impl ClassifierAttack {
 
     /// The search, with the numbers of the paper's code (`method.md` 12). Unlike there, the gradient is that of the classifier
     /// as it is evaluated, without dropout: an attack that follows a network other than its victim is a weaker one.
-    pub fn search(self, epsilon: Epsilon) -> Pgd {
-        let (step, iterations) = match self {
-            Self::Fgsm => (epsilon.value(), 1),
-            Self::Pgd => (epsilon.value() / 5.0, 10),
-        };
-        Pgd { epsilon, step, iterations, random_start: false, restarts: 1, keep: Keep::Last }
+    pub fn search(self, threat: Threat) -> Pgd {
+        match self {
+            Self::Fgsm => Pgd::from_clean(threat, threat.radius(), 1),
+            Self::Pgd => Pgd::from_clean(threat, threat.radius() / 5.0, 10),
+        }
     }
 }
 
@@ -100,7 +99,7 @@ impl Classification<'_> {
                 let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
                 let aim = Misclassification { labels };
                 let moved = solver.solve(self.classifier, &clean, &keys, &aim, seed)?;
-                let moved = Ball::around(&clean, solver.epsilon()).project(&moved)?;
+                let moved = Ball::around(&clean, solver.threat()).project(&moved)?;
                 hits.after.extend(self.hits(&moved, &aim.labels)?);
             }
             if progress(hits.before.len()).is_break() {
@@ -141,6 +140,7 @@ impl FromStr for ClassifierAttack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Keep;
     use candle_core::{DType, Device};
     use rankle_core::{Distance, toy};
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn pgd(attack: ClassifierAttack, epsilon: f64) -> Pgd {
-        attack.search(Epsilon::new(epsilon).unwrap())
+        attack.search(Threat::linf(epsilon).unwrap())
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!((fgsm.step, fgsm.iterations, pgd.step, pgd.iterations), (0.3, 1, 0.06, 10));
         for attack in ClassifierAttack::ALL {
             assert_eq!(attack.to_string().parse::<ClassifierAttack>().unwrap(), attack);
-            let search = attack.search(Epsilon::new(0.1).unwrap());
+            let search = attack.search(Threat::linf(0.1).unwrap());
             assert!(!search.random_start && search.keep == Keep::Last);
         }
         assert!("bim".parse::<ClassifierAttack>().unwrap_err().to_string().contains("known: fgsm, pgd"));

@@ -2,7 +2,7 @@
 //!
 //! A [`RankingAttack`] chooses [`Targets`] and says in embedding space what it wants of them ([`Aim`]), with an exact slope
 //! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
-//! (ES). A [`Solver`] such as [`Pgd`] searches the L∞ ball for it. Neither knows the other: a new attack writes no loop, a new
+//! (ES). A [`Solver`] such as [`Pgd`] searches for it what a [`Threat`] allows: a ball of L∞ or L2. Neither knows the other: a new attack writes no loop, a new
 //! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
 //! For ablations an attack can take another [`ObjectiveKind`] or another [`TargetPool`] of targets.
 //!
@@ -10,7 +10,8 @@
 //!
 //! [`transfer`] measures an attack on another model than the one it was computed on, and [`Universal`] computes one
 //! perturbation for many images. Whether a robust model is one is asked with [`Noise`] in the place of a search, and with the
-//! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them.
+//! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them. Of a model alone [`GradientCheck`] says
+//! whether its gradient is one.
 //!
 //! For comparison, [`Classification`] measures what FGSM and PGD do to a classifier: the same searches with another aim.
 //!
@@ -20,8 +21,8 @@
 //! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
 //!
 //! ```
-//! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, run, sample_images};
-//! use rankle_core::{Dataset, Distance, Embedder, Epsilon, Gallery, Seed, toy};
+//! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, Threat, run, sample_images};
+//! use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, toy};
 //! use std::ops::ControlFlow;
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
@@ -36,7 +37,7 @@
 //!     embedder: &embedder, gallery: &gallery, dataset: &dataset, protocol, seed,
 //!     batch_size: 10, eight_bit: false, keep_images: false,
 //! };
-//! let solver = Pgd::paper(Epsilon::new(0.1)?);
+//! let solver = Pgd::paper(Threat::linf(0.1)?);
 //! let outcome = run(&attack, &solver, &setting, &images, &targets, &mut |_done| ControlFlow::Continue(()))?;
 //!
 //! let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| estimate.mean);
@@ -51,6 +52,7 @@ mod build;
 mod candidate;
 mod classifier;
 mod draw;
+mod gradient_check;
 mod lists;
 mod noise;
 mod objective;
@@ -64,6 +66,7 @@ mod shift_attack;
 mod slope;
 mod target_pool;
 mod targets;
+mod threat;
 mod transfer;
 mod universal;
 
@@ -74,18 +77,20 @@ pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
 pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
+pub use gradient_check::GradientCheck;
 pub use noise::Noise;
 pub use pgd::{Keep, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use rank::{RankOf, RankRule};
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Direction, Estimate, ObjectiveKind, Protocol, Search, SharedBy, TargetPool,
+    AttackId, AttackOptions, AttackSpec, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy, TargetPool,
 };
 pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;
 pub use slope::{Agreement, Slope, directions, slopes};
 pub use targets::Targets;
+pub use threat::Threat;
 pub use transfer::{Transfer, Victim, choosing, transfer};
 pub use universal::{Half, Halves, Universal, UniversalOutcome, universal_target};

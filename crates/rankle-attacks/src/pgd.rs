@@ -1,9 +1,9 @@
 //! Projected gradient descent.
 
-use crate::{Aim, Ball, Evaluation, Solver};
+use crate::{Aim, Ball, Evaluation, Norm, Solver, Threat};
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
-use rankle_core::{Embedder, Epsilon, Error, Result, Seed};
+use rankle_core::{Embedder, Error, Result, Seed};
 
 /// Which iterate a search returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +14,15 @@ pub enum Keep {
     Best,
 }
 
-/// Projected gradient descent on the sign of the slope, in an L∞ ball.
+/// Projected gradient descent along the steepest direction of the ball: the signs of the gradient under L∞, its direction under L2.
 ///
 /// # Source
 /// Madry et al., arXiv:1706.06083; the schedules are [`Pgd::paper`] and [`Pgd::strict`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pgd {
-    /// The radius of the ball.
-    pub epsilon: Epsilon,
-    /// How far each pixel moves in one step, in pixel units.
+    /// What it may do to an image.
+    pub threat: Threat,
+    /// How far an image moves in one step, in the norm of the threat and in pixel units.
     pub step: f64,
     /// How many steps.
     pub iterations: usize,
@@ -42,39 +42,57 @@ impl Pgd {
     /// step is `ε/10` within `[1/255, 0.01]` and 10 to 30 steps are made; below, a single step of size ε. The original
     /// leaves `ε = 1/255` undefined; here it belongs to the first branch.
     ///
+    /// The paper has no L2 attack; under L2 30 steps of `ε/12` are made, as far in all as 2.5 radii.
+    ///
     /// # Source
     /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293.
-    pub fn paper(epsilon: Epsilon) -> Self {
-        let radius = epsilon.value();
-        let (step, iterations) = if radius >= LEVEL {
-            let step = (radius / 10.0).clamp(LEVEL, 0.01);
-            (step, (2.0 * radius / step).clamp(10.0, 30.0).floor() as usize)
-        } else {
-            (radius, 1)
+    pub fn paper(threat: Threat) -> Self {
+        match threat.norm() {
+            Norm::Linf if threat.radius() < LEVEL => Self::from_clean(threat, threat.radius(), 1),
+            _ => Self::many_steps(threat),
+        }
+    }
+
+    /// The schedule of [`Pgd::paper`] for radii of one 8-bit level and more, whatever the radius.
+    pub fn many_steps(threat: Threat) -> Self {
+        let radius = threat.radius();
+        match threat.norm() {
+            Norm::Linf => {
+                let step = (radius / 10.0).clamp(LEVEL, 0.01);
+                Self::from_clean(threat, step, (2.0 * radius / step).clamp(10.0, 30.0).floor() as usize)
+            }
+            Norm::L2 => Self::from_clean(threat, radius / 12.0, 30),
+        }
+    }
+
+    /// So many steps from the clean image, of which the last one counts.
+    pub fn from_clean(threat: Threat, step: f64, iterations: usize) -> Self {
+        Self { threat, step, iterations, random_start: false, restarts: 1, keep: Keep::Last }
+    }
+
+    /// A search that gives an attack its due: 3 random starts, 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, the best iterate
+    /// by the attacker's own loss.
+    pub fn strict(threat: Threat) -> Self {
+        let step = match threat.norm() {
+            Norm::Linf => (threat.radius() / 10.0).max(LEVEL),
+            Norm::L2 => threat.radius() / 10.0,
         };
-        Self { epsilon, step, iterations, random_start: false, restarts: 1, keep: Keep::Last }
+        Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Keep::Best }
     }
 
-    /// A search that gives an attack its due: 3 random starts, 50 steps of `max(ε/10, 1/255)`, the best iterate by the
-    /// attacker's own loss.
-    pub fn strict(epsilon: Epsilon) -> Self {
-        let step = (epsilon.value() / 10.0).max(LEVEL);
-        Self { epsilon, step, iterations: 50, random_start: true, restarts: 3, keep: Keep::Best }
-    }
-
-    /// How far a pixel gets from where the search starts, in pixel units: all steps in one direction.
+    /// How far an image gets from where the search starts, in the norm of the threat: all steps in one direction.
     pub fn reach(&self) -> f64 {
         self.step * self.iterations as f64
     }
 
-    /// Whether no pixel gets from the clean image to the edge of the ball. A model looks more robust to such a search than it is.
+    /// Whether no image gets from the clean one to the edge of the ball. A model looks more robust to such a search than it is.
     pub fn falls_short(&self) -> bool {
-        self.reach() < self.epsilon.value() * (1.0 - ROUNDING)
+        self.reach() < self.threat.radius() * (1.0 - ROUNDING)
     }
 
     /// Whether every step leads out of the ball: the search sees nothing but its corners.
     pub fn oversteps(&self) -> bool {
-        self.epsilon.value() > 0.0 && self.step > self.epsilon.value() * (1.0 + ROUNDING)
+        self.threat.radius() > 0.0 && self.step > self.threat.radius() * (1.0 + ROUNDING)
     }
 }
 
@@ -82,8 +100,8 @@ impl Pgd {
 const ROUNDING: f64 = 1e-9;
 
 impl Solver for Pgd {
-    fn epsilon(&self) -> Epsilon {
-        self.epsilon
+    fn threat(&self) -> Threat {
+        self.threat
     }
 
     fn solve(&self, embedder: &dyn Embedder, images: &Tensor, keys: &[u64], aim: &dyn Aim, seed: Seed) -> Result<Tensor> {
@@ -91,10 +109,10 @@ impl Solver for Pgd {
             let expected = format!("({}, c, h, w), one image per key", keys.len());
             return Err(Error::Shape { what: "the batch of images", actual: images.dims().to_vec(), expected });
         }
-        if self.epsilon.value() == 0.0 || keys.is_empty() {
+        if self.threat.radius() == 0.0 || keys.is_empty() {
             return Ok(images.clone());
         }
-        let ball = Ball::around(images, self.epsilon);
+        let ball = Ball::around(images, self.threat);
         let searches = if self.random_start { self.restarts.max(1) } else { 1 };
         let mut best = None;
         for restart in 0..searches {
@@ -176,7 +194,7 @@ mod tests {
             (0.2,         0.01,        30),
             (0.3,         0.01,        30),
         ] {
-            let pgd = Pgd::paper(Epsilon::new(epsilon).unwrap());
+            let pgd = Pgd::paper(Threat::linf(epsilon).unwrap());
             assert_eq!((pgd.step, pgd.iterations), (step, iterations), "{epsilon}");
         }
     }
@@ -197,7 +215,7 @@ mod tests {
             (0.0,         0.01,        1,  false, false),
             (0.0,         0.0,         0,  false, false),
         ] {
-            let search = Pgd { step, iterations, ..Pgd::paper(Epsilon::new(epsilon).unwrap()) };
+            let search = Pgd { step, iterations, ..Pgd::paper(Threat::linf(epsilon).unwrap()) };
             assert_eq!((search.falls_short(), search.oversteps()), (short, over), "{epsilon} {step} {iterations}");
         }
     }
@@ -207,11 +225,13 @@ mod tests {
     #[test]
     fn what_the_protocols_prescribe_reaches_the_edge() {
         for hundredth in 0..=30 {
-            let epsilon = Epsilon::new(f64::from(hundredth) / 100.0).unwrap();
-            assert!(!Pgd::paper(epsilon).falls_short() && !Pgd::strict(epsilon).falls_short(), "{hundredth}");
-            assert!(!Pgd::paper(epsilon).oversteps(), "{hundredth}");
+            let threat = Threat::linf(f64::from(hundredth) / 100.0).unwrap();
+            for threat in [threat, Threat::l2(f64::from(hundredth)).unwrap()] {
+                assert!(!Pgd::paper(threat).falls_short() && !Pgd::strict(threat).falls_short(), "{threat}");
+                assert!(!Pgd::paper(threat).oversteps(), "{threat}");
+            }
         }
-        let beyond = Epsilon::new(0.31).unwrap();
+        let beyond = Threat::linf(0.31).unwrap();
         assert!(Pgd::paper(beyond).falls_short() && !Pgd::strict(beyond).falls_short());
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn run_on(
         let bound = attack.bind(setting.batch(source.gallery, indices, &clean, targets.clone()))?;
         let aim: &dyn Aim = &*bound;
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let ball = Ball::around(&images, solver.epsilon());
+        let ball = Ball::around(&images, solver.threat());
         let mut adversarial = ball.project(&solver.solve(source.embedder, &images, &keys, aim, setting.seed)?)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;

@@ -1,21 +1,23 @@
 //! One perturbation for many images.
 
-use crate::ball::sign;
+use crate::ball::{length, steepest};
 use crate::draw::distinct;
 use crate::run::{Ranker, embed, perturbed};
-use crate::{AttackId, AttackOptions, Ball, Bound, Direction, Protocol, Setting, Standings, Targets, Victim, build, shifts};
+use crate::{
+    AttackId, AttackOptions, Ball, Bound, Direction, Norm, Protocol, Setting, Standings, Targets, Threat, Victim, build, shifts,
+};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Epsilon, Error, Gallery, Points, Result};
+use rankle_core::{Error, Gallery, Points, Result};
 use std::ops::ControlFlow;
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
 ///
-/// The perturbation starts at zero. Every step goes against the sign of the slope that the loss, summed over the images it is
-/// computed on, has with respect to it; then every image clips it to what keeps that image in `[0, 1]` and in the ball, and the
+/// The perturbation starts at zero. Every step goes against the steepest direction of the gradient that the loss, summed over the
+/// images it is computed on, has with respect to it; then every image clips it to what keeps that image in `[0, 1]` and in the ball, and the
 /// mean of the clipped copies is kept. It is computed on the images at even places of the batch, the seen half; those at odd
 /// places, the unseen half, tell what it is worth on other images.
 ///
@@ -26,9 +28,9 @@ use std::ops::ControlFlow;
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; `method.md` 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Universal {
-    /// The radius of the ball.
-    pub epsilon: Epsilon,
-    /// How far a pixel of the perturbation moves in one step.
+    /// What the perturbation may do to an image.
+    pub threat: Threat,
+    /// How far the perturbation moves in one step, in the norm of the threat.
     pub step: f64,
     /// How many steps.
     pub iterations: usize,
@@ -69,9 +71,13 @@ pub struct Half {
 }
 
 impl Universal {
-    /// The search of the paper: 100 steps of 2/255.
-    pub fn paper(epsilon: Epsilon) -> Self {
-        Self { epsilon, step: 2.0 / 255.0, iterations: 100 }
+    /// The search of the paper: 100 steps of 2/255. Under L2, which it does not have, 100 steps of `ε/40`.
+    pub fn paper(threat: Threat) -> Self {
+        let step = match threat.norm() {
+            Norm::Linf => 2.0 / 255.0,
+            Norm::L2 => threat.radius() / 40.0,
+        };
+        Self { threat, step, iterations: 100 }
     }
 
     /// Computes the perturbation for the images with the given gallery indices and one target (the query of I-CA±, the
@@ -99,7 +105,7 @@ impl Universal {
             return Err(Error::TooFewTargets { wanted: 2, available: images.len() });
         }
         check_indices("image", images, setting.dataset.len())?;
-        let scene = Scene { kind, direction, setting, target, epsilon: self.epsilon };
+        let scene = Scene { kind, direction, setting, target, threat: self.threat };
         let source = Ranker { embedder: setting.embedder, gallery: setting.gallery };
         let victim = victim.map(|Victim { embedder, gallery }| Ranker { embedder, gallery });
         [Some(source), victim].iter().flatten().try_for_each(|ranker| scene.check(ranker.gallery))?;
@@ -135,7 +141,7 @@ impl Universal {
         let clipping = scene.setting.dataset.images(clipping)?;
         let clipping = numbers(&clipping)?;
         let mut perturbation = vec![0.0f32; size];
-        if self.epsilon.value() == 0.0 {
+        if self.threat.radius() == 0.0 {
             return Ok(perturbation);
         }
         for done in 1..=self.iterations {
@@ -143,7 +149,9 @@ impl Universal {
             for (images, bound) in chunks.iter().zip(&bounds) {
                 scene.add_slope(source, images, &**bound, &perturbation, &mut slope)?;
             }
-            perturbation.iter_mut().zip(&slope).for_each(|(p, &slope)| *p -= self.step as f32 * sign(slope as f32));
+            let mut direction: Vec<f32> = slope.into_iter().map(|slope| slope as f32).collect();
+            steepest(self.threat.norm(), &mut direction);
+            perturbation.iter_mut().zip(direction).for_each(|(p, direction)| *p -= self.step as f32 * direction);
             self.clip(&mut perturbation, &clipping);
             if progress(done).is_break() {
                 return Err(Error::Interrupted);
@@ -154,12 +162,19 @@ impl Universal {
 
     /// The mean of the copies that the images clip: first to what keeps each of them in `[0, 1]`, then to the ball.
     fn clip(&self, perturbation: &mut [f32], images: &[f32]) {
-        let epsilon = self.epsilon.value() as f32;
+        let radius = self.threat.radius();
         let mut sums = vec![0.0f64; perturbation.len()];
         for image in images.chunks_exact(perturbation.len()) {
-            for ((sum, &p), &x) in sums.iter_mut().zip(&*perturbation).zip(image) {
-                *sum += f64::from(p.clamp(-x, 1.0 - x).clamp(-epsilon, epsilon));
-            }
+            let in_cube = || perturbation.iter().zip(image).map(|(&p, &x)| p.clamp(-x, 1.0 - x));
+            let in_ball: &dyn Fn(f32) -> f32 = match self.threat.norm() {
+                Norm::Linf => &|p| p.clamp(-radius as f32, radius as f32),
+                Norm::L2 => {
+                    let length = length(in_cube());
+                    let scale = if length > radius { (radius / length) as f32 } else { 1.0 };
+                    &move |p| p * scale
+                }
+            };
+            sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(in_ball(p)));
         }
         let count = (images.len() / perturbation.len()) as f64;
         perturbation.iter_mut().zip(sums).for_each(|(p, sum)| *p = (sum / count) as f32);
@@ -196,7 +211,7 @@ struct Scene<'a> {
     direction: Direction,
     setting: &'a Setting<'a>,
     target: u32,
-    epsilon: Epsilon,
+    threat: Threat,
 }
 
 impl Scene<'_> {
@@ -267,7 +282,7 @@ impl Scene<'_> {
         let mut half = Half::default();
         for images in images.chunks(self.setting.batch_size.max(1)) {
             let pixels = self.setting.dataset.images(images)?;
-            let ball = Ball::around(&pixels, self.epsilon);
+            let ball = Ball::around(&pixels, self.threat);
             let mut moved = ball.project(&pixels.broadcast_add(&perturbation)?)?;
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;

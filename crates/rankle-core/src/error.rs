@@ -7,9 +7,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Epsilon is in pixel units and must lie in `[0, 1]`.
-    #[error("epsilon {0} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8")]
-    Epsilon(f64),
+    /// A radius that its norm cannot have; the line says which it can.
+    #[error("{0}")]
+    Radius(String),
     /// An attack wants more targets than there are items to choose from.
     #[error("the attack wants {wanted} targets, but only {available} gallery items can be chosen from: ask for fewer")]
     TooFewTargets {

@@ -5,12 +5,13 @@
 //! classifiers. No file, dataset or command line is known here.
 //!
 //! ```
-//! use rankle_core::{Dataset, Defense, Distance, Epsilon, Seed, toy};
+//! use rankle_attacks::Threat;
+//! use rankle_core::{Dataset, Defense, Distance, Seed, toy};
 //! use rankle_defense::ShiftDefense;
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let images = dataset.images(&[0, 1, 2])?;
-//! let defense = ShiftDefense::paper(Epsilon::new(0.3)?);
+//! let defense = ShiftDefense::paper(Threat::linf(0.3)?);
 //! let hardened = defense.harden(&embedder, &images, &[0, 1, 2], 0, Seed(0))?;
 //! let moved = (hardened - &images)?.abs()?.max_all()?.to_scalar::<f32>()?;
 //! assert!(0.0 < moved && moved <= 0.3 + 1e-6);

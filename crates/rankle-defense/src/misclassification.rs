@@ -1,9 +1,9 @@
 //! Adversarial training of classifiers.
 
 use candle_core::Tensor;
-use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Solver};
+use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Solver, Threat};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Defense, Embedder, Epsilon, Result, Seed};
+use rankle_core::{Defense, Embedder, Result, Seed};
 
 /// Replaces every image of a batch by one whose class the classifier doubts: a search that raises the cross-entropy with the
 /// image's own label. For comparison with [`crate::ShiftDefense`], which needs no labels.
@@ -20,8 +20,8 @@ pub struct MisclassificationDefense {
 impl MisclassificationDefense {
     /// The search of the paper's code: ten steps of ε/5 from the clean image, on the classifier as it is evaluated, without
     /// dropout. `labels` are those of the whole training set, in its order.
-    pub fn paper(epsilon: Epsilon, labels: Vec<u32>) -> Self {
-        Self { search: ClassifierAttack::Pgd.search(epsilon), labels }
+    pub fn paper(threat: Threat, labels: Vec<u32>) -> Self {
+        Self { search: ClassifierAttack::Pgd.search(threat), labels }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Adversarial training with maximum-shift adversaries.
 
 use candle_core::Tensor;
-use rankle_attacks::{EmbeddingShift, Keep, Pgd, Solver, signs};
+use rankle_attacks::{EmbeddingShift, Pgd, Solver, Threat, signs};
 use rankle_core::seed::Purpose;
-use rankle_core::{Defense, Embedder, Epsilon, Result, Seed};
+use rankle_core::{Defense, Embedder, Result, Seed};
 
 /// Replaces every image of a batch, anchors, positives and negatives alike, by one whose embedding has moved as far as
 /// possible from its clean place. Later work calls the result EST, embedding-shifted triplet.
@@ -19,10 +19,8 @@ pub struct ShiftDefense {
 impl ShiftDefense {
     /// The paper's inner search: `T = min(max(10, 2ε/α), 30)` steps of `α = min(max(ε/10, 1/255), 0.01)` from the clean image
     /// (`method.md` 11; unlike an attack it has no special case for tiny ε). The paper uses ε = 0.3 at 28×28.
-    pub fn paper(epsilon: Epsilon) -> Self {
-        let step = (epsilon.value() / 10.0).clamp(1.0 / 255.0, 0.01);
-        let iterations = (2.0 * epsilon.value() / step).clamp(10.0, 30.0).floor() as usize;
-        Self { search: Pgd { epsilon, step, iterations, random_start: false, restarts: 1, keep: Keep::Last } }
+    pub fn paper(threat: Threat) -> Self {
+        Self { search: Pgd::many_steps(threat) }
     }
 }
 
@@ -50,7 +48,7 @@ mod tests {
             (0.06,    0.006,       20),
             (0.001,   1.0 / 255.0, 10),
         ] {
-            let search = ShiftDefense::paper(Epsilon::new(epsilon).unwrap()).search;
+            let search = ShiftDefense::paper(Threat::linf(epsilon).unwrap()).search;
             assert_eq!((search.step, search.iterations), (step, iterations), "{epsilon}");
         }
     }
@@ -60,7 +58,7 @@ mod tests {
     fn hardened_images_are_shifted_inside_the_ball_whatever_their_batch() {
         for distance in Distance::ALL {
             let (dataset, embedder) = (toy::dataset(0), toy::embedder(1, distance).unwrap());
-            let defense = ShiftDefense::paper(Epsilon::new(0.1).unwrap());
+            let defense = ShiftDefense::paper(Threat::linf(0.1).unwrap());
             let indices = [4, 9, 17, 30];
             let keys = indices.map(|i| i as u64);
             let images = dataset.images(&indices).unwrap();

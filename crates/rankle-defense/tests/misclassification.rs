@@ -1,12 +1,12 @@
 //! Adversarial training of classifiers on the toy data.
 
 use candle_core::Tensor;
-use rankle_attacks::{Aim, Misclassification};
-use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Seed, toy};
+use rankle_attacks::{Aim, Misclassification, Threat};
+use rankle_core::{Dataset, Defense, Distance, Embedder, Error, Seed, toy};
 use rankle_defense::MisclassificationDefense;
 
 fn defense(labels: &[u32]) -> MisclassificationDefense {
-    MisclassificationDefense::paper(Epsilon::new(0.1).unwrap(), labels.to_vec())
+    MisclassificationDefense::paper(Threat::linf(0.1).unwrap(), labels.to_vec())
 }
 
 #[test]

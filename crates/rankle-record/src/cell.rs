@@ -11,9 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// Bytes of a plan; a pipe may have no end.
-const LONGEST: u64 = 256 << 20;
-
 /// One attack on one subject: a line of a plan, and the inputs of a record as far as they are a matter of choice.
 ///
 /// Whoever runs a line of a plan adds the rest: the [`Facts`], and the steps, starts and weights that the protocol prescribes.
@@ -112,6 +109,9 @@ impl Source {
 }
 
 impl Cell {
+    /// Bytes of a plan; a pipe may have no end.
+    pub const LONGEST_PLAN: u64 = 256 << 20;
+
     /// What the cell shares with others of its run.
     pub fn setting(&self) -> Setting {
         let AttackSpec { protocol, eight_bit, seed, .. } = self.spec;
@@ -198,7 +198,7 @@ impl Cell {
     /// # Errors
     /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
     pub fn read_plan(path: &Path) -> Result<Vec<Self>> {
-        Self::parse_plan(path, &rankle_files::read_text_or_pipe(path, LONGEST).map_err(Error::file("read", path))?)
+        Self::parse_plan(path, &rankle_files::read_text_or_pipe(path, Self::LONGEST_PLAN).map_err(Error::file("read", path))?)
     }
 
     /// As [`Cell::read_plan`], of the text of a file.
@@ -252,10 +252,14 @@ fn canonical(value: &Value) -> String {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AttackSpec { attack, targets, epsilon, options: AttackOptions { objective, target_band, .. }, universal, .. } =
-            &self.spec;
+        let AttackSpec {
+            attack, targets, epsilon, norm, options: AttackOptions { objective, target_band, .. }, universal, ..
+        } = &self.spec;
         let place = self.table.as_deref().unwrap_or(&self.subject.dataset);
         write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.declaration().letter)?;
+        if !is_usual(norm) {
+            write!(f, " norm={norm}")?;
+        }
         if !is_usual(objective) {
             write!(f, " objective={objective}")?;
         }

@@ -20,6 +20,7 @@
 
 mod attack;
 mod cell;
+mod change;
 mod claims;
 mod columns;
 mod convert;
@@ -38,6 +39,7 @@ mod subject;
 
 pub use attack::{AttackId, Declaration, Direction};
 pub use cell::{Cell, Facts, Setting, Source};
+pub use change::Change;
 pub use claims::{Claim, Claims};
 pub use columns::Columns;
 pub use convert::convert;
@@ -45,7 +47,7 @@ pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use journal::{Follower, Journal, Reading, Torn};
 pub use lock::FolderLock;
-pub use options::{ObjectiveKind, Protocol, TargetPool};
+pub use options::{Norm, ObjectiveKind, Protocol, TargetPool};
 pub use provenance::Provenance;
 pub use record::{FORMAT, Format, Record, Unseen, WhiteBox};
 pub use spec::{AttackOptions, AttackSpec, Search, SharedBy};

@@ -43,6 +43,35 @@ pub enum TargetPool {
     Local,
 }
 
+/// How the size of a perturbation is measured, with pixels in `[0, 1]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// The largest change of a pixel, as in the paper.
+    #[default]
+    Linf,
+    /// The Euclidean norm over all pixels and channels of an image, as in torchattacks and foolbox.
+    L2,
+}
+
+impl Norm {
+    /// Whether a radius is one in this norm.
+    ///
+    /// # Errors
+    /// One line with the numbers that are.
+    pub fn check(self, epsilon: f64) -> Result<(), String> {
+        match self {
+            Self::Linf if !(0.0..=1.0).contains(&epsilon) => {
+                Err(format!("epsilon {epsilon} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"))
+            }
+            Self::L2 if !(epsilon.is_finite() && epsilon >= 0.0) => {
+                Err(format!("epsilon {epsilon} is no Euclidean norm: a finite number of at least 0 is needed"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 macro_rules! names {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
         impl $type {
@@ -72,6 +101,7 @@ macro_rules! names {
 
 names!(Protocol, "protocol", Paper = "paper", Strict = "strict");
 names!(ObjectiveKind, "objective", Ranking = "ranking", Distance = "distance");
+names!(Norm, "norm", Linf = "linf", L2 = "l2");
 names!(TargetPool, "target band", Global = "global", Local = "local");
 
 /// Whether a choice is the usual one, which records and plans do not write.
@@ -95,10 +125,24 @@ mod tests {
     }
 
     #[test]
+    fn a_radius_is_a_number_that_its_norm_can_have() {
+        for (norm, good, bad) in [
+            (Norm::Linf, [0.0, 0.3, 1.0], [-0.1, 1.0001, 8.0, f64::NAN, f64::INFINITY]),
+            (Norm::L2, [0.0, 0.3, 28.0], [-0.1, -1e-300, f64::NEG_INFINITY, f64::NAN, f64::INFINITY]),
+        ] {
+            assert!(good.iter().all(|&epsilon| norm.check(epsilon) == Ok(())), "{norm}");
+            for epsilon in bad {
+                assert!(norm.check(epsilon).unwrap_err().starts_with(&format!("epsilon {epsilon} is ")), "{norm}");
+            }
+        }
+    }
+
+    #[test]
     fn names_are_those_of_the_records() {
         assert_named(&Protocol::ALL);
         assert_named(&ObjectiveKind::ALL);
         assert_named(&TargetPool::ALL);
+        assert_named(&Norm::ALL);
         assert_eq!("ours".parse::<Protocol>().unwrap_err().to_string(), "unknown protocol 'ours'; known: paper, strict");
     }
 }

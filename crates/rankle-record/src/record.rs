@@ -91,6 +91,10 @@ pub struct Record {
     /// was. Otherwise the field is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
+    /// By how much of the slope the gradient that was followed misses it, in percent, where it was checked and failed. Otherwise the
+    /// field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
+    pub gradient_error: Option<f64>,
     /// Wall-clock seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,

@@ -60,6 +60,7 @@ pub fn record(table: &str, subject: Subject, attack: AttackId, targets: usize, e
         undecided_share: 0.0,
         white_box: None,
         unseen: None,
+        gradient_error: None,
         seconds: 4.5,
     }
 }

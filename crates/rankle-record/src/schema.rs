@@ -1,6 +1,6 @@
 //! The columns of a record: names, units, meanings, and which way is a stronger attack.
 
-use crate::{AttackId, Declaration, Direction, ObjectiveKind, Protocol, TargetPool};
+use crate::{AttackId, Declaration, Direction, Norm, ObjectiveKind, Protocol, TargetPool};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -91,7 +91,8 @@ pub static COLUMNS: &[Column] = {
         column("attack", Choice, Text, Always, "", "ca+, ca-, qa+, qa-, sp-qa+, sp-qa- or es"),
         column("targets", Choice, Count, Always, "", "queries (ca) or candidates (qa, sp-qa) attacked at once; 0 for es"),
         column("epsilon", Choice, Number, Always, "pixel units", "the radius of the ball; pixels are in [0, 1]"),
-        column("step", Choice, Number, Always, "pixel units", "the step size"),
+        column("norm", Choice, Text, WhereUnusual, "", "what the radius is of: linf, the largest change of a pixel, or l2, the Euclidean norm of the perturbation"),
+        column("step", Choice, Number, Always, "pixel units", "the step size, in that norm"),
         column("iterations", Choice, Count, Always, "", "steps"),
         column("random_start", Choice, Flag, Always, "", "whether the first iterate is drawn from the ball"),
         column("restarts", Choice, Count, Always, "", "starts per image"),
@@ -133,6 +134,7 @@ pub static COLUMNS: &[Column] = {
         column("undecided_share", Outcome, Number, WhereUnusual, "percent of the comparisons", "comparisons after the attack that f32 decided below its resolution, where above 1"),
         column("white_box", Outcome, Object, WhereUnusual, "", "of a transfer: the outcome on the model that was attacked, by the names used here"),
         column("unseen", Outcome, Object, WhereUnusual, "", "of universal perturbations: the outcome on the images that they were not computed on, by the names used here"),
+        column("gradient_error", Circumstance, Number, WhereUnusual, "percent of the slope", "by how much the gradient that was followed misses the slope of the embedding, where a check found that it does: the attack is weaker than it could be"),
         column("seconds", Circumstance, Number, Always, "seconds", "wall-clock time"),
     ]
 };
@@ -185,6 +187,7 @@ fn names(column: &str) -> Option<Vec<String>> {
     match column {
         "attack" => Some(AttackId::ALL.map(|attack| attack.to_string()).into()),
         "protocol" => Some(Protocol::ALL.map(|protocol| protocol.to_string()).into()),
+        "norm" => Some(Norm::ALL.map(|norm| norm.to_string()).into()),
         "objective" => Some(ObjectiveKind::ALL.map(|objective| objective.to_string()).into()),
         "target_band" => Some(TargetPool::ALL.map(|pool| pool.to_string()).into()),
         _ => None,
@@ -225,6 +228,8 @@ mod tests {
         record.facts.preprocessing = Some("resize=square".into());
         record.facts.left_out = Some(1);
         record.facts.verifiable = false;
+        record.cell.spec.norm = Norm::L2;
+        record.gradient_error = Some(23.0);
         record.cell.spec.options.objective = ObjectiveKind::Distance;
         record.cell.spec.options.target_band = TargetPool::Local;
         record.cell.spec.universal = Some(SharedBy { batches: 1, perturbations: 1 });

@@ -1,7 +1,7 @@
 //! An attack with all its choices.
 
 use crate::options::is_usual;
-use crate::{AttackId, Direction, ObjectiveKind, Protocol, TargetPool, finite};
+use crate::{AttackId, Direction, Norm, ObjectiveKind, Protocol, TargetPool, finite};
 use serde::{Deserialize, Serialize};
 
 /// What is done to each attacked image: what the command line is parsed into, plans list, records keep and `verify` runs again.
@@ -13,9 +13,12 @@ pub struct AttackSpec {
     pub attack: AttackId,
     /// How many queries or candidates are attacked at once; 0 for `es`, which has no target.
     pub targets: usize,
-    /// The radius of the ball in pixel units, `[0, 1]`.
+    /// The radius of the ball in pixel units: `[0, 1]` for L∞, any for L2.
     #[serde(serialize_with = "finite::number")]
     pub epsilon: f64,
+    /// What the radius is of; written where it is not the usual one.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub norm: Norm,
     /// How the ball is searched.
     #[serde(flatten)]
     pub search: Search,
@@ -50,7 +53,7 @@ pub struct AttackOptions {
 /// Where a search differs from what its protocol prescribes, or the whole of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// The step size in pixel units.
+    /// The step size in pixel units, in the norm of the ball.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
     pub step: Option<f64>,
     /// How many steps.
@@ -82,6 +85,7 @@ impl AttackSpec {
             attack,
             targets: usize::from(attack.has_targets()),
             epsilon,
+            norm: Norm::default(),
             search: Search::default(),
             options: AttackOptions::default(),
             protocol,
@@ -96,10 +100,8 @@ impl AttackSpec {
     /// # Errors
     /// One line that names the choice or the number.
     pub fn check(&self) -> Result<(), String> {
-        let Self { attack, targets, epsilon, options: AttackOptions { xi, .. }, .. } = *self;
-        if !(0.0..=1.0).contains(&epsilon) {
-            return Err(format!("epsilon is {epsilon}: a number from 0 to 1 is needed; pixels are in [0, 1]"));
-        }
+        let Self { attack, targets, epsilon, norm, options: AttackOptions { xi, .. }, .. } = *self;
+        norm.check(epsilon)?;
         if targets == 0 && attack.has_targets() {
             return Err("targets is 0: at least one is needed".to_owned());
         }
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(spec("es").check(), Ok(()));
         type Change = fn(AttackSpec) -> AttackSpec;
         let cases: [(&str, Change, &str); 9] = [
-            ("ca+",    |spec| AttackSpec { epsilon: f64::NAN, ..spec }, "epsilon is NaN: a number from 0 to 1 is needed; pixels are in [0, 1]"),
+            ("ca+",    |spec| AttackSpec { epsilon: f64::NAN, ..spec }, "epsilon NaN is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"),
             ("ca+",    |spec| AttackSpec { targets: 0, ..spec }, "targets is 0: at least one is needed"),
             ("sp-qa+", |spec| AttackSpec { options: AttackOptions { xi: Some(-1.0), ..spec.options }, ..spec }, "xi is -1: a number of at least 0 is needed"),
             ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ keeps none"),

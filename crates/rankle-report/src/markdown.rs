@@ -1,6 +1,6 @@
 //! Tables as Markdown.
 
-use crate::{AttackId, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
+use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
 
 /// A heading, the caveat, the summary and one table per attack (one for all attacks where there is a single set size):
 /// `ours ± standard error (published, difference)`, in bold where the difference is noteworthy. Rows and columns without any
@@ -34,9 +34,10 @@ fn source(comparison: &Comparison<'_>) -> String {
     let table = comparison.table;
     let recall = table.recall_at_1.map(|recall| format!("Published R@1: {recall} %."));
     let none = (!table.is_published()).then(|| "No published numbers for the cells.".to_owned());
+    let change = (table.change != Change::default()).then(|| format!("Otherwise than in the paper's tables: {}.", table.change));
     let other = table.other_system.as_ref().map(|other| format!("The published numbers are of another system: {other}."));
     let source = table.source.as_ref().map(|source| format!("Source: {source}."));
-    [none, recall, other, source].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    [change, none, recall, other, source].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn block(comparison: &Comparison<'_>, attack: AttackId) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
 
-use crate::{AttackId, Error, Result, Setting, System};
+use crate::{AttackId, AttackSpec, Change, Error, Result, Setting, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -28,6 +28,9 @@ pub struct Table {
     pub epsilons: Vec<f64>,
     /// The columns of each block: set sizes.
     pub targets: Vec<usize>,
+    /// What its cells do otherwise than those of the paper's tables.
+    #[serde(skip)]
+    pub change: Change,
     #[serde(rename = "block")]
     blocks: Vec<Block>,
 }
@@ -72,6 +75,7 @@ impl Table {
             other_system: None,
             epsilons: EPSILONS.to_vec(),
             targets: TARGETS.to_vec(),
+            change: Change::default(),
             blocks: AttackId::TABLE.map(|attack| Block { attack, ranks: None }).into(),
         }
     }
@@ -108,7 +112,7 @@ impl Table {
     /// An attack on the system of this table, with weights at this place.
     pub fn asked(&self, weights: &str, attack: AttackId, targets: usize, epsilon: f64, setting: &Setting) -> crate::Cell {
         let mut cell = self.system.cell(&self.id, weights, attack, epsilon, setting);
-        cell.spec.targets = targets;
+        cell.spec = self.change.of(AttackSpec { targets, ..cell.spec });
         cell
     }
 
@@ -193,6 +197,7 @@ impl Curves {
             other_system: self.other_system.clone(),
             epsilons: self.epsilons.clone(),
             targets: vec![1],
+            change: Change::default(),
             blocks: self.curve.iter().filter(|curve| curve.table == table.id).map(block).collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! A table for a terminal of 120 columns.
 
-use crate::{AttackId, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, published};
+use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, published};
 use std::fmt::Write;
 
 /// How the columns of one set size are filled: ours, its standard error, the paper's, the difference, a mark.
@@ -14,6 +14,9 @@ const NARROW: usize = "100.00 100.0* ".len();
 pub fn render(comparison: &Comparison<'_>) -> String {
     let table = comparison.table;
     let mut out = format!("{} · {}\n", table.id, table.title);
+    if table.change != Change::default() {
+        out += &format!("otherwise than in the paper's tables: {}\n", table.change);
+    }
     if let Some(caveat) = comparison.caveat {
         out += &format!("BEWARE: {caveat}\n");
     }

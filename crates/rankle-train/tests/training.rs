@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Defense, Distance, Embedder, Epsilon, Error, Result, Seed, Trainable};
+use rankle_core::{Dataset, Defense, Distance, Embedder, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Convnet, Layers};
 use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
@@ -222,7 +222,7 @@ fn one_seed_gives_one_model_and_another_seed_another() {
 #[test]
 fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     let dataset = Bars::sixty();
-    let mut shift = ShiftDefense::paper(Epsilon::new(0.1).unwrap());
+    let mut shift = ShiftDefense::paper(rankle_attacks::Threat::linf(0.1).unwrap());
     shift.search.iterations = 2;
     // The contrastive loss draws nothing, so a single stop shows as much as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);

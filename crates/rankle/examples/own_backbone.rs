@@ -1,8 +1,8 @@
 //! Your own model behind the one trait, attacked on MNIST: `cargo run --example own_backbone`.
 
 use candle_core::{Device, Tensor};
-use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, run, sample_images};
-use rankle_core::{Distance, Embedder, Epsilon, Gallery, Result, Seed};
+use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, Threat, run, sample_images};
+use rankle_core::{Distance, Embedder, Gallery, Result, Seed};
 use rankle_data::{Name, Split};
 use std::ops::ControlFlow;
 
@@ -47,7 +47,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     // CA+: each of 50 images shall rise in the list of one random query; no pixel may change by more than 0.3.
     let (protocol, seed) = (Protocol::Paper, Seed(0));
     let attack = CandidateAttack::new(Direction::Raise, 1);
-    let solver = Pgd::paper(Epsilon::new(0.3)?);
+    let solver = Pgd::paper(Threat::linf(0.3)?);
     let images = sample_images(seed, gallery.len(), 50);
     let targets = attack.choose(&images, &gallery, protocol, seed)?;
     let setting = Setting {

@@ -9,11 +9,12 @@ use crate::indices::Indices;
 use crate::model_arguments::{ModelArguments, ModelName, Said};
 use crate::stop::Stop;
 use crate::system::Key;
-use crate::{interrupt, names};
+use crate::{interrupt, names, watched};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use rankle_core::{Distance, Epsilon};
+use rankle_attacks::Threat;
+use rankle_core::Distance;
 use rankle_data::Source;
 use rankle_models::Architecture;
 use std::ffi::OsString;
@@ -47,6 +48,9 @@ pub(crate) struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
     pub(crate) quiet: bool,
+    /// Follow the gradients of models that go through automatic differentiation without comparing them with differences first
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    no_gradient_check: bool,
     /// End as after Ctrl-C when the parent process is not the one of this number any more
     #[arg(long, global = true, hide = true, value_name = "PID")]
     parent: Option<u32>,
@@ -153,6 +157,9 @@ impl Arguments {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
         interrupt::watch(self.global.parent)?;
+        if self.global.no_gradient_check {
+            watched::leave_gradients_unchecked();
+        }
         #[cfg(feature = "hub")]
         crate::hub::start(self.global.hub);
         pool.install(|| match self.command {
@@ -213,28 +220,13 @@ pub(crate) fn ends_in(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
-/// A radius as it was written: pictures show that.
-#[derive(Clone, Debug)]
-pub(crate) struct Radius {
-    pub(crate) epsilon: Epsilon,
-    pub(crate) written: String,
-}
-
-/// A radius, and how it was written.
-///
-/// # Errors
-/// As [`epsilon`].
-pub(crate) fn radius(text: &str) -> Result<Radius, String> {
-    Ok(Radius { epsilon: epsilon(text)?, written: text.to_owned() })
-}
-
-/// A radius.
+/// How far every pixel may move.
 ///
 /// # Errors
 /// One line for what is no number and for what is outside of `[0, 1]`.
-pub(crate) fn epsilon(text: &str) -> Result<Epsilon, String> {
+pub(crate) fn epsilon(text: &str) -> Result<Threat, String> {
     let value = number(text).ok_or("it is no number; pixels are in [0, 1], so write 0.03 or 8/255")?;
-    Epsilon::new(value).map_err(|error| error.to_string())
+    Threat::linf(value).map_err(|error| error.to_string())
 }
 
 /// A number above zero.
@@ -246,7 +238,7 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// A decimal number, or a fraction as in `8/255`.
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     match text.split_once('/') {
         Some((above, below)) => Some(above.parse::<f64>().ok()? / below.parse::<f64>().ok()?),
         None => text.parse().ok(),

@@ -1,6 +1,6 @@
 //! What every command that attacks images asks for.
 
-use crate::arguments::{self, Radius};
+use crate::arguments;
 use crate::choice::{Choice, Count};
 use crate::experiment::{self, Experiment};
 use crate::files::Input;
@@ -8,6 +8,7 @@ use crate::indices::Indices;
 use crate::names;
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
+use crate::threat_arguments::ThreatArguments;
 use crate::variant::VariantArguments;
 use clap::Args;
 use rankle_record::{AttackId, AttackSpec, Protocol, Search};
@@ -22,9 +23,8 @@ pub(crate) struct AttackArguments {
     /// How many queries or candidates at once, for each image; 1 when left out, meaningless for es
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     targets: Option<NonZero<usize>>,
-    /// How far a pixel may move, as in 0.03 or 8/255; pixels are in [0, 1]
-    #[arg(long, value_name = "E", value_parser = arguments::radius, allow_negative_numbers = true)]
-    epsilon: Radius,
+    #[command(flatten)]
+    threat: ThreatArguments,
     /// The seed of the images, the targets and the starts
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -49,7 +49,7 @@ pub(crate) struct AttackArguments {
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Search (the protocol's own when left out)")]
 struct SearchArguments {
-    /// How far a pixel moves in one step, as in 0.01 or 1/255
+    /// How far an image moves in one step, in the norm of the radius: every pixel by so much, as in 0.01 or 1/255
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
     /// How many steps
@@ -93,7 +93,7 @@ fn default_batch() -> NonZero<usize> {
 impl AttackArguments {
     /// The attack as the arguments describe it.
     pub(crate) fn spec(&self) -> AttackSpec {
-        let plain = AttackSpec::new(self.attack, self.epsilon.epsilon.value(), self.protocol, self.seed);
+        let plain = self.threat.of(AttackSpec::new(self.attack, 0.0, self.protocol, self.seed));
         AttackSpec {
             targets: self.targets.map_or(plain.targets, |targets| if self.attack.has_targets() { targets.get() } else { 0 }),
             search: self.search.chosen(),
@@ -123,9 +123,9 @@ impl AttackArguments {
         lists.into_iter().filter_map(|(option, list)| list.as_ref()?.input(option)).collect()
     }
 
-    /// The radius as it was written.
-    pub(crate) fn epsilon_as_given(&self) -> &str {
-        &self.epsilon.written
+    /// What it may do to an image.
+    pub(crate) fn threat(&self) -> &ThreatArguments {
+        &self.threat
     }
 
     /// Warns where the search cannot do what its radius promises.

@@ -3,8 +3,10 @@
 use crate::collapse;
 use crate::system::System;
 use anyhow::{Context, Result, bail};
-use rankle_attacks::{Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Setting, Standings, Targets};
-use rankle_core::{Embedder as _, Epsilon, Gallery, Seed};
+use rankle_attacks::{
+    Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Setting, Standings, Targets, Threat,
+};
+use rankle_core::{Embedder as _, Gallery, Seed};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -74,8 +76,8 @@ impl Experiment {
     }
 
     /// An attack with one target as its protocol prescribes it.
-    pub(crate) fn usual(attack: AttackId, epsilon: Epsilon, protocol: Protocol, seed: Seed) -> Self {
-        let spec = AttackSpec::new(attack, epsilon.value(), protocol, seed.0);
+    pub(crate) fn usual(attack: AttackId, threat: Threat, protocol: Protocol, seed: Seed) -> Self {
+        let spec = AttackSpec { norm: threat.norm(), ..AttackSpec::new(attack, threat.radius(), protocol, seed.0) };
         Self::new(&spec).expect("a radius in range is all that a usual spec needs")
     }
 
@@ -112,8 +114,8 @@ impl Experiment {
 
     /// How much work it is to attack so many images, in the units of a progress bar.
     pub(crate) fn cost(&self, images: usize) -> u64 {
-        let Pgd { epsilon, iterations, random_start, restarts, .. } = self.search;
-        let searches = match (epsilon.value() == 0.0, random_start) {
+        let Pgd { threat, iterations, random_start, restarts, .. } = self.search;
+        let searches = match (threat.radius() == 0.0, random_start) {
             (true, _) => 0,
             (false, false) => 1,
             (false, true) => restarts,
@@ -237,6 +239,7 @@ pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: 
         undecided_share: percent(after.resolution.undecided_share()),
         white_box: None,
         unseen: None,
+        gradient_error: None,
         seconds: seconds_since(start),
         format: Format,
         cell,

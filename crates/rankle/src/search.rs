@@ -24,7 +24,7 @@ pub(crate) fn heed(search: &Pgd, chosen: Search, remedy: Remedy) {
 /// What has to be said of a search: that it stops short of the edge of its ball, or that a step is longer than the radius. The
 /// second only where the step was chosen: below 1/255 a protocol's own steps are longer, by its definition.
 pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
-    let (epsilon, step) = (search.epsilon.value(), four_digits(search.step));
+    let (epsilon, step) = (search.threat.radius(), four_digits(search.step));
     if search.falls_short() {
         let more = match remedy {
             Remedy::Options => "raise --iterations or --step",
@@ -50,8 +50,7 @@ fn four_digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_attacks::ClassifierAttack;
-    use rankle_core::Epsilon;
+    use rankle_attacks::{ClassifierAttack, Threat};
     use rankle_defense::ShiftDefense;
     use rankle_record::{AttackId, AttackSpec, Protocol, SharedBy};
 
@@ -83,18 +82,18 @@ mod tests {
         let published = rankle_report::published::table("mnist-ct-curves").unwrap();
         assert_eq!(published.epsilons.len(), 31);
         for epsilon in published.epsilons.iter().copied().chain([1.0 / 255.0, 0.5 / 255.0, 8.0 / 255.0]) {
-            let epsilon = Epsilon::new(epsilon).unwrap();
+            let threat = Threat::linf(epsilon).unwrap();
             for protocol in [Protocol::Paper, Protocol::Strict] {
                 let universal = Some(SharedBy { batches: 1, perturbations: 1 });
-                let shared = AttackSpec { universal, ..AttackSpec::new(AttackId::CA_PLUS, epsilon.value(), protocol, 0) };
+                let shared = AttackSpec { universal, ..AttackSpec::new(AttackId::CA_PLUS, epsilon, protocol, 0) };
                 assert_eq!(own(&rankle_attacks::search(&shared).unwrap()), None);
             }
-            let searches = [Pgd::paper(epsilon), Pgd::strict(epsilon), ShiftDefense::paper(epsilon).search];
-            for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(epsilon))) {
+            let searches = [Pgd::paper(threat), Pgd::strict(threat), ShiftDefense::paper(threat).search];
+            for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(threat))) {
                 assert_eq!(own(&search), None, "{search:?}");
             }
         }
-        let half = Epsilon::new(0.5).unwrap();
+        let half = Threat::linf(0.5).unwrap();
         assert!(own(&Pgd::paper(half)).unwrap().contains("30 steps of 0.01 go at most 0.3, and epsilon is 0.5"));
         assert_eq!(own(&Pgd::strict(half)), None);
     }

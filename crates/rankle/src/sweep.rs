@@ -276,7 +276,7 @@ impl Run<'_> {
             let to = job.from.as_ref().map(|_| measured);
             let made = universal::run(experiment, shared, source, to, &images)?;
             let image_ranks = experiment::image_ranks(&universal::seen(&made));
-            return Ok((universal::record(system, inputs_of_record, &made, start), image_ranks));
+            return Ok((source.system.followed(universal::record(system, inputs_of_record, &made, start)), image_ranks));
         }
         let by = (drawn_by(&experiment.spec), count, from);
         let known = draws.iter().position(|draw| draw.by == by);
@@ -294,10 +294,11 @@ impl Run<'_> {
         if job.from.is_some() {
             let outcome = transfer::run(experiment, source, measured, images, targets)?;
             let image_ranks = experiment::image_ranks(&outcome.victim);
-            return Ok((transfer::record(system, inputs_of_record, &outcome, start), image_ranks));
+            return Ok((source.system.followed(transfer::record(system, inputs_of_record, &outcome, start)), image_ranks));
         }
         let outcome = experiment.run(system, gallery, images, targets, false)?;
-        Ok((experiment::record(system, inputs_of_record, &outcome, start), experiment::image_ranks(&outcome)))
+        let image_ranks = experiment::image_ranks(&outcome);
+        Ok((system.followed(experiment::record(system, inputs_of_record, &outcome, start)), image_ranks))
     }
 
     /// One line, where no bar is seen.

@@ -6,13 +6,13 @@ use crate::pass::Pass;
 use crate::stop::Stop;
 use crate::watched::Watched;
 use crate::weights::Weights;
-use crate::{card, collapse, device::Device};
+use crate::{card, collapse, device::Device, experiment};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
 use rankle_data::{Source, Split, Watch};
 use rankle_models::{Architecture, Isa};
-use rankle_record::{Provenance, Subject};
+use rankle_record::{Provenance, Record, Subject};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -207,9 +207,16 @@ impl System {
             let Weights { path, tensors, sha256 } = Weights::read(&key.weights, key.prefix.as_deref())?.checked(sha256)?;
             (key.model.with_weights(&path, &tensors, key.distance)?, sha256)
         };
+        let embedder = Watched::new(embedder, bar);
+        let embedder = if key.model.has_kernels() { embedder } else { embedder.unproven() };
         let dataset = data(&key)?;
         tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
-        Ok(Self { key, dataset, preprocessing, embedder: Watched::new(embedder, bar), weights_sha256, device })
+        Ok(Self { key, dataset, preprocessing, embedder, weights_sha256, device })
+    }
+
+    /// The record of an attack that followed the gradient of this system: it says where that was not one.
+    pub(crate) fn followed(&self, record: Record) -> Record {
+        Record { gradient_error: self.embedder.gradient_error().map(experiment::percent), ..record }
     }
 
     /// As a plan, a record and a card describe it; how it was trained only where a card said so.

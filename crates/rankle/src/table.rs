@@ -2,6 +2,7 @@
 
 use crate::names::Format;
 use crate::progress;
+use crate::threat_arguments::with_norm;
 use anyhow::Result;
 use rankle_record::{AttackSpec, Cell, ObjectiveKind, Record, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
 use std::fmt;
@@ -24,9 +25,9 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { cell: Cell { subject, spec, images, from, .. }, facts, .. } = self.0;
         let Subject { dataset, model, distance, weights, .. } = subject;
-        let AttackSpec { attack, targets, epsilon, search, options, protocol, seed, universal, .. } = spec;
+        let AttackSpec { attack, targets, epsilon, norm, search, options, protocol, seed, universal, .. } = spec;
         let set = if *targets > 0 { format!(", {} = {targets}", attack.declaration().letter) } else { String::new() };
-        writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {epsilon}")?;
+        writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {}", with_norm(epsilon, *norm))?;
         writeln!(f, "{}", attack.description())?;
         if let Some(from) = from {
             writeln!(f, "images perturbed against {} ({}), {}", from.model, from.distance, from.weights)?;

@@ -65,8 +65,8 @@ pub(crate) fn run(
     images: &[usize],
 ) -> Result<Vec<Made>> {
     let (AttackSpec { attack, protocol, .. }, seed) = (experiment.spec, experiment.seed());
-    let Pgd { epsilon, step, iterations, .. } = experiment.search;
-    let search = rankle_attacks::Universal { epsilon, step, iterations };
+    let Pgd { threat, step, iterations, .. } = experiment.search;
+    let search = rankle_attacks::Universal { threat, step, iterations };
     let setting = transfer::setting(experiment, from, false);
     let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {

@@ -247,7 +247,7 @@ mod tests {
             ),
             ("model", "transformer".into(), "unknown model 'transformer'; known: "),
             ("dataset", "imagenet".into(), "unknown dataset 'imagenet'"),
-            ("epsilon", 8.0.into(), "epsilon is 8: a number from 0 to 1 is needed"),
+            ("epsilon", 8.0.into(), "epsilon 8 is outside [0, 1]"),
             ("images", 0.into(), "images is 0"),
         ] {
             let said = with(name, value).unwrap_err();
@@ -278,8 +278,8 @@ mod tests {
                     Ok(Ready { cell, job, .. }) => {
                         let pgd = job.experiment.search;
                         let usual = match cell.spec.protocol {
-                            Protocol::Paper => Pgd::paper(pgd.epsilon),
-                            Protocol::Strict => Pgd::strict(pgd.epsilon),
+                            Protocol::Paper => Pgd::paper(pgd.threat),
+                            Protocol::Strict => Pgd::strict(pgd.threat),
                         };
                         let table = cell.table.clone().unwrap();
                         let ablation = table == "ablations" && pgd.keep == usual.keep;

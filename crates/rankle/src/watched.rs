@@ -1,10 +1,26 @@
-//! A model and a defense under watch: every pass is counted, and an interrupt is obeyed before the next one.
+//! A model and a defense under watch: every pass is counted, an interrupt is obeyed before the next one, and a gradient that no test
+//! proves is checked before it is first followed.
 
 use crate::interrupt;
 use candle_core::Tensor;
 use indicatif::ProgressBar;
+use rankle_attacks::GradientCheck;
 use rankle_core::{Defense, Distance, Embedder, Error, Result, Seed, Upstream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What `--no-gradient-check` says.
+static UNCHECKED: AtomicBool = AtomicBool::new(false);
+
+/// From here on every model is taken for proven.
+pub(crate) fn leave_gradients_unchecked() {
+    UNCHECKED.store(true, Ordering::Relaxed);
+}
+
+/// How many images a gradient is checked at, at most, and what one of them costs in the units of the bar.
+const MOST: usize = 8;
+const UNITS: u64 = 18;
 
 /// Passes through to the model, or answers [`Error::Interrupted`]: no search runs longer than one pass after Ctrl-C.
 pub(crate) struct Watched<'a> {
@@ -12,16 +28,55 @@ pub(crate) struct Watched<'a> {
     bar: ProgressBar,
     /// What one image of an input gradient counts for; one embedding counts for one.
     gradient: AtomicU64,
+    /// What came of the check of the gradient, where it is to be checked before it is first followed.
+    checked: Option<OnceLock<GradientCheck>>,
 }
 
 impl<'a> Watched<'a> {
     /// Counts into `bar`.
     pub(crate) fn new(inner: Box<dyn Embedder + 'a>, bar: ProgressBar) -> Self {
-        Self { inner, bar, gradient: AtomicU64::new(2) }
+        Self { inner, bar, gradient: AtomicU64::new(2), checked: None }
+    }
+    /// The same, with a gradient that is not proven by tests: it is compared with differences before it is first followed.
+    pub(crate) fn unproven(self) -> Self {
+        Self { checked: (!UNCHECKED.load(Ordering::Relaxed)).then(OnceLock::new), ..self }
+    }
+    /// By how much of the slope the gradient misses it, as a fraction, where it does.
+    pub(crate) fn gradient_error(&self) -> Option<f64> {
+        self.checked.as_ref()?.get().filter(|check| check.holds() == Some(false))?.error()
     }
     /// From here on an input gradient counts for so much.
     pub(crate) fn gradient_counts(&self, units: u64) {
         self.gradient.store(units, Ordering::Relaxed);
+    }
+
+    /// Compares the gradient with differences at some images, as long as that takes a second or a hundredth of the whole run.
+    fn check(&self, images: &Tensor) -> GradientCheck {
+        let (start, run) = (Instant::now(), self.bar.length().unwrap_or(0));
+        let mut check = GradientCheck::default();
+        for row in 0..images.dims().first().map_or(0, |&images| images.min(MOST)) {
+            let image = images.narrow(0, row, 1);
+            // What the model cannot do the search will say.
+            let Ok(one) =
+                image.map_err(Error::from).and_then(|image| GradientCheck::of(&*self.inner, &image, Seed(0), row as u64))
+            else {
+                break;
+            };
+            check = check.and(one);
+            let units = (row as u64 + 1) * UNITS;
+            let dear = start.elapsed() > Duration::from_secs(1) && 100 * units > run;
+            if interrupt::asked() || dear || (row > 0 && check.holds().is_some()) {
+                break;
+            }
+        }
+        if let (Some(false), Some(error)) = (check.holds(), check.error()) {
+            tracing::warn!(
+                "the input gradient of this model misses {:.0} % of the slope of its embedding ({} random directions), so that attacks which                  follow it look weaker than they are: an operation may drop its part of the gradient (in candle the fused layer norm and                  softmax of candle_nn::ops, detach, argmax, comparisons, a cast to integers, a custom operation with a wrong backward                  pass); records say so, and --no-gradient-check leaves this check out",
+                100.0 * error,
+                check.directions
+            );
+        }
+        check
     }
 
     fn pass(&self, images: &Tensor, units: u64) -> Result<()> {
@@ -43,6 +98,9 @@ impl Embedder for Watched<'_> {
     }
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         self.pass(images, self.gradient.load(Ordering::Relaxed))?;
+        if let Some(checked) = &self.checked {
+            checked.get_or_init(|| self.check(images));
+        }
         self.inner.input_gradient(images, upstream)
     }
 }
@@ -53,5 +111,62 @@ pub(crate) struct WatchedDefense(pub(crate) Box<dyn Defense>);
 impl Defense for WatchedDefense {
     fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
         self.0.harden(&Watched::new(Box::new(frozen), ProgressBar::hidden()), images, keys, epoch, seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use rankle_core::{Dataset, toy};
+
+    /// A perceptron whose hidden numbers go through one operation.
+    struct Through(fn(&Tensor) -> candle_core::Result<Tensor>);
+
+    impl Embedder for Through {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            let flat = images.flatten_from(1)?;
+            let weights = |rows: usize, columns: usize| {
+                let values: Vec<f32> = (0..rows * columns).map(|at| ((at * 7919 % 1009) as f32 / 504.5 - 1.0) / 3.0).collect();
+                Tensor::from_vec(values, (rows, columns), &Device::Cpu)
+            };
+            let hidden = flat.matmul(&weights(flat.dim(1)?, 12)?)?;
+            Ok((self.0)(&hidden)?.matmul(&weights(12, 5)?)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+    }
+
+    fn error(through: fn(&Tensor) -> candle_core::Result<Tensor>) -> Option<f64> {
+        let watched = Watched::new(Box::new(Through(through)), ProgressBar::hidden()).unproven();
+        let images = toy::dataset(0).images(&[3, 4, 5]).unwrap();
+        watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
+        watched.gradient_error()
+    }
+
+    /// The fused operations of candle drop a part of the gradient without a word.
+    #[test]
+    fn operations_that_drop_gradients_are_found_out() {
+        assert_eq!(error(|hidden| hidden.tanh()), None);
+        assert_eq!(error(|hidden| hidden.relu()), None);
+        assert_eq!(error(|hidden| candle_nn::ops::softmax(hidden, 1)), None);
+        let fused = error(|hidden| (hidden * 0.25)? + candle_nn::ops::softmax_last_dim(hidden)?);
+        assert!(fused.is_some_and(|error| error > 0.1), "{fused:?}");
+        let norm = error(|hidden| {
+            let (scale, shift) = (Tensor::ones(12, DType::F32, &Device::Cpu)?, Tensor::zeros(12, DType::F32, &Device::Cpu)?);
+            (hidden * 0.25)? + candle_nn::ops::layer_norm(hidden, &scale, &shift, 1e-5)?
+        });
+        assert!(norm.is_some_and(|error| error > 0.1), "{norm:?}");
+    }
+
+    #[test]
+    fn a_proven_gradient_is_not_looked_at() {
+        let lying = |hidden: &Tensor| hidden.detach() + (hidden * 0.5)?;
+        assert!(error(lying).is_some());
+        let watched = Watched::new(Box::new(Through(lying)), ProgressBar::hidden());
+        let images = toy::dataset(0).images(&[3, 4]).unwrap();
+        watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
+        assert_eq!(watched.gradient_error(), None);
     }
 }

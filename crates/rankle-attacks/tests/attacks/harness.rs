@@ -3,10 +3,10 @@
 use crate::support::{Curved, LEN, World, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    Aim, AttackId, AttackOptions, Batch, Keep, ObjectiveKind, Outcome, Pgd, Protocol, Setting, Solver, TargetPool, Targets,
-    build, run,
+    Aim, AttackId, AttackOptions, Batch, Keep, Norm, ObjectiveKind, Outcome, Pgd, Protocol, Setting, Solver, TargetPool, Targets,
+    Threat, build, run,
 };
-use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed};
 use std::ops::ControlFlow;
 
 struct Scene {
@@ -47,13 +47,31 @@ impl Scene {
     }
 }
 
-fn epsilon(value: f64) -> Epsilon {
-    Epsilon::new(value).unwrap()
+fn linf(radius: f64) -> Threat {
+    Threat::linf(radius).unwrap()
+}
+
+fn l2(radius: f64) -> Threat {
+    Threat::l2(radius).unwrap()
 }
 
 /// A strict search, shortened.
-fn strict(radius: f64) -> Pgd {
-    Pgd { iterations: 6, restarts: 2, ..Pgd::strict(epsilon(radius)) }
+fn strict(threat: Threat) -> Pgd {
+    Pgd { iterations: 6, restarts: 2, ..Pgd::strict(threat) }
+}
+
+/// Whether all images are where the threat allows them.
+fn keeps(threat: Threat, clean: &[f32], moved: &[f32]) -> bool {
+    let size = clean.len() / IMAGES.len();
+    let norm = |(clean, moved): (&[f32], &[f32])| {
+        let changes = clean.iter().zip(moved).map(|(a, b)| f64::from((a - b).abs()));
+        match threat.norm() {
+            Norm::Linf => changes.fold(0.0, f64::max),
+            Norm::L2 => changes.map(|change| change * change).sum::<f64>().sqrt(),
+        }
+    };
+    let near = clean.chunks_exact(size).zip(moved.chunks_exact(size)).all(|image| norm(image) <= threat.radius() + 1e-6);
+    near && moved.iter().all(|x| (0.0..=1.0).contains(x))
 }
 
 fn pixels(images: &Tensor) -> Vec<f32> {
@@ -67,8 +85,11 @@ fn epsilon_zero_changes_nothing() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         for kind in AttackId::ALL {
-            for (solver, protocol) in [(Pgd::paper(epsilon(0.0)), Protocol::Paper), (Pgd::strict(epsilon(0.0)), Protocol::Strict)]
-            {
+            for (solver, protocol) in [
+                (Pgd::paper(linf(0.0)), Protocol::Paper),
+                (Pgd::strict(linf(0.0)), Protocol::Strict),
+                (Pgd::strict(l2(0.0)), Protocol::Strict),
+            ] {
                 let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
                 assert_eq!(outcome.before, outcome.after, "{kind} {distance}");
                 assert_eq!(pixels(&outcome.adversarial.unwrap()), pixels(&scene.world.images(&IMAGES).unwrap()));
@@ -84,13 +105,12 @@ fn the_ball_is_never_left_and_every_attack_gets_its_way() {
         let scene = scene(distance);
         let clean = pixels(&scene.world.images(&IMAGES).unwrap());
         for kind in AttackId::ALL {
-            for radius in [0.01, 0.3] {
-                for (solver, protocol) in [(Pgd::paper(epsilon(radius)), Protocol::Paper), (strict(radius), Protocol::Strict)] {
+            for threat in [linf(0.01), linf(0.3), l2(0.05), l2(1.5)] {
+                for (solver, protocol) in [(Pgd::paper(threat), Protocol::Paper), (strict(threat), Protocol::Strict)] {
                     let outcome = scene.run(kind, &solver, &IMAGES, protocol, 100);
                     let moved = pixels(outcome.adversarial.as_ref().unwrap());
-                    assert!(clean.iter().zip(&moved).all(|(a, b)| (a - b).abs() <= radius as f32 + 1e-6), "{kind} {distance}");
-                    assert!(moved.iter().all(|x| (0.0..=1.0).contains(x)), "{kind} {distance}");
-                    if radius > 0.1 {
+                    assert!(keeps(threat, &clean, &moved), "{kind} {distance} {threat}");
+                    if threat.radius() > 0.1 {
                         succeeded(kind, &outcome);
                     }
                 }
@@ -125,7 +145,7 @@ fn succeeded(kind: AttackId, outcome: &Outcome) {
 fn other_objectives_and_targets_get_their_way_as_well() {
     use rankle_attacks::Direction::{Lower, Raise};
     let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / IMAGES.len() as f64;
-    let paper = Pgd::paper(epsilon(0.3));
+    let paper = Pgd::paper(linf(0.3));
     for distance in Distance::ALL {
         let scene = scene(distance);
         for (kind, objective, band) in [
@@ -163,7 +183,11 @@ fn batches_and_threads_change_no_bit() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         for kind in AttackId::ALL {
-            for (solver, protocol) in [(Pgd::paper(epsilon(0.03)), Protocol::Paper), (strict(0.1), Protocol::Strict)] {
+            for (solver, protocol) in [
+                (Pgd::paper(linf(0.03)), Protocol::Paper),
+                (strict(linf(0.1)), Protocol::Strict),
+                (strict(l2(0.5)), Protocol::Paper),
+            ] {
                 let compute = |threads, batch_size| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     pool.install(|| result(scene.run(kind, &solver, &IMAGES, protocol, batch_size)))
@@ -198,10 +222,10 @@ fn more_effort_never_makes_an_attack_weaker() {
         let aim: &dyn Aim = &*bound;
         let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &images, &keys, aim, Seed(9)).unwrap());
         let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
-        let paper = Pgd::paper(epsilon(0.1));
+        let paper = Pgd::paper(linf(0.1));
         let (last, best) = (loss(paper), loss(Pgd { keep: Keep::Best, ..paper }));
         assert!(never_worse(&best, &last), "{kind}");
-        let strict = Pgd::strict(epsilon(0.1));
+        let strict = Pgd::strict(linf(0.1));
         let (one, three) = (loss(Pgd { restarts: 1, ..strict }), loss(strict));
         assert!(never_worse(&three, &one) && three != one, "{kind}");
         // Image by image another start may end in another corner; over all images it does not.
@@ -215,23 +239,21 @@ fn eight_bit_images_are_levels_inside_the_ball() {
     let kind = AttackId::Candidate(rankle_attacks::Direction::Lower);
     let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
     let setting = Setting { eight_bit: true, ..scene.setting(Protocol::Paper, 5) };
-    let outcome =
-        run(&*build(kind, 2, AttackOptions::default()), &Pgd::paper(epsilon(0.03)), &setting, &IMAGES, &targets, &mut |_| {
-            ControlFlow::Continue(())
-        });
-    for (moved, clean) in
-        pixels(&outcome.unwrap().adversarial.unwrap()).into_iter().zip(pixels(&scene.world.images(&IMAGES).unwrap()))
-    {
-        assert_eq!((moved * 255.0).round() / 255.0, moved);
-        assert!((moved - clean).abs() <= 0.03 + 2e-6);
+    let (attack, clean) = (build(kind, 2, AttackOptions::default()), pixels(&scene.world.images(&IMAGES).unwrap()));
+    for threat in [linf(0.03), l2(0.1)] {
+        let outcome = run(&*attack, &Pgd::paper(threat), &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(()));
+        let moved = pixels(&outcome.unwrap().adversarial.unwrap());
+        assert!(moved.iter().all(|moved| (moved * 255.0).round() / 255.0 == *moved));
+        let admitted = Threat::new(threat.norm(), threat.radius() + 1e-6).unwrap();
+        assert!(keeps(admitted, &clean, &moved) && moved != clean, "{threat}");
     }
 }
 
 /// Answers far outside of every ball.
-struct Liar(Epsilon);
+struct Liar(Threat);
 
 impl Solver for Liar {
-    fn epsilon(&self) -> Epsilon {
+    fn threat(&self) -> Threat {
         self.0
     }
     fn solve(&self, _: &dyn Embedder, images: &Tensor, _: &[u64], _: &dyn Aim, _: Seed) -> Result<Tensor> {
@@ -242,16 +264,20 @@ impl Solver for Liar {
 #[test]
 fn the_harness_keeps_the_ball_for_any_solver() {
     let scene = scene(Distance::Cosine);
-    let outcome = scene.run(AttackId::EmbeddingShift, &Liar(epsilon(0.25)), &IMAGES, Protocol::Paper, 4);
     let clean = pixels(&scene.world.images(&IMAGES).unwrap());
-    let moved = pixels(&outcome.adversarial.unwrap());
-    assert!(clean.iter().zip(&moved).all(|(clean, moved)| *moved == (clean + 0.25).min(1.0)));
+    let moved = |threat: Threat| {
+        let outcome = scene.run(AttackId::EmbeddingShift, &Liar(threat), &IMAGES, Protocol::Paper, 4);
+        pixels(&outcome.adversarial.unwrap())
+    };
+    assert!(clean.iter().zip(moved(linf(0.25))).all(|(clean, moved)| moved == (clean + 0.25).min(1.0)));
+    // 7 on each of 25 pixels is 35, of which 1.25 leaves 0.25.
+    assert!(clean.iter().zip(moved(l2(1.25))).all(|(clean, moved)| (moved - (clean + 0.25).min(1.0)).abs() < 1e-6));
 }
 
 #[test]
 fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let scene = scene(Distance::Cosine);
-    let solver = Pgd::paper(epsilon(0.1));
+    let solver = Pgd::paper(linf(0.1));
     let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let setting = scene.setting(Protocol::Paper, 5);
     let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| {
@@ -303,7 +329,7 @@ fn images_without_a_slope_stay_where_they_are() {
     let scene = scene(Distance::Cosine);
     let images = scene.world.images(&[1, 2]).unwrap();
     for radius in [0.002, 0.1] {
-        let moved = Pgd::paper(epsilon(radius)).solve(&scene.embedder, &images, &[1, 2], &Nothing, Seed(0)).unwrap();
+        let moved = Pgd::paper(linf(radius)).solve(&scene.embedder, &images, &[1, 2], &Nothing, Seed(0)).unwrap();
         assert_eq!(pixels(&moved), pixels(&images));
     }
 }

@@ -3,6 +3,7 @@
 mod autograd;
 mod choice;
 mod harness;
+mod pgd_l2;
 mod resolution;
 mod sanity;
 mod slope;

@@ -3,10 +3,10 @@
 use crate::support::{Curved, World, embedder, gallery, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    Agreement, AttackId, AttackOptions, Direction, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Zeros, build,
+    Agreement, AttackId, AttackOptions, Direction, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Threat, Zeros, build,
     directions, gradients, losses, run, slopes,
 };
-use rankle_core::{Dataset, Distance, Embedder, Epsilon, Error, Gallery, Result, Seed, Upstream};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed, Upstream};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
@@ -35,8 +35,8 @@ fn setting<'a>(embedder: &'a dyn Embedder, gallery: &'a Gallery, world: &'a Worl
     Setting { embedder, gallery, dataset: world, protocol, seed, batch_size: 5, eight_bit: false, keep_images: true }
 }
 
-fn epsilon(value: f64) -> Epsilon {
-    Epsilon::new(value).unwrap()
+fn linf(value: f64) -> Threat {
+    Threat::linf(value).unwrap()
 }
 
 fn attacked(kind: AttackId, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
@@ -50,7 +50,7 @@ fn agreement(kind: AttackId, setting: &Setting<'_>) -> Agreement {
     let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
     // The embedding shift has no slope at the clean image.
-    let (_, noisy) = attacked(kind, &Noise { epsilon: epsilon(0.2) }, setting);
+    let (_, noisy) = attacked(kind, &Noise { threat: linf(0.2) }, setting);
     let noisy = noisy.adversarial.unwrap();
     let one = |(row, &image): (usize, &usize)| {
         let (own, at) = (targets.of_images(row..row + 1), noisy.narrow(0, row, 1).unwrap());
@@ -108,7 +108,7 @@ fn losses_are_those_that_the_search_lowers() {
     let clean = world.images(&IMAGES).unwrap();
     for kind in AttackId::ALL.into_iter().filter(|&kind| kind != AttackId::EmbeddingShift) {
         let attack = build(kind, 2, AttackOptions::default());
-        let search = Pgd { iterations: 5, restarts: 1, random_start: false, ..Pgd::strict(epsilon(0.2)) };
+        let search = Pgd { iterations: 5, restarts: 1, random_start: false, ..Pgd::strict(linf(0.2)) };
         let (targets, outcome) = attacked(kind, &search, &setting);
         let at = |images: &Tensor| losses(&*attack, &setting, &IMAGES, &targets, images).unwrap();
         let (before, after) = (at(&clean), at(&outcome.adversarial.unwrap()));
@@ -146,7 +146,7 @@ fn noise_goes_to_the_corners_and_asks_nobody() {
     let (world, model) = (world(), embedder(2, Distance::Cosine));
     let gallery = gallery(&model, &world);
     let masked = Masked { inner: &model, mask: Tensor::zeros_like };
-    let noise = Noise { epsilon: epsilon(0.1) };
+    let noise = Noise { threat: linf(0.1) };
     let pixels = |model: &dyn Embedder, kind| -> Vec<f32> {
         let (_, outcome) = attacked(kind, &noise, &setting(model, &gallery, &world));
         outcome.adversarial.unwrap().flatten_all().unwrap().to_vec1().unwrap()

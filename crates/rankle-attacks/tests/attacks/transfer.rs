@@ -2,10 +2,10 @@
 
 use crate::support::{embedder, gallery, place, world};
 use rankle_attacks::{
-    AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Transfer, Victim, build, choosing,
-    run, transfer,
+    AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Threat, Transfer, Victim, build,
+    choosing, run, transfer,
 };
-use rankle_core::{Dataset, Distance, Epsilon, Error, Gallery, Seed};
+use rankle_core::{Dataset, Distance, Error, Gallery, Seed};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
@@ -24,7 +24,7 @@ fn setting<'a>(embedder: &'a dyn rankle_core::Embedder, gallery: &'a Gallery, da
 }
 
 fn pgd(epsilon: f64) -> Pgd {
-    Pgd::paper(Epsilon::new(epsilon).unwrap())
+    Pgd::paper(Threat::linf(epsilon).unwrap())
 }
 
 fn parts(outcome: &Outcome) -> (&Standings, &Standings, &[f64]) {

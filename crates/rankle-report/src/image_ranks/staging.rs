@@ -31,12 +31,15 @@ impl RankKeeper {
     /// Beside these records. Of a link, beside the file behind it.
     ///
     /// # Errors
-    /// When there is a file of that name and it holds anything else.
+    /// When there is a file of that name and it holds anything else, and when one is where ranks wait to be put into it.
     pub fn beside(records: &Path) -> Result<Self> {
         let records = rankle_files::behind(records).map_err(Error::file("write", records))?;
         let mut keeper =
             Self { path: ImageRanks::path(&records), staging: folder(&records), records, known: HashSet::new(), seen: None };
         keeper.look()?;
+        if keeper.staging.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+            return Err(Error::file("write", &keeper.staging)(ErrorKind::NotADirectory.into()));
+        }
         Ok(keeper)
     }
 

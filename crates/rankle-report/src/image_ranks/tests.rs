@@ -235,3 +235,11 @@ fn what_is_no_file_of_ranks_is_named() {
     fs::remove_file(place.path()).unwrap();
     assert!(place.refused().starts_with("cannot read "));
 }
+
+#[test]
+fn a_file_where_ranks_wait_is_told_before_anything_is_computed() {
+    let place = Place::new();
+    fs::write(place.folder.path().join(".records.jsonl.ranks"), "mine").unwrap();
+    let message = RankKeeper::beside(&place.path()).unwrap_err().to_string();
+    assert!(message.contains("cannot write") && message.contains(".records.jsonl.ranks"), "{message}");
+}

@@ -1,8 +1,8 @@
 //! An experiment: which attacks at which radii, and the table that comes of it. In the workspace one is a plan for `rankle run`
 //! (`xtask/plans/examples/lenet-euclidean.toml`), and records, resuming and reports come with it.
 
-use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, run};
-use rankle_core::{Epsilon, Result};
+use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, Threat, run};
+use rankle_core::Result;
 use std::ops::ControlFlow;
 
 const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
@@ -14,7 +14,7 @@ pub(crate) type Row = (f64, Vec<f64>);
 pub(crate) fn run_all(setting: &Setting<'_>, images: &[usize], attacks: &[&dyn RankingAttack]) -> Result<Vec<Row>> {
     let rank = |attack: &dyn RankingAttack, epsilon: f64| -> Result<f64> {
         let targets = attack.choose(images, setting.gallery, setting.protocol, setting.seed)?;
-        let search = Pgd::paper(Epsilon::new(epsilon)?);
+        let search = Pgd::paper(Threat::linf(epsilon)?);
         let outcome = run(attack, &search, setting, images, &targets, &mut |_done| ControlFlow::Continue(()))?;
         Ok(Estimate::of(&outcome.after.rank).map_or(f64::NAN, |estimate| estimate.mean))
     };

@@ -81,7 +81,8 @@ impl Attack {
         let targets = rows.targets(&experiment, &gallery, &images)?;
         let outcome = experiment.run(&system, &gallery, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let record = experiment::record(&system, experiment.inputs(&system, images.len(), origin), &outcome, start);
+        let inputs = experiment.inputs(&system, images.len(), origin);
+        let record = system.followed(experiment::record(&system, inputs, &outcome, start));
         progress::clear();
         // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
         let answered = table::answer(&record, self.format);

@@ -12,8 +12,8 @@ use crate::search::{self, Remedy};
 use crate::system::{Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
-use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver};
-use rankle_core::{Distance, Epsilon, Seed};
+use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver, Threat};
+use rankle_core::{Distance, Seed};
 use rankle_data::Source;
 use rankle_record::Search;
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub(crate) struct Classify {
     attack: Option<ClassifierAttack>,
     /// How far the attack may move a pixel, as in 0.03 or 8/255; pixels are in [0, 1]
     #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true, requires = "attack")]
-    epsilon: Option<Epsilon>,
+    epsilon: Option<Threat>,
     /// How many test images, sampled by the seed; when left out all, or 1000 under an attack
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     images: Option<NonZero<usize>>,
@@ -111,7 +111,7 @@ impl Classify {
     /// When data or weights cannot be read; an interrupt.
     pub(crate) fn measure(self, device: Device) -> Result<(Answer, System)> {
         let Self { dataset, dataset_dir, model, weights, override_card, seed, .. } = self;
-        let attack = self.attack.zip(self.epsilon).map(|(attack, epsilon)| (attack, attack.search(epsilon)));
+        let attack = self.attack.zip(self.epsilon).map(|(attack, threat)| (attack, attack.search(threat)));
         let bar = progress::bar(0);
         let prefix = self.names.strip_prefix;
         let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
@@ -147,9 +147,9 @@ fn accuracy(hits: &[f64]) -> Result<(f64, Option<f64>)> {
 
 impl Answer {
     fn of(system: &System, hits: &Hits, attack: Option<(ClassifierAttack, Pgd)>, seed: u64, seconds: f64) -> Result<Self> {
-        let attacked = attack.map(|(attack, Pgd { epsilon, step, iterations, .. })| {
+        let attacked = attack.map(|(attack, Pgd { threat, step, iterations, .. })| {
             let (accuracy_after, accuracy_after_stderr) = accuracy(&hits.after)?;
-            let (attack, epsilon) = (attack.to_string(), epsilon.value());
+            let (attack, epsilon) = (attack.to_string(), threat.radius());
             anyhow::Ok(Attacked { attack, epsilon, step, iterations, accuracy_after, accuracy_after_stderr })
         });
         let (accuracy, accuracy_stderr) = accuracy(&hits.before)?;

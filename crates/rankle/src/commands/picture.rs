@@ -98,10 +98,12 @@ impl Picture {
         let targets = rows.targets(&experiment, &gallery, &images)?;
         let outcome = experiment.run(&system, &gallery, &images, &targets, true)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let record = experiment::record(&system, experiment.inputs(&system, images.len(), origin), &outcome, start);
+        let inputs = experiment.inputs(&system, images.len(), origin);
+        let record = system.followed(experiment::record(&system, inputs, &outcome, start));
         let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
         let place = |images| anyhow::Ok(system.embedder.distance().place(&system.embedder.embed(images)?)?);
-        let (clean, moved) = (place(&system.dataset.images(&images)?)?, place(adversarial)?);
+        let originals = system.dataset.images(&images)?;
+        let (clean, moved) = (place(&originals)?, place(adversarial)?);
 
         let mut lines = Vec::new();
         let (mut pictures, mut pages) = (Vec::new(), Vec::new());
@@ -136,14 +138,16 @@ impl Picture {
             } else {
                 String::new()
             };
+            let added = (adversarial.i(row)? - originals.i(row)?)?;
+            let (epsilon, epsilon_as_given) = self.attack.threat().white(numbers(&added)?.iter());
             let picture = picture::Picture {
-                title: title(&record, self.attack.epsilon_as_given()),
+                title: title(&record, &self.attack.threat().shown()),
                 lines: vec![
                     format!("{}, {}", experiment::describe(&system), whole_name(&*system.dataset, image)),
                     format!("{result}; {} items are ranked{more}", grouped(gallery.len())),
                 ],
-                epsilon: record.cell.spec.epsilon,
-                epsilon_as_given: self.attack.epsilon_as_given().to_owned(),
+                epsilon,
+                epsilon_as_given,
                 clean: scene.clean_image()?,
                 adversarial: perturbed.clone(),
                 lists: scene.pairs()?,

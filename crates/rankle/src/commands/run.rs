@@ -71,7 +71,10 @@ pub(crate) struct Run {
 
 const EXAMPLES: &str = "\
 Example: the two MNIST tables of the paper, a slice of them in two minutes
-  rankle run xtask/plans/mnist.toml --quick --output mnist-quick";
+  rankle run xtask/plans/mnist.toml --quick --output mnist-quick
+
+Example: the cells of records again, as a plan of lines, with the weights that they name
+  rankle run models/mnist-c2f2-cosine-triplet/records.jsonl --output again";
 
 impl Run {
     pub(crate) fn run(self, device: Device) -> Result<()> {

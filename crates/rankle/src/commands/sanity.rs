@@ -21,8 +21,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use lab::Lab;
 use memory::{About, Memory};
-use rankle_attacks::Pgd;
-use rankle_core::{Distance, Epsilon, Seed};
+use rankle_attacks::{Pgd, Threat};
+use rankle_core::{Distance, Seed};
 use rankle_models::Architecture;
 use rankle_record::{Protocol, Search};
 use rankle_report::sanity::{Check, QUESTIONS, Verdict};
@@ -53,7 +53,7 @@ pub(crate) struct Sanity {
     against_distance: Option<Distance>,
     /// How far a pixel may move: the radius that robustness is claimed for
     #[arg(long, value_name = "E", default_value = "0.3", value_parser = arguments::epsilon, allow_negative_numbers = true)]
-    epsilon: Epsilon,
+    epsilon: Threat,
     /// How many images are attacked, sampled by the seed; to compare attacks with noise, ten times as many
     #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
     images: NonZero<usize>,
@@ -91,7 +91,7 @@ impl Sanity {
     /// # Errors
     /// When data or weights cannot be read, or the folder cannot be written; an interrupt.
     pub(crate) fn page(self, device: Device) -> Result<Page> {
-        if self.epsilon.value() == 0.0 {
+        if self.epsilon.radius() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
         let override_card = self.system.model.override_card;
@@ -132,7 +132,7 @@ impl Sanity {
 
         let galleries = || anyhow::Ok((Ranked::new(system)?, other.map(Ranked::new).transpose()?));
         let (ranked, other) = galleries().map_err(|error| memory.going_on(error))?;
-        let mut lab = Lab { memory, ranked, images, epsilon: self.epsilon, seed, attacks: Vec::new() };
+        let mut lab = Lab { memory, ranked, images, threat: self.epsilon, seed, attacks: Vec::new() };
         let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| lab.memory.going_on(error))?;
         let against = other.map(|other| transfer::source(&other.system));
         let page = Page { seconds: lab.memory.seconds(), ..page(&lab, against, recall_at_1, checks) };
@@ -177,7 +177,7 @@ fn ask(lab: &mut Lab, other: Option<&Ranked>) -> Result<(Vec<Check>, f64)> {
 }
 
 /// What the searches depend on.
-fn about(system: &System, other: Option<&System>, epsilon: Epsilon, seed: Seed, images: usize) -> About {
+fn about(system: &System, other: Option<&System>, threat: Threat, seed: Seed, images: usize) -> About {
     let of = |system: &System| {
         let Key { model, distance, .. } = &system.key;
         format!("{model}, {distance}, {}", system.weights_sha256)
@@ -188,7 +188,7 @@ fn about(system: &System, other: Option<&System>, epsilon: Epsilon, seed: Seed, 
         ("gallery", system.dataset.len().to_string()),
         ("model", of(system)),
         ("against", other.map_or_else(|| "none".to_owned(), of)),
-        ("epsilon", epsilon.value().to_string()),
+        ("epsilon", threat.radius().to_string()),
         ("images", images.to_string()),
         ("seed", seed.0.to_string()),
         ("instruction-set", system::instruction_set()),
@@ -202,7 +202,7 @@ fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>
     Page {
         subject: system.subject(),
         preprocessing: system.preprocessing.clone(),
-        epsilon: lab.epsilon.value(),
+        epsilon: lab.threat.radius(),
         images: lab.images.len(),
         gallery: system.dataset.len(),
         seed: lab.seed.0,

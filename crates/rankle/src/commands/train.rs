@@ -28,8 +28,8 @@ use few::Few;
 use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
-use rankle_attacks::Protocol;
-use rankle_core::{Dataset, Distance, Epsilon, Seed, Trainable, Waiting};
+use rankle_attacks::{Protocol, Threat};
+use rankle_core::{Dataset, Distance, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
 use rankle_models::{Architecture, weights};
@@ -94,7 +94,7 @@ pub(crate) struct Train {
     defense: Defense,
     /// How far the defense may move a pixel; 0.3 when left out, 0.06 for photographs
     #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
-    epsilon: Option<Epsilon>,
+    epsilon: Option<Threat>,
     /// The seed of the first weights, the order, the crops, the triplets and the pairs
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -292,14 +292,14 @@ impl Train {
     }
 
     /// The radius of the defense, where there is one.
-    fn epsilon(&self) -> Result<Option<Epsilon>> {
+    fn epsilon(&self) -> Result<Option<Threat>> {
         match (self.defense, self.epsilon) {
             (Defense::None, None) => Ok(None),
             (Defense::None, Some(_)) => {
                 Err(Stop::usage("--epsilon is the radius of a defense: add --defense or leave it out").into())
             }
             (_, epsilon) => {
-                Ok(Some(epsilon.map_or_else(|| Epsilon::new(USUAL_EPSILON[usize::from(self.learns_photographs())]), Ok)?))
+                Ok(Some(epsilon.map_or_else(|| Threat::linf(USUAL_EPSILON[usize::from(self.learns_photographs())]), Ok)?))
             }
         }
     }
@@ -330,7 +330,7 @@ impl Train {
         kept.map_or_else(|refused| refused, |kept| error.context(kept))
     }
 
-    fn defense(&self, epsilon: Epsilon, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
+    fn defense(&self, epsilon: Threat, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
         let (search, defense): (_, Box<dyn rankle_core::Defense>) = match self.defense {
             Defense::None => return None,
             Defense::EmbeddingShift => {
@@ -346,7 +346,7 @@ impl Train {
         Some(defense)
     }
 
-    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Epsilon>, pretrained_sha256: Option<String>) -> Plan {
+    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Threat>, pretrained_sha256: Option<String>) -> Plan {
         let (Goal { distance, loss, paper }, given) = (goal, &self.recipe);
         let ranks = !self.model.is_classifier();
         Plan {
@@ -367,7 +367,7 @@ impl Train {
                 Sampling::Set(Draw::Paper) => Some(Protocol::Paper.to_string()),
             },
             defense: self.defense,
-            epsilon: epsilon.map(Epsilon::value),
+            epsilon: epsilon.map(Threat::radius),
             epochs: given.epochs.map_or(paper.epochs, NonZero::get),
             batch_size: given.batch_size.map_or(paper.batch_size, NonZero::get),
             learning_rate: given.lr.unwrap_or(paper.learning_rate),

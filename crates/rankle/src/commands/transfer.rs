@@ -97,7 +97,7 @@ impl Transfer {
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let mut inputs = experiment.inputs(&to.system, images.len(), origin);
         inputs.cell.from = Some(transfer::source(&from.system));
-        let record = transfer::record(&to.system, inputs, &outcome, start);
+        let record = from.system.followed(transfer::record(&to.system, inputs, &outcome, start));
         progress::clear();
         table::answer(&record, self.format)
     }

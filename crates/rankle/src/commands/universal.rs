@@ -2,7 +2,7 @@
 
 mod saved;
 
-use crate::arguments::{self, Radius, VictimArguments};
+use crate::arguments::{self, VictimArguments};
 use crate::device::Device;
 use crate::experiment::{self, Experiment, Origin};
 use crate::files::Input;
@@ -10,6 +10,7 @@ use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
+use crate::threat_arguments::ThreatArguments;
 use crate::universal::{self, Made};
 use crate::{arguments::SystemArguments, files, progress, table, transfer};
 use anyhow::Result;
@@ -36,9 +37,8 @@ pub(crate) struct Universal {
     /// What to move: ca+, ca-, qa+ or qa-
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
     attack: AttackId,
-    /// How far a pixel may move; pixels are in [0, 1]
-    #[arg(long, value_name = "E", value_parser = arguments::radius, allow_negative_numbers = true)]
-    epsilon: Radius,
+    #[command(flatten)]
+    threat: ThreatArguments,
     /// How many images a batch has
     #[arg(long, value_name = "N", default_value = "1000", value_parser = arguments::count, allow_negative_numbers = true)]
     batch: NonZero<usize>,
@@ -65,7 +65,7 @@ pub(crate) struct Universal {
     /// Rank the images as saved files would have them, rounded to 1/255
     #[arg(long)]
     eight_bit: bool,
-    /// How far a pixel of the perturbation moves in one step; 2/255 when left out
+    /// How far the perturbation moves in one step, in the norm of the radius; 2/255 when left out, with --norm l2 a fortieth of it
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
     /// How many steps; 100 when left out
@@ -87,8 +87,7 @@ pub(crate) struct Perturbations {
     record: Record,
     measured: Ranked,
     made: Vec<Made>,
-    /// The radius as it was written.
-    epsilon: String,
+    threat: ThreatArguments,
     save: Option<PathBuf>,
     picture: Option<PathBuf>,
 }
@@ -121,7 +120,7 @@ impl Universal {
             (self.batch.get(), SharedBy { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
         let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
-        let plain = AttackSpec::new(self.attack, self.epsilon.epsilon.value(), self.protocol, self.seed);
+        let plain = self.threat.of(AttackSpec::new(self.attack, 0.0, self.protocol, self.seed));
         let spec = AttackSpec { search: chosen, eight_bit: self.eight_bit, universal: Some(shared), ..plain };
         spec.check_universal(asked).map_err(Stop::usage)?;
         let override_card = self.system.model.override_card;
@@ -152,9 +151,9 @@ impl Universal {
         let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
         let mut inputs = experiment.inputs(&to.as_ref().unwrap_or(&from).system, count, Origin::default());
         inputs.cell.from = to.as_ref().map(|_| transfer::source(&from.system));
-        let measured = to.unwrap_or(from);
-        let record = universal::record(&measured.system, inputs, &made, start);
-        Ok(Perturbations { record, measured, made, epsilon: self.epsilon.written, save: self.save, picture: self.picture })
+        let record = universal::record(&to.as_ref().unwrap_or(&from).system, inputs, &made, start);
+        let (record, measured) = (from.system.followed(record), to.unwrap_or(from));
+        Ok(Perturbations { record, measured, made, threat: self.threat, save: self.save, picture: self.picture })
     }
 }
 
@@ -164,9 +163,9 @@ impl Perturbations {
     /// # Errors
     /// One line that names the file.
     pub(crate) fn write(&self) -> Result<()> {
-        let Self { record, measured, made, epsilon, save, picture } = self;
+        let Self { record, measured, made, threat, save, picture } = self;
         save.as_ref().map_or(Ok(()), |file| saved::tensors(file, made))?;
-        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, epsilon, made))
+        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, threat, made))
     }
 }
 

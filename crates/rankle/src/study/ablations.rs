@@ -3,10 +3,10 @@
 mod ask;
 
 use super::plan::Plan;
-use super::{Outcome, Scope, Session, Study, Weights, beyond, pictures};
+use super::{Outcome, Scope, Session, Study, Weights, beyond, cost, pictures};
 use anyhow::Result;
 use ask::{Asked, Shown};
-use rankle_report::{AttackId, AttackOptions, AttackSpec, Cell, ObjectiveKind, Protocol, Search, System, TargetPool};
+use rankle_report::{AttackId, AttackSpec, Cell, Change, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -47,7 +47,7 @@ struct Table {
     rows: Vec<Variation>,
 }
 
-/// A cell of the paper with some choices made otherwise: those that are written.
+/// A cell of the paper with some choices made otherwise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Variation {
@@ -55,15 +55,8 @@ struct Variation {
     /// The attacks that have that choice, where not all have it.
     attacks: Option<Vec<AttackId>>,
     targets: Option<usize>,
-    protocol: Option<Protocol>,
-    objective: Option<ObjectiveKind>,
-    target_band: Option<TargetPool>,
-    xi: Option<f64>,
-    /// As a share of the radius.
-    step_per_epsilon: Option<f64>,
-    iterations: Option<usize>,
-    random_start: Option<bool>,
-    restarts: Option<usize>,
+    #[serde(flatten)]
+    change: Change,
 }
 
 /// Tables of one choice after the other, for each model.
@@ -80,20 +73,8 @@ pub(super) struct Ablations {
 
 impl Variation {
     fn change(&self, cell: Cell) -> Cell {
-        let AttackSpec { targets, epsilon, protocol, options: AttackOptions { objective, target_band, .. }, .. } = cell.spec;
-        let search = Search {
-            step: self.step_per_epsilon.map(|share| share * epsilon),
-            iterations: self.iterations,
-            random_start: self.random_start,
-            restarts: self.restarts,
-        };
-        let options = AttackOptions {
-            xi: self.xi,
-            objective: self.objective.unwrap_or(objective),
-            target_band: self.target_band.unwrap_or(target_band),
-        };
-        let (targets, protocol) = (self.targets.unwrap_or(targets), self.protocol.unwrap_or(protocol));
-        Cell { spec: AttackSpec { targets, protocol, search, options, ..cell.spec }, ..cell }
+        let spec = self.change.of(cell.spec);
+        Cell { spec: AttackSpec { targets: self.targets.unwrap_or(spec.targets), ..spec }, ..cell }
     }
 }
 
@@ -164,7 +145,7 @@ impl Study for Ablations {
         let plan = self.plan(scope, &|system| Ok(system.id())).unwrap_or_default();
         let of_system = |system: &System| {
             let cells = plan.iter().filter(|cell| cell.subject.weights == system.id());
-            cells.map(cost).sum::<f64>().ceil() as usize
+            cells.map(cost::in_usual_cells).sum::<f64>().ceil() as usize
         };
         self.models.iter().map(|(_, system, _)| (system.clone(), of_system(system))).collect()
     }
@@ -186,13 +167,6 @@ impl Study for Ablations {
         let tables = ask::answered(&self.tables(scope, &weights)?, &records);
         beyond::report(session.output, &about, &tables, &pictures, &records)
     }
-}
-
-/// In usual cells, whose searches have 24 steps on average.
-fn cost(cell: &Cell) -> f64 {
-    let Search { iterations, restarts, .. } = cell.spec.search;
-    let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
-    if cell.spec.protocol == Protocol::Strict { 8.0 } else { searches }
 }
 
 #[cfg(test)]

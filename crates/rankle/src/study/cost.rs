@@ -2,7 +2,7 @@
 
 use super::models::{Place, Shortened};
 use super::{Scope, Study};
-use rankle_report::System;
+use rankle_report::{Cell, Protocol, Search, System};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -38,6 +38,13 @@ pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&Syste
         Some(attacks + if place(&system) == Place::Missing { training(&system, cost, scope.quick) } else { 0.0 })
     };
     Some(study.work(scope).into_iter().map(seconds).sum::<Option<f64>>()? / HOUR)
+}
+
+/// What a cell costs in usual ones, whose searches have 24 steps on average.
+pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
+    let Search { iterations, restarts, .. } = cell.spec.search;
+    let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
+    if cell.spec.protocol == Protocol::Strict { 8.0 } else { searches }
 }
 
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {

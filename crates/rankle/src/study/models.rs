@@ -1,8 +1,8 @@
 //! Where the weights of a system are: named by the plan, shipped, trained before, or trained now.
 
 use super::{Session, checked, shown};
-use crate::files;
-use anyhow::{Context, Result};
+use crate::{files, hub};
+use anyhow::{Context, Result, bail};
 use rankle_report::System;
 use std::path::{Path, PathBuf};
 
@@ -179,7 +179,12 @@ fn is_finished(folder: &Path) -> bool {
 fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     let places = session.places;
     if let Some((_, file)) = session.experiment.weights.iter().find(|(known, _)| known == system) {
-        return Ok(Weights { name: file.clone(), ..Weights::of(system, Path::new(file), None) });
+        let named = Path::new(file);
+        if !hub::local(named)?.is_file() {
+            let plan = &session.experiment.name;
+            bail!("the plan {plan} names {file} as the weights of {}, and there is no such file here", system.id());
+        }
+        return Ok(Weights { name: file.clone(), ..Weights::of(system, named, None) });
     }
     let place = places.place(system);
     let seeded = match session.training {

@@ -17,9 +17,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// Bytes of a plan; a pipe may have no end.
-const LONGEST: u64 = 256 << 20;
-
 /// The names that `study = "…"` may have.
 const STUDIES: [(&str, Make); 5] = [
     ("transfer", |plan| Ok(Box::new(Transfer::of(plan)?))),
@@ -155,7 +152,8 @@ impl Experiment {
 /// # Errors
 /// One line that names the file, and the line in it where one is wrong.
 pub(crate) fn content(path: &Path) -> Result<Content> {
-    let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        rankle_files::read_text_or_pipe(path, Cell::LONGEST_PLAN).with_context(|| format!("cannot read {}", path.display()))?;
     if text.trim_start().starts_with('{') {
         return Ok(Content::Lines(Cell::parse_plan(path, &text)?));
     }
@@ -252,7 +250,7 @@ impl Plan {
 
     /// A radius, checked.
     pub(super) fn check_epsilon(&self, epsilon: f64) -> Result<()> {
-        rankle_core::Epsilon::new(epsilon).map(drop).map_err(|error| self.lacks(error))
+        rankle_attacks::Threat::linf(epsilon).map(drop).map_err(|error| self.lacks(error))
     }
 
     /// The whole experiment. Every cell is looked at, so that a wrong one is found before anything is computed.
@@ -338,6 +336,7 @@ fn wrong(path: &Path, text: &str, span: &Range<usize>, message: &str) -> anyhow:
 pub(super) mod tests {
     use super::super::kept::root;
     use super::*;
+    use rankle_report::{AttackSpec, ObjectiveKind, Protocol};
     use std::collections::HashSet;
 
     /// The plan of that name in the repository.
@@ -406,7 +405,7 @@ pub(super) mod tests {
         assert!(parse(&format!("{HEAD}study = \"transfer\"\n{CT}{transfer}")).is_ok());
         let cases = [
             (whole.replace("summary", "sumary"), "p.toml line 2: unknown field `sumary`"),
-            (whole.replace("seed", "sead") + "sead = 1\n", "p.toml line 13: unknown field `sead`"),
+            (whole.replace("seed", "sead") + "sead = 1\n", "p.toml line 9: unknown field `sead`"),
             (
                 whole.replace("subject = \"CT\"", "subject = \"CTT\""),
                 "p.toml line 12: unknown subject 'CTT', did you mean 'CT'? known: CT",
@@ -438,6 +437,9 @@ pub(super) mod tests {
                 whole.clone() + "attacks = [\"ca+\"]\nblock = [{ attack = \"ca+\" }]\n",
                 "line 9: attacks and [[table.block]] say the same",
             ),
+            (whole.clone() + "protocol = \"strickt\"\n", "p.toml line 9: unknown variant `strickt`"),
+            (whole.clone() + "attacks = [\"ca+\"]\nxi = 2.0\n", "xi (--xi) weighs the items that sp-qa+"),
+            (whole.clone() + "recall_at_1 = nan\n", "p.toml line 9: a recall of NaN is no percentage"),
             ("title = \n".to_owned(), "p.toml line 1: "),
         ];
         for (text, part) in cases {
@@ -445,6 +447,21 @@ pub(super) mod tests {
             let line = crate::stop::line(&error);
             assert!(line.contains(part) && line.lines().count() == 1 && crate::stop::code(&error) == 1, "{line}\n{part}");
         }
+    }
+
+    /// As every choice of a spec can be: here the protocol and the length of the search.
+    #[test]
+    fn a_table_may_do_otherwise_than_the_papers() {
+        let table = "[[table]]\nid = \"long\"\ntitle = \"Long\"\nsubject = \"CT\"\nepsilons = [0.1]\ntargets = [1]\nattacks = [\"ca+\"]\n";
+        let text = format!("{HEAD}{CT}{table}iterations = 48\nstep_per_epsilon = 0.1\nobjective = \"distance\"\n");
+        let study = parse(&text).unwrap().study;
+        let cells = study.plan(&Scope::default(), &|system| Ok(system.id())).unwrap();
+        let AttackSpec { protocol, search, options, .. } = cells[0].spec;
+        assert_eq!((cells.len(), protocol, options.objective), (1, Protocol::Paper, ObjectiveKind::Distance));
+        assert_eq!((search.iterations, search.step.map(|step| (step * 1e6).round())), (Some(48), Some(1e4)));
+        assert_eq!(study.work(&Scope::default())[0].1, 2, "twice as long as a usual cell");
+        let strict = parse(&format!("{HEAD}{CT}{table}protocol = \"strict\"\n")).unwrap().study;
+        assert_eq!(strict.plan(&Scope::default(), &|system| Ok(system.id())).unwrap()[0].spec.protocol, Protocol::Strict);
     }
 
     #[test]

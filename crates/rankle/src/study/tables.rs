@@ -3,11 +3,11 @@
 use super::pictures::{self, Picture};
 use super::plan::Plan;
 use super::report::Report;
-use super::{Outcome, Published, Scope, Session, Study, Weights, shown};
+use super::{Outcome, Published, Scope, Session, Study, Weights, cost, shown};
 use anyhow::{Result, bail};
 use rankle_report::curves::Panel;
 use rankle_report::published::{self, Block, Table};
-use rankle_report::{AttackId, Cell, Comparison, System};
+use rankle_report::{AttackId, Cell, Change, Comparison, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     recall_at_1: Option<f64>,
     source: Option<String>,
     other_system: Option<String>,
+    #[serde(flatten)]
+    change: Change,
     /// Attacks with published numbers.
     #[serde(default, rename = "block")]
     blocks: Vec<Block>,
@@ -91,6 +93,7 @@ impl Entry {
             self.recall_at_1.is_some(),
             self.source.is_some(),
             self.other_system.is_some(),
+            self.change != Change::default(),
             !self.blocks.is_empty(),
         ];
         if own.contains(&true) {
@@ -123,6 +126,10 @@ impl Entry {
         if let Some(targets) = &self.targets {
             table.targets.clone_from(targets);
         }
+        if let Some(recall) = self.recall_at_1.filter(|recall| !(0.0..=100.0).contains(recall)) {
+            bail!("a recall of {recall} is no percentage");
+        }
+        table.change = self.change;
         table.recall_at_1 = self.recall_at_1;
         table.source.clone_from(&self.source);
         table.other_system.clone_from(&self.other_system);
@@ -256,8 +263,10 @@ impl Study for Tables {
 
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
         let mut work: Vec<(System, usize)> = Vec::new();
+        let setting = scope.setting();
         for table in self.tables(scope) {
-            let cells = self.cells(table, scope).count();
+            let asked = self.cells(table, scope).map(|cell| table.asked("", cell.attack, cell.targets, cell.epsilon, &setting));
+            let cells = asked.map(|cell| cost::in_usual_cells(&cell)).sum::<f64>().ceil() as usize;
             match work.iter_mut().find(|(system, _)| *system == table.system) {
                 Some((_, sum)) => *sum += cells,
                 None => work.push((table.system.clone(), cells)),

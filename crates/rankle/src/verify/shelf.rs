@@ -75,11 +75,11 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     let refused = || format!("--weights-dir {} cannot be read", folder.display());
     std::fs::read_dir(folder).with_context(refused)?;
     let mut weights = Vec::new();
-    for (seen, entry) in WalkDir::new(folder).max_depth(DEEPEST).sort_by_file_name().into_iter().enumerate() {
+    for (seen, entry) in WalkDir::new(folder).follow_links(true).max_depth(DEEPEST).sort_by_file_name().into_iter().enumerate() {
         if seen == MOST {
             bail!("--weights-dir {} holds more than {MOST} files: name a smaller folder", folder.display());
         }
-        // A folder below that nobody may look into holds none of ours.
+        // A folder below that nobody may look into, or that leads back up, holds none of ours.
         weights.extend(entry.map(walkdir::DirEntry::into_path).ok().filter(|path| are_weights(path)));
     }
     Ok(weights)
@@ -118,6 +118,14 @@ mod tests {
             (folder.path().to_str().unwrap(), &own_hash, false),
         ] {
             assert_eq!(found(&without, place, sha256), Found::Missing { others_in_place }, "{place}");
+        }
+        #[cfg(unix)]
+        {
+            let (_, linked_hash) = write("apart/model.safetensors", "linked");
+            std::os::unix::fs::symlink(folder.path().join("apart"), folder.path().join("named/link")).unwrap();
+            std::os::unix::fs::symlink(folder.path(), folder.path().join("named/loop")).unwrap();
+            let with = Shelf::with(Some(&folder.path().join("named"))).unwrap();
+            assert!(with.holds(&linked_hash) && with.holds(&named_hash));
         }
         let message = Shelf::with(Some(&none)).err().unwrap().to_string();
         assert!(message.starts_with("--weights-dir ") && message.ends_with("none cannot be read"), "{message}");

@@ -55,6 +55,30 @@ fn ablations_stand_in_the_record() {
     assert!((1.0..5.0).contains(&before) && after < before, "{before} {after}");
 }
 
+/// Where nothing else is said, 30 steps of a twelfth of the radius; and the images that are saved keep to it.
+#[test]
+fn a_radius_may_be_euclidean() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moved.safetensors");
+    let rest = "--attack ca+ --epsilon 3 --norm l2 --images 20";
+    let record = json(on_mnist("attack", &format!("{rest} --format json --save-adversarial")).arg(&file));
+    assert_eq!(
+        (record["norm"].as_str(), record["epsilon"].as_f64(), record["step"].as_f64()),
+        (Some("l2"), Some(3.0), Some(0.25))
+    );
+    assert_eq!(record["iterations"], 30);
+    let [before, after] = ["rank_before", "rank_after"].map(|field| record[field].as_f64().unwrap());
+    assert!(after < before / 2.0, "{before} {after}");
+    let bytes = std::fs::read(&file).unwrap();
+    let [clean, moved] = ["images", "adversarial"].map(|name| floats(&bytes, name).1);
+    for (clean, moved) in clean.chunks_exact(784).zip(moved.chunks_exact(784)) {
+        let norm = clean.iter().zip(moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+        assert!((1.0..3.0 + 1e-6).contains(&norm) && moved.iter().all(|x| (0.0..=1.0).contains(x)), "{norm}");
+    }
+    let (code, stdout, _) = outcome(&mut on_mnist("attack", rest));
+    assert!(code == 0 && stdout.contains("w = 1, ε = 3 (L2)\n"), "{stdout}");
+}
+
 #[test]
 fn nothing_depends_on_threads_and_batches() {
     let run = |threads: usize, batch: usize| {

@@ -127,7 +127,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
         cell
     };
     for (cell, part) in [
-        (planned("ca+", 1, 5.0, 10), "epsilon is 5: a number from 0 to 1"),
+        (planned("ca+", 1, 5.0, 10), "epsilon 5 is outside [0, 1]"),
         (planned("ca+", 1, 0.05, 0), "images is 0"),
         (planned("ca+", 0, 0.05, 10), "targets is 0"),
         (planned("ca+", 1, 0.05, 10_001), "10001 images"),

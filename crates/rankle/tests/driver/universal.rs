@@ -34,6 +34,23 @@ fn the_files_agree_with_the_record() {
 }
 
 #[test]
+fn a_perturbation_may_be_short_by_its_euclidean_norm() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, picture] = ["p.safetensors", "p.png"].map(|name| folder.path().join(name));
+    let mut command = on_mnist("universal", "--attack ca+ --epsilon 4 --norm l2 --batch 20 --perturbations 1 --format json");
+    let record = json(command.arg("--save").arg(&file).arg("--picture").arg(&picture));
+    assert_eq!(
+        (record["norm"].as_str(), record["step"].as_f64(), record["iterations"].as_u64()),
+        (Some("l2"), Some(0.1), Some(100))
+    );
+    let perturbation = floats(&std::fs::read(&file).unwrap(), "perturbations").1;
+    let norm = perturbation.iter().map(|&p| f64::from(p).powi(2)).sum::<f64>().sqrt();
+    assert!((0.5..4.0 + 1e-6).contains(&norm), "{norm}");
+    assert!(record["rank_after"].as_f64() < record["rank_before"].as_f64(), "{record}");
+    assert_eq!(&std::fs::read(&picture).unwrap()[1..4], b"PNG");
+}
+
+#[test]
 fn another_model_can_be_measured() {
     let mut command = on_mnist("universal", &format!("--attack qa- {SHARED}"));
     let there = json(command.arg("--to").arg(shipped()));

@@ -21,7 +21,9 @@ fn records(photographs: &TempDir) -> Vec<Value> {
     };
     let mut universal = planned("ca+", 1, 0.1);
     universal["universal"] = json!({ "batches": 1, "perturbations": 2 });
-    let cells = [planned("ca+", 1, 0.0), universal, planned("es", 0, 0.05)];
+    let mut euclidean = planned("es", 0, 1.5);
+    euclidean["norm"] = "l2".into();
+    let cells = [planned("ca+", 1, 0.0), universal, euclidean];
     fs::write(&plan, cells.map(|cell| format!("{cell}\n")).concat()).unwrap();
     let (code, stdout, stderr) = outcome(rankle("sweep --plan").arg(&plan).arg("--records").arg(&records));
     assert_eq!(code, 0, "{stderr}");

@@ -6,9 +6,9 @@ use crate::experiment::{Experiment, preserved_beside};
 use crate::system;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Targets, build};
+use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Targets, Threat, build};
 use rankle_core::rank::Precision;
-use rankle_core::{Dataset, Defense as _, Distance, Epsilon, Gallery, Points, Seed, Trainable};
+use rankle_core::{Dataset, Defense as _, Distance, Gallery, Points, Seed, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Isa, peak};
@@ -170,7 +170,7 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
     let (images, targets): (Vec<usize>, _) = ((0..n).collect(), some_items(n, 1, GALLERY));
     let preserved = match kind {
         AttackId::PreservingQuery(direction) => {
-            let experiment = Experiment::usual(kind, Epsilon::new(0.3)?, Protocol::Paper, SEED);
+            let experiment = Experiment::usual(kind, Threat::linf(0.3)?, Protocol::Paper, SEED);
             Some(preserved_beside(&experiment, direction, &gallery, &images, &targets)?)
         }
         _ => None,
@@ -206,7 +206,7 @@ fn retrieval(queries: usize) -> Result<Call> {
 fn adversarial_batch(n: usize) -> Result<Call> {
     let (pixels, labels) = images(Architecture::C2f2, n)?;
     let mut learner = Learner::new(Architecture::C2f2, &labels)?;
-    let (defense, keys) = (ShiftDefense::paper(Epsilon::new(0.3)?), (0..n as u64).collect::<Vec<_>>());
+    let (defense, keys) = (ShiftDefense::paper(Threat::linf(0.3)?), (0..n as u64).collect::<Vec<_>>());
     Ok(Box::new(move || {
         let hardened = defense.harden(learner.model.as_embedder(), &pixels, &keys, 0, SEED)?;
         learner.learn(&hardened)?;

@@ -244,8 +244,8 @@ fn journey(before: f64, after: f64) -> String {
 mod tests {
     use super::*;
     use candle_core::Tensor;
-    use rankle_attacks::{AttackOptions, Direction, Pgd, Setting, Standings, build, run};
-    use rankle_core::{Distance, Embedder, Epsilon, Seed, toy};
+    use rankle_attacks::{AttackOptions, Direction, Pgd, Setting, Standings, Threat, build, run};
+    use rankle_core::{Distance, Embedder, Seed, toy};
     use std::ops::ControlFlow;
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
             };
             let (attack, images) = (build(kind, 1, AttackOptions::default()), [5, 11, 2]);
             let targets = attack.choose(&images, &gallery, protocol, Seed(3)).unwrap();
-            let solver = Pgd::paper(Epsilon::new(0.2).unwrap());
+            let solver = Pgd::paper(Threat::linf(0.2).unwrap());
             let outcome = run(&*attack, &solver, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
             let adversarial = outcome.adversarial.unwrap();
             let (clean, moved) = (place(&dataset.images(&images).unwrap()), place(&adversarial));

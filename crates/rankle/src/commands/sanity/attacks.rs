@@ -6,8 +6,8 @@ use crate::experiment::Experiment;
 use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Solver, sample_images};
-use rankle_core::{Epsilon, Seed};
+use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Solver, Threat, sample_images};
+use rankle_core::Seed;
 use rankle_report::sanity::{Answer, Check, Verdict};
 
 /// Of the effect of the attack, noise may have so much.
@@ -22,11 +22,11 @@ pub(super) const BROKEN: f64 = 10.0;
 const ROUNDING: f64 = 1e-9;
 
 /// How much work all of it is, in the units of the progress bar.
-pub(super) fn work(epsilon: Epsilon, images: usize, len: usize, with_other: bool) -> u64 {
+pub(super) fn work(threat: Threat, images: usize, len: usize, with_other: bool) -> u64 {
     let noisy = more(images, len);
     let cost = |kind| {
-        let usual = Experiment::usual(kind, epsilon, Protocol::Paper, Seed(0));
-        let searches = EFFORTS.iter().map(|&effort| longer(epsilon, effort)).chain([limitless()]);
+        let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
+        let searches = EFFORTS.iter().map(|&effort| longer(threat, effort)).chain([limitless()]);
         let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
     };
@@ -45,7 +45,7 @@ fn more(images: usize, len: usize) -> usize {
 
 /// One search among all images there are.
 fn limitless() -> Pgd {
-    Pgd { restarts: 1, ..Pgd::strict(Epsilon::new(1.0).expect("one is a radius")) }
+    Pgd { restarts: 1, ..Pgd::strict(Threat::linf(1.0).expect("one is a radius")) }
 }
 
 fn verdict(passed: bool) -> Verdict {
@@ -63,14 +63,14 @@ fn effect(kind: AttackId, tried: &Tried) -> Vec<f64> {
 
 /// Noise of the same size does next to nothing.
 pub(super) fn noise(lab: &Lab) -> Result<Check> {
-    let Lab { ranked, epsilon, seed, .. } = lab;
+    let Lab { ranked, threat, seed, .. } = lab;
     let images = sample_images(*seed, ranked.gallery.len(), more(lab.images.len(), ranked.gallery.len()));
     let answer = |kind: AttackId| -> Result<Answer> {
         let experiment = lab.experiment(kind);
         let targets = experiment.choose(&images, &ranked.gallery)?;
         let moved = |name: &str, search: &dyn Solver| lab.ranks_of(name, kind, &images, &targets, search);
-        let Tried { before, after: noisy, .. } = moved("noise", &Noise { epsilon: *epsilon })?;
-        let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*epsilon))?;
+        let Tried { before, after: noisy, .. } = moved("noise", &Noise { threat: *threat })?;
+        let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*threat))?;
         let (by_noise, by_attack) = (effects(kind, &before, &noisy), mean(&effects(kind, &before, &attacked)));
         let share = mean(&by_noise) / by_attack;
         let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
@@ -103,7 +103,7 @@ pub(super) fn effort(lab: &Lab) -> Result<Check> {
         let numbers: Vec<f64> = [clean, usual.loss].into_iter().chain(found).collect();
         Ok(Answer::new(kind, &numbers, verdict(monotone)))
     })?;
-    Ok(wording::effort(&Pgd::paper(lab.epsilon)).answered(answers))
+    Ok(wording::effort(&Pgd::paper(lab.threat)).answered(answers))
 }
 
 /// The search of the tables gets nearly as far as a much longer one.

@@ -17,7 +17,7 @@ pub(super) const STILL: f64 = 0.5;
 
 /// A uniform random place of the ball: clean images have flat backgrounds, where the decisions of a network are ties.
 fn start(lab: &Lab) -> Pgd {
-    Pgd { iterations: 0, restarts: 1, ..Pgd::strict(lab.epsilon) }
+    Pgd { iterations: 0, restarts: 1, ..Pgd::strict(lab.threat) }
 }
 
 /// Gradients are the slope of the loss.

@@ -6,8 +6,10 @@ use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
 use candle_core::Tensor;
-use rankle_attacks::{AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, losses};
-use rankle_core::{Epsilon, Seed};
+use rankle_attacks::{
+    AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, Threat, losses,
+};
+use rankle_core::Seed;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
@@ -25,7 +27,7 @@ pub(super) struct Lab {
     pub(super) memory: Memory,
     pub(super) ranked: Ranked,
     pub(super) images: Vec<usize>,
-    pub(super) epsilon: Epsilon,
+    pub(super) threat: Threat,
     pub(super) seed: Seed,
     pub(super) attacks: Vec<Attacked>,
 }
@@ -43,8 +45,8 @@ pub(super) struct Attacked {
 pub(super) const EFFORTS: [(usize, usize); 3] = [(10, 1), (50, 1), (50, 3)];
 
 /// Steps of a tenth of the radius from random places of the ball, the best place of all kept.
-pub(super) fn longer(epsilon: Epsilon, (iterations, restarts): (usize, usize)) -> Pgd {
-    Pgd { iterations, restarts, ..Pgd::strict(epsilon) }
+pub(super) fn longer(threat: Threat, (iterations, restarts): (usize, usize)) -> Pgd {
+    Pgd { iterations, restarts, ..Pgd::strict(threat) }
 }
 
 /// What came of one search.
@@ -63,13 +65,13 @@ impl Lab {
     /// # Errors
     /// What the libraries report, or an interrupt.
     pub(super) fn attack(&mut self) -> Result<()> {
-        let epsilon = self.epsilon;
+        let threat = self.threat;
         for kind in KINDS {
             let experiment = self.experiment(kind);
             let targets = experiment.choose(&self.images, &self.ranked.gallery)?;
-            let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(epsilon))?;
+            let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(threat))?;
             let longer = |&effort: &(usize, usize)| {
-                self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(epsilon, effort))
+                self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(threat, effort))
             };
             let longer = EFFORTS.iter().map(longer).collect::<Result<_>>()?;
             self.attacks.push(Attacked { kind, targets, usual, longer });
@@ -79,7 +81,7 @@ impl Lab {
 
     /// An attack as the tables have it, but for the search.
     pub(super) fn experiment(&self, kind: AttackId) -> Experiment {
-        Experiment::usual(kind, self.epsilon, Protocol::Paper, self.seed)
+        Experiment::usual(kind, self.threat, Protocol::Paper, self.seed)
     }
 
     /// An attack, and where it takes place.

@@ -1,6 +1,7 @@
 //! The files of `--save` and `--picture`.
 
 use crate::system::Ranked;
+use crate::threat_arguments::ThreatArguments;
 use crate::universal::Made;
 use crate::{called, experiment, files};
 use anyhow::Result;
@@ -43,20 +44,23 @@ pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
     Ok(weights::write(path, &tensors)?)
 }
 
-/// Draws the first perturbations, each with its target and a few unseen images before and after; `epsilon` as it was given.
+/// Draws the first perturbations, each with its target and a few unseen images before and after.
 ///
 /// # Errors
 /// When an image cannot be shown, or the file cannot be written.
-pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &str, made: &[Made]) -> Result<()> {
+pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &ThreatArguments, made: &[Made]) -> Result<()> {
     let (system, cell) = (&ranked.system, &record.cell);
     let shape = system.dataset.shape();
     let pixels = |index: usize| -> Result<Vec<f32>> { Ok(numbers(&system.dataset.images(&[index])?)?.to_vec()) };
-    let shared = |made: &Made| -> Result<Shared> {
-        let perturbation = numbers(&made.outcome.perturbation)?;
+    let first = &made[..made.len().min(SHOWN)];
+    let perturbations: Vec<Vec<f32>> =
+        first.iter().map(|made| Ok(numbers(&made.outcome.perturbation)?.to_vec())).collect::<Result<_>>()?;
+    let (white, white_as_given) = threat.white(perturbations.iter().flatten());
+    let shared = |(made, perturbation): (&Made, &Vec<f32>)| -> Result<Shared> {
         let half = &made.measured().unseen;
         let example = |at: usize| -> Result<Example> {
             let clean = pixels(half.images[at])?;
-            let after = clean.iter().zip(&*perturbation).map(|(x, p)| (x + p).clamp(0.0, 1.0)).collect();
+            let after = clean.iter().zip(perturbation).map(|(x, p)| (x + p).clamp(0.0, 1.0)).collect();
             let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.gallery.len() as f64).round() as usize);
             Ok(Example {
                 before: Image::new(shape, clean)?,
@@ -83,7 +87,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
                 None => format!("{role} #{target}"),
             },
             target: Image::new(shape, pixels(target)?)?,
-            perturbation: Image::perturbation(shape, &perturbation, cell.spec.epsilon)?,
+            perturbation: Image::perturbation(shape, perturbation, white)?,
             examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
         })
     };
@@ -97,14 +101,19 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, epsilon: &s
         }
     });
     let picture = SharedPicture {
-        title: format!("Universal {}, ε = {epsilon}, protocol {}", cell.spec.attack.name().to_uppercase(), cell.spec.protocol),
+        title: format!(
+            "Universal {}, ε = {}, protocol {}",
+            cell.spec.attack.name().to_uppercase(),
+            threat.shown(),
+            cell.spec.protocol
+        ),
         lines: vec![format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
             experiment::describe(system),
             grouped(ranked.gallery.len())
         )],
-        epsilon: epsilon.to_owned(),
-        rows: made.iter().take(SHOWN).map(shared).collect::<Result<_>>()?,
+        epsilon: white_as_given,
+        rows: first.iter().zip(&perturbations).map(shared).collect::<Result<_>>()?,
     };
     files::write(path, picture::shared_png(&picture)?)
 }

@@ -4,13 +4,13 @@ use image::{Rgb, RgbImage};
 use rand::Rng;
 use std::ops::Range;
 
-type Colour = [f32; 3];
+type Color = [f32; 3];
 
 /// What stays the same in every view.
-pub(super) struct Product {
+pub(crate) struct Product {
     shape: usize,
     texture: usize,
-    colours: [Colour; 2],
+    colors: [Color; 2],
     /// How fine the texture is.
     frequency: f32,
     /// Width over height.
@@ -34,32 +34,32 @@ const TEXTURES: usize = 5;
 
 impl Product {
     /// Any product.
-    pub(super) fn new(random: &mut impl Rng) -> Self {
+    pub(crate) fn new(random: &mut impl Rng) -> Self {
         Self {
             shape: random.random_range(0..SHAPES.len()),
             texture: random.random_range(0..TEXTURES),
-            colours: [colour(random, 0.05..0.95), colour(random, 0.05..0.95)],
+            colors: [color(random, 0.05..0.95), color(random, 0.05..0.95)],
             frequency: random.random_range(4.0..12.0),
             aspect: random.random_range(0.7..1.4),
         }
     }
 
     /// The number of its shape.
-    pub(super) fn kind(&self) -> usize {
+    pub(crate) fn kind(&self) -> usize {
         self.shape
     }
 
     /// The name of its shape.
-    pub(super) fn kind_name(&self) -> &'static str {
+    pub(crate) fn kind_name(&self) -> &'static str {
         SHAPES[self.shape]
     }
 
     /// One view of it: other things behind it, its shadow, the product, the exposure and the noise of a camera.
-    pub(super) fn photograph(&self, random: &mut impl Rng) -> RgbImage {
+    pub(crate) fn photograph(&self, random: &mut impl Rng) -> RgbImage {
         let (width, height) = (random.random_range(160..=288u32), random.random_range(160..=288u32));
         let half = width.min(height) as f32 / 2.0;
         let middle = (width as f32 / 2.0, height as f32 / 2.0);
-        let [above, below] = [colour(random, 0.4..0.95), colour(random, 0.2..0.8)];
+        let [above, below] = [color(random, 0.4..0.95), color(random, 0.2..0.8)];
         let mut canvas = vec![above; (width * height) as usize];
         for (y, row) in canvas.chunks_exact_mut(width as usize).enumerate() {
             row.fill(mix(above, below, y as f32 / height as f32));
@@ -75,10 +75,10 @@ impl Product {
         let pose = Pose { centre: (middle.0 + offset(random), middle.1 + offset(random)), size, ..Pose::any(random) };
         let shadow = Pose { centre: (pose.centre.0 + 0.1 * size, pose.centre.1 + 0.12 * size), light: (0.0, 0.0), ..pose };
         let dark = mix(below, [0.0; 3], 0.5);
-        Self { colours: [dark; 2], texture: 0, ..*self }.paint(&mut canvas, width, &shadow);
+        Self { colors: [dark; 2], texture: 0, ..*self }.paint(&mut canvas, width, &shadow);
         self.paint(&mut canvas, width, &pose);
 
-        let exposure: Colour = colour(random, 0.93..1.07);
+        let exposure: Color = color(random, 0.93..1.07);
         let brightness = random.random_range(0.75..1.15);
         let mut pixels = canvas.into_iter();
         RgbImage::from_fn(width, height, |_, _| {
@@ -88,7 +88,7 @@ impl Product {
         })
     }
 
-    fn paint(&self, canvas: &mut [Colour], width: u32, pose: &Pose) {
+    fn paint(&self, canvas: &mut [Color], width: u32, pose: &Pose) {
         let (sin, cos) = pose.angle.sin_cos();
         for (y, row) in canvas.chunks_exact_mut(width as usize).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
@@ -99,7 +99,7 @@ impl Product {
                 let cover = (0.5 - self.distance(u, v) * pose.size).clamp(0.0, 1.0);
                 if cover > 0.0 {
                     let light = 1.0 - pose.light.0 * dx - pose.light.1 * dy;
-                    let own = mix(self.colours[0], self.colours[1], self.texture(u, v)).map(|value| value * light);
+                    let own = mix(self.colors[0], self.colors[1], self.texture(u, v)).map(|value| value * light);
                     *pixel = mix(*pixel, own, cover);
                 }
             }
@@ -120,7 +120,7 @@ impl Product {
         }
     }
 
-    /// How much of the second colour, in `[0, 1]`.
+    /// How much of the second color, in `[0, 1]`.
     fn texture(&self, u: f32, v: f32) -> f32 {
         let wave = |x: f32| 0.5 + 0.5 * (self.frequency * x).sin();
         match self.texture {
@@ -146,7 +146,7 @@ impl Pose {
     }
 }
 
-fn colour(random: &mut impl Rng, range: Range<f32>) -> Colour {
+fn color(random: &mut impl Rng, range: Range<f32>) -> Color {
     [0; 3].map(|_| random.random_range(range.clone()))
 }
 
@@ -157,6 +157,6 @@ fn away(random: &mut impl Rng, range: Range<f32>) -> f32 {
 }
 
 /// `share` of the second.
-fn mix(first: Colour, second: Colour, share: f32) -> Colour {
+fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|c| first[c] + share * (second[c] - first[c]))
 }

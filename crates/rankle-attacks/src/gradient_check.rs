@@ -1,0 +1,167 @@
+//! Whether a model's gradient is that of its embedding, as far as a few passes can tell.
+
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use rankle_core::numbers::numbers;
+use rankle_core::seed::Purpose;
+use rankle_core::{Embedder, Error, Result, Seed};
+
+/// A comparison of input gradients with central differences of a random linear function of the embedding.
+///
+/// The function is as smooth as the model, whatever an attack makes of the embedding, so that a few directions are enough. Every
+/// difference is taken with two steps: what these differ by, by rounding or because a network is straight only between the decisions of
+/// its ReLUs, is no fault of the gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GradientCheck {
+    /// How many directions were looked at.
+    pub directions: usize,
+    /// Summed over the directions: the square of the slope, of what the gradient misses, of what the two steps differ by.
+    sums: [f64; 3],
+}
+
+/// Directions for each image.
+const WAYS: usize = 4;
+/// How far towards a random image of noise the place is where they are taken.
+const BESIDE: f32 = 1.0 / 16.0;
+/// How far every pixel is moved.
+const STEPS: [f32; 2] = [1.0 / 2048.0, 1.0 / 4096.0];
+
+impl GradientCheck {
+    /// By how much of the slope a gradient may miss it: what the steps cross of a network's decisions stays below.
+    pub const TOLERANCE: f64 = 0.1;
+
+    /// Along four directions beside one image `(1, c, h, w)`, keyed by seed and `key`: every pixel moves up or down, a coin for each.
+    /// Costs 16 embeddings and one gradient.
+    ///
+    /// # Errors
+    /// What the embedder reports, and [`Error::Shape`] for anything but one image.
+    pub fn of(embedder: &dyn Embedder, image: &Tensor, seed: Seed, key: u64) -> Result<Self> {
+        let shape = match image.dims() {
+            [1, rest @ ..] => rest,
+            other => return Err(Error::Shape { what: "the image", actual: other.to_vec(), expected: "(1, c, h, w)".into() }),
+        };
+        let mut coins = seed.stream(Purpose::Directions, [key, 1]);
+        // Not at the image itself: in flat backgrounds the decisions of a network tie, and a gradient has a side to take.
+        let here: Vec<f32> = numbers(image)?.iter().map(|x| x + BESIDE * (coins.random::<f32>() - x)).collect();
+        let mut coin = || if coins.random::<bool>() { 1.0f32 } else { -1.0 };
+        let directions: Vec<Vec<f32>> = (0..WAYS).map(|_| here.iter().map(|_| coin()).collect()).collect();
+        let mut weights = Vec::new();
+        let place = |pixels: &[f32], copies: usize| -> Result<Tensor> {
+            Ok(Tensor::from_slice(pixels, [&[copies], shape].concat(), &Device::Cpu)?.to_device(image.device())?)
+        };
+        let gradient = embedder.input_gradient(&place(&here, 1)?, &mut |raw| {
+            weights = (0..raw.elem_count()).map(|_| coin()).collect();
+            Ok(Tensor::from_slice(&weights, raw.shape(), &Device::Cpu)?.to_device(raw.device())?)
+        })?;
+        let gradient = numbers(&gradient)?;
+
+        let sides = || STEPS.into_iter().flat_map(|step| [step, -step]);
+        let moved = directions.iter().flat_map(|way| sides().map(move |step| (way, step)));
+        let moved: Vec<f32> = moved.flat_map(|(way, step)| here.iter().zip(way).map(move |(x, way)| x + step * way)).collect();
+        let embeddings = embedder.embed(&place(&moved, WAYS * 2 * STEPS.len())?)?;
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let values: Vec<f64> = numbers(&embeddings)?.chunks_exact(weights.len().max(1)).map(|row| dot(row, &weights)).collect();
+
+        let mut check = Self::default();
+        for (way, values) in directions.iter().zip(values.chunks_exact(2 * STEPS.len())) {
+            let quotient = |at: usize| (values[2 * at] - values[2 * at + 1]) / (2.0 * f64::from(STEPS[at]));
+            let (wide, narrow, own) = (quotient(0), quotient(1), dot(&gradient, way));
+            let slope = (wide + narrow) / 2.0;
+            let sums = [slope * slope, (slope - own).powi(2), (wide - narrow).powi(2)];
+            check = check.and(Self { directions: 1, sums });
+        }
+        Ok(check)
+    }
+
+    /// Both together.
+    pub fn and(self, other: Self) -> Self {
+        let sums = std::array::from_fn(|at| self.sums[at] + other.sums[at]);
+        Self { directions: self.directions + other.directions, sums }
+    }
+
+    /// The root mean square of what the gradient misses, as a part of that of the slope; none where there is no slope.
+    pub fn error(&self) -> Option<f64> {
+        let [slope, missed, _] = self.sums;
+        let error = (missed / slope).sqrt();
+        error.is_finite().then_some(error)
+    }
+
+    /// Whether the gradient is that of the embedding; none where that cannot be told: where the two steps differ by so much
+    /// themselves.
+    pub fn holds(&self) -> Option<bool> {
+        let [slope, _, differ] = self.sums;
+        let (error, noise) = (self.error()?, (differ / slope).sqrt());
+        match (error <= Self::TOLERANCE, error > Self::TOLERANCE + 2.0 * noise) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_core::{Dataset, Distance, toy};
+
+    /// A model whose gradient is multiplied by something.
+    struct Off<'a>(&'a dyn Embedder, f64);
+
+    impl Embedder for Off<'_> {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            self.0.embed(images)
+        }
+        fn distance(&self) -> Distance {
+            self.0.distance()
+        }
+        fn input_gradient(&self, images: &Tensor, upstream: &mut rankle_core::Upstream<'_>) -> Result<Tensor> {
+            Ok((self.0.input_gradient(images, upstream)? * self.1)?)
+        }
+    }
+
+    fn check(embedder: &dyn Embedder) -> GradientCheck {
+        let dataset = toy::dataset(0);
+        let of = |image: usize| GradientCheck::of(embedder, &dataset.images(&[image]).unwrap(), Seed(0), image as u64).unwrap();
+        of(3).and(of(4))
+    }
+
+    #[test]
+    fn a_right_gradient_passes_and_others_are_found_out_by_how_much() {
+        for distance in Distance::ALL {
+            let toy = toy::embedder(0, distance).unwrap();
+            let right = check(&toy);
+            assert_eq!((right.holds(), right.directions), (Some(true), 8));
+            for (factor, error) in [(0.0, 1.0), (0.77, 0.23), (1.53, 0.53), (-1.0, 2.0)] {
+                let wrong = check(&Off(&toy, factor));
+                assert_eq!(wrong.holds(), Some(false), "{factor}");
+                assert!((wrong.error().unwrap() - error).abs() < 0.02, "{factor}: {:?}", wrong.error());
+            }
+        }
+    }
+
+    /// Embeds the same wherever it is, or at random.
+    struct Without(bool);
+
+    impl Embedder for Without {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            let n = images.dims()[0];
+            let noise = numbers(images)?.iter().map(|x| (x * 1e7).sin()).collect::<Vec<f32>>();
+            let row = noise.len() / n;
+            let first: Vec<f32> = noise.chunks_exact(row).map(|row| if self.0 { row.iter().sum() } else { 1.0 }).collect();
+            Ok(Tensor::from_vec(first, (n, 1), &Device::Cpu)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+        fn input_gradient(&self, images: &Tensor, upstream: &mut rankle_core::Upstream<'_>) -> Result<Tensor> {
+            upstream(&self.embed(images)?)?;
+            Ok(images.zeros_like()?)
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_told_nothing_is() {
+        assert_eq!(check(&Without(false)).holds(), None);
+        assert_eq!(check(&Without(true)).holds(), None);
+    }
+}
