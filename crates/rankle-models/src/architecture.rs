@@ -1,6 +1,6 @@
 //! The models by name.
 
-use crate::{Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
+use crate::{Backbone, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
 use rankle_core::{Distance, Embedder, Error, Filter, InputSpec, Resize, Result, Seed, Trainable};
 use std::{fmt, path::Path, str::FromStr};
 
@@ -37,6 +37,8 @@ pub enum Architecture {
     Softmax,
     /// C2F2 as a classifier: 28×28 grey images to ten logits (`method.md` 3.6).
     C2f2Classifier,
+    /// A model of another program: [`Architecture::register`].
+    Own(&'static Backbone),
 }
 
 /// What a name stands for.
@@ -46,6 +48,7 @@ enum Network {
     ResNet18(ImageFormat, Option<usize>),
     ConvNext(Scale, ImageFormat),
     Softmax,
+    Own(&'static Backbone),
 }
 
 /// The side of photographs where none is given, and the shortest and longest that may be.
@@ -65,7 +68,7 @@ impl Architecture {
     /// timm's `convnext_tiny` for 224×224 colour images.
     pub const CONVNEXT_TINY: Self = Self::ConvNext { scale: Scale::Tiny, side: SIDE };
 
-    /// Every architecture, without arguments.
+    /// Every architecture of this crate, without arguments.
     pub const ALL: [Self; 9] = [
         Self::C2f2,
         Self::C2f2Of512,
@@ -98,7 +101,17 @@ impl Architecture {
 
     /// Whether [`Architecture::initialise`] makes one.
     pub fn is_trainable(self) -> bool {
-        !matches!(self, Self::ConvNext { .. })
+        match self {
+            Self::ConvNext { .. } => false,
+            Self::Own(backbone) => backbone.initialise.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Whether its gradients are those of kernels of this project, which tests compare with differences; others are candle's automatic
+    /// differentiation of whatever operations a network is made of.
+    pub fn has_kernels(self) -> bool {
+        !matches!(self, Self::ConvNext { .. } | Self::Own(_))
     }
 
     /// Whether this build has it: a ConvNeXt is only in those with the feature `candle-transformers`.
@@ -117,10 +130,15 @@ impl Architecture {
     /// }
     /// ```
     pub fn named(name: &str) -> Option<Self> {
-        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
-        let called = |name: &str| Self::ALL.into_iter().find(|model| plain(&model.to_string()) == plain(name));
+        let called = |name: &str| Self::ALL.into_iter().chain(Self::registered()).find(|model| model.is_called(name));
         let of_elsewhere = |model: &Self| matches!(model, Self::ResNet18 { .. } | Self::ConvNext { .. });
         called(name).or_else(|| called(name.split_once('.')?.0).filter(of_elsewhere))
+    }
+
+    /// Whether this is its name, in whatever spelling.
+    pub(crate) fn is_called(self, name: &str) -> bool {
+        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+        plain(&self.to_string()) == plain(name)
     }
 
     /// The layers that training can begin at, those in front left alone: see [`Trainable::freeze_below`].
@@ -141,6 +159,7 @@ impl Architecture {
             Self::ConvNext { scale, side } => Network::ConvNext(scale, ImageFormat::imagenet_of(side)),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
+            Self::Own(backbone) => Network::Own(backbone),
         }
     }
 
@@ -150,6 +169,7 @@ impl Architecture {
             Network::Convnet(layers) => layers.input(),
             Network::ResNet18(format, _) | Network::ConvNext(_, format) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
+            Network::Own(backbone) => backbone.input.shape,
         }
     }
 
@@ -164,6 +184,7 @@ impl Architecture {
                 filter: Some(Filter::Bicubic),
                 ..plain
             },
+            Self::Own(backbone) => backbone.input,
             _ => plain,
         }
     }
@@ -175,6 +196,7 @@ impl Architecture {
             Network::ResNet18(_, head) => head.unwrap_or(ResNet18::EMBEDDING_SIZE),
             Network::ConvNext(scale, _) => scale.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
+            Network::Own(backbone) => backbone.embedding_size,
         }
     }
 
@@ -202,6 +224,7 @@ impl Architecture {
                 return Err(Error::Model(format!("this build has no {self}: build it with --features candle-transformers")));
             }
             Network::Softmax => SoftmaxRegression::from_tensors(tensors).map(boxed),
+            Network::Own(backbone) => (backbone.load)(tensors, distance),
         };
         weights::named(path, model)
     }
@@ -218,6 +241,10 @@ impl Architecture {
                 return Err(Error::Model(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
             }
             Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
+            Network::Own(backbone) => match backbone.initialise {
+                Some(initialise) => initialise(distance, seed)?,
+                None => return Err(Error::Model(format!("{self} cannot be trained here: it was registered without a training"))),
+            },
         })
     }
 
@@ -312,6 +339,7 @@ impl fmt::Display for Architecture {
             Self::ConvNext { scale: Scale::Tiny, .. } => "convnext-tiny",
             Self::Softmax => "softmax",
             Self::C2f2Classifier => "c2f2-classifier",
+            Self::Own(backbone) => backbone.name,
         })?;
         let (side, head) = match *self {
             Self::ResNet18 { side, head } => (Some(side), head),
@@ -332,7 +360,13 @@ impl FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self> {
         let mut parts = name.split(',');
         let plain = parts.next().unwrap_or_default();
-        let known = || Self::ALL.into_iter().filter(|model| model.is_in_this_build()).map(|model| model.to_string());
+        let known = || {
+            Self::ALL
+                .into_iter()
+                .chain(Self::registered())
+                .filter(|model| model.is_in_this_build())
+                .map(|model| model.to_string())
+        };
         let model = Self::named(plain).ok_or_else(|| Error::Unknown {
             what: "model",
             name: plain.into(),

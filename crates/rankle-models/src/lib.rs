@@ -5,6 +5,8 @@
 //! differ from PyTorch's, and a sign attack follows every such difference. With the feature `candle-transformers` there is
 //! [`ConvNext`](Architecture::ConvNext), too, of candle's operations, those of them that are sound.
 //!
+//! A program brings its own model along as a [`Backbone`].
+//!
 //! What a classifier embeds an image as is its logits, one number per class.
 //!
 //! This crate knows no dataset, no attack and no training recipe.
@@ -21,6 +23,7 @@
 //! ```
 
 mod architecture;
+mod backbone;
 mod batch;
 mod convnet;
 mod convnext;
@@ -32,6 +35,7 @@ mod softmax;
 pub mod weights;
 
 pub use architecture::Architecture;
+pub use backbone::Backbone;
 pub use convnet::{Convnet, Layers};
 #[cfg(feature = "candle-transformers")]
 pub use convnext::ConvNext;

@@ -50,6 +50,7 @@ mod study;
 mod sweep;
 mod system;
 mod table;
+mod threat_arguments;
 mod transfer;
 mod universal;
 mod variant;
@@ -59,10 +60,29 @@ mod weights;
 
 use arguments::Arguments;
 use clap::Parser;
+use rankle_models::Architecture;
+pub use rankle_models::Backbone;
 use std::ffi::OsString;
 
 /// Runs the program with these arguments, the first of which is its own name, and returns its exit code.
 pub fn run<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> u8 {
+    run_with(Registry::default(), arguments)
+}
+
+/// What a program of one's own adds to this one.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    /// Models, by whose names every command, plan, card and record knows them.
+    pub backbones: Vec<Backbone>,
+}
+
+/// As [`run`], of a program that knows more: its models get every command, records and resuming included. Their gradients are compared
+/// with differences before they are first followed. `crates/rankle/examples/own-model` is such a program.
+pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl IntoIterator<Item = A>) -> u8 {
+    if let Err(error) = registry.backbones.into_iter().try_for_each(|backbone| Architecture::register(backbone).map(drop)) {
+        rankle_cli::say(stop::line(&error.into()));
+        return 1;
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return stop::refuse(&error),

@@ -7,7 +7,7 @@ use rankle_attacks::ClassifierAttack;
 use rankle_core::Distance;
 use rankle_data::{Source, Split};
 use rankle_models::Architecture;
-use rankle_record::{AttackId, ObjectiveKind, Protocol, TargetPool};
+use rankle_record::{AttackId, Norm, ObjectiveKind, Protocol, TargetPool};
 use rankle_train::Loss;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -36,15 +36,17 @@ photographs that cannot be decoded";
 
 /// The value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
-pub(crate) const TRAINABLE: Models = Models { what: "model", all: &Architecture::ALL, offered: Architecture::is_trainable };
-pub(crate) const MODELS: Models = Models { what: "model", all: &Architecture::ALL, offered: Architecture::is_in_this_build };
-pub(crate) const RANKERS: Models = Models { what: "model", all: &Architecture::RANKERS, offered: Architecture::is_in_this_build };
+pub(crate) const TRAINABLE: Models =
+    Models { what: "model", all: &Architecture::ALL, own: Architecture::registered, offered: Architecture::is_trainable };
+pub(crate) const MODELS: Models = Models { offered: Architecture::is_in_this_build, ..TRAINABLE };
+pub(crate) const RANKERS: Models = Models { all: &Architecture::RANKERS, ..MODELS };
 pub(crate) const CLASSIFIERS: Models =
-    Models { what: "classifier", all: &Architecture::CLASSIFIERS, offered: Architecture::is_in_this_build };
+    Models { what: "classifier", all: &Architecture::CLASSIFIERS, own: Vec::new, offered: Architecture::is_in_this_build };
 pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
 pub(crate) const ATTACKS: Names<AttackId> = Names { what: "attack", all: &AttackId::ALL };
 pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names { what: "attack", all: &ClassifierAttack::ALL };
 pub(crate) const PROTOCOLS: Names<Protocol> = Names { what: "protocol", all: &Protocol::ALL };
+pub(crate) const NORMS: Names<Norm> = Names { what: "norm", all: &Norm::ALL };
 pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names { what: "objective", all: &ObjectiveKind::ALL };
 pub(crate) const BANDS: Names<TargetPool> = Names { what: "target band", all: &TargetPool::ALL };
 pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
@@ -60,6 +62,8 @@ pub(crate) struct Models {
     what: &'static str,
     /// Those that are understood, if only to say what stands in their way.
     all: &'static [Architecture],
+    /// Further ones, of the program that this is.
+    own: fn() -> Vec<Architecture>,
     /// Which of them can be used.
     offered: fn(Architecture) -> bool,
 }
@@ -69,14 +73,18 @@ impl Models {
     /// One line for a name that is not known, and for arguments that it does not take.
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
         let plain = name.split(',').next().unwrap_or_default();
-        match Architecture::named(plain).filter(|model| self.all.contains(model)) {
+        match Architecture::named(plain).filter(|model| self.all().any(|one| one == *model)) {
             Some(_) => name.parse().map_err(|error: rankle_core::Error| error.to_string()),
             None => Err(unknown(self.what, plain, &self.offered().collect::<Vec<_>>())),
         }
     }
 
     fn offered(&self) -> impl Iterator<Item = String> {
-        self.all.iter().filter(|&&model| (self.offered)(model)).map(Architecture::to_string)
+        self.all().filter(|&model| (self.offered)(model)).map(|model| model.to_string())
+    }
+
+    fn all(&self) -> impl Iterator<Item = Architecture> {
+        self.all.iter().copied().chain((self.own)())
     }
 }
 
