@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Check formatting, clippy, documentation and all fast tests and doctests; stop at the first failure.
+/// Check formatting, clippy, documentation and all fast tests and doctests, those of the program outside of the workspace included
+/// (crates/rankle/examples/own-model); stop at the first failure.
 ///
 /// Tests run under cargo-nextest where it is installed. Slow tests are targets behind a cargo feature `slow-tests`
 /// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow. Those of `cargo xtask soak` are linted, too.
@@ -32,6 +33,8 @@ pub(crate) struct Test {
 
 /// Optional parts of the workspace that no default build has: tested like all others.
 pub(crate) const OPTIONAL: &str = "rankle/candle-transformers";
+/// A program with a model of its own.
+const OUTSIDE: &str = "crates/rankle/examples/own-model/Cargo.toml";
 const FORMATTING: &str = "fmt --all --check";
 const CLIPPY: &str = "clippy --workspace --all-targets";
 
@@ -95,7 +98,19 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
         },
         step("doctests", "test --workspace --doc", false, &[]),
         step("tests", tests, run_slow, &[]),
+        Step {
+            arguments: format!("fmt --check --manifest-path {OUTSIDE}").split(' ').map(str::to_owned).collect(),
+            ..step("formatting outside", FORMATTING, false, &[])
+        },
+        outside("clippy outside", "clippy", &["--all-targets", "--", "-D", "warnings"]),
+        outside("tests outside", "test", &[]),
     ]
+}
+
+/// On the program outside of the workspace, into the same target folder: what both need is compiled once, where they need the same of it.
+fn outside(title: &'static str, verb: &str, rest: &[&str]) -> Step {
+    let words = [&[verb, "--manifest-path", OUTSIDE, "--target-dir", "target"], rest].concat();
+    Step { title, arguments: words.into_iter().map(str::to_owned).collect(), environment: Vec::new() }
 }
 
 fn nextest() -> bool {
@@ -150,6 +165,9 @@ mod tests {
                 "doc --workspace --no-deps --features rankle/candle-transformers",
                 "test --workspace --doc --features rankle/candle-transformers",
                 "nextest run --workspace --features rankle/candle-transformers",
+                "fmt --check --manifest-path crates/rankle/examples/own-model/Cargo.toml",
+                "clippy --manifest-path crates/rankle/examples/own-model/Cargo.toml --target-dir target --all-targets -- -D warnings",
+                "test --manifest-path crates/rankle/examples/own-model/Cargo.toml --target-dir target",
             ]
         );
     }

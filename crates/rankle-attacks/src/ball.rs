@@ -83,7 +83,7 @@ impl Ball {
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
     /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise. Under L2 these are as
-    /// few as will do, those first that rounding carries furthest. Only where no such level lies in the ball (clean pixels between two
+    /// few as will do, those first that free most. Only where no such level lies in the ball (clean pixels between two
     /// levels, a radius below half of one) is it the level nearest to the clean pixel.
     ///
     /// # Errors
@@ -191,25 +191,19 @@ fn inwards(level: f32, clean: f32) -> f32 {
 }
 
 fn levels_inside(image: &mut [f32], clean: &[f32], radius: f64) {
-    let admitted = (radius * (1.0 + f64::from(ROUNDING))).powi(2);
+    let admitted = (radius + f64::from(ROUNDING)).powi(2);
     let square = |level: f32, clean: f32| f64::from(level / 255.0 - clean).powi(2);
-    // How much further from the clean pixel rounding carries each one.
-    let mut carried: Vec<(usize, f32)> = Vec::with_capacity(image.len());
-    for (at, (pixel, &clean)) in image.iter_mut().zip(clean).enumerate() {
-        let level = (*pixel * 255.0).round();
-        carried.push((at, (level / 255.0 - clean).abs() - (*pixel - clean).abs()));
-        *pixel = level;
-    }
+    image.iter_mut().for_each(|pixel| *pixel = (*pixel * 255.0).round());
     let mut sum: f64 = image.iter().zip(clean).map(|(&level, &clean)| square(level, clean)).sum();
     if sum > admitted {
-        carried.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        for (at, _) in carried {
-            let (level, clean) = (image[at], clean[at]);
-            let nearer = inwards(level, clean);
-            if square(nearer, clean) < square(level, clean) {
-                sum += square(nearer, clean) - square(level, clean);
-                image[at] = nearer;
-            }
+        // What a level less of each pixel frees.
+        let freed = |(&level, &clean): (&f32, &f32)| square(level, clean) - square(inwards(level, clean), clean);
+        let mut freed: Vec<(usize, f64)> =
+            image.iter().zip(clean).map(freed).enumerate().filter(|(_, freed)| *freed > 0.0).collect();
+        freed.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (at, freed) in freed {
+            image[at] = inwards(image[at], clean[at]);
+            sum -= freed;
             if sum <= admitted {
                 break;
             }
@@ -306,7 +300,7 @@ mod tests {
     #[test]
     fn under_l2_as_few_pixels_as_will_do_are_rounded_inwards() {
         let level = |k: f32| k / 255.0;
-        // At the edge: nearest levels are 3 and 4 from the clean pixels, 5 in all. Of a little less only the second goes back.
+        // At the edge: nearest levels are 3 and 4 from the clean pixels, 5 in all. Of a little less only the second goes back, which frees more.
         let (clean, edge) = ([level(100.0); 2], [level(103.0), level(103.6)]);
         let of = |radius: f64| values(round(&clean, radius / 255.0).eight_bit(&images(&edge)).unwrap());
         assert_eq!(of(5.0), [level(103.0), level(104.0)]);
@@ -314,6 +308,16 @@ mod tests {
         assert_eq!(of(0.1), [level(102.0), level(102.0)].map(|_| level(100.0)));
         let between = round(&[level(100.4), level(100.6)], 0.001).eight_bit(&images(&[level(100.6), level(100.4)]));
         assert_eq!(values(between.unwrap()), [level(100.0), level(101.0)]);
+    }
+
+    /// A radius of whole levels admits them, wherever the clean pixel is.
+    #[test]
+    fn under_l2_a_level_at_the_edge_stays() {
+        for (clean, radius) in [(123.0, 5.0), (31.0, 1.0), (200.0, 17.0)] {
+            let (clean, edge) = (clean / 255.0, (clean + radius) / 255.0);
+            let rounded = round(&[clean], f64::from(radius) / 255.0).eight_bit(&images(&[edge])).unwrap();
+            assert_eq!(values(rounded), [edge]);
+        }
     }
 
     fn starts(threat: Threat, keys: &[u64], restart: u64) -> Vec<Vec<f32>> {

@@ -2,7 +2,7 @@
 
 use crate::{
     AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
-    Search, ShiftAttack, Threat, Universal,
+    Search, ShiftAttack, Threat, Universal, own,
 };
 use rankle_core::Result;
 
@@ -17,6 +17,7 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
             Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, band, ..usual })
         }
         AttackId::EmbeddingShift => Box::new(ShiftAttack),
+        AttackId::Own(declaration) => own::build(declaration, targets, options),
     }
 }
 

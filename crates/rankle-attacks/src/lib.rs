@@ -56,6 +56,7 @@ mod gradient_check;
 mod lists;
 mod noise;
 mod objective;
+mod own;
 mod pgd;
 mod probe;
 mod query;
@@ -79,12 +80,14 @@ pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
 pub use gradient_check::GradientCheck;
 pub use noise::Noise;
+pub use own::OwnAttack;
 pub use pgd::{Keep, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use rank::{RankOf, RankRule};
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy, TargetPool,
+    AttackId, AttackOptions, AttackSpec, Declaration, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy,
+    TargetPool,
 };
 pub use run::{Outcome, Setting, run};
 pub use shift::{EmbeddingShift, shifts, signs};

@@ -90,7 +90,7 @@ impl Pgd {
         self.reach() < self.threat.radius() * (1.0 - ROUNDING)
     }
 
-    /// Whether every step leads out of the ball: the search sees nothing but its corners.
+    /// Whether every step leads out of the ball: the search sees nothing but its edge.
     pub fn oversteps(&self) -> bool {
         self.threat.radius() > 0.0 && self.step > self.threat.radius() * (1.0 + ROUNDING)
     }

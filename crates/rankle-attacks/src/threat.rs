@@ -12,7 +12,7 @@ pub struct Threat {
 }
 
 impl Threat {
-    /// A radius in pixel units: in `[0, 1]` for [`Norm::Linf`], any finite number of at least 0 for [`Norm::L2`].
+    /// A radius in pixel units: in `[0, 1]` for [`Norm::Linf`], from 0 to a million for [`Norm::L2`].
     ///
     /// # Errors
     /// [`Error::Radius`] for any other.

@@ -30,14 +30,9 @@ pub struct Transfer {
 /// # Source
 /// `method.md` 9, step 2; `pitfalls.md` P-34.
 pub fn choosing<'a>(kind: AttackId, source: &'a Gallery, victim: &'a Gallery) -> &'a Gallery {
-    match kind {
-        AttackId::Candidate(Direction::Lower)
-        | AttackId::Query(Direction::Lower)
-        | AttackId::PreservingQuery(Direction::Lower) => victim,
-        AttackId::Candidate(Direction::Raise)
-        | AttackId::Query(Direction::Raise)
-        | AttackId::PreservingQuery(Direction::Raise) => source,
-        AttackId::EmbeddingShift => source,
+    match kind.direction() {
+        Some(Direction::Lower) => victim,
+        Some(Direction::Raise) | None => source,
     }
 }
 

@@ -166,15 +166,17 @@ impl Universal {
         let mut sums = vec![0.0f64; perturbation.len()];
         for image in images.chunks_exact(perturbation.len()) {
             let in_cube = || perturbation.iter().zip(image).map(|(&p, &x)| p.clamp(-x, 1.0 - x));
-            let in_ball: &dyn Fn(f32) -> f32 = match self.threat.norm() {
-                Norm::Linf => &|p| p.clamp(-radius as f32, radius as f32),
+            match self.threat.norm() {
+                Norm::Linf => {
+                    let epsilon = radius as f32;
+                    sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(p.clamp(-epsilon, epsilon)));
+                }
                 Norm::L2 => {
                     let length = length(in_cube());
                     let scale = if length > radius { (radius / length) as f32 } else { 1.0 };
-                    &move |p| p * scale
+                    sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(p * scale));
                 }
-            };
-            sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(in_ball(p)));
+            }
         }
         let count = (images.len() / perturbation.len()) as f64;
         perturbation.iter_mut().zip(sums).for_each(|(p, sum)| *p = (sum / count) as f32);

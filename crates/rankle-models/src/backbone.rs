@@ -2,13 +2,13 @@
 
 use crate::{Architecture, weights::Tensors};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
+use rankle_registry::{Named, Registry};
 use std::hash::{Hash, Hasher};
-use std::sync::RwLock;
 
 /// A model that a program brings along: once registered it is an [`Architecture`] like any other, under its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Backbone {
-    /// What records, cards and command lines call it: letters, digits, `-`, `_` and points.
+    /// What records, cards and command lines call it.
     pub name: &'static str,
     /// The images that it takes.
     pub input: InputSpec,
@@ -35,38 +35,30 @@ impl Hash for Backbone {
     }
 }
 
-static REGISTERED: RwLock<Vec<&'static Backbone>> = RwLock::new(Vec::new());
+impl Named for Backbone {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+static BACKBONES: Registry<Backbone> = Registry::new();
 
 impl Architecture {
-    /// Makes a model known by its name, to the end of the process. The same one may be registered again.
+    /// Makes a model known by its name, to the end of the process.
     ///
     /// # Errors
-    /// [`Error::Model`] for a name that another model has, or that cannot stand in a plan.
+    /// [`Error::Model`] for a name that one of rankle's models has, or that cannot stand on a command line.
     pub fn register(backbone: Backbone) -> Result<Self> {
-        let Backbone { name, input, embedding_size, .. } = backbone;
-        let wrong = |what: &str| Err(Error::Model(format!("a model cannot be called '{name}': {what}")));
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            return wrong("letters, digits, -, _ and points are needed");
-        }
-        let mut registered = REGISTERED.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(known) = registered.iter().find(|known| known.name == name) {
-            return match (known.input, known.embedding_size) == (input, embedding_size) {
-                true => Ok(Self::Own(known)),
-                false => wrong("another one has that name"),
-            };
-        }
-        if Self::ALL.into_iter().any(|model| model.is_called(name)) {
-            return wrong("one of rankle's has that name");
-        }
-        let backbone: &'static Backbone = Box::leak(Box::new(backbone));
-        registered.push(backbone);
-        Ok(Self::Own(backbone))
+        let taken = |name: &str| Self::named(name).is_some_and(|known| known.to_string() != name || Self::ALL.contains(&known));
+        BACKBONES
+            .add(backbone, taken)
+            .map(Self::Own)
+            .map_err(|reason| Error::Model(format!("a model cannot be registered: {reason}")))
     }
 
     /// The models that were registered, in that order.
     pub fn registered() -> Vec<Self> {
-        let registered = REGISTERED.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        registered.iter().copied().map(Self::Own).collect()
+        BACKBONES.all().into_iter().map(Self::Own).collect()
     }
 }
 
@@ -74,10 +66,10 @@ impl Architecture {
 mod tests {
     use super::*;
 
-    fn backbone(name: &'static str, side: usize) -> Backbone {
+    fn backbone(name: &'static str) -> Backbone {
         Backbone {
             name,
-            input: InputSpec::of_shape((1, side, side)),
+            input: InputSpec::of_shape((1, 9, 9)),
             embedding_size: 7,
             load: |_, _| Err(Error::Model("no weights fit".into())),
             initialise: None,
@@ -86,20 +78,18 @@ mod tests {
 
     #[test]
     fn a_registered_model_is_one_like_any_other() {
-        let own = Architecture::register(backbone("of-a-test", 9)).unwrap();
+        let own = Architecture::register(backbone("of-a-test")).unwrap();
         assert_eq!((own.to_string().as_str(), own.input(), own.embedding_size()), ("of-a-test", (1, 9, 9), 7));
         assert_eq!("of-a-test".parse::<Architecture>().unwrap(), own);
         assert!(!own.is_trainable() && !own.has_kernels() && own.is_in_this_build() && !own.is_classifier());
         assert!(Architecture::registered().contains(&own));
-        assert_eq!(Architecture::register(backbone("of-a-test", 9)).unwrap(), own);
-        let refused = |name, side| Architecture::register(backbone(name, side)).unwrap_err().to_string();
-        assert!(refused("of-a-test", 8).ends_with("another one has that name"));
         for taken in ["lenet", "ResNet_18", "C2F2"] {
-            assert!(refused(taken, 8).ends_with("one of rankle's has that name"), "{taken}");
+            let message = Architecture::register(backbone(taken)).unwrap_err().to_string();
+            assert!(message.contains("is rankle's own"), "{message}");
         }
-        for name in ["", "a,b", "a b", "ä", "folder:x"] {
-            assert!(refused(name, 8).contains("are needed"), "{name}");
-        }
+        // Names are understood in other spellings, and one name is one model.
+        let message = Architecture::register(backbone("Of_A_Test")).unwrap_err().to_string();
+        assert!(message.ends_with("is rankle's own, or another spelling of one that is there"), "{message}");
         let message = own.initialise(Distance::Cosine, Seed(0)).err().unwrap().to_string();
         assert!(message.contains("of-a-test cannot be trained"), "{message}");
         assert!("of-a-test,size=3".parse::<Architecture>().unwrap_err().to_string().contains("takes no 'size=3'"));

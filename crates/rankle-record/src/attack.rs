@@ -1,6 +1,7 @@
 //! The attacks by name: one declaration each.
 
 use crate::{Error, Result, named};
+use rankle_registry::{Named, Registry};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -25,13 +26,13 @@ pub enum AttackId {
     PreservingQuery(Direction),
     /// `es`: the embedding moves as far as it can, without a target.
     EmbeddingShift,
+    /// An attack of another program: [`AttackId::register`].
+    Own(&'static Declaration),
 }
 
 /// What is fixed about an attack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Declaration {
-    /// The attack.
-    pub id: AttackId,
     /// Its name, as in `ca+`.
     pub name: &'static str,
     /// The letter that the literature uses for the number of targets: `w` queries or `m` candidates.
@@ -49,18 +50,25 @@ const PERCENT: &str = "percent of the gallery";
 /// Every attack, in the order of the paper.
 #[rustfmt::skip] // a table
 static DECLARATIONS: [Declaration; 7] = {
-    use AttackId::{Candidate, EmbeddingShift, PreservingQuery, Query};
     use Direction::{Lower, Raise};
     [
-        Declaration { id: Candidate(Raise), name: "ca+", letter: "w", moves: "the image rises in the lists of w queries", direction: Some(Raise), unit: PERCENT },
-        Declaration { id: Candidate(Lower), name: "ca-", letter: "w", moves: "the image sinks in the lists of w queries", direction: Some(Lower), unit: PERCENT },
-        Declaration { id: Query(Raise), name: "qa+", letter: "m", moves: "m candidates rise in the list of the image", direction: Some(Raise), unit: PERCENT },
-        Declaration { id: Query(Lower), name: "qa-", letter: "m", moves: "m candidates sink in the list of the image", direction: Some(Lower), unit: PERCENT },
-        Declaration { id: PreservingQuery(Raise), name: "sp-qa+", letter: "m", moves: "m candidates rise, the nearest items stay", direction: Some(Raise), unit: PERCENT },
-        Declaration { id: PreservingQuery(Lower), name: "sp-qa-", letter: "m", moves: "m candidates sink, the nearest items stay", direction: Some(Lower), unit: PERCENT },
-        Declaration { id: EmbeddingShift, name: "es", letter: "m", moves: "the embedding moves as far as it can", direction: None, unit: "distance" },
+        Declaration { name: "ca+", letter: "w", moves: "the image rises in the lists of w queries", direction: Some(Raise), unit: PERCENT },
+        Declaration { name: "ca-", letter: "w", moves: "the image sinks in the lists of w queries", direction: Some(Lower), unit: PERCENT },
+        Declaration { name: "qa+", letter: "m", moves: "m candidates rise in the list of the image", direction: Some(Raise), unit: PERCENT },
+        Declaration { name: "qa-", letter: "m", moves: "m candidates sink in the list of the image", direction: Some(Lower), unit: PERCENT },
+        Declaration { name: "sp-qa+", letter: "m", moves: "m candidates rise, the nearest items stay", direction: Some(Raise), unit: PERCENT },
+        Declaration { name: "sp-qa-", letter: "m", moves: "m candidates sink, the nearest items stay", direction: Some(Lower), unit: PERCENT },
+        Declaration { name: "es", letter: "m", moves: "the embedding moves as far as it can", direction: None, unit: "distance" },
     ]
 };
+
+static OWN: Registry<Declaration> = Registry::new();
+
+impl Named for Declaration {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
 
 impl AttackId {
     /// Candidate attack, raising.
@@ -83,9 +91,25 @@ impl AttackId {
     /// The four columns of the published tables.
     pub const TABLE: [Self; 4] = [Self::CA_PLUS, Self::CA_MINUS, Self::SP_QA_PLUS, Self::SP_QA_MINUS];
 
+    /// Makes an attack of another program known by its name, to the end of the process; what computes it is registered with it, in
+    /// `rankle_attacks::OwnAttack`.
+    ///
+    /// # Errors
+    /// [`Error::Make`] for a name that another attack has, or that cannot stand on a command line.
+    pub fn register(declaration: Declaration) -> Result<Self> {
+        let taken = |name: &str| Self::ALL.into_iter().any(|attack| attack.name() == name);
+        OWN.add(declaration, taken).map(Self::Own).map_err(Error::make("the attack"))
+    }
+
+    /// The attacks that were registered, in that order.
+    pub fn registered() -> Vec<Self> {
+        OWN.all().into_iter().map(Self::Own).collect()
+    }
+
     /// What is fixed about the attack.
     pub fn declaration(self) -> &'static Declaration {
         let at = match self {
+            Self::Own(declaration) => return declaration,
             Self::Candidate(direction) => direction as usize,
             Self::Query(direction) => 2 + direction as usize,
             Self::PreservingQuery(direction) => 4 + direction as usize,
@@ -141,7 +165,7 @@ impl FromStr for AttackId {
     /// # Errors
     /// [`Error::Unknown`] with the known names.
     fn from_str(name: &str) -> Result<Self> {
-        named("attack", name, &Self::ALL)
+        named("attack", name, &[&Self::ALL[..], &Self::registered()].concat())
     }
 }
 
@@ -164,8 +188,8 @@ mod tests {
     #[test]
     fn every_attack_is_declared_at_its_place() {
         for (at, attack) in AttackId::ALL.into_iter().enumerate() {
-            let Declaration { id, name, letter, direction, .. } = *attack.declaration();
-            assert_eq!((id, DECLARATIONS[at].id), (attack, attack));
+            let Declaration { name, letter, direction, .. } = *attack.declaration();
+            assert_eq!(DECLARATIONS[at].name, name);
             assert_eq!(attack.name().parse::<AttackId>().unwrap(), attack);
             assert_eq!(serde_json::to_string(&attack).unwrap(), format!("\"{attack}\""));
             assert_eq!(serde_json::from_str::<AttackId>(&format!("\"{attack}\"")).unwrap(), attack);
@@ -176,7 +200,28 @@ mod tests {
             assert_eq!(letter, if name.starts_with("ca") { "w" } else { "m" });
         }
         let message = "ca".parse::<AttackId>().unwrap_err().to_string();
-        assert_eq!(message, "unknown attack 'ca'; known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es");
+        assert!(message.starts_with("unknown attack 'ca'; known: ca+, ca-, qa+, qa-, sp-qa+, sp-qa-, es"), "{message}");
+    }
+
+    #[test]
+    fn an_attack_of_another_program_has_a_name_like_any_other() {
+        let declaration = Declaration {
+            name: "of-a-test+",
+            letter: "t",
+            moves: "tests rise",
+            direction: Some(Direction::Raise),
+            unit: PERCENT,
+        };
+        let own = AttackId::register(declaration).unwrap();
+        assert_eq!("of-a-test+".parse::<AttackId>().unwrap(), own);
+        assert_eq!(serde_json::from_str::<AttackId>(&serde_json::to_string(&own).unwrap()).unwrap(), own);
+        assert_eq!(
+            (own.direction(), own.has_targets(), own.description().as_str()),
+            (Some(Direction::Raise), true, "tests rise; lower is a stronger attack")
+        );
+        assert!(AttackId::registered().contains(&own));
+        let taken = AttackId::register(Declaration { name: "ca+", ..declaration }).unwrap_err().to_string();
+        assert!(taken.starts_with("cannot make the attack: the name 'ca+' is rankle's own"), "{taken}");
     }
 
     #[test]

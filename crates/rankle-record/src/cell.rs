@@ -276,7 +276,7 @@ impl fmt::Display for Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttackId, ObjectiveKind, SharedBy, TargetPool, sample};
+    use crate::{AttackId, Norm, ObjectiveKind, SharedBy, TargetPool, sample};
     use serde_json::json;
 
     fn record() -> Record {
@@ -288,6 +288,7 @@ mod tests {
         let mut record = record();
         record.facts.preprocessing = Some("resize=square".into());
         record.facts.left_out = Some(1);
+        record.cell.spec.norm = Norm::L2;
         record.cell.spec.options.objective = ObjectiveKind::Distance;
         record.cell.spec.options.target_band = TargetPool::Local;
         record
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn every_other_field_is_an_input() {
         let record = unusual();
-        assert_eq!(record.cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 objective=distance band=local");
+        assert_eq!(record.cell.to_string(), "mnist-ct ca+ w=1 ε=0.3 norm=l2 objective=distance band=local");
         let (cell, facts) = (serde_json::to_value(&record.cell).unwrap(), serde_json::to_value(&record.facts).unwrap());
         let fields = cell.as_object().unwrap().iter().chain(facts.as_object().unwrap());
         let free = ["weights", "device", "instruction_set", "code_version"];
@@ -331,6 +332,7 @@ mod tests {
                 Value::Number(value) => json!(value.as_u64().unwrap() + 1),
                 _ if name == "attack" => json!("qa-"),
                 _ if name == "protocol" => json!("strict"),
+                _ if name == "norm" => json!("linf"),
                 _ if name == "objective" => json!("ranking"),
                 _ if name == "target_band" => json!("global"),
                 Value::String(value) => json!(format!("{value}'")),
@@ -471,6 +473,7 @@ mod tests {
                 Value::Number(value) => json!(value.as_u64().unwrap() + 1),
                 _ if name == "attack" => json!("ca-"),
                 _ if name == "protocol" => json!("strict"),
+                _ if name == "norm" => json!("linf"),
                 _ if name == "objective" => json!("ranking"),
                 _ if name == "target_band" => json!("global"),
                 _ => json!("another"),

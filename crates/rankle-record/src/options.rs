@@ -55,6 +55,9 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// More than from one corner to the other of any image that fits into memory.
+    pub(crate) const LONGEST: f64 = 1e6;
+
     /// Whether a radius is one in this norm.
     ///
     /// # Errors
@@ -64,8 +67,8 @@ impl Norm {
             Self::Linf if !(0.0..=1.0).contains(&epsilon) => {
                 Err(format!("epsilon {epsilon} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"))
             }
-            Self::L2 if !(epsilon.is_finite() && epsilon >= 0.0) => {
-                Err(format!("epsilon {epsilon} is no Euclidean norm: a finite number of at least 0 is needed"))
+            Self::L2 if !(0.0..=Self::LONGEST).contains(&epsilon) => {
+                Err(format!("epsilon {epsilon} is no Euclidean norm of an image: a number from 0 to {} is needed", Self::LONGEST))
             }
             _ => Ok(()),
         }
@@ -128,7 +131,7 @@ mod tests {
     fn a_radius_is_a_number_that_its_norm_can_have() {
         for (norm, good, bad) in [
             (Norm::Linf, [0.0, 0.3, 1.0], [-0.1, 1.0001, 8.0, f64::NAN, f64::INFINITY]),
-            (Norm::L2, [0.0, 0.3, 28.0], [-0.1, -1e-300, f64::NEG_INFINITY, f64::NAN, f64::INFINITY]),
+            (Norm::L2, [0.0, 0.3, 28.0], [-0.1, -1e-300, 1.1e6, f64::NAN, f64::INFINITY]),
         ] {
             assert!(good.iter().all(|&epsilon| norm.check(epsilon) == Ok(())), "{norm}");
             for epsilon in bad {

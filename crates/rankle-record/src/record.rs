@@ -175,14 +175,14 @@ fn is_negligible(percent: &f64) -> bool {
 }
 
 impl Record {
-    /// In which columns another record of the same cell has another outcome, in words; `None` where they agree. Time, place and the
-    /// version of the code are no outcome; nor do two records of other machines contradict one another, whose roundings differ.
+    /// In which columns another record of the same cell has another outcome, in words; `None` where they agree. Time, place, the
+    /// version of the code and the check of the gradient are no outcome; nor do two records of other machines contradict one another, whose roundings differ.
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self.facts.provenance.machine() != other.facts.provenance.machine() {
             return None;
         }
         let columns = |record: &Self| -> BTreeMap<String, Value> {
-            let mut free = Self { cell: self.cell.clone(), seconds: 0.0, ..record.clone() };
+            let mut free = Self { cell: self.cell.clone(), seconds: 0.0, gradient_error: None, ..record.clone() };
             free.facts.verifiable = true;
             free.facts.provenance.code_version.clear();
             serde_json::to_value(free).ok().and_then(|record| serde_json::from_value(record).ok()).unwrap_or_default()

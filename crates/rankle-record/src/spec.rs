@@ -161,8 +161,8 @@ impl Search {
     /// # Errors
     /// One line that names the number.
     pub fn check(&self) -> Result<(), String> {
-        if let Some(step) = self.step.filter(|step| !(step.is_finite() && *step >= 0.0)) {
-            return Err(format!("step is {step}: a number of at least 0 is needed"));
+        if let Some(step) = self.step.filter(|step| !(0.0..=Norm::LONGEST).contains(step)) {
+            return Err(format!("step is {step}: a number from 0 to {} is needed", Norm::LONGEST));
         }
         for (name, count) in [("iterations", self.iterations), ("restarts", self.restarts)] {
             if count == Some(0) {
@@ -213,7 +213,7 @@ mod tests {
             ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ keeps none"),
             ("es",     |spec| AttackSpec { options: AttackOptions { objective: ObjectiveKind::Distance, ..spec.options }, ..spec }, "the objective 'distance' is for attacks with targets; es has none"),
             ("ca-",    |spec| AttackSpec { options: AttackOptions { target_band: TargetPool::Local, ..spec.options }, ..spec }, "the target band 'local' is for ca+, qa+ and sp-qa+, not for ca-"),
-            ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number of at least 0 is needed"),
+            ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number from 0 to 1000000 is needed"),
             ("ca+",    |spec| AttackSpec { search: Search { iterations: Some(0), ..spec.search }, ..spec }, "iterations is 0: at least one is needed"),
             ("ca+",    |spec| AttackSpec { search: Search { restarts: Some(0), ..spec.search }, ..spec }, "restarts is 0: at least one is needed"),
         ];

@@ -43,7 +43,7 @@ pub use image_ranks::{ImageRanks, RankKeeper};
 pub use json::joined;
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Cell, Change, Claim, Claims, Direction, Error, Estimate, Facts, FolderLock, Follower,
-    Journal, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, Search, Setting, SharedBy, Source, Subject,
+    Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, Search, Setting, SharedBy, Source, Subject,
     TargetPool, Torn, Unseen, WhiteBox, sample,
 };
 pub use sanity::Sanity;

@@ -2,7 +2,7 @@
 //!
 //! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
 
-use crate::{AttackId, AttackSpec, Change, Error, Result, Setting, System};
+use crate::{AttackId, AttackSpec, Change, Error, Norm, Result, Setting, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -83,12 +83,13 @@ impl Table {
     /// The same table with other blocks.
     ///
     /// # Errors
-    /// [`Error::Make`] for a radius outside of `[0, 1]`, a set size of 0, an attack that stands twice, and published numbers that are not one
+    /// [`Error::Make`] for a radius that its norm cannot have, a set size of 0, an attack that stands twice, and published numbers that are not one
     /// finite number for each cell.
     pub fn with_blocks(self, blocks: Vec<Block>) -> Result<Self> {
         let wrong = |reason: String| Err(Error::make("the table")(format!("'{}': {reason}", self.id)));
-        if let Some(epsilon) = self.epsilons.iter().find(|epsilon| !(0.0..=1.0).contains(*epsilon)) {
-            return wrong(format!("a radius of {epsilon} is outside of [0, 1]"));
+        let norm = self.norm();
+        if let Err(reason) = self.epsilons.iter().try_for_each(|&epsilon| norm.check(epsilon)) {
+            return wrong(reason);
         }
         if self.epsilons.is_empty() || self.targets.is_empty() || blocks.is_empty() {
             return wrong("it has no cells: name attacks, epsilons and targets".to_owned());
@@ -107,6 +108,11 @@ impl Table {
             }
         }
         Ok(Self { blocks, ..self })
+    }
+
+    /// What its radii are of.
+    pub fn norm(&self) -> Norm {
+        self.change.norm.unwrap_or_default()
     }
 
     /// An attack on the system of this table, with weights at this place.
@@ -344,8 +350,8 @@ mod tests {
         let free = || vec![Block { attack: AttackId::CA_PLUS, ranks: None }];
         assert!(refused(table(), [free(), free()].concat()).contains("ca+ stands in it twice"));
         for (epsilons, targets, part) in [
-            (vec![f64::NAN], vec![1], "a radius of NaN is outside"),
-            (vec![8.0], vec![1], "a radius of 8 is outside"),
+            (vec![f64::NAN], vec![1], "epsilon NaN is outside"),
+            (vec![8.0], vec![1], "epsilon 8 is outside"),
             (vec![], vec![1], "no cells"),
             (vec![0.1], vec![0], "targets is 0"),
         ] {

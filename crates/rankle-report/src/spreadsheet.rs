@@ -1,5 +1,6 @@
 //! Tables as comma-separated values, in long form: one line per measured cell.
 
+use crate::published::Table;
 use crate::{Comparison, Error, Protocol, Result, Row};
 use serde::Serialize;
 
@@ -27,6 +28,8 @@ struct Line<'a> {
     seconds: f64,
     /// Empty where there is none.
     caveat: Option<&'a str>,
+    /// What the cell does otherwise than those of the paper's tables; empty where that is nothing.
+    change: String,
 }
 
 /// All measured cells of the tables, with a heading line.
@@ -34,7 +37,7 @@ struct Line<'a> {
 /// # Errors
 /// [`Error::Make`] when the text cannot be made.
 pub fn render(comparisons: &[Comparison<'_>]) -> Result<String> {
-    let rows = comparisons.iter().flat_map(|comparison| comparison.measured().map(|row| (comparison.table.id.as_str(), row)));
+    let rows = comparisons.iter().flat_map(|comparison| comparison.measured().map(|row| (comparison.table, row)));
     to_text(rows.filter_map(|(table, row)| line(table, row)))
 }
 
@@ -48,10 +51,10 @@ pub(crate) fn to_text<T: Serialize>(lines: impl Iterator<Item = T>) -> Result<St
     String::from_utf8(bytes).map_err(Error::make("the CSV table"))
 }
 
-fn line<'a>(table: &'a str, row: &Row<'a>) -> Option<Line<'a>> {
+fn line<'a>(table: &'a Table, row: &Row<'a>) -> Option<Line<'a>> {
     let record = row.record?;
     Some(Line {
-        table,
+        table: &table.id,
         attack: row.published.attack.name(),
         targets: row.published.targets,
         epsilon: row.published.epsilon,
@@ -71,13 +74,14 @@ fn line<'a>(table: &'a str, row: &Row<'a>) -> Option<Line<'a>> {
         weights_sha256: &record.facts.provenance.weights_sha256,
         seconds: record.seconds,
         caveat: row.caveat,
+        change: table.change.to_string(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{published, synthetic};
+    use crate::{Change, published, synthetic};
 
     #[test]
     fn one_line_per_measured_cell_in_full_precision() {
@@ -95,7 +99,12 @@ mod tests {
             "{}",
             lines[1]
         );
-        assert!(lines[0].ends_with(",seconds,caveat") && lines[1].ends_with(",4.5,half trained"));
+        assert!(lines[0].ends_with(",seconds,caveat,change") && lines[1].ends_with(",4.5,half trained,"));
         assert!(lines[3].starts_with("mnist-ctd,ca+,1,0.03,47.4,47.9,0.25,0.5,"), "{}", lines[3]);
+        let change = Change { protocol: Some(Protocol::Strict), ..Change::default() };
+        let strict = Table { change, ..table.clone() };
+        records.iter_mut().for_each(|record| record.cell.spec.protocol = Protocol::Strict);
+        let text = render(&[Comparison::new(&strict, &synthetic::setting(), &records, None)]).unwrap();
+        assert!(text.lines().nth(1).unwrap().ends_with(",4.5,,\"protocol = \"\"strict\"\"\""), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! The losses by name.
 
 use crate::companions::Companions;
-use crate::{ContrastiveLoss, Draw, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
+use crate::{ContrastiveLoss, Draw, OwnLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Error, Points, Result, Seed};
 use std::{fmt, str::FromStr};
 
@@ -15,6 +15,8 @@ pub enum Loss {
     Contrastive,
     /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
     CrossEntropy,
+    /// A ranking loss of another program: [`Loss::register`].
+    Own(&'static OwnLoss),
 }
 
 /// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the
@@ -26,7 +28,7 @@ pub type BatchLoss<'a> = dyn Fn(&Points) -> Result<(f64, Vec<f32>)> + 'a;
 pub type LossOf<'a> = dyn for<'b> Fn(&'b [u32], u64) -> Option<Box<BatchLoss<'b>>> + 'a;
 
 impl Loss {
-    /// Every loss, for messages and menus.
+    /// Every loss of this crate, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];
 
     /// The loss of the batch of optimiser step `step` (counted from 0), with whatever has to be drawn for it; none when the
@@ -41,6 +43,7 @@ impl Loss {
             }
             Self::Contrastive => Some(Box::new(move |points| ContrastiveLoss { margin }.evaluate(points, labels))),
             Self::CrossEntropy => Some(Box::new(move |points| cross_entropy_loss(points, labels))),
+            Self::Own(own) => Some(Box::new(move |points| (own.evaluate)(points, labels, margin))),
         }
     }
 
@@ -52,7 +55,8 @@ impl Loss {
     /// An image and those that it is compared with, when these are drawn from the whole set.
     pub(crate) fn group_size(self) -> usize {
         match self {
-            Self::Triplet => 3,
+            // One of its class and one of another: images drawn at random may have no two of any class.
+            Self::Triplet | Self::Own(_) => 3,
             Self::Contrastive => 2,
             Self::CrossEntropy => 1,
         }
@@ -61,7 +65,7 @@ impl Loss {
     /// The images of a batch, each followed by those that it is compared with.
     pub(crate) fn groups(self, companions: &Companions<'_>, batch: &[usize], seed: Seed, epoch: u64) -> Vec<usize> {
         match self {
-            Self::Triplet => batch.iter().flat_map(|&image| companions.triplet(image, seed, epoch)).collect(),
+            Self::Triplet | Self::Own(_) => batch.iter().flat_map(|&image| companions.triplet(image, seed, epoch)).collect(),
             Self::Contrastive => batch.iter().flat_map(|&image| companions.pair(image, seed, epoch)).collect(),
             Self::CrossEntropy => batch.to_vec(),
         }
@@ -90,6 +94,7 @@ impl Loss {
                 })
             }
             Self::CrossEntropy => Box::new(move |points| cross_entropy_loss(points, labels)),
+            Self::Own(own) => Box::new(move |points| (own.evaluate)(points, labels, margin)),
         }
     }
 }
@@ -100,6 +105,7 @@ impl fmt::Display for Loss {
             Self::Triplet => "triplet",
             Self::Contrastive => "contrastive",
             Self::CrossEntropy => "cross-entropy",
+            Self::Own(own) => own.name,
         })
     }
 }
@@ -107,10 +113,11 @@ impl fmt::Display for Loss {
 impl FromStr for Loss {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|loss| loss.to_string() == name).ok_or_else(|| Error::Unknown {
+        let all = || Self::ALL.into_iter().chain(Self::registered());
+        all().find(|loss| loss.to_string() == name).ok_or_else(|| Error::Unknown {
             what: "loss",
             name: name.into(),
-            known: Self::ALL.map(|loss| loss.to_string()).join(", "),
+            known: all().map(|loss| loss.to_string()).collect::<Vec<_>>().join(", "),
         })
     }
 }

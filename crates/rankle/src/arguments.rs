@@ -157,9 +157,7 @@ impl Arguments {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
         interrupt::watch(self.global.parent)?;
-        if self.global.no_gradient_check {
-            watched::leave_gradients_unchecked();
-        }
+        watched::leave_gradients_unchecked(self.global.no_gradient_check);
         #[cfg(feature = "hub")]
         crate::hub::start(self.global.hub);
         pool.install(|| match self.command {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rankle_attacks::{
     Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Setting, Standings, Targets, Threat,
 };
-use rankle_core::{Embedder as _, Gallery, Seed};
+use rankle_core::{Embedder as _, Error, Gallery, Seed};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -100,7 +100,12 @@ impl Experiment {
     /// # Errors
     /// When the gallery is too small.
     pub(crate) fn choose(&self, images: &[usize], gallery: &Gallery) -> rankle_core::Result<Targets> {
-        self.attack().choose(images, gallery, self.spec.protocol, self.seed())
+        let targets = self.attack().choose(images, gallery, self.spec.protocol, self.seed())?;
+        if targets.set() == self.spec.targets {
+            return Ok(targets);
+        }
+        let expected = format!("({}, {}): {} takes another number of targets", images.len(), self.spec.targets, self.spec.attack);
+        Err(Error::Shape { what: "the list of targets", actual: vec![targets.images(), targets.set()], expected })
     }
 
     /// What an input gradient counts for when an embedding counts for one: the ranking-based objectives of query attacks pass over

@@ -60,8 +60,11 @@ mod weights;
 
 use arguments::Arguments;
 use clap::Parser;
+pub use rankle_attacks::OwnAttack;
 use rankle_models::Architecture;
 pub use rankle_models::Backbone;
+use rankle_train::Loss;
+pub use rankle_train::OwnLoss;
 use std::ffi::OsString;
 
 /// Runs the program with these arguments, the first of which is its own name, and returns its exit code.
@@ -74,12 +77,39 @@ pub fn run<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) ->
 pub struct Registry {
     /// Models, by whose names every command, plan, card and record knows them.
     pub backbones: Vec<Backbone>,
+    /// Losses for `--loss`.
+    pub losses: Vec<OwnLoss>,
+    /// Attacks for `--attack`, plans and records.
+    pub attacks: Vec<OwnAttack>,
 }
 
-/// As [`run`], of a program that knows more: its models get every command, records and resuming included. Their gradients are compared
-/// with differences before they are first followed. `crates/rankle/examples/own-model` is such a program.
+impl Registry {
+    /// # Errors
+    /// One line for a name that cannot be, and for one that stands twice.
+    fn register(self) -> rankle_core::Result<()> {
+        let names: [Vec<&str>; 3] = [
+            self.backbones.iter().map(|backbone| backbone.name).collect(),
+            self.losses.iter().map(|loss| loss.name).collect(),
+            self.attacks.iter().map(|attack| attack.declaration.name).collect(),
+        ];
+        let twice = |names: &Vec<&'static str>| {
+            names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
+        };
+        if let Some(name) = names.iter().find_map(twice) {
+            return Err(rankle_core::Error::Model(format!(
+                "the name '{name}' is registered twice: give each one a name of its own"
+            )));
+        }
+        self.backbones.into_iter().try_for_each(|backbone| Architecture::register(backbone).map(drop))?;
+        self.losses.into_iter().try_for_each(|loss| Loss::register(loss).map(drop))?;
+        self.attacks.into_iter().try_for_each(|attack| attack.register().map(drop))
+    }
+}
+
+/// As [`run`], of a program that knows more: its models, losses and attacks get every command, records and resuming included. The
+/// gradients of its models are compared with differences before they are first followed. `crates/rankle/examples/own-model` is such a program.
 pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl IntoIterator<Item = A>) -> u8 {
-    if let Err(error) = registry.backbones.into_iter().try_for_each(|backbone| Architecture::register(backbone).map(drop)) {
+    if let Err(error) = registry.register() {
         rankle_cli::say(stop::line(&error.into()));
         return 1;
     }

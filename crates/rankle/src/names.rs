@@ -18,6 +18,14 @@ use std::fmt::{self, Display};
 pub(crate) struct Names<T: 'static> {
     what: &'static str,
     all: &'static [T],
+    /// Further ones, of the program that this is.
+    own: fn() -> Vec<T>,
+}
+
+impl<T> Names<T> {
+    const fn of(what: &'static str, all: &'static [T]) -> Self {
+        Self { what, all, own: Vec::new }
+    }
 }
 
 /// What `--help` says of the names of datasets.
@@ -35,26 +43,26 @@ filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, wh
 photographs that cannot be decoded";
 
 /// The value parsers of the options.
-pub(crate) const SPLITS: Names<Split> = Names { what: "split", all: &Split::ALL };
+pub(crate) const SPLITS: Names<Split> = Names::of("split", &Split::ALL);
 pub(crate) const TRAINABLE: Models =
     Models { what: "model", all: &Architecture::ALL, own: Architecture::registered, offered: Architecture::is_trainable };
 pub(crate) const MODELS: Models = Models { offered: Architecture::is_in_this_build, ..TRAINABLE };
 pub(crate) const RANKERS: Models = Models { all: &Architecture::RANKERS, ..MODELS };
 pub(crate) const CLASSIFIERS: Models =
     Models { what: "classifier", all: &Architecture::CLASSIFIERS, own: Vec::new, offered: Architecture::is_in_this_build };
-pub(crate) const DISTANCES: Names<Distance> = Names { what: "distance", all: &Distance::ALL };
-pub(crate) const ATTACKS: Names<AttackId> = Names { what: "attack", all: &AttackId::ALL };
-pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names { what: "attack", all: &ClassifierAttack::ALL };
-pub(crate) const PROTOCOLS: Names<Protocol> = Names { what: "protocol", all: &Protocol::ALL };
-pub(crate) const NORMS: Names<Norm> = Names { what: "norm", all: &Norm::ALL };
-pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names { what: "objective", all: &ObjectiveKind::ALL };
-pub(crate) const BANDS: Names<TargetPool> = Names { what: "target band", all: &TargetPool::ALL };
-pub(crate) const LOSSES: Names<Loss> = Names { what: "loss", all: &Loss::ALL };
-pub(crate) const DEFENSES: Names<Defense> = Names { what: "defense", all: &Defense::ALL };
+pub(crate) const DISTANCES: Names<Distance> = Names::of("distance", &Distance::ALL);
+pub(crate) const ATTACKS: Names<AttackId> = Names { own: AttackId::registered, ..Names::of("attack", &AttackId::ALL) };
+pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names::of("attack", &ClassifierAttack::ALL);
+pub(crate) const PROTOCOLS: Names<Protocol> = Names::of("protocol", &Protocol::ALL);
+pub(crate) const NORMS: Names<Norm> = Names::of("norm", &Norm::ALL);
+pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names::of("objective", &ObjectiveKind::ALL);
+pub(crate) const BANDS: Names<TargetPool> = Names::of("target band", &TargetPool::ALL);
+pub(crate) const LOSSES: Names<Loss> = Names { own: Loss::registered, ..Names::of("loss", &Loss::ALL) };
+pub(crate) const DEFENSES: Names<Defense> = Names::of("defense", &Defense::ALL);
 /// What `--train-layers` takes: [`ALL_LAYERS`], or the first that is trained.
-pub(crate) const LAYERS: Names<&str> = Names { what: "layer", all: &[ALL_LAYERS, "layer1", "layer2", "layer3", "layer4"] };
+pub(crate) const LAYERS: Names<&str> = Names::of("layer", &[ALL_LAYERS, "layer1", "layer2", "layer3", "layer4"]);
 pub(crate) const ALL_LAYERS: &str = "all";
-pub(crate) const FORMATS: Names<Format> = Names { what: "format", all: &Format::ALL };
+pub(crate) const FORMATS: Names<Format> = Names::of("format", &Format::ALL);
 
 /// Reads the name of a model with its arguments, as in `resnet18,size=112`; a wrong one is answered likewise.
 #[derive(Clone)]
@@ -139,8 +147,12 @@ impl<T: Display + Clone> Names<T> {
     /// # Errors
     /// One line for a name that is not known.
     pub(crate) fn find(&self, name: &str) -> Result<T, String> {
-        let found = self.all.iter().find(|one| one.to_string() == name);
-        found.cloned().ok_or_else(|| unknown(self.what, name, &self.all.iter().map(T::to_string).collect::<Vec<_>>()))
+        let found = self.all().find(|one| one.to_string() == name);
+        found.ok_or_else(|| unknown(self.what, name, &self.all().map(|one| one.to_string()).collect::<Vec<_>>()))
+    }
+
+    fn all(&self) -> impl Iterator<Item = T> {
+        self.all.iter().cloned().chain((self.own)())
     }
 }
 
@@ -167,7 +179,7 @@ impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.all.iter().map(|one| PossibleValue::new(one.to_string()))))
+        Some(Box::new(self.all().map(|one| PossibleValue::new(one.to_string()))))
     }
 }
 

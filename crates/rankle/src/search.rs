@@ -38,7 +38,7 @@ pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<St
     }
     (chosen.step.is_some() && search.oversteps()).then(|| {
         let less = if matches!(remedy, Remedy::Fields) { "lower step" } else { "lower --step" };
-        format!("a step of {step} is longer than epsilon, {epsilon}: the search sees only corners of the ball; {less}")
+        format!("a step of {step} is longer than epsilon, {epsilon}: the search sees only the edge of the ball; {less}")
     })
 }
 
@@ -70,7 +70,7 @@ mod tests {
         assert!(said(0.05, few, Remedy::Options).unwrap().contains("5 steps of 0.005 go at most 0.025"));
         assert_eq!(said(0.0, few, Remedy::Options), None);
         let far = Search { step: Some(0.5), ..Search::default() };
-        let line = "a step of 0.5 is longer than epsilon, 0.3: the search sees only corners of the ball; lower --step";
+        let line = "a step of 0.5 is longer than epsilon, 0.3: the search sees only the edge of the ball; lower --step";
         assert_eq!(said(0.3, far, Remedy::Options).as_deref(), Some(line));
         assert_eq!(said(0.0, far, Remedy::Options), None);
     }

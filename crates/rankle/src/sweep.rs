@@ -15,7 +15,7 @@ use crate::{interrupt, progress, transfer, universal};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use rankle_attacks::{Targets, choosing};
-use rankle_record::{AttackOptions, AttackSpec, Record, Search};
+use rankle_record::{AttackId, AttackOptions, AttackSpec, Norm, Record, Search};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -153,8 +153,12 @@ struct Draw {
 
 /// What of a spec decides on the targets: neither epsilon nor the search.
 fn drawn_by(spec: &AttackSpec) -> AttackSpec {
-    let options = AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() };
-    AttackSpec { epsilon: 0.0, search: Search::default(), options, eight_bit: false, ..*spec }
+    let options = match spec.attack {
+        // Nobody knows what of them another program looks at.
+        AttackId::Own(_) => spec.options,
+        _ => AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() },
+    };
+    AttackSpec { epsilon: 0.0, norm: Norm::default(), search: Search::default(), options, eight_bit: false, ..*spec }
 }
 
 impl Run<'_> {

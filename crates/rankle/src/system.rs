@@ -4,7 +4,7 @@ use crate::arguments::SystemArguments;
 use crate::files::Input;
 use crate::pass::Pass;
 use crate::stop::Stop;
-use crate::watched::Watched;
+use crate::watched::{self, Unproven, Watched};
 use crate::weights::Weights;
 use crate::{card, collapse, device::Device, experiment};
 use anyhow::{Context, Result, bail};
@@ -207,16 +207,21 @@ impl System {
             let Weights { path, tensors, sha256 } = Weights::read(&key.weights, key.prefix.as_deref())?.checked(sha256)?;
             (key.model.with_weights(&path, &tensors, key.distance)?, sha256)
         };
-        let embedder = Watched::new(embedder, bar);
-        let embedder = if key.model.has_kernels() { embedder } else { embedder.unproven() };
         let dataset = data(&key)?;
+        let unproven = match key.model.has_kernels() {
+            true => None,
+            false => Unproven::at(Some(dataset.images(&(0..dataset.len().min(watched::MOST)).collect::<Vec<_>>())?)),
+        };
+        let embedder = Watched::new(embedder, bar).unproven(unproven);
         tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
         Ok(Self { key, dataset, preprocessing, embedder, weights_sha256, device })
     }
 
     /// The record of an attack that followed the gradient of this system: it says where that was not one.
     pub(crate) fn followed(&self, record: Record) -> Record {
-        Record { gradient_error: self.embedder.gradient_error().map(experiment::percent), ..record }
+        let followed = record.cell.spec.epsilon > 0.0;
+        let gradient_error = self.embedder.gradient_error().filter(|_| followed).map(experiment::percent);
+        Record { gradient_error, ..record }
     }
 
     /// As a plan, a record and a card describe it; how it was trained only where a card said so.

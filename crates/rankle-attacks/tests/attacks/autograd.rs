@@ -97,7 +97,7 @@ fn plain(
             AttackId::Query(direction) | AttackId::PreservingQuery(direction) => {
                 (pairs(&point, &items)?.t()?.broadcast_sub(&pairs(&point, &gallery)?)?, direction)
             }
-            AttackId::EmbeddingShift => unreachable!("has no hinges"),
+            AttackId::EmbeddingShift | AttackId::Own(_) => unreachable!("has no hinges"),
         };
         let signed = |loss: Tensor| if direction == Direction::Raise { Ok(loss) } else { loss.neg() };
         match objective {

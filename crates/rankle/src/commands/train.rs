@@ -17,7 +17,7 @@ use crate::names::{self, Defense, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system;
-use crate::watched::WatchedDefense;
+use crate::watched::{Unproven, WatchedDefense};
 use crate::weights::Weights;
 use crate::{files, interrupt, progress};
 use anyhow::{Context, Result, bail};
@@ -207,7 +207,10 @@ impl Train {
             return Ok(Trained { card, output: self.output, images_per_second: None, waiting_share: None });
         }
 
-        let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(WatchedDefense);
+        let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(|defense| {
+            let unproven = if self.model.has_kernels() { None } else { Unproven::at(None) };
+            WatchedDefense { defense, unproven }
+        });
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };

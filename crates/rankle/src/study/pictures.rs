@@ -2,27 +2,38 @@
 
 use super::Session;
 use super::models::Models;
+use crate::threat_arguments::with_norm;
 use anyhow::Result;
-use rankle_report::{AttackId, System};
+use rankle_report::{AttackId, Norm, System};
 
 /// An attack that is drawn.
 pub(super) struct Picture {
     system: System,
     attack: AttackId,
-    epsilon: f64,
+    radius: (Norm, f64),
     file: String,
     caption: String,
 }
 
-/// One of CA+ and one of QA+ for each system.
+/// One of CA+ and one of QA+ for each system, at one radius.
 pub(super) fn of(systems: impl IntoIterator<Item = System>, epsilon: f64) -> Vec<Picture> {
-    let of = |system: System| {
+    at(systems.into_iter().map(|system| (system, (Norm::Linf, epsilon))))
+}
+
+/// The same, each at a radius of its own.
+pub(super) fn at(systems: impl IntoIterator<Item = (System, (Norm, f64))>) -> Vec<Picture> {
+    let of = |(system, (norm, epsilon)): (System, (Norm, f64))| {
         [AttackId::CA_PLUS, AttackId::QA_PLUS].map(|attack| Picture {
             file: format!("{}-{}.png", system.id(), attack.name()),
-            caption: format!("{} on one image of {}, ε = {epsilon}", attack.name().to_uppercase(), system.id()),
+            caption: format!(
+                "{} on one image of {}, ε = {}",
+                attack.name().to_uppercase(),
+                system.id(),
+                with_norm(epsilon, norm)
+            ),
             system: system.clone(),
             attack,
-            epsilon,
+            radius: (norm, epsilon),
         })
     };
     systems.into_iter().flat_map(of).collect()
@@ -40,8 +51,8 @@ impl Picture {
 /// # Errors
 /// When the driver fails.
 pub(super) fn draw(session: &Session<'_>, models: &Models, pictures: &[Picture]) -> Result<Vec<(String, String)>> {
-    for Picture { system, attack, epsilon, file, .. } in pictures {
-        session.picture(system, models.of(system)?, *attack, *epsilon, file)?;
+    for Picture { system, attack, radius, file, .. } in pictures {
+        session.picture(system, models.of(system)?, *attack, *radius, file)?;
     }
     Ok(pictures.iter().map(Picture::captioned).collect())
 }
@@ -58,5 +69,7 @@ mod tests {
         let (file, caption) = &pictures[3];
         assert_eq!(file, "mnist-lenet-cosine-triplet-qa+.png");
         assert_eq!(caption, "QA+ on one image of mnist-lenet-cosine-triplet, ε = 0.3");
+        let [round, _] = at([(System::plain("mnist", "c2f2", "cosine", "triplet"), (Norm::L2, 2.0))]).try_into().ok().unwrap();
+        assert!(round.caption.ends_with(", ε = 2 (L2)"), "{}", round.caption);
     }
 }

@@ -165,7 +165,7 @@ impl Plan {
     pub(super) fn parse(path: &Path, text: String) -> Result<Self> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let file = toml::from_str(&text).map_err(|error| {
-            let span = error.span().unwrap_or_default();
+            let span = named_within(&text, error.span().unwrap_or_default(), error.message());
             wrong(path, &text, &span, error.message())
         });
         let mut plan = Self { name, file: file?, path: path.to_owned(), text, subjects: Vec::new() };
@@ -325,6 +325,21 @@ impl Drawn {
     }
 }
 
+/// Where the word stands that a message names between backticks: of a table with flattened parts the parser knows the head alone.
+fn named_within(text: &str, span: Range<usize>, message: &str) -> Range<usize> {
+    let Some(word) = message.split('`').nth(1) else { return span };
+    let mut at = span.start;
+    let lines = text.get(at..).unwrap_or_default().split_inclusive('\n').enumerate();
+    for (_, line) in lines.take_while(|(number, line)| *number == 0 || !line.starts_with('[')) {
+        let names = |rest: &str| rest.trim_start().starts_with('=');
+        if line.trim_start().strip_prefix(word).is_some_and(names) || line.contains(&format!("\"{word}\"")) {
+            return at..at;
+        }
+        at += line.len();
+    }
+    span
+}
+
 fn wrong(path: &Path, text: &str, span: &Range<usize>, message: &str) -> anyhow::Error {
     let before = text.get(..span.start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -336,7 +351,7 @@ fn wrong(path: &Path, text: &str, span: &Range<usize>, message: &str) -> anyhow:
 pub(super) mod tests {
     use super::super::kept::root;
     use super::*;
-    use rankle_report::{AttackSpec, ObjectiveKind, Protocol};
+    use rankle_report::{AttackSpec, Norm, ObjectiveKind, Protocol};
     use std::collections::HashSet;
 
     /// The plan of that name in the repository.
@@ -405,7 +420,7 @@ pub(super) mod tests {
         assert!(parse(&format!("{HEAD}study = \"transfer\"\n{CT}{transfer}")).is_ok());
         let cases = [
             (whole.replace("summary", "sumary"), "p.toml line 2: unknown field `sumary`"),
-            (whole.replace("seed", "sead") + "sead = 1\n", "p.toml line 9: unknown field `sead`"),
+            (whole.replace("seed", "sead") + "sead = 1\n", "p.toml line 13: unknown field `sead`"),
             (
                 whole.replace("subject = \"CT\"", "subject = \"CTT\""),
                 "p.toml line 12: unknown subject 'CTT', did you mean 'CT'? known: CT",
@@ -430,14 +445,14 @@ pub(super) mod tests {
             (whole.clone() + "[quick]\nepsilons = [0.2]\n", "p.toml: [quick] has an ε of 0.2, which no table has"),
             (whole.clone() + "[[table]]\npublished = \"mnist-cx\"\n", "p.toml line 14: unknown table 'mnist-cx'"),
             (whole.clone() + table, "p.toml line 13: there are two tables 'own'"),
-            (whole.clone() + "epsilons = [nan]\n", "'own': a radius of NaN is outside of [0, 1]"),
+            (whole.clone() + "epsilons = [nan]\n", "'own': epsilon NaN is outside [0, 1]"),
             (whole.clone() + "attacks = [\"ca\"]\n", "p.toml line 13: unknown attack 'ca'; known: ca+, ca-"),
             (whole.replace("subject = \"CT\"\n", ""), "p.toml line 9: a table of one's own needs id, title and subject"),
             (
                 whole.clone() + "attacks = [\"ca+\"]\nblock = [{ attack = \"ca+\" }]\n",
                 "line 9: attacks and [[table.block]] say the same",
             ),
-            (whole.clone() + "protocol = \"strickt\"\n", "p.toml line 9: unknown variant `strickt`"),
+            (whole.clone() + "protocol = \"strickt\"\n", "p.toml line 13: unknown variant `strickt`"),
             (whole.clone() + "attacks = [\"ca+\"]\nxi = 2.0\n", "xi (--xi) weighs the items that sp-qa+"),
             (whole.clone() + "recall_at_1 = nan\n", "p.toml line 9: a recall of NaN is no percentage"),
             ("title = \n".to_owned(), "p.toml line 1: "),
@@ -460,6 +475,12 @@ pub(super) mod tests {
         assert_eq!((cells.len(), protocol, options.objective), (1, Protocol::Paper, ObjectiveKind::Distance));
         assert_eq!((search.iterations, search.step.map(|step| (step * 1e6).round())), (Some(48), Some(1e4)));
         assert_eq!(study.work(&Scope::default())[0].1, 2, "twice as long as a usual cell");
+        let round = table.replace("[0.1]", "[2.0]") + "norm = \"l2\"\n";
+        let cells =
+            parse(&format!("{HEAD}{CT}{round}")).unwrap().study.plan(&Scope::default(), &|system| Ok(system.id())).unwrap();
+        assert_eq!((cells[0].spec.norm, cells[0].spec.epsilon), (Norm::L2, 2.0));
+        let panel = parse(&format!("{HEAD}{CT}{round}[[panel]]\nours = \"long\"\n")).err().unwrap().to_string();
+        assert!(panel.ends_with("a panel has an axis of radii of linf, and 'long' has those of l2"), "{panel}");
         let strict = parse(&format!("{HEAD}{CT}{table}protocol = \"strict\"\n")).unwrap().study;
         assert_eq!(strict.plan(&Scope::default(), &|system| Ok(system.id())).unwrap()[0].spec.protocol, Protocol::Strict);
     }

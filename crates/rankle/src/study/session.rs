@@ -7,7 +7,7 @@ use crate::commands::{Classify, Picture, Sanity, Train, Universal};
 use crate::device::Device;
 use crate::{arguments, files, progress};
 use anyhow::{Context, Result};
-use rankle_report::{AttackId, Cell, Record, Sanity as Page, System};
+use rankle_report::{AttackId, Cell, Norm, Record, Sanity as Page, System};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -84,8 +84,16 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As `rankle picture`.
-    pub(super) fn picture(&self, system: &System, weights: &Weights, attack: AttackId, epsilon: f64, file: &str) -> Result<()> {
-        let further = [attacking(attack.name(), epsilon), self.seed(), vec![option("output", self.output.join(file))]].concat();
+    pub(super) fn picture(
+        &self,
+        system: &System,
+        weights: &Weights,
+        attack: AttackId,
+        (norm, epsilon): (Norm, f64),
+        file: &str,
+    ) -> Result<()> {
+        let own = vec![option("norm", norm.to_string()), option("output", self.output.join(file))];
+        let further = [attacking(attack.name(), epsilon), self.seed(), own].concat();
         let command: Picture = self.command(system, weights, further)?;
         progress::quietly(|| command.draw(self.device)?.write()).with_context(|| format!("the picture {file}"))
     }

@@ -7,7 +7,7 @@ use super::{Outcome, Published, Scope, Session, Study, Weights, cost, shown};
 use anyhow::{Result, bail};
 use rankle_report::curves::Panel;
 use rankle_report::published::{self, Block, Table};
-use rankle_report::{AttackId, Cell, Change, Comparison, System};
+use rankle_report::{AttackId, Cell, Change, Comparison, Norm, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -167,6 +167,18 @@ impl Tables {
         };
         let panel = |entry: &PanelEntry| {
             let ours = known(&entry.ours)?;
+            let shown = |table: &&Table| table.id == ours || entry.published.as_ref().is_some_and(|id| *id.get_ref() == table.id);
+            for table in sets.iter().flatten().flat_map(|tables| tables.iter()).filter(shown) {
+                let own = table.attacks().find(|attack| matches!(attack, AttackId::Own(_)));
+                let message = match (table.norm(), own) {
+                    (Norm::Linf, None) => continue,
+                    (Norm::Linf, Some(attack)) => {
+                        format!("a panel has curves of rankle's own attacks, and '{}' has {attack}", table.id)
+                    }
+                    (norm, _) => format!("a panel has an axis of radii of linf, and '{}' has those of {norm}", table.id),
+                };
+                return Err(plan.wrong(&entry.ours.span(), &message));
+            }
             let theirs = entry.published.as_ref().unwrap_or(&entry.ours);
             let found = |tables: &Vec<Table>| {
                 let system = tables.iter().find(|table| table.id == ours).map(|table| &table.system);
@@ -221,14 +233,26 @@ impl Tables {
         table.cells().filter(move |cell| !quick || self.slice.holds(cell))
     }
 
-    /// The radius of the attacks that are drawn: the largest that is computed in any case.
-    fn pictured(&self) -> f64 {
-        let all = || self.tables.iter().flat_map(|table| table.epsilons.iter().copied()).collect();
-        self.slice.epsilons.clone().unwrap_or_else(all).into_iter().fold(0.0, f64::max)
+    /// The radius of the attacks on a system that are drawn: of the norm of its first table the largest that is computed in any case,
+    /// for that system or another.
+    fn pictured(&self, scope: &Scope, system: &System) -> (Norm, f64) {
+        let norm = self.tables(scope).find(|table| table.system == *system).map(Table::norm).unwrap_or_default();
+        let sets = || self.tables.iter().chain(self.quick_tables.iter().flatten()).filter(|table| table.norm() == norm);
+        let epsilons = sets().flat_map(|table| table.epsilons.iter().copied());
+        let in_slice = |epsilon: &f64| self.slice.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(epsilon));
+        let largest = |epsilons: &mut dyn Iterator<Item = f64>| epsilons.fold(0.0, f64::max);
+        match largest(&mut epsilons.clone().filter(in_slice)) {
+            // The slice has radii of another norm alone.
+            0.0 => (norm, largest(&mut epsilons.clone())),
+            radius => (norm, radius),
+        }
     }
 
     fn pictures(&self, scope: &Scope) -> Vec<Picture> {
-        pictures::of(self.work(scope).into_iter().map(|(system, _)| system), self.pictured())
+        pictures::at(self.work(scope).into_iter().map(|(system, _)| {
+            let radius = self.pictured(scope, &system);
+            (system, radius)
+        }))
     }
 
     /// What is written about the records.

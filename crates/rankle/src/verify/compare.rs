@@ -16,6 +16,8 @@ const FREE: &[&str] = &[
     "from.weights",
     // Whether weights are in the repository.
     "verifiable",
+    // A check that may be left out, and says nothing where it was undecided.
+    "gradient_error",
     // Written beside the records of a report, about the model.
     "caveat",
 ];

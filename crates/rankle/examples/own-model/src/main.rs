@@ -1,8 +1,13 @@
-//! rankle with one model more: every command knows `transformer`.
+//! rankle with a model, a loss and an attack more: every command knows `transformer`, `--loss neighbourhood` and `--attack bottom-up+`.
 
+#[path = "../../adding/attack.rs"]
+mod attack;
+#[path = "../../adding/loss.rs"]
+mod loss;
 mod transformer;
 
-use rankle::{Backbone, Registry};
+use rankle::{Backbone, OwnAttack, OwnLoss, Registry};
+use rankle_attacks::{Declaration, Direction};
 use rankle_core::InputSpec;
 use std::process::ExitCode;
 use transformer::{EMBEDDING, SIDE, Transformer};
@@ -15,5 +20,13 @@ fn main() -> ExitCode {
         load: |tensors, distance| Ok(Box::new(Transformer::of(tensors, distance)?)),
         initialise: Some(|distance, seed| Ok(Box::new(Transformer::random(distance, seed)?))),
     };
-    ExitCode::from(rankle::run_with(Registry { backbones: vec![transformer] }, std::env::args_os()))
+    let neighbourhood = OwnLoss {
+        name: "neighbourhood",
+        evaluate: |points, labels, margin| loss::NeighbourhoodLoss { temperature: margin }.evaluate(points, labels),
+    };
+    let (name, letter, moves) = ("bottom-up+", "m", "the last item rises in the list of the image");
+    let declaration = Declaration { name, letter, moves, direction: Some(Direction::Raise), unit: "percent of the gallery" };
+    let bottom_up = OwnAttack { declaration, build: |_, _| Box::new(attack::BottomUp) };
+    let registry = Registry { backbones: vec![transformer], losses: vec![neighbourhood], attacks: vec![bottom_up] };
+    ExitCode::from(rankle::run_with(registry, std::env::args_os()))
 }

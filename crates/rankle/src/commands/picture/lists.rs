@@ -47,7 +47,8 @@ impl Scene<'_> {
                 let queries = distinct(self.targets.indices());
                 queries.into_iter().map(|query| self.list_of_query(query)).collect()
             }
-            AttackId::Query(_) | AttackId::PreservingQuery(_) => Ok(vec![self.own_list()?]),
+            // What another program attacks is shown in the image's own list, too.
+            AttackId::Query(_) | AttackId::PreservingQuery(_) | AttackId::Own(_) => Ok(vec![self.own_list()?]),
             AttackId::EmbeddingShift => Ok(vec![self.shifted_list()?]),
         }
     }

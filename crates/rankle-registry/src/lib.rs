@@ -1,0 +1,98 @@
+//! What a program adds to rankle, known by name to the end of its process: models, losses, attacks.
+//!
+//! ```
+//! use rankle_registry::{Named, Registry};
+//!
+//! struct Color(&'static str);
+//! impl Named for Color {
+//!     fn name(&self) -> &'static str {
+//!         self.0
+//!     }
+//! }
+//! static COLORS: Registry<Color> = Registry::new();
+//!
+//! COLORS.add(Color("teal"), |name| name == "red").unwrap();
+//! assert_eq!(COLORS.find("teal").map(Named::name), Some("teal"));
+//! assert!(COLORS.add(Color("red"), |name| name == "red").is_err_and(|reason| reason.contains("'red' is rankle's own")));
+//! ```
+
+use std::sync::RwLock;
+
+/// What can be registered.
+pub trait Named {
+    /// What command lines, plans, records and cards call it.
+    fn name(&self) -> &'static str;
+}
+
+/// Things of one kind, in the order in which they were added.
+pub struct Registry<T: 'static>(RwLock<Vec<&'static T>>);
+
+impl<T: Named + Sync + 'static> Registry<T> {
+    /// An empty one.
+    #[allow(clippy::new_without_default)] // it stands in statics
+    pub const fn new() -> Self {
+        Self(RwLock::new(Vec::new()))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<&'static T> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// The one of that name.
+    pub fn find(&self, name: &str) -> Option<&'static T> {
+        self.all().into_iter().find(|one| one.name() == name)
+    }
+
+    /// Adds one. Where one of that name was added before, that one stays and is returned: a program may run several times.
+    ///
+    /// # Errors
+    /// One line for a name that is `taken` by what rankle has itself, and for one that cannot stand on a command line.
+    pub fn add(&self, one: T, taken: impl FnOnce(&str) -> bool) -> Result<&'static T, String> {
+        let name = one.name();
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-+_.".contains(&byte);
+        if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.bytes().all(fits) {
+            return Err(format!(
+                "the name '{name}' must be of letters, digits, -, +, _ and points, and begin with one of the first two"
+            ));
+        }
+        if taken(name) {
+            return Err(format!("the name '{name}' is rankle's own, or another spelling of one that is there"));
+        }
+        let mut all = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(match all.iter().find(|known| known.name() == name) {
+            Some(known) => known,
+            None => {
+                let one: &'static T = Box::leak(Box::new(one));
+                all.push(one);
+                one
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct One(&'static str, u32);
+
+    impl Named for One {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_name_stays_and_wrong_names_are_told() {
+        let registry = Registry::new();
+        let add = |name, number| registry.add(One(name, number), |name| name == "mine").map(|one| one.1);
+        assert_eq!((add("a", 1), add("b+", 2), add("a", 3)), (Ok(1), Ok(2), Ok(1)));
+        assert_eq!(registry.all().iter().map(|one| one.1).collect::<Vec<_>>(), [1, 2]);
+        assert!(registry.find("c").is_none());
+        assert!(add("mine", 4).unwrap_err().contains("rankle's own"));
+        for name in ["", "a b", "a,b", "a:b", "ä", "@a", "-a"] {
+            assert!(add(name, 5).unwrap_err().contains("letters"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Losses of programs outside of this project, by name.
+
+use crate::Loss;
+use rankle_core::{Error, Points, Result};
+use rankle_registry::{Named, Registry};
+use std::hash::{Hash, Hasher};
+
+/// A ranking loss that a program brings along: once registered it is a [`Loss`] like any other, under its name.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnLoss {
+    /// What cards and command lines call it.
+    pub name: &'static str,
+    /// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
+    /// embeddings, `n x dim`.
+    pub evaluate: fn(&Points, &[u32], f64) -> Result<(f64, Vec<f32>)>,
+}
+
+/// Known by its name: no two have the same.
+impl PartialEq for OwnLoss {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for OwnLoss {}
+
+impl Hash for OwnLoss {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl Named for OwnLoss {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+static LOSSES: Registry<OwnLoss> = Registry::new();
+
+impl Loss {
+    /// Makes a loss known by its name, to the end of the process.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a name that one of rankle's losses has, or that cannot stand on a command line.
+    pub fn register(loss: OwnLoss) -> Result<Self> {
+        let taken = |name: &str| Self::ALL.into_iter().any(|loss| loss.to_string() == name);
+        LOSSES.add(loss, taken).map(Self::Own).map_err(|reason| Error::Model(format!("a loss cannot be registered: {reason}")))
+    }
+
+    /// The losses that were registered, in that order.
+    pub fn registered() -> Vec<Self> {
+        LOSSES.all().into_iter().map(Self::Own).collect()
+    }
+}
