@@ -101,8 +101,8 @@ mod tests {
         );
         assert!(lines[0].ends_with(",seconds,caveat,change") && lines[1].ends_with(",4.5,half trained,"));
         assert!(lines[3].starts_with("mnist-ctd,ca+,1,0.03,47.4,47.9,0.25,0.5,"), "{}", lines[3]);
-        let change = Change { protocol: Some(Protocol::Strict), ..Change::default() };
-        let strict = Table { change, ..table.clone() };
+        let mut strict = table.clone();
+        strict.change = Change { protocol: Some(Protocol::Strict), ..Change::default() };
         records.iter_mut().for_each(|record| record.cell.spec.protocol = Protocol::Strict);
         let text = render(&[Comparison::new(&strict, &synthetic::setting(), &records, None)]).unwrap();
         assert!(text.lines().nth(1).unwrap().ends_with(",4.5,,\"protocol = \"\"strict\"\"\""), "{text}");

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(json.matches("\"caveat\": \"quick model\"").count(), 160);
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("report.md").matches("**Beware: quick model.**").count(), 2);
-        assert_eq!(read("cells.csv").matches(",quick model\n").count(), 160);
+        assert_eq!(read("cells.csv").matches(",quick model,\n").count(), 160);
         assert_eq!(read("curves.svg").matches("quick model").count(), 2);
     }
 }

@@ -20,7 +20,7 @@ fn five_steps_of_a_hundredth_do_not_reach_three_tenths() {
     let attack = |rest: &str| on_mnist("attack", &format!("--attack ca+ --images 2 --batch-size 1 {rest}"));
     assert_eq!(warnings(&mut attack("--epsilon 0.3 --iterations 5")), [SHORT]);
     assert!(warnings(&mut attack("--epsilon 0.3")).is_empty());
-    let long = "warning: a step of 0.5 is longer than epsilon, 0.3: the search sees only corners of the ball; lower --step";
+    let long = "warning: a step of 0.5 is longer than epsilon, 0.3: the search sees only the edge of the ball; lower --step";
     assert_eq!(warnings(&mut attack("--epsilon 0.3 --step 0.5")), [long]);
 }
 
