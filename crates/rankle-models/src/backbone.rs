@@ -17,8 +17,11 @@ pub struct Backbone {
     /// Makes a model of the tensors of a file of weights.
     pub load: fn(&Tensors, Distance) -> Result<Box<dyn Embedder>>,
     /// Makes a model with random weights, where it can be trained.
-    pub initialise: Option<fn(Distance, Seed) -> Result<Box<dyn Trainable>>>,
+    pub initialise: Option<Initialise>,
 }
+
+/// Makes a model with random weights for a distance, keyed by the seed.
+pub type Initialise = fn(Distance, Seed) -> Result<Box<dyn Trainable>>;
 
 /// Known by its name: no two have the same.
 impl PartialEq for Backbone {

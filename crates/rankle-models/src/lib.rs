@@ -35,7 +35,7 @@ mod softmax;
 pub mod weights;
 
 pub use architecture::Architecture;
-pub use backbone::Backbone;
+pub use backbone::{Backbone, Initialise};
 pub use convnet::{Convnet, Layers};
 #[cfg(feature = "candle-transformers")]
 pub use convnext::ConvNext;

@@ -38,7 +38,7 @@ pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
 pub use epoch_loss::EpochLoss;
 pub use loss::{BatchLoss, Loss, LossOf};
-pub use own::OwnLoss;
+pub use own::{Evaluate, OwnLoss};
 pub use pairs::PairLoss;
 pub use recipe::Recipe;
 pub use training::{Moment, Progress, Training};

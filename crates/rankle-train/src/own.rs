@@ -10,10 +10,13 @@ use std::hash::{Hash, Hasher};
 pub struct OwnLoss {
     /// What cards and command lines call it.
     pub name: &'static str,
-    /// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
-    /// embeddings, `n x dim`.
-    pub evaluate: fn(&Points, &[u32], f64) -> Result<(f64, Vec<f32>)>,
+    /// Its value and gradient.
+    pub evaluate: Evaluate,
 }
+
+/// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
+/// embeddings, `n x dim`.
+pub type Evaluate = fn(&Points, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 
 /// Known by its name: no two have the same.
 impl PartialEq for OwnLoss {
