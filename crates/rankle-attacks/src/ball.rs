@@ -73,7 +73,8 @@ impl Ball {
         Self { clean: clean.clone(), threat }
     }
 
-    /// The images put back to where the threat allows them: see the source for what is nearest under which norm.
+    /// The images put back to where the threat allows them: to the nearest such place under L∞; under L2 along the way to the clean image,
+    /// pixels held in `[0, 1]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.

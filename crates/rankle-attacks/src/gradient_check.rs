@@ -1,5 +1,7 @@
 //! Whether a model's gradient is that of its embedding, as far as a few passes can tell.
 
+use crate::differences::{dot, quotients, sides};
+use crate::slope::directions;
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::numbers::numbers;
@@ -36,38 +38,33 @@ impl GradientCheck {
     /// # Errors
     /// What the embedder reports, and [`Error::Shape`] for anything but one image.
     pub fn of(embedder: &dyn Embedder, image: &Tensor, seed: Seed, key: u64) -> Result<Self> {
-        let shape = match image.dims() {
-            [1, rest @ ..] => rest,
-            other => return Err(Error::Shape { what: "the image", actual: other.to_vec(), expected: "(1, c, h, w)".into() }),
+        let &[1, channels, height, width] = image.dims() else {
+            let expected = "(1, c, h, w)".to_owned();
+            return Err(Error::Shape { what: "the image", actual: image.dims().to_vec(), expected });
         };
-        let mut coins = seed.stream(Purpose::Directions, [key, 1]);
+        let mut random = seed.stream(Purpose::Directions, [key, 1]);
         // Not at the image itself: in flat backgrounds the decisions of a network tie, and a gradient has a side to take.
-        let here: Vec<f32> = numbers(image)?.iter().map(|x| x + BESIDE * (coins.random::<f32>() - x)).collect();
-        let mut coin = || if coins.random::<bool>() { 1.0f32 } else { -1.0 };
-        let directions: Vec<Vec<f32>> = (0..WAYS).map(|_| here.iter().map(|_| coin()).collect()).collect();
-        let mut weights = Vec::new();
+        let here: Vec<f32> = numbers(image)?.iter().map(|x| x + BESIDE * (random.random::<f32>() - x)).collect();
+        let ways = directions(seed, key as usize, WAYS, (channels, height, width))?;
+        let ways = numbers(&ways)?;
+        let ways = || ways.chunks_exact(here.len());
         let place = |pixels: &[f32], copies: usize| -> Result<Tensor> {
-            Ok(Tensor::from_slice(pixels, [&[copies], shape].concat(), &Device::Cpu)?.to_device(image.device())?)
+            Ok(Tensor::from_slice(pixels, (copies, channels, height, width), &Device::Cpu)?.to_device(image.device())?)
         };
+        let mut weights = Vec::new();
         let gradient = embedder.input_gradient(&place(&here, 1)?, &mut |raw| {
-            weights = (0..raw.elem_count()).map(|_| coin()).collect();
+            weights = (0..raw.elem_count()).map(|_| if random.random() { 1.0f32 } else { -1.0 }).collect();
             Ok(Tensor::from_slice(&weights, raw.shape(), &Device::Cpu)?.to_device(raw.device())?)
         })?;
         // A search does not follow what is no number.
         let gradient: Vec<f32> = numbers(&gradient)?.iter().map(|g| if g.is_finite() { *g } else { 0.0 }).collect();
 
-        let sides = || STEPS.into_iter().flat_map(|step| [step, -step]);
-        let moved = directions.iter().flat_map(|way| sides().map(move |step| (way, step)));
-        let moved: Vec<f32> = moved.flat_map(|(way, step)| here.iter().zip(way).map(move |(x, way)| x + step * way)).collect();
+        let moved = sides(&here, ways(), STEPS);
         let embeddings = embedder.embed(&place(&moved, WAYS * 2 * STEPS.len())?)?;
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let values: Vec<f64> = numbers(&embeddings)?.chunks_exact(weights.len().max(1)).map(|row| dot(row, &weights)).collect();
-
         let mut check = Self::default();
-        for (way, values) in directions.iter().zip(values.chunks_exact(2 * STEPS.len())) {
-            let quotient = |at: usize| (values[2 * at] - values[2 * at + 1]) / (2.0 * f64::from(STEPS[at]));
-            let (wide, narrow, own) = (quotient(0), quotient(1), dot(&gradient, way));
-            let slope = (wide + narrow) / 2.0;
+        for (way, [wide, narrow]) in ways().zip(quotients(&values, STEPS)) {
+            let (slope, own) = ((wide + narrow) / 2.0, dot(&gradient, way));
             let sums = [slope * slope, (slope - own).powi(2), (wide - narrow).powi(2)];
             // Where the embedding itself is no number there is nothing to compare.
             if sums.iter().all(|sum| sum.is_finite()) {

@@ -51,6 +51,7 @@ mod ball;
 mod build;
 mod candidate;
 mod classifier;
+mod differences;
 mod draw;
 mod gradient_check;
 mod lists;

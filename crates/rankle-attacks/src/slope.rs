@@ -1,5 +1,6 @@
 //! Whether a gradient is the slope of its loss: central differences along random directions.
 
+use crate::differences::{dot, quotients, sides};
 use crate::probe::{gradients, losses};
 use crate::{RankingAttack, Setting, Targets};
 use candle_core::{Device, Tensor};
@@ -61,20 +62,12 @@ pub fn slopes(
     }
     let (gradient, here, directions) = (numbers(&gradient)?, numbers(at)?, numbers(directions)?);
     let directions = || directions.chunks_exact(here.len());
-    let sides = || Slope::STEPS.into_iter().flat_map(|step| [step, -step]);
-    let here: &[f32] = &here;
-    let moved = |direction| sides().flat_map(move |step| here.iter().zip(direction).map(move |(x, way)| x + step * way));
-    let moved: Vec<f32> = directions().flat_map(moved).collect();
-
+    let moved = sides(&here, directions(), Slope::STEPS);
     let copies = moved.len() / here.len();
     let moved = Tensor::from_vec(moved, [&[copies], &shape[1..]].concat(), &Device::Cpu)?;
     let losses = losses(attack, setting, &vec![image; copies], &targets.repeated(copies), &moved)?;
-    let slope = |(direction, losses): (&[f32], &[f64])| {
-        let product = gradient.iter().zip(direction).map(|(slope, way)| f64::from(*slope) * f64::from(*way)).sum();
-        let quotient = |at: usize| (losses[2 * at] - losses[2 * at + 1]) / (2.0 * f64::from(Slope::STEPS[at]));
-        Slope { gradient: product, quotients: std::array::from_fn(quotient) }
-    };
-    Ok(directions().zip(losses.chunks_exact(2 * Slope::STEPS.len())).map(slope).collect())
+    let slope = |(direction, quotients): (&[f32], [f64; 2])| Slope { gradient: dot(&gradient, direction), quotients };
+    Ok(directions().zip(quotients(&losses, Slope::STEPS)).map(slope).collect())
 }
 
 /// How far a gradient is from the slopes of its loss.

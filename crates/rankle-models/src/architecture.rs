@@ -2,6 +2,7 @@
 
 use crate::{Backbone, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
 use rankle_core::{Distance, Embedder, Error, Filter, InputSpec, Resize, Result, Seed, Trainable};
+use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
 
 /// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
@@ -38,7 +39,7 @@ pub enum Architecture {
     /// C2F2 as a classifier: 28×28 grey images to ten logits (`method.md` 3.6).
     C2f2Classifier,
     /// A model of another program: [`Architecture::register`].
-    Own(&'static Backbone),
+    Own(Registered<Backbone>),
 }
 
 /// What a name stands for.
@@ -48,7 +49,7 @@ enum Network {
     ResNet18(ImageFormat, Option<usize>),
     ConvNext(Scale, ImageFormat),
     Softmax,
-    Own(&'static Backbone),
+    Own(Registered<Backbone>),
 }
 
 /// The side of photographs where none is given, and the shortest and longest that may be.

@@ -3,7 +3,6 @@
 use crate::{Architecture, weights::Tensors};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
 use rankle_registry::{Named, Registry};
-use std::hash::{Hash, Hasher};
 
 /// A model that a program brings along: once registered it is an [`Architecture`] like any other, under its name.
 #[derive(Clone, Copy, Debug)]
@@ -22,21 +21,6 @@ pub struct Backbone {
 
 /// Makes a model with random weights for a distance, keyed by the seed.
 pub type Initialise = fn(Distance, Seed) -> Result<Box<dyn Trainable>>;
-
-/// Known by its name: no two have the same.
-impl PartialEq for Backbone {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Backbone {}
-
-impl Hash for Backbone {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
 
 impl Named for Backbone {
     fn name(&self) -> &'static str {

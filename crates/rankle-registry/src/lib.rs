@@ -12,16 +12,59 @@
 //! static COLORS: Registry<Color> = Registry::new();
 //!
 //! COLORS.add(Color("teal"), |name| name == "red").unwrap();
-//! assert_eq!(COLORS.find("teal").map(Named::name), Some("teal"));
+//! assert_eq!(COLORS.find("teal").map(|color| color.name()), Some("teal"));
 //! assert!(COLORS.add(Color("red"), |name| name == "red").is_err_and(|reason| reason.contains("'red' is rankle's own")));
 //! ```
 
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::RwLock;
 
 /// What can be registered.
 pub trait Named {
     /// What command lines, plans, records and cards call it.
     fn name(&self) -> &'static str;
+}
+
+/// Something that was added to a [`Registry`]. Two are one where they have one name.
+#[derive(Debug)]
+pub struct Registered<T: 'static>(&'static T);
+
+impl<T> Registered<T> {
+    /// What was added.
+    pub fn get(self) -> &'static T {
+        self.0
+    }
+}
+
+impl<T> Clone for Registered<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Registered<T> {}
+
+impl<T> Deref for Registered<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
+impl<T: Named> PartialEq for Registered<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl<T: Named> Eq for Registered<T> {}
+
+impl<T: Named> Hash for Registered<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
 }
 
 /// Things of one kind, in the order in which they were added.
@@ -35,12 +78,12 @@ impl<T: Named + Sync + 'static> Registry<T> {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<&'static T> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    pub fn all(&self) -> Vec<Registered<T>> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter().copied().map(Registered).collect()
     }
 
     /// The one of that name.
-    pub fn find(&self, name: &str) -> Option<&'static T> {
+    pub fn find(&self, name: &str) -> Option<Registered<T>> {
         self.all().into_iter().find(|one| one.name() == name)
     }
 
@@ -48,7 +91,7 @@ impl<T: Named + Sync + 'static> Registry<T> {
     ///
     /// # Errors
     /// One line for a name that is `taken` by what rankle has itself, and for one that cannot stand on a command line.
-    pub fn add(&self, one: T, taken: impl FnOnce(&str) -> bool) -> Result<&'static T, String> {
+    pub fn add(&self, one: T, taken: impl FnOnce(&str) -> bool) -> Result<Registered<T>, String> {
         let name = one.name();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-+_.".contains(&byte);
         if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.bytes().all(fits) {
@@ -60,14 +103,14 @@ impl<T: Named + Sync + 'static> Registry<T> {
             return Err(format!("the name '{name}' is rankle's own, or another spelling of one that is there"));
         }
         let mut all = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(match all.iter().find(|known| known.name() == name) {
+        Ok(Registered(match all.iter().find(|known| known.name() == name) {
             Some(known) => known,
             None => {
                 let one: &'static T = Box::leak(Box::new(one));
                 all.push(one);
                 one
             }
-        })
+        }))
     }
 }
 

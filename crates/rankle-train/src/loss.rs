@@ -3,6 +3,7 @@
 use crate::companions::Companions;
 use crate::{ContrastiveLoss, Draw, OwnLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Error, Points, Result, Seed};
+use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
 
 /// What training lowers (`method.md` 3.6, 4.1).
@@ -16,7 +17,7 @@ pub enum Loss {
     /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
     CrossEntropy,
     /// A ranking loss of another program: [`Loss::register`].
-    Own(&'static OwnLoss),
+    Own(Registered<OwnLoss>),
 }
 
 /// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the

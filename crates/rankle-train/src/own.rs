@@ -3,7 +3,6 @@
 use crate::Loss;
 use rankle_core::{Error, Points, Result};
 use rankle_registry::{Named, Registry};
-use std::hash::{Hash, Hasher};
 
 /// A ranking loss that a program brings along: once registered it is a [`Loss`] like any other, under its name.
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +16,6 @@ pub struct OwnLoss {
 /// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
 /// embeddings, `n x dim`.
 pub type Evaluate = fn(&Points, &[u32], f64) -> Result<(f64, Vec<f32>)>;
-
-/// Known by its name: no two have the same.
-impl PartialEq for OwnLoss {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for OwnLoss {}
-
-impl Hash for OwnLoss {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
 
 impl Named for OwnLoss {
     fn name(&self) -> &'static str {

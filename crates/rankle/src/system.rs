@@ -444,6 +444,58 @@ mod tests {
         assert!(again().err().unwrap().to_string().contains("is not a readable safetensors file"));
     }
 
+    /// A model whose gradient is half of what it should be.
+    struct Lying(Box<dyn Embedder>);
+
+    impl Embedder for Lying {
+        fn embed(&self, images: &candle_core::Tensor) -> rankle_core::Result<candle_core::Tensor> {
+            self.0.embed(images)
+        }
+        fn distance(&self) -> Distance {
+            self.0.distance()
+        }
+        fn input_gradient(
+            &self,
+            images: &candle_core::Tensor,
+            upstream: &mut rankle_core::Upstream<'_>,
+        ) -> rankle_core::Result<candle_core::Tensor> {
+            Ok((self.0.input_gradient(images, upstream)? * 0.5)?)
+        }
+    }
+
+    #[test]
+    fn a_record_says_that_the_gradient_it_followed_was_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = folder.path().join("model.safetensors");
+        let parameters = Architecture::C2f2.initialise(Distance::Cosine, rankle_core::Seed(1)).unwrap().parameters().unwrap();
+        rankle_models::weights::write(&weights, &parameters).unwrap();
+        let model = Architecture::C2f2.load(&weights, Distance::Cosine).unwrap();
+        let key = Key {
+            dataset: "mnist".parse().unwrap(),
+            dataset_dir: None,
+            model: Architecture::C2f2,
+            weights,
+            prefix: None,
+            distance: Distance::Cosine,
+            loss: None,
+            defense: None,
+        };
+        let system = System::among(key, &mut TestImages::default(), Device::Cpu, ProgressBar::hidden()).unwrap();
+        let lying = Watched::new(Box::new(Lying(model)), ProgressBar::hidden()).unproven(Unproven::at(None));
+        let system = System { embedder: lying, ..system };
+        let sample = |epsilon: f64| {
+            let (subject, attack) = (rankle_record::sample::subject(), rankle_record::AttackId::CA_PLUS);
+            system.followed(rankle_record::sample::record("mnist-ct", subject, attack, 1, epsilon, 2.0))
+        };
+        assert_eq!(sample(0.3).gradient_error, None, "nothing was followed yet");
+        let images = system.dataset.images(&[9]).unwrap();
+        system.embedder.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
+        let error = sample(0.3).gradient_error.unwrap();
+        assert!((45.0..55.0).contains(&error), "{error}");
+        assert!(sample(0.3).to_line().unwrap().contains("\"gradient_error\":"));
+        assert_eq!(sample(0.0).gradient_error, None, "at radius 0 no gradient is followed");
+    }
+
     #[test]
     fn a_recall_of_nothing_is_no_number() {
         let name = "folder,images=20%:shoes".parse().unwrap();
