@@ -1,20 +1,23 @@
 //! What a ranking attack is: it chooses targets, bends their places, and measures them.
 
-use crate::{Aim, Protocol, Targets};
+use crate::{Aim, Scene, Targets};
 use rankle_core::rank::{Resolution, TieGroup};
-use rankle_core::{Error, Gallery, Points, Result, Seed};
-use std::fmt;
+use rankle_core::{Error, Gallery, Points, Result, Role, Sets};
 
-/// Decides what to move. [`Targets`] are gallery indices; a [`Bound`] attack is those targets in one embedding space.
-pub trait RankingAttack: fmt::Display + Send + Sync {
-    /// Chooses the targets of the attacked images, which are known by their own places in the gallery. The draws are keyed by
+/// Decides what to move. [`Targets`] are indices in the set of the other role; a [`Bound`] attack is those targets in one embedding
+/// space.
+pub trait RankingAttack: Send + Sync {
+    /// What the perturbed images are: candidates, whose targets are queries, or queries, whose targets are candidates.
+    fn perturbs(&self) -> Role;
+
+    /// Chooses the targets of the attacked images, which are known by their indices in their own set. The draws are keyed by
     /// seed, attack family, direction and image: they depend neither on epsilon nor on the other images, and the sets
     /// of different sizes are prefixes of one draw.
     ///
     /// # Errors
-    /// [`Error::TooFewTargets`] when the gallery is too small, [`Error::Empty`] for an attack on nothing,
-    /// [`Error::Index`] when an image is not in the gallery.
-    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets>;
+    /// [`Error::TooFewTargets`] when there are too few to choose from, [`Error::Empty`] for an attack on nothing,
+    /// [`Error::Index`] when an image is not in its set.
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets>;
 
     /// Binds the attack to one batch.
     ///
@@ -35,28 +38,34 @@ pub trait Bound: Aim {
 /// The images that are attacked together, and what is known about them.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
-    /// The list that is ranked.
-    pub gallery: &'a Gallery,
-    /// The class of every gallery item.
-    pub labels: &'a [u32],
-    /// The gallery indices of the attacked images.
+    /// Where the attack takes place.
+    pub scene: Scene<'a>,
+    /// The class of every item of both sets.
+    pub labels: Sets<&'a [u32]>,
+    /// The indices of the attacked images in their set.
     pub images: &'a [usize],
     /// The embeddings of the clean images.
     pub clean: &'a Points,
     /// The targets of these images.
     pub targets: Targets,
-    /// Whose definition of a rank counts.
-    pub protocol: Protocol,
-    /// The seed of the run.
-    pub seed: Seed,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// The list that is ranked.
+    pub fn gallery(&self) -> &'a Gallery {
+        self.scene.sets.gallery
+    }
+
+    /// The gallery items that the images are themselves, where queries are gallery items.
+    pub fn itself(&self) -> Option<Vec<u32>> {
+        self.scene.sets.itself(self.images).map(|images| images.iter().map(|&image| image as u32).collect())
+    }
+
     pub(crate) fn check(&self, points: &Points) -> Result<()> {
         if points.len() == self.images.len() {
             return Ok(());
         }
-        let expected = format!("({}, {}), one row per image of the batch", self.images.len(), self.gallery.dim());
+        let expected = format!("({}, {}), one row per image of the batch", self.images.len(), self.gallery().dim());
         Err(Error::Shape { what: "the embedding", actual: vec![points.len(), points.dim()], expected })
     }
 }

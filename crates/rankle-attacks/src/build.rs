@@ -78,15 +78,17 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 mod tests {
     use super::*;
     use crate::{Keep, Norm, SharedBy};
+    use rankle_core::Role;
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
         AttackSpec::new(attack, 0.3, protocol, 0)
     }
 
     #[test]
-    fn every_attack_is_built_under_its_name() {
+    fn candidate_attacks_perturb_candidates_and_all_others_queries() {
         for attack in AttackId::ALL {
-            assert_eq!(build(attack, 2, AttackOptions::default()).to_string(), attack.to_string());
+            let role = build(attack, 2, AttackOptions::default()).perturbs();
+            assert_eq!(role == Role::Candidate, attack.name().starts_with("ca"), "{attack}");
         }
     }
 

@@ -1,31 +1,34 @@
 //! The candidate attack: one image, moved in the lists of several queries.
 
-use crate::draw::{admirers, check_set, distinct, neighbours, top_percent};
+use crate::draw::{distinct, neighbours, reverse_neighbors};
 use crate::lists::SortedLists;
 use crate::objective::{add_slope, by_distance};
+use crate::scene::{Choice, top_percent};
 use crate::target_pool;
 use crate::{
-    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Standings, TargetPool,
-    Targets,
+    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    TargetPool, Targets,
 };
 use candle_core::Tensor;
 use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{Precision, RankCount, Resolution};
-use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Gallery, Points, Result};
+use rankle_core::seed::Purpose;
+use rankle_core::{Gallery, Points, Result, Role};
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::fmt;
 
 /// Perturbs an image so that it moves up (CA+) or down (CA-) in the lists of `queries` queries.
 ///
 /// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
 /// `d(q, x)` do not change: they are sorted once, and loss and slope come from binary searches. This takes
-/// `4 · batch · queries · gallery` bytes. [`ObjectiveKind::Distance`] is an alternative.
+/// `4 · batch · queries · gallery` bytes: the harness attacks fewer images at once where these are more than
+/// [`CandidateAttack::LIST_BYTES`]. [`ObjectiveKind::Distance`] is an alternative.
+///
+/// The queries are gallery images unless there is another set of queries.
 ///
 /// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`TargetPool`], with replacement; those of CA- are uniform, with replacement,
-/// among the 1 % of the gallery nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
+/// among the 1 % of the queries nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
 /// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
 /// neighbours fill up the set.
 ///
@@ -43,20 +46,17 @@ pub struct CandidateAttack {
     pub band: TargetPool,
 }
 
-impl fmt::Display for CandidateAttack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ca{}", self.direction)
-    }
-}
-
 impl RankingAttack for CandidateAttack {
-    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
-        check_indices("image", images, gallery.len())?;
+    fn perturbs(&self) -> Role {
+        Role::Candidate
+    }
+
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
+        let choice = scene.choice(self.perturbs());
+        choice.check(images)?;
         let queries = match self.direction {
-            Direction::Raise => {
-                target_pool::draw(self.band, Purpose::CandidateRaise, self.queries, images, gallery, protocol, seed)?
-            }
-            Direction::Lower => self.nearby(images, gallery, protocol, seed)?,
+            Direction::Raise => target_pool::draw(self.band, Purpose::CandidateRaise, self.queries, images, choice)?,
+            Direction::Lower => self.nearby(images, choice)?,
         };
         Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
     }
@@ -67,34 +67,35 @@ impl RankingAttack for CandidateAttack {
 }
 
 impl CandidateAttack {
+    /// How many bytes the sorted lists of a batch fill at most, those of a single image excepted.
+    pub const LIST_BYTES: usize = 1 << 30;
+
     /// The attack of the paper: queries anywhere in the gallery, the ranking-based objective.
     pub fn new(direction: Direction, queries: usize) -> Self {
         Self { direction, queries, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
     }
 
-    fn nearby(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Vec<Vec<u32>>> {
-        let pool = top_percent(gallery);
-        let rng = |image: usize| seed.stream(Purpose::CandidateLower, [image as u64, 0]);
-        if protocol == Protocol::Paper {
-            check_set(self.queries, gallery.len())?;
-            let lists = neighbours(gallery, images, pool)?;
-            let draw = |(list, &image): (Vec<u32>, &usize)| {
+    fn nearby(&self, images: &[usize], choice: Choice<'_>) -> Result<Vec<Vec<u32>>> {
+        let rng = |image: usize| choice.seed.stream(Purpose::CandidateLower, [image as u64, 0]);
+        if choice.protocol == Protocol::Paper {
+            Choice::check_set(self.queries, choice.targets.len())?;
+            let pool = choice.top_percent();
+            return neighbours(choice, images, pool, |image, list| {
                 let mut rng = rng(image);
                 (0..self.queries).map(|_| list[rng.random_range(0..pool as u32) as usize]).collect()
-            };
-            return Ok(lists.into_iter().zip(images).map(draw).collect());
+            });
         }
-        check_set(self.queries, gallery.len() - 1)?;
-        let lists = neighbours(gallery, images, (2 * self.queries).min(gallery.len() - 1))?;
-        let admirers = admirers(gallery, images, pool)?;
-        let draw = |((admirers, near), &image): ((Vec<u32>, Vec<u32>), &usize)| {
-            let drawn = distinct(&mut rng(image), admirers.len(), self.queries.min(admirers.len()));
-            let mut queries: Vec<u32> = drawn.into_iter().map(|at| admirers[at as usize]).collect();
-            let rest = near.into_iter().filter(|item| admirers.binary_search(item).is_err());
+        Choice::check_set(self.queries, choice.available())?;
+        let near = neighbours(choice, images, (2 * self.queries).min(choice.available()), |_, list| list)?;
+        let reverse = reverse_neighbors(choice, images, top_percent(choice.images))?;
+        let draw = |((reverse, near), &image): ((Vec<u32>, Vec<u32>), &usize)| {
+            let drawn = distinct(&mut rng(image), reverse.len(), self.queries.min(reverse.len()));
+            let mut queries: Vec<u32> = drawn.into_iter().map(|at| reverse[at as usize]).collect();
+            let rest = near.into_iter().filter(|item| reverse.binary_search(item).is_err());
             queries.extend(rest.take(self.queries - queries.len()));
             queries
         };
-        Ok(admirers.into_iter().zip(lists).zip(images).map(draw).collect())
+        Ok(reverse.into_iter().zip(near).zip(images).map(draw).collect())
     }
 }
 
@@ -105,8 +106,8 @@ struct BoundCandidate<'a> {
     /// Per (image, query) pair the list of its query.
     slots: Vec<usize>,
     lists: SortedLists,
-    /// Per list the distance of the query to itself.
-    own: Vec<f32>,
+    /// Per list the distance of the query to itself, where it is a gallery item.
+    own: Option<Vec<f32>>,
     /// Per pair the distance of the query to the clean image.
     copies: Vec<f32>,
 }
@@ -114,7 +115,8 @@ struct BoundCandidate<'a> {
 impl<'a> BoundCandidate<'a> {
     fn new(attack: &CandidateAttack, batch: Batch<'a>) -> Result<Self> {
         batch.targets.expect(batch.images.len(), attack.queries, false)?;
-        check_indices("image", batch.images, batch.gallery.len())?;
+        let (gallery, asking) = (batch.gallery(), *batch.scene.sets.queries());
+        check_indices("image", batch.images, gallery.len())?;
         let (mut queries, mut slot_of) = (Vec::new(), HashMap::new());
         let slots: Vec<usize> = (batch.targets.indices().iter())
             .map(|&query| {
@@ -124,9 +126,10 @@ impl<'a> BoundCandidate<'a> {
                 })
             })
             .collect();
-        let len = batch.gallery.len();
-        let distances = batch.gallery.distances_from(&queries)?;
-        let own = queries.iter().enumerate().map(|(slot, &query)| distances[slot * len + query]).collect();
+        let len = gallery.len();
+        let distances = gallery.distances_from(asking, &queries)?;
+        let own = queries.iter().enumerate().map(|(slot, &query)| Some(distances[slot * len + batch.scene.sets.itself(query)?]));
+        let own = own.collect();
         let image = |pair: usize| batch.images[pair / attack.queries];
         let copies = slots.iter().enumerate().map(|(pair, slot)| distances[slot * len + image(pair)]).collect();
         let CandidateAttack { direction, objective, .. } = *attack;
@@ -135,12 +138,16 @@ impl<'a> BoundCandidate<'a> {
 
     fn to_queries(&self, points: &Points) -> Result<Vec<f32>> {
         self.batch.check(points)?;
-        self.batch.gallery.distances_to(points, self.batch.targets.indices())
+        self.queries().distances_to(points, self.batch.targets.indices())
+    }
+
+    fn queries(&self) -> &'a Gallery {
+        self.batch.scene.sets.queries()
     }
 
     /// The hinge sum of one list at `distance`, and its derivative with respect to `distance`.
     fn hinge(&self, slot: usize, distance: f32) -> (f64, f64) {
-        let (lists, len) = (&self.lists, self.batch.gallery.len());
+        let (lists, len) = (&self.lists, self.batch.gallery().len());
         match self.direction {
             Direction::Raise => {
                 let closer = lists.below(slot, distance);
@@ -157,21 +164,20 @@ impl<'a> BoundCandidate<'a> {
     /// Where the image of a pair stands in the list of its query, as f32 has it.
     fn place(&self, pair: usize, distance: f32) -> Place {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
-        let width = self.batch.gallery.resolution_at(distance);
+        let width = self.batch.gallery().resolution_at(distance);
         let (below, not_above) = (self.lists.below(slot, distance), self.lists.not_above(slot, distance));
         let near = self.lists.not_above(slot, distance + width) - self.lists.below(slot, distance - width);
         let count =
             RankCount { closer: below as u32, tied_before: 0, tied: (not_above - below) as u32 + 1, near: near as u32 + 1 };
         let is_near = |other: f32| usize::from((other - distance).abs() <= width);
-        let (near, others) = (near.saturating_sub(is_near(copy)), self.batch.gallery.len() - 1);
+        let (near, others) = (near.saturating_sub(is_near(copy)), self.batch.gallery().len() - 1);
         let without_copy = count.without(copy, distance);
-        if !self.batch.protocol.leaves_out() {
+        if !self.batch.scene.protocol.leaves_out() {
             return Place { count, is_tied: without_copy.is_tied(), resolution: Resolution::single(others, near) };
         }
-        let itself = self.batch.targets.indices()[pair] == self.image(pair);
-        let own = (!itself).then_some(self.own[slot]);
+        let own = self.own.as_ref().map(|own| own[slot]).filter(|_| self.batch.targets.indices()[pair] != self.image(pair));
         let count = own.map_or(without_copy, |own| without_copy.without(own, distance));
-        let resolution = Resolution::single(others - usize::from(!itself), near.saturating_sub(own.map_or(0, is_near)));
+        let resolution = Resolution::single(others - usize::from(own.is_some()), near.saturating_sub(own.map_or(0, is_near)));
         Place { count, is_tied: count.is_tied(), resolution }
     }
 
@@ -182,19 +188,19 @@ impl<'a> BoundCandidate<'a> {
 
     /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
     fn resolved(&self, points: &Points, pairs: &[(usize, f32)]) -> Result<Vec<Place>> {
-        let gallery = self.batch.gallery;
+        let (gallery, asking, scene) = (self.batch.gallery(), self.queries(), self.batch.scene);
         let mut places = Vec::with_capacity(pairs.len());
-        for pairs in pairs.chunks(LISTS) {
+        for pairs in pairs.chunks(gallery.lists_at_once()) {
             let queries: Vec<usize> = pairs.iter().map(|&(pair, _)| self.batch.targets.indices()[pair] as usize).collect();
-            let distances = gallery.distances_from(&queries)?;
+            let distances = gallery.distances_from(asking, &queries)?;
             let lists = pairs.par_iter().zip(queries).zip(distances.par_chunks_exact(gallery.len()));
             let more: Vec<Place> = lists
                 .map(|((&(pair, distance), query), distances)| {
-                    let point = gallery.point(query);
+                    let point = asking.point(query);
                     let exact = gallery.distance().exact(point, points.row(pair / self.batch.targets.set()));
-                    let left_out = [self.image(pair), query as u32];
-                    let list = gallery.list(point, distances, self.batch.protocol.precision())?;
-                    let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&item));
+                    let left_out = [Some(self.image(pair)), scene.sets.itself(query as u32)];
+                    let list = gallery.list(point, distances, scene.protocol.precision())?;
+                    let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&Some(item)));
                     Ok(Place { count, is_tied: count.is_tied(), resolution })
                 })
                 .collect::<Result<_>>()?;
@@ -212,15 +218,12 @@ struct Place {
     resolution: Resolution,
 }
 
-/// How many lists are held at once to decide close calls.
-const LISTS: usize = 64;
-
 impl Aim for BoundCandidate<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         if self.objective == ObjectiveKind::Distance {
-            return by_distance(&self.batch, self.direction, 0.0, raw);
+            return by_distance(&self.batch, self.queries(), self.direction, 0.0, raw);
         }
-        let (gallery, set) = (self.batch.gallery, self.batch.targets.set());
+        let (gallery, set) = (self.batch.gallery(), self.batch.targets.set());
         let points = gallery.distance().place(raw)?;
         let distances = self.to_queries(&points)?;
         let dim = points.dim();
@@ -233,7 +236,7 @@ impl Aim for BoundCandidate<'_> {
                 let pair = image * set + at;
                 let (hinge, derivative) = self.hinge(self.slots[pair], distance);
                 *loss += share * hinge;
-                let query = gallery.point(self.batch.targets.indices()[pair] as usize);
+                let query = self.queries().point(self.batch.targets.indices()[pair] as usize);
                 add_slope(gallery.distance(), slope, share * derivative, points.row(image), query, distance);
             }
         });
@@ -243,7 +246,7 @@ impl Aim for BoundCandidate<'_> {
 
 impl Bound for BoundCandidate<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
-        let Batch { gallery, protocol, .. } = self.batch;
+        let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
         let set = self.batch.targets.set();
         let distances = self.to_queries(points)?;
         let mut places: Vec<Place> = distances.iter().enumerate().map(|(pair, &distance)| self.place(pair, distance)).collect();

@@ -1,18 +1,18 @@
 //! Draws that are prefixes of one another, and the lists they are drawn from.
 
+use crate::scene::Choice;
 use rand::Rng;
-use rankle_core::dataset::check_indices;
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Error, Gallery, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// The gallery indices of the images to attack: a uniform sample without replacement, keyed by the seed alone, in the order
-/// of the draw. The sample of 1,000 is the beginning of the sample of 10,000; a gallery of fewer than `count` images gives
+/// The indices of the images to attack among the `len` of their set: a uniform sample without replacement, keyed by the seed alone,
+/// in the order of the draw. The sample of 1,000 is the beginning of the sample of 10,000; a set of fewer than `count` images gives
 /// all of them.
-pub fn sample_images(seed: Seed, gallery_len: usize, count: usize) -> Vec<usize> {
+pub fn sample_images(seed: Seed, len: usize, count: usize) -> Vec<usize> {
     let mut rng = seed.stream(Purpose::Images, [0, 0]);
-    distinct(&mut rng, gallery_len, count.min(gallery_len)).into_iter().map(|index| index as usize).collect()
+    distinct(&mut rng, len, count.min(len)).into_iter().map(|index| index as usize).collect()
 }
 
 /// The first `count` numbers of a random permutation of `0..pool`, without drawing the rest of it.
@@ -28,69 +28,67 @@ pub(crate) fn distinct(rng: &mut impl Rng, pool: usize, count: usize) -> Vec<u32
         .collect()
 }
 
-/// Refuses sets of no targets, and of more than there are.
-pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
-    match wanted {
-        0 => Err(Error::Empty("targets")),
-        _ if wanted > available => Err(Error::TooFewTargets { wanted, available }),
-        _ => Ok(()),
-    }
-}
-
-/// How many items are "the top 1 %" of a list: at least one, in integers (`pitfalls.md` P-3, P-35).
-pub(crate) fn top_percent(gallery: &Gallery) -> usize {
-    (gallery.len() / 100).max(1)
-}
-
-/// The `count` items nearest to each image, nearest first, the image itself left out by its index; of equal distances the
-/// lower index comes first.
-pub(crate) fn neighbours(gallery: &Gallery, images: &[usize], count: usize) -> Result<Vec<Vec<u32>>> {
-    check_indices("image", images, gallery.len())?;
-    if count > gallery.len() - 1 {
-        return Err(Error::TooFewTargets { wanted: count, available: gallery.len() - 1 });
+/// Passes to `f` each image with the `count` targets nearest to it, nearest first, the image itself left out by its index; of equal
+/// distances the lower index comes first.
+pub(crate) fn neighbours<T: Send>(
+    choice: Choice<'_>,
+    images: &[usize],
+    count: usize,
+    f: impl Fn(usize, Vec<u32>) -> T + Sync,
+) -> Result<Vec<T>> {
+    choice.check(images)?;
+    if count > choice.available() {
+        return Err(Error::TooFewTargets { wanted: count, available: choice.available() });
     }
     if count == 0 {
-        return Ok(vec![Vec::new(); images.len()]);
+        return Ok(images.iter().map(|&image| f(image, Vec::new())).collect());
     }
-    blocks(gallery, images, |image, distances| top(distances, image, count))
+    let nearest = |image: usize, distances: &[f32]| f(image, top(distances, choice.itself(image), count));
+    blocks(choice.targets, choice.images, images, nearest)
 }
 
-/// For each image the items, in ascending order, that have it among the `count` nearest of their own list.
-pub(crate) fn admirers(gallery: &Gallery, images: &[usize], count: usize) -> Result<Vec<Vec<u32>>> {
-    let everyone: Vec<usize> = (0..gallery.len()).collect();
-    let mut slots: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (slot, &image) in images.iter().enumerate() {
-        slots.entry(image as u32).or_default().push(slot);
-    }
-    let admired = blocks(gallery, &everyone, |item, distances| {
-        let mut top = top(distances, item, count);
-        top.retain(|image| slots.contains_key(image));
-        top
-    })?;
-    let mut lists = vec![Vec::new(); images.len()];
-    for (item, admired) in admired.iter().enumerate() {
-        for &slot in admired.iter().flat_map(|image| &slots[image]) {
-            lists[slot].push(item as u32);
+/// For each image the targets, in ascending order, that have it among the `count` nearest of their own list.
+///
+/// The lists of all targets are computed once for as many images as have some 256 MiB of answers.
+pub(crate) fn reverse_neighbors(choice: Choice<'_>, images: &[usize], count: usize) -> Result<Vec<Vec<u32>>> {
+    choice.check(images)?;
+    let everyone: Vec<usize> = (0..choice.targets.len()).collect();
+    let mut lists = Vec::with_capacity(images.len());
+    for images in images.chunks(((256 << 20) / (4 * count.max(1))).max(1)) {
+        let mut slots: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (slot, &image) in images.iter().enumerate() {
+            slots.entry(image as u32).or_default().push(lists.len() + slot);
+        }
+        let near = blocks(choice.images, choice.targets, &everyone, |target, distances| {
+            let mut top = top(distances, choice.itself(target), count);
+            top.retain(|image| slots.contains_key(image));
+            top
+        })?;
+        lists.resize(lists.len() + images.len(), Vec::new());
+        for (target, near) in near.iter().enumerate() {
+            for &slot in near.iter().flat_map(|image| &slots[image]) {
+                lists[slot].push(target as u32);
+            }
         }
     }
     Ok(lists)
 }
 
-/// Runs `f` on the distances from each item to the whole gallery, a few rows at a time.
-fn blocks<T: Send>(gallery: &Gallery, from: &[usize], f: impl Fn(usize, &[f32]) -> T + Sync) -> Result<Vec<T>> {
-    let blocks: Vec<Vec<T>> = from
-        .par_chunks(64)
+/// Runs `f` on the distances from items of `set` to all of `list`, a few rows at a time.
+fn blocks<T: Send>(list: &Gallery, set: &Gallery, items: &[usize], f: impl Fn(usize, &[f32]) -> T + Sync) -> Result<Vec<T>> {
+    let blocks: Vec<Vec<T>> = items
+        .par_chunks(list.lists_at_once())
         .map(|items| {
-            let distances = gallery.distances_from(items)?;
-            Ok(items.iter().zip(distances.chunks_exact(gallery.len())).map(|(&item, row)| f(item, row)).collect())
+            let distances = list.distances_from(set, items)?;
+            Ok(items.iter().zip(distances.chunks_exact(list.len())).map(|(&item, row)| f(item, row)).collect())
         })
         .collect::<Result<_>>()?;
     Ok(blocks.into_iter().flatten().collect())
 }
 
-fn top(distances: &[f32], itself: usize, count: usize) -> Vec<u32> {
+fn top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
     let nearer = |a: &u32, b: &u32| distances[*a as usize].total_cmp(&distances[*b as usize]).then(a.cmp(b));
-    let mut items: Vec<u32> = (0..distances.len() as u32).filter(|&item| item as usize != itself).collect();
+    let mut items: Vec<u32> = (0..distances.len() as u32).filter(|&item| Some(item as usize) != itself).collect();
     if count < items.len() {
         items.select_nth_unstable_by(count, nearer);
         items.truncate(count);
@@ -102,6 +100,7 @@ fn top(distances: &[f32], itself: usize, count: usize) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Protocol;
     use candle_core::{Device, Tensor};
     use rankle_core::Distance;
 
@@ -134,18 +133,33 @@ mod tests {
         assert!(counts.as_flattened().iter().all(|count| (850..1150).contains(count)), "{counts:?}");
     }
 
-    #[test]
-    fn an_image_is_never_its_own_neighbour_even_among_copies() {
-        let gallery = line(&[1.0, 1.0, 1.0, 2.0, 9.0]);
-        assert_eq!(neighbours(&gallery, &[1, 4], 3).unwrap(), [[0, 2, 3], [3, 0, 1]]);
-        assert!(matches!(neighbours(&gallery, &[0], 5), Err(Error::TooFewTargets { wanted: 5, available: 4 })));
-        assert!(matches!(neighbours(&gallery, &[5], 1), Err(Error::Index { .. })));
+    fn choice<'a>(images: &'a Gallery, targets: &'a Gallery, is_one: bool) -> Choice<'a> {
+        Choice { images, targets, is_one, protocol: Protocol::Strict, seed: Seed(0) }
     }
 
     #[test]
-    fn admiration_is_not_mutual() {
+    fn an_image_is_never_its_own_neighbour_even_among_copies() {
+        let gallery = line(&[1.0, 1.0, 1.0, 2.0, 9.0]);
+        let nearest = |images: &[usize], count| neighbours(choice(&gallery, &gallery, true), images, count, |_, list| list);
+        assert_eq!(nearest(&[1, 4], 3).unwrap(), [[0, 2, 3], [3, 0, 1]]);
+        assert!(matches!(nearest(&[0], 5), Err(Error::TooFewTargets { wanted: 5, available: 4 })));
+        assert!(matches!(nearest(&[5], 1), Err(Error::Index { .. })));
+        // In another set whoever has its index is somebody else.
+        let others = line(&[1.0, 3.0]);
+        let nearest = |images: &[usize], count| neighbours(choice(&others, &gallery, false), images, count, |_, list| list);
+        assert_eq!(nearest(&[0, 1], 5).unwrap(), [[0, 1, 2, 3, 4], [3, 0, 1, 2, 4]]);
+        assert!(matches!(nearest(&[2], 1), Err(Error::Index { .. })));
+    }
+
+    #[test]
+    fn a_reverse_neighbor_need_not_be_a_neighbor() {
         // Everybody's nearest: 0 -> 1, 1 -> 0, 2 -> 1, 3 -> 2.
         let gallery = line(&[0.0, 1.0, 2.5, 7.0]);
-        assert_eq!(admirers(&gallery, &[1, 3, 2, 1], 1).unwrap(), [vec![0, 2], vec![], vec![3], vec![0, 2]]);
+        let reverse = reverse_neighbors(choice(&gallery, &gallery, true), &[1, 3, 2, 1], 1).unwrap();
+        assert_eq!(reverse, [vec![0, 2], vec![], vec![3], vec![0, 2]]);
+        // Queries at 0.9, 2.4 and 2.6: the nearest of the first is item 1, that of the others item 2.
+        let queries = line(&[0.9, 2.4, 2.6]);
+        let reverse = reverse_neighbors(choice(&gallery, &queries, false), &[0, 1, 2], 1).unwrap();
+        assert_eq!(reverse, [vec![], vec![0], vec![1, 2]]);
     }
 }

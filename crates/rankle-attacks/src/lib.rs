@@ -21,20 +21,21 @@
 //! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
 //!
 //! ```
-//! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, Threat, run, sample_images};
-//! use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, toy};
+//! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Scene, Setting, Threat, run, sample_images};
+//! use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, Sets, toy};
 //! use std::ops::ControlFlow;
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
 //! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
-//! let (protocol, seed) = (Protocol::Paper, Seed(0));
+//! // Gallery items ask for one another; `Sets { gallery, queries: Some(others) }` has queries of its own.
+//! let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
 //! let attack = CandidateAttack::new(Direction::Raise, 1);
-//! let images = sample_images(seed, gallery.len(), 20);
-//! let targets = attack.choose(&images, &gallery, protocol, seed)?;
+//! let images = sample_images(scene.seed, gallery.len(), 20);
+//! let targets = attack.choose(&images, &scene)?;
 //! let setting = Setting {
-//!     embedder: &embedder, gallery: &gallery, dataset: &dataset, protocol, seed,
+//!     embedder: &embedder, scene, images: Sets::one(&dataset),
 //!     batch_size: 10, eight_bit: false, keep_images: false,
 //! };
 //! let solver = Pgd::paper(Threat::linf(0.1)?);
@@ -63,6 +64,7 @@ mod probe;
 mod query;
 mod rank;
 mod run;
+mod scene;
 mod shift;
 mod shift_attack;
 mod slope;
@@ -91,6 +93,7 @@ pub use rankle_record::{
     TargetPool,
 };
 pub use run::{Outcome, Setting, run};
+pub use scene::Scene;
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;
 pub use slope::{Agreement, Slope, directions, slopes};

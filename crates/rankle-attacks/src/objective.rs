@@ -2,13 +2,19 @@
 
 use crate::{Batch, Direction, Evaluation};
 use candle_core::Tensor;
-use rankle_core::{Distance, Result};
+use rankle_core::{Distance, Gallery, Result};
 use rayon::prelude::*;
 
 /// The distance-based objective at raw embeddings `(n, d)`: per image `± mean d(p, target) + xi · mean d(p, preserved)`, `+` to
-/// raise the targets, with its slope. Distances are symmetric, so candidate and query attacks share it.
-pub(crate) fn by_distance(batch: &Batch<'_>, direction: Direction, xi: f64, raw: &Tensor) -> Result<Evaluation> {
-    let (gallery, targets) = (batch.gallery, &batch.targets);
+/// raise the targets, with its slope. Distances are symmetric, so candidate and query attacks share it; `set` is that of the targets.
+pub(crate) fn by_distance(
+    batch: &Batch<'_>,
+    set: &Gallery,
+    direction: Direction,
+    xi: f64,
+    raw: &Tensor,
+) -> Result<Evaluation> {
+    let (gallery, targets) = (set, &batch.targets);
     let points = gallery.distance().place(raw)?;
     batch.check(&points)?;
     let sign = match direction {

@@ -90,16 +90,18 @@ fn batches(
     at: &Tensor,
     each: &mut dyn FnMut(&Tensor, &dyn Aim) -> Result<()>,
 ) -> Result<()> {
-    check(setting.gallery, setting, images, targets)?;
+    let (sets, role) = (setting.scene.sets, attack.perturbs());
+    check(sets, role, setting, images, targets)?;
+    let dataset = *setting.images.of(role);
     if at.dims().first() != Some(&images.len()) {
         let expected = format!("({}, c, h, w), one row per image", images.len());
         return Err(Error::Shape { what: "what the images look like", actual: at.dims().to_vec(), expected });
     }
     let mut done = 0;
-    for indices in images.chunks(setting.batch_size.max(1)) {
-        let clean = embed(setting.embedder, &setting.dataset.images(indices)?, |row| setting.dataset.describe(indices[row]))?;
+    for indices in images.chunks(setting.at_once(role, targets)) {
+        let clean = embed(setting.embedder, &dataset.images(indices)?, |row| dataset.describe(indices[row]))?;
         let own = targets.of_images(done..done + indices.len());
-        let bound = attack.bind(setting.batch(setting.gallery, indices, &clean, own))?;
+        let bound = attack.bind(setting.batch(sets, indices, &clean, own))?;
         each(&at.narrow(0, done, indices.len())?, &*bound)?;
         done += indices.len();
     }

@@ -1,18 +1,17 @@
 //! The query attacks: one query, and several candidates moved in its list.
 
-use crate::draw::{check_set, distinct, neighbours, top_percent};
+use crate::draw::{distinct, neighbours};
 use crate::objective::by_distance;
+use crate::scene::Choice;
 use crate::target_pool;
 use crate::{
-    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Standings, TargetPool,
-    Targets,
+    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    TargetPool, Targets,
 };
 use candle_core::Tensor;
-use rankle_core::dataset::check_indices;
 use rankle_core::rank::RankCount;
-use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Counted, Error, Gallery, Hinge, Points, Result};
-use std::fmt;
+use rankle_core::seed::Purpose;
+use rankle_core::{Counted, Error, Hinge, Points, Result, Role};
 
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
@@ -77,21 +76,12 @@ impl PreservingQueryAttack {
     }
 }
 
-impl fmt::Display for QueryAttack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "qa{}", self.direction)
-    }
-}
-
-impl fmt::Display for PreservingQueryAttack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sp-qa{}", self.direction)
-    }
-}
-
 impl RankingAttack for QueryAttack {
-    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
-        choose(self, 0, images, gallery, protocol, seed)
+    fn perturbs(&self) -> Role {
+        Role::Query
+    }
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
+        choose(self, 0, images, scene.choice(self.perturbs()))
     }
     fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, false)?;
@@ -100,12 +90,16 @@ impl RankingAttack for QueryAttack {
 }
 
 impl RankingAttack for PreservingQueryAttack {
-    fn choose(&self, images: &[usize], gallery: &Gallery, protocol: Protocol, seed: Seed) -> Result<Targets> {
+    fn perturbs(&self) -> Role {
+        Role::Query
+    }
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
         if self.preserved == 0 {
             return Err(Error::Empty("preserved items"));
         }
         let Self { direction, candidates, objective, band, .. } = *self;
-        choose(&QueryAttack { direction, candidates, objective, band }, self.preserved, images, gallery, protocol, seed)
+        let attack = QueryAttack { direction, candidates, objective, band };
+        choose(&attack, self.preserved, images, scene.choice(self.perturbs()))
     }
     fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, true)?;
@@ -114,25 +108,18 @@ impl RankingAttack for PreservingQueryAttack {
 }
 
 /// Both families share their draws, so that a candidate set does not depend on what is preserved.
-fn choose(
-    attack: &QueryAttack,
-    preserved: usize,
-    images: &[usize],
-    gallery: &Gallery,
-    protocol: Protocol,
-    seed: Seed,
-) -> Result<Targets> {
-    check_indices("image", images, gallery.len())?;
-    let set = attack.candidates;
+fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choice<'_>) -> Result<Targets> {
+    choice.check(images)?;
+    let (set, protocol) = (attack.candidates, choice.protocol);
     let rows = match attack.direction {
         Direction::Raise => {
-            let candidates = target_pool::draw(attack.band, Purpose::QueryRaise, set, images, gallery, protocol, seed)?;
+            let candidates = target_pool::draw(attack.band, Purpose::QueryRaise, set, images, choice)?;
             let reach = match protocol {
                 _ if preserved == 0 => 0,
                 Protocol::Paper => preserved,
                 Protocol::Strict => preserved + set,
             };
-            let near = neighbours(gallery, images, reach)?;
+            let near = neighbours(choice, images, reach, |_, list| list)?;
             let keep = |(candidates, near): (Vec<u32>, Vec<u32>)| {
                 let free = |item: &u32| protocol == Protocol::Paper || !candidates.contains(item);
                 let kept = near.into_iter().filter(free).take(preserved).collect();
@@ -141,17 +128,16 @@ fn choose(
             candidates.into_iter().zip(near).map(keep).collect()
         }
         Direction::Lower => {
-            let pool = top_percent(gallery).min(gallery.len() - 1);
-            check_set(set, pool)?;
-            check_set(set + preserved, pool)?;
-            let draw = |(list, &image): (Vec<u32>, &usize)| {
-                let mut rng = seed.stream(Purpose::QueryLower, [image as u64, 0]);
+            let pool = choice.top_percent().min(choice.available());
+            Choice::check_set(set, pool)?;
+            Choice::check_set(set + preserved, pool)?;
+            neighbours(choice, images, pool, |image, list| {
+                let mut rng = choice.seed.stream(Purpose::QueryLower, [image as u64, 0]);
                 let drawn = distinct(&mut rng, pool, set);
                 let free = (0..pool as u32).filter(|place| !drawn.contains(place));
                 let kept = free.take(preserved).map(|place| list[place as usize]).collect();
                 (drawn.iter().map(|&place| list[place as usize]).collect(), kept)
-            };
-            neighbours(gallery, images, pool)?.into_iter().zip(images).map(draw).collect()
+            })?
         }
     };
     Ok(Targets::from_rows(rows))
@@ -167,9 +153,9 @@ struct BoundQuery<'a> {
 impl Aim for BoundQuery<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         if self.objective == ObjectiveKind::Distance {
-            return by_distance(&self.batch, self.direction, self.xi, raw);
+            return by_distance(&self.batch, self.batch.gallery(), self.direction, self.xi, raw);
         }
-        let (gallery, targets) = (self.batch.gallery, &self.batch.targets);
+        let (gallery, targets) = (self.batch.gallery(), &self.batch.targets);
         let points = gallery.distance().place(raw)?;
         self.batch.check(&points)?;
         let share = |set: usize| 1.0 / (set * gallery.len()) as f64;
@@ -197,11 +183,11 @@ impl BoundQuery<'_> {
 impl Bound for BoundQuery<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
         self.batch.check(points)?;
-        let Batch { gallery, protocol, .. } = self.batch;
+        let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
         let (items, set) = self.items();
-        let copies: Vec<u32> = self.batch.images.iter().map(|&image| image as u32).collect();
-        let left_out = protocol.leaves_out().then_some(&copies[..]);
-        let Counted { counts, resolution } = gallery.rank_counts(points, &items, left_out, protocol.precision())?;
+        let left_out = self.batch.itself().filter(|_| protocol.leaves_out());
+        let Counted { counts, resolution } =
+            gallery.rank_counts(points, &items, left_out.as_deref(), protocol.precision())?;
         let targets = self.batch.targets.set();
         let ties = protocol.ties(RankOf::Item);
         let mean = |counts: &[RankCount]| {

@@ -1,9 +1,9 @@
 //! The harness: attack images, and measure what came of it.
 
-use crate::{Aim, Ball, Batch, Bound, Protocol, RankingAttack, Solver, Standings, Targets, shifts};
+use crate::{Aim, Ball, Batch, Bound, CandidateAttack, RankingAttack, Scene, Solver, Standings, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Dataset, Embedder, Error, Gallery, Points, Result, Seed};
+use rankle_core::{Dataset, Embedder, Error, Gallery, Points, Result, Role, Sets};
 use std::ops::ControlFlow;
 
 /// Where an attack takes place.
@@ -11,15 +11,11 @@ use std::ops::ControlFlow;
 pub struct Setting<'a> {
     /// The model under attack.
     pub embedder: &'a dyn Embedder,
-    /// All images of `dataset`, embedded by `embedder`.
-    pub gallery: &'a Gallery,
-    /// The images. Item `i` of the gallery is image `i`.
-    pub dataset: &'a dyn Dataset,
-    /// Whose definition of a rank counts.
-    pub protocol: Protocol,
-    /// The seed of every draw.
-    pub seed: Seed,
-    /// How many images are attacked at once. Costs memory, changes no result.
+    /// All images of both sets, embedded by `embedder`, and the rules.
+    pub scene: Scene<'a>,
+    /// The images. Item `i` of a set is image `i`.
+    pub images: Sets<&'a dyn Dataset>,
+    /// How many images are attacked at once, at most. Costs memory, changes no result.
     pub batch_size: usize,
     /// Whether adversarial images are rounded to multiples of 1/255 before they are ranked ([`Ball::eight_bit`]).
     pub eight_bit: bool,
@@ -40,13 +36,13 @@ pub struct Outcome {
     pub adversarial: Option<Tensor>,
 }
 
-/// Attacks the images with the given gallery indices. Whatever the solver answers is projected onto the ball once more, so no
+/// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. Whatever the solver answers is projected onto the ball once more, so no
 /// result shows a perturbation outside of it. `progress` is told after each batch how many images are done, and may break
 /// off.
 ///
 /// # Errors
 /// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`]
-/// when gallery, dataset, images and targets do not fit; [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked;
+/// when sets, images and targets do not fit; [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked;
 /// and what the embedder, the attack and the solver report.
 pub fn run(
     attack: &dyn RankingAttack,
@@ -60,11 +56,11 @@ pub fn run(
     Ok(outcomes.swap_remove(0))
 }
 
-/// A model with its gallery, all images of a dataset embedded by it.
+/// A model with all images of both sets embedded by it.
 #[derive(Clone, Copy)]
 pub(crate) struct Ranker<'a> {
     pub(crate) embedder: &'a dyn Embedder,
-    pub(crate) gallery: &'a Gallery,
+    pub(crate) sets: Sets<&'a Gallery>,
 }
 
 /// The same, measured on `others` too: one outcome for the attacked model, then one for each of these.
@@ -77,31 +73,32 @@ pub(crate) fn run_on(
     targets: &Targets,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>> {
-    let source = Ranker { embedder: setting.embedder, gallery: setting.gallery };
-    check(setting.gallery, setting, images, targets)?;
-    others.iter().try_for_each(|other| check(other.gallery, setting, images, targets))?;
+    let (source, role) = (setting.source(), attack.perturbs());
+    check(source.sets, role, setting, images, targets)?;
+    others.iter().try_for_each(|other| check(other.sets, role, setting, images, targets))?;
+    let dataset = *setting.images.of(role);
     let mut outcomes = vec![Outcome::default(); 1 + others.len()];
     let mut kept = Vec::new();
     let mut done = 0;
-    for indices in images.chunks(setting.batch_size.max(1)) {
-        let images = setting.dataset.images(indices)?;
+    for indices in images.chunks(setting.at_once(role, targets)) {
+        let images = dataset.images(indices)?;
         let targets = targets.of_images(done..done + indices.len());
-        let clean = embed(source.embedder, &images, |row| setting.dataset.describe(indices[row]))?;
-        let bound = attack.bind(setting.batch(source.gallery, indices, &clean, targets.clone()))?;
+        let clean = embed(source.embedder, &images, |row| dataset.describe(indices[row]))?;
+        let bound = attack.bind(setting.batch(source.sets, indices, &clean, targets.clone()))?;
         let aim: &dyn Aim = &*bound;
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
         let ball = Ball::around(&images, solver.threat());
-        let mut adversarial = ball.project(&solver.solve(source.embedder, &images, &keys, aim, setting.seed)?)?;
+        let mut adversarial = ball.project(&solver.solve(source.embedder, &images, &keys, aim, setting.scene.seed)?)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
-        let perturbed = |row: usize| perturbed(setting.dataset, indices[row]);
+        let perturbed = |row: usize| perturbed(dataset, indices[row]);
         let moved = embed(source.embedder, &adversarial, perturbed)?;
         outcomes[0].append(&*bound, &clean, &moved)?;
         for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
-            let clean = embed(other.embedder, &images, |row| setting.dataset.describe(indices[row]))?;
+            let clean = embed(other.embedder, &images, |row| dataset.describe(indices[row]))?;
             let moved = embed(other.embedder, &adversarial, perturbed)?;
-            let bound = attack.bind(setting.batch(other.gallery, indices, &clean, targets.clone()))?;
+            let bound = attack.bind(setting.batch(other.sets, indices, &clean, targets.clone()))?;
             outcome.append(&*bound, &clean, &moved)?;
         }
         if setting.keep_images {
@@ -118,17 +115,31 @@ pub(crate) fn run_on(
     Ok(outcomes)
 }
 
-impl Setting<'_> {
-    /// Some images before the attack is bound to them, in the space of `gallery`.
+impl<'a> Setting<'a> {
+    /// The attacked model.
+    pub(crate) fn source(&self) -> Ranker<'a> {
+        Ranker { embedder: self.embedder, sets: self.scene.sets }
+    }
+
+    /// The batch of attacked images, embedded in the space of `sets`.
     pub(crate) fn batch<'b>(
         &'b self,
-        gallery: &'b Gallery,
+        sets: Sets<&'b Gallery>,
         images: &'b [usize],
         clean: &'b Points,
         targets: Targets,
     ) -> Batch<'b> {
-        let Self { dataset, protocol, seed, .. } = *self;
-        Batch { gallery, labels: dataset.labels(), images, clean, targets, protocol, seed }
+        let labels = self.images.map(|dataset| dataset.labels());
+        Batch { scene: Scene { sets, ..self.scene }, labels, images, clean, targets }
+    }
+
+    /// How many images to attack at once: candidates have lists to sort, queries have none.
+    pub(crate) fn at_once(&self, role: Role, targets: &Targets) -> usize {
+        let lists = match role {
+            Role::Candidate => CandidateAttack::LIST_BYTES / (4 * self.scene.sets.gallery.len() * targets.set().max(1)),
+            Role::Query => usize::MAX,
+        };
+        self.batch_size.min(lists).max(1)
     }
 }
 
@@ -141,20 +152,38 @@ impl Outcome {
     }
 }
 
-pub(crate) fn check(gallery: &Gallery, setting: &Setting<'_>, images: &[usize], targets: &Targets) -> Result<()> {
-    let len = gallery.len();
+pub(crate) fn check(
+    sets: Sets<&Gallery>,
+    role: Role,
+    setting: &Setting<'_>,
+    images: &[usize],
+    targets: &Targets,
+) -> Result<()> {
     if images.is_empty() {
         return Err(Error::Empty("images to attack"));
     }
-    if setting.dataset.len() != len {
-        let expected = format!("({}), one item per image of '{}'", setting.dataset.len(), setting.dataset.name());
-        return Err(Error::Shape { what: "the gallery", actual: vec![len], expected });
-    }
+    check_sets(sets, setting)?;
     if targets.images() != images.len() {
         let expected = format!("({}, set), one row per attacked image", images.len());
         return Err(Error::Shape { what: "the list of targets", actual: vec![targets.images(), targets.set()], expected });
     }
-    check_indices("image", images, len)
+    check_indices("image", images, sets.of(role).len())
+}
+
+/// Whether the embedded sets are those of the images.
+pub(crate) fn check_sets(sets: Sets<&Gallery>, setting: &Setting<'_>) -> Result<()> {
+    if sets.is_one() != setting.images.is_one() {
+        let expected = "queries of their own for images and embeddings, or for neither".into();
+        return Err(Error::Shape { what: "the search", actual: vec![sets.iter().count(), setting.images.iter().count()], expected });
+    }
+    for (what, role) in [("the gallery", Role::Candidate), ("the set of queries", Role::Query)] {
+        let (embedded, dataset) = (sets.of(role), setting.images.of(role));
+        if embedded.len() != dataset.len() {
+            let expected = format!("({}), one item per image of '{}'", dataset.len(), dataset.name());
+            return Err(Error::Shape { what, actual: vec![embedded.len()], expected });
+        }
+    }
+    Ok(())
 }
 
 /// Embeds images that can be ranked; `whose` names one for the error.

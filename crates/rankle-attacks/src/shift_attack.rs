@@ -1,43 +1,39 @@
 //! The untargeted attack: out of the neighbourhood, wherever to.
 
-use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, Protocol, RankRule, RankingAttack, Standings, Targets, signs};
+use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, RankRule, RankingAttack, Scene, Standings, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{List, Resolution, TieGroup};
-use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Error, Gallery, Points, Result};
+use rankle_core::seed::Purpose;
+use rankle_core::{Error, Points, Result, Role};
 use rayon::prelude::*;
-use std::fmt;
 
 /// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and looks for the first item
-/// of its class in its list: the recalls of [`Standings::hits`]. There are no targets. The image itself is left out of the
-/// list by its index, before and after; of tied items every order counts the same.
+/// of its class in its list: the recalls of [`Standings::hits`]. There are no targets. An image that is a gallery item is left out of
+/// the list by its index, before and after; of tied items every order counts the same.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4; `method.md` 7.5, 8.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShiftAttack;
 
-impl fmt::Display for ShiftAttack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("es")
-    }
-}
-
 impl RankingAttack for ShiftAttack {
-    fn choose(&self, images: &[usize], gallery: &Gallery, _protocol: Protocol, _seed: Seed) -> Result<Targets> {
-        check_indices("image", images, gallery.len())?;
+    fn perturbs(&self) -> Role {
+        Role::Query
+    }
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
+        scene.choice(self.perturbs()).check(images)?;
         Ok(Targets::none(images.len()))
     }
     fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
         batch.targets.expect(batch.images.len(), 0, false)?;
-        check_indices("image", batch.images, batch.gallery.len())?;
-        if batch.labels.len() != batch.gallery.len() {
-            let expected = format!("({}), one per gallery item", batch.gallery.len());
-            return Err(Error::Shape { what: "the list of labels", actual: vec![batch.labels.len()], expected });
+        check_indices("image", batch.images, batch.labels.queries().len())?;
+        if batch.labels.gallery.len() != batch.gallery().len() {
+            let expected = format!("({}), one per gallery item", batch.gallery().len());
+            return Err(Error::Shape { what: "the list of labels", actual: vec![batch.labels.gallery.len()], expected });
         }
         let keys: Vec<[u64; 2]> = batch.images.iter().map(|&image| [image as u64, 0]).collect();
-        let aim = EmbeddingShift::new(batch.clean.clone(), signs(batch.seed, Purpose::FirstStep, &keys))?;
+        let aim = EmbeddingShift::new(batch.clean.clone(), signs(batch.scene.seed, Purpose::FirstStep, &keys))?;
         Ok(Box::new(BoundShift { aim, batch }))
     }
 }
@@ -59,17 +55,18 @@ impl Aim for BoundShift<'_> {
 impl Bound for BoundShift<'_> {
     fn standings(&self, points: &Points) -> Result<Standings> {
         self.batch.check(points)?;
-        let Batch { gallery, labels, images, protocol, .. } = &self.batch;
+        let (gallery, Batch { scene, labels, images, .. }) = (self.batch.gallery(), &self.batch);
         let rows: Vec<usize> = (0..points.len()).collect();
         let blocks: Vec<Vec<Option<(TieGroup, Resolution)>>> = rows
-            .par_chunks(64)
+            .par_chunks(gallery.lists_at_once())
             .map(|rows| {
                 let distances = gallery.distances(&points.select(rows))?;
                 let lists = rows.iter().zip(distances.chunks_exact(gallery.len()));
                 lists
                     .map(|(&row, distances)| {
-                        let list = gallery.list(points.row(row), distances, protocol.precision())?;
-                        Ok(first_match(&list, labels, images[row]))
+                        let list = gallery.list(points.row(row), distances, scene.protocol.precision())?;
+                        let (image, label) = (images[row], labels.queries()[images[row]]);
+                        Ok(first_match(&list, labels.gallery, label, scene.sets.itself(image)))
                     })
                     .collect()
             })
@@ -86,10 +83,10 @@ impl Bound for BoundShift<'_> {
     }
 }
 
-/// The nearest items of the image's class in its list without the image itself.
-fn first_match(list: &List<'_>, labels: &[u32], image: usize) -> Option<(TieGroup, Resolution)> {
-    let items = || (0..labels.len()).filter(|&item| item != image);
-    let same = |&item: &usize| labels[item] == labels[image];
+/// The nearest items of a class in a list, without the image itself where it is one of them.
+fn first_match(list: &List<'_>, labels: &[u32], label: u32, itself: Option<usize>) -> Option<(TieGroup, Resolution)> {
+    let items = || (0..labels.len()).filter(|&item| Some(item) != itself);
+    let same = |&item: &usize| labels[item] == label;
     let wanted: Vec<u32> = items().filter(same).map(|item| item as u32).collect();
     list.first_match(&wanted, items().filter(|item| !same(item)).map(|item| item as u32))
 }
@@ -97,7 +94,7 @@ fn first_match(list: &List<'_>, labels: &[u32], image: usize) -> Option<(TieGrou
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_core::Distance;
+    use rankle_core::{Distance, Gallery};
     use rankle_core::rank::Precision;
 
     #[test]
@@ -109,7 +106,7 @@ mod tests {
             let rows: Vec<usize> = (0..distances.len()).collect();
             let gallery = Gallery::new(&points.select(&rows)).unwrap();
             let list = gallery.list(points.row(0), distances, Precision::Single).unwrap();
-            let found = first_match(&list, labels, image).map(|(group, _)| (group.closer, group.tied, group.wanted));
+            let found = first_match(&list, labels, labels[image], Some(image)).map(|(group, _)| (group.closer, group.tied, group.wanted));
             assert_eq!(found, expected);
         };
         //    distances             labels         image  closer, tied, wanted

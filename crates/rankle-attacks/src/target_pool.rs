@@ -1,10 +1,11 @@
 //! Where the targets of plus attacks are drawn from.
 
-use crate::draw::{check_set, distinct, neighbours};
+use crate::draw::{distinct, neighbours};
+use crate::scene::Choice;
 use crate::{Protocol, TargetPool};
 use rand::Rng;
-use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Gallery, Result};
+use rankle_core::Result;
+use rankle_core::seed::Purpose;
 
 /// The targets of a plus attack: `set` for each image, with replacement under [`Protocol::Paper`], distinct and never the image under
 /// [`Protocol::Strict`]. `purpose` names family and direction.
@@ -16,52 +17,44 @@ pub(crate) fn draw(
     purpose: Purpose,
     set: usize,
     images: &[usize],
-    gallery: &Gallery,
-    protocol: Protocol,
-    seed: Seed,
+    choice: Choice<'_>,
 ) -> Result<Vec<Vec<u32>>> {
-    let len = gallery.len();
-    let rng = |image: usize| seed.stream(purpose, [image as u64, 0]);
+    let (len, protocol) = (choice.targets.len(), choice.protocol);
+    let rng = |image: usize| choice.seed.stream(purpose, [image as u64, 0]);
     match pool {
-        TargetPool::Global => anywhere(set, images, len, protocol, rng),
+        TargetPool::Global => anywhere(set, images, choice, rng),
         TargetPool::Local => {
             let (first, end) = (len / 100, len / 20);
             let available = match protocol {
                 Protocol::Paper if first < end => len,
                 _ => end - first,
             };
-            check_set(set, available)?;
-            let draw = |(list, &image): (Vec<u32>, &usize)| {
+            Choice::check_set(set, available)?;
+            neighbours(choice, images, end, |image, list| {
                 let (mut rng, band) = (rng(image), &list[first..]);
                 match protocol {
                     Protocol::Paper => (0..set).map(|_| band[rng.random_range(0..band.len() as u32) as usize]).collect(),
                     Protocol::Strict => distinct(&mut rng, band.len(), set).into_iter().map(|at| band[at as usize]).collect(),
                 }
-            };
-            Ok(neighbours(gallery, images, end)?.into_iter().zip(images).map(draw).collect())
+            })
         }
     }
 }
 
-fn anywhere<R: Rng>(
-    set: usize,
-    images: &[usize],
-    len: usize,
-    protocol: Protocol,
-    rng: impl Fn(usize) -> R,
-) -> Result<Vec<Vec<u32>>> {
+fn anywhere<R: Rng>(set: usize, images: &[usize], choice: Choice<'_>, rng: impl Fn(usize) -> R) -> Result<Vec<Vec<u32>>> {
+    let (len, protocol) = (choice.targets.len(), choice.protocol);
     let available = match protocol {
         Protocol::Paper => len,
-        Protocol::Strict => len - 1,
+        Protocol::Strict => choice.available(),
     };
-    check_set(set, available)?;
+    Choice::check_set(set, available)?;
     let draw = |&image: &usize| {
         let mut rng = rng(image);
         match protocol {
             Protocol::Paper => (0..set).map(|_| rng.random_range(0..len as u32)).collect(),
             // The numbers from the image's own upwards stand for the items behind it.
             Protocol::Strict => {
-                let skip = |number| number + u32::from(number as usize >= image);
+                let skip = |number| number + u32::from(choice.itself(image).is_some_and(|image| number as usize >= image));
                 distinct(&mut rng, available, set).into_iter().map(skip).collect()
             }
         }

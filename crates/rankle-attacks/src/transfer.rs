@@ -2,7 +2,7 @@
 
 use crate::run::{Ranker, run_on};
 use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
-use rankle_core::{Embedder, Gallery, Result};
+use rankle_core::{Embedder, Gallery, Result, Sets};
 use std::ops::ControlFlow;
 
 /// A model that is shown images which were perturbed against another one. It ranks its own gallery by its own distance.
@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 pub struct Victim<'a> {
     /// The model.
     pub embedder: &'a dyn Embedder,
-    /// All images of the same dataset, embedded by it.
-    pub gallery: &'a Gallery,
+    /// All images of the same sets, embedded by it.
+    pub sets: Sets<&'a Gallery>,
 }
 
 /// What came of an attack on both sides.
@@ -23,13 +23,13 @@ pub struct Transfer {
     pub victim: Outcome,
 }
 
-/// The gallery from which the targets of a transferred attack are drawn: those of a minus attack must be near the top before, and
+/// The embeddings from which the targets of a transferred attack are drawn: those of a minus attack must be near the top before, and
 /// that is a matter of the model on which the attack is measured, so they come from the victim's lists; all others from the
 /// source's. Targets are indices of images: one draw serves both models.
 ///
 /// # Source
 /// `method.md` 9, step 2; `pitfalls.md` P-34.
-pub fn choosing<'a>(kind: AttackId, source: &'a Gallery, victim: &'a Gallery) -> &'a Gallery {
+pub fn choosing<'a>(kind: AttackId, source: Sets<&'a Gallery>, victim: Sets<&'a Gallery>) -> Sets<&'a Gallery> {
     match kind.direction() {
         Some(Direction::Lower) => victim,
         Some(Direction::Raise) | None => source,
@@ -53,7 +53,7 @@ pub fn transfer(
     targets: &Targets,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Transfer> {
-    let other = Ranker { embedder: victim.embedder, gallery: victim.gallery };
+    let other = Ranker { embedder: victim.embedder, sets: victim.sets };
     let mut outcomes = run_on(attack, solver, setting, &[other], images, targets, progress)?;
     let victim = outcomes.swap_remove(1);
     Ok(Transfer { source: outcomes.swap_remove(0), victim })

@@ -2,16 +2,17 @@
 
 use crate::ball::{length, steepest};
 use crate::draw::distinct;
-use crate::run::{Ranker, embed, perturbed};
+use crate::run::{Ranker, check_sets, embed, perturbed};
 use crate::{
-    AttackId, AttackOptions, Ball, Bound, Direction, Norm, Protocol, Setting, Standings, Targets, Threat, Victim, build, shifts,
+    AttackId, AttackOptions, Ball, Bound, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets, Threat,
+    Victim, build, shifts,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
-use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Error, Gallery, Points, Result};
+use rankle_core::seed::Purpose;
+use rankle_core::{Dataset, Error, Gallery, Points, Result, Role, Sets};
 use std::ops::ControlFlow;
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
@@ -60,7 +61,7 @@ pub struct Halves {
 /// count, 1 % of the half and at least one, as only they have something to lose.
 #[derive(Clone, Debug, Default)]
 pub struct Half {
-    /// The gallery indices of the images that count.
+    /// The indices of the images that count, in their set.
     pub images: Vec<usize>,
     /// With the clean images.
     pub before: Standings,
@@ -80,13 +81,13 @@ impl Universal {
         Self { threat, step, iterations: 100 }
     }
 
-    /// Computes the perturbation for the images with the given gallery indices and one target (the query of I-CA±, the
+    /// Computes the perturbation for the images with the given indices in their set and one target (the query of I-CA±, the
     /// candidate of I-QA±), and measures it. `setting.batch_size` bounds how many images are embedded at once and changes no
     /// result. `progress` is told after each step how many are done, and may break off.
     ///
     /// # Errors
     /// [`Error::Unknown`] for any other kind of attack; [`Error::TooFewTargets`] for fewer than two images, which have no halves;
-    /// [`Error::Index`] and [`Error::Shape`] when images, target and galleries do not fit; [`Error::Interrupted`] when
+    /// [`Error::Index`] and [`Error::Shape`] when images, target and sets do not fit; [`Error::Interrupted`] when
     /// `progress` breaks off; and what the embedders report.
     pub fn run(
         &self,
@@ -104,41 +105,44 @@ impl Universal {
         if images.len() < 2 {
             return Err(Error::TooFewTargets { wanted: 2, available: images.len() });
         }
-        check_indices("image", images, setting.dataset.len())?;
-        let scene = Scene { kind, direction, setting, target, threat: self.threat };
-        let source = Ranker { embedder: setting.embedder, gallery: setting.gallery };
-        let victim = victim.map(|Victim { embedder, gallery }| Ranker { embedder, gallery });
-        [Some(source), victim].iter().flatten().try_for_each(|ranker| scene.check(ranker.gallery))?;
+        let attack = build(kind, 1, AttackOptions::default());
+        let dataset = *setting.images.of(attack.perturbs());
+        check_indices("image", images, dataset.len())?;
+        let work = Work { attack, direction, setting, dataset, target, threat: self.threat };
+        let source = setting.source();
+        let victim = victim.map(|Victim { embedder, sets }| Ranker { embedder, sets });
+        [Some(source), victim].iter().flatten().try_for_each(|ranker| check_sets(ranker.sets, setting))?;
+        check_indices("target", &[target as usize], work.targets(source.sets).len())?;
 
         let half = |parity: usize| -> Vec<usize> { images.iter().skip(parity).step_by(2).copied().collect() };
         let (seen, unseen) = (half(0), half(1));
-        let clipping = match setting.protocol {
+        let clipping = match setting.scene.protocol {
             Protocol::Paper => images,
             Protocol::Strict => &seen,
         };
-        let perturbation = self.search(&scene, source, &seen, clipping, progress)?;
+        let perturbation = self.search(&work, source, &seen, clipping, progress)?;
         let measure = |ranker: Ranker<'_>| -> Result<Halves> {
-            let half = |images: &[usize]| scene.measure(ranker, images, &perturbation);
+            let half = |images: &[usize]| work.measure(ranker, images, &perturbation);
             Ok(Halves { seen: half(&seen)?, unseen: half(&unseen)? })
         };
         let (source, victim) = (measure(source)?, victim.map(measure).transpose()?);
-        Ok(UniversalOutcome { perturbation: scene.tensor(&perturbation)?, source, victim })
+        Ok(UniversalOutcome { perturbation: work.tensor(&perturbation)?, source, victim })
     }
 
     fn search(
         &self,
-        scene: &Scene<'_>,
+        work: &Work<'_>,
         source: Ranker<'_>,
         seen: &[usize],
         clipping: &[usize],
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<f32>> {
-        let size = scene.size();
-        let chunks: Vec<&[usize]> = seen.chunks(scene.setting.batch_size.max(1)).collect();
-        let clean: Vec<Points> = chunks.iter().map(|images| scene.clean(source, images)).collect::<Result<_>>()?;
-        let bind = |(images, clean)| scene.bind(source, images, clean);
+        let size = work.size();
+        let chunks: Vec<&[usize]> = seen.chunks(work.setting.batch_size.max(1)).collect();
+        let clean: Vec<Points> = chunks.iter().map(|images| work.clean(source, images)).collect::<Result<_>>()?;
+        let bind = |(images, clean)| work.bind(source, images, clean);
         let bounds: Vec<Box<dyn Bound>> = chunks.iter().copied().zip(&clean).map(bind).collect::<Result<_>>()?;
-        let clipping = scene.setting.dataset.images(clipping)?;
+        let clipping = work.dataset.images(clipping)?;
         let clipping = numbers(&clipping)?;
         let mut perturbation = vec![0.0f32; size];
         if self.threat.radius() == 0.0 {
@@ -147,7 +151,7 @@ impl Universal {
         for done in 1..=self.iterations {
             let mut slope = vec![0.0f64; size];
             for (images, bound) in chunks.iter().zip(&bounds) {
-                scene.add_slope(source, images, &**bound, &perturbation, &mut slope)?;
+                work.add_slope(source, images, &**bound, &perturbation, &mut slope)?;
             }
             let mut direction: Vec<f32> = slope.into_iter().map(|slope| slope as f32).collect();
             steepest(self.threat.norm(), &mut direction);
@@ -183,68 +187,59 @@ impl Universal {
     }
 }
 
-/// The target of perturbation `number` of batch `batch`: a uniform gallery item, the same for every attack, epsilon and model;
-/// under [`Protocol::Strict`] none of the images of the batch.
+/// The target of perturbation `number` of batch `batch`: a uniform item of the set of targets of a batch whose images are of that role, the
+/// same for every epsilon and model, in one set for every attack; under [`Protocol::Strict`] none of the images of the batch.
 ///
 /// # Errors
 /// [`Error::TooFewTargets`] when there is none to choose.
-pub fn universal_target(
-    seed: Seed,
-    (batch, number): (u64, u64),
-    images: &[usize],
-    gallery: &Gallery,
-    protocol: Protocol,
-) -> Result<u32> {
-    let mut rng = seed.stream(Purpose::Universal, [batch, number]);
-    let len = gallery.len() as u32;
-    match protocol {
-        Protocol::Paper => Ok(rng.random_range(0..len)),
+pub fn universal_target(scene: &Scene<'_>, role: Role, (batch, number): (u64, u64), images: &[usize]) -> Result<u32> {
+    let mut rng = scene.seed.stream(Purpose::Universal, [batch, number]);
+    let len = scene.sets.of(role.other()).len();
+    match scene.protocol {
+        Protocol::Paper => Ok(rng.random_range(0..len as u32)),
         Protocol::Strict => {
-            let order = distinct(&mut rng, gallery.len(), gallery.len());
-            let free = order.into_iter().find(|&item| !images.contains(&(item as usize)));
+            let order = distinct(&mut rng, len, len);
+            let free = order.into_iter().find(|&item| scene.sets.itself(item).is_none_or(|item| !images.contains(&(item as usize))));
             free.ok_or(Error::TooFewTargets { wanted: 1, available: 0 })
         }
     }
 }
 
 /// What stays the same from step to step.
-struct Scene<'a> {
-    kind: AttackId,
+struct Work<'a> {
+    attack: Box<dyn RankingAttack>,
     direction: Direction,
     setting: &'a Setting<'a>,
+    /// The set of the perturbed images.
+    dataset: &'a dyn Dataset,
     target: u32,
     threat: Threat,
 }
 
-impl Scene<'_> {
-    fn check(&self, gallery: &Gallery) -> Result<()> {
-        let len = self.setting.dataset.len();
-        if gallery.len() != len {
-            let expected = format!("({len}), one item per image of '{}'", self.setting.dataset.name());
-            return Err(Error::Shape { what: "the gallery", actual: vec![gallery.len()], expected });
-        }
-        check_indices("target", &[self.target as usize], len)
+impl Work<'_> {
+    /// The set that the target is in.
+    fn targets<'b>(&self, sets: Sets<&'b Gallery>) -> &'b Gallery {
+        sets.of(self.attack.perturbs().other())
     }
 
     /// Numbers per image.
     fn size(&self) -> usize {
-        let (channels, height, width) = self.setting.dataset.shape();
+        let (channels, height, width) = self.dataset.shape();
         channels * height * width
     }
 
     fn tensor(&self, perturbation: &[f32]) -> Result<Tensor> {
-        let (channels, height, width) = self.setting.dataset.shape();
+        let (channels, height, width) = self.dataset.shape();
         Ok(Tensor::from_slice(perturbation, (1, channels, height, width), &Device::Cpu)?)
     }
 
     fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Points> {
-        embed(ranker.embedder, &self.setting.dataset.images(images)?, |row| self.setting.dataset.describe(images[row]))
+        embed(ranker.embedder, &self.dataset.images(images)?, |row| self.dataset.describe(images[row]))
     }
 
     fn bind<'b>(&'b self, ranker: Ranker<'b>, images: &'b [usize], clean: &'b Points) -> Result<Box<dyn Bound + 'b>> {
-        let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, ranker.gallery.len())?;
-        let attack = build(self.kind, 1, AttackOptions::default());
-        attack.bind(self.setting.batch(ranker.gallery, images, clean, targets))
+        let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())?;
+        self.attack.bind(self.setting.batch(ranker.sets, images, clean, targets))
     }
 
     /// Adds the slope of the summed loss of some images with respect to the perturbation, image by image.
@@ -256,9 +251,9 @@ impl Scene<'_> {
         perturbation: &[f32],
         slope: &mut [f64],
     ) -> Result<()> {
-        let clean = self.setting.dataset.images(images)?;
+        let clean = self.dataset.images(images)?;
         let mut x = clean.broadcast_add(&self.tensor(perturbation)?)?;
-        let strict = self.setting.protocol == Protocol::Strict;
+        let strict = self.setting.scene.protocol == Protocol::Strict;
         if strict {
             x = x.clamp(0f32, 1f32)?;
         }
@@ -283,14 +278,14 @@ impl Scene<'_> {
         let perturbation = self.tensor(perturbation)?;
         let mut half = Half::default();
         for images in images.chunks(self.setting.batch_size.max(1)) {
-            let pixels = self.setting.dataset.images(images)?;
+            let pixels = self.dataset.images(images)?;
             let ball = Ball::around(&pixels, self.threat);
             let mut moved = ball.project(&pixels.broadcast_add(&perturbation)?)?;
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;
             }
-            let clean = embed(ranker.embedder, &pixels, |row| self.setting.dataset.describe(images[row]))?;
-            let moved = embed(ranker.embedder, &moved, |row| perturbed(self.setting.dataset, images[row]))?;
+            let clean = embed(ranker.embedder, &pixels, |row| self.dataset.describe(images[row]))?;
+            let moved = embed(ranker.embedder, &moved, |row| perturbed(self.dataset, images[row]))?;
             let bound = self.bind(ranker, images, &clean)?;
             half.before.append(bound.standings(&clean)?);
             half.after.append(bound.standings(&moved)?);
@@ -305,7 +300,7 @@ impl Scene<'_> {
         let mut by_distance = Vec::with_capacity(images.len());
         for images in images.chunks(self.setting.batch_size.max(1)) {
             let points = self.clean(ranker, images)?;
-            let distances = ranker.gallery.distances_to(&points, &vec![self.target; images.len()])?;
+            let distances = self.targets(ranker.sets).distances_to(&points, &vec![self.target; images.len()])?;
             by_distance.extend(distances.into_iter().zip(images.iter().copied()));
         }
         by_distance.sort_by(|a, b| a.0.total_cmp(&b.0));

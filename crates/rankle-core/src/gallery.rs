@@ -55,12 +55,12 @@ impl Gallery {
         self.check(points)?;
         Ok(kernel::distances(self.distance.metric(), points.as_slice(), &self.rows))
     }
-    /// The distances of all items to the items `from`, `from.len() x len`, row-major.
+    /// The distances of all items to some items of `set`, which may be this gallery, `items.len() x len`, row-major.
     ///
     /// # Errors
-    /// [`Error::Index`] when an index is out of range.
-    pub fn distances_from(&self, from: &[usize]) -> Result<Vec<f32>> {
-        Ok(kernel::distances(self.distance.metric(), &self.items(from)?, &self.rows))
+    /// [`Error::Index`] when an index is out of range, [`Error::Shape`] when the set has another dimension or distance.
+    pub fn distances_from(&self, set: &Self, items: &[usize]) -> Result<Vec<f32>> {
+        Ok(kernel::distances(self.distance.metric(), &self.items_of(set, items)?, &self.rows))
     }
     /// The distance of each point to each of its own targets (`n x set`, row-major), bit-equal to [`Gallery::distances`].
     ///
@@ -85,15 +85,25 @@ impl Gallery {
         self.check_targets(points, targets)?;
         self.count(points.as_slice(), targets, without, precision)
     }
-    /// As [`Gallery::rank_counts`], in the lists of the items `from`, each without itself.
+    /// As [`Gallery::rank_counts`], in the lists of some items of `set`, which may be this gallery.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Index`] when the items or the targets do not fit.
-    pub fn rank_counts_from(&self, from: &[usize], targets: &[u32], precision: Precision) -> Result<Counted> {
-        let points = self.items(from)?;
-        self.check_sets(from.len(), targets)?;
-        let itself: Vec<u32> = from.iter().map(|&item| item as u32).collect();
-        self.count(&points, targets, Some(&itself), precision)
+    /// [`Error::Shape`] or [`Error::Index`] when the items, the targets or the items left out do not fit.
+    pub fn rank_counts_from(
+        &self,
+        (set, items): (&Self, &[usize]),
+        targets: &[u32],
+        without: Option<&[u32]>,
+        precision: Precision,
+    ) -> Result<Counted> {
+        let points = self.items_of(set, items)?;
+        self.check_sets(items.len(), targets)?;
+        self.count(&points, targets, without, precision)
+    }
+
+    /// How many lists of distances to hold at once: 64, or fewer so that they fill 64 MiB at most.
+    pub fn lists_at_once(&self) -> usize {
+        ((64 << 20) / (4 * self.len())).clamp(1, 64)
     }
     /// The list of one point, from its distances as [`Gallery::distances`] has them.
     ///
@@ -164,17 +174,21 @@ impl Gallery {
         Ok(Counted { resolution: resolution.reduce(Resolution::default, Resolution::and), counts })
     }
 
-    /// The embeddings of some items, one after the other.
-    fn items(&self, indices: &[usize]) -> Result<Vec<f32>> {
-        check_indices("gallery", indices, self.len())?;
-        Ok(indices.iter().flat_map(|&index| self.point(index)).copied().collect())
+    /// The embeddings of some items of a set in the same space, one after the other.
+    fn items_of(&self, set: &Self, indices: &[usize]) -> Result<Vec<f32>> {
+        self.check_space(set.len(), set.dim(), set.distance)?;
+        check_indices("gallery", indices, set.len())?;
+        Ok(indices.iter().flat_map(|&index| set.point(index)).copied().collect())
     }
     fn check(&self, points: &Points) -> Result<()> {
-        if points.dim() == self.dim() && points.distance() == self.distance {
+        self.check_space(points.len(), points.dim(), points.distance())
+    }
+    fn check_space(&self, len: usize, dim: usize, distance: Distance) -> Result<()> {
+        if (dim, distance) == (self.dim(), self.distance) {
             return Ok(());
         }
         let expected = format!("(n, {}) under {} distance", self.dim(), self.distance);
-        Err(Error::Shape { what: "the embedding", actual: vec![points.len(), points.dim()], expected })
+        Err(Error::Shape { what: "the embedding", actual: vec![len, dim], expected })
     }
     fn check_targets(&self, points: &Points, targets: &[u32]) -> Result<()> {
         self.check(points)?;

@@ -33,6 +33,7 @@ pub mod numbers;
 pub mod rank;
 mod read_ahead;
 pub mod seed;
+mod sets;
 pub mod toy;
 mod trainable;
 
@@ -46,4 +47,5 @@ pub use gallery::{Gallery, Hinge, HingeSum};
 pub use input_spec::{Filter, InputSpec, Resize};
 pub use read_ahead::{Waiting, read_ahead};
 pub use seed::Seed;
+pub use sets::{Role, Sets};
 pub use trainable::{AdamStep, Trainable};

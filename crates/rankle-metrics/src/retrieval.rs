@@ -1,8 +1,8 @@
-//! Every item as a query against all others.
+//! Queries against the gallery; in one set every item against all others.
 
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{Precision, Resolution, TieGroup};
-use rankle_core::{Error, Gallery, Result};
+use rankle_core::{Error, Gallery, Result, Role, Sets};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -27,9 +27,9 @@ pub struct Retrieval {
     pub r_precision: Vec<f64>,
     /// The mean position of the items of the class, as a fraction of the list: about 0.5 by chance.
     pub normalized_rank: Vec<f64>,
-    /// How many items are alone in their class and were skipped (`pitfalls.md` P-71).
+    /// How many queries have no item of their class to find and were skipped (`pitfalls.md` P-71).
     pub skipped: usize,
-    /// How many items are in each list: the gallery without the query.
+    /// How many items are in each list: the gallery, without the query where that is one of them.
     pub list_len: usize,
     /// How many (query, item to find) pairs there are.
     pub pairs: u64,
@@ -90,9 +90,8 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// How many lists are looked at between two reports of progress, and how many one thread holds at once.
+/// How many lists are looked at between two reports of progress.
 const ROUND: usize = 2048;
-const BLOCK: usize = 64;
 /// Items of a class up to so many are placed by comparing every distance with each of theirs while it is in the cache; those of
 /// larger classes by a binary search for each distance in a stored list.
 const FEW: usize = 24;
@@ -103,53 +102,50 @@ const FEW: usize = 24;
 /// As [`retrieve`].
 pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<Retrieval> {
     let everything: Vec<usize> = (0..gallery.len()).collect();
-    retrieve(gallery, labels, &everything, progress)
+    retrieve(Sets::one(gallery), Sets::one(labels), &everything, progress)
 }
 
-/// Measures some items of the gallery as queries, each against all others. `labels` holds the class of every item of the
-/// gallery. Distances that f32 cannot tell apart are compared in f64 ([`Precision::Resolved`]). `progress` is told how many
+/// Measures some queries against the gallery; those that are its items against all others. `labels` holds the class of every item of
+/// both sets. Distances that f32 cannot tell apart are compared in f64 ([`Precision::Resolved`]). `progress` is told how many
 /// queries are done, and may break off.
 ///
 /// # Errors
-/// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when a query is not in the gallery,
+/// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when there is no such query,
 /// [`Error::Interrupted`] when `progress` breaks off.
 ///
 /// # Source
 /// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (`method.md` 5). mAP@R and R-precision: Musgrave et al., ECCV 2020,
 /// arXiv:2003.08505. Expected values of tied lists: McSherry and Najork, ECIR 2008.
 pub fn retrieve(
-    gallery: &Gallery,
-    labels: &[u32],
+    sets: Sets<&Gallery>,
+    labels: Sets<&[u32]>,
     queries: &[usize],
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Retrieval> {
-    if labels.len() != gallery.len() {
-        let expected = format!("({}), one per gallery item", gallery.len());
-        return Err(Error::Shape { what: "the list of labels", actual: vec![labels.len()], expected });
-    }
-    check_indices("query", queries, gallery.len())?;
-    let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    labels.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
-    let mut retrieval = Retrieval { list_len: gallery.len() - 1, ..Retrieval::default() };
+    let search = Search::new(sets, labels)?;
+    check_indices("query", queries, sets.queries().len())?;
+    let gallery = sets.gallery;
+    let list_len = gallery.len() - usize::from(sets.is_one());
+    let mut retrieval = Retrieval { list_len, ..Retrieval::default() };
     for (round, queries) in queries.chunks(ROUND).enumerate() {
         // Queries with as many items to find go together: the kernel wants sets of one size.
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (place, query) in queries.iter().enumerate() {
-            groups.entry(classes[&labels[*query]].len()).or_default().push(place);
+            groups.entry(search.wanted(*query).count()).or_default().push(place);
         }
         let found: Vec<(Vec<Placed>, Resolution)> = groups
             .into_par_iter()
             .map(|(size, places)| {
                 let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
                 let (found, resolution) = match size {
-                    1 => (own.iter().map(|_| None).collect(), Resolution::default()),
-                    size if size <= FEW => {
-                        let parts = own.chunks(at_once(gallery.len(), size));
-                        let parts = parts.map(|own| by_counting(gallery, labels, &classes, own)).collect::<Result<Vec<_>>>()?;
+                    0 => (own.iter().map(|_| None).collect(), Resolution::default()),
+                    size if size < FEW => {
+                        let parts = own.chunks(at_once(gallery.len(), size + 1));
+                        let parts = parts.map(|own| search.by_counting(own)).collect::<Result<Vec<_>>>()?;
                         let resolution = parts.iter().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
                         (parts.into_iter().flat_map(|(found, _)| found).collect(), resolution)
                     }
-                    _ => by_lists(gallery, labels, &classes, &own)?,
+                    _ => search.by_lists(&own)?,
                 };
                 Ok((places.into_iter().zip(found).collect(), resolution))
             })
@@ -176,53 +172,75 @@ fn at_once(len: usize, size: usize) -> usize {
     (8_000_000 / (Precision::Resolved.most(len).min(len) * size)).max(1)
 }
 
-/// For queries whose classes are of one size of at least 2.
-fn by_counting(
-    gallery: &Gallery,
-    labels: &[u32],
-    classes: &BTreeMap<u32, Vec<u32>>,
-    queries: &[usize],
-) -> Result<(Vec<Option<Found>>, Resolution)> {
-    let wanted = |&query: &usize| classes[&labels[query]].iter().copied().filter(move |&item| item as usize != query);
-    let targets: Vec<u32> = queries.iter().flat_map(wanted).collect();
-    let counted = gallery.rank_counts_from(queries, &targets, Precision::Resolved)?;
-    let found = counted.counts.chunks_exact(targets.len() / queries.len()).map(|counts| {
-        let mut counts = counts.to_vec();
-        counts.sort_unstable_by_key(|count| count.closer);
-        let groups = counts.chunk_by(|a, b| a.closer == b.closer).map(|group| {
-            let wanted = group.len() as u32;
-            TieGroup { closer: group[0].closer, tied: group[0].tied.max(wanted), wanted }
-        });
-        Found::of(&groups.collect::<Vec<_>>())
-    });
-    Ok((found.collect(), counted.resolution))
+/// What is searched, and for what.
+struct Search<'a> {
+    sets: Sets<&'a Gallery>,
+    labels: Sets<&'a [u32]>,
+    /// The gallery items of every class.
+    classes: BTreeMap<u32, Vec<u32>>,
 }
 
-fn by_lists(
-    gallery: &Gallery,
-    labels: &[u32],
-    classes: &BTreeMap<u32, Vec<u32>>,
-    queries: &[usize],
-) -> Result<(Vec<Option<Found>>, Resolution)> {
-    let blocks: Vec<Vec<(Option<Found>, Resolution)>> = queries
-        .par_chunks(BLOCK)
-        .map(|queries| {
-            let distances = gallery.distances_from(queries)?;
-            let lists = queries.iter().zip(distances.chunks_exact(gallery.len()));
-            lists
-                .map(|(&query, distances)| {
-                    let list = gallery.list(gallery.point(query), distances, Precision::Resolved)?;
-                    let label = labels[query];
-                    let wanted: Vec<u32> = classes[&label].iter().copied().filter(|&item| item as usize != query).collect();
-                    let others = (0..labels.len() as u32).filter(|&item| labels[item as usize] != label);
-                    let (groups, resolution) = list.tie_groups(&wanted, others);
-                    Ok((Found::of(&groups), resolution))
-                })
-                .collect()
-        })
-        .collect::<Result<_>>()?;
-    let resolution = blocks.iter().flatten().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
-    Ok((blocks.into_iter().flatten().map(|(found, _)| found).collect(), resolution))
+impl<'a> Search<'a> {
+    fn new(sets: Sets<&'a Gallery>, labels: Sets<&'a [u32]>) -> Result<Self> {
+        for role in [Role::Candidate, Role::Query] {
+            let (items, labels) = (sets.of(role).len(), labels.of(role).len());
+            if items != labels {
+                let expected = format!("({items}), one per item of the set");
+                return Err(Error::Shape { what: "the list of labels", actual: vec![labels], expected });
+            }
+        }
+        let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        labels.gallery.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
+        Ok(Self { sets, labels, classes })
+    }
+
+    /// The items that a query is to find.
+    fn wanted(&self, query: usize) -> impl Iterator<Item = u32> {
+        let class = self.classes.get(&self.labels.queries()[query]).map_or(&[][..], |class| class);
+        let itself = self.sets.itself(query as u32);
+        class.iter().copied().filter(move |&item| Some(item) != itself)
+    }
+
+    /// For queries that all have as many items to find, at least one.
+    fn by_counting(&self, queries: &[usize]) -> Result<(Vec<Option<Found>>, Resolution)> {
+        let targets: Vec<u32> = queries.iter().flat_map(|&query| self.wanted(query)).collect();
+        let itself: Option<Vec<u32>> = queries.iter().map(|&query| self.sets.itself(query as u32)).collect();
+        let asking = (*self.sets.queries(), queries);
+        let counted = self.sets.gallery.rank_counts_from(asking, &targets, itself.as_deref(), Precision::Resolved)?;
+        let found = counted.counts.chunks_exact(targets.len() / queries.len()).map(|counts| {
+            let mut counts = counts.to_vec();
+            counts.sort_unstable_by_key(|count| count.closer);
+            let groups = counts.chunk_by(|a, b| a.closer == b.closer).map(|group| {
+                let wanted = group.len() as u32;
+                TieGroup { closer: group[0].closer, tied: group[0].tied.max(wanted), wanted }
+            });
+            Found::of(&groups.collect::<Vec<_>>())
+        });
+        Ok((found.collect(), counted.resolution))
+    }
+
+    fn by_lists(&self, queries: &[usize]) -> Result<(Vec<Option<Found>>, Resolution)> {
+        let (gallery, asking) = (self.sets.gallery, *self.sets.queries());
+        let blocks: Vec<Vec<(Option<Found>, Resolution)>> = queries
+            .par_chunks(gallery.lists_at_once())
+            .map(|queries| {
+                let distances = gallery.distances_from(asking, queries)?;
+                let lists = queries.iter().zip(distances.chunks_exact(gallery.len()));
+                lists
+                    .map(|(&query, distances)| {
+                        let list = gallery.list(asking.point(query), distances, Precision::Resolved)?;
+                        let label = self.labels.queries()[query];
+                        let wanted: Vec<u32> = self.wanted(query).collect();
+                        let others = (0..gallery.len() as u32).filter(|&item| self.labels.gallery[item as usize] != label);
+                        let (groups, resolution) = list.tie_groups(&wanted, others);
+                        Ok((Found::of(&groups), resolution))
+                    })
+                    .collect()
+            })
+            .collect::<Result<_>>()?;
+        let resolution = blocks.iter().flatten().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
+        Ok((blocks.into_iter().flatten().map(|(found, _)| found).collect(), resolution))
+    }
 }
 
 impl Retrieval {
@@ -472,7 +490,7 @@ mod tests {
             assert!(retrieval.resolution.near > retrieval.resolution.comparisons / 2, "{:?}", retrieval.resolution);
             assert_eq!(retrieval.resolution.undecided, 0);
             let single = (0..items).filter(|&query| {
-                let list = gallery.distances_from(&[query]).unwrap();
+                let list = gallery.distances_from(&gallery, &[query]).unwrap();
                 let others = (0..items).filter(|&item| item != query);
                 let nearest = others.min_by(|&a, &b| list[a].total_cmp(&list[b])).unwrap();
                 labels[nearest] == labels[query]
@@ -494,8 +512,6 @@ mod tests {
     fn counting_and_lists_are_one_and_the_same() {
         let (items, sizes) = (300u32, [1, 2, 3, 6, 9, FEW as u32]);
         let labels: Vec<u32> = (0..items).map(|item| item / 50 * 50 + item % 50 / sizes[item as usize / 50]).collect();
-        let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        labels.iter().zip(0..).for_each(|(&label, item)| classes.entry(label).or_default().push(item));
         let coordinates: Vec<f32> = (0..items * 2).map(|at| (at * at % 11) as f32 - 5.0).collect();
         let raw = Tensor::from_vec(coordinates, (items as usize, 2), &Device::Cpu).unwrap().affine(1.0, 0.25).unwrap();
         for distance in Distance::ALL {
@@ -503,7 +519,8 @@ mod tests {
             let everything: Vec<usize> = (0..items as usize).collect();
             let counted = measure(&gallery, &labels);
             let mut listed = Retrieval { list_len: items as usize - 1, ..Retrieval::default() };
-            let (found, _) = by_lists(&gallery, &labels, &classes, &everything).unwrap();
+            let search = Search::new(Sets::one(&gallery), Sets::one(&labels)).unwrap();
+            let (found, _) = search.by_lists(&everything).unwrap();
             found.into_iter().for_each(|found| listed.append(found));
             listed.normalized_rank.iter_mut().for_each(|rank| *rank /= f64::from(items - 1));
             // Counting also compares what is wanted with one another.
@@ -512,7 +529,7 @@ mod tests {
             assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|group| group.closer > 0));
             assert!(counted.tie_share() > 0.5);
             // A slice of the queries is a slice of the result.
-            let slice = retrieve(&gallery, &labels, &everything[100..150], &mut |_| ControlFlow::Continue(())).unwrap();
+            let slice = retrieve(Sets::one(&gallery), Sets::one(&labels), &everything[100..150], &mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!(slice.first_match, counted.first_match[100 - counted.skipped..][..50]);
         }
     }
@@ -527,7 +544,7 @@ mod tests {
             let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
             let retrieval = measure(&gallery, dataset.labels());
             for query in 0..dataset.len() {
-                let list = gallery.distances_from(&[query]).unwrap();
+                let list = gallery.distances_from(&gallery, &[query]).unwrap();
                 let mut order: Vec<usize> = everything.iter().copied().filter(|&item| item != query).collect();
                 order.sort_by(|&a, &b| list[a].total_cmp(&list[b]));
                 let first = order.iter().position(|&item| dataset.labels()[item] == dataset.labels()[query]);
@@ -546,7 +563,7 @@ mod tests {
         let mut go = |_| ControlFlow::Continue(());
         assert!(matches!(leave_one_out(&gallery, &[1], &mut go), Err(Error::Shape { .. })));
         assert!(matches!(leave_one_out(&gallery, &[1, 1], &mut |_| ControlFlow::Break(())), Err(Error::Interrupted)));
-        assert!(matches!(retrieve(&gallery, &[1, 1], &[2], &mut go), Err(Error::Index { .. })));
+        assert!(matches!(retrieve(Sets::one(&gallery), Sets::one(&[1, 1]), &[2], &mut go), Err(Error::Index { .. })));
         // Nothing to find at all.
         let retrieval = measure(&gallery, &[1, 2]);
         assert_eq!((retrieval.queries(), retrieval.skipped), (0, 2));

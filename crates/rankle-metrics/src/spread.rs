@@ -43,9 +43,9 @@ pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<Sprea
         return Err(Error::Empty("pairs of items"));
     }
     let blocks: Vec<Lists> = from
-        .par_chunks(BLOCK)
+        .par_chunks(BLOCK.min(gallery.lists_at_once()))
         .map(|items| {
-            let distances = gallery.distances_from(items)?;
+            let distances = gallery.distances_from(gallery, items)?;
             let lists = items.iter().zip(distances.chunks_exact(gallery.len()));
             Ok(lists.fold(Lists::default(), |sums, (&item, list)| sums.and(&Lists::of(item, list, labels))))
         })

@@ -1,10 +1,10 @@
 //! Which targets are drawn.
 
-use crate::support::{LEN, embedder, gallery, place, world};
+use crate::support::{LEN, at, embedder, gallery, place, world};
 use rankle_attacks::{
     AttackId, AttackOptions, Batch, Direction, Protocol, RankingAttack, TargetPool, Targets, build, sample_images,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Seed};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Seed, Sets};
 
 use Direction::{Lower, Raise};
 use Protocol::{Paper, Strict};
@@ -14,7 +14,7 @@ fn choose(kind: AttackId, set: usize, images: &[usize], gallery: &Gallery, proto
 }
 
 fn choose_in(band: TargetPool, kind: AttackId, set: usize, images: &[usize], gallery: &Gallery, protocol: Protocol) -> Targets {
-    in_band(band, kind, set).choose(images, gallery, protocol, Seed(5)).unwrap()
+    in_band(band, kind, set).choose(images, &at(gallery, protocol, 5)).unwrap()
 }
 
 fn in_band(band: TargetPool, kind: AttackId, set: usize) -> Box<dyn RankingAttack> {
@@ -79,7 +79,7 @@ fn strict_targets_are_distinct_and_never_the_image() {
 
 /// Item indices of the list of `image` without itself, nearest first, by a plain sort.
 fn list(gallery: &Gallery, image: usize) -> Vec<u32> {
-    let distances = gallery.distances_from(&[image]).unwrap();
+    let distances = gallery.distances_from(gallery, &[image]).unwrap();
     let mut items: Vec<u32> = (0..LEN as u32).filter(|&item| item as usize != image).collect();
     items.sort_by(|&a, &b| distances[a as usize].total_cmp(&distances[b as usize]));
     items
@@ -140,13 +140,11 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
     let targets = choose(AttackId::Query(Lower), 2, &images, &gallery, Paper);
     let clean = place(&embedder, &world, &images);
     let batch = |targets| Batch {
-        gallery: &gallery,
-        labels: world.labels(),
+        scene: at(&gallery, Paper, 5),
+        labels: Sets::one(world.labels()),
         images: &images,
         clean: &clean,
         targets,
-        protocol: Paper,
-        seed: Seed(5),
     };
     let standings = build(AttackId::Query(Lower), 2, AttackOptions::default())
         .bind(batch(targets.clone()))
@@ -171,7 +169,7 @@ fn too_small_galleries_are_refused() {
     let embedder = rankle_core::toy::embedder(0, Distance::Cosine).unwrap();
     let gallery = gallery(&embedder as &dyn Embedder, &toy);
     let refused = |kind: AttackId, set, protocol| {
-        in_band(TargetPool::Global, kind, set).choose(&[0], &gallery, protocol, Seed(0)).unwrap_err()
+        in_band(TargetPool::Global, kind, set).choose(&[0], &at(&gallery, protocol, 0)).unwrap_err()
     };
     // The top percent of 200 is 2.
     assert!(matches!(refused(AttackId::Query(Lower), 3, Paper), Error::TooFewTargets { wanted: 3, available: 2 }));
@@ -180,20 +178,20 @@ fn too_small_galleries_are_refused() {
     assert!(matches!(refused(AttackId::Query(Raise), 200, Strict), Error::TooFewTargets { wanted: 200, available: 199 }));
     assert!(matches!(refused(AttackId::Candidate(Lower), 0, Paper), Error::Empty(_)));
     // One to five percent of 200 are 8 items: enough for 9 draws only with replacement.
-    let local = |set, protocol| in_band(TargetPool::Local, AttackId::Query(Raise), set).choose(&[0], &gallery, protocol, Seed(0));
+    let local = |set, protocol| in_band(TargetPool::Local, AttackId::Query(Raise), set).choose(&[0], &at(&gallery, protocol, 0));
     assert!(matches!(local(9, Strict), Err(Error::TooFewTargets { wanted: 9, available: 8 })));
     assert!(local(8, Strict).is_ok() && local(9, Paper).is_ok());
-    let outside = in_band(TargetPool::Global, AttackId::Candidate(Raise), 1).choose(&[200], &gallery, Paper, Seed(0));
+    let outside = in_band(TargetPool::Global, AttackId::Candidate(Raise), 1).choose(&[200], &at(&gallery, Paper, 0));
     assert!(matches!(outside, Err(Error::Index { index: 200, len: 200, .. })));
     // Five percent of 10 are nobody.
     let tiny = Gallery::new(&crate::support::rows(Distance::Euclidean, &[&[0.0f32] as &[f32]; 10])).unwrap();
     for protocol in Protocol::ALL {
         let refused =
-            in_band(TargetPool::Local, AttackId::Candidate(Raise), 1).choose(&[0], &tiny, protocol, Seed(0)).unwrap_err();
+            in_band(TargetPool::Local, AttackId::Candidate(Raise), 1).choose(&[0], &at(&tiny, protocol, 0)).unwrap_err();
         assert!(matches!(refused, Error::TooFewTargets { wanted: 1, available: 0 }), "{protocol}");
     }
     // Everybody but the image itself: with 199 queries nobody is missing, whatever the pool.
-    let all = in_band(TargetPool::Global, AttackId::Candidate(Lower), 199).choose(&[4], &gallery, Strict, Seed(0)).unwrap();
+    let all = in_band(TargetPool::Global, AttackId::Candidate(Lower), 199).choose(&[4], &at(&gallery, Strict, 0)).unwrap();
     let mut all = all.indices().to_vec();
     all.sort_unstable();
     assert!(all.into_iter().eq((0..200).filter(|&item| item != 4)));

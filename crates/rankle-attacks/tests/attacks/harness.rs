@@ -1,12 +1,12 @@
 //! What must hold of any attack with any solver.
 
-use crate::support::{Curved, LEN, World, embedder, gallery, losses, place, world};
+use crate::support::{Curved, LEN, World, at, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
     Aim, AttackId, AttackOptions, Batch, Keep, Norm, ObjectiveKind, Outcome, Pgd, Protocol, Setting, Solver, TargetPool, Targets,
     Threat, build, run,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed, Sets};
 use std::ops::ControlFlow;
 
 struct Scene {
@@ -24,10 +24,11 @@ fn scene(distance: Distance) -> Scene {
 impl Scene {
     fn setting(&self, protocol: Protocol, batch_size: usize) -> Setting<'_> {
         let Self { world, embedder, gallery } = self;
-        Setting { embedder, gallery, dataset: world, protocol, seed: Seed(9), batch_size, eight_bit: false, keep_images: true }
+        let images: Sets<&dyn Dataset> = Sets::one(world);
+        Setting { embedder, scene: at(gallery, protocol, 9), images, batch_size, eight_bit: false, keep_images: true }
     }
     fn targets(&self, kind: AttackId, images: &[usize], protocol: Protocol) -> Targets {
-        build(kind, 2, AttackOptions::default()).choose(images, &self.gallery, protocol, Seed(9)).unwrap()
+        build(kind, 2, AttackOptions::default()).choose(images, &at(&self.gallery, protocol, 9)).unwrap()
     }
     fn run(&self, kind: AttackId, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
         self.run_variant(AttackOptions::default(), kind, solver, images, protocol, batch_size)
@@ -42,7 +43,7 @@ impl Scene {
         batch_size: usize,
     ) -> Outcome {
         let (attack, setting) = (build(kind, 2, variant), self.setting(protocol, batch_size));
-        let targets = attack.choose(images, &self.gallery, protocol, Seed(9)).unwrap();
+        let targets = attack.choose(images, &at(&self.gallery, protocol, 9)).unwrap();
         run(&*attack, solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 }
@@ -211,13 +212,11 @@ fn more_effort_never_makes_an_attack_weaker() {
     for kind in AttackId::ALL {
         let targets = scene.targets(kind, &IMAGES, Protocol::Paper);
         let batch = Batch {
-            gallery: &scene.gallery,
-            labels: scene.world.labels(),
+            scene: at(&scene.gallery, Protocol::Paper, 9),
+            labels: Sets::one(scene.world.labels()),
             images: &IMAGES,
             clean: &clean,
             targets,
-            protocol: Protocol::Paper,
-            seed: Seed(9),
         };
         let bound = build(kind, 2, AttackOptions::default()).bind(batch).unwrap();
         let aim: &dyn Aim = &*bound;
@@ -299,7 +298,7 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let two_each = Targets::new(1, vec![1, 2], 2, None, LEN).unwrap();
     assert!(matches!(go(&setting, &[1], &two_each), Err(Error::Shape { .. })));
     let small = gallery(&rankle_core::toy::embedder(0, Distance::Cosine).unwrap(), &rankle_core::toy::dataset(0));
-    assert!(matches!(go(&Setting { gallery: &small, ..setting }, &[1], &Targets::none(1)), Err(Error::Shape { .. })));
+    assert!(matches!(go(&Setting { scene: at(&small, Protocol::Paper, 9), ..setting }, &[1], &Targets::none(1)), Err(Error::Shape { .. })));
     assert!(matches!(go(&Setting { embedder: &Broken, ..setting }, &[1], &Targets::none(1)), Err(Error::Unrankable { .. })));
     let keyless = solver.solve(&scene.embedder, &scene.world.images(&[1, 2]).unwrap(), &[1], &Nothing, Seed(0));
     assert!(matches!(keyless, Err(Error::Shape { .. })));

@@ -6,6 +6,7 @@ mod harness;
 mod pgd_l2;
 mod resolution;
 mod sanity;
+mod sets;
 mod slope;
 mod support;
 mod transfer;

@@ -1,9 +1,9 @@
 //! Embeddings that f32 cannot tell apart: strict ranks them in f64, paper as the original does.
 
-use crate::support::bind;
+use crate::support::{at, bind};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets, build};
-use rankle_core::{Distance, Gallery, Points};
+use rankle_core::{Distance, Gallery, Points, Sets};
 
 const ITEMS: usize = 90;
 const DIM: usize = 40;
@@ -68,13 +68,11 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     let moved = points(1, images.len());
     let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % 7).collect();
     let batch = |protocol| rankle_attacks::Batch {
-        gallery: &gallery,
-        labels: &labels,
+        scene: at(&gallery, protocol, 0),
+        labels: Sets::one(&labels),
         images: &images,
         clean: &moved,
         targets: Targets::none(images.len()),
-        protocol,
-        seed: rankle_core::Seed(0),
     };
     let of = |protocol| {
         let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
@@ -99,13 +97,11 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     let images: Vec<usize> = (0..20).collect();
     for protocol in Protocol::ALL {
         let batch = rankle_attacks::Batch {
-            gallery: &gallery,
-            labels: &labels,
+            scene: at(&gallery, protocol, 0),
+            labels: Sets::one(&labels),
             images: &images,
             clean: &place,
             targets: Targets::none(20),
-            protocol,
-            seed: rankle_core::Seed(0),
         };
         let standings =
             build(AttackId::EmbeddingShift, 0, AttackOptions::default()).bind(batch).unwrap().standings(&place).unwrap();

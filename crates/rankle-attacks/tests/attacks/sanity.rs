@@ -1,12 +1,12 @@
 //! Noise, and the questions that tell a robust model from one that hides its gradients.
 
-use crate::support::{Curved, World, embedder, gallery, world};
+use crate::support::{Curved, World, at, embedder, gallery, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
     Agreement, AttackId, AttackOptions, Direction, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Threat, Zeros, build,
     directions, gradients, losses, run, slopes,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed, Upstream};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Sets, Upstream};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
@@ -31,8 +31,8 @@ impl Embedder for Masked<'_> {
 }
 
 fn setting<'a>(embedder: &'a dyn Embedder, gallery: &'a Gallery, world: &'a World) -> Setting<'a> {
-    let (protocol, seed) = (Protocol::Paper, Seed(9));
-    Setting { embedder, gallery, dataset: world, protocol, seed, batch_size: 5, eight_bit: false, keep_images: true }
+    let images: Sets<&dyn Dataset> = Sets::one(world);
+    Setting { embedder, scene: at(gallery, Protocol::Paper, 9), images, batch_size: 5, eight_bit: false, keep_images: true }
 }
 
 fn linf(value: f64) -> Threat {
@@ -41,20 +41,20 @@ fn linf(value: f64) -> Threat {
 
 fn attacked(kind: AttackId, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
     let attack = build(kind, 2, AttackOptions::default());
-    let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
+    let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
     let outcome = run(&*attack, solver, setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
     (targets, outcome)
 }
 
 fn agreement(kind: AttackId, setting: &Setting<'_>) -> Agreement {
     let attack = build(kind, 2, AttackOptions::default());
-    let targets = attack.choose(&IMAGES, setting.gallery, setting.protocol, setting.seed).unwrap();
+    let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
     // The embedding shift has no slope at the clean image.
     let (_, noisy) = attacked(kind, &Noise { threat: linf(0.2) }, setting);
     let noisy = noisy.adversarial.unwrap();
     let one = |(row, &image): (usize, &usize)| {
         let (own, at) = (targets.of_images(row..row + 1), noisy.narrow(0, row, 1).unwrap());
-        let directions = directions(setting.seed, image, 32, setting.dataset.shape()).unwrap();
+        let directions = directions(setting.scene.seed, image, 32, setting.images.gallery.shape()).unwrap();
         Agreement::of(&slopes(&*attack, setting, image, &own, &at, &directions).unwrap())
     };
     IMAGES.iter().enumerate().map(one).fold(Agreement::default(), Agreement::and)
@@ -92,9 +92,9 @@ fn directions_must_have_the_shape_of_the_image() {
     let gallery = gallery(&model, &world);
     let (setting, kind) = (setting(&model, &gallery, &world), AttackId::Candidate(Direction::Raise));
     let attack = build(kind, 1, AttackOptions::default());
-    let targets = attack.choose(&IMAGES[..1], &gallery, setting.protocol, setting.seed).unwrap();
+    let targets = attack.choose(&IMAGES[..1], &setting.scene).unwrap();
     let at = world.images(&IMAGES[..1]).unwrap();
-    let other = directions(setting.seed, 0, 2, (1, 5, 4)).unwrap();
+    let other = directions(setting.scene.seed, 0, 2, (1, 5, 4)).unwrap();
     let refused = slopes(&*attack, &setting, IMAGES[0], &targets, &at, &other);
     assert!(matches!(refused, Err(Error::Shape { what: "the directions", .. })));
 }
@@ -134,7 +134,7 @@ fn zeros_are_counted_by_pixel_and_by_image() {
     let masked = Masked { inner: &model, mask: Tensor::zeros_like };
     let share = |model: &dyn Embedder| {
         let (attack, setting) = (build(kind, 2, AttackOptions::default()), setting(model, &gallery, &world));
-        let targets = attack.choose(&IMAGES, &gallery, setting.protocol, setting.seed).unwrap();
+        let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
         Zeros::of(&gradients(&*attack, &setting, &IMAGES, &targets, &clean).unwrap()).unwrap()
     };
     assert_eq!(share(&model), Zeros { pixels: 0.0, images: 0.0 });

@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
-use rankle_attacks::{Aim, AttackId, AttackOptions, Batch, Bound, Protocol, Targets, build};
+use rankle_attacks::{Aim, AttackId, AttackOptions, Batch, Bound, Protocol, Scene, Targets, build};
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Result, Seed};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Result, Seed, Sets};
 
 pub(crate) const LEN: usize = 1000;
 const PIXELS: usize = 25;
@@ -72,6 +72,11 @@ pub(crate) fn gallery(embedder: &dyn Embedder, dataset: &dyn Dataset) -> Gallery
     Gallery::new(&place(embedder, dataset, &everything)).unwrap()
 }
 
+/// A gallery whose items ask for one another.
+pub(crate) fn at(gallery: &Gallery, protocol: Protocol, seed: u64) -> Scene<'_> {
+    Scene { sets: Sets::one(gallery), protocol, seed: Seed(seed) }
+}
+
 /// A gallery of the given raw rows.
 pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Points {
     let raw = Tensor::from_vec(rows.concat(), (rows.len(), rows[0].len()), &Device::Cpu).unwrap();
@@ -90,7 +95,7 @@ pub(crate) fn bind<'a>(
     protocol: Protocol,
 ) -> Box<dyn Bound + 'a> {
     let labels: &'static [u32] = vec![0; gallery.len()].leak();
-    let batch = Batch { gallery, labels, images, clean, protocol, seed: Seed(0), targets };
+    let batch = Batch { scene: at(gallery, protocol, 0), labels: Sets::one(labels), images, clean, targets };
     build(kind, batch.targets.set(), variant).bind(batch).unwrap()
 }
 

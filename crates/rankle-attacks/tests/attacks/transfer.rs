@@ -1,11 +1,11 @@
 //! Attacks on one model, measured on another.
 
-use crate::support::{embedder, gallery, place, world};
+use crate::support::{at, embedder, gallery, place, world};
 use rankle_attacks::{
     AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Threat, Transfer, Victim, build,
     choosing, run, transfer,
 };
-use rankle_core::{Dataset, Distance, Error, Gallery, Seed};
+use rankle_core::{Dataset, Distance, Error, Gallery, Sets};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
@@ -13,10 +13,8 @@ const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
 fn setting<'a>(embedder: &'a dyn rankle_core::Embedder, gallery: &'a Gallery, dataset: &'a dyn Dataset) -> Setting<'a> {
     Setting {
         embedder,
-        gallery,
-        dataset,
-        protocol: Protocol::Paper,
-        seed: Seed(9),
+        scene: at(gallery, Protocol::Paper, 9),
+        images: Sets::one(dataset),
         batch_size: 3,
         eight_bit: false,
         keep_images: true,
@@ -39,8 +37,8 @@ fn to_itself_is_the_white_box_result_to_the_last_bit() {
         let setting = setting(&model, &gallery, &world);
         for kind in AttackId::ALL {
             let attack = build(kind, 2, AttackOptions::default());
-            let targets = attack.choose(&IMAGES, &gallery, Protocol::Paper, Seed(9)).unwrap();
-            let victim = Victim { embedder: &model, gallery: &gallery };
+            let targets = attack.choose(&IMAGES, &at(&gallery, Protocol::Paper, 9)).unwrap();
+            let victim = Victim { embedder: &model, sets: Sets::one(&gallery) };
             let solver = pgd(0.05);
             let go = &mut |_| ControlFlow::Continue(());
             let Transfer { source, victim } = transfer(&*attack, &solver, &setting, victim, &IMAGES, &targets, go).unwrap();
@@ -63,15 +61,16 @@ fn the_victim_is_measured_in_its_own_space() {
     let setting = setting(&model, &own, &world);
     let kind = AttackId::Candidate(Direction::Raise);
     let attack = build(kind, 1, AttackOptions::default());
-    let targets = attack.choose(&IMAGES, choosing(kind, &own, &others), Protocol::Paper, Seed(9)).unwrap();
-    let victim = Victim { embedder: &other, gallery: &others };
+    let sets = choosing(kind, Sets::one(&own), Sets::one(&others));
+    let targets = attack.choose(&IMAGES, &at(sets.gallery, Protocol::Paper, 9)).unwrap();
+    let victim = Victim { embedder: &other, sets: Sets::one(&others) };
     let Transfer { source, victim } =
         transfer(&*attack, &pgd(0.3), &setting, victim, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
     let images = source.adversarial.as_ref().unwrap();
     let points = other_points(&other, images);
     for (row, &query) in targets.indices().iter().enumerate() {
         let to_query = others.distances_to(&points.select(&[row]), &[query]).unwrap()[0];
-        let list = others.distances_from(&[query as usize]).unwrap();
+        let list = others.distances_from(&others, &[query as usize]).unwrap();
         let closer = list.iter().filter(|&&distance| distance < to_query).count();
         assert_eq!(victim.after.rank[row], closer as f64 / others.len() as f64);
     }
@@ -92,7 +91,7 @@ fn only_minus_attacks_choose_among_the_neighbours_of_the_victim() {
     let world = world();
     let galleries = [embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean)].map(|model| gallery(&model, &world));
     for kind in AttackId::ALL {
-        let chosen = choosing(kind, &galleries[0], &galleries[1]);
+        let chosen = choosing(kind, Sets::one(&galleries[0]), Sets::one(&galleries[1])).gallery;
         let expected = if kind.to_string().ends_with('-') { &galleries[1] } else { &galleries[0] };
         assert!(std::ptr::eq(chosen, expected), "{kind}");
     }
@@ -105,7 +104,7 @@ fn a_victim_of_other_images_is_refused() {
     let few: Vec<usize> = (0..10).collect();
     let small = Gallery::new(&place(&model, &world, &few)).unwrap();
     let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
-    let victim = Victim { embedder: &model, gallery: &small };
+    let victim = Victim { embedder: &model, sets: Sets::one(&small) };
     let refused = transfer(&*attack, &pgd(0.1), &setting(&model, &own, &world), victim, &[1], &Targets::none(1), &mut |_| {
         ControlFlow::Continue(())
     });

@@ -1,11 +1,11 @@
 //! Universal perturbations, against a slow version by automatic differentiation and against what must hold.
 
-use crate::support::{Curved, LEN, World, embedder, gallery, place, world};
+use crate::support::{Curved, LEN, World, at, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
 use rankle_attacks::{
     AttackId, Direction, Half, Norm, Protocol, Setting, Threat, Universal, UniversalOutcome, Victim, universal_target,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Seed};
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Role, Sets};
 use std::ops::ControlFlow;
 
 const KINDS: [AttackId; 4] = [
@@ -44,10 +44,8 @@ impl Scene {
     fn setting(&self, protocol: Protocol, batch_size: usize) -> Setting<'_> {
         Setting {
             embedder: &self.model,
-            gallery: &self.gallery,
-            dataset: &self.world,
-            protocol,
-            seed: Seed(9),
+            scene: at(&self.gallery, protocol, 9),
+            images: Sets::one(&self.world),
             batch_size,
             eight_bit: false,
             keep_images: false,
@@ -176,7 +174,7 @@ fn no_bit_depends_on_how_many_images_are_embedded_at_once() {
     let scene = scene(Distance::Euclidean);
     let compute = |batch_size| {
         let go = &mut |_| ControlFlow::Continue(());
-        let victim = Victim { embedder: &scene.model, gallery: &scene.gallery };
+        let victim = Victim { embedder: &scene.model, sets: Sets::one(&scene.gallery) };
         let setting = scene.setting(Protocol::Paper, batch_size);
         let outcome = search(0.1, 5).run(KINDS[2], &setting, Some(victim), &images, TARGET, go).unwrap();
         let half = |half: &Half| (half.before.clone(), half.after.clone());
@@ -209,7 +207,7 @@ fn epsilon_zero_changes_nothing() {
 #[test]
 fn targets_are_drawn_by_batch_and_number_and_strictly_from_outside() {
     let scene = scene(Distance::Cosine);
-    let draw = |seed, key, images: &[usize], protocol| universal_target(Seed(seed), key, images, &scene.gallery, protocol);
+    let draw = |seed, key, images: &[usize], protocol| universal_target(&at(&scene.gallery, protocol, seed), Role::Candidate, key, images);
     let all: Vec<u32> = (0..50).map(|number| draw(1, (0, number), &[], Protocol::Paper).unwrap()).collect();
     assert_eq!(draw(1, (0, 7), &[], Protocol::Paper).unwrap(), all[7]);
     assert_ne!(draw(1, (1, 7), &[], Protocol::Paper).unwrap(), all[7]);
@@ -239,7 +237,7 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     assert!(matches!(run(KINDS[0], &[1, 2], LEN as u32), Err(Error::Index { what: "target", .. })));
     let few: Vec<usize> = (0..10).collect();
     let small = Gallery::new(&place(&scene.model, &scene.world, &few)).unwrap();
-    let victim = Victim { embedder: &scene.model, gallery: &small };
+    let victim = Victim { embedder: &scene.model, sets: Sets::one(&small) };
     let refused = search(0.1, 1).run(KINDS[0], &setting, Some(victim), &[1, 2], TARGET, &mut |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Error::Shape { .. })));
 }

@@ -1,0 +1,71 @@
+//! Where an attack takes place.
+
+use crate::Protocol;
+use rankle_core::dataset::check_indices;
+use rankle_core::{Error, Gallery, Result, Role, Seed, Sets};
+
+/// The embedded images of a search, and the rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Gallery and queries, embedded by one model.
+    pub sets: Sets<&'a Gallery>,
+    /// Whose definitions count.
+    pub protocol: Protocol,
+    /// The seed of every draw.
+    pub seed: Seed,
+}
+
+impl<'a> Scene<'a> {
+    /// The draw of an attack on images of one role.
+    pub(crate) fn choice(&self, perturbed: Role) -> Choice<'a> {
+        let (images, targets) = (*self.sets.of(perturbed), *self.sets.of(perturbed.other()));
+        Choice { images, targets, is_one: self.sets.is_one(), protocol: self.protocol, seed: self.seed }
+    }
+}
+
+/// What the targets of images are drawn from: in one set, an image is never its own neighbor.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    /// The set of the attacked images.
+    pub(crate) images: &'a Gallery,
+    /// The set of their targets.
+    pub(crate) targets: &'a Gallery,
+    pub(crate) is_one: bool,
+    pub(crate) protocol: Protocol,
+    pub(crate) seed: Seed,
+}
+
+impl Choice<'_> {
+    /// How many targets an image can have, itself left out.
+    pub(crate) fn available(&self) -> usize {
+        self.targets.len() - usize::from(self.is_one)
+    }
+
+    /// The target that an image is itself.
+    pub(crate) fn itself(&self, image: usize) -> Option<usize> {
+        self.is_one.then_some(image)
+    }
+
+    /// How many targets are "the top 1 %" of a list: at least one, in integers (`pitfalls.md` P-3, P-35).
+    pub(crate) fn top_percent(&self) -> usize {
+        top_percent(self.targets)
+    }
+
+    pub(crate) fn check(&self, images: &[usize]) -> Result<()> {
+        check_indices("image", images, self.images.len())
+    }
+
+    /// Refuses sets of no targets, and of more than there are.
+    pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
+        match wanted {
+            0 => Err(Error::Empty("targets")),
+            _ if wanted > available => Err(Error::TooFewTargets { wanted, available }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// As [`Choice::top_percent`], of any list.
+pub(crate) fn top_percent(list: &Gallery) -> usize {
+    (list.len() / 100).max(1)
+}
