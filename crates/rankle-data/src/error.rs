@@ -23,6 +23,17 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
+    /// Two datasets of which one has no names for its classes.
+    #[error(
+        "the classes of {named} have names and those of {unnamed} have no names, so it cannot be told which are the same: take queries and \
+         gallery of one kind"
+    )]
+    Classes {
+        /// The dataset whose classes have names.
+        named: String,
+        /// The other one.
+        unnamed: String,
+    },
     /// No folder was given, and the dataset is neither compiled in nor installed.
     #[error("{dataset} is not at hand and no folder was given: {help}")]
     Unavailable {

@@ -38,6 +38,7 @@
 //! ```
 
 mod check;
+mod classes;
 mod credits;
 mod embedded;
 mod error;
@@ -53,6 +54,7 @@ mod split;
 mod text;
 
 pub use check::{BrokenImage, Watch, broken_images};
+pub use classes::with_classes_of;
 pub use credits::Credits;
 pub use error::{Error, Result};
 pub use idx_folder::IdxFolder;

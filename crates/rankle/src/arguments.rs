@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::indices::Indices;
 use crate::model_arguments::{ModelArguments, ModelName, Said};
 use crate::stop::Stop;
-use crate::system::Key;
+use crate::system::{Data, Key};
 use crate::{interrupt, names, watched};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -95,6 +95,35 @@ pub(crate) struct SystemArguments {
     pub(crate) names: TensorNames,
 }
 
+/// Data and a model that was trained, where queries need not be gallery images.
+#[derive(Args)]
+pub(crate) struct SearchArguments {
+    #[command(flatten)]
+    pub(crate) system: SystemArguments,
+    #[command(flatten)]
+    pub(crate) sets: SetArguments,
+}
+
+/// Who asks, and what is ranked.
+#[derive(Args)]
+pub(crate) struct SetArguments {
+    /// Another dataset whose test images are the queries; those of --dataset when left out. A query that is no gallery image has nothing
+    /// left out of its list
+    #[arg(long, value_name = "DATASET", value_parser = names::Datasets)]
+    queries: Option<Source>,
+    /// Another dataset whose test images are ranked; those of --dataset when left out, or its gallery where it has one (inshop)
+    #[arg(long, value_name = "DATASET", value_parser = names::Datasets)]
+    gallery: Option<Source>,
+}
+
+impl SetArguments {
+    /// The images that they name beside a dataset.
+    pub(crate) fn of(self, dataset: Source, dir: Option<PathBuf>) -> Data {
+        let Self { queries, gallery } = self;
+        Data { dataset, queries, gallery, dir }
+    }
+}
+
 /// How the tensors of weights from elsewhere are called. No record tells of it: a prefix is taken off where all names have it, so
 /// that a file has one reading only, and its hash says which.
 #[derive(Args)]
@@ -135,8 +164,8 @@ impl VictimArguments {
             distance: self.to_distance,
             override_card,
         };
-        let Key { dataset, dataset_dir, prefix, model, distance, .. } = from.clone();
-        said.model(Some((model, distance)))?.key(dataset, dataset_dir, prefix)
+        let Key { data, prefix, model, distance, .. } = from.clone();
+        said.model(Some((model, distance)))?.key(data, prefix)
     }
 }
 

@@ -155,6 +155,7 @@ impl AttackArguments {
             count,
             set: self.targets.map(NonZero::get),
             seed: experiment.seed(),
+            role: experiment.perturbs(),
         };
         choice.check_counts()?;
         Ok(choice)

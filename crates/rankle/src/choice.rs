@@ -7,7 +7,7 @@ use crate::stop::Stop;
 use crate::system::System;
 use anyhow::Result;
 use rankle_attacks::{AttackId, Targets};
-use rankle_core::{Gallery, Seed};
+use rankle_core::{Gallery, Role, Seed, Sets};
 use std::num::NonZero;
 
 /// The choice as the arguments have it.
@@ -20,6 +20,8 @@ pub(crate) struct Choice {
     /// How many targets each, where that was said.
     pub(crate) set: Option<usize>,
     pub(crate) seed: Seed,
+    /// The set of the images; their targets are in the other one.
+    pub(crate) role: Role,
 }
 
 /// How many images the seed shall choose.
@@ -85,14 +87,14 @@ impl Choice {
     /// # Errors
     /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
     pub(crate) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
-        let len = system.dataset.len();
+        let dataset = system.dataset(self.role);
         let images: Vec<usize> = match &self.images {
-            Some(list) => list.resolve("--image-indices", &*system.dataset)?.into_iter().map(|index| index as usize).collect(),
-            None => experiment::sample(system, self.seed, self.count.of(len))?,
+            Some(list) => list.resolve("--image-indices", dataset)?.into_iter().map(|index| index as usize).collect(),
+            None => experiment::sample(system, self.role, self.seed, self.count.of(dataset.len()))?,
         };
         let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
             let Some(list) = list else { return Ok(None) };
-            let indices = list.resolve(option, &*system.dataset)?;
+            let indices = list.resolve(option, system.dataset(self.role.other()))?;
             let set = check_count(option, indices.len() as u64, images.len() as u64, set);
             // What stands on the command line is wrong there; a file may hold anything.
             let wrong = |line| if list.is_given() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };
@@ -135,22 +137,22 @@ impl Rows {
     ///
     /// # Errors
     /// When the gallery is too small.
-    pub(crate) fn targets(&self, experiment: &Experiment, gallery: &Gallery, images: &[usize]) -> Result<Targets> {
-        let draw = || experiment.choose(images, gallery);
+    pub(crate) fn targets(&self, experiment: &Experiment, sets: Sets<&Gallery>, images: &[usize]) -> Result<Targets> {
+        let draw = || experiment.choose(images, sets);
         let (targets, set, preserved) = match (&self.targets, &self.preserved) {
             (None, None) => return Ok(draw()?),
             (None, Some(preserved)) => (draw()?.indices().to_vec(), experiment.spec.targets, Some(preserved.clone())),
             (Some((targets, set)), preserved) => {
                 let preserved = match (preserved, experiment.spec.attack) {
                     (None, AttackId::PreservingQuery(direction)) => {
-                        Some(experiment::preserved_beside(experiment, direction, gallery, images, targets)?)
+                        Some(experiment::preserved_beside(experiment, direction, sets, images, targets)?)
                     }
                     (preserved, _) => preserved.clone(),
                 };
                 (targets.clone(), *set, preserved)
             }
         };
-        Ok(Targets::new(images.len(), targets, set, preserved, gallery.len())?)
+        Ok(Targets::new(images.len(), targets, set, preserved, sets.of(experiment.perturbs().other()).len())?)
     }
 
     /// The listed items, for the record: `None` where the seed chose everything.

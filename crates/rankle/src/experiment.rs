@@ -1,12 +1,12 @@
 //! One attack with all its numbers, and the record of what came of it.
 
 use crate::collapse;
-use crate::system::System;
+use crate::system::{Ranked, System};
 use anyhow::{Context, Result, bail};
 use rankle_attacks::{
-    Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Setting, Standings, Targets, Threat,
+    Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Standings, Targets, Threat,
 };
-use rankle_core::{Embedder as _, Error, Gallery, Seed};
+use rankle_core::{Embedder as _, Error, Gallery, Role, Seed, Sets};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -95,12 +95,22 @@ impl Experiment {
         Seed(self.spec.seed)
     }
 
+    /// What the attacked images are.
+    pub(crate) fn perturbs(&self) -> Role {
+        self.attack().perturbs()
+    }
+
+    /// Where it takes place.
+    pub(crate) fn scene<'a>(&self, sets: Sets<&'a Gallery>) -> Scene<'a> {
+        Scene { sets, protocol: self.spec.protocol, seed: self.seed() }
+    }
+
     /// Draws the targets of images.
     ///
     /// # Errors
-    /// When the gallery is too small.
-    pub(crate) fn choose(&self, images: &[usize], gallery: &Gallery) -> rankle_core::Result<Targets> {
-        let targets = self.attack().choose(images, gallery, self.spec.protocol, self.seed())?;
+    /// When there are too few to choose from.
+    pub(crate) fn choose(&self, images: &[usize], sets: Sets<&Gallery>) -> rankle_core::Result<Targets> {
+        let targets = self.attack().choose(images, &self.scene(sets))?;
         if targets.set() == self.spec.targets {
             return Ok(targets);
         }
@@ -136,7 +146,8 @@ impl Experiment {
         let subject = Subject { loss: loss.or(own.loss), defense: defense.or(own.defense), ..own };
         let facts = Facts {
             preprocessing: system.preprocessing.clone(),
-            gallery: system.dataset.len(),
+            gallery: system.images.gallery.len(),
+            queries: system.images.queries.as_ref().map(|queries| queries.len()),
             left_out: system.left_out(),
             chosen,
             verifiable: true,
@@ -145,29 +156,27 @@ impl Experiment {
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
+    /// The setting on one system.
+    pub(crate) fn setting<'a>(&self, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
+        let Ranked { system, embedded } = ranked;
+        system.embedder.gradient_counts(self.gradient_units());
+        let Self { spec: AttackSpec { eight_bit, .. }, batch_size, .. } = *self;
+        let (scene, images) = (self.scene(embedded.as_ref()), system.datasets());
+        Setting { embedder: &system.embedder, scene, images, batch_size, eight_bit, keep_images }
+    }
+
     /// Attacks the images, and measures.
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
     pub(crate) fn run(
         &self,
-        system: &System,
-        gallery: &Gallery,
+        ranked: &Ranked,
         images: &[usize],
         targets: &Targets,
         keep_images: bool,
     ) -> rankle_core::Result<Outcome> {
-        system.embedder.gradient_counts(self.gradient_units());
-        let setting = Setting {
-            embedder: &system.embedder,
-            gallery,
-            dataset: &*system.dataset,
-            protocol: self.spec.protocol,
-            seed: self.seed(),
-            batch_size: self.batch_size,
-            eight_bit: self.spec.eight_bit,
-            keep_images,
-        };
+        let setting = self.setting(ranked, keep_images);
         // The model under watch breaks off much sooner than this could.
         rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets, &mut |_| ControlFlow::Continue(()))
     }
@@ -177,10 +186,12 @@ impl Experiment {
 ///
 /// # Errors
 /// When there are not so many.
-pub(crate) fn sample(system: &System, seed: Seed, count: usize) -> Result<Vec<usize>> {
-    let len = system.dataset.len();
+pub(crate) fn sample(system: &System, role: Role, seed: Seed, count: usize) -> Result<Vec<usize>> {
+    let (set, of) = (system.dataset(role), &system.key.data.dataset);
+    let len = set.len();
     if count > len {
-        bail!("{count} images are more than the {len} of {}: choose at most {len} with --images", system.key.dataset);
+        let of = if system.images.is_one() { of.to_string() } else { set.name().to_owned() };
+        bail!("{count} images are more than the {len} of {of}: choose at most {len} with --images");
     }
     Ok(rankle_attacks::sample_images(seed, len, count))
 }
@@ -193,7 +204,7 @@ pub(crate) fn sample(system: &System, seed: Seed, count: usize) -> Result<Vec<us
 pub(crate) fn preserved_beside(
     experiment: &Experiment,
     direction: Direction,
-    gallery: &Gallery,
+    sets: Sets<&Gallery>,
     images: &[usize],
     targets: &[u32],
 ) -> Result<(Vec<u32>, usize)> {
@@ -201,7 +212,7 @@ pub(crate) fn preserved_beside(
     let kept = PreservingQueryAttack::new(direction, set).preserved;
     // The attack's own draw with a larger set to preserve: the nearest items of every image, nearest first.
     let wide = PreservingQueryAttack { preserved: kept + set, ..PreservingQueryAttack::new(Direction::Raise, 1) };
-    let near = wide.choose(images, gallery, Protocol::Paper, experiment.seed())?;
+    let near = wide.choose(images, &Scene { protocol: Protocol::Paper, ..experiment.scene(sets) })?;
     let (near, reach) = near.preserved().context("the attack preserves items")?;
     let with_targets = direction == Direction::Raise && protocol == Protocol::Paper;
     let rows = near.chunks_exact(reach).zip(targets.chunks_exact(set));
@@ -217,8 +228,9 @@ pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: 
     let Outcome { before, after, embedding_shift, .. } = outcome;
     let rank = |standings: &Standings| Estimate::of(&standings.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
+    let list = system.images.gallery.len() - usize::from(system.images.is_one());
     // Where k reaches the end of the list, the recall says nothing of the model.
-    let recall = |standings: &Standings, k: usize| mean(&standings.hits(k)).filter(|_| k < system.dataset.len() - 1).map(percent);
+    let recall = |standings: &Standings, k: usize| mean(&standings.hits(k)).filter(|_| k < list).map(percent);
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));
@@ -272,5 +284,5 @@ pub(crate) fn seconds_since(start: Instant) -> f64 {
 
 /// What is ranked by what, for messages and pictures, which may go to others.
 pub(crate) fn describe(system: &System) -> String {
-    format!("{} ({}, {})", system.key.dataset.portable(), system.key.model, system.embedder.distance())
+    format!("{} ({}, {})", system.key.data.portable(), system.key.model, system.embedder.distance())
 }

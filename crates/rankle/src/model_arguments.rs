@@ -3,7 +3,7 @@
 use crate::card::{CARD, Card};
 use crate::names::{self, Models};
 use crate::stop::Stop;
-use crate::system::Key;
+use crate::system::{Data, Key};
 use anyhow::Result;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
@@ -175,26 +175,33 @@ impl Model {
     ///
     /// # Errors
     /// [`Stop`] where the name contradicts the card.
-    pub(crate) fn prepared(&self, dataset: Source) -> Result<Source> {
+    pub(crate) fn prepared(&self, option: &str, dataset: Source) -> Result<Source> {
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
         let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
         let own = crate::system::preprocessing(&prepared, self.architecture)?.unwrap_or_default();
         if own != said && !self.override_card {
-            return Err(Contradicted { card: place, override_card: false }.stop("--dataset with", own, said).into());
+            return Err(Contradicted { card: place, override_card: false }.stop(&format!("{option} with"), own, said).into());
         }
         Ok(prepared)
     }
 
-    /// The system of this model on a dataset.
+    /// The system of this model on data.
     ///
     /// # Errors
     /// As [`Model::prepared`].
-    pub(crate) fn key(self, dataset: Source, dataset_dir: Option<PathBuf>, prefix: Option<String>) -> Result<Key> {
-        let dataset = self.prepared(dataset)?;
+    pub(crate) fn key(self, data: Data, prefix: Option<String>) -> Result<Key> {
+        let Data { dataset, queries, gallery, dir } = data;
+        let prepared = |option, name: Option<Source>| name.map(|name| self.prepared(option, name)).transpose();
+        let data = Data {
+            dataset: self.prepared("--dataset", dataset)?,
+            queries: prepared("--queries", queries)?,
+            gallery: prepared("--gallery", gallery)?,
+            dir,
+        };
         let Self { architecture: model, weights, distance, card, .. } = self;
         let [loss, defense] = card.map_or([None, None], |(card, _)| card.trained());
-        Ok(Key { dataset, dataset_dir, model, weights, prefix, distance, loss, defense })
+        Ok(Key { data, model, weights, prefix, distance, loss, defense })
     }
 }
 

@@ -3,13 +3,17 @@
 use crate::experiment::method_version;
 use crate::system::System;
 use rankle_data::Split;
-use rankle_record::{Protocol, Provenance};
+use rankle_record::{Protocol, Provenance, Subject};
 use serde::Serialize;
 
 /// The end of every answer about a system: what was measured, with which weights, where and for how long.
 #[derive(Serialize)]
 pub(crate) struct Measured {
     dataset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_dataset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gallery_dataset: Option<String>,
     split: String,
     /// How photographs became the model's images; of other images the field is not written.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,13 +32,16 @@ pub(crate) struct Measured {
 impl Measured {
     /// Of a number that was measured on the test split.
     pub(crate) fn of(system: &System, seconds: f64) -> Self {
+        let Subject { dataset, query_dataset, gallery_dataset, model, weights, .. } = system.subject();
         Self {
-            dataset: system.key.dataset.to_string(),
+            dataset,
+            query_dataset,
+            gallery_dataset,
             split: Split::Test.to_string(),
             preprocessing: system.preprocessing.clone(),
             left_out: system.left_out(),
-            model: system.key.model.to_string(),
-            weights: system.key.weights.display().to_string(),
+            model,
+            weights,
             provenance: system.provenance(method_version(Protocol::Strict)),
             seconds,
             threads: rayon::current_num_threads(),

@@ -52,13 +52,14 @@ impl Opened {
             }
         }
         let system = |key: &Key| self.systems.iter().find(|system| system.key == *key).context("the system was just opened");
-        let (measured, count) = (system(&job.key)?, job.cell.images);
-        experiment::sample(measured, job.experiment.seed(), count)?;
-        let AttackSpec { protocol, universal, targets, .. } = job.experiment.spec;
-        if targets > measured.dataset.len() {
-            bail!("targets is {targets}: there are {} items to choose from", measured.dataset.len());
+        let (measured, count, role) = (system(&job.key)?, job.cell.images, job.experiment.perturbs());
+        experiment::sample(measured, role, job.experiment.seed(), count)?;
+        let AttackSpec { universal, targets, .. } = job.experiment.spec;
+        let available = measured.dataset(role.other()).len();
+        if targets > available {
+            bail!("targets is {targets}: there are {available} items to choose from");
         }
-        let room = |shared| universal::check_room(protocol, count, shared, measured.dataset.len());
+        let room = |shared| universal::check_room(&job.experiment, count, shared, measured);
         universal.map_or(Ok(()), room).map_err(anyhow::Error::msg)?;
         let mut inputs = job.experiment.inputs(measured, count, job.origin());
         inputs.cell.from = job.from.as_ref().map(|key| anyhow::Ok(transfer::source(system(key)?))).transpose()?;
@@ -270,13 +271,13 @@ impl Run<'_> {
         planned: &Planned,
         start: Instant,
     ) -> Result<(Record, Vec<f32>)> {
-        let Ranked { system, gallery } = measured;
+        let system = &measured.system;
         let (Planned { job, inputs }, inputs_of_record) = (planned, planned.inputs.clone());
         // A transfer from a system to itself needs no second gallery.
         let source = from.and_then(|at| self.sources.get(at)).unwrap_or(measured);
         let (experiment, count) = (&job.experiment, inputs.cell.images);
         if let Some(shared) = experiment.spec.universal {
-            let images = experiment::sample(system, experiment.seed(), count)?;
+            let images = experiment::sample(system, experiment.perturbs(), experiment.seed(), count)?;
             let to = job.from.as_ref().map(|_| measured);
             let made = universal::run(experiment, shared, source, to, &images)?;
             let image_ranks = experiment::image_ranks(&universal::seen(&made));
@@ -287,9 +288,9 @@ impl Run<'_> {
         let at = match known {
             Some(at) => at,
             None => {
-                let images = experiment::sample(system, experiment.seed(), count)?;
-                let gallery = choosing(experiment.spec.attack, &source.gallery, gallery);
-                let targets = experiment.choose(&images, gallery)?;
+                let images = experiment::sample(system, experiment.perturbs(), experiment.seed(), count)?;
+                let sets = choosing(experiment.spec.attack, source.embedded.as_ref(), measured.embedded.as_ref());
+                let targets = experiment.choose(&images, sets)?;
                 draws.push(Draw { by, images, targets });
                 draws.len() - 1
             }
@@ -300,7 +301,7 @@ impl Run<'_> {
             let image_ranks = experiment::image_ranks(&outcome.victim);
             return Ok((source.system.followed(transfer::record(system, inputs_of_record, &outcome, start)), image_ranks));
         }
-        let outcome = experiment.run(system, gallery, images, targets, false)?;
+        let outcome = experiment.run(measured, images, targets, false)?;
         let image_ranks = experiment::image_ranks(&outcome);
         Ok((system.followed(experiment::record(system, inputs_of_record, &outcome, start)), image_ranks))
     }

@@ -1,6 +1,6 @@
 //! An image search to attack or to measure: a dataset, a model, and all images embedded by it.
 
-use crate::arguments::SystemArguments;
+use crate::arguments::{SearchArguments, SystemArguments};
 use crate::files::Input;
 use crate::pass::Pass;
 use crate::stop::Stop;
@@ -9,19 +9,53 @@ use crate::weights::Weights;
 use crate::{card, collapse, device::Device, experiment};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Waiting, read_ahead};
-use rankle_data::{Source, Split, Watch};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Role, Sets, Waiting, read_ahead};
+use rankle_data::{Source, Split, Watch, with_classes_of};
 use rankle_models::{Architecture, Isa};
 use rankle_record::{Provenance, Record, Subject};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The images of a system by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Data {
+    /// Its test images ask, and are ranked, where nothing else is named.
+    pub(crate) dataset: Source,
+    /// Another dataset whose test images ask.
+    pub(crate) queries: Option<Source>,
+    /// Another dataset that is ranked.
+    pub(crate) gallery: Option<Source>,
+    /// The folder with their files.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Data {
+    /// One dataset for everything.
+    pub(crate) fn one(dataset: Source, dir: Option<PathBuf>) -> Self {
+        Self { dataset, queries: None, gallery: None, dir }
+    }
+
+    /// What is opened: one set where queries and gallery are the same images.
+    pub(crate) fn sets(&self) -> Sets<(&Source, Split)> {
+        let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().unwrap_or(&self.dataset));
+        let queries = (queries != gallery || gallery.has_gallery()).then_some((queries, Split::Test));
+        Sets { gallery: (gallery, Split::Gallery), queries }
+    }
+
+    /// As messages and pictures say it, which may go to others.
+    pub(crate) fn portable(&self) -> String {
+        let other = |what: &str, other: &Option<Source>| {
+            other.as_ref().map_or_else(String::new, |other| format!(", {what} {}", other.portable()))
+        };
+        format!("{}{}{}", self.dataset.portable(), other("queries", &self.queries), other("gallery", &self.gallery))
+    }
+}
+
 /// What names a system. Two equal keys are one system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    pub(crate) dataset: Source,
-    pub(crate) dataset_dir: Option<PathBuf>,
+    pub(crate) data: Data,
     pub(crate) model: Architecture,
     pub(crate) weights: PathBuf,
     /// In front of the names of the tensors, where all have it.
@@ -35,7 +69,7 @@ pub(crate) struct Key {
 /// A model and the images it is asked about.
 pub(crate) struct System {
     pub(crate) key: Key,
-    pub(crate) dataset: Arc<dyn Dataset>,
+    pub(crate) images: Sets<Arc<dyn Dataset>>,
     /// As [`Key::preprocessing`].
     pub(crate) preprocessing: Option<String>,
     pub(crate) embedder: Watched<'static>,
@@ -43,18 +77,18 @@ pub(crate) struct System {
     pub(crate) device: Device,
 }
 
-/// A system with its list embedded.
+/// A system with its images embedded.
 pub(crate) struct Ranked {
     pub(crate) system: System,
-    pub(crate) gallery: Gallery,
+    pub(crate) embedded: Sets<Gallery>,
 }
 
 impl Ranked {
     /// # Errors
-    /// As [`System::gallery`].
+    /// As [`System::embedded`].
     pub(crate) fn new(system: System) -> Result<Self> {
-        let (gallery, _) = system.gallery()?;
-        Ok(Self { system, gallery })
+        let (embedded, _) = system.embedded()?;
+        Ok(Self { system, embedded })
     }
 }
 
@@ -69,30 +103,41 @@ impl TryFrom<SystemArguments> for Key {
     type Error = anyhow::Error;
     fn try_from(arguments: SystemArguments) -> Result<Self> {
         let SystemArguments { dataset, dataset_dir, model, names } = arguments;
-        model.model()?.key(dataset, dataset_dir, names.strip_prefix)
+        model.model()?.key(Data::one(dataset, dataset_dir), names.strip_prefix)
+    }
+}
+
+impl TryFrom<SearchArguments> for Key {
+    type Error = anyhow::Error;
+    fn try_from(arguments: SearchArguments) -> Result<Self> {
+        let SearchArguments { system: SystemArguments { dataset, dataset_dir, model, names }, sets } = arguments;
+        model.model()?.key(sets.of(dataset, dataset_dir), names.strip_prefix)
     }
 }
 
 /// The test images of several models: those that take the same ones share them, so that they are opened, and complained of, once.
 #[derive(Default)]
-pub(crate) struct TestImages(Vec<(Key, Arc<dyn Dataset>)>);
+pub(crate) struct TestImages(Vec<(Key, Sets<Arc<dyn Dataset>>)>);
 
 impl TestImages {
-    fn of(&mut self, key: &Key) -> Result<Arc<dyn Dataset>> {
-        let about = |key: &Key| (key.dataset.clone(), key.dataset_dir.clone(), key.model.input(), key.preprocessing().ok());
+    fn of(&mut self, key: &Key) -> Result<Sets<Arc<dyn Dataset>>> {
+        let about = |key: &Key| (key.data.clone(), key.model.input(), key.preprocessing().ok());
         if let Some((_, known)) = self.0.iter().find(|(known, _)| about(known) == about(key)) {
             return Ok(known.clone());
         }
-        let dataset = open_test(&key.dataset, key.dataset_dir.as_deref(), key.model)?;
-        self.0.push((key.clone(), dataset.clone()));
-        Ok(dataset)
+        let images = open_sets(&key.data, key.model)?;
+        self.0.push((key.clone(), images.clone()));
+        Ok(images)
     }
 }
 
 impl Key {
     /// What opening the system reads.
     pub(crate) fn inputs(&self) -> Vec<Input> {
-        let mut inputs = data_inputs(&self.dataset, self.dataset_dir.as_deref());
+        let Data { dataset, queries, gallery, dir } = &self.data;
+        let named = [("--dataset", Some(dataset)), ("--queries", queries.as_ref()), ("--gallery", gallery.as_ref())];
+        let named = named.into_iter().filter_map(|(option, name)| Some((option, name?)));
+        let mut inputs: Vec<Input> = named.flat_map(|(option, name)| data_inputs(option, name, dir.as_deref())).collect();
         inputs.push(Input::new("--weights", &self.weights));
         inputs
     }
@@ -127,9 +172,20 @@ impl Key {
     /// How photographs become the model's images, as records name it; none of other images.
     ///
     /// # Errors
-    /// [`Stop`] with the exit code for wrong arguments where they cannot.
+    /// [`Stop`] with the exit code for wrong arguments where they cannot, or where queries and gallery are not prepared alike.
     pub(crate) fn preprocessing(&self) -> Result<Option<String>, Stop> {
-        preprocessing(&self.dataset, self.model)
+        let of = |(name, _): (&Source, Split)| preprocessing(name, self.model);
+        let sets = self.data.sets();
+        let (gallery, queries) = (of(sets.gallery)?, of(*sets.queries())?);
+        if gallery != queries {
+            let words = |said: Option<String>| said.unwrap_or_else(|| "are no photographs".to_owned());
+            return Err(Stop::usage(format!(
+                "the gallery and the queries are not prepared alike: {} and {}; say resize, edge and filter in both names",
+                words(gallery),
+                words(queries)
+            )));
+        }
+        Ok(gallery)
     }
 }
 
@@ -148,7 +204,10 @@ impl System {
     /// # Errors
     /// As [`System::open`], but for the last.
     pub(crate) fn of_split(key: Key, split: Split, device: Device, bar: ProgressBar) -> Result<Self> {
-        let data = |key: &Key| open_data(&key.dataset, split, key.dataset_dir.as_deref(), key.model);
+        let data = |key: &Key| {
+            let Data { dataset, dir, .. } = &key.data;
+            open_data(dataset, split, dir.as_deref(), key.model).map(Sets::one)
+        };
         let system = Self::with_data(key, None, device, bar, data)?;
         system.heed_card();
         Ok(system)
@@ -198,7 +257,7 @@ impl System {
         sha256: Option<&str>,
         device: Device,
         bar: ProgressBar,
-        data: impl FnOnce(&Key) -> Result<Arc<dyn Dataset>>,
+        data: impl FnOnce(&Key) -> Result<Sets<Arc<dyn Dataset>>>,
     ) -> Result<Self> {
         device.check()?;
         let preprocessing = key.preprocessing()?;
@@ -207,14 +266,17 @@ impl System {
             let Weights { path, tensors, sha256 } = Weights::read(&key.weights, key.prefix.as_deref())?.checked(sha256)?;
             (key.model.with_weights(&path, &tensors, key.distance)?, sha256)
         };
-        let dataset = data(&key)?;
+        let images = data(&key)?;
+        let gallery = &images.gallery;
         let unproven = match key.model.has_kernels() {
             true => None,
-            false => Unproven::at(Some(dataset.images(&(0..dataset.len().min(watched::MOST)).collect::<Vec<_>>())?)),
+            false => Unproven::at(Some(gallery.images(&(0..gallery.len().min(watched::MOST)).collect::<Vec<_>>())?)),
         };
         let embedder = Watched::new(embedder, bar).unproven(unproven);
-        tracing::debug!("{} images of {}, weights {weights_sha256}", dataset.len(), key.dataset);
-        Ok(Self { key, dataset, preprocessing, embedder, weights_sha256, device })
+        for set in images.iter() {
+            tracing::debug!("{} images of {}, weights {weights_sha256}", set.len(), set.name());
+        }
+        Ok(Self { key, images, preprocessing, embedder, weights_sha256, device })
     }
 
     /// The record of an attack that followed the gradient of this system: it says where that was not one.
@@ -226,9 +288,12 @@ impl System {
 
     /// As a plan, a record and a card describe it; how it was trained only where a card said so.
     pub(crate) fn subject(&self) -> Subject {
-        let Key { dataset, model, weights, distance, loss, defense, .. } = &self.key;
+        let Key { data: Data { dataset, queries, gallery, .. }, model, weights, distance, loss, defense, .. } = &self.key;
+        let other = |other: &Option<Source>| other.as_ref().filter(|other| *other != dataset).map(Source::to_string);
         Subject {
             dataset: dataset.to_string(),
+            query_dataset: other(queries),
+            gallery_dataset: other(gallery),
             model: model.to_string(),
             weights: weights.display().to_string(),
             distance: distance.to_string(),
@@ -248,28 +313,47 @@ impl System {
         }
     }
 
-    /// How many broken images were left out of the dataset, where any were.
+    /// How many broken images were left out of the sets, where any were.
     pub(crate) fn left_out(&self) -> Option<usize> {
-        left_out(&*self.dataset)
+        Some(self.images.iter().map(|set| set.left_out()).sum()).filter(|&images| images > 0)
     }
 
-    /// Embeds some images.
+    /// The images in a role.
+    pub(crate) fn dataset(&self, role: Role) -> &dyn Dataset {
+        &**self.images.of(role)
+    }
+
+    /// Both sets.
+    pub(crate) fn datasets(&self) -> Sets<&dyn Dataset> {
+        self.images.as_ref().map(|set| &**set)
+    }
+
+    /// How many images there are in both sets.
+    pub(crate) fn len(&self) -> usize {
+        self.images.iter().map(|set| set.len()).sum()
+    }
+
+    /// Embeds some images of a role.
     ///
     /// # Errors
     /// What the model reports, or an interrupt.
-    pub(crate) fn embed(&self, images: &[usize]) -> Result<Points> {
-        Ok(embed(&self.embedder, &*self.dataset, images)?.0)
+    pub(crate) fn embed(&self, role: Role, images: &[usize]) -> Result<Points> {
+        Ok(embed(&self.embedder, self.dataset(role), images)?.0)
     }
 
-    /// All images, as the list that is ranked; and how long the model waited for them.
+    /// All images of both sets; and how long the model waited for them.
     ///
     /// # Errors
     /// As [`System::embed`].
-    pub(crate) fn gallery(&self) -> Result<(Gallery, Waiting)> {
-        let everything: Vec<usize> = (0..self.dataset.len()).collect();
-        let (points, waiting) = embed(&self.embedder, &*self.dataset, &everything)?;
-        let gallery = Gallery::new(&points).with_context(|| format!("{}", self.key.weights.display()))?;
-        Ok((gallery, waiting))
+    pub(crate) fn embedded(&self) -> Result<(Sets<Gallery>, Waiting)> {
+        let mut all = Waiting::default();
+        let embedded = self.datasets().try_map(|set| {
+            let everything: Vec<usize> = (0..set.len()).collect();
+            let (points, waiting) = embed(&self.embedder, set, &everything)?;
+            all = Waiting { waited: all.waited + waiting.waited, total: all.total + waiting.total };
+            Gallery::new(&points).with_context(|| format!("{}", self.key.weights.display()))
+        })?;
+        Ok((embedded, all))
     }
 }
 
@@ -303,14 +387,9 @@ pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Opt
 }
 
 /// What opening a dataset reads that an output could be taken for.
-pub(crate) fn data_inputs(name: &Source, folder: Option<&Path>) -> Vec<Input> {
-    let photographs = name.photographs(folder).map(|place| Input::photographs("--dataset", place));
-    photographs.into_iter().chain(name.list(folder).map(|list| Input::new("--dataset", list))).collect()
-}
-
-/// How many broken images were left out of a dataset, where any were.
-pub(crate) fn left_out(dataset: &dyn Dataset) -> Option<usize> {
-    Some(dataset.left_out()).filter(|&images| images > 0)
+pub(crate) fn data_inputs(option: &'static str, name: &Source, folder: Option<&Path>) -> Vec<Input> {
+    let photographs = name.photographs(folder).map(|place| Input::photographs(option, place));
+    photographs.into_iter().chain(name.list(folder).map(|list| Input::new(option, list))).collect()
 }
 
 /// Opens a dataset whose images a model takes: photographs are brought to its size.
@@ -347,16 +426,18 @@ pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn
     })
 }
 
-/// Opens the test images of a dataset, for a model to rank or to classify.
+/// Opens the images of a search, for a model to rank, or those that it is to classify. Queries have the labels of the gallery's classes.
 ///
 /// # Errors
-/// As [`open_data`]; of a model that ranks, as [`check_classes`].
-pub(crate) fn open_test(name: &Source, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
-    let dataset = open_data(name, Split::Test, folder, model)?;
+/// As [`open_data`]; of a model that ranks, as [`check_classes`]; where it cannot be told which classes are the same.
+pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn Dataset>>> {
+    let sets = data.sets();
+    let images = sets.try_map(|(name, split)| open_data(name, split, data.dir.as_deref(), model))?;
     if !model.is_classifier() {
-        check_classes(name, dataset.labels())?;
+        check_classes(sets.gallery.0, images.gallery.labels())?;
     }
-    Ok(dataset)
+    let queries = images.queries.map(|queries| with_classes_of(queries, &*images.gallery)).transpose()?;
+    Ok(Sets { queries, gallery: images.gallery })
 }
 
 /// Whether a classifier knows all classes.
@@ -371,7 +452,7 @@ fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()
     Ok(())
 }
 
-/// Whether the test images are of more than one class: otherwise whatever is found is right.
+/// Whether the gallery is of more than one class: otherwise whatever is found is right.
 ///
 /// # Errors
 /// Where all are of one.
@@ -385,18 +466,27 @@ fn check_classes(name: &Source, labels: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Whether any test image has another one of its class to find, asked before the work is done: a recall of nothing is no number.
+/// Whether any query has another image of its class to find, asked before the work is done: a recall of nothing is no number.
 ///
 /// # Errors
 /// Where none has.
-pub(crate) fn check_pairs(name: &Source, labels: &[u32]) -> Result<()> {
+pub(crate) fn check_pairs(data: &Data, labels: Sets<&[u32]>) -> Result<()> {
     let mut seen = HashSet::new();
-    if labels.iter().all(|label| seen.insert(label)) {
-        bail!(
-            "no class of {name} has two test images, so there is nothing to find: test more of each, as in folder,images=50%:PATH"
-        );
+    let none = match labels.queries {
+        None => labels.gallery.iter().all(|label| seen.insert(label)),
+        Some(queries) => {
+            seen.extend(labels.gallery);
+            !queries.iter().any(|label| seen.contains(label))
+        }
+    };
+    match labels.queries {
+        _ if !none => Ok(()),
+        None => bail!(
+            "no class of {} has two test images, so there is nothing to find: test more of each, as in folder,images=50%:PATH",
+            data.portable()
+        ),
+        Some(_) => bail!("no class of the queries is in the gallery, so there is nothing to find: {}", data.portable()),
     }
-    Ok(())
 }
 
 /// The instruction set of the kernels, as records name it.

@@ -2,24 +2,14 @@
 
 use crate::experiment::{self, Experiment, Inputs, percent};
 use crate::system::{Ranked, System};
-use rankle_attacks::{Estimate, Outcome, Setting, Standings, Targets, Transfer, Victim};
-use rankle_record::{AttackSpec, Record, Source, WhiteBox};
+use rankle_attacks::{Estimate, Outcome, Standings, Targets, Transfer, Victim};
+use rankle_record::{Record, Source, WhiteBox};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// The setting of an experiment on one system.
-pub(crate) fn setting<'a>(experiment: &Experiment, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
-    let Ranked { system, gallery } = ranked;
-    let AttackSpec { protocol, eight_bit, .. } = experiment.spec;
-    system.embedder.gradient_counts(experiment.gradient_units());
-    let dataset = &*system.dataset;
-    let (seed, batch_size) = (experiment.seed(), experiment.batch_size);
-    Setting { embedder: &system.embedder, gallery, dataset, protocol, seed, batch_size, eight_bit, keep_images }
-}
-
 /// The other side.
 pub(crate) fn victim(ranked: &Ranked) -> Victim<'_> {
-    Victim { embedder: &ranked.system.embedder, gallery: &ranked.gallery }
+    Victim { embedder: &ranked.system.embedder, sets: ranked.embedded.as_ref() }
 }
 
 /// Attacks the images on `from` and measures on both.
@@ -33,7 +23,7 @@ pub(crate) fn run(
     images: &[usize],
     targets: &Targets,
 ) -> rankle_core::Result<Transfer> {
-    let (attack, setting) = (experiment.attack(), setting(experiment, from, false));
+    let (attack, setting) = (experiment.attack(), experiment.setting(from, false));
     // The models under watch break off much sooner than this could.
     let go = &mut |_| ControlFlow::Continue(());
     rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets, go)

@@ -26,11 +26,13 @@ impl Made {
     }
 }
 
-/// Whether a dataset of `len` images has room for the batches, and under [`Protocol::Strict`] for targets beside them.
+/// Whether the set of the perturbed images has room for the batches, and under [`Protocol::Strict`] for targets beside them where
+/// these are in the same set.
 ///
 /// # Errors
 /// One line where it has none.
-pub(crate) fn check_room(protocol: Protocol, images: usize, shared: SharedBy, len: usize) -> Result<(), String> {
+pub(crate) fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, system: &System) -> Result<(), String> {
+    let (protocol, len) = (experiment.spec.protocol, system.dataset(experiment.perturbs()).len());
     let SharedBy { batches, .. } = shared;
     let batch = images / batches.max(1);
     if images > len {
@@ -38,7 +40,7 @@ pub(crate) fn check_room(protocol: Protocol, images: usize, shared: SharedBy, le
             "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer with --batch and --batches"
         ));
     }
-    if protocol == Protocol::Strict && batch == len {
+    if protocol == Protocol::Strict && batch == len && system.images.is_one() {
         return Err(format!(
             "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller --batch, without --full"
         ));
@@ -64,14 +66,14 @@ pub(crate) fn run(
     to: Option<&Ranked>,
     images: &[usize],
 ) -> Result<Vec<Made>> {
-    let (AttackSpec { attack, protocol, .. }, seed) = (experiment.spec, experiment.seed());
+    let AttackSpec { attack, .. } = experiment.spec;
     let Pgd { threat, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { threat, step, iterations };
-    let setting = transfer::setting(experiment, from, false);
+    let setting = experiment.setting(from, false);
     let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
         for number in 0..shared.perturbations {
-            let target = universal_target(seed, (batch as u64, number as u64), images, &from.gallery, protocol)?;
+            let target = universal_target(&setting.scene, experiment.perturbs(), (batch as u64, number as u64), images)?;
             // The models under watch break off much sooner than this could.
             let go = &mut |_| ControlFlow::Continue(());
             let outcome = search.run(attack, &setting, to.map(transfer::victim), images, target, go)?;

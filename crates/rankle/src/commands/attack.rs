@@ -2,13 +2,13 @@
 
 mod saved;
 
-use crate::arguments::{self, SystemArguments};
+use crate::arguments::{self, SearchArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
-use crate::system::{Key, System};
+use crate::system::{Key, Ranked, System};
 use crate::{files, progress, table};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -20,7 +20,8 @@ use std::time::Instant;
 /// Attack test images and measure how their ranking changes.
 ///
 /// Ranks are in percent of the gallery, 0 the top of a list: the mean over images of the
-/// mean over their targets. The gallery is the whole clean test split.
+/// mean over their targets. Gallery and queries are the whole clean test split, unless
+/// --gallery or --queries name others: ca+ and ca- perturb gallery images, all others queries.
 ///
 ///   ca+ ca-        the image rises or sinks in the lists of its target queries
 ///   qa+ qa-        the target candidates rise or sink in the list of the image
@@ -30,7 +31,7 @@ use std::time::Instant;
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Attack {
     #[command(flatten)]
-    system: SystemArguments,
+    system: SearchArguments,
     #[command(flatten)]
     attack: AttackArguments,
     /// How many images, sampled by the seed; 1000 when left out, or all there are
@@ -73,21 +74,22 @@ impl Attack {
         saved.map_or(Ok(()), |saved| saved.check_count(images.len() as u64)).map_err(|stop| anyhow!("{stop}"))?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()));
-        bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
-        let (gallery, _) = system.gallery()?;
+        bar.set_length(system.len() as u64 + experiment.cost(images.len()));
+        bar.set_message(format!("{} on {}", experiment.spec.attack, experiment::describe(&system)));
+        let ranked = Ranked::new(system)?;
+        let system = &ranked.system;
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, &gallery, &images)?;
-        let outcome = experiment.run(&system, &gallery, &images, &targets, saved.is_some())?;
+        let targets = rows.targets(&experiment, ranked.embedded.as_ref(), &images)?;
+        let outcome = experiment.run(&ranked, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let inputs = experiment.inputs(&system, images.len(), origin);
-        let record = system.followed(experiment::record(&system, inputs, &outcome, start));
+        let inputs = experiment.inputs(system, images.len(), origin);
+        let record = system.followed(experiment::record(system, inputs, &outcome, start));
         progress::clear();
         // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
         let answered = table::answer(&record, self.format);
         if let Some(saved) = saved {
-            let (dataset, images, targets) = (&*system.dataset, &*images, &targets);
+            let (dataset, images, targets) = (system.dataset(experiment.perturbs()), &*images, &targets);
             saved.write(&Made { dataset, images, targets, outcome: &outcome, record: &record })?;
         }
         answered

@@ -116,20 +116,21 @@ impl Classify {
         let prefix = self.names.strip_prefix;
         let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
         let said = Said { options, names, model: Some(model), weights, distance: Some(Distance::Euclidean), override_card };
-        let key = said.model(None)?.key(dataset, dataset_dir, prefix)?;
+        let key = said.model(None)?.key(Data::one(dataset, dataset_dir), prefix)?;
         let system = System::open(key, device, bar.clone())?;
         let count = match (self.images, &attack) {
-            (None, None) => system.dataset.len(),
-            (images, _) => Count::usual(images).of(system.dataset.len()),
+            (None, None) => system.len(),
+            (images, _) => Count::usual(images).of(system.len()),
         };
-        let images = experiment::sample(&system, Seed(seed), count)?;
+        let images = experiment::sample(&system, Role::Query, Seed(seed), count)?;
         if let Some((_, search)) = &attack {
             search::heed(search, Search::default(), Remedy::Radius);
         }
         bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
 
         let start = Instant::now();
-        let setting = Classification { classifier: &system.embedder, dataset: &*system.dataset, batch_size: experiment::BATCH };
+        let dataset = system.dataset(Role::Query);
+        let setting = Classification { classifier: &system.embedder, dataset, batch_size: experiment::BATCH };
         let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver);
         // The model under watch breaks off much sooner than this could.
         let hits = setting.run(solver, &images, Seed(seed), &mut |_| ControlFlow::Continue(()))?;
@@ -167,7 +168,7 @@ impl Answer {
         let line = |name: &str, accuracy: f64, error: Option<f64>| {
             format!("\n  {name:<18}{accuracy:>8.2} %{}", error.map_or(String::new(), |error| format!(" ± {error:.2}")))
         };
-        let Key { dataset, model, .. } = &system.key;
+        let Key { data: Data { dataset, .. }, model, .. } = &system.key;
         let mut table = format!("{dataset} ({model}), {} test images, {:.1} s", self.images, self.provenance.seconds);
         table += &line("accuracy", self.accuracy, self.accuracy_stderr);
         if let Some(Attacked { attack, epsilon, accuracy_after, accuracy_after_stderr, .. }) = &self.attacked {

@@ -55,18 +55,19 @@ impl Embed {
         files::check_outputs(&[("--output", Some(&self.output))], &inputs)?;
         let bar = progress::bar(0);
         let system = System::of_split(key, self.split, device, bar.clone())?;
-        let len = system.dataset.len();
+        let dataset = &*system.images.gallery;
+        let len = dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
-            (Some(list), _) => list.resolve("--image-indices", &*system.dataset)?,
+            (Some(list), _) => list.resolve("--image-indices", dataset)?,
             (None, Some(images)) if images.get() > len => {
-                bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", system.key.dataset, self.split)
+                bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", system.key.data.dataset, self.split)
             }
             (None, images) => (0..images.map_or(len, NonZero::get) as u32).collect(),
         };
         bar.set_length(images.len() as u64);
         let places: Vec<usize> = images.iter().map(|&image| image as usize).collect();
-        let embeddings = system.embed(&places)?.to_tensor()?;
-        let labels: Vec<u32> = places.iter().map(|&image| system.dataset.labels()[image]).collect();
+        let embeddings = system.embed(Role::Candidate, &places)?.to_tensor()?;
+        let labels: Vec<u32> = places.iter().map(|&image| dataset.labels()[image]).collect();
         let (n, dim) = embeddings.dims2()?;
         let tensors = [
             ("embeddings", embeddings),
@@ -74,7 +75,7 @@ impl Embed {
             ("image_indices", Tensor::from_vec(images, n, &Memory::Cpu)?),
         ];
         let mut tensors = weights::Tensors::from(tensors.map(|(name, tensor)| (name.to_owned(), tensor)));
-        tensors.append(&mut called::tensors(&*system.dataset, &places)?);
+        tensors.append(&mut called::tensors(dataset, &places)?);
         weights::write(&self.output, &tensors)?;
         progress::clear();
         let output = self.output.display().to_string();
@@ -82,7 +83,7 @@ impl Embed {
             Format::Human => progress::answer(format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
             Format::Json => {
                 let mut object = json!({
-                    "output": output, "images": n, "dim": dim, "dataset": system.key.dataset.to_string(),
+                    "output": output, "images": n, "dim": dim, "dataset": system.key.data.dataset.to_string(),
                     "split": self.split.to_string(), "model": system.key.model.to_string(),
                     "distance": system.key.distance.to_string(), "weights_sha256": system.weights_sha256,
                 });

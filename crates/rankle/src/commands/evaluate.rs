@@ -1,6 +1,6 @@
 //! `rankle evaluate`: how good a model is when nobody attacks it.
 
-use crate::arguments::SystemArguments;
+use crate::arguments::SearchArguments;
 use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
@@ -9,15 +9,15 @@ use crate::system::{System, check_pairs};
 use crate::{collapse, interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
-use rankle_core::Waiting;
+use rankle_core::{Role, Waiting};
 use rankle_metrics::Retrieval;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Measure a model: every test image is a query against all others.
+/// Measure a model: every test image is a query against all others, or every query against the gallery where these are two sets.
 ///
-/// All numbers are in percent, means over the queries. The query itself is left out of its list by its index, and an image
-/// alone in its class is skipped as a query. R is how many others of its class a query has to find. Of items at exactly one
+/// All numbers are in percent, means over the queries. A query that is a gallery image is left out of its list by its index, and one
+/// without another image of its class is skipped. R is how many others of its class a query has to find. Of items at exactly one
 /// distance every order counts the same. For the accuracy of a classifier there is `rankle classify`.
 ///
 ///   recall at k             queries with one of their class among the k nearest; only where k is less than the list
@@ -38,7 +38,7 @@ use std::time::Instant;
 )]
 pub(crate) struct Evaluate {
     #[command(flatten)]
-    system: SystemArguments,
+    system: SearchArguments,
     /// On standard output: a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
@@ -67,6 +67,9 @@ struct Evaluation {
     /// Of the comparisons: those that rounding decided.
     undecided_share: f64,
     images: usize,
+    /// How many images are ranked, where the queries are no gallery images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gallery: Option<usize>,
     /// Images alone in their class: they have nothing to find.
     skipped: usize,
     distance: String,
@@ -82,12 +85,14 @@ impl Evaluate {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let bar = progress::bar(0);
         let system = System::open(self.system.try_into()?, device, bar.clone())?;
-        check_pairs(&system.key.dataset, system.dataset.labels())?;
+        let labels = system.datasets().map(|set| set.labels());
+        check_pairs(&system.key.data, labels)?;
         let start = Instant::now();
-        let images = system.dataset.len();
-        bar.set_length(2 * images as u64);
-        let (gallery, waiting) = system.gallery()?;
-        let retrieval = rankle_metrics::leave_one_out(&gallery, system.dataset.labels(), &mut |done| {
+        let (images, queries) = (system.len(), labels.queries().len());
+        bar.set_length((images + queries) as u64);
+        let (embedded, waiting) = system.embedded()?;
+        let everything: Vec<usize> = (0..queries).collect();
+        let retrieval = rankle_metrics::retrieve(embedded.as_ref(), labels, &everything, &mut |done| {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;
@@ -119,10 +124,11 @@ impl Evaluation {
             mean_normalized_rank: percent(retrieval.mean_normalized_rank()),
             tie_share: percent(retrieval.tie_share()),
             undecided_share: percent(retrieval.resolution.undecided_share()),
-            images: system.dataset.len(),
+            images: system.dataset(Role::Query).len(),
+            gallery: system.images.queries.as_ref().map(|_| system.images.gallery.len()),
             skipped: retrieval.skipped,
             distance: system.key.distance.to_string(),
-            images_per_second: system.dataset.len() as f64 / waiting.total.as_secs_f64(),
+            images_per_second: system.len() as f64 / waiting.total.as_secs_f64(),
             waiting_share: percent(waiting.share()),
             provenance: Measured::of(system, seconds),
         }
@@ -146,13 +152,14 @@ impl Evaluation {
         ];
         let row = |(name, value): (&str, Option<f64>)| Some(format!("  {name:<30}{:>8.2} %", value?));
         let rows: Vec<String> = rows.into_iter().filter_map(row).collect();
-        let Self { images, skipped, images_per_second, waiting_share, provenance, .. } = self;
+        let Self { images, gallery, skipped, images_per_second, waiting_share, provenance, .. } = self;
         let skipped = match skipped {
             0 => String::new(),
             skipped => format!(", {skipped} of them alone in their class and skipped as queries"),
         };
+        let against = gallery.map_or_else(String::new, |gallery| format!(" against {gallery} gallery images"));
         format!(
-            "{}, {images} test images{skipped}, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
+            "{}, {images} test images{against}{skipped}, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
              for them)\n{}",
             describe(system),
             provenance.seconds,

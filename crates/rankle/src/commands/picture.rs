@@ -2,7 +2,7 @@
 
 mod lists;
 
-use crate::arguments::{self, SystemArguments};
+use crate::arguments::{self, SearchArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -32,7 +32,7 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Picture {
     #[command(flatten)]
-    system: SystemArguments,
+    system: SearchArguments,
     /// The PNG to write; of several images each gets its index added to the name, and an image that is listed twice also a number
     #[arg(long, value_name = "FILE", value_parser = arguments::png())]
     output: PathBuf,
@@ -90,29 +90,31 @@ impl Picture {
         files::check_outputs(&outputs, &inputs)?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(system.dataset.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
-        bar.set_message(format!("{} on {}", experiment.attack(), experiment::describe(&system)));
-        let (gallery, _) = system.gallery()?;
+        bar.set_length(system.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
+        bar.set_message(format!("{} on {}", experiment.spec.attack, experiment::describe(&system)));
+        let ranked = Ranked::new(system)?;
+        let (system, dataset) = (&ranked.system, ranked.system.dataset(experiment.perturbs()));
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, &gallery, &images)?;
-        let outcome = experiment.run(&system, &gallery, &images, &targets, true)?;
+        let targets = rows.targets(&experiment, ranked.embedded.as_ref(), &images)?;
+        let outcome = experiment.run(&ranked, &images, &targets, true)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let inputs = experiment.inputs(&system, images.len(), origin);
-        let record = system.followed(experiment::record(&system, inputs, &outcome, start));
+        let inputs = experiment.inputs(system, images.len(), origin);
+        let record = system.followed(experiment::record(system, inputs, &outcome, start));
         let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
         let place = |images| anyhow::Ok(system.embedder.distance().place(&system.embedder.embed(images)?)?);
-        let originals = system.dataset.images(&images)?;
+        let originals = dataset.images(&images)?;
         let (clean, moved) = (place(&originals)?, place(adversarial)?);
 
         let mut lines = Vec::new();
         let (mut pictures, mut pages) = (Vec::new(), Vec::new());
         for (row, (&image, path)) in images.iter().zip(&files).enumerate() {
-            let perturbed = Image::new(system.dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
+            let perturbed = Image::new(dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
             let scene = Scene {
-                dataset: &*system.dataset,
-                gallery: &gallery,
+                images: system.datasets(),
+                sets: ranked.embedded.as_ref(),
                 kind: experiment.spec.attack,
+                role: experiment.perturbs(),
                 protocol: experiment.spec.protocol,
                 image,
                 targets: targets.of_images(row..row + 1),
@@ -130,7 +132,7 @@ impl Picture {
             };
             lines.push(format!("{}: {result}", path.display()));
             pictures.push(serde_json::json!({
-                "file": path, "image": image, "name": system.dataset.image_name(image),
+                "file": path, "image": image, "name": dataset.image_name(image),
                 "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
             }));
             let more = if experiment.spec.targets > SHOWN {
@@ -143,8 +145,8 @@ impl Picture {
             let picture = picture::Picture {
                 title: title(&record, &self.attack.threat().shown()),
                 lines: vec![
-                    format!("{}, {}", experiment::describe(&system), whole_name(&*system.dataset, image)),
-                    format!("{result}; {} items are ranked{more}", grouped(gallery.len())),
+                    format!("{}, {}", experiment::describe(system), whole_name(dataset, image)),
+                    format!("{result}; {} items are ranked{more}", grouped(ranked.embedded.gallery.len())),
                 ],
                 epsilon,
                 epsilon_as_given,

@@ -7,7 +7,7 @@ mod lab;
 mod memory;
 mod wording;
 
-use crate::arguments::{self, SystemArguments};
+use crate::arguments::{self, SearchArguments};
 use crate::device::Device;
 use crate::experiment::describe;
 use crate::files::Input;
@@ -40,7 +40,7 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sanity {
     #[command(flatten)]
-    system: SystemArguments,
+    system: SearchArguments,
     /// Another model, a file of weights or the folder that `rankle train` left: are images made against it weaker than those made
     /// against this one?
     #[arg(long, value_name = "FILE|FOLDER")]
@@ -94,7 +94,7 @@ impl Sanity {
         if self.epsilon.radius() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
         }
-        let override_card = self.system.model.override_card;
+        let override_card = self.system.system.model.override_card;
         let key = Key::try_from(self.system)?;
         let against = |weights: PathBuf| -> Result<Key> {
             let said = Said {
@@ -105,8 +105,8 @@ impl Sanity {
                 distance: self.against_distance,
                 override_card,
             };
-            let Key { dataset, dataset_dir, prefix, model, distance, .. } = key.clone();
-            said.model(Some((model, distance)))?.key(dataset, dataset_dir, prefix)
+            let Key { data, prefix, model, distance, .. } = key.clone();
+            said.model(Some((model, distance)))?.key(data, prefix)
         };
         let other = self.against.map(against).transpose()?;
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
@@ -122,12 +122,16 @@ impl Sanity {
         if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
             bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
         }
-        let images = experiment::sample(&system, seed, self.images.get())?;
+        let of = |role| experiment::sample(&system, role, seed, self.images.get());
+        let queries = system.images.queries.as_ref().map(|_| of(Role::Query)).transpose()?;
+        let images = Sets { gallery: of(Role::Candidate)?, queries };
+        let count = images.gallery.len();
         search::heed(&Pgd::paper(self.epsilon), Search::default(), Remedy::Radius);
-        let galleries = system.dataset.len() as u64 * if other.is_some() { 2 } else { 1 };
-        bar.set_length(galleries + attacks::work(self.epsilon, images.len(), system.dataset.len(), other.is_some()));
+        let galleries = system.len() as u64 * if other.is_some() { 2 } else { 1 };
+        let lens = system.datasets().map(|set| set.len());
+        bar.set_length(galleries + attacks::work(self.epsilon, count, lens, other.is_some()));
         bar.set_message(format!("questions to {}", describe(&system)));
-        let about = about(&system, other.as_ref(), self.epsilon, seed, images.len());
+        let about = about(&system, other.as_ref(), self.epsilon, seed, count);
         let memory = Memory::open(&self.output, about, attacks::searches(other.is_some()), bar)?;
 
         let galleries = || anyhow::Ok((Ranked::new(system)?, other.map(Ranked::new).transpose()?));
@@ -183,9 +187,11 @@ fn about(system: &System, other: Option<&System>, threat: Threat, seed: Seed, im
         format!("{model}, {distance}, {}", system.weights_sha256)
     };
     let words = [
-        ("dataset", system.key.dataset.to_string()),
+        ("dataset", system.key.data.dataset.to_string()),
+        ("queries", system.key.data.queries.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("ranked", system.key.data.gallery.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("preprocessing", system.preprocessing.clone().unwrap_or_default()),
-        ("gallery", system.dataset.len().to_string()),
+        ("gallery", system.images.gallery.len().to_string()),
         ("model", of(system)),
         ("against", other.map_or_else(|| "none".to_owned(), of)),
         ("epsilon", threat.radius().to_string()),
@@ -203,8 +209,8 @@ fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>
         subject: system.subject(),
         preprocessing: system.preprocessing.clone(),
         epsilon: lab.threat.radius(),
-        images: lab.images.len(),
-        gallery: system.dataset.len(),
+        images: lab.images.gallery.len(),
+        gallery: system.images.gallery.len(),
         seed: lab.seed.0,
         recall_at_1,
         against,

@@ -176,9 +176,9 @@ impl Train {
         let epsilon = self.epsilon()?;
         device.check()?;
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
-        let test = system::open_test(&self.dataset, self.dataset_dir.as_deref(), self.model)?;
+        let test = system::open_sets(&data, self.model)?;
         if !self.model.is_classifier() {
-            system::check_pairs(&self.dataset, test.labels())?;
+            system::check_pairs(&data, test.as_ref().map(|set| set.labels()))?;
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
@@ -194,7 +194,7 @@ impl Train {
         };
         let folder = Folder::new(&self.output);
         let pretrained_file = self.pretrained.as_ref().map(|path| Input::new("--pretrained", path));
-        let inputs = system::data_inputs(&self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
+        let inputs = system::data_inputs("--dataset", &self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         let outputs = [&folder.model, &folder.card, &folder.checkpoint].map(|file| ("--output", Some(file.as_path())));
         files::check_outputs(&outputs, &inputs.collect::<Vec<_>>())?;

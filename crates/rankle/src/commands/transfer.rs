@@ -32,6 +32,8 @@ pub(crate) struct Transfer {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
+    #[command(flatten)]
+    sets: SetArguments,
     /// The model that is attacked: the folder that `rankle train` left, or a file of weights, then with --model and --distance
     #[arg(long, value_name = "FOLDER|FILE")]
     from: PathBuf,
@@ -78,7 +80,7 @@ impl Transfer {
             distance: self.distance,
             override_card: self.override_card,
         };
-        let from = said.model(None)?.key(self.dataset, self.dataset_dir, self.names.strip_prefix)?;
+        let from = said.model(None)?.key(self.sets.of(self.dataset, self.dataset_dir), self.names.strip_prefix)?;
         let to = self.victim.key(&from, self.to, self.override_card)?;
         let bar = progress::bar(0);
         let (from, to) = System::pair(from, Some(to), device, bar.clone())?;
@@ -86,13 +88,14 @@ impl Transfer {
         let (images, rows) = choice.images(&to)?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(2 * to.dataset.len() as u64 + transfer::cost(&experiment, images.len()));
+        bar.set_length(2 * to.len() as u64 + transfer::cost(&experiment, images.len()));
         let of = |system: &System| format!("{} ({})", system.key.model, system.key.distance);
-        bar.set_message(format!("{} from {} to {}", experiment.attack(), of(&from), of(&to)));
+        bar.set_message(format!("{} from {} to {}", experiment.spec.attack, of(&from), of(&to)));
         let (from, to) = (Ranked::new(from)?, Ranked::new(to)?);
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, choosing(experiment.spec.attack, &from.gallery, &to.gallery), &images)?;
+        let sets = choosing(experiment.spec.attack, from.embedded.as_ref(), to.embedded.as_ref());
+        let targets = rows.targets(&experiment, sets, &images)?;
         let outcome = transfer::run(&experiment, &from, &to, &images, &targets)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let mut inputs = experiment.inputs(&to.system, images.len(), origin);

@@ -12,11 +12,11 @@ use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
 use crate::threat_arguments::ThreatArguments;
 use crate::universal::{self, Made};
-use crate::{arguments::SystemArguments, files, progress, table, transfer};
+use crate::{arguments::SearchArguments, files, progress, table, transfer};
 use anyhow::Result;
 use clap::Args;
 use rankle_core::Distance;
-use rankle_record::{AttackId, AttackSpec, Protocol, Record, Search, SharedBy};
+use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol, Record, Search, SharedBy};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -33,7 +33,7 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
     #[command(flatten)]
-    system: SystemArguments,
+    system: SearchArguments,
     /// What to move: ca+, ca-, qa+ or qa-
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
     attack: AttackId,
@@ -123,7 +123,7 @@ impl Universal {
         let plain = self.threat.of(AttackSpec::new(self.attack, 0.0, self.protocol, self.seed));
         let spec = AttackSpec { search: chosen, eight_bit: self.eight_bit, universal: Some(shared), ..plain };
         spec.check_universal(asked).map_err(Stop::usage)?;
-        let override_card = self.system.model.override_card;
+        let override_card = self.system.system.model.override_card;
         let from: Key = self.system.try_into()?;
         let to = self.to.as_ref().map(|path| Input::new("--to", path));
         let inputs: Vec<Input> = from.inputs().into_iter().chain(to).collect();
@@ -132,19 +132,19 @@ impl Universal {
         let bar = progress::bar(0);
         let to = self.to.map(|weights| self.victim.key(&from, weights, override_card)).transpose()?;
         let (from, to) = System::pair(from, to, device, bar.clone())?;
-        let len = from.dataset.len();
+        let role = rankle_attacks::build(self.attack, 1, AttackOptions::default()).perturbs();
         let (count, shared) = match self.full {
-            true => papers(from.key.distance, len),
+            true => papers(from.key.distance, from.dataset(role).len()),
             false => (asked, shared),
         };
         let spec = AttackSpec { universal: Some(shared), ..spec };
         spec.check_universal(count).map_err(anyhow::Error::msg)?;
         let experiment = Experiment::new(&spec).map_err(anyhow::Error::msg)?;
-        universal::check_room(spec.protocol, count, shared, len).map_err(anyhow::Error::msg)?;
-        let images = experiment::sample(&from, experiment.seed(), count)?;
+        universal::check_room(&experiment, count, shared, &from).map_err(anyhow::Error::msg)?;
+        let images = experiment::sample(&from, role, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);
-        bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * len as u64));
-        bar.set_message(format!("universal {} on {}", experiment.attack(), experiment::describe(&from)));
+        bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * from.len() as u64));
+        bar.set_message(format!("universal {} on {}", self.attack, experiment::describe(&from)));
         let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);
 
         let start = Instant::now();

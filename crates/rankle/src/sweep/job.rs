@@ -2,7 +2,7 @@
 
 use crate::experiment::{Experiment, Origin};
 use crate::names;
-use crate::system::Key;
+use crate::system::{Data, Key};
 use crate::{transfer, universal};
 use anyhow::{Error, Result, anyhow, bail};
 use rankle_record::{Cell, Source, Subject};
@@ -31,10 +31,11 @@ impl Job {
         }
         let experiment = Experiment::new(&cell.spec).map_err(Error::msg)?;
         cell.spec.check_universal(cell.images).map_err(Error::msg)?;
-        let Subject { dataset, model, weights, distance, .. } = &cell.subject;
+        let Subject { dataset, query_dataset, gallery_dataset, model, weights, distance, .. } = &cell.subject;
+        let other = |name: &Option<String>| name.as_ref().map(|name| name.parse()).transpose();
+        let (queries, gallery) = (other(query_dataset)?, other(gallery_dataset)?);
         let key = Key {
-            dataset: dataset.parse()?,
-            dataset_dir,
+            data: Data { dataset: dataset.parse()?, queries, gallery, dir: dataset_dir },
             model: names::RANKERS.find(model).map_err(Error::msg)?,
             weights: weights.into(),
             prefix,

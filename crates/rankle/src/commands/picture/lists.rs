@@ -4,7 +4,7 @@ use crate::called;
 use anyhow::{Context, Result};
 use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets};
 use rankle_core::rank::Ties;
-use rankle_core::{Dataset, Gallery, Points, numbers::numbers};
+use rankle_core::{Dataset, Gallery, Points, Role, Sets, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
 
 /// How many of the first places are shown.
@@ -14,11 +14,13 @@ const TOP_OF_SHIFT: usize = 10;
 
 /// An attacked image among all others.
 pub(super) struct Scene<'a> {
-    pub(super) dataset: &'a dyn Dataset,
-    pub(super) gallery: &'a Gallery,
+    pub(super) images: Sets<&'a dyn Dataset>,
+    pub(super) sets: Sets<&'a Gallery>,
     pub(super) kind: AttackId,
+    /// What the attacked image is.
+    pub(super) role: Role,
     pub(super) protocol: Protocol,
-    /// The place of the image in the gallery.
+    /// The index of the image in its set.
     pub(super) image: usize,
     /// Its targets alone.
     pub(super) targets: Targets,
@@ -58,14 +60,24 @@ impl Scene<'_> {
     /// # Errors
     /// When it cannot be read or shown.
     pub(super) fn clean_image(&self) -> Result<Image> {
-        self.image_of(self.image)
+        self.image_of(self.role, self.image)
+    }
+
+    fn dataset(&self, role: Role) -> &dyn Dataset {
+        *self.images.of(role)
+    }
+
+    /// The gallery item that the attacked query is, where it is one.
+    fn itself(&self) -> Option<usize> {
+        self.sets.itself(self.image)
     }
 
     /// The list of one query of a candidate attack: the image moves in it.
     fn list_of_query(&self, query: usize) -> Result<Pair> {
-        let distances = self.gallery.distances_from(&[query])?;
+        let distances = self.sets.gallery.distances_from(self.sets.queries(), &[query])?;
         let strict = self.protocol.leaves_out();
-        let keep = |item: usize| !(strict && (item == self.image || item == query));
+        let asks = self.sets.itself(query);
+        let keep = |item: usize| !(strict && (item == self.image || Some(item) == asks));
         let place = |points: &Points| self.rank_among(query, &distances, points, keep);
         let (rank_before, rank_after) = (place(&self.clean)?, place(&self.moved)?);
         let mut before = in_gallery(ranked(&distances, |item| keep(item) && item != self.image));
@@ -76,22 +88,22 @@ impl Scene<'_> {
         let image = self.image;
         let mark_before = |item| match item {
             Item::Gallery(item) if item == image => Mark::Moved(0),
-            Item::Gallery(item) if item == query => Mark::Itself,
+            Item::Gallery(item) if Some(item) == asks => Mark::Itself,
             _ => Mark::None,
         };
         let mark_after = |item| match item {
             Item::Perturbed => Mark::Moved(0),
-            Item::Gallery(item) if item == query || item == image => Mark::Itself,
+            Item::Gallery(item) if Some(item) == asks || item == image => Mark::Itself,
             Item::Gallery(_) => Mark::None,
         };
         let [before, after] = self.places([&before, &after], [&mark_before, &mark_after], TOP)?;
-        let query_image = self.image_of(query)?;
-        let (name, names) = (self.short_name("query", query), called::lines(self.dataset, query));
+        let (query_image, queries) = (self.image_of(Role::Query, query)?, self.dataset(Role::Query));
+        let (name, names) = (short_name(queries, "query", query), called::lines(queries, query));
         let list = |places| List { query: query_image.clone(), name: name.clone(), names: names.clone(), places };
         let caption = format!(
             "In the list of query {} (class {}) the image is at {}",
-            called::image(self.dataset, query),
-            called::class(self.dataset, self.dataset.labels()[query]),
+            called::image(queries, query),
+            called::class(queries, queries.labels()[query]),
             journey(rank_before, rank_after)
         );
         Ok(Pair { caption, before: list(before), after: list(after) })
@@ -99,9 +111,10 @@ impl Scene<'_> {
 
     /// The rank of the image, when it is at `points`, in the list of a query.
     fn rank_among(&self, query: usize, distances: &[f32], points: &Points, keep: impl Fn(usize) -> bool) -> Result<f64> {
-        let own = *self.gallery.distances_to(points, &[query as u32])?.first().context("one distance")?;
-        let exact = self.gallery.distance().exact(self.gallery.point(query), points.row(0));
-        let list = self.gallery.list(self.gallery.point(query), distances, self.protocol.precision())?;
+        let (gallery, queries) = (self.sets.gallery, *self.sets.queries());
+        let own = *queries.distances_to(points, &[query as u32])?.first().context("one distance")?;
+        let exact = gallery.distance().exact(queries.point(query), points.row(0));
+        let list = gallery.list(queries.point(query), distances, self.protocol.precision())?;
         let (count, _) = list.count(own, exact, |item| keep(item as usize));
         Ok(count.rank(self.protocol.ties(RankOf::Perturbed)))
     }
@@ -109,10 +122,10 @@ impl Scene<'_> {
     /// The ranks of some items in the list of the image, before and after.
     fn ranks(&self, items: &[usize], without_itself: bool, ties: Ties) -> Result<[Vec<f64>; 2]> {
         let items: Vec<u32> = items.iter().map(|&item| item as u32).collect();
-        let itself = [self.image as u32];
+        let itself = self.itself().filter(|_| without_itself).map(|item| [item as u32]);
         let of = |points: &Points| {
-            let left_out = without_itself.then_some(&itself[..]);
-            let counted = self.gallery.rank_counts(points, &items, left_out, self.protocol.precision())?;
+            let left_out = itself.as_ref().map(|itself| &itself[..]);
+            let counted = self.sets.gallery.rank_counts(points, &items, left_out, self.protocol.precision())?;
             anyhow::Ok(counted.counts.iter().map(|count| count.rank(ties)).collect())
         };
         Ok([of(&self.clean)?, of(&self.moved)?])
@@ -128,17 +141,17 @@ impl Scene<'_> {
             match (number(&targets), number(&preserved)) {
                 (Some(number), _) => Mark::Moved(number),
                 (None, Some(number)) => Mark::Kept(number),
-                _ if item == self.image => Mark::Itself,
+                _ if Some(item) == self.itself() => Mark::Itself,
                 _ => Mark::None,
             }
         };
         // The strict protocol ranks without the clean image, unless that is a target.
-        let left_out = self.protocol.leaves_out() && !targets.contains(&self.image);
-        let (before, after) = self.own_places(|item| !(left_out && item == self.image), mark, TOP)?;
+        let left_out = self.itself().filter(|itself| self.protocol.leaves_out() && !targets.contains(itself));
+        let (before, after) = self.own_places(|item| Some(item) != left_out, mark, TOP)?;
         let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(RankOf::Item))?;
         let ranks = ranks_before.into_iter().zip(ranks_after);
         let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
-            .map(|(&target, (before, after))| format!("{} at {}", called::image(self.dataset, target), journey(before, after)))
+            .map(|(&target, (before, after))| format!("{} at {}", called::image(self.dataset(Role::Candidate), target), journey(before, after)))
             .collect();
         let more = if targets.len() > journeys.len() { "; and so on" } else { "" };
         Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
@@ -146,45 +159,40 @@ impl Scene<'_> {
 
     /// The list of an image whose embedding was shifted, without itself: where is its class?
     fn shifted_list(&self) -> Result<Pair> {
-        let labels = self.dataset.labels();
-        let distances = self.gallery.distances(&self.clean)?;
-        let class = |&item: &usize| labels[item] == labels[self.image];
-        let nearest = ranked(&distances, |item| item != self.image).into_iter().find(class);
+        let (items, own) = (self.dataset(Role::Candidate), self.dataset(Role::Query).labels()[self.image]);
+        let labels = items.labels();
+        let distances = self.sets.gallery.distances(&self.clean)?;
+        let class = |&item: &usize| labels[item] == own;
+        let keep = |item: usize| Some(item) != self.itself();
+        let nearest = ranked(&distances, keep).into_iter().find(class);
         let mark = |item| match item {
             Item::Gallery(item) if Some(item) == nearest => Mark::Moved(0),
             Item::Gallery(item) if class(&item) => Mark::SameClass,
             _ => Mark::None,
         };
-        let (before, after) = self.own_places(|item| item != self.image, mark, TOP_OF_SHIFT)?;
+        let (before, after) = self.own_places(keep, mark, TOP_OF_SHIFT)?;
         let caption = match nearest {
             Some(item) => {
                 let [ranks_before, ranks_after] = self.ranks(&[item], true, Ties::Middle)?;
                 let journey = journey(ranks_before[0], ranks_after[0]);
-                let item = called::image(self.dataset, item);
+                let item = called::image(items, item);
                 format!("In the list of the image: the nearest of its class, {item}, at {journey}")
             }
-            None => format!("no other image is of class {}", called::class(self.dataset, labels[self.image])),
+            None => format!("no other image is of class {}", called::class(self.dataset(Role::Query), own)),
         };
         Ok(Pair { caption, before, after })
     }
 
     fn own_places(&self, keep: impl Fn(usize) -> bool, mark: impl Fn(Item) -> Mark, top: usize) -> Result<(List, List)> {
-        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.gallery.distances(points)?, &keep)));
+        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.sets.gallery.distances(points)?, &keep)));
         let (before, after) = (items(&self.clean)?, items(&self.moved)?);
         let [before, after] = self.places([&before, &after], [&mark, &mark], top)?;
-        let names = called::lines(self.dataset, self.image);
-        let before =
-            List { query: self.clean_image()?, name: self.short_name("image", self.image), names: names.clone(), places: before };
+        let own = self.dataset(self.role);
+        let names = called::lines(own, self.image);
+        let name = short_name(own, "image", self.image);
+        let before = List { query: self.clean_image()?, name, names: names.clone(), places: before };
         let after = List { query: self.perturbed.clone(), name: "perturbed".to_owned(), names, places: after };
         Ok((before, after))
-    }
-
-    /// What an image is called below it: its index where nothing below that names it.
-    fn short_name(&self, what: &str, index: usize) -> String {
-        match self.dataset.image_name(index) {
-            Some(_) => what.to_owned(),
-            None => format!("{what} #{index}"),
-        }
     }
 
     /// What is worth showing of a list before and after.
@@ -196,19 +204,28 @@ impl Scene<'_> {
         let [before, after] = window(lists.map(<[Item]>::len), top, [&marked[0], &marked[1]]);
         let show = |list: &[Item], mark: &dyn Fn(Item) -> Mark, places: Vec<usize>| -> Result<Vec<Place>> {
             let place = |rank: usize| {
-                let (image, index) = match list[rank] {
-                    Item::Perturbed => (self.perturbed.clone(), self.image),
-                    Item::Gallery(index) => (self.image_of(index)?, index),
+                let (image, role, index) = match list[rank] {
+                    Item::Perturbed => (self.perturbed.clone(), self.role, self.image),
+                    Item::Gallery(index) => (self.image_of(Role::Candidate, index)?, Role::Candidate, index),
                 };
-                Ok(Place { rank, image, names: called::lines(self.dataset, index), mark: mark(list[rank]) })
+                Ok(Place { rank, image, names: called::lines(self.dataset(role), index), mark: mark(list[rank]) })
             };
             places.into_iter().map(place).collect()
         };
         Ok([show(lists[0], marks[0], before)?, show(lists[1], marks[1], after)?])
     }
 
-    fn image_of(&self, index: usize) -> Result<Image> {
-        Ok(Image::new(self.dataset.shape(), numbers(&self.dataset.images(&[index])?)?.to_vec())?)
+    fn image_of(&self, role: Role, index: usize) -> Result<Image> {
+        let dataset = self.dataset(role);
+        Ok(Image::new(dataset.shape(), numbers(&dataset.images(&[index])?)?.to_vec())?)
+    }
+}
+
+/// What an image is called below it: its index where nothing below that names it.
+fn short_name(dataset: &dyn Dataset, what: &str, index: usize) -> String {
+    match dataset.image_name(index) {
+        Some(_) => what.to_owned(),
+        None => format!("{what} #{index}"),
     }
 }
 
@@ -268,18 +285,17 @@ mod tests {
         let gallery = Gallery::new(&place(&dataset.images(&everything).unwrap())).unwrap();
         let kinds = AttackId::ALL.into_iter().filter(|kind| !matches!(kind, AttackId::PreservingQuery(Direction::Lower)));
         for (kind, protocol) in kinds.flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
+            let place = rankle_attacks::Scene { sets: Sets::one(&gallery), protocol, seed: Seed(3) };
             let setting = Setting {
                 embedder: &embedder,
-                gallery: &gallery,
-                dataset: &dataset,
-                protocol,
-                seed: Seed(3),
+                scene: place,
+                images: Sets::one(&dataset),
                 batch_size: 8,
                 eight_bit: false,
                 keep_images: true,
             };
             let (attack, images) = (build(kind, 1, AttackOptions::default()), [5, 11, 2]);
-            let targets = attack.choose(&images, &gallery, protocol, Seed(3)).unwrap();
+            let targets = attack.choose(&images, &setting.scene).unwrap();
             let solver = Pgd::paper(Threat::linf(0.2).unwrap());
             let outcome = run(&*attack, &solver, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
             let adversarial = outcome.adversarial.unwrap();
@@ -287,9 +303,10 @@ mod tests {
             for (row, image) in images.into_iter().enumerate() {
                 let pixels = adversarial.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap();
                 let scene = Scene {
-                    dataset: &dataset,
-                    gallery: &gallery,
+                    images: Sets::one(&dataset),
+                    sets: Sets::one(&gallery),
                     kind,
+                    role: attack.perturbs(),
                     protocol,
                     image,
                     targets: targets.of_images(row..row + 1),

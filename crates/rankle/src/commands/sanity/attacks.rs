@@ -7,7 +7,7 @@ use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
 use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Solver, Threat, sample_images};
-use rankle_core::Seed;
+use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
 /// Of the effect of the attack, noise may have so much.
@@ -22,10 +22,10 @@ pub(super) const BROKEN: f64 = 10.0;
 const ROUNDING: f64 = 1e-9;
 
 /// How much work all of it is, in the units of the progress bar.
-pub(super) fn work(threat: Threat, images: usize, len: usize, with_other: bool) -> u64 {
-    let noisy = more(images, len);
+pub(super) fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) -> u64 {
     let cost = |kind| {
         let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
+        let noisy = more(images, *lens.of(usual.perturbs()));
         let searches = EFFORTS.iter().map(|&effort| longer(threat, effort)).chain([limitless()]);
         let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
@@ -64,10 +64,13 @@ fn effect(kind: AttackId, tried: &Tried) -> Vec<f64> {
 /// Noise of the same size does next to nothing.
 pub(super) fn noise(lab: &Lab) -> Result<Check> {
     let Lab { ranked, threat, seed, .. } = lab;
-    let images = sample_images(*seed, ranked.gallery.len(), more(lab.images.len(), ranked.gallery.len()));
+    let mut noisy = 0;
     let answer = |kind: AttackId| -> Result<Answer> {
         let experiment = lab.experiment(kind);
-        let targets = experiment.choose(&images, &ranked.gallery)?;
+        let len = ranked.system.dataset(experiment.perturbs()).len();
+        let images = sample_images(*seed, len, more(lab.images_of(kind).len(), len));
+        noisy = noisy.max(images.len());
+        let targets = experiment.choose(&images, ranked.embedded.as_ref())?;
         let moved = |name: &str, search: &dyn Solver| lab.ranks_of(name, kind, &images, &targets, search);
         let Tried { before, after: noisy, .. } = moved("noise", &Noise { threat: *threat })?;
         let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*threat))?;
@@ -76,7 +79,8 @@ pub(super) fn noise(lab: &Lab) -> Result<Check> {
         let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
         Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
     };
-    Ok(wording::noise(images.len()).answered(KINDS.into_iter().map(answer).collect::<Result<_>>()?))
+    let answers = KINDS.into_iter().map(answer).collect::<Result<_>>()?;
+    Ok(wording::noise(noisy).answered(answers))
 }
 
 /// Whether the share of noise in the effect of an attack, with its standard error, is below the bound in either direction: no
@@ -95,8 +99,9 @@ fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
 pub(super) fn effort(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, targets, usual, longer }| {
         let (attack, setting) = lab.scene(*kind);
-        let clean = setting.dataset.images(&lab.images)?;
-        let clean = mean(&rankle_attacks::losses(&*attack, &setting, &lab.images, targets, &clean)?);
+        let images = lab.images_of(*kind);
+        let clean = setting.images.of(attack.perturbs()).images(images)?;
+        let clean = mean(&rankle_attacks::losses(&*attack, &setting, images, targets, &clean)?);
         let found: Vec<f64> = longer.iter().map(|tried| tried.loss).collect();
         let rounding = ROUNDING * clean.abs();
         let monotone = found.windows(2).all(|pair| pair[1] <= pair[0] + rounding);
@@ -139,7 +144,7 @@ pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
     };
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
         let [there, here] = lab.memory.remembered(format!("{kind}, transfer"), || {
-            let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, &lab.images, targets)?;
+            let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, lab.images_of(*kind), targets)?;
             Ok([ranks(&both.source), ranks(&both.victim)])
         })?;
         let (white, black) = (effect(*kind, usual), effects(*kind, &usual.before, &here.after));

@@ -5,6 +5,7 @@ use super::wording;
 use crate::{experiment::percent, interrupt};
 use anyhow::Result;
 use rankle_attacks::sample_images;
+use rankle_core::Gallery;
 use rankle_metrics::{Spread, retrieve, spread};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
@@ -23,10 +24,11 @@ pub(super) const DIRECTIONS: f64 = 2.0;
 
 /// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
 pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
-    let (gallery, labels) = (&lab.ranked.gallery, lab.ranked.system.dataset.labels());
-    let items = sample_images(lab.seed, gallery.len(), ITEMS);
-    let recall = retrieve(gallery, labels, &items, &mut |_| interrupt::flow())?.recall_at(1);
-    let Spread { mean, deviation, within, between, orthogonal, tied, dimension } = spread(gallery, labels, &items)?;
+    let (sets, labels) = (lab.ranked.embedded.as_ref(), lab.ranked.system.datasets().map(|set| set.labels()));
+    let sample = |set: &Gallery| sample_images(lab.seed, set.len(), ITEMS);
+    let recall = retrieve(sets, labels, &sample(sets.queries()), &mut |_| interrupt::flow())?.recall_at(1);
+    let Spread { mean, deviation, within, between, orthogonal, tied, dimension } =
+        spread(sets.gallery, labels.gallery, &sample(sets.gallery))?;
     // What is no number was not to be measured.
     let answer = |of: &str, number: f64, bound: f64, passed: bool| {
         let verdict = match (number.is_nan(), passed) {

@@ -29,8 +29,8 @@ pub(super) fn differences(lab: &Lab) -> Result<Check> {
         let places = lab.found(*kind, targets, &start(lab))?.1.clamp(widest, 1.0 - widest)?;
         let (attack, setting) = lab.scene(*kind);
         let mut agreement = Agreement::default();
-        for (row, &image) in lab.images.iter().enumerate().take(IMAGES) {
-            let directions = directions(lab.seed, image, WAYS, setting.dataset.shape())?;
+        for (row, &image) in lab.images_of(*kind).iter().enumerate().take(IMAGES) {
+            let directions = directions(lab.seed, image, WAYS, setting.images.gallery.shape())?;
             let (own, at) = (targets.of_images(row..row + 1), places.narrow(0, row, 1)?);
             agreement = agreement.and(Agreement::of(&slopes(&*attack, &setting, image, &own, &at, &directions)?));
         }
@@ -48,13 +48,14 @@ pub(super) fn differences(lab: &Lab) -> Result<Check> {
 
 /// Hardly any gradient is exactly zero.
 pub(super) fn zeros(lab: &Lab) -> Result<Check> {
-    let clean = lab.ranked.system.dataset.images(&lab.images)?;
     let mut answers = Vec::new();
     for Attacked { kind, targets, .. } in &lab.attacks {
         let random = lab.found(*kind, targets, &start(lab))?.1;
         let (attack, setting) = lab.scene(*kind);
+        let images_of = lab.images_of(*kind);
+        let clean = setting.images.of(attack.perturbs()).images(images_of)?;
         let at =
-            |images: &Tensor| -> Result<Zeros> { Ok(Zeros::of(&gradients(&*attack, &setting, &lab.images, targets, images)?)?) };
+            |images: &Tensor| -> Result<Zeros> { Ok(Zeros::of(&gradients(&*attack, &setting, images_of, targets, images)?)?) };
         let (here, there) = (at(&clean)?, at(&random)?);
         let passed = [here, there].iter().all(|zeros| zeros.images <= SILENT && zeros.pixels <= STILL);
         let numbers = [here.pixels, here.images, there.pixels, there.images].map(|share| 100.0 * share);

@@ -3,13 +3,12 @@
 use super::memory::Memory;
 use crate::experiment::{Experiment, percent};
 use crate::system::Ranked;
-use crate::transfer;
 use anyhow::Result;
 use candle_core::Tensor;
 use rankle_attacks::{
     AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, Threat, losses,
 };
-use rankle_core::Seed;
+use rankle_core::{Seed, Sets};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
@@ -26,7 +25,8 @@ pub(super) const KINDS: [AttackId; 4] = [
 pub(super) struct Lab {
     pub(super) memory: Memory,
     pub(super) ranked: Ranked,
-    pub(super) images: Vec<usize>,
+    /// The attacked images of both sets.
+    pub(super) images: Sets<Vec<usize>>,
     pub(super) threat: Threat,
     pub(super) seed: Seed,
     pub(super) attacks: Vec<Attacked>,
@@ -68,7 +68,7 @@ impl Lab {
         let threat = self.threat;
         for kind in KINDS {
             let experiment = self.experiment(kind);
-            let targets = experiment.choose(&self.images, &self.ranked.gallery)?;
+            let targets = experiment.choose(self.images_of(kind), self.ranked.embedded.as_ref())?;
             let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(threat))?;
             let longer = |&effort: &(usize, usize)| {
                 self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(threat, effort))
@@ -84,10 +84,15 @@ impl Lab {
         Experiment::usual(kind, self.threat, Protocol::Paper, self.seed)
     }
 
+    /// The images that an attack perturbs.
+    pub(super) fn images_of(&self, kind: AttackId) -> &[usize] {
+        self.images.of(self.experiment(kind).perturbs())
+    }
+
     /// An attack, and where it takes place.
     pub(super) fn scene(&self, kind: AttackId) -> (Box<dyn RankingAttack>, Setting<'_>) {
         let experiment = self.experiment(kind);
-        (experiment.attack(), transfer::setting(&experiment, &self.ranked, true))
+        (experiment.attack(), experiment.setting(&self.ranked, true))
     }
 
     /// The ranks that `search`, which is called `name`, makes of an attack on any images, before and after.
@@ -129,10 +134,10 @@ impl Lab {
         let (attack, setting) = self.scene(kind);
         // The model under watch breaks off much sooner than this could.
         let go = &mut |_| ControlFlow::Continue(());
-        let outcome = rankle_attacks::run(&*attack, search, &setting, &self.images, targets, go)?;
+        let outcome = rankle_attacks::run(&*attack, search, &setting, self.images_of(kind), targets, go)?;
         let tried = ranks(&outcome);
         let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;
-        let loss = mean(&losses(&*attack, &setting, &self.images, targets, &adversarial)?);
+        let loss = mean(&losses(&*attack, &setting, self.images_of(kind), targets, &adversarial)?);
         Ok((Tried { loss, ..tried }, adversarial))
     }
 }

@@ -50,8 +50,12 @@ pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
 /// When an image cannot be shown, or the file cannot be written.
 pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &ThreatArguments, made: &[Made]) -> Result<()> {
     let (system, cell) = (&ranked.system, &record.cell);
-    let shape = system.dataset.shape();
-    let pixels = |index: usize| -> Result<Vec<f32>> { Ok(numbers(&system.dataset.images(&[index])?)?.to_vec()) };
+    let shape = system.images.gallery.shape();
+    let is_candidate = matches!(cell.spec.attack, AttackId::Candidate(_));
+    let perturbed = if is_candidate { Role::Candidate } else { Role::Query };
+    let (images, targets) = (system.dataset(perturbed), system.dataset(perturbed.other()));
+    let pixels =
+        |set: &dyn Dataset, index: usize| -> Result<Vec<f32>> { Ok(numbers(&set.images(&[index])?)?.to_vec()) };
     let first = &made[..made.len().min(SHOWN)];
     let perturbations: Vec<Vec<f32>> =
         first.iter().map(|made| Ok(numbers(&made.outcome.perturbation)?.to_vec())).collect::<Result<_>>()?;
@@ -59,9 +63,9 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
     let shared = |(made, perturbation): (&Made, &Vec<f32>)| -> Result<Shared> {
         let half = &made.measured().unseen;
         let example = |at: usize| -> Result<Example> {
-            let clean = pixels(half.images[at])?;
+            let clean = pixels(images, half.images[at])?;
             let after = clean.iter().zip(perturbation).map(|(x, p)| (x + p).clamp(0.0, 1.0)).collect();
-            let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.gallery.len() as f64).round() as usize);
+            let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.embedded.gallery.len() as f64).round() as usize);
             Ok(Example {
                 before: Image::new(shape, clean)?,
                 after: Image::new(shape, after)?,
@@ -73,20 +77,20 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
             let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);
             format!("{:.2} % before, {:.2} % after", mean(&half.before.rank), mean(&half.after.rank))
         };
-        let role = if matches!(cell.spec.attack, AttackId::Candidate(_)) { "query" } else { "candidate" };
+        let role = if is_candidate { "query" } else { "candidate" };
         let (halves, target) = (made.measured(), made.target as usize);
         Ok(Shared {
             caption: format!(
                 "{role} {}: mean rank of seen images {}; of unseen ones {}",
-                called::image(&*system.dataset, target),
+                called::image(targets, target),
                 mean(&halves.seen),
                 mean(&halves.unseen)
             ),
-            name: match called::lines(&*system.dataset, target).pop() {
+            name: match called::lines(targets, target).pop() {
                 Some(file) => format!("{role} {file}"),
                 None => format!("{role} #{target}"),
             },
-            target: Image::new(shape, pixels(target)?)?,
+            target: Image::new(shape, pixels(targets, target)?)?,
             perturbation: Image::perturbation(shape, perturbation, white)?,
             examples: (0..half.images.len().min(EXAMPLES)).map(example).collect::<Result<_>>()?,
         })
