@@ -111,6 +111,7 @@ mod tests {
             "synth cub",
             "synth sop --products 3",
             "synth sop --views 1",
+            "synth inshop --products 3",
             "verify --sample 0",
             "test --emulate z80",
             "test --emulate aarch64 --slow",

@@ -2,7 +2,7 @@
 //! and checks it as a whole.
 
 use crate::files;
-use crate::synth;
+use crate::synth::{self, Layout};
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use rankle_cli::say;
@@ -22,9 +22,10 @@ struct Quick {
     drawn: Option<Drawn>,
 }
 
-/// Data that are drawn, in the layout of Stanford Online Products.
+/// Data that are drawn.
 #[derive(Deserialize)]
 struct Drawn {
+    layout: Layout,
     products: u32,
     views: u32,
     folder: PathBuf,
@@ -67,11 +68,13 @@ pub(crate) fn parser() -> PossibleValuesParser {
 /// When they cannot be written.
 pub(crate) fn draw(name: &str) -> Result<()> {
     // The driver says what is wrong with a plan.
-    let Some(Drawn { products, views, folder }) = read(name).ok().and_then(|plan| plan.quick.drawn) else { return Ok(()) };
+    let Some(Drawn { layout, products, views, folder }) = read(name).ok().and_then(|plan| plan.quick.drawn) else {
+        return Ok(());
+    };
     let place = files::root().join(&folder);
     if !place.exists() {
         say(format_args!("{name}: drawing {products} products in {views} views each, into {}", folder.display()));
-        synth::draw_products((products, views), &place)?;
+        synth::draw_products(layout, (products, views), &place)?;
     }
     Ok(())
 }
@@ -86,6 +89,6 @@ mod tests {
         assert!(["mnist", "self-transfer", "products"].iter().all(|name| names.iter().any(|known| known == name)), "{names:?}");
         assert!(names.iter().all(|name| !read(name).unwrap().summary.is_empty()));
         let drawn = read("products").unwrap().quick.drawn.unwrap();
-        assert_eq!((drawn.products, drawn.views), (200, 8));
+        assert_eq!((drawn.layout, drawn.products, drawn.views), (Layout::Sop, 200, 8));
     }
 }

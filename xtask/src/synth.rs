@@ -7,13 +7,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rankle_cli::answer;
 use rankle_files::DraftFolder;
 use rankle_synth::Products;
+use serde::Deserialize;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Draw a small dataset in the layout of a large one.
 ///
-/// sop: products of many shapes and textures, each in several views with its own viewpoint, light and clutter, as JPEG files
-/// with the two lists of Stanford Online Products. The first half of the products is for training, the other for testing.
+/// Products of many shapes and textures, each in several views with its own viewpoint, light and clutter, as JPEG files. The first
+/// half of the products is for training, the other for testing. sop: with the two lists of Stanford Online Products. inshop: with
+/// the one of In-Shop Clothes Retrieval; of each tested product half of the views are queries, and the others the gallery.
 /// The same arguments draw the same images. They try the pipeline; numbers measured on them say nothing about photographs.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cargo xtask synth sop --products 200 --views 10\n  \
@@ -21,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Synth {
     /// Which layout
     #[arg(value_name = "NAME")]
-    name: Name,
+    layout: Layout,
     /// How many products
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     products: u32,
@@ -36,38 +39,50 @@ pub(crate) struct Synth {
     output: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Name {
+/// The layout that data are drawn in, under the name of its dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Layout {
     /// Stanford Online Products
     Sop,
+    /// In-Shop Clothes Retrieval, which has queries and a gallery
+    Inshop,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sop => "sop",
+            Self::Inshop => "inshop",
+        })
+    }
 }
 
 impl Synth {
     pub(crate) fn run(self) -> Result<()> {
-        let Name::Sop = self.name;
         let products = Products { count: self.products, views: self.views, seed: self.seed };
-        let output = self.output.unwrap_or_else(|| files::root().join("target/synth/sop"));
+        let output = self.output.unwrap_or_else(|| files::root().join(format!("target/synth/{}", self.layout)));
         let bar = ProgressBar::new(u64::from(products.count) * u64::from(products.views));
         let style = "{bar:30} {percent:>3} %  {elapsed} gone, {eta} left  {msg}";
         bar.set_style(ProgressStyle::with_template(style).context("the template is valid")?);
         bar.set_message("images");
-        draw(products, &output, &bar)?;
+        draw(self.layout, products, &output, &bar)?;
         bar.finish_and_clear();
         answer(format_args!("{} products in {} views each: {}", products.count, products.views, files::shown(&output)))?;
         Ok(())
     }
 }
 
-/// A few products in the layout of Stanford Online Products, each in several views.
+/// A few products, each in several views.
 ///
 /// # Errors
 /// When the folder is there already or cannot be written; interrupted.
-pub(crate) fn draw_products((count, views): (u32, u32), output: &Path) -> Result<()> {
-    draw(Products { count, views, seed: 0 }, output, &ProgressBar::hidden())
+pub(crate) fn draw_products(layout: Layout, (count, views): (u32, u32), output: &Path) -> Result<()> {
+    draw(layout, Products { count, views, seed: 0 }, output, &ProgressBar::hidden())
 }
 
 /// Draws everything into a temporary folder, which then gets its name.
-fn draw(products: Products, output: &Path, bar: &ProgressBar) -> Result<()> {
+fn draw(layout: Layout, products: Products, output: &Path, bar: &ProgressBar) -> Result<()> {
     let shown = files::shown(output);
     if output.symlink_metadata().is_ok() {
         bail!("{shown} is there already and is left as it is: remove it, or name another folder with --output");
@@ -76,18 +91,22 @@ fn draw(products: Products, output: &Path, bar: &ProgressBar) -> Result<()> {
     let refused = || format!("cannot write {shown}");
     fs::create_dir_all(parent).with_context(refused)?;
     let folder = DraftFolder::within(parent).with_context(refused)?;
-    products.write_sop(folder.path(), || {
+    let next = || {
         process::check_interrupt("nothing was written")?;
         bar.inc(1);
         anyhow::Ok(())
-    })?;
-    fs::write(folder.path().join("credits.toml"), credits(products)).with_context(refused)?;
+    };
+    match layout {
+        Layout::Sop => products.write_sop(folder.path(), next),
+        Layout::Inshop => products.write_inshop(folder.path(), next),
+    }?;
+    fs::write(folder.path().join("credits.toml"), credits(layout, products)).with_context(refused)?;
     folder.keep(output).with_context(refused)
 }
 
 /// What the cards of models that learn from these images will say.
-fn credits(Products { count, views, seed }: Products) -> String {
-    let command = format!("cargo xtask synth sop --products {count} --views {views} --seed {seed}");
+fn credits(layout: Layout, Products { count, views, seed }: Products) -> String {
+    let command = format!("cargo xtask synth {layout} --products {count} --views {views} --seed {seed}");
     let license = env!("CARGO_PKG_LICENSE");
     format!("license = \"{license}\"\nattribution = \"rankle: drawn by `{command}`, no photographs\"\n")
 }
@@ -100,13 +119,27 @@ mod tests {
     fn what_is_there_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("deep/sop");
-        draw_products((4, 2), &output).unwrap();
+        draw_products(Layout::Sop, (4, 2), &output).unwrap();
         let credits = fs::read_to_string(output.join("credits.toml")).unwrap();
         assert!(credits.contains("synth sop --products 4 --views 2 --seed 0"), "{credits}");
-        let message = draw(Products { count: 4, views: 2, seed: 1 }, &output, &ProgressBar::hidden()).unwrap_err().to_string();
+        let message = draw(Layout::Sop, Products { count: 4, views: 2, seed: 1 }, &output, &ProgressBar::hidden());
+        let message = message.unwrap_err().to_string();
         assert!(message.contains("is there already") && message.contains("--output"), "{message}");
         assert_eq!(fs::read_to_string(output.join("credits.toml")).unwrap(), credits);
         // No temporary folder is left behind.
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_layout_has_its_lists_and_names_its_command() {
+        let folder = tempfile::tempdir().unwrap();
+        for (layout, list) in [(Layout::Sop, "Ebay_test.txt"), (Layout::Inshop, "Eval/list_eval_partition.txt")] {
+            assert_eq!(Layout::from_str(&layout.to_string(), false), Ok(layout));
+            let output = folder.path().join(layout.to_string());
+            draw_products(layout, (4, 2), &output).unwrap();
+            assert!(output.join(list).is_file(), "{layout}");
+            let credits = fs::read_to_string(output.join("credits.toml")).unwrap();
+            assert!(credits.contains(&format!("synth {layout} --products 4 --views 2 --seed 0")), "{credits}");
+        }
     }
 }

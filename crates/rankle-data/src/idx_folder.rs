@@ -30,6 +30,7 @@ impl IdxFolder {
     /// # Errors
     /// [`Error::Layout`] for a folder without the two files or with a choice between several, and every fault of an IDX file.
     pub fn open(&self, split: Split, dir: Option<&Path>) -> Result<ImageSet> {
+        let split = split.without_gallery();
         let root = self.root(dir);
         let files = self.chosen(&root, datasets(&root)?)?;
         let file = |part: Part| {

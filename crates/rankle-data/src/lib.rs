@@ -1,5 +1,5 @@
 //! Labelled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files; photographs in the layouts of
-//! Stanford Online Products, CUB-200-2011 and Cars-196, and in any folder with a sub-folder per class.
+//! Stanford Online Products, CUB-200-2011, Cars-196 and In-Shop Clothes Retrieval, and in any folder with a sub-folder per class.
 //!
 //! A file is believed only after it was checked: magic number, dimensions, exact length, labels in range, and for the
 //! datasets known by name the SHA-256 of the decompressed bytes. Sizes in a header are never trusted with memory. Files may

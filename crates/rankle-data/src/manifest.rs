@@ -28,7 +28,7 @@ pub struct Manifest {
     pub torchvision_folder: PathBuf,
     /// The files of [`Split::Train`].
     pub train: FilePair,
-    /// The files of [`Split::Test`].
+    /// The files of [`Split::Test`], which is also the gallery.
     pub test: FilePair,
 }
 
@@ -59,7 +59,7 @@ impl Manifest {
     pub fn files(&self, split: Split) -> &FilePair {
         match split {
             Split::Train => &self.train,
-            Split::Test => &self.test,
+            Split::Test | Split::Gallery => &self.test,
         }
     }
 

@@ -31,7 +31,7 @@ enum Listed {
 
 impl Source {
     /// What can be written, for messages and menus.
-    pub const NAMES: [&'static str; 7] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "folder:PATH", "idx:PATH"];
+    pub const NAMES: [&'static str; 8] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "inshop", "folder:PATH", "idx:PATH"];
 
     /// Opens one split. Photographs are prepared for a model's input as [`Source::preparation`] says; other images are as they are.
     ///
@@ -90,6 +90,11 @@ impl Source {
                 Listed::Photos(folder.listed(split, dir, preparation)?, folder.overrides.skip_broken)
             }
         })
+    }
+
+    /// Whether its gallery is another set than its test images. Of the others [`Split::Gallery`] is the same as [`Split::Test`].
+    pub fn has_gallery(&self) -> bool {
+        matches!(self, Self::Published(published, _) if published.has_gallery())
     }
 
     /// Whether its images are photographs, which are brought to any model's size.
@@ -223,6 +228,7 @@ mod tests {
             "sop,resize=square,edge=224",
             "cub,resize=none,exif=rotate",
             "cars,filter=bilinear",
+            "inshop,resize=square",
             "sop,skip-broken",
             "folder,list=/elsewhere/l.txt,exif=ignore,skip-broken:x",
             "folder,list=../l.txt:x",
@@ -256,7 +262,7 @@ mod tests {
     #[test]
     fn slips_are_answered() {
         let says = |name: &str| name.parse::<Source>().unwrap_err().to_string();
-        let known = "known: mnist, fashion-mnist, sop, cub, cars, folder:PATH, idx:PATH";
+        let known = "known: mnist, fashion-mnist, sop, cub, cars, inshop, folder:PATH, idx:PATH";
         assert_eq!(says("minst"), format!("unknown dataset 'minst', did you mean 'mnist'? {known}"));
         assert_eq!(says("folder"), format!("unknown dataset 'folder', did you mean 'folder:PATH'? {known}"));
         assert!(says("folder:").starts_with("'folder:' names no folder: write folder:PATH"));

@@ -1,27 +1,35 @@
-//! The two parts of a dataset.
+//! The parts of a dataset.
 
 use crate::{Error, Result};
 use std::{fmt, str::FromStr};
 
-/// Which part of a dataset. There is no validation split, as in the paper: `test` is also the gallery.
+/// Which part of a dataset. There is no validation split, as in the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// The images a model is trained on.
     Train,
-    /// The images that are ranked and attacked.
+    /// The images that are searched with and attacked.
     Test,
+    /// The images that are ranked where the test images ask: the test images themselves, unless the dataset has a gallery of its own.
+    Gallery,
 }
 
 impl Split {
-    /// Both, for messages and menus.
-    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+    /// All of them, for messages and menus.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Test, Self::Gallery];
 
-    /// The name on the command line: `train` or `test`.
+    /// The name on the command line: `train`, `test` or `gallery`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",
+            Self::Gallery => "gallery",
         }
+    }
+
+    /// The split of a dataset without a gallery of its own that stands for this one.
+    pub(crate) fn without_gallery(self) -> Self {
+        if self == Self::Gallery { Self::Test } else { self }
     }
 }
 
@@ -67,8 +75,8 @@ mod tests {
             assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
         }
         let says = |name: &str| name.parse::<Split>().unwrap_err().to_string();
-        assert_eq!(says("tset"), "unknown split 'tset', did you mean 'test'? known: train, test");
-        assert_eq!(says("Train"), "unknown split 'Train', did you mean 'train'? known: train, test");
-        assert_eq!(says("xyz"), "unknown split 'xyz'; known: train, test");
+        assert_eq!(says("tset"), "unknown split 'tset', did you mean 'test'? known: train, test, gallery");
+        assert_eq!(says("Train"), "unknown split 'Train', did you mean 'train'? known: train, test, gallery");
+        assert_eq!(says("xyz"), "unknown split 'xyz'; known: train, test, gallery");
     }
 }

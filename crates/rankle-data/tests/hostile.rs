@@ -212,6 +212,7 @@ fn folders_of_idx_files() {
     }
     let labels_of = |name: &str, split| open(name, split).unwrap().labels().to_vec();
     assert_eq!((labels_of("idx:.", Split::Test), labels_of("idx:.", Split::Train)), (vec![201], vec![202; 2]));
+    assert_eq!(labels_of("idx:.", Split::Gallery), [201]);
     let letters = open("idx,name=letters:.", Split::Train).unwrap();
     assert_eq!((letters.name(), letters.shape(), letters.labels()), ("idx,name=letters:.", (1, 2, 3), &[204; 4][..]));
     assert_eq!(labels_of("idx,name=letters:.", Split::Test), [203; 3]);

@@ -3,12 +3,13 @@
 use image::{Rgb, RgbImage};
 use rankle_core::{Dataset, InputSpec, Seed};
 use rankle_data::{Preparation, Published, Source, Split, Split::*, broken_images};
-use std::collections::BTreeMap;
-use std::fs;
+use rankle_synth::Products;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 /// An image of one colour, in whatever format its name ends with.
 fn photo(root: &Path, name: &str, colour: [u8; 3]) {
@@ -152,6 +153,118 @@ fn cars_are_divided_by_model() {
     assert_eq!((red(&*train, 195), red(&*test, 0)), (98, 99));
     fs::remove_dir_all(root.path().join("cars_test/Model 007")).unwrap();
     assert!(fault("cars", root.path(), Test).contains("has 196 models in cars_train and 195 in cars_test: both should hold"));
+}
+
+/// The files of a split, and of each the name of its class, by its label.
+fn classes_of_files(dataset: &dyn Dataset) -> BTreeMap<String, (u32, String)> {
+    let class = |label: u32| (label, dataset.class_name(label).unwrap().into_owned());
+    let labels = dataset.labels().iter().enumerate();
+    labels.map(|(index, &label)| (dataset.image_name(index).unwrap().into_owned(), class(label))).collect()
+}
+
+#[test]
+fn clothes_have_queries_and_a_gallery() {
+    let root = folder();
+    let inner = root.path().join("In-shop_Clothes_Retrieval_Benchmark");
+    Products { count: 6, views: 3, seed: 0 }.write_inshop(&inner, || Ok::<_, io::Error>(())).unwrap();
+    let ids =
+        |range: std::ops::RangeInclusive<u32>| range.map(|item| (item, format!("id_0000000{item}"))).collect::<BTreeSet<_>>();
+    for dir in [root.path(), &inner] {
+        let [train, test, gallery] = Split::ALL.map(|split| open("inshop", dir, split).unwrap());
+        assert_eq!((train.name(), train.shape(), train.len(), test.len(), gallery.len()), ("inshop", (3, 8, 8), 9, 3, 6));
+        // The labels of queries and gallery are those of the same items, and no image is in two of the three.
+        let files = [&train, &test, &gallery].map(|dataset| classes_of_files(&**dataset));
+        let items = files.each_ref().map(|files| files.values().cloned().collect::<BTreeSet<_>>());
+        assert_eq!(items, [ids(1..=3), ids(4..=6), ids(4..=6)]);
+        let names: BTreeSet<&String> = files.iter().flat_map(|files| files.keys()).collect();
+        assert_eq!(names.len(), 18);
+        assert!(names.iter().all(|name| name.starts_with("Img/img/DRAWN/")), "{names:?}");
+        assert_eq!(test.images(&[0, 1, 2]).unwrap().dims(), [3, 3, 8, 8]);
+    }
+    // As its makers' drive holds it.
+    fs::rename(inner.join("Img/img"), inner.join("img")).unwrap();
+    fs::rename(inner.join("Eval/list_eval_partition.txt"), inner.join("list_eval_partition.txt")).unwrap();
+    let gallery = open("inshop", &inner, Gallery).unwrap();
+    assert_eq!(gallery.labels(), [4, 4, 5, 5, 6, 6]);
+    assert!(gallery.image_name(0).unwrap().starts_with("img/DRAWN/"));
+
+    fs::rename(inner.join("img"), inner.join("images")).unwrap();
+    let says = fault("inshop", &inner, Test);
+    assert!(says.contains("has neither a folder Img/img nor img: unpack the photographs there"), "{says}");
+    let says = fault("inshop", &inner.join("Eval"), Test);
+    assert!(says.contains("Eval holds no inshop: name the folder In-shop_Clothes_Retrieval_Benchmark with"), "{says}");
+    assert!(says.contains("it holds Eval/list_eval_partition.txt or list_eval_partition.txt, and https://"), "{says}");
+}
+
+#[test]
+fn lists_of_clothes_that_lie() {
+    let root = folder();
+    for image in 1..=3 {
+        photo(root.path(), &format!("Img/img/a/{image}.png"), [image; 3]);
+    }
+    let list = |text: &str| {
+        fs::create_dir_all(root.path().join("Eval")).unwrap();
+        fs::write(root.path().join("Eval/list_eval_partition.txt"), text).unwrap();
+    };
+    let header = "image_name item_id evaluation_status\n";
+    // A query without its like in the gallery is no fault. Blanks are of any number.
+    let columns = "image_name  item_id\tevaluation_status\n";
+    list(&format!("3\n{columns}img/a/1.png   id_9 query\nimg/a/2.png id_8\tgallery\nimg/a/3.png id_7 train\n"));
+    for (split, label, level) in [(Train, 1, 3), (Gallery, 2, 2), (Test, 3, 1)] {
+        let dataset = open("inshop", root.path(), split).unwrap();
+        assert_eq!((dataset.labels(), red(&*dataset, 0)), (&[label][..], level));
+    }
+    let first = "img/a/1.png id_9 query\n";
+    for (text, says) in [
+        (String::new(), "has no photographs for this split"),
+        (format!("0\n{header}"), "has no photographs for this split"),
+        (format!("1\n{header}img/a/1.png id_9 gallery"), "has no photographs for this split"),
+        (format!("{header}{first}"), "list_eval_partition.txt, line 1: 'image_name item_id evaluation_status' is no number"),
+        (format!("-1\n{header}{first}"), "line 1: '-1' is no number"),
+        (format!("1\n{first}"), "line 2: 'img/a/1.png id_9 query' instead of 'image_name item_id evaluation_status'"),
+        (format!("3\n{header}{first}"), "line 1: 3 images are announced, and 1 are listed: the list is truncated"),
+        (format!("0\n{header}{first}"), "line 1: 0 images are announced, and 1 are listed"),
+        (format!("2\n{header}{first}img/a/2.png id_9"), "line 4: 2 of 3 columns: the list is truncated"),
+        (format!("2\n{header}{first}img/a/2.png id_9 val"), "line 4: 'val' is none of train, query and gallery"),
+        (format!("2\n{header}{first}img/a/2.png id_9 query 1"), "line 4: 'query 1' is none of train, query and gallery"),
+        (format!("2\n{header}{first}img/../../2.png id_9 query"), "line 4: 'img/../../2.png' leads out of the folder"),
+        (format!("2\n{header}{first}/img/2.png id_9 query"), "line 4: '/img/2.png' leads out of the folder"),
+        (format!("2\n{header}{first}img/a/2.p id_9 query"), "line 4: 'img/a/2.p' names no photograph"),
+        (format!("2\n{header}{first}img/a/./1.png id_9 gallery"), "line 4: 'img/a/1.png' is listed twice: remove one"),
+        (format!("2\n{header}{first}img/a/2.png id_9 train"), "line 4: the item 'id_9' is both trained on and tested"),
+        (format!("2\n{header}{first}img/a/4.png id_9 query"), "Img/img/a/4.png is listed, but there is no such file"),
+    ] {
+        list(&text);
+        let message = fault("inshop", root.path(), Test);
+        assert!(message.contains(says) && message.lines().count() == 1, "{message}\n{says}");
+    }
+    list(&"1".repeat(8 << 20));
+    assert!(fault("inshop", root.path(), Test).chars().count() < 1000);
+}
+
+/// The gallery of every dataset but one is its test images.
+#[test]
+fn without_a_gallery_of_its_own_the_test_images_are_the_gallery() {
+    let root = folder();
+    for place in ["ant/1.png", "ant/2.png", "bee/1.png", "bee/2.png"] {
+        photo(root.path(), place, [1; 3]);
+    }
+    products(root.path(), &format!("{HEADER}1 1 1 ant/1.png\n"), &format!("{HEADER}2 2 1 bee/1.png\n"));
+    photo(root.path(), "splits/train/ant/1.png", [2; 3]);
+    photo(root.path(), "splits/val/ant/1.png", [3; 3]);
+    fs::write(root.path().join("list.txt"), "bee/2.png").unwrap();
+    let names = ["sop", "folder:.", "folder,images=50%:.", "folder,list=list.txt:.", "folder,test=all:.", "folder:splits"];
+    for name in names {
+        let [test, gallery] = [Test, Gallery].map(|split| {
+            let dataset = open(name, root.path(), split).unwrap();
+            let names = (0..dataset.len()).map(|index| dataset.image_name(index).unwrap().into_owned());
+            (names.collect::<Vec<_>>(), dataset.labels().to_vec())
+        });
+        assert_eq!(gallery, test, "{name}");
+    }
+    for name in Source::NAMES {
+        assert_eq!(name.parse::<Source>().unwrap().has_gallery(), name == "inshop", "{name}");
+    }
 }
 
 /// Four classes of ten, told by name and colour.

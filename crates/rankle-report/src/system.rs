@@ -55,7 +55,7 @@ impl System {
 
     /// Whether its images are photographs, for which the paper has recipes of their own.
     pub fn sees_photographs(&self) -> bool {
-        ["sop", "cub", "cars"].contains(&self.dataset.as_str())
+        ["sop", "cub", "cars", "inshop"].contains(&self.dataset.as_str())
     }
 
     /// Whether the weights were trained with a defense.

@@ -6,7 +6,7 @@ use drawing::Product;
 use image::codecs::jpeg::JpegEncoder;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// Products of many shapes and textures, each in several views with its own viewpoint, light and clutter.
@@ -22,7 +22,8 @@ pub struct Products {
     pub seed: u64,
 }
 
-const HEADER: &str = "image_id class_id super_class_id path\n";
+const SOP_HEADER: &str = "image_id class_id super_class_id path\n";
+const INSHOP_HEADER: &str = "image_name item_id evaluation_status\n";
 
 impl Products {
     /// Writes them into a folder in the layout of Stanford Online Products: JPEG files in a folder for each kind, and the lists
@@ -30,30 +31,70 @@ impl Products {
     ///
     /// # Errors
     /// When the folder cannot be written, and what `next` returns: nothing more is drawn then.
-    pub fn write_sop<E: From<io::Error>>(&self, folder: &Path, mut next: impl FnMut() -> Result<(), E>) -> Result<(), E> {
-        let mut lists = [HEADER.to_owned(), HEADER.to_owned()];
+    pub fn write_sop<E: From<io::Error>>(&self, folder: &Path, next: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        let mut lists = [SOP_HEADER.to_owned(), SOP_HEADER.to_owned()];
         let mut image_id = 0;
-        for number in 1..=self.count {
-            let product = Product::new(&mut self.random(number, 0));
+        self.draw(folder, next, |product, number, view| {
+            image_id += 1;
             let (class, kind) = (product.kind() + 1, product.kind_name());
-            let list = &mut lists[usize::from(number > self.count / 2)];
-            let shelf = folder.join(format!("{kind}_final"));
-            fs::create_dir_all(&shelf).map_err(|error| cannot_write(&shelf, error))?;
-            for view in 1..=self.views {
-                next()?;
-                image_id += 1;
-                let path = format!("{kind}_final/{number:06}_{}.JPG", view - 1);
-                list.push_str(&format!("{image_id} {number} {class} {path}\n"));
-                let mut jpeg = Vec::new();
-                let image = product.photograph(&mut self.random(number, view));
-                JpegEncoder::new_with_quality(&mut jpeg, 85).encode_image(&image).map_err(io::Error::other)?;
-                write(&folder.join(path), jpeg)?;
-            }
-        }
+            let path = format!("{kind}_final/{number:06}_{}.JPG", view - 1);
+            lists[usize::from(!self.is_trained(number))].push_str(&format!("{image_id} {number} {class} {path}\n"));
+            path.into()
+        })?;
         for (name, list) in ["Ebay_train.txt", "Ebay_test.txt"].iter().zip(lists) {
             write(&folder.join(name), list.into_bytes())?;
         }
         Ok(())
+    }
+
+    /// Writes them into a folder in the layout of In-Shop Clothes Retrieval: JPEG files in `Img/img`, and the list
+    /// `Eval/list_eval_partition.txt`. The first half of the products is for training. Of each of the others, the first half of the
+    /// views are queries, at least one, and the rest are the gallery. `next` is called before each image.
+    ///
+    /// # Errors
+    /// As [`Products::write_sop`].
+    pub fn write_inshop<E: From<io::Error>>(&self, folder: &Path, next: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        let count = u64::from(self.count) * u64::from(self.views);
+        let mut list = format!("{count}\n{INSHOP_HEADER}");
+        self.draw(folder, next, |product, number, view| {
+            let item = format!("id_{number:08}");
+            let path = format!("img/DRAWN/{}/{item}/{view:02}_1_front.jpg", product.kind_name());
+            let status = match self.is_trained(number) {
+                true => "train",
+                false if view <= (self.views / 2).max(1) => "query",
+                false => "gallery",
+            };
+            list.push_str(&format!("{path:<50} {item} {status}\n"));
+            Path::new("Img").join(path)
+        })?;
+        write(&folder.join("Eval/list_eval_partition.txt"), list.into_bytes())?;
+        Ok(())
+    }
+
+    /// Draws every view of every product into the file that `file` names, as seen from `folder`, of the product, its number and that of
+    /// the view, both counted from 1.
+    fn draw<E: From<io::Error>>(
+        &self,
+        folder: &Path,
+        mut next: impl FnMut() -> Result<(), E>,
+        mut file: impl FnMut(&Product, u32, u32) -> PathBuf,
+    ) -> Result<(), E> {
+        for number in 1..=self.count {
+            let product = Product::new(&mut self.random(number, 0));
+            for view in 1..=self.views {
+                next()?;
+                let mut jpeg = Vec::new();
+                let image = product.photograph(&mut self.random(number, view));
+                JpegEncoder::new_with_quality(&mut jpeg, 85).encode_image(&image).map_err(io::Error::other)?;
+                write(&folder.join(file(&product, number, view)), jpeg)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a product is for training, in every layout.
+    fn is_trained(&self, number: u32) -> bool {
+        number <= self.count / 2
     }
 
     /// The stream of a product (view 0) or of a view.
@@ -66,7 +107,10 @@ impl Products {
     }
 }
 
+/// Writes a file, and the folders that it lies in.
 fn write(file: &Path, contents: Vec<u8>) -> io::Result<()> {
+    let shelf = file.parent().unwrap_or(file);
+    fs::create_dir_all(shelf).map_err(|error| cannot_write(shelf, error))?;
     fs::write(file, contents).map_err(|error| cannot_write(file, error))
 }
 
@@ -118,6 +162,27 @@ mod tests {
             }
             assert_eq!(lines.next(), None);
         }
+    }
+
+    /// The drawings are those of the other layout.
+    #[test]
+    fn clothes_have_one_list_with_queries_and_a_gallery() {
+        let (folder, products) = (tempfile::tempdir().unwrap(), Products { count: 4, views: 3, seed: 0 });
+        products.write_inshop(folder.path(), || Ok::<_, io::Error>(())).unwrap();
+        let list = fs::read_to_string(folder.path().join("Eval/list_eval_partition.txt")).unwrap();
+        let mut lines = list.lines();
+        assert_eq!((lines.next(), lines.next()), (Some("12"), Some("image_name item_id evaluation_status")));
+        let drawn = contents(written(4, 3, 0).path());
+        for product in 1..=4 {
+            for (view, tested) in ["query", "gallery", "gallery"].iter().enumerate() {
+                let columns: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+                let status = if product <= 2 { "train" } else { tested };
+                assert_eq!(columns[1..], [&*format!("id_0000000{product}"), status]);
+                let image = fs::read(folder.path().join("Img").join(columns[0])).unwrap();
+                assert!(image == drawn[&format!("00000{product}_{view}.JPG")], "{}", columns[0]);
+            }
+        }
+        assert_eq!(lines.next(), None);
     }
 
     #[test]

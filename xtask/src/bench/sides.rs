@@ -87,7 +87,7 @@ impl Sides {
     fn photographs(&self) -> Result<PathBuf> {
         let folder = self.folder.path().join("photographs");
         if !folder.exists() {
-            synth::draw_products(PRODUCTS, &folder)?;
+            synth::draw_products(synth::Layout::Sop, PRODUCTS, &folder)?;
             let made = tempfile::tempdir_in(self.folder.path()).context("no temporary folder can be made")?;
             let weights = files::shown(made.path());
             let arguments = format!("bench --format json --name resnet18-forward/8 --seconds 0.1 --save-weights {weights}");

@@ -72,6 +72,7 @@ impl Folder {
 
     /// As [`Folder::open`], before any photograph is looked at.
     pub(crate) fn listed(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        let split = split.without_gallery();
         if (split, &self.division) == (Split::Train, &Division::All) {
             return Err(Error::NothingToTrain { dataset: self.to_string() });
         }
@@ -109,7 +110,7 @@ impl Folder {
             self.tell(root, layout);
         }
         match (&self.division, layout) {
-            (Division::Usual, Layout::Splits(splits)) => one_split(root, splits, split),
+            (Division::Usual, Layout::Splits(splits)) => one_split(root, splits, tested),
             (Division::Usual, Layout::Classes) => by_class(root, layout, USUAL_SHARE, tested),
             (Division::Classes(percent), _) => by_class(root, layout, *percent, tested),
             (Division::Images(percent), _) => {
@@ -183,8 +184,8 @@ impl FromStr for Folder {
 }
 
 /// `train/CLASS/…`, `test/CLASS/…` and the like; a class has one number in all of them.
-fn one_split(root: &Path, splits: &Splits, split: Split) -> Result<Vec<Item>> {
-    let part = splits.folder(root, split)?;
+fn one_split(root: &Path, splits: &Splits, tested: bool) -> Result<Vec<Item>> {
+    let part = splits.folder(root, tested)?;
     let here = tree::classes(&root.join(part))?;
     let mut items = Vec::new();
     let mut passed = Passed::default();

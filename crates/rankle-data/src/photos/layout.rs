@@ -1,7 +1,7 @@
 //! The layout of a folder of photographs: its sub-folders are classes, or splits with a sub-folder per class.
 
 use super::tree;
-use crate::{Error, Result, Split};
+use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -94,15 +94,12 @@ impl Splits {
         [&self.train, &self.validation, &self.test].into_iter().flatten()
     }
 
-    /// The folder of a split where nothing else is said. Tested is `test`, or where there is none the validation images.
+    /// The folder that is tested or trained on where nothing else is said. Tested is `test`, or where there is none the validation images.
     ///
     /// # Errors
     /// [`Error::Layout`] where there is no such folder.
-    pub(super) fn folder(&self, root: &Path, split: Split) -> Result<&OsString> {
-        let (folder, missing) = match split {
-            Split::Train => (self.train.as_ref(), "train"),
-            Split::Test => (self.tested(), "test or val"),
-        };
+    pub(super) fn folder(&self, root: &Path, tested: bool) -> Result<&OsString> {
+        let (folder, missing) = if tested { (self.tested(), "test or val") } else { (self.train.as_ref(), "train") };
         folder.ok_or_else(|| Error::Layout {
             path: root.into(),
             found: format!("has {}, but no folder {missing}", self.all().map(shown).collect::<Vec<_>>().join(" and ")),

@@ -66,12 +66,12 @@ impl List {
     }
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
     /// Exactly `N` columns; the last one takes all that is left, for a path may hold blanks.
     ///
     /// # Errors
     /// [`Error::Line`] when there are fewer.
-    pub(super) fn columns<const N: usize>(&self) -> Result<[&str; N]> {
+    pub(super) fn columns<const N: usize>(&self) -> Result<[&'a str; N]> {
         let mut rest = self.text;
         let mut columns = [""; N];
         for column in &mut columns[..N - 1] {
@@ -85,6 +85,18 @@ impl Line<'_> {
         } else {
             Ok(columns)
         }
+    }
+
+    /// That the line is the header of the list, whatever the blanks between its words.
+    ///
+    /// # Errors
+    /// [`Error::Line`].
+    pub(super) fn check_header(&self, header: &str) -> Result<()> {
+        if self.text.split_whitespace().eq(header.split_whitespace()) {
+            return Ok(());
+        }
+        let start: String = self.text.chars().take(60).collect();
+        self.fault(format!("'{start}' instead of '{header}'"), "this is another file, get the list again")
     }
 
     /// A whole number.

@@ -8,6 +8,7 @@ mod cars;
 mod cub;
 mod decode;
 mod folder;
+mod inshop;
 mod jpeg;
 mod jpeg_scan;
 mod layout;
@@ -61,11 +62,14 @@ pub enum Published {
     Cub,
     /// Cars-196: 16,185 photographs of 196 models; trained on the first 98, tested on the others.
     Cars,
+    /// In-Shop Clothes Retrieval of DeepFashion: 52,712 photographs of 7,982 items of clothing; trained on 3,997 of them, tested on the
+    /// others, of which some photographs are queries and the others the gallery.
+    InShop,
 }
 
 impl Published {
     /// All of them, for messages and menus.
-    pub const ALL: [Self; 3] = [Self::Sop, Self::Cub, Self::Cars];
+    pub const ALL: [Self; 4] = [Self::Sop, Self::Cub, Self::Cars, Self::InShop];
 
     /// The name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -73,24 +77,39 @@ impl Published {
             Self::Sop => "sop",
             Self::Cub => "cub",
             Self::Cars => "cars",
+            Self::InShop => "inshop",
         }
     }
 
-    /// The folder that the published archive unpacks to, and something that lies in it.
-    fn folder(self) -> (&'static str, &'static str) {
+    /// Whether its gallery is another set than its test images.
+    pub(crate) fn has_gallery(self) -> bool {
+        self == Self::InShop
+    }
+
+    /// The folder that the published archive unpacks to, and something that lies in it, under one name or another.
+    fn folder(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Sop => ("Stanford_Online_Products", sop::TEST),
-            Self::Cub => ("CUB_200_2011", cub::IMAGES),
-            Self::Cars => ("cars", cars::TRAIN),
+            Self::Sop => ("Stanford_Online_Products", &[sop::TEST]),
+            Self::Cub => ("CUB_200_2011", &[cub::IMAGES]),
+            Self::Cars => ("cars", &[cars::TRAIN]),
+            Self::InShop => ("In-shop_Clothes_Retrieval_Benchmark", &inshop::LISTS),
+        }
+    }
+
+    /// Where to get it, as the end of an error message.
+    fn how_to_get(self) -> String {
+        match self {
+            Self::Sop | Self::Cub | Self::Cars => format!("`cargo xtask fetch {self}` gets it"),
+            Self::InShop => "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html says where to get it".into(),
         }
     }
 
     /// How its photographs are resized where nothing else is said: to squares by the paper (`method.md` 2.2) and its successor, but
-    /// for testing birds and cars, whose shape is kept (`robust-score.md` 2).
+    /// for testing birds, cars and clothes, whose shape is kept (`robust-score.md` 2).
     pub fn rules(self) -> Rules {
         match self {
             Self::Sop => Rules::both(Resize::Square),
-            Self::Cub | Self::Cars => Rules { training: Resize::Square, testing: Resize::Shorter },
+            Self::Cub | Self::Cars | Self::InShop => Rules { training: Resize::Square, testing: Resize::Shorter },
         }
     }
 
@@ -109,6 +128,7 @@ impl Published {
                 "none stated by its makers; the photographs belong to their owners",
                 "J. Krause, M. Stark, J. Deng, L. Fei-Fei: Cars-196 (3dRR 2013)",
             ),
+            Self::InShop => ("non-commercial research", "Z. Liu, P. Luo, S. Qiu, X. Wang, X. Tang: DeepFashion (CVPR 2016)"),
         };
         Credits::new(license, attribution)
     }
@@ -123,17 +143,18 @@ impl Published {
 
     /// As [`Published::open`], before any photograph is looked at.
     pub(crate) fn listed(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
+        let split = if self.has_gallery() { split } else { split.without_gallery() };
         let root = self.root(dir)?;
-        let items = match self {
-            Self::Sop => sop::items(&root, split),
-            Self::Cub => cub::items(&root, split),
-            Self::Cars => cars::items(&root, split),
-        }?;
-        let photos = Photos::listed(self.as_str().into(), root, items, preparation)?;
+        let listed = |items| Photos::listed(self.as_str().into(), root.clone(), items, preparation);
         Ok(match self {
             // Its folders are kinds of products, and products have numbers only.
-            Self::Sop => photos,
-            Self::Cub | Self::Cars => photos.with_class_folders(1),
+            Self::Sop => listed(sop::items(&root, split)?)?,
+            Self::Cub => listed(cub::items(&root, split)?)?.with_class_folders(1),
+            Self::Cars => listed(cars::items(&root, split)?)?.with_class_folders(1),
+            Self::InShop => {
+                let (items, classes) = inshop::items(&root, split)?;
+                Photos { classes, ..listed(items)? }
+            }
         })
     }
 
@@ -142,12 +163,12 @@ impl Published {
     /// # Errors
     /// When it is not in `dir`.
     pub(crate) fn root(self, dir: Option<&Path>) -> Result<PathBuf> {
-        let (inner, landmark) = self.folder();
-        let help =
-            format!("name the folder {inner} with --dataset-dir; it holds {landmark}, and `cargo xtask fetch {self}` gets it");
+        let (inner, landmarks) = self.folder();
+        let (landmark, how_to_get) = (landmarks.join(" or "), self.how_to_get());
+        let help = format!("name the folder {inner} with --dataset-dir; it holds {landmark}, and {how_to_get}");
         let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
         let mut places = [dir.to_path_buf(), dir.join(inner), dir.join(self.as_str()).join(inner)].into_iter();
-        let root = places.find(|root| root.join(landmark).exists());
+        let root = places.find(|root| landmarks.iter().any(|landmark| root.join(landmark).exists()));
         root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })
     }
 }

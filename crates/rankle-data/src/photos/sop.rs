@@ -17,12 +17,7 @@ pub(super) fn items(root: &Path, split: Split) -> Result<Vec<Item>> {
     let mut next = None;
     for (place, line) in list.lines().enumerate() {
         if place == 0 {
-            if line.text != HEADER {
-                return line.fault(
-                    format!("'{}' instead of '{HEADER}'", shortened(line.text)),
-                    "this is another file, get the list again",
-                );
-            }
+            line.check_header(HEADER)?;
             continue;
         }
         let [image, class, _, path] = line.columns()?;
@@ -34,8 +29,4 @@ pub(super) fn items(root: &Path, split: Split) -> Result<Vec<Item>> {
         items.push((line.path(path)?, class));
     }
     Ok(items)
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(60).collect()
 }

@@ -26,7 +26,7 @@ pub(crate) struct Check {
     /// The folder with the files of the dataset; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// Which part of the dataset; all of it when left out
+    /// Which part of the dataset; all of it when left out. gallery is test where the dataset has no gallery of its own
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
     /// The model that the images shall be shown to: whether they are of its size, too
@@ -86,12 +86,13 @@ impl Check {
         bail!("{} of {images} images of {dataset} cannot be used: mend or remove them{leave}", broken.len())
     }
 
-    /// Where every image is tested, none is left for training.
+    /// Each image is in one of them. Where every image is tested, none is left for training.
     fn splits(&self) -> Vec<Split> {
         match (self.split, &self.dataset) {
             (Some(split), _) => vec![split],
             (None, Source::Folder(Folder { division: Division::All, .. })) => vec![Split::Test],
-            (None, _) => Split::ALL.to_vec(),
+            (None, source) if source.has_gallery() => Split::ALL.to_vec(),
+            (None, _) => vec![Split::Train, Split::Test],
         }
     }
 

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 pub(crate) struct Embed {
     #[command(flatten)]
     system: SystemArguments,
-    /// Which part of the dataset
+    /// Which part of the dataset; gallery is test where it has no gallery of its own
     #[arg(long, value_name = "NAME", default_value_t = Split::Test, value_parser = names::SPLITS)]
     split: Split,
     /// How many images, from the first; all when left out
