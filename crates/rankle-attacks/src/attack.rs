@@ -1,10 +1,10 @@
 //! What a ranking attack is: it chooses targets, bends their places, and measures them.
 
-use crate::{Aim, Scene, Targets};
+use crate::{Objective, Scene, Targets};
 use rankle_core::rank::{Resolution, TieGroup};
-use rankle_core::{Error, Gallery, Points, Result, Role, Sets};
+use rankle_core::{Embeddings, Error, Ranking, Result, Role, Sets};
 
-/// Decides what to move. [`Targets`] are indices in the set of the other role; a [`Bound`] attack is those targets in one embedding
+/// Decides what to move. [`Targets`] are indices in the set of the other role; an [`AttackInstance`] is those targets in one embedding
 /// space.
 pub trait RankingAttack: Send + Sync {
     /// What the perturbed images are: candidates, whose targets are queries, or queries, whose targets are candidates.
@@ -19,20 +19,20 @@ pub trait RankingAttack: Send + Sync {
     /// [`Error::Index`] when an image is not in its set.
     fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets>;
 
-    /// Binds the attack to one batch.
+    /// The attack on one batch.
     ///
     /// # Errors
     /// [`Error::Shape`] when the targets are not of the kind that this attack needs.
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>>;
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>>;
 }
 
-/// An attack bound to one batch: what to lower, and what came of it.
-pub trait Bound: Aim {
-    /// Where the targets stand when the images of the batch are at `points`.
+/// An attack on one batch: the loss to lower, and the ranks that come of it.
+pub trait AttackInstance: Objective {
+    /// Where the targets stand when the images of the batch have these embeddings. Ranks are exact, and on the host.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the points are not those of the batch.
-    fn standings(&self, points: &Points) -> Result<Standings>;
+    /// [`Error::Shape`] when the embeddings are not those of the batch.
+    fn standings(&self, embeddings: &Embeddings) -> Result<Standings>;
 }
 
 /// The images that are attacked together, and what is known about them.
@@ -45,14 +45,14 @@ pub struct Batch<'a> {
     /// The indices of the attacked images in their set.
     pub images: &'a [usize],
     /// The embeddings of the clean images.
-    pub clean: &'a Points,
+    pub clean: &'a Embeddings,
     /// The targets of these images.
     pub targets: Targets,
 }
 
 impl<'a> Batch<'a> {
-    /// The list that is ranked.
-    pub fn gallery(&self) -> &'a Gallery {
+    /// The gallery, where the search is computed.
+    pub fn gallery(&self) -> &'a dyn Ranking {
         self.scene.sets.gallery
     }
 
@@ -61,12 +61,12 @@ impl<'a> Batch<'a> {
         self.scene.sets.itself(self.images).map(|images| images.iter().map(|&image| image as u32).collect())
     }
 
-    pub(crate) fn check(&self, points: &Points) -> Result<()> {
-        if points.len() == self.images.len() {
+    pub(crate) fn check(&self, embeddings: &Embeddings) -> Result<()> {
+        if embeddings.len() == self.images.len() {
             return Ok(());
         }
-        let expected = format!("({}, {}), one row per image of the batch", self.images.len(), self.gallery().dim());
-        Err(Error::Shape { what: "the embedding", actual: vec![points.len(), points.dim()], expected })
+        let expected = format!("({}, {}), one row per image of the batch", self.images.len(), self.gallery().exact().dim());
+        Err(Error::Shape { what: "the embedding", actual: vec![embeddings.len(), embeddings.dim()], expected })
     }
 }
 

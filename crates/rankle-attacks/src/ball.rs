@@ -1,13 +1,13 @@
 //! Where an adversarial image may be.
 
 use crate::Threat;
-use candle_core::{Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rankle_core::numbers::numbers;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Error, Result};
+use rankle_core::{Error, Place, Result};
 use rankle_record::Norm;
 
 /// The images that a threat allows: around each clean one, and within `[0, 1]`.
@@ -15,6 +15,8 @@ use rankle_record::Norm;
 pub struct Ball {
     clean: Tensor,
     threat: Threat,
+    /// Where steps are taken.
+    place: Place,
 }
 
 /// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (`method.md` 6.4), all in f32: the sums round, so a pixel may be one unit in the
@@ -70,7 +72,12 @@ fn put_back(threat: Threat, image: &mut [f32], clean: &[f32]) {
 impl Ball {
     /// The ball around clean images `(n, …)`, pixels in `[0, 1]`.
     pub fn around(clean: &Tensor, threat: Threat) -> Self {
-        Self { clean: clean.clone(), threat }
+        Self { clean: clean.clone(), threat, place: Place::Kernels }
+    }
+
+    /// The same, with steps taken elsewhere.
+    pub(crate) fn at(self, place: &Place) -> Self {
+        Self { place: place.clone(), ..self }
     }
 
     /// The images put back to where the threat allows them: to the nearest such place under L∞; under L2 along the way to the clean image,
@@ -103,6 +110,9 @@ impl Ball {
     pub(crate) fn step(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
         self.check(images)?;
         self.check(gradient)?;
+        if let Place::Tensors(_) = self.place {
+            return self.step_of_tensors(images, gradient, step);
+        }
         let (images, gradient, clean) = (numbers(images)?, numbers(gradient)?, numbers(&self.clean)?);
         let step = step as f32;
         let moved = match self.threat.norm() {
@@ -125,6 +135,38 @@ impl Ball {
             }
         };
         self.tensor(moved)
+    }
+
+    /// As [`Ball::step`], by candle's operations where the images are; under L∞ to the last bit.
+    fn step_of_tensors(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
+        let (clean, radius) = (&self.clean, self.threat.radius());
+        match self.threat.norm() {
+            Norm::Linf => {
+                let sign = (gradient.gt(0f64)?.to_dtype(DType::F32)? - gradient.lt(0f64)?.to_dtype(DType::F32)?)?;
+                let moved = (images - (sign * step)?)?;
+                Ok(moved.minimum(&(clean + radius)?)?.maximum(&(clean - radius)?)?.clamp(0f32, 1f32)?)
+            }
+            Norm::L2 => {
+                let rows = |tensor: &Tensor| tensor.reshape((tensor.dims()[0], self.size()));
+                let length = |rows: &Tensor| -> candle_core::Result<Tensor> {
+                    // The largest number is taken out first: squares overflow early.
+                    let largest = rows.abs()?.max_keepdim(D::Minus1)?;
+                    let safe = largest.eq(0f64)?.where_cond(&largest.ones_like()?, &largest)?;
+                    rows.broadcast_div(&safe)?.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? * safe
+                };
+                let gradient = rows(gradient)?;
+                let finite = gradient.abs()?.le(f64::from(f32::MAX))?;
+                let gradient = finite.where_cond(&gradient, &gradient.zeros_like()?)?;
+                let own = length(&gradient)?;
+                let own = own.eq(0f64)?.where_cond(&own.ones_like()?, &own)?;
+                let moved = (rows(images)? - (gradient.broadcast_div(&own)? * step)?)?;
+                let clean = rows(clean)?;
+                let added = (moved - &clean)?;
+                let shorter = (length(&added)?.recip()? * radius)?.minimum(1f64)?;
+                let held = (clean + added.broadcast_mul(&shorter)?)?.clamp(0f32, 1f32)?;
+                Ok(held.reshape(images.shape())?)
+            }
+        }
     }
 
     /// A uniform point of the ball for each image, drawn with its key and the number of the restart (`method.md` 6.6), then held in
@@ -266,6 +308,29 @@ mod tests {
         let gradient = Tensor::new(&[[1.0f32, 0.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let moved = Ball::around(&two, Threat::l2(1.0).unwrap()).step(&two, &gradient, 0.1).unwrap();
         near(values(moved), &[0.4, 0.5, 0.44, 0.42]);
+    }
+
+    #[test]
+    fn steps_of_tensors_are_those_of_the_kernels() {
+        let numbers = |seed: f32, scale: f32| -> Vec<f32> { (0..3 * 40).map(|at| (at as f32 * seed).sin() * scale).collect() };
+        let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, (3, 1, 5, 8), &Device::Cpu).unwrap();
+        let clean = tensor(numbers(1.7, 1.0).iter().map(|x| x.abs()).collect());
+        let moved = (&clean + tensor(numbers(2.3, 0.05))).unwrap();
+        let mut gradient = numbers(3.1, 1e-9);
+        (gradient[3], gradient[44], gradient[50]) = (0.0, f32::NAN, f32::INFINITY);
+        gradient[80..].iter_mut().for_each(|g| *g = 0.0);
+        let gradient = tensor(gradient);
+        let elsewhere = Place::Tensors(Device::Cpu);
+        for threat in [Threat::linf(0.06).unwrap(), Threat::l2(0.3).unwrap(), Threat::l2(30.0).unwrap()] {
+            let ball = Ball::around(&clean, threat);
+            // Infinity has a sign, and no direction.
+            let by_kernels = values(ball.step(&moved, &gradient, 0.03).unwrap());
+            let by_tensors = values(ball.at(&elsewhere).step(&moved, &gradient, 0.03).unwrap());
+            match threat.norm() {
+                Norm::Linf => assert_eq!(by_kernels, by_tensors),
+                Norm::L2 => near(by_kernels, &by_tensors),
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The candidate attack: one image, moved in the lists of several queries.
 
+use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbours, reverse_neighbors};
-use crate::lists::SortedLists;
-use crate::objective::{add_slope, by_distance};
 use crate::scene::{Choice, top_percent};
 use crate::target_pool;
 use crate::{
-    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    AttackInstance, Batch, Direction, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
     TargetPool, Targets,
 };
 use candle_core::Tensor;
@@ -14,7 +13,7 @@ use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{Precision, RankCount, Resolution};
 use rankle_core::seed::Purpose;
-use rankle_core::{Gallery, Points, Result, Role};
+use rankle_core::{DistanceTerm, Embeddings, Evaluation, Lists, Ranking, Result, Role, SortedLists};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -61,8 +60,8 @@ impl RankingAttack for CandidateAttack {
         Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
     }
 
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
-        Ok(Box::new(BoundCandidate::new(self, batch)?))
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
+        Ok(Box::new(CandidateInstance::new(self, batch)?))
     }
 }
 
@@ -99,23 +98,24 @@ impl CandidateAttack {
     }
 }
 
-struct BoundCandidate<'a> {
+struct CandidateInstance<'a> {
     batch: Batch<'a>,
     direction: Direction,
     objective: ObjectiveKind,
     /// Per (image, query) pair the list of its query.
     slots: Vec<usize>,
-    lists: SortedLists,
+    lists: Box<dyn Lists + 'a>,
     /// Per list the distance of the query to itself, where it is a gallery item.
     own: Option<Vec<f32>>,
     /// Per pair the distance of the query to the clean image.
     copies: Vec<f32>,
 }
 
-impl<'a> BoundCandidate<'a> {
+impl<'a> CandidateInstance<'a> {
     fn new(attack: &CandidateAttack, batch: Batch<'a>) -> Result<Self> {
         batch.targets.expect(batch.images.len(), attack.queries, false)?;
         let (gallery, asking) = (batch.gallery(), *batch.scene.sets.queries());
+        let exact = gallery.exact();
         check_indices("image", batch.images, gallery.len())?;
         let (mut queries, mut slot_of) = (Vec::new(), HashMap::new());
         let slots: Vec<usize> = (batch.targets.indices().iter())
@@ -126,47 +126,26 @@ impl<'a> BoundCandidate<'a> {
                 })
             })
             .collect();
-        let len = gallery.len();
-        let distances = gallery.distances_from(asking, &queries)?;
-        let own = queries.iter().enumerate().map(|(slot, &query)| Some(distances[slot * len + batch.scene.sets.itself(query)?]));
-        let own = own.collect();
-        let image = |pair: usize| batch.images[pair / attack.queries];
-        let copies = slots.iter().enumerate().map(|(pair, slot)| distances[slot * len + image(pair)]).collect();
+        let lists = gallery.lists(asking, &queries)?;
+        let itself: Option<Vec<u32>> = queries.iter().map(|&query| batch.scene.sets.itself(query as u32)).collect();
+        let own = itself.map(|itself| exact.distances_to_from((asking.exact(), &queries), &itself)).transpose()?;
+        let of_pairs: Vec<usize> = batch.targets.indices().iter().map(|&query| query as usize).collect();
+        let images: Vec<u32> = (0..slots.len()).map(|pair| batch.images[pair / attack.queries] as u32).collect();
+        let copies = exact.distances_to_from((asking.exact(), &of_pairs), &images)?;
         let CandidateAttack { direction, objective, .. } = *attack;
-        Ok(Self { direction, objective, slots, lists: SortedLists::new(distances, len), own, copies, batch })
+        Ok(Self { direction, objective, slots, lists, own, copies, batch })
     }
 
-    fn to_queries(&self, points: &Points) -> Result<Vec<f32>> {
-        self.batch.check(points)?;
-        self.queries().distances_to(points, self.batch.targets.indices())
-    }
-
-    fn queries(&self) -> &'a Gallery {
-        self.batch.scene.sets.queries()
-    }
-
-    /// The hinge sum of one list at `distance`, and its derivative with respect to `distance`.
-    fn hinge(&self, slot: usize, distance: f32) -> (f64, f64) {
-        let (lists, len) = (&self.lists, self.batch.gallery().len());
-        match self.direction {
-            Direction::Raise => {
-                let closer = lists.below(slot, distance);
-                (closer as f64 * f64::from(distance) - lists.sum(slot, closer), closer as f64)
-            }
-            Direction::Lower => {
-                let near = lists.not_above(slot, distance);
-                let farther = (len - near) as f64;
-                (lists.sum(slot, len) - lists.sum(slot, near) - farther * f64::from(distance), -farther)
-            }
-        }
+    fn queries(&self) -> &'a dyn Ranking {
+        *self.batch.scene.sets.queries()
     }
 
     /// Where the image of a pair stands in the list of its query, as f32 has it.
-    fn place(&self, pair: usize, distance: f32) -> Place {
+    fn place(&self, lists: &SortedLists, pair: usize, distance: f32) -> Place {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
-        let width = self.batch.gallery().resolution_at(distance);
-        let (below, not_above) = (self.lists.below(slot, distance), self.lists.not_above(slot, distance));
-        let near = self.lists.not_above(slot, distance + width) - self.lists.below(slot, distance - width);
+        let width = self.batch.gallery().exact().resolution_at(distance);
+        let (below, not_above) = (lists.below(slot, distance), lists.not_above(slot, distance));
+        let near = lists.not_above(slot, distance + width) - lists.below(slot, distance - width);
         let count =
             RankCount { closer: below as u32, tied_before: 0, tied: (not_above - below) as u32 + 1, near: near as u32 + 1 };
         let is_near = |other: f32| usize::from((other - distance).abs() <= width);
@@ -187,8 +166,9 @@ impl<'a> BoundCandidate<'a> {
     }
 
     /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
-    fn resolved(&self, points: &Points, pairs: &[(usize, f32)]) -> Result<Vec<Place>> {
-        let (gallery, asking, scene) = (self.batch.gallery(), self.queries(), self.batch.scene);
+    fn resolved(&self, embeddings: &Embeddings, pairs: &[(usize, f32)]) -> Result<Vec<Place>> {
+        let (gallery, asking, scene) = (self.batch.gallery().exact(), self.queries().exact(), self.batch.scene);
+        let rows = embeddings.to_host()?;
         let mut places = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(gallery.lists_at_once()) {
             let queries: Vec<usize> = pairs.iter().map(|&(pair, _)| self.batch.targets.indices()[pair] as usize).collect();
@@ -197,7 +177,7 @@ impl<'a> BoundCandidate<'a> {
             let more: Vec<Place> = lists
                 .map(|((&(pair, distance), query), distances)| {
                     let point = asking.point(query);
-                    let exact = gallery.distance().exact(point, points.row(pair / self.batch.targets.set()));
+                    let exact = gallery.distance().exact(point, rows.row(pair / self.batch.targets.set()));
                     let left_out = [Some(self.image(pair)), scene.sets.itself(query as u32)];
                     let list = gallery.list(point, distances, scene.protocol.precision())?;
                     let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&Some(item)));
@@ -218,43 +198,37 @@ struct Place {
     resolution: Resolution,
 }
 
-impl Aim for BoundCandidate<'_> {
+impl Objective for CandidateInstance<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.queries(), self.direction, 0.0, raw);
         }
-        let (gallery, set) = (self.batch.gallery(), self.batch.targets.set());
-        let points = gallery.distance().place(raw)?;
-        let distances = self.to_queries(&points)?;
-        let dim = points.dim();
-        let share = 1.0 / (set * gallery.len()) as f64;
-        let mut loss = vec![0.0; points.len()];
-        let mut slope = vec![0.0; points.len() * dim];
-        let rows = slope.par_chunks_exact_mut(dim).zip(&mut loss).zip(distances.par_chunks_exact(set));
-        rows.enumerate().for_each(|(image, ((slope, loss), distances))| {
-            for (at, &distance) in distances.iter().enumerate() {
-                let pair = image * set + at;
-                let (hinge, derivative) = self.hinge(self.slots[pair], distance);
-                *loss += share * hinge;
-                let query = self.queries().point(self.batch.targets.indices()[pair] as usize);
-                add_slope(gallery.distance(), slope, share * derivative, points.row(image), query, distance);
-            }
-        });
-        Ok(Evaluation { loss, slope: points.pull_back(slope)? })
+        let (queries, targets) = (self.queries(), self.batch.targets.indices());
+        let embeddings = queries.normalize(raw)?;
+        self.batch.check(&embeddings)?;
+        let distances = queries.distances_to(&embeddings, targets)?;
+        let share = 1.0 / (self.batch.targets.set() * self.batch.gallery().len()) as f64;
+        let raise = self.direction == Direction::Raise;
+        let (loss, weights) = self.lists.hinges(&self.slots, &distances, raise, share)?;
+        let term = DistanceTerm { targets, distances: &distances, weights: Some(&weights), scale: share };
+        let Evaluation { gradient, .. } = queries.weighted_distances(&embeddings, &[term])?;
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
     }
 }
 
-impl Bound for BoundCandidate<'_> {
-    fn standings(&self, points: &Points) -> Result<Standings> {
+impl AttackInstance for CandidateInstance<'_> {
+    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+        self.batch.check(embeddings)?;
         let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
-        let set = self.batch.targets.set();
-        let distances = self.to_queries(points)?;
-        let mut places: Vec<Place> = distances.iter().enumerate().map(|(pair, &distance)| self.place(pair, distance)).collect();
+        let (set, lists) = (self.batch.targets.set(), self.lists.exact()?);
+        let distances = self.queries().exact().distances_to(embeddings, self.batch.targets.indices())?;
+        let mut places: Vec<Place> =
+            distances.iter().enumerate().map(|(pair, &distance)| self.place(lists, pair, distance)).collect();
         if protocol.precision() == Precision::Resolved {
             let close = (places.iter().zip(&distances).enumerate())
                 .filter_map(|(pair, (place, &distance))| (place.resolution.near > 0).then_some((pair, distance)));
             let close: Vec<(usize, f32)> = close.collect();
-            for (&(pair, _), place) in close.iter().zip(self.resolved(points, &close)?) {
+            for (&(pair, _), place) in close.iter().zip(self.resolved(embeddings, &close)?) {
                 places[pair] = place;
             }
         }

@@ -1,11 +1,11 @@
 //! Attacks on classifiers, whose embeddings are logits: away from the label, whatever class comes out.
 
-use crate::{Aim, Ball, Evaluation, Pgd, Solver, Threat};
+use crate::{Ball, Objective, Pgd, Problem, Solver, Threat};
 use candle_core::Tensor;
 use rankle_core::classes::{cross_entropy, predictions};
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
-use rankle_core::{Dataset, Embedder, Error, Result, Seed};
+use rankle_core::{Dataset, Differentiable, Error, Evaluation, Place, Result, Seed};
 use std::ops::ControlFlow;
 use std::{fmt, str::FromStr};
 
@@ -39,15 +39,14 @@ pub struct Misclassification {
     pub labels: Vec<u32>,
 }
 
-impl Aim for Misclassification {
+impl Objective for Misclassification {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         let &[_, classes] = raw.dims() else {
             return Err(Error::Shape { what: "the logits", actual: raw.dims().to_vec(), expected: "(n, classes)".into() });
         };
-        let (losses, mut slope) = cross_entropy(&numbers(raw)?, classes, &self.labels)?;
-        slope.iter_mut().for_each(|slope| *slope = -*slope);
-        let slope = Tensor::from_vec(slope, raw.shape(), raw.device())?;
-        Ok(Evaluation { loss: losses.into_iter().map(|loss| -loss).collect(), slope })
+        let (losses, gradient) = cross_entropy(&numbers(raw)?, classes, &self.labels)?;
+        let gradient = Tensor::from_vec(gradient, raw.shape(), raw.device())?.neg()?;
+        Ok(Evaluation { loss: Tensor::new(losses, raw.device())?.neg()?, gradient })
     }
 }
 
@@ -55,7 +54,7 @@ impl Aim for Misclassification {
 #[derive(Clone, Copy)]
 pub struct Classification<'a> {
     /// Answers logits.
-    pub classifier: &'a dyn Embedder,
+    pub classifier: &'a dyn Differentiable,
     /// The images with their labels, which count the classes from 0.
     pub dataset: &'a dyn Dataset,
     /// How many images at once. Costs memory, changes no result.
@@ -71,7 +70,7 @@ pub struct Hits {
     pub after: Vec<f64>,
 }
 
-impl Classification<'_> {
+impl<'a> Classification<'a> {
     /// Classifies the images with these indices and, with a solver, what an attack makes of them. As in
     /// [`crate::run()`], whatever the solver answers is projected onto the ball once more. The seed keys a random start.
     /// `progress` is told after each batch how many images are done, and may break off.
@@ -81,7 +80,7 @@ impl Classification<'_> {
     /// not there and for a label without a logit; [`Error::NotFinite`] when a logit is no number; and what the classifier reports.
     pub fn run(
         &self,
-        solver: Option<&dyn Solver>,
+        solver: Option<&dyn Solver<dyn Differentiable + 'a>>,
         images: &[usize],
         seed: Seed,
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
@@ -97,10 +96,12 @@ impl Classification<'_> {
             hits.before.extend(self.hits(&clean, &labels)?);
             if let Some(solver) = solver {
                 let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
-                let aim = Misclassification { labels };
-                let moved = solver.solve(self.classifier, &clean, &keys, &aim, seed)?;
+                let objective = Misclassification { labels };
+                let place = &Place::Kernels;
+                let problem = Problem { images: &clean, keys: &keys, objective: &objective, seed, place };
+                let moved = solver.solve(self.classifier, &problem)?;
                 let moved = Ball::around(&clean, solver.threat()).project(&moved)?;
-                hits.after.extend(self.hits(&moved, &aim.labels)?);
+                hits.after.extend(self.hits(&moved, &objective.labels)?);
             }
             if progress(hits.before.len()).is_break() {
                 return Err(Error::Interrupted);
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
     use crate::Keep;
     use candle_core::{DType, Device};
-    use rankle_core::{Distance, toy};
+    use rankle_core::{Distance, Embedder, InputSpec, toy};
 
     /// The mean brightness of each quarter of a toy image: its class is the brightest one.
     struct Quarters;
@@ -160,13 +161,20 @@ mod tests {
         fn distance(&self) -> Distance {
             Distance::Euclidean
         }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, 8, 8))
+        }
     }
 
-    fn classify(solver: Option<&dyn Solver>, batch_size: usize) -> Hits {
+    impl Differentiable for Quarters {}
+
+    fn classify(solver: Option<&Pgd>, batch_size: usize) -> Hits {
         let dataset = toy::dataset(0);
         let everything: Vec<usize> = (0..dataset.len()).collect();
         let setting = Classification { classifier: &Quarters, dataset: &dataset, batch_size };
-        setting.run(solver, &everything, Seed(0), &mut |_| ControlFlow::Continue(())).unwrap()
+        setting
+            .run(solver.map(|solver| solver as &dyn Solver<_>), &everything, Seed(0), &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     }
 
     fn pgd(attack: ClassifierAttack, epsilon: f64) -> Pgd {
@@ -205,11 +213,13 @@ mod tests {
     fn the_loss_rises_inside_the_ball() {
         let dataset = toy::dataset(1);
         let images = dataset.images(&[0, 1, 2, 3]).unwrap();
-        let aim = Misclassification { labels: dataset.labels()[..4].to_vec() };
-        let loss = |images: &Tensor| aim.evaluate(&Quarters.embed(images).unwrap()).unwrap().loss;
+        let objective = Misclassification { labels: dataset.labels()[..4].to_vec() };
+        let loss = |images: &Tensor| objective.evaluate(&Quarters.embed(images).unwrap()).unwrap().losses().unwrap();
+        let problem =
+            Problem { images: &images, keys: &[0, 1, 2, 3], objective: &objective, seed: Seed(0), place: &Place::Kernels };
         let clean = loss(&images);
         for attack in ClassifierAttack::ALL {
-            let moved = pgd(attack, 0.1).solve(&Quarters, &images, &[0, 1, 2, 3], &aim, Seed(0)).unwrap();
+            let moved = pgd(attack, 0.1).solve(&Quarters, &problem).unwrap();
             let farthest = (&moved - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(farthest <= 0.1 + 1e-6);
             assert!(loss(&moved).iter().zip(&clean).all(|(now, before)| now < &(before - 1e-3)), "{attack}");
@@ -221,12 +231,12 @@ mod tests {
         let aim = Misclassification { labels: vec![1, 0] };
         let at = |values: &[f32; 6]| aim.evaluate(&Tensor::from_slice(values, (2, 3), &Device::Cpu).unwrap()).unwrap();
         let values = [0.5, -1.0, 2.0, 0.1, 0.2, -0.7];
-        let slope = at(&values).slope.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let slope = at(&values).gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (place, &slope) in slope.iter().enumerate() {
             let sum = |step: f32| {
                 let mut values = values;
                 values[place] += step;
-                at(&values).loss.iter().sum::<f64>()
+                at(&values).losses().unwrap().iter().sum::<f64>()
             };
             let difference = (sum(1e-3) - sum(-1e-3)) / 2e-3;
             assert!((difference - f64::from(slope)).abs() < 1e-4, "{place}: {difference} {slope}");

@@ -106,7 +106,7 @@ mod tests {
 
     fn line(places: &[f32]) -> Gallery {
         let raw = Tensor::from_slice(places, (places.len(), 1), &Device::Cpu).unwrap();
-        Gallery::new(&Distance::Euclidean.place(&raw).unwrap()).unwrap()
+        Gallery::new(&Distance::Euclidean.normalize(&raw).unwrap()).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
-use rankle_core::{Embedder, Error, Result, Seed};
+use rankle_core::{Differentiable, Error, Result, Seed};
 
 /// A comparison of input gradients with central differences of a random linear function of the embedding.
 ///
@@ -37,7 +37,7 @@ impl GradientCheck {
     ///
     /// # Errors
     /// What the embedder reports, and [`Error::Shape`] for anything but one image.
-    pub fn of(embedder: &dyn Embedder, image: &Tensor, seed: Seed, key: u64) -> Result<Self> {
+    pub fn of(embedder: &dyn Differentiable, image: &Tensor, seed: Seed, key: u64) -> Result<Self> {
         let &[1, channels, height, width] = image.dims() else {
             let expected = "(1, c, h, w)".to_owned();
             return Err(Error::Shape { what: "the image", actual: image.dims().to_vec(), expected });
@@ -103,10 +103,10 @@ impl GradientCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_core::{Dataset, Distance, toy};
+    use rankle_core::{Dataset, Distance, Embedder, InputSpec, toy};
 
     /// A model whose gradient is multiplied by something.
-    struct Off<'a>(&'a dyn Embedder, f64);
+    struct Off<'a>(&'a dyn Differentiable, f64);
 
     impl Embedder for Off<'_> {
         fn embed(&self, images: &Tensor) -> Result<Tensor> {
@@ -115,12 +115,18 @@ mod tests {
         fn distance(&self) -> Distance {
             self.0.distance()
         }
+        fn input(&self) -> InputSpec {
+            self.0.input()
+        }
+    }
+
+    impl Differentiable for Off<'_> {
         fn input_gradient(&self, images: &Tensor, upstream: &mut rankle_core::Upstream<'_>) -> Result<Tensor> {
             Ok((self.0.input_gradient(images, upstream)? * self.1)?)
         }
     }
 
-    fn check(embedder: &dyn Embedder) -> GradientCheck {
+    fn check(embedder: &dyn Differentiable) -> GradientCheck {
         let dataset = toy::dataset(0);
         let of = |image: usize| GradientCheck::of(embedder, &dataset.images(&[image]).unwrap(), Seed(0), image as u64).unwrap();
         of(3).and(of(4))
@@ -162,6 +168,12 @@ mod tests {
         fn distance(&self) -> Distance {
             Distance::Euclidean
         }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, 8, 8))
+        }
+    }
+
+    impl Differentiable for Without {
         fn input_gradient(&self, images: &Tensor, upstream: &mut rankle_core::Upstream<'_>) -> Result<Tensor> {
             upstream(&self.embed(images)?)?;
             Ok(images.zeros_like()?)

@@ -1,6 +1,6 @@
 //! Adversarial ranking attacks: what to move in a ranking, how to search the ball around an image for it, and what came of it.
 //!
-//! A [`RankingAttack`] chooses [`Targets`] and says in embedding space what it wants of them ([`Aim`]), with an exact slope
+//! A [`RankingAttack`] chooses [`Targets`] and says in embedding space what it wants of them ([`Objective`]), with an exact gradient
 //! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
 //! (ES). A [`Solver`] such as [`Pgd`] searches for it what a [`Threat`] allows: a ball of L∞ or L2. Neither knows the other: a new attack writes no loop, a new
 //! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
@@ -27,7 +27,7 @@
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
-//! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
+//! let gallery = Gallery::new(&embedder.distance().normalize(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
 //! // Gallery items ask for one another; `Sets { gallery, queries: Some(others) }` has queries of its own.
 //! let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
@@ -46,16 +46,16 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
-mod aim;
 mod attack;
 mod ball;
+mod best;
 mod build;
+mod by_distance;
 mod candidate;
 mod classifier;
 mod differences;
 mod draw;
 mod gradient_check;
-mod lists;
 mod noise;
 mod objective;
 mod own;
@@ -68,14 +68,14 @@ mod scene;
 mod shift;
 mod shift_attack;
 mod slope;
+mod solver;
 mod target_pool;
 mod targets;
 mod threat;
 mod transfer;
 mod universal;
 
-pub use aim::{Aim, Evaluation, Solver};
-pub use attack::{Batch, Bound, RankingAttack, Standings};
+pub use attack::{AttackInstance, Batch, RankingAttack, Standings};
 pub use ball::Ball;
 pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
@@ -83,6 +83,7 @@ pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
 pub use draw::sample_images;
 pub use gradient_check::GradientCheck;
 pub use noise::Noise;
+pub use objective::Objective;
 pub use own::OwnAttack;
 pub use pgd::{Keep, Pgd};
 pub use probe::{Zeros, gradients, losses};
@@ -97,7 +98,8 @@ pub use scene::Scene;
 pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;
 pub use slope::{Agreement, Slope, directions, slopes};
+pub use solver::{Problem, Solver};
 pub use targets::Targets;
 pub use threat::Threat;
-pub use transfer::{Transfer, Victim, choosing, transfer};
+pub use transfer::{Transfer, Victim, target_gallery, transfer};
 pub use universal::{Half, Halves, Universal, UniversalOutcome, universal_target};

@@ -1,8 +1,8 @@
 //! Noise in the place of an attack.
 
-use crate::{Aim, Ball, Solver, Threat};
+use crate::{Ball, Problem, Solver, Threat};
 use candle_core::Tensor;
-use rankle_core::{Embedder, Result, Seed};
+use rankle_core::{Embedder, Result};
 
 /// Goes the whole radius in a random direction, and stays in `[0, 1]`: under L∞ every pixel moves up or down, a coin for each. It
 /// asks neither the model nor the loss. As long a way as the one of an attack, so whatever an attack does beyond it is owed to its
@@ -16,14 +16,16 @@ pub struct Noise {
     pub threat: Threat,
 }
 
-impl Solver for Noise {
+impl<M: Embedder + ?Sized> Solver<M> for Noise {
     fn threat(&self) -> Threat {
         self.threat
     }
 
-    fn solve(&self, _: &dyn Embedder, images: &Tensor, keys: &[u64], _: &dyn Aim, seed: Seed) -> Result<Tensor> {
+    fn solve(&self, _: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        problem.check()?;
+        let Problem { images, keys, seed, .. } = *problem;
         let ball = Ball::around(images, self.threat);
-        // A step goes against the slope: towards a random point, and as far beyond it as the ball reaches.
+        // A step goes against the gradient: towards a random point, and as far beyond it as the ball reaches.
         ball.step(images, &(images - ball.random(seed, keys, 0)?)?, self.threat.radius())
     }
 }

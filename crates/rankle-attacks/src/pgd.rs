@@ -1,9 +1,9 @@
 //! Projected gradient descent.
 
-use crate::{Aim, Ball, Evaluation, Norm, Solver, Threat};
-use candle_core::{Device, Tensor};
-use rankle_core::numbers::numbers;
-use rankle_core::{Embedder, Error, Result, Seed};
+use crate::best::Best;
+use crate::{Ball, Norm, Problem, Solver, Threat};
+use candle_core::Tensor;
+use rankle_core::{Differentiable, Evaluation, Result};
 
 /// Which iterate a search returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,79 +99,49 @@ impl Pgd {
 /// By what share a product of decimals may miss the radius that it is meant to be.
 const ROUNDING: f64 = 1e-9;
 
-impl Solver for Pgd {
+impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
     fn threat(&self) -> Threat {
         self.threat
     }
 
-    fn solve(&self, embedder: &dyn Embedder, images: &Tensor, keys: &[u64], aim: &dyn Aim, seed: Seed) -> Result<Tensor> {
-        if images.dims().first() != Some(&keys.len()) {
-            let expected = format!("({}, c, h, w), one image per key", keys.len());
-            return Err(Error::Shape { what: "the batch of images", actual: images.dims().to_vec(), expected });
-        }
+    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        problem.check()?;
+        let Problem { images, keys, objective, seed, place } = *problem;
         if self.threat.radius() == 0.0 || keys.is_empty() {
             return Ok(images.clone());
         }
-        let ball = Ball::around(images, self.threat);
+        let ball = Ball::around(images, self.threat).at(place);
         let searches = if self.random_start { self.restarts.max(1) } else { 1 };
-        let mut best = None;
+        let mut best = Best::new(place);
         for restart in 0..searches {
             let mut x = if self.random_start { ball.random(seed, keys, restart as u64)? } else { images.clone() };
             for iteration in 0..self.iterations {
                 let at_clean = iteration == 0 && !self.random_start;
-                let mut loss = Vec::new();
-                let slope = embedder.input_gradient(&x, &mut |raw| {
-                    let first = if at_clean { aim.first_slope(raw)? } else { None };
-                    let slope = match first {
+                let mut loss = None;
+                let gradient = model.input_gradient(&x, &mut |raw| {
+                    let first = if at_clean { objective.first_gradient(raw)? } else { None };
+                    let gradient = match first {
                         // The loss at the clean image is of use only to whoever compares iterates.
-                        Some(slope) if self.keep == Keep::Last => slope,
+                        Some(gradient) if self.keep == Keep::Last => gradient,
                         first => {
-                            let Evaluation { loss: current, slope } = aim.evaluate(raw)?;
-                            loss = current;
-                            first.unwrap_or(slope)
+                            let Evaluation { loss: current, gradient } = objective.evaluate(raw)?;
+                            loss = Some(current);
+                            first.unwrap_or(gradient)
                         }
                     };
-                    Ok(slope.to_device(raw.device())?)
+                    Ok(gradient.to_device(raw.device())?)
                 })?;
-                if self.keep == Keep::Best {
-                    Best::offer(&mut best, &x, &loss)?;
+                if let (Keep::Best, Some(loss)) = (self.keep, loss) {
+                    best.offer(&x, loss)?;
                 }
-                x = ball.step(&x, &slope, self.step)?;
+                x = ball.step(&x, &gradient, self.step)?;
             }
             if self.keep == Keep::Last && searches == 1 {
                 return Ok(x);
             }
-            Best::offer(&mut best, &x, &aim.evaluate(&embedder.embed(&x)?)?.loss)?;
+            best.offer(&x, objective.evaluate(&model.embed(&x)?)?.loss)?;
         }
-        best.map_or_else(|| Ok(images.clone()), |best| best.into_images(images))
-    }
-}
-
-/// For each image of a batch, the best of what was offered so far.
-struct Best {
-    pixels: Vec<f32>,
-    loss: Vec<f64>,
-}
-
-impl Best {
-    /// Of equal losses the earlier wins; a loss that is not a number never does.
-    fn offer(best: &mut Option<Self>, images: &Tensor, loss: &[f64]) -> Result<()> {
-        let pixels = numbers(images)?;
-        let Some(best) = best else {
-            *best = Some(Self { pixels: pixels.to_vec(), loss: loss.to_vec() });
-            return Ok(());
-        };
-        let size = pixels.len() / loss.len();
-        for (image, (&new, old)) in loss.iter().zip(&mut best.loss).enumerate() {
-            if new < *old || (old.is_nan() && !new.is_nan()) {
-                *old = new;
-                best.pixels[image * size..][..size].copy_from_slice(&pixels[image * size..][..size]);
-            }
-        }
-        Ok(())
-    }
-    fn into_images(self, like: &Tensor) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.pixels, like.shape(), &Device::Cpu)?.to_device(like.device())?)
+        Ok(best.into_images().unwrap_or_else(|| images.clone()))
     }
 }
 

@@ -1,25 +1,25 @@
 //! What an attacker sees at places of one's own choosing: the loss and its gradient.
 
 use crate::run::{check, embed};
-use crate::{Aim, Evaluation, RankingAttack, Setting, Targets};
+use crate::{Objective, RankingAttack, Setting, Targets};
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
-use rankle_core::{Error, Result};
+use rankle_core::{Embedder, Error, Result};
 
 /// The attacker's loss of every image when it looks like its row of `at`, `(n, c, h, w)`; lower is better for the attacker.
 ///
 /// # Errors
 /// As [`crate::run`], and [`Error::Shape`] when `at` does not hold one image for each of `images`.
-pub fn losses(
+pub fn losses<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    setting: &Setting<'_>,
+    setting: &Setting<'_, M>,
     images: &[usize],
     targets: &Targets,
     at: &Tensor,
 ) -> Result<Vec<f64>> {
     let mut losses = Vec::with_capacity(images.len());
-    batches(attack, setting, images, targets, at, &mut |at, aim| {
-        losses.append(&mut aim.evaluate(&setting.embedder.embed(at)?)?.loss);
+    batches(attack, setting, images, targets, at, &mut |at, objective| {
+        losses.append(&mut objective.evaluate(&setting.embedder.embed(at)?)?.losses()?);
         Ok(())
     })?;
     Ok(losses)
@@ -37,11 +37,9 @@ pub fn gradients(
     at: &Tensor,
 ) -> Result<Tensor> {
     let mut gradients = Vec::new();
-    batches(attack, setting, images, targets, at, &mut |at, aim| {
-        let gradient = setting.embedder.input_gradient(at, &mut |raw| {
-            let Evaluation { slope, .. } = aim.evaluate(raw)?;
-            Ok(slope.to_device(raw.device())?)
-        })?;
+    batches(attack, setting, images, targets, at, &mut |at, objective| {
+        let mut upstream = |raw: &Tensor| Ok(objective.evaluate(raw)?.gradient.to_device(raw.device())?);
+        let gradient = setting.embedder.input_gradient(at, &mut upstream)?;
         gradients.push(gradient.to_device(&Device::Cpu)?);
         Ok(())
     })?;
@@ -81,14 +79,14 @@ impl Zeros {
     }
 }
 
-/// Binds the attack batch by batch, and hands each batch on with what its images look like.
-fn batches(
+/// Instantiates the attack batch by batch, and hands each batch on with what its images look like.
+fn batches<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    setting: &Setting<'_>,
+    setting: &Setting<'_, M>,
     images: &[usize],
     targets: &Targets,
     at: &Tensor,
-    each: &mut dyn FnMut(&Tensor, &dyn Aim) -> Result<()>,
+    each: &mut dyn FnMut(&Tensor, &dyn Objective) -> Result<()>,
 ) -> Result<()> {
     let (sets, role) = (setting.scene.sets, attack.perturbs());
     check(sets, role, setting, images, targets)?;
@@ -99,10 +97,11 @@ fn batches(
     }
     let mut done = 0;
     for indices in images.chunks(setting.at_once(role, targets)) {
-        let clean = embed(setting.embedder, &dataset.images(indices)?, |row| dataset.describe(indices[row]))?;
+        let clean =
+            embed(setting.embedder, sets.gallery.place(), &dataset.images(indices)?, |row| dataset.describe(indices[row]))?;
         let own = targets.of_images(done..done + indices.len());
-        let bound = attack.bind(setting.batch(sets, indices, &clean, own))?;
-        each(&at.narrow(0, done, indices.len())?, &*bound)?;
+        let instance = attack.instantiate(setting.batch(sets, indices, &clean, own))?;
+        each(&at.narrow(0, done, indices.len())?, &*instance)?;
         done += indices.len();
     }
     Ok(())

@@ -1,17 +1,17 @@
 //! The query attacks: one query, and several candidates moved in its list.
 
+use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbours};
-use crate::objective::by_distance;
 use crate::scene::Choice;
 use crate::target_pool;
 use crate::{
-    Aim, Batch, Bound, Direction, Evaluation, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    AttackInstance, Batch, Direction, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
     TargetPool, Targets,
 };
 use candle_core::Tensor;
 use rankle_core::rank::RankCount;
 use rankle_core::seed::Purpose;
-use rankle_core::{Counted, Error, Hinge, Points, Result, Role};
+use rankle_core::{Counted, Embeddings, Error, Evaluation, Hinge, Result, Role};
 
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
@@ -83,9 +83,9 @@ impl RankingAttack for QueryAttack {
     fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
         choose(self, 0, images, scene.choice(self.perturbs()))
     }
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, false)?;
-        Ok(Box::new(BoundQuery { direction: self.direction, objective: self.objective, xi: 0.0, batch }))
+        Ok(Box::new(QueryInstance { direction: self.direction, objective: self.objective, xi: 0.0, batch }))
     }
 }
 
@@ -101,9 +101,9 @@ impl RankingAttack for PreservingQueryAttack {
         let attack = QueryAttack { direction, candidates, objective, band };
         choose(&attack, self.preserved, images, scene.choice(self.perturbs()))
     }
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, true)?;
-        Ok(Box::new(BoundQuery { direction: self.direction, objective: self.objective, xi: self.xi, batch }))
+        Ok(Box::new(QueryInstance { direction: self.direction, objective: self.objective, xi: self.xi, batch }))
     }
 }
 
@@ -143,33 +143,33 @@ fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choi
     Ok(Targets::from_rows(rows))
 }
 
-struct BoundQuery<'a> {
+struct QueryInstance<'a> {
     batch: Batch<'a>,
     direction: Direction,
     objective: ObjectiveKind,
     xi: f64,
 }
 
-impl Aim for BoundQuery<'_> {
+impl Objective for QueryInstance<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.batch.gallery(), self.direction, self.xi, raw);
         }
         let (gallery, targets) = (self.batch.gallery(), &self.batch.targets);
-        let points = gallery.distance().place(raw)?;
-        self.batch.check(&points)?;
+        let embeddings = gallery.normalize(raw)?;
+        self.batch.check(&embeddings)?;
         let share = |set: usize| 1.0 / (set * gallery.len()) as f64;
         let raise = self.direction == Direction::Raise;
         let mut terms = vec![Hinge { targets: targets.indices(), raise, weight: share(targets.set()) as f32 }];
         if let Some((preserved, set)) = targets.preserved() {
             terms.push(Hinge { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
         }
-        let sum = gallery.hinges(&points, &terms)?;
-        Ok(Evaluation { loss: sum.loss, slope: points.pull_back(sum.slope)? })
+        let Evaluation { loss, gradient } = gallery.hinges(&embeddings, &terms)?;
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
     }
 }
 
-impl BoundQuery<'_> {
+impl QueryInstance<'_> {
     /// For every image its targets, then its preserved items, row by row, and how many these are: one pass over the
     /// gallery finds the places of both.
     fn items(&self) -> (Vec<u32>, usize) {
@@ -180,14 +180,14 @@ impl BoundQuery<'_> {
     }
 }
 
-impl Bound for BoundQuery<'_> {
-    fn standings(&self, points: &Points) -> Result<Standings> {
-        self.batch.check(points)?;
-        let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
+impl AttackInstance for QueryInstance<'_> {
+    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+        self.batch.check(embeddings)?;
+        let (gallery, protocol) = (self.batch.gallery().exact(), self.batch.scene.protocol);
         let (items, set) = self.items();
         let left_out = self.batch.itself().filter(|_| protocol.leaves_out());
         let Counted { counts, resolution } =
-            gallery.rank_counts(points, &items, left_out.as_deref(), protocol.precision())?;
+            gallery.rank_counts(embeddings, &items, left_out.as_deref(), protocol.precision())?;
         let targets = self.batch.targets.set();
         let ties = protocol.ties(RankOf::Item);
         let mean = |counts: &[RankCount]| {

@@ -1,16 +1,15 @@
 //! The harness: attack images, and measure what came of it.
 
-use crate::{Aim, Ball, Batch, Bound, CandidateAttack, RankingAttack, Scene, Solver, Standings, Targets, shifts};
+use crate::{AttackInstance, Ball, Batch, CandidateAttack, Problem, RankingAttack, Scene, Solver, Standings, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Dataset, Embedder, Error, Gallery, Points, Result, Role, Sets};
+use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets};
 use std::ops::ControlFlow;
 
-/// Where an attack takes place.
-#[derive(Clone, Copy)]
-pub struct Setting<'a> {
+/// Where an attack takes place. `M` is what its solver must know of the model.
+pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
     /// The model under attack.
-    pub embedder: &'a dyn Embedder,
+    pub embedder: &'a M,
     /// All images of both sets, embedded by `embedder`, and the rules.
     pub scene: Scene<'a>,
     /// The images. Item `i` of a set is image `i`.
@@ -44,10 +43,10 @@ pub struct Outcome {
 /// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`]
 /// when sets, images and targets do not fit; [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked;
 /// and what the embedder, the attack and the solver report.
-pub fn run(
+pub fn run<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    solver: &dyn Solver,
-    setting: &Setting<'_>,
+    solver: &dyn Solver<M>,
+    setting: &Setting<'_, M>,
     images: &[usize],
     targets: &Targets,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
@@ -60,21 +59,22 @@ pub fn run(
 #[derive(Clone, Copy)]
 pub(crate) struct Ranker<'a> {
     pub(crate) embedder: &'a dyn Embedder,
-    pub(crate) sets: Sets<&'a Gallery>,
+    pub(crate) sets: Sets<&'a dyn Ranking>,
 }
 
 /// The same, measured on `others` too: one outcome for the attacked model, then one for each of these.
-pub(crate) fn run_on(
+pub(crate) fn run_on<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    solver: &dyn Solver,
-    setting: &Setting<'_>,
+    solver: &dyn Solver<M>,
+    setting: &Setting<'_, M>,
     others: &[Ranker<'_>],
     images: &[usize],
     targets: &Targets,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>> {
-    let (source, role) = (setting.source(), attack.perturbs());
-    check(source.sets, role, setting, images, targets)?;
+    let (sets, model, role) = (setting.scene.sets, setting.embedder, attack.perturbs());
+    let place = sets.gallery.place();
+    check(sets, role, setting, images, targets)?;
     others.iter().try_for_each(|other| check(other.sets, role, setting, images, targets))?;
     let dataset = *setting.images.of(role);
     let mut outcomes = vec![Outcome::default(); 1 + others.len()];
@@ -83,23 +83,24 @@ pub(crate) fn run_on(
     for indices in images.chunks(setting.at_once(role, targets)) {
         let images = dataset.images(indices)?;
         let targets = targets.of_images(done..done + indices.len());
-        let clean = embed(source.embedder, &images, |row| dataset.describe(indices[row]))?;
-        let bound = attack.bind(setting.batch(source.sets, indices, &clean, targets.clone()))?;
-        let aim: &dyn Aim = &*bound;
+        let clean = embed(model, place, &images, |row| dataset.describe(indices[row]))?;
+        let instance = attack.instantiate(setting.batch(sets, indices, &clean, targets.clone()))?;
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
         let ball = Ball::around(&images, solver.threat());
-        let mut adversarial = ball.project(&solver.solve(source.embedder, &images, &keys, aim, setting.scene.seed)?)?;
+        let problem = Problem { images: &images, keys: &keys, objective: &*instance, seed: setting.scene.seed, place };
+        let mut adversarial = ball.project(&solver.solve(model, &problem)?)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
         let perturbed = |row: usize| perturbed(dataset, indices[row]);
-        let moved = embed(source.embedder, &adversarial, perturbed)?;
-        outcomes[0].append(&*bound, &clean, &moved)?;
+        let moved = embed(model, place, &adversarial, perturbed)?;
+        outcomes[0].append(&*instance, &clean, &moved)?;
         for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
-            let clean = embed(other.embedder, &images, |row| dataset.describe(indices[row]))?;
-            let moved = embed(other.embedder, &adversarial, perturbed)?;
-            let bound = attack.bind(setting.batch(other.sets, indices, &clean, targets.clone()))?;
-            outcome.append(&*bound, &clean, &moved)?;
+            let place = other.sets.gallery.place();
+            let clean = embed(other.embedder, place, &images, |row| dataset.describe(indices[row]))?;
+            let moved = embed(other.embedder, place, &adversarial, perturbed)?;
+            let instance = attack.instantiate(setting.batch(other.sets, indices, &clean, targets.clone()))?;
+            outcome.append(&*instance, &clean, &moved)?;
         }
         if setting.keep_images {
             kept.push(adversarial.to_device(&Device::Cpu)?);
@@ -115,18 +116,21 @@ pub(crate) fn run_on(
     Ok(outcomes)
 }
 
-impl<'a> Setting<'a> {
-    /// The attacked model.
-    pub(crate) fn source(&self) -> Ranker<'a> {
-        Ranker { embedder: self.embedder, sets: self.scene.sets }
+impl<M: Embedder + ?Sized> Clone for Setting<'_, M> {
+    fn clone(&self) -> Self {
+        *self
     }
+}
 
+impl<M: Embedder + ?Sized> Copy for Setting<'_, M> {}
+
+impl<M: Embedder + ?Sized> Setting<'_, M> {
     /// The batch of attacked images, embedded in the space of `sets`.
     pub(crate) fn batch<'b>(
         &'b self,
-        sets: Sets<&'b Gallery>,
+        sets: Sets<&'b dyn Ranking>,
         images: &'b [usize],
-        clean: &'b Points,
+        clean: &'b Embeddings,
         targets: Targets,
     ) -> Batch<'b> {
         let labels = self.images.map(|dataset| dataset.labels());
@@ -144,18 +148,18 @@ impl<'a> Setting<'a> {
 }
 
 impl Outcome {
-    fn append(&mut self, bound: &dyn Bound, clean: &Points, moved: &Points) -> Result<()> {
-        self.before.append(bound.standings(clean)?);
-        self.after.append(bound.standings(moved)?);
+    fn append(&mut self, instance: &dyn AttackInstance, clean: &Embeddings, moved: &Embeddings) -> Result<()> {
+        self.before.append(instance.standings(clean)?);
+        self.after.append(instance.standings(moved)?);
         self.embedding_shift.append(&mut shifts(clean, moved)?);
         Ok(())
     }
 }
 
-pub(crate) fn check(
-    sets: Sets<&Gallery>,
+pub(crate) fn check<M: Embedder + ?Sized>(
+    sets: Sets<&dyn Ranking>,
     role: Role,
-    setting: &Setting<'_>,
+    setting: &Setting<'_, M>,
     images: &[usize],
     targets: &Targets,
 ) -> Result<()> {
@@ -170,11 +174,23 @@ pub(crate) fn check(
     check_indices("image", images, sets.of(role).len())
 }
 
-/// Whether the embedded sets are those of the images.
-pub(crate) fn check_sets(sets: Sets<&Gallery>, setting: &Setting<'_>) -> Result<()> {
+/// Whether the embedded sets are those of the images, and these are what the model takes.
+pub(crate) fn check_sets<M: Embedder + ?Sized>(sets: Sets<&dyn Ranking>, setting: &Setting<'_, M>) -> Result<()> {
+    let expected = setting.embedder.input().shape;
+    for set in setting.images.iter() {
+        let (channels, height, width) = set.shape();
+        if set.shape() != expected {
+            let expected = format!("{expected:?}, the input of the model");
+            return Err(Error::Shape { what: "an image", actual: vec![channels, height, width], expected });
+        }
+    }
     if sets.is_one() != setting.images.is_one() {
         let expected = "queries of their own for images and embeddings, or for neither".into();
-        return Err(Error::Shape { what: "the search", actual: vec![sets.iter().count(), setting.images.iter().count()], expected });
+        return Err(Error::Shape {
+            what: "the search",
+            actual: vec![sets.iter().count(), setting.images.iter().count()],
+            expected,
+        });
     }
     for (what, role) in [("the gallery", Role::Candidate), ("the set of queries", Role::Query)] {
         let (embedded, dataset) = (sets.of(role), setting.images.of(role));
@@ -187,10 +203,15 @@ pub(crate) fn check_sets(sets: Sets<&Gallery>, setting: &Setting<'_>) -> Result<
 }
 
 /// Embeds images that can be ranked; `whose` names one for the error.
-pub(crate) fn embed(embedder: &dyn Embedder, images: &Tensor, whose: impl Fn(usize) -> String) -> Result<Points> {
-    let points = embedder.distance().place(&embedder.embed(images)?)?;
-    points.check(whose)?;
-    Ok(points)
+pub(crate) fn embed<M: Embedder + ?Sized>(
+    embedder: &M,
+    place: &Place,
+    images: &Tensor,
+    whose: impl Fn(usize) -> String,
+) -> Result<Embeddings> {
+    let embeddings = place.normalize(embedder.distance(), &embedder.embed(images)?)?;
+    embeddings.check(whose)?;
+    Ok(embeddings)
 }
 
 /// The name of a perturbed image in errors.

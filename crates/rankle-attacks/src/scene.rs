@@ -2,13 +2,13 @@
 
 use crate::Protocol;
 use rankle_core::dataset::check_indices;
-use rankle_core::{Error, Gallery, Result, Role, Seed, Sets};
+use rankle_core::{Error, Gallery, Ranking, Result, Role, Seed, Sets};
 
 /// The embedded images of a search, and the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// Gallery and queries, embedded by one model.
-    pub sets: Sets<&'a Gallery>,
+    pub sets: Sets<&'a dyn Ranking>,
     /// Whose definitions count.
     pub protocol: Protocol,
     /// The seed of every draw.
@@ -18,7 +18,7 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// The draw of an attack on images of one role.
     pub(crate) fn choice(&self, perturbed: Role) -> Choice<'a> {
-        let (images, targets) = (*self.sets.of(perturbed), *self.sets.of(perturbed.other()));
+        let (images, targets) = (self.sets.of(perturbed).exact(), self.sets.of(perturbed.other()).exact());
         Choice { images, targets, is_one: self.sets.is_one(), protocol: self.protocol, seed: self.seed }
     }
 }

@@ -1,11 +1,11 @@
 //! The untargeted attack: out of the neighbourhood, wherever to.
 
-use crate::{Aim, Batch, Bound, EmbeddingShift, Evaluation, RankRule, RankingAttack, Scene, Standings, Targets, signs};
+use crate::{AttackInstance, Batch, EmbeddingShift, Objective, RankRule, RankingAttack, Scene, Standings, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{List, Resolution, TieGroup};
 use rankle_core::seed::Purpose;
-use rankle_core::{Error, Points, Result, Role};
+use rankle_core::{Embeddings, Error, Evaluation, Result, Role};
 use rayon::prelude::*;
 
 /// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and looks for the first item
@@ -25,7 +25,7 @@ impl RankingAttack for ShiftAttack {
         scene.choice(self.perturbs()).check(images)?;
         Ok(Targets::none(images.len()))
     }
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
         batch.targets.expect(batch.images.len(), 0, false)?;
         check_indices("image", batch.images, batch.labels.queries().len())?;
         if batch.labels.gallery.len() != batch.gallery().len() {
@@ -33,34 +33,34 @@ impl RankingAttack for ShiftAttack {
             return Err(Error::Shape { what: "the list of labels", actual: vec![batch.labels.gallery.len()], expected });
         }
         let keys: Vec<[u64; 2]> = batch.images.iter().map(|&image| [image as u64, 0]).collect();
-        let aim = EmbeddingShift::new(batch.clean.clone(), signs(batch.scene.seed, Purpose::FirstStep, &keys))?;
-        Ok(Box::new(BoundShift { aim, batch }))
+        let shift = EmbeddingShift::new(batch.clean.clone(), signs(batch.scene.seed, Purpose::FirstStep, &keys))?;
+        Ok(Box::new(ShiftInstance { shift, batch }))
     }
 }
 
-struct BoundShift<'a> {
+struct ShiftInstance<'a> {
     batch: Batch<'a>,
-    aim: EmbeddingShift,
+    shift: EmbeddingShift,
 }
 
-impl Aim for BoundShift<'_> {
+impl Objective for ShiftInstance<'_> {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        self.aim.evaluate(raw)
+        self.shift.evaluate(raw)
     }
-    fn first_slope(&self, raw: &Tensor) -> Result<Option<Tensor>> {
-        self.aim.first_slope(raw)
+    fn first_gradient(&self, raw: &Tensor) -> Result<Option<Tensor>> {
+        self.shift.first_gradient(raw)
     }
 }
 
-impl Bound for BoundShift<'_> {
-    fn standings(&self, points: &Points) -> Result<Standings> {
-        self.batch.check(points)?;
-        let (gallery, Batch { scene, labels, images, .. }) = (self.batch.gallery(), &self.batch);
-        let rows: Vec<usize> = (0..points.len()).collect();
+impl AttackInstance for ShiftInstance<'_> {
+    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+        self.batch.check(embeddings)?;
+        let (gallery, Batch { scene, labels, images, .. }) = (self.batch.gallery().exact(), &self.batch);
+        let (rows, points): (Vec<usize>, _) = ((0..embeddings.len()).collect(), embeddings.to_host()?);
         let blocks: Vec<Vec<Option<(TieGroup, Resolution)>>> = rows
             .par_chunks(gallery.lists_at_once())
             .map(|rows| {
-                let distances = gallery.distances(&points.select(rows))?;
+                let distances = gallery.distances(&embeddings.select(rows)?)?;
                 let lists = rows.iter().zip(distances.chunks_exact(gallery.len()));
                 lists
                     .map(|(&row, distances)| {
@@ -94,18 +94,19 @@ fn first_match(list: &List<'_>, labels: &[u32], label: u32, itself: Option<usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_core::{Distance, Gallery};
     use rankle_core::rank::Precision;
+    use rankle_core::{Distance, Gallery};
 
     #[test]
     #[rustfmt::skip] // the columns are the point
     fn ties_and_the_image_itself_in_hand_made_lists() {
         let raw = Tensor::zeros((5, 1), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
-        let points = Distance::Euclidean.place(&raw).unwrap();
+        let points = Distance::Euclidean.normalize(&raw).unwrap();
         let check = |distances: &[f32], labels: &[u32], image, expected: Option<(u32, u32, u32)>| {
             let rows: Vec<usize> = (0..distances.len()).collect();
-            let gallery = Gallery::new(&points.select(&rows)).unwrap();
-            let list = gallery.list(points.row(0), distances, Precision::Single).unwrap();
+            let gallery = Gallery::new(&points.select(&rows).unwrap()).unwrap();
+            let point = points.to_host().unwrap();
+            let list = gallery.list(point.row(0), distances, Precision::Single).unwrap();
             let found = first_match(&list, labels, labels[image], Some(image)).map(|(group, _)| (group.closer, group.tied, group.wanted));
             assert_eq!(found, expected);
         };

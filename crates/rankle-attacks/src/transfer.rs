@@ -2,7 +2,7 @@
 
 use crate::run::{Ranker, run_on};
 use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
-use rankle_core::{Embedder, Gallery, Result, Sets};
+use rankle_core::{Embedder, Ranking, Result, Sets};
 use std::ops::ControlFlow;
 
 /// A model that is shown images which were perturbed against another one. It ranks its own gallery by its own distance.
@@ -11,7 +11,7 @@ pub struct Victim<'a> {
     /// The model.
     pub embedder: &'a dyn Embedder,
     /// All images of the same sets, embedded by it.
-    pub sets: Sets<&'a Gallery>,
+    pub sets: Sets<&'a dyn Ranking>,
 }
 
 /// What came of an attack on both sides.
@@ -29,7 +29,7 @@ pub struct Transfer {
 ///
 /// # Source
 /// `method.md` 9, step 2; `pitfalls.md` P-34.
-pub fn choosing<'a>(kind: AttackId, source: Sets<&'a Gallery>, victim: Sets<&'a Gallery>) -> Sets<&'a Gallery> {
+pub fn target_gallery<'a>(kind: AttackId, source: Sets<&'a dyn Ranking>, victim: Sets<&'a dyn Ranking>) -> Sets<&'a dyn Ranking> {
     match kind.direction() {
         Some(Direction::Lower) => victim,
         Some(Direction::Raise) | None => source,
@@ -44,10 +44,10 @@ pub fn choosing<'a>(kind: AttackId, source: Sets<&'a Gallery>, victim: Sets<&'a 
 ///
 /// # Errors
 /// As [`crate::run`], for either side.
-pub fn transfer(
+pub fn transfer<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    solver: &dyn Solver,
-    setting: &Setting<'_>,
+    solver: &dyn Solver<M>,
+    setting: &Setting<'_, M>,
     victim: Victim<'_>,
     images: &[usize],
     targets: &Targets,

@@ -4,15 +4,15 @@ use crate::ball::{length, steepest};
 use crate::draw::distinct;
 use crate::run::{Ranker, check_sets, embed, perturbed};
 use crate::{
-    AttackId, AttackOptions, Ball, Bound, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets, Threat,
-    Victim, build, shifts,
+    AttackId, AttackInstance, AttackOptions, Ball, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets,
+    Threat, Victim, build, shifts,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Error, Gallery, Points, Result, Role, Sets};
+use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Sets};
 use std::ops::ControlFlow;
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
@@ -109,7 +109,7 @@ impl Universal {
         let dataset = *setting.images.of(attack.perturbs());
         check_indices("image", images, dataset.len())?;
         let work = Work { attack, direction, setting, dataset, target, threat: self.threat };
-        let source = setting.source();
+        let source = Ranker { embedder: setting.embedder, sets: setting.scene.sets };
         let victim = victim.map(|Victim { embedder, sets }| Ranker { embedder, sets });
         [Some(source), victim].iter().flatten().try_for_each(|ranker| check_sets(ranker.sets, setting))?;
         check_indices("target", &[target as usize], work.targets(source.sets).len())?;
@@ -139,9 +139,10 @@ impl Universal {
     ) -> Result<Vec<f32>> {
         let size = work.size();
         let chunks: Vec<&[usize]> = seen.chunks(work.setting.batch_size.max(1)).collect();
-        let clean: Vec<Points> = chunks.iter().map(|images| work.clean(source, images)).collect::<Result<_>>()?;
-        let bind = |(images, clean)| work.bind(source, images, clean);
-        let bounds: Vec<Box<dyn Bound>> = chunks.iter().copied().zip(&clean).map(bind).collect::<Result<_>>()?;
+        let clean: Vec<Embeddings> = chunks.iter().map(|images| work.clean(source, images)).collect::<Result<_>>()?;
+        let instantiate = |(images, clean)| work.instantiate(source, images, clean);
+        let instances: Vec<Box<dyn AttackInstance>> =
+            chunks.iter().copied().zip(&clean).map(instantiate).collect::<Result<_>>()?;
         let clipping = work.dataset.images(clipping)?;
         let clipping = numbers(&clipping)?;
         let mut perturbation = vec![0.0f32; size];
@@ -149,11 +150,11 @@ impl Universal {
             return Ok(perturbation);
         }
         for done in 1..=self.iterations {
-            let mut slope = vec![0.0f64; size];
-            for (images, bound) in chunks.iter().zip(&bounds) {
-                work.add_slope(source, images, &**bound, &perturbation, &mut slope)?;
+            let mut gradient = vec![0.0f64; size];
+            for (images, instance) in chunks.iter().zip(&instances) {
+                work.add_gradient(images, &**instance, &perturbation, &mut gradient)?;
             }
-            let mut direction: Vec<f32> = slope.into_iter().map(|slope| slope as f32).collect();
+            let mut direction: Vec<f32> = gradient.into_iter().map(|sum| sum as f32).collect();
             steepest(self.threat.norm(), &mut direction);
             perturbation.iter_mut().zip(direction).for_each(|(p, direction)| *p -= self.step as f32 * direction);
             self.clip(&mut perturbation, &clipping);
@@ -199,7 +200,8 @@ pub fn universal_target(scene: &Scene<'_>, role: Role, (batch, number): (u64, u6
         Protocol::Paper => Ok(rng.random_range(0..len as u32)),
         Protocol::Strict => {
             let order = distinct(&mut rng, len, len);
-            let free = order.into_iter().find(|&item| scene.sets.itself(item).is_none_or(|item| !images.contains(&(item as usize))));
+            let free =
+                order.into_iter().find(|&item| scene.sets.itself(item).is_none_or(|item| !images.contains(&(item as usize))));
             free.ok_or(Error::TooFewTargets { wanted: 1, available: 0 })
         }
     }
@@ -218,8 +220,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The set that the target is in.
-    fn targets<'b>(&self, sets: Sets<&'b Gallery>) -> &'b Gallery {
-        sets.of(self.attack.perturbs().other())
+    fn targets<'b>(&self, sets: Sets<&'b dyn Ranking>) -> &'b Gallery {
+        sets.of(self.attack.perturbs().other()).exact()
     }
 
     /// Numbers per image.
@@ -233,23 +235,29 @@ impl Work<'_> {
         Ok(Tensor::from_slice(perturbation, (1, channels, height, width), &Device::Cpu)?)
     }
 
-    fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Points> {
-        embed(ranker.embedder, &self.dataset.images(images)?, |row| self.dataset.describe(images[row]))
+    fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Embeddings> {
+        embed(ranker.embedder, ranker.sets.gallery.place(), &self.dataset.images(images)?, |row| {
+            self.dataset.describe(images[row])
+        })
     }
 
-    fn bind<'b>(&'b self, ranker: Ranker<'b>, images: &'b [usize], clean: &'b Points) -> Result<Box<dyn Bound + 'b>> {
+    fn instantiate<'b>(
+        &'b self,
+        ranker: Ranker<'b>,
+        images: &'b [usize],
+        clean: &'b Embeddings,
+    ) -> Result<Box<dyn AttackInstance + 'b>> {
         let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())?;
-        self.attack.bind(self.setting.batch(ranker.sets, images, clean, targets))
+        self.attack.instantiate(self.setting.batch(ranker.sets, images, clean, targets))
     }
 
-    /// Adds the slope of the summed loss of some images with respect to the perturbation, image by image.
-    fn add_slope(
+    /// Adds the gradient of the summed loss of some images with respect to the perturbation, image by image.
+    fn add_gradient(
         &self,
-        source: Ranker<'_>,
         images: &[usize],
-        bound: &dyn Bound,
+        instance: &dyn AttackInstance,
         perturbation: &[f32],
-        slope: &mut [f64],
+        sums: &mut [f64],
     ) -> Result<()> {
         let clean = self.dataset.images(images)?;
         let mut x = clean.broadcast_add(&self.tensor(perturbation)?)?;
@@ -257,11 +265,11 @@ impl Work<'_> {
         if strict {
             x = x.clamp(0f32, 1f32)?;
         }
-        let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.slope.to_device(raw.device())?);
-        let gradient = source.embedder.input_gradient(&x, &mut upstream)?;
+        let mut upstream = |raw: &Tensor| Ok(instance.evaluate(raw)?.gradient.to_device(raw.device())?);
+        let gradient = self.setting.embedder.input_gradient(&x, &mut upstream)?;
         let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
-        for (gradient, clean) in gradient.chunks_exact(slope.len()).zip(clean.chunks_exact(slope.len())) {
-            for (((sum, &g), &x), &p) in slope.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
+        for (gradient, clean) in gradient.chunks_exact(sums.len()).zip(clean.chunks_exact(sums.len())) {
+            for (((sum, &g), &x), &p) in sums.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
                 // A pixel that was clipped does not follow the perturbation.
                 let follows = !strict || (0.0..=1.0).contains(&(x + p));
                 *sum += if follows { f64::from(g) } else { 0.0 };
@@ -284,11 +292,12 @@ impl Work<'_> {
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;
             }
-            let clean = embed(ranker.embedder, &pixels, |row| self.dataset.describe(images[row]))?;
-            let moved = embed(ranker.embedder, &moved, |row| perturbed(self.dataset, images[row]))?;
-            let bound = self.bind(ranker, images, &clean)?;
-            half.before.append(bound.standings(&clean)?);
-            half.after.append(bound.standings(&moved)?);
+            let place = ranker.sets.gallery.place();
+            let clean = embed(ranker.embedder, place, &pixels, |row| self.dataset.describe(images[row]))?;
+            let moved = embed(ranker.embedder, place, &moved, |row| perturbed(self.dataset, images[row]))?;
+            let instance = self.instantiate(ranker, images, &clean)?;
+            half.before.append(instance.standings(&clean)?);
+            half.after.append(instance.standings(&moved)?);
             half.embedding_shift.append(&mut shifts(&clean, &moved)?);
         }
         half.images = images;

@@ -1,6 +1,6 @@
 //! What happens to a training batch before the model learns from it.
 
-use crate::{Embedder, Result, Seed};
+use crate::{Differentiable, Result, Seed};
 use candle_core::Tensor;
 
 /// Prepares a batch of training images. Plain training changes nothing; a defense replaces images by adversarial ones.
@@ -10,5 +10,5 @@ pub trait Defense: Send + Sync {
     ///
     /// # Errors
     /// Whatever the model or the search reports.
-    fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor>;
+    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor>;
 }

@@ -1,17 +1,17 @@
-//! The one trait to implement to bring another backbone.
+//! The two traits of a model.
 
-use crate::{Distance, Error, Result};
+use crate::{Distance, Error, InputSpec, Result};
 use candle_core::{Tensor, Var};
 
-/// What an input gradient needs to know: `(n, d)` embeddings in, `(n, d)` slope of the loss with respect to them out.
+/// The answer to embeddings `(n, d)`: the gradient of a loss with respect to them, `(n, d)`.
 pub type Upstream<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
 
-/// Turns images into points whose distances define a ranking. Evaluation mode: one image, one embedding.
+/// Embeds images as points whose distances define a ranking. Evaluation mode: one image, one embedding.
 ///
-/// One method is enough for a new backbone built from candle operations; [`Embedder::input_gradient`] then goes through
-/// candle's automatic differentiation. A model with kernels of its own overrides it.
+/// A black box says no more. A model whose embeddings can be differentiated is [`Differentiable`], too, and says so in
+/// [`Embedder::differentiable`].
 pub trait Embedder: Send + Sync {
-    /// `(n, c, h, w)`, pixels in `[0, 1]` -> `(n, d)`, not normalised.
+    /// `(n, c, h, w)`, pixels in `[0, 1]` -> `(n, d)`, not normalized.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Tensor`] when the images do not fit the model.
@@ -20,7 +20,21 @@ pub trait Embedder: Send + Sync {
     /// The distance this embedder was trained for.
     fn distance(&self) -> Distance;
 
-    /// The slope of a per-image loss with respect to the pixels, `(n, c, h, w)`. The weights are frozen. The provided method
+    /// The images that it takes.
+    fn input(&self) -> InputSpec;
+
+    /// The model as one that can be differentiated, where it is one.
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        None
+    }
+}
+
+/// An embedder whose embeddings can be differentiated with respect to the pixels: a white box.
+///
+/// A model built from candle operations needs no method: the provided one goes through automatic differentiation. A model with
+/// kernels of its own overrides it.
+pub trait Differentiable: Embedder {
+    /// The gradient of a per-image loss with respect to the pixels, `(n, c, h, w)`. The weights are frozen. The provided method
     /// goes through candle, whose backward pass computes their gradients all the same and drops them; a model with
     /// kernels of its own saves that work.
     ///
@@ -29,8 +43,8 @@ pub trait Embedder: Send + Sync {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let images = Var::from_tensor(images)?;
         let embeddings = self.embed(images.as_tensor())?;
-        let slope = upstream(&embeddings.detach())?;
-        let mut gradients = (embeddings * slope)?.sum_all()?.backward()?;
+        let gradient = upstream(&embeddings.detach())?;
+        let mut gradients = (embeddings * gradient)?.sum_all()?.backward()?;
         gradients.remove(images.as_tensor()).ok_or(Error::NoGradient)
     }
 }
@@ -42,8 +56,21 @@ impl<E: Embedder + ?Sized> Embedder for &E {
     fn distance(&self) -> Distance {
         (**self).distance()
     }
-    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        (**self).input_gradient(images, upstream)
+    fn input(&self) -> InputSpec {
+        (**self).input()
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        (**self).differentiable()
+    }
+}
+
+impl dyn Embedder + '_ {
+    /// The model as a white box, for a search that follows its gradient.
+    ///
+    /// # Errors
+    /// [`Error::BlackBox`] where it is none.
+    pub fn white_box(&self) -> Result<&dyn Differentiable> {
+        self.differentiable().ok_or(Error::BlackBox)
     }
 }
 
@@ -62,7 +89,12 @@ mod tests {
         fn distance(&self) -> Distance {
             Distance::Euclidean
         }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, 2, 2))
+        }
     }
+
+    impl Differentiable for By {}
 
     /// It was said that the embedding does not depend on the images, which of these only the last does not.
     #[test]

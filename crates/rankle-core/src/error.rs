@@ -78,6 +78,9 @@ pub enum Error {
          custom operation without a backward pass)"
     )]
     NoGradient,
+    /// A search that follows gradients was asked of a model that has none.
+    #[error("the model is a black box: it embeds images and gives no gradient, which this search follows")]
+    BlackBox,
     /// The caller asked for the work to stop.
     #[error("interrupted")]
     Interrupted,

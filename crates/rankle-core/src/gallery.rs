@@ -1,12 +1,14 @@
-//! The database that is ranked.
+//! The gallery on the CPU, by rankle's kernels.
 
 use crate::counted::{Counted, PointList};
 use crate::dataset::check_indices;
+use crate::numbers::numbers;
 use crate::rank::{List, Precision, Resolution};
-use crate::{Distance, Error, Points, Result};
+use crate::{Distance, DistanceTerm, Embeddings, Error, Evaluation, Lists, Place, Ranking, Result, SortedLists};
+use candle_core::{Device, Tensor};
 use rankle_kernels::distance as kernel;
+pub use rankle_kernels::distance::Hinge;
 use rankle_kernels::distance::Width;
-pub use rankle_kernels::distance::{Hinge, HingeSum};
 use rayon::prelude::*;
 
 /// Embedded gallery images. Every distance to it, wherever it is computed, is summed in one order, so that equal pairs have
@@ -19,13 +21,14 @@ pub struct Gallery {
 
 impl Gallery {
     /// # Errors
-    /// [`Error::Empty`] without points, and [`Error::Unrankable`] as [`Points::check`] finds them.
-    pub fn new(points: &Points) -> Result<Self> {
-        if points.is_empty() {
+    /// [`Error::Empty`] without embeddings, and [`Error::Unrankable`] as [`Embeddings::check`] finds them.
+    pub fn new(embeddings: &Embeddings) -> Result<Self> {
+        if embeddings.is_empty() {
             return Err(Error::Empty("gallery items"));
         }
-        points.check(|item| format!("gallery item {item}"))?;
-        Ok(Self { rows: kernel::Rows::new(points.as_slice(), points.dim()), distance: points.distance() })
+        embeddings.check(|item| format!("gallery item {item}"))?;
+        let rows = kernel::Rows::new(embeddings.to_host()?.as_slice(), embeddings.dim());
+        Ok(Self { rows, distance: embeddings.distance() })
     }
     /// How many items.
     pub fn len(&self) -> usize {
@@ -47,13 +50,13 @@ impl Gallery {
     pub fn point(&self, index: usize) -> &[f32] {
         self.rows.row(index)
     }
-    /// The distance of every point to every item, `n x len`, row-major. For a few points: this matrix is stored.
+    /// The distance of every embedding to every item, `n x len`, row-major. For a few embeddings: this matrix is stored.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the points have another dimension.
-    pub fn distances(&self, points: &Points) -> Result<Vec<f32>> {
-        self.check(points)?;
-        Ok(kernel::distances(self.distance.metric(), points.as_slice(), &self.rows))
+    /// [`Error::Shape`] when the embeddings have another dimension.
+    pub fn distances(&self, embeddings: &Embeddings) -> Result<Vec<f32>> {
+        self.check(embeddings)?;
+        Ok(kernel::distances(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows))
     }
     /// The distances of all items to some items of `set`, which may be this gallery, `items.len() x len`, row-major.
     ///
@@ -62,28 +65,46 @@ impl Gallery {
     pub fn distances_from(&self, set: &Self, items: &[usize]) -> Result<Vec<f32>> {
         Ok(kernel::distances(self.distance.metric(), &self.items_of(set, items)?, &self.rows))
     }
-    /// The distance of each point to each of its own targets (`n x set`, row-major), bit-equal to [`Gallery::distances`].
+    /// The distance of each embedding to each of its own targets (`n x targets`, row-major), bit-equal to [`Gallery::distances`].
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Index`] when the targets do not fit.
-    pub fn distances_to(&self, points: &Points, targets: &[u32]) -> Result<Vec<f32>> {
-        self.check_targets(points, targets)?;
-        Ok(kernel::distances_to(self.distance.metric(), points.as_slice(), &self.rows, targets))
+    pub fn distances_to(&self, embeddings: &Embeddings, targets: &[u32]) -> Result<Vec<f32>> {
+        self.check(embeddings)?;
+        self.check_targets(embeddings.len(), targets)?;
+        Ok(kernel::distances_to(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, targets))
     }
-    /// Where each target (`n x set`, row-major) stands in the list of its own point: counts, never a sort. The matrix of
-    /// distances is never stored. `without` names one item for each point that has no place in its list, unless it is a target.
+    /// The same of some items of `set`, which may be this gallery.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Index`] when the items or the targets do not fit.
+    pub fn distances_to_from(&self, (set, items): (&Self, &[usize]), targets: &[u32]) -> Result<Vec<f32>> {
+        let rows = self.items_of(set, items)?;
+        self.check_targets(items.len(), targets)?;
+        Ok(kernel::distances_to(self.distance.metric(), &rows, &self.rows, targets))
+    }
+    /// The sorted lists of some items of `set`, which may be this gallery.
+    ///
+    /// # Errors
+    /// As [`Gallery::distances_from`].
+    pub fn sorted_lists(&self, set: &Self, items: &[usize]) -> Result<SortedLists> {
+        Ok(SortedLists::new(self.distances_from(set, items)?, self.len()))
+    }
+    /// Where each target (`n x targets`, row-major) stands in the list of its own embedding: counts, never a sort. The matrix of
+    /// distances is never stored. `without` names one item for each embedding that has no place in its list, unless it is a target.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Index`] when the targets or the items left out do not fit.
     pub fn rank_counts(
         &self,
-        points: &Points,
+        embeddings: &Embeddings,
         targets: &[u32],
         without: Option<&[u32]>,
         precision: Precision,
     ) -> Result<Counted> {
-        self.check_targets(points, targets)?;
-        self.count(points.as_slice(), targets, without, precision)
+        self.check(embeddings)?;
+        self.check_targets(embeddings.len(), targets)?;
+        self.count(embeddings.to_host()?.as_slice(), targets, without, precision)
     }
     /// As [`Gallery::rank_counts`], in the lists of some items of `set`, which may be this gallery.
     ///
@@ -97,7 +118,7 @@ impl Gallery {
         precision: Precision,
     ) -> Result<Counted> {
         let points = self.items_of(set, items)?;
-        self.check_sets(items.len(), targets)?;
+        self.check_targets(items.len(), targets)?;
         self.count(&points, targets, without, precision)
     }
 
@@ -121,18 +142,6 @@ impl Gallery {
             most: precision.most(self.len()),
         })
     }
-    /// Sums of hinges over the whole gallery with their exact slope, one pass for all terms (`method.md` 7.3):
-    /// per point, `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::Index`] when the targets of a term do not fit.
-    pub fn hinges(&self, points: &Points, terms: &[Hinge<'_>]) -> Result<HingeSum> {
-        for term in terms {
-            self.check_targets(points, term.targets)?;
-        }
-        Ok(kernel::hinges(self.distance.metric(), points.as_slice(), &self.rows, terms))
-    }
-
     /// The difference of two distances to one point, one of them `distance`, below which f32 cannot tell them apart.
     pub fn resolution_at(&self, distance: f32) -> f32 {
         self.width().at(distance)
@@ -146,7 +155,7 @@ impl Gallery {
         let (dim, metric) = (self.dim(), self.distance.metric());
         let n = points.len() / dim;
         if let Some(items) = without {
-            self.check_sets(n, items)?;
+            self.check_targets(n, items)?;
             if items.len() != n {
                 return Err(Error::Shape { what: "the items left out", actual: vec![items.len()], expected: format!("({n})") });
             }
@@ -180,8 +189,9 @@ impl Gallery {
         check_indices("gallery", indices, set.len())?;
         Ok(indices.iter().flat_map(|&index| set.point(index)).copied().collect())
     }
-    fn check(&self, points: &Points) -> Result<()> {
-        self.check_space(points.len(), points.dim(), points.distance())
+    /// Whether embeddings are in the space of this gallery.
+    pub(crate) fn check(&self, embeddings: &Embeddings) -> Result<()> {
+        self.check_space(embeddings.len(), embeddings.dim(), embeddings.distance())
     }
     fn check_space(&self, len: usize, dim: usize, distance: Distance) -> Result<()> {
         if (dim, distance) == (self.dim(), self.distance) {
@@ -190,18 +200,80 @@ impl Gallery {
         let expected = format!("(n, {}) under {} distance", self.dim(), self.distance);
         Err(Error::Shape { what: "the embedding", actual: vec![len, dim], expected })
     }
-    fn check_targets(&self, points: &Points, targets: &[u32]) -> Result<()> {
-        self.check(points)?;
-        self.check_sets(points.len(), targets)
-    }
-    fn check_sets(&self, points: usize, targets: &[u32]) -> Result<()> {
-        if points == 0 || targets.is_empty() || !targets.len().is_multiple_of(points) {
-            let expected = format!("({points} x set)");
+    /// Whether there are as many targets for each of `n` embeddings, all of them items.
+    pub(crate) fn check_targets(&self, n: usize, targets: &[u32]) -> Result<()> {
+        if n == 0 || targets.is_empty() || !targets.len().is_multiple_of(n) {
+            let expected = format!("({n} x targets)");
             return Err(Error::Shape { what: "the list of targets", actual: vec![targets.len()], expected });
         }
         match targets.iter().find(|&&index| index as usize >= self.len()) {
             Some(&index) => Err(Error::Index { what: "target", index: index as usize, len: self.len() }),
             None => Ok(()),
         }
+    }
+}
+
+impl Ranking for Gallery {
+    fn exact(&self) -> &Gallery {
+        self
+    }
+    fn place(&self) -> &Place {
+        &Place::Kernels
+    }
+
+    fn distances_to(&self, embeddings: &Embeddings, targets: &[u32]) -> Result<Tensor> {
+        let distances = Self::distances_to(self, embeddings, targets)?;
+        Ok(Tensor::from_vec(distances, (embeddings.len(), targets.len() / embeddings.len()), &Device::Cpu)?)
+    }
+
+    fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation> {
+        let (rows, dim) = (embeddings.to_host()?, self.dim());
+        let mut loss = vec![0.0f64; embeddings.len()];
+        let mut gradient = vec![0.0f32; embeddings.len() * dim];
+        for &DistanceTerm { targets, distances, weights, scale } in terms {
+            self.check_targets(embeddings.len(), targets)?;
+            let per_row = targets.len() / embeddings.len();
+            let (distances, weights) = (numbers(distances)?, weights.map(numbers).transpose()?);
+            let all = gradient.par_chunks_exact_mut(dim).zip(&mut loss).zip(targets.par_chunks_exact(per_row)).enumerate();
+            all.for_each(|(row, ((gradient, loss), targets))| {
+                for (at, &target) in targets.iter().enumerate() {
+                    let pair = row * per_row + at;
+                    let weight = weights.as_ref().map_or(scale, |weights| scale * f64::from(weights[pair]));
+                    let item = self.point(target as usize);
+                    *loss += weight * f64::from(distances[pair]);
+                    add_gradient(self.distance, gradient, weight, rows.row(row), item, distances[pair]);
+                }
+            });
+        }
+        let gradient = Tensor::from_vec(gradient, embeddings.tensor().shape(), &Device::Cpu)?;
+        Ok(Evaluation { loss: Tensor::new(loss, &Device::Cpu)?, gradient })
+    }
+
+    fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation> {
+        self.check(embeddings)?;
+        terms.iter().try_for_each(|term| self.check_targets(embeddings.len(), term.targets))?;
+        let sum = kernel::hinges(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms);
+        let gradient = Tensor::from_vec(sum.slope, embeddings.tensor().shape(), &Device::Cpu)?;
+        Ok(Evaluation { loss: Tensor::new(sum.loss, &Device::Cpu)?, gradient })
+    }
+
+    fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {
+        Ok(Box::new(self.sorted_lists(queries.exact(), rows)?))
+    }
+}
+
+/// Adds `weight · ∇d(item, embedding)` with respect to the embedding, `d` apart; where the Euclidean distance is zero its gradient
+/// counts as zero.
+fn add_gradient(distance: Distance, gradient: &mut [f32], weight: f64, embedding: &[f32], item: &[f32], d: f32) {
+    match distance {
+        Distance::Cosine => {
+            let weight = weight as f32;
+            gradient.iter_mut().zip(item).for_each(|(g, &q)| *g -= weight * q);
+        }
+        Distance::Euclidean if d > 0.0 => {
+            let weight = (weight / f64::from(d)) as f32;
+            gradient.iter_mut().zip(embedding.iter().zip(item)).for_each(|(g, (&c, &q))| *g += weight * (c - q));
+        }
+        Distance::Euclidean => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::dataset::check_indices;
 use crate::seed::{Purpose, Seed};
-use crate::{Dataset, Distance, Embedder, Result};
+use crate::{Dataset, Differentiable, Distance, Embedder, InputSpec, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 
@@ -75,4 +75,12 @@ impl Embedder for ToyEmbedder {
     fn distance(&self) -> Distance {
         self.distance
     }
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, SIDE, SIDE))
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
 }
+
+impl Differentiable for ToyEmbedder {}

@@ -1,18 +1,18 @@
 //! What a training loop needs of a model.
 
-use crate::{Embedder, Error, Result, Upstream};
+use crate::{Differentiable, Error, Result, Upstream};
 use candle_core::Tensor;
 pub use rankle_kernels::adam::AdamStep;
 use std::collections::BTreeMap;
 
-/// An embedder whose weights can be trained. How the weight gradients come about, and where the optimiser's moments live, is
+/// A model whose weights can be trained. How the weight gradients come about, and where the optimiser's moments live, is
 /// the model's own affair: a model with kernels fuses both.
-pub trait Trainable: Embedder {
+pub trait Trainable: Differentiable {
     /// One optimiser step on one batch: embeds `images`, asks `upstream` for the slope with respect to the raw embeddings, and
     /// moves the weights.
     ///
     /// # Errors
-    /// As [`Embedder::input_gradient`]; the weights are then unchanged.
+    /// As [`Differentiable::input_gradient`]; the weights are then unchanged.
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()>;
 
     /// Leaves everything in front of a layer alone from now on: its weights, and the statistics that its norms have. To be called
@@ -41,7 +41,4 @@ pub trait Trainable: Embedder {
     /// # Errors
     /// [`crate::Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
     fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<()>;
-
-    /// The model as an attack sees it.
-    fn as_embedder(&self) -> &dyn Embedder;
 }

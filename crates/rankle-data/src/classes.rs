@@ -29,7 +29,8 @@ pub fn with_classes_of(dataset: Arc<dyn Dataset>, other: &dyn Dataset) -> Result
     if own_names.is_empty() && other_names.is_empty() {
         return Ok(dataset);
     }
-    let all_named = |dataset: &dyn Dataset, names: &HashMap<u32, String>| dataset.labels().iter().all(|label| names.contains_key(label));
+    let all_named =
+        |dataset: &dyn Dataset, names: &HashMap<u32, String>| dataset.labels().iter().all(|label| names.contains_key(label));
     let (own_named, other_named) = (all_named(&*dataset, &own_names), all_named(other, &other_names));
     if !own_named || !other_named {
         let (named, unnamed) = if own_named { (dataset.name(), other.name()) } else { (other.name(), dataset.name()) };

@@ -12,7 +12,7 @@
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let images = dataset.images(&[0, 1, 2])?;
 //! let defense = ShiftDefense::paper(Threat::linf(0.3)?);
-//! let hardened = defense.harden(&embedder, &images, &[0, 1, 2], 0, Seed(0))?;
+//! let hardened = defense.perturb(&embedder, &images, &[0, 1, 2], 0, Seed(0))?;
 //! let moved = (hardened - &images)?.abs()?.max_all()?.to_scalar::<f32>()?;
 //! assert!(0.0 < moved && moved <= 0.3 + 1e-6);
 //! # Ok::<(), rankle_core::Error>(())

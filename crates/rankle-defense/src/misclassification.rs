@@ -1,9 +1,9 @@
 //! Adversarial training of classifiers.
 
 use candle_core::Tensor;
-use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Solver, Threat};
+use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Problem, Solver, Threat};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Defense, Embedder, Result, Seed};
+use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 
 /// Replaces every image of a batch by one whose class the classifier doubts: a search that raises the cross-entropy with the
 /// image's own label. For comparison with [`crate::ShiftDefense`], which needs no labels.
@@ -26,10 +26,10 @@ impl MisclassificationDefense {
 }
 
 impl Defense for MisclassificationDefense {
-    fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], _epoch: u64, seed: Seed) -> Result<Tensor> {
+    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], _epoch: u64, seed: Seed) -> Result<Tensor> {
         let places: Vec<usize> = keys.iter().map(|&key| key as usize).collect();
         check_indices("training image", &places, self.labels.len())?;
-        let aim = Misclassification { labels: places.iter().map(|&place| self.labels[place]).collect() };
-        self.search.solve(frozen, images, keys, &aim, seed)
+        let objective = Misclassification { labels: places.iter().map(|&place| self.labels[place]).collect() };
+        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &Place::Kernels })
     }
 }

@@ -1,9 +1,9 @@
 //! Adversarial training with maximum-shift adversaries.
 
 use candle_core::Tensor;
-use rankle_attacks::{EmbeddingShift, Pgd, Solver, Threat, signs};
+use rankle_attacks::{EmbeddingShift, Pgd, Problem, Solver, Threat, signs};
 use rankle_core::seed::Purpose;
-use rankle_core::{Defense, Embedder, Result, Seed};
+use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 
 /// Replaces every image of a batch, anchors, positives and negatives alike, by one whose embedding has moved as far as
 /// possible from its clean place. Later work calls the result EST, embedding-shifted triplet.
@@ -25,11 +25,11 @@ impl ShiftDefense {
 }
 
 impl Defense for ShiftDefense {
-    fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
-        let clean = frozen.distance().place(&frozen.embed(images)?)?;
+    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
+        let clean = frozen.distance().normalize(&frozen.embed(images)?)?;
         let keyed: Vec<[u64; 2]> = keys.iter().map(|&image| [epoch, image]).collect();
-        let aim = EmbeddingShift::new(clean, signs(seed, Purpose::TrainingFirstStep, &keyed))?;
-        self.search.solve(frozen, images, keys, &aim, seed)
+        let objective = EmbeddingShift::new(clean, signs(seed, Purpose::TrainingFirstStep, &keyed))?;
+        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &Place::Kernels })
     }
 }
 
@@ -37,7 +37,7 @@ impl Defense for ShiftDefense {
 mod tests {
     use super::*;
     use rankle_attacks::shifts;
-    use rankle_core::{Dataset, Distance, toy};
+    use rankle_core::{Dataset, Distance, Embedder as _, toy};
 
     #[test]
     #[rustfmt::skip] // the columns are the point
@@ -55,20 +55,20 @@ mod tests {
 
     /// Every image moves, none leaves the ball, and neither the batch nor its order matters.
     #[test]
-    fn hardened_images_are_shifted_inside_the_ball_whatever_their_batch() {
+    fn perturbed_images_are_shifted_inside_the_ball_whatever_their_batch() {
         for distance in Distance::ALL {
             let (dataset, embedder) = (toy::dataset(0), toy::embedder(1, distance).unwrap());
             let defense = ShiftDefense::paper(Threat::linf(0.1).unwrap());
             let indices = [4, 9, 17, 30];
             let keys = indices.map(|i| i as u64);
             let images = dataset.images(&indices).unwrap();
-            let together = defense.harden(&embedder, &images, &keys, 3, Seed(5)).unwrap();
+            let together = defense.perturb(&embedder, &images, &keys, 3, Seed(5)).unwrap();
             let moved = (&together - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(moved <= 0.1 + 1e-6);
-            let place = |images: &Tensor| distance.place(&embedder.embed(images).unwrap()).unwrap();
+            let place = |images: &Tensor| distance.normalize(&embedder.embed(images).unwrap()).unwrap();
             assert!(shifts(&place(&images), &place(&together)).unwrap().iter().all(|&shift| shift > 1e-3));
             for (row, (&index, &key)) in indices.iter().zip(&keys).enumerate() {
-                let alone = defense.harden(&embedder, &dataset.images(&[index]).unwrap(), &[key], 3, Seed(5)).unwrap();
+                let alone = defense.perturb(&embedder, &dataset.images(&[index]).unwrap(), &[key], 3, Seed(5)).unwrap();
                 let (alone, together) = (alone.get(0).unwrap(), together.get(row).unwrap());
                 assert_eq!(
                     alone.flatten_all().unwrap().to_vec1::<f32>().unwrap(),

@@ -1,7 +1,7 @@
 //! Adversarial training of classifiers on the toy data.
 
 use candle_core::Tensor;
-use rankle_attacks::{Aim, Misclassification, Threat};
+use rankle_attacks::{Misclassification, Objective, Threat};
 use rankle_core::{Dataset, Defense, Distance, Embedder, Error, Seed, toy};
 use rankle_defense::MisclassificationDefense;
 
@@ -21,15 +21,15 @@ fn every_image_is_doubted_more_inside_the_ball_and_its_label_is_found_by_its_key
     let (dataset, classifier) = (toy::dataset(0), toy::embedder(1, Distance::Euclidean).unwrap());
     let (indices, defense) = ([4, 9, 17, 30], defense(dataset.labels()));
     let images = dataset.images(&indices).unwrap();
-    let hardened = defense.harden(&classifier, &images, &indices.map(|index| index as u64), 3, Seed(5)).unwrap();
+    let hardened = defense.perturb(&classifier, &images, &indices.map(|index| index as u64), 3, Seed(5)).unwrap();
     let moved = (&hardened - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(moved <= 0.1 + 1e-6);
     let aim = Misclassification { labels: indices.map(|index| dataset.labels()[index]).to_vec() };
-    let losses = |images: &Tensor| aim.evaluate(&classifier.embed(images).unwrap()).unwrap().loss;
+    let losses = |images: &Tensor| aim.evaluate(&classifier.embed(images).unwrap()).unwrap().losses().unwrap();
     assert!(losses(&hardened).iter().zip(losses(&images)).all(|(after, before)| *after < before - 0.1));
 
     // The same image alone, in another epoch.
-    let alone = defense.harden(&classifier, &dataset.images(&[17]).unwrap(), &[17], 0, Seed(5)).unwrap();
+    let alone = defense.perturb(&classifier, &dataset.images(&[17]).unwrap(), &[17], 0, Seed(5)).unwrap();
     let numbers = |images: Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(numbers(alone.get(0).unwrap()), numbers(hardened.get(2).unwrap()));
 }
@@ -37,6 +37,6 @@ fn every_image_is_doubted_more_inside_the_ball_and_its_label_is_found_by_its_key
 #[test]
 fn an_image_without_a_label_is_refused() {
     let (dataset, classifier) = (toy::dataset(0), toy::embedder(1, Distance::Euclidean).unwrap());
-    let refused = defense(&[0, 1, 2]).harden(&classifier, &dataset.images(&[3]).unwrap(), &[3], 0, Seed(0));
+    let refused = defense(&[0, 1, 2]).perturb(&classifier, &dataset.images(&[3]).unwrap(), &[3], 0, Seed(0));
     assert!(matches!(refused, Err(Error::Index { what: "training image", index: 3, len: 3 })));
 }

@@ -14,7 +14,7 @@
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
-//! let gallery = Gallery::new(&embedder.distance().place(&embedder.embed(&dataset.images(&everything)?)?)?)?;
+//! let gallery = Gallery::new(&embedder.distance().normalize(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
 //! let retrieval = rankle_metrics::leave_one_out(&gallery, dataset.labels(), &mut |_done| std::ops::ControlFlow::Continue(()))?;
 //! assert!(retrieval.recall_at(1) > 0.9); // chance is 0.25

@@ -334,7 +334,7 @@ mod tests {
 
     fn line(places: &[f32]) -> Gallery {
         let raw = Tensor::from_slice(places, (places.len(), 1), &Device::Cpu).unwrap();
-        Gallery::new(&Distance::Euclidean.place(&raw).unwrap()).unwrap()
+        Gallery::new(&Distance::Euclidean.normalize(&raw).unwrap()).unwrap()
     }
     fn measure(gallery: &Gallery, labels: &[u32]) -> Retrieval {
         leave_one_out(gallery, labels, &mut |_| ControlFlow::Continue(())).unwrap()
@@ -475,7 +475,7 @@ mod tests {
         // Classes of 50 by lists, of 10 by counting.
         for size in [50, 10] {
             let labels: Vec<u32> = (0..items).map(|item| (item % 8 * 100 + item / 8 / size) as u32).collect();
-            let gallery = Gallery::new(&Distance::Cosine.place(&raw).unwrap()).unwrap();
+            let gallery = Gallery::new(&Distance::Cosine.normalize(&raw).unwrap()).unwrap();
             let retrieval = measure(&gallery, &labels);
             let of = |query: usize| {
                 let mut list: Vec<(f64, usize)> = (0..items)
@@ -515,7 +515,7 @@ mod tests {
         let coordinates: Vec<f32> = (0..items * 2).map(|at| (at * at % 11) as f32 - 5.0).collect();
         let raw = Tensor::from_vec(coordinates, (items as usize, 2), &Device::Cpu).unwrap().affine(1.0, 0.25).unwrap();
         for distance in Distance::ALL {
-            let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
+            let gallery = Gallery::new(&distance.normalize(&raw).unwrap()).unwrap();
             let everything: Vec<usize> = (0..items as usize).collect();
             let counted = measure(&gallery, &labels);
             let mut listed = Retrieval { list_len: items as usize - 1, ..Retrieval::default() };
@@ -529,7 +529,9 @@ mod tests {
             assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|group| group.closer > 0));
             assert!(counted.tie_share() > 0.5);
             // A slice of the queries is a slice of the result.
-            let slice = retrieve(Sets::one(&gallery), Sets::one(&labels), &everything[100..150], &mut |_| ControlFlow::Continue(())).unwrap();
+            let slice =
+                retrieve(Sets::one(&gallery), Sets::one(&labels), &everything[100..150], &mut |_| ControlFlow::Continue(()))
+                    .unwrap();
             assert_eq!(slice.first_match, counted.first_match[100 - counted.skipped..][..50]);
         }
     }
@@ -541,7 +543,7 @@ mod tests {
         for distance in Distance::ALL {
             let embedder = toy::embedder(5, distance).unwrap();
             let raw = embedder.embed(&dataset.images(&everything).unwrap()).unwrap();
-            let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
+            let gallery = Gallery::new(&distance.normalize(&raw).unwrap()).unwrap();
             let retrieval = measure(&gallery, dataset.labels());
             for query in 0..dataset.len() {
                 let list = gallery.distances_from(&gallery, &[query]).unwrap();

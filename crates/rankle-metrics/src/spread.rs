@@ -148,7 +148,7 @@ mod tests {
 
     fn gallery(rows: &[[f32; 2]], distance: Distance) -> Gallery {
         let raw = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
-        Gallery::new(&distance.place(&raw).unwrap()).unwrap()
+        Gallery::new(&distance.normalize(&raw).unwrap()).unwrap()
     }
 
     #[test]

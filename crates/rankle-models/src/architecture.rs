@@ -1,7 +1,7 @@
 //! The models by name.
 
 use crate::{Backbone, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
-use rankle_core::{Distance, Embedder, Error, Filter, InputSpec, Resize, Result, Seed, Trainable};
+use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
 use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
 
@@ -177,16 +177,10 @@ impl Architecture {
     /// The same, and what its makers say of how photographs become such images: timm's ConvNeXt is tested on the middle 7/8 of
     /// photographs whose shape is kept. torchvision's ResNet-18 says nothing, for the paper trains it on squashed ones.
     pub fn input_spec(self) -> InputSpec {
-        let plain = InputSpec::of_shape(self.input());
         match self {
-            Self::ConvNext { side, .. } => InputSpec {
-                resize: Some(Resize::Shorter),
-                edge: Some(side * 8 / 7), // timm rounds down
-                filter: Some(Filter::Bicubic),
-                ..plain
-            },
+            Self::ConvNext { .. } => Scale::input(self.input()),
             Self::Own(backbone) => backbone.input,
-            _ => plain,
+            _ => InputSpec::of_shape(self.input()),
         }
     }
 

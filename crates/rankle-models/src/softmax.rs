@@ -4,7 +4,7 @@ use crate::batch::{ask, check, finite, shares, with_pixels};
 use crate::dense::PackedDense;
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
 use candle_core::Tensor;
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
@@ -87,6 +87,16 @@ impl Embedder for SoftmaxRegression {
         Distance::Euclidean
     }
 
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape(Self::INPUT)
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for SoftmaxRegression {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let n = check(images, Self::INPUT)?;
         let logits = with_pixels(images, |pixels| self.logits(pixels))?;
@@ -139,9 +149,5 @@ impl Trainable for SoftmaxRegression {
         none_left(&state)?;
         *self = restored;
         Ok(())
-    }
-
-    fn as_embedder(&self) -> &dyn Embedder {
-        self
     }
 }

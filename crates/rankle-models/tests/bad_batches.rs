@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{DType, Device, Tensor};
 use formula::NETWORKS;
-use rankle_core::{AdamStep, Embedder, Error, Result, Trainable};
+use rankle_core::{AdamStep, Differentiable, Embedder, Error, Result, Trainable};
 use rankle_models::{Convnet, Isa};
 
 const ADAM: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };

@@ -8,7 +8,7 @@ mod formula;
 use candle_core::{DType, Device, Tensor, safetensors};
 use convnext::{FIRST_STREAM, format, images, parameters};
 use formula::unit;
-use rankle_core::{Distance, Embedder, Error};
+use rankle_core::{Differentiable, Distance, Embedder, Error};
 use rankle_models::{Architecture, ConvNext, ImageFormat, Scale, weights};
 
 /// Largest difference allowed, relative to the largest number of the reference. timm's own float32 is within 9e-7 of it; the

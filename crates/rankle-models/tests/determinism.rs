@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{C2F2, C2F2_512, FIRST_STREAM, LENET, NETWORKS, Network, byte, unit};
-use rankle_core::{AdamStep, Distance, Embedder, Trainable};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Trainable};
 use rankle_models::{Convnet, Isa, weights};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{C2F2_CLASSIFIER, FIRST_STREAM, byte, unit};
-use rankle_core::{AdamStep, Distance, Embedder, Seed, Trainable};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Seed, Trainable};
 use rankle_models::weights::Tensors;
 use rankle_models::{Architecture, Convnet, Layers};
 

@@ -8,7 +8,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{C2F2, C2F2_512, FIRST_STREAM, LENET, Network, byte, unit};
-use rankle_core::{Distance, Embedder};
+use rankle_core::{Differentiable, Distance, Embedder};
 use rankle_models::weights::Tensors;
 use rankle_models::{Convnet, Isa};
 

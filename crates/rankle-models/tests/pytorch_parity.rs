@@ -7,7 +7,7 @@ mod formula;
 
 use candle_core::{Device, Tensor, safetensors};
 use formula::{FIRST_STREAM, NETWORKS, Network, unit};
-use rankle_core::{Distance, Embedder};
+use rankle_core::{Differentiable, Distance, Embedder};
 use rankle_models::{Convnet, Isa};
 use std::collections::HashMap;
 
@@ -50,7 +50,7 @@ fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
 /// `Σ (1 - u·t)` with `u = e / ‖e‖`.
 fn cosine(raw: &Tensor) -> rankle_core::Result<Tensor> {
     let slope = unit(FIRST_STREAM + 102, raw.elem_count()).into_iter().map(|t| -t).collect();
-    Distance::Cosine.place(raw)?.pull_back(slope)
+    Distance::Cosine.normalize(raw)?.backward(slope)
 }
 
 /// The largest difference relative to the largest number of the reference; infinite if anything is not a number.

@@ -9,7 +9,7 @@ mod resnet;
 
 use candle_core::{Device, Tensor, safetensors};
 use formula::{byte, unit};
-use rankle_core::{AdamStep, Distance, Embedder, Seed, Trainable};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Seed, Trainable};
 use rankle_models::{ImageFormat, Isa, ResNet18};
 use resnet::{FIRST_STREAM, colour_format, parameters};
 use std::collections::{BTreeMap, HashMap};

@@ -8,7 +8,7 @@ mod resnet;
 
 use candle_core::{Device, Tensor};
 use formula::{byte, unit};
-use rankle_core::{AdamStep, Distance, Embedder, Error, Seed, Trainable};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, Seed, Trainable};
 use rankle_models::{ImageFormat, Isa, ResNet18, weights};
 use resnet::{FIRST_STREAM, colour_format, parameters};
 

@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{FIRST_STREAM, byte, unit};
-use rankle_core::{AdamStep, Embedder, Error, Seed, Trainable};
+use rankle_core::{AdamStep, Differentiable, Embedder, Error, Seed, Trainable};
 use rankle_models::weights::Tensors;
 use rankle_models::{Isa, SoftmaxRegression};
 

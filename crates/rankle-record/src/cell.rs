@@ -57,6 +57,9 @@ pub struct Facts {
     pub preprocessing: Option<String>,
     /// How many items are ranked.
     pub gallery: usize,
+    /// How many queries there are, where they are no gallery items. Otherwise the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries: Option<usize>,
     /// How many broken images were left out of them, as the name of the dataset asks for. Of none the field is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<usize>,
@@ -255,7 +258,8 @@ impl fmt::Display for Cell {
         let AttackSpec {
             attack, targets, epsilon, norm, options: AttackOptions { objective, target_band, .. }, universal, ..
         } = &self.spec;
-        let place = self.table.as_deref().unwrap_or(&self.subject.dataset);
+        let data = self.subject.data();
+        let place = self.table.as_deref().unwrap_or(&data);
         write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.declaration().letter)?;
         if !is_usual(norm) {
             write!(f, " norm={norm}")?;

@@ -12,7 +12,16 @@ pub fn setting() -> Setting {
 pub fn subject() -> Subject {
     let [dataset, model, distance, loss, defense] = ["mnist", "c2f2", "cosine", "triplet", "none"].map(str::to_owned);
     let weights = "models/mnist-c2f2-cosine-triplet/model.safetensors".to_owned();
-    Subject { dataset, model, weights, distance, loss: Some(loss), defense: Some(defense) }
+    Subject {
+        dataset,
+        query_dataset: None,
+        gallery_dataset: None,
+        model,
+        weights,
+        distance,
+        loss: Some(loss),
+        defense: Some(defense),
+    }
 }
 
 /// Weights, code and machine.
@@ -36,6 +45,7 @@ pub fn record(table: &str, subject: Subject, attack: AttackId, targets: usize, e
         facts: Facts {
             preprocessing: None,
             gallery: 10_000,
+            queries: None,
             left_out: None,
             chosen: None,
             verifiable: true,

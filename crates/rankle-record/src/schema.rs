@@ -83,6 +83,8 @@ pub static COLUMNS: &[Column] = {
         column("format", Fact, Count, Always, "", "the number of this format"),
         column("table", Choice, Text, OrNull, "", "the table that the cell stands in, as in mnist-ct"),
         column("dataset", Choice, Text, Always, "", "the dataset, as in mnist"),
+        column("query_dataset", Choice, Text, WhereUnusual, "", "another dataset, whose test images are the queries"),
+        column("gallery_dataset", Choice, Text, WhereUnusual, "", "another dataset, which is ranked"),
         column("model", Choice, Text, Always, "", "the architecture, as in c2f2; in a transfer that of the measured model"),
         column("weights", Choice, Text, Always, "", "where the weights were; display only, weights_sha256 tells weights apart"),
         column("distance", Choice, Text, Always, "", "the distance that ranks, as in cosine"),
@@ -107,7 +109,8 @@ pub static COLUMNS: &[Column] = {
         column("from", Choice, Object, WhereUnusual, "", "model, weights, weights_sha256 and distance of the model that images were perturbed against: a transfer"),
         column("preprocessing", Fact, Text, WhereUnusual, "", "how photographs became the model's images"),
         column("gallery", Fact, Count, Always, "", "ranked items"),
-        column("left_out", Fact, Count, WhereUnusual, "", "broken images that were left out of them"),
+        column("queries", Fact, Count, WhereUnusual, "", "queries, where they are no gallery items"),
+        column("left_out", Fact, Count, WhereUnusual, "", "broken images that were left out of both"),
         column("chosen", Fact, Text, OrNull, "", "images, targets and preserved items that were chosen by hand, in words"),
         column("verifiable", Circumstance, Flag, WhereUnusual, "", "false where the weights are in no folder of the repository"),
         column("weights_sha256", Fact, Text, Always, "", "SHA-256 of the weights file, in hexadecimal"),
@@ -227,6 +230,9 @@ mod tests {
         let mut record = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0);
         record.facts.preprocessing = Some("resize=square".into());
         record.facts.left_out = Some(1);
+        record.facts.queries = Some(12);
+        record.cell.subject.query_dataset = Some("idx:b".into());
+        record.cell.subject.gallery_dataset = Some("folder:a".into());
         record.facts.verifiable = false;
         record.cell.spec.norm = Norm::L2;
         record.gradient_error = Some(23.0);

@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 pub struct Subject {
     /// The dataset, as in `mnist`.
     pub dataset: String,
+    /// Another dataset whose test images are the queries. Of those of [`Subject::dataset`] the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_dataset: Option<String>,
+    /// Another dataset that is ranked. Of [`Subject::dataset`] the field is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gallery_dataset: Option<String>,
     /// The architecture, as in `c2f2`.
     pub model: String,
     /// Where the weights are: a path or a model id. A relative path starts at the working directory of whoever runs a plan. Of a
@@ -20,4 +26,13 @@ pub struct Subject {
     /// The defense the weights were trained with, `none` or `embedding-shift`, where it is known.
     #[serde(default)]
     pub defense: Option<String>,
+}
+
+impl Subject {
+    /// The data in words: the dataset, and other queries and another gallery where there are.
+    pub fn data(&self) -> String {
+        let other =
+            |what: &str, other: &Option<String>| other.as_ref().map_or_else(String::new, |other| format!(", {what} {other}"));
+        format!("{}{}{}", self.dataset, other("queries", &self.query_dataset), other("gallery", &self.gallery_dataset))
+    }
 }

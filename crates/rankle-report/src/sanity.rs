@@ -199,7 +199,7 @@ impl Sanity {
 
     fn write_markdown(&self, out: &mut String) -> fmt::Result {
         let Self { subject, provenance, epsilon, images, gallery, seed, .. } = self;
-        let Subject { dataset, model, distance, weights, .. } = subject;
+        let (Subject { model, distance, weights, .. }, dataset) = (subject, subject.data());
         writeln!(out, "# Is the defense real? {model} on {dataset}, {distance} distance\n")?;
         writeln!(out, "**{}.** A failed check is a finding about the model, or about the attack it is measured with.", {
             self.headline()

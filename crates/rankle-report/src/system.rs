@@ -71,7 +71,16 @@ impl System {
     /// The same as an attack sees it, with its weights at this place.
     pub fn subject(&self, weights: &str) -> Subject {
         let Self { dataset, model, distance, loss, defense, .. } = self.clone();
-        Subject { dataset, model, weights: weights.to_owned(), distance, loss: Some(loss), defense: Some(defense) }
+        Subject {
+            dataset,
+            query_dataset: None,
+            gallery_dataset: None,
+            model,
+            weights: weights.to_owned(),
+            distance,
+            loss: Some(loss),
+            defense: Some(defense),
+        }
     }
 
     /// An attack with one target on these weights, as its protocol prescribes it; `table` names what it is for.

@@ -1,6 +1,6 @@
 //! The contrastive loss over all pairs of a batch.
 
-use rankle_core::{Distance, Error, Points, Result};
+use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rankle_kernels::distance::{Metric, Rows, distances};
@@ -24,7 +24,7 @@ impl ContrastiveLoss {
     ///
     /// # Errors
     /// [`Error::Empty`] without points, [`Error::Shape`] when there is not one label per point.
-    pub fn evaluate(&self, points: &Points, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
+    pub fn evaluate(&self, points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
         let n = points.len();
         if n == 0 {
             return Err(Error::Empty("points: a batch needs images"));
@@ -32,11 +32,12 @@ impl ContrastiveLoss {
         if labels.len() != n {
             return Err(Error::Shape { what: "the labels", actual: vec![labels.len()], expected: format!("({n})") });
         }
+        let own = points.to_host()?;
         let (rows, metric) = match points.distance() {
-            Distance::Cosine => (points.as_slice().to_vec(), Metric::Cosine),
-            Distance::Euclidean => (centred(points), Metric::Euclidean),
+            Distance::Cosine => (own.as_slice().to_vec(), Metric::Cosine),
+            Distance::Euclidean => (centred(own.as_slice(), n), Metric::Euclidean),
         };
-        let mut pull = distances(metric, points.as_slice(), &Rows::new(points.as_slice(), points.dim()));
+        let mut pull = distances(metric, own.as_slice(), &Rows::new(own.as_slice(), points.dim()));
         let total = self.pulls(points.distance(), labels, &mut pull);
         let slope = slope(points.distance(), &rows, &pull, n);
         Ok((total / (n * n) as f64, slope))
@@ -70,14 +71,14 @@ impl ContrastiveLoss {
 }
 
 /// The points around their mean: a shift changes no distance, and keeps what the slope is a difference of small.
-fn centred(points: &Points) -> Vec<f32> {
-    let (n, dim) = (points.len(), points.dim());
+fn centred(points: &[f32], n: usize) -> Vec<f32> {
+    let dim = points.len() / n;
     let mut mean = vec![0.0f64; dim];
-    for row in points.as_slice().chunks_exact(dim) {
+    for row in points.chunks_exact(dim) {
         mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
     }
     mean.iter_mut().for_each(|sum| *sum /= n as f64);
-    points.as_slice().iter().zip(mean.iter().cycle()).map(|(&x, &mean)| (f64::from(x) - mean) as f32).collect()
+    points.iter().zip(mean.iter().cycle()).map(|(&x, &mean)| (f64::from(x) - mean) as f32).collect()
 }
 
 /// Each pair counts twice, once in each order: `2/n² Σ_j pull(i, j) ∂d(i, j)/∂x_i`, where the derivative is `-x_j` for cosine and
@@ -117,14 +118,15 @@ mod tests {
         (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
-    fn placed(distance: Distance, values: &[f32], dim: usize) -> Points {
-        distance.place(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
+    fn placed(distance: Distance, values: &[f32], dim: usize) -> Embeddings {
+        distance.normalize(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
     }
 
     /// The definition, pair by pair and in double precision.
-    fn by_definition(points: &Points, labels: &[u32], margin: f64) -> (f64, Vec<f64>) {
+    fn by_definition(points: &Embeddings, labels: &[u32], margin: f64) -> (f64, Vec<f64>) {
         let (n, dim) = (points.len(), points.dim());
-        let row = |i: usize| points.row(i).iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let rows = points.to_host().unwrap();
+        let row = |i: usize| rows.row(i).iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let (mut total, mut slope) = (0.0, vec![0.0; n * dim]);
         for i in 0..n {
             for j in (0..n).filter(|&j| j != i) {
@@ -188,7 +190,10 @@ mod tests {
             let at = |values: &[f32]| {
                 let points = placed(distance, values, dim);
                 let (loss, slope) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
-                (loss, points.pull_back(slope).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                (
+                    loss,
+                    points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                )
             };
             let (_, slope) = at(&values);
             assert!(slope.iter().any(|g| g.abs() > 1e-2), "the test needs an active loss");
@@ -219,9 +224,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let points = placed(Distance::Cosine, &values(4, 2), 2);
-        let evaluate = |points: &Points, labels: &[u32]| ContrastiveLoss { margin: 0.2 }.evaluate(points, labels);
+        let evaluate = |points: &Embeddings, labels: &[u32]| ContrastiveLoss { margin: 0.2 }.evaluate(points, labels);
         assert!(matches!(evaluate(&points, &[0, 1]), Err(Error::Shape { .. })));
-        assert!(matches!(evaluate(&points.select(&[]), &[]), Err(Error::Empty(_))));
+        assert!(matches!(evaluate(&points.select(&[]).unwrap(), &[]), Err(Error::Empty(_))));
         let broken = placed(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
         assert!(evaluate(&broken, &[0, 1]).unwrap().0.is_nan());
     }

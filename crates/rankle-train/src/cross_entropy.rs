@@ -1,18 +1,18 @@
 //! The loss of classifiers.
 
 use rankle_core::classes::cross_entropy;
-use rankle_core::{Error, Points, Result};
+use rankle_core::{Embeddings, Error, Result};
 
 /// `mean` over a batch of `-ln softmax(logits)[label]`. The points are logits as they are, so of a Euclidean space.
 ///
 /// # Errors
 /// [`Error::Empty`] without points, [`Error::Shape`] when there is not one label per point, [`Error::Index`] for a label of no
 /// class.
-pub fn cross_entropy_loss(points: &Points, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
+pub fn cross_entropy_loss(points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
     if labels.is_empty() {
         return Err(Error::Empty("points: a batch needs images"));
     }
-    let (losses, mut slope) = cross_entropy(points.as_slice(), points.dim(), labels)?;
+    let (losses, mut slope) = cross_entropy(points.to_host()?.as_slice(), points.dim(), labels)?;
     let share = 1.0 / labels.len() as f32;
     slope.iter_mut().for_each(|slope| *slope *= share);
     Ok((losses.iter().sum::<f64>() / labels.len() as f64, slope))

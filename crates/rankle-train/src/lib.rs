@@ -7,7 +7,7 @@
 //! ([`Sampling`]).
 //!
 //! ```
-//! use rankle_core::{Distance, Points, Seed};
+//! use rankle_core::{Distance, Embeddings, Seed};
 //! use rankle_train::{Triplet, TripletLoss, draw_triplets};
 //!
 //! let labels = [0, 0, 1, 1];
@@ -16,7 +16,7 @@
 //!
 //! // Two classes at right angles are further apart than the margin: no loss.
 //! let raw = candle_core::Tensor::new(&[[1f32, 0.], [1., 0.], [0., 1.], [0., 1.]], &candle_core::Device::Cpu)?;
-//! let points = Distance::Cosine.place(&raw)?;
+//! let points = Distance::Cosine.normalize(&raw)?;
 //! let (loss, _slope) = TripletLoss { margin: 0.2 }.evaluate(&points, &triplets)?;
 //! assert_eq!(loss, 0.0);
 //! # Ok::<(), rankle_core::Error>(())

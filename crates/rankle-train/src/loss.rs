@@ -2,7 +2,7 @@
 
 use crate::companions::Companions;
 use crate::{ContrastiveLoss, Draw, OwnLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
-use rankle_core::{Error, Points, Result, Seed};
+use rankle_core::{Embeddings, Error, Result, Seed};
 use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ pub enum Loss {
 
 /// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the
 /// embeddings, which is followed. Where training lowers a sum over the images of a batch, the gradient is that of the sum.
-pub type BatchLoss<'a> = dyn Fn(&Points) -> Result<(f64, Vec<f32>)> + 'a;
+pub type BatchLoss<'a> = dyn Fn(&Embeddings) -> Result<(f64, Vec<f32>)> + 'a;
 
 /// What training lowers: the labels of a batch and its optimiser step (counted from 0) to its loss; none when the batch has nothing
 /// to teach.
@@ -148,7 +148,7 @@ mod tests {
         let labels = [0, 0, 1, 1, 2, 0];
         let raw: Vec<f32> = (0..6 * 4).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
         for distance in Distance::ALL {
-            let points = distance.place(&Tensor::from_slice(&raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
+            let points = distance.normalize(&Tensor::from_slice(&raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
             let of = |loss: Loss, draw| loss.of_groups(0.9, &labels, draw)(&points).unwrap();
             // Two triplets, of which the second has no image of its class: the original's draw gives such ones.
             let one = |anchor: usize| {

@@ -1,7 +1,7 @@
 //! Losses of programs outside of this project, by name.
 
 use crate::Loss;
-use rankle_core::{Error, Points, Result};
+use rankle_core::{Embeddings, Error, Result};
 use rankle_registry::{Named, Registry};
 
 /// A ranking loss that a program brings along: once registered it is a [`Loss`] like any other, under its name.
@@ -15,7 +15,7 @@ pub struct OwnLoss {
 
 /// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
 /// embeddings, `n x dim`.
-pub type Evaluate = fn(&Points, &[u32], f64) -> Result<(f64, Vec<f32>)>;
+pub type Evaluate = fn(&Embeddings, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 
 impl Named for OwnLoss {
     fn name(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! The contrastive loss of single pairs.
 
 use crate::triplet::difference;
-use rankle_core::{Distance, Error, Points, Result};
+use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::rows::dot;
 
 /// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (`method.md` 4.1,
@@ -23,19 +23,19 @@ impl PairLoss {
     ///
     /// # Errors
     /// [`Error::Empty`] without pairs, [`Error::Index`] when one points outside the batch.
-    pub fn evaluate(&self, points: &Points, pairs: &[(usize, usize, bool)]) -> Result<(f64, Vec<f32>)> {
+    pub fn evaluate(&self, points: &Embeddings, pairs: &[(usize, usize, bool)]) -> Result<(f64, Vec<f32>)> {
         if pairs.is_empty() {
             return Err(Error::Empty("pairs: a batch needs images"));
         }
         let all: Vec<usize> = pairs.iter().flat_map(|&(first, second, _)| [first, second]).collect();
         rankle_core::dataset::check_indices("pair", &all, points.len())?;
-        let dim = points.dim();
+        let (dim, rows) = (points.dim(), points.to_host()?);
         let (mut total, mut slope) = (0.0, vec![0.0f32; points.len() * dim]);
         let mut add = |place: usize, scale: f32, direction: &[f32]| {
             slope[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += scale * value);
         };
         for &(first, second, same) in pairs {
-            let (a, b) = (points.row(first), points.row(second));
+            let (a, b) = (rows.row(first), rows.row(second));
             match points.distance() {
                 Distance::Cosine => {
                     let (loss, pull) = self.of(Distance::Cosine, 1.0 - f64::from(dot(a, b)), same);
@@ -83,8 +83,8 @@ mod tests {
         (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
-    fn placed(distance: Distance, values: &[f32], dim: usize) -> Points {
-        distance.place(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
+    fn placed(distance: Distance, values: &[f32], dim: usize) -> Embeddings {
+        distance.normalize(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
     }
 
     #[test]
@@ -96,7 +96,16 @@ mod tests {
                 let at = |values: &[f32]| {
                     let points = placed(distance, values, 6);
                     let (loss, slope) = loss.evaluate(&points, &pairs).unwrap();
-                    (loss, points.pull_back(slope).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                    (
+                        loss,
+                        points
+                            .backward(&points.like_rows(slope).unwrap())
+                            .unwrap()
+                            .flatten_all()
+                            .unwrap()
+                            .to_vec1::<f32>()
+                            .unwrap(),
+                    )
                 };
                 let (_, slope) = at(&values);
                 assert!(slope.iter().any(|g| g.abs() > 1e-1), "the test needs an active loss");

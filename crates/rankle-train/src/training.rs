@@ -152,19 +152,19 @@ impl Training<'_> {
             if let Some(loss) = loss {
                 if let Some(defense) = self.defense {
                     let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
-                    images = defense.harden(model.as_embedder(), &images, &keys, epoch as u64, self.seed)?;
+                    images = defense.perturb(model, &images, &keys, epoch as u64, self.seed)?;
                 }
                 let distance = model.distance();
                 model.train_step(
                     &images,
                     &mut |raw| {
-                        let points = distance.place(raw)?;
+                        let points = distance.normalize(raw)?;
                         let (loss, slope) = loss(&points)?;
                         if !loss.is_finite() {
                             return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
                         }
                         epoch_loss.add(loss, count);
-                        points.pull_back(slope)
+                        points.backward(&points.like_rows(slope)?)
                     },
                     &self.recipe.adam(step),
                 )?;

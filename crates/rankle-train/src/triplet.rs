@@ -2,7 +2,7 @@
 
 use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{Distance, Error, Points, Result};
+use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::rows::dot;
 use std::collections::BTreeMap;
 
@@ -63,13 +63,13 @@ impl TripletLoss {
     ///
     /// # Errors
     /// [`Error::Empty`] without triplets, [`Error::Index`] when one points outside the batch.
-    pub fn evaluate(&self, points: &Points, triplets: &[Triplet]) -> Result<(f64, Vec<f32>)> {
+    pub fn evaluate(&self, points: &Embeddings, triplets: &[Triplet]) -> Result<(f64, Vec<f32>)> {
         if triplets.is_empty() {
             return Err(Error::Empty("triplets: a batch needs images of at least two classes"));
         }
         let all: Vec<usize> = triplets.iter().flat_map(|t| [t.anchor, t.positive, t.negative]).collect();
         rankle_core::dataset::check_indices("triplet", &all, points.len())?;
-        let dim = points.dim();
+        let (dim, rows) = (points.dim(), points.to_host()?);
         let mut slope = vec![0.0f32; points.len() * dim];
         let mut add = |place: usize, direction: &mut dyn Iterator<Item = f32>| {
             slope[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += value);
@@ -77,7 +77,7 @@ impl TripletLoss {
         let share = 1.0 / triplets.len() as f32;
         let mut total = 0.0;
         for &Triplet { anchor, positive, negative } in triplets {
-            let (a, p, n) = (points.row(anchor), points.row(positive), points.row(negative));
+            let (a, p, n) = (rows.row(anchor), rows.row(positive), rows.row(negative));
             match points.distance() {
                 Distance::Cosine => {
                     let hinge = f64::from(dot(a, n)) - f64::from(dot(a, p)) + self.margin;
@@ -127,9 +127,12 @@ mod tests {
             let loss = TripletLoss { margin };
             let values = raw(12, 6, 1).flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let at = |values: &[f32]| {
-                let points = distance.place(&Tensor::from_slice(values, (12, 6), &Device::Cpu).unwrap()).unwrap();
+                let points = distance.normalize(&Tensor::from_slice(values, (12, 6), &Device::Cpu).unwrap()).unwrap();
                 let (loss, slope) = loss.evaluate(&points, &triplets).unwrap();
-                (loss, points.pull_back(slope).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                (
+                    loss,
+                    points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                )
             };
             let (_, slope) = at(&values);
             assert!(slope.iter().any(|g| g.abs() > 1e-3), "the test needs an active loss");

@@ -1,7 +1,7 @@
 //! Adam and the losses against PyTorch; `fixtures/README.md` says what the numbers are.
 
 use candle_core::{Device, Tensor, safetensors};
-use rankle_core::{AdamStep, Distance, Points};
+use rankle_core::{AdamStep, Distance, Embeddings};
 use rankle_kernels::Isa;
 use rankle_train::{ContrastiveLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss};
 use std::collections::HashMap;
@@ -122,7 +122,7 @@ fn the_losses_of_pairs_and_their_slopes_equal_pytorch() {
 fn the_cross_entropy_and_its_slope_equal_pytorch() {
     let fixture = fixture();
     let labels = fixture["labels"].to_vec1::<u32>().unwrap();
-    let points = Distance::Euclidean.place(&fixture["cross-entropy.logits"]).unwrap();
+    let points = Distance::Euclidean.normalize(&fixture["cross-entropy.logits"]).unwrap();
     let (loss, slope) = cross_entropy_loss(&points, &labels).unwrap();
     let expected = f64::from(numbers(&fixture["cross-entropy.loss"])[0]);
     assert!((loss - expected).abs() <= LOSS * expected, "{loss} instead of {expected}");
@@ -130,16 +130,17 @@ fn the_cross_entropy_and_its_slope_equal_pytorch() {
     assert!(error <= LOSS, "slope off by {error:e} of what an image can have");
 }
 
-fn equals_pytorch(name: &str, fixture: &HashMap<String, Tensor>, evaluate: impl Fn(&Points, f64) -> (f64, Vec<f32>)) {
+fn equals_pytorch(name: &str, fixture: &HashMap<String, Tensor>, evaluate: impl Fn(&Embeddings, f64) -> (f64, Vec<f32>)) {
     for (distance, margin) in [(Distance::Cosine, 0.2), (Distance::Euclidean, 1.0)] {
-        let points = distance.place(&fixture["embeddings"]).unwrap();
+        let points = distance.normalize(&fixture["embeddings"]).unwrap();
         let (loss, slope) = evaluate(&points, margin);
         let expected = f64::from(numbers(&fixture[&format!("{name}.{distance}.loss")])[0]);
         assert!((loss - expected).abs() <= LOSS * expected, "{name} {distance}: {loss} instead of {expected}");
 
         let expected = numbers(&fixture[&format!("{name}.{distance}.slope")]);
         let largest = expected.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
-        let error = worst(&numbers(&points.pull_back(slope).unwrap()), &expected, |_| f64::from(largest));
+        let error =
+            worst(&numbers(&points.backward(&points.like_rows(slope).unwrap()).unwrap()), &expected, |_| f64::from(largest));
         assert!(error <= LOSS, "{name} {distance}: slope off by {error:e} of its largest number");
     }
 }

@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Defense, Distance, Embedder, Error, Result, Seed, Trainable};
+use rankle_core::{Dataset, Defense, Differentiable, Distance, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Convnet, Layers};
 use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
@@ -58,7 +58,7 @@ impl Dataset for Bars {
 struct Noise;
 
 impl Defense for Noise {
-    fn harden(&self, _: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
+    fn perturb(&self, _: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
         let noise: Vec<f32> = keys
             .iter()
             .flat_map(|&key| {

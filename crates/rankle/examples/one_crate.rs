@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 fn main() -> Result<()> {
     let embeddings = Tensor::new(&[[1.0f32, 0.1], [1.0, 0.2], [0.1, 1.0], [1.0, 0.9]], &Device::Cpu)?;
     let labels = [0, 0, 1, 1];
-    let gallery = Gallery::new(&Distance::Cosine.place(&embeddings)?)?;
+    let gallery = Gallery::new(&Distance::Cosine.normalize(&embeddings)?)?;
     let found = rankle_metrics::leave_one_out(&gallery, &labels, &mut |_done| ControlFlow::Continue(()))?;
     println!("recall at 1: {:.0} %", 100.0 * found.recall_at(1));
     assert_eq!(found.recall_at(1), 0.75); // the last one is nearer to the second one than to the third

@@ -1,8 +1,10 @@
 //! Your own model behind the one trait, attacked on MNIST: `cargo run --example own_backbone`.
 
 use candle_core::{Device, Tensor};
-use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Setting, Threat, run, sample_images};
-use rankle_core::{Distance, Embedder, Gallery, Result, Seed};
+use rankle_attacks::{
+    CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Scene, Setting, Threat, run, sample_images,
+};
+use rankle_core::{Differentiable, Distance, Embedder, Gallery, InputSpec, Result, Seed, Sets};
 use rankle_data::{Name, Split};
 use std::ops::ControlFlow;
 
@@ -27,7 +29,17 @@ impl Embedder for Patches {
     fn distance(&self) -> Distance {
         Distance::Cosine
     }
+
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, 28, 28))
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
 }
+
+impl Differentiable for Patches {}
 
 /// Weights from a formula. Those of a file come from `candle_core::safetensors::load`.
 fn weights(inputs: usize, outputs: usize) -> Result<Tensor> {
@@ -42,24 +54,16 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     // The list that is ranked: all 10,000 test images.
     let dataset = rankle_data::open(Name::Mnist, Split::Test, None)?;
     let everything: Vec<usize> = (0..dataset.len()).collect();
-    let gallery = Gallery::new(&model.distance().place(&model.embed(&dataset.images(&everything)?)?)?)?;
+    let gallery = Gallery::new(&model.distance().normalize(&model.embed(&dataset.images(&everything)?)?)?)?;
 
     // CA+: each of 50 images shall rise in the list of one random query; no pixel may change by more than 0.3.
-    let (protocol, seed) = (Protocol::Paper, Seed(0));
+    let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
     let attack = CandidateAttack::new(Direction::Raise, 1);
     let solver = Pgd::paper(Threat::linf(0.3)?);
-    let images = sample_images(seed, gallery.len(), 50);
-    let targets = attack.choose(&images, &gallery, protocol, seed)?;
-    let setting = Setting {
-        embedder: &model,
-        gallery: &gallery,
-        dataset: &*dataset,
-        protocol,
-        seed,
-        batch_size: 50,
-        eight_bit: false,
-        keep_images: false,
-    };
+    let images = sample_images(scene.seed, gallery.len(), 50);
+    let targets = attack.choose(&images, &scene)?;
+    let setting =
+        Setting { embedder: &model, scene, images: Sets::one(&*dataset), batch_size: 50, eight_bit: false, keep_images: false };
     let outcome = run(&attack, &solver, &setting, &images, &targets, &mut |_done| ControlFlow::Continue(()))?;
 
     let percent = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);

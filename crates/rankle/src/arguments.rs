@@ -97,7 +97,7 @@ pub(crate) struct SystemArguments {
 
 /// Data and a model that was trained, where queries need not be gallery images.
 #[derive(Args)]
-pub(crate) struct SearchArguments {
+pub(crate) struct SubjectArguments {
     #[command(flatten)]
     pub(crate) system: SystemArguments,
     #[command(flatten)]

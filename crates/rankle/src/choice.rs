@@ -7,7 +7,7 @@ use crate::stop::Stop;
 use crate::system::System;
 use anyhow::Result;
 use rankle_attacks::{AttackId, Targets};
-use rankle_core::{Gallery, Role, Seed, Sets};
+use rankle_core::{Ranking, Role, Seed, Sets};
 use std::num::NonZero;
 
 /// The choice as the arguments have it.
@@ -137,7 +137,7 @@ impl Rows {
     ///
     /// # Errors
     /// When the gallery is too small.
-    pub(crate) fn targets(&self, experiment: &Experiment, sets: Sets<&Gallery>, images: &[usize]) -> Result<Targets> {
+    pub(crate) fn targets(&self, experiment: &Experiment, sets: Sets<&dyn Ranking>, images: &[usize]) -> Result<Targets> {
         let draw = || experiment.choose(images, sets);
         let (targets, set, preserved) = match (&self.targets, &self.preserved) {
             (None, None) => return Ok(draw()?),

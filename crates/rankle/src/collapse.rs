@@ -1,9 +1,9 @@
 //! Warnings of rankings that say little: embeddings that coincide, ranks that are tied or a matter of rounding.
 
 use rankle_core::rank::Resolution;
-use rankle_core::{Distance, Points};
+use rankle_core::{Distance, Embeddings};
 
-/// Below this [`Points::relative_spread`] embeddings are called nearly equal: a cone of half a degree for cosine, and for Euclidean
+/// Below this [`Embeddings::relative_spread`] embeddings are called nearly equal: a cone of half a degree for cosine, and for Euclidean
 /// distance, to which an offset that all share is nothing, the resolution of f32.
 fn least_spread(distance: Distance) -> f64 {
     match distance {
@@ -15,8 +15,11 @@ fn least_spread(distance: Distance) -> f64 {
 const NOTHING: f64 = 1e-14;
 
 /// Warns where all embeddings are equal, or nearly: any number of such a ranking says little.
-pub(crate) fn warn_of_collapse(dataset: &str, points: &Points) {
-    let spread = points.relative_spread();
+///
+/// # Errors
+/// When the embeddings cannot be copied to the host.
+pub(crate) fn warn_of_collapse(dataset: &str, points: &Embeddings) -> rankle_core::Result<()> {
+    let spread = points.relative_spread()?;
     if points.len() > 1 && spread < least_spread(points.distance()) {
         let how = if spread < NOTHING { "equal" } else { "nearly equal" };
         tracing::warn!(
@@ -24,6 +27,7 @@ pub(crate) fn warn_of_collapse(dataset: &str, points: &Points) {
              collapsed, or was not trained, and its ranks say little"
         );
     }
+    Ok(())
 }
 
 /// Above this share, ties or comparisons below the resolution are worth a warning.

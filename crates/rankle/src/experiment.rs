@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rankle_attacks::{
     Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Standings, Targets, Threat,
 };
-use rankle_core::{Embedder as _, Error, Gallery, Role, Seed, Sets};
+use rankle_core::{Embedder as _, Error, Ranking, Role, Seed, Sets};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -101,7 +101,7 @@ impl Experiment {
     }
 
     /// Where it takes place.
-    pub(crate) fn scene<'a>(&self, sets: Sets<&'a Gallery>) -> Scene<'a> {
+    pub(crate) fn scene<'a>(&self, sets: Sets<&'a dyn Ranking>) -> Scene<'a> {
         Scene { sets, protocol: self.spec.protocol, seed: self.seed() }
     }
 
@@ -109,7 +109,7 @@ impl Experiment {
     ///
     /// # Errors
     /// When there are too few to choose from.
-    pub(crate) fn choose(&self, images: &[usize], sets: Sets<&Gallery>) -> rankle_core::Result<Targets> {
+    pub(crate) fn choose(&self, images: &[usize], sets: Sets<&dyn Ranking>) -> rankle_core::Result<Targets> {
         let targets = self.attack().choose(images, &self.scene(sets))?;
         if targets.set() == self.spec.targets {
             return Ok(targets);
@@ -158,10 +158,10 @@ impl Experiment {
 
     /// The setting on one system.
     pub(crate) fn setting<'a>(&self, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
-        let Ranked { system, embedded } = ranked;
+        let system = &ranked.system;
         system.embedder.gradient_counts(self.gradient_units());
         let Self { spec: AttackSpec { eight_bit, .. }, batch_size, .. } = *self;
-        let (scene, images) = (self.scene(embedded.as_ref()), system.datasets());
+        let (scene, images) = (self.scene(ranked.sets()), system.datasets());
         Setting { embedder: &system.embedder, scene, images, batch_size, eight_bit, keep_images }
     }
 
@@ -204,7 +204,7 @@ pub(crate) fn sample(system: &System, role: Role, seed: Seed, count: usize) -> R
 pub(crate) fn preserved_beside(
     experiment: &Experiment,
     direction: Direction,
-    sets: Sets<&Gallery>,
+    sets: Sets<&dyn Ranking>,
     images: &[usize],
     targets: &[u32],
 ) -> Result<(Vec<u32>, usize)> {

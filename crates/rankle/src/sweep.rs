@@ -14,7 +14,7 @@ use crate::system::{Key, Ranked, System, TestImages};
 use crate::{interrupt, progress, transfer, universal};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_attacks::{Targets, choosing};
+use rankle_attacks::{Targets, target_gallery};
 use rankle_record::{AttackId, AttackOptions, AttackSpec, Norm, Record, Search};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -289,7 +289,7 @@ impl Run<'_> {
             Some(at) => at,
             None => {
                 let images = experiment::sample(system, experiment.perturbs(), experiment.seed(), count)?;
-                let sets = choosing(experiment.spec.attack, source.embedded.as_ref(), measured.embedded.as_ref());
+                let sets = target_gallery(experiment.spec.attack, source.sets(), measured.sets());
                 let targets = experiment.choose(&images, sets)?;
                 draws.push(Draw { by, images, targets });
                 draws.len() - 1

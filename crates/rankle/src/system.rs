@@ -1,6 +1,6 @@
 //! An image search to attack or to measure: a dataset, a model, and all images embedded by it.
 
-use crate::arguments::{SearchArguments, SystemArguments};
+use crate::arguments::{SubjectArguments, SystemArguments};
 use crate::files::Input;
 use crate::pass::Pass;
 use crate::stop::Stop;
@@ -9,7 +9,7 @@ use crate::weights::Weights;
 use crate::{card, collapse, device::Device, experiment};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Role, Sets, Waiting, read_ahead};
+use rankle_core::{Dataset, Distance, Embedder, Embeddings, Gallery, Ranking, Role, Sets, Waiting, read_ahead};
 use rankle_data::{Source, Split, Watch, with_classes_of};
 use rankle_models::{Architecture, Isa};
 use rankle_record::{Provenance, Record, Subject};
@@ -80,7 +80,7 @@ pub(crate) struct System {
 /// A system with its images embedded.
 pub(crate) struct Ranked {
     pub(crate) system: System,
-    pub(crate) embedded: Sets<Gallery>,
+    pub(crate) embedded: Sets<Box<dyn Ranking>>,
 }
 
 impl Ranked {
@@ -89,6 +89,16 @@ impl Ranked {
     pub(crate) fn new(system: System) -> Result<Self> {
         let (embedded, _) = system.embedded()?;
         Ok(Self { system, embedded })
+    }
+
+    /// Both sets, where searches are computed.
+    pub(crate) fn sets(&self) -> Sets<&dyn Ranking> {
+        self.embedded.as_ref().map(|set| &**set)
+    }
+
+    /// Both sets, with exact ranks.
+    pub(crate) fn exact(&self) -> Sets<&Gallery> {
+        self.embedded.as_ref().map(|set| set.exact())
     }
 }
 
@@ -107,10 +117,10 @@ impl TryFrom<SystemArguments> for Key {
     }
 }
 
-impl TryFrom<SearchArguments> for Key {
+impl TryFrom<SubjectArguments> for Key {
     type Error = anyhow::Error;
-    fn try_from(arguments: SearchArguments) -> Result<Self> {
-        let SearchArguments { system: SystemArguments { dataset, dataset_dir, model, names }, sets } = arguments;
+    fn try_from(arguments: SubjectArguments) -> Result<Self> {
+        let SubjectArguments { system: SystemArguments { dataset, dataset_dir, model, names }, sets } = arguments;
         model.model()?.key(sets.of(dataset, dataset_dir), names.strip_prefix)
     }
 }
@@ -337,7 +347,7 @@ impl System {
     ///
     /// # Errors
     /// What the model reports, or an interrupt.
-    pub(crate) fn embed(&self, role: Role, images: &[usize]) -> Result<Points> {
+    pub(crate) fn embed(&self, role: Role, images: &[usize]) -> Result<Embeddings> {
         Ok(embed(&self.embedder, self.dataset(role), images)?.0)
     }
 
@@ -345,15 +355,8 @@ impl System {
     ///
     /// # Errors
     /// As [`System::embed`].
-    pub(crate) fn embedded(&self) -> Result<(Sets<Gallery>, Waiting)> {
-        let mut all = Waiting::default();
-        let embedded = self.datasets().try_map(|set| {
-            let everything: Vec<usize> = (0..set.len()).collect();
-            let (points, waiting) = embed(&self.embedder, set, &everything)?;
-            all = Waiting { waited: all.waited + waiting.waited, total: all.total + waiting.total };
-            Gallery::new(&points).with_context(|| format!("{}", self.key.weights.display()))
-        })?;
-        Ok((embedded, all))
+    pub(crate) fn embedded(&self) -> Result<(Sets<Box<dyn Ranking>>, Waiting)> {
+        embed_sets(&self.embedder, self.datasets()).with_context(|| format!("{}", self.key.weights.display()))
     }
 }
 
@@ -361,7 +364,11 @@ impl System {
 ///
 /// # Errors
 /// What the model reports, or an interrupt.
-pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<(Points, Waiting)> {
+pub(crate) fn embed(
+    embedder: &dyn Embedder,
+    dataset: &dyn Dataset,
+    images: &[usize],
+) -> rankle_core::Result<(Embeddings, Waiting)> {
     let mut chunks = Vec::new();
     let waiting = read_ahead(
         images.chunks(chunk(dataset.shape())),
@@ -371,10 +378,28 @@ pub(crate) fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[us
             Ok(())
         },
     )?;
-    let points = embedder.distance().place(&candle_core::Tensor::cat(&chunks, 0)?)?;
+    let points = embedder.distance().normalize(&candle_core::Tensor::cat(&chunks, 0)?)?;
     points.check(|row| dataset.describe(images[row]))?;
-    collapse::warn_of_collapse(dataset.name(), &points);
+    collapse::warn_of_collapse(dataset.name(), &points)?;
     Ok((points, waiting))
+}
+
+/// Embeds all images of both sets; as [`embed`].
+///
+/// # Errors
+/// As [`embed`], and where an embedding cannot be ranked.
+pub(crate) fn embed_sets(
+    embedder: &dyn Embedder,
+    sets: Sets<&dyn Dataset>,
+) -> rankle_core::Result<(Sets<Box<dyn Ranking>>, Waiting)> {
+    let mut all = Waiting::default();
+    let embedded = sets.try_map(|set| {
+        let everything: Vec<usize> = (0..set.len()).collect();
+        let (points, waiting) = embed(embedder, set, &everything)?;
+        all = Waiting { waited: all.waited + waiting.waited, total: all.total + waiting.total };
+        points.place().ranking(&points)
+    })?;
+    Ok((embedded, all))
 }
 
 /// How photographs become a model's images, as records name it; none of other images.
@@ -500,6 +525,7 @@ pub(crate) const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_core::{Differentiable, InputSpec};
 
     /// What a record says of the weights is true of those that are used, whatever happens to the file between two cells.
     #[test]
@@ -511,8 +537,7 @@ mod tests {
             rankle_models::weights::write(&weights, &model.parameters().unwrap()).unwrap();
         };
         let key = Key {
-            dataset: "mnist".parse().unwrap(),
-            dataset_dir: None,
+            data: Data::one("mnist".parse().unwrap(), None),
             model: Architecture::C2f2,
             weights: weights.clone(),
             prefix: None,
@@ -544,12 +569,21 @@ mod tests {
         fn distance(&self) -> Distance {
             self.0.distance()
         }
+        fn input(&self) -> InputSpec {
+            self.0.input()
+        }
+        fn differentiable(&self) -> Option<&dyn Differentiable> {
+            Some(self)
+        }
+    }
+
+    impl Differentiable for Lying {
         fn input_gradient(
             &self,
             images: &candle_core::Tensor,
             upstream: &mut rankle_core::Upstream<'_>,
         ) -> rankle_core::Result<candle_core::Tensor> {
-            Ok((self.0.input_gradient(images, upstream)? * 0.5)?)
+            Ok((self.0.white_box()?.input_gradient(images, upstream)? * 0.5)?)
         }
     }
 
@@ -561,8 +595,7 @@ mod tests {
         rankle_models::weights::write(&weights, &parameters).unwrap();
         let model = Architecture::C2f2.load(&weights, Distance::Cosine).unwrap();
         let key = Key {
-            dataset: "mnist".parse().unwrap(),
-            dataset_dir: None,
+            data: Data::one("mnist".parse().unwrap(), None),
             model: Architecture::C2f2,
             weights,
             prefix: None,
@@ -578,7 +611,7 @@ mod tests {
             system.followed(rankle_record::sample::record("mnist-ct", subject, attack, 1, epsilon, 2.0))
         };
         assert_eq!(sample(0.3).gradient_error, None, "nothing was followed yet");
-        let images = system.dataset.images(&[9]).unwrap();
+        let images = system.dataset(Role::Query).images(&[9]).unwrap();
         system.embedder.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         let error = sample(0.3).gradient_error.unwrap();
         assert!((45.0..55.0).contains(&error), "{error}");
@@ -587,13 +620,39 @@ mod tests {
     }
 
     #[test]
+    fn queries_and_gallery_are_one_set_where_they_are_the_same_images() {
+        let source = |name: &str| -> Source { name.parse().unwrap() };
+        let data = |dataset: &str, queries: Option<&str>, gallery: Option<&str>| Data {
+            dataset: source(dataset),
+            queries: queries.map(source),
+            gallery: gallery.map(source),
+            dir: None,
+        };
+        let named = |data: &Data| data.sets().map(|(name, split)| format!("{name} {split}"));
+        let one = |data: &Data| (data.sets().is_one(), named(data).gallery);
+        assert_eq!(one(&data("mnist", None, None)), (true, "mnist gallery".to_owned()));
+        assert_eq!(one(&data("mnist", Some("mnist"), None)), (true, "mnist gallery".to_owned()));
+        assert_eq!(one(&data("mnist", Some("folder:a"), Some("folder:a"))), (true, "folder:a gallery".to_owned()));
+        let two = |data: &Data| (named(data).gallery, named(data).queries.unwrap());
+        assert_eq!(two(&data("mnist", Some("idx:b"), None)), ("mnist gallery".to_owned(), "idx:b test".to_owned()));
+        assert_eq!(two(&data("mnist", None, Some("idx:b"))), ("idx:b gallery".to_owned(), "mnist test".to_owned()));
+        assert_eq!(two(&data("inshop", None, None)), ("inshop gallery".to_owned(), "inshop test".to_owned()));
+        assert_eq!(data("mnist", Some("idx:b"), Some("folder:a")).portable(), "mnist, queries idx:b, gallery folder:a");
+    }
+
+    #[test]
     fn a_recall_of_nothing_is_no_number() {
-        let name = "folder,images=20%:shoes".parse().unwrap();
-        assert!(check_pairs(&name, &[0, 1, 0]).is_ok());
+        let name: Source = "folder,images=20%:shoes".parse().unwrap();
+        let data = Data::one(name.clone(), None);
+        assert!(check_pairs(&data, Sets::one(&[0, 1, 0])).is_ok());
         for labels in [&[0, 1, 2][..], &[7]] {
-            let message = check_pairs(&name, labels).unwrap_err().to_string();
+            let message = check_pairs(&data, Sets::one(labels)).unwrap_err().to_string();
             assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
         }
+        // Of two sets one of each is enough.
+        assert!(check_pairs(&data, Sets { gallery: &[0, 1, 2], queries: Some(&[3, 2]) }).is_ok());
+        let message = check_pairs(&data, Sets { gallery: &[0, 0], queries: Some(&[3, 3]) }).unwrap_err().to_string();
+        assert!(message.starts_with("no class of the queries is in the gallery"), "{message}");
         assert!(
             check_labels(&name, Architecture::C2f2, &[77]).is_ok() && check_labels(&name, Architecture::Softmax, &[9]).is_ok()
         );

@@ -24,7 +24,7 @@ struct Table<'a>(&'a Record);
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { cell: Cell { subject, spec, images, from, .. }, facts, .. } = self.0;
-        let Subject { dataset, model, distance, weights, .. } = subject;
+        let (Subject { model, distance, weights, .. }, dataset) = (subject, subject.data());
         let AttackSpec { attack, targets, epsilon, norm, search, options, protocol, seed, universal, .. } = spec;
         let set = if *targets > 0 { format!(", {} = {targets}", attack.declaration().letter) } else { String::new() };
         writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {}", with_norm(epsilon, *norm))?;
@@ -39,7 +39,8 @@ impl fmt::Display for Table<'_> {
         }
         let starts = search.restarts.filter(|_| search.random_start == Some(true));
         let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
-        writeln!(f, "{images} of {} images, seed {seed}, protocol {protocol}", facts.gallery)?;
+        let queries = facts.queries.map_or_else(String::new, |queries| format!(", {queries} queries"));
+        writeln!(f, "{images} of {} images{queries}, seed {seed}, protocol {protocol}", facts.gallery)?;
         writeln!(f, "{} steps of {:.4}{starts}", search.iterations.unwrap_or(0), search.step.unwrap_or(0.0))?;
         if options.objective != ObjectiveKind::default() {
             writeln!(f, "objective: {}", options.objective)?;

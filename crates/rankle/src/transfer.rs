@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// The other side.
 pub(crate) fn victim(ranked: &Ranked) -> Victim<'_> {
-    Victim { embedder: &ranked.system.embedder, sets: ranked.embedded.as_ref() }
+    Victim { embedder: &ranked.system.embedder, sets: ranked.sets() }
 }
 
 /// Attacks the images on `from` and measures on both.

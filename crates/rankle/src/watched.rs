@@ -5,7 +5,7 @@ use crate::interrupt;
 use candle_core::Tensor;
 use indicatif::ProgressBar;
 use rankle_attacks::GradientCheck;
-use rankle_core::{Defense, Distance, Embedder, Error, Result, Seed, Upstream};
+use rankle_core::{Defense, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Upstream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Unproven {
 
     /// Looks once. Two images decide as a rule; more are taken, one after the other, as long as nothing can be told and it takes no more than a
     /// second or a hundredth of a run of so many units.
-    fn heed(&self, model: &dyn Embedder, images: &Tensor, run: u64) {
+    fn heed(&self, model: &dyn Differentiable, images: &Tensor, run: u64) {
         self.checked.get_or_init(|| {
             let (start, images) = (Instant::now(), self.images.as_ref().unwrap_or(images));
             let mut check = GradientCheck::default();
@@ -114,12 +114,22 @@ impl Embedder for Watched<'_> {
     fn distance(&self) -> Distance {
         self.inner.distance()
     }
+    fn input(&self) -> InputSpec {
+        self.inner.input()
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        self.inner.differentiable().map(|_| self as _)
+    }
+}
+
+impl Differentiable for Watched<'_> {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         self.pass(images, self.gradient.load(Ordering::Relaxed))?;
+        let model = self.inner.white_box()?;
         if let Some(unproven) = &self.unproven {
-            unproven.heed(&*self.inner, images, self.bar.length().unwrap_or(0));
+            unproven.heed(model, images, self.bar.length().unwrap_or(0));
         }
-        self.inner.input_gradient(images, upstream)
+        model.input_gradient(images, upstream)
     }
 }
 
@@ -131,9 +141,10 @@ pub(crate) struct WatchedDefense {
 }
 
 impl Defense for WatchedDefense {
-    fn harden(&self, frozen: &dyn Embedder, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
+    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
+        let frozen: &dyn Embedder = frozen;
         let watched = Watched::new(Box::new(frozen), ProgressBar::hidden()).unproven(self.unproven.clone());
-        self.defense.harden(&watched, images, keys, epoch, seed)
+        self.defense.perturb(&watched, images, keys, epoch, seed)
     }
 }
 
@@ -159,7 +170,15 @@ mod tests {
         fn distance(&self) -> Distance {
             Distance::Euclidean
         }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, 8, 8))
+        }
+        fn differentiable(&self) -> Option<&dyn Differentiable> {
+            Some(self)
+        }
     }
+
+    impl Differentiable for Through {}
 
     fn error(through: fn(&Tensor) -> candle_core::Result<Tensor>) -> Option<f64> {
         let watched = Watched::new(Box::new(Through(through)), ProgressBar::hidden()).unproven(Unproven::at(None));

@@ -34,8 +34,8 @@ fn evaluate(
     targets: &[u32],
     preserved: &[u32],
 ) -> (Vec<f64>, Vec<f64>) {
-    let gallery = Gallery::new(&distance.place(gallery).unwrap()).unwrap();
-    let clean = distance.place(clean).unwrap();
+    let gallery = Gallery::new(&distance.normalize(gallery).unwrap()).unwrap();
+    let clean = distance.normalize(clean).unwrap();
     let targets = match kind {
         AttackId::EmbeddingShift => Targets::none(4),
         AttackId::PreservingQuery(_) => {
@@ -45,7 +45,7 @@ fn evaluate(
     };
     let variant = AttackOptions { objective, ..AttackOptions::default() };
     let evaluation = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper).evaluate(moved).unwrap();
-    (evaluation.loss, numbers(&evaluation.slope))
+    (evaluation.losses().unwrap(), numbers(&evaluation.gradient))
 }
 
 #[test]
@@ -169,14 +169,14 @@ fn one_query_pulls_alike_under_both_objectives() {
     };
     let (raw, moved) = (matrix(11, 40), matrix(13, 4));
     for distance in Distance::ALL {
-        let gallery = Gallery::new(&distance.place(&raw).unwrap()).unwrap();
-        let clean = distance.place(&moved).unwrap();
+        let gallery = Gallery::new(&distance.normalize(&raw).unwrap()).unwrap();
+        let clean = distance.normalize(&moved).unwrap();
         for kind in [AttackId::Candidate(Direction::Raise), AttackId::Candidate(Direction::Lower)] {
             let slope = |objective| {
                 let targets = Targets::new(4, vec![5, 6, 7, 8], 1, None, gallery.len()).unwrap();
                 let variant = AttackOptions { objective, ..AttackOptions::default() };
                 let bound = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper);
-                numbers(&bound.evaluate(&moved).unwrap().slope)
+                numbers(&bound.evaluate(&moved).unwrap().gradient)
             };
             let (hinges, distances) = (slope(ObjectiveKind::Ranking), slope(ObjectiveKind::Distance));
             for (image, (a, b)) in hinges.chunks_exact(6).zip(distances.chunks_exact(6)).enumerate() {

@@ -147,7 +147,7 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
         targets,
     };
     let standings = build(AttackId::Query(Lower), 2, AttackOptions::default())
-        .bind(batch(targets.clone()))
+        .instantiate(batch(targets.clone()))
         .unwrap()
         .standings(&clean)
         .unwrap();

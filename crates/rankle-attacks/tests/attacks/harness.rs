@@ -3,11 +3,16 @@
 use crate::support::{Curved, LEN, World, at, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    Aim, AttackId, AttackOptions, Batch, Keep, Norm, ObjectiveKind, Outcome, Pgd, Protocol, Setting, Solver, TargetPool, Targets,
-    Threat, build, run,
+    AttackId, AttackOptions, Batch, Keep, Norm, Objective, ObjectiveKind, Outcome, Pgd, Problem, Protocol, Setting, Solver,
+    TargetPool, Targets, Threat, build, run,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Seed, Sets};
+use rankle_core::{
+    Dataset, Differentiable, Distance, Embedder, Error, Evaluation, Gallery, InputSpec, Place, Result, Seed, Sets,
+};
 use std::ops::ControlFlow;
+
+/// A search that may follow the gradient of a model.
+type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
 
 struct Scene {
     world: World,
@@ -30,14 +35,21 @@ impl Scene {
     fn targets(&self, kind: AttackId, images: &[usize], protocol: Protocol) -> Targets {
         build(kind, 2, AttackOptions::default()).choose(images, &at(&self.gallery, protocol, 9)).unwrap()
     }
-    fn run(&self, kind: AttackId, solver: &dyn Solver, images: &[usize], protocol: Protocol, batch_size: usize) -> Outcome {
+    fn run<'a>(
+        &'a self,
+        kind: AttackId,
+        solver: &WhiteBox<'a>,
+        images: &[usize],
+        protocol: Protocol,
+        batch_size: usize,
+    ) -> Outcome {
         self.run_variant(AttackOptions::default(), kind, solver, images, protocol, batch_size)
     }
-    fn run_variant(
-        &self,
+    fn run_variant<'a>(
+        &'a self,
         variant: AttackOptions,
         kind: AttackId,
-        solver: &dyn Solver,
+        solver: &WhiteBox<'a>,
         images: &[usize],
         protocol: Protocol,
         batch_size: usize,
@@ -218,9 +230,10 @@ fn more_effort_never_makes_an_attack_weaker() {
             clean: &clean,
             targets,
         };
-        let bound = build(kind, 2, AttackOptions::default()).bind(batch).unwrap();
-        let aim: &dyn Aim = &*bound;
-        let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &images, &keys, aim, Seed(9)).unwrap());
+        let bound = build(kind, 2, AttackOptions::default()).instantiate(batch).unwrap();
+        let aim: &dyn Objective = &*bound;
+        let problem = Problem { images: &images, keys: &keys, objective: aim, seed: Seed(9), place: &Place::Kernels };
+        let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &problem).unwrap());
         let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
         let paper = Pgd::paper(linf(0.1));
         let (last, best) = (loss(paper), loss(Pgd { keep: Keep::Best, ..paper }));
@@ -252,12 +265,12 @@ fn eight_bit_images_are_levels_inside_the_ball() {
 /// Answers far outside of every ball.
 struct Liar(Threat);
 
-impl Solver for Liar {
+impl<M: Embedder + ?Sized> Solver<M> for Liar {
     fn threat(&self) -> Threat {
         self.0
     }
-    fn solve(&self, _: &dyn Embedder, images: &Tensor, _: &[u64], _: &dyn Aim, _: Seed) -> Result<Tensor> {
-        Ok((images + 7.0)?)
+    fn solve(&self, _: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        Ok((problem.images + 7.0)?)
     }
 }
 
@@ -298,9 +311,14 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let two_each = Targets::new(1, vec![1, 2], 2, None, LEN).unwrap();
     assert!(matches!(go(&setting, &[1], &two_each), Err(Error::Shape { .. })));
     let small = gallery(&rankle_core::toy::embedder(0, Distance::Cosine).unwrap(), &rankle_core::toy::dataset(0));
-    assert!(matches!(go(&Setting { scene: at(&small, Protocol::Paper, 9), ..setting }, &[1], &Targets::none(1)), Err(Error::Shape { .. })));
+    assert!(matches!(
+        go(&Setting { scene: at(&small, Protocol::Paper, 9), ..setting }, &[1], &Targets::none(1)),
+        Err(Error::Shape { .. })
+    ));
     assert!(matches!(go(&Setting { embedder: &Broken, ..setting }, &[1], &Targets::none(1)), Err(Error::Unrankable { .. })));
-    let keyless = solver.solve(&scene.embedder, &scene.world.images(&[1, 2]).unwrap(), &[1], &Nothing, Seed(0));
+    let two = scene.world.images(&[1, 2]).unwrap();
+    let problem = Problem { images: &two, keys: &[1], objective: &Nothing, seed: Seed(0), place: &Place::Kernels };
+    let keyless = solver.solve(&scene.embedder, &problem);
     assert!(matches!(keyless, Err(Error::Shape { .. })));
 }
 
@@ -313,13 +331,35 @@ impl Embedder for Broken {
     fn distance(&self) -> Distance {
         Distance::Cosine
     }
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, 5, 5))
+    }
+}
+
+impl Differentiable for Broken {}
+
+/// Whoever embeds and gives no gradient is attacked by what asks for none.
+#[test]
+fn a_black_box_is_attacked_by_whatever_asks_for_no_gradient() {
+    let scene = scene(Distance::Cosine);
+    let Scene { world, embedder, gallery } = &scene;
+    let model: &dyn Embedder = embedder;
+    assert!(model.differentiable().is_none() && matches!(model.white_box(), Err(Error::BlackBox)));
+    let images: Sets<&dyn Dataset> = Sets::one(world);
+    let place = at(gallery, Protocol::Paper, 9);
+    let setting = Setting { embedder: model, scene: place, images, batch_size: 5, eight_bit: false, keep_images: true };
+    let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
+    let solver = rankle_attacks::Noise { threat: linf(0.1) };
+    let outcome =
+        run(&*attack, &solver, &setting, &IMAGES, &Targets::none(IMAGES.len()), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(outcome.embedding_shift.iter().all(|&shift| shift > 0.0));
 }
 
 struct Nothing;
 
-impl Aim for Nothing {
-    fn evaluate(&self, raw: &Tensor) -> Result<rankle_attacks::Evaluation> {
-        Ok(rankle_attacks::Evaluation { loss: vec![0.0; raw.dims()[0]], slope: raw.zeros_like()? })
+impl Objective for Nothing {
+    fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+        Ok(Evaluation { loss: raw.narrow(1, 0, 1)?.squeeze(1)?.zeros_like()?, gradient: raw.zeros_like()? })
     }
 }
 
@@ -328,8 +368,9 @@ impl Aim for Nothing {
 fn images_without_a_slope_stay_where_they_are() {
     let scene = scene(Distance::Cosine);
     let images = scene.world.images(&[1, 2]).unwrap();
+    let problem = Problem { images: &images, keys: &[1, 2], objective: &Nothing, seed: Seed(0), place: &Place::Kernels };
     for radius in [0.002, 0.1] {
-        let moved = Pgd::paper(linf(radius)).solve(&scene.embedder, &images, &[1, 2], &Nothing, Seed(0)).unwrap();
+        let moved = Pgd::paper(linf(radius)).solve(&scene.embedder, &problem).unwrap();
         assert_eq!(pixels(&moved), pixels(&images));
     }
 }

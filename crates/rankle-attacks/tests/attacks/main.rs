@@ -4,6 +4,7 @@ mod autograd;
 mod choice;
 mod harness;
 mod pgd_l2;
+mod places;
 mod resolution;
 mod sanity;
 mod sets;

@@ -1,8 +1,8 @@
 //! PGD under L2 against torchattacks on the same loss: `fixtures/README.md`.
 
 use candle_core::{Device, Tensor, safetensors};
-use rankle_attacks::{Misclassification, Pgd, Solver, Threat};
-use rankle_core::{Distance, Embedder, Result, Seed};
+use rankle_attacks::{Misclassification, Pgd, Problem, Solver, Threat};
+use rankle_core::{Differentiable, Distance, Embedder, InputSpec, Place, Result, Seed};
 
 /// Logits: a linear map of `tanh` of a linear map.
 struct Classifier {
@@ -17,7 +17,12 @@ impl Embedder for Classifier {
     fn distance(&self) -> Distance {
         Distance::Euclidean
     }
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, 5, 5))
+    }
 }
+
+impl Differentiable for Classifier {}
 
 #[test]
 fn images_are_those_of_torchattacks() {
@@ -25,12 +30,13 @@ fn images_are_those_of_torchattacks() {
     let fixture = safetensors::load(path, &Device::Cpu).unwrap();
     let classifier = Classifier { first: fixture["first"].clone(), second: fixture["second"].clone() };
     let images = &fixture["images"];
-    let aim = Misclassification { labels: fixture["labels"].to_vec1().unwrap() };
-    let keys: Vec<u64> = (0..aim.labels.len() as u64).collect();
+    let objective = Misclassification { labels: fixture["labels"].to_vec1().unwrap() };
+    let keys: Vec<u64> = (0..objective.labels.len() as u64).collect();
+    let problem = Problem { images, keys: &keys, objective: &objective, seed: Seed(0), place: &Place::Kernels };
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     for (name, epsilon, step, iterations) in [("left", 0.8, 0.2, 10), ("never-left", 2.0, 0.1, 5), ("covers", 6.0, 1.0, 10)] {
         let search = Pgd::from_clean(Threat::l2(epsilon).unwrap(), step, iterations);
-        let ours = values(&search.solve(&classifier, images, &keys, &aim, Seed(0)).unwrap());
+        let ours = values(&search.solve(&classifier, &problem).unwrap());
         let theirs = values(&fixture[name]);
         let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-5, "{name}: {apart}");

@@ -3,16 +3,16 @@
 use crate::support::{at, bind};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets, build};
-use rankle_core::{Distance, Gallery, Points, Sets};
+use rankle_core::{Distance, Embeddings, Gallery, Sets};
 
 const ITEMS: usize = 90;
 const DIM: usize = 40;
 
 /// Within 1e-4 of one direction.
-fn points(seed: usize, count: usize) -> Points {
+fn points(seed: usize, count: usize) -> Embeddings {
     let noise = |at: usize| ((at * 2_654_435_761 + seed * 7_919) % 1_000_003) as f32 / 1_000_003.0 - 0.5;
     let coordinates: Vec<f32> = (0..count * DIM).map(|at| 1.0 + 0.3 * ((at % DIM) as f32).sin() + 1e-4 * noise(at)).collect();
-    Distance::Cosine.place(&Tensor::from_vec(coordinates, (count, DIM), &Device::Cpu).unwrap()).unwrap()
+    Distance::Cosine.normalize(&Tensor::from_vec(coordinates, (count, DIM), &Device::Cpu).unwrap()).unwrap()
 }
 
 /// The rank of something at distance `own` among others.
@@ -30,6 +30,7 @@ fn strict_ranks_are_those_of_f64() {
     let gallery = Gallery::new(&points(0, ITEMS)).unwrap();
     let images: Vec<usize> = (0..20).collect();
     let moved = points(1, images.len());
+    let rows = moved.to_host().unwrap();
     let exact = |a: &[f32], b: usize| Distance::Cosine.exact(a, gallery.point(b));
     let pairs: Vec<u32> = (0..40).map(|at| (25 + at) as u32).collect();
     for kind in [AttackId::Candidate(Direction::Raise), AttackId::Query(Direction::Raise)] {
@@ -45,9 +46,9 @@ fn strict_ranks_are_those_of_f64() {
                 match kind {
                     AttackId::Candidate(_) => {
                         let query = gallery.point(target);
-                        rank(Distance::Cosine.exact(query, moved.row(row)), others.map(|item| exact(query, item)))
+                        rank(Distance::Cosine.exact(query, rows.row(row)), others.map(|item| exact(query, item)))
                     }
-                    _ => rank(exact(moved.row(row), target), others.map(|item| exact(moved.row(row), item))),
+                    _ => rank(exact(rows.row(row), target), others.map(|item| exact(rows.row(row), item))),
                 }
             };
             let expected = (target_rank(pairs[2 * row]) + target_rank(pairs[2 * row + 1])) / (2 * ITEMS) as f64;
@@ -66,6 +67,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     let gallery = Gallery::new(&points(0, ITEMS)).unwrap();
     let images: Vec<usize> = (0..20).collect();
     let moved = points(1, images.len());
+    let rows = moved.to_host().unwrap();
     let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % 7).collect();
     let batch = |protocol| rankle_attacks::Batch {
         scene: at(&gallery, protocol, 0),
@@ -76,11 +78,11 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     };
     let of = |protocol| {
         let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
-        attack.bind(batch(protocol)).unwrap().standings(&moved).unwrap()
+        attack.instantiate(batch(protocol)).unwrap().standings(&moved).unwrap()
     };
     let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
     for (row, &image) in images.iter().enumerate() {
-        let exact = |item: usize| Distance::Cosine.exact(moved.row(row), gallery.point(item));
+        let exact = |item: usize| Distance::Cosine.exact(rows.row(row), gallery.point(item));
         let mut list: Vec<usize> = (0..ITEMS).filter(|&item| item != image).collect();
         list.sort_by(|&a, &b| exact(a).total_cmp(&exact(b)));
         let expected = list.iter().position(|&item| labels[item] == labels[image]).unwrap() as u32;
@@ -92,7 +94,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     // All in one place, two of four classes of 5 items: the first place is of the class by chance.
     let labels: Vec<u32> = (0..20).map(|item| item / 5).collect();
     let raw = Tensor::ones((20, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let place = Distance::Euclidean.place(&raw).unwrap();
+    let place = Distance::Euclidean.normalize(&raw).unwrap();
     let gallery = Gallery::new(&place).unwrap();
     let images: Vec<usize> = (0..20).collect();
     for protocol in Protocol::ALL {
@@ -104,7 +106,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
             targets: Targets::none(20),
         };
         let standings =
-            build(AttackId::EmbeddingShift, 0, AttackOptions::default()).bind(batch).unwrap().standings(&place).unwrap();
+            build(AttackId::EmbeddingShift, 0, AttackOptions::default()).instantiate(batch).unwrap().standings(&place).unwrap();
         assert_eq!((standings.tie_share(), standings.pairs), (1.0, 20), "{protocol}");
         for hit in standings.hits(1) {
             assert!((hit - 4.0 / 19.0).abs() < 1e-12, "{protocol} {hit}");

@@ -6,7 +6,7 @@ use rankle_attacks::{
     Agreement, AttackId, AttackOptions, Direction, Noise, Outcome, Pgd, Protocol, Setting, Solver, Targets, Threat, Zeros, build,
     directions, gradients, losses, run, slopes,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Sets, Upstream};
+use rankle_core::{Dataset, Differentiable, Distance, Embedder, Error, Gallery, InputSpec, Result, Sets, Upstream};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
@@ -25,12 +25,18 @@ impl Embedder for Masked<'_> {
     fn distance(&self) -> Distance {
         self.inner.distance()
     }
+    fn input(&self) -> InputSpec {
+        self.inner.input()
+    }
+}
+
+impl Differentiable for Masked<'_> {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         Ok((self.mask)(&self.inner.input_gradient(images, upstream)?)?)
     }
 }
 
-fn setting<'a>(embedder: &'a dyn Embedder, gallery: &'a Gallery, world: &'a World) -> Setting<'a> {
+fn setting<'a>(embedder: &'a dyn Differentiable, gallery: &'a Gallery, world: &'a World) -> Setting<'a> {
     let images: Sets<&dyn Dataset> = Sets::one(world);
     Setting { embedder, scene: at(gallery, Protocol::Paper, 9), images, batch_size: 5, eight_bit: false, keep_images: true }
 }
@@ -39,7 +45,7 @@ fn linf(value: f64) -> Threat {
     Threat::linf(value).unwrap()
 }
 
-fn attacked(kind: AttackId, solver: &dyn Solver, setting: &Setting<'_>) -> (Targets, Outcome) {
+fn attacked<'a>(kind: AttackId, solver: &dyn Solver<dyn Differentiable + 'a>, setting: &Setting<'a>) -> (Targets, Outcome) {
     let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
     let outcome = run(&*attack, solver, setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -132,7 +138,7 @@ fn zeros_are_counted_by_pixel_and_by_image() {
     let gallery = gallery(&model, &world);
     let (kind, clean) = (AttackId::Query(Direction::Raise), world.images(&IMAGES).unwrap());
     let masked = Masked { inner: &model, mask: Tensor::zeros_like };
-    let share = |model: &dyn Embedder| {
+    let share = |model: &dyn Differentiable| {
         let (attack, setting) = (build(kind, 2, AttackOptions::default()), setting(model, &gallery, &world));
         let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
         Zeros::of(&gradients(&*attack, &setting, &IMAGES, &targets, &clean).unwrap()).unwrap()
@@ -147,7 +153,7 @@ fn noise_goes_to_the_corners_and_asks_nobody() {
     let gallery = gallery(&model, &world);
     let masked = Masked { inner: &model, mask: Tensor::zeros_like };
     let noise = Noise { threat: linf(0.1) };
-    let pixels = |model: &dyn Embedder, kind| -> Vec<f32> {
+    let pixels = |model: &dyn Differentiable, kind| -> Vec<f32> {
         let (_, outcome) = attacked(kind, &noise, &setting(model, &gallery, &world));
         outcome.adversarial.unwrap().flatten_all().unwrap().to_vec1().unwrap()
     };

@@ -10,12 +10,19 @@ use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Role, See
 use std::ops::ControlFlow;
 
 /// The images of the world from one on, backwards: none has its own index.
-struct Backwards {
+pub(crate) struct Backwards {
     world: World,
     labels: Vec<u32>,
 }
 
 const QUERIES: usize = 300;
+
+impl Backwards {
+    pub(crate) fn new() -> Self {
+        let world = world();
+        Self { labels: (0..QUERIES).map(|index| world.labels()[LEN - 1 - index]).collect(), world }
+    }
+}
 
 impl Dataset for Backwards {
     fn name(&self) -> &str {
@@ -43,8 +50,7 @@ struct Shop {
 
 fn shop() -> Shop {
     let (world, embedder) = (world(), embedder(2, Distance::Cosine));
-    let labels = (0..QUERIES).map(|index| world.labels()[LEN - 1 - index]).collect();
-    let asking = Backwards { world: crate::support::world(), labels };
+    let asking = Backwards::new();
     let (gallery, queries) = (gallery(&embedder, &world), gallery(&embedder, &asking));
     Shop { world, asking, embedder, gallery, queries }
 }
@@ -101,7 +107,8 @@ fn targets_come_from_the_other_set() {
 #[test]
 fn minus_attacks_are_drawn_from_the_top_of_the_lists() {
     let shop = shop();
-    let place_of = |query: usize, item: usize| (0..LEN).filter(|&other| shop.exact(query, other) < shop.exact(query, item)).count();
+    let place_of =
+        |query: usize, item: usize| (0..LEN).filter(|&other| shop.exact(query, other) < shop.exact(query, item)).count();
     for (attack, protocol) in [(AttackId::QA_MINUS, Protocol::Paper), (AttackId::QA_MINUS, Protocol::Strict)] {
         let queries = images(Role::Query);
         let targets = build(attack, 3, AttackOptions::default()).choose(&queries, &shop.scene(protocol)).unwrap();
@@ -111,7 +118,8 @@ fn minus_attacks_are_drawn_from_the_top_of_the_lists() {
     }
     // Strict: queries that have the image in the first 1 % of their list, then the nearest queries.
     let candidates = images(Role::Candidate);
-    let targets = build(AttackId::CA_MINUS, 2, AttackOptions::default()).choose(&candidates, &shop.scene(Protocol::Strict)).unwrap();
+    let targets =
+        build(AttackId::CA_MINUS, 2, AttackOptions::default()).choose(&candidates, &shop.scene(Protocol::Strict)).unwrap();
     for (row, &image) in candidates.iter().enumerate() {
         let near: Vec<u32> = (0..QUERIES).filter(|&query| place_of(query, image) < LEN / 100).map(|query| query as u32).collect();
         let drawn = &targets.indices()[2 * row..][..2];
@@ -138,28 +146,39 @@ fn ranks_are_those_of_sorted_lists() {
             let targets = built.choose(&images, &setting.scene).unwrap();
             let outcome = run(&*built, &search, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
             let moved = outcome.adversarial.as_ref().unwrap();
-            let moved = Distance::Cosine.place(&shop.embedder.embed(moved).unwrap()).unwrap();
+            let moved = Distance::Cosine.normalize(&shop.embedder.embed(moved).unwrap()).unwrap();
+            let rows = moved.to_host().unwrap();
             for (row, &image) in images.iter().enumerate() {
                 let rank = |&target: &u32| {
                     let target = target as usize;
                     // The distance of the target or of the moved image in the list, and who asks.
                     let (own, asking) = match role {
-                        Role::Candidate => (Distance::Cosine.exact(shop.queries.point(target), moved.row(row)), shop.queries.point(target)),
-                        Role::Query => (Distance::Cosine.exact(moved.row(row), shop.gallery.point(target)), moved.row(row)),
+                        Role::Candidate => {
+                            (Distance::Cosine.exact(shop.queries.point(target), rows.row(row)), shop.queries.point(target))
+                        }
+                        Role::Query => (Distance::Cosine.exact(rows.row(row), shop.gallery.point(target)), rows.row(row)),
                     };
                     let itself = if role == Role::Candidate { image } else { target };
                     let counts = |&item: &usize| item != itself || protocol == Protocol::Paper && role == Role::Candidate;
-                    let closer = (0..LEN).filter(counts).filter(|&item| Distance::Cosine.exact(asking, shop.gallery.point(item)) < own);
+                    let closer =
+                        (0..LEN).filter(counts).filter(|&item| Distance::Cosine.exact(asking, shop.gallery.point(item)) < own);
                     closer.count() as f64 / LEN as f64
                 };
                 let expected = targets.indices()[2 * row..][..2].iter().map(rank).sum::<f64>() / 2.0;
                 // In f32 two items may be at one distance.
                 let tolerance = if protocol == Protocol::Strict { 1e-12 } else { 2.5 / LEN as f64 };
-                assert!((outcome.after.rank[row] - expected).abs() < tolerance, "{attack} {protocol} {}", outcome.after.rank[row]);
+                assert!(
+                    (outcome.after.rank[row] - expected).abs() < tolerance,
+                    "{attack} {protocol} {}",
+                    outcome.after.rank[row]
+                );
             }
             let sign = if attack.direction() == Some(Direction::Raise) { 1.0 } else { -1.0 };
             let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len() as f64;
-            assert!(sign * (mean(&outcome.before.rank) - mean(&outcome.after.rank)) > 0.0 || attack == AttackId::SP_QA_MINUS, "{attack}");
+            assert!(
+                sign * (mean(&outcome.before.rank) - mean(&outcome.after.rank)) > 0.0 || attack == AttackId::SP_QA_MINUS,
+                "{attack}"
+            );
         }
     }
 }

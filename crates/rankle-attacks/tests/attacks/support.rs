@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
-use rankle_attacks::{Aim, AttackId, AttackOptions, Batch, Bound, Protocol, Scene, Targets, build};
+use rankle_attacks::{AttackId, AttackInstance, AttackOptions, Batch, Objective, Protocol, Scene, Targets, build};
 use rankle_core::dataset::check_indices;
 use rankle_core::seed::Purpose;
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Points, Result, Seed, Sets};
+use rankle_core::{Dataset, Differentiable, Distance, Embedder, Embeddings, Gallery, InputSpec, Result, Seed, Sets};
 
 pub(crate) const LEN: usize = 1000;
 const PIXELS: usize = 25;
@@ -61,10 +61,15 @@ impl Embedder for Curved {
     fn distance(&self) -> Distance {
         self.distance
     }
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, 5, 5))
+    }
 }
 
-pub(crate) fn place(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> Points {
-    embedder.distance().place(&embedder.embed(&dataset.images(images).unwrap()).unwrap()).unwrap()
+impl Differentiable for Curved {}
+
+pub(crate) fn place(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> Embeddings {
+    embedder.distance().normalize(&embedder.embed(&dataset.images(images).unwrap()).unwrap()).unwrap()
 }
 
 pub(crate) fn gallery(embedder: &dyn Embedder, dataset: &dyn Dataset) -> Gallery {
@@ -78,9 +83,9 @@ pub(crate) fn at(gallery: &Gallery, protocol: Protocol, seed: u64) -> Scene<'_> 
 }
 
 /// A gallery of the given raw rows.
-pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Points {
+pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Embeddings {
     let raw = Tensor::from_vec(rows.concat(), (rows.len(), rows[0].len()), &Device::Cpu).unwrap();
-    distance.place(&raw).unwrap()
+    distance.normalize(&raw).unwrap()
 }
 
 /// An attack bound to targets chosen by hand; `images` are gallery indices, `clean` their embeddings.
@@ -90,15 +95,15 @@ pub(crate) fn bind<'a>(
     variant: AttackOptions,
     gallery: &'a Gallery,
     images: &'a [usize],
-    clean: &'a Points,
+    clean: &'a Embeddings,
     targets: Targets,
     protocol: Protocol,
-) -> Box<dyn Bound + 'a> {
+) -> Box<dyn AttackInstance + 'a> {
     let labels: &'static [u32] = vec![0; gallery.len()].leak();
     let batch = Batch { scene: at(gallery, protocol, 0), labels: Sets::one(labels), images, clean, targets };
-    build(kind, batch.targets.set(), variant).bind(batch).unwrap()
+    build(kind, batch.targets.set(), variant).instantiate(batch).unwrap()
 }
 
-pub(crate) fn losses(aim: &dyn Aim, embedder: &dyn Embedder, images: &Tensor) -> Vec<f64> {
-    aim.evaluate(&embedder.embed(images).unwrap()).unwrap().loss
+pub(crate) fn losses(aim: &dyn Objective, embedder: &dyn Embedder, images: &Tensor) -> Vec<f64> {
+    aim.evaluate(&embedder.embed(images).unwrap()).unwrap().losses().unwrap()
 }

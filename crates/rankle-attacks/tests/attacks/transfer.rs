@@ -3,14 +3,14 @@
 use crate::support::{at, embedder, gallery, place, world};
 use rankle_attacks::{
     AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Threat, Transfer, Victim, build,
-    choosing, run, transfer,
+    run, target_gallery, transfer,
 };
 use rankle_core::{Dataset, Distance, Error, Gallery, Sets};
 use std::ops::ControlFlow;
 
 const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
 
-fn setting<'a>(embedder: &'a dyn rankle_core::Embedder, gallery: &'a Gallery, dataset: &'a dyn Dataset) -> Setting<'a> {
+fn setting<'a>(embedder: &'a dyn rankle_core::Differentiable, gallery: &'a Gallery, dataset: &'a dyn Dataset) -> Setting<'a> {
     Setting {
         embedder,
         scene: at(gallery, Protocol::Paper, 9),
@@ -61,15 +61,15 @@ fn the_victim_is_measured_in_its_own_space() {
     let setting = setting(&model, &own, &world);
     let kind = AttackId::Candidate(Direction::Raise);
     let attack = build(kind, 1, AttackOptions::default());
-    let sets = choosing(kind, Sets::one(&own), Sets::one(&others));
-    let targets = attack.choose(&IMAGES, &at(sets.gallery, Protocol::Paper, 9)).unwrap();
+    let sets = target_gallery(kind, Sets::one(&own), Sets::one(&others));
+    let targets = attack.choose(&IMAGES, &at(sets.gallery.exact(), Protocol::Paper, 9)).unwrap();
     let victim = Victim { embedder: &other, sets: Sets::one(&others) };
     let Transfer { source, victim } =
         transfer(&*attack, &pgd(0.3), &setting, victim, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
     let images = source.adversarial.as_ref().unwrap();
     let points = other_points(&other, images);
     for (row, &query) in targets.indices().iter().enumerate() {
-        let to_query = others.distances_to(&points.select(&[row]), &[query]).unwrap()[0];
+        let to_query = others.distances_to(&points.select(&[row]).unwrap(), &[query]).unwrap()[0];
         let list = others.distances_from(&others, &[query as usize]).unwrap();
         let closer = list.iter().filter(|&&distance| distance < to_query).count();
         assert_eq!(victim.after.rank[row], closer as f64 / others.len() as f64);
@@ -82,8 +82,8 @@ fn the_victim_is_measured_in_its_own_space() {
     assert!(mean(&victim.after.rank) > mean(&source.after.rank) + 0.1);
 }
 
-fn other_points(embedder: &dyn rankle_core::Embedder, images: &candle_core::Tensor) -> rankle_core::Points {
-    embedder.distance().place(&embedder.embed(images).unwrap()).unwrap()
+fn other_points(embedder: &dyn rankle_core::Embedder, images: &candle_core::Tensor) -> rankle_core::Embeddings {
+    embedder.distance().normalize(&embedder.embed(images).unwrap()).unwrap()
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn only_minus_attacks_choose_among_the_neighbours_of_the_victim() {
     let world = world();
     let galleries = [embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean)].map(|model| gallery(&model, &world));
     for kind in AttackId::ALL {
-        let chosen = choosing(kind, Sets::one(&galleries[0]), Sets::one(&galleries[1])).gallery;
+        let chosen = target_gallery(kind, Sets::one(&galleries[0]), Sets::one(&galleries[1])).gallery.exact();
         let expected = if kind.to_string().ends_with('-') { &galleries[1] } else { &galleries[0] };
         assert!(std::ptr::eq(chosen, expected), "{kind}");
     }

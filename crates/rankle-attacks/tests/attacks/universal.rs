@@ -207,7 +207,9 @@ fn epsilon_zero_changes_nothing() {
 #[test]
 fn targets_are_drawn_by_batch_and_number_and_strictly_from_outside() {
     let scene = scene(Distance::Cosine);
-    let draw = |seed, key, images: &[usize], protocol| universal_target(&at(&scene.gallery, protocol, seed), Role::Candidate, key, images);
+    let draw = |seed, key, images: &[usize], protocol| {
+        universal_target(&at(&scene.gallery, protocol, seed), Role::Candidate, key, images)
+    };
     let all: Vec<u32> = (0..50).map(|number| draw(1, (0, number), &[], Protocol::Paper).unwrap()).collect();
     assert_eq!(draw(1, (0, 7), &[], Protocol::Paper).unwrap(), all[7]);
     assert_ne!(draw(1, (1, 7), &[], Protocol::Paper).unwrap(), all[7]);

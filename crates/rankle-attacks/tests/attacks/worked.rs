@@ -2,7 +2,7 @@
 
 use crate::support::{bind, rows};
 use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets};
-use rankle_core::{Distance, Gallery, Points};
+use rankle_core::{Distance, Embeddings, Gallery};
 
 use Direction::{Lower, Raise};
 use Protocol::{Paper, Strict};
@@ -12,14 +12,18 @@ fn raw(points: &[&[f32]]) -> candle_core::Tensor {
 }
 
 /// Image `image` of the gallery has moved to `to`.
-fn check(gallery: &Points, image: usize, to: &[f32], kind: AttackId, targets: &[u32], loss: f64, rank: f64) {
+fn check(gallery: &Embeddings, image: usize, to: &[f32], kind: AttackId, targets: &[u32], loss: f64, rank: f64) {
     let gallery = Gallery::new(gallery).unwrap();
     let targets = Targets::new(1, targets.to_vec(), targets.len(), None, gallery.len()).unwrap();
     let moved = rows(gallery.distance(), &[to]);
     let images = [image];
     let bound = bind(kind, AttackOptions::default(), &gallery, &images, &moved, targets, Paper);
     let evaluation = bound.evaluate(&raw(&[to])).unwrap();
-    assert!((evaluation.loss[0] - loss).abs() < 1e-6, "{kind}: {} instead of {loss}", evaluation.loss[0]);
+    assert!(
+        (evaluation.losses().unwrap()[0] - loss).abs() < 1e-6,
+        "{kind}: {} instead of {loss}",
+        evaluation.losses().unwrap()[0]
+    );
     let standings = bound.standings(&moved).unwrap();
     assert!((standings.rank[0] - rank).abs() < 1e-12, "{kind}: {} instead of {rank}", standings.rank[0]);
 }

@@ -21,7 +21,7 @@ use forward::{Inputs, Tape};
 use packed::Packed;
 use rand::Rng as _;
 use rankle_core::seed::Purpose;
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
 use rankle_kernels::conv::ConvBlock;
 use rankle_kernels::dense::Panels;
@@ -127,6 +127,16 @@ impl Embedder for Convnet {
         self.distance
     }
 
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape(self.layers.input())
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for Convnet {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         check(images, self.layers.input())?;
         let batch = with_pixels(images, |pixels| self.forward(pixels))?;
@@ -169,9 +179,5 @@ impl Trainable for Convnet {
         none_left(&state)?;
         *self = restored;
         Ok(())
-    }
-
-    fn as_embedder(&self) -> &dyn Embedder {
-        self
     }
 }

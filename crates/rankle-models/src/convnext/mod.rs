@@ -27,6 +27,8 @@ mod strict;
 #[cfg(feature = "candle-transformers")]
 pub use network::ConvNext;
 
+use rankle_core::{Filter, InputSpec, Resize};
+
 /// How deep and how wide a ConvNeXt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scale {
@@ -37,6 +39,16 @@ pub enum Scale {
 }
 
 impl Scale {
+    /// Images of a shape, prepared as timm does.
+    pub(crate) fn input(shape: (usize, usize, usize)) -> InputSpec {
+        InputSpec {
+            resize: Some(Resize::Shorter),
+            edge: Some(shape.1 * 8 / 7), // timm rounds down
+            filter: Some(Filter::Bicubic),
+            ..InputSpec::of_shape(shape)
+        }
+    }
+
     /// Sides of images are multiples of it: the network halves them five times.
     pub const STEP: usize = 32;
     /// The smallest side whose last map has more than one pixel: of a smaller one, candle would drop gradients.

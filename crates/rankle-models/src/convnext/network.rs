@@ -8,7 +8,7 @@ use crate::weights::Tensors;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Func, Module};
 use candle_transformers::models::convnext::{Config, convnext_no_final_layer};
-use rankle_core::{Distance, Embedder, Error, Result, Upstream};
+use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Result, Upstream};
 use rayon::prelude::*;
 
 /// A ConvNeXt with its weights: frozen, to be attacked and measured.
@@ -108,6 +108,16 @@ impl Embedder for ConvNext {
         self.distance
     }
 
+    fn input(&self) -> InputSpec {
+        Scale::input(self.format.input())
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for ConvNext {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let embeddings = self.embed(images)?;
         let slope = upstream(&embeddings)?;

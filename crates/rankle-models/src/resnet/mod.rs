@@ -40,7 +40,7 @@ use frozen::Frozen;
 use head::Head;
 use network::{Network, Unit};
 use parameters::{Initialization, Layer, Trained};
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Seed, Trainable, Upstream};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
 use std::sync::OnceLock;
 use training::{Prefix, Tape};
@@ -225,6 +225,16 @@ impl Embedder for ResNet18 {
         self.distance
     }
 
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape(self.format.input())
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for ResNet18 {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         check(images, self.format.input())?;
         let (features, kept) = with_pixels(images, |pixels| self.frozen().forward(&self.network, pixels))?;
@@ -307,10 +317,6 @@ impl Trainable for ResNet18 {
         (self.layers, self.head, self.moments) = (layers, head.map(Head::new), moments);
         (self.frozen, self.prefix) = (OnceLock::new(), OnceLock::new());
         Ok(())
-    }
-
-    fn as_embedder(&self) -> &dyn Embedder {
-        self
     }
 }
 

@@ -37,9 +37,10 @@ impl Sanity {
         if self.provenance.weights_sha256 != *weights_sha256 {
             return Some("the sanity page beside it is about other weights".to_owned());
         }
-        let Subject { dataset, model, distance, .. } = &self.subject;
-        if [dataset, model, distance] != [&system.dataset, &system.model, &system.distance] {
-            return Some(format!("its sanity page is about {model} on {dataset} with {distance} distance"));
+        let Subject { model, distance, .. } = &self.subject;
+        let data = self.subject.data();
+        if [&data, model, distance] != [&system.dataset, &system.model, &system.distance] {
+            return Some(format!("its sanity page is about {model} on {data} with {distance} distance"));
         }
         if self.epsilon != *epsilon {
             return Some(format!("its sanity page is about ε = {}, and {epsilon} is claimed", self.epsilon));

@@ -2,56 +2,49 @@
 //! solver searches for it, and the harness measures.
 
 use candle_core::Tensor;
-use rankle_attacks::{Aim, Batch, Bound, Evaluation, Protocol, RankOf, RankRule, RankingAttack, Standings, Targets};
-use rankle_core::{Counted, Distance, Gallery, Points, Result, Seed};
-use std::fmt;
+use rankle_attacks::{AttackInstance, Batch, Objective, RankOf, RankRule, RankingAttack, Scene, Standings, Targets};
+use rankle_core::{Counted, DistanceTerm, Embeddings, Evaluation, Result, Role};
 
 /// Perturbs a query so that the last item of its list rises: lowers the distance to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BottomUp;
 
-impl fmt::Display for BottomUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bottom-up")
-    }
-}
-
 impl RankingAttack for BottomUp {
-    fn choose(&self, images: &[usize], gallery: &Gallery, _protocol: Protocol, _seed: Seed) -> Result<Targets> {
-        let distances = gallery.distances_from(images)?;
+    fn perturbs(&self) -> Role {
+        Role::Query
+    }
+
+    fn choose(&self, images: &[usize], scene: &Scene<'_>) -> Result<Targets> {
+        let (gallery, queries) = (scene.sets.gallery.exact(), scene.sets.queries().exact());
+        let distances = gallery.distances_from(queries, images)?;
         let last = |list: &[f32]| (0..list.len()).max_by(|&a, &b| list[a].total_cmp(&list[b])).unwrap_or(0) as u32;
         let last = distances.chunks_exact(gallery.len()).map(last).collect();
         Targets::new(images.len(), last, 1, None, gallery.len())
     }
 
-    fn bind<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn Bound + 'a>> {
-        Ok(Box::new(BoundBottomUp(batch)))
+    fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
+        Ok(Box::new(BottomUpInstance(batch)))
     }
 }
 
-struct BoundBottomUp<'a>(Batch<'a>);
+struct BottomUpInstance<'a>(Batch<'a>);
 
-impl Aim for BoundBottomUp<'_> {
+impl Objective for BottomUpInstance<'_> {
+    /// The distance to the target of each image, where the gallery computes it: on the CPU or on a device.
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        let Batch { gallery, targets, .. } = &self.0;
-        let points = gallery.distance().place(raw)?;
-        let distances = gallery.distances_to(&points, targets.indices())?;
-        let mut slope = Vec::with_capacity(points.as_slice().len());
-        for (row, (&target, &distance)) in targets.indices().iter().zip(&distances).enumerate() {
-            let pairs = points.row(row).iter().zip(gallery.point(target as usize));
-            match gallery.distance() {
-                Distance::Cosine => slope.extend(pairs.map(|(_, target)| -target)),
-                Distance::Euclidean => slope.extend(pairs.map(|(x, target)| (x - target) / distance.max(f32::MIN_POSITIVE))),
-            }
-        }
-        Ok(Evaluation { loss: distances.into_iter().map(f64::from).collect(), slope: points.pull_back(slope)? })
+        let (gallery, targets) = (self.0.gallery(), self.0.targets.indices());
+        let embeddings = gallery.normalize(raw)?;
+        let distances = gallery.distances_to(&embeddings, targets)?;
+        let term = DistanceTerm { targets, distances: &distances, weights: None, scale: 1.0 };
+        let Evaluation { loss, gradient } = gallery.weighted_distances(&embeddings, &[term])?;
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
     }
 }
 
-impl Bound for BoundBottomUp<'_> {
-    fn standings(&self, points: &Points) -> Result<Standings> {
-        let Batch { gallery, targets, protocol, .. } = &self.0;
-        let Counted { counts, resolution } = gallery.rank_counts(points, targets.indices(), None, protocol.precision())?;
+impl AttackInstance for BottomUpInstance<'_> {
+    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+        let (gallery, targets, protocol) = (self.0.gallery().exact(), &self.0.targets, self.0.scene.protocol);
+        let Counted { counts, resolution } = gallery.rank_counts(embeddings, targets.indices(), None, protocol.precision())?;
         let ties = protocol.ties(RankOf::Item);
         Ok(Standings {
             rank: counts.iter().map(|count| count.rank(ties) / gallery.len() as f64).collect(),

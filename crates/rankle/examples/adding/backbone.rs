@@ -1,13 +1,15 @@
-//! A backbone: an [`Embedder`] is all that is attacked and measured, a [`Trainable`] can also be trained.
+//! A backbone: an [`Embedder`] is all that is measured, a [`Differentiable`] one is attacked by its gradient, and a [`Trainable`] one
+//! can also be trained.
 
 use candle_core::{Device, Tensor, Var};
 use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Trainable, Upstream};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
 /// The squares of 48 weighted sums of all pixels, and 16 weighted sums of these.
 pub(crate) struct Energies {
+    shape: (usize, usize, usize),
     hidden: Parameter,
     output: Parameter,
 }
@@ -32,7 +34,7 @@ impl Energies {
     /// Random weights, uniform in `±1/√inputs`, keyed by the seed.
     pub(crate) fn new((c, h, w): (usize, usize, usize), seed: Seed) -> Result<Self> {
         let (hidden, output) = (Parameter::new(c * h * w, HIDDEN, seed, 0)?, Parameter::new(HIDDEN, OUTPUT, seed, 1)?);
-        Ok(Self { hidden, output })
+        Ok(Self { shape: (c, h, w), hidden, output })
     }
 
     fn named(&self) -> [(&'static str, &Parameter); 2] {
@@ -67,7 +69,17 @@ impl Embedder for Energies {
     fn distance(&self) -> Distance {
         Distance::Cosine
     }
+
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape(self.shape)
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
 }
+
+impl Differentiable for Energies {}
 
 impl Trainable for Energies {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
@@ -104,16 +116,12 @@ impl Trainable for Energies {
             Ok(Parameter { weight, first: first?, second: second? })
         };
         let [hidden, output] = self.named().map(&mut parameter);
-        let restored = Self { hidden: hidden?, output: output? };
+        let restored = Self { shape: self.shape, hidden: hidden?, output: output? };
         if let Some(name) = state.keys().next() {
             return Err(Error::Weights(format!("'{name}' is no part of this model")));
         }
         *self = restored;
         Ok(())
-    }
-
-    fn as_embedder(&self) -> &dyn Embedder {
-        self
     }
 }
 

@@ -2,7 +2,7 @@
 //! (`xtask/plans/examples/lenet-euclidean.toml`), and records, resuming and reports come with it.
 
 use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, Threat, run};
-use rankle_core::Result;
+use rankle_core::{Differentiable, Result};
 use std::ops::ControlFlow;
 
 const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
@@ -11,22 +11,26 @@ const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
 pub(crate) type Row = (f64, Vec<f64>);
 
 /// Every attack at every radius.
-pub(crate) fn run_all(setting: &Setting<'_>, images: &[usize], attacks: &[&dyn RankingAttack]) -> Result<Vec<Row>> {
+pub(crate) fn run_all<M: Differentiable + ?Sized>(
+    setting: &Setting<'_, M>,
+    images: &[usize],
+    attacks: &[(&str, &dyn RankingAttack)],
+) -> Result<Vec<Row>> {
     let rank = |attack: &dyn RankingAttack, epsilon: f64| -> Result<f64> {
-        let targets = attack.choose(images, setting.gallery, setting.protocol, setting.seed)?;
+        let targets = attack.choose(images, &setting.scene)?;
         let search = Pgd::paper(Threat::linf(epsilon)?);
         let outcome = run(attack, &search, setting, images, &targets, &mut |_done| ControlFlow::Continue(()))?;
         Ok(Estimate::of(&outcome.after.rank).map_or(f64::NAN, |estimate| estimate.mean))
     };
     EPSILONS
         .iter()
-        .map(|&epsilon| Ok((epsilon, attacks.iter().map(|attack| rank(*attack, epsilon)).collect::<Result<_>>()?)))
+        .map(|&epsilon| Ok((epsilon, attacks.iter().map(|(_, attack)| rank(*attack, epsilon)).collect::<Result<_>>()?)))
         .collect()
 }
 
 /// In percent, as Markdown.
-pub(crate) fn table(attacks: &[&dyn RankingAttack], rows: &[Row]) -> String {
-    let head: String = attacks.iter().map(|attack| format!(" {attack} |")).collect();
+pub(crate) fn table(attacks: &[(&str, &dyn RankingAttack)], rows: &[Row]) -> String {
+    let head: String = attacks.iter().map(|(name, _)| format!(" {name} |")).collect();
     let line = |(epsilon, ranks): &Row| {
         let cells: String = ranks.iter().map(|rank| format!(" {:.2} |", 100.0 * rank)).collect();
         format!("| {epsilon} |{cells}\n")

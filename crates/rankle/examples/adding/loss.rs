@@ -1,6 +1,6 @@
 //! A loss: the labels and the placed embeddings of a batch to its value and its slope.
 
-use rankle_core::{Error, Points, Result};
+use rankle_core::{Embeddings, Error, Result};
 
 /// Neighbourhood components: when every image picks another one, the likelier the nearer, how likely is that of its class?
 /// `mean_i -ln Σ_{j of the class} exp(u_i·u_j / T) / Σ_{j ≠ i} exp(u_i·u_j / T)`, of unit vectors `u`. Images alone in their class
@@ -16,12 +16,12 @@ pub(crate) struct NeighbourhoodLoss {
 
 impl NeighbourhoodLoss {
     /// The loss and its slope with respect to the points, `n x dim`.
-    pub(crate) fn evaluate(&self, points: &Points, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
-        let n = points.len();
+    pub(crate) fn evaluate(&self, points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
+        let (n, rows) = (points.len(), points.to_host()?);
         if labels.len() != n {
             return Err(Error::Shape { what: "the labels", actual: vec![labels.len()], expected: format!("({n})") });
         }
-        let dot = |i, j| -> f64 { points.row(i).iter().zip(points.row(j)).map(|(a, b)| f64::from(a * b)).sum() };
+        let dot = |i, j| -> f64 { rows.row(i).iter().zip(rows.row(j)).map(|(a, b)| f64::from(a * b)).sum() };
         let (mut loss, mut slope) = (0.0, vec![0.0; n * points.dim()]);
         for i in 0..n {
             let weights: Vec<f64> =
@@ -37,7 +37,7 @@ impl NeighbourhoodLoss {
                 let pull = (share / (self.temperature * n as f64)) as f32;
                 for (to, from) in [(i, j), (j, i)] {
                     let row = &mut slope[to * points.dim()..][..points.dim()];
-                    row.iter_mut().zip(points.row(from)).for_each(|(slope, x)| *slope += pull * x);
+                    row.iter_mut().zip(rows.row(from)).for_each(|(slope, x)| *slope += pull * x);
                 }
             }
         }
@@ -55,9 +55,9 @@ mod tests {
     fn the_slope_agrees_with_finite_differences() {
         let raw: Vec<f32> = (0..24).map(|x| (x as f32 * 1.7).sin()).collect();
         let loss = |raw: &[f32]| {
-            let points = Distance::Cosine.place(&Tensor::from_slice(raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
+            let points = Distance::Cosine.normalize(&Tensor::from_slice(raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
             let (loss, slope) = NeighbourhoodLoss { temperature: 0.5 }.evaluate(&points, &[0, 1, 0, 1, 2, 0]).unwrap();
-            (loss, points.pull_back(slope).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            (loss, points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
         for (at, slope) in loss(&raw).1.into_iter().enumerate() {
             let moved = |step: f32| {

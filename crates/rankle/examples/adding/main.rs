@@ -11,8 +11,8 @@ use attack::BottomUp;
 use backbone::Energies;
 use dataset::Gratings;
 use loss::NeighbourhoodLoss;
-use rankle_attacks::{CandidateAttack, Direction, Protocol, RankingAttack, Setting, sample_images};
-use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed};
+use rankle_attacks::{CandidateAttack, Direction, Protocol, RankingAttack, Scene, Setting, sample_images};
+use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, Sets};
 use rankle_train::{Progress, Recipe, Training};
 use std::ops::ControlFlow;
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let everything: Vec<usize> = (0..test.len()).collect();
     let recall = |model: &Energies| -> rankle_core::Result<(Gallery, f64)> {
-        let gallery = Gallery::new(&model.distance().place(&model.embed(&test.images(&everything)?)?)?)?;
+        let gallery = Gallery::new(&model.distance().normalize(&model.embed(&test.images(&everything)?)?)?)?;
         let found = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |_done| ControlFlow::Continue(()))?;
         Ok((gallery, found.recall_at(1)))
     };
@@ -44,16 +44,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let setting = Setting {
         embedder: &model,
-        gallery: &gallery,
-        dataset: &test,
-        protocol: Protocol::Paper,
-        seed,
+        scene: Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed },
+        images: Sets::one(&test),
         batch_size: 50,
         eight_bit: false,
         keep_images: false,
     };
     let images = sample_images(seed, gallery.len(), 50);
-    let attacks: [&dyn RankingAttack; 2] = [&CandidateAttack::new(Direction::Raise, 1), &BottomUp];
+    let attacks: [(&str, &dyn RankingAttack); 2] =
+        [("ca+", &CandidateAttack::new(Direction::Raise, 1)), ("bottom-up", &BottomUp)];
     let rows = experiment::run_all(&setting, &images, &attacks)?;
     print!("{}", experiment::table(&attacks, &rows));
     // The last item of a list rises, the further the larger the ball.

@@ -2,7 +2,7 @@
 
 mod saved;
 
-use crate::arguments::{self, SearchArguments};
+use crate::arguments::{self, SubjectArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -31,7 +31,7 @@ use std::time::Instant;
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Attack {
     #[command(flatten)]
-    system: SearchArguments,
+    system: SubjectArguments,
     #[command(flatten)]
     attack: AttackArguments,
     /// How many images, sampled by the seed; 1000 when left out, or all there are
@@ -80,7 +80,7 @@ impl Attack {
         let system = &ranked.system;
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, ranked.embedded.as_ref(), &images)?;
+        let targets = rows.targets(&experiment, ranked.sets(), &images)?;
         let outcome = experiment.run(&ranked, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let inputs = experiment.inputs(system, images.len(), origin);

@@ -9,11 +9,11 @@ use crate::names::{self, Format};
 use crate::progress;
 use crate::provenance::Measured;
 use crate::search::{self, Remedy};
-use crate::system::{Key, System};
+use crate::system::{Data, Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver, Threat};
-use rankle_core::{Distance, Seed};
+use rankle_core::{Distance, Role, Seed};
 use rankle_data::Source;
 use rankle_record::Search;
 use serde::Serialize;
@@ -131,7 +131,7 @@ impl Classify {
         let start = Instant::now();
         let dataset = system.dataset(Role::Query);
         let setting = Classification { classifier: &system.embedder, dataset, batch_size: experiment::BATCH };
-        let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver);
+        let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver<_>);
         // The model under watch breaks off much sooner than this could.
         let hits = setting.run(solver, &images, Seed(seed), &mut |_| ControlFlow::Continue(()))?;
         let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;

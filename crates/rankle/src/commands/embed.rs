@@ -11,6 +11,7 @@ use crate::{called, files, progress};
 use anyhow::{Result, bail};
 use candle_core::{Device as Memory, Tensor};
 use clap::Args;
+use rankle_core::Role;
 use rankle_data::Split;
 use rankle_models::weights;
 use serde_json::json;
@@ -60,13 +61,17 @@ impl Embed {
         let images: Vec<u32> = match (&self.image_indices, self.images) {
             (Some(list), _) => list.resolve("--image-indices", dataset)?,
             (None, Some(images)) if images.get() > len => {
-                bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", system.key.data.dataset, self.split)
+                bail!(
+                    "{images} images are more than the {len} of {} ({}): choose at most {len}",
+                    system.key.data.dataset,
+                    self.split
+                )
             }
             (None, images) => (0..images.map_or(len, NonZero::get) as u32).collect(),
         };
         bar.set_length(images.len() as u64);
         let places: Vec<usize> = images.iter().map(|&image| image as usize).collect();
-        let embeddings = system.embed(Role::Candidate, &places)?.to_tensor()?;
+        let embeddings = system.embed(Role::Candidate, &places)?.tensor().to_device(&Memory::Cpu)?;
         let labels: Vec<u32> = places.iter().map(|&image| dataset.labels()[image]).collect();
         let (n, dim) = embeddings.dims2()?;
         let tensors = [

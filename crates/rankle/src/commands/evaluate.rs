@@ -1,6 +1,6 @@
 //! `rankle evaluate`: how good a model is when nobody attacks it.
 
-use crate::arguments::SearchArguments;
+use crate::arguments::SubjectArguments;
 use crate::device::Device;
 use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
@@ -38,7 +38,7 @@ use std::time::Instant;
 )]
 pub(crate) struct Evaluate {
     #[command(flatten)]
-    system: SearchArguments,
+    system: SubjectArguments,
     /// On standard output: a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
@@ -91,8 +91,9 @@ impl Evaluate {
         let (images, queries) = (system.len(), labels.queries().len());
         bar.set_length((images + queries) as u64);
         let (embedded, waiting) = system.embedded()?;
+        let sets = embedded.as_ref().map(|set| set.exact());
         let everything: Vec<usize> = (0..queries).collect();
-        let retrieval = rankle_metrics::retrieve(embedded.as_ref(), labels, &everything, &mut |done| {
+        let retrieval = rankle_metrics::retrieve(sets, labels, &everything, &mut |done| {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;

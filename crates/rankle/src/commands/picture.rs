@@ -2,13 +2,13 @@
 
 mod lists;
 
-use crate::arguments::{self, SearchArguments};
+use crate::arguments::{self, SubjectArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
 use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
-use crate::system::{Key, System};
+use crate::system::{Key, Ranked, System};
 use crate::{called, files, progress};
 use anyhow::{Context, Result};
 use candle_core::IndexOp as _;
@@ -32,7 +32,7 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Picture {
     #[command(flatten)]
-    system: SearchArguments,
+    system: SubjectArguments,
     /// The PNG to write; of several images each gets its index added to the name, and an image that is listed twice also a number
     #[arg(long, value_name = "FILE", value_parser = arguments::png())]
     output: PathBuf,
@@ -96,13 +96,13 @@ impl Picture {
         let (system, dataset) = (&ranked.system, ranked.system.dataset(experiment.perturbs()));
 
         let start = Instant::now();
-        let targets = rows.targets(&experiment, ranked.embedded.as_ref(), &images)?;
+        let targets = rows.targets(&experiment, ranked.sets(), &images)?;
         let outcome = experiment.run(&ranked, &images, &targets, true)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
         let inputs = experiment.inputs(system, images.len(), origin);
         let record = system.followed(experiment::record(system, inputs, &outcome, start));
         let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
-        let place = |images| anyhow::Ok(system.embedder.distance().place(&system.embedder.embed(images)?)?);
+        let place = |images| anyhow::Ok(system.embedder.distance().normalize(&system.embedder.embed(images)?)?);
         let originals = dataset.images(&images)?;
         let (clean, moved) = (place(&originals)?, place(adversarial)?);
 
@@ -112,14 +112,14 @@ impl Picture {
             let perturbed = Image::new(dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
             let scene = Scene {
                 images: system.datasets(),
-                sets: ranked.embedded.as_ref(),
+                sets: ranked.exact(),
                 kind: experiment.spec.attack,
                 role: experiment.perturbs(),
                 protocol: experiment.spec.protocol,
                 image,
                 targets: targets.of_images(row..row + 1),
-                clean: clean.select(&[row]),
-                moved: moved.select(&[row]),
+                clean: clean.select(&[row])?,
+                moved: moved.select(&[row])?,
                 perturbed: &perturbed,
             };
             let [before, after] = [&outcome.before, &outcome.after].map(|standings| standings.rank.get(row).copied());
@@ -146,7 +146,7 @@ impl Picture {
                 title: title(&record, &self.attack.threat().shown()),
                 lines: vec![
                     format!("{}, {}", experiment::describe(system), whole_name(dataset, image)),
-                    format!("{result}; {} items are ranked{more}", grouped(ranked.embedded.gallery.len())),
+                    format!("{result}; {} items are ranked{more}", grouped(ranked.exact().gallery.len())),
                 ],
                 epsilon,
                 epsilon_as_given,

@@ -7,7 +7,7 @@ mod lab;
 mod memory;
 mod wording;
 
-use crate::arguments::{self, SearchArguments};
+use crate::arguments::{self, SubjectArguments};
 use crate::device::Device;
 use crate::experiment::describe;
 use crate::files::Input;
@@ -22,7 +22,7 @@ use clap::Args;
 use lab::Lab;
 use memory::{About, Memory};
 use rankle_attacks::{Pgd, Threat};
-use rankle_core::{Distance, Seed};
+use rankle_core::{Distance, Role, Seed, Sets};
 use rankle_models::Architecture;
 use rankle_record::{Protocol, Search};
 use rankle_report::sanity::{Check, QUESTIONS, Verdict};
@@ -40,7 +40,7 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sanity {
     #[command(flatten)]
-    system: SearchArguments,
+    system: SubjectArguments,
     /// Another model, a file of weights or the folder that `rankle train` left: are images made against it weaker than those made
     /// against this one?
     #[arg(long, value_name = "FILE|FOLDER")]
@@ -222,7 +222,7 @@ fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>
 
 /// A line for each check.
 fn summary(page: &Page) -> String {
-    let mut text = format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.dataset, page.epsilon, page.headline());
+    let mut text = format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.data(), page.epsilon, page.headline());
     for Check { name, claim, verdict, answers, .. } in &page.checks {
         let failed: Vec<&str> =
             answers.iter().filter(|answer| answer.verdict == Verdict::Fail).map(|answer| answer.of.as_str()).collect();

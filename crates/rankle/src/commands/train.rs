@@ -16,7 +16,7 @@ use crate::hub;
 use crate::names::{self, Defense, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
-use crate::system;
+use crate::system::{self, Data};
 use crate::watched::{Unproven, WatchedDefense};
 use crate::weights::Weights;
 use crate::{files, interrupt, progress};
@@ -176,9 +176,11 @@ impl Train {
         let epsilon = self.epsilon()?;
         device.check()?;
         let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
+        let data = Data::one(self.dataset.clone(), self.dataset_dir.clone());
         let test = system::open_sets(&data, self.model)?;
+        let test = test.as_ref().map(|set| &**set);
         if !self.model.is_classifier() {
-            system::check_pairs(&data, test.as_ref().map(|set| set.labels()))?;
+            system::check_pairs(&data, test.map(|set| set.labels()))?;
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
@@ -194,7 +196,8 @@ impl Train {
         };
         let folder = Folder::new(&self.output);
         let pretrained_file = self.pretrained.as_ref().map(|path| Input::new("--pretrained", path));
-        let inputs = system::data_inputs("--dataset", &self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
+        let inputs =
+            system::data_inputs("--dataset", &self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         let outputs = [&folder.model, &folder.card, &folder.checkpoint].map(|file| ("--output", Some(file.as_path())));
         files::check_outputs(&outputs, &inputs.collect::<Vec<_>>())?;
@@ -218,12 +221,12 @@ impl Train {
         let from = checkpoint.step();
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
-        let quality = Quality::of(self.model, model.as_embedder(), &*test);
+        let quality = Quality::of(self.model, &*model, test);
         let bytes = weights::serialize(&model.parameters()?)?;
         let quality = quality.map_err(|error| self.unmeasured(error, &folder, &bytes))?;
         files::write(&folder.model, &bytes)?;
-        let left_out = Some([dataset.left_out(), test.left_out()]).filter(|images| *images != [0, 0]);
-        let card = Card::new(&plan, credits, &checkpoint, files::hash(&bytes), quality, test.len(), &self.output)?;
+        let left_out = Some([dataset.left_out(), test.iter().map(|set| set.left_out()).sum()]).filter(|images| *images != [0, 0]);
+        let card = Card::new(&plan, credits, &checkpoint, files::hash(&bytes), quality, test.queries().len(), &self.output)?;
         let card = Card { left_out, license: self.license.clone(), ..card };
         files::write(&folder.card, &card.to_toml()?)?;
         std::fs::remove_file(&folder.checkpoint).with_context(|| format!("cannot remove {}", folder.checkpoint.display()))?;

@@ -1,6 +1,6 @@
 //! `rankle transfer`: an attack on one model, measured on another.
 
-use crate::arguments::{self, TensorNames, VictimArguments};
+use crate::arguments::{self, SetArguments, TensorNames, VictimArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -11,7 +11,7 @@ use crate::system::{Ranked, System};
 use crate::{progress, table, transfer};
 use anyhow::{Context, Result};
 use clap::Args;
-use rankle_attacks::choosing;
+use rankle_attacks::target_gallery;
 use rankle_core::Distance;
 use rankle_data::Source;
 use rankle_models::Architecture;
@@ -94,7 +94,7 @@ impl Transfer {
         let (from, to) = (Ranked::new(from)?, Ranked::new(to)?);
 
         let start = Instant::now();
-        let sets = choosing(experiment.spec.attack, from.embedded.as_ref(), to.embedded.as_ref());
+        let sets = target_gallery(experiment.spec.attack, from.sets(), to.sets());
         let targets = rows.targets(&experiment, sets, &images)?;
         let outcome = transfer::run(&experiment, &from, &to, &images, &targets)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };

@@ -12,7 +12,7 @@ use crate::stop::Stop;
 use crate::system::{Key, Ranked, System};
 use crate::threat_arguments::ThreatArguments;
 use crate::universal::{self, Made};
-use crate::{arguments::SearchArguments, files, progress, table, transfer};
+use crate::{arguments::SubjectArguments, files, progress, table, transfer};
 use anyhow::Result;
 use clap::Args;
 use rankle_core::Distance;
@@ -33,7 +33,7 @@ use std::time::Instant;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
     #[command(flatten)]
-    system: SearchArguments,
+    system: SubjectArguments,
     /// What to move: ca+, ca-, qa+ or qa-
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
     attack: AttackId,

@@ -13,6 +13,7 @@ mod pipes;
 mod reach;
 mod run;
 mod sanity;
+mod sets;
 mod support;
 mod sweep;
 mod train;

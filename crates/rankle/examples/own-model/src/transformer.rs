@@ -4,7 +4,7 @@
 use candle_core::{D, DType, Device, Tensor, Var};
 use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{AdamStep, Distance, Embedder, Error, Result, Trainable, Upstream};
+use rankle_core::{AdamStep, Distance, Differentiable, Embedder, InputSpec, Error, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
 /// The images are square, grey, and of so many pixels a side.
@@ -101,7 +101,17 @@ impl Embedder for Transformer {
     fn distance(&self) -> Distance {
         self.distance
     }
+
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape((1, SIDE, SIDE))
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
 }
+
+impl Differentiable for Transformer {}
 
 impl Trainable for Transformer {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
@@ -155,9 +165,5 @@ impl Trainable for Transformer {
         }
         *self = restored;
         Ok(())
-    }
-
-    fn as_embedder(&self) -> &dyn Embedder {
-        self
     }
 }

@@ -6,9 +6,9 @@ use crate::experiment::{Experiment, preserved_beside};
 use crate::system;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Targets, Threat, build};
+use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Scene, Targets, Threat, build};
 use rankle_core::rank::Precision;
-use rankle_core::{Dataset, Defense as _, Distance, Gallery, Points, Seed, Trainable};
+use rankle_core::{Dataset, Defense as _, Distance, Embeddings, Gallery, Ranking, Seed, Sets, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Isa, peak};
@@ -27,7 +27,7 @@ const SPREAD: f32 = 2.1;
 /// What a call computed, for a comparison with what others compute from the same inputs.
 pub(super) enum Answer {
     Tensor(Tensor),
-    Points(Points),
+    Embeddings(Embeddings),
     Numbers(Vec<(&'static str, f64)>),
 }
 
@@ -42,7 +42,7 @@ impl Answer {
         };
         Ok(match self {
             Self::Tensor(tensor) => magnitude(&tensor.flatten_all()?.to_vec1()?),
-            Self::Points(points) => magnitude(points.as_slice()),
+            Self::Embeddings(points) => magnitude(points.to_host()?.as_slice()),
             Self::Numbers(numbers) => numbers.iter().copied().collect(),
         })
     }
@@ -68,7 +68,7 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
         })),
         Work::Forward(architecture) => {
             let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
-            Ok(Box::new(move || Ok(Answer::Points(DISTANCE.place(&model.as_embedder().embed(&pixels)?)?))))
+            Ok(Box::new(move || Ok(Answer::Embeddings(DISTANCE.normalize(&model.embed(&pixels)?)?))))
         }
         Work::Pgd(architecture) => pgd(architecture, n),
         Work::Training(architecture) => {
@@ -108,20 +108,20 @@ fn mnist() -> Result<Arc<dyn Dataset>> {
 }
 
 /// The test set as a list to rank, and the first `n` of it.
-fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Points)> {
+fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
     let everything: Vec<usize> = (0..GALLERY).collect();
-    let (points, _) = system::embed(model.as_embedder(), &*mnist()?, &everything)?;
-    Ok((Gallery::new(&points)?, points.select(&everything[..n])))
+    let (points, _) = system::embed(model, &*mnist()?, &everything)?;
+    Ok((Gallery::new(&points)?, points.select(&everything[..n])?))
 }
 
 /// The loss is the cosine distance to the embedding of another image.
 fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
     let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
-    let towards = DISTANCE.place(&model.as_embedder().embed(&pixels.flip(&[0])?)?)?;
-    let slope: Vec<f32> = towards.as_slice().iter().map(|x| -x).collect();
+    let towards = DISTANCE.normalize(&model.embed(&pixels.flip(&[0])?)?)?;
+    let gradient = towards.tensor().neg()?;
     Ok(Box::new(move || {
-        let mut upstream = |raw: &Tensor| DISTANCE.place(raw)?.pull_back(slope.clone());
-        Ok(Answer::Tensor(model.as_embedder().input_gradient(&pixels, &mut upstream)?))
+        let mut upstream = |raw: &Tensor| DISTANCE.normalize(raw)?.backward(&gradient);
+        Ok(Answer::Tensor(model.input_gradient(&pixels, &mut upstream)?))
     }))
 }
 
@@ -143,10 +143,10 @@ impl Learner {
         self.steps += 1;
         let (loss, triplets, mut value) = (TripletLoss { margin: self.recipe.margin }, &self.triplets, 0.0);
         let mut upstream = |raw: &Tensor| {
-            let points = DISTANCE.place(raw)?;
+            let points = DISTANCE.normalize(raw)?;
             let (current, slope) = loss.evaluate(&points, triplets)?;
             value = current;
-            points.pull_back(slope)
+            points.backward(&points.like_rows(slope)?)
         };
         self.model.train_step(pixels, &mut upstream, &adam)?;
         Ok(Answer::Numbers(vec![("loss", value)]))
@@ -171,18 +171,19 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
     let preserved = match kind {
         AttackId::PreservingQuery(direction) => {
             let experiment = Experiment::usual(kind, Threat::linf(0.3)?, Protocol::Paper, SEED);
-            Some(preserved_beside(&experiment, direction, &gallery, &images, &targets)?)
+            Some(preserved_beside(&experiment, direction, Sets::one(&gallery as &dyn Ranking), &images, &targets)?)
         }
         _ => None,
     };
     let targets = Targets::new(n, targets, 1, preserved, GALLERY)?;
     let attack: Box<dyn RankingAttack> = build(kind, 1, AttackOptions::default());
     Ok(Box::new(move || {
-        let (gallery, labels, images, clean) = (&gallery, &*labels, &*images, &clean);
-        let batch = Batch { gallery, labels, images, clean, targets: targets.clone(), protocol: Protocol::Paper, seed: SEED };
-        let bound = attack.bind(batch)?;
-        let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.slope);
-        Ok(Answer::Tensor(model.as_embedder().input_gradient(&pixels, &mut upstream)?))
+        let scene = Scene { sets: Sets::one(&gallery as &dyn Ranking), protocol: Protocol::Paper, seed: SEED };
+        let (labels, images, clean) = (Sets::one(&*labels), &*images, &clean);
+        let batch = Batch { scene, labels, images, clean, targets: targets.clone() };
+        let bound = attack.instantiate(batch)?;
+        let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.gradient);
+        Ok(Answer::Tensor(model.input_gradient(&pixels, &mut upstream)?))
     }))
 }
 
@@ -195,10 +196,11 @@ fn retrieval(queries: usize) -> Result<Call> {
         let centre = &centres[*label as usize * ITEM_DIM..][..ITEM_DIM];
         item.iter_mut().zip(centre).for_each(|(x, centre)| *x = centre + SPREAD * *x);
     }
-    let gallery = Gallery::new(&DISTANCE.place(&Tensor::from_vec(items, (ITEMS, ITEM_DIM), &Device::Cpu)?)?)?;
+    let gallery = Gallery::new(&DISTANCE.normalize(&Tensor::from_vec(items, (ITEMS, ITEM_DIM), &Device::Cpu)?)?)?;
     let queries: Vec<usize> = (0..queries).collect();
     Ok(Box::new(move || {
-        let found = rankle_metrics::retrieve(&gallery, &labels, &queries, &mut |_| ControlFlow::Continue(()))?;
+        let found =
+            rankle_metrics::retrieve(Sets::one(&gallery), Sets::one(&labels), &queries, &mut |_| ControlFlow::Continue(()))?;
         Ok(Answer::Numbers(vec![("recall_at_1", found.recall_at(1)), ("map", found.mean_average_precision())]))
     }))
 }
@@ -208,7 +210,7 @@ fn adversarial_batch(n: usize) -> Result<Call> {
     let mut learner = Learner::new(Architecture::C2f2, &labels)?;
     let (defense, keys) = (ShiftDefense::paper(Threat::linf(0.3)?), (0..n as u64).collect::<Vec<_>>());
     Ok(Box::new(move || {
-        let hardened = defense.harden(learner.model.as_embedder(), &pixels, &keys, 0, SEED)?;
+        let hardened = defense.perturb(&*learner.model, &pixels, &keys, 0, SEED)?;
         learner.learn(&hardened)?;
         Ok(Answer::Numbers(Vec::new()))
     }))

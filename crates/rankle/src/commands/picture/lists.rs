@@ -4,7 +4,7 @@ use crate::called;
 use anyhow::{Context, Result};
 use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets};
 use rankle_core::rank::Ties;
-use rankle_core::{Dataset, Gallery, Points, Role, Sets, numbers::numbers};
+use rankle_core::{Dataset, Embeddings, Gallery, Role, Sets, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
 
 /// How many of the first places are shown.
@@ -25,9 +25,9 @@ pub(super) struct Scene<'a> {
     /// Its targets alone.
     pub(super) targets: Targets,
     /// Its embedding before.
-    pub(super) clean: Points,
+    pub(super) clean: Embeddings,
     /// And after.
-    pub(super) moved: Points,
+    pub(super) moved: Embeddings,
     pub(super) perturbed: &'a Image,
 }
 
@@ -78,7 +78,7 @@ impl Scene<'_> {
         let strict = self.protocol.leaves_out();
         let asks = self.sets.itself(query);
         let keep = |item: usize| !(strict && (item == self.image || Some(item) == asks));
-        let place = |points: &Points| self.rank_among(query, &distances, points, keep);
+        let place = |points: &Embeddings| self.rank_among(query, &distances, points, keep);
         let (rank_before, rank_after) = (place(&self.clean)?, place(&self.moved)?);
         let mut before = in_gallery(ranked(&distances, |item| keep(item) && item != self.image));
         before.insert((rank_before as usize).min(before.len()), Item::Gallery(self.image));
@@ -110,10 +110,10 @@ impl Scene<'_> {
     }
 
     /// The rank of the image, when it is at `points`, in the list of a query.
-    fn rank_among(&self, query: usize, distances: &[f32], points: &Points, keep: impl Fn(usize) -> bool) -> Result<f64> {
+    fn rank_among(&self, query: usize, distances: &[f32], points: &Embeddings, keep: impl Fn(usize) -> bool) -> Result<f64> {
         let (gallery, queries) = (self.sets.gallery, *self.sets.queries());
         let own = *queries.distances_to(points, &[query as u32])?.first().context("one distance")?;
-        let exact = gallery.distance().exact(queries.point(query), points.row(0));
+        let exact = gallery.distance().exact(queries.point(query), points.to_host()?.row(0));
         let list = gallery.list(queries.point(query), distances, self.protocol.precision())?;
         let (count, _) = list.count(own, exact, |item| keep(item as usize));
         Ok(count.rank(self.protocol.ties(RankOf::Perturbed)))
@@ -123,7 +123,7 @@ impl Scene<'_> {
     fn ranks(&self, items: &[usize], without_itself: bool, ties: Ties) -> Result<[Vec<f64>; 2]> {
         let items: Vec<u32> = items.iter().map(|&item| item as u32).collect();
         let itself = self.itself().filter(|_| without_itself).map(|item| [item as u32]);
-        let of = |points: &Points| {
+        let of = |points: &Embeddings| {
             let left_out = itself.as_ref().map(|itself| &itself[..]);
             let counted = self.sets.gallery.rank_counts(points, &items, left_out, self.protocol.precision())?;
             anyhow::Ok(counted.counts.iter().map(|count| count.rank(ties)).collect())
@@ -151,7 +151,9 @@ impl Scene<'_> {
         let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(RankOf::Item))?;
         let ranks = ranks_before.into_iter().zip(ranks_after);
         let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
-            .map(|(&target, (before, after))| format!("{} at {}", called::image(self.dataset(Role::Candidate), target), journey(before, after)))
+            .map(|(&target, (before, after))| {
+                format!("{} at {}", called::image(self.dataset(Role::Candidate), target), journey(before, after))
+            })
             .collect();
         let more = if targets.len() > journeys.len() { "; and so on" } else { "" };
         Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
@@ -184,7 +186,7 @@ impl Scene<'_> {
     }
 
     fn own_places(&self, keep: impl Fn(usize) -> bool, mark: impl Fn(Item) -> Mark, top: usize) -> Result<(List, List)> {
-        let items = |points: &Points| anyhow::Ok(in_gallery(ranked(&self.sets.gallery.distances(points)?, &keep)));
+        let items = |points: &Embeddings| anyhow::Ok(in_gallery(ranked(&self.sets.gallery.distances(points)?, &keep)));
         let (before, after) = (items(&self.clean)?, items(&self.moved)?);
         let [before, after] = self.places([&before, &after], [&mark, &mark], top)?;
         let own = self.dataset(self.role);
@@ -280,15 +282,15 @@ mod tests {
     #[test]
     fn what_moves_stands_where_the_standings_say() {
         let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine).unwrap());
-        let place = |images: &Tensor| embedder.distance().place(&embedder.embed(images).unwrap()).unwrap();
+        let place = |images: &Tensor| embedder.distance().normalize(&embedder.embed(images).unwrap()).unwrap();
         let everything: Vec<usize> = (0..dataset.len()).collect();
         let gallery = Gallery::new(&place(&dataset.images(&everything).unwrap())).unwrap();
         let kinds = AttackId::ALL.into_iter().filter(|kind| !matches!(kind, AttackId::PreservingQuery(Direction::Lower)));
         for (kind, protocol) in kinds.flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
-            let place = rankle_attacks::Scene { sets: Sets::one(&gallery), protocol, seed: Seed(3) };
+            let scene = rankle_attacks::Scene { sets: Sets::one(&gallery), protocol, seed: Seed(3) };
             let setting = Setting {
                 embedder: &embedder,
-                scene: place,
+                scene,
                 images: Sets::one(&dataset),
                 batch_size: 8,
                 eight_bit: false,
@@ -310,8 +312,8 @@ mod tests {
                     protocol,
                     image,
                     targets: targets.of_images(row..row + 1),
-                    clean: clean.select(&[row]),
-                    moved: moved.select(&[row]),
+                    clean: clean.select(&[row]).unwrap(),
+                    moved: moved.select(&[row]).unwrap(),
                     perturbed: &Image::new(dataset.shape(), pixels).unwrap(),
                 };
                 let pair = scene.pairs().unwrap().swap_remove(0);

@@ -1,12 +1,12 @@
 //! What noise, effort, room and another model's images do.
 
-use super::lab::{Attacked, EFFORTS, KINDS, Lab, Tried, effects, error, is_plus, longer, mean, ranks};
+use super::lab::{Attacked, EFFORTS, KINDS, Lab, Tried, WhiteBox, effects, error, is_plus, longer, mean, ranks};
 use super::wording;
 use crate::experiment::Experiment;
 use crate::system::Ranked;
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Solver, Threat, sample_images};
+use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Threat, sample_images};
 use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
@@ -62,7 +62,7 @@ fn effect(kind: AttackId, tried: &Tried) -> Vec<f64> {
 }
 
 /// Noise of the same size does next to nothing.
-pub(super) fn noise(lab: &Lab) -> Result<Check> {
+pub(super) fn noise<'a>(lab: &'a Lab) -> Result<Check> {
     let Lab { ranked, threat, seed, .. } = lab;
     let mut noisy = 0;
     let answer = |kind: AttackId| -> Result<Answer> {
@@ -70,8 +70,8 @@ pub(super) fn noise(lab: &Lab) -> Result<Check> {
         let len = ranked.system.dataset(experiment.perturbs()).len();
         let images = sample_images(*seed, len, more(lab.images_of(kind).len(), len));
         noisy = noisy.max(images.len());
-        let targets = experiment.choose(&images, ranked.embedded.as_ref())?;
-        let moved = |name: &str, search: &dyn Solver| lab.ranks_of(name, kind, &images, &targets, search);
+        let targets = experiment.choose(&images, ranked.sets())?;
+        let moved = |name: &str, search: &WhiteBox<'a>| lab.ranks_of(name, kind, &images, &targets, search);
         let Tried { before, after: noisy, .. } = moved("noise", &Noise { threat: *threat })?;
         let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*threat))?;
         let (by_noise, by_attack) = (effects(kind, &before, &noisy), mean(&effects(kind, &before, &attacked)));

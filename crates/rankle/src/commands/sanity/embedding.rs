@@ -24,7 +24,7 @@ pub(super) const DIRECTIONS: f64 = 2.0;
 
 /// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
 pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
-    let (sets, labels) = (lab.ranked.embedded.as_ref(), lab.ranked.system.datasets().map(|set| set.labels()));
+    let (sets, labels) = (lab.ranked.exact(), lab.ranked.system.datasets().map(|set| set.labels()));
     let sample = |set: &Gallery| sample_images(lab.seed, set.len(), ITEMS);
     let recall = retrieve(sets, labels, &sample(sets.queries()), &mut |_| interrupt::flow())?.recall_at(1);
     let Spread { mean, deviation, within, between, orthogonal, tied, dimension } =

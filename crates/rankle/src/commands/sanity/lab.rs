@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use rankle_attacks::{
     AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, Threat, losses,
 };
-use rankle_core::{Seed, Sets};
+use rankle_core::{Differentiable, Seed, Sets};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
@@ -41,6 +41,9 @@ pub(super) struct Attacked {
     pub(super) longer: Vec<Tried>,
 }
 
+/// A search that may follow the gradient of a model.
+pub(super) type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
+
 /// Steps and random starts of searches that grow: each is the beginning of the next one.
 pub(super) const EFFORTS: [(usize, usize); 3] = [(10, 1), (50, 1), (50, 3)];
 
@@ -68,7 +71,7 @@ impl Lab {
         let threat = self.threat;
         for kind in KINDS {
             let experiment = self.experiment(kind);
-            let targets = experiment.choose(self.images_of(kind), self.ranked.embedded.as_ref())?;
+            let targets = experiment.choose(self.images_of(kind), self.ranked.sets())?;
             let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(threat))?;
             let longer = |&effort: &(usize, usize)| {
                 self.attempt(&format!("{} × {} steps", effort.1, effort.0), kind, &targets, &longer(threat, effort))
@@ -99,13 +102,13 @@ impl Lab {
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn ranks_of(
-        &self,
+    pub(super) fn ranks_of<'a>(
+        &'a self,
         name: &str,
         kind: AttackId,
         images: &[usize],
         targets: &Targets,
-        search: &dyn Solver,
+        search: &WhiteBox<'a>,
     ) -> Result<Tried> {
         let [tried] = self.memory.remembered(format!("{kind}, {name}"), || {
             let (attack, setting) = self.scene(kind);
@@ -121,7 +124,7 @@ impl Lab {
     ///
     /// # Errors
     /// What the libraries report, or an interrupt.
-    pub(super) fn attempt(&self, name: &str, kind: AttackId, targets: &Targets, search: &dyn Solver) -> Result<Tried> {
+    pub(super) fn attempt<'a>(&'a self, name: &str, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<Tried> {
         let [tried] = self.memory.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
         Ok(tried)
     }
@@ -130,7 +133,7 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Lab::attempt`].
-    pub(super) fn found(&self, kind: AttackId, targets: &Targets, search: &dyn Solver) -> Result<(Tried, Tensor)> {
+    pub(super) fn found<'a>(&'a self, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<(Tried, Tensor)> {
         let (attack, setting) = self.scene(kind);
         // The model under watch breaks off much sooner than this could.
         let go = &mut |_| ControlFlow::Continue(());

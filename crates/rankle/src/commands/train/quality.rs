@@ -5,7 +5,7 @@ use crate::watched::Watched;
 use crate::{collapse, interrupt, progress, system};
 use anyhow::Result;
 use rankle_attacks::{Classification, Estimate};
-use rankle_core::{Dataset, Embedder, Gallery, Seed};
+use rankle_core::{Dataset, Embedder, Seed, Sets};
 use rankle_models::Architecture;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,22 +26,24 @@ impl Quality {
     ///
     /// # Errors
     /// What the model reports, or an interrupt.
-    pub(crate) fn of(architecture: Architecture, model: &dyn Embedder, test: &dyn Dataset) -> Result<Self> {
-        let everything: Vec<usize> = (0..test.len()).collect();
-        let bar = progress::bar(if architecture.is_classifier() { 1 } else { 2 } * test.len() as u64);
+    pub(crate) fn of(architecture: Architecture, model: &dyn Embedder, test: Sets<&dyn Dataset>) -> Result<Self> {
+        let (queries, all) = (*test.queries(), test.iter().map(|set| set.len()).sum::<usize>());
+        let everything: Vec<usize> = (0..queries.len()).collect();
+        let bar = progress::bar((all + if architecture.is_classifier() { 0 } else { queries.len() }) as u64);
         bar.set_message("the test images");
         let watched = Watched::new(Box::new(model), bar.clone());
         if architecture.is_classifier() {
-            let setting = Classification { classifier: &watched, dataset: test, batch_size: experiment::BATCH };
+            let setting = Classification { classifier: &watched, dataset: queries, batch_size: experiment::BATCH };
             let hits = setting.run(None, &everything, Seed(0), &mut |_| interrupt::flow())?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
-        let gallery = Gallery::new(&system::embed(&watched, test, &everything)?.0)?;
-        let retrieval = rankle_metrics::leave_one_out(&gallery, test.labels(), &mut |done| {
-            bar.set_position((test.len() + done) as u64);
+        let (embedded, _) = system::embed_sets(&watched, test)?;
+        let labels = test.map(|set| set.labels());
+        let retrieval = rankle_metrics::retrieve(embedded.as_ref().map(|set| set.exact()), labels, &everything, &mut |done| {
+            bar.set_position((all + done) as u64);
             interrupt::flow()
         })?;
-        collapse::warn_of_ties(test.name(), retrieval.tie_share(), retrieval.resolution);
+        collapse::warn_of_ties(queries.name(), retrieval.tie_share(), retrieval.resolution);
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }
 }

@@ -7,7 +7,7 @@ use crate::{called, experiment, files};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rankle_attacks::{Estimate, Half};
-use rankle_core::numbers::numbers;
+use rankle_core::{Dataset, Role, numbers::numbers};
 use rankle_models::weights;
 use rankle_record::{AttackId, Record};
 use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
@@ -54,8 +54,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
     let is_candidate = matches!(cell.spec.attack, AttackId::Candidate(_));
     let perturbed = if is_candidate { Role::Candidate } else { Role::Query };
     let (images, targets) = (system.dataset(perturbed), system.dataset(perturbed.other()));
-    let pixels =
-        |set: &dyn Dataset, index: usize| -> Result<Vec<f32>> { Ok(numbers(&set.images(&[index])?)?.to_vec()) };
+    let pixels = |set: &dyn Dataset, index: usize| -> Result<Vec<f32>> { Ok(numbers(&set.images(&[index])?)?.to_vec()) };
     let first = &made[..made.len().min(SHOWN)];
     let perturbations: Vec<Vec<f32>> =
         first.iter().map(|made| Ok(numbers(&made.outcome.perturbation)?.to_vec())).collect::<Result<_>>()?;
@@ -65,7 +64,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
         let example = |at: usize| -> Result<Example> {
             let clean = pixels(images, half.images[at])?;
             let after = clean.iter().zip(perturbation).map(|(x, p)| (x + p).clamp(0.0, 1.0)).collect();
-            let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.embedded.gallery.len() as f64).round() as usize);
+            let rank = |ranks: &[f64]| grouped((ranks[at] * ranked.exact().gallery.len() as f64).round() as usize);
             Ok(Example {
                 before: Image::new(shape, clean)?,
                 after: Image::new(shape, after)?,
@@ -114,7 +113,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
         lines: vec![format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
             experiment::describe(system),
-            grouped(ranked.gallery.len())
+            grouped(ranked.exact().gallery.len())
         )],
         epsilon: white_as_given,
         rows: first.iter().zip(&perturbations).map(shared).collect::<Result<_>>()?,

@@ -1,10 +1,13 @@
-//! Sorted lists of distances that answer "how many are smaller, and what is their sum" without a scan.
+//! Sorted lists of distances, which answer how many are smaller and what is their sum without a scan.
 
+use crate::numbers::numbers;
+use crate::{Lists, Result};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 /// Rows of ascending distances, all of one length. Besides the distances only one sum per 64 of them is kept.
 #[derive(Debug)]
-pub(crate) struct SortedLists {
+pub struct SortedLists {
     sorted: Vec<f32>,
     len: usize,
     /// Per list the sums of its first 0, 64, 128 … distances.
@@ -31,19 +34,50 @@ impl SortedLists {
         &self.sorted[list * self.len..][..self.len]
     }
     /// How many distances of a list are below `distance`.
-    pub(crate) fn below(&self, list: usize, distance: f32) -> usize {
+    pub fn below(&self, list: usize, distance: f32) -> usize {
         self.list(list).partition_point(|&d| d < distance)
     }
     /// How many distances of a list are not above `distance`.
-    pub(crate) fn not_above(&self, list: usize, distance: f32) -> usize {
+    pub fn not_above(&self, list: usize, distance: f32) -> usize {
         self.list(list).partition_point(|&d| d <= distance)
     }
     /// The sum of the smallest `count` distances of a list.
-    pub(crate) fn sum(&self, list: usize, count: usize) -> f64 {
+    pub fn sum(&self, list: usize, count: usize) -> f64 {
         let blocks = self.len.div_ceil(STRIDE);
         // A list of whole blocks has no sum of its own length: the last block is added up.
         let block = (count / STRIDE).min(blocks - 1);
         self.sums[list * blocks + block] + total(&self.list(list)[block * STRIDE..count])
+    }
+
+    /// The hinge sum of one list at `distance`, and its derivative with respect to `distance`.
+    fn hinge(&self, list: usize, distance: f32, raise: bool) -> (f64, f64) {
+        if raise {
+            let closer = self.below(list, distance);
+            return (closer as f64 * f64::from(distance) - self.sum(list, closer), closer as f64);
+        }
+        let near = self.not_above(list, distance);
+        let farther = (self.len - near) as f64;
+        (self.sum(list, self.len) - self.sum(list, near) - farther * f64::from(distance), -farther)
+    }
+}
+
+impl Lists for SortedLists {
+    fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+        let (n, targets) = distances.dims2()?;
+        let (own, mut loss, mut derivative) = (numbers(distances)?, vec![0.0f64; n], vec![0.0f32; n * targets]);
+        let images = own.par_chunks_exact(targets).zip(slots.par_chunks_exact(targets));
+        images.zip(derivative.par_chunks_exact_mut(targets)).zip(&mut loss).for_each(|(((own, slots), derivative), loss)| {
+            for ((&distance, &slot), derivative) in own.iter().zip(slots).zip(derivative) {
+                let (sum, count) = self.hinge(slot, distance, raise);
+                *loss += share * sum;
+                *derivative = count as f32;
+            }
+        });
+        Ok((Tensor::new(loss, &Device::Cpu)?, Tensor::from_vec(derivative, (n, targets), &Device::Cpu)?))
+    }
+
+    fn exact(&self) -> Result<&Self> {
+        Ok(self)
     }
 }
 

@@ -1,0 +1,31 @@
+//! The distance-based objective.
+
+use crate::{Batch, Direction};
+use candle_core::Tensor;
+use rankle_core::{DistanceTerm, Evaluation, Ranking, Result};
+
+/// The distance-based objective at raw embeddings `(n, d)`: per image `± mean d(p, target) + xi · mean d(p, preserved)`, `+` to
+/// raise the targets, with its gradient. Distances are symmetric, so candidate and query attacks share it; `set` is that of the targets.
+pub(crate) fn by_distance(
+    batch: &Batch<'_>,
+    set: &dyn Ranking,
+    direction: Direction,
+    xi: f64,
+    raw: &Tensor,
+) -> Result<Evaluation> {
+    let targets = &batch.targets;
+    let embeddings = set.normalize(raw)?;
+    batch.check(&embeddings)?;
+    let sign = match direction {
+        Direction::Raise => 1.0,
+        Direction::Lower => -1.0,
+    };
+    let kept = targets.preserved().map(|(items, count)| (items, xi / count as f64));
+    let parts: Vec<(&[u32], f64)> =
+        [Some((targets.indices(), sign / targets.set() as f64)), kept].into_iter().flatten().collect();
+    let distances = parts.iter().map(|(items, _)| set.distances_to(&embeddings, items)).collect::<Result<Vec<_>>>()?;
+    let term = |(&(targets, scale), distances)| DistanceTerm { targets, distances, weights: None, scale };
+    let terms: Vec<DistanceTerm<'_>> = parts.iter().zip(&distances).map(term).collect();
+    let Evaluation { loss, gradient } = set.weighted_distances(&embeddings, &terms)?;
+    Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
+}

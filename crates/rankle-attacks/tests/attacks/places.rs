@@ -1,0 +1,111 @@
+//! The same search by kernels and by candle's operations.
+
+use crate::support::{LEN, embedder, place, world};
+use candle_core::Device;
+use rankle_attacks::{
+    AttackId, AttackOptions, Batch, Keep, ObjectiveKind, Outcome, Pgd, Protocol, Scene, Setting, Threat, build, run,
+};
+use rankle_core::{Dataset, Distance, Embedder, Place, Ranking, Seed, Sets};
+use std::ops::ControlFlow;
+
+const IMAGES: [usize; 6] = [3, 99, 17, 250, 0, 64];
+
+fn both() -> [Place; 2] {
+    [Place::Kernels, Place::Tensors(Device::Cpu)]
+}
+
+fn kinds() -> impl Iterator<Item = (AttackId, ObjectiveKind, Distance)> {
+    let kinds = AttackId::ALL.into_iter().flat_map(|kind| ObjectiveKind::ALL.map(|objective| (kind, objective)));
+    kinds.flat_map(|(kind, objective)| Distance::ALL.map(|distance| (kind, objective, distance)))
+}
+
+/// The gallery and other queries at a place: the world, and its images in another order.
+fn sets(place_of: &Place, distance: Distance) -> Sets<Box<dyn Ranking>> {
+    let (world, embedder) = (world(), embedder(2, distance));
+    let at = |images: &[usize]| {
+        let raw = embedder.embed(&world.images(images).unwrap()).unwrap();
+        place_of.ranking(&place_of.normalize(distance, &raw).unwrap()).unwrap()
+    };
+    let (all, some): (Vec<usize>, Vec<usize>) = ((0..LEN).collect(), (0..300).map(|index| (7 * index + 1) % LEN).collect());
+    Sets { gallery: at(&all), queries: Some(at(&some)) }
+}
+
+#[test]
+fn losses_and_gradients_are_those_of_the_kernels() {
+    let world = world();
+    for (kind, objective, distance) in kinds() {
+        let model = embedder(2, distance);
+        let moved = (world.images(&IMAGES).unwrap() * 0.8).unwrap();
+        let raw = model.embed(&moved).unwrap();
+        let attack = build(kind, 3, AttackOptions { objective, ..AttackOptions::default() });
+        let evaluate = |at: Place| {
+            let sets = sets(&at, distance);
+            let scene = Scene { sets: sets.as_ref().map(|set| &**set), protocol: Protocol::Paper, seed: Seed(9) };
+            let targets = attack.choose(&IMAGES, &scene).unwrap();
+            let clean = at.normalize(distance, &model.embed(&world.images(&IMAGES).unwrap()).unwrap()).unwrap();
+            let labels = Sets { gallery: world.labels(), queries: Some(&world.labels()[..300]) };
+            let instance = attack.instantiate(Batch { scene, labels, images: &IMAGES, clean: &clean, targets }).unwrap();
+            let first =
+                instance.first_gradient(&raw).unwrap().map(|first| first.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let found = instance.evaluate(&raw).unwrap();
+            (found.losses().unwrap(), found.gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), first)
+        };
+        let [kernels, tensors] = both().map(evaluate);
+        for (a, b) in kernels.0.iter().zip(&tensors.0) {
+            assert!((a - b).abs() <= 2e-5 * a.abs() + 3e-7, "{kind} {objective} {distance}: {a} {b}");
+        }
+        let norm = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let off = |a: &[f32], b: &[f32]| norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>());
+        let apart = off(&kernels.1, &tensors.1) / norm(&kernels.1);
+        // A hinge at its corner may fall to either side: one of a thousand.
+        assert!(apart < 2e-3 && kernels.1.len() == tensors.1.len(), "{kind} {objective} {distance}: {apart}");
+        assert_eq!(kernels.2.is_some(), tensors.2.is_some());
+        for (a, b) in kernels.2.iter().flatten().zip(tensors.2.iter().flatten()) {
+            assert!((a - b).abs() < 1e-6);
+        }
+    }
+}
+
+/// Ranks are measured by the kernels: of images that are the same they are the same.
+#[test]
+fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
+    let (world, other) = (world(), crate::sets::Backwards::new());
+    let images: Sets<&dyn Dataset> = Sets { gallery: &world, queries: Some(&other) };
+    for kind in AttackId::ALL {
+        let model = embedder(2, Distance::Cosine);
+        let attack = build(kind, 2, AttackOptions::default());
+        let outcome = |at: Place, search: Pgd| -> Outcome {
+            let ranked = images.map(|set| {
+                let all: Vec<usize> = (0..set.len()).collect();
+                at.ranking(&at.normalize(Distance::Cosine, &model.embed(&set.images(&all).unwrap()).unwrap()).unwrap()).unwrap()
+            });
+            let scene = Scene { sets: ranked.as_ref().map(|set| &**set), protocol: Protocol::Strict, seed: Seed(9) };
+            let setting = Setting { embedder: &model, scene, images, batch_size: 4, eight_bit: false, keep_images: false };
+            let targets = attack.choose(&IMAGES, &scene).unwrap();
+            run(&*attack, &search, &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
+        };
+        let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len().max(1) as f64;
+        for threat in [Threat::linf(0.1).unwrap(), Threat::l2(0.5).unwrap()] {
+            let search = Pgd { iterations: 8, restarts: 2, ..Pgd::strict(threat) };
+            let [kernels, tensors] = both().map(|at| outcome(at, search));
+            assert_eq!((&kernels.before.rank, &kernels.before.first_match), (&tensors.before.rank, &tensors.before.first_match));
+            assert!((mean(&kernels.after.rank) - mean(&tensors.after.rank)).abs() < 0.02, "{kind} {threat}");
+            assert!((mean(&kernels.embedding_shift) - mean(&tensors.embedding_shift)).abs() < 0.02, "{kind} {threat}");
+        }
+        // One step from the clean image goes to the same place but for signs of gradients that are as good as zero.
+        let step = Pgd { keep: Keep::Last, ..Pgd::from_clean(Threat::linf(0.05).unwrap(), 0.05, 1) };
+        let [kernels, tensors] = both().map(|at| outcome(at, step));
+        assert!((mean(&kernels.after.rank) - mean(&tensors.after.rank)).abs() < 0.005, "{kind}");
+    }
+}
+
+#[test]
+fn embeddings_know_where_they_are() {
+    let (world, model) = (world(), embedder(2, Distance::Euclidean));
+    let embeddings = place(&model, &world, &IMAGES);
+    assert!(matches!(embeddings.place(), Place::Kernels));
+    let elsewhere = Place::Tensors(Device::Cpu).normalize(Distance::Euclidean, embeddings.tensor()).unwrap();
+    assert!(matches!(elsewhere.place(), Place::Tensors(Device::Cpu)));
+    assert_eq!(elsewhere.to_host().unwrap().as_slice(), embeddings.to_host().unwrap().as_slice());
+    assert!(matches!(Place::default().ranking(&embeddings).unwrap().place(), Place::Kernels));
+}

@@ -1,0 +1,245 @@
+//! The arithmetic on embeddings by candle's operations, on any of its devices.
+//!
+//! Every answer stays on the device. Sums are f32, so results differ from those of the kernels by rounding.
+
+use crate::dataset::check_indices;
+use crate::kernels::OFFSET;
+use crate::{Distance, DistanceTerm, Embeddings, Evaluation, Gallery, Lists, Place, Ranking, Result, SortedLists};
+use candle_core::{DType, Tensor};
+use rankle_kernels::distance::Hinge;
+use std::sync::OnceLock;
+
+/// As [`crate::Place::normalize`]: the rows, and for cosine distance their norms.
+pub(crate) fn normalize(distance: Distance, raw: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    match distance {
+        Distance::Euclidean => Ok((raw.clone(), None)),
+        Distance::Cosine => {
+            let norms = raw.sqr()?.sum(1)?.sqrt()?;
+            Ok((raw.broadcast_mul(&inverse(&norms)?.unsqueeze(1)?)?, Some(norms)))
+        }
+    }
+}
+
+/// As [`crate::Embeddings::backward`], under cosine distance.
+pub(crate) fn backward(rows: &Tensor, norms: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let along = (gradient * rows)?.sum_keepdim(1)?;
+    Ok((gradient - rows.broadcast_mul(&along)?)?.broadcast_mul(&inverse(norms)?.unsqueeze(1)?)?)
+}
+
+/// As [`crate::Embeddings::shift_from`].
+pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Result<Evaluation> {
+    Ok(match distance {
+        Distance::Cosine => Evaluation { loss: (1.0 - (clean * moved)?.sum(1)?)?, gradient: clean.neg()? },
+        Distance::Euclidean => {
+            let difference = ((moved - clean)? + f64::from(OFFSET))?;
+            let loss = difference.sqr()?.sum(1)?.sqrt()?;
+            let gradient = difference.broadcast_mul(&inverse(&loss)?.unsqueeze(1)?)?;
+            Evaluation { loss, gradient }
+        }
+    })
+}
+
+/// One over each number, and 0 for 0.
+fn inverse(numbers: &Tensor) -> Result<Tensor> {
+    let positive = numbers.gt(0f64)?;
+    Ok(positive.where_cond(&positive.where_cond(numbers, &numbers.ones_like()?)?.recip()?, &numbers.zeros_like()?)?)
+}
+
+/// 1 where a number is above 0, and 0 elsewhere.
+fn above_zero(numbers: &Tensor) -> Result<Tensor> {
+    Ok(numbers.gt(0f64)?.to_dtype(DType::F32)?)
+}
+
+/// How many distances a block of a sweep over the gallery holds: 64 MiB of them.
+const BLOCK: usize = 16 << 20;
+
+/// A gallery on a device.
+#[derive(Debug)]
+pub(crate) struct TensorGallery {
+    exact: Gallery,
+    place: Place,
+    /// `(len, d)`. Under Euclidean distance without their mean: products of what is near the origin cancel less.
+    rows: Tensor,
+    /// Under Euclidean distance the mean of the rows, `(1, d)`, and the squares of their norms without it, `(1, len)`.
+    center: Option<(Tensor, Tensor)>,
+}
+
+impl TensorGallery {
+    /// The gallery whose rows are `(len, d)` on the device.
+    pub(crate) fn new(exact: Gallery, rows: &Tensor) -> Result<Self> {
+        let place = Place::Tensors(rows.device().clone());
+        if exact.distance() == Distance::Cosine {
+            return Ok(Self { exact, place, rows: rows.clone(), center: None });
+        }
+        let mean = rows.mean_keepdim(0)?;
+        let rows = rows.broadcast_sub(&mean)?;
+        let squares = rows.sqr()?.sum(1)?.unsqueeze(0)?;
+        Ok(Self { exact, place, rows, center: Some((mean, squares)) })
+    }
+
+    /// Embeddings as the rows are: without the mean, where these are.
+    fn centered(&self, embeddings: &Tensor) -> Result<Tensor> {
+        Ok(match &self.center {
+            Some((mean, _)) => embeddings.broadcast_sub(mean)?,
+            None => embeddings.clone(),
+        })
+    }
+
+    /// Rows of the gallery for each embedding, `(n, targets, d)`.
+    fn targets(&self, n: usize, targets: &[u32]) -> Result<Tensor> {
+        self.exact.check_targets(n, targets)?;
+        let (device, dim) = (self.rows.device(), self.exact.dim());
+        Ok(self.rows.index_select(&Tensor::new(targets, device)?, 0)?.reshape((n, targets.len() / n, dim))?)
+    }
+
+    /// The distances from centered embeddings `(n, d)` to the rows of one block, `(n, block)`.
+    fn block_distances(&self, embeddings: &Tensor, (start, len): (usize, usize)) -> Result<Tensor> {
+        let products = embeddings.matmul(&self.rows.narrow(0, start, len)?.t()?)?;
+        Ok(match &self.center {
+            None => (1.0 - products)?,
+            Some((_, squares)) => {
+                let own = embeddings.sqr()?.sum_keepdim(1)?;
+                let squares = squares.narrow(1, start, len)?.broadcast_add(&own)?;
+                (squares - (products * 2.0)?)?.relu()?.sqrt()?
+            }
+        })
+    }
+
+    /// The blocks of a sweep that compares so many rows with the gallery.
+    fn blocks(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (len, block) = (self.exact.len(), (BLOCK / rows.max(1)).max(1));
+        (0..len).step_by(block).map(move |start| (start, block.min(len - start)))
+    }
+
+    /// `Σ_x w_x ∇d(p, x)` over the rows of a block, where the distances are `(n, block)` and the weights, too.
+    fn block_gradient(&self, embeddings: &Tensor, weights: &Tensor, distances: &Tensor, block: (usize, usize)) -> Result<Tensor> {
+        let rows = self.rows.narrow(0, block.0, block.1)?;
+        Ok(match self.exact.distance() {
+            Distance::Cosine => weights.matmul(&rows)?.neg()?,
+            Distance::Euclidean => {
+                let weights = (weights * inverse(distances)?)?;
+                (embeddings.broadcast_mul(&weights.sum_keepdim(1)?)? - weights.matmul(&rows)?)?
+            }
+        })
+    }
+}
+
+impl Ranking for TensorGallery {
+    fn exact(&self) -> &Gallery {
+        &self.exact
+    }
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn distances_to(&self, embeddings: &Embeddings, targets: &[u32]) -> Result<Tensor> {
+        self.exact.check(embeddings)?;
+        let rows = self.targets(embeddings.len(), targets)?;
+        let own = self.centered(embeddings.tensor())?.unsqueeze(1)?;
+        Ok(match self.exact.distance() {
+            Distance::Cosine => (1.0 - rows.broadcast_mul(&own)?.sum(2)?)?,
+            Distance::Euclidean => rows.broadcast_sub(&own)?.sqr()?.sum(2)?.sqrt()?,
+        })
+    }
+
+    fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation> {
+        let own = self.centered(embeddings.tensor())?;
+        let mut loss = Tensor::zeros(embeddings.len(), DType::F32, own.device())?;
+        let mut gradient = own.zeros_like()?;
+        for DistanceTerm { targets, distances, weights, scale } in terms {
+            let rows = self.targets(embeddings.len(), targets)?;
+            let weights = weights.map_or_else(|| distances.ones_like(), |weights| Ok(weights.clone()))?.affine(*scale, 0.0)?;
+            loss = (loss + (&weights * *distances)?.sum(1)?)?;
+            let term = match self.exact.distance() {
+                Distance::Cosine => rows.broadcast_mul(&weights.unsqueeze(2)?)?.sum(1)?.neg()?,
+                Distance::Euclidean => {
+                    let weights = (weights * inverse(distances)?)?;
+                    let sum = rows.broadcast_mul(&weights.unsqueeze(2)?)?.sum(1)?;
+                    (own.broadcast_mul(&weights.sum_keepdim(1)?)? - sum)?
+                }
+            };
+            gradient = (gradient + term)?;
+        }
+        Ok(Evaluation { loss, gradient })
+    }
+
+    fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation> {
+        let (n, own) = (embeddings.len(), self.centered(embeddings.tensor())?);
+        let distances = terms.iter().map(|term| self.distances_to(embeddings, term.targets)).collect::<Result<Vec<_>>>()?;
+        let mut loss = Tensor::zeros(n, DType::F32, own.device())?;
+        let mut gradient = own.zeros_like()?;
+        // How many items are on the wrong side of each target.
+        let mut counts = distances.iter().map(Tensor::zeros_like).collect::<candle_core::Result<Vec<_>>>()?;
+        for block in self.blocks(n) {
+            let to_items = self.block_distances(&own, block)?;
+            let mut weights = to_items.zeros_like()?;
+            for ((term, distances), counts) in terms.iter().zip(&distances).zip(&mut counts) {
+                let (sign, weight) = (if term.raise { 1.0 } else { -1.0 }, f64::from(term.weight));
+                let mut added = Vec::new();
+                for target in 0..distances.dims()[1] {
+                    let hinge = distances.narrow(1, target, 1)?.broadcast_sub(&to_items)?.affine(sign, 0.0)?.relu()?;
+                    let wrong = above_zero(&hinge)?;
+                    loss = (loss + hinge.sum(1)?.affine(weight, 0.0)?)?;
+                    weights = (weights + wrong.affine(sign * weight, 0.0)?)?;
+                    added.push(wrong.sum_keepdim(1)?);
+                }
+                *counts = (&*counts + Tensor::cat(&added, 1)?)?;
+            }
+            gradient = (gradient - self.block_gradient(&own, &weights, &to_items, block)?)?;
+        }
+        let own_terms: Vec<DistanceTerm<'_>> = (terms.iter().zip(&distances).zip(&counts))
+            .map(|((term, distances), counts)| {
+                let scale = if term.raise { f64::from(term.weight) } else { -f64::from(term.weight) };
+                DistanceTerm { targets: term.targets, distances, weights: Some(counts), scale }
+            })
+            .collect();
+        Ok(Evaluation { loss, gradient: (gradient + self.weighted_distances(embeddings, &own_terms)?.gradient)? })
+    }
+
+    fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {
+        let set = queries.exact();
+        check_indices("query", rows, set.len())?;
+        let embeddings: Vec<f32> = rows.iter().flat_map(|&row| set.point(row)).copied().collect();
+        let embeddings = Tensor::from_vec(embeddings, (rows.len(), set.dim()), self.rows.device())?;
+        let queries = self.centered(&embeddings)?;
+        Ok(Box::new(TensorLists { gallery: self, queries, set, rows: rows.to_vec(), sorted: OnceLock::new() }))
+    }
+}
+
+/// The lists of some queries, scanned at every call.
+#[derive(Debug)]
+struct TensorLists<'a> {
+    gallery: &'a TensorGallery,
+    /// Centered, `(lists, d)`.
+    queries: Tensor,
+    set: &'a Gallery,
+    rows: Vec<usize>,
+    sorted: OnceLock<SortedLists>,
+}
+
+impl Lists for TensorLists<'_> {
+    fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+        let (device, shape) = (self.queries.device(), distances.dims2()?);
+        let slots: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
+        let slots = Tensor::new(slots, device)?;
+        let own = distances.reshape((shape.0 * shape.1, 1))?;
+        let sign = if raise { 1.0 } else { -1.0 };
+        let mut sum = Tensor::zeros(own.dims()[0], DType::F32, device)?;
+        let mut counts = sum.clone();
+        for block in self.gallery.blocks(own.dims()[0]) {
+            let to_items = self.gallery.block_distances(&self.queries, block)?.index_select(&slots, 0)?;
+            let hinge = own.broadcast_sub(&to_items)?.affine(sign, 0.0)?.relu()?;
+            counts = (counts + above_zero(&hinge)?.sum(1)?)?;
+            sum = (sum + hinge.sum(1)?)?;
+        }
+        Ok((sum.reshape(shape)?.sum(1)?.affine(share, 0.0)?, counts.reshape(shape)?.affine(sign, 0.0)?))
+    }
+
+    fn exact(&self) -> Result<&SortedLists> {
+        if let Some(sorted) = self.sorted.get() {
+            return Ok(sorted);
+        }
+        let sorted = self.gallery.exact.sorted_lists(self.set, &self.rows)?;
+        Ok(self.sorted.get_or_init(|| sorted))
+    }
+}
