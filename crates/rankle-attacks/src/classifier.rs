@@ -6,7 +6,6 @@ use rankle_core::classes::{cross_entropy, predictions};
 use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
 use rankle_core::{Dataset, Differentiable, Error, Evaluation, Place, Result, Seed};
-use std::ops::ControlFlow;
 use std::{fmt, str::FromStr};
 
 /// The searches by name: `fgsm`, `pgd`.
@@ -73,18 +72,11 @@ pub struct Hits {
 impl<'a> Classification<'a> {
     /// Classifies the images with these indices and, with a solver, what an attack makes of them. As in
     /// [`crate::run()`], whatever the solver answers is projected onto the ball once more. The seed keys a random start.
-    /// `progress` is told after each batch how many images are done, and may break off.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] for an image that is
-    /// not there and for a label without a logit; [`Error::NotFinite`] when a logit is no number; and what the classifier reports.
-    pub fn run(
-        &self,
-        solver: Option<&dyn Solver<dyn Differentiable + 'a>>,
-        images: &[usize],
-        seed: Seed,
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Hits> {
+    /// [`Error::Empty`] without images; [`Error::Index`] for an image that is not there and for a label without a logit;
+    /// [`Error::NotFinite`] when a logit is no number; and what the classifier reports.
+    pub fn run(&self, solver: Option<&dyn Solver<dyn Differentiable + 'a>>, images: &[usize], seed: Seed) -> Result<Hits> {
         if images.is_empty() {
             return Err(Error::Empty("images to classify"));
         }
@@ -102,9 +94,6 @@ impl<'a> Classification<'a> {
                 let moved = solver.solve(self.classifier, &problem)?;
                 let moved = Ball::around(&clean, solver.threat()).project(&moved)?;
                 hits.after.extend(self.hits(&moved, &objective.labels)?);
-            }
-            if progress(hits.before.len()).is_break() {
-                return Err(Error::Interrupted);
             }
         }
         Ok(hits)
@@ -172,9 +161,7 @@ mod tests {
         let dataset = toy::dataset(0);
         let everything: Vec<usize> = (0..dataset.len()).collect();
         let setting = Classification { classifier: &Quarters, dataset: &dataset, batch_size };
-        setting
-            .run(solver.map(|solver| solver as &dyn Solver<_>), &everything, Seed(0), &mut |_| ControlFlow::Continue(()))
-            .unwrap()
+        setting.run(solver.map(|solver| solver as &dyn Solver<_>), &everything, Seed(0)).unwrap()
     }
 
     fn pgd(attack: ClassifierAttack, epsilon: f64) -> Pgd {
@@ -247,10 +234,9 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let dataset = toy::dataset(0);
         let setting = Classification { classifier: &Quarters, dataset: &dataset, batch_size: 10 };
-        let run = |images: &[usize]| setting.run(None, images, Seed(0), &mut |_| ControlFlow::Break(()));
+        let run = |images: &[usize]| setting.run(None, images, Seed(0));
         assert!(matches!(run(&[]), Err(Error::Empty(_))));
         assert!(matches!(run(&[200]), Err(Error::Index { .. })));
-        assert!(matches!(run(&[0]), Err(Error::Interrupted)));
         let aim = Misclassification { labels: vec![0] };
         let logits = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         assert!(matches!(aim.evaluate(&logits(&[2, 3])), Err(Error::Shape { .. })));

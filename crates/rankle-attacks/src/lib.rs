@@ -23,7 +23,6 @@
 //! ```
 //! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Scene, Setting, Threat, run, sample_images};
 //! use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, Sets, toy};
-//! use std::ops::ControlFlow;
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
@@ -39,7 +38,7 @@
 //!     batch_size: 10, eight_bit: false, keep_images: false,
 //! };
 //! let solver = Pgd::paper(Threat::linf(0.1)?);
-//! let outcome = run(&attack, &solver, &setting, &images, &targets, &mut |_done| ControlFlow::Continue(()))?;
+//! let outcome = run(&attack, &solver, &setting, &images, &targets)?;
 //!
 //! let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| estimate.mean);
 //! assert!(mean(&outcome.after.rank) < mean(&outcome.before.rank) - 0.1); // nearer the top of the lists

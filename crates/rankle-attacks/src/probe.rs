@@ -1,6 +1,6 @@
 //! What an attacker sees at places of one's own choosing: the loss and its gradient.
 
-use crate::run::{check, embed};
+use crate::run::each_batch;
 use crate::{Objective, RankingAttack, Setting, Targets};
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
@@ -79,7 +79,7 @@ impl Zeros {
     }
 }
 
-/// Instantiates the attack batch by batch, and hands each batch on with what its images look like.
+/// Hands on the attack batch by batch, with what its images look like.
 fn batches<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     setting: &Setting<'_, M>,
@@ -88,21 +88,14 @@ fn batches<M: Embedder + ?Sized>(
     at: &Tensor,
     each: &mut dyn FnMut(&Tensor, &dyn Objective) -> Result<()>,
 ) -> Result<()> {
-    let (sets, role) = (setting.scene.sets, attack.perturbs());
-    check(sets, role, setting, images, targets)?;
-    let dataset = *setting.images.of(role);
     if at.dims().first() != Some(&images.len()) {
         let expected = format!("({}, c, h, w), one row per image", images.len());
         return Err(Error::Shape { what: "what the images look like", actual: at.dims().to_vec(), expected });
     }
     let mut done = 0;
-    for indices in images.chunks(setting.at_once(role, targets)) {
-        let clean =
-            embed(setting.embedder, sets.gallery.place(), &dataset.images(indices)?, |row| dataset.describe(indices[row]))?;
-        let own = targets.of_images(done..done + indices.len());
-        let instance = attack.instantiate(setting.batch(sets, indices, &clean, own))?;
-        each(&at.narrow(0, done, indices.len())?, &*instance)?;
-        done += indices.len();
-    }
-    Ok(())
+    each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {
+        let at = at.narrow(0, done, batch.indices.len())?;
+        done += batch.indices.len();
+        each(&at, batch.instance)
+    })
 }

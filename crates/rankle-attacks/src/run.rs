@@ -4,7 +4,6 @@ use crate::{AttackInstance, Ball, Batch, CandidateAttack, Problem, RankingAttack
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets};
-use std::ops::ControlFlow;
 
 /// Where an attack takes place. `M` is what its solver must know of the model.
 pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
@@ -35,30 +34,28 @@ pub struct Outcome {
     pub adversarial: Option<Tensor>,
 }
 
-/// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. Whatever the solver answers is projected onto the ball once more, so no
-/// result shows a perturbation outside of it. `progress` is told after each batch how many images are done, and may break
-/// off.
+/// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. Whatever the solver answers is
+/// projected onto the ball once more, so no result shows a perturbation outside of it. Whoever wants to follow the work or to end it
+/// hands in a model that counts its passes, or answers [`Error::Interrupted`].
 ///
 /// # Errors
-/// [`Error::Interrupted`] when `progress` breaks off; [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`]
-/// when sets, images and targets do not fit; [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked;
-/// and what the embedder, the attack and the solver report.
+/// [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`] when sets, images and targets do not fit;
+/// [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked; and what the embedder, the attack and the
+/// solver report.
 pub fn run<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     solver: &dyn Solver<M>,
     setting: &Setting<'_, M>,
     images: &[usize],
     targets: &Targets,
-    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Outcome> {
-    let mut outcomes = run_on(attack, solver, setting, &[], images, targets, progress)?;
+    let mut outcomes = run_on(attack, solver, setting, &[], images, targets)?;
     Ok(outcomes.swap_remove(0))
 }
 
 /// A model with all images of both sets embedded by it.
-#[derive(Clone, Copy)]
-pub(crate) struct Ranker<'a> {
-    pub(crate) embedder: &'a dyn Embedder,
+pub(crate) struct Ranker<'a, M: Embedder + ?Sized + 'a = dyn Embedder + 'a> {
+    pub(crate) embedder: &'a M,
     pub(crate) sets: Sets<&'a dyn Ranking>,
 }
 
@@ -70,34 +67,26 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
     others: &[Ranker<'_>],
     images: &[usize],
     targets: &Targets,
-    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>> {
-    let (sets, model, role) = (setting.scene.sets, setting.embedder, attack.perturbs());
-    let place = sets.gallery.place();
-    check(sets, role, setting, images, targets)?;
-    others.iter().try_for_each(|other| check(other.sets, role, setting, images, targets))?;
-    let dataset = *setting.images.of(role);
+    others.iter().try_for_each(|other| check_sets(other.sets, setting))?;
+    let dataset = *setting.images.of(attack.perturbs());
     let mut outcomes = vec![Outcome::default(); 1 + others.len()];
     let mut kept = Vec::new();
-    let mut done = 0;
-    for indices in images.chunks(setting.at_once(role, targets)) {
-        let images = dataset.images(indices)?;
-        let targets = targets.of_images(done..done + indices.len());
-        let clean = embed(model, place, &images, |row| dataset.describe(indices[row]))?;
-        let instance = attack.instantiate(setting.batch(sets, indices, &clean, targets.clone()))?;
+    each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {
+        let BatchInHand { indices, images, clean, instance, targets } = batch;
+        let place = setting.scene.sets.gallery.place();
         let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let ball = Ball::around(&images, solver.threat());
-        let problem = Problem { images: &images, keys: &keys, objective: &*instance, seed: setting.scene.seed, place };
-        let mut adversarial = ball.project(&solver.solve(model, &problem)?)?;
+        let ball = Ball::around(images, solver.threat());
+        let problem = Problem { images, keys: &keys, objective: instance, seed: setting.scene.seed, place };
+        let mut adversarial = ball.project(&solver.solve(setting.embedder, &problem)?)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
         let perturbed = |row: usize| perturbed(dataset, indices[row]);
-        let moved = embed(model, place, &adversarial, perturbed)?;
-        outcomes[0].append(&*instance, &clean, &moved)?;
+        outcomes[0].append(instance, clean, &embed(setting.embedder, place, &adversarial, perturbed)?)?;
         for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
             let place = other.sets.gallery.place();
-            let clean = embed(other.embedder, place, &images, |row| dataset.describe(indices[row]))?;
+            let clean = embed(other.embedder, place, images, |row| dataset.describe(indices[row]))?;
             let moved = embed(other.embedder, place, &adversarial, perturbed)?;
             let instance = attack.instantiate(setting.batch(other.sets, indices, &clean, targets.clone()))?;
             outcome.append(&*instance, &clean, &moved)?;
@@ -105,15 +94,46 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
         if setting.keep_images {
             kept.push(adversarial.to_device(&Device::Cpu)?);
         }
-        done += indices.len();
-        if progress(done).is_break() {
-            return Err(Error::Interrupted);
-        }
-    }
+        Ok(())
+    })?;
     if setting.keep_images {
         outcomes[0].adversarial = Some(Tensor::cat(&kept, 0)?);
     }
     Ok(outcomes)
+}
+
+/// A batch of images with the attack on them.
+pub(crate) struct BatchInHand<'b> {
+    pub(crate) indices: &'b [usize],
+    /// The clean images.
+    pub(crate) images: &'b Tensor,
+    /// Their embeddings.
+    pub(crate) clean: &'b Embeddings,
+    pub(crate) instance: &'b dyn AttackInstance,
+    pub(crate) targets: &'b Targets,
+}
+
+/// Hands on the images batch by batch, embedded by a model, with the attack instantiated on them. No result depends on their size.
+pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
+    attack: &dyn RankingAttack,
+    ranker: &Ranker<'_, E>,
+    setting: &Setting<'_, M>,
+    (images, targets): (&[usize], &Targets),
+    hand_on: &mut dyn FnMut(BatchInHand<'_>) -> Result<()>,
+) -> Result<()> {
+    let (role, sets) = (attack.perturbs(), ranker.sets);
+    check(sets, role, setting, images, targets)?;
+    let dataset = *setting.images.of(role);
+    let mut done = 0;
+    for indices in images.chunks(setting.at_once(role, targets)) {
+        let images = dataset.images(indices)?;
+        let targets = targets.of_images(done..done + indices.len());
+        let clean = embed(ranker.embedder, sets.gallery.place(), &images, |row| dataset.describe(indices[row]))?;
+        let instance = attack.instantiate(setting.batch(sets, indices, &clean, targets.clone()))?;
+        hand_on(BatchInHand { indices, images: &images, clean: &clean, instance: &*instance, targets: &targets })?;
+        done += indices.len();
+    }
+    Ok(())
 }
 
 impl<M: Embedder + ?Sized> Clone for Setting<'_, M> {
@@ -125,6 +145,11 @@ impl<M: Embedder + ?Sized> Clone for Setting<'_, M> {
 impl<M: Embedder + ?Sized> Copy for Setting<'_, M> {}
 
 impl<M: Embedder + ?Sized> Setting<'_, M> {
+    /// The attacked model.
+    pub(crate) fn source(&self) -> Ranker<'_, M> {
+        Ranker { embedder: self.embedder, sets: self.scene.sets }
+    }
+
     /// The batch of attacked images, embedded in the space of `sets`.
     pub(crate) fn batch<'b>(
         &'b self,
@@ -138,7 +163,7 @@ impl<M: Embedder + ?Sized> Setting<'_, M> {
     }
 
     /// How many images to attack at once: candidates have lists to sort, queries have none.
-    pub(crate) fn at_once(&self, role: Role, targets: &Targets) -> usize {
+    fn at_once(&self, role: Role, targets: &Targets) -> usize {
         let lists = match role {
             Role::Candidate => CandidateAttack::LIST_BYTES / (4 * self.scene.sets.gallery.len() * targets.set().max(1)),
             Role::Query => usize::MAX,
@@ -156,7 +181,7 @@ impl Outcome {
     }
 }
 
-pub(crate) fn check<M: Embedder + ?Sized>(
+fn check<M: Embedder + ?Sized>(
     sets: Sets<&dyn Ranking>,
     role: Role,
     setting: &Setting<'_, M>,

@@ -3,7 +3,6 @@
 use crate::run::{Ranker, run_on};
 use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
 use rankle_core::{Embedder, Ranking, Result, Sets};
-use std::ops::ControlFlow;
 
 /// A model that is shown images which were perturbed against another one. It ranks its own gallery by its own distance.
 #[derive(Clone, Copy)]
@@ -51,10 +50,9 @@ pub fn transfer<M: Embedder + ?Sized>(
     victim: Victim<'_>,
     images: &[usize],
     targets: &Targets,
-    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Transfer> {
     let other = Ranker { embedder: victim.embedder, sets: victim.sets };
-    let mut outcomes = run_on(attack, solver, setting, &[other], images, targets, progress)?;
+    let mut outcomes = run_on(attack, solver, setting, &[other], images, targets)?;
     let victim = outcomes.swap_remove(1);
     Ok(Transfer { source: outcomes.swap_remove(0), victim })
 }

@@ -2,10 +2,9 @@
 
 use crate::ball::{length, steepest};
 use crate::draw::distinct;
-use crate::run::{Ranker, check_sets, embed, perturbed};
+use crate::run::{BatchInHand, Ranker, check_sets, each_batch, embed, perturbed};
 use crate::{
-    AttackId, AttackInstance, AttackOptions, Ball, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets,
-    Threat, Victim, build, shifts,
+    AttackInstance, Ball, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets, Threat, Victim, shifts,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -13,7 +12,6 @@ use rankle_core::dataset::check_indices;
 use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Sets};
-use std::ops::ControlFlow;
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
 ///
@@ -82,36 +80,29 @@ impl Universal {
     }
 
     /// Computes the perturbation for the images with the given indices in their set and one target (the query of I-CA±, the
-    /// candidate of I-QA±), and measures it. `setting.batch_size` bounds how many images are embedded at once and changes no
-    /// result. `progress` is told after each step how many are done, and may break off.
+    /// candidate of I-QA±), and measures it. `attack` has one target per image and goes in `direction`. `setting.batch_size` bounds how
+    /// many images are embedded at once and changes no result.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for any other kind of attack; [`Error::TooFewTargets`] for fewer than two images, which have no halves;
-    /// [`Error::Index`] and [`Error::Shape`] when images, target and sets do not fit; [`Error::Interrupted`] when
-    /// `progress` breaks off; and what the embedders report.
+    /// [`Error::TooFewTargets`] for fewer than two images, which have no halves; [`Error::Index`] and [`Error::Shape`] when images,
+    /// target and sets do not fit; and what the embedders and the attack report.
     pub fn run(
         &self,
-        kind: AttackId,
+        (attack, direction): (&dyn RankingAttack, Direction),
         setting: &Setting<'_>,
         victim: Option<Victim<'_>>,
         images: &[usize],
         target: u32,
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<UniversalOutcome> {
-        let (AttackId::Candidate(direction) | AttackId::Query(direction)) = kind else {
-            let known = "ca+, ca-, qa+, qa-".to_owned();
-            return Err(Error::Unknown { what: "universal attack", name: kind.to_string(), known });
-        };
         if images.len() < 2 {
             return Err(Error::TooFewTargets { wanted: 2, available: images.len() });
         }
-        let attack = build(kind, 1, AttackOptions::default());
         let dataset = *setting.images.of(attack.perturbs());
         check_indices("image", images, dataset.len())?;
         let work = Work { attack, direction, setting, dataset, target, threat: self.threat };
-        let source = Ranker { embedder: setting.embedder, sets: setting.scene.sets };
+        let source: Ranker<'_> = Ranker { embedder: setting.embedder, sets: setting.scene.sets };
         let victim = victim.map(|Victim { embedder, sets }| Ranker { embedder, sets });
-        [Some(source), victim].iter().flatten().try_for_each(|ranker| check_sets(ranker.sets, setting))?;
+        [Some(&source), victim.as_ref()].into_iter().flatten().try_for_each(|ranker| check_sets(ranker.sets, setting))?;
         check_indices("target", &[target as usize], work.targets(source.sets).len())?;
 
         let half = |parity: usize| -> Vec<usize> { images.iter().skip(parity).step_by(2).copied().collect() };
@@ -120,23 +111,16 @@ impl Universal {
             Protocol::Paper => images,
             Protocol::Strict => &seen,
         };
-        let perturbation = self.search(&work, source, &seen, clipping, progress)?;
-        let measure = |ranker: Ranker<'_>| -> Result<Halves> {
+        let perturbation = self.search(&work, &source, &seen, clipping)?;
+        let measure = |ranker: &Ranker<'_>| -> Result<Halves> {
             let half = |images: &[usize]| work.measure(ranker, images, &perturbation);
             Ok(Halves { seen: half(&seen)?, unseen: half(&unseen)? })
         };
-        let (source, victim) = (measure(source)?, victim.map(measure).transpose()?);
+        let (source, victim) = (measure(&source)?, victim.as_ref().map(measure).transpose()?);
         Ok(UniversalOutcome { perturbation: work.tensor(&perturbation)?, source, victim })
     }
 
-    fn search(
-        &self,
-        work: &Work<'_>,
-        source: Ranker<'_>,
-        seen: &[usize],
-        clipping: &[usize],
-        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Vec<f32>> {
+    fn search(&self, work: &Work<'_>, source: &Ranker<'_>, seen: &[usize], clipping: &[usize]) -> Result<Vec<f32>> {
         let size = work.size();
         let chunks: Vec<&[usize]> = seen.chunks(work.setting.batch_size.max(1)).collect();
         let clean: Vec<Embeddings> = chunks.iter().map(|images| work.clean(source, images)).collect::<Result<_>>()?;
@@ -149,7 +133,7 @@ impl Universal {
         if self.threat.radius() == 0.0 {
             return Ok(perturbation);
         }
-        for done in 1..=self.iterations {
+        for _ in 0..self.iterations {
             let mut gradient = vec![0.0f64; size];
             for (images, instance) in chunks.iter().zip(&instances) {
                 work.add_gradient(images, &**instance, &perturbation, &mut gradient)?;
@@ -158,9 +142,6 @@ impl Universal {
             steepest(self.threat.norm(), &mut direction);
             perturbation.iter_mut().zip(direction).for_each(|(p, direction)| *p -= self.step as f32 * direction);
             self.clip(&mut perturbation, &clipping);
-            if progress(done).is_break() {
-                return Err(Error::Interrupted);
-            }
         }
         Ok(perturbation)
     }
@@ -209,7 +190,7 @@ pub fn universal_target(scene: &Scene<'_>, role: Role, (batch, number): (u64, u6
 
 /// What stays the same from step to step.
 struct Work<'a> {
-    attack: Box<dyn RankingAttack>,
+    attack: &'a dyn RankingAttack,
     direction: Direction,
     setting: &'a Setting<'a>,
     /// The set of the perturbed images.
@@ -235,7 +216,7 @@ impl Work<'_> {
         Ok(Tensor::from_slice(perturbation, (1, channels, height, width), &Device::Cpu)?)
     }
 
-    fn clean(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Embeddings> {
+    fn clean(&self, ranker: &Ranker<'_>, images: &[usize]) -> Result<Embeddings> {
         embed(ranker.embedder, ranker.sets.gallery.place(), &self.dataset.images(images)?, |row| {
             self.dataset.describe(images[row])
         })
@@ -243,12 +224,16 @@ impl Work<'_> {
 
     fn instantiate<'b>(
         &'b self,
-        ranker: Ranker<'b>,
+        ranker: &Ranker<'b>,
         images: &'b [usize],
         clean: &'b Embeddings,
     ) -> Result<Box<dyn AttackInstance + 'b>> {
-        let targets = Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())?;
-        self.attack.instantiate(self.setting.batch(ranker.sets, images, clean, targets))
+        self.attack.instantiate(self.setting.batch(ranker.sets, images, clean, self.target_of(images, ranker)?))
+    }
+
+    /// The target of every image: the same for all.
+    fn target_of(&self, images: &[usize], ranker: &Ranker<'_>) -> Result<Targets> {
+        Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())
     }
 
     /// Adds the gradient of the summed loss of some images with respect to the perturbation, image by image.
@@ -278,34 +263,33 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn measure(&self, ranker: Ranker<'_>, images: &[usize], perturbation: &[f32]) -> Result<Half> {
+    fn measure(&self, ranker: &Ranker<'_>, images: &[usize], perturbation: &[f32]) -> Result<Half> {
         let images = match self.direction {
             Direction::Raise => images.to_vec(),
             Direction::Lower => self.nearest(ranker, images)?,
         };
-        let perturbation = self.tensor(perturbation)?;
+        let (perturbation, targets) = (self.tensor(perturbation)?, self.target_of(&images, ranker)?);
         let mut half = Half::default();
-        for images in images.chunks(self.setting.batch_size.max(1)) {
-            let pixels = self.dataset.images(images)?;
-            let ball = Ball::around(&pixels, self.threat);
+        each_batch(self.attack, ranker, self.setting, (&images, &targets), &mut |batch| {
+            let BatchInHand { indices, images: pixels, clean, instance, .. } = batch;
+            let ball = Ball::around(pixels, self.threat);
             let mut moved = ball.project(&pixels.broadcast_add(&perturbation)?)?;
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;
             }
-            let place = ranker.sets.gallery.place();
-            let clean = embed(ranker.embedder, place, &pixels, |row| self.dataset.describe(images[row]))?;
-            let moved = embed(ranker.embedder, place, &moved, |row| perturbed(self.dataset, images[row]))?;
-            let instance = self.instantiate(ranker, images, &clean)?;
-            half.before.append(instance.standings(&clean)?);
+            let whose = |row: usize| perturbed(self.dataset, indices[row]);
+            let moved = embed(ranker.embedder, ranker.sets.gallery.place(), &moved, whose)?;
+            half.before.append(instance.standings(clean)?);
             half.after.append(instance.standings(&moved)?);
-            half.embedding_shift.append(&mut shifts(&clean, &moved)?);
-        }
+            half.embedding_shift.append(&mut shifts(clean, &moved)?);
+            Ok(())
+        })?;
         half.images = images;
         Ok(half)
     }
 
     /// The images nearest to the target, 1 % of them and at least one; of equal distances those that come first.
-    fn nearest(&self, ranker: Ranker<'_>, images: &[usize]) -> Result<Vec<usize>> {
+    fn nearest(&self, ranker: &Ranker<'_>, images: &[usize]) -> Result<Vec<usize>> {
         let mut by_distance = Vec::with_capacity(images.len());
         for images in images.chunks(self.setting.batch_size.max(1)) {
             let points = self.clean(ranker, images)?;

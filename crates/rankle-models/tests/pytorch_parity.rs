@@ -49,8 +49,9 @@ fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
 
 /// `Σ (1 - u·t)` with `u = e / ‖e‖`.
 fn cosine(raw: &Tensor) -> rankle_core::Result<Tensor> {
-    let slope = unit(FIRST_STREAM + 102, raw.elem_count()).into_iter().map(|t| -t).collect();
-    Distance::Cosine.normalize(raw)?.backward(slope)
+    let gradient: Vec<f32> = unit(FIRST_STREAM + 102, raw.elem_count()).into_iter().map(|t| -t).collect();
+    let gradient = Tensor::from_vec(gradient, raw.shape(), &Device::Cpu)?;
+    Distance::Cosine.normalize(raw)?.backward(&gradient)
 }
 
 /// The largest difference relative to the largest number of the reference; infinite if anything is not a number.

@@ -6,7 +6,6 @@ use rankle_attacks::{
 };
 use rankle_core::{Differentiable, Distance, Embedder, Gallery, InputSpec, Result, Seed, Sets};
 use rankle_data::{Name, Split};
-use std::ops::ControlFlow;
 
 /// The same small dense layer on every patch of 4×4 pixels, tanh, then one dense layer to 64 numbers.
 struct Patches {
@@ -64,7 +63,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let targets = attack.choose(&images, &scene)?;
     let setting =
         Setting { embedder: &model, scene, images: Sets::one(&*dataset), batch_size: 50, eight_bit: false, keep_images: false };
-    let outcome = run(&attack, &solver, &setting, &images, &targets, &mut |_done| ControlFlow::Continue(()))?;
+    let outcome = run(&attack, &solver, &setting, &images, &targets)?;
 
     let percent = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);
     let (before, after) = (percent(&outcome.before.rank), percent(&outcome.after.rank));

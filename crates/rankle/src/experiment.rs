@@ -8,7 +8,6 @@ use rankle_attacks::{
 };
 use rankle_core::{Embedder as _, Error, Ranking, Role, Seed, Sets};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// Rises whenever the same inputs give another number: records of another version are not taken for done. A definition that changes
@@ -177,8 +176,7 @@ impl Experiment {
         keep_images: bool,
     ) -> rankle_core::Result<Outcome> {
         let setting = self.setting(ranked, keep_images);
-        // The model under watch breaks off much sooner than this could.
-        rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets, &mut |_| ControlFlow::Continue(()))
+        rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets)
     }
 }
 

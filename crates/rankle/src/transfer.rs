@@ -4,7 +4,6 @@ use crate::experiment::{self, Experiment, Inputs, percent};
 use crate::system::{Ranked, System};
 use rankle_attacks::{Estimate, Outcome, Standings, Targets, Transfer, Victim};
 use rankle_record::{Record, Source, WhiteBox};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// The other side.
@@ -24,9 +23,7 @@ pub(crate) fn run(
     targets: &Targets,
 ) -> rankle_core::Result<Transfer> {
     let (attack, setting) = (experiment.attack(), experiment.setting(from, false));
-    // The models under watch break off much sooner than this could.
-    let go = &mut |_| ControlFlow::Continue(());
-    rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets, go)
+    rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets)
 }
 
 /// How much work it is, in the units of a progress bar.

@@ -4,10 +4,9 @@ use crate::experiment::{self, Experiment, Inputs, percent};
 use crate::system::{Ranked, System};
 use crate::transfer;
 use anyhow::Result;
-use rankle_attacks::{Estimate, Half, Halves, Outcome, Pgd, Standings, UniversalOutcome, universal_target};
+use rankle_attacks::{Direction, Estimate, Half, Halves, Outcome, Pgd, Standings, UniversalOutcome, universal_target};
 use rankle_core::rank::Resolution;
-use rankle_record::{AttackSpec, Protocol, Record, SharedBy, Unseen, WhiteBox};
-use std::ops::ControlFlow;
+use rankle_record::{Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::time::Instant;
 
 /// One perturbation and what it does.
@@ -66,7 +65,7 @@ pub(crate) fn run(
     to: Option<&Ranked>,
     images: &[usize],
 ) -> Result<Vec<Made>> {
-    let AttackSpec { attack, .. } = experiment.spec;
+    let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
     let Pgd { threat, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { threat, step, iterations };
     let setting = experiment.setting(from, false);
@@ -74,9 +73,7 @@ pub(crate) fn run(
     for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
         for number in 0..shared.perturbations {
             let target = universal_target(&setting.scene, experiment.perturbs(), (batch as u64, number as u64), images)?;
-            // The models under watch break off much sooner than this could.
-            let go = &mut |_| ControlFlow::Continue(());
-            let outcome = search.run(attack, &setting, to.map(transfer::victim), images, target, go)?;
+            let outcome = search.run((&*built, direction), &setting, to.map(transfer::victim), images, target)?;
             made.push(Made { target, images: images.to_vec(), outcome });
         }
     }

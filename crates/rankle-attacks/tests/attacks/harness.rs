@@ -9,7 +9,7 @@ use rankle_attacks::{
 use rankle_core::{
     Dataset, Differentiable, Distance, Embedder, Error, Evaluation, Gallery, InputSpec, Place, Result, Seed, Sets,
 };
-use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A search that may follow the gradient of a model.
 type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
@@ -56,7 +56,7 @@ impl Scene {
     ) -> Outcome {
         let (attack, setting) = (build(kind, 2, variant), self.setting(protocol, batch_size));
         let targets = attack.choose(images, &at(&self.gallery, protocol, 9)).unwrap();
-        run(&*attack, solver, &setting, images, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
+        run(&*attack, solver, &setting, images, &targets).unwrap()
     }
 }
 
@@ -254,7 +254,7 @@ fn eight_bit_images_are_levels_inside_the_ball() {
     let setting = Setting { eight_bit: true, ..scene.setting(Protocol::Paper, 5) };
     let (attack, clean) = (build(kind, 2, AttackOptions::default()), pixels(&scene.world.images(&IMAGES).unwrap()));
     for threat in [linf(0.03), l2(0.1)] {
-        let outcome = run(&*attack, &Pgd::paper(threat), &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(()));
+        let outcome = run(&*attack, &Pgd::paper(threat), &setting, &IMAGES, &targets);
         let moved = pixels(&outcome.unwrap().adversarial.unwrap());
         assert!(moved.iter().all(|moved| (moved * 255.0).round() / 255.0 == *moved));
         let admitted = Threat::new(threat.norm(), threat.radius() + 1e-6).unwrap();
@@ -293,17 +293,12 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let solver = Pgd::paper(linf(0.1));
     let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let setting = scene.setting(Protocol::Paper, 5);
-    let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| {
-        run(&*attack, &solver, setting, images, targets, &mut |_| ControlFlow::Continue(()))
-    };
+    let go = |setting: &Setting<'_>, images: &[usize], targets: &Targets| run(&*attack, &solver, setting, images, targets);
 
-    let mut seen = Vec::new();
-    let stopped = run(&*attack, &solver, &setting, &IMAGES, &Targets::none(16), &mut |done| {
-        seen.push(done);
-        if done >= 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    assert!(matches!(stopped, Err(Error::Interrupted)));
-    assert_eq!(seen, [5, 10]);
+    let stopping = Stopping { inner: &scene.embedder, passes: AtomicUsize::new(30) };
+    let model: &dyn Differentiable = &stopping;
+    let stopped = run(&*attack, &solver, &Setting { embedder: model, ..setting }, &IMAGES, &Targets::none(16));
+    assert!(matches!(stopped, Err(Error::Interrupted)) && stopping.passes.into_inner() == 0);
 
     assert!(matches!(go(&setting, &[], &Targets::none(0)), Err(Error::Empty(_))));
     assert!(matches!(go(&setting, &[LEN], &Targets::none(1)), Err(Error::Index { index: 1000, .. })));
@@ -321,6 +316,28 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     let keyless = solver.solve(&scene.embedder, &problem);
     assert!(matches!(keyless, Err(Error::Shape { .. })));
 }
+
+/// Ends the work after so many passes.
+struct Stopping<'a> {
+    inner: &'a Curved,
+    passes: AtomicUsize,
+}
+
+impl Embedder for Stopping<'_> {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let left = self.passes.load(Ordering::Relaxed).checked_sub(1).ok_or(Error::Interrupted)?;
+        self.passes.store(left, Ordering::Relaxed);
+        self.inner.embed(images)
+    }
+    fn distance(&self) -> Distance {
+        self.inner.distance()
+    }
+    fn input(&self) -> InputSpec {
+        self.inner.input()
+    }
+}
+
+impl Differentiable for Stopping<'_> {}
 
 struct Broken;
 
@@ -350,8 +367,7 @@ fn a_black_box_is_attacked_by_whatever_asks_for_no_gradient() {
     let setting = Setting { embedder: model, scene: place, images, batch_size: 5, eight_bit: false, keep_images: true };
     let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let solver = rankle_attacks::Noise { threat: linf(0.1) };
-    let outcome =
-        run(&*attack, &solver, &setting, &IMAGES, &Targets::none(IMAGES.len()), &mut |_| ControlFlow::Continue(())).unwrap();
+    let outcome = run(&*attack, &solver, &setting, &IMAGES, &Targets::none(IMAGES.len())).unwrap();
     assert!(outcome.embedding_shift.iter().all(|&shift| shift > 0.0));
 }
 

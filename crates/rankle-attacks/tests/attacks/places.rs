@@ -6,7 +6,6 @@ use rankle_attacks::{
     AttackId, AttackOptions, Batch, Keep, ObjectiveKind, Outcome, Pgd, Protocol, Scene, Setting, Threat, build, run,
 };
 use rankle_core::{Dataset, Distance, Embedder, Place, Ranking, Seed, Sets};
-use std::ops::ControlFlow;
 
 const IMAGES: [usize; 6] = [3, 99, 17, 250, 0, 64];
 
@@ -82,7 +81,7 @@ fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
             let scene = Scene { sets: ranked.as_ref().map(|set| &**set), protocol: Protocol::Strict, seed: Seed(9) };
             let setting = Setting { embedder: &model, scene, images, batch_size: 4, eight_bit: false, keep_images: false };
             let targets = attack.choose(&IMAGES, &scene).unwrap();
-            run(&*attack, &search, &setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap()
+            run(&*attack, &search, &setting, &IMAGES, &targets).unwrap()
         };
         let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len().max(1) as f64;
         for threat in [Threat::linf(0.1).unwrap(), Threat::l2(0.5).unwrap()] {

@@ -7,7 +7,6 @@ use rankle_attacks::{
     directions, gradients, losses, run, slopes,
 };
 use rankle_core::{Dataset, Differentiable, Distance, Embedder, Error, Gallery, InputSpec, Result, Sets, Upstream};
-use std::ops::ControlFlow;
 
 const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
 
@@ -48,7 +47,7 @@ fn linf(value: f64) -> Threat {
 fn attacked<'a>(kind: AttackId, solver: &dyn Solver<dyn Differentiable + 'a>, setting: &Setting<'a>) -> (Targets, Outcome) {
     let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
-    let outcome = run(&*attack, solver, setting, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+    let outcome = run(&*attack, solver, setting, &IMAGES, &targets).unwrap();
     (targets, outcome)
 }
 

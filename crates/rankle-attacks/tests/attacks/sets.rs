@@ -7,7 +7,6 @@ use rankle_attacks::{
 };
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Role, Seed, Sets};
-use std::ops::ControlFlow;
 
 /// The images of the world from one on, backwards: none has its own index.
 pub(crate) struct Backwards {
@@ -144,7 +143,7 @@ fn ranks_are_those_of_sorted_lists() {
             let built = build(attack, 2, AttackOptions::default());
             let (role, images) = (built.perturbs(), images(built.perturbs()));
             let targets = built.choose(&images, &setting.scene).unwrap();
-            let outcome = run(&*built, &search, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+            let outcome = run(&*built, &search, &setting, &images, &targets).unwrap();
             let moved = outcome.adversarial.as_ref().unwrap();
             let moved = Distance::Cosine.normalize(&shop.embedder.embed(moved).unwrap()).unwrap();
             let rows = moved.to_host().unwrap();
@@ -191,8 +190,7 @@ fn nothing_is_left_out_of_the_list_of_a_query_that_is_no_item() {
     let es = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let search = Pgd::paper(Threat::linf(0.1).unwrap());
     let queries = images(Role::Query);
-    let go = &mut |_| ControlFlow::Continue(());
-    let outcome = run(&*es, &search, &setting, &queries, &Targets::none(queries.len()), go).unwrap();
+    let outcome = run(&*es, &search, &setting, &queries, &Targets::none(queries.len())).unwrap();
     // The world holds a copy of every query, of its class and at no distance.
     assert_eq!(outcome.before.hits(1), [1.0; 6]);
     for (row, &query) in queries.iter().enumerate() {
@@ -212,12 +210,20 @@ fn one_perturbation_serves_images_of_either_set() {
         let images = images(role);
         let target = universal_target(&setting.scene, role, (0, 0), &images).unwrap();
         assert!((target as usize) < setting.scene.sets.of(role.other()).len());
-        let outcome = universal.run(attack, &setting, None, &images, target, &mut |_| ControlFlow::Continue(())).unwrap();
+        let outcome = universal
+            .run((&*build(attack, 1, AttackOptions::default()), Direction::Raise), &setting, None, &images, target)
+            .unwrap();
         let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len() as f64;
         assert!(mean(&outcome.source.seen.after.rank) < mean(&outcome.source.seen.before.rank), "{attack}");
         assert!(outcome.source.seen.images.iter().all(|image| images.contains(image)));
     }
-    let beyond = universal.run(AttackId::CA_PLUS, &setting, None, &[1, 2], QUERIES as u32, &mut |_| ControlFlow::Continue(()));
+    let beyond = universal.run(
+        (&*build(AttackId::CA_PLUS, 1, AttackOptions::default()), Direction::Raise),
+        &setting,
+        None,
+        &[1, 2],
+        QUERIES as u32,
+    );
     assert!(matches!(beyond, Err(Error::Index { what: "target", index: 300, len: 300 })));
 }
 
@@ -228,7 +234,7 @@ fn embeddings_and_images_must_be_of_the_same_sets() {
     let search = Pgd::paper(Threat::linf(0.1).unwrap());
     let setting = shop.setting(Protocol::Paper);
     let targets = Targets::new(1, vec![5], 1, None, LEN).unwrap();
-    let go = |setting: &Setting<'_>| run(&*attack, &search, setting, &[1], &targets, &mut |_| ControlFlow::Continue(()));
+    let go = |setting: &Setting<'_>| run(&*attack, &search, setting, &[1], &targets);
     assert!(go(&setting).is_ok());
     let one = Scene { sets: Sets::one(&shop.gallery), ..setting.scene };
     assert!(matches!(go(&Setting { scene: one, ..setting }), Err(Error::Shape { what: "the search", .. })));

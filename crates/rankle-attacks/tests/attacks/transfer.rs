@@ -6,7 +6,6 @@ use rankle_attacks::{
     run, target_gallery, transfer,
 };
 use rankle_core::{Dataset, Distance, Error, Gallery, Sets};
-use std::ops::ControlFlow;
 
 const IMAGES: [usize; 8] = [3, 999, 17, 250, 0, 601, 77, 42];
 
@@ -40,9 +39,8 @@ fn to_itself_is_the_white_box_result_to_the_last_bit() {
             let targets = attack.choose(&IMAGES, &at(&gallery, Protocol::Paper, 9)).unwrap();
             let victim = Victim { embedder: &model, sets: Sets::one(&gallery) };
             let solver = pgd(0.05);
-            let go = &mut |_| ControlFlow::Continue(());
-            let Transfer { source, victim } = transfer(&*attack, &solver, &setting, victim, &IMAGES, &targets, go).unwrap();
-            let white_box = run(&*attack, &solver, &setting, &IMAGES, &targets, go).unwrap();
+            let Transfer { source, victim } = transfer(&*attack, &solver, &setting, victim, &IMAGES, &targets).unwrap();
+            let white_box = run(&*attack, &solver, &setting, &IMAGES, &targets).unwrap();
             assert_eq!(parts(&victim), parts(&white_box), "{kind} {distance}");
             assert_eq!(parts(&source), parts(&white_box), "{kind} {distance}");
             let pixels =
@@ -64,8 +62,7 @@ fn the_victim_is_measured_in_its_own_space() {
     let sets = target_gallery(kind, Sets::one(&own), Sets::one(&others));
     let targets = attack.choose(&IMAGES, &at(sets.gallery.exact(), Protocol::Paper, 9)).unwrap();
     let victim = Victim { embedder: &other, sets: Sets::one(&others) };
-    let Transfer { source, victim } =
-        transfer(&*attack, &pgd(0.3), &setting, victim, &IMAGES, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+    let Transfer { source, victim } = transfer(&*attack, &pgd(0.3), &setting, victim, &IMAGES, &targets).unwrap();
     let images = source.adversarial.as_ref().unwrap();
     let points = other_points(&other, images);
     for (row, &query) in targets.indices().iter().enumerate() {
@@ -105,8 +102,6 @@ fn a_victim_of_other_images_is_refused() {
     let small = Gallery::new(&place(&model, &world, &few)).unwrap();
     let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
     let victim = Victim { embedder: &model, sets: Sets::one(&small) };
-    let refused = transfer(&*attack, &pgd(0.1), &setting(&model, &own, &world), victim, &[1], &Targets::none(1), &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let refused = transfer(&*attack, &pgd(0.1), &setting(&model, &own, &world), victim, &[1], &Targets::none(1));
     assert!(matches!(refused, Err(Error::Shape { .. })));
 }

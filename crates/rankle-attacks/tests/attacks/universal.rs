@@ -3,10 +3,10 @@
 use crate::support::{Curved, LEN, World, at, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
 use rankle_attacks::{
-    AttackId, Direction, Half, Norm, Protocol, Setting, Threat, Universal, UniversalOutcome, Victim, universal_target,
+    AttackId, AttackOptions, Direction, Half, Norm, Protocol, Setting, Threat, Universal, UniversalOutcome, Victim, build,
+    universal_target,
 };
-use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Role, Sets};
-use std::ops::ControlFlow;
+use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Role, Sets};
 
 const KINDS: [AttackId; 4] = [
     AttackId::Candidate(Direction::Raise),
@@ -40,6 +40,18 @@ fn norm(numbers: &[f32]) -> f32 {
     numbers.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
 
+fn compute(
+    search: Universal,
+    kind: AttackId,
+    setting: &Setting<'_>,
+    victim: Option<Victim<'_>>,
+    images: &[usize],
+    target: u32,
+) -> Result<UniversalOutcome> {
+    let attack = build(kind, 1, AttackOptions::default());
+    search.run((&*attack, kind.direction().unwrap()), setting, victim, images, target)
+}
+
 impl Scene {
     fn setting(&self, protocol: Protocol, batch_size: usize) -> Setting<'_> {
         Setting {
@@ -52,8 +64,7 @@ impl Scene {
         }
     }
     fn run(&self, search: Universal, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
-        let go = &mut |_| ControlFlow::Continue(());
-        search.run(kind, &self.setting(protocol, 7), None, images, TARGET, go).unwrap()
+        compute(search, kind, &self.setting(protocol, 7), None, images, TARGET).unwrap()
     }
 }
 
@@ -172,18 +183,17 @@ fn both_halves_move_and_the_ball_is_kept() {
 fn no_bit_depends_on_how_many_images_are_embedded_at_once() {
     let images: Vec<usize> = (0..30).collect();
     let scene = scene(Distance::Euclidean);
-    let compute = |batch_size| {
-        let go = &mut |_| ControlFlow::Continue(());
+    let with = |batch_size| {
         let victim = Victim { embedder: &scene.model, sets: Sets::one(&scene.gallery) };
         let setting = scene.setting(Protocol::Paper, batch_size);
-        let outcome = search(0.1, 5).run(KINDS[2], &setting, Some(victim), &images, TARGET, go).unwrap();
+        let outcome = compute(search(0.1, 5), KINDS[2], &setting, Some(victim), &images, TARGET).unwrap();
         let half = |half: &Half| (half.before.clone(), half.after.clone());
         let [source, victim] = [outcome.source, outcome.victim.unwrap()].map(|halves| [half(&halves.seen), half(&halves.unseen)]);
         assert_eq!(source, victim, "a victim that is the source");
         (pixels(&outcome.perturbation), source)
     };
-    assert_eq!(compute(1), compute(100));
-    assert_eq!(compute(4), compute(100));
+    assert_eq!(with(1), with(100));
+    assert_eq!(with(4), with(100));
 }
 
 /// Under the strict protocol the unseen half has no part in the perturbation; under the paper's it clips.
@@ -221,25 +231,19 @@ fn targets_are_drawn_by_batch_and_number_and_strictly_from_outside() {
 }
 
 #[test]
-fn it_stops_when_told_to_and_reports_what_does_not_fit() {
+fn what_does_not_fit_is_reported() {
     let scene = scene(Distance::Cosine);
     let setting = scene.setting(Protocol::Paper, 10);
-    let mut seen = Vec::new();
-    let stopped = search(0.1, 9).run(KINDS[0], &setting, None, &[1, 2], TARGET, &mut |done| {
-        seen.push(done);
-        if done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    assert!(matches!(stopped, Err(Error::Interrupted)) && seen == [1, 2, 3]);
-    let run = |kind, images: &[usize], target| {
-        search(0.1, 1).run(kind, &setting, None, images, target, &mut |_| ControlFlow::Continue(())).map(drop)
-    };
-    assert!(matches!(run(AttackId::EmbeddingShift, &[1, 2], TARGET), Err(Error::Unknown { .. })));
+    let run = |kind, images: &[usize], target| compute(search(0.1, 1), kind, &setting, None, images, target).map(drop);
+    // The embedding shift has no target.
+    let es = (&*build(AttackId::EmbeddingShift, 0, AttackOptions::default()), Direction::Raise);
+    assert!(matches!(search(0.1, 1).run(es, &setting, None, &[1, 2], TARGET), Err(Error::Shape { .. })));
     assert!(matches!(run(KINDS[0], &[1], TARGET), Err(Error::TooFewTargets { wanted: 2, available: 1 })));
     assert!(matches!(run(KINDS[0], &[1, LEN], TARGET), Err(Error::Index { .. })));
     assert!(matches!(run(KINDS[0], &[1, 2], LEN as u32), Err(Error::Index { what: "target", .. })));
     let few: Vec<usize> = (0..10).collect();
     let small = Gallery::new(&place(&scene.model, &scene.world, &few)).unwrap();
     let victim = Victim { embedder: &scene.model, sets: Sets::one(&small) };
-    let refused = search(0.1, 1).run(KINDS[0], &setting, Some(victim), &[1, 2], TARGET, &mut |_| ControlFlow::Continue(()));
+    let refused = compute(search(0.1, 1), KINDS[0], &setting, Some(victim), &[1, 2], TARGET);
     assert!(matches!(refused, Err(Error::Shape { .. })));
 }

@@ -3,7 +3,6 @@
 
 use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, Threat, run};
 use rankle_core::{Differentiable, Result};
-use std::ops::ControlFlow;
 
 const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
 
@@ -19,7 +18,7 @@ pub(crate) fn run_all<M: Differentiable + ?Sized>(
     let rank = |attack: &dyn RankingAttack, epsilon: f64| -> Result<f64> {
         let targets = attack.choose(images, &setting.scene)?;
         let search = Pgd::paper(Threat::linf(epsilon)?);
-        let outcome = run(attack, &search, setting, images, &targets, &mut |_done| ControlFlow::Continue(()))?;
+        let outcome = run(attack, &search, setting, images, &targets)?;
         Ok(Estimate::of(&outcome.after.rank).map_or(f64::NAN, |estimate| estimate.mean))
     };
     EPSILONS

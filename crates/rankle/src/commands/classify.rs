@@ -18,7 +18,6 @@ use rankle_data::Source;
 use rankle_record::Search;
 use serde::Serialize;
 use std::num::NonZero;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -132,8 +131,7 @@ impl Classify {
         let dataset = system.dataset(Role::Query);
         let setting = Classification { classifier: &system.embedder, dataset, batch_size: experiment::BATCH };
         let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver<_>);
-        // The model under watch breaks off much sooner than this could.
-        let hits = setting.run(solver, &images, Seed(seed), &mut |_| ControlFlow::Continue(()))?;
+        let hits = setting.run(solver, &images, Seed(seed))?;
         let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;
         progress::clear();
         Ok((answer, system))

@@ -266,7 +266,6 @@ mod tests {
     use candle_core::Tensor;
     use rankle_attacks::{AttackOptions, Direction, Pgd, Setting, Standings, Threat, build, run};
     use rankle_core::{Distance, Embedder, Seed, toy};
-    use std::ops::ControlFlow;
 
     #[test]
     fn lists_are_drawn_by_distance_and_ranks_told_as_measured() {
@@ -299,7 +298,7 @@ mod tests {
             let (attack, images) = (build(kind, 1, AttackOptions::default()), [5, 11, 2]);
             let targets = attack.choose(&images, &setting.scene).unwrap();
             let solver = Pgd::paper(Threat::linf(0.2).unwrap());
-            let outcome = run(&*attack, &solver, &setting, &images, &targets, &mut |_| ControlFlow::Continue(())).unwrap();
+            let outcome = run(&*attack, &solver, &setting, &images, &targets).unwrap();
             let adversarial = outcome.adversarial.unwrap();
             let (clean, moved) = (place(&dataset.images(&images).unwrap()), place(&adversarial));
             for (row, image) in images.into_iter().enumerate() {

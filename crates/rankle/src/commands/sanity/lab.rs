@@ -10,7 +10,6 @@ use rankle_attacks::{
 };
 use rankle_core::{Differentiable, Seed, Sets};
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 /// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
 /// would not break a model even in a ball without bounds.
@@ -113,9 +112,7 @@ impl Lab {
         let [tried] = self.memory.remembered(format!("{kind}, {name}"), || {
             let (attack, setting) = self.scene(kind);
             let setting = Setting { keep_images: false, ..setting };
-            // The model under watch breaks off much sooner than this could.
-            let go = &mut |_| ControlFlow::Continue(());
-            Ok([ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets, go)?)])
+            Ok([ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets)?)])
         })?;
         Ok(tried)
     }
@@ -135,9 +132,7 @@ impl Lab {
     /// As [`Lab::attempt`].
     pub(super) fn found<'a>(&'a self, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<(Tried, Tensor)> {
         let (attack, setting) = self.scene(kind);
-        // The model under watch breaks off much sooner than this could.
-        let go = &mut |_| ControlFlow::Continue(());
-        let outcome = rankle_attacks::run(&*attack, search, &setting, self.images_of(kind), targets, go)?;
+        let outcome = rankle_attacks::run(&*attack, search, &setting, self.images_of(kind), targets)?;
         let tried = ranks(&outcome);
         let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;
         let loss = mean(&losses(&*attack, &setting, self.images_of(kind), targets, &adversarial)?);

@@ -34,7 +34,7 @@ impl Quality {
         let watched = Watched::new(Box::new(model), bar.clone());
         if architecture.is_classifier() {
             let setting = Classification { classifier: &watched, dataset: queries, batch_size: experiment::BATCH };
-            let hits = setting.run(None, &everything, Seed(0), &mut |_| interrupt::flow())?;
+            let hits = setting.run(None, &everything, Seed(0))?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
         let (embedded, _) = system::embed_sets(&watched, test)?;
