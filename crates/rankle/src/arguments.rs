@@ -4,12 +4,13 @@ use crate::commands::{
     Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Run, Sanity, Spread, Sweep, Train, Transfer, Universal,
     Verify,
 };
+use crate::data::Data;
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::model_arguments::{ModelArguments, ModelName, Said};
 use crate::stop::Stop;
-use crate::system::{Data, Key};
-use crate::{interrupt, names, watched};
+use crate::system::{self, Key};
+use crate::{interrupt, names};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -186,7 +187,7 @@ impl Arguments {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
         interrupt::watch(self.global.parent)?;
-        watched::leave_gradients_unchecked(self.global.no_gradient_check);
+        system::leave_gradients_unchecked(self.global.no_gradient_check);
         #[cfg(feature = "hub")]
         crate::hub::start(self.global.hub);
         pool.install(|| match self.command {

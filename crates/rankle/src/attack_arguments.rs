@@ -2,7 +2,6 @@
 
 use crate::arguments;
 use crate::choice::{Choice, Count};
-use crate::experiment::{self, Experiment};
 use crate::files::Input;
 use crate::indices::Indices;
 use crate::names;
@@ -11,6 +10,7 @@ use crate::stop::Stop;
 use crate::threat_arguments::ThreatArguments;
 use crate::variant::VariantArguments;
 use clap::Args;
+use rankle_eval::{Experiment, experiment};
 use rankle_record::{AttackId, AttackSpec, Protocol, Search};
 use std::num::NonZero;
 

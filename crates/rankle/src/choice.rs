@@ -1,13 +1,12 @@
 //! Which images, which targets: what the user chose, and what the seed does for the rest.
 
 use crate::arguments::IMAGES;
-use crate::experiment::{self, Experiment};
 use crate::indices::{self, Indices};
 use crate::stop::Stop;
-use crate::system::System;
 use anyhow::Result;
 use rankle_attacks::{AttackId, Targets};
 use rankle_core::{Ranking, Role, Seed, Sets};
+use rankle_eval::{Experiment, Subject, experiment};
 use std::num::NonZero;
 
 /// The choice as the arguments have it.
@@ -86,15 +85,15 @@ impl Choice {
     ///
     /// # Errors
     /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
-    pub(crate) fn images(&self, system: &System) -> Result<(Vec<usize>, Rows)> {
-        let dataset = system.dataset(self.role);
+    pub(crate) fn images(&self, subject: &Subject) -> Result<(Vec<usize>, Rows)> {
+        let dataset = subject.dataset(self.role);
         let images: Vec<usize> = match &self.images {
             Some(list) => list.resolve("--image-indices", dataset)?.into_iter().map(|index| index as usize).collect(),
-            None => experiment::sample(system, self.role, self.seed, self.count.of(dataset.len()))?,
+            None => subject.sample(self.role, self.seed, self.count.of(dataset.len()))?,
         };
         let read = |(option, list, set): (&str, Option<&Indices>, Option<usize>)| -> Result<_> {
             let Some(list) = list else { return Ok(None) };
-            let indices = list.resolve(option, system.dataset(self.role.other()))?;
+            let indices = list.resolve(option, subject.dataset(self.role.other()))?;
             let set = check_count(option, indices.len() as u64, images.len() as u64, set);
             // What stands on the command line is wrong there; a file may hold anything.
             let wrong = |line| if list.is_given() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };

@@ -48,21 +48,6 @@ pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
 
-/// Waits, until the user wants the program to end.
-///
-/// # Errors
-/// [`rankle_core::Error::Interrupted`] when the user does.
-pub(crate) fn sleep(duration: Duration) -> anyhow::Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < duration {
-        if asked() {
-            return Err(rankle_core::Error::Interrupted.into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 /// [`asked`], for the progress callbacks of the libraries.
 pub(crate) fn flow() -> std::ops::ControlFlow<()> {
     if asked() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }

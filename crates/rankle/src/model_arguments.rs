@@ -1,9 +1,10 @@
 //! A model on the command line: an architecture with a file of weights, or the folder that `rankle train` left.
 
 use crate::card::{CARD, Card};
+use crate::data::Data;
 use crate::names::{self, Models};
 use crate::stop::Stop;
-use crate::system::{Data, Key};
+use crate::system::Key;
 use anyhow::Result;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
@@ -179,7 +180,7 @@ impl Model {
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
         let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
-        let own = crate::system::preprocessing(&prepared, self.architecture)?.unwrap_or_default();
+        let own = crate::data::preprocessing(&prepared, self.architecture)?.unwrap_or_default();
         if own != said && !self.override_card {
             return Err(Contradicted { card: place, override_card: false }.stop(&format!("{option} with"), own, said).into());
         }

@@ -1,10 +1,13 @@
 //! What is said on standard error while the work goes on: lines by `tracing`, and bars where somebody watches. In a log, where bars
 //! are no use, a line says now and then how far the work is.
 
+use crate::interrupt;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rankle_eval::Monitor;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::LazyLock;
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{Event, Level, Subscriber};
@@ -38,6 +41,46 @@ pub(crate) fn bar(total: u64) -> ProgressBar {
         tell(&bar);
     }
     bar
+}
+
+/// A bar that hears of the work of a study, which an interrupt ends.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn monitor(bar: &ProgressBar) -> Arc<dyn Monitor> {
+        Arc::new(Self(bar.clone()))
+    }
+}
+
+impl Monitor for Bar {
+    fn advance(&self, units: u64) -> ControlFlow<()> {
+        let flow = interrupt::flow();
+        if flow.is_continue() {
+            self.0.inc(units);
+        }
+        flow
+    }
+    fn done(&self) -> u64 {
+        self.0.position()
+    }
+    fn set_done(&self, units: u64) {
+        self.0.set_position(units);
+    }
+    fn skip(&self, units: u64) {
+        self.0.inc(units);
+        self.0.reset_eta();
+    }
+    fn total(&self) -> u64 {
+        self.0.length().unwrap_or(0)
+    }
+    fn enter(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+    }
+    fn news(&self, line: &str) {
+        if !visible() {
+            tracing::info!("{line}");
+        }
+    }
 }
 
 /// Whether bars are seen; where they are not, lines say how far the work is.

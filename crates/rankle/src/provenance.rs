@@ -1,9 +1,9 @@
 //! What made a number.
 
-use crate::experiment::method_version;
-use crate::system::System;
 use rankle_data::Split;
-use rankle_record::{Protocol, Provenance, Subject};
+use rankle_eval::experiment::method_version;
+use rankle_eval::{Identity, Subject};
+use rankle_record::{Protocol, Provenance};
 use serde::Serialize;
 
 /// The end of every answer about a system: what was measured, with which weights, where and for how long.
@@ -31,18 +31,19 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// Of a number that was measured on the test split.
-    pub(crate) fn of(system: &System, seconds: f64) -> Self {
-        let Subject { dataset, query_dataset, gallery_dataset, model, weights, .. } = system.subject();
+    pub(crate) fn of(subject: &Subject, seconds: f64) -> Self {
+        let Identity { subject: named, preprocessing, .. } = subject.identity.clone();
+        let rankle_record::Subject { dataset, query_dataset, gallery_dataset, model, weights, .. } = named;
         Self {
             dataset,
             query_dataset,
             gallery_dataset,
             split: Split::Test.to_string(),
-            preprocessing: system.preprocessing.clone(),
-            left_out: system.left_out(),
+            preprocessing,
+            left_out: subject.left_out(),
             model,
             weights,
-            provenance: system.provenance(method_version(Protocol::Strict)),
+            provenance: subject.provenance(method_version(Protocol::Strict)),
             seconds,
             threads: rayon::current_num_threads(),
         }

@@ -9,7 +9,11 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 
 /// Whether a library stopped because it was asked to.
 pub(crate) fn is_interrupt(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(rankle_core::Error::Interrupted)))
+    let of_a_study =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(rankle_eval::Error::is_interrupt);
+    let of_a_library =
+        |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(rankle_core::Error::Interrupted));
+    error.chain().any(|cause| of_a_study(cause) || of_a_library(cause))
 }
 
 /// The error in one line.

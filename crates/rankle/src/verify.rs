@@ -1,39 +1,22 @@
-//! Records that are computed again, and what differs.
+//! Records whose weights are found, to be computed again.
 
-pub(crate) mod choose;
-mod compare;
-pub(crate) mod recorded;
 mod shelf;
 
-pub(crate) use compare::Difference;
 pub(crate) use shelf::Shelf;
 
-use crate::experiment::{self, Inputs};
 use crate::stop;
-use crate::sweep::{Job, Opened};
-use anyhow::{Result, bail};
-use rankle_record::schema::{self, Role};
+use crate::sweep::{self, Job, Opened, Planned};
+use crate::system::Key;
+use anyhow::Result;
+use rankle_eval::experiment;
+use rankle_eval::verify::Recorded;
 use rankle_record::{Cell, Facts, Record, Source, Subject};
-use recorded::Recorded;
-use serde_json::{Map, Value};
 use shelf::Found;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A record whose weights are here.
-pub(crate) struct Ready {
-    pub(crate) recorded: Recorded,
-    /// Its inputs, as they were written.
-    pub(crate) cell: Cell,
-    pub(crate) job: Job,
-}
-
-impl Ready {
-    /// Whether it was computed on another device or instruction set than its inputs name now.
-    pub(crate) fn is_of_another_machine(&self, inputs: &Inputs) -> bool {
-        compare::is_of_another_machine(&self.recorded.columns, &inputs.facts.provenance)
-    }
-}
+pub(crate) type Ready = rankle_eval::verify::Ready<Key>;
 
 /// Why a record is not run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +84,7 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     let from = cell.from.as_ref().map(source).transpose()?;
     let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
     let Surroundings { dataset_dir, prefix } = around.clone();
-    let job = Job::new(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
+    let job = sweep::job(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
     let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(cell.spec.protocol));
     match recorded == computed {
         true => Ok(job),
@@ -109,48 +92,19 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     }
 }
 
-/// Opens data and weights of a record: the inputs that its computation will have, or why it cannot be run.
+/// Opens data and weights of a record: its computation with the inputs that it will have, or why it cannot be run.
 ///
 /// # Errors
 /// An interrupt.
-pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Inputs, NotRun>> {
-    match opened.inputs(&ready.job) {
+pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Planned, NotRun>> {
+    match opened.planned(ready.job.clone()) {
         Err(error) if stop::is_interrupt(&error) => Err(error),
-        inputs => Ok(inputs.map_err(|error| NotRun::Refused(plain(&error)))),
+        planned => Ok(planned.map_err(|error| NotRun::Refused(plain(&error)))),
     }
 }
 
 fn plain(error: &anyhow::Error) -> String {
     rankle_cli::line(error).trim_start_matches("error: ").to_owned()
-}
-
-/// Every column of every record that is another one now.
-///
-/// # Errors
-/// When a computed number is not finite.
-pub(crate) fn differences(wanted: &[&Ready], computed: &[Record]) -> Result<Vec<Difference>> {
-    let mut found = Vec::new();
-    for (Ready { recorded, cell, .. }, record) in wanted.iter().zip(computed) {
-        let outcome = columns(serde_json::to_value(record)?)?;
-        let mut inputs = columns(serde_json::to_value(&record.cell)?)?;
-        inputs.extend(columns(serde_json::to_value(&record.facts)?)?);
-        inputs.retain(|name, _| schema::find(name).is_some_and(|column| column.role != Role::Circumstance));
-        let differing = compare::columns(&recorded.columns, &outcome, &inputs);
-        found.extend(differing.into_iter().map(|column| Difference::of(recorded, cell, column)));
-    }
-    Ok(found)
-}
-
-fn columns(record: Value) -> Result<Map<String, Value>> {
-    match record {
-        Value::Object(columns) => Ok(columns),
-        _ => bail!("a record is a JSON object"),
-    }
-}
-
-/// How many records have differences.
-pub(crate) fn records_of(differences: &[Difference]) -> usize {
-    differences.chunk_by(Difference::is_beside).count()
 }
 
 /// The folder with what this very program has computed: what another build did proves nothing about this one.
@@ -166,8 +120,10 @@ pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
 mod tests {
     use super::*;
     use rankle_attacks::Pgd;
+    use rankle_eval::verify::{choose, differences, read, records_of};
     use rankle_record::Protocol;
-    use std::collections::BTreeMap;
+    use serde_json::{Map, Value};
+    use std::collections::{BTreeMap, HashSet};
 
     fn root() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -186,7 +142,7 @@ mod tests {
         let shelf = shelf();
         let files = ["mnist-c2f2-cosine-triplet", "mnist-c2f2-cosine-triplet-est"]
             .map(|model| root().join("models").join(model).join("records.jsonl"));
-        let read = files.iter().flat_map(|file| recorded::read(file).unwrap());
+        let read = files.iter().flat_map(|file| read(file).unwrap());
         let timed = read.map(|recorded| {
             let mut ready = prepared(recorded, &shelf).unwrap();
             let seconds = seconds(&ready.cell);
@@ -223,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_not_run_has_a_reason() {
         let shelf = shelf();
-        let whole = recorded::read(&root().join("models/mnist-c2f2-cosine-triplet/records.jsonl")).unwrap().remove(0);
+        let whole = read(&root().join("models/mnist-c2f2-cosine-triplet/records.jsonl")).unwrap().remove(0);
         let with = |name: &str, value: Value| {
             let mut columns = whole.columns.clone();
             columns.insert(name.to_owned(), value);
@@ -273,7 +229,7 @@ mod tests {
             if !(name.starts_with("records") && name.ends_with(".jsonl") || name == "cells.json") {
                 continue;
             }
-            for recorded in recorded::read(&path).unwrap() {
+            for recorded in read(&path).unwrap() {
                 match prepared(recorded, &shelf) {
                     Ok(Ready { cell, job, .. }) => {
                         let pgd = job.experiment.search;
@@ -298,5 +254,44 @@ mod tests {
         assert!(reasons[&NotRun::Classifier] > 0);
         let without_weights = reasons.keys().filter(|reason| matches!(reason, NotRun::Weights { .. })).count();
         assert_eq!(reasons.len(), 1 + without_weights, "{reasons:?}");
+    }
+
+    #[test]
+    fn a_sample_is_quick_and_of_every_kind() {
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { cell.spec.epsilon + 1.0 });
+        let chosen = choose::spread(&ready, 8);
+        assert_eq!(chosen.len(), 8);
+        assert_eq!(chosen, choose::spread(&ready, 8), "the same each time");
+        let of: Vec<_> = chosen.iter().map(|&at| &ready[at].cell).collect();
+        assert!(of.iter().all(|cell| cell.spec.epsilon > 0.0 && cell.spec.targets < 10));
+        let distinct =
+            |value: fn(&&&rankle_record::Cell) -> String| of.iter().map(|cell| value(&cell)).collect::<HashSet<_>>().len();
+        assert_eq!(distinct(|cell| cell.table.clone().unwrap()), 2);
+        assert_eq!(distinct(|cell| cell.spec.attack.to_string()), 4);
+        assert_eq!(distinct(|cell| cell.spec.targets.to_string()), 3);
+        assert_eq!(distinct(|cell| cell.spec.epsilon.to_string()), 4);
+    }
+
+    #[test]
+    fn of_a_protocol_that_is_always_dear_the_quickest_is_taken() {
+        let mut ready = ready(|cell| 20.0 + cell.spec.epsilon);
+        ready.iter_mut().skip(1).step_by(2).for_each(|ready| ready.cell.spec.protocol = Protocol::Strict);
+        let quick: Vec<usize> =
+            choose::ranks(&ready).iter().enumerate().filter(|(_, rank)| **rank == 0).map(|(at, _)| at).collect();
+        let protocols: HashSet<Protocol> = quick.iter().map(|&at| ready[at].cell.spec.protocol).collect();
+        assert!(protocols.len() == 2 && quick.len() < ready.len() / 2, "{quick:?}");
+    }
+
+    #[test]
+    fn what_is_dear_comes_after_and_what_is_idle_last() {
+        let ready = ready(|cell| if cell.spec.targets == 10 { 50.0 } else { 1.0 });
+        let all = choose::ranks(&ready);
+        let (quick, idle) = (all.iter().filter(|&&rank| rank == 0).count(), all.iter().filter(|&&rank| rank == 2).count());
+        let ranks = |count| choose::spread(&ready, count).into_iter().map(|at| all[at]).collect::<HashSet<_>>();
+        assert_eq!(ranks(quick), HashSet::from([0]));
+        assert_eq!(ranks(quick + 1), HashSet::from([0, 1]));
+        assert_eq!(ranks(ready.len() - idle), HashSet::from([0, 1]));
+        assert_eq!(choose::spread(&ready, 1000), (0..ready.len()).collect::<Vec<_>>());
+        assert!(choose::spread::<Key>(&[], 3).is_empty() && choose::spread(&ready, 0).is_empty());
     }
 }

@@ -6,13 +6,13 @@ use crate::arguments::{self, SubjectArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
-use crate::system::{Key, Ranked, System};
+use crate::system::Key;
 use crate::{files, progress, table};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use rankle_eval::{Origin, RankedSubject, experiment};
 use saved::{Destination, Made};
 use std::num::NonZero;
 use std::time::Instant;
@@ -69,27 +69,27 @@ impl Attack {
         files::check_outputs(&[file], &inputs)?;
         saved.map_or(Ok(()), |saved| saved.check_folder(&inputs))?;
         let bar = progress::bar(0);
-        let system = System::open(key, device, bar.clone())?;
-        let (images, rows) = choice.images(&system)?;
+        let subject = key.open(device, &bar)?;
+        let (images, rows) = choice.images(&subject)?;
         saved.map_or(Ok(()), |saved| saved.check_count(images.len() as u64)).map_err(|stop| anyhow!("{stop}"))?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(system.len() as u64 + experiment.cost(images.len()));
-        bar.set_message(format!("{} on {}", experiment.spec.attack, experiment::describe(&system)));
-        let ranked = Ranked::new(system)?;
-        let system = &ranked.system;
+        bar.set_length(subject.len() as u64 + experiment.cost(images.len()));
+        bar.set_message(format!("{} on {subject}", experiment.spec.attack));
+        let ranked = RankedSubject::new(subject)?;
+        let subject = ranked.subject();
 
         let start = Instant::now();
         let targets = rows.targets(&experiment, ranked.sets(), &images)?;
         let outcome = experiment.run(&ranked, &images, &targets, saved.is_some())?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let inputs = experiment.inputs(system, images.len(), origin);
-        let record = system.followed(experiment::record(system, inputs, &outcome, start));
+        let inputs = experiment.inputs(subject, images.len(), origin);
+        let record = subject.followed(experiment::record(subject, inputs, &outcome, start));
         progress::clear();
         // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
         let answered = table::answer(&record, self.format);
         if let Some(saved) = saved {
-            let (dataset, images, targets) = (system.dataset(experiment.perturbs()), &*images, &targets);
+            let (dataset, images, targets) = (subject.dataset(experiment.perturbs()), &*images, &targets);
             saved.write(&Made { dataset, images, targets, outcome: &outcome, record: &record })?;
         }
         answered

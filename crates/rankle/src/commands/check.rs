@@ -3,7 +3,7 @@
 use crate::names::{self, Format};
 use crate::pass::Pass;
 use crate::stop::Stop;
-use crate::{progress, system};
+use crate::{data, progress};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rankle_core::{Dataset, InputSpec, Resize};
@@ -105,8 +105,8 @@ impl Check {
             return Err(Stop::usage("resize=none takes photographs of the model's size only: add --model").into());
         }
         let folder = self.dataset_dir.as_deref();
-        let dataset = system::opened(|watch| self.dataset.open_to_check(split, folder, &input, watch))?;
-        self.model.map_or(Ok(()), |model| system::check_fit(&self.dataset, &*dataset, model))?;
+        let dataset = data::opened(|watch| self.dataset.open_to_check(split, folder, &input, watch))?;
+        self.model.map_or(Ok(()), |model| data::check_fit(&self.dataset, &*dataset, model))?;
         Ok(dataset)
     }
 }

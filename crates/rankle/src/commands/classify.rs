@@ -2,19 +2,19 @@
 
 use crate::arguments::{self, TensorNames};
 use crate::choice::Count;
+use crate::data::Data;
 use crate::device::Device;
-use crate::experiment::{self, percent, seconds_since};
 use crate::model_arguments::{self, ModelName, Said};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::provenance::Measured;
 use crate::search::{self, Remedy};
-use crate::system::{Data, Key, System};
 use anyhow::{Context, Result};
 use clap::Args;
 use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver, Threat};
 use rankle_core::{Distance, Role, Seed};
 use rankle_data::Source;
+use rankle_eval::{Subject, experiment, percent, seconds_since};
 use rankle_record::Search;
 use serde::Serialize;
 use std::num::NonZero;
@@ -97,10 +97,10 @@ struct Attacked {
 impl Classify {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let format = self.format;
-        let (answer, system) = self.measure(device)?;
+        let (answer, subject) = self.measure(device)?;
         match format {
             Format::Json => progress::answer(serde_json::to_string(&answer).context("the result is no JSON")?),
-            Format::Human => progress::answer(answer.table(&system)),
+            Format::Human => progress::answer(answer.table(&subject)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Classify {
     ///
     /// # Errors
     /// When data or weights cannot be read; an interrupt.
-    pub(crate) fn measure(self, device: Device) -> Result<(Answer, System)> {
+    pub(crate) fn measure(self, device: Device) -> Result<(Answer, Subject)> {
         let Self { dataset, dataset_dir, model, weights, override_card, seed, .. } = self;
         let attack = self.attack.zip(self.epsilon).map(|(attack, threat)| (attack, attack.search(threat)));
         let bar = progress::bar(0);
@@ -116,25 +116,25 @@ impl Classify {
         let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
         let said = Said { options, names, model: Some(model), weights, distance: Some(Distance::Euclidean), override_card };
         let key = said.model(None)?.key(Data::one(dataset, dataset_dir), prefix)?;
-        let system = System::open(key, device, bar.clone())?;
+        let subject = key.open(device, &bar)?;
         let count = match (self.images, &attack) {
-            (None, None) => system.len(),
-            (images, _) => Count::usual(images).of(system.len()),
+            (None, None) => subject.len(),
+            (images, _) => Count::usual(images).of(subject.len()),
         };
-        let images = experiment::sample(&system, Role::Query, Seed(seed), count)?;
+        let images = subject.sample(Role::Query, Seed(seed), count)?;
         if let Some((_, search)) = &attack {
             search::heed(search, Search::default(), Remedy::Radius);
         }
         bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
 
         let start = Instant::now();
-        let dataset = system.dataset(Role::Query);
-        let setting = Classification { classifier: &system.embedder, dataset, batch_size: experiment::BATCH };
+        let dataset = subject.dataset(Role::Query);
+        let setting = Classification { classifier: subject.embedder(), dataset, batch_size: experiment::BATCH };
         let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver<_>);
         let hits = setting.run(solver, &images, Seed(seed))?;
-        let answer = Answer::of(&system, &hits, attack, seed, seconds_since(start))?;
+        let answer = Answer::of(&subject, &hits, attack, seed, seconds_since(start))?;
         progress::clear();
-        Ok((answer, system))
+        Ok((answer, subject))
     }
 }
 
@@ -145,7 +145,7 @@ fn accuracy(hits: &[f64]) -> Result<(f64, Option<f64>)> {
 }
 
 impl Answer {
-    fn of(system: &System, hits: &Hits, attack: Option<(ClassifierAttack, Pgd)>, seed: u64, seconds: f64) -> Result<Self> {
+    fn of(subject: &Subject, hits: &Hits, attack: Option<(ClassifierAttack, Pgd)>, seed: u64, seconds: f64) -> Result<Self> {
         let attacked = attack.map(|(attack, Pgd { threat, step, iterations, .. })| {
             let (accuracy_after, accuracy_after_stderr) = accuracy(&hits.after)?;
             let (attack, epsilon) = (attack.to_string(), threat.radius());
@@ -158,15 +158,15 @@ impl Answer {
             attacked: attacked.transpose()?,
             images: hits.before.len(),
             seed,
-            provenance: Measured::of(system, seconds),
+            provenance: Measured::of(subject, seconds),
         })
     }
 
-    fn table(&self, system: &System) -> String {
+    fn table(&self, subject: &Subject) -> String {
         let line = |name: &str, accuracy: f64, error: Option<f64>| {
             format!("\n  {name:<18}{accuracy:>8.2} %{}", error.map_or(String::new(), |error| format!(" ± {error:.2}")))
         };
-        let Key { data: Data { dataset, .. }, model, .. } = &system.key;
+        let rankle_record::Subject { dataset, model, .. } = &subject.identity.subject;
         let mut table = format!("{dataset} ({model}), {} test images, {:.1} s", self.images, self.provenance.seconds);
         table += &line("accuracy", self.accuracy, self.accuracy_stderr);
         if let Some(Attacked { attack, epsilon, accuracy_after, accuracy_after_stderr, .. }) = &self.attacked {

@@ -2,11 +2,10 @@
 
 use crate::arguments::{self, SystemArguments};
 use crate::device::Device;
-use crate::experiment::describe;
 use crate::files::Input;
 use crate::indices::Indices;
 use crate::names::{self, Format};
-use crate::system::{Key, System};
+use crate::system::Key;
 use crate::{called, files, progress};
 use anyhow::{Result, bail};
 use candle_core::{Device as Memory, Tensor};
@@ -55,23 +54,19 @@ impl Embed {
         let inputs: Vec<Input> = key.inputs().into_iter().chain(list).collect();
         files::check_outputs(&[("--output", Some(&self.output))], &inputs)?;
         let bar = progress::bar(0);
-        let system = System::of_split(key, self.split, device, bar.clone())?;
-        let dataset = &*system.images.gallery;
+        let subject = key.open_split(self.split, device, &bar)?;
+        let (dataset, named) = (subject.dataset(Role::Candidate), &subject.identity.subject);
         let len = dataset.len();
         let images: Vec<u32> = match (&self.image_indices, self.images) {
             (Some(list), _) => list.resolve("--image-indices", dataset)?,
             (None, Some(images)) if images.get() > len => {
-                bail!(
-                    "{images} images are more than the {len} of {} ({}): choose at most {len}",
-                    system.key.data.dataset,
-                    self.split
-                )
+                bail!("{images} images are more than the {len} of {} ({}): choose at most {len}", named.dataset, self.split)
             }
             (None, images) => (0..images.map_or(len, NonZero::get) as u32).collect(),
         };
         bar.set_length(images.len() as u64);
         let places: Vec<usize> = images.iter().map(|&image| image as usize).collect();
-        let embeddings = system.embed(Role::Candidate, &places)?.tensor().to_device(&Memory::Cpu)?;
+        let embeddings = subject.embed(Role::Candidate, &places)?.tensor().to_device(&Memory::Cpu)?;
         let labels: Vec<u32> = places.iter().map(|&image| dataset.labels()[image]).collect();
         let (n, dim) = embeddings.dims2()?;
         let tensors = [
@@ -85,14 +80,14 @@ impl Embed {
         progress::clear();
         let output = self.output.display().to_string();
         match self.format {
-            Format::Human => progress::answer(format!("{}: {n} embeddings of {dim} numbers in {output}", describe(&system))),
+            Format::Human => progress::answer(format!("{}: {n} embeddings of {dim} numbers in {output}", subject)),
             Format::Json => {
                 let mut object = json!({
-                    "output": output, "images": n, "dim": dim, "dataset": system.key.data.dataset.to_string(),
-                    "split": self.split.to_string(), "model": system.key.model.to_string(),
-                    "distance": system.key.distance.to_string(), "weights_sha256": system.weights_sha256,
+                    "output": output, "images": n, "dim": dim, "dataset": named.dataset,
+                    "split": self.split.to_string(), "model": named.model,
+                    "distance": named.distance, "weights_sha256": subject.identity.weights_sha256,
                 });
-                if let Some(preprocessing) = &system.preprocessing {
+                if let Some(preprocessing) = &subject.identity.preprocessing {
                     object["preprocessing"] = preprocessing.as_str().into();
                 }
                 progress::answer(object.to_string())

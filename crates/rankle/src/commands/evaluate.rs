@@ -1,15 +1,16 @@
 //! `rankle evaluate`: how good a model is when nobody attacks it.
 
 use crate::arguments::SubjectArguments;
+use crate::data::check_pairs;
 use crate::device::Device;
-use crate::experiment::{describe, percent, seconds_since};
 use crate::names::{self, Format};
 use crate::provenance::Measured;
-use crate::system::{System, check_pairs};
-use crate::{collapse, interrupt, progress};
+use crate::system::Key;
+use crate::{interrupt, progress};
 use anyhow::{Context, Result};
 use clap::Args;
-use rankle_core::{Role, Waiting};
+use rankle_core::{Embedder as _, Role, Waiting};
+use rankle_eval::{Subject, percent, seconds_since, warn_of_ties};
 use rankle_metrics::Retrieval;
 use serde::Serialize;
 use std::time::Instant;
@@ -84,31 +85,31 @@ struct Evaluation {
 impl Evaluate {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let bar = progress::bar(0);
-        let system = System::open(self.system.try_into()?, device, bar.clone())?;
-        let labels = system.datasets().map(|set| set.labels());
-        check_pairs(&system.key.data, labels)?;
+        let subject = Key::try_from(self.system)?.open(device, &bar)?;
+        let labels = subject.datasets().map(|set| set.labels());
+        check_pairs(&subject.identity.shown, labels)?;
         let start = Instant::now();
-        let (images, queries) = (system.len(), labels.queries().len());
+        let (images, queries) = (subject.len(), labels.queries().len());
         bar.set_length((images + queries) as u64);
-        let (embedded, waiting) = system.embedded()?;
+        let (embedded, waiting) = subject.embed_all()?;
         let sets = embedded.as_ref().map(|set| set.exact());
         let everything: Vec<usize> = (0..queries).collect();
         let retrieval = rankle_metrics::retrieve(sets, labels, &everything, &mut |done| {
             bar.set_position((images + done) as u64);
             interrupt::flow()
         })?;
-        collapse::warn_of_ties(&describe(&system), retrieval.tie_share(), retrieval.resolution);
-        let evaluation = Evaluation::of(&system, &retrieval, waiting, seconds_since(start));
+        warn_of_ties(&subject.to_string(), retrieval.tie_share(), retrieval.resolution);
+        let evaluation = Evaluation::of(&subject, &retrieval, waiting, seconds_since(start));
         progress::clear();
         match self.format {
             Format::Json => progress::answer(serde_json::to_string(&evaluation).context("the result is no JSON")?),
-            Format::Human => progress::answer(evaluation.table(&system)),
+            Format::Human => progress::answer(evaluation.table(&subject)),
         }
     }
 }
 
 impl Evaluation {
-    fn of(system: &System, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
+    fn of(subject: &Subject, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
         // Where k reaches the end of the list, the recall says nothing of the model.
         let recall = |k: usize| (k < retrieval.list_len).then(|| percent(retrieval.recall_at(k)));
         Self {
@@ -125,17 +126,17 @@ impl Evaluation {
             mean_normalized_rank: percent(retrieval.mean_normalized_rank()),
             tie_share: percent(retrieval.tie_share()),
             undecided_share: percent(retrieval.resolution.undecided_share()),
-            images: system.dataset(Role::Query).len(),
-            gallery: system.images.queries.as_ref().map(|_| system.images.gallery.len()),
+            images: subject.dataset(Role::Query).len(),
+            gallery: subject.datasets().queries.map(|_| subject.dataset(Role::Candidate).len()),
             skipped: retrieval.skipped,
-            distance: system.key.distance.to_string(),
-            images_per_second: system.len() as f64 / waiting.total.as_secs_f64(),
+            distance: subject.embedder().distance().to_string(),
+            images_per_second: subject.len() as f64 / waiting.total.as_secs_f64(),
             waiting_share: percent(waiting.share()),
-            provenance: Measured::of(system, seconds),
+            provenance: Measured::of(subject, seconds),
         }
     }
 
-    fn table(&self, system: &System) -> String {
+    fn table(&self, subject: &Subject) -> String {
         let rows = [
             ("recall at 1", self.recall_at_1),
             ("recall at 10", self.recall_at_10),
@@ -162,7 +163,7 @@ impl Evaluation {
         format!(
             "{}, {images} test images{against}{skipped}, {:.1} s ({images_per_second:.1} embedded a second, {waiting_share:.1} % of the time waiting \
              for them)\n{}",
-            describe(system),
+            subject,
             provenance.seconds,
             rows.join("\n")
         )

@@ -6,15 +6,15 @@ use crate::arguments::{self, SubjectArguments};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::experiment::{self, Origin};
 use crate::names::{self, Format};
-use crate::system::{Key, Ranked, System};
+use crate::system::Key;
 use crate::{called, files, progress};
 use anyhow::{Context, Result};
 use candle_core::IndexOp as _;
 use clap::Args;
 use lists::Scene;
 use rankle_core::{Dataset, Embedder as _, numbers::numbers};
+use rankle_eval::{Origin, RankedSubject, experiment, percent};
 use rankle_record::{AttackSpec, Declaration, Record};
 use rankle_report::picture::SHOWN;
 use rankle_report::picture::{self, Image, grouped};
@@ -83,26 +83,27 @@ impl Picture {
         let bar = progress::bar(0);
         let key: Key = self.system.try_into()?;
         let inputs = [key.inputs(), self.attack.inputs()].concat();
-        let system = System::open(key, device, bar.clone())?;
-        let (images, rows) = choice.images(&system)?;
+        let subject = key.open(device, &bar)?;
+        let (images, rows) = choice.images(&subject)?;
         let files = names_of(&self.output, &images);
         let outputs: Vec<_> = files.iter().map(|file| ("--output", Some(file.as_path()))).collect();
         files::check_outputs(&outputs, &inputs)?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(system.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
-        bar.set_message(format!("{} on {}", experiment.spec.attack, experiment::describe(&system)));
-        let ranked = Ranked::new(system)?;
-        let (system, dataset) = (&ranked.system, ranked.system.dataset(experiment.perturbs()));
+        bar.set_length(subject.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
+        bar.set_message(format!("{} on {subject}", experiment.spec.attack));
+        let ranked = RankedSubject::new(subject)?;
+        let (subject, dataset) = (ranked.subject(), ranked.subject().dataset(experiment.perturbs()));
 
         let start = Instant::now();
         let targets = rows.targets(&experiment, ranked.sets(), &images)?;
         let outcome = experiment.run(&ranked, &images, &targets, true)?;
         let origin = Origin { chosen: rows.in_words(choice.image_words(&images)), ..Origin::default() };
-        let inputs = experiment.inputs(system, images.len(), origin);
-        let record = system.followed(experiment::record(system, inputs, &outcome, start));
+        let inputs = experiment.inputs(subject, images.len(), origin);
+        let record = subject.followed(experiment::record(subject, inputs, &outcome, start));
         let adversarial = outcome.adversarial.as_ref().context("the adversarial images were not kept")?;
-        let place = |images| anyhow::Ok(system.embedder.distance().normalize(&system.embedder.embed(images)?)?);
+        let model = subject.embedder();
+        let place = |images| anyhow::Ok(model.distance().normalize(&model.embed(images)?)?);
         let originals = dataset.images(&images)?;
         let (clean, moved) = (place(&originals)?, place(adversarial)?);
 
@@ -111,7 +112,7 @@ impl Picture {
         for (row, (&image, path)) in images.iter().zip(&files).enumerate() {
             let perturbed = Image::new(dataset.shape(), numbers(&adversarial.i(row)?)?.to_vec())?;
             let scene = Scene {
-                images: system.datasets(),
+                images: subject.datasets(),
                 sets: ranked.exact(),
                 kind: experiment.spec.attack,
                 role: experiment.perturbs(),
@@ -133,7 +134,7 @@ impl Picture {
             lines.push(format!("{}: {result}", path.display()));
             pictures.push(serde_json::json!({
                 "file": path, "image": image, "name": dataset.image_name(image),
-                "rank_before": before.map(experiment::percent), "rank_after": after.map(experiment::percent),
+                "rank_before": before.map(percent), "rank_after": after.map(percent),
             }));
             let more = if experiment.spec.targets > SHOWN {
                 format!("; {SHOWN} of {} are shown", experiment.spec.targets)
@@ -145,7 +146,7 @@ impl Picture {
             let picture = picture::Picture {
                 title: title(&record, &self.attack.threat().shown()),
                 lines: vec![
-                    format!("{}, {}", experiment::describe(system), whole_name(dataset, image)),
+                    format!("{subject}, {}", whole_name(dataset, image)),
                     format!("{result}; {} items are ranked{more}", grouped(ranked.exact().gallery.len())),
                 ],
                 epsilon,

@@ -1,32 +1,27 @@
 //! `rankle sanity`: whether a robust model is one.
 
-mod attacks;
-mod embedding;
-mod gradients;
-mod lab;
 mod memory;
-mod wording;
 
 use crate::arguments::{self, SubjectArguments};
 use crate::device::Device;
-use crate::experiment::describe;
 use crate::files::Input;
 use crate::model_arguments::{ModelName, Said};
 use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
-use crate::system::{self, Key, Ranked, System};
-use crate::{experiment, files, progress, transfer};
+use crate::system::{self, Key};
+use crate::{files, progress};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use lab::Lab;
 use memory::{About, Memory};
 use rankle_attacks::{Pgd, Threat};
-use rankle_core::{Distance, Role, Seed, Sets};
+use rankle_core::{Distance, Role, Seed};
+use rankle_eval::sanity::{Questions, searches, work};
+use rankle_eval::{Identity, RankedSubject, Subject};
 use rankle_models::Architecture;
-use rankle_record::{Protocol, Search};
-use rankle_report::sanity::{Check, QUESTIONS, Verdict};
-use rankle_report::{Sanity as Page, Source};
+use rankle_record::Search;
+use rankle_report::Sanity as Page;
+use rankle_report::sanity::{Check, Verdict};
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -118,81 +113,52 @@ impl Sanity {
 
         let bar = progress::bar(0);
         let seed = Seed(self.seed);
-        let (system, other) = System::pair(key, other, device, bar.clone())?;
-        if let Some(other) = other.as_ref().filter(|other| other.weights_sha256 == system.weights_sha256) {
-            bail!("--against {} holds the weights of --weights: name another model", other.key.weights.display());
+        let (subject, other) = key.open_beside(other, device, &bar)?;
+        let hash = |subject: &Subject| subject.identity.weights_sha256.clone();
+        if let Some(other) = other.as_ref().filter(|other| hash(other) == hash(&subject)) {
+            bail!("--against {} holds the weights of --weights: name another model", other.identity.subject.weights);
         }
-        let of = |role| experiment::sample(&system, role, seed, self.images.get());
-        let queries = system.images.queries.as_ref().map(|_| of(Role::Query)).transpose()?;
-        let images = Sets { gallery: of(Role::Candidate)?, queries };
-        let count = images.gallery.len();
+        let images = self.images.get();
+        for role in [Role::Candidate, Role::Query] {
+            subject.sample(role, seed, images)?;
+        }
         search::heed(&Pgd::paper(self.epsilon), Search::default(), Remedy::Radius);
-        let galleries = system.len() as u64 * if other.is_some() { 2 } else { 1 };
-        let lens = system.datasets().map(|set| set.len());
-        bar.set_length(galleries + attacks::work(self.epsilon, count, lens, other.is_some()));
-        bar.set_message(format!("questions to {}", describe(&system)));
-        let about = about(&system, other.as_ref(), self.epsilon, seed, count);
-        let memory = Memory::open(&self.output, about, attacks::searches(other.is_some()), bar)?;
+        let galleries = subject.len() as u64 * if other.is_some() { 2 } else { 1 };
+        let lens = subject.datasets().map(|set| set.len());
+        bar.set_length(galleries + work(self.epsilon, images, lens, other.is_some()));
+        bar.set_message(format!("questions to {subject}"));
+        let about = about(&subject, other.as_ref(), self.epsilon, seed, images);
+        let memory = Memory::open(&self.output, about, searches(other.is_some()))?;
 
-        let galleries = || anyhow::Ok((Ranked::new(system)?, other.map(Ranked::new).transpose()?));
-        let (ranked, other) = galleries().map_err(|error| memory.going_on(error))?;
-        let mut lab = Lab { memory, ranked, images, threat: self.epsilon, seed, attacks: Vec::new() };
-        let (checks, recall_at_1) = ask(&mut lab, other.as_ref()).map_err(|error| lab.memory.going_on(error))?;
-        let against = other.map(|other| transfer::source(&other.system));
-        let page = Page { seconds: lab.memory.seconds(), ..page(&lab, against, recall_at_1, checks) };
+        let ask = || -> rankle_eval::Result<Page> {
+            let (ranked, other) = (RankedSubject::new(subject)?, other.map(RankedSubject::new).transpose()?);
+            Questions { ranked, other, threat: self.epsilon, images, seed, memory: &memory }.ask()
+        };
+        let page = ask().map_err(|error| memory.going_on(error.into()))?;
+        let page = Page { seconds: memory.seconds(), ..page };
         let line = page.to_line()? + "\n";
         files::write(&page_file, page.markdown())?;
         files::write(&json_file, line)?;
-        lab.memory.forget()?;
+        memory.forget()?;
         progress::clear();
         Ok(page)
     }
 }
 
-/// All checks in the order of [`QUESTIONS`], and the recall at 1.
-fn ask(lab: &mut Lab, other: Option<&Ranked>) -> Result<(Vec<Check>, f64)> {
-    let mut checks = Vec::new();
-    let mut recall_at_1 = f64::NAN;
-    for (at, question) in QUESTIONS.into_iter().enumerate() {
-        let place = format!("check {} of {}", at + 1, QUESTIONS.len());
-        lab.memory.enter(format!("{place}, {question}"));
-        let check = match question {
-            "noise" => attacks::noise(lab)?,
-            "effort" => {
-                lab.attack()?;
-                attacks::effort(lab)?
-            }
-            "enough" => attacks::enough(lab)?,
-            "unbounded" => attacks::unbounded(lab)?,
-            "transfer" => attacks::transferred(lab, other)?,
-            "gradients" => gradients::differences(lab)?,
-            "zeros" => gradients::zeros(lab)?,
-            "collapse" => {
-                let (check, recall) = embedding::collapse(lab)?;
-                recall_at_1 = recall;
-                check
-            }
-            unknown => bail!("there is no check '{unknown}'"),
-        };
-        tracing::info!("{place}, {question}: {}", check.verdict);
-        checks.push(check);
-    }
-    Ok((checks, recall_at_1))
-}
-
 /// What the searches depend on.
-fn about(system: &System, other: Option<&System>, threat: Threat, seed: Seed, images: usize) -> About {
-    let of = |system: &System| {
-        let Key { model, distance, .. } = &system.key;
-        format!("{model}, {distance}, {}", system.weights_sha256)
+fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed, images: usize) -> About {
+    let of = |subject: &Subject| {
+        let Identity { subject, weights_sha256, .. } = &subject.identity;
+        format!("{}, {}, {weights_sha256}", subject.model, subject.distance)
     };
+    let named = &subject.identity.subject;
     let words = [
-        ("dataset", system.key.data.dataset.to_string()),
-        ("queries", system.key.data.queries.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("ranked", system.key.data.gallery.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("preprocessing", system.preprocessing.clone().unwrap_or_default()),
-        ("gallery", system.images.gallery.len().to_string()),
-        ("model", of(system)),
+        ("dataset", named.dataset.clone()),
+        ("queries", named.query_dataset.clone().unwrap_or_default()),
+        ("ranked", named.gallery_dataset.clone().unwrap_or_default()),
+        ("preprocessing", subject.identity.preprocessing.clone().unwrap_or_default()),
+        ("gallery", subject.dataset(Role::Candidate).len().to_string()),
+        ("model", of(subject)),
         ("against", other.map_or_else(|| "none".to_owned(), of)),
         ("epsilon", threat.radius().to_string()),
         ("images", images.to_string()),
@@ -201,23 +167,6 @@ fn about(system: &System, other: Option<&System>, threat: Threat, seed: Seed, im
         ("version", system::CODE_VERSION.to_owned()),
     ];
     words.map(|(name, word)| (name.to_owned(), word)).into()
-}
-
-fn page(lab: &Lab, against: Option<Source>, recall_at_1: f64, checks: Vec<Check>) -> Page {
-    let system = &lab.ranked.system;
-    Page {
-        subject: system.subject(),
-        preprocessing: system.preprocessing.clone(),
-        epsilon: lab.threat.radius(),
-        images: lab.images.gallery.len(),
-        gallery: system.images.gallery.len(),
-        seed: lab.seed.0,
-        recall_at_1,
-        against,
-        checks,
-        seconds: 0.0,
-        provenance: system.provenance(experiment::method_version(Protocol::Strict)),
-    }
 }
 
 /// A line for each check.

@@ -4,10 +4,11 @@ use crate::arguments::TensorNames;
 use crate::device::Device;
 use crate::files::{self, Input};
 use crate::progress;
-use crate::sweep::{self, Book, Job, Opened, Planned};
+use crate::sweep::{self, Job, Opened, Planned};
 use crate::system::Key;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rankle_eval::plan::Book;
 use rankle_record::{Cell, Record};
 use rankle_report::ImageRanks;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub(crate) struct Cells<'a> {
 /// # Errors
 /// One line for a name that is not known and for a number out of range.
 pub(crate) fn check(cell: Cell) -> Result<()> {
-    Job::new(cell, None, None, String::new()).map(drop)
+    sweep::job(cell, None, None, String::new()).map(drop)
 }
 
 impl Cells<'_> {
@@ -95,14 +96,14 @@ impl Cells<'_> {
         let book = if self.image_ranks { book.with_image_ranks()? } else { book };
         let mut opened = Opened::new(device);
         let planned = |job: Job| -> Result<Planned> {
-            let inputs = opened.inputs(&job).with_context(|| job.place.clone())?;
-            Ok(Planned { job, inputs })
+            let place = job.place.clone();
+            opened.planned(job).context(place)
         };
         let planned: Vec<Planned> = jobs.into_iter().map(planned).collect::<Result<_>>()?;
         sweep::heed(&planned);
         let records = self.records.display();
         let hint = |done, all| format!("{done} of {all} cells are in {records}, the same command goes on with the rest");
-        sweep::compute(&planned, book, opened.close(), device, hint)
+        opened.compute(&planned, book, hint)
     }
 
     /// The plan, checked line by line.
@@ -113,7 +114,7 @@ impl Cells<'_> {
         let job = |(at, cell): (usize, &Cell)| {
             let place = format!("{} line {}", self.file.display(), at + 1);
             let dataset_dir = (self.dataset_dir)(&cell.subject.dataset);
-            Job::new(cell.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
+            sweep::job(cell.clone(), dataset_dir, self.prefix.clone(), place.clone()).context(place)
         };
         self.plan.iter().enumerate().map(job).collect()
     }

@@ -9,15 +9,14 @@ mod quality;
 mod singles;
 
 use crate::arguments;
+use crate::data::{self, Data};
 use crate::device::Device;
-use crate::experiment::percent;
 use crate::files::Input;
 use crate::hub;
 use crate::names::{self, Defense, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
-use crate::system::{self, Data};
-use crate::watched::{Unproven, WatchedDefense};
+use crate::system;
 use crate::weights::Weights;
 use crate::{files, interrupt, progress};
 use anyhow::{Context, Result, bail};
@@ -32,6 +31,7 @@ use rankle_attacks::{Protocol, Threat};
 use rankle_core::{Dataset, Distance, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
+use rankle_eval::{MonitoredDefense, Unproven, percent};
 use rankle_models::{Architecture, weights};
 use rankle_record::Search;
 use rankle_report::FolderLock;
@@ -175,12 +175,12 @@ impl Train {
         let goal = self.goal()?;
         let epsilon = self.epsilon()?;
         device.check()?;
-        let dataset = system::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
+        let dataset = data::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let data = Data::one(self.dataset.clone(), self.dataset_dir.clone());
-        let test = system::open_sets(&data, self.model)?;
+        let test = data::open_sets(&data, self.model)?;
         let test = test.as_ref().map(|set| &**set);
         if !self.model.is_classifier() {
-            system::check_pairs(&data, test.map(|set| set.labels()))?;
+            data::check_pairs(&data.portable(), test.map(|set| set.labels()))?;
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
         let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
@@ -191,13 +191,13 @@ impl Train {
         let pretrained = self.pretrained.as_deref().map(read).transpose()?;
         let start = pretrained.as_ref().map(|weights| weights.sha256.clone());
         let plan = Plan {
-            preprocessing: system::preprocessing(&self.dataset, self.model)?,
+            preprocessing: data::preprocessing(&self.dataset, self.model)?,
             ..self.plan(goal, dataset.len(), epsilon, start)
         };
         let folder = Folder::new(&self.output);
         let pretrained_file = self.pretrained.as_ref().map(|path| Input::new("--pretrained", path));
         let inputs =
-            system::data_inputs("--dataset", &self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
+            data::data_inputs("--dataset", &self.dataset, self.dataset_dir.as_deref()).into_iter().chain(pretrained_file);
         let _lock = FolderLock::acquire(&self.output, "rankle train")?;
         let outputs = [&folder.model, &folder.card, &folder.checkpoint].map(|file| ("--output", Some(file.as_path())));
         files::check_outputs(&outputs, &inputs.collect::<Vec<_>>())?;
@@ -211,8 +211,8 @@ impl Train {
         }
 
         let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(|defense| {
-            let unproven = if self.model.has_kernels() { None } else { Unproven::at(None) };
-            WatchedDefense { defense, unproven }
+            let unproven = system::is_unproven(self.model).then(|| Unproven::at(None));
+            MonitoredDefense { defense, monitor: progress::Bar::monitor(&indicatif::ProgressBar::hidden()), unproven }
         });
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);

@@ -4,18 +4,18 @@ mod saved;
 
 use crate::arguments::{self, VictimArguments};
 use crate::device::Device;
-use crate::experiment::{self, Experiment, Origin};
 use crate::files::Input;
 use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
-use crate::system::{Key, Ranked, System};
+use crate::system::Key;
 use crate::threat_arguments::ThreatArguments;
-use crate::universal::{self, Made};
-use crate::{arguments::SubjectArguments, files, progress, table, transfer};
+use crate::{arguments::SubjectArguments, files, progress, table};
 use anyhow::Result;
 use clap::Args;
-use rankle_core::Distance;
+use rankle_core::{Distance, Embedder as _};
+use rankle_eval::universal::{self, Made};
+use rankle_eval::{Experiment, Origin, RankedSubject, transfer};
 use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol, Record, Search, SharedBy};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ pub(crate) struct Universal {
 /// Perturbations that are not written yet, and their record.
 pub(crate) struct Perturbations {
     record: Record,
-    measured: Ranked,
+    measured: RankedSubject,
     made: Vec<Made>,
     threat: ThreatArguments,
     save: Option<PathBuf>,
@@ -131,28 +131,28 @@ impl Universal {
 
         let bar = progress::bar(0);
         let to = self.to.map(|weights| self.victim.key(&from, weights, override_card)).transpose()?;
-        let (from, to) = System::pair(from, to, device, bar.clone())?;
+        let (from, to) = from.open_beside(to, device, &bar)?;
         let role = rankle_attacks::build(self.attack, 1, AttackOptions::default()).perturbs();
         let (count, shared) = match self.full {
-            true => papers(from.key.distance, from.dataset(role).len()),
+            true => papers(from.embedder().distance(), from.dataset(role).len()),
             false => (asked, shared),
         };
         let spec = AttackSpec { universal: Some(shared), ..spec };
         spec.check_universal(count).map_err(anyhow::Error::msg)?;
         let experiment = Experiment::new(&spec).map_err(anyhow::Error::msg)?;
         universal::check_room(&experiment, count, shared, &from).map_err(anyhow::Error::msg)?;
-        let images = experiment::sample(&from, role, experiment.seed(), count)?;
+        let images = from.sample(role, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);
         bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * from.len() as u64));
-        bar.set_message(format!("universal {} on {}", self.attack, experiment::describe(&from)));
-        let (from, to) = (Ranked::new(from)?, to.map(Ranked::new).transpose()?);
+        bar.set_message(format!("universal {} on {from}", self.attack));
+        let (from, to) = (RankedSubject::new(from)?, to.map(RankedSubject::new).transpose()?);
 
         let start = Instant::now();
         let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
-        let mut inputs = experiment.inputs(&to.as_ref().unwrap_or(&from).system, count, Origin::default());
-        inputs.cell.from = to.as_ref().map(|_| transfer::source(&from.system));
-        let record = universal::record(&to.as_ref().unwrap_or(&from).system, inputs, &made, start);
-        let (record, measured) = (from.system.followed(record), to.unwrap_or(from));
+        let mut inputs = experiment.inputs(to.as_ref().unwrap_or(&from).subject(), count, Origin::default());
+        inputs.cell.from = to.as_ref().map(|_| transfer::source(from.subject()));
+        let record = universal::record(to.as_ref().unwrap_or(&from).subject(), inputs, &made, start);
+        let (record, measured) = (from.subject().followed(record), to.unwrap_or(from));
         Ok(Perturbations { record, measured, made, threat: self.threat, save: self.save, picture: self.picture })
     }
 }

@@ -2,15 +2,16 @@
 
 use crate::arguments::{self, TensorNames};
 use crate::device::Device;
-use crate::experiment::Inputs;
 use crate::files::{self, Input};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::stop::Stop;
-use crate::sweep::{self, Book, Opened, Planned};
-use crate::verify::{self, Difference, NotRun, Ready, Shelf, Surroundings, choose, recorded};
+use crate::sweep::{Opened, Planned};
+use crate::verify::{self, NotRun, Ready, Shelf, Surroundings};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rankle_eval::plan::Book;
+use rankle_eval::verify::{Difference, choose, differences, read, records_of};
 use rankle_report::{FolderLock, ImageRanks};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -104,9 +105,9 @@ const DIFFERENCES: &str = "differences.jsonl";
 /// The records of all files.
 struct Sorted {
     records: usize,
-    /// Those that can be run, with the inputs that they will have.
+    /// Those that can be run, and what computes them.
     ready: Vec<Ready>,
-    inputs: Vec<Inputs>,
+    planned: Vec<Planned>,
     not_run: BTreeMap<NotRun, usize>,
 }
 
@@ -115,25 +116,24 @@ impl Verify {
         self.check_samples()?;
         let shelf = Shelf::with(self.weights_dir.as_deref())?;
         let mut opened = Opened::new(device);
-        let Sorted { records, ready, inputs, not_run } = self.sorted(&shelf, &mut opened)?;
+        let Sorted { records, ready, planned, not_run } = self.sorted(&shelf, &mut opened)?;
         let wanted: Vec<usize> = match self.sample.iter().find(|sample| sample.file.is_none()) {
             Some(sample) => choose::spread(&ready, sample.count.get()),
             None => (0..ready.len()).collect(),
         };
-        let planned = |at: usize| Planned { job: ready[at].job.clone(), inputs: inputs[at].clone() };
-        let planned: Vec<Planned> = wanted.iter().copied().map(planned).collect();
+        let planned: Vec<Planned> = wanted.iter().map(|&at| planned[at].clone()).collect();
         let wanted: Vec<&Ready> = wanted.iter().map(|&at| &ready[at]).collect();
-        let differences = match wanted.is_empty() {
+        let found = match wanted.is_empty() {
             true => Vec::new(),
-            false => self.differences(&wanted, &planned, opened, device)?,
+            false => self.differences(&wanted, &planned, opened)?,
         };
-        let disagree = verify::records_of(&differences);
+        let disagree = records_of(&found);
         let (computed, agree) = (wanted.len(), wanted.len() - disagree);
-        let disagrees = |one: &Ready| differences.iter().any(|difference| difference.is_in(&one.recorded));
+        let disagrees = |one: &Ready| found.iter().any(|difference| difference.is_in(&one.recorded));
         let nearly = |(one, planned): &(&&Ready, &Planned)| one.is_of_another_machine(&planned.inputs) && !disagrees(one);
         let agree_nearly = wanted.iter().zip(&planned).filter(nearly).count();
         let not_run = not_run.into_iter().map(|(reason, records)| Lacking { records, reason: reason.to_string() }).collect();
-        let answer = Answer { records, computed, agree, agree_nearly, disagree, not_run, differences };
+        let answer = Answer { records, computed, agree, agree_nearly, disagree, not_run, differences: found };
         self.tell(&answer)?;
         self.verdict(&answer)
     }
@@ -154,7 +154,7 @@ impl Verify {
     /// Reads the files, and opens what their records need.
     fn sorted(&self, shelf: &Shelf, opened: &mut Opened) -> Result<Sorted> {
         let around = Surroundings { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
-        let mut sorted = Sorted { records: 0, ready: Vec::new(), inputs: Vec::new(), not_run: BTreeMap::new() };
+        let mut sorted = Sorted { records: 0, ready: Vec::new(), planned: Vec::new(), not_run: BTreeMap::new() };
         for (at, file) in self.records.iter().enumerate() {
             if self.records[..at].contains(file) {
                 continue;
@@ -163,8 +163,8 @@ impl Verify {
             if ImageRanks::path(file).exists() {
                 ImageRanks::read(file)?;
             }
-            let (mut ready, mut inputs) = (Vec::new(), Vec::new());
-            for recorded in recorded::read(file)? {
+            let (mut ready, mut planned) = (Vec::new(), Vec::new());
+            for recorded in read(file)? {
                 sorted.records += 1;
                 let opened = match verify::prepare(recorded, shelf, &around)? {
                     Ok(one) => verify::open(&one, opened)?.map(|opened| (one, opened)),
@@ -173,7 +173,7 @@ impl Verify {
                 match opened {
                     Ok((one, opened)) => {
                         ready.push(one);
-                        inputs.push(opened);
+                        planned.push(opened);
                     }
                     Err(reason) => *sorted.not_run.entry(reason).or_default() += 1,
                 }
@@ -181,21 +181,21 @@ impl Verify {
             let sample = self.sample.iter().find(|sample| sample.file.as_ref() == Some(file));
             let chosen = sample.map(|sample| choose::spread(&ready, sample.count.get()));
             let is_chosen = |at: usize| chosen.as_ref().is_none_or(|chosen| chosen.contains(&at));
-            for (_, (one, opened)) in ready.into_iter().zip(inputs).enumerate().filter(|&(at, _)| is_chosen(at)) {
+            for (_, (one, opened)) in ready.into_iter().zip(planned).enumerate().filter(|&(at, _)| is_chosen(at)) {
                 sorted.ready.push(one);
-                sorted.inputs.push(opened);
+                sorted.planned.push(opened);
             }
         }
         Ok(sorted)
     }
 
     /// Computes the records, where they are not computed yet, and compares them.
-    fn differences(&self, wanted: &[&Ready], planned: &[Planned], opened: Opened, device: Device) -> Result<Vec<Difference>> {
+    fn differences(&self, wanted: &[&Ready], planned: &[Planned], opened: Opened) -> Result<Vec<Difference>> {
         let Some(output) = &self.output else {
             let folder = tempfile::tempdir().context("no temporary folder can be made")?;
             let book = Book::open(&folder.path().join("records.jsonl"))?;
             let hint = |done, all| format!("{done} of {all} records were computed; with --output FOLDER they would be kept");
-            return verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?);
+            return Ok(differences(wanted, &opened.compute(planned, book, hint)?)?);
         };
         let _lock = FolderLock::acquire(output, "rankle verify")?;
         let folder = verify::folder_of_this_build(output).context("this program cannot be read")?;
@@ -205,7 +205,7 @@ impl Verify {
         files::check_outputs(&[("--output", Some(&records)), ("--output", Some(&differing))], &read)?;
         let book = Book::open(&records)?;
         let hint = |done, all| format!("{done} of {all} records are computed, the same command goes on with the rest");
-        let found = verify::differences(wanted, &sweep::compute(planned, book, opened.close(), device, hint)?)?;
+        let found = differences(wanted, &opened.compute(planned, book, hint)?)?;
         files::write(&differing, found.iter().map(|difference| difference.to_line() + "\n").collect::<String>())?;
         Ok(found)
     }

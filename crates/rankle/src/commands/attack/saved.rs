@@ -2,7 +2,7 @@
 
 use crate::files::Input;
 use crate::stop::Stop;
-use crate::{arguments, called, experiment, files};
+use crate::{arguments, called, files};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, IndexOp as _, Tensor};
 use rankle_attacks::{Outcome, Targets};
@@ -171,7 +171,7 @@ impl Made<'_> {
     fn entry(&self, row: usize, file: &str) -> serde_json::Value {
         let Self { dataset, images, targets, outcome, .. } = *self;
         let (image, label) = (images[row], dataset.labels()[images[row]]);
-        let rank = |ranks: &[f64]| ranks.get(row).copied().map(experiment::percent);
+        let rank = |ranks: &[f64]| ranks.get(row).copied().map(rankle_eval::percent);
         json!({
             "file": file, "image": image, "name": dataset.image_name(image), "label": label, "class": dataset.class_name(label),
             "targets": targets.of_images(row..row + 1).indices(),

@@ -2,15 +2,15 @@
 
 use super::formula::{some_items, unit};
 use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, Work};
-use crate::experiment::{Experiment, preserved_beside};
-use crate::system;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Scene, Targets, Threat, build};
 use rankle_core::rank::Precision;
-use rankle_core::{Dataset, Defense as _, Distance, Embeddings, Gallery, Ranking, Seed, Sets, Trainable};
+use rankle_core::{Dataset, Defense as _, Distance, Embeddings, Gallery, Place, Ranking, Seed, Sets, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
+use rankle_eval::Experiment;
+use rankle_eval::experiment::preserved_beside;
 use rankle_models::{Architecture, Isa, peak};
 use rankle_train::{Recipe, Triplet, TripletLoss};
 use std::collections::BTreeMap;
@@ -110,7 +110,7 @@ fn mnist() -> Result<Arc<dyn Dataset>> {
 /// The test set as a list to rank, and the first `n` of it.
 fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
     let everything: Vec<usize> = (0..GALLERY).collect();
-    let (points, _) = system::embed(model, &*mnist()?, &everything)?;
+    let (points, _) = rankle_eval::embed(model, &Place::Kernels, &*mnist()?, &everything)?;
     Ok((Gallery::new(&points)?, points.select(&everything[..n])?))
 }
 

@@ -1,11 +1,10 @@
 //! The searches that are done, in a file beside the page to come: an interrupted or killed run loses the one it is at, and the same command
 //! goes on behind the others.
 
-use super::lab::Tried;
 use crate::files;
 use crate::stop::{self, Stop};
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
+use rankle_eval::sanity::Remembered;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,15 +22,12 @@ const FILE: &str = "sanity.part.toml";
 /// The searches of a run.
 pub(super) struct Memory {
     path: PathBuf,
-    bar: ProgressBar,
     /// How many there will be.
     total: usize,
     found: RefCell<Found>,
     start: Instant,
     /// Of the runs before this one.
     earlier: f64,
-    /// In front of what the bar says.
-    check: RefCell<String>,
 }
 
 /// The file.
@@ -41,15 +37,7 @@ struct Found {
     seconds: f64,
     about: About,
     #[serde(default)]
-    searches: BTreeMap<String, Kept>,
-}
-
-/// What came of one.
-#[derive(Clone, Serialize, Deserialize)]
-struct Kept {
-    /// In the units of the progress bar.
-    work: u64,
-    tried: Vec<Tried>,
+    searches: BTreeMap<String, Remembered>,
 }
 
 impl Memory {
@@ -57,7 +45,7 @@ impl Memory {
     ///
     /// # Errors
     /// When the file of an earlier run cannot be read, or is about something else.
-    pub(super) fn open(folder: &Path, about: About, total: usize, bar: ProgressBar) -> Result<Self> {
+    pub(super) fn open(folder: &Path, about: About, total: usize) -> Result<Self> {
         let path = folder.join(FILE);
         let found = match fs::read_to_string(&path) {
             Ok(text) => read(&path, &text, &about)?,
@@ -65,48 +53,11 @@ impl Memory {
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
         };
         let (start, earlier) = (Instant::now(), found.seconds);
-        let memory = Self { path, bar, total, found: RefCell::new(found), start, earlier, check: RefCell::default() };
+        let memory = Self { path, total, found: RefCell::new(found), start, earlier };
         if memory.len() > 0 {
             tracing::info!("going on: {}", memory.summary());
         }
         Ok(memory)
-    }
-
-    /// What the bar is about from here on.
-    pub(super) fn enter(&self, check: String) {
-        self.bar.set_message(check.clone());
-        *self.check.borrow_mut() = check;
-    }
-
-    /// What a search of this name has found, or finds now.
-    ///
-    /// # Errors
-    /// Those of the search.
-    pub(super) fn remembered<const N: usize>(
-        &self,
-        name: String,
-        search: impl FnOnce() -> Result<[Tried; N]>,
-    ) -> Result<[Tried; N]> {
-        let kept = self.found.borrow().searches.get(&name).cloned();
-        if let Some((work, Ok(tried))) = kept.map(|kept| (kept.work, kept.tried.try_into())) {
-            self.bar.inc(work);
-            self.bar.reset_eta();
-            return Ok(tried);
-        }
-        self.bar.set_message(format!("{}: {name}", self.check.borrow()));
-        let before = self.bar.position();
-        let tried = search()?;
-        let kept = Kept { work: self.bar.position().saturating_sub(before), tried: tried.to_vec() };
-        let mut found = self.found.borrow_mut();
-        found.searches.insert(name, kept);
-        found.seconds = self.seconds();
-        drop(found);
-        let text = toml::to_string(&*self.found.borrow()).context("the searches are no TOML")?;
-        // What cannot be kept is searched for again some day; it is known now.
-        if let Err(error) = files::write(&self.path, text) {
-            tracing::warn!("{error:#}");
-        }
-        Ok(tried)
     }
 
     /// How long it took so far, to the millisecond.
@@ -146,6 +97,24 @@ impl Memory {
     }
 }
 
+impl rankle_eval::sanity::Memory for Memory {
+    fn recall(&self, name: &str) -> Option<Remembered> {
+        self.found.borrow().searches.get(name).cloned()
+    }
+
+    fn keep(&self, name: &str, found: Remembered) {
+        let mut all = self.found.borrow_mut();
+        all.searches.insert(name.to_owned(), found);
+        all.seconds = self.seconds();
+        drop(all);
+        let text = toml::to_string(&*self.found.borrow()).context("the searches are no TOML");
+        // What cannot be kept is searched for again some day; it is known now.
+        if let Err(error) = text.and_then(|text| files::write(&self.path, text)) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
 /// The file of an earlier run about the same.
 fn read(path: &Path, text: &str, about: &About) -> Result<Found> {
     let path = path.display();
@@ -164,36 +133,31 @@ fn read(path: &Path, text: &str, about: &About) -> Result<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_eval::sanity::{Memory as _, Tried};
 
     fn tried(loss: f64) -> Tried {
         Tried { before: vec![1.0 / 3.0, 50.0], after: vec![0.1 + 0.2, f64::MIN_POSITIVE], loss }
     }
 
     #[test]
-    fn a_search_is_made_once() {
+    fn what_was_found_comes_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
         let about = || About::from([("seed".to_owned(), "0".to_owned())]);
-        let open = |about: About| Memory::open(folder.path(), about, 3, ProgressBar::hidden());
+        let open = |about: About| Memory::open(folder.path(), about, 3);
         let first = open(about()).unwrap();
         let bits = |tried: &Tried| -> Vec<u64> {
             tried.before.iter().chain(&tried.after).chain([&tried.loss]).map(|number| number.to_bits()).collect()
         };
-        let [made] = first
-            .remembered("a".into(), || {
-                first.bar.inc(7);
-                Ok([tried(1e-300)])
-            })
-            .unwrap();
-        first.remembered("b".into(), || Ok([tried(-0.0), tried(f64::INFINITY)])).unwrap();
-        assert!(first.remembered::<1>("c".into(), || bail!("interrupted")).is_err());
+        let made = |work, tried| Remembered { work, tried };
+        first.keep("a", made(7, vec![tried(1e-300)]));
+        first.keep("b", made(1, vec![tried(-0.0), tried(f64::INFINITY)]));
+        assert!(first.recall("c").is_none());
 
         let second = open(about()).unwrap();
         assert_eq!(second.summary(), format!("2 of 3 searches are in {}", folder.path().join(FILE).display()));
-        let never = || -> Result<[Tried; 1]> { panic!("it was made before") };
-        let [again] = second.remembered("a".into(), never).unwrap();
-        assert_eq!((bits(&again), second.bar.position()), (bits(&made), 7));
-        let [_, last] = second.remembered("b".into(), || panic!("it was made before")).unwrap();
-        assert_eq!(bits(&last), bits(&tried(f64::INFINITY)));
+        let Remembered { work, tried: again } = second.recall("a").unwrap();
+        assert_eq!((bits(&again[0]), work), (bits(&tried(1e-300)), 7));
+        assert_eq!(bits(&second.recall("b").unwrap().tried[1]), bits(&tried(f64::INFINITY)));
 
         let other = About::from([("seed".to_owned(), "1".to_owned())]);
         let message = open(other).err().unwrap().to_string();

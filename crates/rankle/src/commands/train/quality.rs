@@ -1,11 +1,11 @@
 //! How good a model is on the clean test images.
 
-use crate::experiment::{self, percent};
-use crate::watched::Watched;
-use crate::{collapse, interrupt, progress, system};
+use crate::interrupt;
+use crate::progress::{self, Bar};
 use anyhow::Result;
 use rankle_attacks::{Classification, Estimate};
-use rankle_core::{Dataset, Embedder, Seed, Sets};
+use rankle_core::{Dataset, Embedder, Place, Seed, Sets};
+use rankle_eval::{Monitored, embed_sets, experiment, percent, warn_of_ties};
 use rankle_models::Architecture;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,19 +31,19 @@ impl Quality {
         let everything: Vec<usize> = (0..queries.len()).collect();
         let bar = progress::bar((all + if architecture.is_classifier() { 0 } else { queries.len() }) as u64);
         bar.set_message("the test images");
-        let watched = Watched::new(Box::new(model), bar.clone());
+        let watched = Monitored::new(Box::new(model), Bar::monitor(&bar));
         if architecture.is_classifier() {
             let setting = Classification { classifier: &watched, dataset: queries, batch_size: experiment::BATCH };
             let hits = setting.run(None, &everything, Seed(0))?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
-        let (embedded, _) = system::embed_sets(&watched, test)?;
+        let (embedded, _) = embed_sets(&watched, &Place::Kernels, test)?;
         let labels = test.map(|set| set.labels());
         let retrieval = rankle_metrics::retrieve(embedded.as_ref().map(|set| set.exact()), labels, &everything, &mut |done| {
             bar.set_position((all + done) as u64);
             interrupt::flow()
         })?;
-        collapse::warn_of_ties(queries.name(), retrieval.tie_share(), retrieval.resolution);
+        warn_of_ties(queries.name(), retrieval.tie_share(), retrieval.resolution);
         Ok(Self::RecallAt1(percent(retrieval.recall_at(1))))
     }
 }

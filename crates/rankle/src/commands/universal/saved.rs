@@ -1,13 +1,13 @@
 //! The files of `--save` and `--picture`.
 
-use crate::system::Ranked;
 use crate::threat_arguments::ThreatArguments;
-use crate::universal::Made;
-use crate::{called, experiment, files};
+use crate::{called, files};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rankle_attacks::{Estimate, Half};
 use rankle_core::{Dataset, Role, numbers::numbers};
+use rankle_eval::RankedSubject;
+use rankle_eval::universal::Made;
 use rankle_models::weights;
 use rankle_record::{AttackId, Record};
 use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
@@ -48,12 +48,18 @@ pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
 ///
 /// # Errors
 /// When an image cannot be shown, or the file cannot be written.
-pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &ThreatArguments, made: &[Made]) -> Result<()> {
-    let (system, cell) = (&ranked.system, &record.cell);
-    let shape = system.images.gallery.shape();
+pub(super) fn picture(
+    path: &Path,
+    ranked: &RankedSubject,
+    record: &Record,
+    threat: &ThreatArguments,
+    made: &[Made],
+) -> Result<()> {
+    let (subject, cell) = (ranked.subject(), &record.cell);
+    let shape = subject.dataset(Role::Candidate).shape();
     let is_candidate = matches!(cell.spec.attack, AttackId::Candidate(_));
     let perturbed = if is_candidate { Role::Candidate } else { Role::Query };
-    let (images, targets) = (system.dataset(perturbed), system.dataset(perturbed.other()));
+    let (images, targets) = (subject.dataset(perturbed), subject.dataset(perturbed.other()));
     let pixels = |set: &dyn Dataset, index: usize| -> Result<Vec<f32>> { Ok(numbers(&set.images(&[index])?)?.to_vec()) };
     let first = &made[..made.len().min(SHOWN)];
     let perturbations: Vec<Vec<f32>> =
@@ -112,7 +118,7 @@ pub(super) fn picture(path: &Path, ranked: &Ranked, record: &Record, threat: &Th
         ),
         lines: vec![format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
-            experiment::describe(system),
+            subject.to_string(),
             grouped(ranked.exact().gallery.len())
         )],
         epsilon: white_as_given,

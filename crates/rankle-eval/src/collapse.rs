@@ -34,7 +34,7 @@ pub(crate) fn warn_of_collapse(dataset: &str, points: &Embeddings) -> rankle_cor
 const NOTICEABLE: f64 = 0.01;
 
 /// Warns where many ranks are a matter of ties, or of rounding.
-pub(crate) fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) {
+pub fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) {
     if tie_share > NOTICEABLE {
         tracing::warn!(
             "{whose}: {:.1} % of the ranks are tied with another item: embeddings coincide, because the model has collapsed or images \

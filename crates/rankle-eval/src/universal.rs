@@ -1,26 +1,26 @@
 //! Perturbations that many images share, on one system or measured on another.
 
-use crate::experiment::{self, Experiment, Inputs, percent};
-use crate::system::{Ranked, System};
-use crate::transfer;
-use anyhow::Result;
+use crate::error::Result;
+use crate::experiment::{self, Experiment, Inputs};
+use crate::{RankedSubject, Subject, percent, transfer};
 use rankle_attacks::{Direction, Estimate, Half, Halves, Outcome, Pgd, Standings, UniversalOutcome, universal_target};
 use rankle_core::rank::Resolution;
 use rankle_record::{Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::time::Instant;
 
 /// One perturbation and what it does.
-pub(crate) struct Made {
+pub struct Made {
     /// The item that it is about.
-    pub(crate) target: u32,
+    pub target: u32,
     /// The batch it was made for.
-    pub(crate) images: Vec<usize>,
-    pub(crate) outcome: UniversalOutcome,
+    pub images: Vec<usize>,
+    /// What it does.
+    pub outcome: UniversalOutcome,
 }
 
 impl Made {
     /// On the system that is measured: the victim where there is one.
-    pub(crate) fn measured(&self) -> &Halves {
+    pub fn measured(&self) -> &Halves {
         self.outcome.victim.as_ref().unwrap_or(&self.outcome.source)
     }
 }
@@ -30,8 +30,8 @@ impl Made {
 ///
 /// # Errors
 /// One line where it has none.
-pub(crate) fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, system: &System) -> Result<(), String> {
-    let (protocol, len) = (experiment.spec.protocol, system.dataset(experiment.perturbs()).len());
+pub fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, measured: &Subject) -> Result<(), String> {
+    let (protocol, len) = (experiment.spec.protocol, measured.dataset(experiment.perturbs()).len());
     let SharedBy { batches, .. } = shared;
     let batch = images / batches.max(1);
     if images > len {
@@ -39,7 +39,7 @@ pub(crate) fn check_room(experiment: &Experiment, images: usize, shared: SharedB
             "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer with --batch and --batches"
         ));
     }
-    if protocol == Protocol::Strict && batch == len && system.images.is_one() {
+    if protocol == Protocol::Strict && batch == len && measured.datasets().is_one() {
         return Err(format!(
             "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller --batch, without --full"
         ));
@@ -48,7 +48,7 @@ pub(crate) fn check_room(experiment: &Experiment, images: usize, shared: SharedB
 }
 
 /// How much work it is, in the units of a progress bar.
-pub(crate) fn cost(experiment: &Experiment, images: usize, shared: SharedBy) -> u64 {
+pub fn cost(experiment: &Experiment, images: usize, shared: SharedBy) -> u64 {
     let searched =
         (images as u64 / 2).saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
     searched.saturating_add(4 * images as u64).saturating_mul(shared.perturbations as u64)
@@ -58,17 +58,17 @@ pub(crate) fn cost(experiment: &Experiment, images: usize, shared: SharedBy) -> 
 ///
 /// # Errors
 /// What the libraries report, or an interrupt.
-pub(crate) fn run(
+pub fn run(
     experiment: &Experiment,
     shared: SharedBy,
-    from: &Ranked,
-    to: Option<&Ranked>,
+    from: &RankedSubject,
+    to: Option<&RankedSubject>,
     images: &[usize],
 ) -> Result<Vec<Made>> {
     let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
     let Pgd { threat, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { threat, step, iterations };
-    let setting = experiment.setting(from, false);
+    let setting = experiment.setting(from, false)?;
     let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
         for number in 0..shared.perturbations {
@@ -81,7 +81,7 @@ pub(crate) fn run(
 }
 
 /// What perturbations do to the images that they were computed on: each counts as one, with the mean over the images of a half.
-pub(crate) fn seen(made: &[Made]) -> Outcome {
+pub fn seen(made: &[Made]) -> Outcome {
     let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
     let standings = |of: fn(&Half) -> &Standings| Standings {
         rank: means(&seen, |half| &of(half).rank),
@@ -98,8 +98,8 @@ pub(crate) fn seen(made: &[Made]) -> Outcome {
     }
 }
 
-/// The record of perturbations measured on `system`, as [`seen`] counts them.
-pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Instant) -> Record {
+/// The record of perturbations measured on a subject, as [`seen`] counts them.
+pub fn record(measured: &Subject, inputs: Inputs, made: &[Made], start: Instant) -> Record {
     let unseen: Vec<&Half> = made.iter().map(|made| &made.measured().unseen).collect();
     let unseen = (means(&unseen, |half| &half.before.rank), means(&unseen, |half| &half.after.rank));
     let unseen = Estimate::of(&unseen.0).zip(Estimate::of(&unseen.1)).map(|(before, after)| Unseen {
@@ -109,7 +109,7 @@ pub(crate) fn record(system: &System, inputs: Inputs, made: &[Made], start: Inst
     });
     let transferred = made.iter().any(|made| made.outcome.victim.is_some());
     let white_box = transferred.then(|| white_box(&made.iter().map(|made| &made.outcome.source.seen).collect::<Vec<_>>()));
-    Record { unseen, white_box, ..experiment::record(system, inputs, &seen(made), start) }
+    Record { unseen, white_box, ..experiment::record(measured, inputs, &seen(made), start) }
 }
 
 fn white_box(seen: &[&Half]) -> WhiteBox {

@@ -2,7 +2,7 @@
 
 use super::lab::{Attacked, Lab};
 use super::wording;
-use anyhow::Result;
+use crate::error::Result;
 use candle_core::Tensor;
 use rankle_attacks::{Agreement, Pgd, Slope, Zeros, directions, gradients, slopes};
 use rankle_report::sanity::{Answer, Check, Verdict};
@@ -27,7 +27,7 @@ pub(super) fn differences(lab: &Lab) -> Result<Check> {
     for Attacked { kind, targets, .. } in &lab.attacks {
         // Both sides of a place shall be images.
         let places = lab.found(*kind, targets, &start(lab))?.1.clamp(widest, 1.0 - widest)?;
-        let (attack, setting) = lab.scene(*kind);
+        let (attack, setting) = lab.scene(*kind)?;
         let mut agreement = Agreement::default();
         for (row, &image) in lab.images_of(*kind).iter().enumerate().take(IMAGES) {
             let directions = directions(lab.seed, image, WAYS, setting.images.gallery.shape())?;
@@ -51,7 +51,7 @@ pub(super) fn zeros(lab: &Lab) -> Result<Check> {
     let mut answers = Vec::new();
     for Attacked { kind, targets, .. } in &lab.attacks {
         let random = lab.found(*kind, targets, &start(lab))?.1;
-        let (attack, setting) = lab.scene(*kind);
+        let (attack, setting) = lab.scene(*kind)?;
         let images_of = lab.images_of(*kind);
         let clean = setting.images.of(attack.perturbs()).images(images_of)?;
         let at =

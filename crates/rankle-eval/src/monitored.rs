@@ -1,54 +1,47 @@
-//! A model and a defense under watch: every pass is counted, an interrupt is obeyed before the next one, and a gradient that no test
+//! A model and a defense under a monitor: every pass is counted, the end of a study is obeyed before the next one, and a gradient that no test
 //! proves is checked before it is first followed.
 
-use crate::interrupt;
+use crate::Monitor;
 use candle_core::Tensor;
-use indicatif::ProgressBar;
 use rankle_attacks::GradientCheck;
 use rankle_core::{Defense, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Upstream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What `--no-gradient-check` says.
-static UNCHECKED: AtomicBool = AtomicBool::new(false);
-
-/// Whether every model is taken for proven from here on.
-pub(crate) fn leave_gradients_unchecked(unchecked: bool) {
-    UNCHECKED.store(unchecked, Ordering::Relaxed);
-}
-
-/// How many images decide at least and at most, and what one of them costs in the units of a bar.
+/// How many images decide at least, and what one of them costs in units.
 const FEWEST: usize = 2;
-pub(crate) const MOST: usize = 8;
 const UNITS: u64 = 18;
 
 /// A gradient that no test proves: it is compared with differences before it is first followed.
-pub(crate) struct Unproven {
+pub struct Unproven {
     /// Where it is compared; where the gradient is asked for when there are none.
     images: Option<Tensor>,
     checked: OnceLock<GradientCheck>,
 }
 
 impl Unproven {
-    /// None where gradients are left unchecked.
-    pub(crate) fn at(images: Option<Tensor>) -> Option<Arc<Self>> {
-        (!UNCHECKED.load(Ordering::Relaxed)).then(|| Arc::new(Self { images, checked: OnceLock::new() }))
+    /// How many images are looked at, at most.
+    pub const IMAGES: usize = 8;
+
+    /// To be checked at these images, or where the gradient is first asked for.
+    pub fn at(images: Option<Tensor>) -> Arc<Self> {
+        Arc::new(Self { images, checked: OnceLock::new() })
     }
 
     /// Looks once. Two images decide as a rule; more are taken, one after the other, as long as nothing can be told and it takes no more than a
     /// second or a hundredth of a run of so many units.
-    fn heed(&self, model: &dyn Differentiable, images: &Tensor, run: u64) {
+    fn heed(&self, model: &dyn Differentiable, images: &Tensor, monitor: &dyn Monitor) {
         self.checked.get_or_init(|| {
             let (start, images) = (Instant::now(), self.images.as_ref().unwrap_or(images));
             let mut check = GradientCheck::default();
-            for row in 0..images.dims().first().map_or(0, |&images| images.min(MOST)) {
+            for row in 0..images.dims().first().map_or(0, |&images| images.min(Self::IMAGES)) {
                 let image = images.narrow(0, row, 1).map_err(Error::from);
                 // What the model cannot do the search will say.
                 let Ok(one) = image.and_then(|image| GradientCheck::of(model, &image, Seed(0), row as u64)) else { break };
                 check = check.and(one);
-                let dear = start.elapsed() > Duration::from_secs(1) && 100 * (row as u64 + 1) * UNITS > run;
-                if interrupt::asked() || (row + 1 >= FEWEST && (dear || check.holds().is_some())) {
+                let dear = start.elapsed() > Duration::from_secs(1) && 100 * (row as u64 + 1) * UNITS > monitor.total();
+                if monitor.advance(0).is_break() || (row + 1 >= FEWEST && (dear || check.holds().is_some())) {
                     break;
                 }
             }
@@ -70,43 +63,43 @@ fn warning(error: f64, directions: usize) -> String {
     )
 }
 
-/// Passes through to the model, or answers [`Error::Interrupted`]: no search runs longer than one pass after Ctrl-C.
-pub(crate) struct Watched<'a> {
+/// A model that passes through to another one, or answers [`Error::Interrupted`]: no search runs longer than one pass after its end was
+/// asked for.
+pub struct Monitored<'a> {
     inner: Box<dyn Embedder + 'a>,
-    bar: ProgressBar,
-    /// What one image of an input gradient counts for; one embedding counts for one.
+    monitor: Arc<dyn Monitor>,
+    /// Cost of an input gradient of one image, in forward passes.
     gradient: AtomicU64,
     unproven: Option<Arc<Unproven>>,
 }
 
-impl<'a> Watched<'a> {
-    /// Counts into `bar`.
-    pub(crate) fn new(inner: Box<dyn Embedder + 'a>, bar: ProgressBar) -> Self {
-        Self { inner, bar, gradient: AtomicU64::new(2), unproven: None }
+impl<'a> Monitored<'a> {
+    /// The model under a monitor; its gradient counts for two passes.
+    pub fn new(inner: Box<dyn Embedder + 'a>, monitor: Arc<dyn Monitor>) -> Self {
+        Self { inner, monitor, gradient: AtomicU64::new(2), unproven: None }
     }
     /// The same, with a gradient that no test proves.
-    pub(crate) fn unproven(self, unproven: Option<Arc<Unproven>>) -> Self {
+    pub fn unproven(self, unproven: Option<Arc<Unproven>>) -> Self {
         Self { unproven, ..self }
     }
-    /// By how much of the slope the gradient misses it, as a fraction, where it was found to.
-    pub(crate) fn gradient_error(&self) -> Option<f64> {
+    /// The part of the slope that the gradient misses, as a fraction, where it was found to miss one.
+    pub fn gradient_error(&self) -> Option<f64> {
         self.unproven.as_ref()?.checked.get().filter(|check| check.holds() == Some(false))?.error()
     }
-    /// From here on an input gradient counts for so much.
+    /// Sets the cost of an input gradient, in forward passes.
     pub(crate) fn gradient_counts(&self, units: u64) {
         self.gradient.store(units, Ordering::Relaxed);
     }
 
     fn pass(&self, images: &Tensor, units: u64) -> Result<()> {
-        if interrupt::asked() {
-            return Err(Error::Interrupted);
+        match self.monitor.advance(units * images.dims().first().map_or(0, |&n| n as u64)).is_break() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
         }
-        self.bar.inc(units * images.dims().first().map_or(0, |&n| n as u64));
-        Ok(())
     }
 }
 
-impl Embedder for Watched<'_> {
+impl Embedder for Monitored<'_> {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         self.pass(images, 1)?;
         self.inner.embed(images)
@@ -122,28 +115,31 @@ impl Embedder for Watched<'_> {
     }
 }
 
-impl Differentiable for Watched<'_> {
+impl Differentiable for Monitored<'_> {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         self.pass(images, self.gradient.load(Ordering::Relaxed))?;
         let model = self.inner.white_box()?;
         if let Some(unproven) = &self.unproven {
-            unproven.heed(model, images, self.bar.length().unwrap_or(0));
+            unproven.heed(model, images, &*self.monitor);
         }
         model.input_gradient(images, upstream)
     }
 }
 
-/// Lets a defense see the model only under watch: its inner search can be interrupted between two passes.
-pub(crate) struct WatchedDefense {
-    pub(crate) defense: Box<dyn Defense>,
+/// A defense that sees the model only under a monitor: its inner search can be ended between two passes.
+pub struct MonitoredDefense {
+    /// The defense.
+    pub defense: Box<dyn Defense>,
+    /// Hears of the passes of the inner search.
+    pub monitor: Arc<dyn Monitor>,
     /// Where the gradient of the model is one that no test proves.
-    pub(crate) unproven: Option<Arc<Unproven>>,
+    pub unproven: Option<Arc<Unproven>>,
 }
 
-impl Defense for WatchedDefense {
+impl Defense for MonitoredDefense {
     fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
         let frozen: &dyn Embedder = frozen;
-        let watched = Watched::new(Box::new(frozen), ProgressBar::hidden()).unproven(self.unproven.clone());
+        let watched = Monitored::new(Box::new(frozen), self.monitor.clone()).unproven(self.unproven.clone());
         self.defense.perturb(&watched, images, keys, epoch, seed)
     }
 }
@@ -151,6 +147,7 @@ impl Defense for WatchedDefense {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unwatched;
     use candle_core::{DType, Device};
     use rankle_core::{Dataset, toy};
 
@@ -181,7 +178,8 @@ mod tests {
     impl Differentiable for Through {}
 
     fn error(through: fn(&Tensor) -> candle_core::Result<Tensor>) -> Option<f64> {
-        let watched = Watched::new(Box::new(Through(through)), ProgressBar::hidden()).unproven(Unproven::at(None));
+        let watched =
+            Monitored::new(Box::new(Through(through)), Arc::new(Unwatched::default())).unproven(Some(Unproven::at(None)));
         let images = toy::dataset(0).images(&[3, 4, 5]).unwrap();
         watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         watched.gradient_error()
@@ -214,8 +212,8 @@ mod tests {
         let lying = |hidden: &Tensor| hidden.detach() + (hidden * 0.5)?;
         let error = |batch: &[usize]| {
             let images = |indices: &[usize]| toy::dataset(0).images(indices).unwrap();
-            let unproven = Unproven::at(Some(images(&[0, 1, 2, 3])));
-            let watched = Watched::new(Box::new(Through(lying)), ProgressBar::hidden()).unproven(unproven);
+            let unproven = Some(Unproven::at(Some(images(&[0, 1, 2, 3]))));
+            let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched::default())).unproven(unproven);
             watched.input_gradient(&images(batch), &mut |raw| Ok(raw.ones_like()?)).unwrap();
             watched.gradient_error().unwrap()
         };
@@ -226,7 +224,7 @@ mod tests {
     fn a_proven_gradient_is_not_looked_at() {
         let lying = |hidden: &Tensor| hidden.detach() + (hidden * 0.5)?;
         assert!(error(lying).is_some());
-        let watched = Watched::new(Box::new(Through(lying)), ProgressBar::hidden());
+        let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched::default()));
         let images = toy::dataset(0).images(&[3, 4]).unwrap();
         watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         assert_eq!(watched.gradient_error(), None);

@@ -1,20 +1,19 @@
 //! One attack with all its numbers, and the record of what came of it.
 
-use crate::collapse;
-use crate::system::{Ranked, System};
-use anyhow::{Context, Result, bail};
+use crate::error::Result;
+use crate::{RankedSubject, Subject, collapse, percent, seconds_since};
 use rankle_attacks::{
     Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Standings, Targets, Threat,
 };
-use rankle_core::{Embedder as _, Error, Ranking, Role, Seed, Sets};
-use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record, Subject};
+use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
+use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record};
 use std::time::Instant;
 
 /// Rises whenever the same inputs give another number: records of another version are not taken for done. A definition that changes
 /// touches some cells only, so it is a function of the cell.
 ///
 /// Version 2 of the strict protocol decides in f64 what f32 cannot, and has expected values for tied lists. The paper's is 1.
-pub(crate) fn method_version(protocol: Protocol) -> u32 {
+pub fn method_version(protocol: Protocol) -> u32 {
     match protocol {
         Protocol::Paper => 1,
         Protocol::Strict => 2,
@@ -22,36 +21,44 @@ pub(crate) fn method_version(protocol: Protocol) -> u32 {
 }
 
 /// How many images are attacked at once when nothing else is asked for: two chunks of the model, each of whole tiles.
-pub(crate) const BATCH: usize = 112;
+pub const BATCH: usize = 112;
 
 /// A spec with its search, before it meets a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Experiment {
+pub struct Experiment {
     /// With every number that the protocol prescribes.
-    pub(crate) spec: AttackSpec,
-    pub(crate) search: Pgd,
-    pub(crate) batch_size: usize,
+    pub spec: AttackSpec,
+    /// Its search.
+    pub search: Pgd,
+    /// How many images are attacked at once. Costs memory, changes no result.
+    pub batch_size: usize,
 }
 
 /// What a record says besides the attack.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origin {
-    pub(crate) table: Option<String>,
-    pub(crate) loss: Option<String>,
-    pub(crate) defense: Option<String>,
-    pub(crate) chosen: Option<String>,
+pub struct Origin {
+    /// The table that it stands in.
+    pub table: Option<String>,
+    /// The loss of the training, where a plan says it.
+    pub loss: Option<String>,
+    /// The defense of the training, where a plan says it.
+    pub defense: Option<String>,
+    /// Images and targets that were chosen by hand, in words.
+    pub chosen: Option<String>,
 }
 
 /// All inputs of a record.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Inputs {
-    pub(crate) cell: Cell,
-    pub(crate) facts: Facts,
+pub struct Inputs {
+    /// What was chosen.
+    pub cell: Cell,
+    /// What showed when the files were opened.
+    pub facts: Facts,
 }
 
 impl Inputs {
     /// See [`Cell::identity`].
-    pub(crate) fn identity(&self) -> String {
+    pub fn identity(&self) -> String {
         self.cell.identity(&self.facts)
     }
 }
@@ -61,7 +68,7 @@ impl Experiment {
     ///
     /// # Errors
     /// One line for a number out of range, for what the attack does not have, and for searches that would be all alike.
-    pub(crate) fn new(spec: &AttackSpec) -> Result<Self, String> {
+    pub fn new(spec: &AttackSpec) -> Result<Self, String> {
         spec.check()?;
         let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
         if search.restarts > 1 && !search.random_start {
@@ -75,32 +82,33 @@ impl Experiment {
     }
 
     /// An attack with one target as its protocol prescribes it.
-    pub(crate) fn usual(attack: AttackId, threat: Threat, protocol: Protocol, seed: Seed) -> Self {
+    pub fn usual(attack: AttackId, threat: Threat, protocol: Protocol, seed: Seed) -> Self {
         let spec = AttackSpec { norm: threat.norm(), ..AttackSpec::new(attack, threat.radius(), protocol, seed.0) };
         Self::new(&spec).expect("a radius in range is all that a usual spec needs")
     }
 
     /// The same with so many targets per image, as a list of them has it.
-    pub(crate) fn with_targets(self, targets: usize) -> Self {
+    pub fn with_targets(self, targets: usize) -> Self {
         Self { spec: AttackSpec { targets, ..self.spec }, ..self }
     }
 
     /// The attack itself.
-    pub(crate) fn attack(&self) -> Box<dyn RankingAttack> {
+    pub fn attack(&self) -> Box<dyn RankingAttack> {
         rankle_attacks::build(self.spec.attack, self.spec.targets, self.spec.options)
     }
 
-    pub(crate) fn seed(&self) -> Seed {
+    /// The seed of every draw.
+    pub fn seed(&self) -> Seed {
         Seed(self.spec.seed)
     }
 
     /// What the attacked images are.
-    pub(crate) fn perturbs(&self) -> Role {
+    pub fn perturbs(&self) -> Role {
         self.attack().perturbs()
     }
 
     /// Where it takes place.
-    pub(crate) fn scene<'a>(&self, sets: Sets<&'a dyn Ranking>) -> Scene<'a> {
+    pub fn scene<'a>(&self, sets: Sets<&'a dyn Ranking>) -> Scene<'a> {
         Scene { sets, protocol: self.spec.protocol, seed: self.seed() }
     }
 
@@ -108,18 +116,19 @@ impl Experiment {
     ///
     /// # Errors
     /// When there are too few to choose from.
-    pub(crate) fn choose(&self, images: &[usize], sets: Sets<&dyn Ranking>) -> rankle_core::Result<Targets> {
+    pub fn choose(&self, images: &[usize], sets: Sets<&dyn Ranking>) -> Result<Targets> {
         let targets = self.attack().choose(images, &self.scene(sets))?;
         if targets.set() == self.spec.targets {
             return Ok(targets);
         }
         let expected = format!("({}, {}): {} takes another number of targets", images.len(), self.spec.targets, self.spec.attack);
-        Err(Error::Shape { what: "the list of targets", actual: vec![targets.images(), targets.set()], expected })
+        let actual = vec![targets.images(), targets.set()];
+        Err(rankle_core::Error::Shape { what: "the list of targets", actual, expected }.into())
     }
 
     /// What an input gradient counts for when an embedding counts for one: the ranking-based objectives of query attacks pass over
     /// the whole gallery once more.
-    pub(crate) fn gradient_units(&self) -> u64 {
+    pub fn gradient_units(&self) -> u64 {
         match (self.spec.attack, self.spec.options.objective) {
             (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking) => 3,
             _ => 2,
@@ -127,7 +136,7 @@ impl Experiment {
     }
 
     /// How much work it is to attack so many images, in the units of a progress bar.
-    pub(crate) fn cost(&self, images: usize) -> u64 {
+    pub fn cost(&self, images: usize) -> u64 {
         let Pgd { threat, iterations, random_start, restarts, .. } = self.search;
         let searches = match (threat.radius() == 0.0, random_start) {
             (true, _) => 0,
@@ -139,59 +148,44 @@ impl Experiment {
     }
 
     /// The inputs of the record.
-    pub(crate) fn inputs(&self, system: &System, images: usize, origin: Origin) -> Inputs {
+    pub fn inputs(&self, measured: &Subject, images: usize, origin: Origin) -> Inputs {
         let Origin { table, loss, defense, chosen } = origin;
-        let own = system.subject();
-        let subject = Subject { loss: loss.or(own.loss), defense: defense.or(own.defense), ..own };
+        let own = measured.identity.subject.clone();
+        let subject = rankle_record::Subject { loss: loss.or(own.loss), defense: defense.or(own.defense), ..own };
+        let sets = measured.datasets();
         let facts = Facts {
-            preprocessing: system.preprocessing.clone(),
-            gallery: system.images.gallery.len(),
-            queries: system.images.queries.as_ref().map(|queries| queries.len()),
-            left_out: system.left_out(),
+            preprocessing: measured.identity.preprocessing.clone(),
+            gallery: sets.gallery.len(),
+            queries: sets.queries.map(|queries| queries.len()),
+            left_out: measured.left_out(),
             chosen,
             verifiable: true,
-            provenance: system.provenance(method_version(self.spec.protocol)),
+            provenance: measured.provenance(method_version(self.spec.protocol)),
         };
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
-    /// The setting on one system.
-    pub(crate) fn setting<'a>(&self, ranked: &'a Ranked, keep_images: bool) -> Setting<'a> {
-        let system = &ranked.system;
-        system.embedder.gradient_counts(self.gradient_units());
+    /// The setting on one subject, whose model has to be a white box.
+    ///
+    /// # Errors
+    /// [`rankle_core::Error::BlackBox`] where it is none.
+    pub fn setting<'a>(&self, ranked: &'a RankedSubject, keep_images: bool) -> Result<Setting<'a>> {
+        let subject = ranked.subject();
+        let model: &dyn Embedder = subject.embedder();
+        subject.embedder().gradient_counts(self.gradient_units());
         let Self { spec: AttackSpec { eight_bit, .. }, batch_size, .. } = *self;
-        let (scene, images) = (self.scene(ranked.sets()), system.datasets());
-        Setting { embedder: &system.embedder, scene, images, batch_size, eight_bit, keep_images }
+        let (scene, images) = (self.scene(ranked.sets()), subject.datasets());
+        Ok(Setting { embedder: model.white_box()?, scene, images, batch_size, eight_bit, keep_images })
     }
 
     /// Attacks the images, and measures.
     ///
     /// # Errors
-    /// What the libraries report, or an interrupt.
-    pub(crate) fn run(
-        &self,
-        ranked: &Ranked,
-        images: &[usize],
-        targets: &Targets,
-        keep_images: bool,
-    ) -> rankle_core::Result<Outcome> {
-        let setting = self.setting(ranked, keep_images);
-        rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets)
+    /// What the libraries report, or the end that the monitor asks for.
+    pub fn run(&self, ranked: &RankedSubject, images: &[usize], targets: &Targets, keep_images: bool) -> Result<Outcome> {
+        let setting = self.setting(ranked, keep_images)?;
+        Ok(rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets)?)
     }
-}
-
-/// The images that a seed chooses.
-///
-/// # Errors
-/// When there are not so many.
-pub(crate) fn sample(system: &System, role: Role, seed: Seed, count: usize) -> Result<Vec<usize>> {
-    let (set, of) = (system.dataset(role), &system.key.data.dataset);
-    let len = set.len();
-    if count > len {
-        let of = if system.images.is_one() { of.to_string() } else { set.name().to_owned() };
-        bail!("{count} images are more than the {len} of {of}: choose at most {len} with --images");
-    }
-    Ok(rankle_attacks::sample_images(seed, len, count))
 }
 
 /// The items next to each image that shall stay in front while targets chosen by hand are moved: as many as the attack
@@ -199,7 +193,7 @@ pub(crate) fn sample(system: &System, role: Role, seed: Seed, count: usize) -> R
 ///
 /// # Errors
 /// When the gallery is too small.
-pub(crate) fn preserved_beside(
+pub fn preserved_beside(
     experiment: &Experiment,
     direction: Direction,
     sets: Sets<&dyn Ranking>,
@@ -211,7 +205,7 @@ pub(crate) fn preserved_beside(
     // The attack's own draw with a larger set to preserve: the nearest items of every image, nearest first.
     let wide = PreservingQueryAttack { preserved: kept + set, ..PreservingQueryAttack::new(Direction::Raise, 1) };
     let near = wide.choose(images, &Scene { protocol: Protocol::Paper, ..experiment.scene(sets) })?;
-    let (near, reach) = near.preserved().context("the attack preserves items")?;
+    let (near, reach) = near.preserved().ok_or(rankle_core::Error::Empty("preserved items"))?;
     let with_targets = direction == Direction::Raise && protocol == Protocol::Paper;
     let rows = near.chunks_exact(reach).zip(targets.chunks_exact(set));
     let chosen = rows.flat_map(|(near, targets)| {
@@ -221,12 +215,12 @@ pub(crate) fn preserved_beside(
 }
 
 /// Puts inputs and outcome together, fractions turned to percent.
-pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: Instant) -> Record {
+pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Instant) -> Record {
     let Inputs { cell, facts } = inputs;
     let Outcome { before, after, embedding_shift, .. } = outcome;
     let rank = |standings: &Standings| Estimate::of(&standings.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
-    let list = system.images.gallery.len() - usize::from(system.images.is_one());
+    let list = measured.list_len();
     // Where k reaches the end of the list, the recall says nothing of the model.
     let recall = |standings: &Standings, k: usize| mean(&standings.hits(k)).filter(|_| k < list).map(percent);
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
@@ -263,24 +257,9 @@ pub(crate) fn record(system: &System, inputs: Inputs, outcome: &Outcome, start: 
 }
 
 /// The mean rank of each image after the attack in percent, and of the embedding shift, which has no ranks, the shift of each.
-pub(crate) fn image_ranks(outcome: &Outcome) -> Vec<f32> {
+pub fn image_ranks(outcome: &Outcome) -> Vec<f32> {
     match outcome.after.rank.is_empty() {
         true => outcome.embedding_shift.iter().map(|&shift| shift as f32).collect(),
         false => outcome.after.rank.iter().map(|&rank| percent(rank) as f32).collect(),
     }
-}
-
-/// A fraction in percent, without the digits that only come from the multiplication: 0.29 is 29, not 28.999999999999996.
-pub(crate) fn percent(fraction: f64) -> f64 {
-    (fraction * 1e14).round() / 1e12
-}
-
-/// Seconds to the millisecond.
-pub(crate) fn seconds_since(start: Instant) -> f64 {
-    (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// What is ranked by what, for messages and pictures, which may go to others.
-pub(crate) fn describe(system: &System) -> String {
-    format!("{} ({}, {})", system.key.data.portable(), system.key.model, system.embedder.distance())
 }

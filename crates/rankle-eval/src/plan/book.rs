@@ -1,8 +1,8 @@
-//! The records of a sweep: what is done, by this process or by others, and who computes what.
+//! The records of a plan: what is done, by this process or by others, and who computes what.
 
 use super::Planned;
-use crate::experiment::Inputs;
-use anyhow::{Context, Result, bail};
+use crate::Inputs;
+use crate::error::{Error, Result, invalid};
 use rankle_record::{Claim, Claims, Follower, Journal, Reading, Record};
 use rankle_report::RankKeeper;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The file of records as it is known so far.
-pub(crate) struct Book {
+pub struct Book {
     path: PathBuf,
     journal: Journal,
     follower: Follower,
@@ -28,7 +28,7 @@ impl Book {
     ///
     /// # Errors
     /// When it cannot be read or holds something else, and when nothing can be written beside it.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let journal = Journal::at(path);
         let mut book = Self {
             path: path.to_owned(),
@@ -49,7 +49,7 @@ impl Book {
     ///
     /// # Errors
     /// When a file is in the way.
-    pub(crate) fn with_image_ranks(self) -> Result<Self> {
+    pub fn with_image_ranks(self) -> Result<Self> {
         Ok(Self { ranks: Some(RankKeeper::beside(&self.path)?), ..self })
     }
 
@@ -73,19 +73,19 @@ impl Book {
     ///
     /// # Errors
     /// One line for the first of which it says two.
-    pub(crate) fn check(&self, planned: &[Planned]) -> Result<()> {
+    pub fn check<K>(&self, planned: &[Planned<K>]) -> Result<()> {
         let found =
             planned.iter().find_map(|Planned { inputs, .. }| Some((&inputs.cell, self.contradictions.get(&inputs.identity())?)));
         let Some((cell, difference)) = found else { return Ok(()) };
         let path = self.path.display();
-        bail!("{path} has two records of {cell} that differ: {difference}; delete the one that is wrong, or both")
+        invalid(format!("{path} has two records of {cell} that differ: {difference}; delete the one that is wrong, or both"))
     }
 
     /// The right to compute a cell, unless another process has it. Whatever others have finished by then is known after it.
     ///
     /// # Errors
     /// When the file cannot be locked or read.
-    pub(crate) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
+    pub(super) fn claim(&mut self, inputs: &Inputs) -> Result<Option<Claim>> {
         let claim = self.claims.take(&inputs.identity())?;
         if claim.is_some() {
             self.read_on()?;
@@ -97,7 +97,7 @@ impl Book {
     ///
     /// # Errors
     /// When the ranks cannot be read.
-    pub(crate) fn holds(&mut self, inputs: &Inputs) -> Result<bool> {
+    pub(super) fn holds(&mut self, inputs: &Inputs) -> Result<bool> {
         let is_recorded = self.records.contains_key(&inputs.identity());
         let Some(ranks) = self.ranks.as_mut().filter(|_| is_recorded) else { return Ok(is_recorded) };
         Ok(ranks.holds(&inputs.cell.key(&inputs.facts)?)?)
@@ -107,8 +107,9 @@ impl Book {
     ///
     /// # Errors
     /// When it is not.
-    pub(crate) fn of(&self, inputs: &Inputs) -> Result<&Record> {
-        self.records.get(&inputs.identity()).with_context(|| format!("the record of {} is lost", inputs.cell))
+    pub(super) fn of(&self, inputs: &Inputs) -> Result<&Record> {
+        let lost = || Error::Invalid(format!("the record of {} is lost", inputs.cell));
+        self.records.get(&inputs.identity()).ok_or_else(lost)
     }
 
     /// Adds a record to the file, behind the ranks of its images, and waits until the disk has both. Where it has had the record and
@@ -116,13 +117,14 @@ impl Book {
     ///
     /// # Errors
     /// When a file cannot be written, and when the record that is there says another thing.
-    pub(crate) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
+    pub(super) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
         let known = self.records.entry(record.identity());
         if let Entry::Occupied(known) = &known
             && let Some(difference) = known.get().difference(&record)
         {
             let path = self.path.display();
-            bail!("{path} has another record of this cell than is computed now, so its ranks do not fit: {difference}");
+            let reason = "has another record of this cell than is computed now, so its ranks do not fit";
+            return invalid(format!("{path} {reason}: {difference}"));
         }
         if let Some(ranks) = &self.ranks {
             ranks.keep(&record.key()?, image_ranks)?;
@@ -138,7 +140,7 @@ impl Book {
     ///
     /// # Errors
     /// When it cannot be written; no ranks are lost then.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         if self.ranks.is_none() {
             return Ok(());
         }

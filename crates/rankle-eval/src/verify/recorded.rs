@@ -1,6 +1,6 @@
 //! Records as they were written: every column, whatever this version knows of it.
 
-use anyhow::{Context, Result, anyhow};
+use crate::error::{Error, Result, invalid};
 use rankle_record::{Columns, Record};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -9,15 +9,18 @@ use std::path::{Path, PathBuf};
 const LONGEST: u64 = 256 << 20;
 
 /// One record of a file.
-pub(crate) struct Recorded {
-    pub(crate) file: PathBuf,
-    pub(crate) place: Place,
-    pub(crate) columns: Map<String, Value>,
+pub struct Recorded {
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// Where in the file.
+    pub place: Place,
+    /// Its columns.
+    pub columns: Map<String, Value>,
 }
 
 /// Where in its file a record stands, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// Of a JSON Lines file.
     Line(usize),
     /// Of a JSON array.
@@ -28,26 +31,28 @@ pub(crate) enum Place {
 ///
 /// # Errors
 /// One line that names the file, and the record that is none.
-pub(crate) fn read(path: &Path) -> Result<Vec<Recorded>> {
+pub fn read(path: &Path) -> Result<Vec<Recorded>> {
     let shown = path.display();
-    let text = rankle_files::read_text_or_pipe(path, LONGEST).with_context(|| format!("{shown} cannot be read"))?;
+    let refused = |what: String, error: &dyn std::fmt::Display| Error::Invalid(format!("{shown}{what}: {error}"));
+    let text = rankle_files::read_text_or_pipe(path, LONGEST).map_err(|error| refused(" cannot be read".into(), &error))?;
     let values: Vec<(Place, serde_json::Result<Columns>)> = match text.trim_start().starts_with('[') {
         true => {
-            let array: Vec<Columns> = serde_json::from_str(&text).with_context(|| format!("{shown} is no array of records"))?;
+            let array = serde_json::from_str(&text).map_err(|error| refused(" is no array of records".into(), &error));
+            let array: Vec<Columns> = array?;
             array.into_iter().enumerate().map(|(at, value)| (Place::Record(at + 1), Ok(value))).collect()
         }
         false => text.lines().enumerate().map(|(at, line)| (Place::Line(at + 1), serde_json::from_str(line))).collect(),
     };
     let recorded = |(place, columns): (Place, serde_json::Result<Columns>)| match columns {
         Ok(Columns(columns)) => Ok(Recorded { file: path.to_owned(), place, columns }),
-        Err(reason) => Err(anyhow!(reason).context(format!("{shown} {place} is not a record"))),
+        Err(reason) => invalid(format!("{shown} {place} is not a record: {reason}")),
     };
     values.into_iter().map(recorded).collect()
 }
 
 impl Recorded {
     /// Whether it is about a classifier, not about an attack on a ranking.
-    pub(crate) fn is_of_a_classifier(&self) -> bool {
+    pub fn is_of_a_classifier(&self) -> bool {
         self.columns.contains_key("accuracy_after")
     }
 
@@ -55,27 +60,27 @@ impl Recorded {
     ///
     /// # Errors
     /// One line that names the record, when it is none of this version.
-    pub(crate) fn record(&self) -> Result<Record> {
+    pub fn record(&self) -> Result<Record> {
         let columns = self.columns.iter().filter(|(name, _)| *name != "caveat");
         let line = Value::Object(columns.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string();
-        let record = Record::from_line(line.as_bytes()).map_err(anyhow::Error::msg);
-        record.with_context(|| format!("{} is not a record of this version", self.name()))
+        let refused = |reason| Error::Invalid(format!("{} is not a record of this version: {reason}", self.name()));
+        Record::from_line(line.as_bytes()).map_err(refused)
     }
 
     /// File and place, for messages.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{} {}", self.file.display(), self.place)
     }
 
     /// How long it took, where it is written.
-    pub(crate) fn seconds(&self) -> f64 {
+    pub fn seconds(&self) -> f64 {
         self.columns.get("seconds").and_then(Value::as_f64).unwrap_or(f64::INFINITY)
     }
 }
 
 impl Place {
     /// The number alone.
-    pub(crate) fn number(self) -> usize {
+    pub fn number(self) -> usize {
         match self {
             Self::Line(number) | Self::Record(number) => number,
         }
@@ -110,7 +115,7 @@ mod tests {
             assert_eq!(read.iter().map(|recorded| recorded.place).collect::<Vec<_>>(), [1, 2].map(place));
             assert!(!read[1].is_of_a_classifier() && read[1].seconds() == 2.5 && read[1].columns.contains_key("of_tomorrow"));
             let message = read[1].record().unwrap_err().to_string();
-            assert!(message.ends_with(&format!("good {} is not a record of this version", place(2))), "{message}");
+            assert!(message.contains(&format!("good {} is not a record of this version: ", place(2))), "{message}");
         }
         for (text, part) in [
             (format!("{line}{{"), "line 2 is not a record"),
@@ -122,9 +127,9 @@ mod tests {
             ("[".to_owned(), "is no array of records"),
         ] {
             let error = read(&file("bad", &text)).err().unwrap();
-            assert!(format!("{error:#}").contains(part), "{error:#}");
+            assert!(error.to_string().contains(part), "{error}");
         }
-        assert!(read(&folder.path().join("none")).err().unwrap().to_string().ends_with("none cannot be read"));
+        assert!(read(&folder.path().join("none")).err().unwrap().to_string().contains("none cannot be read: "));
         assert!(read(folder.path()).is_err());
     }
 }

@@ -2,8 +2,8 @@
 
 use super::lab::Lab;
 use super::wording;
-use crate::{experiment::percent, interrupt};
-use anyhow::Result;
+use crate::error::Result;
+use crate::percent;
 use rankle_attacks::sample_images;
 use rankle_core::Gallery;
 use rankle_metrics::{Spread, retrieve, spread};
@@ -24,9 +24,10 @@ pub(super) const DIRECTIONS: f64 = 2.0;
 
 /// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
 pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
-    let (sets, labels) = (lab.ranked.exact(), lab.ranked.system.datasets().map(|set| set.labels()));
+    let (sets, labels) = (lab.ranked.exact(), lab.ranked.subject().datasets().map(|set| set.labels()));
     let sample = |set: &Gallery| sample_images(lab.seed, set.len(), ITEMS);
-    let recall = retrieve(sets, labels, &sample(sets.queries()), &mut |_| interrupt::flow())?.recall_at(1);
+    let recall =
+        retrieve(sets, labels, &sample(sets.queries()), &mut |_| lab.ranked.subject().monitor().advance(0))?.recall_at(1);
     let Spread { mean, deviation, within, between, orthogonal, tied, dimension } =
         spread(sets.gallery, labels.gallery, &sample(sets.gallery))?;
     // What is no number was not to be measured.

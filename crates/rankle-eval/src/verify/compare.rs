@@ -41,7 +41,7 @@ const MACHINE: [&str; 2] = ["device", "instruction_set"];
 
 /// One column of one record.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Column {
+pub struct Column {
     column: String,
     /// As it was recorded; null where nothing was.
     recorded: Value,
@@ -51,7 +51,7 @@ pub(crate) struct Column {
 
 /// Where a record differs.
 #[derive(Debug, Serialize)]
-pub(crate) struct Difference {
+pub struct Difference {
     file: String,
     /// Which record of the file it is, counted from 1.
     number: usize,
@@ -64,23 +64,23 @@ pub(crate) struct Difference {
 
 impl Difference {
     /// In a column of a record of this cell.
-    pub(crate) fn of(recorded: &Recorded, cell: &Cell, column: Column) -> Self {
+    pub fn of(recorded: &Recorded, cell: &Cell, column: Column) -> Self {
         let (file, place, cell) = (recorded.file.display().to_string(), recorded.place, cell.to_string());
         Self { file, number: place.number(), cell, column, place }
     }
 
     /// Whether another one is in the same record.
-    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+    pub fn is_beside(&self, other: &Self) -> bool {
         (&self.file, self.number) == (&other.file, other.number)
     }
 
     /// Whether it is one of this record.
-    pub(crate) fn is_in(&self, recorded: &Recorded) -> bool {
+    pub fn is_in(&self, recorded: &Recorded) -> bool {
         (self.file.as_str(), self.place) == (&*recorded.file.display().to_string(), recorded.place)
     }
 
     /// One JSON object.
-    pub(crate) fn to_line(&self) -> String {
+    pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("strings and JSON values are JSON")
     }
 }
@@ -97,7 +97,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// The columns that differ. `inputs` are the columns that decide the others: on every machine they must be equal.
-pub(crate) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
+pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
     let [recorded, computed, inputs] = [recorded, computed, inputs].map(flat);
     let here = MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
     let names: BTreeSet<&String> = recorded.keys().chain(computed.keys()).collect();
@@ -115,7 +115,7 @@ pub(crate) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
 }
 
 /// Whether a record was computed on another device or instruction set than this.
-pub(crate) fn is_of_another_machine(recorded: &Map<String, Value>, here: &Provenance) -> bool {
+pub(super) fn is_of_another_machine(recorded: &Map<String, Value>, here: &Provenance) -> bool {
     let machine = [("device", &here.device), ("instruction_set", &here.instruction_set)];
     machine.into_iter().any(|(name, here)| recorded.get(name).and_then(Value::as_str) != Some(here))
 }

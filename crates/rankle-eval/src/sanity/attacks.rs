@@ -2,10 +2,8 @@
 
 use super::lab::{Attacked, EFFORTS, KINDS, Lab, Tried, WhiteBox, effects, error, is_plus, longer, mean, ranks};
 use super::wording;
-use crate::experiment::Experiment;
-use crate::system::Ranked;
-use crate::transfer;
-use anyhow::Result;
+use crate::error::Result;
+use crate::{Experiment, RankedSubject, transfer};
 use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Threat, sample_images};
 use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
@@ -22,7 +20,7 @@ pub(super) const BROKEN: f64 = 10.0;
 const ROUNDING: f64 = 1e-9;
 
 /// How much work all of it is, in the units of the progress bar.
-pub(super) fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) -> u64 {
+pub fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) -> u64 {
     let cost = |kind| {
         let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
         let noisy = more(images, *lens.of(usual.perturbs()));
@@ -34,7 +32,7 @@ pub(super) fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other:
 }
 
 /// How many searches are worth remembering: with noise and the attack beside it, of every effort, without bounds, and transferred.
-pub(super) fn searches(with_other: bool) -> usize {
+pub fn searches(with_other: bool) -> usize {
     KINDS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other))
 }
 
@@ -67,7 +65,7 @@ pub(super) fn noise<'a>(lab: &'a Lab) -> Result<Check> {
     let mut noisy = 0;
     let answer = |kind: AttackId| -> Result<Answer> {
         let experiment = lab.experiment(kind);
-        let len = ranked.system.dataset(experiment.perturbs()).len();
+        let len = ranked.subject().dataset(experiment.perturbs()).len();
         let images = sample_images(*seed, len, more(lab.images_of(kind).len(), len));
         noisy = noisy.max(images.len());
         let targets = experiment.choose(&images, ranked.sets())?;
@@ -98,7 +96,7 @@ fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
 /// More steps and more starts are never weaker.
 pub(super) fn effort(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, targets, usual, longer }| {
-        let (attack, setting) = lab.scene(*kind);
+        let (attack, setting) = lab.scene(*kind)?;
         let images = lab.images_of(*kind);
         let clean = setting.images.of(attack.perturbs()).images(images)?;
         let clean = mean(&rankle_attacks::losses(&*attack, &setting, images, targets, &clean)?);
@@ -137,13 +135,13 @@ pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
 }
 
 /// Images made against another model are weaker than those made against this one.
-pub(super) fn transferred(lab: &Lab, other: Option<&Ranked>) -> Result<Check> {
+pub(super) fn transferred(lab: &Lab, other: Option<&RankedSubject>) -> Result<Check> {
     let Some(other) = other else {
         let reason = "no other model was named (--against)".to_owned();
         return Ok(Check { reason: Some(reason), ..wording::transferred() });
     };
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let [there, here] = lab.memory.remembered(format!("{kind}, transfer"), || {
+        let [there, here] = lab.remembered(format!("{kind}, transfer"), || {
             let both = transfer::run(&lab.experiment(*kind), other, &lab.ranked, lab.images_of(*kind), targets)?;
             Ok([ranks(&both.source), ranks(&both.victim)])
         })?;

@@ -1,9 +1,8 @@
 //! A model under questioning: the attacks on it, each with its targets and what it does by itself.
 
-use super::memory::Memory;
-use crate::experiment::{Experiment, percent};
-use crate::system::Ranked;
-use anyhow::Result;
+use super::{Memory, Remembered};
+use crate::error::Result;
+use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
 use rankle_attacks::{
     AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, Threat, losses,
@@ -21,9 +20,11 @@ pub(super) const KINDS: [AttackId; 4] = [
 ];
 
 /// The model, and what is asked of it.
-pub(super) struct Lab {
-    pub(super) memory: Memory,
-    pub(super) ranked: Ranked,
+pub(super) struct Lab<'m> {
+    pub(super) memory: &'m dyn Memory,
+    /// What is asked now, in front of what the monitor says.
+    pub(super) question: String,
+    pub(super) ranked: RankedSubject,
     /// The attacked images of both sets.
     pub(super) images: Sets<Vec<usize>>,
     pub(super) threat: Threat,
@@ -53,15 +54,16 @@ pub(super) fn longer(threat: Threat, (iterations, restarts): (usize, usize)) -> 
 
 /// What came of one search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Tried {
-    /// The rank of every target, in percent.
-    pub(super) before: Vec<f64>,
-    pub(super) after: Vec<f64>,
+pub struct Tried {
+    /// The rank of every target before, in percent.
+    pub before: Vec<f64>,
+    /// The rank of every target after, in percent.
+    pub after: Vec<f64>,
     /// The attacker's loss at what the search returned, on average; NaN where nobody asks for it.
-    pub(super) loss: f64,
+    pub loss: f64,
 }
 
-impl Lab {
+impl Lab<'_> {
     /// Draws the targets, attacks as the tables do, and with more effort.
     ///
     /// # Errors
@@ -92,9 +94,30 @@ impl Lab {
     }
 
     /// An attack, and where it takes place.
-    pub(super) fn scene(&self, kind: AttackId) -> (Box<dyn RankingAttack>, Setting<'_>) {
+    pub(super) fn scene(&self, kind: AttackId) -> Result<(Box<dyn RankingAttack>, Setting<'_>)> {
         let experiment = self.experiment(kind);
-        (experiment.attack(), experiment.setting(&self.ranked, true))
+        Ok((experiment.attack(), experiment.setting(&self.ranked, true)?))
+    }
+
+    /// What a search of this name has found, or finds now.
+    ///
+    /// # Errors
+    /// Those of the search.
+    pub(super) fn remembered<const N: usize>(
+        &self,
+        name: String,
+        search: impl FnOnce() -> Result<[Tried; N]>,
+    ) -> Result<[Tried; N]> {
+        let monitor = self.ranked.subject().monitor();
+        if let Some((work, Ok(tried))) = self.memory.recall(&name).map(|kept| (kept.work, kept.tried.try_into())) {
+            monitor.skip(work);
+            return Ok(tried);
+        }
+        monitor.enter(&format!("{}: {name}", self.question));
+        let before = monitor.done();
+        let tried = search()?;
+        self.memory.keep(&name, Remembered { work: monitor.done().saturating_sub(before), tried: tried.to_vec() });
+        Ok(tried)
     }
 
     /// The ranks that `search`, which is called `name`, makes of an attack on any images, before and after.
@@ -109,8 +132,8 @@ impl Lab {
         targets: &Targets,
         search: &WhiteBox<'a>,
     ) -> Result<Tried> {
-        let [tried] = self.memory.remembered(format!("{kind}, {name}"), || {
-            let (attack, setting) = self.scene(kind);
+        let [tried] = self.remembered(format!("{kind}, {name}"), || {
+            let (attack, setting) = self.scene(kind)?;
             let setting = Setting { keep_images: false, ..setting };
             Ok([ranks(&rankle_attacks::run(&*attack, search, &setting, images, targets)?)])
         })?;
@@ -122,7 +145,7 @@ impl Lab {
     /// # Errors
     /// What the libraries report, or an interrupt.
     pub(super) fn attempt<'a>(&'a self, name: &str, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<Tried> {
-        let [tried] = self.memory.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
+        let [tried] = self.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
         Ok(tried)
     }
 
@@ -131,7 +154,7 @@ impl Lab {
     /// # Errors
     /// As [`Lab::attempt`].
     pub(super) fn found<'a>(&'a self, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<(Tried, Tensor)> {
-        let (attack, setting) = self.scene(kind);
+        let (attack, setting) = self.scene(kind)?;
         let outcome = rankle_attacks::run(&*attack, search, &setting, self.images_of(kind), targets)?;
         let tried = ranks(&outcome);
         let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;

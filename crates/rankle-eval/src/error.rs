@@ -1,0 +1,80 @@
+//! What can go wrong in a study.
+
+use std::fmt;
+
+/// The result of every study.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in a study. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A model, an attack or a ranking reports it.
+    #[error("{0}")]
+    Core(#[from] rankle_core::Error),
+    /// A record or a file of records cannot be used.
+    #[error("{0}")]
+    Record(#[from] rankle_record::Error),
+    /// What was asked for does not fit; the line says why.
+    #[error("{0}")]
+    Invalid(String),
+    /// A subject cannot be opened.
+    #[error("{0}")]
+    Opening(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Where it happened, and what.
+    #[error("{place}: {error}")]
+    At {
+        /// The file, the line or the cell.
+        place: String,
+        /// What happened there.
+        error: Box<Error>,
+    },
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Core(error.into())
+    }
+}
+
+impl Error {
+    /// Whether somebody asked the work to stop.
+    pub fn is_interrupt(&self) -> bool {
+        match self {
+            Self::Core(error) => matches!(error, rankle_core::Error::Interrupted),
+            Self::At { error, .. } => error.is_interrupt(),
+            Self::Opening(error) => {
+                let interrupted = |error: &(dyn std::error::Error + 'static)| {
+                    matches!(error.downcast_ref(), Some(rankle_core::Error::Interrupted))
+                };
+                let causes = std::iter::successors(Some(&**error as &(dyn std::error::Error + 'static)), |error| error.source());
+                causes.into_iter().any(interrupted)
+            }
+            Self::Record(_) | Self::Invalid(_) => false,
+        }
+    }
+
+    /// The error, with the place where it happened.
+    pub(crate) fn at(place: impl fmt::Display) -> impl FnOnce(Self) -> Self {
+        move |error| Self::At { place: place.to_string(), error: Box::new(error) }
+    }
+}
+
+/// An error of what does not fit.
+pub(crate) fn invalid<T>(line: impl Into<String>) -> Result<T> {
+    Err(Error::Invalid(line.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_one_wherever_it_happened() {
+        let interrupted = || Error::Core(rankle_core::Error::Interrupted);
+        assert!(interrupted().is_interrupt() && Error::at("cell 7")(interrupted()).is_interrupt());
+        assert!(Error::Opening(Box::new(rankle_core::Error::Interrupted)).is_interrupt());
+        assert!(!Error::Invalid("7 images".into()).is_interrupt());
+        assert_eq!(Error::at("cell 7")(Error::Invalid("too few".into())).to_string(), "cell 7: too few");
+    }
+}

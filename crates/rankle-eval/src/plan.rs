@@ -1,0 +1,330 @@
+//! Attacks of a plan or of records, each computed once, whoever else shares the file of records.
+
+mod book;
+mod job;
+
+pub use book::Book;
+pub use job::Job;
+
+use crate::error::{Error, Result, invalid};
+use crate::{Experiment, Inputs, Monitor, RankedSubject, Subject, experiment, transfer, universal};
+use rankle_attacks::{Targets, target_gallery};
+use rankle_record::{AttackId, AttackOptions, AttackSpec, Norm, Record, Search};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A job with the inputs of its record, which tell whether it is done.
+#[derive(Clone)]
+pub struct Planned<K> {
+    /// The line of the plan.
+    pub job: Job<K>,
+    /// The inputs of its record.
+    pub inputs: Inputs,
+}
+
+impl<K> Planned<K> {
+    /// A job on subjects that are open: the measured one, and where it is another the one that images are perturbed against.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when they have no room for what the job asks for.
+    pub fn new(job: Job<K>, measured: &Subject, from: Option<&Subject>) -> Result<Self> {
+        let (count, role) = (job.cell.images, job.experiment.perturbs());
+        measured.sample(role, job.experiment.seed(), count)?;
+        let AttackSpec { universal, targets, .. } = job.experiment.spec;
+        let available = measured.dataset(role.other()).len();
+        if targets > available {
+            return invalid(format!("targets is {targets}: there are {available} items to choose from"));
+        }
+        let room = |shared| universal::check_room(&job.experiment, count, shared, measured);
+        universal.map_or(Ok(()), room).map_err(Error::Invalid)?;
+        let mut inputs = job.experiment.inputs(measured, count, job.origin());
+        inputs.cell.from = from.map(transfer::source);
+        Ok(Self { job, inputs })
+    }
+}
+
+/// Opens the subjects of a plan.
+pub trait Shelf<K> {
+    /// The subject of a key, with the weights of this hash: a record carries the hash of the weights when they were opened first.
+    ///
+    /// # Errors
+    /// [`Error::Opening`] when it cannot be opened, or has other weights now.
+    fn open(&mut self, key: &K, sha256: &str, monitor: Arc<dyn Monitor>) -> Result<Subject>;
+}
+
+/// A plan that was not finished.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// What stood in the way.
+    pub error: Error,
+    /// How many cells are in the file of records.
+    pub done: usize,
+    /// The record that was computed last and could not be kept there.
+    pub lost: Option<Box<Record>>,
+}
+
+impl From<Error> for Unfinished {
+    fn from(error: Error) -> Self {
+        Self { error, done: 0, lost: None }
+    }
+}
+
+/// Computes what the book does not hold yet; returns the records of all jobs, in their order. `monitor` makes what hears of the work,
+/// from how much there is.
+///
+/// # Errors
+/// What stands in the way of a cell, with its name, and when the book says two things of a cell; how far it got in any case.
+pub fn compute<K: PartialEq>(
+    planned: &[Planned<K>],
+    mut book: Book,
+    shelf: &mut dyn Shelf<K>,
+    monitor: impl FnOnce(u64) -> Arc<dyn Monitor>,
+) -> Result<Vec<Record>, Unfinished> {
+    book.check(planned)?;
+    let pending = pending(planned, &mut book)?;
+    tracing::info!("{} of {} cells are to be computed", pending.len(), planned.len());
+    let monitor = monitor(work(&pending));
+    let mut run = Run { book: &mut book, shelf, monitor, left: pending.len(), sources: Vec::new(), lost: None };
+    let computed = run.all(pending);
+    let (done, lost) = (planned.len() - run.left, run.lost.take());
+    // Whatever ended it: what is done is put in order.
+    let finished = book.finish();
+    computed.and(finished).map_err(|error| Unfinished { error, done, lost })?;
+    book.check(planned)?;
+    Ok(planned.iter().map(|planned| book.of(&planned.inputs).cloned()).collect::<Result<_>>()?)
+}
+
+/// What is not done yet, each cell once, those of one system together.
+fn pending<'a, K: PartialEq>(planned: &'a [Planned<K>], book: &mut Book) -> Result<Vec<&'a Planned<K>>> {
+    let mut seen = HashSet::new();
+    let mut pending: Vec<&Planned<K>> = Vec::new();
+    for one in planned {
+        if !book.holds(&one.inputs)? && seen.insert(one.inputs.identity()) {
+            pending.push(one);
+        }
+    }
+    pending.sort_by_key(|this| planned.iter().position(|first| first.job.key == this.job.key));
+    Ok(pending)
+}
+
+/// All the work: every attack, and the images of every subject.
+fn work<K: PartialEq>(pending: &[&Planned<K>]) -> u64 {
+    let attacks = pending.iter().map(|planned| planned.job.cost());
+    let galleries = pending.chunk_by(|a, b| a.job.key == b.job.key).map(|group| {
+        let facts = &group[0].inputs.facts;
+        (facts.gallery + facts.queries.unwrap_or(0)) as u64
+    });
+    attacks.chain(galleries).fold(0, u64::saturating_add)
+}
+
+/// A plan on its way.
+struct Run<'a, K> {
+    book: &'a mut Book,
+    shelf: &'a mut dyn Shelf<K>,
+    monitor: Arc<dyn Monitor>,
+    /// How many cells are not done yet.
+    left: usize,
+    /// The subjects that images are perturbed against and that are measured elsewhere.
+    sources: Vec<(&'a K, RankedSubject)>,
+    /// A record that could not be kept.
+    lost: Option<Box<Record>>,
+}
+
+/// Images with their targets, and what both depend on besides the system.
+struct Draw {
+    by: (AttackSpec, usize, Option<usize>),
+    images: Vec<usize>,
+    targets: Targets,
+}
+
+/// What of a spec decides on the targets: neither epsilon nor the search.
+fn drawn_by(spec: &AttackSpec) -> AttackSpec {
+    let options = match spec.attack {
+        // Nobody knows what of them another program looks at.
+        AttackId::Own(_) => spec.options,
+        _ => AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() },
+    };
+    AttackSpec { epsilon: 0.0, norm: Norm::default(), search: Search::default(), options, eight_bit: false, ..*spec }
+}
+
+impl<'a, K: PartialEq> Run<'a, K> {
+    /// Computes what nobody else does, and waits for the rest.
+    fn all(&mut self, mut pending: Vec<&'a Planned<K>>) -> Result<()> {
+        let mut told = false;
+        loop {
+            let rest = self.round(&pending)?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            // What others had at the beginning of a long round is done by its end: only a round without any news is worth a wait.
+            if rest.len() == pending.len() {
+                self.wait(rest.len(), &mut told)?;
+            }
+            pending = rest;
+        }
+    }
+
+    /// Computes what nobody else does; returns the rest.
+    fn round(&mut self, pending: &[&'a Planned<K>]) -> Result<Vec<&'a Planned<K>>> {
+        let mut others = Vec::new();
+        for group in pending.chunk_by(|a, b| a.job.key == b.job.key) {
+            self.group(group, &mut others)?;
+        }
+        Ok(others)
+    }
+
+    /// The jobs of one subject: the gallery is embedded once, and targets are drawn once for all radii.
+    fn group(&mut self, group: &[&'a Planned<K>], others: &mut Vec<&'a Planned<K>>) -> Result<()> {
+        let Planned { job: Job { key, .. }, inputs } = group[0];
+        let sha256 = &inputs.facts.provenance.weights_sha256;
+        let mut opened = None;
+        let mut draws = Vec::new();
+        for &planned in group {
+            let Planned { job, inputs } = planned;
+            let Some(_claim) = self.book.claim(inputs)? else {
+                others.push(planned);
+                continue;
+            };
+            if self.book.holds(inputs)? {
+                self.count(job);
+                continue;
+            }
+            let measured = match &mut opened {
+                Some(measured) => measured,
+                none => {
+                    self.monitor.enter(&format!("gallery of {}", job.cell.subject.weights));
+                    none.insert(self.open(key, sha256, self.monitor.clone())?)
+                }
+            };
+            self.job(measured, &mut draws, planned).map_err(Error::at(format!("{}: {}", job.place, inputs.cell)))?;
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, measured: &RankedSubject, draws: &mut Vec<Draw>, planned: &'a Planned<K>) -> Result<()> {
+        let Planned { job, inputs } = planned;
+        self.monitor.enter(&inputs.cell.to_string());
+        let from = job.from.as_ref().zip(inputs.cell.from.as_ref()).filter(|(key, _)| **key != job.key);
+        let from = from.map(|(key, source)| self.source(key, &source.weights_sha256)).transpose()?;
+        let (start, before) = (Instant::now(), self.monitor.done());
+        let (record, image_ranks) = self.measure(measured, from, draws, planned, start)?;
+        let kept = self.book.append(record.clone(), &image_ranks);
+        kept.inspect_err(|_| self.lost = Some(Box::new(record)))?;
+        self.monitor.set_done(before);
+        self.count(job);
+        self.tell(self.book.of(inputs)?);
+        Ok(())
+    }
+
+    /// One cell less.
+    fn count(&mut self, job: &Job<K>) {
+        self.monitor.set_done(self.monitor.done() + job.cost());
+        self.left -= 1;
+    }
+
+    /// Waits a moment for other processes, which have so many cells; this is told once.
+    fn wait(&self, others: usize, told: &mut bool) -> Result<()> {
+        if !std::mem::replace(told, true) {
+            self.monitor.enter(&format!("{} of other processes", cells(others)));
+            tracing::info!("waiting for {}, which other processes compute", cells(others));
+        }
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(1) {
+            if self.monitor.advance(0).is_break() {
+                return Err(rankle_core::Error::Interrupted.into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The place of a source among those that stay open; every one is embedded once.
+    fn source(&mut self, key: &'a K, sha256: &str) -> Result<usize> {
+        if let Some(at) = self.sources.iter().position(|(other, _)| *other == key) {
+            return Ok(at);
+        }
+        let ranked = self.open(key, sha256, Arc::new(Aside(self.monitor.clone())))?;
+        self.sources.push((key, ranked));
+        Ok(self.sources.len() - 1)
+    }
+
+    /// Opens a subject of the plan with the weights that its records name, and embeds its images.
+    fn open(&mut self, key: &K, sha256: &str, monitor: Arc<dyn Monitor>) -> Result<RankedSubject> {
+        RankedSubject::new(self.shelf.open(key, sha256, monitor)?)
+    }
+
+    /// A record, and the ranks of its images.
+    fn measure(
+        &self,
+        measured: &RankedSubject,
+        from: Option<usize>,
+        draws: &mut Vec<Draw>,
+        planned: &Planned<K>,
+        start: Instant,
+    ) -> Result<(Record, Vec<f32>)> {
+        let subject = measured.subject();
+        let (Planned { job, inputs }, inputs_of_record) = (planned, planned.inputs.clone());
+        // A transfer from a subject to itself needs no second gallery.
+        let source = from.and_then(|at| self.sources.get(at)).map_or(measured, |(_, source)| source);
+        let (experiment, count): (&Experiment, usize) = (&job.experiment, inputs.cell.images);
+        if let Some(shared) = experiment.spec.universal {
+            let images = subject.sample(experiment.perturbs(), experiment.seed(), count)?;
+            let to = job.from.as_ref().map(|_| measured);
+            let made = universal::run(experiment, shared, source, to, &images)?;
+            let image_ranks = experiment::image_ranks(&universal::seen(&made));
+            return Ok((source.subject().followed(universal::record(subject, inputs_of_record, &made, start)), image_ranks));
+        }
+        let by = (drawn_by(&experiment.spec), count, from);
+        let known = draws.iter().position(|draw| draw.by == by);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let images = subject.sample(experiment.perturbs(), experiment.seed(), count)?;
+                let sets = target_gallery(experiment.spec.attack, source.sets(), measured.sets());
+                let targets = experiment.choose(&images, sets)?;
+                draws.push(Draw { by, images, targets });
+                draws.len() - 1
+            }
+        };
+        let Draw { images, targets, .. } = &draws[at];
+        if job.from.is_some() {
+            let outcome = transfer::run(experiment, source, measured, images, targets)?;
+            let image_ranks = experiment::image_ranks(&outcome.victim);
+            return Ok((source.subject().followed(transfer::record(subject, inputs_of_record, &outcome, start)), image_ranks));
+        }
+        let outcome = experiment.run(measured, images, targets, false)?;
+        let image_ranks = experiment::image_ranks(&outcome);
+        Ok((subject.followed(experiment::record(subject, inputs_of_record, &outcome, start)), image_ranks))
+    }
+
+    /// One line.
+    fn tell(&self, record: &Record) {
+        let rank = record.rank_after.map_or(String::new(), |rank| format!(" rank {rank:.2} %,"));
+        // The time that is left is in the lines of progress: the bar went back to where the cell began, and knows no pace.
+        self.monitor.news(&format!("{}:{rank} {:.1} s; {} left", record.cell, record.seconds, cells(self.left)));
+    }
+}
+
+fn cells(count: usize) -> String {
+    if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") }
+}
+
+/// Obeys a monitor, and tells it nothing: the work of sources is part of that of their cells.
+struct Aside(Arc<dyn Monitor>);
+
+impl Monitor for Aside {
+    fn advance(&self, _units: u64) -> std::ops::ControlFlow<()> {
+        self.0.advance(0)
+    }
+    fn done(&self) -> u64 {
+        self.0.done()
+    }
+    fn set_done(&self, _units: u64) {}
+    fn skip(&self, _units: u64) {}
+    fn total(&self) -> u64 {
+        self.0.total()
+    }
+    fn enter(&self, _what: &str) {}
+    fn news(&self, _line: &str) {}
+}

@@ -1,0 +1,251 @@
+//! What is studied: a model, its images, and their names.
+
+use crate::error::{Error, Result, invalid};
+use crate::{Monitor, Monitored, Unproven, collapse};
+use rankle_core::{Dataset, Embedder, Embeddings, Gallery, Place, Ranking, Role, Seed, Sets, Waiting, read_ahead};
+use rankle_record::{Provenance, Record};
+use std::sync::Arc;
+
+/// What records and messages call a subject.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Data, model, weights, distance, and how the model was trained, as plans and records have them.
+    pub subject: rankle_record::Subject,
+    /// The data as messages and pictures say it, which may go to others.
+    pub shown: String,
+    /// How photographs became the model's images; none of other images.
+    pub preprocessing: Option<String>,
+    /// SHA-256 of the weights, in hexadecimal.
+    pub weights_sha256: String,
+    /// Where the model computes, as in `cpu`.
+    pub device: String,
+    /// The path of the kernels, as in `avx512`.
+    pub instruction_set: String,
+    /// The version of the code.
+    pub code_version: String,
+}
+
+/// An image search: a model, the images that ask and that are ranked, and what names them, built together so that they cannot be mixed
+/// up.
+pub struct Subject {
+    /// What names it.
+    pub identity: Identity,
+    embedder: Monitored<'static>,
+    images: Sets<Arc<dyn Dataset>>,
+    place: Place,
+    monitor: Arc<dyn Monitor>,
+}
+
+/// A model as a subject takes it.
+pub struct Model {
+    /// The model.
+    pub embedder: Box<dyn Embedder>,
+    /// Whether its gradient is to be compared with differences before it is first followed.
+    pub unproven: bool,
+    /// Where searches are computed beside it.
+    pub place: Place,
+}
+
+impl Model {
+    /// A model whose gradient no test proves, with searches by rankle's kernels.
+    pub fn new(embedder: impl Embedder + 'static) -> Self {
+        Self { embedder: Box::new(embedder), unproven: true, place: Place::Kernels }
+    }
+}
+
+/// How many images are embedded at once, and between two looks at the monitor: no result depends on it. Of large images
+/// fewer, so that a chunk has 32 MiB at most.
+fn chunk(shape: (usize, usize, usize)) -> usize {
+    let image = shape.0 * shape.1 * shape.2 * size_of::<f32>();
+    ((32 << 20) / image.max(1)).clamp(1, 500)
+}
+
+impl Subject {
+    /// A model and the images it is asked about; every pass of it is told to `monitor`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the model takes other images, and what reading the first of them reports.
+    pub fn new(model: Model, images: Sets<Arc<dyn Dataset>>, identity: Identity, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let Model { embedder, unproven, place } = model;
+        let shape = embedder.input().shape;
+        if let Some(other) = images.iter().find(|set| set.shape() != shape) {
+            let (name, own) = (other.name(), other.shape());
+            return invalid(format!(
+                "the model takes images of {shape:?} (channels, height, width), those of {name} are {own:?}"
+            ));
+        }
+        let first: Vec<usize> = (0..images.gallery.len().min(Unproven::IMAGES)).collect();
+        let unproven = if unproven { Some(Unproven::at(Some(images.gallery.images(&first)?))) } else { None };
+        let embedder = Monitored::new(embedder, monitor.clone()).unproven(unproven);
+        Ok(Self { identity, embedder, images, place, monitor })
+    }
+
+    /// The model.
+    pub fn embedder(&self) -> &Monitored<'static> {
+        &self.embedder
+    }
+
+    /// The monitor of its passes.
+    pub fn monitor(&self) -> &dyn Monitor {
+        &*self.monitor
+    }
+
+    /// The images in a role.
+    pub fn dataset(&self, role: Role) -> &dyn Dataset {
+        &**self.images.of(role)
+    }
+
+    /// Both sets.
+    pub fn datasets(&self) -> Sets<&dyn Dataset> {
+        self.images.as_ref().map(|set| &**set)
+    }
+
+    /// How many images there are in both sets.
+    pub fn len(&self) -> usize {
+        self.images.iter().map(|set| set.len()).sum()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many items a list has: the gallery, without the query where that is one of them.
+    pub fn list_len(&self) -> usize {
+        self.images.gallery.len() - usize::from(self.images.is_one())
+    }
+
+    /// How many broken images were left out of the sets, where any were.
+    pub fn left_out(&self) -> Option<usize> {
+        Some(self.images.iter().map(|set| set.left_out()).sum()).filter(|&images| images > 0)
+    }
+
+    /// What its numbers are computed with.
+    pub fn provenance(&self, method_version: u32) -> Provenance {
+        let Identity { weights_sha256, device, instruction_set, code_version, .. } = self.identity.clone();
+        Provenance { weights_sha256, method_version, device, instruction_set, code_version }
+    }
+
+    /// The record of an attack that followed the gradient of this model: it says where that was none.
+    pub fn followed(&self, record: Record) -> Record {
+        let followed = record.cell.spec.epsilon > 0.0;
+        let gradient_error = self.embedder.gradient_error().filter(|_| followed).map(crate::percent);
+        Record { gradient_error, ..record }
+    }
+
+    /// The images of a role that a seed chooses.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there are not so many.
+    pub fn sample(&self, role: Role, seed: Seed, count: usize) -> Result<Vec<usize>> {
+        let set = self.dataset(role);
+        let len = set.len();
+        if count > len {
+            let of = if self.images.is_one() { &*self.identity.subject.dataset } else { set.name() };
+            return invalid(format!("{count} images are more than the {len} of {of}: choose at most {len} with --images"));
+        }
+        Ok(rankle_attacks::sample_images(seed, len, count))
+    }
+
+    /// Embeds some images of a role.
+    ///
+    /// # Errors
+    /// What the model reports, or the end that the monitor asks for.
+    pub fn embed(&self, role: Role, images: &[usize]) -> Result<Embeddings> {
+        Ok(embed(&self.embedder, &self.place, self.dataset(role), images)?.0)
+    }
+
+    /// Embeds all images of both sets, to be ranked; and how long the model waited for them.
+    ///
+    /// # Errors
+    /// As [`Subject::embed`], and where an embedding cannot be ranked.
+    pub fn embed_all(&self) -> Result<(Sets<Box<dyn Ranking>>, Waiting)> {
+        let embedded = embed_sets(&self.embedder, &self.place, self.datasets());
+        embedded.map_err(|error| Error::at(&self.identity.subject.weights)(error.into()))
+    }
+}
+
+/// In words, for messages and pictures, which may go to others.
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Identity { subject, shown, .. } = &self.identity;
+        write!(f, "{shown} ({}, {})", subject.model, subject.distance)
+    }
+}
+
+/// A subject with its images embedded.
+pub struct RankedSubject {
+    subject: Subject,
+    sets: Sets<Box<dyn Ranking>>,
+}
+
+impl RankedSubject {
+    /// Embeds all images.
+    ///
+    /// # Errors
+    /// As [`Subject::embed_all`].
+    pub fn new(subject: Subject) -> Result<Self> {
+        let (sets, _) = subject.embed_all()?;
+        Ok(Self { subject, sets })
+    }
+
+    /// The model and the images.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Both sets, where searches are computed.
+    pub fn sets(&self) -> Sets<&dyn Ranking> {
+        self.sets.as_ref().map(|set| &**set)
+    }
+
+    /// Both sets, with exact ranks.
+    pub fn exact(&self) -> Sets<&Gallery> {
+        self.sets.as_ref().map(|set| set.exact())
+    }
+}
+
+/// Embeds some images of a dataset; the next ones are loaded while the model works, and how long it waited all the same is told. Warns
+/// where the embeddings have collapsed.
+///
+/// # Errors
+/// What the model reports.
+pub fn embed(
+    embedder: &dyn Embedder,
+    place: &Place,
+    dataset: &dyn Dataset,
+    images: &[usize],
+) -> rankle_core::Result<(Embeddings, Waiting)> {
+    let mut chunks = Vec::new();
+    let waiting = read_ahead(
+        images.chunks(chunk(dataset.shape())),
+        |chunk| dataset.images(chunk),
+        |images| {
+            chunks.push(embedder.embed(&images)?);
+            Ok(())
+        },
+    )?;
+    let embeddings = place.normalize(embedder.distance(), &candle_core::Tensor::cat(&chunks, 0)?)?;
+    embeddings.check(|row| dataset.describe(images[row]))?;
+    collapse::warn_of_collapse(dataset.name(), &embeddings)?;
+    Ok((embeddings, waiting))
+}
+
+/// Embeds all images of both sets, as [`embed`].
+///
+/// # Errors
+/// As [`embed`], and where an embedding cannot be ranked.
+pub fn embed_sets(
+    embedder: &dyn Embedder,
+    place: &Place,
+    sets: Sets<&dyn Dataset>,
+) -> rankle_core::Result<(Sets<Box<dyn Ranking>>, Waiting)> {
+    let mut all = Waiting::default();
+    let embedded = sets.try_map(|set| {
+        let everything: Vec<usize> = (0..set.len()).collect();
+        let (embeddings, waiting) = embed(embedder, place, set, &everything)?;
+        all = Waiting { waited: all.waited + waiting.waited, total: all.total + waiting.total };
+        place.ranking(&embeddings)
+    })?;
+    Ok((embedded, all))
+}

@@ -1,0 +1,61 @@
+//! Records that are computed again, and what differs.
+
+pub mod choose;
+mod compare;
+mod recorded;
+
+pub use compare::Difference;
+pub use recorded::{Place, Recorded, read};
+
+use crate::Inputs;
+use crate::error::{Error, Result, invalid};
+use crate::plan::Job;
+use rankle_record::schema::{self, Role};
+use rankle_record::{Cell, Record};
+use serde_json::{Map, Value};
+
+/// A record whose weights are here.
+pub struct Ready<K> {
+    /// As it was written.
+    pub recorded: Recorded,
+    /// Its inputs, as they were written.
+    pub cell: Cell,
+    /// What computes it again.
+    pub job: Job<K>,
+}
+
+impl<K> Ready<K> {
+    /// Whether it was computed on another device or instruction set than its inputs name now.
+    pub fn is_of_another_machine(&self, inputs: &Inputs) -> bool {
+        compare::is_of_another_machine(&self.recorded.columns, &inputs.facts.provenance)
+    }
+}
+
+/// Every column of every record that is another one now.
+///
+/// # Errors
+/// When a computed number is not finite.
+pub fn differences<K>(wanted: &[&Ready<K>], computed: &[Record]) -> Result<Vec<Difference>> {
+    let mut found = Vec::new();
+    for (Ready { recorded, cell, .. }, record) in wanted.iter().zip(computed) {
+        let outcome = columns(serde_json::to_value(record))?;
+        let mut inputs = columns(serde_json::to_value(&record.cell))?;
+        inputs.extend(columns(serde_json::to_value(&record.facts))?);
+        inputs.retain(|name, _| schema::find(name).is_some_and(|column| column.role != Role::Circumstance));
+        let differing = compare::columns(&recorded.columns, &outcome, &inputs);
+        found.extend(differing.into_iter().map(|column| Difference::of(recorded, cell, column)));
+    }
+    Ok(found)
+}
+
+fn columns(record: serde_json::Result<Value>) -> Result<Map<String, Value>> {
+    match record.map_err(|error| Error::Invalid(error.to_string()))? {
+        Value::Object(columns) => Ok(columns),
+        _ => invalid("a record is a JSON object"),
+    }
+}
+
+/// How many records have differences.
+pub fn records_of(differences: &[Difference]) -> usize {
+    differences.chunk_by(Difference::is_beside).count()
+}

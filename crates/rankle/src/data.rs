@@ -1,0 +1,210 @@
+//! Datasets by name: what is opened, and whether it fits.
+
+use crate::files::Input;
+use crate::pass::Pass;
+use crate::stop::Stop;
+use anyhow::{Result, bail};
+use rankle_core::{Dataset, Sets};
+use rankle_data::{Source, Split, Watch, with_classes_of};
+use rankle_models::Architecture;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The images of a system by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Data {
+    /// Its test images ask, and are ranked, where nothing else is named.
+    pub(crate) dataset: Source,
+    /// Another dataset whose test images ask.
+    pub(crate) queries: Option<Source>,
+    /// Another dataset that is ranked.
+    pub(crate) gallery: Option<Source>,
+    /// The folder with their files.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Data {
+    /// One dataset for everything.
+    pub(crate) fn one(dataset: Source, dir: Option<PathBuf>) -> Self {
+        Self { dataset, queries: None, gallery: None, dir }
+    }
+
+    /// What is opened: one set where queries and gallery are the same images.
+    pub(crate) fn sets(&self) -> Sets<(&Source, Split)> {
+        let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().unwrap_or(&self.dataset));
+        let queries = (queries != gallery || gallery.has_gallery()).then_some((queries, Split::Test));
+        Sets { gallery: (gallery, Split::Gallery), queries }
+    }
+
+    /// As messages and pictures say it, which may go to others.
+    pub(crate) fn portable(&self) -> String {
+        let other = |what: &str, other: &Option<Source>| {
+            other.as_ref().map_or_else(String::new, |other| format!(", {what} {}", other.portable()))
+        };
+        format!("{}{}{}", self.dataset.portable(), other("queries", &self.queries), other("gallery", &self.gallery))
+    }
+}
+
+/// How photographs become a model's images, as records name it; none of other images.
+///
+/// # Errors
+/// [`Stop`] with the exit code for wrong arguments where they cannot.
+pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Option<String>, Stop> {
+    let preparation = dataset.preparation(&model.input_spec()).map_err(|error| Stop::usage(error.to_string()))?;
+    Ok(preparation.map(|preparation| preparation.to_string()))
+}
+
+/// What opening a dataset reads that an output could be taken for.
+pub(crate) fn data_inputs(option: &'static str, name: &Source, folder: Option<&Path>) -> Vec<Input> {
+    let photographs = name.photographs(folder).map(|place| Input::photographs(option, place));
+    photographs.into_iter().chain(name.list(folder).map(|list| Input::new(option, list))).collect()
+}
+
+/// Opens a dataset whose images a model takes: photographs are brought to its size.
+///
+/// # Errors
+/// When it cannot be read, when its images have another shape, or where a classifier does not know their classes.
+pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
+    let dataset = opened(|watch| name.open_watched(split, folder, &model.input_spec(), watch))?;
+    check_fit(name, &*dataset, model)?;
+    Ok(dataset)
+}
+
+/// Whether a model takes the images of a dataset.
+///
+/// # Errors
+/// When they have another shape, or where a classifier does not know their classes.
+pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architecture) -> Result<()> {
+    if dataset.shape() != model.input() {
+        bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
+    }
+    check_labels(name, model, dataset.labels())
+}
+
+/// What `open` opens; where every photograph has to be decoded for that, it is shown how far that is.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn Dataset>>) -> Result<Arc<dyn Dataset>> {
+    let pass = Pass::default();
+    open(&|done, of| pass.show(done, of)).map_err(|error| match error {
+        rankle_data::Error::Interrupted => rankle_core::Error::Interrupted.into(),
+        error if error.is_of_arguments() => Stop::usage(error.to_string()).into(),
+        error => anyhow::Error::new(error),
+    })
+}
+
+/// Opens the images of a search, for a model to rank, or those that it is to classify. Queries have the labels of the gallery's classes.
+///
+/// # Errors
+/// As [`open_data`]; of a model that ranks, as [`check_classes`]; where it cannot be told which classes are the same.
+pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn Dataset>>> {
+    let sets = data.sets();
+    let images = sets.try_map(|(name, split)| open_data(name, split, data.dir.as_deref(), model))?;
+    if !model.is_classifier() {
+        check_classes(sets.gallery.0, images.gallery.labels())?;
+    }
+    let queries = images.queries.map(|queries| with_classes_of(queries, &*images.gallery)).transpose()?;
+    Ok(Sets { queries, gallery: images.gallery })
+}
+
+/// Whether a classifier knows all classes.
+///
+/// # Errors
+/// Where there is a label beyond its logits.
+fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()> {
+    let classes = model.embedding_size();
+    if let Some(label) = labels.iter().copied().max().filter(|&label| model.is_classifier() && label as usize >= classes) {
+        bail!("{model} tells {classes} classes apart, counted from 0, and {name} has the label {label}: choose another --model");
+    }
+    Ok(())
+}
+
+/// Whether the gallery is of more than one class: otherwise whatever is found is right.
+///
+/// # Errors
+/// Where all are of one.
+fn check_classes(name: &Source, labels: &[u32]) -> Result<()> {
+    if labels.len() > 1 && labels.iter().all(|label| *label == labels[0]) {
+        bail!(
+            "all test images of {name} are of one class, so recall would be 100 % whatever the model: test several classes, as in \
+             folder,images=50%:PATH or folder,test=all:PATH"
+        );
+    }
+    Ok(())
+}
+
+/// Whether any query has another image of its class to find, asked before the work is done: a recall of nothing is no number.
+///
+/// # Errors
+/// Where none has.
+pub(crate) fn check_pairs(shown: &str, labels: Sets<&[u32]>) -> Result<()> {
+    let mut seen = HashSet::new();
+    let none = match labels.queries {
+        None => labels.gallery.iter().all(|label| seen.insert(label)),
+        Some(queries) => {
+            seen.extend(labels.gallery);
+            !queries.iter().any(|label| seen.contains(label))
+        }
+    };
+    match labels.queries {
+        _ if !none => Ok(()),
+        None => bail!(
+            "no class of {} has two test images, so there is nothing to find: test more of each, as in folder,images=50%:PATH",
+            shown
+        ),
+        Some(_) => bail!("no class of the queries is in the gallery, so there is nothing to find: {shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_and_gallery_are_one_set_where_they_are_the_same_images() {
+        let source = |name: &str| -> Source { name.parse().unwrap() };
+        let data = |dataset: &str, queries: Option<&str>, gallery: Option<&str>| Data {
+            dataset: source(dataset),
+            queries: queries.map(source),
+            gallery: gallery.map(source),
+            dir: None,
+        };
+        let named = |data: &Data| data.sets().map(|(name, split)| format!("{name} {split}"));
+        let one = |data: &Data| (data.sets().is_one(), named(data).gallery);
+        assert_eq!(one(&data("mnist", None, None)), (true, "mnist gallery".to_owned()));
+        assert_eq!(one(&data("mnist", Some("mnist"), None)), (true, "mnist gallery".to_owned()));
+        assert_eq!(one(&data("mnist", Some("folder:a"), Some("folder:a"))), (true, "folder:a gallery".to_owned()));
+        let two = |data: &Data| (named(data).gallery, named(data).queries.unwrap());
+        assert_eq!(two(&data("mnist", Some("idx:b"), None)), ("mnist gallery".to_owned(), "idx:b test".to_owned()));
+        assert_eq!(two(&data("mnist", None, Some("idx:b"))), ("idx:b gallery".to_owned(), "mnist test".to_owned()));
+        assert_eq!(two(&data("inshop", None, None)), ("inshop gallery".to_owned(), "inshop test".to_owned()));
+        assert_eq!(data("mnist", Some("idx:b"), Some("folder:a")).portable(), "mnist, queries idx:b, gallery folder:a");
+    }
+
+    #[test]
+    fn a_recall_of_nothing_is_no_number() {
+        let name: Source = "folder,images=20%:shoes".parse().unwrap();
+        let shown = Data::one(name.clone(), None).portable();
+        assert!(check_pairs(&shown, Sets::one(&[0, 1, 0])).is_ok());
+        for labels in [&[0, 1, 2][..], &[7]] {
+            let message = check_pairs(&shown, Sets::one(labels)).unwrap_err().to_string();
+            assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
+        }
+        // Of two sets one of each is enough.
+        assert!(check_pairs(&shown, Sets { gallery: &[0, 1, 2], queries: Some(&[3, 2]) }).is_ok());
+        let message = check_pairs(&shown, Sets { gallery: &[0, 0], queries: Some(&[3, 3]) }).unwrap_err().to_string();
+        assert!(message.starts_with("no class of the queries is in the gallery"), "{message}");
+        assert!(
+            check_labels(&name, Architecture::C2f2, &[77]).is_ok() && check_labels(&name, Architecture::Softmax, &[9]).is_ok()
+        );
+        let message = check_labels(&name, Architecture::Softmax, &[3, 26, 1]).unwrap_err().to_string();
+        assert!(
+            message.starts_with("softmax tells 10 classes apart, counted from 0, and folder,images=20%:shoes has the label 26")
+        );
+        assert!(check_classes(&name, &[0, 0, 1]).is_ok() && check_classes(&name, &[7]).is_ok());
+        let message = check_classes(&name, &[3, 3]).unwrap_err().to_string();
+        assert!(message.contains("are of one class, so recall would be 100 % whatever the model: test several"), "{message}");
+    }
+}
