@@ -121,9 +121,8 @@ impl fmt::Display for ClassifierAttack {
 impl FromStr for ClassifierAttack {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        let known = || Self::ALL.map(|attack| attack.to_string()).join(", ");
-        let found = Self::ALL.into_iter().find(|attack| attack.to_string() == name);
-        found.ok_or_else(|| Error::Unknown { what: "attack", name: name.into(), known: known() })
+        let unknown = |known| Error::Unknown { what: "attack", name: name.into(), known };
+        rankle_registry::named(name, Self::ALL.into_iter()).map_err(unknown)
     }
 }
 

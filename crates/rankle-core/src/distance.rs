@@ -46,10 +46,7 @@ impl fmt::Display for Distance {
 impl FromStr for Distance {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|distance| distance.to_string() == name).ok_or_else(|| Error::Unknown {
-            what: "distance",
-            name: name.into(),
-            known: Self::ALL.map(|d| d.to_string()).join(", "),
-        })
+        let unknown = |known| Error::Unknown { what: "distance", name: name.into(), known };
+        rankle_registry::named(name, Self::ALL.into_iter()).map_err(unknown)
     }
 }

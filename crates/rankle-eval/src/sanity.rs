@@ -1,6 +1,7 @@
 //! Whether a robust model is one: eight questions, each with a verdict.
 
 mod attacks;
+mod bounds;
 mod embedding;
 mod gradients;
 mod lab;

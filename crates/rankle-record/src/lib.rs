@@ -55,7 +55,6 @@ pub use subject::Subject;
 
 /// The one of that name.
 fn named<T: Copy + std::fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {
-    let known = || all.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
-    let found = all.iter().find(|one| one.to_string() == name).copied();
-    found.ok_or_else(|| Error::Unknown { what, name: name.into(), known: known() })
+    let unknown = |known| Error::Unknown { what, name: name.into(), known };
+    rankle_registry::named(name, all.iter().copied()).map_err(unknown)
 }

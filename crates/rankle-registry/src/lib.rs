@@ -16,6 +16,7 @@
 //! assert!(COLORS.add(Color("red"), |name| name == "red").is_err_and(|reason| reason.contains("'red' is rankle's own")));
 //! ```
 
+use std::fmt::Display;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::RwLock;
@@ -114,6 +115,15 @@ impl<T: Named + Sync + 'static> Registry<T> {
     }
 }
 
+/// The one of that name, by what each displays itself as.
+///
+/// # Errors
+/// The names of all of them, separated by commas, where none has it.
+pub fn named<T: Display>(name: &str, all: impl Iterator<Item = T> + Clone) -> Result<T, String> {
+    let known = || all.clone().map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
+    all.clone().find(|one| one.to_string() == name).ok_or_else(known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +147,11 @@ mod tests {
         for name in ["", "a b", "a,b", "a:b", "ä", "@a", "-a"] {
             assert!(add(name, 5).unwrap_err().contains("letters"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_is_found_or_answered_with_all() {
+        assert_eq!(named("2", [1, 2].into_iter()), Ok(2));
+        assert_eq!(named("3", [1, 2].into_iter()), Err("1, 2".to_owned()));
     }
 }

@@ -114,12 +114,8 @@ impl fmt::Display for Loss {
 impl FromStr for Loss {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
-        let all = || Self::ALL.into_iter().chain(Self::registered());
-        all().find(|loss| loss.to_string() == name).ok_or_else(|| Error::Unknown {
-            what: "loss",
-            name: name.into(),
-            known: all().map(|loss| loss.to_string()).collect::<Vec<_>>().join(", "),
-        })
+        let unknown = |known| Error::Unknown { what: "loss", name: name.into(), known };
+        rankle_registry::named(name, Self::ALL.into_iter().chain(Self::registered())).map_err(unknown)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What noise, effort, room and another model's images do.
 
-use super::lab::{Attacked, EFFORTS, KINDS, Lab, Tried, WhiteBox, effects, error, is_plus, longer, mean, ranks};
+use super::bounds::{BROKEN, EFFORTS, ENOUGH, NOISE};
+use super::lab::{Attacked, KINDS, Lab, Tried, WhiteBox, effects, error, is_plus, longer, mean, ranks};
 use super::wording;
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, transfer};
@@ -8,14 +9,8 @@ use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Threat, sample_images};
 use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
-/// Of the effect of the attack, noise may have so much.
-pub(super) const NOISE: f64 = 0.2;
 /// On how many times as many images noise is measured: its effect is small beside those of attacks.
 const MORE: usize = 10;
-/// Of the effect of the strongest search, that of the tables must have so much.
-pub(super) const ENOUGH: f64 = 0.9;
-/// In a ball without bounds, ranks end within so many percent of where the attack wants them.
-pub(super) const BROKEN: f64 = 10.0;
 /// A loss may rise by so much in relation to the loss of the clean images before that counts: the rounding of sums.
 const ROUNDING: f64 = 1e-9;
 

@@ -1,5 +1,6 @@
 //! Whether there is anything left to rank.
 
+use super::bounds::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
 use super::lab::Lab;
 use super::wording;
 use crate::error::Result;
@@ -8,19 +9,6 @@ use rankle_attacks::sample_images;
 use rankle_core::Gallery;
 use rankle_metrics::{Spread, retrieve, spread};
 use rankle_report::sanity::{Answer, Check, Verdict};
-
-/// How many items are measured, each against the whole gallery.
-pub(super) const ITEMS: usize = 500;
-/// The mean distance, in relation to that of items that have nothing in common.
-pub(super) const MEAN: f64 = 0.05;
-/// The standard deviation of the distances, in relation to their mean.
-pub(super) const DEVIATION: f64 = 0.1;
-/// How much farther items of different classes are than those of one.
-pub(super) const CONTRAST: f64 = 1.5;
-/// The share of ties.
-pub(super) const TIES: f64 = 0.01;
-/// How many directions.
-pub(super) const DIRECTIONS: f64 = 2.0;
 
 /// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
 pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {

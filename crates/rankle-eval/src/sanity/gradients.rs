@@ -1,19 +1,12 @@
 //! Whether gradients say what the loss does, and whether there are any.
 
+use super::bounds::{IMAGES, SILENT, STILL, WAYS};
 use super::lab::{Attacked, Lab};
 use super::wording;
 use crate::error::Result;
 use candle_core::Tensor;
 use rankle_attacks::{Agreement, Pgd, Slope, Zeros, directions, gradients, slopes};
 use rankle_report::sanity::{Answer, Check, Verdict};
-
-/// How many images are looked at, and along how many directions each.
-pub(super) const IMAGES: usize = 8;
-pub(super) const WAYS: usize = 32;
-/// How many images may be without any gradient.
-pub(super) const SILENT: f64 = 0.05;
-/// How many pixels may.
-pub(super) const STILL: f64 = 0.5;
 
 /// A uniform random place of the ball: clean images have flat backgrounds, where the decisions of a network are ties.
 fn start(lab: &Lab) -> Pgd {

@@ -1,5 +1,6 @@
 //! A model under questioning: the attacks on it, each with its targets and what it does by itself.
 
+use super::bounds::EFFORTS;
 use super::{Memory, Remembered};
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
@@ -43,9 +44,6 @@ pub(super) struct Attacked {
 
 /// A search that may follow the gradient of a model.
 pub(super) type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
-
-/// Steps and random starts of searches that grow: each is the beginning of the next one.
-pub(super) const EFFORTS: [(usize, usize); 3] = [(10, 1), (50, 1), (50, 3)];
 
 /// Steps of a tenth of the radius from random places of the ball, the best place of all kept.
 pub(super) fn longer(threat: Threat, (iterations, restarts): (usize, usize)) -> Pgd {

@@ -1,9 +1,8 @@
 //! What the page says of each check.
 
-use super::attacks::{BROKEN, ENOUGH, NOISE};
-use super::embedding::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
-use super::gradients::{IMAGES, SILENT, STILL, WAYS};
-use super::lab::EFFORTS;
+use super::bounds::{
+    BROKEN, CONTRAST, DEVIATION, DIRECTIONS, EFFORTS, ENOUGH, IMAGES, ITEMS, MEAN, NOISE, SILENT, STILL, TIES, WAYS,
+};
 use rankle_attacks::{Agreement, Pgd, Slope};
 use rankle_report::sanity::{Check, Verdict};
 

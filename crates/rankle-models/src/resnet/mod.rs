@@ -28,6 +28,7 @@ mod frozen;
 mod head;
 mod network;
 mod parameters;
+mod pass;
 mod stem;
 mod training;
 

@@ -1,7 +1,7 @@
 //! The first convolution of the network in training, with its norm and pooling.
 
 use super::parameters::Trained;
-use super::training::{Map, Pass, Passed};
+use super::pass::{Map, Pass, Passed};
 use rankle_core::Result;
 use rankle_kernels::maps::InStack;
 use rayon::prelude::*;
