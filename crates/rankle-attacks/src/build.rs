@@ -25,7 +25,7 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
 /// From the clean image one search is made unless several are asked for.
 ///
 /// # Errors
-/// [`rankle_core::Error::Radius`] for a radius that its norm cannot have.
+/// [`rankle_core::Error::Refused`] for a radius that its norm cannot have.
 pub fn search(spec: &AttackSpec) -> Result<Pgd> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
     let prescribed = match (spec.universal, spec.protocol) {

@@ -27,10 +27,10 @@ impl OwnAttack {
     /// Makes it known by its name, to the end of the process.
     ///
     /// # Errors
-    /// [`Error::Model`] for a name that one of rankle's attacks has, or that cannot stand on a command line, and for an attack without a
+    /// [`Error::Refused`] for a name that one of rankle's attacks has, or that cannot stand on a command line, and for an attack without a
     /// direction: what has no ranks is [`AttackId::EmbeddingShift`] alone.
     pub fn register(self) -> Result<AttackId> {
-        let refused = |reason: String| Error::Model(format!("an attack cannot be registered: {reason}"));
+        let refused = |reason: String| Error::Refused(format!("an attack cannot be registered: {reason}"));
         if self.declaration.direction.is_none() {
             return Err(refused(format!("'{}' raises nothing and lowers nothing", self.declaration.name)));
         }

@@ -15,9 +15,9 @@ impl Threat {
     /// A radius in pixel units: in `[0, 1]` for [`Norm::Linf`], from 0 to a million for [`Norm::L2`].
     ///
     /// # Errors
-    /// [`Error::Radius`] for any other.
+    /// [`Error::Refused`] for any other.
     pub fn new(norm: Norm, radius: f64) -> Result<Self> {
-        norm.check(radius).map_err(Error::Radius)?;
+        norm.check(radius).map_err(Error::Refused)?;
         Ok(Self { norm, radius })
     }
 
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(Threat::linf(0.3).unwrap().radius(), 0.3);
         assert_eq!(Threat::l2(2.0).unwrap().to_string(), "2 (l2)");
         for refused in [Threat::linf(1.5), Threat::linf(f64::NAN), Threat::l2(-1.0), Threat::l2(f64::INFINITY)] {
-            assert!(matches!(refused, Err(Error::Radius(_))));
+            assert!(matches!(refused, Err(Error::Refused(_))));
         }
     }
 }

@@ -7,9 +7,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A radius that its norm cannot have; the line says which it can.
-    #[error("{0}")]
-    Radius(String),
     /// An attack wants more targets than there are items to choose from.
     #[error("the attack wants {wanted} targets, but only {available} gallery items can be chosen from: ask for fewer")]
     TooFewTargets {
@@ -62,15 +59,12 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
-    /// An image of a dataset cannot be read; the line names the file and what to do.
+    /// An image of a dataset cannot be read; the line names the file and what to do. It alone can be left out.
     #[error("{0}")]
     Image(String),
-    /// A set of weights does not fit the model.
+    /// A file, a name or a number that cannot be used where it was given; the line names it and says what to do.
     #[error("{0}")]
-    Weights(String),
-    /// What was asked of a model is beyond it, or beyond this build; the line says what to do.
-    #[error("{0}")]
-    Model(String),
+    Refused(String),
     /// No gradient reaches the images: the embedding does not depend on them, or an operation on the way has none.
     #[error(
         "no gradient reaches the images: the embedding does not depend on them, or an operation between them and it has no gradient \

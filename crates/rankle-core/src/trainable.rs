@@ -19,9 +19,9 @@ pub trait Trainable: Differentiable {
     /// before the first step, and before [`Trainable::restore`].
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a layer that training cannot begin at; [`Error::Model`] where there is none but the first.
+    /// [`Error::Unknown`] for a layer that training cannot begin at; [`Error::Refused`] where there is none but the first.
     fn freeze_below(&mut self, layer: &str) -> Result<()> {
-        Err(Error::Model(format!("all layers of this model are trained or none: training cannot begin at '{layer}'")))
+        Err(Error::Refused(format!("all layers of this model are trained or none: training cannot begin at '{layer}'")))
     }
 
     /// The weights, under the names of the public PyTorch checkpoints.
@@ -39,6 +39,6 @@ pub trait Trainable: Differentiable {
     /// Takes the state of [`Trainable::checkpoint`] back.
     ///
     /// # Errors
-    /// [`crate::Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    /// [`crate::Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
     fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<()>;
 }

@@ -198,7 +198,7 @@ impl Architecture {
     /// A model with the weights of a safetensors file, ready to be attacked.
     ///
     /// # Errors
-    /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] where this build has no
+    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] where this build has no
     /// such model.
     pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
         self.with_weights(path, &weights::read(path)?, distance)
@@ -216,7 +216,7 @@ impl Architecture {
             Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, tensors, format, distance).map(boxed),
             #[cfg(not(feature = "candle-transformers"))]
             Network::ConvNext(..) => {
-                return Err(Error::Model(format!("this build has no {self}: build it with --features candle-transformers")));
+                return Err(Error::Refused(format!("this build has no {self}: build it with --features candle-transformers")));
             }
             Network::Softmax => SoftmaxRegression::from_tensors(tensors).map(boxed),
             Network::Own(backbone) => (backbone.load)(tensors, distance),
@@ -227,18 +227,20 @@ impl Architecture {
     /// A model with random weights, ready to be trained (`method.md` 3: uniform in `±1/√fan_in`).
     ///
     /// # Errors
-    /// [`Error::Model`] for one that cannot be trained.
+    /// [`Error::Refused`] for one that cannot be trained.
     pub fn initialise(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         Ok(match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
             Network::ResNet18(format, head) => Box::new(ResNet18::initialise(format, head, distance, seed)),
             Network::ConvNext(..) => {
-                return Err(Error::Model(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
+                return Err(Error::Refused(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
             }
             Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
             Network::Own(backbone) => match backbone.initialise {
                 Some(initialise) => initialise(distance, seed)?,
-                None => return Err(Error::Model(format!("{self} cannot be trained here: it was registered without a training"))),
+                None => {
+                    return Err(Error::Refused(format!("{self} cannot be trained here: it was registered without a training")));
+                }
             },
         })
     }
@@ -247,7 +249,7 @@ impl Architecture {
     /// none as well, and starts with a random one; `seed` is that of the training.
     ///
     /// # Errors
-    /// [`Error::Weights`] naming the file when it cannot be read or does not fit; [`Error::Model`] for one that cannot be trained.
+    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] for one that cannot be trained.
     pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         self.pretrained_with(path, weights::read(path)?, distance, seed)
     }
@@ -275,7 +277,7 @@ impl Architecture {
     /// A model in the state of a checkpoint, ready to be trained further; `seed` is that of the training.
     ///
     /// # Errors
-    /// [`Error::Weights`] when the state does not fit.
+    /// [`Error::Refused`] when the state does not fit.
     pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
         let mut model = self.initialise(distance, seed)?;
         model.restore(state)?;
@@ -285,7 +287,7 @@ impl Architecture {
     /// The same with an argument, as in `size=112` or `embedding-size=128`; the second can be said once only.
     ///
     /// # Errors
-    /// [`Error::Model`] for an argument that it does not take.
+    /// [`Error::Refused`] for an argument that it does not take.
     pub fn with(self, argument: &str) -> Result<Self> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (self, key, value.parse()) {
@@ -301,7 +303,7 @@ impl Architecture {
             {
                 Ok(Self::ConvNext { scale, side })
             }
-            _ => Err(Error::Model(format!("model '{self}' takes no '{argument}'{}", self.arguments()))),
+            _ => Err(Error::Refused(format!("model '{self}' takes no '{argument}'{}", self.arguments()))),
         }
     }
 

@@ -34,13 +34,13 @@ impl Architecture {
     /// Makes a model known by its name, to the end of the process.
     ///
     /// # Errors
-    /// [`Error::Model`] for a name that one of rankle's models has, or that cannot stand on a command line.
+    /// [`Error::Refused`] for a name that one of rankle's models has, or that cannot stand on a command line.
     pub fn register(backbone: Backbone) -> Result<Self> {
         let taken = |name: &str| Self::named(name).is_some_and(|known| known.to_string() != name || Self::ALL.contains(&known));
         BACKBONES
             .add(backbone, taken)
             .map(Self::Own)
-            .map_err(|reason| Error::Model(format!("a model cannot be registered: {reason}")))
+            .map_err(|reason| Error::Refused(format!("a model cannot be registered: {reason}")))
     }
 
     /// The models that were registered, in that order.
@@ -58,7 +58,7 @@ mod tests {
             name,
             input: InputSpec::of_shape((1, 9, 9)),
             embedding_size: 7,
-            load: |_, _| Err(Error::Model("no weights fit".into())),
+            load: |_, _| Err(Error::Refused("no weights fit".into())),
             initialise: None,
         }
     }

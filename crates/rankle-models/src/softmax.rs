@@ -41,7 +41,7 @@ impl SoftmaxRegression {
     /// Weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
     ///
     /// # Errors
-    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
     pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
         Self::with_isa(tensors, Isa::best())
     }

@@ -18,7 +18,7 @@ pub(crate) const SECOND_MOMENT: &str = "adam.second.";
 /// Reads every tensor of a safetensors file.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it is missing, truncated or not safetensors.
+/// [`Error::Refused`] naming the file when it is missing, truncated or not safetensors.
 pub fn read(path: &Path) -> Result<Tensors> {
     parse(path, &bytes(path)?)
 }
@@ -26,10 +26,10 @@ pub fn read(path: &Path) -> Result<Tensors> {
 /// The bytes of a file of weights, for [`parse`]: whoever hashes them hashes what is used.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it cannot be read, and for devices and pipes, which may have no end.
+/// [`Error::Refused`] naming the file when it cannot be read, and for devices and pipes, which may have no end.
 pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     rankle_files::read(path)
-        .map_err(|error| Error::Weights(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
+        .map_err(|error| Error::Refused(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
 }
 
 /// In front of all names when a network was wrapped before it was saved: by PyTorch's `DataParallel` and its kin, by
@@ -40,11 +40,11 @@ const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 /// (`module.`, `_orig_mod.`) is taken off.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it is truncated or not safetensors, or has two tensors of one name.
+/// [`Error::Refused`] naming the file when it is truncated or not safetensors, or has two tensors of one name.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     if let Some(name) = header::twice(bytes) {
         let problem = format!("has two tensors called '{name}', of which one reader takes the first and another the last");
-        return Err(Error::Weights(format!("{}: {problem}; write the file anew", path.display())));
+        return Err(Error::Refused(format!("{}: {problem}; write the file anew", path.display())));
     }
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
         let problem = match foreign::explain(bytes) {
@@ -54,7 +54,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
                  safetensors.torch.save_file"
             ),
         };
-        Error::Weights(format!("{}: {problem}", path.display()))
+        Error::Refused(format!("{}: {problem}", path.display()))
     })?;
     Ok(unwrapped(tensors.into_iter().collect()))
 }
@@ -92,7 +92,7 @@ fn stripped(tensors: Tensors, prefix: &str) -> Tensors {
 /// Puts the file's name in front of what is wrong with its tensors.
 pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
     result.map_err(|error| match error {
-        Error::Weights(problem) => Error::Weights(format!("{}: {problem}", path.display())),
+        Error::Refused(problem) => Error::Refused(format!("{}: {problem}", path.display())),
         other => other,
     })
 }
@@ -100,9 +100,9 @@ pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
 /// Writes tensors to a safetensors file, which is whole or what it was. The same tensors give the same bytes.
 ///
 /// # Errors
-/// [`Error::Weights`] naming the file when it cannot be written.
+/// [`Error::Refused`] naming the file when it cannot be written.
 pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
-    let fail = |problem: &dyn std::fmt::Display| Error::Weights(format!("{} cannot be written: {problem}", path.display()));
+    let fail = |problem: &dyn std::fmt::Display| Error::Refused(format!("{} cannot be written: {problem}", path.display()));
     let bytes = serialize(tensors).map_err(|error| fail(&error))?;
     rankle_files::write(path, bytes).map_err(|error| fail(&error))
 }
@@ -110,27 +110,27 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
 /// The bytes that [`write()`] writes.
 ///
 /// # Errors
-/// [`Error::Weights`] when the tensors are no safetensors file.
+/// [`Error::Refused`] when the tensors are no safetensors file.
 pub fn serialize(tensors: &Tensors) -> Result<Vec<u8>> {
     // The only key that PyTorch's own tools look for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::Weights(error.to_string()))
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::Refused(error.to_string()))
 }
 
 /// Takes one parameter out of `tensors`, checked.
 pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let tensor = tensors.remove(name).ok_or_else(|| missing(tensors, name, shape))?;
     if tensor.dims() != shape {
-        return Err(Error::Weights(format!("tensor '{name}' has shape {:?}, this model needs {shape:?}", tensor.dims())));
+        return Err(Error::Refused(format!("tensor '{name}' has shape {:?}, this model needs {shape:?}", tensor.dims())));
     }
     if !tensor.dtype().is_float() {
         let dtype = tensor.dtype().as_str();
-        return Err(Error::Weights(format!("tensor '{name}' holds numbers of type {dtype}; weights are floating-point numbers")));
+        return Err(Error::Refused(format!("tensor '{name}' holds numbers of type {dtype}; weights are floating-point numbers")));
     }
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     match values.iter().position(|value| !value.is_finite()) {
         Some(place) => {
-            Err(Error::Weights(format!("tensor '{name}' holds {} at position {place}; weights must be finite", values[place])))
+            Err(Error::Refused(format!("tensor '{name}' holds {} at position {place}; weights must be finite", values[place])))
         }
         None => Ok(values),
     }
@@ -139,12 +139,12 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
 /// What is said of a missing tensor; where most names have something in front that this one lacks, what that is.
 fn missing(tensors: &Tensors, name: &str, shape: &[usize]) -> Error {
     let problem = format!("tensor '{name}' of shape {shape:?} is missing");
-    let Some(prefix) = prefix_of(tensors, name) else { return Error::Weights(problem) };
+    let Some(prefix) = prefix_of(tensors, name) else { return Error::Refused(problem) };
     let remedy = match tensors.keys().find(|other| !other.starts_with(prefix)) {
         None => format!("take '{prefix}' off all names with --strip-prefix {prefix}"),
         Some(other) => format!("'{other}' is beside it: save only what begins with '{prefix}'"),
     };
-    Error::Weights(format!("{problem}, but there is '{prefix}{name}': {remedy}"))
+    Error::Refused(format!("{problem}, but there is '{prefix}{name}': {remedy}"))
 }
 
 /// The prefix of more than half of the names, that of `name` among them.
@@ -158,7 +158,7 @@ fn prefix_of<'a>(tensors: &'a Tensors, name: &str) -> Option<&'a str> {
 pub(crate) fn none_left(tensors: &Tensors) -> Result<()> {
     match tensors.keys().next() {
         Some(name) => {
-            Err(Error::Weights(format!("tensor '{name}' belongs to no parameter of this model; is it another architecture?")))
+            Err(Error::Refused(format!("tensor '{name}' belongs to no parameter of this model; is it another architecture?")))
         }
         None => Ok(()),
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 /// The whole message of the one error that bad weights may cause.
 fn message(path: &Path) -> String {
     match Architecture::C2f2.load(path, Distance::Cosine).err() {
-        Some(Error::Weights(message)) => message,
+        Some(Error::Refused(message)) => message,
         other => panic!("{}: {other:?} instead of a complaint about weights", path.display()),
     }
 }
@@ -173,7 +173,7 @@ fn weights_that_cannot_be_written_say_where() {
     let tensors = weights::Tensors::from([("conv1.bias".to_owned(), with(0.0))]);
     for path in [folder.path().join("missing").join("w.safetensors"), folder.path().to_owned()] {
         let error = weights::write(&path, &tensors).unwrap_err();
-        assert!(matches!(error, Error::Weights(_)), "{error:?}");
+        assert!(matches!(error, Error::Refused(_)), "{error:?}");
         assert!(error.to_string().contains(&format!("{} cannot be written", path.display())), "{error}");
     }
 }
@@ -208,7 +208,7 @@ fn a_bad_checkpoint_leaves_the_model_alone() {
         let mut state = state.clone();
         change(&mut state);
         match model.restore(state).unwrap_err() {
-            Error::Weights(message) => assert!(message.contains(part), "{message}"),
+            Error::Refused(message) => assert!(message.contains(part), "{message}"),
             other => panic!("{other:?}"),
         }
         assert!(bits(&model) == before, "{part}: the model has changed");

@@ -126,7 +126,7 @@ fn weights_that_do_not_fit_are_named() {
             None => drop(tensors.remove(name)),
         }
         match load(&tensors).map(|_| ()) {
-            Err(Error::Weights(message)) => {
+            Err(Error::Refused(message)) => {
                 assert!(message.contains(&format!("'{name}'")) && message.contains(problem), "{message}")
             }
             other => panic!("{name}: {other:?}"),

@@ -53,19 +53,9 @@ impl System {
         self.distance == Self::NO_DISTANCE
     }
 
-    /// Whether its images are photographs, for which the paper has recipes of their own.
-    pub fn sees_photographs(&self) -> bool {
-        ["sop", "cub", "cars", "inshop"].contains(&self.dataset.as_str())
-    }
-
     /// Whether the weights were trained with a defense.
     pub fn is_hardened(&self) -> bool {
         self.defense != "none"
-    }
-
-    /// The radius that the paper's defense is trained for on such images, in pixel units.
-    pub fn defended_epsilon(&self) -> f64 {
-        if self.sees_photographs() { 0.06 } else { 0.3 }
     }
 
     /// The same as an attack sees it, with its weights at this place.
@@ -116,9 +106,6 @@ mod tests {
         let classifier = System::classifier("mnist", "softmax");
         assert_eq!(classifier.id(), "mnist-softmax-cross-entropy");
         assert_eq!(classifier.hardened().id(), "mnist-softmax-cross-entropy-pgd");
-        let photographs = System::plain("sop", "resnet18", "euclidean", "triplet");
-        assert!(!plain.sees_photographs() && photographs.sees_photographs());
-        assert_eq!([&plain, &photographs].map(System::defended_epsilon), [0.3, 0.06]);
         assert!(!plain.is_hardened() && plain.clone().hardened().is_hardened());
         assert_eq!(plain.clone().hardened().seeded(3).id(), "fashion-mnist-lenet-euclidean-contrastive-est-seed-3");
         assert_eq!(System { defense: "other".into(), ..plain }.id(), "fashion-mnist-lenet-euclidean-contrastive-other");

@@ -29,10 +29,10 @@ impl Loss {
     /// Makes a loss known by its name, to the end of the process.
     ///
     /// # Errors
-    /// [`Error::Model`] for a name that one of rankle's losses has, or that cannot stand on a command line.
+    /// [`Error::Refused`] for a name that one of rankle's losses has, or that cannot stand on a command line.
     pub fn register(loss: OwnLoss) -> Result<Self> {
         let taken = |name: &str| Self::ALL.into_iter().any(|loss| loss.to_string() == name);
-        LOSSES.add(loss, taken).map(Self::Own).map_err(|reason| Error::Model(format!("a loss cannot be registered: {reason}")))
+        LOSSES.add(loss, taken).map(Self::Own).map_err(|reason| Error::Refused(format!("a loss cannot be registered: {reason}")))
     }
 
     /// The losses that were registered, in that order.

@@ -125,6 +125,22 @@ impl SetArguments {
     }
 }
 
+impl TryFrom<SystemArguments> for Key {
+    type Error = anyhow::Error;
+    fn try_from(arguments: SystemArguments) -> Result<Self> {
+        let SystemArguments { dataset, dataset_dir, model, names } = arguments;
+        model.model()?.key(Data::one(dataset, dataset_dir), names.strip_prefix)
+    }
+}
+
+impl TryFrom<SubjectArguments> for Key {
+    type Error = anyhow::Error;
+    fn try_from(arguments: SubjectArguments) -> Result<Self> {
+        let SubjectArguments { system: SystemArguments { dataset, dataset_dir, model, names }, sets } = arguments;
+        model.model()?.key(sets.of(dataset, dataset_dir), names.strip_prefix)
+    }
+}
+
 /// How the tensors of weights from elsewhere are called. No record tells of it: a prefix is taken off where all names have it, so
 /// that a file has one reading only, and its hash says which.
 #[derive(Args)]

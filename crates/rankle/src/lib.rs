@@ -92,7 +92,7 @@ impl Registry {
             names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
         };
         if let Some(name) = names.iter().find_map(twice) {
-            return Err(rankle_core::Error::Model(format!(
+            return Err(rankle_core::Error::Refused(format!(
                 "the name '{name}' is registered twice: give each one a name of its own"
             )));
         }
@@ -105,6 +105,7 @@ impl Registry {
 /// As [`run`], of a program that knows more: its models, losses and attacks get every command, records and resuming included. The
 /// gradients of its models are compared with differences before they are first followed. `crates/rankle/examples/own-model` is such a program.
 pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl IntoIterator<Item = A>) -> u8 {
+    spare_the_cores();
     if let Err(error) = registry.register() {
         rankle_cli::say(stop::line(&error.into()));
         return 1;
@@ -121,5 +122,17 @@ pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl I
             rankle_cli::say(stop::line(&error));
             stop::code(&error)
         }
+    }
+}
+
+/// The pool shares images out to threads, so a product within one image needs no threads of its own. Unless candle is told so, it
+/// reads `/proc/cpuinfo` for each of the thousands of products of a foreign network, which takes longer than the products.
+///
+/// It is told by the environment, which no thread may read meanwhile: a program that has started others is left alone.
+fn spare_the_cores() {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads == 1 {
+        // SAFETY: no other thread runs.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", "1") };
     }
 }

@@ -16,6 +16,7 @@ mod list;
 mod models;
 mod pictures;
 mod plan;
+mod recipe;
 mod report;
 #[cfg(test)]
 pub(crate) mod sample;

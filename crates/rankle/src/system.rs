@@ -1,6 +1,5 @@
 //! An image search by name: what opens a subject.
 
-use crate::arguments::{SubjectArguments, SystemArguments};
 use crate::data::{Data, data_inputs, open_data, open_sets, preprocessing};
 use crate::files::Input;
 use crate::progress::Bar;
@@ -42,22 +41,6 @@ pub(crate) struct Key {
     /// How it was trained, where a card said so.
     pub(crate) loss: Option<String>,
     pub(crate) defense: Option<String>,
-}
-
-impl TryFrom<SystemArguments> for Key {
-    type Error = anyhow::Error;
-    fn try_from(arguments: SystemArguments) -> Result<Self> {
-        let SystemArguments { dataset, dataset_dir, model, names } = arguments;
-        model.model()?.key(Data::one(dataset, dataset_dir), names.strip_prefix)
-    }
-}
-
-impl TryFrom<SubjectArguments> for Key {
-    type Error = anyhow::Error;
-    fn try_from(arguments: SubjectArguments) -> Result<Self> {
-        let SubjectArguments { system: SystemArguments { dataset, dataset_dir, model, names }, sets } = arguments;
-        model.model()?.key(sets.of(dataset, dataset_dir), names.strip_prefix)
-    }
 }
 
 /// The test images of several models: those that take the same ones share them, so that they are opened, and complained of, once.

@@ -64,7 +64,7 @@ impl Convnet {
     /// Weights under the names of the public PyTorch checkpoints, such as `conv1.weight`.
     ///
     /// # Errors
-    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+    /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
     pub fn from_tensors(layers: Layers, tensors: &Tensors, distance: Distance) -> Result<Self> {
         Self::with_isa(layers, tensors, distance, Isa::best())
     }

@@ -13,8 +13,8 @@
 //! needs the memory of as many images as there are threads.
 //!
 //! candle 0.11.1 asks the system for the number of cores in every product of matrices, thousands of times per image, unless the
-//! environment has `RAYON_NUM_THREADS`; the program `rankle` sets it for itself. A program of your own should, too, before it
-//! starts a thread: without it most of the time is spent reading `/proc/cpuinfo`.
+//! environment has `RAYON_NUM_THREADS`: most of the time is then spent reading `/proc/cpuinfo`. `rankle::run_with` sets it to 1 where
+//! it is called before the program starts a thread; a program that calls the libraries itself should do so, too.
 //!
 //! # Source
 //! Liu et al., "A ConvNet for the 2020s", CVPR 2022, arXiv:2201.03545; parameter names of timm.

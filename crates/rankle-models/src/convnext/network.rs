@@ -36,7 +36,7 @@ impl ConvNext {
     /// part of an embedding and is passed over.
     ///
     /// # Errors
-    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite; [`Error::Shape`] for a format without
+    /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite; [`Error::Shape`] for a format without
     /// three channels or with sides that are no multiples of 32, or of which nothing but a pixel would be left.
     pub fn from_tensors(scale: Scale, tensors: &Tensors, format: ImageFormat, distance: Distance) -> Result<Self> {
         Self::with_dtype(scale, tensors, format, distance, DType::F32)

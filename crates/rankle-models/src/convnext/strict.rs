@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// for to see whether they are there, and that this network does not have.
 ///
 /// # Errors
-/// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite.
+/// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
 pub(super) fn build<T>(
     tensors: Tensors,
     dtype: DType,

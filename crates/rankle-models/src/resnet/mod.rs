@@ -98,7 +98,7 @@ impl ResNet18 {
     /// and is passed over, as the counters `num_batches_tracked` always are.
     ///
     /// # Errors
-    /// [`Error::Weights`] when a tensor is missing, left over, misshapen or not finite, or a variance is below zero.
+    /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite, or a variance is below zero.
     pub fn from_tensors(tensors: &Tensors, format: ImageFormat, head: Option<usize>, distance: Distance) -> Result<Self> {
         Self::with_isa(tensors, format, head, distance, Isa::best())
     }

@@ -137,7 +137,7 @@ impl Layer {
             let variance = take(tensors, &format!("{norm}.running_var"), &[unit.outputs()])?;
             match variance.iter().find(|&&variance| variance < 0.0) {
                 Some(variance) => {
-                    Err(Error::Weights(format!("tensor '{norm}.running_var' holds {variance}; a variance is not below zero")))
+                    Err(Error::Refused(format!("tensor '{norm}.running_var' holds {variance}; a variance is not below zero")))
                 }
                 None => Ok(Self { trained, mean, variance }),
             }

@@ -108,7 +108,7 @@ impl Trainable for Energies {
     fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
         let mut take = |name: String, like: &Tensor| match state.remove(&name) {
             Some(tensor) if tensor.dims() == like.dims() => Ok(tensor),
-            _ => Err(Error::Weights(format!("'{name}' is missing or has another shape than {:?}", like.dims()))),
+            _ => Err(Error::Refused(format!("'{name}' is missing or has another shape than {:?}", like.dims()))),
         };
         let mut parameter = |(name, known): (&str, &Parameter)| -> Result<Parameter> {
             let weight = take(name.to_owned(), &known.weight)?;
@@ -118,7 +118,7 @@ impl Trainable for Energies {
         let [hidden, output] = self.named().map(&mut parameter);
         let restored = Self { shape: self.shape, hidden: hidden?, output: output? };
         if let Some(name) = state.keys().next() {
-            return Err(Error::Weights(format!("'{name}' is no part of this model")));
+            return Err(Error::Refused(format!("'{name}' is no part of this model")));
         }
         *self = restored;
         Ok(())

@@ -1,6 +1,6 @@
 //! Whether anybody looked into the robustness of a model.
 
-use super::shown;
+use super::{recipe, shown};
 use crate::files;
 use rankle_report::sanity::{Claim, UNCHECKED};
 use rankle_report::{Sanity, System};
@@ -18,7 +18,7 @@ pub(super) fn caveat(system: &System, weights: &Path) -> Option<String> {
     }
     let read = || -> anyhow::Result<_> {
         let hash = files::hash(&rankle_files::read(weights)?);
-        Ok(Sanity::read(&page)?.caveat(&Claim { system, weights_sha256: &hash, epsilon: system.defended_epsilon() }))
+        Ok(Sanity::read(&page)?.caveat(&Claim { system, weights_sha256: &hash, epsilon: recipe::defended_epsilon(system) }))
     };
     read().unwrap_or_else(|_| Some(format!("{UNCHECKED}: {} cannot be read", shown(&page))))
 }

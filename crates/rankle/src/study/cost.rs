@@ -1,7 +1,7 @@
 //! How long an experiment takes, before it has begun.
 
 use super::models::{Place, Shortened};
-use super::{Scope, Study};
+use super::{Scope, Study, recipe};
 use rankle_report::{Cell, Protocol, Search, System};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {
     let epoch = if system.is_hardened() { cost.hardened_epoch } else { cost.epoch };
     let short = quick.then(|| Shortened::of(system, None));
-    let epochs = if system.sees_photographs() { EPOCHS_OF_PHOTOGRAPHS } else { EPOCHS };
+    let epochs = if recipe::sees_photographs(system) { EPOCHS_OF_PHOTOGRAPHS } else { EPOCHS };
     epoch * short.map_or(epochs, |short| short.epochs as f64 * short.images as f64 / ALL_IMAGES)
 }
 

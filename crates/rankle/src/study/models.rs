@@ -1,6 +1,6 @@
 //! Where the weights of a system are: named by the plan, shipped, trained before, or trained now.
 
-use super::{Session, checked, shown};
+use super::{Session, checked, recipe, shown};
 use crate::{files, hub};
 use anyhow::{Context, Result, bail};
 use rankle_report::System;
@@ -131,7 +131,7 @@ impl Places {
 impl Shortened {
     /// The training of `--quick`: one epoch, on `at_most` so many images.
     pub(super) fn of(system: &System, at_most: Option<usize>) -> Self {
-        let images = match (system.sees_photographs(), system.is_hardened()) {
+        let images = match (recipe::sees_photographs(system), system.is_hardened()) {
             (true, _) => FEW_PHOTOGRAPHS,
             (false, true) => FEW_IMAGES,
             (false, false) => ALL_IMAGES,

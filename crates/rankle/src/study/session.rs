@@ -1,7 +1,7 @@
 //! What a study has at hand while it runs: the sub-commands, in this process.
 
 use super::models::{Models, Places, Training, Weights};
-use super::{Experiment, Scope};
+use super::{Experiment, Scope, recipe};
 use crate::commands::sweep::Cells;
 use crate::commands::{Classify, Picture, Sanity, Train, Universal};
 use crate::device::Device;
@@ -212,7 +212,7 @@ fn recipe(system: &System) -> Vec<String> {
     add("seed", &system.seed.to_string());
     if system.is_hardened() {
         add("defense", &system.defense);
-        add("epsilon", &system.defended_epsilon().to_string());
+        add("epsilon", &recipe::defended_epsilon(system).to_string());
     }
     arguments
 }

@@ -70,7 +70,7 @@ impl Transformer {
     pub fn of(tensors: &BTreeMap<String, Tensor>, distance: Distance) -> Result<Self> {
         let weight = |(name, shape): (&str, [usize; 2])| match tensors.get(name) {
             Some(tensor) if tensor.dims() == shape && tensor.dtype() == DType::F32 => Ok((name.to_owned(), tensor.clone())),
-            _ => Err(Error::Weights(format!("'{name}' is missing or no f32 tensor of shape {shape:?}"))),
+            _ => Err(Error::Refused(format!("'{name}' is missing or no f32 tensor of shape {shape:?}"))),
         };
         Self::with(SHAPES.into_iter().map(weight).collect::<Result<_>>()?, distance)
     }
@@ -154,14 +154,14 @@ impl Trainable for Transformer {
         for (name, shape) in SHAPES {
             let mut take = |name: String| match state.remove(&name) {
                 Some(tensor) if tensor.dims() == shape => Ok(tensor),
-                _ => Err(Error::Weights(format!("'{name}' is missing or has another shape than {shape:?}"))),
+                _ => Err(Error::Refused(format!("'{name}' is missing or has another shape than {shape:?}"))),
             };
             take(name.to_owned())?;
             let moments = [take(format!("adam.first.{name}"))?, take(format!("adam.second.{name}"))?];
             restored.moments.insert(name.to_owned(), moments);
         }
         if let Some(name) = state.keys().next() {
-            return Err(Error::Weights(format!("'{name}' is no part of this model")));
+            return Err(Error::Refused(format!("'{name}' is no part of this model")));
         }
         *self = restored;
         Ok(())
