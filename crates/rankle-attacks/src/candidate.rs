@@ -66,10 +66,10 @@ impl RankingAttack for CandidateAttack {
 }
 
 impl CandidateAttack {
-    /// How many bytes the sorted lists of a batch fill at most, those of a single image excepted.
+    /// How many bytes the sorted lists of a batch fill at most, those of a single image excepted; a transfer holds those of both models.
     pub const LIST_BYTES: usize = 1 << 30;
 
-    /// The attack of the paper: queries anywhere in the gallery, the ranking-based objective.
+    /// The attack of the paper: any queries, the ranking-based objective.
     pub fn new(direction: Direction, queries: usize) -> Self {
         Self { direction, queries, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
     }

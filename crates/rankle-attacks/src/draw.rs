@@ -5,6 +5,7 @@ use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Error, Gallery, Result};
 use rayon::prelude::*;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// The indices of the images to attack among the `len` of their set: a uniform sample without replacement, keyed by the seed alone,
@@ -48,28 +49,22 @@ pub(crate) fn neighbours<T: Send>(
 }
 
 /// For each image the targets, in ascending order, that have it among the `count` nearest of their own list.
-///
-/// The lists of all targets are computed once for as many images as have some 256 MiB of answers.
 pub(crate) fn reverse_neighbors(choice: Choice<'_>, images: &[usize], count: usize) -> Result<Vec<Vec<u32>>> {
     choice.check(images)?;
+    let mut lists = vec![Vec::new(); images.len()];
+    if count == 0 {
+        return Ok(lists);
+    }
     let everyone: Vec<usize> = (0..choice.targets.len()).collect();
-    let mut lists = Vec::with_capacity(images.len());
-    for images in images.chunks(((256 << 20) / (4 * count.max(1))).max(1)) {
-        let mut slots: HashMap<u32, Vec<usize>> = HashMap::new();
-        for (slot, &image) in images.iter().enumerate() {
-            slots.entry(image as u32).or_default().push(lists.len() + slot);
-        }
-        let near = blocks(choice.images, choice.targets, &everyone, |target, distances| {
-            let mut top = top(distances, choice.itself(target), count);
-            top.retain(|image| slots.contains_key(image));
-            top
-        })?;
-        lists.resize(lists.len() + images.len(), Vec::new());
-        for (target, near) in near.iter().enumerate() {
-            for &slot in near.iter().flat_map(|image| &slots[image]) {
-                lists[slot].push(target as u32);
-            }
-        }
+    let having = blocks(choice.images, choice.targets, &everyone, |target, distances| -> Vec<u32> {
+        let itself = choice.itself(target);
+        let top = unordered_top(distances, itself, count);
+        let Some(last) = top.into_iter().max_by(|a, b| nearer(distances, a, b)) else { return Vec::new() };
+        let is_near = |&image: &usize| Some(image) != itself && nearer(distances, &(image as u32), &last).is_le();
+        (0u32..).zip(images).filter(|(_, image)| is_near(image)).map(|(place, _)| place).collect()
+    })?;
+    for (target, places) in (0u32..).zip(having) {
+        places.into_iter().for_each(|place| lists[place as usize].push(target));
     }
     Ok(lists)
 }
@@ -86,14 +81,25 @@ fn blocks<T: Send>(list: &Gallery, set: &Gallery, items: &[usize], f: impl Fn(us
     Ok(blocks.into_iter().flatten().collect())
 }
 
-fn top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
-    let nearer = |a: &u32, b: &u32| distances[*a as usize].total_cmp(&distances[*b as usize]).then(a.cmp(b));
+fn nearer(distances: &[f32], a: &u32, b: &u32) -> Ordering {
+    distances[*a as usize].total_cmp(&distances[*b as usize]).then(a.cmp(b))
+}
+
+/// The `count` nearest, in no order.
+fn unordered_top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
     let mut items: Vec<u32> = (0..distances.len() as u32).filter(|&item| Some(item as usize) != itself).collect();
     if count < items.len() {
-        items.select_nth_unstable_by(count, nearer);
+        items.select_nth_unstable_by(count, |a, b| nearer(distances, a, b));
         items.truncate(count);
     }
-    items.sort_unstable_by(nearer);
+    items
+}
+
+fn top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
+    let mut items = unordered_top(distances, itself, count);
+    items.sort_unstable_by(|a, b| nearer(distances, a, b));
+    // It has room for the whole list yet, and there is one for every image.
+    items.shrink_to_fit();
     items
 }
 

@@ -15,7 +15,7 @@ pub struct Problem<'a> {
     pub objective: &'a dyn Objective,
     /// The seed of every draw.
     pub seed: Seed,
-    /// Where steps are taken and losses compared.
+    /// Where losses are compared, and the images are.
     pub place: &'a Place,
 }
 

@@ -1,10 +1,10 @@
-//! Which gallery items an attack moves.
+//! Which items an attack moves, or which queries it asks.
 
 use rankle_core::{Error, Result};
 use std::ops::Range;
 
-/// Gallery indices, `set` for each attacked image, and for semantics-preserving attacks those whose place shall not change.
-/// They are kept apart from every gallery: one choice can be bound to the galleries of two models.
+/// Indices in the set of the other role, gallery items for a query attack and queries for a candidate attack: `set` for each attacked
+/// image, and for semantics-preserving attacks those of the items whose ranks shall not change. They are kept apart from every gallery: one choice can be used with the galleries of two models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
     images: usize,
@@ -15,12 +15,12 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Targets chosen by hand: `indices` holds `images x set` gallery indices, row by row; `preserved` the same with a set
-    /// size of its own. `gallery` is how many items there are.
+    /// Targets chosen by hand: `indices` holds `images x set` indices, row by row; `preserved` the same with a set
+    /// size of its own. `gallery` is how many items that set has.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not `set` indices per image, [`Error::Index`] when one is not in the gallery,
-    /// [`Error::TooFewTargets`] when a set is larger than the gallery, [`Error::Empty`] when one is empty.
+    /// [`Error::Shape`] when there are not `set` indices per image, [`Error::Index`] when one is not in it,
+    /// [`Error::TooFewTargets`] when a set is larger than it, [`Error::Empty`] when one is empty.
     pub fn new(
         images: usize,
         indices: Vec<u32>,
@@ -52,7 +52,7 @@ impl Targets {
     pub fn images(&self) -> usize {
         self.images
     }
-    /// `images x set` gallery indices, row by row.
+    /// `images x set` indices in the set of the other role, row by row.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }

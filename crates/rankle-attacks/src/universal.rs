@@ -251,7 +251,7 @@ impl Work<'_> {
             x = x.clamp(0f32, 1f32)?;
         }
         let mut upstream = |raw: &Tensor| Ok(instance.evaluate(raw)?.gradient.to_device(raw.device())?);
-        let gradient = self.setting.embedder.input_gradient(&x, &mut upstream)?;
+        let gradient = self.setting.embedder.input_gradient(&self.setting.scene.sets.gallery.place().hold(&x)?, &mut upstream)?;
         let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
         for (gradient, clean) in gradient.chunks_exact(sums.len()).zip(clean.chunks_exact(sums.len())) {
             for (((sum, &g), &x), &p) in sums.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
@@ -273,7 +273,7 @@ impl Work<'_> {
         each_batch(self.attack, ranker, self.setting, (&images, &targets), &mut |batch| {
             let BatchInHand { indices, images: pixels, clean, instance, .. } = batch;
             let ball = Ball::around(pixels, self.threat);
-            let mut moved = ball.project(&pixels.broadcast_add(&perturbation)?)?;
+            let mut moved = ball.project(&pixels.broadcast_add(&perturbation.to_device(pixels.device())?)?)?;
             if self.setting.eight_bit {
                 moved = ball.eight_bit(&moved)?;
             }

@@ -59,12 +59,16 @@ impl Embeddings {
         Ok(HostRows { numbers: numbers(&self.rows)?, dim: self.dim() })
     }
 
-    /// Checks that every row can be ranked: all numbers finite, no distance beyond the largest f32, and under cosine distance a norm
-    /// that has a direction. `whose` names a row for the error.
+    /// Checks that there is a row for each of so many images, and that every row can be ranked: all numbers finite, no distance beyond
+    /// the largest f32, and under cosine distance a norm that has a direction. `whose` names a row for the error.
     ///
     /// # Errors
-    /// [`Error::Unrankable`] for the first row that cannot.
-    pub fn check(&self, whose: impl Fn(usize) -> String) -> Result<()> {
+    /// [`Error::Shape`] for another number of rows, [`Error::Unrankable`] for the first row that cannot be ranked.
+    pub fn check(&self, images: usize, whose: impl Fn(usize) -> String) -> Result<()> {
+        if self.len() != images {
+            let expected = format!("({images}, d), one row per image");
+            return Err(Error::Shape { what: "the embedding", actual: self.rows.dims().to_vec(), expected });
+        }
         let rows = self.to_host()?;
         let norms = self.norms.as_ref().map(numbers).transpose()?;
         let fault = |index: usize| {
@@ -187,10 +191,6 @@ impl<D: Deref<Target = [f32]>> HostRows<D> {
     pub fn as_slice(&self) -> &[f32] {
         &self.numbers
     }
-    /// The rows, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.numbers.chunks_exact(self.dim.max(1))
-    }
 }
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     #[rustfmt::skip] // the columns are the point
     fn what_cannot_be_ranked_is_named() {
-        let check = |distance, row: [f32; 2]| match embeddings(distance, &[[1.0, 2.0], row]).check(|index| format!("row {index}")) {
+        let check = |distance, row: [f32; 2]| match embeddings(distance, &[[1.0, 2.0], row]).check(2, |index| format!("row {index}")) {
             Ok(()) => None,
             Err(error) => Some(error.to_string()),
         };

@@ -8,26 +8,31 @@ impl Distance {
     pub fn exact(self, a: &[f32], b: &[f32]) -> f64 {
         match self {
             Self::Cosine => {
-                let (norm_a, norm_b) = (sum(a, a, |x, y| x * y).sqrt(), sum(b, b, |x, y| x * y).sqrt());
+                let (norm_a, norm_b) = (wide_sum(a, a, |x, y| x * y).sqrt(), wide_sum(b, b, |x, y| x * y).sqrt());
                 if norm_a == 0.0 || norm_b == 0.0 {
                     return 1.0;
                 }
-                sum(a, b, |x, y| (x / norm_a - y / norm_b).powi(2)) / 2.0
+                wide_sum(a, b, |x, y| (x / norm_a - y / norm_b).powi(2)) / 2.0
             }
-            Self::Euclidean => sum(a, b, |x, y| (x - y).powi(2)).sqrt(),
+            Self::Euclidean => wide_sum(a, b, |x, y| (x - y).powi(2)).sqrt(),
         }
     }
 }
 
-/// Summed in eight lanes, in one fixed order.
-fn sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+/// Summed in one fixed order, in eight lanes so that the compiler may use them.
+pub(crate) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     let mut lanes = [0.0f64; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += term(f64::from(a), f64::from(b));
+            *lane += term(a, b);
         }
     }
     lanes.iter().sum()
+}
+
+/// As [`sum`], of numbers in f64.
+fn wide_sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    sum(a, b, |a, b| term(f64::from(a), f64::from(b)))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl Gallery {
         if embeddings.is_empty() {
             return Err(Error::Empty("gallery items"));
         }
-        embeddings.check(|item| format!("gallery item {item}"))?;
+        embeddings.check(embeddings.len(), |item| format!("gallery item {item}"))?;
         let rows = kernel::Rows::new(embeddings.to_host()?.as_slice(), embeddings.dim());
         Ok(Self { rows, distance: embeddings.distance() })
     }
@@ -152,7 +152,7 @@ impl Gallery {
     }
 
     fn count(&self, points: &[f32], targets: &[u32], without: Option<&[u32]>, precision: Precision) -> Result<Counted> {
-        let (dim, metric) = (self.dim(), self.distance.metric());
+        let dim = self.dim();
         let n = points.len() / dim;
         if let Some(items) = without {
             self.check_targets(n, items)?;
@@ -162,6 +162,26 @@ impl Gallery {
         }
         let set = targets.len() / n;
         let most = precision.most(self.len());
+        let at_once = self.points_at_once(set, most);
+        let mut counted = Counted::default();
+        for (part, points) in points.chunks(at_once.saturating_mul(dim)).enumerate() {
+            let (first, n) = (part * at_once, points.len() / dim);
+            let without = without.map(|items| &items[first..][..n]);
+            let Counted { counts, resolution } = self.count_part(points, &targets[first * set..][..n * set], without, most);
+            counted.counts.extend(counts);
+            counted.resolution = counted.resolution.and(resolution);
+        }
+        Ok(counted)
+    }
+
+    /// How many points to count at once, so that the near items that are kept of a collapsed model fill some 200 MB at most.
+    fn points_at_once(&self, set: usize, most: usize) -> usize {
+        (8_000_000 / (most.min(self.len()) * set).max(1)).max(1)
+    }
+
+    fn count_part(&self, points: &[f32], targets: &[u32], without: Option<&[u32]>, most: usize) -> Counted {
+        let (dim, metric) = (self.dim(), self.distance.metric());
+        let set = targets.len() / (points.len() / dim);
         let (mut counts, near) = kernel::rank_counts(metric, points, &self.rows, targets, most);
         let own = kernel::distances_to(metric, points, &self.rows, targets);
         let left_out = without.map(|items| (items, kernel::distances_to(metric, points, &self.rows, items)));
@@ -180,18 +200,36 @@ impl Gallery {
             let near = &near[from..][..near[from..].partition_point(|near| near.target < end)];
             list.settle(counts, near, first, most)
         });
-        Ok(Counted { resolution: resolution.reduce(Resolution::default, Resolution::and), counts })
+        Counted { resolution: resolution.reduce(Resolution::default, Resolution::and), counts }
     }
 
     /// The embeddings of some items of a set in the same space, one after the other.
     fn items_of(&self, set: &Self, indices: &[usize]) -> Result<Vec<f32>> {
-        self.check_space(set.len(), set.dim(), set.distance)?;
-        check_indices("gallery", indices, set.len())?;
+        self.check_set(set)?;
+        check_indices("query", indices, set.len())?;
         Ok(indices.iter().flat_map(|&index| set.point(index)).copied().collect())
     }
     /// Whether embeddings are in the space of this gallery.
     pub(crate) fn check(&self, embeddings: &Embeddings) -> Result<()> {
         self.check_space(embeddings.len(), embeddings.dim(), embeddings.distance())
+    }
+    /// Whether another set is in the same space.
+    pub(crate) fn check_set(&self, set: &Self) -> Result<()> {
+        self.check_space(set.len(), set.dim(), set.distance)
+    }
+    /// Whether there is one distance, and one weight where there are any, for each pair of an embedding and a target.
+    pub(crate) fn check_terms(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<()> {
+        self.check(embeddings)?;
+        for DistanceTerm { targets, distances, weights, .. } in terms {
+            self.check_targets(embeddings.len(), targets)?;
+            let pairs = [embeddings.len(), targets.len() / embeddings.len()];
+            for (what, tensor) in [("the distances of a term", Some(*distances)), ("the weights of a term", *weights)] {
+                if let Some(tensor) = tensor.filter(|tensor| tensor.dims() != pairs) {
+                    return Err(Error::Shape { what, actual: tensor.dims().to_vec(), expected: format!("{pairs:?}") });
+                }
+            }
+        }
+        Ok(())
     }
     fn check_space(&self, len: usize, dim: usize, distance: Distance) -> Result<()> {
         if (dim, distance) == (self.dim(), self.distance) {
@@ -227,11 +265,11 @@ impl Ranking for Gallery {
     }
 
     fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation> {
+        self.check_terms(embeddings, terms)?;
         let (rows, dim) = (embeddings.to_host()?, self.dim());
         let mut loss = vec![0.0f64; embeddings.len()];
         let mut gradient = vec![0.0f32; embeddings.len() * dim];
         for &DistanceTerm { targets, distances, weights, scale } in terms {
-            self.check_targets(embeddings.len(), targets)?;
             let per_row = targets.len() / embeddings.len();
             let (distances, weights) = (numbers(distances)?, weights.map(numbers).transpose()?);
             let all = gradient.par_chunks_exact_mut(dim).zip(&mut loss).zip(targets.par_chunks_exact(per_row)).enumerate();

@@ -1,5 +1,6 @@
 //! The arithmetic on embeddings by rankle's kernels, on the CPU.
 
+use crate::exact::sum;
 use crate::numbers::numbers;
 use crate::{Distance, Evaluation, Result};
 use candle_core::{Device, Tensor};
@@ -50,16 +51,4 @@ pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Resul
         loss: Tensor::new(distances, &Device::Cpu)?,
         gradient: Tensor::from_vec(gradient, moved.shape(), &Device::Cpu)?,
     })
-}
-
-/// Summed in one fixed order, in eight lanes so that the compiler may use them.
-fn sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f64) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    let (a, b) = (a.chunks(8), b.chunks(8));
-    for (a, b) in a.zip(b) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += f(a, b);
-        }
-    }
-    lanes.iter().sum()
 }

@@ -1,7 +1,8 @@
 //! Sorted lists of distances, which answer how many are smaller and what is their sum without a scan.
 
+use crate::dataset::check_indices;
 use crate::numbers::numbers;
-use crate::{Lists, Result};
+use crate::{Error, Lists, Result};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -63,6 +64,7 @@ impl SortedLists {
 
 impl Lists for SortedLists {
     fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+        check_slots(slots, distances, self.sums.len() / self.len.div_ceil(STRIDE))?;
         let (n, targets) = distances.dims2()?;
         let (own, mut loss, mut derivative) = (numbers(distances)?, vec![0.0f64; n], vec![0.0f32; n * targets]);
         let images = own.par_chunks_exact(targets).zip(slots.par_chunks_exact(targets));
@@ -79,6 +81,18 @@ impl Lists for SortedLists {
     fn exact(&self) -> Result<&Self> {
         Ok(self)
     }
+}
+
+/// Whether every distance has the slot of a list.
+///
+/// # Errors
+/// [`Error::Shape`] and [`Error::Index`].
+pub(crate) fn check_slots(slots: &[usize], distances: &Tensor, lists: usize) -> Result<()> {
+    if distances.rank() != 2 || distances.elem_count() != slots.len() {
+        let expected = format!("(n, targets), {} in all", slots.len());
+        return Err(Error::Shape { what: "the list of distances", actual: distances.dims().to_vec(), expected });
+    }
+    check_indices("list", slots, lists)
 }
 
 fn total(distances: &[f32]) -> f64 {

@@ -1,6 +1,6 @@
 //! Where a search is computed.
 
-use crate::{Distance, Embeddings, Gallery, Ranking, Result, kernels, tensors};
+use crate::{Distance, Embeddings, Error, Gallery, Ranking, Result, kernels, tensors};
 use candle_core::{Device, Tensor};
 
 /// Where a search computes all that is not the model: chosen once, with the embeddings of a gallery, and never guessed from the
@@ -10,17 +10,31 @@ pub enum Place {
     /// On the CPU, by rankle's kernels: fast, and bit-identical within one instruction set.
     #[default]
     Kernels,
-    /// On a device, by candle's operations. Nothing is read back to the host inside a search.
+    /// On a device, by candle's operations. Searches by gradient descent read nothing back to the host.
     Tensors(Device),
 }
 
 impl Place {
+    /// Images as a model of this place takes them: on its device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] when they cannot be copied.
+    pub fn hold(&self, images: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Kernels => Ok(images.clone()),
+            Self::Tensors(device) => Ok(images.to_device(device)?),
+        }
+    }
+
     /// Raw embeddings `(n, d)` in the space of a distance: on the unit sphere for cosine, where they are for Euclidean. A zero vector
     /// stays zero under cosine, at distance 1 from everything; [`Embeddings::check`] refuses it.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when `raw` is not a matrix.
+    /// [`Error::Shape`] when `raw` is not a matrix, or has no columns.
     pub fn normalize(&self, distance: Distance, raw: &Tensor) -> Result<Embeddings> {
+        if !matches!(raw.dims(), &[_, dim] if dim > 0) {
+            return Err(Error::Shape { what: "the embedding", actual: raw.dims().to_vec(), expected: "(n, d)".into() });
+        }
         let (rows, norms) = match self {
             Self::Kernels => kernels::normalize(distance, raw)?,
             Self::Tensors(device) => tensors::normalize(distance, &raw.to_device(device)?)?,

@@ -55,7 +55,7 @@ pub trait Ranking: Send + Sync + Debug {
     /// zero the gradient counts as zero.
     ///
     /// # Errors
-    /// As [`Ranking::distances_to`].
+    /// As [`Ranking::distances_to`], and [`crate::Error::Shape`] when distances or weights do not fit.
     fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation>;
 
     /// Sums of hinges over the whole gallery with their gradient (`method.md` 7.3): per embedding,
@@ -101,7 +101,7 @@ pub trait Lists: Send + Sync + Debug {
     /// `(n)`, and the derivative of each hinge sum with respect to its distance, `(n, targets)`.
     ///
     /// # Errors
-    /// [`crate::Error::Tensor`] when slots and distances do not fit.
+    /// [`crate::Error::Shape`] or [`crate::Error::Index`] when slots and distances do not fit.
     fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)>;
 
     /// The same lists on the host, sorted.

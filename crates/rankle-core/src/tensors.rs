@@ -4,6 +4,7 @@
 
 use crate::dataset::check_indices;
 use crate::kernels::OFFSET;
+use crate::lists::check_slots;
 use crate::{Distance, DistanceTerm, Embeddings, Evaluation, Gallery, Lists, Place, Ranking, Result, SortedLists};
 use candle_core::{DType, Tensor};
 use rankle_kernels::distance::Hinge;
@@ -143,6 +144,7 @@ impl Ranking for TensorGallery {
     }
 
     fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation> {
+        self.exact.check_terms(embeddings, terms)?;
         let own = self.centered(embeddings.tensor())?;
         let mut loss = Tensor::zeros(embeddings.len(), DType::F32, own.device())?;
         let mut gradient = own.zeros_like()?;
@@ -198,6 +200,7 @@ impl Ranking for TensorGallery {
 
     fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {
         let set = queries.exact();
+        self.exact.check_set(set)?;
         check_indices("query", rows, set.len())?;
         let embeddings: Vec<f32> = rows.iter().flat_map(|&row| set.point(row)).copied().collect();
         let embeddings = Tensor::from_vec(embeddings, (rows.len(), set.dim()), self.rows.device())?;
@@ -219,6 +222,7 @@ struct TensorLists<'a> {
 
 impl Lists for TensorLists<'_> {
     fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+        check_slots(slots, distances, self.rows.len())?;
         let (device, shape) = (self.queries.device(), distances.dims2()?);
         let slots: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
         let slots = Tensor::new(slots, device)?;

@@ -18,7 +18,7 @@ pub enum Error {
     /// What was asked for does not fit; the line says why.
     #[error("{0}")]
     Invalid(String),
-    /// A subject cannot be opened.
+    /// A subject cannot be opened. An end that was asked for meanwhile is [`rankle_core::Error::Interrupted`].
     #[error("{0}")]
     Opening(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Where it happened, and what.
@@ -43,14 +43,7 @@ impl Error {
         match self {
             Self::Core(error) => matches!(error, rankle_core::Error::Interrupted),
             Self::At { error, .. } => error.is_interrupt(),
-            Self::Opening(error) => {
-                let interrupted = |error: &(dyn std::error::Error + 'static)| {
-                    matches!(error.downcast_ref(), Some(rankle_core::Error::Interrupted))
-                };
-                let causes = std::iter::successors(Some(&**error as &(dyn std::error::Error + 'static)), |error| error.source());
-                causes.into_iter().any(interrupted)
-            }
-            Self::Record(_) | Self::Invalid(_) => false,
+            Self::Record(_) | Self::Invalid(_) | Self::Opening(_) => false,
         }
     }
 
@@ -73,7 +66,6 @@ mod tests {
     fn an_interrupt_is_one_wherever_it_happened() {
         let interrupted = || Error::Core(rankle_core::Error::Interrupted);
         assert!(interrupted().is_interrupt() && Error::at("cell 7")(interrupted()).is_interrupt());
-        assert!(Error::Opening(Box::new(rankle_core::Error::Interrupted)).is_interrupt());
         assert!(!Error::Invalid("7 images".into()).is_interrupt());
         assert_eq!(Error::at("cell 7")(Error::Invalid("too few".into())).to_string(), "cell 7: too few");
     }

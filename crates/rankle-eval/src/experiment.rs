@@ -73,7 +73,7 @@ impl Experiment {
         let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
         if search.restarts > 1 && !search.random_start {
             return Err(format!(
-                "{} restarts (--restarts) are all alike from the clean image: add random_start (--random-start)",
+                "{} restarts are all alike from the clean image: add a random start (random_start, --random-start)",
                 search.restarts
             ));
         }

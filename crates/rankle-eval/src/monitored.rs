@@ -57,8 +57,7 @@ fn warning(error: f64, directions: usize) -> String {
     format!(
         "the input gradient of this model misses {:.0} % of the slope of its embedding ({directions} random directions), so that what follows it \
          looks weaker than it is: an operation may drop its part of the gradient (in candle the fused layer norm and softmax of \
-         candle_nn::ops, detach, argmax, comparisons, a cast to integers, a custom operation with a wrong backward pass); records say so, \
-         and --no-gradient-check leaves this check out",
+         candle_nn::ops, detach, argmax, comparisons, a cast to integers, a custom operation with a wrong backward pass); records say so",
         100.0 * error
     )
 }

@@ -92,10 +92,10 @@ impl Questions<'_> {
     }
 }
 
-/// All checks in the order of [`QUESTIONS`], and the recall at 1.
-fn ask(lab: &mut Lab<'_>, other: Option<&RankedSubject>) -> Result<(Vec<Check>, f64)> {
+/// All checks in the order of [`QUESTIONS`], and the recall at 1 where there is one.
+fn ask(lab: &mut Lab<'_>, other: Option<&RankedSubject>) -> Result<(Vec<Check>, Option<f64>)> {
     let mut checks = Vec::new();
-    let mut recall_at_1 = f64::NAN;
+    let mut recall_at_1 = None;
     for (at, question) in QUESTIONS.into_iter().enumerate() {
         let place = format!("check {} of {}", at + 1, QUESTIONS.len());
         lab.question = format!("{place}, {question}");
@@ -113,7 +113,7 @@ fn ask(lab: &mut Lab<'_>, other: Option<&RankedSubject>) -> Result<(Vec<Check>, 
             "zeros" => gradients::zeros(lab)?,
             "collapse" => {
                 let (check, recall) = embedding::collapse(lab)?;
-                recall_at_1 = recall;
+                recall_at_1 = Some(recall).filter(|recall| recall.is_finite());
                 check
             }
             unknown => return invalid(format!("there is no check '{unknown}'")),

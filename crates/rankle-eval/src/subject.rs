@@ -75,7 +75,7 @@ impl Subject {
             ));
         }
         let first: Vec<usize> = (0..images.gallery.len().min(Unproven::IMAGES)).collect();
-        let unproven = if unproven { Some(Unproven::at(Some(images.gallery.images(&first)?))) } else { None };
+        let unproven = if unproven { Some(Unproven::at(Some(place.hold(&images.gallery.images(&first)?)?))) } else { None };
         let embedder = Monitored::new(embedder, monitor.clone()).unproven(unproven);
         Ok(Self { identity, embedder, images, place, monitor })
     }
@@ -141,8 +141,8 @@ impl Subject {
         let set = self.dataset(role);
         let len = set.len();
         if count > len {
-            let of = if self.images.is_one() { &*self.identity.subject.dataset } else { set.name() };
-            return invalid(format!("{count} images are more than the {len} of {of}: choose at most {len} with --images"));
+            let of = if self.images.is_one() { &*self.identity.shown } else { set.name() };
+            return invalid(format!("{count} images are more than the {len} of {of}: choose at most {len}"));
         }
         Ok(rankle_attacks::sample_images(seed, len, count))
     }
@@ -221,12 +221,12 @@ pub fn embed(
         images.chunks(chunk(dataset.shape())),
         |chunk| dataset.images(chunk),
         |images| {
-            chunks.push(embedder.embed(&images)?);
+            chunks.push(embedder.embed(&place.hold(&images)?)?);
             Ok(())
         },
     )?;
     let embeddings = place.normalize(embedder.distance(), &candle_core::Tensor::cat(&chunks, 0)?)?;
-    embeddings.check(|row| dataset.describe(images[row]))?;
+    embeddings.check(images.len(), |row| dataset.describe(images[row]))?;
     collapse::warn_of_collapse(dataset.name(), &embeddings)?;
     Ok((embeddings, waiting))
 }

@@ -36,12 +36,12 @@ pub fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, meas
     let batch = images / batches.max(1);
     if images > len {
         return Err(format!(
-            "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer with --batch and --batches"
+            "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer or smaller batches"
         ));
     }
     if protocol == Protocol::Strict && batch == len && measured.datasets().is_one() {
         return Err(format!(
-            "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller --batch, without --full"
+            "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller batch"
         ));
     }
     Ok(())

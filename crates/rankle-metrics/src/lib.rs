@@ -1,7 +1,8 @@
 //! How good a ranking is: leave-one-out recall at k, mean average precision, R-precision, reciprocal and normalized rank.
 //!
-//! Every gallery item, or some of them ([`retrieve`]), is a query against all others ([`leave_one_out`]); it is left out of its own list by its index, never
-//! as "the nearest item". Items of a class of one have nothing to find: they are skipped and counted. Where distances
+//! Every gallery item is a query against all others ([`leave_one_out`]), or some items or those of another set are ([`retrieve`]). A
+//! query that is an item is left out of its own list by its index, never as "the nearest item". Queries without another item of their
+//! class have nothing to find: they are skipped and counted. Where distances
 //! are equal, every number is its expected value over all orders of the tied items. Distances that f32 cannot tell apart are compared
 //! in f64. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
 //!

@@ -139,12 +139,7 @@ pub fn retrieve(
                 let own: Vec<usize> = places.iter().map(|&place| queries[place]).collect();
                 let (found, resolution) = match size {
                     0 => (own.iter().map(|_| None).collect(), Resolution::default()),
-                    size if size < FEW => {
-                        let parts = own.chunks(at_once(gallery.len(), size + 1));
-                        let parts = parts.map(|own| search.by_counting(own)).collect::<Result<Vec<_>>>()?;
-                        let resolution = parts.iter().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution));
-                        (parts.into_iter().flat_map(|(found, _)| found).collect(), resolution)
-                    }
+                    size if size < FEW => search.by_counting(&own)?,
                     _ => search.by_lists(&own)?,
                 };
                 Ok((places.into_iter().zip(found).collect(), resolution))
@@ -165,12 +160,6 @@ pub fn retrieve(
 
 /// The place of a query among those of a round, and what its list says.
 type Placed = (usize, Option<Found>);
-
-/// How many lists of a gallery of `len` are counted at once for classes of `size`, so that the near items that are kept of a collapsed
-/// model fill some 200 MB at most.
-fn at_once(len: usize, size: usize) -> usize {
-    (8_000_000 / (Precision::Resolved.most(len).min(len) * size)).max(1)
-}
 
 /// What is searched, and for what.
 struct Search<'a> {
@@ -533,6 +522,39 @@ mod tests {
                 retrieve(Sets::one(&gallery), Sets::one(&labels), &everything[100..150], &mut |_| ControlFlow::Continue(()))
                     .unwrap();
             assert_eq!(slice.first_match, counted.first_match[100 - counted.skipped..][..50]);
+        }
+    }
+
+    /// Queries of another set: every number is that of a sort, by counting as by lists, and no item is left out.
+    #[test]
+    fn queries_of_another_set_are_measured_as_by_a_sort() {
+        let points = |n: usize, at: u32| -> Tensor {
+            let numbers = (0..n as u32 * 3).map(|i| ((i * 7919 + at).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32);
+            Tensor::from_iter(numbers.map(|x| x - 0.4), &Device::Cpu).unwrap().reshape((n, 3)).unwrap()
+        };
+        let (items, asking) = (120, 40);
+        for distance in Distance::ALL {
+            let set = |n, at| Gallery::new(&distance.normalize(&points(n, at)).unwrap()).unwrap();
+            let (gallery, queries) = (set(items, 1), set(asking, 77));
+            // Classes of 3 are counted, that of 60 is listed, and 99 is not in the gallery.
+            let labels: Vec<u32> = (0..items as u32).map(|item| if item < 60 { 50 } else { item / 3 }).collect();
+            let own: Vec<u32> = (0..asking as u32).map(|query| [50, 20 + query % 20, 99][query as usize % 3]).collect();
+            let sets = Sets { gallery: &gallery, queries: Some(&queries) };
+            let everything: Vec<usize> = (0..asking).collect();
+            let labeled = Sets { gallery: &labels[..], queries: Some(&own[..]) };
+            let found = retrieve(sets, labeled, &everything, &mut |_| ControlFlow::Continue(())).unwrap();
+            let mut expected = Retrieval { list_len: items, ..Retrieval::default() };
+            for (query, label) in own.iter().enumerate() {
+                let exact = |item: &usize| distance.exact(queries.point(query), gallery.point(*item));
+                let mut order: Vec<usize> = (0..items).collect();
+                order.sort_by(|a, b| exact(a).total_cmp(&exact(b)));
+                let positions = (0u32..).zip(order).filter(|&(_, item)| labels[item] == *label).map(|(at, _)| at);
+                expected.append(Found::of(&alone(&positions.collect::<Vec<_>>())));
+            }
+            expected.normalized_rank.iter_mut().for_each(|rank| *rank /= items as f64);
+            expected.resolution = found.resolution;
+            assert!(found == expected, "{distance}");
+            assert_eq!((found.skipped, found.queries()), (13, 27));
         }
     }
 

@@ -136,11 +136,17 @@ fn count(cell: &Cell) -> usize {
 /// Why two records have no images in common that stand in one order.
 fn unpaired(record: &Record, base: &Record) -> Option<&'static str> {
     let images = |Record { cell, facts, .. }: &Record| {
-        let Facts { preprocessing, left_out, gallery, .. } = facts.clone();
-        (cell.subject.dataset.clone(), preprocessing, left_out, gallery, cell.images, cell.spec.seed)
+        let Facts { preprocessing, left_out, gallery, queries, .. } = facts.clone();
+        (cell.subject.data(), preprocessing, left_out, gallery, queries, cell.images, cell.spec.seed)
+    };
+    // Of two sets a candidate attack perturbs the one and the others the other one; nobody knows of another program's attack.
+    let perturbed = |record: &Record| match record.cell.spec.attack {
+        AttackId::Candidate(_) => Some(AttackId::CA_PLUS),
+        own @ AttackId::Own(_) => Some(own),
+        AttackId::Query(_) | AttackId::PreservingQuery(_) | AttackId::EmbeddingShift => None,
     };
     let is_shift = |record: &Record| record.cell.spec.attack == AttackId::EmbeddingShift;
-    if images(record) != images(base) {
+    if images(record) != images(base) || record.facts.queries.is_some() && perturbed(record) != perturbed(base) {
         Some("their images are others")
     } else if record.facts.chosen.is_some() || base.facts.chosen.is_some() {
         Some("images or targets were chosen by hand")

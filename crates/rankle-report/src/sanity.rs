@@ -27,9 +27,10 @@ pub struct Sanity {
     pub gallery: usize,
     /// The seed of every draw.
     pub seed: u64,
-    /// Share of images whose nearest other item has their label, among the items that the embedding is measured on; unattacked.
-    #[serde(serialize_with = "finite::number")]
-    pub recall_at_1: f64,
+    /// Share of images whose nearest other item has their label, among the items that the embedding is measured on; unattacked. None where
+    /// no one of these has anything to find.
+    #[serde(serialize_with = "finite::optional")]
+    pub recall_at_1: Option<f64>,
     /// The model whose perturbed images were shown to this one, if there was any.
     pub against: Option<Source>,
     /// The questions and their answers.
@@ -207,7 +208,9 @@ impl Sanity {
         writeln!(out, "Passing all of them proves nothing for attacks that are not among them.\n")?;
         writeln!(out, "- weights: `{weights}`, SHA-256 {}", provenance.weights_sha256)?;
         writeln!(out, "- {images} images attacked in a gallery of {gallery}, one target each, ε = {epsilon}, seed {seed}")?;
-        writeln!(out, "- recall at 1 without an attack: {:.1} % of the items that `collapse` looks at", self.recall_at_1)?;
+        if let Some(recall) = self.recall_at_1 {
+            writeln!(out, "- recall at 1 without an attack: {recall:.1} % of the items that `collapse` looks at")?;
+        }
         if let Some(Source { weights, weights_sha256, model, distance }) = &self.against {
             writeln!(out, "- transferred from: {model} ({distance}), `{weights}`, SHA-256 {weights_sha256}")?;
         }
@@ -267,7 +270,7 @@ mod tests {
             images: 100,
             gallery: 10_000,
             seed: 0,
-            recall_at_1: 98.4,
+            recall_at_1: Some(98.4),
             against: None,
             checks: vec![
                 check("noise", &[("ca+", 49.123, Pass), ("ca-", f64::NAN, NoAnswer)]),

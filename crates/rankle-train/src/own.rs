@@ -13,7 +13,7 @@ pub struct OwnLoss {
     pub evaluate: Evaluate,
 }
 
-/// The placed embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the placed
+/// The embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the
 /// embeddings, `n x dim`.
 pub type Evaluate = fn(&Embeddings, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 

@@ -87,7 +87,7 @@ pub(crate) struct SystemArguments {
     /// The images; folder:PATH has a sub-folder per class, and folder,images=20%:PATH tests a fifth of each
     #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     pub(crate) dataset: Source,
-    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    /// The folder with the files of the dataset, and of --queries and --gallery; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,
     #[command(flatten)]

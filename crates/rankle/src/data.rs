@@ -105,8 +105,38 @@ pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn
     if !model.is_classifier() {
         check_classes(sets.gallery.0, images.gallery.labels())?;
     }
-    let queries = images.queries.map(|queries| with_classes_of(queries, &*images.gallery)).transpose()?;
-    Ok(Sets { queries, gallery: images.gallery })
+    let Some(queries) = images.queries else { return Ok(images) };
+    if let Some((asks, _)) = sets.queries {
+        check_apart((asks, &*queries), (sets.gallery.0, &*images.gallery), data.dir.as_deref())?;
+        if asks != sets.gallery.0 && images.gallery.class_name(0).is_none() {
+            tracing::warn!("the classes of {asks} and {} have no names: equal labels are taken for one class", sets.gallery.0);
+        }
+    }
+    Ok(Sets { queries: Some(with_classes_of(queries, &*images.gallery)?), gallery: images.gallery })
+}
+
+/// Whether no photograph is in both sets: it would find itself.
+///
+/// # Errors
+/// Where one is, under whatever spelling of its folder.
+fn check_apart(queries: (&Source, &dyn Dataset), gallery: (&Source, &dyn Dataset), dir: Option<&Path>) -> Result<()> {
+    let files = |(name, images): (&Source, &dyn Dataset)| -> Vec<PathBuf> {
+        let Some(root) = name.photographs(dir).and_then(|folder| folder.canonicalize().ok()) else { return Vec::new() };
+        (0..images.len()).filter_map(|index| Some(root.join(&*images.image_name(index)?))).collect()
+    };
+    let known: HashSet<PathBuf> = files(gallery).into_iter().collect();
+    let both: Vec<PathBuf> = files(queries).into_iter().filter(|file| known.contains(file)).collect();
+    match both.first() {
+        None => Ok(()),
+        Some(first) => bail!(
+            "{} images of the queries {} are in the gallery {}, too, the first {}: name one dataset for both, or images that are not in the \
+             other",
+            both.len(),
+            queries.0,
+            gallery.0,
+            first.display()
+        ),
+    }
 }
 
 /// Whether a classifier knows all classes.

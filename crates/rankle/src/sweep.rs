@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::names;
 use crate::progress::{self, Bar};
 use crate::search::{self, Remedy};
-use crate::stop::Stop;
+use crate::stop::{self, Stop};
 use crate::system::{Key, TestImages};
 use anyhow::{Error, Result, anyhow};
 use rankle_eval::plan::{self, Book, Shelf, Unfinished};
@@ -93,7 +93,9 @@ impl Opened {
     /// # Errors
     /// What stands in the way of a cell, with its name; an interrupt; and when the book says two things of a cell.
     pub(crate) fn compute(self, planned: &[Planned], book: Book, hint: impl Fn(usize, usize) -> String) -> Result<Vec<Record>> {
-        let mut shelf = Again { images: self.images, device: self.device };
+        let Self { subjects, images, device } = self;
+        drop(subjects);
+        let mut shelf = Again { images, device };
         let computed = plan::compute(planned, book, &mut shelf, |work| Bar::monitor(&progress::bar(work)));
         let computed = computed.map_err(|Unfinished { error, done, lost }| {
             // What cannot be kept is said at least.
@@ -119,7 +121,10 @@ struct Again {
 impl Shelf<Key> for Again {
     fn open(&mut self, key: &Key, sha256: &str, monitor: Arc<dyn Monitor>) -> rankle_eval::Result<Subject> {
         let opened = key.open_among(Some(sha256), &mut self.images, self.device, monitor);
-        opened.map_err(|error| rankle_eval::Error::Opening(error.into()))
+        opened.map_err(|error| match stop::is_interrupt(&error) {
+            true => rankle_core::Error::Interrupted.into(),
+            false => rankle_eval::Error::Opening(error.reallocate_into_boxed_dyn_error_without_backtrace()),
+        })
     }
 }
 

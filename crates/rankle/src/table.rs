@@ -39,8 +39,11 @@ impl fmt::Display for Table<'_> {
         }
         let starts = search.restarts.filter(|_| search.random_start == Some(true));
         let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
-        let queries = facts.queries.map_or_else(String::new, |queries| format!(", {queries} queries"));
-        writeln!(f, "{images} of {} images{queries}, seed {seed}, protocol {protocol}", facts.gallery)?;
+        let of = match facts.queries {
+            None => format!("{images} of {} images", facts.gallery),
+            Some(queries) => format!("{images} images, {queries} queries, {} gallery images", facts.gallery),
+        };
+        writeln!(f, "{of}, seed {seed}, protocol {protocol}")?;
         writeln!(f, "{} steps of {:.4}{starts}", search.iterations.unwrap_or(0), search.step.unwrap_or(0.0))?;
         if options.objective != ObjectiveKind::default() {
             writeln!(f, "objective: {}", options.objective)?;

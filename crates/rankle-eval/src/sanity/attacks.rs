@@ -132,7 +132,7 @@ pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
 /// Images made against another model are weaker than those made against this one.
 pub(super) fn transferred(lab: &Lab, other: Option<&RankedSubject>) -> Result<Check> {
     let Some(other) = other else {
-        let reason = "no other model was named (--against)".to_owned();
+        let reason = "no other model was named".to_owned();
         return Ok(Check { reason: Some(reason), ..wording::transferred() });
     };
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {

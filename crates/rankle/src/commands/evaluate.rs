@@ -71,7 +71,7 @@ struct Evaluation {
     /// How many images are ranked, where the queries are no gallery images.
     #[serde(skip_serializing_if = "Option::is_none")]
     gallery: Option<usize>,
-    /// Images alone in their class: they have nothing to find.
+    /// Queries without another image of their class in the gallery: they have nothing to find.
     skipped: usize,
     distance: String,
     /// Of the embedding, without the ranking.
@@ -155,9 +155,10 @@ impl Evaluation {
         let row = |(name, value): (&str, Option<f64>)| Some(format!("  {name:<30}{:>8.2} %", value?));
         let rows: Vec<String> = rows.into_iter().filter_map(row).collect();
         let Self { images, gallery, skipped, images_per_second, waiting_share, provenance, .. } = self;
-        let skipped = match skipped {
-            0 => String::new(),
-            skipped => format!(", {skipped} of them alone in their class and skipped as queries"),
+        let skipped = match (skipped, gallery) {
+            (0, _) => String::new(),
+            (skipped, None) => format!(", {skipped} of them alone in their class and skipped as queries"),
+            (skipped, Some(_)) => format!(", {skipped} of them of no class of these and skipped as queries"),
         };
         let against = gallery.map_or_else(String::new, |gallery| format!(" against {gallery} gallery images"));
         format!(

@@ -3,6 +3,7 @@
 mod memory;
 
 use crate::arguments::{self, SubjectArguments};
+use crate::data::check_pairs;
 use crate::device::Device;
 use crate::files::Input;
 use crate::model_arguments::{ModelName, Said};
@@ -118,6 +119,7 @@ impl Sanity {
         if let Some(other) = other.as_ref().filter(|other| hash(other) == hash(&subject)) {
             bail!("--against {} holds the weights of --weights: name another model", other.identity.subject.weights);
         }
+        check_pairs(&subject.identity.shown, subject.datasets().map(|set| set.labels()))?;
         let images = self.images.get();
         for role in [Role::Candidate, Role::Query] {
             subject.sample(role, seed, images)?;
@@ -154,8 +156,6 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
     let named = &subject.identity.subject;
     let words = [
         ("dataset", named.dataset.clone()),
-        ("queries", named.query_dataset.clone().unwrap_or_default()),
-        ("ranked", named.gallery_dataset.clone().unwrap_or_default()),
         ("preprocessing", subject.identity.preprocessing.clone().unwrap_or_default()),
         ("gallery", subject.dataset(Role::Candidate).len().to_string()),
         ("model", of(subject)),
@@ -166,7 +166,13 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
         ("instruction-set", system::instruction_set()),
         ("version", system::CODE_VERSION.to_owned()),
     ];
-    words.map(|(name, word)| (name.to_owned(), word)).into()
+    let other = [
+        ("queries", named.query_dataset.clone()),
+        ("ranked", named.gallery_dataset.clone()),
+        ("query-count", subject.datasets().queries.map(|set| set.len().to_string())),
+    ];
+    let other = other.into_iter().filter_map(|(name, word)| Some((name, word?)));
+    words.into_iter().chain(other).map(|(name, word)| (name.to_owned(), word)).collect()
 }
 
 /// A line for each check.

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 /// Run every attack of a plan that the file of records does not hold yet.
 ///
 /// The plan has one JSON object a line, the inputs of a record or a whole record: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
-/// protocol, eight_bit, images, seed; for ablations also objective, target_band, xi, step, iterations, random_start and
-/// restarts, for a transfer from, for universal
-/// perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
+/// protocol, eight_bit, images, seed; where queries and gallery are other images also query_dataset and gallery_dataset, for balls of
+/// another norm norm, for ablations objective, target_band, xi, step, iterations, random_start and restarts, for a transfer from, for
+/// universal perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
 /// goes on where it was. Any number of sweeps may share one file, on several machines too: each takes what nobody has and
 /// nobody computes (elsewhere than on Linux, one computes at a time). On standard output: the records of the plan, one JSON object a line, in its order.
 #[derive(Args)]

@@ -13,7 +13,7 @@ use crate::threat_arguments::ThreatArguments;
 use crate::{arguments::SubjectArguments, files, progress, table};
 use anyhow::Result;
 use clap::Args;
-use rankle_core::{Distance, Embedder as _};
+use rankle_core::{Distance, Embedder as _, Role};
 use rankle_eval::universal::{self, Made};
 use rankle_eval::{Experiment, Origin, RankedSubject, transfer};
 use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol, Record, Search, SharedBy};
@@ -86,6 +86,7 @@ pub(crate) struct Universal {
 pub(crate) struct Perturbations {
     record: Record,
     measured: RankedSubject,
+    perturbed: Role,
     made: Vec<Made>,
     threat: ThreatArguments,
     save: Option<PathBuf>,
@@ -153,7 +154,7 @@ impl Universal {
         inputs.cell.from = to.as_ref().map(|_| transfer::source(from.subject()));
         let record = universal::record(to.as_ref().unwrap_or(&from).subject(), inputs, &made, start);
         let (record, measured) = (from.subject().followed(record), to.unwrap_or(from));
-        Ok(Perturbations { record, measured, made, threat: self.threat, save: self.save, picture: self.picture })
+        Ok(Perturbations { record, measured, perturbed: role, made, threat: self.threat, save: self.save, picture: self.picture })
     }
 }
 
@@ -163,9 +164,9 @@ impl Perturbations {
     /// # Errors
     /// One line that names the file.
     pub(crate) fn write(&self) -> Result<()> {
-        let Self { record, measured, made, threat, save, picture } = self;
+        let Self { record, measured, perturbed, made, threat, save, picture } = self;
         save.as_ref().map_or(Ok(()), |file| saved::tensors(file, made))?;
-        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, threat, made))
+        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, threat, *perturbed, made))
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
             images: 100,
             gallery: 10_000,
             seed: 0,
-            recall_at_1: 98.0,
+            recall_at_1: Some(98.0),
             against: None,
             checks: vec![check.answered(vec![Answer::new("ca+", &[1.0], verdict)])],
             seconds: 1.0,

@@ -44,14 +44,13 @@ impl Scene<'_> {
     /// # Errors
     /// When an image cannot be read or shown.
     pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
-        match self.kind {
-            AttackId::Candidate(_) => {
+        match (self.kind, self.role) {
+            (AttackId::EmbeddingShift, _) => Ok(vec![self.shifted_list()?]),
+            (_, Role::Query) => Ok(vec![self.own_list()?]),
+            (_, Role::Candidate) => {
                 let queries = distinct(self.targets.indices());
                 queries.into_iter().map(|query| self.list_of_query(query)).collect()
             }
-            // What another program attacks is shown in the image's own list, too.
-            AttackId::Query(_) | AttackId::PreservingQuery(_) | AttackId::Own(_) => Ok(vec![self.own_list()?]),
-            AttackId::EmbeddingShift => Ok(vec![self.shifted_list()?]),
         }
     }
 

@@ -9,7 +9,7 @@ use rankle_core::{Dataset, Role, numbers::numbers};
 use rankle_eval::RankedSubject;
 use rankle_eval::universal::Made;
 use rankle_models::weights;
-use rankle_record::{AttackId, Record};
+use rankle_record::Record;
 use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
 use std::path::Path;
 
@@ -53,12 +53,11 @@ pub(super) fn picture(
     ranked: &RankedSubject,
     record: &Record,
     threat: &ThreatArguments,
+    perturbed: Role,
     made: &[Made],
 ) -> Result<()> {
     let (subject, cell) = (ranked.subject(), &record.cell);
     let shape = subject.dataset(Role::Candidate).shape();
-    let is_candidate = matches!(cell.spec.attack, AttackId::Candidate(_));
-    let perturbed = if is_candidate { Role::Candidate } else { Role::Query };
     let (images, targets) = (subject.dataset(perturbed), subject.dataset(perturbed.other()));
     let pixels = |set: &dyn Dataset, index: usize| -> Result<Vec<f32>> { Ok(numbers(&set.images(&[index])?)?.to_vec()) };
     let first = &made[..made.len().min(SHOWN)];
@@ -82,7 +81,7 @@ pub(super) fn picture(
             let mean = |ranks: &[f64]| Estimate::of(ranks).map_or(f64::NAN, |estimate| 100.0 * estimate.mean);
             format!("{:.2} % before, {:.2} % after", mean(&half.before.rank), mean(&half.after.rank))
         };
-        let role = if is_candidate { "query" } else { "candidate" };
+        let role = if perturbed == Role::Candidate { "query" } else { "candidate" };
         let (halves, target) = (made.measured(), made.target as usize);
         Ok(Shared {
             caption: format!(
