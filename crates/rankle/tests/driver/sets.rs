@@ -74,7 +74,10 @@ fn queries_are_evaluated_against_the_gallery() {
     let found = json(&mut on("evaluate --format json", &shop, ""));
     assert_eq!((&found["images"], &found["gallery"], &found["skipped"]), (&12.into(), &40.into(), &3.into()));
     let (code, stdout, stderr) = outcome(&mut on("evaluate", &shop, ""));
-    assert!(code == 0 && stdout.contains(", 12 test images against 40 gallery images, 3 of them "), "{stdout}{stderr}");
+    assert!(
+        code == 0 && stdout.contains(", 12 test images against 40 gallery images, 3 of them of no class of these and skipped "),
+        "{stdout}{stderr}"
+    );
     // One set in both roles is the same as none that is named.
     let place = format!("folder,test=all:{}", shop.path().join("shop").display());
     let plain = || {
@@ -167,4 +170,55 @@ fn in_shop_is_trained_evaluated_attacked_and_verified() {
     verify.arg(at("inshop")).arg("--weights-dir").arg(folder.path()).arg(&records).arg("--output").arg(at("verified"));
     let (code, stdout, stderr) = outcome(&mut verify);
     assert!(code == 0 && stdout.contains("3 agree"), "{stdout}{stderr}");
+}
+
+/// A file may hold cells with and without queries of their own: each is computed once, and as it says.
+#[test]
+fn records_of_queries_of_their_own_are_resumed_and_verified() {
+    let shop = shop();
+    let search = "--attack qa+ --epsilon 0.1 --iterations 2 --images 6 --format json";
+    let place = |name: &str| format!("folder,test=all:{}", shop.path().join(name).display());
+    let mut alone = rankle(&format!("attack --model c2f2 --distance cosine {search}"));
+    alone.args(["--dataset", &place("shop"), "--weights"]).arg(weights());
+    let plan = shop.path().join("plan.jsonl");
+    let lines = [outcome(&mut on("attack", &shop, search)), outcome(&mut alone)];
+    std::fs::write(&plan, lines.map(|(code, line, stderr)| if code == 0 { line } else { panic!("{stderr}") }).concat()).unwrap();
+    let records = shop.path().join("records.jsonl");
+    let sweep = || outcome(rankle("sweep").arg("--plan").arg(&plan).arg("--records").arg(&records));
+    let (first, second) = (sweep(), sweep());
+    assert!(first.0 == 0 && first.1 == second.1 && first.1.lines().count() == 2, "{first:?} {second:?}");
+    let kept = std::fs::read_to_string(&records).unwrap();
+    assert_eq!((kept.lines().count(), kept.matches("\"query_dataset\":").count()), (2, 1), "{kept}");
+    let mut verify = rankle("verify");
+    let folder = weights().parent().unwrap().to_owned();
+    verify.arg("--weights-dir").arg(folder).arg(&records).arg("--output").arg(shop.path().join("verified"));
+    let (code, stdout, stderr) = outcome(&mut verify);
+    assert!(code == 0 && stdout.contains("2 agree"), "{stdout}{stderr}");
+}
+
+#[test]
+fn what_is_in_both_sets_or_in_no_class_of_both_is_refused_before_the_work() {
+    let shop = shop();
+    photographs(&shop.path().join("others"), 2, 2);
+    for name in ["dog", "ant", "bow", "axe"] {
+        let (from, to) = (shop.path().join("others").join(name), shop.path().join("others").join(format!("un{name}")));
+        std::fs::rename(from, to).unwrap();
+    }
+    let asked = |command: &str, queries: String| {
+        let mut command = rankle(command);
+        command.args(["--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());
+        command.arg("--dataset").arg(format!("folder,test=all:{}", shop.path().join("shop").display()));
+        outcome(command.args(["--queries", &queries]))
+    };
+    // The same folder by another name.
+    let again = format!("folder,test=all,resize=shorter:{}", shop.path().join("phone/../shop").display());
+    for command in ["evaluate", "attack --attack qa+ --epsilon 0.1 --iterations 2"] {
+        let (code, _, stderr) = asked(command, again.clone());
+        assert!(code == 1 && stderr.contains("40 images of the queries"), "{stderr}");
+    }
+    let page = shop.path().join("page");
+    let strange = format!("folder,test=all:{}", shop.path().join("others").display());
+    let (code, _, stderr) = asked(&format!("sanity --epsilon 0.1 --images 4 --output {}", page.display()), strange);
+    assert!(code == 1 && stderr.contains("no class of the queries is in the gallery"), "{stderr}");
+    assert!(!page.join("sanity.json").exists());
 }
