@@ -89,7 +89,7 @@ impl Convnet {
     /// mode, without dropout.
     ///
     /// # Errors
-    /// As [`Embedder::input_gradient`].
+    /// As [`Differentiable::input_gradient`].
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
         let (tape, slope) = self.learn(images, upstream, None, None)?;
         self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")

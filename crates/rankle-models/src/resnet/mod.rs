@@ -156,7 +156,7 @@ impl ResNet18 {
     /// leaves in `.grad`.
     ///
     /// # Errors
-    /// As [`Embedder::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
+    /// As [`Differentiable::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
         let (tape, slope) = self.learn(images, upstream)?;
         let layers = self.layer_gradients(&tape, &slope);

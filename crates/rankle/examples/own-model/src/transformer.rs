@@ -4,7 +4,7 @@
 use candle_core::{D, DType, Device, Tensor, Var};
 use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
-use rankle_core::{AdamStep, Distance, Differentiable, Embedder, InputSpec, Error, Result, Trainable, Upstream};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
 /// The images are square, grey, and of so many pixels a side.
