@@ -95,7 +95,7 @@ impl Standings {
         self.tied as f64 / self.pairs.max(1) as f64
     }
 
-    /// Per image whether an item of its class is among the first `k` (`method.md` 8.5), as the probability over all orders of
+    /// Per image whether an item of its class is among the first `k` (METHOD.md 8.5), as the probability over all orders of
     /// tied items; images of a class of one are left out.
     pub fn hits(&self, k: usize) -> Vec<f64> {
         self.first_match.iter().flatten().map(|group| group.within(k)).collect()

@@ -19,7 +19,7 @@ pub struct Ball {
     place: Place,
 }
 
-/// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (`method.md` 6.4), all in f32: the sums round, so a pixel may be one unit in the
+/// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (METHOD.md 6.4), all in f32: the sums round, so a pixel may be one unit in the
 /// last place outside of the exact ball. A pixel that is not a number comes back inside.
 #[inline]
 fn hold(pixel: f32, clean: f32, epsilon: f32) -> f32 {
@@ -169,7 +169,7 @@ impl Ball {
         }
     }
 
-    /// A uniform point of the ball for each image, drawn with its key and the number of the restart (`method.md` 6.6), then held in
+    /// A uniform point of the ball for each image, drawn with its key and the number of the restart (METHOD.md 6.6), then held in
     /// `[0, 1]`.
     pub(crate) fn random(&self, seed: Seed, keys: &[u64], restart: u64) -> Result<Tensor> {
         let clean = numbers(&self.clean)?;

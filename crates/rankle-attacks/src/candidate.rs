@@ -32,7 +32,7 @@ use std::collections::HashMap;
 /// neighbours fill up the set.
 ///
 /// # Source
-/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.1; `method.md` 7.1, 7.2.
+/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.1; METHOD.md 7.1, 7.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CandidateAttack {
     /// Up or down.

@@ -21,7 +21,7 @@ impl ClassifierAttack {
     /// Both, for messages and menus.
     pub const ALL: [Self; 2] = [Self::Fgsm, Self::Pgd];
 
-    /// The search, with the numbers of the paper's code (`method.md` 12). Unlike there, the gradient is that of the classifier
+    /// The search, with the numbers of the paper's code (METHOD.md 12). Unlike there, the gradient is that of the classifier
     /// as it is evaluated, without dropout: an attack that follows a network other than its victim is a weaker one.
     pub fn search(self, threat: Threat) -> Pgd {
         match self {

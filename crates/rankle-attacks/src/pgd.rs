@@ -38,7 +38,7 @@ pub struct Pgd {
 const LEVEL: f64 = 1.0 / 255.0;
 
 impl Pgd {
-    /// The schedule of the paper (`method.md` 6.3): from the clean image, the last iterate. From one 8-bit level upwards the
+    /// The schedule of the paper (METHOD.md 6.3): from the clean image, the last iterate. From one 8-bit level upwards the
     /// step is `ε/10` within `[1/255, 0.01]` and 10 to 30 steps are made; below, a single step of size ε. The original
     /// leaves `ε = 1/255` undefined; here it belongs to the first branch.
     ///

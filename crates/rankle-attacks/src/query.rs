@@ -22,7 +22,7 @@ use rankle_core::{Counted, Embeddings, Error, Evaluation, Hinge, Result, Role};
 /// the query itself. Those of QA- are drawn, distinct, from the 1 % of the gallery nearest to the query.
 ///
 /// # Source
-/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.2; `method.md` 7.1, 7.3.
+/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.2; METHOD.md 7.1, 7.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryAttack {
     /// Up or down.
@@ -41,7 +41,7 @@ pub struct QueryAttack {
 /// [`Protocol::Strict`] those that are no candidates), the nearest of the 1 % pool that are no candidates for SP-QA-.
 ///
 /// # Source
-/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 3.2; `method.md` 7.4. The tables' "QA" rows are this attack.
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 3.2; METHOD.md 7.4. The tables' "QA" rows are this attack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PreservingQueryAttack {
     /// Up or down.

@@ -17,7 +17,7 @@ pub trait RankRule {
     /// How ties count.
     ///
     /// # Source
-    /// `method.md` 8.1, 8.2: the original counts what is strictly closer than a perturbed image, and sorts the list of a
+    /// METHOD.md 8.1, 8.2: the original counts what is strictly closer than a perturbed image, and sorts the list of a
     /// perturbed query in a stable way.
     fn ties(self, of: RankOf) -> Ties;
 

@@ -46,7 +46,7 @@ impl Choice<'_> {
         self.is_one.then_some(image)
     }
 
-    /// How many targets are "the top 1 %" of a list: at least one, in integers (`pitfalls.md` P-3, P-35).
+    /// How many targets are "the top 1 %" of a list: at least one, in integers (METHOD.md 7.1).
     pub(crate) fn top_percent(&self) -> usize {
         top_percent(self.targets)
     }

@@ -13,7 +13,7 @@ use rankle_core::{Distance, Embeddings, Error, Evaluation, Result};
 /// sign `s` given for each image; for Euclidean distance the offset already provides a slope.
 ///
 /// # Source
-/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4 ("maximum-shift-distance"); `method.md` 7.5, `pitfalls.md` P-14.
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4 ("maximum-shift-distance"); METHOD.md 7.5.
 #[derive(Clone, Debug)]
 pub struct EmbeddingShift {
     clean: Embeddings,

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// the list by its index, before and after; of tied items every order counts the same.
 ///
 /// # Source
-/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4; `method.md` 7.5, 8.5.
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4; METHOD.md 7.5, 8.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShiftAttack;
 

@@ -11,7 +11,7 @@ use rankle_core::seed::Purpose;
 /// [`Protocol::Strict`]. `purpose` names family and direction.
 ///
 /// # Source
-/// `method.md` 7.1; the band is in integers, so that no rounding moves it.
+/// METHOD.md 7.1; the band is in integers, so that no rounding moves it.
 pub(crate) fn draw(
     pool: TargetPool,
     purpose: Purpose,

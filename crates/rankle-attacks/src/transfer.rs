@@ -27,7 +27,7 @@ pub struct Transfer {
 /// source's. Targets are indices of images: one draw serves both models.
 ///
 /// # Source
-/// `method.md` 9, step 2; `pitfalls.md` P-34.
+/// METHOD.md 9, step 2.
 pub fn target_gallery<'a>(kind: AttackId, source: Sets<&'a dyn Ranking>, victim: Sets<&'a dyn Ranking>) -> Sets<&'a dyn Ranking> {
     match kind.direction() {
         Some(Direction::Lower) => victim,
@@ -39,7 +39,7 @@ pub fn target_gallery<'a>(kind: AttackId, source: Sets<&'a dyn Ranking>, victim:
 /// same targets, each side in its own embedding space. A victim that is the source has its outcome, to the last bit.
 ///
 /// # Source
-/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.4; `method.md` 9.
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.4; METHOD.md 9.
 ///
 /// # Errors
 /// As [`crate::run`], for either side.

@@ -21,10 +21,10 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 /// places, the unseen half, tell what it is worth on other images.
 ///
 /// Under [`Protocol::Paper`] images are not clipped while the slope is computed, and the unseen half takes part in the clipping,
-/// as in the original (`pitfalls.md` P-27). Under [`Protocol::Strict`] they are clipped, and the unseen half is not looked at.
+/// as in the original (METHOD.md 10). Under [`Protocol::Strict`] they are clipped, and the unseen half is not looked at.
 ///
 /// # Source
-/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; `method.md` 10.
+/// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; METHOD.md 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Universal {
     /// What the perturbation may do to an image.

@@ -58,7 +58,7 @@ pub trait Ranking: Send + Sync + Debug {
     /// As [`Ranking::distances_to`], and [`crate::Error::Shape`] when distances or weights do not fit.
     fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation>;
 
-    /// Sums of hinges over the whole gallery with their gradient (`method.md` 7.3): per embedding,
+    /// Sums of hinges over the whole gallery with their gradient (METHOD.md 7.3): per embedding,
     /// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊`.
     ///
     /// # Errors

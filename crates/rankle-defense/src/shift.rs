@@ -9,7 +9,7 @@ use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 /// possible from its clean place. Later work calls the result EST, embedding-shifted triplet.
 ///
 /// # Source
-/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 4; `method.md` 11.
+/// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 4; METHOD.md 11.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShiftDefense {
     /// The inner search.
@@ -18,7 +18,7 @@ pub struct ShiftDefense {
 
 impl ShiftDefense {
     /// The paper's inner search: `T = min(max(10, 2ε/α), 30)` steps of `α = min(max(ε/10, 1/255), 0.01)` from the clean image
-    /// (`method.md` 11; unlike an attack it has no special case for tiny ε). The paper uses ε = 0.3 at 28×28.
+    /// (METHOD.md 11; unlike an attack it has no special case for tiny ε). The paper uses ε = 0.3 at 28×28.
     pub fn paper(threat: Threat) -> Self {
         Self { search: Pgd::many_steps(threat) }
     }

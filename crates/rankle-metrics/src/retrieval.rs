@@ -21,13 +21,13 @@ pub struct Retrieval {
     /// The same, where items behind the first 10 positions count as not found, of `min(10, R)`: AP@10.
     pub average_precision_at_10: Vec<f64>,
     /// The same, but always of 10, so that a class of fewer cannot reach 1: what robrank publishes as "mAP@R"
-    /// (`pitfalls.md` P-41).
+    /// (METHOD.md 5).
     pub robrank_average_precision: Vec<f64>,
     /// The share of the first `R` items that are of the class: R-precision.
     pub r_precision: Vec<f64>,
     /// The mean position of the items of the class, as a fraction of the list: about 0.5 by chance.
     pub normalized_rank: Vec<f64>,
-    /// How many queries have no item of their class to find and were skipped (`pitfalls.md` P-71).
+    /// How many queries have no item of their class to find and were skipped (METHOD.md 5).
     pub skipped: usize,
     /// How many items are in each list: the gallery, without the query where that is one of them.
     pub list_len: usize,
@@ -114,7 +114,7 @@ pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut
 /// [`Error::Interrupted`] when `progress` breaks off.
 ///
 /// # Source
-/// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (`method.md` 5). mAP@R and R-precision: Musgrave et al., ECCV 2020,
+/// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (METHOD.md 5). mAP@R and R-precision: Musgrave et al., ECCV 2020,
 /// arXiv:2003.08505. Expected values of tied lists: McSherry and Najork, ECIR 2008.
 pub fn retrieve(
     sets: Sets<&Gallery>,
@@ -358,7 +358,7 @@ mod tests {
         assert!((found.precision_of_10 - (1.0 + 2.0 / 3.0) / 10.0).abs() < 1e-15);
         assert!((found.share_of_r - 2.0 / 3.0).abs() < 1e-15);
         assert!((found.mean_position - 13.0 / 3.0).abs() < 1e-15);
-        // The worked vector of `robust-score.md`.
+        // A worked vector by hand: 1, 2/3, 3/4 and 4/6 are the precisions.
         let found = Found::of(&alone(&[0, 2, 3, 5])).unwrap();
         assert!((found.precision - 0.770_833).abs() < 1e-6 && (found.precision_of_10 - 0.308_333).abs() < 1e-6);
         // Twenty to find, the first ten places all of them: perfect at 10 and not at R.

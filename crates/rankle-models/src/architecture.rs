@@ -8,18 +8,18 @@ use std::{fmt, path::Path, str::FromStr};
 /// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
-    /// Two convolutions, one dense layer: 28×28 grey images to 1024 numbers (`method.md` 3.1).
+    /// Two convolutions, one dense layer: 28×28 grey images to 1024 numbers (METHOD.md 3.1).
     C2f2,
-    /// The same with a second dense layer: 28×28 grey images to 512 numbers (`robust-score.md` 3.1).
+    /// The same with a second dense layer: 28×28 grey images to 512 numbers (METHOD.md 3.1).
     C2f2Of512,
-    /// LeNet without its classifier: 28×28 grey images to 500 numbers, none negative (`method.md` 3.2).
+    /// LeNet without its classifier: 28×28 grey images to 500 numbers, none negative (METHOD.md 3.2).
     LeNet,
-    /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (`method.md` 3.3).
+    /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (METHOD.md 3.3).
     ResNet18Of28 {
         /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
         head: Option<usize>,
     },
-    /// torchvision's ResNet-18 for square colour images, to 512 numbers, none negative (`method.md` 3.4).
+    /// torchvision's ResNet-18 for square colour images, to 512 numbers, none negative (METHOD.md 3.4).
     ResNet18 {
         /// Of the images, in pixels: `size`, 224 when it is not given.
         side: usize,
@@ -34,9 +34,9 @@ pub enum Architecture {
         /// Of the images, in pixels: `size`, 224 when it is not given.
         side: usize,
     },
-    /// Softmax regression: 28×28 grey images to ten logits (`method.md` 3.6).
+    /// Softmax regression: 28×28 grey images to ten logits (METHOD.md 3.6).
     Softmax,
-    /// C2F2 as a classifier: 28×28 grey images to ten logits (`method.md` 3.6).
+    /// C2F2 as a classifier: 28×28 grey images to ten logits (METHOD.md 3.6).
     C2f2Classifier,
     /// A model of another program: [`Architecture::register`].
     Own(Registered<Backbone>),
@@ -224,7 +224,7 @@ impl Architecture {
         weights::named(path, model)
     }
 
-    /// A model with random weights, ready to be trained (`method.md` 3: uniform in `±1/√fan_in`).
+    /// A model with random weights, ready to be trained (METHOD.md 3: uniform in `±1/√fan_in`).
     ///
     /// # Errors
     /// [`Error::Refused`] for one that cannot be trained.

@@ -1,4 +1,4 @@
-//! Softmax regression: one dense layer from pixels to logits, the simplest classifier (`method.md` 3.6).
+//! Softmax regression: one dense layer from pixels to logits, the simplest classifier (METHOD.md 3.6).
 
 use crate::batch::{ask, check, finite, shares, with_pixels};
 use crate::dense::PackedDense;

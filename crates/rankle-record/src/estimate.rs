@@ -12,7 +12,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of a sample, each value counting once (`pitfalls.md` P-19); `None` of nothing.
+    /// Of a sample, each value counting once (METHOD.md 8.4); `None` of nothing.
     pub fn of(values: &[f64]) -> Option<Self> {
         if values.is_empty() {
             return None;

@@ -23,10 +23,10 @@ pub enum Protocol {
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveKind {
     /// The paper's: hinges between each target and every gallery item, so that only what stands between a target and its goal
-    /// counts (`method.md` 7.2, 7.3).
+    /// counts (METHOD.md 7.2, 7.3).
     #[default]
     Ranking,
-    /// The mean distance to the targets, or its negative, whatever else is in the list (`method.md` 7.6). For ablations: a
+    /// The mean distance to the targets, or its negative, whatever else is in the list (METHOD.md 7.6). For ablations: a
     /// target that has long arrived pulls as hard as one that is far behind.
     Distance,
 }

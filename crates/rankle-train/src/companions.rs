@@ -16,7 +16,7 @@ pub enum Sampling {
     Set(Draw),
 }
 
-/// How a pair or a triplet is drawn (`method.md` 2.2), one for every image in every epoch.
+/// How a pair or a triplet is drawn (METHOD.md 2.2), one for every image in every epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Draw {
     /// As it is meant: the other image of the class is another one, where there is one, and the image of another class is of another
@@ -24,7 +24,7 @@ pub enum Draw {
     #[default]
     Checked,
     /// As in the original: the other image of the class may be the image itself, the image of another class is any image, and a
-    /// pair of two classes is mislabelled (P-9, P-10).
+    /// pair of two classes is mislabelled (METHOD.md 2.2, 4.1).
     Paper,
 }
 

@@ -7,9 +7,9 @@ use rankle_kernels::distance::{Metric, Rows, distances};
 use rayon::prelude::*;
 
 /// `mean` over all ordered pairs of a batch, an image with itself included: `d(i, j)` within a class, `[margin - d(i, j)]₊`
-/// between classes (`method.md` 4.1).
+/// between classes (METHOD.md 4.1).
 ///
-/// The slope of a Euclidean distance at zero is zero (P-12), so an image alone, and one that lies upon another, pulls nowhere.
+/// The slope of a Euclidean distance at zero is zero (METHOD.md 4.1), so an image alone, and one that lies upon another, pulls nowhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ContrastiveLoss {
     /// How far classes have to be apart, in units of the distance.

@@ -6,7 +6,7 @@ use rankle_core::{Embeddings, Error, Result, Seed};
 use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
 
-/// What training lowers (`method.md` 3.6, 4.1).
+/// What training lowers (METHOD.md 3.6, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {
     /// The anchor shall be nearer to its class than to another, by a margin: [`TripletLoss`].
@@ -72,7 +72,7 @@ impl Loss {
         }
     }
 
-    /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (`method.md` 4.1, Stanford
+    /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (METHOD.md 4.1, Stanford
     /// Online Products), one for every image; their mean is shown.
     pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: Draw) -> Box<BatchLoss<'_>> {
         match self {

@@ -4,7 +4,7 @@ use crate::triplet::difference;
 use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::rows::dot;
 
-/// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (`method.md` 4.1,
+/// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (METHOD.md 4.1,
 /// Stanford Online Products). For cosine distance and a margin of 0.5 that is PyTorch's cosine embedding loss of margin 0.5.
 ///
 /// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the slope finite for equal points.
@@ -13,7 +13,7 @@ pub struct PairLoss {
     /// How far apart images of two classes must be, in units of the distance.
     pub margin: f64,
     /// As in the original, whose label of such a pair is neither of the two that the library knows: cosine forgets the pair, and
-    /// Euclidean pulls it together beyond the margin (P-9).
+    /// Euclidean pulls it together beyond the margin (METHOD.md 4.1).
     pub mislabelled: bool,
 }
 

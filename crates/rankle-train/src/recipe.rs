@@ -3,7 +3,7 @@
 use crate::{Draw, Loss, Sampling};
 use rankle_core::{AdamStep, Distance};
 
-/// Everything about a training run that is a number (`method.md` 4.2).
+/// Everything about a training run that is a number (METHOD.md 4.2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Passes over the training set.

@@ -18,7 +18,7 @@ pub struct Triplet {
 }
 
 /// Draws as many triplets as there are images, spread evenly over the classes present: for each class `floor(n / classes)`
-/// anchors, positives and negatives, independently and with replacement (`method.md` 4.1; P-11). None when only one class is
+/// anchors, positives and negatives, independently and with replacement (METHOD.md 4.1). None when only one class is
 /// present.
 pub fn draw_triplets(labels: &[u32], seed: Seed, step: u64) -> Vec<Triplet> {
     let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(triplets.iter().filter(|t| labels[t.anchor] == class).count(), 100);
         }
         assert!(triplets.iter().all(|t| labels[t.anchor] == labels[t.positive] && labels[t.anchor] != labels[t.negative]));
-        // A class that is missing is no error (P-11), a single class has no negatives.
+        // A class that is missing is no error (METHOD.md 4.1), a single class has no negatives.
         assert_eq!(draw_triplets(&[3, 3, 5, 5, 5], Seed(1), 0).len(), 4);
         assert!(draw_triplets(&[3, 3], Seed(1), 0).is_empty());
     }

@@ -103,7 +103,7 @@ fn the_contrastive_loss_and_its_slope_equal_pytorch() {
     equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
 }
 
-/// PyTorch's own functions, with the label that was meant and with the one that the original passes (P-9).
+/// PyTorch's own functions, with the label that was meant and with the one that the original passes (METHOD.md 4.1).
 #[test]
 fn the_losses_of_pairs_and_their_slopes_equal_pytorch() {
     let fixture = fixture();

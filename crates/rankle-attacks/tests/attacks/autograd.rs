@@ -160,7 +160,7 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
     }
 }
 
-/// `method.md` 7.6: with one target, both objectives of a candidate attack pull the same way.
+/// METHOD.md 7.6: with one target, both objectives of a candidate attack pull the same way.
 #[test]
 fn one_query_pulls_alike_under_both_objectives() {
     let matrix = |seed, rows: usize| {

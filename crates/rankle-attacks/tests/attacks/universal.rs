@@ -72,7 +72,7 @@ fn pixels(images: &Tensor) -> Vec<f32> {
     images.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The mean hinge over images and gallery, as `method.md` 10 writes it, of `x + delta`.
+/// The mean hinge over images and gallery, as METHOD.md 10 writes it, of `x + delta`.
 fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
     let everything: Vec<usize> = (0..LEN).collect();
     let unit = |v: &Tensor| match scene.model.distance() {

@@ -1,4 +1,4 @@
-//! The vectors that `method.md` 8.6 works out by hand, and ties made by hand.
+//! The vectors that METHOD.md 8.6 works out by hand, and ties made by hand.
 
 use crate::support::{bind, rows};
 use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets};

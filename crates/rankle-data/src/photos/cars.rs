@@ -1,4 +1,4 @@
-//! Cars-196 with the zero-shot split of `robust-score.md` 2: models 1–98 train, 99–196 test.
+//! Cars-196 with the zero-shot split (METHOD.md 2.3): models 1–98 train, 99–196 test.
 //!
 //! The published labels are MATLAB files, which are not read. What is read is the layout in which the data is passed on most
 //! often: `cars_train/` and `cars_test/`, one sub-folder per model in each. The models are numbered as published, in the

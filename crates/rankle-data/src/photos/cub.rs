@@ -1,4 +1,4 @@
-//! Caltech-UCSD Birds-200-2011 with the zero-shot split of `robust-score.md` 2: species 1–100 train, 101–200 test. The
+//! Caltech-UCSD Birds-200-2011 with the zero-shot split (METHOD.md 2.3): species 1–100 train, 101–200 test. The
 //! published split file, which is for classification, is not used.
 
 use super::list::{Item, List};

@@ -104,8 +104,8 @@ impl Published {
         }
     }
 
-    /// How its photographs are resized where nothing else is said: to squares by the paper (`method.md` 2.2) and its successor, but
-    /// for testing birds, cars and clothes, whose shape is kept (`robust-score.md` 2).
+    /// How its photographs are resized where nothing else is said: to squares by the paper (METHOD.md 2.2) and its successor, but
+    /// for testing birds, cars and clothes, whose shape is kept (METHOD.md 2.3).
     pub fn rules(self) -> Rules {
         match self {
             Self::Sop => Rules::both(Resize::Square),

@@ -53,7 +53,7 @@ impl Rules {
 }
 
 impl Preparation {
-    /// The paper's: resized to a square of 256 pixels, whatever the shape, and one of 224 cut out (`method.md` 2.2).
+    /// The paper's: resized to a square of 256 pixels, whatever the shape, and one of 224 cut out (METHOD.md 2.2).
     pub const PAPER: Self = Self {
         rules: Rules::both(Resize::Square),
         edge: 256,

@@ -1,4 +1,4 @@
-//! Stanford Online Products (`method.md` 2.2): a list per split, its header and then `image_id class_id super_class_id path`.
+//! Stanford Online Products (METHOD.md 2.2): a list per split, its header and then `image_id class_id super_class_id path`.
 
 use super::list::{Item, List};
 use crate::{Result, Split};

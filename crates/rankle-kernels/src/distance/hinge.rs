@@ -30,7 +30,7 @@ pub struct HingeSum {
 
 /// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊` for each point `p`, with its slope.
 ///
-/// A hinge is active or not; the slope needs only how many are (`method.md` 7.3). Per block of the gallery: distances, a
+/// A hinge is active or not; the slope needs only how many are (METHOD.md 7.3). Per block of the gallery: distances, a
 /// comparison with each target's own distance, and one product of the resulting weights with the block's rows.
 pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
     hinges_on(Isa::best(), metric, points, rows, terms)

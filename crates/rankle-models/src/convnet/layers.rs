@@ -6,7 +6,7 @@ use rankle_kernels::conv::{ConvShape, Rows};
 ///
 /// | | [`Layers::C2F2`] | [`Layers::C2F2_512`] | [`Layers::LENET`] | [`Layers::C2F2_CLASSIFIER`] |
 /// |---|---|---|---|---|
-/// | source | the paper (`method.md` 3.1) | its successor, arXiv 2106.03614 (`robust-score.md` 3.1) | the paper (`method.md` 3.2) | the paper's code (`method.md` 3.6) |
+/// | source | the paper (METHOD.md 3.1) | its successor, arXiv 2106.03614 (METHOD.md 3.1) | the paper (METHOD.md 3.2) | the paper's code (METHOD.md 3.6) |
 /// | convolution 5×5 | 1→32, padding 2 | 1→32, padding 2 | 1→20, no padding | 1→32, padding 2 |
 /// | before the pooling | ReLU | ReLU | nothing | ReLU |
 /// | convolution 5×5 | 32→64, padding 2 | 32→64, padding 2 | 20→50, no padding | 32→64, padding 2 |

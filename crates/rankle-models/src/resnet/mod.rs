@@ -17,12 +17,12 @@
 //!
 //! Training may begin at one of the four stages, `layer1` to `layer4`. What is in front of it is then the frozen network: its
 //! norms have their running statistics, which stay as they are, and nothing there gets a gradient. The paper trains `layer4`
-//! alone as well, but lets the norms in front of it see the batch and follow it (`pitfalls.md` P-25): there, weights that are
+//! alone as well, but lets the norms in front of it see the batch and follow it (METHOD.md 3.4): there, weights that are
 //! called frozen embed an image otherwise after every step, and in another way in training than in an attack.
 //!
 //! # Source
 //! He et al., CVPR 2016, arXiv:1512.03385; parameter names of torchvision; Zhou et al., ECCV 2020, arXiv:2002.11293
-//! (`method.md` 3.3, 3.4).
+//! (METHOD.md 3.3, 3.4).
 
 mod frozen;
 mod head;

@@ -20,7 +20,7 @@ const MOMENTUM: f32 = 0.1;
 /// How the filters of a new network are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Initialization {
-    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 grey images starts from (`method.md` 3).
+    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 grey images starts from (METHOD.md 3).
     UniformByFanIn,
     /// Normal with a variance of `2/fan_out`: Kaiming's for ReLU, which torchvision's ResNets start from.
     NormalByFanOut,

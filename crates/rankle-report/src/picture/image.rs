@@ -64,7 +64,7 @@ impl Image {
         )
     }
 
-    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey (`pitfalls.md` P-28).
+    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey.
     pub(super) fn difference(&self, clean: &Self, epsilon: f64) -> Result<Self> {
         let shape = |image: &Self| (image.channels, image.height, image.width);
         if shape(self) != shape(clean) {

@@ -170,7 +170,7 @@ impl Perturbations {
     }
 }
 
-/// The paper's size: how many of all images, in which batches, with how many perturbations (`method.md` 10).
+/// The paper's size: how many of all images, in which batches, with how many perturbations (METHOD.md 10).
 fn papers(distance: Distance, images: usize) -> (usize, SharedBy) {
     let batch = match distance {
         Distance::Cosine => 1000,

@@ -42,7 +42,7 @@ pub(super) struct Universal {
     rows: Vec<Row>,
 }
 
-/// The images of a batch, half of which are seen (`method.md` 10).
+/// The images of a batch, half of which are seen (METHOD.md 10).
 const BATCH: usize = 1000;
 
 /// How much work a perturbation for a batch is, in cells of 1,000 images: 100 steps on every other image, where a cell has about
