@@ -84,7 +84,7 @@ impl Universal {
     /// many images are embedded at once and changes no result.
     ///
     /// # Errors
-    /// [`Error::TooFewTargets`] for fewer than two images, which have no halves; [`Error::Index`] and [`Error::Shape`] when images,
+    /// [`Error::Empty`] for fewer than two images, which have no halves; [`Error::Index`] and [`Error::Shape`] when images,
     /// target and sets do not fit; and what the embedders and the attack report.
     pub fn run(
         &self,
@@ -95,7 +95,7 @@ impl Universal {
         target: u32,
     ) -> Result<UniversalOutcome> {
         if images.len() < 2 {
-            return Err(Error::TooFewTargets { wanted: 2, available: images.len() });
+            return Err(Error::Empty("unseen images (a universal perturbation needs two images, one for each half)"));
         }
         let dataset = *setting.images.of(attack.perturbs());
         check_indices("image", images, dataset.len())?;

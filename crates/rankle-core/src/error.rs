@@ -7,8 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An attack wants more targets, or images, than there are to choose from.
-    #[error("{wanted} are wanted, but there are only {available} to choose from: ask for fewer")]
+    /// An attack wants more targets than there are to choose from.
+    #[error("the attack wants {wanted} targets, but there are only {available} to choose from: ask for fewer")]
     TooFewTargets {
         /// How many it asked for.
         wanted: usize,
