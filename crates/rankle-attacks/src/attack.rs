@@ -32,7 +32,7 @@ pub trait AttackInstance: Objective {
     ///
     /// # Errors
     /// [`Error::Shape`] when the embeddings are not those of the batch.
-    fn standings(&self, embeddings: &Embeddings) -> Result<Standings>;
+    fn measures(&self, embeddings: &Embeddings) -> Result<Measures>;
 }
 
 /// The images that are attacked together, and what is known about them.
@@ -72,7 +72,7 @@ impl<'a> Batch<'a> {
 
 /// Where the targets of attacked images stand. Ranks are fractions of the gallery: 0 is the top of a list, 1 its bottom.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standings {
+pub struct Measures {
     /// Per image the mean rank over its targets; empty for the embedding shift.
     pub rank: Vec<f64>,
     /// Per image the mean rank of the items to be preserved; empty for attacks that preserve nothing.
@@ -89,7 +89,7 @@ pub struct Standings {
     pub resolution: Resolution,
 }
 
-impl Standings {
+impl Measures {
     /// The share of (image, target) pairs whose distance equals that of another gallery item; 0 of none.
     pub fn tie_share(&self) -> f64 {
         self.tied as f64 / self.pairs.max(1) as f64

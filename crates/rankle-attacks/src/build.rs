@@ -77,7 +77,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Keep, Norm, SharedBy};
+    use crate::{Iterate, Norm, SharedBy};
     use rankle_core::Role;
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(threat));
         let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };
         let Pgd { step, iterations, keep, .. } = search(&shared).unwrap();
-        assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Keep::Last));
+        assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Iterate::Last));
         // From the clean image all searches are alike: of a strict one without random starts one is left.
         let clean = Search { random_start: Some(false), ..Search::default() };
         let clean = AttackSpec { search: clean, ..spec(AttackId::CA_PLUS, Protocol::Strict) };

@@ -5,7 +5,7 @@ use crate::draw::{distinct, neighbours, reverse_neighbors};
 use crate::scene::{Choice, top_percent};
 use crate::target_pool;
 use crate::{
-    AttackInstance, Batch, Direction, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    AttackInstance, Batch, Direction, Measures, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene,
     TargetPool, Targets,
 };
 use candle_core::Tensor;
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 /// Perturbs an image so that it moves up (CA+) or down (CA-) in the lists of `queries` queries.
 ///
 /// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
-/// `d(q, x)` do not change: they are sorted once, and loss and slope come from binary searches. This takes
+/// `d(q, x)` do not change: they are sorted once, and loss and gradient come from binary searches. This takes
 /// `4 · batch · queries · gallery` bytes: the harness attacks fewer images at once where these are more than
 /// [`CandidateAttack::LIST_BYTES`]. [`ObjectiveKind::Distance`] is an alternative.
 ///
@@ -217,7 +217,7 @@ impl Objective for CandidateInstance<'_> {
 }
 
 impl AttackInstance for CandidateInstance<'_> {
-    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+    fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
         let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
         let (set, lists) = (self.batch.targets.set(), self.lists.exact()?);
@@ -235,12 +235,12 @@ impl AttackInstance for CandidateInstance<'_> {
         let ties = protocol.ties(RankOf::Perturbed);
         let mean =
             |places: &[Place]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
-        Ok(Standings {
+        Ok(Measures {
             rank: places.chunks_exact(set).map(mean).collect(),
             tied: places.iter().filter(|place| place.is_tied).count(),
             pairs: places.len(),
             resolution: places.iter().fold(Resolution::default(), |sum, place| sum.and(place.resolution)),
-            ..Standings::default()
+            ..Measures::default()
         })
     }
 }

@@ -129,7 +129,7 @@ impl FromStr for ClassifierAttack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Keep;
+    use crate::Iterate;
     use candle_core::{DType, Device};
     use rankle_core::{Distance, Embedder, InputSpec, toy};
 
@@ -189,7 +189,7 @@ mod tests {
         for attack in ClassifierAttack::ALL {
             assert_eq!(attack.to_string().parse::<ClassifierAttack>().unwrap(), attack);
             let search = attack.search(Threat::linf(0.1).unwrap());
-            assert!(!search.random_start && search.keep == Keep::Last);
+            assert!(!search.random_start && search.keep == Iterate::Last);
         }
         assert!("bim".parse::<ClassifierAttack>().unwrap_err().to_string().contains("known: fgsm, pgd"));
     }

@@ -74,7 +74,7 @@ mod threat;
 mod transfer;
 mod universal;
 
-pub use attack::{AttackInstance, Batch, RankingAttack, Standings};
+pub use attack::{AttackInstance, Batch, Measures, RankingAttack};
 pub use ball::Ball;
 pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
@@ -84,7 +84,7 @@ pub use gradient_check::GradientCheck;
 pub use noise::Noise;
 pub use objective::Objective;
 pub use own::OwnAttack;
-pub use pgd::{Keep, Pgd};
+pub use pgd::{Iterate, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use rank::{RankOf, RankRule};

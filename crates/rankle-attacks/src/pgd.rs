@@ -7,7 +7,7 @@ use rankle_core::{Differentiable, Evaluation, Result};
 
 /// Which iterate a search returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum Iterate {
     /// The last one, as in the paper; of several restarts the one whose last iterate has the lowest loss.
     Last,
     /// For each image the one with the lowest loss among all iterates of all restarts, the last ones included.
@@ -31,7 +31,7 @@ pub struct Pgd {
     /// How many searches, each from its own random start. Without a random start they would be alike, and one is made.
     pub restarts: usize,
     /// Which iterate is returned.
-    pub keep: Keep,
+    pub keep: Iterate,
 }
 
 /// One level of an 8-bit image.
@@ -67,7 +67,7 @@ impl Pgd {
 
     /// So many steps from the clean image, of which the last one counts.
     pub fn from_clean(threat: Threat, step: f64, iterations: usize) -> Self {
-        Self { threat, step, iterations, random_start: false, restarts: 1, keep: Keep::Last }
+        Self { threat, step, iterations, random_start: false, restarts: 1, keep: Iterate::Last }
     }
 
     /// A search that gives an attack its due: 3 random starts, 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, the best iterate
@@ -77,7 +77,7 @@ impl Pgd {
             Norm::Linf => (threat.radius() / 10.0).max(LEVEL),
             Norm::L2 => threat.radius() / 10.0,
         };
-        Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Keep::Best }
+        Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Iterate::Best }
     }
 
     /// How far an image gets from where the search starts, in the norm of the threat: all steps in one direction.
@@ -122,7 +122,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
                     let first = if at_clean { objective.first_gradient(raw)? } else { None };
                     let gradient = match first {
                         // The loss at the clean image is of use only to whoever compares iterates.
-                        Some(gradient) if self.keep == Keep::Last => gradient,
+                        Some(gradient) if self.keep == Iterate::Last => gradient,
                         first => {
                             let Evaluation { loss: current, gradient } = objective.evaluate(raw)?;
                             loss = Some(current);
@@ -131,12 +131,12 @@ impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
                     };
                     Ok(gradient.to_device(raw.device())?)
                 })?;
-                if let (Keep::Best, Some(loss)) = (self.keep, loss) {
+                if let (Iterate::Best, Some(loss)) = (self.keep, loss) {
                     best.offer(&x, loss)?;
                 }
                 x = ball.step(&x, &gradient, self.step)?;
             }
-            if self.keep == Keep::Last && searches == 1 {
+            if self.keep == Iterate::Last && searches == 1 {
                 return Ok(x);
             }
             best.offer(&x, objective.evaluate(&model.embed(&x)?)?.loss)?;

@@ -5,7 +5,7 @@ use crate::draw::{distinct, neighbours};
 use crate::scene::Choice;
 use crate::target_pool;
 use crate::{
-    AttackInstance, Batch, Direction, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene, Standings,
+    AttackInstance, Batch, Direction, Measures, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene,
     TargetPool, Targets,
 };
 use candle_core::Tensor;
@@ -181,7 +181,7 @@ impl QueryInstance<'_> {
 }
 
 impl AttackInstance for QueryInstance<'_> {
-    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+    fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
         let (gallery, protocol) = (self.batch.gallery().exact(), self.batch.scene.protocol);
         let (items, set) = self.items();
@@ -193,14 +193,14 @@ impl AttackInstance for QueryInstance<'_> {
         let mean = |counts: &[RankCount]| {
             counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (counts.len() * gallery.len()) as f64
         };
-        let mut standings = Standings { pairs: self.batch.targets.indices().len(), resolution, ..Standings::default() };
+        let mut measures = Measures { pairs: self.batch.targets.indices().len(), resolution, ..Measures::default() };
         for counts in counts.chunks_exact(set) {
-            standings.rank.push(mean(&counts[..targets]));
+            measures.rank.push(mean(&counts[..targets]));
             if targets < set {
-                standings.preserved.push(mean(&counts[targets..]));
+                measures.preserved.push(mean(&counts[targets..]));
             }
-            standings.tied += counts[..targets].iter().filter(|count| count.is_tied()).count();
+            measures.tied += counts[..targets].iter().filter(|count| count.is_tied()).count();
         }
-        Ok(standings)
+        Ok(measures)
     }
 }

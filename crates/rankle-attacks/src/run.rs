@@ -1,6 +1,6 @@
 //! The harness: attack images, and measure what came of it.
 
-use crate::{AttackInstance, Ball, Batch, CandidateAttack, Problem, RankingAttack, Scene, Solver, Standings, Targets, shifts};
+use crate::{AttackInstance, Ball, Batch, CandidateAttack, Measures, Problem, RankingAttack, Scene, Solver, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets};
@@ -25,9 +25,9 @@ pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Where the targets stood with the clean images.
-    pub before: Standings,
+    pub before: Measures,
     /// Where they stand with the adversarial ones.
-    pub after: Standings,
+    pub after: Measures,
     /// How far each embedding moved, in units of the distance.
     pub embedding_shift: Vec<f64>,
     /// `(n, c, h, w)`, on the CPU, if they were to be kept.
@@ -174,8 +174,8 @@ impl<M: Embedder + ?Sized> Setting<'_, M> {
 
 impl Outcome {
     fn append(&mut self, instance: &dyn AttackInstance, clean: &Embeddings, moved: &Embeddings) -> Result<()> {
-        self.before.append(instance.standings(clean)?);
-        self.after.append(instance.standings(moved)?);
+        self.before.append(instance.measures(clean)?);
+        self.after.append(instance.measures(moved)?);
         self.embedding_shift.append(&mut shifts(clean, moved)?);
         Ok(())
     }

@@ -9,8 +9,8 @@ use rankle_core::{Distance, Embeddings, Error, Evaluation, Result};
 /// Moves the embedding of each image as far as possible from its clean place: `L_i = -d(f(x̃_i), f(x_i))`, with `1 - ũ·u`
 /// for cosine and `‖ṽ - v + 10⁻⁶‖` for Euclidean distance.
 ///
-/// At the clean image the cosine loss has no slope. There, the first step follows the slope of `s·‖v‖` instead, with a
-/// sign `s` given for each image; for Euclidean distance the offset already provides a slope.
+/// At the clean image the cosine loss has no gradient. There, the first step follows the gradient of `s·‖v‖` instead, with a
+/// sign `s` given for each image; for Euclidean distance the offset already provides a gradient.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4 ("maximum-shift-distance"); METHOD.md 7.5.

@@ -1,6 +1,6 @@
 //! The untargeted attack: out of the neighbourhood, wherever to.
 
-use crate::{AttackInstance, Batch, EmbeddingShift, Objective, RankRule, RankingAttack, Scene, Standings, Targets, signs};
+use crate::{AttackInstance, Batch, EmbeddingShift, Measures, Objective, RankRule, RankingAttack, Scene, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{List, Resolution, TieGroup};
@@ -9,7 +9,7 @@ use rankle_core::{Embeddings, Error, Evaluation, Result, Role};
 use rayon::prelude::*;
 
 /// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and looks for the first item
-/// of its class in its list: the recalls of [`Standings::hits`]. There are no targets. An image that is a gallery item is left out of
+/// of its class in its list: the recalls of [`Measures::hits`]. There are no targets. An image that is a gallery item is left out of
 /// the list by its index, before and after; of tied items every order counts the same.
 ///
 /// # Source
@@ -53,7 +53,7 @@ impl Objective for ShiftInstance<'_> {
 }
 
 impl AttackInstance for ShiftInstance<'_> {
-    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+    fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
         let (gallery, Batch { scene, labels, images, .. }) = (self.batch.gallery().exact(), &self.batch);
         let (rows, points): (Vec<usize>, _) = ((0..embeddings.len()).collect(), embeddings.to_host()?);
@@ -73,12 +73,12 @@ impl AttackInstance for ShiftInstance<'_> {
             .collect::<Result<_>>()?;
         let matches = blocks.concat();
         let found = || matches.iter().flatten();
-        Ok(Standings {
+        Ok(Measures {
             tied: found().filter(|(group, _)| group.tied > 1).count(),
             pairs: found().count(),
             resolution: found().fold(Resolution::default(), |sum, (_, resolution)| sum.and(*resolution)),
             first_match: matches.iter().map(|found| found.map(|(group, _)| group)).collect(),
-            ..Standings::default()
+            ..Measures::default()
         })
     }
 }

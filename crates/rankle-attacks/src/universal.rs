@@ -4,7 +4,7 @@ use crate::ball::{length, steepest};
 use crate::draw::distinct;
 use crate::run::{BatchInHand, Ranker, check_sets, each_batch, embed, perturbed};
 use crate::{
-    AttackInstance, Ball, Direction, Norm, Protocol, RankingAttack, Scene, Setting, Standings, Targets, Threat, Victim, shifts,
+    AttackInstance, Ball, Direction, Measures, Norm, Protocol, RankingAttack, Scene, Setting, Targets, Threat, Victim, shifts,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -20,7 +20,7 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 /// mean of the clipped copies is kept. It is computed on the images at even places of the batch, the seen half; those at odd
 /// places, the unseen half, tell what it is worth on other images.
 ///
-/// Under [`Protocol::Paper`] images are not clipped while the slope is computed, and the unseen half takes part in the clipping,
+/// Under [`Protocol::Paper`] images are not clipped while the gradient is computed, and the unseen half takes part in the clipping,
 /// as in the original (METHOD.md 10). Under [`Protocol::Strict`] they are clipped, and the unseen half is not looked at.
 ///
 /// # Source
@@ -62,9 +62,9 @@ pub struct Half {
     /// The indices of the images that count, in their set.
     pub images: Vec<usize>,
     /// With the clean images.
-    pub before: Standings,
+    pub before: Measures,
     /// With the perturbation on them.
-    pub after: Standings,
+    pub after: Measures,
     /// How far the embedding of each of these images moves, in units of the distance.
     pub embedding_shift: Vec<f64>,
 }
@@ -279,8 +279,8 @@ impl Work<'_> {
             }
             let whose = |row: usize| perturbed(self.dataset, indices[row]);
             let moved = embed(ranker.embedder, ranker.sets.gallery.place(), &moved, whose)?;
-            half.before.append(instance.standings(clean)?);
-            half.after.append(instance.standings(&moved)?);
+            half.before.append(instance.measures(clean)?);
+            half.after.append(instance.measures(&moved)?);
             half.embedding_shift.append(&mut shifts(clean, &moved)?);
             Ok(())
         })?;

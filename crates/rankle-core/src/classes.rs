@@ -5,10 +5,10 @@ use crate::numbers::numbers;
 use crate::{Error, Result};
 use candle_core::Tensor;
 
-/// The cross-entropy `-ln softmax(logits)[label]` of each row of logits `(n, classes)`, and its slope with respect to them,
+/// The cross-entropy `-ln softmax(logits)[label]` of each row of logits `(n, classes)`, and its gradient with respect to them,
 /// `softmax(logits)` less one at the label: `n x classes`, row by row.
 ///
-/// In double precision, and the label's slope as a sum over the other classes: it does not vanish while a classifier is only
+/// In double precision, and the label's gradient as a sum over the other classes: it does not vanish while a classifier is only
 /// very sure.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(
     let places: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
     check_indices("class", &places, classes)?;
     let mut losses = Vec::with_capacity(labels.len());
-    let mut slope = Vec::with_capacity(logits.len());
+    let mut gradient = Vec::with_capacity(logits.len());
     for (row, &label) in logits.chunks_exact(classes.max(1)).zip(&places) {
         // Nothing overflows below the largest.
         let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
@@ -30,12 +30,12 @@ pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(
         let total: f64 = weights.iter().sum();
         losses.push(total.ln() - (f64::from(row[label]) - largest));
         let others: f64 = weights.iter().enumerate().filter(|&(class, _)| class != label).map(|(_, weight)| weight).sum();
-        slope.extend(weights.iter().enumerate().map(|(class, weight)| {
+        gradient.extend(weights.iter().enumerate().map(|(class, weight)| {
             let share = if class == label { -others / total } else { weight / total };
             share as f32
         }));
     }
-    Ok((losses, slope))
+    Ok((losses, gradient))
 }
 
 /// The class of the largest logit of each row `(n, classes)`; of equal ones the first.
@@ -63,10 +63,10 @@ mod tests {
 
     #[test]
     fn worked_by_hand() {
-        let (loss, slope) = cross_entropy(&[0.0, 3f32.ln(), 0.0, 0.0], 2, &[1, 0]).unwrap();
+        let (loss, gradient) = cross_entropy(&[0.0, 3f32.ln(), 0.0, 0.0], 2, &[1, 0]).unwrap();
         assert!((loss[0] - (4f64 / 3.0).ln()).abs() < 1e-6 && (loss[1] - 2f64.ln()).abs() < 1e-12, "{loss:?}");
-        for (ours, expected) in slope.iter().zip([0.25, -0.25, -0.5, 0.5]) {
-            assert!((ours - expected).abs() < 1e-7, "{slope:?}");
+        for (ours, expected) in gradient.iter().zip([0.25, -0.25, -0.5, 0.5]) {
+            assert!((ours - expected).abs() < 1e-7, "{gradient:?}");
         }
     }
 
@@ -76,23 +76,23 @@ mod tests {
         let logits: Vec<f32> = (0..60).map(|_| rng.random_range(-4.0..4.0)).collect();
         let labels: Vec<u32> = (0..10).map(|row| row % 6).collect();
         let total = |logits: &[f32]| cross_entropy(logits, 6, &labels).unwrap().0.iter().sum::<f64>();
-        let (_, slope) = cross_entropy(&logits, 6, &labels).unwrap();
+        let (_, gradient) = cross_entropy(&logits, 6, &labels).unwrap();
         for at in 0..logits.len() {
             let (mut up, mut down) = (logits.clone(), logits.clone());
             up[at] += 1e-3;
             down[at] -= 1e-3;
             let difference = (total(&up) - total(&down)) / f64::from(up[at] - down[at]);
-            assert!((difference - f64::from(slope[at])).abs() < 1e-6, "{at}: {difference} {}", slope[at]);
+            assert!((difference - f64::from(gradient[at])).abs() < 1e-6, "{at}: {difference} {}", gradient[at]);
         }
     }
 
-    /// Single precision has no slope left at a margin of 17 and overflows at one of 89.
+    /// Single precision has no gradient left at a margin of 17 and overflows at one of 89.
     #[test]
     fn neither_certainty_nor_size_loses_the_slope() {
-        let (loss, slope) = cross_entropy(&[60.0, 0.0, -1e4, 1e4], 2, &[0, 0]).unwrap();
-        assert!(loss[0] > 0.0 || slope[0] < 0.0, "{loss:?} {slope:?}");
-        assert!(slope[0] < 0.0 && slope[1] == -slope[0]);
-        assert_eq!((loss[1], &slope[2..]), (2e4, &[-1.0, 1.0][..]));
+        let (loss, gradient) = cross_entropy(&[60.0, 0.0, -1e4, 1e4], 2, &[0, 0]).unwrap();
+        assert!(loss[0] > 0.0 || gradient[0] < 0.0, "{loss:?} {gradient:?}");
+        assert!(gradient[0] < 0.0 && gradient[1] == -gradient[0]);
+        assert_eq!((loss[1], &gradient[2..]), (2e4, &[-1.0, 1.0][..]));
     }
 
     #[test]

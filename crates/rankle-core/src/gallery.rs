@@ -291,7 +291,7 @@ impl Ranking for Gallery {
         self.check(embeddings)?;
         terms.iter().try_for_each(|term| self.check_targets(embeddings.len(), term.targets))?;
         let sum = kernel::hinges(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms);
-        let gradient = Tensor::from_vec(sum.slope, embeddings.tensor().shape(), &Device::Cpu)?;
+        let gradient = Tensor::from_vec(sum.gradient, embeddings.tensor().shape(), &Device::Cpu)?;
         Ok(Evaluation { loss: Tensor::new(sum.loss, &Device::Cpu)?, gradient })
     }
 

@@ -42,7 +42,7 @@ pub enum Purpose {
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,
-    /// The directions in which the slope of a loss is measured, keyed by image.
+    /// The directions in which the gradient of a loss is measured, keyed by image.
     Directions = 70,
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// A model whose weights can be trained. How the weight gradients come about, and where the optimiser's moments live, is
 /// the model's own affair: a model with kernels fuses both.
 pub trait Trainable: Differentiable {
-    /// One optimiser step on one batch: embeds `images`, asks `upstream` for the slope with respect to the raw embeddings, and
+    /// One optimiser step on one batch: embeds `images`, asks `upstream` for the gradient with respect to the raw embeddings, and
     /// moves the weights.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::{RankedSubject, Subject, collapse, percent, seconds_since};
 use rankle_attacks::{
-    Direction, Estimate, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Standings, Targets, Threat,
+    Direction, Estimate, Measures, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets, Threat,
 };
 use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record};
@@ -218,11 +218,11 @@ pub fn preserved_beside(
 pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Instant) -> Record {
     let Inputs { cell, facts } = inputs;
     let Outcome { before, after, embedding_shift, .. } = outcome;
-    let rank = |standings: &Standings| Estimate::of(&standings.rank);
+    let rank = |measures: &Measures| Estimate::of(&measures.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
     let list = measured.list_len();
     // Where k reaches the end of the list, the recall says nothing of the model.
-    let recall = |standings: &Standings, k: usize| mean(&standings.hits(k)).filter(|_| k < list).map(percent);
+    let recall = |measures: &Measures, k: usize| mean(&measures.hits(k)).filter(|_| k < list).map(percent);
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));

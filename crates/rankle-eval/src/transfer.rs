@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::experiment::{self, Experiment, Inputs};
 use crate::{Identity, RankedSubject, Subject, percent};
-use rankle_attacks::{Estimate, Outcome, Standings, Targets, Transfer, Victim};
+use rankle_attacks::{Estimate, Measures, Outcome, Targets, Transfer, Victim};
 use rankle_record::{Record, Source, WhiteBox};
 use std::time::Instant;
 
@@ -45,8 +45,8 @@ pub fn record(to: &Subject, inputs: Inputs, transfer: &Transfer, start: Instant)
 
 fn white_box(outcome: &Outcome) -> WhiteBox {
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
-    let rank = |standings: &Standings| mean(&standings.rank).map(percent);
-    let recall = |standings: &Standings| mean(&standings.hits(1)).map(percent);
+    let rank = |measures: &Measures| mean(&measures.rank).map(percent);
+    let recall = |measures: &Measures| mean(&measures.hits(1)).map(percent);
     WhiteBox {
         rank_before: rank(&outcome.before),
         rank_after: rank(&outcome.after),

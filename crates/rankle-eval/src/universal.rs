@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::experiment::{self, Experiment, Inputs};
 use crate::{RankedSubject, Subject, percent, transfer};
-use rankle_attacks::{Direction, Estimate, Half, Halves, Outcome, Pgd, Standings, UniversalOutcome, universal_target};
+use rankle_attacks::{Direction, Estimate, Half, Halves, Measures, Outcome, Pgd, UniversalOutcome, universal_target};
 use rankle_core::rank::Resolution;
 use rankle_record::{Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::time::Instant;
@@ -83,16 +83,16 @@ pub fn run(
 /// What perturbations do to the images that they were computed on: each counts as one, with the mean over the images of a half.
 pub fn seen(made: &[Made]) -> Outcome {
     let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
-    let standings = |of: fn(&Half) -> &Standings| Standings {
+    let measures = |of: fn(&Half) -> &Measures| Measures {
         rank: means(&seen, |half| &of(half).rank),
         tied: seen.iter().map(|half| of(half).tied).sum(),
         pairs: seen.iter().map(|half| of(half).pairs).sum(),
         resolution: seen.iter().fold(Resolution::default(), |sum, half| sum.and(of(half).resolution)),
-        ..Standings::default()
+        ..Measures::default()
     };
     Outcome {
-        before: standings(|half| &half.before),
-        after: standings(|half| &half.after),
+        before: measures(|half| &half.before),
+        after: measures(|half| &half.after),
         embedding_shift: means(&seen, |half| &half.embedding_shift),
         adversarial: None,
     }

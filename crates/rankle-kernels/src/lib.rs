@@ -7,7 +7,7 @@
 //!
 //! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;
-//! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their slope;
+//! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their gradient;
 //! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalisation;
 //! - [`rows`]: normalisation; [`adam`]: the optimiser; [`peak`]: what the machine could do at the most.
 //!

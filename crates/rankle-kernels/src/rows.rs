@@ -19,13 +19,13 @@ pub fn normalize_rows(rows: &mut [f32], dim: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Turns the slope with respect to unit rows `u` into that with respect to the rows before [`normalize_rows`], in place:
+/// Turns the gradient with respect to unit rows `u` into that with respect to the rows before [`normalize_rows`], in place:
 /// `(g - (g·u)u) / ‖v‖`.
-pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], slope: &mut [f32], dim: usize) {
-    assert!(dim > 0 && unit.len().is_multiple_of(dim) && slope.len() == unit.len(), "whole rows and as many slopes");
+pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], gradient: &mut [f32], dim: usize) {
+    assert!(dim > 0 && unit.len().is_multiple_of(dim) && gradient.len() == unit.len(), "whole rows and as many gradients");
     assert!(norms.len() == unit.len() / dim, "one norm per row");
     let isa = Isa::best();
-    for ((u, &norm), g) in unit.chunks_exact(dim).zip(norms).zip(slope.chunks_exact_mut(dim)) {
+    for ((u, &norm), g) in unit.chunks_exact(dim).zip(norms).zip(gradient.chunks_exact_mut(dim)) {
         let along = isa.run(Dot(u, g));
         let scale = 1.0 / norm.max(SMALLEST);
         g.iter_mut().zip(u).for_each(|(g, &u)| *g = (*g - along * u) * scale);
@@ -92,15 +92,15 @@ mod tests {
             normalize_rows(&mut v, dim);
             v.iter().zip(&g).map(|(&v, &g)| f64::from(v) * f64::from(g)).sum::<f64>()
         };
-        let (mut unit, mut slope) = (v.clone(), g.clone());
+        let (mut unit, mut gradient) = (v.clone(), g.clone());
         let norms = normalize_rows(&mut unit, dim);
-        normalize_rows_backward(&unit, &norms, &mut slope, dim);
+        normalize_rows_backward(&unit, &norms, &mut gradient, dim);
         for i in 0..v.len() {
             let (mut up, mut down) = (v.clone(), v.clone());
             up[i] += 1e-2;
             down[i] -= 1e-2;
             let difference = (loss(&up) - loss(&down)) / 2e-2;
-            assert!((difference - f64::from(slope[i])).abs() < 1e-4, "{difference} {}", slope[i]);
+            assert!((difference - f64::from(gradient[i])).abs() < 1e-4, "{difference} {}", gradient[i]);
         }
         let mut zero = [0.0; 4];
         assert_eq!(normalize_rows(&mut zero, 4), [0.0]);

@@ -419,7 +419,7 @@ proptest! {
         prop_assert!(counts.is_none_or(|(counts, _)| fit && counts.len() == targets.len()));
         let term = Hinge { targets: &targets, raise: far, weight: 1.0 };
         let sum = try_to(|| distance::hinges(metric, &points, &rows, &[term, term]));
-        prop_assert!(sum.is_none_or(|sum| fit && sum.slope.len() == points.len()));
+        prop_assert!(sum.is_none_or(|sum| fit && sum.gradient.len() == points.len()));
     }
 
     #[test]

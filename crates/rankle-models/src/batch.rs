@@ -1,4 +1,4 @@
-//! What every network with kernels of its own does around them: batches in, slopes in, batches out.
+//! What every network with kernels of its own does around them: batches in, gradients in, batches out.
 
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
@@ -30,11 +30,11 @@ pub(crate) fn check(images: &Tensor, (channels, height, width): (usize, usize, u
 /// Asks `upstream` about embeddings of `dim` numbers each and checks the answer.
 pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
     let n = embeddings.len() / dim;
-    let slope = upstream(&Tensor::from_slice(embeddings, (n, dim), &Device::Cpu)?)?;
-    if slope.dims() != [n, dim] {
-        return Err(Error::Shape { what: "the slope", actual: slope.dims().to_vec(), expected: format!("({n}, {dim})") });
+    let gradient = upstream(&Tensor::from_slice(embeddings, (n, dim), &Device::Cpu)?)?;
+    if gradient.dims() != [n, dim] {
+        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected: format!("({n}, {dim})") });
     }
-    Ok(numbers(&slope)?.to_vec())
+    Ok(numbers(&gradient)?.to_vec())
 }
 
 /// Whether all are numbers.

@@ -63,7 +63,7 @@ impl PackedDense {
         Self { weights: self.weights.zeros_like(), bias: vec![0.0; self.bias.len()] }
     }
 
-    /// The gradient, from what went into the layer and the slope with respect to what came out.
+    /// The gradient, from what went into the layer and the gradient with respect to what came out.
     pub(crate) fn gradient(&self, inputs: &[f32], slope: &[f32]) -> Self {
         let mut gradient = self.weights.zeros_like();
         let len = gradient.panel_len();

@@ -1,4 +1,4 @@
-//! What the networks answer to batches and slopes that it cannot use: an error, never a panic, and the weights stay.
+//! What the networks answer to batches and gradients that it cannot use: an error, never a panic, and the weights stay.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -28,11 +28,11 @@ fn weights(model: &Convnet) -> Vec<f32> {
 }
 
 /// The answers of embedding, attack and training.
-fn answers(model: &mut Convnet, images: &Tensor, slope: &Tensor) -> [Result<()>; 3] {
+fn answers(model: &mut Convnet, images: &Tensor, gradient: &Tensor) -> [Result<()>; 3] {
     [
         model.embed(images).map(drop),
-        model.input_gradient(images, &mut |_| Ok(slope.clone())).map(drop),
-        model.train_step(images, &mut |_| Ok(slope.clone()), &ADAM),
+        model.input_gradient(images, &mut |_| Ok(gradient.clone())).map(drop),
+        model.train_step(images, &mut |_| Ok(gradient.clone()), &ADAM),
     ]
 }
 
@@ -40,19 +40,19 @@ fn answers(model: &mut Convnet, images: &Tensor, slope: &Tensor) -> [Result<()>;
 fn batches_that_do_not_fit_are_refused_everywhere() {
     for (mut model, dim) in models() {
         let before = weights(&model);
-        let slope = filled(1.0, &[2, dim]);
+        let gradient = filled(1.0, &[2, dim]);
         for shape in [&[2, 1, 28, 27][..], &[2, 3, 28, 28], &[2, 28, 28], &[2, 784], &[28, 28]] {
-            for answer in answers(&mut model, &filled(0.5, shape), &slope) {
+            for answer in answers(&mut model, &filled(0.5, shape), &gradient) {
                 assert!(matches!(answer, Err(Error::Shape { .. })), "{shape:?}: {answer:?}");
             }
         }
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for answer in answers(&mut model, &filled(value, &[2, 1, 28, 28]), &slope) {
+            for answer in answers(&mut model, &filled(value, &[2, 1, 28, 28]), &gradient) {
                 assert!(matches!(answer, Err(Error::NotFinite(_))), "{value}: {answer:?}");
             }
         }
         let wide = filled(0.5, &[2, 1, 28, 28]).to_dtype(DType::F64).unwrap();
-        for answer in answers(&mut model, &wide, &slope) {
+        for answer in answers(&mut model, &wide, &gradient) {
             assert!(matches!(answer, Err(Error::Tensor(_))), "{answer:?}");
         }
         assert!(weights(&model) == before);
@@ -81,10 +81,10 @@ fn slopes_that_do_not_fit_are_refused() {
 #[test]
 fn an_empty_batch_has_no_embeddings_and_no_lesson() {
     for (mut model, dim) in models() {
-        let (images, slope) = (filled(0.5, &[0, 1, 28, 28]), filled(1.0, &[0, dim]));
+        let (images, gradient) = (filled(0.5, &[0, 1, 28, 28]), filled(1.0, &[0, dim]));
         assert_eq!(model.embed(&images).unwrap().dims(), [0, dim]);
-        assert_eq!(model.input_gradient(&images, &mut |_| Ok(slope.clone())).unwrap().dims(), [0, 1, 28, 28]);
-        let training = model.train_step(&images, &mut |_| Ok(slope.clone()), &ADAM);
+        assert_eq!(model.input_gradient(&images, &mut |_| Ok(gradient.clone())).unwrap().dims(), [0, 1, 28, 28]);
+        let training = model.train_step(&images, &mut |_| Ok(gradient.clone()), &ADAM);
         assert!(matches!(training, Err(Error::Empty(_))), "{training:?}");
     }
 }

@@ -12,7 +12,7 @@ use rankle_core::{Differentiable, Distance, Embedder, Error};
 use rankle_models::{Architecture, ConvNext, ImageFormat, Scale, weights};
 
 /// Largest difference allowed, relative to the largest number of the reference. timm's own float32 is within 9e-7 of it; the
-/// constants in candle's slope of GELU have six digits.
+/// constants in candle's gradient of GELU have six digits.
 const TOLERANCE: f64 = 5e-6;
 const DIM: usize = 320;
 

@@ -22,7 +22,7 @@ fn images(stream: u32, n: usize) -> Tensor {
     Tensor::from_vec(pixels, (n, 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-/// A slope for `n` embeddings of `dim` numbers.
+/// A gradient for `n` embeddings of `dim` numbers.
 fn slope(stream: u32, n: usize, dim: usize) -> Tensor {
     Tensor::from_vec(unit(stream, n * dim), (n, dim), &Device::Cpu).unwrap()
 }

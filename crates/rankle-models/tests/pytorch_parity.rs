@@ -36,7 +36,7 @@ fn images(fixture: &Fixture) -> Tensor {
     Tensor::from_vec(pixels, (fixture["images"].dims()[0], 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-/// The slope of a loss with respect to the raw embeddings.
+/// The gradient of a loss with respect to the raw embeddings.
 type Slope = fn(&Tensor) -> rankle_core::Result<Tensor>;
 
 /// The two losses of the fixture.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// `mean` over all ordered pairs of a batch, an image with itself included: `d(i, j)` within a class, `[margin - d(i, j)]₊`
 /// between classes (METHOD.md 4.1).
 ///
-/// The slope of a Euclidean distance at zero is zero (METHOD.md 4.1), so an image alone, and one that lies upon another, pulls nowhere.
+/// The gradient of a Euclidean distance at zero is zero (METHOD.md 4.1), so an image alone, and one that lies upon another, pulls nowhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ContrastiveLoss {
     /// How far classes have to be apart, in units of the distance.
@@ -20,7 +20,7 @@ pub struct ContrastiveLoss {
 const TASK: usize = 56;
 
 impl ContrastiveLoss {
-    /// The loss and its slope with respect to the points, `n x dim`: two matrix products, and sums in the order of the pairs.
+    /// The loss and its gradient with respect to the points, `n x dim`: two matrix products, and sums in the order of the pairs.
     ///
     /// # Errors
     /// [`Error::Empty`] without points, [`Error::Shape`] when there is not one label per point.
@@ -39,8 +39,8 @@ impl ContrastiveLoss {
         };
         let mut pull = distances(metric, own.as_slice(), &Rows::new(own.as_slice(), points.dim()));
         let total = self.pulls(points.distance(), labels, &mut pull);
-        let slope = slope(points.distance(), &rows, &pull, n);
-        Ok((total / (n * n) as f64, slope))
+        let gradient = gradient(points.distance(), &rows, &pull, n);
+        Ok((total / (n * n) as f64, gradient))
     }
 
     /// Turns the distance of every pair into how strongly the two pull at each other, `∂ℓ/∂d` (for Euclidean over `d`); returns
@@ -70,7 +70,7 @@ impl ContrastiveLoss {
     }
 }
 
-/// The points around their mean: a shift changes no distance, and keeps what the slope is a difference of small.
+/// The points around their mean: a shift changes no distance, and keeps what the gradient is a difference of small.
 fn centred(points: &[f32], n: usize) -> Vec<f32> {
     let dim = points.len() / n;
     let mut mean = vec![0.0f64; dim];
@@ -83,23 +83,23 @@ fn centred(points: &[f32], n: usize) -> Vec<f32> {
 
 /// Each pair counts twice, once in each order: `2/n² Σ_j pull(i, j) ∂d(i, j)/∂x_i`, where the derivative is `-x_j` for cosine and
 /// `x_i - x_j` (its length is in the pull) for Euclidean distance.
-fn slope(distance: Distance, rows: &[f32], pull: &[f32], n: usize) -> Vec<f32> {
+fn gradient(distance: Distance, rows: &[f32], pull: &[f32], n: usize) -> Vec<f32> {
     let dim = rows.len() / n;
     let others = Panels::pack(Isa::best(), dim, n, |coordinate, row| rows[row * dim + coordinate]);
     let scale = 2.0 / (n * n) as f32;
-    let mut slope = vec![0.0f32; rows.len()];
-    let tasks = slope.par_chunks_mut(TASK * dim).zip(pull.par_chunks(TASK * n)).zip(rows.par_chunks(TASK * dim));
-    tasks.for_each(|((slope, pull), rows)| {
-        others.multiply(pull, slope);
-        for ((slope, pull), row) in slope.chunks_exact_mut(dim).zip(pull.chunks_exact(n)).zip(rows.chunks_exact(dim)) {
+    let mut gradient = vec![0.0f32; rows.len()];
+    let tasks = gradient.par_chunks_mut(TASK * dim).zip(pull.par_chunks(TASK * n)).zip(rows.par_chunks(TASK * dim));
+    tasks.for_each(|((gradient, pull), rows)| {
+        others.multiply(pull, gradient);
+        for ((gradient, pull), row) in gradient.chunks_exact_mut(dim).zip(pull.chunks_exact(n)).zip(rows.chunks_exact(dim)) {
             let own = match distance {
                 Distance::Cosine => 0.0,
                 Distance::Euclidean => pull.iter().map(|&pull| f64::from(pull)).sum::<f64>() as f32,
             };
-            slope.iter_mut().zip(row).for_each(|(slope, &x)| *slope = scale * (own * x - *slope));
+            gradient.iter_mut().zip(row).for_each(|(gradient, &x)| *gradient = scale * (own * x - *gradient));
         }
     });
-    slope
+    gradient
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
         let (n, dim) = (points.len(), points.dim());
         let rows = points.to_host().unwrap();
         let row = |i: usize| rows.row(i).iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-        let (mut total, mut slope) = (0.0, vec![0.0; n * dim]);
+        let (mut total, mut gradient) = (0.0, vec![0.0; n * dim]);
         for i in 0..n {
             for j in (0..n).filter(|&j| j != i) {
                 let (a, b) = (row(i), row(j));
@@ -151,13 +151,13 @@ mod tests {
                         Distance::Euclidean if d == 0.0 => (0.0, 0.0),
                         Distance::Euclidean => (difference[k] / d, -difference[k] / d),
                     };
-                    slope[i * dim + k] += direction * by_a;
-                    slope[j * dim + k] += direction * by_b;
+                    gradient[i * dim + k] += direction * by_a;
+                    gradient[j * dim + k] += direction * by_b;
                 }
             }
         }
         let pairs = (n * n) as f64;
-        (total / pairs, slope.into_iter().map(|sum| sum / pairs).collect())
+        (total / pairs, gradient.into_iter().map(|sum| sum / pairs).collect())
     }
 
     #[test]
@@ -170,11 +170,11 @@ mod tests {
                     values.copy_within(0..dim, 4 * dim); // two classes, one place
                 }
                 let points = placed(distance, &values, dim);
-                let (loss, slope) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
+                let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
                 let (expected, expected_slope) = by_definition(&points, &labels(n), margin);
                 assert!((loss - expected).abs() <= 1e-6 * expected.max(1.0), "{distance} {n}x{dim}: {loss} not {expected}");
                 let largest = expected_slope.iter().fold(1e-9, |most: f64, x| most.max(x.abs()));
-                for (at, (&ours, &theirs)) in slope.iter().zip(&expected_slope).enumerate() {
+                for (at, (&ours, &theirs)) in gradient.iter().zip(&expected_slope).enumerate() {
                     let error = (f64::from(ours) - theirs).abs();
                     assert!(error <= 2e-5 * largest, "{distance} {n}x{dim} at {at}: {ours} not {theirs}");
                 }
@@ -189,20 +189,26 @@ mod tests {
             let values = values(n, dim);
             let at = |values: &[f32]| {
                 let points = placed(distance, values, dim);
-                let (loss, slope) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
+                let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
                 (
                     loss,
-                    points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                    points
+                        .backward(&points.like_rows(gradient).unwrap())
+                        .unwrap()
+                        .flatten_all()
+                        .unwrap()
+                        .to_vec1::<f32>()
+                        .unwrap(),
                 )
             };
-            let (_, slope) = at(&values);
-            assert!(slope.iter().any(|g| g.abs() > 1e-2), "the test needs an active loss");
+            let (_, gradient) = at(&values);
+            assert!(gradient.iter().any(|g| g.abs() > 1e-2), "the test needs an active loss");
             for i in 0..values.len() {
                 let (mut up, mut down) = (values.clone(), values.clone());
                 up[i] += 1e-3;
                 down[i] -= 1e-3;
                 let difference = (at(&up).0 - at(&down).0) / 2e-3;
-                assert!((difference - f64::from(slope[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", slope[i]);
+                assert!((difference - f64::from(gradient[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", gradient[i]);
             }
         }
     }

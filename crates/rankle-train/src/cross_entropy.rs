@@ -12,8 +12,8 @@ pub fn cross_entropy_loss(points: &Embeddings, labels: &[u32]) -> Result<(f64, V
     if labels.is_empty() {
         return Err(Error::Empty("points: a batch needs images"));
     }
-    let (losses, mut slope) = cross_entropy(points.to_host()?.as_slice(), points.dim(), labels)?;
+    let (losses, mut gradient) = cross_entropy(points.to_host()?.as_slice(), points.dim(), labels)?;
     let share = 1.0 / labels.len() as f32;
-    slope.iter_mut().for_each(|slope| *slope *= share);
-    Ok((losses.iter().sum::<f64>() / labels.len() as f64, slope))
+    gradient.iter_mut().for_each(|gradient| *gradient *= share);
+    Ok((losses.iter().sum::<f64>() / labels.len() as f64, gradient))
 }

@@ -1,9 +1,9 @@
-//! Training: losses with closed-form slopes, samplers, the loop.
+//! Training: losses with closed-form gradients, samplers, the loop.
 //!
 //! The loop knows a model only as [`rankle_core::Trainable`], a defense only as [`rankle_core::Defense`]; it reads no file and
 //! writes none. Every draw is keyed by seed, epoch or step, so a run that was interrupted goes on as if it had not been.
 //!
-//! An image is compared with others of its batch, or, where classes are small, with companions from the whole training set
+//! An image is compared with others of its batch, or, where classes are small, with sampler from the whole training set
 //! ([`Sampling`]).
 //!
 //! ```
@@ -22,7 +22,6 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
-mod companions;
 mod contrastive;
 mod cross_entropy;
 mod epoch_loss;
@@ -30,10 +29,10 @@ mod loss;
 mod own;
 mod pairs;
 mod recipe;
+mod sampler;
 mod training;
 mod triplet;
 
-pub use companions::{Draw, Sampling};
 pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
 pub use epoch_loss::EpochLoss;
@@ -41,5 +40,6 @@ pub use loss::{BatchLoss, Loss, LossOf};
 pub use own::{Evaluate, OwnLoss};
 pub use pairs::PairLoss;
 pub use recipe::Recipe;
+pub use sampler::{PairRule, Sampling};
 pub use training::{Moment, Progress, Training};
 pub use triplet::{Triplet, TripletLoss, draw_triplets};

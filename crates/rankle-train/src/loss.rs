@@ -1,7 +1,7 @@
 //! The losses by name.
 
-use crate::companions::Companions;
-use crate::{ContrastiveLoss, Draw, OwnLoss, PairLoss, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
+use crate::sampler::Sampler;
+use crate::{ContrastiveLoss, OwnLoss, PairLoss, PairRule, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Embeddings, Error, Result, Seed};
 use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
@@ -64,17 +64,17 @@ impl Loss {
     }
 
     /// The images of a batch, each followed by those that it is compared with.
-    pub(crate) fn groups(self, companions: &Companions<'_>, batch: &[usize], seed: Seed, epoch: u64) -> Vec<usize> {
+    pub(crate) fn groups(self, sampler: &Sampler<'_>, batch: &[usize], seed: Seed, epoch: u64) -> Vec<usize> {
         match self {
-            Self::Triplet | Self::Own(_) => batch.iter().flat_map(|&image| companions.triplet(image, seed, epoch)).collect(),
-            Self::Contrastive => batch.iter().flat_map(|&image| companions.pair(image, seed, epoch)).collect(),
+            Self::Triplet | Self::Own(_) => batch.iter().flat_map(|&image| sampler.triplet(image, seed, epoch)).collect(),
+            Self::Contrastive => batch.iter().flat_map(|&image| sampler.pair(image, seed, epoch)).collect(),
             Self::CrossEntropy => batch.to_vec(),
         }
     }
 
     /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (METHOD.md 4.1, Stanford
     /// Online Products), one for every image; their mean is shown.
-    pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: Draw) -> Box<BatchLoss<'_>> {
+    pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: PairRule) -> Box<BatchLoss<'_>> {
         match self {
             Self::Triplet => {
                 let triplet = |at: usize| Triplet { anchor: at, positive: at + 1, negative: at + 2 };
@@ -88,7 +88,7 @@ impl Loss {
             Self::Contrastive => {
                 let pair = |at: usize| (at, at + 1, labels[at] == labels[at + 1]);
                 let pairs: Vec<(usize, usize, bool)> = (0..labels.len()).step_by(self.group_size()).map(pair).collect();
-                let loss = PairLoss { margin, mislabelled: draw == Draw::Paper };
+                let loss = PairLoss { margin, mislabelled: draw == PairRule::Paper };
                 Box::new(move |points| {
                     let (sum, gradient) = loss.evaluate(points, &pairs)?;
                     Ok((sum / pairs.len() as f64, gradient))
@@ -151,11 +151,11 @@ mod tests {
                 let triplet = Triplet { anchor, positive: anchor + 1, negative: anchor + 2 };
                 TripletLoss { margin: 0.9 }.evaluate(&points, &[triplet]).unwrap()
             };
-            let ((mean, gradient), (first, second)) = (of(Loss::Triplet, Draw::Paper), (one(0), one(3)));
+            let ((mean, gradient), (first, second)) = (of(Loss::Triplet, PairRule::Paper), (one(0), one(3)));
             assert!((mean - (first.0 + second.0) / 2.0).abs() < 1e-6);
             let sums = first.1.iter().zip(&second.1).map(|(first, second)| first + second);
             assert!(gradient.iter().zip(sums).all(|(gradient, sum)| (gradient - sum).abs() < 1e-6));
-            for (draw, mislabelled) in [(Draw::Checked, false), (Draw::Paper, true)] {
+            for (draw, mislabelled) in [(PairRule::Checked, false), (PairRule::Paper, true)] {
                 let pairs = [(0, 1, true), (2, 3, true), (4, 5, false)];
                 let (sum, gradient) = PairLoss { margin: 0.9, mislabelled }.evaluate(&points, &pairs).unwrap();
                 assert_eq!(of(Loss::Contrastive, draw), (sum / 3.0, gradient));

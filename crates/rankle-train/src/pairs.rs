@@ -7,7 +7,7 @@ use rankle_kernels::rows::dot;
 /// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (METHOD.md 4.1,
 /// Stanford Online Products). For cosine distance and a margin of 0.5 that is PyTorch's cosine embedding loss of margin 0.5.
 ///
-/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the slope finite for equal points.
+/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the gradient finite for equal points.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairLoss {
     /// How far apart images of two classes must be, in units of the distance.
@@ -18,7 +18,7 @@ pub struct PairLoss {
 }
 
 impl PairLoss {
-    /// The loss and its slope with respect to the points, `n x dim`. A pair is two positions among the points, and whether they
+    /// The loss and its gradient with respect to the points, `n x dim`. A pair is two positions among the points, and whether they
     /// are of one class.
     ///
     /// # Errors
@@ -30,9 +30,9 @@ impl PairLoss {
         let all: Vec<usize> = pairs.iter().flat_map(|&(first, second, _)| [first, second]).collect();
         rankle_core::dataset::check_indices("pair", &all, points.len())?;
         let (dim, rows) = (points.dim(), points.to_host()?);
-        let (mut total, mut slope) = (0.0, vec![0.0f32; points.len() * dim]);
+        let (mut total, mut gradient) = (0.0, vec![0.0f32; points.len() * dim]);
         let mut add = |place: usize, scale: f32, direction: &[f32]| {
-            slope[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += scale * value);
+            gradient[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += scale * value);
         };
         for &(first, second, same) in pairs {
             let (a, b) = (rows.row(first), rows.row(second));
@@ -53,10 +53,10 @@ impl PairLoss {
                 }
             }
         }
-        Ok((total, slope))
+        Ok((total, gradient))
     }
 
-    /// The loss of a pair at distance `d`, and its slope with respect to that.
+    /// The loss of a pair at distance `d`, and its gradient with respect to that.
     fn of(&self, distance: Distance, d: f64, same: bool) -> (f64, f32) {
         let hinge = self.margin - d;
         match (same, self.mislabelled, distance) {
@@ -95,11 +95,11 @@ mod tests {
                 let (loss, values) = (PairLoss { margin, mislabelled }, values(12, 6));
                 let at = |values: &[f32]| {
                     let points = placed(distance, values, 6);
-                    let (loss, slope) = loss.evaluate(&points, &pairs).unwrap();
+                    let (loss, gradient) = loss.evaluate(&points, &pairs).unwrap();
                     (
                         loss,
                         points
-                            .backward(&points.like_rows(slope).unwrap())
+                            .backward(&points.like_rows(gradient).unwrap())
                             .unwrap()
                             .flatten_all()
                             .unwrap()
@@ -107,14 +107,14 @@ mod tests {
                             .unwrap(),
                     )
                 };
-                let (_, slope) = at(&values);
-                assert!(slope.iter().any(|g| g.abs() > 1e-1), "the test needs an active loss");
+                let (_, gradient) = at(&values);
+                assert!(gradient.iter().any(|g| g.abs() > 1e-1), "the test needs an active loss");
                 for i in 0..values.len() {
                     let (mut up, mut down) = (values.clone(), values.clone());
                     up[i] += 1e-3;
                     down[i] -= 1e-3;
                     let difference = (at(&up).0 - at(&down).0) / 2e-3;
-                    assert!((difference - f64::from(slope[i])).abs() < 1e-2, "{distance} {i}: {difference} {}", slope[i]);
+                    assert!((difference - f64::from(gradient[i])).abs() < 1e-2, "{distance} {i}: {difference} {}", gradient[i]);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The numbers of a training run.
 
-use crate::{Draw, Loss, Sampling};
+use crate::{Loss, PairRule, Sampling};
 use rankle_core::{AdamStep, Distance};
 
 /// Everything about a training run that is a number (METHOD.md 4.2).
@@ -44,7 +44,7 @@ impl Recipe {
 
     /// The paper's recipe for photographs: 128 pairs or triplets a step, drawn from all images; 42 epochs of the triplet loss or 6
     /// of the contrastive one; Adam at 1e-4 and a margin of 0.5 for cosine, 1e-5 and 1.0 for Euclidean distance.
-    pub fn photographs(distance: Distance, loss: Loss, draw: Draw) -> Self {
+    pub fn photographs(distance: Distance, loss: Loss, draw: PairRule) -> Self {
         let (learning_rate, margin) = match distance {
             Distance::Cosine => (1e-4, 0.5),
             Distance::Euclidean => (1e-5, 1.0),

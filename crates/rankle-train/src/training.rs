@@ -1,6 +1,6 @@
 //! The loop.
 
-use crate::companions::{Companions, Sampling};
+use crate::sampler::{Sampler, Sampling};
 use crate::{EpochLoss, LossOf, Recipe};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
@@ -123,9 +123,9 @@ impl Training<'_> {
             return Err(Error::Empty("pairs of images of one class to learn from"));
         }
         let (per_epoch, steps) = (self.steps_per_epoch(), self.steps());
-        let companions = match self.recipe.sampling {
+        let sampler = match self.recipe.sampling {
             Sampling::Batch => None,
-            Sampling::Set(draw) => Some(Companions::new(all, draw)),
+            Sampling::Set(draw) => Some(Sampler::new(all, draw)),
         };
         let mut order = (usize::MAX, Vec::new());
         let load = |step: usize| {
@@ -134,9 +134,9 @@ impl Training<'_> {
                 order = (epoch, self.order(epoch));
             }
             let batch = order.1.chunks(self.recipe.batch_size).nth(batch).unwrap_or_default();
-            let indices = match &companions {
+            let indices = match &sampler {
                 None => batch.to_vec(),
-                Some(companions) => self.recipe.loss.groups(companions, batch, self.seed, epoch as u64),
+                Some(sampler) => self.recipe.loss.groups(sampler, batch, self.seed, epoch as u64),
             };
             let images = self.dataset.training_images(&indices, self.seed, epoch as u64)?;
             Ok(Batch { step, epoch, count: batch.len(), indices, images })
@@ -159,12 +159,12 @@ impl Training<'_> {
                     &images,
                     &mut |raw| {
                         let points = distance.normalize(raw)?;
-                        let (loss, slope) = loss(&points)?;
+                        let (loss, gradient) = loss(&points)?;
                         if !loss.is_finite() {
                             return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
                         }
                         epoch_loss.add(loss, count);
-                        points.backward(&points.like_rows(slope)?)
+                        points.backward(&points.like_rows(gradient)?)
                     },
                     &self.recipe.adam(step),
                 )?;

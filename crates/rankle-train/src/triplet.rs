@@ -44,7 +44,7 @@ pub fn draw_triplets(labels: &[u32], seed: Seed, step: u64) -> Vec<Triplet> {
 
 /// `mean [d(a, p) - d(a, n) + margin]₊` over triplets.
 ///
-/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the slope finite for equal points.
+/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the gradient finite for equal points.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TripletLoss {
     /// How much nearer the positive must be, in units of the distance.
@@ -59,7 +59,7 @@ pub(crate) fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
 }
 
 impl TripletLoss {
-    /// The loss and its slope with respect to the points, `n x dim`.
+    /// The loss and its gradient with respect to the points, `n x dim`.
     ///
     /// # Errors
     /// [`Error::Empty`] without triplets, [`Error::Index`] when one points outside the batch.
@@ -70,9 +70,9 @@ impl TripletLoss {
         let all: Vec<usize> = triplets.iter().flat_map(|t| [t.anchor, t.positive, t.negative]).collect();
         rankle_core::dataset::check_indices("triplet", &all, points.len())?;
         let (dim, rows) = (points.dim(), points.to_host()?);
-        let mut slope = vec![0.0f32; points.len() * dim];
+        let mut gradient = vec![0.0f32; points.len() * dim];
         let mut add = |place: usize, direction: &mut dyn Iterator<Item = f32>| {
-            slope[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += value);
+            gradient[place * dim..][..dim].iter_mut().zip(direction).for_each(|(sum, value)| *sum += value);
         };
         let share = 1.0 / triplets.len() as f32;
         let mut total = 0.0;
@@ -104,7 +104,7 @@ impl TripletLoss {
                 }
             }
         }
-        Ok((total / triplets.len() as f64, slope))
+        Ok((total / triplets.len() as f64, gradient))
     }
 }
 
@@ -128,20 +128,26 @@ mod tests {
             let values = raw(12, 6, 1).flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let at = |values: &[f32]| {
                 let points = distance.normalize(&Tensor::from_slice(values, (12, 6), &Device::Cpu).unwrap()).unwrap();
-                let (loss, slope) = loss.evaluate(&points, &triplets).unwrap();
+                let (loss, gradient) = loss.evaluate(&points, &triplets).unwrap();
                 (
                     loss,
-                    points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                    points
+                        .backward(&points.like_rows(gradient).unwrap())
+                        .unwrap()
+                        .flatten_all()
+                        .unwrap()
+                        .to_vec1::<f32>()
+                        .unwrap(),
                 )
             };
-            let (_, slope) = at(&values);
-            assert!(slope.iter().any(|g| g.abs() > 1e-3), "the test needs an active loss");
+            let (_, gradient) = at(&values);
+            assert!(gradient.iter().any(|g| g.abs() > 1e-3), "the test needs an active loss");
             for i in 0..values.len() {
                 let (mut up, mut down) = (values.clone(), values.clone());
                 up[i] += 2e-3;
                 down[i] -= 2e-3;
                 let difference = (at(&up).0 - at(&down).0) / 4e-3;
-                assert!((difference - f64::from(slope[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", slope[i]);
+                assert!((difference - f64::from(gradient[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", gradient[i]);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 const PARAMETERS: f64 = 1.2e-7;
 const FIRST: f64 = 4e-8;
 const SECOND: f64 = 4e-7;
-/// Of a loss, and of a slope relative to its largest number.
+/// Of a loss, and of a gradient relative to its largest number.
 const LOSS: f64 = 1e-6;
 
 fn fixture() -> HashMap<String, Tensor> {
@@ -95,7 +95,7 @@ fn the_triplet_loss_and_its_slope_equal_pytorch() {
     equals_pytorch("triplet", &fixture, |points, margin| TripletLoss { margin }.evaluate(points, &triplets).unwrap());
 }
 
-/// Rows 4 and 8 are equal, of one class, and so are 10 and 11, of two: the slope of the norm at zero is zero.
+/// Rows 4 and 8 are equal, of one class, and so are 10 and 11, of two: the gradient of the norm at zero is zero.
 #[test]
 fn the_contrastive_loss_and_its_slope_equal_pytorch() {
     let fixture = fixture();

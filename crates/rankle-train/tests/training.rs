@@ -7,7 +7,7 @@ use rankle_core::seed::Purpose;
 use rankle_core::{Dataset, Defense, Differentiable, Distance, Error, Result, Seed, Trainable};
 use rankle_defense::ShiftDefense;
 use rankle_models::{Architecture, Convnet, Layers};
-use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
+use rankle_train::{EpochLoss, Loss, Moment, PairRule, Progress, Recipe, Sampling, Training};
 use std::ops::ControlFlow;
 
 const PIXELS: usize = 784;
@@ -139,17 +139,17 @@ fn the_loss_falls_and_every_step_is_reported() {
     }
 }
 
-/// Companions from the whole set, as for photographs: a pair or a triplet for every image.
+/// Sampler from the whole set, as for photographs: a pair or a triplet for every image.
 #[test]
 fn the_loss_falls_with_companions_from_the_whole_set() {
     let dataset = Bars::sixty();
     let mut models = Vec::new();
     for (distance, loss, draw) in [
-        (Distance::Cosine, Loss::Triplet, Draw::Checked),
-        (Distance::Cosine, Loss::Triplet, Draw::Paper),
-        (Distance::Euclidean, Loss::Triplet, Draw::Checked),
-        (Distance::Cosine, Loss::Contrastive, Draw::Checked),
-        (Distance::Cosine, Loss::Contrastive, Draw::Paper),
+        (Distance::Cosine, Loss::Triplet, PairRule::Checked),
+        (Distance::Cosine, Loss::Triplet, PairRule::Paper),
+        (Distance::Euclidean, Loss::Triplet, PairRule::Checked),
+        (Distance::Cosine, Loss::Contrastive, PairRule::Checked),
+        (Distance::Cosine, Loss::Contrastive, PairRule::Paper),
     ] {
         let paper = Recipe::photographs(distance, loss, draw);
         let recipe = Recipe { margin: paper.margin, sampling: paper.sampling, epochs: 4, loss, ..RECIPE };
@@ -169,12 +169,12 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
     assert!(models[0] != models[1] && models[3] != models[4], "the draw has no effect");
 }
 
-/// The same images with the same companions and weights that stay: only how they are cut into batches differs. What was shown
-/// before was the loss of the last batch, a sum for companions from the whole set: it grew with the batch.
+/// The same images with the same sampler and weights that stay: only how they are cut into batches differs. What was shown
+/// before was the loss of the last batch, a sum for sampler from the whole set: it grew with the batch.
 #[test]
 fn the_loss_of_an_epoch_does_not_depend_on_the_batch_size() {
     let dataset = Bars::new((0..31).map(|image| image % 3));
-    let of_the_set = [Loss::Triplet, Loss::Contrastive].map(|loss| (loss, Architecture::C2f2, Sampling::Set(Draw::Checked)));
+    let of_the_set = [Loss::Triplet, Loss::Contrastive].map(|loss| (loss, Architecture::C2f2, Sampling::Set(PairRule::Checked)));
     for (loss, architecture, sampling) in
         of_the_set.into_iter().chain([(Loss::CrossEntropy, Architecture::Softmax, Sampling::Batch)])
     {
@@ -201,7 +201,7 @@ fn the_images_of_some_steps_are_counted() {
     let images = [0..0, 0..1, 2..3, 0..3, 1..4, 0..6].map(|steps| plain.images(steps));
     assert_eq!(images, [0, 25, 10, 60, 60, 120]);
     for (loss, each) in [(Loss::Triplet, 3), (Loss::Contrastive, 2)] {
-        let recipe = Recipe { loss, sampling: Sampling::Set(Draw::Checked), ..in_25s };
+        let recipe = Recipe { loss, sampling: Sampling::Set(PairRule::Checked), ..in_25s };
         assert_eq!(Training { recipe, ..training(&dataset) }.images(0..6), each * 120);
     }
 }
@@ -226,7 +226,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     shift.search.iterations = 2;
     // The contrastive loss draws nothing, so a single stop shows as much as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
-    let whole_set = Recipe { sampling: Sampling::Set(Draw::Checked), ..RECIPE };
+    let whole_set = Recipe { sampling: Sampling::Set(PairRule::Checked), ..RECIPE };
     let runs: [Run<'_>; 5] = [
         ("none", RECIPE, None, &[1, 2, 3, 4, 5]),
         ("noise", RECIPE, Some(&Noise), &[1, 2, 3, 4, 5]),

@@ -146,21 +146,21 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
         clean: &clean,
         targets,
     };
-    let standings = build(AttackId::Query(Lower), 2, AttackOptions::default())
+    let measures = build(AttackId::Query(Lower), 2, AttackOptions::default())
         .instantiate(batch(targets.clone()))
         .unwrap()
-        .standings(&clean)
+        .measures(&clean)
         .unwrap();
     for &image in &images {
         let list = list(&gallery, image);
         let place = |target: &u32| 1 + list.iter().position(|item| item == target).unwrap();
         let places: usize = row(&targets, image).iter().map(place).sum();
-        assert_eq!(standings.rank[image], places as f64 / (2.0 * LEN as f64));
+        assert_eq!(measures.rank[image], places as f64 / (2.0 * LEN as f64));
     }
     // Places 1 to 10 are equally likely: 5.5 in the mean, with a deviation of 0.06 for 2 x 1000 draws.
-    let mean = standings.rank.iter().sum::<f64>() / LEN as f64;
+    let mean = measures.rank.iter().sum::<f64>() / LEN as f64;
     assert!((mean * LEN as f64 - 5.5).abs() < 0.25, "{mean}");
-    assert_eq!(standings.tie_share(), 0.0);
+    assert_eq!(measures.tie_share(), 0.0);
 }
 
 #[test]

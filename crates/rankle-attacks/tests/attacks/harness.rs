@@ -3,7 +3,7 @@
 use crate::support::{Curved, LEN, World, at, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    AttackId, AttackOptions, Batch, Keep, Norm, Objective, ObjectiveKind, Outcome, Pgd, Problem, Protocol, Setting, Solver,
+    AttackId, AttackOptions, Batch, Iterate, Norm, Objective, ObjectiveKind, Outcome, Pgd, Problem, Protocol, Setting, Solver,
     TargetPool, Targets, Threat, build, run,
 };
 use rankle_core::{
@@ -236,7 +236,7 @@ fn more_effort_never_makes_an_attack_weaker() {
         let loss = |pgd: Pgd| losses(aim, &scene.embedder, &pgd.solve(&scene.embedder, &problem).unwrap());
         let never_worse = |better: &[f64], than: &[f64]| better.iter().zip(than).all(|(a, b)| a <= b);
         let paper = Pgd::paper(linf(0.1));
-        let (last, best) = (loss(paper), loss(Pgd { keep: Keep::Best, ..paper }));
+        let (last, best) = (loss(paper), loss(Pgd { keep: Iterate::Best, ..paper }));
         assert!(never_worse(&best, &last), "{kind}");
         let strict = Pgd::strict(linf(0.1));
         let (one, three) = (loss(Pgd { restarts: 1, ..strict }), loss(strict));
@@ -379,7 +379,7 @@ impl Objective for Nothing {
     }
 }
 
-/// No slope, no move; and a single step below one level.
+/// No gradient, no move; and a single step below one level.
 #[test]
 fn images_without_a_slope_stay_where_they_are() {
     let scene = scene(Distance::Cosine);

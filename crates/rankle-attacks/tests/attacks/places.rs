@@ -3,7 +3,7 @@
 use crate::support::{LEN, embedder, place, world};
 use candle_core::Device;
 use rankle_attacks::{
-    AttackId, AttackOptions, Batch, Keep, ObjectiveKind, Outcome, Pgd, Protocol, Scene, Setting, Threat, build, run,
+    AttackId, AttackOptions, Batch, Iterate, ObjectiveKind, Outcome, Pgd, Protocol, Scene, Setting, Threat, build, run,
 };
 use rankle_core::{Dataset, Distance, Embedder, Place, Ranking, Seed, Sets};
 
@@ -92,7 +92,7 @@ fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
             assert!((mean(&kernels.embedding_shift) - mean(&tensors.embedding_shift)).abs() < 0.02, "{kind} {threat}");
         }
         // One step from the clean image goes to the same place but for signs of gradients that are as good as zero.
-        let step = Pgd { keep: Keep::Last, ..Pgd::from_clean(Threat::linf(0.05).unwrap(), 0.05, 1) };
+        let step = Pgd { keep: Iterate::Last, ..Pgd::from_clean(Threat::linf(0.05).unwrap(), 0.05, 1) };
         let [kernels, tensors] = both().map(|at| outcome(at, step));
         assert!((mean(&kernels.after.rank) - mean(&tensors.after.rank)).abs() < 0.005, "{kind}");
     }

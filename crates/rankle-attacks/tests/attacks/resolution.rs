@@ -36,7 +36,7 @@ fn strict_ranks_are_those_of_f64() {
     for kind in [AttackId::Candidate(Direction::Raise), AttackId::Query(Direction::Raise)] {
         let of = |protocol| {
             let targets = Targets::new(images.len(), pairs.clone(), 2, None, ITEMS).unwrap();
-            bind(kind, AttackOptions::default(), &gallery, &images, &moved, targets, protocol).standings(&moved).unwrap()
+            bind(kind, AttackOptions::default(), &gallery, &images, &moved, targets, protocol).measures(&moved).unwrap()
         };
         let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
         for (row, &image) in images.iter().enumerate() {
@@ -78,7 +78,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     };
     let of = |protocol| {
         let attack = build(AttackId::EmbeddingShift, 0, AttackOptions::default());
-        attack.instantiate(batch(protocol)).unwrap().standings(&moved).unwrap()
+        attack.instantiate(batch(protocol)).unwrap().measures(&moved).unwrap()
     };
     let (paper, strict) = (of(Protocol::Paper), of(Protocol::Strict));
     for (row, &image) in images.iter().enumerate() {
@@ -105,10 +105,10 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
             clean: &place,
             targets: Targets::none(20),
         };
-        let standings =
-            build(AttackId::EmbeddingShift, 0, AttackOptions::default()).instantiate(batch).unwrap().standings(&place).unwrap();
-        assert_eq!((standings.tie_share(), standings.pairs), (1.0, 20), "{protocol}");
-        for hit in standings.hits(1) {
+        let measures =
+            build(AttackId::EmbeddingShift, 0, AttackOptions::default()).instantiate(batch).unwrap().measures(&place).unwrap();
+        assert_eq!((measures.tie_share(), measures.pairs), (1.0, 20), "{protocol}");
+        for hit in measures.hits(1) {
             assert!((hit - 4.0 / 19.0).abs() < 1e-12, "{protocol} {hit}");
         }
     }

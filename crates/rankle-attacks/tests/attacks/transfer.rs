@@ -2,8 +2,8 @@
 
 use crate::support::{at, embedder, gallery, place, world};
 use rankle_attacks::{
-    AttackId, AttackOptions, Direction, Outcome, Pgd, Protocol, Setting, Standings, Targets, Threat, Transfer, Victim, build,
-    run, target_gallery, transfer,
+    AttackId, AttackOptions, Direction, Measures, Outcome, Pgd, Protocol, Setting, Targets, Threat, Transfer, Victim, build, run,
+    target_gallery, transfer,
 };
 use rankle_core::{Dataset, Distance, Error, Gallery, Sets};
 
@@ -24,7 +24,7 @@ fn pgd(epsilon: f64) -> Pgd {
     Pgd::paper(Threat::linf(epsilon).unwrap())
 }
 
-fn parts(outcome: &Outcome) -> (&Standings, &Standings, &[f64]) {
+fn parts(outcome: &Outcome) -> (&Measures, &Measures, &[f64]) {
     (&outcome.before, &outcome.after, &outcome.embedding_shift)
 }
 

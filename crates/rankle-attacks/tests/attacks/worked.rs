@@ -24,8 +24,8 @@ fn check(gallery: &Embeddings, image: usize, to: &[f32], kind: AttackId, targets
         "{kind}: {} instead of {loss}",
         evaluation.losses().unwrap()[0]
     );
-    let standings = bound.standings(&moved).unwrap();
-    assert!((standings.rank[0] - rank).abs() < 1e-12, "{kind}: {} instead of {rank}", standings.rank[0]);
+    let measures = bound.measures(&moved).unwrap();
+    assert!((measures.rank[0] - rank).abs() < 1e-12, "{kind}: {} instead of {rank}", measures.rank[0]);
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn ranks(places: &[f32], to: f32, kind: AttackId, target: u32, protocol: Protoco
     let gallery = Gallery::new(&rows(Distance::Euclidean, &column)).unwrap();
     let moved = rows(Distance::Euclidean, &[&[to]]);
     let targets = Targets::new(1, vec![target], 1, None, gallery.len()).unwrap();
-    let standings = bind(kind, AttackOptions::default(), &gallery, &[3], &moved, targets, protocol).standings(&moved).unwrap();
-    (standings.rank[0] * places.len() as f64, standings.tie_share())
+    let measures = bind(kind, AttackOptions::default(), &gallery, &[3], &moved, targets, protocol).measures(&moved).unwrap();
+    (measures.rank[0] * places.len() as f64, measures.tie_share())
 }
 
 #[test]

@@ -10,12 +10,12 @@ use crate::size::product;
 impl ConvBlock {
     /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
     /// borders with numbers that belong to no pixel.
-    pub fn input_gradient(&self, slope: PooledSlope<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
+    pub fn input_gradient(&self, gradient: PooledSlope<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
         let (shape, block) = (self.shape, self);
         assert!(padded.len() == shape.padded_len(), "a padded image");
         padded.fill(0.0);
         let Scratch { values, places, counts, room, .. } = scratch;
-        let windows = slope.windows(shape, room);
+        let windows = gradient.windows(shape, room);
         if shape.inputs == 1 {
             self.isa.run(PatchGradient { block, windows, padded });
         } else {
@@ -50,7 +50,7 @@ impl Kernel for ListGradient<'_> {
         let ConvShape { outputs, inputs, kernel, .. } = shape;
         let (row, stride) = (shape.table_row(), outputs + REGISTER);
         let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
-        for (window, (winners, slope)) in windows.iter().enumerate() {
+        for (window, (winners, gradient)) in windows.iter().enumerate() {
             for corner in 0..4 {
                 let list = window * 4 + corner;
                 let (values, places) = (&mut values[list * stride..][..stride], &mut places[list * stride..][..stride]);
@@ -63,7 +63,7 @@ impl Kernel for ListGradient<'_> {
                         V::keep_equal(
                             winners.as_ptr().add(first),
                             corner as u8,
-                            slope.as_ptr().add(first),
+                            gradient.as_ptr().add(first),
                             (first * row) as u32,
                             row as u32,
                             values.as_mut_ptr().add(count),
@@ -123,15 +123,15 @@ impl PatchGradient<'_> {
         let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
         let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
         let mut patch = [0.0f32; 16 * PATCH_ROW];
-        for (window, (winners, slope)) in self.windows.iter().enumerate() {
-            let (winners, slope) = (&winners[..outputs], &slope[..outputs]);
+        for (window, (winners, gradient)) in self.windows.iter().enumerate() {
+            let (winners, gradient) = (&winners[..outputs], &gradient[..outputs]);
             // Two chains per register hide the latency of the additions.
             let mut sums = [[V::splat(0.0); N]; 2];
-            for (pair, (winners, slope)) in winners.chunks_exact(2).zip(slope.chunks_exact(2)).enumerate() {
+            for (pair, (winners, gradient)) in winners.chunks_exact(2).zip(gradient.chunks_exact(2)).enumerate() {
                 for (half, sums) in sums.iter_mut().enumerate() {
                     let table =
                         &self.block.backward[(usize::from(winners[half]) * outputs + 2 * pair + half) * patch_len..][..patch_len];
-                    let value = V::splat(slope[half]);
+                    let value = V::splat(gradient[half]);
                     for (n, sum) in sums.iter_mut().enumerate() {
                         // SAFETY: `N * LANES == patch_len`: `run` chose `N` so.
                         *sum = value.multiply_add(unsafe { V::load(table.as_ptr().add(n * V::LANES)) }, *sum);
@@ -155,9 +155,9 @@ impl PatchGradient<'_> {
         let (outputs, patch_len) = (paired(shape.outputs), patch_len(shape.kernel));
         let (width, padded_row) = (shape.pooled_width(), shape.padded_row());
         let mut patch = [0.0f32; 16 * PATCH_ROW];
-        for (window, (winners, slope)) in self.windows.iter().enumerate() {
+        for (window, (winners, gradient)) in self.windows.iter().enumerate() {
             patch[..patch_len].fill(0.0);
-            for (output, (&winner, &value)) in winners.iter().zip(slope).take(shape.outputs).enumerate() {
+            for (output, (&winner, &value)) in winners.iter().zip(gradient).take(shape.outputs).enumerate() {
                 let table = &self.block.backward[(usize::from(winner) * outputs + output) * patch_len..][..patch_len];
                 patch.iter_mut().zip(table).for_each(|(sum, &weight)| *sum += value * weight);
             }

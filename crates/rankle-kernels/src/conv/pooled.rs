@@ -1,4 +1,4 @@
-//! The pooled output and its slope.
+//! The pooled output and its gradient.
 
 use super::shape::{ConvShape, REGISTER};
 use crate::size::{product, sum, whole};
@@ -54,7 +54,7 @@ pub(super) struct Windows<'a> {
 }
 
 impl<'a> PooledSlope<'a> {
-    /// Checks the sizes and looks at the slope window by window, as a copy in `room` where that is needed.
+    /// Checks the sizes and looks at the gradient window by window, as a copy in `room` where that is needed.
     pub(super) fn windows<'b>(self, shape: ConvShape, room: &'b mut Room) -> Windows<'b>
     where
         'a: 'b,
@@ -62,7 +62,7 @@ impl<'a> PooledSlope<'a> {
         let Self { values, rows, winners } = self;
         let (outputs, width) = (shape.outputs, shape.pooled_width());
         assert!(winners.len() == shape.pooled_len(), "one winner per pooled number");
-        assert!(values.len() >= rows.end(shape), "the slope of every pooled number");
+        assert!(values.len() >= rows.end(shape), "the gradient of every pooled number");
         let channels = whole(outputs, REGISTER);
         if channels == outputs {
             return Windows { values, rows, winners, width, channels };
@@ -84,7 +84,7 @@ impl<'a> PooledSlope<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Row by row: of each window the winners and the slopes of all channels.
+    /// Row by row: of each window the winners and the gradients of all channels.
     #[inline(always)]
     pub(super) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [f32])> {
         let Self { values, rows, winners, width, channels } = self;

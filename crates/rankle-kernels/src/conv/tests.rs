@@ -201,7 +201,7 @@ fn check_pooled(name: &str, relu: bool, pooled: &[f32], place: impl Fn(usize) ->
 }
 
 /// A value of exactly zero is silent behind a ReLU, and in a window of equal values the first position wins: from the definition
-/// of ReLU (slope zero at zero) and from PyTorch's pooling. Without a ReLU somebody always wins.
+/// of ReLU (gradient zero at zero) and from PyTorch's pooling. Without a ReLU somebody always wins.
 #[test]
 fn ties_go_to_the_first_and_zero_is_silent() {
     for isa in Isa::available() {

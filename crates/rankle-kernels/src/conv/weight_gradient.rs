@@ -12,7 +12,7 @@ impl ConvBlock {
     pub fn weight_gradient(
         &self,
         padded: &[f32],
-        slope: PooledSlope<'_>,
+        gradient: PooledSlope<'_>,
         scratch: &mut Scratch,
         weight: &mut [f32],
         bias: &mut [f32],
@@ -21,7 +21,7 @@ impl ConvBlock {
         assert!(padded.len() == shape.padded_len(), "a padded image");
         assert!(weight.len() == shape.gradient_len() && bias.len() == shape.outputs, "one sum per parameter");
         let Scratch { values, places, counts, room, .. } = scratch;
-        let windows = slope.windows(shape, room);
+        let windows = gradient.windows(shape, room);
         if shape.inputs == 1 {
             self.isa.run(PatchWeightGradient { block, padded, windows, weight, bias });
             return;
@@ -80,10 +80,10 @@ impl Kernel for WeightGradient<'_> {
         let ConvShape { outputs, inputs, kernel, .. } = shape;
         let (row, width, padded_row) = (shape.table_row(), shape.pooled_width(), shape.padded_row());
         let stride = shape.pooled_height() * width + REGISTER;
-        for (window, (winners, slope)) in windows.iter().enumerate() {
+        for (window, (winners, gradient)) in windows.iter().enumerate() {
             let corner = 2 * (window / width) * padded_row + 2 * (window % width) * inputs;
             let places_of = [0, inputs, padded_row, padded_row + inputs, 0].map(|offset| (corner + offset) as u32);
-            for (channel, ((&winner, &value), count)) in winners.iter().zip(slope).zip(counts.iter_mut()).enumerate() {
+            for (channel, ((&winner, &value), count)) in winners.iter().zip(gradient).zip(counts.iter_mut()).enumerate() {
                 // Written in any case, kept only when live: no branch to mispredict.
                 let at = channel * stride + *count;
                 values[at] = value;
@@ -142,11 +142,11 @@ impl PatchWeightGradient<'_> {
             for ky in 0..K {
                 let mut sums = [V::splat(0.0); K];
                 let mut bias = V::splat(0.0);
-                for (window, (winners, slope)) in self.windows.iter().enumerate() {
-                    let (winners, slope) = (&winners[first..][..V::LANES], &slope[first..][..V::LANES]);
+                for (window, (winners, gradient)) in self.windows.iter().enumerate() {
+                    let (winners, gradient) = (&winners[first..][..V::LANES], &gradient[first..][..V::LANES]);
                     for corner in 0..4 {
                         // SAFETY: both slices have `LANES` elements.
-                        let live = unsafe { V::select_equal(winners.as_ptr(), corner as u8, slope.as_ptr()) };
+                        let live = unsafe { V::select_equal(winners.as_ptr(), corner as u8, gradient.as_ptr()) };
                         bias = live.multiply_add(V::splat(1.0), bias);
                         let pixels = (2 * (window / width) + corner / 2 + ky) * padded_row + 2 * (window % width) + corner % 2;
                         for (sum, &pixel) in sums.iter_mut().zip(&self.padded[pixels..][..K]) {

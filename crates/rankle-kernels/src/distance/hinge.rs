@@ -1,4 +1,4 @@
-//! Sums of hinges over a whole gallery, with their exact slope, in one pass.
+//! Sums of hinges over a whole gallery, with their exact gradient, in one pass.
 
 use super::pairs::distances_to_on;
 use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
@@ -19,18 +19,18 @@ pub struct Hinge<'a> {
     pub weight: f32,
 }
 
-/// A hinge sum and its slope.
+/// A hinge sum and its gradient.
 #[derive(Clone, Debug)]
 pub struct HingeSum {
     /// One number per point.
     pub loss: Vec<f64>,
     /// `n x dim`: the derivative of each point's loss with respect to that point.
-    pub slope: Vec<f32>,
+    pub gradient: Vec<f32>,
 }
 
-/// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊` for each point `p`, with its slope.
+/// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊` for each point `p`, with its gradient.
 ///
-/// A hinge is active or not; the slope needs only how many are (METHOD.md 7.3). Per block of the gallery: distances, a
+/// A hinge is active or not; the gradient needs only how many are (METHOD.md 7.3). Per block of the gallery: distances, a
 /// comparison with each target's own distance, and one product of the resulting weights with the block's rows.
 pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
     hinges_on(Isa::best(), metric, points, rows, terms)
@@ -40,9 +40,9 @@ fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hin
     let (dim, panel) = (rows.dim, isa.panel());
     let n = rows.count(points);
     let own: Vec<Vec<f32>> = terms.iter().map(|term| distances_to_on(isa, metric, points, rows, term.targets)).collect();
-    let mut sum = HingeSum { loss: vec![0.0; n], slope: vec![0.0; n * dim] };
-    sum.loss.par_chunks_mut(TASK).zip(sum.slope.par_chunks_mut(product([TASK, dim]))).enumerate().for_each(
-        |(task, (loss, slope))| {
+    let mut sum = HingeSum { loss: vec![0.0; n], gradient: vec![0.0; n * dim] };
+    sum.loss.par_chunks_mut(TASK).zip(sum.gradient.par_chunks_mut(product([TASK, dim]))).enumerate().for_each(
+        |(task, (loss, gradient))| {
             let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
                 .step_by(panel)
                 .map(|first| {
@@ -58,9 +58,9 @@ fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hin
                     group.add(rows, block.clone(), &mut buffer);
                 }
             }
-            let outputs = loss.chunks_mut(panel).zip(slope.chunks_mut(product([panel, dim])));
-            for ((group, first), (loss, slope)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
-                group.finish(rows, &points[first * dim..], loss, slope);
+            let outputs = loss.chunks_mut(panel).zip(gradient.chunks_mut(product([panel, dim])));
+            for ((group, first), (loss, gradient)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
+                group.finish(rows, &points[first * dim..], loss, gradient);
             }
         },
     );
@@ -104,7 +104,7 @@ struct Active {
     lists: Vec<List>,
     loss: Vec<f64>,
     /// `dim x columns`: the weighted sum of gallery rows.
-    slope: Aligned,
+    gradient: Aligned,
     /// Euclidean only: the weighted share of the point itself.
     share: Vec<f32>,
     weights: Aligned,
@@ -113,8 +113,8 @@ struct Active {
 impl Active {
     fn new(group: Group, lists: Vec<List>, dim: usize) -> Self {
         let columns = group.columns;
-        let (slope, weights) = (Aligned::zeros(product([dim, columns])), Aligned::zeros(BLOCK * columns));
-        Self { group, lists, loss: vec![0.0; columns], slope, share: vec![0.0; columns], weights }
+        let (gradient, weights) = (Aligned::zeros(product([dim, columns])), Aligned::zeros(BLOCK * columns));
+        Self { group, lists, loss: vec![0.0; columns], gradient, share: vec![0.0; columns], weights }
     }
 
     /// Adds the hinges against one block of the gallery.
@@ -129,27 +129,30 @@ impl Active {
         for piece in split(rows.dim, isa.rows()) {
             let data = &rows.data[block.start * rows.stride + piece.start..];
             let left = Left { data, row: 1, step: rows.stride, stretches: Stretches::ONE, len: block.len() };
-            tile(isa, piece.len(), columns, left, right, &mut self.slope[piece.start * columns..], columns, Store::Add);
+            tile(isa, piece.len(), columns, left, right, &mut self.gradient[piece.start * columns..], columns, Store::Add);
         }
     }
 
-    /// The targets' own part of the slope, and everything back to rows.
-    fn finish(&self, rows: &Rows, points: &[f32], loss: &mut [f64], slope: &mut [f32]) {
+    /// The targets' own part of the gradient, and everything back to rows.
+    fn finish(&self, rows: &Rows, points: &[f32], loss: &mut [f64], gradient: &mut [f32]) {
         let dim = rows.dim;
-        for (lane, (loss, slope)) in loss.iter_mut().zip(slope.chunks_exact_mut(dim)).enumerate() {
+        for (lane, (loss, gradient)) in loss.iter_mut().zip(gradient.chunks_exact_mut(dim)).enumerate() {
             *loss = self.loss[lane];
             let point = &points[lane * dim..][..dim];
-            let sums = self.slope[lane..].iter().step_by(self.group.columns);
-            for ((slope, &sum), &x) in slope.iter_mut().zip(sums).zip(point) {
-                *slope = sum - self.share[lane] * x;
+            let sums = self.gradient[lane..].iter().step_by(self.group.columns);
+            for ((gradient, &sum), &x) in gradient.iter_mut().zip(sums).zip(point) {
+                *gradient = sum - self.share[lane] * x;
             }
             for list in &self.lists {
                 let (active, own, row) = (list.active[lane], list.own[lane], rows.row(list.targets[lane] as usize));
                 match self.group.metric {
-                    Metric::Cosine => slope.iter_mut().zip(row).for_each(|(slope, &c)| *slope -= active * c),
+                    Metric::Cosine => gradient.iter_mut().zip(row).for_each(|(gradient, &c)| *gradient -= active * c),
                     Metric::Euclidean if own > 0.0 => {
                         let active = active / own;
-                        slope.iter_mut().zip(point.iter().zip(row)).for_each(|(slope, (&x, &c))| *slope += active * (x - c));
+                        gradient
+                            .iter_mut()
+                            .zip(point.iter().zip(row))
+                            .for_each(|(gradient, (&x, &c))| *gradient += active * (x - c));
                     }
                     Metric::Euclidean => {}
                 }
@@ -230,7 +233,7 @@ mod tests {
         let (dim, len) = (rows.dim, rows.len);
         let n = points.len() / dim;
         let all = distances_on(Isa::PORTABLE, metric, points, rows);
-        let (mut loss, mut slope) = (vec![0.0; n], vec![0.0; n * dim]);
+        let (mut loss, mut gradient) = (vec![0.0; n], vec![0.0; n * dim]);
         for i in 0..n {
             let (point, list) = (&points[i * dim..][..dim], &all[i * len..][..len]);
             let away = |x: usize, k: usize| match metric {
@@ -247,14 +250,14 @@ mod tests {
                         if gap > 0.0 {
                             loss[i] += f64::from(term.weight) * gap;
                             for k in 0..dim {
-                                slope[i * dim + k] += f64::from(term.weight) * sign * (away(c as usize, k) - away(x, k));
+                                gradient[i * dim + k] += f64::from(term.weight) * sign * (away(c as usize, k) - away(x, k));
                             }
                         }
                     }
                 }
             }
         }
-        (loss, slope)
+        (loss, gradient)
     }
 
     #[test]
@@ -270,14 +273,17 @@ mod tests {
                 ];
                 for metric in METRICS {
                     for terms in [&terms[..1], &terms[1..], &terms[..]] {
-                        let (loss, slope) = slow(metric, &points, &rows, terms);
+                        let (loss, gradient) = slow(metric, &points, &rows, terms);
                         let fast = hinges_on(isa, metric, &points, &rows, terms);
-                        let scale = slope.iter().fold(1.0f64, |most, g| most.max(g.abs()));
+                        let scale = gradient.iter().fold(1.0f64, |most, g| most.max(g.abs()));
                         for (fast, slow) in fast.loss.iter().zip(&loss) {
                             assert!((fast - slow).abs() < 1e-4 * slow.abs().max(1.0), "{isa} {metric:?}: loss {fast} {slow}");
                         }
-                        for (at, (&fast, slow)) in fast.slope.iter().zip(&slope).enumerate() {
-                            assert!((f64::from(fast) - slow).abs() < 1e-4 * scale, "{isa} {metric:?} {at}: slope {fast} {slow}");
+                        for (at, (&fast, slow)) in fast.gradient.iter().zip(&gradient).enumerate() {
+                            assert!(
+                                (f64::from(fast) - slow).abs() < 1e-4 * scale,
+                                "{isa} {metric:?} {at}: gradient {fast} {slow}"
+                            );
                         }
                     }
                 }
@@ -297,7 +303,7 @@ mod tests {
                 let term = Hinge { targets: &targets[i..=i], raise: true, weight: 1.0 };
                 let alone = hinges_on(isa, Metric::Cosine, &points[i * dim..][..dim], &rows, &[term]);
                 assert_eq!(alone.loss[0].to_bits(), together.loss[i].to_bits());
-                assert_eq!(alone.slope, together.slope[i * dim..][..dim]);
+                assert_eq!(alone.gradient, together.gradient[i * dim..][..dim]);
             }
         }
     }

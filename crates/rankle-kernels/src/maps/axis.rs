@@ -50,7 +50,7 @@ impl Reach {
         self.runs(self.output, 1, self.stride, |target, tap| self.source(target, tap))
     }
 
-    /// From the output's slope to the input's: target `t` reads the outputs whose tap lay on it.
+    /// From the output's gradient to the input's: target `t` reads the outputs whose tap lay on it.
     pub(super) fn backward(self) -> Vec<Run> {
         let source = |target: usize, tap: usize| {
             let distance = target.checked_add(self.before)?.checked_sub(tap)?;

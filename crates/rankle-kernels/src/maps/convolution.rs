@@ -2,7 +2,7 @@
 
 use super::axis::{Reach, Run};
 use super::finish::{Finish, FinishRows};
-use super::minimal::{Minimal, POINTS};
+use super::winograd::{POINTS, Winograd};
 use crate::aligned::Aligned;
 use crate::dense::Panels;
 use crate::size::{product, sum};
@@ -81,7 +81,7 @@ pub struct Conv {
     pub(super) shape: ConvShape,
     forward: Geometry,
     backward: Geometry,
-    pub(super) minimal: Option<Minimal>,
+    pub(super) minimal: Option<Winograd>,
 }
 
 /// Which pixels feed which, row by row and column by column.
@@ -116,7 +116,7 @@ impl Conv {
                 target_width: input,
                 kernel,
             },
-            minimal: Minimal::of(shape),
+            minimal: Winograd::of(shape),
         }
     }
 
@@ -133,13 +133,13 @@ impl Conv {
         self.run(&self.forward, filters, shape.inputs, input, images, finish, output);
     }
 
-    /// The slope of the input from that of the output; `filters` as [`Conv::transpose`] makes them,
+    /// The gradient of the input from that of the output; `filters` as [`Conv::transpose`] makes them,
     /// of either form.
-    pub fn input_gradient(&self, filters: &Panels, slope: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
+    pub fn input_gradient(&self, filters: &Panels, gradient: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.inputs, "filters of this shape");
-        shape.check_maps(images, input, slope);
-        self.run(&self.backward, filters, shape.outputs, slope, images, finish, input);
+        shape.check_maps(images, input, gradient);
+        self.run(&self.backward, filters, shape.outputs, gradient, images, finish, input);
     }
 
     #[allow(clippy::too_many_arguments, reason = "the two directions, which differ in all of them")]

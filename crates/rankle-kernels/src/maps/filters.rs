@@ -1,7 +1,7 @@
 //! Filters between PyTorch's layout and the panels of the kernels.
 
 use super::Conv;
-use super::minimal::{Minimal, POINTS, turned};
+use super::winograd::{POINTS, Winograd, turned};
 use crate::dense::Panels;
 use crate::simd::Isa;
 use crate::size::product;
@@ -35,7 +35,7 @@ impl Conv {
     /// channels fastest. [`Conv::forward`] and [`Conv::transpose`] take either form.
     pub fn minimal(&self, filters: &Panels) -> Option<Panels> {
         self.check_filters(filters, self.shape.taps());
-        self.minimal.and_then(|_| Minimal::filters(filters))
+        self.minimal.and_then(|_| Winograd::filters(filters))
     }
 
     /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, or points, outputs fastest.

@@ -22,9 +22,9 @@ pub enum Finish<'a> {
     },
     /// Zero where `live` is zero: the way back through a ReLU.
     Silence(&'a [u8]),
-    /// Plus the slope that came another way, then, if there is a ReLU, back through it.
+    /// Plus the gradient that came another way, then, if there is a ReLU, back through it.
     Join {
-        /// A map of slopes.
+        /// A map of gradients.
         other: &'a [f32],
         /// As for [`Finish::Silence`].
         live: Option<&'a [u8]>,
@@ -49,10 +49,10 @@ impl Finish<'_> {
     }
 }
 
-/// Zero where `live` is zero: the way back through a ReLU, for a slope that no convolution has just computed.
-pub fn silence(slope: &mut [f32], live: &[u8]) {
-    assert!(slope.len() == live.len(), "one mark per slope");
-    silence_block(slope, live);
+/// Zero where `live` is zero: the way back through a ReLU, for a gradient that no convolution has just computed.
+pub fn silence(gradient: &mut [f32], live: &[u8]) {
+    assert!(gradient.len() == live.len(), "one mark per gradient");
+    silence_block(gradient, live);
 }
 
 /// A stretch of `width` channels, from `channel` on, of `rows` rows of the target, the first at `start`, `stride` apart.
@@ -155,11 +155,11 @@ fn relu_marked(sums: &mut [f32], live: &mut [u8]) {
 }
 
 #[inline(always)]
-fn silence_block(slope: &mut [f32], live: &[u8]) {
-    let (blocks, rest) = slope.as_chunks_mut::<STEP>();
+fn silence_block(gradient: &mut [f32], live: &[u8]) {
+    let (blocks, rest) = gradient.as_chunks_mut::<STEP>();
     let (live, live_rest) = live.as_chunks::<STEP>();
-    for (slope, live) in blocks.iter_mut().zip(live) {
-        (0..STEP).for_each(|lane| slope[lane] = if live[lane] == 0 { 0.0 } else { slope[lane] });
+    for (gradient, live) in blocks.iter_mut().zip(live) {
+        (0..STEP).for_each(|lane| gradient[lane] = if live[lane] == 0 { 0.0 } else { gradient[lane] });
     }
-    rest.iter_mut().zip(live_rest).for_each(|(slope, &live)| *slope = if live == 0 { 0.0 } else { *slope });
+    rest.iter_mut().zip(live_rest).for_each(|(gradient, &live)| *gradient = if live == 0 { 0.0 } else { *gradient });
 }

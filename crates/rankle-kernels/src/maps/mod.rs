@@ -19,7 +19,6 @@ mod axis;
 mod convolution;
 mod filters;
 mod finish;
-mod minimal;
 pub mod norm;
 mod pool;
 mod pooled_gradient;
@@ -27,6 +26,7 @@ mod shuffle;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
+mod winograd;
 
 pub use convolution::{Conv, ConvShape};
 pub use finish::{Finish, silence};

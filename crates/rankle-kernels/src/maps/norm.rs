@@ -60,11 +60,11 @@ impl Kernel for Sums<'_, '_> {
                     settle(&mut block);
                 }
             }
-            Term::SlopeDeviation(slope, x, mean) => {
-                for (slope, x) in slope.chunks(rows).zip(x.chunks(rows)) {
-                    for (slope, x) in slope.chunks_exact(channels).zip(x.chunks_exact(channels)) {
-                        let terms = slope.iter().zip(x).zip(mean);
-                        block.iter_mut().zip(terms).for_each(|(sum, ((slope, x), mean))| *sum += slope * (x - mean));
+            Term::SlopeDeviation(gradient, x, mean) => {
+                for (gradient, x) in gradient.chunks(rows).zip(x.chunks(rows)) {
+                    for (gradient, x) in gradient.chunks_exact(channels).zip(x.chunks_exact(channels)) {
+                        let terms = gradient.iter().zip(x).zip(mean);
+                        block.iter_mut().zip(terms).for_each(|(sum, ((gradient, x), mean))| *sum += gradient * (x - mean));
                     }
                     settle(&mut block);
                 }
@@ -85,10 +85,10 @@ pub fn sum_of_squares(isa: Isa, x: &[f32], mean: &[f32]) -> Vec<f64> {
     sums(isa, mean.len(), Term::SquaredDeviation(x, mean))
 }
 
-/// Σ slope · (x - mean), per channel.
-pub fn sum_of_products(isa: Isa, slope: &[f32], x: &[f32], mean: &[f32]) -> Vec<f64> {
-    assert!(x.len().is_multiple_of(mean.len()) && slope.len() == x.len(), "whole rows and as many slopes");
-    sums(isa, mean.len(), Term::SlopeDeviation(slope, x, mean))
+/// Σ gradient · (x - mean), per channel.
+pub fn sum_of_products(isa: Isa, gradient: &[f32], x: &[f32], mean: &[f32]) -> Vec<f64> {
+    assert!(x.len().is_multiple_of(mean.len()) && gradient.len() == x.len(), "whole rows and as many gradients");
+    sums(isa, mean.len(), Term::SlopeDeviation(gradient, x, mean))
 }
 
 /// `y = scale · x + shift`, per channel, plus the shortcut, then ReLU if asked for.
@@ -125,14 +125,14 @@ impl Kernel for Apply<'_> {
     }
 }
 
-/// `slope = a · slope + b · x + c`, per channel, in place: the way back through the statistics.
-pub fn pull_back(isa: Isa, slope: &mut [f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) {
-    assert!(slope.len() == x.len() && x.len().is_multiple_of(a.len()) && a.len() == b.len() && a.len() == c.len(), "rows");
-    isa.run(PullBack { slope, x, a, b, c });
+/// `gradient = a · gradient + b · x + c`, per channel, in place: the way back through the statistics.
+pub fn pull_back(isa: Isa, gradient: &mut [f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) {
+    assert!(gradient.len() == x.len() && x.len().is_multiple_of(a.len()) && a.len() == b.len() && a.len() == c.len(), "rows");
+    isa.run(PullBack { gradient, x, a, b, c });
 }
 
 struct PullBack<'a> {
-    slope: &'a mut [f32],
+    gradient: &'a mut [f32],
     x: &'a [f32],
     a: &'a [f32],
     b: &'a [f32],
@@ -144,15 +144,22 @@ impl Kernel for PullBack<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let channels = self.a.len();
-        for (slope, x) in self.slope.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels)) {
+        for (gradient, x) in self.gradient.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels)) {
             let parameters = self.a.iter().zip(self.b).zip(self.c);
-            slope.iter_mut().zip(x).zip(parameters).for_each(|((slope, x), ((a, b), c))| *slope = a * *slope + b * x + c);
+            gradient
+                .iter_mut()
+                .zip(x)
+                .zip(parameters)
+                .for_each(|((gradient, x), ((a, b), c))| *gradient = a * *gradient + b * x + c);
         }
     }
 }
 
 /// Zero where the activation is not above zero: the way back through a ReLU.
-pub fn silence(slope: &mut [f32], activation: &[f32]) {
-    assert!(slope.len() == activation.len(), "one activation per slope");
-    slope.iter_mut().zip(activation).for_each(|(slope, &activation)| *slope = if activation > 0.0 { *slope } else { 0.0 });
+pub fn silence(gradient: &mut [f32], activation: &[f32]) {
+    assert!(gradient.len() == activation.len(), "one activation per gradient");
+    gradient
+        .iter_mut()
+        .zip(activation)
+        .for_each(|(gradient, &activation)| *gradient = if activation > 0.0 { *gradient } else { 0.0 });
 }

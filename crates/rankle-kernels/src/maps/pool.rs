@@ -7,7 +7,7 @@ use crate::size::{product, sum};
 /// Max pooling of a map behind its ReLU: any window, stride and padding.
 ///
 /// The map comes as it is in front of the ReLU: the largest number of a window, if it is above zero, else zero. What is kept is
-/// which position won; of equal numbers the first, as in PyTorch. On the way back a window that ReLU silenced has no slope.
+/// which position won; of equal numbers the first, as in PyTorch. On the way back a window that ReLU silenced has no gradient.
 #[derive(Clone, Debug)]
 pub struct MaxPool {
     input: (usize, usize),
@@ -62,18 +62,18 @@ impl MaxPool {
         });
     }
 
-    /// The slope in front of the ReLU, of one image, from that of the stack behind the pooling.
-    pub fn backward(&self, slope: &[f32], winners: &[u8], channels: usize, place: InStack, input: &mut [f32]) {
-        self.check(input.len(), channels, place, slope.len(), winners.len());
+    /// The gradient in front of the ReLU, of one image, from that of the stack behind the pooling.
+    pub fn backward(&self, gradient: &[f32], winners: &[u8], channels: usize, place: InStack, input: &mut [f32]) {
+        self.check(input.len(), channels, place, gradient.len(), winners.len());
         input.fill(0.0);
         let mut sources = vec![0; self.kernel * self.kernel];
         self.windows(|pixel, taps| {
             taps.for_each(|(tap, source)| sources[usize::from(tap)] = source * channels);
             let at = place.of(pixel) * channels;
-            let slopes = slope[at..][..channels].iter().zip(&winners[at..][..channels]);
-            for (number, (&slope, &winner)) in slopes.enumerate() {
+            let gradients = gradient[at..][..channels].iter().zip(&winners[at..][..channels]);
+            for (number, (&gradient, &winner)) in gradients.enumerate() {
                 if winner != SILENT {
-                    input[sources[usize::from(winner)] + number] += slope;
+                    input[sources[usize::from(winner)] + number] += gradient;
                 }
             }
         });
@@ -180,11 +180,11 @@ pub fn mean_of_pixels(map: &[f32], row: usize) -> Vec<f32> {
     sums
 }
 
-/// The slope of the map from that of [`mean_of_pixels`]: an equal share for each pixel.
-pub fn mean_of_pixels_backward(slope: &[f32], map: &mut [f32]) {
-    assert!(!slope.is_empty() && map.len().is_multiple_of(slope.len()), "whole pixels");
-    let pixels = (map.len() / slope.len()) as f32;
-    for pixel in map.chunks_exact_mut(slope.len()) {
-        pixel.iter_mut().zip(slope).for_each(|(value, &slope)| *value = slope / pixels);
+/// The gradient of the map from that of [`mean_of_pixels`]: an equal share for each pixel.
+pub fn mean_of_pixels_backward(gradient: &[f32], map: &mut [f32]) {
+    assert!(!gradient.is_empty() && map.len().is_multiple_of(gradient.len()), "whole pixels");
+    let pixels = (map.len() / gradient.len()) as f32;
+    for pixel in map.chunks_exact_mut(gradient.len()) {
+        pixel.iter_mut().zip(gradient).for_each(|(value, &gradient)| *value = gradient / pixels);
     }
 }

@@ -10,7 +10,7 @@ use crate::size::{product, sum};
 
 /// A convolution of stride 1 without padding, on the map of one image, its ReLU and its pooling, on the way back.
 ///
-/// Of a window of the pooling one number has a slope, and none where ReLU silenced it. So every window lists its live channels
+/// Of a window of the pooling one number has a gradient, and none where ReLU silenced it. So every window lists its live channels
 /// by the position that won, and each of them adds a kernel row to a stretch of the map: a fraction of the dense convolution.
 #[derive(Debug)]
 pub struct PooledGradient {
@@ -45,7 +45,7 @@ impl PooledGradient {
         Self { conv: conv.clone(), pool: pool.clone(), isa: filters.isa(), table, row }
     }
 
-    /// The slope of the map from that of the stack behind the pooling.
+    /// The gradient of the map from that of the stack behind the pooling.
     pub fn run(&self, slope: &[f32], winners: &[u8], place: InStack, map: &mut [f32]) {
         let shape = self.conv.shape();
         assert!(map.len() == shape.input_len(), "the map of one image");

@@ -76,7 +76,7 @@ impl Shuffle {
         });
     }
 
-    /// The slope of the pixels from that of the map; where the convolution reads no pixel, zero.
+    /// The gradient of the pixels from that of the map; where the convolution reads no pixel, zero.
     pub fn backward(&self, map: &[f32], pixels: &mut [f32]) {
         assert!(pixels.len() == self.image_len() && map.len() == self.map_len(), "an image of this shape");
         pixels.fill(0.0);

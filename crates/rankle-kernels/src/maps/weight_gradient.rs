@@ -1,4 +1,4 @@
-//! The slope of a convolution's filters.
+//! The gradient of a convolution's filters.
 
 use super::Conv;
 use super::axis::Reach;
@@ -6,18 +6,18 @@ use crate::simd::Isa;
 use crate::size::product;
 use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
-/// A chunk of images as the weight gradient needs it: what went into the convolution, and the slope of what came out.
+/// A chunk of images as the weight gradient needs it: what went into the convolution, and the gradient of what came out.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack<'a> {
     /// The convolution's input.
     pub input: &'a [f32],
-    /// The slope of its output.
+    /// The gradient of its output.
     pub slope: &'a [f32],
     /// How many images.
     pub images: usize,
 }
 
-/// Rows of the slope that are packed side by side at a time, at least: few enough for the cache, enough to be worth a tile.
+/// Rows of the gradient that are packed side by side at a time, at least: few enough for the cache, enough to be worth a tile.
 const BLOCK: usize = 256;
 
 impl Conv {
@@ -31,8 +31,8 @@ impl Conv {
         product([self.shape.kernel, self.shape.inputs, isa.panel()])
     }
 
-    /// One part of the slope of the filters, over all images: chunk by chunk, so the sum depends on how the images were cut
-    /// into chunks and on nothing else. The parts one after the other are the slope in the layout of [`Conv::pack`].
+    /// One part of the gradient of the filters, over all images: chunk by chunk, so the sum depends on how the images were cut
+    /// into chunks and on nothing else. The parts one after the other are the gradient in the layout of [`Conv::pack`].
     pub fn weight_gradient(&self, isa: Isa, part: usize, stacks: &[Stack<'_>], gradient: &mut [f32]) {
         let shape = &self.shape;
         assert!(part < self.weight_gradient_parts(isa), "a part of this convolution's filters");
@@ -54,7 +54,7 @@ impl Conv {
         }
     }
 
-    /// Adds what packed lines of the slope say about one tap. `source` is the line of the input under the first of them.
+    /// Adds what packed lines of the gradient say about one tap. `source` is the line of the input under the first of them.
     fn add_tap(&self, kx: usize, source: usize, lines: usize, stack: &Stack<'_>, packed: &Packed, gradient: &mut [f32]) {
         let (shape, images, isa, panel) = (&self.shape, stack.images, packed.isa, packed.isa.panel());
         let across = Overlap::of(shape.reach(|size| size.1), kx);
@@ -103,7 +103,7 @@ impl Overlap {
     }
 }
 
-/// Lines of the slope, one panel wide, side by side.
+/// Lines of the gradient, one panel wide, side by side.
 struct Packed {
     isa: Isa,
     first: usize,

@@ -9,7 +9,7 @@ use rankle_kernels::conv::PooledSlope;
 use rayon::prelude::*;
 
 impl Convnet {
-    /// The slope of the loss with respect to the pixels, from that with respect to the embeddings.
+    /// The gradient of the loss with respect to the pixels, from that with respect to the embeddings.
     pub(super) fn backward(&self, batch: &Batch, slope: &[f32]) -> Vec<f32> {
         let (layers, pixels, dim) = (&self.layers, self.layers.pixels(), self.layers.embedding_size());
         let (shape, second_shape) = (layers.first(), layers.second());
@@ -42,8 +42,8 @@ impl Convnet {
     }
 }
 
-/// The slopes of what each dense layer sums up, before its ReLU, first layer first; `back` is the product of a layer's slope with
-/// its weights. ReLU has slope zero at exactly zero, as in PyTorch; so has what dropout silenced, if the answers went through it:
+/// The gradients of what each dense layer sums up, before its ReLU, first layer first; `back` is the product of a layer's gradient with
+/// its weights. ReLU has gradient zero at exactly zero, as in PyTorch; so has what dropout silenced, if the answers went through it:
 /// the rest was scaled.
 pub(super) fn dense_slopes<A: AsRef<[f32]>>(
     layers: &Layers,

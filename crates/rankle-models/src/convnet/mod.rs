@@ -85,7 +85,7 @@ impl Convnet {
         Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None, spare: None, seed: Seed(0) }
     }
 
-    /// Embeds, asks for the slope, and returns the slopes of all weights, by name: what PyTorch leaves in `.grad` in evaluation
+    /// Embeds, asks for the gradient, and returns the gradients of all weights, by name: what PyTorch leaves in `.grad` in evaluation
     /// mode, without dropout.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Convnet {
         self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")
     }
 
-    /// The forward pass of a model in training, and the slope of the loss with respect to the embeddings.
+    /// The forward pass of a model in training, and the gradient of the loss with respect to the embeddings.
     fn learn(
         &self,
         images: &Tensor,

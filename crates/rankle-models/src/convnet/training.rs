@@ -11,7 +11,7 @@ use rankle_kernels::conv::PooledSlope;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// The slopes of a loss with respect to what a batch's dense layers sum up and to the parameters of the convolutions. The
+/// The gradients of a loss with respect to what a batch's dense layers sum up and to the parameters of the convolutions. The
 /// gradient of the dense weights is left to whoever can use it strip by strip.
 pub(super) struct Slopes {
     dense: Vec<Vec<f32>>,
@@ -19,7 +19,7 @@ pub(super) struct Slopes {
 }
 
 impl Convnet {
-    /// From the slope with respect to the embeddings.
+    /// From the gradient with respect to the embeddings.
     pub(super) fn slopes(&self, tape: &Tape, slope: &[f32]) -> Slopes {
         let (layers, n) = (&self.layers, slope.len() / self.layers.embedding_size());
         let group = even(n, GROUP);
@@ -34,7 +34,7 @@ impl Convnet {
     }
 
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
-    /// the sum does not depend on the number of threads. `slope` is that of the first dense layer.
+    /// the sum does not depend on the number of threads. `gradient` is that of the first dense layer.
     fn convolution_gradients(&self, tape: &Tape, slope: &[f32]) -> [Vec<f32>; 4] {
         let (layers, dense) = (&self.layers, &self.weights.dense[0].weights);
         let (shape1, shape2) = (layers.first(), layers.second());

@@ -30,7 +30,7 @@ pub(super) fn with_workspace<T>(layers: &Layers, images: usize, work: impl FnOnc
     }
     MEMORY.with_borrow_mut(|([padded, pooled, features], scratch)| {
         let pooled = first(pooled, layers.second().padded_len());
-        // A backward pass leaves slopes where the next forward pass expects zeros.
+        // A backward pass leaves gradients where the next forward pass expects zeros.
         pooled.fill(0.0);
         let (padded, features) = (first(padded, layers.first().padded_len()), first(features, images * layers.features()));
         work(Workspace { padded, pooled, features, scratch })

@@ -74,7 +74,7 @@ impl Frozen {
         (embeddings.concat(), kept)
     }
 
-    /// The slope of the pixels from that of the embeddings.
+    /// The gradient of the pixels from that of the embeddings.
     pub(super) fn backward(&self, network: &Network, kept: &[Kept], slope: &[f32]) -> Vec<f32> {
         let backward = self.backward.get_or_init(|| {
             let filters = network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters));

@@ -41,16 +41,23 @@ impl Head {
         embeddings
     }
 
-    /// One step of Adam, from what went in and the slope of what came out.
-    pub(super) fn update(&mut self, moments: [&mut PackedDense; 2], isa: Isa, features: &[f32], slope: &[f32], adam: &AdamStep) {
-        self.layer.update(moments, isa, features, slope, adam);
+    /// One step of Adam, from what went in and the gradient of what came out.
+    pub(super) fn update(
+        &mut self,
+        moments: [&mut PackedDense; 2],
+        isa: Isa,
+        features: &[f32],
+        gradient: &[f32],
+        adam: &AdamStep,
+    ) {
+        self.layer.update(moments, isa, features, gradient, adam);
         self.transposed = OnceLock::new();
     }
 
-    /// The slope of the features from that of the embeddings.
-    pub(super) fn back(&self, slope: &[f32]) -> Vec<f32> {
-        let mut features = vec![0.0; slope.len() / self.size() * DIM];
-        self.transposed.get_or_init(|| self.layer.weights.transposed()).multiply(slope, &mut features);
+    /// The gradient of the features from that of the embeddings.
+    pub(super) fn back(&self, gradient: &[f32]) -> Vec<f32> {
+        let mut features = vec![0.0; gradient.len() / self.size() * DIM];
+        self.transposed.get_or_init(|| self.layer.weights.transposed()).multiply(gradient, &mut features);
         features
     }
 }

@@ -152,7 +152,7 @@ impl ResNet18 {
         Self { isa, distance, format, network, layers, head, frozen, first_block: None, prefix, moments: None }
     }
 
-    /// Embeds as in training, asks for the slope, and returns the slopes of all weights that are trained, by name: what PyTorch
+    /// Embeds as in training, asks for the gradient, and returns the gradients of all weights that are trained, by name: what PyTorch
     /// leaves in `.grad`.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl ResNet18 {
         Ok(gradients)
     }
 
-    /// The forward pass in training, and the slope of the loss with respect to the embeddings.
+    /// The forward pass in training, and the gradient of the loss with respect to the embeddings.
     fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<(Tape, Vec<f32>)> {
         check(images, self.format.input())?;
         let prefix = self.first_block.map(|first_block| {
@@ -191,7 +191,7 @@ impl ResNet18 {
         }
     }
 
-    /// The slopes of the layers that are trained, from that of the embeddings.
+    /// The gradients of the layers that are trained, from that of the embeddings.
     fn layer_gradients(&self, tape: &Tape, slope: &[f32]) -> Vec<Trained> {
         let below = self.head.as_ref().map(|head| head.back(slope));
         training::gradients(&self.network, &self.layers, tape, below.as_deref().unwrap_or(slope))

@@ -89,7 +89,7 @@ impl Pass<'_> {
         passed.sums.par_iter().enumerate().map(chunk).collect()
     }
 
-    /// Back through a norm, and into the weights: turns the slope of the norm's output into that of the convolution's.
+    /// Back through a norm, and into the weights: turns the gradient of the norm's output into that of the convolution's.
     pub(super) fn back<'s>(
         &self,
         unit: usize,
@@ -104,7 +104,7 @@ impl Pass<'_> {
         let shift = self.total(channels, |chunk| norm::sum(self.isa, &slope[chunk], channels));
         let products = self.total(channels, |chunk| norm::sum_of_products(self.isa, &slope[chunk], &passed.sums[chunk], mean));
 
-        // y = s·(z - m)·i: the slope of z is s·i·(g - mean(g) - (z - m)·i²·mean(g·(z - m))).
+        // y = s·(z - m)·i: the gradient of z is s·i·(g - mean(g) - (z - m)·i²·mean(g·(z - m))).
         let (mut a, mut b, mut c) = (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
         for channel in 0..channels {
             let (inverse, mean) = (f64::from(inverse[channel]), f64::from(mean[channel]));
@@ -132,7 +132,7 @@ impl Pass<'_> {
         slope
     }
 
-    /// The slope of a convolution's input; added to `onto` if there is one.
+    /// The gradient of a convolution's input; added to `onto` if there is one.
     pub(super) fn input_gradient(&self, unit: usize, slope: &Map, onto: Option<Map>) -> Map {
         let conv = &self.network.units[unit].conv;
         let filters = conv.transpose(&self.filters(unit));

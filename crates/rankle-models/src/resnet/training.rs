@@ -80,7 +80,7 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Opti
     Ok(Tape { chunks, stem, first_block, passed, states, features })
 }
 
-/// The slopes of all weights from that of the features, by unit, from the first that is trained.
+/// The gradients of all weights from that of the features, by unit, from the first that is trained.
 pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope: &[f32]) -> Vec<Trained> {
     let isa = layers[0].trained.filters.isa();
     let pass = Pass { network, layers, isa, chunks: &tape.chunks };
@@ -98,7 +98,7 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope:
         .collect();
     let before = network.units.len() - tape.passed.len();
     for (position, block) in network.blocks[tape.first_block..].iter().enumerate().rev() {
-        // Nothing in front of the first trained layer asks for a slope.
+        // Nothing in front of the first trained layer asks for a gradient.
         let is_wanted = position > 0 || tape.stem.is_some();
         let input = &tape.states[position];
         silence(&mut output, &tape.states[position + 1]);

@@ -2,7 +2,7 @@
 //! solver searches for it, and the harness measures.
 
 use candle_core::Tensor;
-use rankle_attacks::{AttackInstance, Batch, Objective, RankOf, RankRule, RankingAttack, Scene, Standings, Targets};
+use rankle_attacks::{AttackInstance, Batch, Measures, Objective, RankOf, RankRule, RankingAttack, Scene, Targets};
 use rankle_core::{Counted, DistanceTerm, Embeddings, Evaluation, Result, Role};
 
 /// Perturbs a query so that the last item of its list rises: lowers the distance to it.
@@ -42,16 +42,16 @@ impl Objective for BottomUpInstance<'_> {
 }
 
 impl AttackInstance for BottomUpInstance<'_> {
-    fn standings(&self, embeddings: &Embeddings) -> Result<Standings> {
+    fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         let (gallery, targets, protocol) = (self.0.gallery().exact(), &self.0.targets, self.0.scene.protocol);
         let Counted { counts, resolution } = gallery.rank_counts(embeddings, targets.indices(), None, protocol.precision())?;
         let ties = protocol.ties(RankOf::Item);
-        Ok(Standings {
+        Ok(Measures {
             rank: counts.iter().map(|count| count.rank(ties) / gallery.len() as f64).collect(),
             tied: counts.iter().filter(|count| count.is_tied()).count(),
             pairs: counts.len(),
             resolution,
-            ..Standings::default()
+            ..Measures::default()
         })
     }
 }

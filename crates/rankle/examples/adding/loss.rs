@@ -1,4 +1,4 @@
-//! A loss: the labels and the placed embeddings of a batch to its value and its slope.
+//! A loss: the labels and the placed embeddings of a batch to its value and its gradient.
 
 use rankle_core::{Embeddings, Error, Result};
 
@@ -15,14 +15,14 @@ pub(crate) struct NeighbourhoodLoss {
 }
 
 impl NeighbourhoodLoss {
-    /// The loss and its slope with respect to the points, `n x dim`.
+    /// The loss and its gradient with respect to the points, `n x dim`.
     pub(crate) fn evaluate(&self, points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
         let (n, rows) = (points.len(), points.to_host()?);
         if labels.len() != n {
             return Err(Error::Shape { what: "the labels", actual: vec![labels.len()], expected: format!("({n})") });
         }
         let dot = |i, j| -> f64 { rows.row(i).iter().zip(rows.row(j)).map(|(a, b)| f64::from(a * b)).sum() };
-        let (mut loss, mut slope) = (0.0, vec![0.0; n * points.dim()]);
+        let (mut loss, mut gradient) = (0.0, vec![0.0; n * points.dim()]);
         for i in 0..n {
             let weights: Vec<f64> =
                 (0..n).map(|j| if j == i { 0.0 } else { ((dot(i, j) - 1.0) / self.temperature).exp() }).collect();
@@ -36,12 +36,12 @@ impl NeighbourhoodLoss {
                 let share = weight / all - if same(j) { weight / own } else { 0.0 };
                 let pull = (share / (self.temperature * n as f64)) as f32;
                 for (to, from) in [(i, j), (j, i)] {
-                    let row = &mut slope[to * points.dim()..][..points.dim()];
-                    row.iter_mut().zip(rows.row(from)).for_each(|(slope, x)| *slope += pull * x);
+                    let row = &mut gradient[to * points.dim()..][..points.dim()];
+                    row.iter_mut().zip(rows.row(from)).for_each(|(gradient, x)| *gradient += pull * x);
                 }
             }
         }
-        Ok((loss, slope))
+        Ok((loss, gradient))
     }
 }
 
@@ -56,17 +56,20 @@ mod tests {
         let raw: Vec<f32> = (0..24).map(|x| (x as f32 * 1.7).sin()).collect();
         let loss = |raw: &[f32]| {
             let points = Distance::Cosine.normalize(&Tensor::from_slice(raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
-            let (loss, slope) = NeighbourhoodLoss { temperature: 0.5 }.evaluate(&points, &[0, 1, 0, 1, 2, 0]).unwrap();
-            (loss, points.backward(&points.like_rows(slope).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            let (loss, gradient) = NeighbourhoodLoss { temperature: 0.5 }.evaluate(&points, &[0, 1, 0, 1, 2, 0]).unwrap();
+            (
+                loss,
+                points.backward(&points.like_rows(gradient).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            )
         };
-        for (at, slope) in loss(&raw).1.into_iter().enumerate() {
+        for (at, gradient) in loss(&raw).1.into_iter().enumerate() {
             let moved = |step: f32| {
                 let mut raw = raw.clone();
                 raw[at] += step;
                 loss(&raw).0
             };
             let quotient = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-            assert!((quotient - f64::from(slope)).abs() < 1e-3, "{at}: {quotient} {slope}");
+            assert!((quotient - f64::from(gradient)).abs() < 1e-3, "{at}: {quotient} {gradient}");
         }
     }
 }

@@ -123,7 +123,7 @@ impl Picture {
                 moved: moved.select(&[row])?,
                 perturbed: &perturbed,
             };
-            let [before, after] = [&outcome.before, &outcome.after].map(|standings| standings.rank.get(row).copied());
+            let [before, after] = [&outcome.before, &outcome.after].map(|measures| measures.rank.get(row).copied());
             let shift = format!("embedding shift {:.2}", outcome.embedding_shift[row]);
             let result = match (before, after) {
                 (Some(before), Some(after)) => {

@@ -35,7 +35,7 @@ use rankle_eval::{MonitoredDefense, Unproven, percent};
 use rankle_models::{Architecture, weights};
 use rankle_record::Search;
 use rankle_report::FolderLock;
-use rankle_train::{Draw, EpochLoss, Loss, Moment, Progress, Recipe, Sampling, Training};
+use rankle_train::{EpochLoss, Loss, Moment, PairRule, Progress, Recipe, Sampling, Training};
 use serde::Serialize;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -282,8 +282,8 @@ impl Train {
             (None, _) => odd(format!("--distance is missing: {model} ranks by cosine or euclidean")),
             (Some(distance), loss) if self.learns_photographs() => {
                 let draw = match self.protocol {
-                    None | Some(Protocol::Strict) => Draw::Checked,
-                    Some(Protocol::Paper) => Draw::Paper,
+                    None | Some(Protocol::Strict) => PairRule::Checked,
+                    Some(Protocol::Paper) => PairRule::Paper,
                 };
                 Ok(Goal { distance, loss, paper: Recipe::photographs(distance, loss, draw) })
             }
@@ -369,8 +369,8 @@ impl Train {
             loss: loss.to_string(),
             protocol: match paper.sampling {
                 Sampling::Batch => None,
-                Sampling::Set(Draw::Checked) => Some(Protocol::Strict.to_string()),
-                Sampling::Set(Draw::Paper) => Some(Protocol::Paper.to_string()),
+                Sampling::Set(PairRule::Checked) => Some(Protocol::Strict.to_string()),
+                Sampling::Set(PairRule::Paper) => Some(Protocol::Paper.to_string()),
             },
             defense: self.defense,
             epsilon: epsilon.map(Threat::radius),

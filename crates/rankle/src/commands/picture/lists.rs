@@ -263,7 +263,7 @@ fn journey(before: f64, after: f64) -> String {
 mod tests {
     use super::*;
     use candle_core::Tensor;
-    use rankle_attacks::{AttackOptions, Direction, Pgd, Setting, Standings, Threat, build, run};
+    use rankle_attacks::{AttackOptions, Direction, Measures, Pgd, Setting, Threat, build, run};
     use rankle_core::{Distance, Embedder, Seed, toy};
 
     #[test]
@@ -316,9 +316,9 @@ mod tests {
                 };
                 let pair = scene.pairs().unwrap().swap_remove(0);
                 let rank = |list: &List| list.places.iter().find(|place| place.mark == Mark::Moved(0)).unwrap().rank as f64;
-                let measured = |standings: &Standings| match kind {
-                    AttackId::EmbeddingShift => standings.first_match[row].unwrap().position(),
-                    _ => standings.rank[row] * gallery.len() as f64,
+                let measured = |measures: &Measures| match kind {
+                    AttackId::EmbeddingShift => measures.first_match[row].unwrap().position(),
+                    _ => measures.rank[row] * gallery.len() as f64,
                 };
                 assert!((rank(&pair.before) - measured(&outcome.before)).abs() < 1e-9, "{kind} {protocol} {image} before");
                 // The first match after a shift may be another image of the class.

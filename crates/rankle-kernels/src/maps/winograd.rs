@@ -59,12 +59,12 @@ pub(super) fn turned(point: usize) -> usize {
 
 /// Maps on which the points pay.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Minimal {
+pub(super) struct Winograd {
     height: usize,
     width: usize,
 }
 
-impl Minimal {
+impl Winograd {
     /// For convolutions that keep the size of the map, unless it is so small that borders, where the plain sum leaves taps out,
     /// and incomplete tiles cost most of the gain.
     pub(super) fn of(shape: ConvShape) -> Option<Self> {
@@ -152,7 +152,7 @@ impl Minimal {
 
 /// The inputs of some tiles, brought to their points: `[points][tiles][images][stride]`.
 struct Spread<'a, 's> {
-    map: Minimal,
+    map: Winograd,
     tiles: Range<usize>,
     source: &'a [f32],
     /// A pixel of all images outside the map.
@@ -206,7 +206,7 @@ impl Kernel for Spread<'_, '_> {
 
 /// The products of one tile, brought back to its pixels.
 struct Collect<'a, 't> {
-    map: Minimal,
+    map: Winograd,
     tile: usize,
     /// `[points][rows][outputs]`.
     products: &'a [f32],
@@ -304,19 +304,19 @@ mod tests {
 
     #[test]
     fn only_maps_on_which_it_pays() {
-        let pays = |side: usize| Minimal::of(ConvShape::new((64, 64), 3, 1, 1, (side, side))).is_some();
+        let pays = |side: usize| Winograd::of(ConvShape::new((64, 64), 3, 1, 1, (side, side))).is_some();
         assert_eq!([1, 2, 4, 7, 14, 28, 56].map(pays), [false, false, true, false, true, true, true]);
-        assert!(Minimal::of(ConvShape::new((64, 64), 3, 2, 1, (28, 28))).is_none());
-        assert!(Minimal::of(ConvShape::new((64, 64), 3, 1, 0, (28, 28))).is_none());
-        assert!(Minimal::of(ConvShape::new((64, 64), 5, 1, 1, (28, 28))).is_none());
+        assert!(Winograd::of(ConvShape::new((64, 64), 3, 2, 1, (28, 28))).is_none());
+        assert!(Winograd::of(ConvShape::new((64, 64), 3, 1, 0, (28, 28))).is_none());
+        assert!(Winograd::of(ConvShape::new((64, 64), 5, 1, 1, (28, 28))).is_none());
     }
 
     #[test]
     fn incomplete_panels_stay_plain() {
         let isa = Isa::best();
         let panel = isa.panel();
-        assert!(Minimal::filters(&Panels::zeros(isa, panel, 9 * (panel + 1))).is_none());
-        assert!(Minimal::filters(&Panels::zeros(isa, panel + 1, 9 * panel)).is_none());
-        assert!(Minimal::filters(&Panels::zeros(isa, panel, 9 * panel)).is_some());
+        assert!(Winograd::filters(&Panels::zeros(isa, panel, 9 * (panel + 1))).is_none());
+        assert!(Winograd::filters(&Panels::zeros(isa, panel + 1, 9 * panel)).is_none());
+        assert!(Winograd::filters(&Panels::zeros(isa, panel, 9 * panel)).is_some());
     }
 }

@@ -13,12 +13,12 @@ pub enum Sampling {
     Batch,
     /// From all training images, a pair or a triplet for every image of a batch: the paper's way for photographs, whose classes
     /// have a few images each.
-    Set(Draw),
+    Set(PairRule),
 }
 
 /// How a pair or a triplet is drawn (METHOD.md 2.2), one for every image in every epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Draw {
+pub enum PairRule {
     /// As it is meant: the other image of the class is another one, where there is one, and the image of another class is of another
     /// class.
     #[default]
@@ -30,14 +30,14 @@ pub enum Draw {
 
 /// The classes of a training set.
 #[derive(Clone, Debug)]
-pub(crate) struct Companions<'a> {
+pub(crate) struct Sampler<'a> {
     labels: &'a [u32],
     classes: HashMap<u32, Vec<usize>>,
-    draw: Draw,
+    draw: PairRule,
 }
 
-impl<'a> Companions<'a> {
-    pub(crate) fn new(labels: &'a [u32], draw: Draw) -> Self {
+impl<'a> Sampler<'a> {
+    pub(crate) fn new(labels: &'a [u32], draw: PairRule) -> Self {
         let mut classes: HashMap<u32, Vec<usize>> = HashMap::new();
         labels.iter().enumerate().for_each(|(image, &label)| classes.entry(label).or_default().push(image));
         Self { labels, classes, draw }
@@ -59,12 +59,12 @@ impl<'a> Companions<'a> {
     fn of_its_class(&self, image: usize, random: &mut impl Rng) -> usize {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
-            Draw::Checked if members.len() > 1 => {
+            PairRule::Checked if members.len() > 1 => {
                 // Of all but the image: whoever stands behind it moves up by one.
                 let place = below(members.len() - 1, random);
                 members[place + usize::from(members[place] >= image)]
             }
-            Draw::Checked | Draw::Paper => members[below(members.len(), random)],
+            PairRule::Checked | PairRule::Paper => members[below(members.len(), random)],
         }
     }
 
@@ -72,8 +72,8 @@ impl<'a> Companions<'a> {
     fn of_another(&self, image: usize, random: &mut impl Rng) -> usize {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
-            Draw::Paper => below(self.labels.len(), random),
-            Draw::Checked => {
+            PairRule::Paper => below(self.labels.len(), random),
+            PairRule::Checked => {
                 let place = below(self.labels.len() - members.len(), random);
                 // The place among all that are not of the class: each member that stands before it moves it by one.
                 members.iter().fold(place, |place, &member| place + usize::from(member <= place))
@@ -97,10 +97,10 @@ mod tests {
     const EPOCHS: u64 = 6000;
 
     /// How often each image was drawn as companion number `which` of image 2.
-    fn counts(draw: Draw, which: usize) -> BTreeMap<usize, u64> {
-        let companions = Companions::new(&LABELS, draw);
+    fn counts(draw: PairRule, which: usize) -> BTreeMap<usize, u64> {
+        let sampler = Sampler::new(&LABELS, draw);
         let mut counts = BTreeMap::new();
-        (0..EPOCHS).for_each(|epoch| *counts.entry(companions.triplet(2, Seed(0), epoch)[which]).or_default() += 1);
+        (0..EPOCHS).for_each(|epoch| *counts.entry(sampler.triplet(2, Seed(0), epoch)[which]).or_default() += 1);
         counts
     }
 
@@ -114,18 +114,18 @@ mod tests {
 
     #[test]
     fn every_companion_is_as_likely_as_the_others() {
-        uniform(&counts(Draw::Checked, 1), &[0, 5, 9]);
-        uniform(&counts(Draw::Checked, 2), &[1, 3, 4, 6, 7, 8]);
-        uniform(&counts(Draw::Paper, 1), &[0, 2, 5, 9]);
-        uniform(&counts(Draw::Paper, 2), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        uniform(&counts(PairRule::Checked, 1), &[0, 5, 9]);
+        uniform(&counts(PairRule::Checked, 2), &[1, 3, 4, 6, 7, 8]);
+        uniform(&counts(PairRule::Paper, 1), &[0, 2, 5, 9]);
+        uniform(&counts(PairRule::Paper, 2), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
     fn triplets_are_what_they_say() {
-        let companions = Companions::new(&LABELS, Draw::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Checked);
         for (image, &label) in LABELS.iter().enumerate() {
             for epoch in 0..50 {
-                let [anchor, positive, negative] = companions.triplet(image, Seed(1), epoch);
+                let [anchor, positive, negative] = sampler.triplet(image, Seed(1), epoch);
                 assert!(anchor == image && LABELS[positive] == label && LABELS[negative] != label);
                 // Image 6 is alone in its class.
                 assert_eq!(positive == image, image == 6);
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn half_of_the_pairs_are_of_one_class() {
-        let companions = Companions::new(&LABELS, Draw::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Checked);
         let same = |&epoch: &u64| {
-            let [first, second] = companions.pair(4, Seed(0), epoch);
+            let [first, second] = sampler.pair(4, Seed(0), epoch);
             assert!(first == 4 && second != 4);
             LABELS[first] == LABELS[second]
         };
@@ -147,9 +147,9 @@ mod tests {
 
     #[test]
     fn draws_are_keyed() {
-        let companions = Companions::new(&LABELS, Draw::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Checked);
         let draws = |seed: u64, epochs: std::ops::Range<u64>| -> Vec<[usize; 3]> {
-            epochs.map(|epoch| companions.triplet(0, Seed(seed), epoch)).collect()
+            epochs.map(|epoch| sampler.triplet(0, Seed(seed), epoch)).collect()
         };
         assert_eq!(draws(0, 0..20), draws(0, 0..20));
         assert_ne!(draws(0, 0..20), draws(1, 0..20));
