@@ -1,8 +1,8 @@
 //! The command line: what every sub-command has in common.
 
 use crate::commands::{
-    Attack, Bench, Check, Classify, Convert, Embed, Evaluate, Picture, Run, Sanity, Spread, Sweep, Train, Transfer, Universal,
-    Verify,
+    Attack, Bench, Check, Classify, Completions, Convert, Embed, Evaluate, Man, Picture, Run, Sanity, Spread, Sweep, Train,
+    Transfer, Universal, Verify,
 };
 use crate::data::Data;
 use crate::device::Device;
@@ -79,6 +79,8 @@ enum Command {
     Check(Check),
     Convert(Convert),
     Bench(Bench),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Data and a model that was trained: what is attacked or measured.
@@ -223,6 +225,8 @@ impl Arguments {
             Command::Check(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(device),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         })
     }
 }

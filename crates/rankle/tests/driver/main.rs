@@ -6,6 +6,7 @@ mod convert;
 mod faults;
 mod folder;
 mod image_ranks;
+mod manual;
 mod measure;
 mod photographs;
 mod picture;
