@@ -8,13 +8,13 @@ use rankle_core::Result;
 
 /// The attack with so many targets per image; `es` has none and ignores both.
 pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
-    let AttackOptions { objective, target_band: band, xi } = options;
+    let AttackOptions { objective, target_band: target_pool, xi } = options;
     match attack {
-        AttackId::Candidate(direction) => Box::new(CandidateAttack { direction, queries: targets, objective, band }),
-        AttackId::Query(direction) => Box::new(QueryAttack { direction, candidates: targets, objective, band }),
+        AttackId::Candidate(direction) => Box::new(CandidateAttack { direction, queries: targets, objective, target_pool }),
+        AttackId::Query(direction) => Box::new(QueryAttack { direction, candidates: targets, objective, target_pool }),
         AttackId::PreservingQuery(direction) => {
             let usual = PreservingQueryAttack::new(direction, targets);
-            Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, band, ..usual })
+            Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, target_pool, ..usual })
         }
         AttackId::EmbeddingShift => Box::new(ShiftAttack),
         AttackId::Own(declaration) => own::build(declaration, targets, options),

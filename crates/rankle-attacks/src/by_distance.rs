@@ -22,7 +22,7 @@ pub(crate) fn by_distance(
     };
     let kept = targets.preserved().map(|(items, count)| (items, xi / count as f64));
     let parts: Vec<(&[u32], f64)> =
-        [Some((targets.indices(), sign / targets.set() as f64)), kept].into_iter().flatten().collect();
+        [Some((targets.indices(), sign / targets.targets_per_image() as f64)), kept].into_iter().flatten().collect();
     let distances = parts.iter().map(|(items, _)| set.distances_to(&embeddings, items)).collect::<Result<Vec<_>>>()?;
     let term = |(&(targets, scale), distances)| DistanceTerm { targets, distances, weights: None, scale };
     let terms: Vec<DistanceTerm<'_>> = parts.iter().zip(&distances).map(term).collect();

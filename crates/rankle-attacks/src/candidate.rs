@@ -42,7 +42,7 @@ pub struct CandidateAttack {
     /// What is lowered.
     pub objective: ObjectiveKind,
     /// Where the queries of CA+ are drawn from; CA- does not look at it.
-    pub band: TargetPool,
+    pub target_pool: TargetPool,
 }
 
 impl RankingAttack for CandidateAttack {
@@ -54,7 +54,7 @@ impl RankingAttack for CandidateAttack {
         let choice = scene.choice(self.perturbs());
         choice.check(images)?;
         let queries = match self.direction {
-            Direction::Raise => target_pool::draw(self.band, Purpose::CandidateRaise, self.queries, images, choice)?,
+            Direction::Raise => target_pool::draw(self.target_pool, Purpose::CandidateRaise, self.queries, images, choice)?,
             Direction::Lower => self.nearby(images, choice)?,
         };
         Ok(Targets::from_rows(queries.into_iter().map(|queries| (queries, Vec::new())).collect()))
@@ -71,7 +71,7 @@ impl CandidateAttack {
 
     /// The attack of the paper: any queries, the ranking-based objective.
     pub fn new(direction: Direction, queries: usize) -> Self {
-        Self { direction, queries, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
+        Self { direction, queries, objective: ObjectiveKind::Ranking, target_pool: TargetPool::Global }
     }
 
     fn nearby(&self, images: &[usize], choice: Choice<'_>) -> Result<Vec<Vec<u32>>> {
@@ -162,7 +162,7 @@ impl<'a> CandidateInstance<'a> {
 
     /// The image of a pair, as an item of the gallery: its clean copy.
     fn image(&self, pair: usize) -> u32 {
-        self.batch.images[pair / self.batch.targets.set()] as u32
+        self.batch.images[pair / self.batch.targets.targets_per_image()] as u32
     }
 
     /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
@@ -177,7 +177,7 @@ impl<'a> CandidateInstance<'a> {
             let more: Vec<Place> = lists
                 .map(|((&(pair, distance), query), distances)| {
                     let point = asking.point(query);
-                    let exact = gallery.distance().exact(point, rows.row(pair / self.batch.targets.set()));
+                    let exact = gallery.distance().exact(point, rows.row(pair / self.batch.targets.targets_per_image()));
                     let left_out = [Some(self.image(pair)), scene.sets.itself(query as u32)];
                     let list = gallery.list(point, distances, scene.protocol.precision())?;
                     let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&Some(item)));
@@ -207,7 +207,7 @@ impl Objective for CandidateInstance<'_> {
         let embeddings = queries.normalize(raw)?;
         self.batch.check(&embeddings)?;
         let distances = queries.distances_to(&embeddings, targets)?;
-        let share = 1.0 / (self.batch.targets.set() * self.batch.gallery().len()) as f64;
+        let share = 1.0 / (self.batch.targets.targets_per_image() * self.batch.gallery().len()) as f64;
         let raise = self.direction == Direction::Raise;
         let (loss, weights) = self.lists.hinges(&self.slots, &distances, raise, share)?;
         let term = DistanceTerm { targets, distances: &distances, weights: Some(&weights), scale: share };
@@ -220,7 +220,7 @@ impl AttackInstance for CandidateInstance<'_> {
     fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
         let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
-        let (set, lists) = (self.batch.targets.set(), self.lists.exact()?);
+        let (set, lists) = (self.batch.targets.targets_per_image(), self.lists.exact()?);
         let distances = self.queries().exact().distances_to(embeddings, self.batch.targets.indices())?;
         let mut places: Vec<Place> =
             distances.iter().enumerate().map(|(pair, &distance)| self.place(lists, pair, distance)).collect();

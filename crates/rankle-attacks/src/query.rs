@@ -32,7 +32,7 @@ pub struct QueryAttack {
     /// What is lowered.
     pub objective: ObjectiveKind,
     /// Where the candidates of QA+ are drawn from; QA- does not look at it.
-    pub band: TargetPool,
+    pub target_pool: TargetPool,
 }
 
 /// A [`QueryAttack`] that keeps the nearest items in their place (SP-QA), so that nobody notices.
@@ -55,13 +55,13 @@ pub struct PreservingQueryAttack {
     /// What is lowered, for the candidates and for the preserved items.
     pub objective: ObjectiveKind,
     /// Where the candidates of SP-QA+ are drawn from; SP-QA- does not look at it.
-    pub band: TargetPool,
+    pub target_pool: TargetPool,
 }
 
 impl QueryAttack {
     /// The attack of the paper: candidates anywhere in the gallery, the ranking-based objective.
     pub fn new(direction: Direction, candidates: usize) -> Self {
-        Self { direction, candidates, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
+        Self { direction, candidates, objective: ObjectiveKind::Ranking, target_pool: TargetPool::Global }
     }
 }
 
@@ -72,7 +72,7 @@ impl PreservingQueryAttack {
             Direction::Raise => 1.0,
             Direction::Lower => 100.0,
         };
-        Self { direction, candidates, preserved: 5, xi, objective: ObjectiveKind::Ranking, band: TargetPool::Global }
+        Self { direction, candidates, preserved: 5, xi, objective: ObjectiveKind::Ranking, target_pool: TargetPool::Global }
     }
 }
 
@@ -97,8 +97,8 @@ impl RankingAttack for PreservingQueryAttack {
         if self.preserved == 0 {
             return Err(Error::Empty("preserved items"));
         }
-        let Self { direction, candidates, objective, band, .. } = *self;
-        let attack = QueryAttack { direction, candidates, objective, band };
+        let Self { direction, candidates, objective, target_pool, .. } = *self;
+        let attack = QueryAttack { direction, candidates, objective, target_pool };
         choose(&attack, self.preserved, images, scene.choice(self.perturbs()))
     }
     fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
@@ -113,7 +113,7 @@ fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choi
     let (set, protocol) = (attack.candidates, choice.protocol);
     let rows = match attack.direction {
         Direction::Raise => {
-            let candidates = target_pool::draw(attack.band, Purpose::QueryRaise, set, images, choice)?;
+            let candidates = target_pool::draw(attack.target_pool, Purpose::QueryRaise, set, images, choice)?;
             let reach = match protocol {
                 _ if preserved == 0 => 0,
                 Protocol::Paper => preserved,
@@ -160,7 +160,7 @@ impl Objective for QueryInstance<'_> {
         self.batch.check(&embeddings)?;
         let share = |set: usize| 1.0 / (set * gallery.len()) as f64;
         let raise = self.direction == Direction::Raise;
-        let mut terms = vec![Hinge { targets: targets.indices(), raise, weight: share(targets.set()) as f32 }];
+        let mut terms = vec![Hinge { targets: targets.indices(), raise, weight: share(targets.targets_per_image()) as f32 }];
         if let Some((preserved, set)) = targets.preserved() {
             terms.push(Hinge { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
         }
@@ -174,9 +174,11 @@ impl QueryInstance<'_> {
     /// gallery finds the places of both.
     fn items(&self) -> (Vec<u32>, usize) {
         let targets = &self.batch.targets;
-        let Some((preserved, kept)) = targets.preserved() else { return (targets.indices().to_vec(), targets.set()) };
-        let rows = targets.indices().chunks_exact(targets.set()).zip(preserved.chunks_exact(kept));
-        (rows.flat_map(|(targets, preserved)| [targets, preserved].concat()).collect(), targets.set() + kept)
+        let Some((preserved, kept)) = targets.preserved() else {
+            return (targets.indices().to_vec(), targets.targets_per_image());
+        };
+        let rows = targets.indices().chunks_exact(targets.targets_per_image()).zip(preserved.chunks_exact(kept));
+        (rows.flat_map(|(targets, preserved)| [targets, preserved].concat()).collect(), targets.targets_per_image() + kept)
     }
 }
 
@@ -188,7 +190,7 @@ impl AttackInstance for QueryInstance<'_> {
         let left_out = self.batch.itself().filter(|_| protocol.leaves_out());
         let Counted { counts, resolution } =
             gallery.rank_counts(embeddings, &items, left_out.as_deref(), protocol.precision())?;
-        let targets = self.batch.targets.set();
+        let targets = self.batch.targets.targets_per_image();
         let ties = protocol.ties(RankOf::Item);
         let mean = |counts: &[RankCount]| {
             counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (counts.len() * gallery.len()) as f64

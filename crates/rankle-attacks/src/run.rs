@@ -165,7 +165,9 @@ impl<M: Embedder + ?Sized> Setting<'_, M> {
     /// How many images to attack at once: candidates have lists to sort, queries have none.
     fn at_once(&self, role: Role, targets: &Targets) -> usize {
         let lists = match role {
-            Role::Candidate => CandidateAttack::LIST_BYTES / (4 * self.scene.sets.gallery.len() * targets.set().max(1)),
+            Role::Candidate => {
+                CandidateAttack::LIST_BYTES / (4 * self.scene.sets.gallery.len() * targets.targets_per_image().max(1))
+            }
             Role::Query => usize::MAX,
         };
         self.batch_size.min(lists).max(1)
@@ -194,7 +196,11 @@ fn check<M: Embedder + ?Sized>(
     check_sets(sets, setting)?;
     if targets.images() != images.len() {
         let expected = format!("({}, set), one row per attacked image", images.len());
-        return Err(Error::Shape { what: "the list of targets", actual: vec![targets.images(), targets.set()], expected });
+        return Err(Error::Shape {
+            what: "the list of targets",
+            actual: vec![targets.images(), targets.targets_per_image()],
+            expected,
+        });
     }
     check_indices("image", images, sets.of(role).len())
 }

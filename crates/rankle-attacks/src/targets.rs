@@ -57,7 +57,7 @@ impl Targets {
         &self.indices
     }
     /// How many targets each image has.
-    pub fn set(&self) -> usize {
+    pub fn targets_per_image(&self) -> usize {
         self.set
     }
     /// The items whose place shall not change, row by row, and how many each image has.

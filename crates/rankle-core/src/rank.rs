@@ -1,4 +1,5 @@
-//! The rank rule: who counts as closer, how ties count, and what f32 cannot decide.
+//! What stands where in a list: how ties count, and what f32 cannot decide. Who is left out of a list is a matter of the protocol
+//! (`RankRule` of rankle-attacks).
 //!
 //! A [`RankCount`] says how many items of a list are closer than a target and how many are at exactly its distance;
 //! [`RankCount::rank`] makes a rank of it. Metrics ask for the expected value over all orders of tied items: a [`TieGroup`]

@@ -118,11 +118,11 @@ impl Experiment {
     /// When there are too few to choose from.
     pub fn choose(&self, images: &[usize], sets: Sets<&dyn Ranking>) -> Result<Targets> {
         let targets = self.attack().choose(images, &self.scene(sets))?;
-        if targets.set() == self.spec.targets {
+        if targets.targets_per_image() == self.spec.targets {
             return Ok(targets);
         }
         let expected = format!("({}, {}): {} takes another number of targets", images.len(), self.spec.targets, self.spec.attack);
-        let actual = vec![targets.images(), targets.set()];
+        let actual = vec![targets.images(), targets.targets_per_image()];
         Err(rankle_core::Error::Shape { what: "the list of targets", actual, expected }.into())
     }
 

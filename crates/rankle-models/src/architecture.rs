@@ -224,7 +224,7 @@ impl Architecture {
         weights::named(path, model)
     }
 
-    /// A model with random weights, ready to be trained (METHOD.md 3: uniform in `±1/√fan_in`).
+    /// A model with random weights, ready to be trained (METHOD.md 3).
     ///
     /// # Errors
     /// [`Error::Refused`] for one that cannot be trained.

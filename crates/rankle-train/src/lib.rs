@@ -3,7 +3,7 @@
 //! The loop knows a model only as [`rankle_core::Trainable`], a defense only as [`rankle_core::Defense`]; it reads no file and
 //! writes none. Every draw is keyed by seed, epoch or step, so a run that was interrupted goes on as if it had not been.
 //!
-//! An image is compared with others of its batch, or, where classes are small, with sampler from the whole training set
+//! An image is compared with others of its batch, or, where classes are small, with others of the whole training set
 //! ([`Sampling`]).
 //!
 //! ```

@@ -14,7 +14,7 @@ pub struct OwnLoss {
 }
 
 /// The embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the
-/// embeddings, `n x dim`.
+/// embeddings, `n x dim`. Training follows this gradient as it is, also where it follows the sum of the losses of other groups.
 pub type Evaluate = fn(&Embeddings, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 
 impl Named for OwnLoss {

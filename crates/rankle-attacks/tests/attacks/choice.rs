@@ -22,7 +22,7 @@ fn in_band(band: TargetPool, kind: AttackId, set: usize) -> Box<dyn RankingAttac
 }
 
 fn row(targets: &Targets, image: usize) -> &[u32] {
-    &targets.indices()[image * targets.set()..][..targets.set()]
+    &targets.indices()[image * targets.targets_per_image()..][..targets.targets_per_image()]
 }
 
 #[test]

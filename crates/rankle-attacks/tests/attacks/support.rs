@@ -101,7 +101,7 @@ pub(crate) fn bind<'a>(
 ) -> Box<dyn AttackInstance + 'a> {
     let labels: &'static [u32] = vec![0; gallery.len()].leak();
     let batch = Batch { scene: at(gallery, protocol, 0), labels: Sets::one(labels), images, clean, targets };
-    build(kind, batch.targets.set(), variant).instantiate(batch).unwrap()
+    build(kind, batch.targets.targets_per_image(), variant).instantiate(batch).unwrap()
 }
 
 pub(crate) fn losses(aim: &dyn Objective, embedder: &dyn Embedder, images: &Tensor) -> Vec<f64> {

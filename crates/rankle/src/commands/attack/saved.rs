@@ -123,12 +123,15 @@ impl Made<'_> {
             ("adversarial".to_owned(), self.adversarial()?.clone()),
             ("image_indices".to_owned(), Tensor::from_vec(indices, n, &Device::Cpu)?),
         ]);
-        if targets.set() > 0 {
+        if targets.targets_per_image() > 0 {
             let percent = |ranks: &[f64]| {
                 let ranks: Vec<f32> = ranks.iter().map(|&rank| (100.0 * rank) as f32).collect();
                 Tensor::from_vec(ranks, n, &Device::Cpu)
             };
-            tensors.insert("target_indices".to_owned(), Tensor::from_slice(targets.indices(), (n, targets.set()), &Device::Cpu)?);
+            tensors.insert(
+                "target_indices".to_owned(),
+                Tensor::from_slice(targets.indices(), (n, targets.targets_per_image()), &Device::Cpu)?,
+            );
             tensors.insert("rank_before".to_owned(), percent(&outcome.before.rank)?);
             tensors.insert("rank_after".to_owned(), percent(&outcome.after.rank)?);
         }
