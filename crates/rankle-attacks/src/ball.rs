@@ -22,7 +22,7 @@ pub struct Ball {
 /// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (METHOD.md 6.4), all in f32: the sums round, so a pixel may be one unit in the
 /// last place outside of the exact ball. A pixel that is not a number comes back inside.
 #[inline]
-fn hold(pixel: f32, clean: f32, epsilon: f32) -> f32 {
+fn clip(pixel: f32, clean: f32, epsilon: f32) -> f32 {
     pixel.min(clean + epsilon).max(clean - epsilon).clamp(0.0, 1.0)
 }
 
@@ -53,10 +53,10 @@ pub(crate) fn steepest(norm: Norm, gradient: &mut [f32]) {
 
 /// Puts one image back to where the threat allows it around its clean copy: to the nearest such place under L∞; under L2 the
 /// perturbation is shortened, then pixels are held in `[0, 1]`, which only shortens it further.
-fn put_back(threat: Threat, image: &mut [f32], clean: &[f32]) {
+fn project_image(threat: Threat, image: &mut [f32], clean: &[f32]) {
     let radius = threat.radius();
     match threat.norm() {
-        Norm::Linf => image.iter_mut().zip(clean).for_each(|(pixel, &clean)| *pixel = hold(*pixel, clean, radius as f32)),
+        Norm::Linf => image.iter_mut().zip(clean).for_each(|(pixel, &clean)| *pixel = clip(*pixel, clean, radius as f32)),
         Norm::L2 => {
             image.iter_mut().zip(clean).filter(|(pixel, _)| !pixel.is_finite()).for_each(|(pixel, &clean)| *pixel = clean);
             let length = length(image.iter().zip(clean).map(|(pixel, clean)| pixel - clean));
@@ -86,7 +86,7 @@ impl Ball {
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
     pub fn project(&self, images: &Tensor) -> Result<Tensor> {
-        self.map(images, |image, clean| put_back(self.threat, image, clean))
+        self.map(images, |image, clean| project_image(self.threat, image, clean))
     }
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
@@ -120,7 +120,7 @@ impl Ball {
             Norm::Linf => {
                 let epsilon = self.threat.radius() as f32;
                 let pixels = images.iter().zip(gradient.iter()).zip(clean.iter());
-                pixels.map(|((&pixel, &g), &clean)| hold(pixel - step * sign(g), clean, epsilon)).collect()
+                pixels.map(|((&pixel, &g), &clean)| clip(pixel - step * sign(g), clean, epsilon)).collect()
             }
             Norm::L2 => {
                 let mut moved = gradient.to_vec();
@@ -129,7 +129,7 @@ impl Ball {
                 for (moved, (image, clean)) in moved.chunks_exact_mut(size).zip(rows) {
                     steepest(Norm::L2, moved);
                     moved.iter_mut().zip(image).for_each(|(moved, pixel)| *moved = pixel - step * *moved);
-                    put_back(self.threat, moved, clean);
+                    project_image(self.threat, moved, clean);
                 }
                 moved
             }
@@ -179,12 +179,12 @@ impl Ball {
             match self.threat.norm() {
                 Norm::Linf => {
                     let epsilon = self.threat.radius() as f32;
-                    pixels.extend(clean.iter().map(|&x| hold(x + 2.0 * epsilon * (0.5 - rng.random::<f32>()), x, epsilon)));
+                    pixels.extend(clean.iter().map(|&x| clip(x + 2.0 * epsilon * (0.5 - rng.random::<f32>()), x, epsilon)));
                 }
                 Norm::L2 => {
                     let mut image = within_sphere(&mut rng, clean.len(), self.threat.radius());
                     image.iter_mut().zip(clean).for_each(|(moved, clean)| *moved += clean);
-                    put_back(self.threat, &mut image, clean);
+                    project_image(self.threat, &mut image, clean);
                     pixels.append(&mut image);
                 }
             }

@@ -141,7 +141,7 @@ impl<'a> CandidateInstance<'a> {
     }
 
     /// Where the image of a pair stands in the list of its query, as f32 has it.
-    fn place(&self, lists: &SortedLists, pair: usize, distance: f32) -> Place {
+    fn place(&self, lists: &SortedLists, pair: usize, distance: f32) -> RankInList {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
         let width = self.batch.gallery().exact().resolution_at(distance);
         let (below, not_above) = (lists.below(slot, distance), lists.not_above(slot, distance));
@@ -152,12 +152,12 @@ impl<'a> CandidateInstance<'a> {
         let (near, others) = (near.saturating_sub(is_near(copy)), self.batch.gallery().len() - 1);
         let without_copy = count.without(copy, distance);
         if !self.batch.scene.protocol.leaves_out() {
-            return Place { count, is_tied: without_copy.is_tied(), resolution: Resolution::single(others, near) };
+            return RankInList { count, is_tied: without_copy.is_tied(), resolution: Resolution::single(others, near) };
         }
         let own = self.own.as_ref().map(|own| own[slot]).filter(|_| self.batch.targets.indices()[pair] != self.image(pair));
         let count = own.map_or(without_copy, |own| without_copy.without(own, distance));
         let resolution = Resolution::single(others - usize::from(own.is_some()), near.saturating_sub(own.map_or(0, is_near)));
-        Place { count, is_tied: count.is_tied(), resolution }
+        RankInList { count, is_tied: count.is_tied(), resolution }
     }
 
     /// The image of a pair, as an item of the gallery: its clean copy.
@@ -166,7 +166,7 @@ impl<'a> CandidateInstance<'a> {
     }
 
     /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
-    fn resolved(&self, embeddings: &Embeddings, pairs: &[(usize, f32)]) -> Result<Vec<Place>> {
+    fn resolved(&self, embeddings: &Embeddings, pairs: &[(usize, f32)]) -> Result<Vec<RankInList>> {
         let (gallery, asking, scene) = (self.batch.gallery().exact(), self.queries().exact(), self.batch.scene);
         let rows = embeddings.to_host()?;
         let mut places = Vec::with_capacity(pairs.len());
@@ -174,14 +174,14 @@ impl<'a> CandidateInstance<'a> {
             let queries: Vec<usize> = pairs.iter().map(|&(pair, _)| self.batch.targets.indices()[pair] as usize).collect();
             let distances = gallery.distances_from(asking, &queries)?;
             let lists = pairs.par_iter().zip(queries).zip(distances.par_chunks_exact(gallery.len()));
-            let more: Vec<Place> = lists
+            let more: Vec<RankInList> = lists
                 .map(|((&(pair, distance), query), distances)| {
                     let point = asking.point(query);
                     let exact = gallery.distance().exact(point, rows.row(pair / self.batch.targets.targets_per_image()));
                     let left_out = [Some(self.image(pair)), scene.sets.itself(query as u32)];
                     let list = gallery.list(point, distances, scene.protocol.precision())?;
                     let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&Some(item)));
-                    Ok(Place { count, is_tied: count.is_tied(), resolution })
+                    Ok(RankInList { count, is_tied: count.is_tied(), resolution })
                 })
                 .collect::<Result<_>>()?;
             places.extend(more);
@@ -191,7 +191,7 @@ impl<'a> CandidateInstance<'a> {
 }
 
 /// Where a perturbed image stands in the list of a query.
-struct Place {
+struct RankInList {
     count: RankCount,
     /// With another item than its clean copy.
     is_tied: bool,
@@ -222,7 +222,7 @@ impl AttackInstance for CandidateInstance<'_> {
         let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
         let (set, lists) = (self.batch.targets.targets_per_image(), self.lists.exact()?);
         let distances = self.queries().exact().distances_to(embeddings, self.batch.targets.indices())?;
-        let mut places: Vec<Place> =
+        let mut places: Vec<RankInList> =
             distances.iter().enumerate().map(|(pair, &distance)| self.place(lists, pair, distance)).collect();
         if protocol.precision() == Precision::Resolved {
             let close = (places.iter().zip(&distances).enumerate())
@@ -234,7 +234,7 @@ impl AttackInstance for CandidateInstance<'_> {
         }
         let ties = protocol.ties(RankOf::Perturbed);
         let mean =
-            |places: &[Place]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
+            |places: &[RankInList]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
         Ok(Measures {
             rank: places.chunks_exact(set).map(mean).collect(),
             tied: places.iter().filter(|place| place.is_tied).count(),

@@ -61,7 +61,7 @@ mod own;
 mod pgd;
 mod probe;
 mod query;
-mod rank;
+mod rank_rule;
 mod run;
 mod scene;
 mod shift;
@@ -87,7 +87,7 @@ pub use own::OwnAttack;
 pub use pgd::{Iterate, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
-pub use rank::{RankOf, RankRule};
+pub use rank_rule::{RankOf, RankRule};
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Declaration, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy,
     TargetPool,

@@ -126,7 +126,7 @@ pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
     let dataset = *setting.images.of(role);
     let mut done = 0;
     for indices in images.chunks(setting.at_once(role, targets)) {
-        let images = sets.gallery.place().hold(&dataset.images(indices)?)?;
+        let images = sets.gallery.place().to_device(&dataset.images(indices)?)?;
         let targets = targets.of_images(done..done + indices.len());
         let clean = embed(ranker.embedder, sets.gallery.place(), &images, |row| dataset.describe(indices[row]))?;
         let instance = attack.instantiate(setting.batch(sets, indices, &clean, targets.clone()))?;
@@ -240,7 +240,7 @@ pub(crate) fn embed<M: Embedder + ?Sized>(
     images: &Tensor,
     whose: impl Fn(usize) -> String,
 ) -> Result<Embeddings> {
-    let embeddings = place.normalize(embedder.distance(), &embedder.embed(&place.hold(images)?)?)?;
+    let embeddings = place.normalize(embedder.distance(), &embedder.embed(&place.to_device(images)?)?)?;
     embeddings.check(images.dims()[0], whose)?;
     Ok(embeddings)
 }

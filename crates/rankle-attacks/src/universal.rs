@@ -251,7 +251,8 @@ impl Work<'_> {
             x = x.clamp(0f32, 1f32)?;
         }
         let mut upstream = |raw: &Tensor| Ok(instance.evaluate(raw)?.gradient.to_device(raw.device())?);
-        let gradient = self.setting.embedder.input_gradient(&self.setting.scene.sets.gallery.place().hold(&x)?, &mut upstream)?;
+        let gradient =
+            self.setting.embedder.input_gradient(&self.setting.scene.sets.gallery.place().to_device(&x)?, &mut upstream)?;
         let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
         for (gradient, clean) in gradient.chunks_exact(sums.len()).zip(clean.chunks_exact(sums.len())) {
             for (((sum, &g), &x), &p) in sums.iter_mut().zip(gradient).zip(clean).zip(perturbation) {

@@ -19,7 +19,7 @@ impl Place {
     ///
     /// # Errors
     /// [`crate::Error::Tensor`] when they cannot be copied.
-    pub fn hold(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn to_device(&self, images: &Tensor) -> Result<Tensor> {
         match self {
             Self::Kernels => Ok(images.clone()),
             Self::Tensors(device) => Ok(images.to_device(device)?),

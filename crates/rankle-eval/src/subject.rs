@@ -75,7 +75,7 @@ impl Subject {
             ));
         }
         let first: Vec<usize> = (0..images.gallery.len().min(Unproven::IMAGES)).collect();
-        let unproven = if unproven { Some(Unproven::at(Some(place.hold(&images.gallery.images(&first)?)?))) } else { None };
+        let unproven = if unproven { Some(Unproven::at(Some(place.to_device(&images.gallery.images(&first)?)?))) } else { None };
         let embedder = Monitored::new(embedder, monitor.clone()).unproven(unproven);
         Ok(Self { identity, embedder, images, place, monitor })
     }
@@ -221,7 +221,7 @@ pub fn embed(
         images.chunks(chunk(dataset.shape())),
         |chunk| dataset.images(chunk),
         |images| {
-            chunks.push(embedder.embed(&place.hold(&images)?)?);
+            chunks.push(embedder.embed(&place.to_device(&images)?)?);
             Ok(())
         },
     )?;

@@ -5,7 +5,7 @@ mod compare;
 mod recorded;
 
 pub use compare::Difference;
-pub use recorded::{Place, Recorded, read};
+pub use recorded::{Location, Recorded, read};
 
 use crate::Inputs;
 use crate::error::{Error, Result, invalid};

@@ -61,12 +61,12 @@ pub struct List {
     /// Its class and its file, or the like: a line each, where they have names.
     pub names: Vec<String>,
     /// Some of its places, from the top.
-    pub places: Vec<Place>,
+    pub places: Vec<Slot>,
 }
 
 /// One item of a list.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Slot {
     /// Its place, counted from 0.
     pub rank: usize,
     /// The item.

@@ -1,6 +1,6 @@
 //! What is another value in a record that was computed again.
 
-use super::recorded::{Place, Recorded};
+use super::recorded::{Location, Recorded};
 use rankle_record::{Cell, Provenance};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -59,7 +59,7 @@ pub struct Difference {
     #[serde(flatten)]
     column: Column,
     #[serde(skip)]
-    place: Place,
+    place: Location,
 }
 
 impl Difference {
@@ -216,7 +216,7 @@ mod tests {
     fn a_difference_is_one_line() {
         let column = Column { column: "rank_after".into(), recorded: json!(2.27), computed: json!(2.26) };
         let (file, cell) = ("models/m/records.jsonl".to_owned(), "mnist-ct ca+ w=1 ε=0.3".to_owned());
-        let difference = Difference { file, number: 5, cell, column, place: Place::Line(5) };
+        let difference = Difference { file, number: 5, cell, column, place: Location::Line(5) };
         assert_eq!(
             difference.to_string(),
             "models/m/records.jsonl line 5: mnist-ct ca+ w=1 ε=0.3: rank_after 2.26 instead of 2.27"

@@ -13,14 +13,14 @@ pub struct Recorded {
     /// The file that it stands in.
     pub file: PathBuf,
     /// Where in the file.
-    pub place: Place,
+    pub place: Location,
     /// Its columns.
     pub columns: Map<String, Value>,
 }
 
 /// Where in its file a record stands, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// Of a JSON Lines file.
     Line(usize),
     /// Of a JSON array.
@@ -35,15 +35,15 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>> {
     let shown = path.display();
     let refused = |what: String, error: &dyn std::fmt::Display| Error::Invalid(format!("{shown}{what}: {error}"));
     let text = rankle_files::read_text_or_pipe(path, LONGEST).map_err(|error| refused(" cannot be read".into(), &error))?;
-    let values: Vec<(Place, serde_json::Result<Columns>)> = match text.trim_start().starts_with('[') {
+    let values: Vec<(Location, serde_json::Result<Columns>)> = match text.trim_start().starts_with('[') {
         true => {
             let array = serde_json::from_str(&text).map_err(|error| refused(" is no array of records".into(), &error));
             let array: Vec<Columns> = array?;
-            array.into_iter().enumerate().map(|(at, value)| (Place::Record(at + 1), Ok(value))).collect()
+            array.into_iter().enumerate().map(|(at, value)| (Location::Record(at + 1), Ok(value))).collect()
         }
-        false => text.lines().enumerate().map(|(at, line)| (Place::Line(at + 1), serde_json::from_str(line))).collect(),
+        false => text.lines().enumerate().map(|(at, line)| (Location::Line(at + 1), serde_json::from_str(line))).collect(),
     };
-    let recorded = |(place, columns): (Place, serde_json::Result<Columns>)| match columns {
+    let recorded = |(place, columns): (Location, serde_json::Result<Columns>)| match columns {
         Ok(Columns(columns)) => Ok(Recorded { file: path.to_owned(), place, columns }),
         Err(reason) => invalid(format!("{shown} {place} is not a record: {reason}")),
     };
@@ -78,7 +78,7 @@ impl Recorded {
     }
 }
 
-impl Place {
+impl Location {
     /// The number alone.
     pub fn number(self) -> usize {
         match self {
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Line(number) => write!(f, "line {number}"),
@@ -110,7 +110,7 @@ mod tests {
         };
         let line = "{\"targets\":1,\"seconds\":2.5,\"of_tomorrow\":[1]}\n";
         let array = format!("[{line},\n{line}]");
-        for (text, place) in [(line.repeat(2), Place::Line as fn(usize) -> Place), (array, Place::Record)] {
+        for (text, place) in [(line.repeat(2), Location::Line as fn(usize) -> Location), (array, Location::Record)] {
             let read = read(&file("good", &text)).unwrap();
             assert_eq!(read.iter().map(|recorded| recorded.place).collect::<Vec<_>>(), [1, 2].map(place));
             assert!(!read[1].is_of_a_classifier() && read[1].seconds() == 2.5 && read[1].columns.contains_key("of_tomorrow"));

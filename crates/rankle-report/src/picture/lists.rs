@@ -1,7 +1,7 @@
 //! A list before and after, one above the other, with an arrow for everything that moved.
 
 use super::sheet::{GREY, MARGIN, Sheet};
-use super::{List, Mark, Pair, Place, SHOWN};
+use super::{List, Mark, Pair, SHOWN, Slot};
 use crate::Result;
 use crate::canvas::INK;
 use plotters::style::RGBColor;
@@ -109,7 +109,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Where the places stand.
-fn columns(places: &[Place]) -> Vec<i32> {
+fn columns(places: &[Slot]) -> Vec<i32> {
     let mut x = LIST;
     let mut columns = Vec::with_capacity(places.len());
     let mut next = 0;

@@ -9,7 +9,7 @@ fn colour(hue: usize) -> Image {
 }
 
 fn list(name: &str, places: &[(usize, Mark)]) -> List {
-    let places = places.iter().map(|&(rank, mark)| Place { rank, image: colour(rank), names: Vec::new(), mark }).collect();
+    let places = places.iter().map(|&(rank, mark)| Slot { rank, image: colour(rank), names: Vec::new(), mark }).collect();
     List { query: colour(1), name: name.into(), names: Vec::new(), places }
 }
 
@@ -57,7 +57,7 @@ fn a_colour_picture_has_its_frames_arrows_and_images() {
 fn the_width_follows_the_lists() {
     let mut wide = picture();
     wide.lists[0].before.places =
-        (0..20).map(|rank| Place { rank, image: colour(rank), names: Vec::new(), mark: Mark::Moved(rank) }).collect();
+        (0..20).map(|rank| Slot { rank, image: colour(rank), names: Vec::new(), mark: Mark::Moved(rank) }).collect();
     let (width, ..) = decode(png(&wide).unwrap());
     assert!(width > 2 * 20 * 54, "{width}");
     wide.lists.clear();

@@ -1,6 +1,6 @@
 //! How long an experiment takes, before it has begun.
 
-use super::models::{Place, Shortened};
+use super::models::{Availability, Shortened};
 use super::{Scope, Study, recipe};
 use rankle_report::{Cell, Protocol, Search, System};
 use serde::Deserialize;
@@ -31,11 +31,11 @@ static COSTS: LazyLock<BTreeMap<String, Cost>> =
     LazyLock::new(|| toml::from_str(include_str!("costs.toml")).expect("the tests read it"));
 
 /// The core-hours of a study, with the trainings of the models that are missing; none where an architecture has no known cost.
-pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&System) -> Place) -> Option<f64> {
+pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&System) -> Availability) -> Option<f64> {
     let seconds = |(system, cells): (System, usize)| {
         let cost = COSTS.get(&system.model)?;
         let attacks = cells as f64 * scope.images as f64 / 1000.0 * cost.cell;
-        Some(attacks + if place(&system) == Place::Missing { training(&system, cost, scope.quick) } else { 0.0 })
+        Some(attacks + if place(&system) == Availability::Missing { training(&system, cost, scope.quick) } else { 0.0 })
     };
     Some(study.work(scope).into_iter().map(seconds).sum::<Option<f64>>()? / HOUR)
 }
@@ -74,7 +74,7 @@ mod tests {
     /// Nothing to train: only cells count.
     #[test]
     fn the_size_of_mnist_is_that_of_its_cells() {
-        let hours = core_hours(&*named("mnist").study, &Scope::default(), &|_| Place::Shipped).unwrap();
+        let hours = core_hours(&*named("mnist").study, &Scope::default(), &|_| Availability::Shipped).unwrap();
         assert!((hours - 160.0 * COSTS["c2f2"].cell / HOUR).abs() < 1e-9);
     }
 

@@ -1,7 +1,7 @@
 //! The list of experiments.
 
 use super::cost::core_hours;
-use super::models::{Place, Places};
+use super::models::{Availability, Places};
 use super::{Experiment, Published, Scope};
 use rankle_report::System;
 
@@ -17,7 +17,7 @@ pub(crate) fn list(mut experiments: Vec<Experiment>, places: &Places) -> String 
     out += &line(["name", "published", "--quick", "default", "--full", "needs"]);
     for Experiment { name, study, weights, .. } in &experiments {
         let place = |system: &System| match weights.iter().any(|(known, _)| known == system) {
-            true => Place::Named,
+            true => Availability::Named,
             false => places.place(system),
         };
         let hours = |scope| core_hours(&**study, &scope, &place).map_or_else(|| "?".to_owned(), shown);
@@ -54,7 +54,7 @@ fn shown(hours: f64) -> String {
 }
 
 /// The datasets, then the models, each with where it is.
-fn needs(systems: &[System], place: &dyn Fn(&System) -> Place) -> Vec<String> {
+fn needs(systems: &[System], place: &dyn Fn(&System) -> Availability) -> Vec<String> {
     let mut datasets: Vec<&str> = systems.iter().map(|system| system.dataset.as_str()).collect();
     datasets.dedup();
     let data = datasets.iter().map(|name| match *name {
@@ -63,10 +63,10 @@ fn needs(systems: &[System], place: &dyn Fn(&System) -> Place) -> Vec<String> {
     });
     let models = systems.iter().map(|system| {
         let place = match place(system) {
-            Place::Named => "weights of the plan",
-            Place::Shipped => "shipped",
-            Place::Trained => "trained before",
-            Place::Missing => "to be trained",
+            Availability::Named => "weights of the plan",
+            Availability::Shipped => "shipped",
+            Availability::Trained => "trained before",
+            Availability::Missing => "to be trained",
         };
         format!("{} ({place})", system.id())
     });

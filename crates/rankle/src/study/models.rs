@@ -36,7 +36,7 @@ pub(crate) enum Training {
 
 /// The place of the weights of a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Availability {
     /// In the plan.
     Named,
     /// In one of [`Places::models`].
@@ -83,11 +83,11 @@ impl Weights {
 
 impl Places {
     /// The place of weights that no plan names.
-    pub(super) fn place(&self, system: &System) -> Place {
+    pub(super) fn place(&self, system: &System) -> Availability {
         match (self.shipped(system), is_finished(&self.trained(system))) {
-            (Some(_), _) => Place::Shipped,
-            (None, true) => Place::Trained,
-            (None, false) => Place::Missing,
+            (Some(_), _) => Availability::Shipped,
+            (None, true) => Availability::Trained,
+            (None, false) => Availability::Missing,
         }
     }
 
@@ -194,7 +194,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     let (folder, short) = match (session.training, places.shipped(system)) {
         (Training::Always(_), _) => (session.output.join("models").join(seeded.id()), None),
         (Training::WhereMissing, Some(file)) => return Ok(Weights::of(system, &file, None)),
-        (Training::WhereMissing, None) if session.scope.quick && place == Place::Missing => {
+        (Training::WhereMissing, None) if session.scope.quick && place == Availability::Missing => {
             let short = Shortened::of(system, session.training_images);
             (places.quick(system, short), Some(short))
         }
@@ -267,16 +267,19 @@ mod tests {
             std::fs::create_dir_all(place.join(plain().id())).unwrap();
             files.iter().for_each(|file| std::fs::write(place.join(plain().id()).join(file), "").unwrap());
         };
-        assert_eq!(places.place(&plain()), Place::Missing);
+        assert_eq!(places.place(&plain()), Availability::Missing);
         put(&trained, &[MODEL]);
-        assert_eq!(places.place(&plain()), Place::Missing, "a training that has not ended leaves no card");
+        assert_eq!(places.place(&plain()), Availability::Missing, "a training that has not ended leaves no card");
         put(&trained, &["card.toml"]);
-        assert_eq!(places.place(&plain()), Place::Trained);
+        assert_eq!(places.place(&plain()), Availability::Trained);
         put(&second, &[MODEL]);
-        assert_eq!((places.place(&plain()), places.shipped(&plain()).unwrap().starts_with(&second)), (Place::Shipped, true));
+        assert_eq!(
+            (places.place(&plain()), places.shipped(&plain()).unwrap().starts_with(&second)),
+            (Availability::Shipped, true)
+        );
         put(&first, &[MODEL]);
         assert!(places.shipped(&plain()).unwrap().starts_with(&first));
-        assert_eq!(Places::of_the_repository().place(&plain()), Place::Shipped);
+        assert_eq!(Places::of_the_repository().place(&plain()), Availability::Shipped);
         assert_eq!(Weights::of(&plain(), Path::new("./models/x/model.safetensors"), None).name, "models/x/model.safetensors");
     }
 

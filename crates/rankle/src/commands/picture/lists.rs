@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets};
 use rankle_core::rank::Ties;
 use rankle_core::{Dataset, Embeddings, Gallery, Role, Sets, numbers::numbers};
-use rankle_report::picture::{Image, List, Mark, Pair, Place, SHOWN, grouped, window};
+use rankle_report::picture::{Image, List, Mark, Pair, SHOWN, Slot, grouped, window};
 
 /// How many of the first places are shown.
 const TOP: usize = 5;
@@ -197,19 +197,19 @@ impl Scene<'_> {
     }
 
     /// What is worth showing of a list before and after.
-    fn places(&self, lists: [&[Item]; 2], marks: [&dyn Fn(Item) -> Mark; 2], top: usize) -> Result<[Vec<Place>; 2]> {
+    fn places(&self, lists: [&[Item]; 2], marks: [&dyn Fn(Item) -> Mark; 2], top: usize) -> Result<[Vec<Slot>; 2]> {
         let marked = [0, 1].map(|at| -> Vec<usize> {
             let moved = |&place: &usize| matches!(marks[at](lists[at][place]), Mark::Moved(_) | Mark::Kept(_));
             (0..lists[at].len()).filter(moved).collect()
         });
         let [before, after] = window(lists.map(<[Item]>::len), top, [&marked[0], &marked[1]]);
-        let show = |list: &[Item], mark: &dyn Fn(Item) -> Mark, places: Vec<usize>| -> Result<Vec<Place>> {
+        let show = |list: &[Item], mark: &dyn Fn(Item) -> Mark, places: Vec<usize>| -> Result<Vec<Slot>> {
             let place = |rank: usize| {
                 let (image, role, index) = match list[rank] {
                     Item::Perturbed => (self.perturbed.clone(), self.role, self.image),
                     Item::Gallery(index) => (self.image_of(Role::Candidate, index)?, Role::Candidate, index),
                 };
-                Ok(Place { rank, image, names: called::lines(self.dataset(role), index), mark: mark(list[rank]) })
+                Ok(Slot { rank, image, names: called::lines(self.dataset(role), index), mark: mark(list[rank]) })
             };
             places.into_iter().map(place).collect()
         };
