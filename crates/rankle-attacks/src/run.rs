@@ -249,3 +249,33 @@ pub(crate) fn embed<M: Embedder + ?Sized>(
 pub(crate) fn perturbed(dataset: &dyn Dataset, image: usize) -> String {
     format!("the perturbed {}", dataset.describe(image))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+    use rankle_core::{Distance, Gallery, Seed, toy};
+
+    /// The lists of a batch of candidates stay below their budget; those of one image may not.
+    #[test]
+    fn fewer_candidates_are_attacked_at_once_where_their_lists_are_long() {
+        let (model, dataset) = (toy::embedder(0, Distance::Euclidean).unwrap(), toy::dataset(0));
+        let at_once = |len: usize, targets: usize, role: Role| {
+            let places: Vec<f32> = (0..len).map(|at| at as f32).collect();
+            let raw = Tensor::from_vec(places, (len, 1), &Device::Cpu).unwrap();
+            let gallery = Gallery::new(&Distance::Euclidean.normalize(&raw).unwrap()).unwrap();
+            let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
+            let (embedder, images): (&dyn Embedder, _) = (&model, Sets::one(&dataset as &dyn Dataset));
+            let setting = Setting { embedder, scene, images, batch_size: 112, eight_bit: false, keep_images: false };
+            setting.at_once(role, &Targets::new(1, vec![0; targets], targets, None, len).unwrap())
+        };
+        assert_eq!(at_once(10_000, 10, Role::Candidate), 112);
+        let (len, targets) = (1_000_000, 10);
+        let few = at_once(len, targets, Role::Candidate);
+        assert!(
+            4 * few * targets * len <= CandidateAttack::LIST_BYTES && 4 * (few + 1) * targets * len > CandidateAttack::LIST_BYTES
+        );
+        assert_eq!(at_once(len, 1000, Role::Candidate), 1);
+        assert_eq!(at_once(len, targets, Role::Query), 112);
+    }
+}

@@ -315,3 +315,68 @@ fn add_gradient(distance: Distance, gradient: &mut [f32], weight: f64, embedding
         Distance::Euclidean => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A collapsed gallery is counted a part of the points at a time: no count depends on it, nor what f32 could not decide.
+    #[test]
+    fn counts_do_not_depend_on_how_many_points_are_counted_at_once() {
+        let (len, n, set) = (1200, 90, 100);
+        let near = |index: usize| [1.0 + 1e-5 * ((index * 7919) % 1009) as f32, 1e-4 * ((index * 104_729) % 997) as f32];
+        let rows = |from: usize, count: usize| {
+            let numbers: Vec<f32> = (from..from + count).flat_map(near).collect();
+            Distance::Cosine.normalize(&Tensor::from_vec(numbers, (count, 2), &Device::Cpu).unwrap()).unwrap()
+        };
+        let (gallery, points) = (Gallery::new(&rows(0, len)).unwrap(), rows(3, n));
+        let targets: Vec<u32> = (0..(n * set) as u32).map(|at| at * 31 % len as u32).collect();
+        let without: Vec<u32> = (0..n as u32).map(|row| row * 7 % len as u32).collect();
+        assert!(gallery.points_at_once(set, Precision::Resolved.most(len)) < n, "the test needs several parts");
+        for (precision, without) in
+            [(Precision::Resolved, Some(&without[..])), (Precision::Resolved, None), (Precision::Single, None)]
+        {
+            let together = gallery.rank_counts(&points, &targets, without, precision).unwrap();
+            let mut alone = Counted::default();
+            for row in 0..n {
+                let (own, without) = (&targets[row * set..][..set], without.map(|items| &items[row..][..1]));
+                let one = gallery.rank_counts(&points.select(&[row]).unwrap(), own, without, precision).unwrap();
+                alone.counts.extend(one.counts);
+                alone.resolution = alone.resolution.and(one.resolution);
+            }
+            assert!(together == alone && together.resolution.near > 0, "{precision:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let rows = |n: usize| Tensor::from_vec((0..2 * n).map(|at| at as f32).collect::<Vec<_>>(), (n, 2), &Device::Cpu).unwrap();
+        for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+            let embeddings = |n| place.normalize(Distance::Euclidean, &rows(n)).unwrap();
+            let (gallery, asking) = (place.ranking(&embeddings(5)).unwrap(), embeddings(3));
+            let distances = gallery.distances_to(&asking, &[0, 1, 2, 3, 4, 0]).unwrap();
+            let weighted = |weights: Option<&Tensor>, targets: &[u32]| {
+                let term = DistanceTerm { targets, distances: &distances, weights, scale: 1.0 };
+                gallery.weighted_distances(&asking, &[term])
+            };
+            assert!(weighted(None, &[0, 1, 2, 3, 4, 0]).is_ok());
+            // One weight for each image instead of one for each pair, and distances of other pairs.
+            let flat = Tensor::ones(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+            assert!(matches!(
+                weighted(Some(&flat), &[0, 1, 2, 3, 4, 0]),
+                Err(Error::Shape { what: "the weights of a term", .. })
+            ));
+            assert!(matches!(weighted(None, &[0, 1, 2]), Err(Error::Shape { what: "the distances of a term", .. })));
+            let lists = gallery.lists(&*gallery, &[4, 2]).unwrap();
+            assert!(lists.hinges(&[0, 1, 1, 0, 0, 1], &distances, true, 1.0).is_ok());
+            assert!(matches!(lists.hinges(&[0, 1], &distances, true, 1.0), Err(Error::Shape { .. })));
+            assert!(matches!(
+                lists.hinges(&[0, 1, 2, 0, 0, 1], &distances, true, 1.0),
+                Err(Error::Index { index: 2, len: 2, .. })
+            ));
+            assert!(gallery.lists(&*gallery, &[5]).is_err());
+            let narrow = Tensor::ones((3, 0), candle_core::DType::F32, &Device::Cpu).unwrap();
+            assert!(matches!(place.normalize(Distance::Cosine, &narrow), Err(Error::Shape { .. })));
+        }
+    }
+}

@@ -27,6 +27,7 @@ pub enum Error {
         /// The file, the line or the cell.
         place: String,
         /// What happened there.
+        #[source]
         error: Box<Error>,
     },
 }

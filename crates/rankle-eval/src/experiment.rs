@@ -126,8 +126,8 @@ impl Experiment {
         Err(rankle_core::Error::Shape { what: "the list of targets", actual, expected }.into())
     }
 
-    /// What an input gradient counts for when an embedding counts for one: the ranking-based objectives of query attacks pass over
-    /// the whole gallery once more.
+    /// Cost of an input gradient of one image, in forward passes: the ranking-based objectives of query attacks pass over the whole
+    /// gallery once more.
     pub fn gradient_units(&self) -> u64 {
         match (self.spec.attack, self.spec.options.objective) {
             (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking) => 3,

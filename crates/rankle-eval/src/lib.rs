@@ -28,7 +28,7 @@
 //!     instruction_set: String::new(), code_version: String::new(),
 //! };
 //! let model = Model::new(toy::embedder(0, Distance::Cosine)?);
-//! let subject = Subject::new(model, Sets::one(Arc::new(toy::dataset(0))), identity, Arc::new(Unwatched::default()))?;
+//! let subject = Subject::new(model, Sets::one(Arc::new(toy::dataset(0))), identity, Arc::new(Unwatched))?;
 //! let ranked = RankedSubject::new(subject)?;
 //!
 //! let attack = Experiment::usual(AttackId::CA_PLUS, Threat::linf(0.1)?, Protocol::Paper, Seed(0));

@@ -177,8 +177,7 @@ mod tests {
     impl Differentiable for Through {}
 
     fn error(through: fn(&Tensor) -> candle_core::Result<Tensor>) -> Option<f64> {
-        let watched =
-            Monitored::new(Box::new(Through(through)), Arc::new(Unwatched::default())).unproven(Some(Unproven::at(None)));
+        let watched = Monitored::new(Box::new(Through(through)), Arc::new(Unwatched)).unproven(Some(Unproven::at(None)));
         let images = toy::dataset(0).images(&[3, 4, 5]).unwrap();
         watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         watched.gradient_error()
@@ -212,7 +211,7 @@ mod tests {
         let error = |batch: &[usize]| {
             let images = |indices: &[usize]| toy::dataset(0).images(indices).unwrap();
             let unproven = Some(Unproven::at(Some(images(&[0, 1, 2, 3]))));
-            let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched::default())).unproven(unproven);
+            let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched)).unproven(unproven);
             watched.input_gradient(&images(batch), &mut |raw| Ok(raw.ones_like()?)).unwrap();
             watched.gradient_error().unwrap()
         };
@@ -223,7 +222,7 @@ mod tests {
     fn a_proven_gradient_is_not_looked_at() {
         let lying = |hidden: &Tensor| hidden.detach() + (hidden * 0.5)?;
         assert!(error(lying).is_some());
-        let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched::default()));
+        let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched));
         let images = toy::dataset(0).images(&[3, 4]).unwrap();
         watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         assert_eq!(watched.gradient_error(), None);

@@ -36,8 +36,7 @@ impl<K> Planned<K> {
         if targets > available {
             return invalid(format!("targets is {targets}: there are {available} items to choose from"));
         }
-        let room = |shared| universal::check_room(&job.experiment, count, shared, measured);
-        universal.map_or(Ok(()), room).map_err(Error::Invalid)?;
+        universal.map_or(Ok(()), |_| universal::check_room(&job.experiment, count, measured))?;
         let mut inputs = job.experiment.inputs(measured, count, job.origin());
         inputs.cell.from = from.map(transfer::source);
         Ok(Self { job, inputs })
@@ -268,10 +267,10 @@ impl<'a, K: PartialEq> Run<'a, K> {
         // A transfer from a subject to itself needs no second gallery.
         let source = from.and_then(|at| self.sources.get(at)).map_or(measured, |(_, source)| source);
         let (experiment, count): (&Experiment, usize) = (&job.experiment, inputs.cell.images);
-        if let Some(shared) = experiment.spec.universal {
+        if experiment.spec.universal.is_some() {
             let images = subject.sample(experiment.perturbs(), experiment.seed(), count)?;
             let to = job.from.as_ref().map(|_| measured);
-            let made = universal::run(experiment, shared, source, to, &images)?;
+            let made = universal::run(experiment, source, to, &images)?;
             let image_ranks = experiment::image_ranks(&universal::seen(&made));
             return Ok((source.subject().followed(universal::record(subject, inputs_of_record, &made, start)), image_ranks));
         }
@@ -320,11 +319,7 @@ impl Monitor for Aside {
     fn done(&self) -> u64 {
         self.0.done()
     }
-    fn set_done(&self, _units: u64) {}
-    fn skip(&self, _units: u64) {}
     fn total(&self) -> u64 {
         self.0.total()
     }
-    fn enter(&self, _what: &str) {}
-    fn news(&self, _line: &str) {}
 }

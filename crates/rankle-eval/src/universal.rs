@@ -1,6 +1,6 @@
 //! Perturbations that many images share, on one system or measured on another.
 
-use crate::error::Result;
+use crate::error::{Error, Result, invalid};
 use crate::experiment::{self, Experiment, Inputs};
 use crate::{RankedSubject, Subject, percent, transfer};
 use rankle_attacks::{Direction, Estimate, Half, Halves, Measures, Outcome, Pgd, UniversalOutcome, universal_target};
@@ -25,22 +25,31 @@ impl Made {
     }
 }
 
+/// The batches and perturbations that a spec asks for, of so many images.
+fn shared(experiment: &Experiment, images: usize) -> Result<SharedBy> {
+    experiment.spec.check_universal(images).map_err(Error::Invalid)?;
+    experiment
+        .spec
+        .universal
+        .ok_or_else(|| Error::Invalid(format!("the spec of {} has no universal part", experiment.spec.attack)))
+}
+
 /// Whether the set of the perturbed images has room for the batches, and under [`Protocol::Strict`] for targets beside them where
 /// these are in the same set.
 ///
 /// # Errors
-/// One line where it has none.
-pub fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, measured: &Subject) -> Result<(), String> {
+/// [`Error::Invalid`] where it has none, and for batches that the images cannot be divided into.
+pub fn check_room(experiment: &Experiment, images: usize, measured: &Subject) -> Result<()> {
     let (protocol, len) = (experiment.spec.protocol, measured.dataset(experiment.perturbs()).len());
-    let SharedBy { batches, .. } = shared;
-    let batch = images / batches.max(1);
+    let SharedBy { batches, .. } = shared(experiment, images)?;
+    let batch = images / batches;
     if images > len {
-        return Err(format!(
+        return invalid(format!(
             "{batches} x {batch} = {images} images are needed, and there are {len}: name fewer or smaller batches"
         ));
     }
     if protocol == Protocol::Strict && batch == len && measured.datasets().is_one() {
-        return Err(format!(
+        return invalid(format!(
             "a batch of all {len} images leaves no target outside of it, as strict wants it: name a smaller batch"
         ));
     }
@@ -48,30 +57,26 @@ pub fn check_room(experiment: &Experiment, images: usize, shared: SharedBy, meas
 }
 
 /// How much work it is, in the units of a progress bar.
-pub fn cost(experiment: &Experiment, images: usize, shared: SharedBy) -> u64 {
+pub fn cost(experiment: &Experiment, images: usize) -> u64 {
+    let perturbations = experiment.spec.universal.map_or(0, |shared| shared.perturbations);
     let searched =
         (images as u64 / 2).saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
-    searched.saturating_add(4 * images as u64).saturating_mul(shared.perturbations as u64)
+    searched.saturating_add(4 * images as u64).saturating_mul(perturbations as u64)
 }
 
-/// Makes them, batch by batch.
+/// Makes them, batch by batch. An attack without a direction is taken for one that raises.
 ///
 /// # Errors
-/// What the libraries report, or an interrupt.
-pub fn run(
-    experiment: &Experiment,
-    shared: SharedBy,
-    from: &RankedSubject,
-    to: Option<&RankedSubject>,
-    images: &[usize],
-) -> Result<Vec<Made>> {
+/// As [`check_room`] for the batches; what the libraries report, or an interrupt.
+pub fn run(experiment: &Experiment, from: &RankedSubject, to: Option<&RankedSubject>, images: &[usize]) -> Result<Vec<Made>> {
+    let SharedBy { batches, perturbations } = shared(experiment, images.len())?;
     let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
     let Pgd { threat, step, iterations, .. } = experiment.search;
     let search = rankle_attacks::Universal { threat, step, iterations };
     let setting = experiment.setting(from, false)?;
     let mut made = Vec::new();
-    for (batch, images) in images.chunks_exact(images.len() / shared.batches).enumerate() {
-        for number in 0..shared.perturbations {
+    for (batch, images) in images.chunks_exact(images.len() / batches).enumerate() {
+        for number in 0..perturbations {
             let target = universal_target(&setting.scene, experiment.perturbs(), (batch as u64, number as u64), images)?;
             let outcome = search.run((&*built, direction), &setting, to.map(transfer::victim), images, target)?;
             made.push(Made { target, images: images.to_vec(), outcome });

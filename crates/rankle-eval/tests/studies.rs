@@ -47,7 +47,7 @@ fn subject(seed: u64, monitor: Arc<dyn Monitor>) -> Subject {
 }
 
 fn unwatched() -> Arc<dyn Monitor> {
-    Arc::new(Unwatched::default())
+    Arc::new(Unwatched)
 }
 
 fn usual(attack: AttackId) -> Experiment {
@@ -91,8 +91,14 @@ fn a_model_transfers_to_another_and_shares_perturbations() {
     let shared = SharedBy { batches: 2, perturbations: 1 };
     let spec = AttackSpec { universal: Some(shared), ..AttackSpec::new(AttackId::QA_PLUS, 0.1, Protocol::Strict, 3) };
     let experiment = Experiment::new(&spec).unwrap();
-    let made = universal::run(&experiment, shared, &from, Some(&to), &images).unwrap();
+    let made = universal::run(&experiment, &from, Some(&to), &images).unwrap();
     assert!(made.len() == 2 && made.iter().all(|made| made.outcome.victim.is_some()));
+    // Batches that the images cannot be divided into, and a spec of no universal attack.
+    let refused = |experiment: &Experiment, images: &[usize]| universal::run(experiment, &from, None, images).err().unwrap();
+    for images in [&images[..1], &images[..5], &[]] {
+        assert!(matches!(refused(&experiment, images), Error::Invalid(_)), "{}", images.len());
+    }
+    assert_eq!(refused(&usual(AttackId::QA_PLUS), &images).to_string(), "the spec of qa+ has no universal part");
 }
 
 /// A model whose gradient is half of what it should be, and one that has none.
@@ -202,14 +208,6 @@ impl Monitor for Ending {
     fn set_done(&self, units: u64) {
         self.0.store(units, Ordering::Relaxed);
     }
-    fn skip(&self, units: u64) {
-        self.0.fetch_add(units, Ordering::Relaxed);
-    }
-    fn total(&self) -> u64 {
-        self.1
-    }
-    fn enter(&self, _what: &str) {}
-    fn news(&self, _line: &str) {}
 }
 
 struct Toys;

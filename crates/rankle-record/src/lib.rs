@@ -51,7 +51,7 @@ pub use options::{Norm, ObjectiveKind, Protocol, TargetPool};
 pub use provenance::Provenance;
 pub use record::{FORMAT, Format, Record, Unseen, WhiteBox};
 pub use spec::{AttackOptions, AttackSpec, Search, SharedBy};
-pub use subject::Subject;
+pub use subject::{Subject, data_in_words};
 
 /// The one of that name.
 fn named<T: Copy + std::fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {

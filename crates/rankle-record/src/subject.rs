@@ -29,10 +29,14 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The data in words: the dataset, and other queries and another gallery where there are.
+    /// The data in words, as [`data_in_words`].
     pub fn data(&self) -> String {
-        let other =
-            |what: &str, other: &Option<String>| other.as_ref().map_or_else(String::new, |other| format!(", {what} {other}"));
-        format!("{}{}{}", self.dataset, other("queries", &self.query_dataset), other("gallery", &self.gallery_dataset))
+        data_in_words(&self.dataset, self.query_dataset.as_deref(), self.gallery_dataset.as_deref())
     }
+}
+
+/// A dataset, and other queries and another gallery where there are, in words.
+pub fn data_in_words(dataset: &str, queries: Option<&str>, gallery: Option<&str>) -> String {
+    let other = |what: &str, other: Option<&str>| other.map_or_else(String::new, |other| format!(", {what} {other}"));
+    format!("{dataset}{}{}", other("queries", queries), other("gallery", gallery))
 }

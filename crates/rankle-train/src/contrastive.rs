@@ -105,7 +105,7 @@ fn gradient(distance: Distance, rows: &[f32], pull: &[f32], n: usize) -> Vec<f32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Tensor};
+    use crate::differences::{Bounds, assert_gradient, embedded};
     use rand::Rng;
     use rankle_core::seed::{Purpose, Seed};
 
@@ -116,10 +116,6 @@ mod tests {
     fn values(n: usize, dim: usize) -> Vec<f32> {
         let mut rng = Seed(4).stream(Purpose::Toy, [n as u64, dim as u64]);
         (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
-    }
-
-    fn placed(distance: Distance, values: &[f32], dim: usize) -> Embeddings {
-        distance.normalize(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
     }
 
     /// The definition, pair by pair and in double precision.
@@ -169,7 +165,7 @@ mod tests {
                     values.copy_within(0..dim, 3 * dim); // one class, one place
                     values.copy_within(0..dim, 4 * dim); // two classes, one place
                 }
-                let points = placed(distance, &values, dim);
+                let points = embedded(distance, &values, dim);
                 let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
                 let (expected, expected_slope) = by_definition(&points, &labels(n), margin);
                 assert!((loss - expected).abs() <= 1e-6 * expected.max(1.0), "{distance} {n}x{dim}: {loss} not {expected}");
@@ -183,33 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let (n, dim) = (12, 6);
         for (distance, margin) in [(Distance::Cosine, 0.8), (Distance::Euclidean, 2.0)] {
-            let values = values(n, dim);
-            let at = |values: &[f32]| {
-                let points = placed(distance, values, dim);
-                let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
-                (
-                    loss,
-                    points
-                        .backward(&points.like_rows(gradient).unwrap())
-                        .unwrap()
-                        .flatten_all()
-                        .unwrap()
-                        .to_vec1::<f32>()
-                        .unwrap(),
-                )
-            };
-            let (_, gradient) = at(&values);
-            assert!(gradient.iter().any(|g| g.abs() > 1e-2), "the test needs an active loss");
-            for i in 0..values.len() {
-                let (mut up, mut down) = (values.clone(), values.clone());
-                up[i] += 1e-3;
-                down[i] -= 1e-3;
-                let difference = (at(&up).0 - at(&down).0) / 2e-3;
-                assert!((difference - f64::from(gradient[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", gradient[i]);
-            }
+            let loss = ContrastiveLoss { margin };
+            let bounds = Bounds { step: 1e-3, active: 1e-2, tolerance: 2e-3 };
+            assert_gradient(distance, &values(n, dim), dim, bounds, |points| loss.evaluate(points, &labels(n)).unwrap());
         }
     }
 
@@ -217,7 +192,7 @@ mod tests {
     fn the_bits_do_not_depend_on_the_number_of_threads() {
         let values = values(150, 64);
         for distance in Distance::ALL {
-            let points = placed(distance, &values, 64);
+            let points = embedded(distance, &values, 64);
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| ContrastiveLoss { margin: 1.0 }.evaluate(&points, &labels(150)).unwrap())
@@ -229,11 +204,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let points = placed(Distance::Cosine, &values(4, 2), 2);
+        let points = embedded(Distance::Cosine, &values(4, 2), 2);
         let evaluate = |points: &Embeddings, labels: &[u32]| ContrastiveLoss { margin: 0.2 }.evaluate(points, labels);
         assert!(matches!(evaluate(&points, &[0, 1]), Err(Error::Shape { .. })));
         assert!(matches!(evaluate(&points.select(&[]).unwrap(), &[]), Err(Error::Empty(_))));
-        let broken = placed(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
+        let broken = embedded(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
         assert!(evaluate(&broken, &[0, 1]).unwrap().0.is_nan());
     }
 }

@@ -24,6 +24,8 @@
 
 mod contrastive;
 mod cross_entropy;
+#[cfg(test)]
+mod differences;
 mod epoch_loss;
 mod loss;
 mod own;

@@ -74,7 +74,7 @@ impl PairLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Tensor};
+    use crate::differences::{Bounds, assert_gradient, embedded};
     use rand::Rng;
     use rankle_core::seed::{Purpose, Seed};
 
@@ -83,39 +83,14 @@ mod tests {
         (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
-    fn placed(distance: Distance, values: &[f32], dim: usize) -> Embeddings {
-        distance.normalize(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
-    }
-
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let pairs: Vec<(usize, usize, bool)> = (0..12).map(|i| (i, (5 * i + 3) % 12, i % 3 == 0)).collect();
         for (distance, margin) in [(Distance::Cosine, 0.9), (Distance::Euclidean, 2.0)] {
             for mislabelled in [false, true] {
-                let (loss, values) = (PairLoss { margin, mislabelled }, values(12, 6));
-                let at = |values: &[f32]| {
-                    let points = placed(distance, values, 6);
-                    let (loss, gradient) = loss.evaluate(&points, &pairs).unwrap();
-                    (
-                        loss,
-                        points
-                            .backward(&points.like_rows(gradient).unwrap())
-                            .unwrap()
-                            .flatten_all()
-                            .unwrap()
-                            .to_vec1::<f32>()
-                            .unwrap(),
-                    )
-                };
-                let (_, gradient) = at(&values);
-                assert!(gradient.iter().any(|g| g.abs() > 1e-1), "the test needs an active loss");
-                for i in 0..values.len() {
-                    let (mut up, mut down) = (values.clone(), values.clone());
-                    up[i] += 1e-3;
-                    down[i] -= 1e-3;
-                    let difference = (at(&up).0 - at(&down).0) / 2e-3;
-                    assert!((difference - f64::from(gradient[i])).abs() < 1e-2, "{distance} {i}: {difference} {}", gradient[i]);
-                }
+                let loss = PairLoss { margin, mislabelled };
+                let bounds = Bounds { step: 1e-3, active: 1e-1, tolerance: 1e-2 };
+                assert_gradient(distance, &values(12, 6), 6, bounds, |points| loss.evaluate(points, &pairs).unwrap());
             }
         }
     }
@@ -124,7 +99,7 @@ mod tests {
     #[rustfmt::skip] // the columns are the point
     fn values_by_hand() {
         // Three points on a line: 0, 3 and 4 in Euclidean terms; the offset is below what is compared.
-        let points = placed(Distance::Euclidean, &[0.0, 3.0, 4.0], 1);
+        let points = embedded(Distance::Euclidean, &[0.0, 3.0, 4.0], 1);
         let check = |margin, mislabelled, pair, wanted: f64| {
             let (loss, _) = PairLoss { margin, mislabelled }.evaluate(&points, &[pair]).unwrap();
             assert!((loss - wanted).abs() < 1e-5, "{margin} {mislabelled} {pair:?}: {loss} instead of {wanted}");
@@ -141,11 +116,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let points = placed(Distance::Cosine, &values(4, 2), 2);
+        let points = embedded(Distance::Cosine, &values(4, 2), 2);
         let loss = PairLoss { margin: 0.5, mislabelled: false };
         assert!(matches!(loss.evaluate(&points, &[]), Err(Error::Empty(_))));
         assert!(loss.evaluate(&points, &[(0, 4, true)]).is_err());
-        let broken = placed(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
+        let broken = embedded(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);
         assert!(loss.evaluate(&broken, &[(0, 1, false)]).unwrap().0.is_nan());
     }
 }

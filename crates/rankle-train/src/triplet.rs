@@ -111,6 +111,7 @@ impl TripletLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::differences::{Bounds, assert_gradient};
     use candle_core::{Device, Tensor};
 
     fn raw(n: usize, dim: usize, seed: u64) -> Tensor {
@@ -120,35 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let labels: Vec<u32> = (0..12).map(|i| i % 3).collect();
         let triplets = draw_triplets(&labels, Seed(3), 0);
+        let values = raw(12, 6, 1).flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (distance, margin) in [(Distance::Cosine, 0.5), (Distance::Euclidean, 1.0)] {
             let loss = TripletLoss { margin };
-            let values = raw(12, 6, 1).flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let at = |values: &[f32]| {
-                let points = distance.normalize(&Tensor::from_slice(values, (12, 6), &Device::Cpu).unwrap()).unwrap();
-                let (loss, gradient) = loss.evaluate(&points, &triplets).unwrap();
-                (
-                    loss,
-                    points
-                        .backward(&points.like_rows(gradient).unwrap())
-                        .unwrap()
-                        .flatten_all()
-                        .unwrap()
-                        .to_vec1::<f32>()
-                        .unwrap(),
-                )
-            };
-            let (_, gradient) = at(&values);
-            assert!(gradient.iter().any(|g| g.abs() > 1e-3), "the test needs an active loss");
-            for i in 0..values.len() {
-                let (mut up, mut down) = (values.clone(), values.clone());
-                up[i] += 2e-3;
-                down[i] -= 2e-3;
-                let difference = (at(&up).0 - at(&down).0) / 4e-3;
-                assert!((difference - f64::from(gradient[i])).abs() < 2e-3, "{distance} {i}: {difference} {}", gradient[i]);
-            }
+            let bounds = Bounds { step: 2e-3, active: 1e-3, tolerance: 2e-3 };
+            assert_gradient(distance, &values, 6, bounds, |points| loss.evaluate(points, &triplets).unwrap());
         }
     }
 

@@ -39,10 +39,9 @@ impl Data {
 
     /// As messages and pictures say it, which may go to others.
     pub(crate) fn portable(&self) -> String {
-        let other = |what: &str, other: &Option<Source>| {
-            other.as_ref().map_or_else(String::new, |other| format!(", {what} {}", other.portable()))
-        };
-        format!("{}{}{}", self.dataset.portable(), other("queries", &self.queries), other("gallery", &self.gallery))
+        let name = |source: &Source| source.portable().to_string();
+        let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().map(name));
+        rankle_record::data_in_words(&name(&self.dataset), queries.as_deref(), gallery.as_deref())
     }
 }
 
@@ -108,7 +107,8 @@ pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn
     let Some(queries) = images.queries else { return Ok(images) };
     if let Some((asks, _)) = sets.queries {
         check_apart((asks, &*queries), (sets.gallery.0, &*images.gallery), data.dir.as_deref())?;
-        if asks != sets.gallery.0 && images.gallery.class_name(0).is_none() {
+        let label = images.gallery.labels().first();
+        if asks != sets.gallery.0 && label.is_some_and(|&label| images.gallery.class_name(label).is_none()) {
             tracing::warn!("the classes of {asks} and {} have no names: equal labels are taken for one class", sets.gallery.0);
         }
     }

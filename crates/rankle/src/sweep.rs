@@ -81,7 +81,7 @@ impl Opened {
         if let Some(at) = self.subjects.iter().position(|(other, _)| other == key) {
             return Ok(at);
         }
-        let subject = key.open_among(None, &mut self.images, self.device, Arc::new(Unwatched::default()))?;
+        let subject = key.open_among(None, &mut self.images, self.device, Arc::new(Unwatched))?;
         key.heed_card(&subject);
         self.subjects.push((key.clone(), subject));
         Ok(self.subjects.len() - 1)

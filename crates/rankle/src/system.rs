@@ -263,7 +263,7 @@ mod tests {
             defense: None,
         };
         let mut images = TestImages::default();
-        let mut open = |sha256: Option<&str>| key.open_among(sha256, &mut images, Device::Cpu, Arc::new(Unwatched::default()));
+        let mut open = |sha256: Option<&str>| key.open_among(sha256, &mut images, Device::Cpu, Arc::new(Unwatched));
         write(1);
         let first = open(None).unwrap().identity.weights_sha256;
         assert_eq!(first, crate::files::hash(&std::fs::read(&weights).unwrap()));

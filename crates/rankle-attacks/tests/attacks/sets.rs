@@ -215,9 +215,8 @@ fn nothing_is_left_out_of_the_list_of_a_query_that_is_no_item() {
     assert!(one.iter().filter(|group| group.is_some_and(|group| group.closer > 0)).count() > 20);
 }
 
-/// Who is drawn for an image does not depend on who else is attacked.
 #[test]
-fn reverse_neighbors_are_those_of_all_lists() {
+fn who_is_drawn_does_not_depend_on_who_else_is_attacked() {
     let shop = shop();
     let scene = shop.scene(Protocol::Strict);
     let everyone: Vec<usize> = (0..LEN).collect();

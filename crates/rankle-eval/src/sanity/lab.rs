@@ -13,12 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
 /// would not break a model even in a ball without bounds.
-pub(super) const KINDS: [AttackId; 4] = [
-    AttackId::Candidate(Direction::Raise),
-    AttackId::Candidate(Direction::Lower),
-    AttackId::Query(Direction::Raise),
-    AttackId::Query(Direction::Lower),
-];
+pub(super) const KINDS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
 
 /// The model, and what is asked of it.
 pub(super) struct Lab<'m> {
@@ -175,7 +170,7 @@ pub(super) fn effects(kind: AttackId, before: &[f64], after: &[f64]) -> Vec<f64>
 
 /// Whether an attack wants low ranks.
 pub(super) fn is_plus(kind: AttackId) -> bool {
-    matches!(kind, AttackId::Candidate(Direction::Raise) | AttackId::Query(Direction::Raise))
+    kind.direction() == Some(Direction::Raise)
 }
 
 /// NaN of nothing.

@@ -105,8 +105,14 @@ fn pairs_of_one_image_are_compared() {
     assert_eq!(Some(difference), Estimate::of(&by_hand));
     assert!((difference.mean - (one.rank_after.unwrap() - other.rank_after.unwrap())).abs() < 1e-5);
     assert_eq!(ranks.difference(one, one).unwrap().standard_error, Some(0.0));
+    // Of two sets a candidate attack perturbs other images than a query attack.
+    let apart = changed(one, |record| record.facts.queries = Some(12));
+    let asking = changed(&apart, |record| record.cell.spec.attack = AttackId::QA_PLUS);
+    assert!(ranks.difference(&apart, &asking).unwrap_err().to_string().contains("their images are others"));
     for (base, why) in [
         (changed(one, |record| record.cell.spec.seed = 1), "their images are others"),
+        (changed(one, |record| record.cell.subject.query_dataset = Some("idx:b".into())), "their images are others"),
+        (apart, "their images are others"),
         (changed(one, |record| record.facts.gallery = 9), "their images are others"),
         (changed(one, |record| record.facts.chosen = Some("images 1".into())), "chosen by hand"),
         (shifts.clone(), "es has embedding shifts"),

@@ -141,15 +141,15 @@ impl Universal {
         let spec = AttackSpec { universal: Some(shared), ..spec };
         spec.check_universal(count).map_err(anyhow::Error::msg)?;
         let experiment = Experiment::new(&spec).map_err(anyhow::Error::msg)?;
-        universal::check_room(&experiment, count, shared, &from).map_err(anyhow::Error::msg)?;
+        universal::check_room(&experiment, count, &from)?;
         let images = from.sample(role, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);
-        bar.set_length(universal::cost(&experiment, count, shared).saturating_add(2 * from.len() as u64));
+        bar.set_length(universal::cost(&experiment, count).saturating_add(2 * from.len() as u64));
         bar.set_message(format!("universal {} on {from}", self.attack));
         let (from, to) = (RankedSubject::new(from)?, to.map(RankedSubject::new).transpose()?);
 
         let start = Instant::now();
-        let made = universal::run(&experiment, shared, &from, to.as_ref(), &images)?;
+        let made = universal::run(&experiment, &from, to.as_ref(), &images)?;
         let mut inputs = experiment.inputs(to.as_ref().unwrap_or(&from).subject(), count, Origin::default());
         inputs.cell.from = to.as_ref().map(|_| transfer::source(from.subject()));
         let record = universal::record(to.as_ref().unwrap_or(&from).subject(), inputs, &made, start);

@@ -331,10 +331,10 @@ impl Study for Tables {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::{self, Kept};
     use super::super::plan::tests::{named, plan};
     use super::*;
-    use rankle_report::markdown;
+    use rankle_report::{Journal, Record, markdown};
     use std::collections::HashSet;
 
     fn tables(name: &str) -> Tables {
@@ -454,6 +454,46 @@ mod tests {
             let records = &kept.answer(&|weights| experiment.plan(&scope, weights));
             let render = |table: &Table| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
             kept.assert_tables(&experiment.tables.iter().map(render).collect::<String>());
+        }
+    }
+
+    /// The pages of the models, and the few rows of the README, are made of the records that lie beside the weights.
+    #[test]
+    fn the_tables_on_the_pages_are_made_of_the_records() {
+        let (experiment, scope, root) = (tables("mnist"), Scope::default(), kept::root());
+        let page = |place: &str| std::fs::read_to_string(root.join(place)).unwrap();
+        let mut rows: Vec<(AttackId, Vec<String>)> = Vec::new();
+        for table in &experiment.tables {
+            let folder = format!("models/{}", table.system.id());
+            let records = Journal::at(root.join(&folder).join("records.jsonl")).read().unwrap().records;
+            let rendered = markdown::render(&Comparison::new(table, &scope.setting(), &records, None));
+            let text = page(&format!("{folder}/README.md"));
+            let told =
+                |line: &&str| line.starts_with("| ") || line.starts_with("80 of 80 cells;") || line.starts_with("Published ");
+            let lines: Vec<&str> = rendered.lines().filter(told).collect();
+            assert!(lines.len() > 24, "{rendered}");
+            let from = text.find("## Results").unwrap();
+            let results: Vec<&str> = text[from..].lines().filter(told).collect();
+            assert_eq!(results, lines, "{folder}");
+            for attack in table.attacks() {
+                let is_shown = |record: &&Record| {
+                    let spec = &record.cell.spec;
+                    (spec.attack, spec.targets, spec.epsilon) == (attack, 1, 0.3)
+                };
+                let record = records.iter().find(is_shown).unwrap();
+                let cell = format!("{:.2} ± {:.2} ", record.rank_after.unwrap(), record.rank_after_stderr.unwrap());
+                match rows.iter_mut().find(|(known, _)| *known == attack) {
+                    Some((_, cells)) => cells.push(cell),
+                    None => rows.push((attack, vec![cell])),
+                }
+            }
+        }
+        let readme = page("README.md");
+        for (attack, cells) in rows {
+            let name = format!("| {} | ", attack.to_string().to_uppercase());
+            let row = readme.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("no row {name}"));
+            let shown: Vec<&str> = row[name.len()..].split(" | ").collect();
+            assert!(shown.len() == 2 && cells.iter().zip(&shown).all(|(cell, shown)| shown.starts_with(cell)), "{row} {cells:?}");
         }
     }
 
