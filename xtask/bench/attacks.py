@@ -5,7 +5,7 @@ Each comes in two styles, both our own writing and nobody's published code:
 - `research`: as research code is often written. Weights keep their gradients, the loss walks over the images one by one and
   compares with the whole gallery again at every step. Takes minutes, so only some of the steps are made and their time is
   scaled; all steps cost the same.
-- `vectorised`: as an expert would write it. Frozen weights, no loop over images, channels last, tuned malloc.
+- `vectorized`: as an expert would write it. Frozen weights, no loop over images, channels last, tuned malloc.
 """
 
 import time
@@ -42,7 +42,7 @@ def descend_a_little(images, slope):
     return (clock[-1] - clock[1]) * ITERATIONS / TIMED - (clock[-1] - clock[0])
 
 
-def candidate_vectorised(net, gallery, targets):
+def candidate_vectorized(net, gallery, targets):
     queries = gallery[targets]
     to_gallery = 1 - queries @ gallery.T
 
@@ -54,7 +54,7 @@ def candidate_vectorised(net, gallery, targets):
     return slope
 
 
-def query_vectorised(net, gallery, targets, preserved):
+def query_vectorized(net, gallery, targets, preserved):
     def slope(x):
         to_gallery = 1 - net(x) @ gallery.T
         return torch.autograd.grad((hinge(to_gallery, targets) + hinge(to_gallery, preserved)).sum(), x)[0]
@@ -118,7 +118,7 @@ def query_rank(points, targets, gallery):
 def attack(args, kind, width):
     """Embeds the 10,000 test images, attacks the first ones and ranks them again, from reading the files on."""
     start = time.perf_counter()
-    fast = args.variant == "vectorised"
+    fast = args.variant == "vectorized"
     everything, _ = mnist(GALLERY)
     net = network("c2f2", TRAINED, channels_last=fast)
     gallery = embed(net, everything)
@@ -133,9 +133,9 @@ def attack(args, kind, width):
         for part, its_targets, kept in zip(images.split(BATCH), targets.split(BATCH), preserved.split(BATCH)):
             part = part.contiguous(memory_format=torch.channels_last)
             its_slope = (
-                candidate_vectorised(net, gallery, its_targets)
+                candidate_vectorized(net, gallery, its_targets)
                 if candidate
-                else query_vectorised(net, gallery, its_targets, kept)
+                else query_vectorized(net, gallery, its_targets, kept)
             )
             parts.append(descend(part, its_slope))
         results["rank_after"] = rank(embed(net, torch.cat(parts)), targets, gallery)
@@ -150,7 +150,7 @@ def attack(args, kind, width):
 
 def adversarial_batch(args):
     """Moves the embeddings of a batch as far as they go, then makes a training step on the result."""
-    fast = args.variant == "vectorised"
+    fast = args.variant == "vectorized"
     images, labels = mnist(args.images)
     if fast:
         images = images.contiguous(memory_format=torch.channels_last)

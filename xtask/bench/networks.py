@@ -53,8 +53,8 @@ class ResNet18(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        # Pixels come in [0, 1]: for colour images ImageNet's statistics are the first layer, grey ones stay as they are.
-        self.colour = channels == 3
+        # Pixels come in [0, 1]: for color images ImageNet's statistics are the first layer, gray ones stay as they are.
+        self.color = channels == 3
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(-1, 1, 1), persistent=False)
         self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
@@ -66,7 +66,7 @@ class ResNet18(nn.Module):
             setattr(self, f"layer{stage}", blocks)
 
     def forward(self, x):
-        if self.colour:
+        if self.color:
             x = (x - self.mean) / self.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))

@@ -50,11 +50,11 @@ def pgd_step(args):
     setup = Setup(args, architecture_of(args))
     net = setup.frozen()
     with torch.no_grad():
-        towards = net(setup.format(setup.images.flip(0))).clone()
+        toward = net(setup.format(setup.images.flip(0))).clone()
     pixels = setup.images.clone().requires_grad_()
 
     def step():
-        loss = (1 - (net(pixels) * towards).sum(1)).sum()
+        loss = (1 - (net(pixels) * toward).sum(1)).sum()
         return torch.autograd.grad(loss, pixels)[0]
 
     return step, magnitude

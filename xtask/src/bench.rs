@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sides::Sides;
 use std::num::NonZero;
 use std::path::PathBuf;
-use table::Table;
+use table::BenchTable;
 use timing::{Answer, Timing};
 
 /// Time networks, attacks, ranking and training, with the memory they take; one thread unless a row says otherwise.
@@ -71,7 +71,7 @@ struct Report {
     seconds: f64,
     /// How many processes wanted to run before each round.
     loads: Vec<Option<f64>>,
-    table: Table,
+    table: BenchTable,
     /// What the table was made from.
     timings: Vec<Timing>,
 }
@@ -97,7 +97,7 @@ impl Bench {
             machine,
             seconds,
             loads: Vec::new(),
-            table: Table::of(&[], &[]),
+            table: BenchTable::of(&[], &[]),
             timings: Vec::new(),
         };
         let mut failed: Vec<(String, &str)> = Vec::new();
@@ -106,7 +106,7 @@ impl Bench {
             for row in &rows {
                 report.time(row, &sides, &mut failed, &format!("round {round} of {rounds}"))?;
             }
-            report.table = Table::of(&rows, &report.timings);
+            report.table = BenchTable::of(&rows, &report.timings);
             // After every round: an interrupt shall not cost an hour.
             files::write(&file, serde_json::to_string_pretty(&report)? + "\n")?;
         }

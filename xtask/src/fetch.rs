@@ -46,7 +46,7 @@ pub(crate) struct Fetch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// 70,000 images of clothes, 28 by 28 grey pixels
+    /// 70,000 images of clothes, 28 by 28 gray pixels
     FashionMnist,
     /// Handwritten digits: they are shipped, this only checks them
     Mnist,

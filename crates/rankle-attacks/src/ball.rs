@@ -28,8 +28,8 @@ fn clip(pixel: f32, clean: f32, epsilon: f32) -> f32 {
 
 /// Neither `-0.0` nor NaN moves a pixel; `f32::signum` would answer ±1 and NaN.
 #[inline]
-pub(crate) fn sign(slope: f32) -> f32 {
-    f32::from(u8::from(slope > 0.0)) - f32::from(u8::from(slope < 0.0))
+pub(crate) fn sign(gradient: f32) -> f32 {
+    f32::from(u8::from(gradient > 0.0)) - f32::from(u8::from(gradient < 0.0))
 }
 
 /// The Euclidean norm, summed in one fixed order.
@@ -90,7 +90,7 @@ impl Ball {
     }
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
-    /// goes to the next level towards the clean one instead: the attacker saves a file that keeps its promise. Under L2 these are as
+    /// goes to the next level toward the clean one instead: the attacker saves a file that keeps its promise. Under L2 these are as
     /// few as will do, those first that free most. Only where no such level lies in the ball (clean pixels between two
     /// levels, a radius below half of one) is it the level nearest to the clean pixel.
     ///
@@ -228,7 +228,7 @@ fn level_inside(pixel: f32, clean: f32, epsilon: f32) -> f32 {
     level.unwrap_or_else(|| (clean * 255.0).round()) / 255.0
 }
 
-/// The next level towards the clean pixel.
+/// The next level toward the clean pixel.
 fn inwards(level: f32, clean: f32) -> f32 {
     level + sign(clean * 255.0 - level)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
-    Search, ShiftAttack, Threat, Universal, own,
+    Search, ShiftAttack, Threat, UniversalAttack, custom,
 };
 use rankle_core::Result;
 
@@ -17,7 +17,7 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
             Box::new(PreservingQueryAttack { xi: xi.unwrap_or(usual.xi), objective, target_pool, ..usual })
         }
         AttackId::EmbeddingShift => Box::new(ShiftAttack),
-        AttackId::Own(declaration) => own::build(declaration, targets, options),
+        AttackId::Custom(declaration) => custom::build(declaration, targets, options),
     }
 }
 
@@ -30,7 +30,7 @@ pub fn search(spec: &AttackSpec) -> Result<Pgd> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
     let prescribed = match (spec.universal, spec.protocol) {
         (Some(_), _) => {
-            let Universal { step, iterations, .. } = Universal::paper(threat);
+            let UniversalAttack { step, iterations, .. } = UniversalAttack::paper(threat);
             Pgd { step, iterations, ..Pgd::paper(threat) }
         }
         (None, Protocol::Paper) => Pgd::paper(threat),

@@ -1,7 +1,7 @@
 //! The candidate attack: one image, moved in the lists of several queries.
 
 use crate::by_distance::by_distance;
-use crate::draw::{distinct, neighbours, reverse_neighbors};
+use crate::draw::{distinct, neighbors, reverse_neighbors};
 use crate::scene::{Choice, top_percent};
 use crate::target_pool;
 use crate::{
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 /// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`TargetPool`], with replacement; those of CA- are uniform, with replacement,
 /// among the 1 % of the queries nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
 /// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
-/// neighbours fill up the set.
+/// neighbors fill up the set.
 ///
 /// # Source
 /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.1; METHOD.md 7.1, 7.2.
@@ -79,13 +79,13 @@ impl CandidateAttack {
         if choice.protocol == Protocol::Paper {
             Choice::check_set(self.queries, choice.targets.len())?;
             let pool = choice.top_percent();
-            return neighbours(choice, images, pool, |image, list| {
+            return neighbors(choice, images, pool, |image, list| {
                 let mut rng = rng(image);
                 (0..self.queries).map(|_| list[rng.random_range(0..pool as u32) as usize]).collect()
             });
         }
         Choice::check_set(self.queries, choice.available())?;
-        let near = neighbours(choice, images, (2 * self.queries).min(choice.available()), |_, list| list)?;
+        let near = neighbors(choice, images, (2 * self.queries).min(choice.available()), |_, list| list)?;
         let reverse = reverse_neighbors(choice, images, top_percent(choice.images))?;
         let draw = |((reverse, near), &image): ((Vec<u32>, Vec<u32>), &usize)| {
             let drawn = distinct(&mut rng(image), reverse.len(), self.queries.min(reverse.len()));
@@ -136,6 +136,10 @@ impl<'a> CandidateInstance<'a> {
         Ok(Self { direction, objective, slots, lists, own, copies, batch })
     }
 
+    fn rule(&self) -> RankRule {
+        RankRule::of(self.batch.scene.protocol, RankOf::Perturbed)
+    }
+
     fn queries(&self) -> &'a dyn Ranking {
         *self.batch.scene.sets.queries()
     }
@@ -151,7 +155,7 @@ impl<'a> CandidateInstance<'a> {
         let is_near = |other: f32| usize::from((other - distance).abs() <= width);
         let (near, others) = (near.saturating_sub(is_near(copy)), self.batch.gallery().len() - 1);
         let without_copy = count.without(copy, distance);
-        if !self.batch.scene.protocol.leaves_out() {
+        if !self.rule().excludes_self {
             return RankInList { count, is_tied: without_copy.is_tied(), resolution: Resolution::single(others, near) };
         }
         let own = self.own.as_ref().map(|own| own[slot]).filter(|_| self.batch.targets.indices()[pair] != self.image(pair));
@@ -179,7 +183,7 @@ impl<'a> CandidateInstance<'a> {
                     let point = asking.point(query);
                     let exact = gallery.distance().exact(point, rows.row(pair / self.batch.targets.targets_per_image()));
                     let left_out = [Some(self.image(pair)), scene.sets.itself(query as u32)];
-                    let list = gallery.list(point, distances, scene.protocol.precision())?;
+                    let list = gallery.list(point, distances, self.rule().precision)?;
                     let (count, resolution) = list.count(distance, exact, |item| !left_out.contains(&Some(item)));
                     Ok(RankInList { count, is_tied: count.is_tied(), resolution })
                 })
@@ -219,12 +223,12 @@ impl Objective for CandidateInstance<'_> {
 impl AttackInstance for CandidateInstance<'_> {
     fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
-        let (gallery, protocol) = (self.batch.gallery(), self.batch.scene.protocol);
+        let (gallery, rule) = (self.batch.gallery(), self.rule());
         let (set, lists) = (self.batch.targets.targets_per_image(), self.lists.exact()?);
         let distances = self.queries().exact().distances_to(embeddings, self.batch.targets.indices())?;
         let mut places: Vec<RankInList> =
             distances.iter().enumerate().map(|(pair, &distance)| self.place(lists, pair, distance)).collect();
-        if protocol.precision() == Precision::Resolved {
+        if rule.precision == Precision::Resolved {
             let close = (places.iter().zip(&distances).enumerate())
                 .filter_map(|(pair, (place, &distance))| (place.resolution.near > 0).then_some((pair, distance)));
             let close: Vec<(usize, f32)> = close.collect();
@@ -232,9 +236,8 @@ impl AttackInstance for CandidateInstance<'_> {
                 places[pair] = place;
             }
         }
-        let ties = protocol.ties(RankOf::Perturbed);
         let mean =
-            |places: &[RankInList]| places.iter().map(|place| place.count.rank(ties)).sum::<f64>() / (set * gallery.len()) as f64;
+            |places: &[RankInList]| places.iter().map(|place| rule.rank(place.count)).sum::<f64>() / (set * gallery.len()) as f64;
         Ok(Measures {
             rank: places.chunks_exact(set).map(mean).collect(),
             tied: places.iter().filter(|place| place.is_tied).count(),

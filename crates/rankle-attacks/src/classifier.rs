@@ -213,19 +213,19 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let aim = Misclassification { labels: vec![1, 0] };
         let at = |values: &[f32; 6]| aim.evaluate(&Tensor::from_slice(values, (2, 3), &Device::Cpu).unwrap()).unwrap();
         let values = [0.5, -1.0, 2.0, 0.1, 0.2, -0.7];
-        let slope = at(&values).gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        for (place, &slope) in slope.iter().enumerate() {
+        let gradient = at(&values).gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (place, &gradient) in gradient.iter().enumerate() {
             let sum = |step: f32| {
                 let mut values = values;
                 values[place] += step;
                 at(&values).losses().unwrap().iter().sum::<f64>()
             };
             let difference = (sum(1e-3) - sum(-1e-3)) / 2e-3;
-            assert!((difference - f64::from(slope)).abs() < 1e-4, "{place}: {difference} {slope}");
+            assert!((difference - f64::from(gradient)).abs() < 1e-4, "{place}: {difference} {gradient}");
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn distinct(rng: &mut impl Rng, pool: usize, count: usize) -> Vec<u32
 
 /// Passes to `f` each image with the `count` targets nearest to it, nearest first, the image itself left out by its index; of equal
 /// distances the lower index comes first.
-pub(crate) fn neighbours<T: Send>(
+pub(crate) fn neighbors<T: Send>(
     choice: Choice<'_>,
     images: &[usize],
     count: usize,
@@ -144,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_never_its_own_neighbour_even_among_copies() {
+    fn an_image_is_never_its_own_neighbor_even_among_copies() {
         let gallery = line(&[1.0, 1.0, 1.0, 2.0, 9.0]);
-        let nearest = |images: &[usize], count| neighbours(choice(&gallery, &gallery, true), images, count, |_, list| list);
+        let nearest = |images: &[usize], count| neighbors(choice(&gallery, &gallery, true), images, count, |_, list| list);
         assert_eq!(nearest(&[1, 4], 3).unwrap(), [[0, 2, 3], [3, 0, 1]]);
         assert!(matches!(nearest(&[0], 5), Err(Error::TooFewTargets { wanted: 5, available: 4 })));
         assert!(matches!(nearest(&[5], 1), Err(Error::Index { .. })));
         // In another set whoever has its index is somebody else.
         let others = line(&[1.0, 3.0]);
-        let nearest = |images: &[usize], count| neighbours(choice(&others, &gallery, false), images, count, |_, list| list);
+        let nearest = |images: &[usize], count| neighbors(choice(&others, &gallery, false), images, count, |_, list| list);
         assert_eq!(nearest(&[0, 1], 5).unwrap(), [[0, 1, 2, 3, 4], [3, 0, 1, 2, 4]]);
         assert!(matches!(nearest(&[2], 1), Err(Error::Index { .. })));
     }

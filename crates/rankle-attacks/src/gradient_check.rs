@@ -23,7 +23,7 @@ pub struct GradientCheck {
 
 /// Directions for each image.
 const WAYS: usize = 4;
-/// How far towards a random image of noise the place is where they are taken.
+/// How far toward a random image of noise the place is where they are taken.
 const BESIDE: f32 = 1.0 / 16.0;
 /// How far every pixel is moved.
 const STEPS: [f32; 2] = [1.0 / 2048.0, 1.0 / 4096.0];

@@ -8,7 +8,7 @@
 //!
 //! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
 //!
-//! [`transfer`] measures an attack on another model than the one it was computed on, and [`Universal`] computes one
+//! [`transfer`] measures an attack on another model than the one it was computed on, and [`UniversalAttack`] computes one
 //! perturbation for many images. Whether a robust model is one is asked with [`Noise`] in the place of a search, and with the
 //! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them. Of a model alone [`GradientCheck`] says
 //! whether its gradient is one.
@@ -52,12 +52,12 @@ mod build;
 mod by_distance;
 mod candidate;
 mod classifier;
+mod custom;
 mod differences;
 mod draw;
 mod gradient_check;
 mod noise;
 mod objective;
-mod own;
 mod pgd;
 mod probe;
 mod query;
@@ -79,15 +79,15 @@ pub use ball::Ball;
 pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
 pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
+pub use custom::CustomAttack;
 pub use draw::sample_images;
 pub use gradient_check::GradientCheck;
 pub use noise::Noise;
 pub use objective::Objective;
-pub use own::OwnAttack;
 pub use pgd::{Iterate, Pgd};
 pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
-pub use rank_rule::{RankOf, RankRule};
+pub use rank_rule::{RankOf, RankRule, Ties};
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Declaration, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy,
     TargetPool,
@@ -101,4 +101,4 @@ pub use solver::{Problem, Solver};
 pub use targets::Targets;
 pub use threat::Threat;
 pub use transfer::{Transfer, Victim, target_gallery, transfer};
-pub use universal::{Half, Halves, Universal, UniversalOutcome, universal_target};
+pub use universal::{Half, Halves, UniversalAttack, UniversalOutcome, universal_target};

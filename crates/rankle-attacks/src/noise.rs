@@ -25,7 +25,7 @@ impl<M: Embedder + ?Sized> Solver<M> for Noise {
         problem.check()?;
         let Problem { images, keys, seed, .. } = *problem;
         let ball = Ball::around(images, self.threat);
-        // A step goes against the gradient: towards a random point, and as far beyond it as the ball reaches.
+        // A step goes against the gradient: toward a random point, and as far beyond it as the ball reaches.
         ball.step(images, &(images - ball.random(seed, keys, 0)?)?, self.threat.radius())
     }
 }

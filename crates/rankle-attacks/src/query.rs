@@ -1,7 +1,7 @@
 //! The query attacks: one query, and several candidates moved in its list.
 
 use crate::by_distance::by_distance;
-use crate::draw::{distinct, neighbours};
+use crate::draw::{distinct, neighbors};
 use crate::scene::Choice;
 use crate::target_pool;
 use crate::{
@@ -37,7 +37,7 @@ pub struct QueryAttack {
 
 /// A [`QueryAttack`] that keeps the nearest items in their place (SP-QA), so that nobody notices.
 ///
-/// Adds `xi` times the loss of a QA+ attack on `preserved` items: the query's nearest neighbours for SP-QA+ (under
+/// Adds `xi` times the loss of a QA+ attack on `preserved` items: the query's nearest neighbors for SP-QA+ (under
 /// [`Protocol::Strict`] those that are no candidates), the nearest of the 1 % pool that are no candidates for SP-QA-.
 ///
 /// # Source
@@ -119,7 +119,7 @@ fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choi
                 Protocol::Paper => preserved,
                 Protocol::Strict => preserved + set,
             };
-            let near = neighbours(choice, images, reach, |_, list| list)?;
+            let near = neighbors(choice, images, reach, |_, list| list)?;
             let keep = |(candidates, near): (Vec<u32>, Vec<u32>)| {
                 let free = |item: &u32| protocol == Protocol::Paper || !candidates.contains(item);
                 let kept = near.into_iter().filter(free).take(preserved).collect();
@@ -131,7 +131,7 @@ fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choi
             let pool = choice.top_percent().min(choice.available());
             Choice::check_set(set, pool)?;
             Choice::check_set(set + preserved, pool)?;
-            neighbours(choice, images, pool, |image, list| {
+            neighbors(choice, images, pool, |image, list| {
                 let mut rng = choice.seed.stream(Purpose::QueryLower, [image as u64, 0]);
                 let drawn = distinct(&mut rng, pool, set);
                 let free = (0..pool as u32).filter(|place| !drawn.contains(place));
@@ -185,15 +185,14 @@ impl QueryInstance<'_> {
 impl AttackInstance for QueryInstance<'_> {
     fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
         self.batch.check(embeddings)?;
-        let (gallery, protocol) = (self.batch.gallery().exact(), self.batch.scene.protocol);
+        let gallery = self.batch.gallery().exact();
+        let rule = RankRule::of(self.batch.scene.protocol, RankOf::Item);
         let (items, set) = self.items();
-        let left_out = self.batch.itself().filter(|_| protocol.leaves_out());
-        let Counted { counts, resolution } =
-            gallery.rank_counts(embeddings, &items, left_out.as_deref(), protocol.precision())?;
+        let left_out = self.batch.itself().filter(|_| rule.excludes_self);
+        let Counted { counts, resolution } = gallery.rank_counts(embeddings, &items, left_out.as_deref(), rule.precision)?;
         let targets = self.batch.targets.targets_per_image();
-        let ties = protocol.ties(RankOf::Item);
         let mean = |counts: &[RankCount]| {
-            counts.iter().map(|count| count.rank(ties)).sum::<f64>() / (counts.len() * gallery.len()) as f64
+            counts.iter().map(|count| rule.rank(*count)).sum::<f64>() / (counts.len() * gallery.len()) as f64
         };
         let mut measures = Measures { pairs: self.batch.targets.indices().len(), resolution, ..Measures::default() };
         for counts in counts.chunks_exact(set) {

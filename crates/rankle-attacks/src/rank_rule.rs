@@ -1,50 +1,102 @@
-//! Whose rank counts how, under each protocol. The rule itself is [`RankCount::rank`](rankle_core::rank::RankCount::rank).
+//! The rank rule: what leaves the list, how ties count and which arithmetic compares distances (METHOD.md 8).
+//!
+//! Every rank of attacks and pictures is [`RankRule::rank`] of a [`RankCount`]. Counting is left to `Gallery::rank_counts` and
+//! `List::count` of `rankle-core`; the metrics, which want the expected value over the orders of tied items, use its `TieGroup`.
 
 use crate::Protocol;
-use rankle_core::rank::{Precision, Ties};
+use rankle_core::rank::{Precision, RankCount};
 
 /// What is ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RankOf {
-    /// The perturbed image of a candidate attack, in the list of a query. It is no item of the gallery; its clean copy is.
+    /// The perturbed image of a candidate attack, in the list of a query. Its clean copy is in the gallery, itself it is not.
     Perturbed,
-    /// An item of the gallery, in the list of a perturbed query.
+    /// A gallery item, in the list of a perturbed query.
     Item,
 }
 
-/// What a protocol makes of a list.
-pub trait RankRule {
-    /// How ties count.
-    ///
-    /// # Source
-    /// METHOD.md 8.1, 8.2: the original counts what is strictly closer than a perturbed image, and sorts the list of a
-    /// perturbed query in a stable way.
-    fn ties(self, of: RankOf) -> Ties;
-
-    /// What decides between distances that f32 cannot tell apart.
-    fn precision(self) -> Precision;
-
-    /// Whether the query and the clean copy of the perturbed image leave the list.
-    fn leaves_out(self) -> bool;
+/// How items at exactly the distance of the ranked one count, in the words of `scipy.stats.rankdata`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// All of them stand behind it.
+    Min,
+    /// Those with a lower index stand in front of it, as after a stable sort.
+    Ordinal,
+    /// Half of them stand in front of it: the expected value over all orders.
+    Average,
 }
 
-impl RankRule for Protocol {
-    fn ties(self, of: RankOf) -> Ties {
-        match (self, of) {
-            (Self::Paper, RankOf::Perturbed) => Ties::Behind,
-            (Self::Paper, RankOf::Item) => Ties::ByIndex,
-            (Self::Strict, _) => Ties::Middle,
+/// The rule by which a protocol ranks.
+///
+/// # Source
+/// METHOD.md 8.1 (strict), 8.2 (paper): the original counts what is strictly closer than a perturbed image, and sorts the list
+/// of a perturbed query in a stable way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankRule {
+    /// How ties count.
+    pub ties: Ties,
+    /// The arithmetic that decides between distances which f32 cannot tell apart.
+    pub precision: Precision,
+    /// Whether the query and the clean copy of the perturbed image leave the list.
+    pub excludes_self: bool,
+}
+
+impl RankRule {
+    /// The rule of a protocol.
+    pub fn of(protocol: Protocol, ranked: RankOf) -> Self {
+        match protocol {
+            Protocol::Paper => {
+                let ties = if ranked == RankOf::Perturbed { Ties::Min } else { Ties::Ordinal };
+                Self { ties, precision: Precision::Single, excludes_self: false }
+            }
+            Protocol::Strict => Self { ties: Ties::Average, precision: Precision::Resolved, excludes_self: true },
         }
     }
 
-    fn precision(self) -> Precision {
-        match self {
-            Self::Paper => Precision::Single,
-            Self::Strict => Precision::Resolved,
+    /// The 0-based rank.
+    pub fn rank(self, count: RankCount) -> f64 {
+        f64::from(count.closer)
+            + match self.ties {
+                Ties::Min => 0.0,
+                Ties::Ordinal => f64::from(count.tied_before),
+                Ties::Average => f64::from(count.tied.saturating_sub(1)) / 2.0,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip] // the columns are the point
+    fn ranks_by_hand() {
+        let list = [0.5f32, 0.1, 0.5, 0.5, 0.9, 0.5];
+        let of = |target: usize| RankCount::among((0..).zip(list), list[target], Some(target as u32));
+        let rank = |count: RankCount, ties| RankRule { ties, ..RankRule::of(Protocol::Paper, RankOf::Item) }.rank(count);
+        //                                target  min  ordinal  average
+        for (target, min, ordinal, average) in [
+            (0, 1.0, 1.0, 2.5),
+            (3, 1.0, 3.0, 2.5),
+            (1, 0.0, 0.0, 0.0),
+            (4, 5.0, 5.0, 5.0),
+        ] {
+            let ranks = [Ties::Min, Ties::Ordinal, Ties::Average].map(|ties| rank(of(target), ties));
+            assert_eq!(ranks, [min, ordinal, average], "{target}");
         }
+        // Not in the list itself: all equals are others.
+        let outside = RankCount::among((0..).zip(list), 0.5, None);
+        assert_eq!((rank(outside, Ties::Min), rank(outside, Ties::Average), outside.is_tied()), (1.0, 3.0, true));
+        assert_eq!(rank(outside.without(0.1, 0.5).without(0.5, 0.5), Ties::Average), 1.5);
+        assert!(!of(1).is_tied());
+        // NaN is tied with nothing, not even itself: no rank, but no panic.
+        assert_eq!(rank(RankCount::among((0..).zip(list), f32::NAN, Some(0)), Ties::Average), 0.0);
     }
 
-    fn leaves_out(self) -> bool {
-        self == Self::Strict
+    #[test]
+    fn protocols_rank_as_the_method_says() {
+        let ties = |protocol| [RankOf::Perturbed, RankOf::Item].map(|ranked| RankRule::of(protocol, ranked).ties);
+        assert_eq!(ties(Protocol::Paper), [Ties::Min, Ties::Ordinal]);
+        assert_eq!(ties(Protocol::Strict), [Ties::Average, Ties::Average]);
     }
 }

@@ -1,6 +1,6 @@
-//! The untargeted attack: out of the neighbourhood, wherever to.
+//! The untargeted attack: out of the neighborhood, wherever to.
 
-use crate::{AttackInstance, Batch, EmbeddingShift, Measures, Objective, RankRule, RankingAttack, Scene, Targets, signs};
+use crate::{AttackInstance, Batch, EmbeddingShift, Measures, Objective, RankOf, RankRule, RankingAttack, Scene, Targets, signs};
 use candle_core::Tensor;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{List, Resolution, TieGroup};
@@ -64,7 +64,11 @@ impl AttackInstance for ShiftInstance<'_> {
                 let lists = rows.iter().zip(distances.chunks_exact(gallery.len()));
                 lists
                     .map(|(&row, distances)| {
-                        let list = gallery.list(points.row(row), distances, scene.protocol.precision())?;
+                        let list = gallery.list(
+                            points.row(row),
+                            distances,
+                            RankRule::of(scene.protocol, RankOf::Perturbed).precision,
+                        )?;
                         let (image, label) = (images[row], labels.queries()[images[row]]);
                         Ok(first_match(&list, labels.gallery, label, scene.sets.itself(image)))
                     })

@@ -1,6 +1,6 @@
 //! Where the targets of plus attacks are drawn from.
 
-use crate::draw::{distinct, neighbours};
+use crate::draw::{distinct, neighbors};
 use crate::scene::Choice;
 use crate::{Protocol, TargetPool};
 use rand::Rng;
@@ -30,7 +30,7 @@ pub(crate) fn draw(
                 _ => end - first,
             };
             Choice::check_set(set, available)?;
-            neighbours(choice, images, end, |image, list| {
+            neighbors(choice, images, end, |image, list| {
                 let (mut rng, band) = (rng(image), &list[first..]);
                 match protocol {
                     Protocol::Paper => (0..set).map(|_| band[rng.random_range(0..band.len() as u32) as usize]).collect(),

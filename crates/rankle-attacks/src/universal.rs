@@ -26,7 +26,7 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; METHOD.md 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Universal {
+pub struct UniversalAttack {
     /// What the perturbation may do to an image.
     pub threat: Threat,
     /// How far the perturbation moves in one step, in the norm of the threat.
@@ -69,7 +69,7 @@ pub struct Half {
     pub embedding_shift: Vec<f64>,
 }
 
-impl Universal {
+impl UniversalAttack {
     /// The search of the paper: 100 steps of 2/255. Under L2, which it does not have, 100 steps of `ε/40`.
     pub fn paper(threat: Threat) -> Self {
         let step = match threat.norm() {

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let mut rng = Seed(7).stream(Purpose::Toy, [3, 0]);
         let logits: Vec<f32> = (0..60).map(|_| rng.random_range(-4.0..4.0)).collect();
         let labels: Vec<u32> = (0..10).map(|row| row % 6).collect();
@@ -88,7 +88,7 @@ mod tests {
 
     /// Single precision has no gradient left at a margin of 17 and overflows at one of 89.
     #[test]
-    fn neither_certainty_nor_size_loses_the_slope() {
+    fn neither_certainty_nor_size_loses_the_gradient() {
         let (loss, gradient) = cross_entropy(&[60.0, 0.0, -1e4, 1e4], 2, &[0, 0]).unwrap();
         assert!(loss[0] > 0.0 || gradient[0] < 0.0, "{loss:?} {gradient:?}");
         assert!(gradient[0] < 0.0 && gradient[1] == -gradient[0]);

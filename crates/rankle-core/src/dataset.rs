@@ -1,10 +1,10 @@
-//! Labelled images.
+//! Labeled images.
 
 use crate::{Error, Result, Seed};
 use candle_core::Tensor;
 use std::borrow::Cow;
 
-/// Labelled images, each known by its index for ever: "itself" is an index, never "the nearest item".
+/// Labeled images, each known by its index for ever: "itself" is an index, never "the nearest item".
 pub trait Dataset: Send + Sync {
     /// The registered name, as in `mnist`.
     fn name(&self) -> &str;

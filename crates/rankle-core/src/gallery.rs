@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// equal distances to the last bit and an item never outranks itself.
 #[derive(Clone, Debug)]
 pub struct Gallery {
-    rows: kernel::Rows,
+    rows: kernel::GalleryRows,
     distance: Distance,
 }
 
@@ -27,7 +27,7 @@ impl Gallery {
             return Err(Error::Empty("gallery items"));
         }
         embeddings.check(embeddings.len(), |item| format!("gallery item {item}"))?;
-        let rows = kernel::Rows::new(embeddings.to_host()?.as_slice(), embeddings.dim());
+        let rows = kernel::GalleryRows::new(embeddings.to_host()?.as_slice(), embeddings.dim());
         Ok(Self { rows, distance: embeddings.distance() })
     }
     /// How many items.

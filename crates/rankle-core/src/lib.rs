@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use rankle_core::{Dataset, Embedder, Gallery, Distance, toy};
-//! use rankle_core::rank::{Precision, Ties};
+//! use rankle_core::rank::{Precision};
 //!
 //! let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine)?);
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
@@ -15,7 +15,7 @@
 //!
 //! // Nothing is nearer to an item than the item itself.
 //! let itself = gallery.rank_counts(&embeddings.select(&[7])?, &[7], None, Precision::Single)?;
-//! assert_eq!(itself.counts[0].rank(Ties::ByIndex), 0.0);
+//! assert_eq!(itself.counts[0].closer, 0);
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 

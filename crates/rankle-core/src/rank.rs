@@ -1,12 +1,11 @@
-//! What stands where in a list: how ties count, and what f32 cannot decide. Who is left out of a list is a matter of the protocol
-//! (`RankRule` of rankle-attacks).
+//! Positions in a list of distances, and the comparisons that f32 cannot decide.
 //!
-//! A [`RankCount`] says how many items of a list are closer than a target and how many are at exactly its distance;
-//! [`RankCount::rank`] makes a rank of it. Metrics ask for the expected value over all orders of tied items: a [`TieGroup`]
-//! knows it in closed form.
+//! A [`RankCount`] says how many items of a list are closer than a target and how many are at exactly its distance; the
+//! `RankRule` of `rankle-attacks` makes a rank of it. Metrics ask for the expected value over all orders of tied items: a
+//! [`TieGroup`] has it in closed form.
 
+pub use rankle_kernels::distance::RankCount;
 use rankle_kernels::distance::Width;
-pub use rankle_kernels::distance::{RankCount, Ties};
 
 /// Items of a list at one distance from its query, some of which are wanted (of the query's class). All orders of a group are
 /// equally likely.
@@ -365,10 +364,10 @@ mod tests {
         assert_eq!((resolution.undecided, resolution.undecided_share()), (2, 0.5));
         // Something else at 0.10005, and in truth at 0.1001: the middle of the three is closer. Without that it is the first.
         let something = |most: usize, keep: fn(u32) -> bool| list(&distances, exact, most).count(0.10005, 0.1001, keep).0;
-        assert_eq!(something(3, |_| true).rank(Ties::Middle), 1.0);
-        assert_eq!(something(2, |_| true).rank(Ties::Middle), 1.0);
-        assert_eq!(something(2, |item| item != 1).rank(Ties::Middle), 0.0);
-        assert_eq!(something(1, |item| item != 1).rank(Ties::Middle), 1.0);
+        assert_eq!(something(3, |_| true).closer, 1);
+        assert_eq!(something(2, |_| true).closer, 1);
+        assert_eq!(something(2, |item| item != 1).closer, 0);
+        assert_eq!(something(1, |item| item != 1).closer, 1);
         // Two wanted items that change places with each other change nothing.
         let (groups, _) = list(&distances, exact, 9).tie_groups(&[0, 1, 2], [3].into_iter());
         assert_eq!(groups, [group(0, 1, 1), group(1, 1, 1), group(2, 1, 1)]);

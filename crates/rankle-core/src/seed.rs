@@ -16,7 +16,7 @@ pub enum Purpose {
     Weights = 1,
     /// The order of the training images, keyed by the epoch.
     Order = 2,
-    /// Triplets or pairs, keyed by the optimiser step; those drawn from the whole training set by epoch and image.
+    /// Triplets or pairs, keyed by the optimizer step; those drawn from the whole training set by epoch and image.
     Sampling = 3,
     /// Which test images are attacked.
     Images = 4,
@@ -38,7 +38,7 @@ pub enum Purpose {
     Toy = 12,
     /// The target of a universal perturbation, keyed by batch and number.
     Universal = 30,
-    /// What dropout silences, keyed by the optimiser step and the layer with the image's position in the batch.
+    /// What dropout silences, keyed by the optimizer step and the layer with the image's position in the batch.
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,

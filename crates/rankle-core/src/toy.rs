@@ -6,7 +6,7 @@ use crate::{Dataset, Differentiable, Distance, Embedder, InputSpec, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 
-/// 8×8 grey images of four classes, 50 of each: a bright blob in one of the four quarters, with noise.
+/// 8×8 gray images of four classes, 50 of each: a bright blob in one of the four quarters, with noise.
 #[derive(Clone, Debug)]
 pub struct ToyDataset {
     pixels: Vec<f32>,

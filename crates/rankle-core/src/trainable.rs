@@ -5,10 +5,10 @@ use candle_core::Tensor;
 pub use rankle_kernels::adam::AdamStep;
 use std::collections::BTreeMap;
 
-/// A model whose weights can be trained. How the weight gradients come about, and where the optimiser's moments live, is
+/// A model whose weights can be trained. How the weight gradients come about, and where the optimizer's moments live, is
 /// the model's own affair: a model with kernels fuses both.
 pub trait Trainable: Differentiable {
-    /// One optimiser step on one batch: embeds `images`, asks `upstream` for the gradient with respect to the raw embeddings, and
+    /// One optimizer step on one batch: embeds `images`, asks `upstream` for the gradient with respect to the raw embeddings, and
     /// moves the weights.
     ///
     /// # Errors

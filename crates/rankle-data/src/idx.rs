@@ -15,7 +15,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How much is read at first; from there the buffer at most doubles.
 const CHUNK: usize = 1 << 20;
 
-/// Grey images of one size.
+/// Gray images of one size.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Images {

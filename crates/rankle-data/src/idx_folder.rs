@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, str::FromStr};
 
-/// A folder with IDX files of grey images and of their labels, of which no hash is known.
+/// A folder with IDX files of gray images and of their labels, of which no hash is known.
 ///
 /// The files are called `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, for testing `t10k-…` or `test-…`, with `.gz` or
 /// without; some write a dot for the last hyphen. What stands in front, as in `emnist-letters-train-images-idx3-ubyte.gz`, is the

@@ -8,7 +8,7 @@ use std::{fmt, path::Path};
 /// The decompressed size up to which [`ImageSet::read_idx`] accepts a file: more than any published set in this format.
 const LARGEST: u64 = 1 << 30;
 
-/// Labelled 8-bit images in memory, one byte a value; [`Dataset::images`] makes them `u8 / 255` as f32.
+/// Labeled 8-bit images in memory, one byte a value; [`Dataset::images`] makes them `u8 / 255` as f32.
 #[derive(Clone)]
 pub struct ImageSet {
     name: String,
@@ -34,7 +34,7 @@ impl ImageSet {
         Ok(Self { name, shape, pixels, labels })
     }
 
-    /// A set of grey images from two IDX files that were read.
+    /// A set of gray images from two IDX files that were read.
     ///
     /// # Errors
     /// [`Error::Counts`] when there are not as many images as labels.
@@ -51,7 +51,7 @@ impl ImageSet {
         Self::new(name, shape, images.pixels, labels.labels.into_iter().map(u32::from).collect())
     }
 
-    /// A set of grey images from two IDX files, gzipped or plain, with labels below `classes`: one's own data. No hash is
+    /// A set of gray images from two IDX files, gzipped or plain, with labels below `classes`: one's own data. No hash is
     /// checked; [`crate::open`] does that for datasets known by name.
     ///
     /// # Errors
@@ -111,15 +111,15 @@ mod tests {
 
     #[test]
     fn images_come_in_the_order_of_the_indices() {
-        let set = ImageSet::new("colour", (3, 1, 2), (0..18).collect(), vec![4, 5, 6]).unwrap();
+        let set = ImageSet::new("color", (3, 1, 2), (0..18).collect(), vec![4, 5, 6]).unwrap();
         let images = set.images(&[2, 0, 2]).unwrap();
         assert_eq!(images.dims(), [3, 3, 1, 2]);
         let bytes: Vec<u8> =
             images.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|pixel| (pixel * 255.0).round() as u8).collect();
         assert_eq!(bytes, [12, 13, 14, 15, 16, 17, 0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17]);
-        assert_eq!((set.name(), set.shape(), set.labels(), set.len()), ("colour", (3, 1, 2), &[4, 5, 6][..], 3));
+        assert_eq!((set.name(), set.shape(), set.labels(), set.len()), ("color", (3, 1, 2), &[4, 5, 6][..], 3));
         assert_eq!(set.images(&[]).unwrap().dims(), [0, 3, 1, 2]);
-        assert_eq!(format!("{set:?}"), r#"ImageSet { name: "colour", shape: (3, 1, 2), images: 3, .. }"#);
+        assert_eq!(format!("{set:?}"), r#"ImageSet { name: "color", shape: (3, 1, 2), images: 3, .. }"#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Labelled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files; photographs in the layouts of
+//! Labeled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files; photographs in the layouts of
 //! Stanford Online Products, CUB-200-2011, Cars-196 and In-Shop Clothes Retrieval, and in any folder with a sub-folder per class.
 //!
 //! A file is believed only after it was checked: magic number, dimensions, exact length, labels in range, and for the
@@ -6,7 +6,7 @@
 //! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
 //! expected, what to do.
 //!
-//! A photograph is decoded when it is asked for, upright, as RGB or grey, resized and cut as the name of its dataset says, or its model, or
+//! A photograph is decoded when it is asked for, upright, as RGB or gray, resized and cut as the name of its dataset says, or its model, or
 //! as is usual for the dataset ([`Preparation`]), to the same bytes as Pillow and torchvision; sizes in its header are not trusted
 //! either, and all threads of a process together take at most 1 GiB to decode in. Paths in lists never lead out of the folder of
 //! their dataset. [`broken_images`] finds those of a dataset that cannot be used, and `skip-broken` in its name leaves them out.

@@ -14,7 +14,7 @@ pub struct Manifest {
     pub title: String,
     /// The public home page of the data.
     pub source: String,
-    /// The licence of the data (not of this code).
+    /// The license of the data (not of this code).
     pub license: String,
     /// Who made it.
     pub attribution: String,

@@ -12,9 +12,9 @@ use std::{fmt, str::FromStr};
 /// What is named as a dataset: a published one in IDX files or of photographs, or a folder of one's own with either.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// Grey images of 28×28.
+    /// Gray images of 28×28.
     Idx(Name),
-    /// Grey images in IDX files without a published hash, `idx:PATH`.
+    /// Gray images in IDX files without a published hash, `idx:PATH`.
     IdxFolder(IdxFolder),
     /// Photographs in a published layout, as `sop` or with options as in `sop,resize=square`.
     Published(Published, Overrides),

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-/// An image of one colour, in whatever format its name ends with.
-fn photo(root: &Path, name: &str, colour: [u8; 3]) {
+/// An image of one color, in whatever format its name ends with.
+fn photo(root: &Path, name: &str, color: [u8; 3]) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    RgbImage::from_pixel(9, 5, Rgb(colour)).save(path).unwrap();
+    RgbImage::from_pixel(9, 5, Rgb(color)).save(path).unwrap();
 }
 
 fn folder() -> tempfile::TempDir {
@@ -35,7 +35,7 @@ fn fault(name: &str, root: &Path, split: Split) -> String {
     open(name, root, split).err().expect("it was accepted").to_string()
 }
 
-/// The red of an image of one colour, as a byte.
+/// The red of an image of one color, as a byte.
 fn red(dataset: &dyn Dataset, index: usize) -> u8 {
     let pixels = dataset.images(&[index]).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     (pixels[0] * 255.0).round() as u8
@@ -267,7 +267,7 @@ fn without_a_gallery_of_its_own_the_test_images_are_the_gallery() {
     }
 }
 
-/// Four classes of ten, told by name and colour.
+/// Four classes of ten, told by name and color.
 fn animals(root: &Path) {
     for (class, name) in ["ant", "bee", "cat", "dog"].iter().enumerate() {
         for image in 0..10 {
@@ -443,13 +443,13 @@ fn missing_photographs_are_counted() {
 
 /// A model of one channel is shown the luma.
 #[test]
-fn photographs_serve_models_of_grey_images() {
+fn photographs_serve_models_of_gray_images() {
     let root = folder();
-    for (name, colour) in [("a/1.png", [255, 0, 0]), ("b/1.png", [10, 200, 30])] {
-        photo(root.path(), name, colour);
+    for (name, color) in [("a/1.png", [255, 0, 0]), ("b/1.png", [10, 200, 30])] {
+        photo(root.path(), name, color);
     }
-    let grey = InputSpec::of_shape((1, 8, 8));
-    let dataset = "folder,test=all:.".parse::<Source>().unwrap().open(Test, Some(root.path()), &grey).unwrap();
+    let gray = InputSpec::of_shape((1, 8, 8));
+    let dataset = "folder,test=all:.".parse::<Source>().unwrap().open(Test, Some(root.path()), &gray).unwrap();
     assert_eq!(dataset.shape(), (1, 8, 8));
     for images in [dataset.images(&[0, 1]).unwrap(), dataset.training_images(&[0, 1], Seed(0), 0).unwrap()] {
         assert_eq!(images.dims(), [2, 1, 8, 8]);
@@ -601,7 +601,7 @@ fn all_images_can_be_tested_and_then_none_are_trained_on() {
 fn flag(root: &Path, name: &str, (width, height): (u32, u32)) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let colour = |y| {
+    let color = |y| {
         if 3 * y < height {
             [0, 255, 0]
         } else if 3 * y < 2 * height {
@@ -610,7 +610,7 @@ fn flag(root: &Path, name: &str, (width, height): (u32, u32)) {
             [0, 0, 255]
         }
     };
-    RgbImage::from_fn(width, height, |_, y| Rgb(colour(y))).save(path).unwrap();
+    RgbImage::from_fn(width, height, |_, y| Rgb(color(y))).save(path).unwrap();
 }
 
 /// The names of datasets say how photographs are resized, and what is usual differs between them.
@@ -620,7 +620,7 @@ fn the_name_of_a_dataset_says_how_photographs_are_prepared() {
     flag(root.path(), "a/1.png", (14, 56));
     flag(root.path(), "b/1.png", (14, 56));
     products(root.path(), &format!("{HEADER}1 1 1 a/1.png\n"), &format!("{HEADER}1 1 1 b/1.png\n"));
-    // Of a needle whose shape is kept the middle is red alone; squashed, it shows all of its colours.
+    // Of a needle whose shape is kept the middle is red alone; squashed, it shows all of its colors.
     let middle = |name: &str, root: &Path| {
         let dataset = name.parse::<Source>().unwrap().open(Test, Some(root), &input(14)).unwrap();
         let images = dataset.images(&[0]).unwrap();

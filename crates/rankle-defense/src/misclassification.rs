@@ -9,7 +9,7 @@ use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 /// image's own label. For comparison with [`crate::ShiftDefense`], which needs no labels.
 ///
 /// # Source
-/// Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083; METHOD.md 12.
+/// Madry et al., "Toward Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083; METHOD.md 12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MisclassificationDefense {
     /// The inner search.

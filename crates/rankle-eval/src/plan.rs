@@ -141,7 +141,7 @@ struct Draw {
 fn drawn_by(spec: &AttackSpec) -> AttackSpec {
     let options = match spec.attack {
         // Nobody knows what of them another program looks at.
-        AttackId::Own(_) => spec.options,
+        AttackId::Custom(_) => spec.options,
         _ => AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() },
     };
     AttackSpec { epsilon: 0.0, norm: Norm::default(), search: Search::default(), options, eight_bit: false, ..*spec }

@@ -72,7 +72,7 @@ pub fn run(experiment: &Experiment, from: &RankedSubject, to: Option<&RankedSubj
     let SharedBy { batches, perturbations } = shared(experiment, images.len())?;
     let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
     let Pgd { threat, step, iterations, .. } = experiment.search;
-    let search = rankle_attacks::Universal { threat, step, iterations };
+    let search = rankle_attacks::UniversalAttack { threat, step, iterations };
     let setting = experiment.setting(from, false)?;
     let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / batches).enumerate() {

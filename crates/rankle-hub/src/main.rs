@@ -40,7 +40,7 @@ struct FileCommand {
 
 /// A repository of images and labels.
 #[derive(Args)]
-struct Table {
+struct TableArguments {
     /// OWNER/REPO
     repository: String,
     /// A branch, a tag or a commit
@@ -48,11 +48,11 @@ struct Table {
     revision: String,
 }
 
-/// Write the splits train and test of a dataset of grey images as four IDX files, called as those of MNIST.
+/// Write the splits train and test of a dataset of gray images as four IDX files, called as those of MNIST.
 #[derive(Args)]
 struct IdxCommand {
     #[command(flatten)]
-    table: Table,
+    table: TableArguments,
     /// The folder for them
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
@@ -62,7 +62,7 @@ struct IdxCommand {
 #[derive(Args)]
 struct PhotosCommand {
     #[command(flatten)]
-    table: Table,
+    table: TableArguments,
     /// A split, the folder for it, and how many images it has; once for each split
     #[arg(long = "split", value_name = "SPLIT:FOLDER:IMAGES", required = true)]
     splits: Vec<String>,
@@ -174,7 +174,7 @@ impl FileCommand {
     }
 }
 
-impl Table {
+impl TableArguments {
     /// The Parquet files of some splits, in the cache. Their names start with that of the split.
     fn files<'a>(&self, access: &Access, splits: impl IntoIterator<Item = &'a str>) -> Result<Vec<Vec<PathBuf>>> {
         let hub = Hub::new(access)?;

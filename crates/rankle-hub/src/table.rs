@@ -18,16 +18,16 @@ pub struct Part {
     pub images: usize,
 }
 
-/// The images and labels of a split as the two files of an IDX pair: grey bytes row by row, behind their headers.
+/// The images and labels of a split as the two files of an IDX pair: gray bytes row by row, behind their headers.
 ///
 /// # Errors
-/// [`Error::Table`] for anything but grey images of one size and labels below 256; [`Error::File`], [`Error::Interrupted`].
+/// [`Error::Table`] for anything but gray images of one size and labels below 256; [`Error::File`], [`Error::Interrupted`].
 pub fn idx(files: &[PathBuf], images: &Path, labels: &Path, watch: Watch<'_>) -> Result<()> {
     let (mut size, mut pixels, mut classes) = (None, Vec::new(), Vec::new());
     each(files, watch, &mut |path, bytes, label| {
         let fault = |found: String| Error::Table { path: path.into(), found };
         let image = image::load_from_memory(bytes).map_err(|error| fault(format!("has an image that is none ({error})")))?;
-        let image::DynamicImage::ImageLuma8(image) = image else { return Err(fault("has an image that is not grey".into())) };
+        let image::DynamicImage::ImageLuma8(image) = image else { return Err(fault("has an image that is not gray".into())) };
         if *size.get_or_insert(image.dimensions()) != image.dimensions() {
             return Err(fault("has images of several sizes".into()));
         }

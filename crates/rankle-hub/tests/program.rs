@@ -62,7 +62,7 @@ fn run(server: &Server, cache: &Path, arguments: &str, output: &Path) -> (i32, S
 }
 
 #[test]
-fn grey_images_become_idx_files() {
+fn gray_images_become_idx_files() {
     let files = Files::from([
         ("/datasets/a/b/x/train-00000-of-00002.parquet".into(), table(&[(png(&[1, 2, 3, 4]), 7)])),
         ("/datasets/a/b/x/train-00001-of-00002.parquet".into(), table(&[(png(&[5, 6, 7, 8]), 9)])),

@@ -1,4 +1,4 @@
-//! The optimiser's update, on slices.
+//! The optimizer's update, on slices.
 
 use crate::simd::{Isa, Kernel, Vector};
 
@@ -23,8 +23,8 @@ impl AdamStep {
     /// Updates weights and both moments in place.
     pub fn update(&self, isa: Isa, weights: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         let len = weights.len();
-        assert!(first.len() == len && second.len() == len && gradient.len() == len, "one moment and one slope per weight");
-        assert!(self.step > 0, "optimiser steps are counted from 1");
+        assert!(first.len() == len && second.len() == len && gradient.len() == len, "one moment and one gradient per weight");
+        assert!(self.step > 0, "optimizer steps are counted from 1");
         isa.run(Update { step: self, weights, first, second, gradient });
     }
 }

@@ -18,7 +18,7 @@ pub struct Panels {
     isa: Isa,
 }
 
-/// The shape of [`Panels`] without the numbers: enough for a weight gradient, while an optimiser holds the numbers.
+/// The shape of [`Panels`] without the numbers: enough for a weight gradient, while an optimizer holds the numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct PanelShape {
     outputs: usize,
@@ -208,7 +208,7 @@ impl Panels {
 
 impl PanelShape {
     /// The weight gradient `dyᵀ · x` of one panel of outputs, in strips: `visit(range, gradient)` gets each strip once, in the
-    /// layout of the panel (`range` counts within the panel), so that an optimiser can use it while it is in the cache.
+    /// layout of the panel (`range` counts within the panel), so that an optimizer can use it while it is in the cache.
     pub fn gradient(&self, panel: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
         let (n, index, panel) = (x.len() / self.inputs, panel, self.isa.panel());
         assert!(

@@ -8,8 +8,8 @@
 //! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their gradient;
-//! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalisation;
-//! - [`rows`]: normalisation; [`adam`]: the optimiser; [`peak`]: what the machine could do at the most.
+//! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalization;
+//! - [`rows`]: normalization; [`adam`]: the optimizer; [`peak`]: what the machine could do at the most.
 //!
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
 //! each number is a chain of additions in an order that depends on nothing but the shapes of the model.
@@ -19,12 +19,12 @@
 //! Left out: tensors, models, files, random numbers. Threads come from the caller's rayon pool.
 //!
 //! ```
-//! use rankle_kernels::distance::{Metric, Rows, Ties, rank_counts};
+//! use rankle_kernels::distance::{Metric, GalleryRows, rank_counts};
 //!
-//! // Four gallery items on a line, and a query at 1.9: which rank does item 3 have in its list?
-//! let gallery = Rows::new(&[0.0, 1.0, 2.0, 3.0], 1);
+//! // Four gallery items on a line, and a query at 1.9: how many stand before item 3 in its list?
+//! let gallery = GalleryRows::new(&[0.0, 1.0, 2.0, 3.0], 1);
 //! let (counts, _) = rank_counts(Metric::Euclidean, &[1.9], &gallery, &[3], 0);
-//! assert_eq!(counts[0].rank(Ties::Middle), 2.0); // items 2 and 1 are nearer
+//! assert_eq!(counts[0].closer, 2); // items 2 and 1 are nearer
 //! ```
 #![deny(unsafe_op_in_unsafe_fn)]
 

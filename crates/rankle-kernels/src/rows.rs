@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisation_and_its_slope_agree_with_finite_differences() {
+    fn normalization_and_its_gradient_agree_with_finite_differences() {
         let (v, g, dim) = (random(1, 3 * 20), random(2, 3 * 20), 20);
         let loss = |v: &[f32]| {
             let mut v = v.to_vec();

@@ -7,9 +7,9 @@
 
 use proptest::prelude::*;
 use rankle_kernels::adam::AdamStep;
-use rankle_kernels::conv::{ConvBlock, PooledSlope, Rows as PooledRows, Scratch};
+use rankle_kernels::conv::{ConvBlock, PooledRows, PooledUpstream, Scratch};
 use rankle_kernels::dense::Panels;
-use rankle_kernels::distance::{self, Hinge, Metric, Rows};
+use rankle_kernels::distance::{self, GalleryRows, Hinge, Metric};
 use rankle_kernels::maps::{Conv, ConvShape, Finish, InStack, MaxPool, PooledGradient, Shuffle, Stack, norm};
 use rankle_kernels::{Aligned, Isa, conv, maps, peak, rows};
 use std::cell::Cell;
@@ -104,7 +104,7 @@ fn images_that_wrap_to_one_never_reach_the_weight_gradient() {
     let conv = Conv::new(ConvShape::new((16, 16), 1, 1, 0, (2, 2)));
     for isa in Isa::available() {
         let (map, mut gradient) = (vec![1.0; 64], vec![0.0; conv.weight_gradient_part_len(isa)]);
-        let stack = Stack { input: &map, slope: &map, images: WRAPS_TO_ONE };
+        let stack = Stack { input: &map, upstream: &map, images: WRAPS_TO_ONE };
         assert!(!accepts(|| conv.weight_gradient(isa, 0, &[stack], &mut gradient)), "{isa}");
         let stack = Stack { images: 1, ..stack };
         assert!(accepts(|| conv.weight_gradient(isa, 0, &[stack], &mut gradient)), "{isa}");
@@ -184,7 +184,7 @@ proptest! {
         }
 
         let mut gradient = some(wrapped(&[kernel, inputs, isa.panel()]));
-        let stacks = [Stack { input: &x, slope: &y, images }; 2];
+        let stacks = [Stack { input: &x, upstream: &y, images }; 2];
         let went = accepts(|| conv.weight_gradient(isa, part, &stacks, &mut gradient));
         prop_assert_eq!(went, right && part < kernel * outputs.div_ceil(isa.panel()));
     }
@@ -247,13 +247,13 @@ proptest! {
         let Some(gradient) = try_to(|| PooledGradient::new(&conv, &pool, &filters)) else { return Ok(()) };
         prop_assert!(rows < height && columns < width);
         let stack = [rows - 1, columns - 1, images, 5];
-        let slope = some(wrapped(&stack));
-        let winners = vec![winner; slope.len()];
+        let upstream = some(wrapped(&stack));
+        let winners = vec![winner; upstream.len()];
         let mut map = some(8 * height * width);
-        let right = image < images && is(slope.len(), exact(&stack));
+        let right = image < images && is(upstream.len(), exact(&stack));
         let place = InStack { image, images };
-        prop_assert!(!accepts(|| gradient.run(&slope, &winners, place, &mut map)) || right);
-        prop_assert!(!accepts(|| gradient.run(&slope, &winners, place, &mut map[1..])));
+        prop_assert!(!accepts(|| gradient.run(&upstream, &winners, place, &mut map)) || right);
+        prop_assert!(!accepts(|| gradient.run(&upstream, &winners, place, &mut map[1..])));
     }
 
     #[test]
@@ -327,16 +327,16 @@ proptest! {
         let right = image_fits && winners_fit && pooled_fits;
 
         let (mut scratch, place) = (Scratch::default(), PooledRows { origin, stride });
-        let slope = PooledSlope { values: &pooled.clone(), rows: place, winners: &winners.clone() };
-        let went = accepts(|| block.input_gradient(slope, &mut scratch, &mut image.clone()));
+        let upstream = PooledUpstream { values: &pooled.clone(), rows: place, winners: &winners.clone() };
+        let went = accepts(|| block.input_gradient(upstream, &mut scratch, &mut image.clone()));
         // With one input channel the winner picks a row of a table: another than five is a panic as well.
         prop_assert!(went == right || right && winner > 4);
-        let went = accepts(|| block.weight_gradient(&image, slope, &mut scratch, &mut sums, &mut bias_sums));
+        let went = accepts(|| block.weight_gradient(&image, upstream, &mut scratch, &mut sums, &mut bias_sums));
         prop_assert_eq!(went, right && sums_fit && bias_sums.len() == outputs);
         prop_assert_eq!(try_to(|| block.unpack_gradient(&sums)).is_some(), sums_fit);
         prop_assert_eq!(accepts(|| block.forward(&image, &mut scratch, &mut pooled, place, &mut winners)), right);
         image.extend([0.0; 2]);
-        prop_assert!(!accepts(|| block.input_gradient(slope, &mut scratch, &mut image)));
+        prop_assert!(!accepts(|| block.input_gradient(upstream, &mut scratch, &mut image)));
     }
 
     /// Sizes of a block that is never built.
@@ -401,7 +401,7 @@ proptest! {
         far in any::<bool>(),
     ) {
         let data = some(wrapped(&[len, dim]));
-        let Some(rows) = try_to(|| Rows::new(&data, dim)) else { return Ok(()) };
+        let Some(rows) = try_to(|| GalleryRows::new(&data, dim)) else { return Ok(()) };
         prop_assert!(is(data.len(), exact(&[rows.len(), dim])));
         prop_assert_eq!(try_to(|| rows.row(index).len()), (index < rows.len()).then_some(dim));
 
@@ -433,10 +433,10 @@ proptest! {
         let norms = try_to(|| rows::normalize_rows(&mut a, dim));
         prop_assert_eq!(norms.is_some(), whole);
         let norms = norms.unwrap_or_default();
-        let mut slope = b.clone();
-        let back = accepts(|| rows::normalize_rows_backward(&a, &norms, &mut slope, dim));
+        let mut upstream = b.clone();
+        let back = accepts(|| rows::normalize_rows_backward(&a, &norms, &mut upstream, dim));
         prop_assert_eq!(back, whole && a.len() == b.len());
-        prop_assert!(!accepts(|| rows::normalize_rows_backward(&a, &norms[norms.len().min(1)..], &mut slope, dim)) || norms.is_empty());
+        prop_assert!(!accepts(|| rows::normalize_rows_backward(&a, &norms[norms.len().min(1)..], &mut upstream, dim)) || norms.is_empty());
         prop_assert_eq!(try_to(|| rows::dot(&a, &b)).is_some(), a.len() == b.len());
 
         let adam = AdamStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1, step };

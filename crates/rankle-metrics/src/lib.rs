@@ -28,4 +28,4 @@ mod retrieval;
 mod spread;
 
 pub use retrieval::{Retrieval, leave_one_out, retrieve};
-pub use spread::{Spread, spread};
+pub use spread::{EmbeddingSpread, spread};

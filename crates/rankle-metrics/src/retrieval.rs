@@ -456,8 +456,8 @@ mod tests {
         let coordinates: Vec<f32> = (0..items * dim)
             .map(|at| {
                 let (item, coordinate) = (at / dim, at % dim);
-                let centre = if coordinate % 8 == item % 8 { 4e-5 } else { 0.0 };
-                1.0 + noise(coordinate) + centre + 1e-4 * noise(at + 17)
+                let center = if coordinate % 8 == item % 8 { 4e-5 } else { 0.0 };
+                1.0 + noise(coordinate) + center + 1e-4 * noise(at + 17)
             })
             .collect();
         let raw = Tensor::from_vec(coordinates, (items, dim), &Device::Cpu).unwrap();

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// How the items of a gallery lie to one another. A collapsed embedding puts all of them nearly into one place, or on a line:
 /// what ranks it then is rounding, and no attack can move much.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub struct EmbeddingSpread {
     /// The mean distance of two items, in units of the distance.
     pub mean: f64,
     /// The standard deviation of that distance.
@@ -33,7 +33,7 @@ const BLOCK: usize = 16;
 /// # Errors
 /// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when one of `from` is not in the gallery, and
 /// [`Error::Empty`] without two items in both.
-pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<Spread> {
+pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<EmbeddingSpread> {
     if labels.len() != gallery.len() {
         let expected = format!("({}), one per gallery item", gallery.len());
         return Err(Error::Shape { what: "the list of labels", actual: vec![labels.len()], expected });
@@ -54,7 +54,7 @@ pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<Sprea
     let lists = blocks.iter().fold(Lists::default(), Lists::and);
     let pairs = lists.same + lists.other;
     let mean = (lists.within + lists.between) / pairs;
-    Ok(Spread {
+    Ok(EmbeddingSpread {
         mean,
         deviation: (lists.squares / pairs - mean * mean).max(0.0).sqrt(),
         within: lists.within / lists.same,
@@ -127,8 +127,8 @@ fn dimension(gallery: &Gallery, from: &[usize]) -> f64 {
     for &item in from {
         mean.iter_mut().zip(gallery.point(item)).for_each(|(mean, &x)| *mean += f64::from(x) / count);
     }
-    let centred = |&item: &usize| gallery.point(item).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
-    let points: Vec<Vec<f64>> = from.iter().map(centred).collect();
+    let centered = |&item: &usize| gallery.point(item).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
+    let points: Vec<Vec<f64>> = from.iter().map(centered).collect();
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let rows: Vec<f64> = (0..points.len())
         .into_par_iter()
@@ -163,7 +163,7 @@ mod tests {
         near(spread.within, 2.0);
         near(spread.between, (2.0 + diagonal) / 2.0);
         near(spread.orthogonal, 2.0);
-        near(spread.tied, 2.0 / 3.0); // both neighbours, but not the corner opposite
+        near(spread.tied, 2.0 / 3.0); // both neighbors, but not the corner opposite
         // Products of different corners: 0, 0 and -2, so the mean square is 4/3; the trace is 2.
         near(spread.dimension, 4.0 / (4.0 / 3.0));
     }

@@ -8,25 +8,25 @@ use std::{fmt, path::Path, str::FromStr};
 /// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
-    /// Two convolutions, one dense layer: 28×28 grey images to 1024 numbers (METHOD.md 3.1).
+    /// Two convolutions, one dense layer: 28×28 gray images to 1024 numbers (METHOD.md 3.1).
     C2f2,
-    /// The same with a second dense layer: 28×28 grey images to 512 numbers (METHOD.md 3.1).
+    /// The same with a second dense layer: 28×28 gray images to 512 numbers (METHOD.md 3.1).
     C2f2Of512,
-    /// LeNet without its classifier: 28×28 grey images to 500 numbers, none negative (METHOD.md 3.2).
+    /// LeNet without its classifier: 28×28 gray images to 500 numbers, none negative (METHOD.md 3.2).
     LeNet,
-    /// ResNet-18 for 28×28 grey images, to 512 numbers, none negative (METHOD.md 3.3).
+    /// ResNet-18 for 28×28 gray images, to 512 numbers, none negative (METHOD.md 3.3).
     ResNet18Of28 {
         /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
         head: Option<usize>,
     },
-    /// torchvision's ResNet-18 for square colour images, to 512 numbers, none negative (METHOD.md 3.4).
+    /// torchvision's ResNet-18 for square color images, to 512 numbers, none negative (METHOD.md 3.4).
     ResNet18 {
         /// Of the images, in pixels: `size`, 224 when it is not given.
         side: usize,
         /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
         head: Option<usize>,
     },
-    /// timm's ConvNeXt for square colour images, to 320 or 768 numbers: of candle's operations, to attack and to measure, not to
+    /// timm's ConvNeXt for square color images, to 320 or 768 numbers: of candle's operations, to attack and to measure, not to
     /// train. Only in builds with the feature `candle-transformers`.
     ConvNext {
         /// How deep and how wide.
@@ -34,12 +34,12 @@ pub enum Architecture {
         /// Of the images, in pixels: `size`, 224 when it is not given.
         side: usize,
     },
-    /// Softmax regression: 28×28 grey images to ten logits (METHOD.md 3.6).
+    /// Softmax regression: 28×28 gray images to ten logits (METHOD.md 3.6).
     Softmax,
-    /// C2F2 as a classifier: 28×28 grey images to ten logits (METHOD.md 3.6).
+    /// C2F2 as a classifier: 28×28 gray images to ten logits (METHOD.md 3.6).
     C2f2Classifier,
     /// A model of another program: [`Architecture::register`].
-    Own(Registered<Backbone>),
+    Custom(Registered<Backbone>),
 }
 
 /// What a name stands for.
@@ -49,7 +49,7 @@ enum Network {
     ResNet18(ImageFormat, Option<usize>),
     ConvNext(Scale, ImageFormat),
     Softmax,
-    Own(Registered<Backbone>),
+    Custom(Registered<Backbone>),
 }
 
 /// The side of photographs where none is given, and the shortest and longest that may be.
@@ -60,13 +60,13 @@ const LONGEST: usize = 1024;
 const LARGEST: usize = 4096;
 
 impl Architecture {
-    /// ResNet-18 for 28×28 grey images, without a head.
+    /// ResNet-18 for 28×28 gray images, without a head.
     pub const RESNET18_OF_28: Self = Self::ResNet18Of28 { head: None };
-    /// torchvision's ResNet-18 for 224×224 colour images, without a head.
+    /// torchvision's ResNet-18 for 224×224 color images, without a head.
     pub const RESNET18: Self = Self::ResNet18 { side: SIDE, head: None };
-    /// timm's `convnext_atto` for 224×224 colour images.
+    /// timm's `convnext_atto` for 224×224 color images.
     pub const CONVNEXT_ATTO: Self = Self::ConvNext { scale: Scale::Atto, side: SIDE };
-    /// timm's `convnext_tiny` for 224×224 colour images.
+    /// timm's `convnext_tiny` for 224×224 color images.
     pub const CONVNEXT_TINY: Self = Self::ConvNext { scale: Scale::Tiny, side: SIDE };
 
     /// Every architecture of this crate, without arguments.
@@ -100,11 +100,11 @@ impl Architecture {
         Self::CLASSIFIERS.contains(&self)
     }
 
-    /// Whether [`Architecture::initialise`] makes one.
+    /// Whether [`Architecture::initialize`] makes one.
     pub fn is_trainable(self) -> bool {
         match self {
             Self::ConvNext { .. } => false,
-            Self::Own(backbone) => backbone.initialise.is_some(),
+            Self::Custom(backbone) => backbone.initialize.is_some(),
             _ => true,
         }
     }
@@ -112,7 +112,7 @@ impl Architecture {
     /// Whether its gradients are those of kernels of this project, which tests compare with differences; others are candle's automatic
     /// differentiation of whatever operations a network is made of.
     pub fn has_kernels(self) -> bool {
-        !matches!(self, Self::ConvNext { .. } | Self::Own(_))
+        !matches!(self, Self::ConvNext { .. } | Self::Custom(_))
     }
 
     /// Whether this build has it: a ConvNeXt is only in those with the feature `candle-transformers`.
@@ -155,12 +155,12 @@ impl Architecture {
             Self::C2f2 => Network::Convnet(Layers::C2F2),
             Self::C2f2Of512 => Network::Convnet(Layers::C2F2_512),
             Self::LeNet => Network::Convnet(Layers::LENET),
-            Self::ResNet18Of28 { head } => Network::ResNet18(ImageFormat::grey28(), head),
+            Self::ResNet18Of28 { head } => Network::ResNet18(ImageFormat::gray28(), head),
             Self::ResNet18 { side, head } => Network::ResNet18(ImageFormat::imagenet_of(side), head),
             Self::ConvNext { scale, side } => Network::ConvNext(scale, ImageFormat::imagenet_of(side)),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
-            Self::Own(backbone) => Network::Own(backbone),
+            Self::Custom(backbone) => Network::Custom(backbone),
         }
     }
 
@@ -170,7 +170,7 @@ impl Architecture {
             Network::Convnet(layers) => layers.input(),
             Network::ResNet18(format, _) | Network::ConvNext(_, format) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
-            Network::Own(backbone) => backbone.input.shape,
+            Network::Custom(backbone) => backbone.input.shape,
         }
     }
 
@@ -179,7 +179,7 @@ impl Architecture {
     pub fn input_spec(self) -> InputSpec {
         match self {
             Self::ConvNext { .. } => Scale::input(self.input()),
-            Self::Own(backbone) => backbone.input,
+            Self::Custom(backbone) => backbone.input,
             _ => InputSpec::of_shape(self.input()),
         }
     }
@@ -191,7 +191,7 @@ impl Architecture {
             Network::ResNet18(_, head) => head.unwrap_or(ResNet18::EMBEDDING_SIZE),
             Network::ConvNext(scale, _) => scale.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
-            Network::Own(backbone) => backbone.embedding_size,
+            Network::Custom(backbone) => backbone.embedding_size,
         }
     }
 
@@ -219,7 +219,7 @@ impl Architecture {
                 return Err(Error::Refused(format!("this build has no {self}: build it with --features candle-transformers")));
             }
             Network::Softmax => SoftmaxRegression::from_tensors(tensors).map(boxed),
-            Network::Own(backbone) => (backbone.load)(tensors, distance),
+            Network::Custom(backbone) => (backbone.load)(tensors, distance),
         };
         weights::named(path, model)
     }
@@ -228,16 +228,16 @@ impl Architecture {
     ///
     /// # Errors
     /// [`Error::Refused`] for one that cannot be trained.
-    pub fn initialise(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
+    pub fn initialize(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         Ok(match self.network() {
-            Network::Convnet(layers) => Box::new(Convnet::initialise(layers, distance, seed)),
-            Network::ResNet18(format, head) => Box::new(ResNet18::initialise(format, head, distance, seed)),
+            Network::Convnet(layers) => Box::new(Convnet::initialize(layers, distance, seed)),
+            Network::ResNet18(format, head) => Box::new(ResNet18::initialize(format, head, distance, seed)),
             Network::ConvNext(..) => {
                 return Err(Error::Refused(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
             }
-            Network::Softmax => Box::new(SoftmaxRegression::initialise(seed)),
-            Network::Own(backbone) => match backbone.initialise {
-                Some(initialise) => initialise(distance, seed)?,
+            Network::Softmax => Box::new(SoftmaxRegression::initialize(seed)),
+            Network::Custom(backbone) => match backbone.initialize {
+                Some(initialize) => initialize(distance, seed)?,
                 None => {
                     return Err(Error::Refused(format!("{self} cannot be trained here: it was registered without a training")));
                 }
@@ -279,7 +279,7 @@ impl Architecture {
     /// # Errors
     /// [`Error::Refused`] when the state does not fit.
     pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
-        let mut model = self.initialise(distance, seed)?;
+        let mut model = self.initialize(distance, seed)?;
         model.restore(state)?;
         Ok(model)
     }
@@ -336,7 +336,7 @@ impl fmt::Display for Architecture {
             Self::ConvNext { scale: Scale::Tiny, .. } => "convnext-tiny",
             Self::Softmax => "softmax",
             Self::C2f2Classifier => "c2f2-classifier",
-            Self::Own(backbone) => backbone.name,
+            Self::Custom(backbone) => backbone.name,
         })?;
         let (side, head) = match *self {
             Self::ResNet18 { side, head } => (Some(side), head),

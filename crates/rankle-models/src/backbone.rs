@@ -16,11 +16,11 @@ pub struct Backbone {
     /// Makes a model of the tensors of a file of weights.
     pub load: fn(&Tensors, Distance) -> Result<Box<dyn Embedder>>,
     /// Makes a model with random weights, where it can be trained.
-    pub initialise: Option<Initialise>,
+    pub initialize: Option<Initialize>,
 }
 
 /// Makes a model with random weights for a distance, keyed by the seed.
-pub type Initialise = fn(Distance, Seed) -> Result<Box<dyn Trainable>>;
+pub type Initialize = fn(Distance, Seed) -> Result<Box<dyn Trainable>>;
 
 impl Named for Backbone {
     fn name(&self) -> &'static str {
@@ -39,13 +39,13 @@ impl Architecture {
         let taken = |name: &str| Self::named(name).is_some_and(|known| known.to_string() != name || Self::ALL.contains(&known));
         BACKBONES
             .add(backbone, taken)
-            .map(Self::Own)
+            .map(Self::Custom)
             .map_err(|reason| Error::Refused(format!("a model cannot be registered: {reason}")))
     }
 
     /// The models that were registered, in that order.
     pub fn registered() -> Vec<Self> {
-        BACKBONES.all().into_iter().map(Self::Own).collect()
+        BACKBONES.all().into_iter().map(Self::Custom).collect()
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
             input: InputSpec::of_shape((1, 9, 9)),
             embedding_size: 7,
             load: |_, _| Err(Error::Refused("no weights fit".into())),
-            initialise: None,
+            initialize: None,
         }
     }
 
@@ -77,7 +77,7 @@ mod tests {
         // Names are understood in other spellings, and one name is one model.
         let message = Architecture::register(backbone("Of_A_Test")).unwrap_err().to_string();
         assert!(message.ends_with("is rankle's own, or another spelling of one that is there"), "{message}");
-        let message = own.initialise(Distance::Cosine, Seed(0)).err().unwrap().to_string();
+        let message = own.initialize(Distance::Cosine, Seed(0)).err().unwrap().to_string();
         assert!(message.contains("of-a-test cannot be trained"), "{message}");
         assert!("of-a-test,size=3".parse::<Architecture>().unwrap_err().to_string().contains("takes no 'size=3'"));
     }

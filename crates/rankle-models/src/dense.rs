@@ -1,4 +1,4 @@
-//! A dense layer with its weights packed for the kernels: forwards, its gradient, an optimiser's step.
+//! A dense layer with its weights packed for the kernels: forwards, its gradient, an optimizer's step.
 
 use crate::weights::{Tensors, take};
 use candle_core::{Device, Tensor};
@@ -25,7 +25,7 @@ impl PackedDense {
 
     /// Random weights, uniform in `±1/√inputs` (PyTorch's default), keyed by the seed and the weights' position among a network's
     /// parameters; the bias has the next one.
-    pub(crate) fn initialise(isa: Isa, outputs: usize, inputs: usize, seed: Seed, position: u64) -> Self {
+    pub(crate) fn initialize(isa: Isa, outputs: usize, inputs: usize, seed: Seed, position: u64) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         let draw = |position: u64, len: usize| -> Vec<f32> {
             let mut rng = seed.stream(Purpose::Weights, [position, 0]);
@@ -64,17 +64,17 @@ impl PackedDense {
     }
 
     /// The gradient, from what went into the layer and the gradient with respect to what came out.
-    pub(crate) fn gradient(&self, inputs: &[f32], slope: &[f32]) -> Self {
+    pub(crate) fn gradient(&self, inputs: &[f32], upstream: &[f32]) -> Self {
         let mut gradient = self.weights.zeros_like();
         let len = gradient.panel_len();
         gradient.as_mut_slice().par_chunks_mut(len).enumerate().for_each(|(panel, gradient)| {
-            self.weights.shape().gradient(panel, inputs, slope, |range, strip| gradient[range].copy_from_slice(strip));
+            self.weights.shape().gradient(panel, inputs, upstream, |range, strip| gradient[range].copy_from_slice(strip));
         });
-        Self { weights: gradient, bias: column_sums(slope, self.weights.outputs()) }
+        Self { weights: gradient, bias: column_sums(upstream, self.weights.outputs()) }
     }
 
     /// One step of Adam with that gradient, strip by strip, while each strip's gradient is in the cache.
-    pub(crate) fn update(&mut self, moments: [&mut Self; 2], isa: Isa, inputs: &[f32], slope: &[f32], adam: &AdamStep) {
+    pub(crate) fn update(&mut self, moments: [&mut Self; 2], isa: Isa, inputs: &[f32], upstream: &[f32], adam: &AdamStep) {
         let [first, second] = moments;
         let (len, shape) = (self.weights.panel_len(), self.weights.shape());
         self.weights
@@ -84,11 +84,11 @@ impl PackedDense {
             .zip(second.weights.as_mut_slice().par_chunks_mut(len))
             .enumerate()
             .for_each(|(panel, ((weights, first), second))| {
-                shape.gradient(panel, inputs, slope, |range, gradient| {
+                shape.gradient(panel, inputs, upstream, |range, gradient| {
                     adam.update(isa, &mut weights[range.clone()], &mut first[range.clone()], &mut second[range], gradient);
                 });
             });
-        let gradient = column_sums(slope, self.bias.len());
+        let gradient = column_sums(upstream, self.bias.len());
         adam.update(isa, &mut self.bias, &mut first.bias, &mut second.bias, &gradient);
     }
 }

@@ -12,8 +12,8 @@ pub struct ImageFormat {
 }
 
 impl ImageFormat {
-    /// The paper's 28×28 grey images, pixels as they are.
-    pub fn grey28() -> Self {
+    /// The paper's 28×28 gray images, pixels as they are.
+    pub fn gray28() -> Self {
         Self { size: (28, 28), mean: vec![0.0], std: vec![1.0] }
     }
 

@@ -16,7 +16,7 @@
 //! use rankle_core::{Distance, Embedder, Seed};
 //! use rankle_models::{Convnet, Layers};
 //!
-//! let model = Convnet::initialise(Layers::LENET, Distance::Cosine, Seed(0));
+//! let model = Convnet::initialize(Layers::LENET, Distance::Cosine, Seed(0));
 //! let embeddings = model.embed(&Tensor::zeros((2, 1, 28, 28), DType::F32, &Device::Cpu)?)?;
 //! assert_eq!(embeddings.dims(), [2, 500]);
 //! # Ok::<(), rankle_core::Error>(())
@@ -35,7 +35,7 @@ mod softmax;
 pub mod weights;
 
 pub use architecture::Architecture;
-pub use backbone::{Backbone, Initialise};
+pub use backbone::{Backbone, Initialize};
 pub use convnet::{Convnet, Layers};
 #[cfg(feature = "candle-transformers")]
 pub use convnext::ConvNext;

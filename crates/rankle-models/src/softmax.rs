@@ -10,7 +10,7 @@ use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// 28×28 grey images to ten logits, one per class: what [`Embedder::embed`] answers.
+/// 28×28 gray images to ten logits, one per class: what [`Embedder::embed`] answers.
 #[derive(Debug)]
 pub struct SoftmaxRegression {
     isa: Isa,
@@ -33,9 +33,9 @@ impl SoftmaxRegression {
     pub const CLASSES: usize = 10;
 
     /// Random weights, uniform in `±1/√784` (PyTorch's default), keyed by the seed.
-    pub fn initialise(seed: Seed) -> Self {
+    pub fn initialize(seed: Seed) -> Self {
         let isa = Isa::best();
-        Self::assemble(isa, PackedDense::initialise(isa, Self::CLASSES, PIXELS, seed, 0))
+        Self::assemble(isa, PackedDense::initialize(isa, Self::CLASSES, PIXELS, seed, 0))
     }
 
     /// Weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
@@ -100,12 +100,12 @@ impl Differentiable for SoftmaxRegression {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let n = check(images, Self::INPUT)?;
         let logits = with_pixels(images, |pixels| self.logits(pixels))?;
-        let slope = ask(&logits, Self::CLASSES, upstream)?;
+        let upstream = ask(&logits, Self::CLASSES, upstream)?;
         let transposed = self.transposed.get_or_init(|| self.layer.weights.transposed());
         let mut gradient = vec![0.0; n * PIXELS];
         let chunk = shares(n, CHUNK);
-        let pieces = slope.par_chunks(chunk * Self::CLASSES).zip(gradient.par_chunks_mut(chunk * PIXELS));
-        pieces.for_each(|(slope, gradient)| transposed.multiply(slope, gradient));
+        let pieces = upstream.par_chunks(chunk * Self::CLASSES).zip(gradient.par_chunks_mut(chunk * PIXELS));
+        pieces.for_each(|(upstream, gradient)| transposed.multiply(upstream, gradient));
         Ok(Tensor::from_vec(gradient, images.shape(), images.device())?)
     }
 }
@@ -116,13 +116,13 @@ impl Trainable for SoftmaxRegression {
             return Err(Error::Empty("images in a batch"));
         }
         let (pixels, logits) = with_pixels(images, |pixels| (pixels.to_vec(), self.logits(pixels)))?;
-        let slope = ask(&logits, Self::CLASSES, upstream)?;
-        if !finite(&slope) {
-            return Err(Error::NotFinite("the slope of the loss".into()));
+        let upstream = ask(&logits, Self::CLASSES, upstream)?;
+        if !finite(&upstream) {
+            return Err(Error::NotFinite("the gradient of the loss".into()));
         }
         let start = || [self.layer.zeros_like(), self.layer.zeros_like()];
         let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
-        self.layer.update([first, second], self.isa, &pixels, &slope, adam);
+        self.layer.update([first, second], self.isa, &pixels, &upstream, adam);
         self.transposed = OnceLock::new();
         Ok(())
     }

@@ -60,7 +60,7 @@ fn batches_that_do_not_fit_are_refused_everywhere() {
 }
 
 #[test]
-fn slopes_that_do_not_fit_are_refused() {
+fn gradients_that_do_not_fit_are_refused() {
     for (mut model, dim) in models() {
         let before = weights(&model);
         let images = filled(0.5, &[2, 1, 28, 28]);

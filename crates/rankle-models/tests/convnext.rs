@@ -24,12 +24,12 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).and_then(|t| t.flatten_all()?.to_vec1()).unwrap()
 }
 
-fn slope(n: usize, dim: usize) -> Tensor {
+fn upstream(n: usize, dim: usize) -> Tensor {
     Tensor::from_vec(unit(FIRST_STREAM + 501, n * dim), (n, dim), &Device::Cpu).unwrap()
 }
 
-fn gradient(model: &ConvNext, images: &Tensor, slope: &Tensor) -> Tensor {
-    model.input_gradient(images, &mut |_| Ok(slope.clone())).unwrap()
+fn gradient(model: &ConvNext, images: &Tensor, upstream: &Tensor) -> Tensor {
+    model.input_gradient(images, &mut |_| Ok(upstream.clone())).unwrap()
 }
 
 fn check(what: &str, ours: &[f64], reference: &Tensor) {
@@ -48,7 +48,7 @@ fn embeddings_and_input_gradients_equal_timm() {
     for (scale, name, part) in [(Scale::Atto, "atto", ""), (Scale::Tiny, "tiny", ".slice")] {
         let model = model(scale);
         check(&format!("{name}: embedding"), &numbers(&model.embed(&images).unwrap()), &fixture[&format!("{name}.embedding")]);
-        let gradient = numbers(&gradient(&model, &images, &slope(1, scale.embedding_size())));
+        let gradient = numbers(&gradient(&model, &images, &upstream(1, scale.embedding_size())));
         let gradient: Vec<f64> = gradient.into_iter().step_by(if part.is_empty() { 1 } else { 7 }).collect();
         check(&format!("{name}: input gradient"), &gradient, &fixture[&format!("{name}.input_gradient{part}")]);
     }
@@ -57,13 +57,13 @@ fn embeddings_and_input_gradients_equal_timm() {
 /// In double precision, along directions in which all pixels move: differences are good to ten digits, the gradient to the six
 /// of candle's constants.
 #[test]
-fn input_gradients_are_the_slope_of_the_forward_pass() {
+fn input_gradients_are_the_gradient_of_the_forward_pass() {
     let parameters = parameters(Scale::Atto);
     let model = ConvNext::with_dtype(Scale::Atto, &parameters, format(), Distance::Cosine, DType::F64).unwrap();
     let images = images(1).to_dtype(DType::F64).unwrap();
-    let slope = slope(1, DIM).to_dtype(DType::F64).unwrap();
-    let loss = |images: &Tensor| numbers(&(model.embed(images).unwrap() * &slope).unwrap()).iter().sum::<f64>();
-    let gradient = gradient(&model, &images, &slope);
+    let upstream = upstream(1, DIM).to_dtype(DType::F64).unwrap();
+    let loss = |images: &Tensor| numbers(&(model.embed(images).unwrap() * &upstream).unwrap()).iter().sum::<f64>();
+    let gradient = gradient(&model, &images, &upstream);
     assert_eq!(gradient.dtype(), DType::F64);
     let gradient = numbers(&gradient);
     let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -82,7 +82,7 @@ fn input_gradients_are_the_slope_of_the_forward_pass() {
 #[test]
 fn the_same_bits_for_every_batch_and_number_of_threads() {
     let (model, n) = (model(Scale::Atto), 2);
-    let (images, slope) = (images(n), slope(n, DIM));
+    let (images, upstream) = (images(n), upstream(n, DIM));
     let run = |threads: usize, batch: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -90,7 +90,7 @@ fn the_same_bits_for_every_batch_and_number_of_threads() {
             for first in (0..n).step_by(batch) {
                 let rows = batch.min(n - first);
                 let images = images.narrow(0, first, rows).unwrap();
-                let gradient = gradient(&model, &images, &slope.narrow(0, first, rows).unwrap());
+                let gradient = gradient(&model, &images, &upstream.narrow(0, first, rows).unwrap());
                 bits.push([numbers(&model.embed(&images).unwrap()), numbers(&gradient)]);
             }
             let parts = |part: usize| bits.iter().flat_map(|both| both[part].iter().map(|x| x.to_bits())).collect::<Vec<_>>();
@@ -150,10 +150,10 @@ fn formats_and_batches_that_do_not_fit_are_refused() {
     let good = images(2);
     assert!(matches!(model.embed(&good.narrow(2, 0, 32).unwrap()), Err(Error::Shape { .. })));
     assert!(matches!(model.embed(&(&good * f64::NAN).unwrap()), Err(Error::NotFinite(_))));
-    assert!(matches!(model.input_gradient(&good, &mut |_| Ok(slope(3, DIM))), Err(Error::Shape { .. })));
+    assert!(matches!(model.input_gradient(&good, &mut |_| Ok(upstream(3, DIM))), Err(Error::Shape { .. })));
     let none = good.narrow(0, 0, 0).unwrap();
     assert_eq!(model.embed(&none).unwrap().dims(), [0, DIM]);
-    assert_eq!(gradient(&model, &none, &slope(0, DIM)).dims(), [0, 3, 64, 64]);
+    assert_eq!(gradient(&model, &none, &upstream(0, DIM)).dims(), [0, 3, 64, 64]);
 }
 
 /// By its name, from a file, as the driver does it.
@@ -167,6 +167,6 @@ fn the_name_loads_the_file() {
     assert_eq!(loaded.embed(&images(1)).unwrap().dims(), [1, architecture.embedding_size()]);
     let message = Architecture::CONVNEXT_TINY.load(&file, Distance::Cosine).err().unwrap().to_string();
     assert!(message.starts_with(&file.display().to_string()) && message.contains("this model needs"), "{message}");
-    let message = architecture.initialise(Distance::Cosine, rankle_core::Seed(0)).err().unwrap().to_string();
+    let message = architecture.initialize(Distance::Cosine, rankle_core::Seed(0)).err().unwrap().to_string();
     assert!(message.contains("convnext-atto,size=64 cannot be trained here"), "{message}");
 }

@@ -23,7 +23,7 @@ fn images(stream: u32, n: usize) -> Tensor {
 }
 
 /// A gradient for `n` embeddings of `dim` numbers.
-fn slope(stream: u32, n: usize, dim: usize) -> Tensor {
+fn upstream(stream: u32, n: usize, dim: usize) -> Tensor {
     Tensor::from_vec(unit(stream, n * dim), (n, dim), &Device::Cpu).unwrap()
 }
 
@@ -57,25 +57,25 @@ fn cases(thorough: &'static [Network]) -> impl Iterator<Item = (Network, Isa)> {
     })
 }
 
-/// One optimiser step on 130 images: more than two chunks of the forward pass and two groups of the weight gradient.
+/// One optimizer step on 130 images: more than two chunks of the forward pass and two groups of the weight gradient.
 fn step(model: &mut Convnet, step: u32) {
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
     let stream = FIRST_STREAM + 200 + 2 * step;
-    model.train_step(&images(stream, 130), &mut |raw| Ok(slope(stream + 1, 130, raw.dims()[1])), &adam).unwrap();
+    model.train_step(&images(stream, 130), &mut |raw| Ok(upstream(stream + 1, 130, raw.dims()[1])), &adam).unwrap();
 }
 
 #[test]
 fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
     let images = images(FIRST_STREAM + 200, 60);
     for (network, isa) in cases(&[C2F2, LENET]) {
-        let (name, model, slope) = (network.name, network.model(isa), slope(FIRST_STREAM + 201, 60, network.dim()));
+        let (name, model, upstream) = (network.name, network.model(isa), upstream(FIRST_STREAM + 201, 60, network.dim()));
         let run = |batch: usize| {
             let (mut embeddings, mut gradients) = (Vec::new(), Vec::new());
             for first in (0..60).step_by(batch) {
                 let rows = batch.min(60 - first);
                 let images = images.narrow(0, first, rows).unwrap();
                 embeddings.extend(bits(&model.embed(&images).unwrap()));
-                let gradient = model.input_gradient(&images, &mut |_| Ok(slope.narrow(0, first, rows)?)).unwrap();
+                let gradient = model.input_gradient(&images, &mut |_| Ok(upstream.narrow(0, first, rows)?)).unwrap();
                 gradients.extend(bits(&gradient));
             }
             (embeddings, gradients)
@@ -126,7 +126,7 @@ fn training_goes_on_from_a_checkpoint_as_if_nothing_had_happened() {
 fn attacking_a_model_in_training_sees_its_present_weights_and_leaves_them() {
     let images = images(FIRST_STREAM + 300, 3);
     for network in NETWORKS {
-        let upstream = slope(FIRST_STREAM + 301, 3, network.dim());
+        let upstream = upstream(FIRST_STREAM + 301, 3, network.dim());
         let attack = |model: &Convnet| bits(&model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap());
         let (mut attacked, mut plain) = (network.model(Isa::best()), network.model(Isa::best()));
         for number in 1..=2 {
@@ -145,7 +145,7 @@ fn attacking_a_model_in_training_sees_its_present_weights_and_leaves_them() {
 fn networks_that_take_turns_do_not_disturb_each_other() {
     let images = images(FIRST_STREAM + 300, 3);
     let run = |network: &Network, model: &Convnet| {
-        let upstream = slope(FIRST_STREAM + 301, 3, network.dim());
+        let upstream = upstream(FIRST_STREAM + 301, 3, network.dim());
         let gradient = model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap();
         [bits(&model.embed(&images).unwrap()), bits(&gradient)]
     };
@@ -185,14 +185,14 @@ fn weights_survive_a_file_and_equal_weights_make_equal_files() {
 /// Shipped weights were trained by these kernels, and `--retrain` promises the same bits: a change of any rounding, in any
 /// order of additions, shows here. Fused instruction sets differ from the portable one, not from each other.
 #[test]
-fn the_bits_of_three_optimiser_steps_are_pinned() {
+fn the_bits_of_three_optimizer_steps_are_pinned() {
     for (network, isa) in cases(&[C2F2, LENET]) {
         let mut model = network.model(isa);
         (1..=3).for_each(|number| step(&mut model, number));
         let images = images(FIRST_STREAM + 300, 2);
         let mut tensors = model.checkpoint().unwrap();
         tensors.insert("embeddings".into(), model.embed(&images).unwrap());
-        let upstream = slope(FIRST_STREAM + 301, 2, network.dim());
+        let upstream = upstream(FIRST_STREAM + 301, 2, network.dim());
         tensors.insert("input gradient".into(), model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap());
         let hash = all_bits(&tensors)
             .into_values()

@@ -27,13 +27,13 @@ fn adam(step: u32) -> AdamStep {
     AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step }
 }
 
-fn slope(n: usize) -> Tensor {
+fn upstream(n: usize) -> Tensor {
     Tensor::from_vec(unit(FIRST_STREAM + 501, n * CLASSES), (n, CLASSES), &Device::Cpu).unwrap()
 }
 
 /// A model with the weights of the formula whose dropout is keyed by `seed`.
 fn model(seed: u64) -> Convnet {
-    let mut model = Convnet::initialise(Layers::C2F2_CLASSIFIER, Distance::Euclidean, Seed(seed));
+    let mut model = Convnet::initialize(Layers::C2F2_CLASSIFIER, Distance::Euclidean, Seed(seed));
     model.restore(C2F2_CLASSIFIER.parameters()).unwrap();
     model
 }
@@ -41,7 +41,7 @@ fn model(seed: u64) -> Convnet {
 /// The logits that a training step sees, and the gradients that it follows.
 fn step(model: &mut Convnet, images: &Tensor, number: u32) -> (Vec<f32>, Tensors) {
     let mut logits = Vec::new();
-    let upstream = slope(images.dims()[0]);
+    let upstream = upstream(images.dims()[0]);
     model
         .train_step(
             images,
@@ -88,7 +88,7 @@ fn a_training_step_is_that_of_the_network_with_the_silenced_numbers_taken_out() 
     let oracle = Convnet::from_tensors(Layers::C2F2_CLASSIFIER, &parameters, Distance::Euclidean).unwrap();
 
     close("logits", &logits, &numbers(&oracle.embed(&images).unwrap()));
-    let expected = oracle.weight_gradients(&images, &mut |_| Ok(slope(1))).unwrap();
+    let expected = oracle.weight_gradients(&images, &mut |_| Ok(upstream(1))).unwrap();
     for (name, gradient) in &gradients {
         let expected = numbers(&expected[name]);
         let scaled: Vec<f32> = match name.as_str() {
@@ -99,7 +99,7 @@ fn a_training_step_is_that_of_the_network_with_the_silenced_numbers_taken_out() 
     }
 
     // Of what passes the ReLU, two fifths are silenced: 1024 fair coins of that kind stay within four deviations.
-    let plain = model(3).weight_gradients(&images, &mut |_| Ok(slope(1))).unwrap();
+    let plain = model(3).weight_gradients(&images, &mut |_| Ok(upstream(1))).unwrap();
     let passing = self::active(&plain);
     let kept = active.iter().filter(|&&on| on).count() as f64;
     let all = passing.iter().filter(|&&on| on).count() as f64;
@@ -141,7 +141,7 @@ fn evaluation_and_attacks_know_no_dropout() {
     model
         .input_gradient(&images, &mut |raw| {
             seen = numbers(raw);
-            Ok(slope(2))
+            Ok(upstream(2))
         })
         .unwrap();
     assert_eq!(seen, numbers(&model.embed(&images).unwrap()));
@@ -152,8 +152,9 @@ fn evaluation_and_attacks_know_no_dropout() {
 fn a_resumed_classifier_silences_the_same_numbers() {
     let (images, seed) = (images(3), Seed(5));
     for architecture in Architecture::CLASSIFIERS {
-        let train = |model: &mut dyn Trainable, number| model.train_step(&images, &mut |_| Ok(slope(3)), &adam(number)).unwrap();
-        let mut whole = architecture.initialise(Distance::Euclidean, seed).unwrap();
+        let train =
+            |model: &mut dyn Trainable, number| model.train_step(&images, &mut |_| Ok(upstream(3)), &adam(number)).unwrap();
+        let mut whole = architecture.initialize(Distance::Euclidean, seed).unwrap();
         train(&mut *whole, 1);
         let mut resumed = architecture.resume(Distance::Euclidean, seed, whole.checkpoint().unwrap()).unwrap();
         train(&mut *whole, 2);

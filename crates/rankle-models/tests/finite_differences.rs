@@ -30,8 +30,8 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
 }
 
-/// The slope of [`losses`] with respect to the embeddings of one image.
-fn slope(dim: usize) -> Vec<f32> {
+/// The upstream of [`losses`] with respect to the embeddings of one image.
+fn upstream(dim: usize) -> Vec<f32> {
     unit(FIRST_STREAM + 401, dim)
 }
 
@@ -40,12 +40,12 @@ fn changed(network: &Network, parameters: &Tensors) -> Convnet {
     Convnet::from_tensors(network.layers, parameters, Distance::Cosine).unwrap()
 }
 
-/// `Σ e·slope` of every image, in double precision.
+/// `Σ e·upstream` of every image, in double precision.
 fn losses(model: &Convnet, images: &Tensor) -> Vec<f64> {
     let embeddings = model.embed(images).unwrap();
     let dim = embeddings.dims()[1];
-    let slope = slope(dim);
-    numbers(&embeddings).chunks(dim).map(|e| e.iter().zip(&slope).map(|(&e, &s)| f64::from(e) * f64::from(s)).sum()).collect()
+    let upstream = upstream(dim);
+    numbers(&embeddings).chunks(dim).map(|e| e.iter().zip(&upstream).map(|(&e, &s)| f64::from(e) * f64::from(s)).sum()).collect()
 }
 
 /// A gradient and the differences to both sides of the same place.
@@ -78,7 +78,7 @@ fn check(what: &str, places: &[Place]) {
 
 /// Not C2F2-512's: one pixel bends too many of its ReLUs. PyTorch vouches for those, and the weights below.
 #[test]
-fn input_gradients_are_the_slope_of_the_forward_pass() {
+fn input_gradients_are_the_gradient_of_the_forward_pass() {
     const STEP: f32 = 1.0 / 1024.0;
     let image = noise(1);
     let pixels: Vec<usize> = (0..PIXELS).step_by(3).collect();
@@ -95,7 +95,7 @@ fn input_gradients_are_the_slope_of_the_forward_pass() {
         [C2F2, LENET].into_iter().flat_map(|network| Isa::available().into_iter().map(move |isa| (network, isa)))
     {
         let (model, dim) = (network.model(isa), network.dim());
-        let upstream = Tensor::from_vec(slope(dim), (1, dim), &Device::Cpu).unwrap();
+        let upstream = Tensor::from_vec(upstream(dim), (1, dim), &Device::Cpu).unwrap();
         let gradient = numbers(&model.input_gradient(&tensor(&image), &mut |_| Ok(upstream.clone())).unwrap());
         let losses = losses(&model, &tensor(&moved));
         let places: Vec<Place> = pixels
@@ -114,7 +114,7 @@ fn input_gradients_are_the_slope_of_the_forward_pass() {
 type Probe = (&'static str, usize, f32);
 
 #[test]
-fn weight_gradients_are_the_slope_of_the_forward_pass() {
+fn weight_gradients_are_the_gradient_of_the_forward_pass() {
     // A weight of a convolution meets every pixel and flips some decision at any step: over many images that averages out.
     const IMAGES: usize = 24;
     let images = tensor(&noise(IMAGES));
@@ -137,7 +137,7 @@ fn weight_gradients_are_the_slope_of_the_forward_pass() {
     ];
     for (network, cases) in cases {
         let (parameters, model, dim) = (network.parameters(), network.model(Isa::best()), network.dim());
-        let upstream = Tensor::from_vec(slope(dim).repeat(IMAGES), (IMAGES, dim), &Device::Cpu).unwrap();
+        let upstream = Tensor::from_vec(upstream(dim).repeat(IMAGES), (IMAGES, dim), &Device::Cpu).unwrap();
         let gradients = model.weight_gradients(&images, &mut |_| Ok(upstream.clone())).unwrap();
         let here: f64 = losses(&model, &images).iter().sum();
         for &(name, stride, step) in cases {
@@ -162,13 +162,13 @@ fn weight_gradients_are_the_slope_of_the_forward_pass() {
     }
 }
 
-/// C2F2's dense layer is linear in its weights: its gradient is the outer product of slope and features, and each feature is the
+/// C2F2's dense layer is linear in its weights: its gradient is the outer product of gradient and features, and each feature is the
 /// change of one embedding with one weight.
 #[test]
-fn dense_weight_gradients_are_the_slope_of_the_forward_pass() {
+fn dense_weight_gradients_are_the_gradient_of_the_forward_pass() {
     let (parameters, images, dim) = (C2F2.parameters(), tensor(&noise(1)), C2F2.dim());
-    let upstream = Tensor::from_vec(slope(dim), (1, dim), &Device::Cpu).unwrap();
-    let gradients = C2F2.model(Isa::best()).weight_gradients(&images, &mut |_| Ok(upstream.clone())).unwrap();
+    let given = Tensor::from_vec(upstream(dim), (1, dim), &Device::Cpu).unwrap();
+    let gradients = C2F2.model(Isa::best()).weight_gradients(&images, &mut |_| Ok(given.clone())).unwrap();
     let gradient = numbers(&gradients["fc1.weight"]);
     // One weight of each of many rows moves at once: in a row of its own, each changes a single embedding.
     let (features, values) = (3136, numbers(&parameters["fc1.weight"]));
@@ -180,18 +180,18 @@ fn dense_weight_gradients_are_the_slope_of_the_forward_pass() {
         parameters.insert("fc1.weight".to_owned(), Tensor::from_vec(values, (dim, features), &Device::Cpu).unwrap());
         numbers(&changed(&C2F2, &parameters).embed(&images).unwrap())
     };
-    let (up, down, slope) = (embed(0.25), embed(-0.25), slope(dim));
+    let (up, down, upstream) = (embed(0.25), embed(-0.25), upstream(dim));
     let largest = gradient.iter().fold(0.0, |most: f32, g| most.max(g.abs()));
     for row in 0..dim {
-        let difference = 2.0 * (up[row] - down[row]) * slope[row];
+        let difference = 2.0 * (up[row] - down[row]) * upstream[row];
         assert!((difference - gradient[place(row)]).abs() < 1e-5 * largest, "row {row}: {difference} {}", gradient[place(row)]);
     }
 }
 
-/// At exactly zero a dense layer's ReLU has slope zero, as in PyTorch, and its embedding is zero: nothing flows back.
+/// At exactly zero a dense layer's ReLU has gradient zero, as in PyTorch, and its embedding is zero: nothing flows back.
 #[test]
 fn a_dense_layer_at_exactly_zero_is_silent() {
-    let (images, slope) = (tensor(&noise(2)), |raw: &Tensor| Ok(raw.ones_like()?));
+    let (images, upstream) = (tensor(&noise(2)), |raw: &Tensor| Ok(raw.ones_like()?));
     for (network, layer) in [(LENET, "fc1"), (C2F2_512, "backbone.7")] {
         let mut parameters = network.parameters();
         for name in ["weight", "bias"].map(|kind| format!("{layer}.{kind}")) {
@@ -200,8 +200,8 @@ fn a_dense_layer_at_exactly_zero_is_silent() {
         }
         for isa in Isa::available() {
             let model = Convnet::with_isa(network.layers, &parameters, Distance::Cosine, isa).unwrap();
-            assert!(numbers(&model.input_gradient(&images, &mut |raw| slope(raw)).unwrap()).iter().all(|&x| x == 0.0));
-            let gradients = model.weight_gradients(&images, &mut |raw| slope(raw)).unwrap();
+            assert!(numbers(&model.input_gradient(&images, &mut |raw| upstream(raw)).unwrap()).iter().all(|&x| x == 0.0));
+            let gradients = model.weight_gradients(&images, &mut |raw| upstream(raw)).unwrap();
             for (name, gradient) in gradients {
                 // Only the bias of the layer behind it, where there is one, moves anything.
                 let expected = if name == "backbone.9.bias" { 2.0 } else { 0.0 };

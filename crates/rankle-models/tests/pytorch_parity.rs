@@ -37,10 +37,10 @@ fn images(fixture: &Fixture) -> Tensor {
 }
 
 /// The gradient of a loss with respect to the raw embeddings.
-type Slope = fn(&Tensor) -> rankle_core::Result<Tensor>;
+type Upstream = fn(&Tensor) -> rankle_core::Result<Tensor>;
 
 /// The two losses of the fixture.
-const LOSSES: [(&str, Slope); 2] = [("linear", linear), ("cosine", cosine)];
+const LOSSES: [(&str, Upstream); 2] = [("linear", linear), ("cosine", cosine)];
 
 /// `Σ e·r`.
 fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
@@ -104,8 +104,8 @@ fn embeddings_equal_pytorch() {
 #[test]
 fn input_gradients_equal_pytorch_in_size_and_sign() {
     check(|name, model, fixture| {
-        for (loss, slope) in LOSSES {
-            let ours = numbers(&model.input_gradient(&images(fixture), &mut |raw| slope(raw)).unwrap());
+        for (loss, upstream) in LOSSES {
+            let ours = numbers(&model.input_gradient(&images(fixture), &mut |raw| upstream(raw)).unwrap());
             let reference = numbers(&fixture[&format!("{loss}.input_gradient")]);
             assert_eq!(ours.len(), reference.len(), "{name}");
             for (image, (ours, reference)) in ours.chunks(PIXELS).zip(reference.chunks(PIXELS)).enumerate() {
@@ -136,8 +136,8 @@ fn weight_gradients_equal_pytorch() {
         ("c2f2-classifier fc2.weight", 11),
     ];
     check(|name, model, fixture| {
-        for (loss, slope) in LOSSES {
-            let gradients = model.weight_gradients(&images(fixture), &mut |raw| slope(raw)).unwrap();
+        for (loss, upstream) in LOSSES {
+            let gradients = model.weight_gradients(&images(fixture), &mut |raw| upstream(raw)).unwrap();
             for (parameter, ours) in gradients {
                 let compare = |part: &str, ours: &[f64]| {
                     let error = relative(ours, &numbers(&fixture[&format!("{loss}.{parameter}{part}")]));

@@ -14,7 +14,7 @@ fn moments(values: &[f32]) -> (f64, f64, f64) {
 }
 
 fn parameters(format: ImageFormat, head: Option<usize>, seed: u64) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let model = ResNet18::initialise(format, head, Distance::Cosine, Seed(seed));
+    let model = ResNet18::initialize(format, head, Distance::Cosine, Seed(seed));
     let tensors = model.parameters().unwrap();
     let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec(), values(tensor))).collect()
@@ -72,7 +72,7 @@ fn draws_are_keyed_by_the_seed_and_nothing_else() {
 #[test]
 fn the_papers_network_starts_as_ever() {
     for (head, wanted) in [(None, 0x18ef_c86f_f66e_44d2), (Some(512), 0xe880_9ac9_f27d_0a8d)] {
-        let bits = parameters(ImageFormat::grey28(), head, 0).into_iter().flat_map(|(_, _, values)| values);
+        let bits = parameters(ImageFormat::gray28(), head, 0).into_iter().flat_map(|(_, _, values)| values);
         // FNV-1a over the bits of all parameters, by name.
         let hash = bits.fold(0xcbf2_9ce4_8422_2325_u64, |hash, value| {
             (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3)

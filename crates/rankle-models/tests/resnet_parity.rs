@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor, safetensors};
 use formula::{byte, unit};
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Seed, Trainable};
 use rankle_models::{ImageFormat, Isa, ResNet18};
-use resnet::{FIRST_STREAM, colour_format, parameters};
+use resnet::{FIRST_STREAM, color_format, parameters};
 use std::collections::{BTreeMap, HashMap};
 
 const IMAGES: usize = 8;
@@ -41,7 +41,7 @@ fn pixels(bytes: Vec<u8>, shape: &[usize]) -> Tensor {
     Tensor::from_vec(pixels, shape, &Device::Cpu).unwrap()
 }
 
-fn grey(fixture: &HashMap<String, Tensor>) -> Tensor {
+fn gray(fixture: &HashMap<String, Tensor>) -> Tensor {
     pixels(fixture["images"].flatten_all().and_then(|t| t.to_vec1()).unwrap(), &[IMAGES, 1, 28, 28])
 }
 
@@ -50,7 +50,7 @@ fn formula(stream: u32, shape: [usize; 2], scale: f32) -> Tensor {
     Tensor::from_vec(numbers, &shape, &Device::Cpu).unwrap()
 }
 
-fn slope(stream: u32, n: usize) -> Tensor {
+fn upstream(stream: u32, n: usize) -> Tensor {
     formula(stream, [n, DIM], 1.0)
 }
 
@@ -101,17 +101,17 @@ fn check_gradients(case: &str, stride: usize, gradients: &BTreeMap<String, Tenso
 #[test]
 fn the_frozen_network_equals_pytorch() {
     let fixture = fixture();
-    let colour = pixels(byte(FIRST_STREAM + 502, 3 * 61 * 75), &[1, 3, 61, 75]);
+    let color = pixels(byte(FIRST_STREAM + 502, 3 * 61 * 75), &[1, 3, 61, 75]);
     for (case, format, images, stream, weights) in [
-        ("grey", ImageFormat::grey28(), grey(&fixture), FIRST_STREAM + 501, parameters(1, FIRST_STREAM)),
-        ("colour", colour_format(), colour, FIRST_STREAM + 503, parameters(3, FIRST_STREAM + 1000)),
+        ("grey", ImageFormat::gray28(), gray(&fixture), FIRST_STREAM + 501, parameters(1, FIRST_STREAM)),
+        ("colour", color_format(), color, FIRST_STREAM + 503, parameters(3, FIRST_STREAM + 1000)),
     ] {
         for isa in Isa::available() {
             let model = ResNet18::with_isa(&weights, format.clone(), None, Distance::Euclidean, isa).unwrap();
             let embeddings = model.embed(&images).unwrap();
             compare(&format!("{case}, {isa}: embeddings"), EMBEDDING, &embeddings, &fixture[&format!("{case}.embeddings")]);
             let n = images.dim(0).unwrap();
-            let gradient = model.input_gradient(&images, &mut |_| Ok(slope(stream, n))).unwrap();
+            let gradient = model.input_gradient(&images, &mut |_| Ok(upstream(stream, n))).unwrap();
             let reference = fixture[&format!("{case}.input_gradient")].reshape(gradient.shape()).unwrap();
             compare(&format!("{case}, {isa}: input gradients"), INPUT_GRADIENT, &gradient, &reference);
         }
@@ -121,13 +121,13 @@ fn the_frozen_network_equals_pytorch() {
 #[test]
 fn training_equals_pytorch() {
     let fixture = fixture();
-    let images = grey(&fixture);
+    let images = gray(&fixture);
     for isa in Isa::available() {
         let mut model =
-            ResNet18::with_isa(&parameters(1, FIRST_STREAM), ImageFormat::grey28(), None, Distance::Euclidean, isa).unwrap();
+            ResNet18::with_isa(&parameters(1, FIRST_STREAM), ImageFormat::gray28(), None, Distance::Euclidean, isa).unwrap();
         let mut upstream = |raw: &Tensor| {
             compare(&format!("{isa}: embeddings in training"), 2e-5, raw, &fixture["training.embeddings"]);
-            Ok(slope(FIRST_STREAM + 501, IMAGES))
+            Ok(upstream(FIRST_STREAM + 501, IMAGES))
         };
         let gradients = model.weight_gradients(&images, &mut upstream).unwrap();
         check_gradients(&format!("{isa}: training"), 1021, &gradients, &fixture);
@@ -150,12 +150,12 @@ fn training_equals_pytorch() {
 #[test]
 fn training_the_last_stage_and_a_head_equals_pytorch() {
     const SIZE: usize = 16;
-    let (fixture, images) = (load("resnet18-layer4"), grey(&fixture()));
+    let (fixture, images) = (load("resnet18-layer4"), gray(&fixture()));
     let mut weights = parameters(1, FIRST_STREAM);
     weights.insert("fc.weight".into(), formula(FIRST_STREAM + 505, [SIZE, DIM], 0.0625));
     weights.insert("fc.bias".into(), formula(FIRST_STREAM + 506, [1, SIZE], 0.0625).squeeze(0).unwrap());
     for isa in Isa::available() {
-        let mut model = ResNet18::with_isa(&weights, ImageFormat::grey28(), Some(SIZE), Distance::Euclidean, isa).unwrap();
+        let mut model = ResNet18::with_isa(&weights, ImageFormat::gray28(), Some(SIZE), Distance::Euclidean, isa).unwrap();
         model.freeze_below("layer4").unwrap();
         let mut upstream = |raw: &Tensor| {
             compare(&format!("{isa}: embeddings"), 2e-5, raw, &fixture["layer4.embeddings"]);
@@ -183,21 +183,21 @@ fn training_the_last_stage_and_a_head_equals_pytorch() {
 #[test]
 fn a_head_is_a_matrix_behind_the_network() {
     const SIZE: usize = 37;
-    let (images, bare) = (grey(&fixture()), parameters(1, FIRST_STREAM));
+    let (images, bare) = (gray(&fixture()), parameters(1, FIRST_STREAM));
     let weight = formula(FIRST_STREAM + 508, [SIZE, DIM], 0.0625);
     let bias = formula(FIRST_STREAM + 509, [1, SIZE], 0.0625);
     let mut weights = bare.clone();
     weights.insert("fc.weight".into(), weight.clone());
     weights.insert("fc.bias".into(), bias.squeeze(0).unwrap());
-    let slope = formula(FIRST_STREAM + 510, [IMAGES, SIZE], 1.0);
+    let upstream = formula(FIRST_STREAM + 510, [IMAGES, SIZE], 1.0);
     for isa in Isa::available() {
-        let load = |weights, head| ResNet18::with_isa(weights, ImageFormat::grey28(), head, Distance::Cosine, isa).unwrap();
+        let load = |weights, head| ResNet18::with_isa(weights, ImageFormat::gray28(), head, Distance::Cosine, isa).unwrap();
         let (bare, model) = (load(&bare, None), load(&weights, Some(SIZE)));
         let expected = bare.embed(&images).unwrap().matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
         compare(&format!("{isa}: embeddings"), 1e-6, &model.embed(&images).unwrap(), &expected);
-        let below = slope.matmul(&weight).unwrap();
+        let below = upstream.matmul(&weight).unwrap();
         let expected = bare.input_gradient(&images, &mut |_| Ok(below.clone())).unwrap();
-        let gradient = model.input_gradient(&images, &mut |_| Ok(slope.clone())).unwrap();
+        let gradient = model.input_gradient(&images, &mut |_| Ok(upstream.clone())).unwrap();
         compare(&format!("{isa}: input gradients"), EMBEDDING, &gradient, &expected);
     }
 }
@@ -213,10 +213,10 @@ fn heads_of_files_are_taken_passed_over_or_made() {
         weights
     };
     let load = |weights: &BTreeMap<String, Tensor>, head| {
-        ResNet18::from_tensors(weights, ImageFormat::grey28(), head, Distance::Cosine).map(|model| model.parameters().unwrap())
+        ResNet18::from_tensors(weights, ImageFormat::gray28(), head, Distance::Cosine).map(|model| model.parameters().unwrap())
     };
     let go_on = |weights: &BTreeMap<String, Tensor>, head| {
-        let model = ResNet18::pretrained(weights, ImageFormat::grey28(), head, Distance::Cosine, Seed(5)).unwrap();
+        let model = ResNet18::pretrained(weights, ImageFormat::gray28(), head, Distance::Cosine, Seed(5)).unwrap();
         model.parameters().unwrap()
     };
     assert!(!load(&with_fc(1000), None).unwrap().contains_key("fc.weight"));
@@ -240,20 +240,20 @@ fn heads_of_files_are_taken_passed_over_or_made() {
 fn files_of_torchvision_load_as_they_are() {
     let weights: BTreeMap<String, Tensor> = parameters(1, FIRST_STREAM);
     let load = |weights: &BTreeMap<String, Tensor>| {
-        ResNet18::from_tensors(weights, ImageFormat::grey28(), None, Distance::Cosine).map(|model| model.parameters().unwrap())
+        ResNet18::from_tensors(weights, ImageFormat::gray28(), None, Distance::Cosine).map(|model| model.parameters().unwrap())
     };
     let mut more = weights.clone();
     more.insert("bn1.num_batches_tracked".into(), Tensor::new(7i64, &Device::Cpu).unwrap());
-    more.insert("fc.weight".into(), slope(1, 10));
-    more.insert("fc.bias".into(), slope(1, 1));
+    more.insert("fc.weight".into(), upstream(1, 10));
+    more.insert("fc.bias".into(), upstream(1, 1));
     let saved = load(&more).unwrap();
     assert!(saved.keys().eq(weights.keys()));
     assert!(saved.iter().all(|(name, tensor)| numbers(tensor) == numbers(&weights[name])));
     for (name, tensor, problem) in [
-        ("layer5.0.conv1.weight", slope(1, 1), "belongs to no parameter"),
+        ("layer5.0.conv1.weight", upstream(1, 1), "belongs to no parameter"),
         ("bn1.running_var", Tensor::full(-1.0f32, 64, &Device::Cpu).unwrap(), "a variance is not below zero"),
         ("layer1.0.bn1.weight", Tensor::full(f32::NAN, 64, &Device::Cpu).unwrap(), "finite"),
-        ("layer4.1.conv2.weight", slope(1, 1), "has shape"),
+        ("layer4.1.conv2.weight", upstream(1, 1), "has shape"),
     ] {
         let mut bad = weights.clone();
         bad.insert(name.into(), tensor);

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use formula::{byte, unit};
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, Seed, Trainable};
 use rankle_models::{ImageFormat, Isa, ResNet18, weights};
-use resnet::{FIRST_STREAM, colour_format, parameters};
+use resnet::{FIRST_STREAM, color_format, parameters};
 
 const DIM: usize = 512;
 
@@ -19,7 +19,7 @@ fn images(n: usize, [c, h, w]: [usize; 3]) -> Tensor {
     Tensor::from_vec(pixels, (n, c, h, w), &Device::Cpu).unwrap()
 }
 
-fn slope(stream: u32, n: usize) -> Tensor {
+fn upstream(stream: u32, n: usize) -> Tensor {
     Tensor::from_vec(unit(stream, n * DIM), (n, DIM), &Device::Cpu).unwrap()
 }
 
@@ -38,10 +38,10 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
     for (format, shape, stream) in
-        [(ImageFormat::grey28(), [1, 28, 28], FIRST_STREAM), (colour_format(), [3, 61, 75], FIRST_STREAM + 1000)]
+        [(ImageFormat::gray28(), [1, 28, 28], FIRST_STREAM), (color_format(), [3, 61, 75], FIRST_STREAM + 1000)]
     {
         let n = 31;
-        let (images, slope, parameters) = (images(n, shape), slope(FIRST_STREAM + 601, n), parameters(shape[0], stream));
+        let (images, upstream, parameters) = (images(n, shape), upstream(FIRST_STREAM + 601, n), parameters(shape[0], stream));
         for isa in [Isa::PORTABLE, Isa::best()] {
             let model = ResNet18::with_isa(&parameters, format.clone(), None, Distance::Cosine, isa).unwrap();
             let run = |batch: usize, n: usize| {
@@ -50,7 +50,7 @@ fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
                     let rows = batch.min(n - first);
                     let images = images.narrow(0, first, rows).unwrap();
                     embeddings.extend(bits(&model.embed(&images).unwrap()));
-                    let gradient = model.input_gradient(&images, &mut |_| Ok(slope.narrow(0, first, rows)?)).unwrap();
+                    let gradient = model.input_gradient(&images, &mut |_| Ok(upstream.narrow(0, first, rows)?)).unwrap();
                     gradients.extend(bits(&gradient));
                 }
                 (embeddings, gradients)
@@ -66,14 +66,14 @@ fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
 
 fn step(model: &mut ResNet18, step: u32) {
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
-    let upstream = |_: &Tensor| Ok(slope(FIRST_STREAM + 602 + step, 30));
+    let upstream = |_: &Tensor| Ok(upstream(FIRST_STREAM + 602 + step, 30));
     model.train_step(&images(30, [1, 28, 28]), &mut { upstream }, &adam).unwrap();
 }
 
 /// Three chunks a batch; the second half of the run goes on from a checkpoint.
 #[test]
 fn training_does_not_depend_on_threads_or_interruptions() {
-    let new = || ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(3));
+    let new = || ResNet18::initialize(ImageFormat::gray28(), None, Distance::Cosine, Seed(3));
     let mut whole = new();
     with_threads(1, || (1..=2).for_each(|number| step(&mut whole, number)));
     let expected = whole.checkpoint().unwrap();
@@ -81,7 +81,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
 
     let mut first = new();
     with_threads(3, || step(&mut first, 1));
-    let mut second = ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(4));
+    let mut second = ResNet18::initialize(ImageFormat::gray28(), None, Distance::Cosine, Seed(4));
     // An embedding in between must not outlive the weights it was made with.
     let stale = bits(&second.embed(&images(2, [1, 28, 28])).unwrap());
     second.restore(first.checkpoint().unwrap()).unwrap();
@@ -95,7 +95,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     weights::write(&file, &whole.parameters().unwrap()).unwrap();
-    let read = ResNet18::from_tensors(&weights::read(&file).unwrap(), ImageFormat::grey28(), None, Distance::Cosine).unwrap();
+    let read = ResNet18::from_tensors(&weights::read(&file).unwrap(), ImageFormat::gray28(), None, Distance::Cosine).unwrap();
     assert!(embedding(&read) == embedding(&whole));
 }
 
@@ -104,14 +104,14 @@ fn training_does_not_depend_on_threads_or_interruptions() {
 fn partial_training_does_not_depend_on_threads_or_interruptions() {
     const SIZE: usize = 24;
     let new = |seed| {
-        let mut model = ResNet18::initialise(ImageFormat::grey28(), Some(SIZE), Distance::Cosine, Seed(seed));
+        let mut model = ResNet18::initialize(ImageFormat::gray28(), Some(SIZE), Distance::Cosine, Seed(seed));
         model.freeze_below("layer3").unwrap();
         model
     };
     let step = |model: &mut ResNet18, step: u32| {
         let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
-        let slope = Tensor::from_vec(unit(FIRST_STREAM + 620 + step, 20 * SIZE), (20, SIZE), &Device::Cpu).unwrap();
-        model.train_step(&images(20, [1, 28, 28]), &mut |_| Ok(slope.clone()), &adam).unwrap();
+        let upstream = Tensor::from_vec(unit(FIRST_STREAM + 620 + step, 20 * SIZE), (20, SIZE), &Device::Cpu).unwrap();
+        model.train_step(&images(20, [1, 28, 28]), &mut |_| Ok(upstream.clone()), &adam).unwrap();
     };
     let mut whole = new(3);
     let before = whole.parameters().unwrap();
@@ -139,22 +139,22 @@ fn partial_training_does_not_depend_on_threads_or_interruptions() {
 
 #[test]
 fn batches_that_do_not_fit_are_refused_and_leave_the_weights_alone() {
-    let mut model = ResNet18::initialise(ImageFormat::grey28(), None, Distance::Cosine, Seed(0));
+    let mut model = ResNet18::initialize(ImageFormat::gray28(), None, Distance::Cosine, Seed(0));
     let before = model.checkpoint().unwrap();
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
-    let mut train = |images: &Tensor, slope: Tensor| model.train_step(images, &mut |_| Ok(slope.clone()), &adam);
+    let mut train = |images: &Tensor, upstream: Tensor| model.train_step(images, &mut |_| Ok(upstream.clone()), &adam);
     let good = images(2, [1, 28, 28]);
-    assert!(matches!(train(&images(2, [3, 28, 28]), slope(1, 2)), Err(Error::Shape { .. })));
-    assert!(matches!(train(&good, slope(1, 3)), Err(Error::Shape { .. })));
-    assert!(matches!(train(&good, (slope(1, 2) * f64::NAN).unwrap()), Err(Error::NotFinite(_))));
-    assert!(matches!(train(&(&good * f64::INFINITY).unwrap(), slope(1, 2)), Err(Error::NotFinite(_))));
+    assert!(matches!(train(&images(2, [3, 28, 28]), upstream(1, 2)), Err(Error::Shape { .. })));
+    assert!(matches!(train(&good, upstream(1, 3)), Err(Error::Shape { .. })));
+    assert!(matches!(train(&good, (upstream(1, 2) * f64::NAN).unwrap()), Err(Error::NotFinite(_))));
+    assert!(matches!(train(&(&good * f64::INFINITY).unwrap(), upstream(1, 2)), Err(Error::NotFinite(_))));
     // The last maps have one pixel: a single image has no variance.
-    let message = train(&images(1, [1, 28, 28]), slope(1, 1)).unwrap_err().to_string();
-    assert!(message.contains("batch normalisation"), "{message}");
-    assert!(matches!(train(&good.narrow(0, 0, 0).unwrap(), slope(1, 0)), Err(Error::Empty(_))));
+    let message = train(&images(1, [1, 28, 28]), upstream(1, 1)).unwrap_err().to_string();
+    assert!(message.contains("batch normalization"), "{message}");
+    assert!(matches!(train(&good.narrow(0, 0, 0).unwrap(), upstream(1, 0)), Err(Error::Empty(_))));
     assert!(all_bits(&model.checkpoint().unwrap()) == all_bits(&before));
 
     assert!(matches!(model.embed(&images(2, [1, 28, 27])), Err(Error::Shape { .. })));
-    assert!(matches!(model.input_gradient(&good, &mut |_| Ok(slope(1, 3))), Err(Error::Shape { .. })));
+    assert!(matches!(model.input_gradient(&good, &mut |_| Ok(upstream(1, 3))), Err(Error::Shape { .. })));
     assert_eq!(model.embed(&good.narrow(0, 0, 0).unwrap()).unwrap().dims(), [0, DIM]);
 }

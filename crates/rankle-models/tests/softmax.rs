@@ -27,7 +27,7 @@ fn images(n: usize) -> Tensor {
     Tensor::from_vec(pixels(n), (n, 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-fn slope(n: usize) -> Vec<f32> {
+fn upstream(n: usize) -> Vec<f32> {
     unit(FIRST_STREAM + 603, n * CLASSES)
 }
 
@@ -52,7 +52,7 @@ const ADAM: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999,
 #[test]
 fn logits_and_gradients_are_those_of_the_definition() {
     let (n, parameters) = (59, parameters());
-    let (weights, bias, x, s) = (numbers(&parameters["fc1.weight"]), numbers(&parameters["fc1.bias"]), pixels(n), slope(n));
+    let (weights, bias, x, s) = (numbers(&parameters["fc1.weight"]), numbers(&parameters["fc1.bias"]), pixels(n), upstream(n));
     let upstream = Tensor::from_slice(&s, (n, CLASSES), &Device::Cpu).unwrap();
     for isa in Isa::available() {
         let mut model = SoftmaxRegression::with_isa(&parameters, isa).unwrap();
@@ -87,7 +87,7 @@ fn logits_and_gradients_are_those_of_the_definition() {
 
 #[test]
 fn no_bit_depends_on_batch_or_threads() {
-    let model = SoftmaxRegression::initialise(Seed(1));
+    let model = SoftmaxRegression::initialize(Seed(1));
     let run = |threads: usize, batch: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -95,9 +95,11 @@ fn no_bit_depends_on_batch_or_threads() {
             for first in (0..130).step_by(batch) {
                 let rows = batch.min(130 - first);
                 let images = images(130).narrow(0, first, rows).unwrap();
-                let slope = Tensor::from_slice(&slope(130)[first * CLASSES..][..rows * CLASSES], (rows, CLASSES), &Device::Cpu);
+                let upstream =
+                    Tensor::from_slice(&upstream(130)[first * CLASSES..][..rows * CLASSES], (rows, CLASSES), &Device::Cpu);
                 logits.extend(numbers(&model.embed(&images).unwrap()));
-                gradients.extend(numbers(&model.input_gradient(&images, &mut |_| Ok(slope.as_ref().unwrap().clone())).unwrap()));
+                gradients
+                    .extend(numbers(&model.input_gradient(&images, &mut |_| Ok(upstream.as_ref().unwrap().clone())).unwrap()));
             }
             (logits, gradients)
         })
@@ -110,18 +112,18 @@ fn no_bit_depends_on_batch_or_threads() {
 
 #[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
-    let mut model = SoftmaxRegression::initialise(Seed(1));
+    let mut model = SoftmaxRegression::initialize(Seed(1));
     let before = numbers(&model.parameters().unwrap()["fc1.weight"]);
     let wide = Tensor::zeros((2, 1, 28, 27), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(matches!(model.embed(&wide), Err(Error::Shape { .. })));
-    let mut step = |images: &Tensor, slope: &[f32]| {
-        let slope = Tensor::from_slice(slope, (slope.len() / CLASSES, CLASSES), &Device::Cpu).unwrap();
-        model.train_step(images, &mut |_| Ok(slope.clone()), &ADAM)
+    let mut step = |images: &Tensor, upstream: &[f32]| {
+        let upstream = Tensor::from_slice(upstream, (upstream.len() / CLASSES, CLASSES), &Device::Cpu).unwrap();
+        model.train_step(images, &mut |_| Ok(upstream.clone()), &ADAM)
     };
-    assert!(matches!(step(&images(2), &slope(3)), Err(Error::Shape { .. })));
+    assert!(matches!(step(&images(2), &upstream(3)), Err(Error::Shape { .. })));
     assert!(matches!(step(&images(1), &[f32::NAN; CLASSES]), Err(Error::NotFinite(_))));
     assert!(matches!(step(&images(0), &[]), Err(Error::Empty(_))));
-    assert!(matches!(step(&(images(1) * f64::NAN).unwrap(), &slope(1)), Err(Error::NotFinite(_))));
+    assert!(matches!(step(&(images(1) * f64::NAN).unwrap(), &upstream(1)), Err(Error::NotFinite(_))));
     assert_eq!(numbers(&model.parameters().unwrap()["fc1.weight"]), before);
 
     let mut broken = parameters();

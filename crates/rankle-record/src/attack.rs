@@ -9,9 +9,9 @@ use std::str::FromStr;
 /// The way in which a ranking attack moves ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
-    /// Towards the top of the list: `+`.
+    /// Toward the top of the list: `+`.
     Raise,
-    /// Towards the bottom: `-`.
+    /// Toward the bottom: `-`.
     Lower,
 }
 
@@ -27,7 +27,7 @@ pub enum AttackId {
     /// `es`: the embedding moves as far as it can, without a target.
     EmbeddingShift,
     /// An attack of another program: [`AttackId::register`].
-    Own(&'static Declaration),
+    Custom(&'static Declaration),
 }
 
 /// What is fixed about an attack.
@@ -92,24 +92,24 @@ impl AttackId {
     pub const TABLE: [Self; 4] = [Self::CA_PLUS, Self::CA_MINUS, Self::SP_QA_PLUS, Self::SP_QA_MINUS];
 
     /// Makes an attack of another program known by its name, to the end of the process; what computes it is registered with it, in
-    /// `rankle_attacks::OwnAttack`.
+    /// `rankle_attacks::CustomAttack`.
     ///
     /// # Errors
     /// [`Error::Make`] for a name that another attack has, or that cannot stand on a command line.
     pub fn register(declaration: Declaration) -> Result<Self> {
         let taken = |name: &str| Self::ALL.into_iter().any(|attack| attack.name() == name);
-        OWN.add(declaration, taken).map(|own| Self::Own(own.get())).map_err(Error::make("the attack"))
+        OWN.add(declaration, taken).map(|own| Self::Custom(own.get())).map_err(Error::make("the attack"))
     }
 
     /// The attacks that were registered, in that order.
     pub fn registered() -> Vec<Self> {
-        OWN.all().into_iter().map(|own| Self::Own(own.get())).collect()
+        OWN.all().into_iter().map(|own| Self::Custom(own.get())).collect()
     }
 
     /// What is fixed about the attack.
     pub fn declaration(self) -> &'static Declaration {
         let at = match self {
-            Self::Own(declaration) => return declaration,
+            Self::Custom(declaration) => return declaration,
             Self::Candidate(direction) => direction as usize,
             Self::Query(direction) => 2 + direction as usize,
             Self::PreservingQuery(direction) => 4 + direction as usize,

@@ -85,7 +85,7 @@ fn is_true(value: &bool) -> bool {
 
 /// What all cells of one run share, whatever the table and the attack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct RunSetting {
     /// Whose definitions are used.
     pub protocol: crate::Protocol,
     /// Whether the images are ranked after rounding to 1/255.
@@ -96,7 +96,7 @@ pub struct Setting {
     pub seed: u64,
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for RunSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounded = if self.eight_bit { ", rounded to 1/255" } else { "" };
         write!(f, "{} images, seed {}, protocol {}{rounded}", self.images, self.seed, self.protocol)
@@ -116,9 +116,9 @@ impl Cell {
     pub const LONGEST_PLAN: u64 = 256 << 20;
 
     /// What the cell shares with others of its run.
-    pub fn setting(&self) -> Setting {
+    pub fn setting(&self) -> RunSetting {
         let AttackSpec { protocol, eight_bit, seed, .. } = self.spec;
-        Setting { protocol, eight_bit, images: self.images, seed }
+        RunSetting { protocol, eight_bit, images: self.images, seed }
     }
 
     /// Whether `cell` is what is asked for here, in every input but the place of the weights. What is not written here may be

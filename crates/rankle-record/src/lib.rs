@@ -38,7 +38,7 @@ mod spec;
 mod subject;
 
 pub use attack::{AttackId, Declaration, Direction};
-pub use cell::{Cell, Facts, Setting, Source};
+pub use cell::{Cell, Facts, RunSetting, Source};
 pub use change::Change;
 pub use claims::{Claim, Claims};
 pub use columns::Columns;

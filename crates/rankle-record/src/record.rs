@@ -33,7 +33,7 @@ pub struct Record {
     /// The other inputs.
     #[serde(flatten)]
     pub facts: Facts,
-    /// Mean normalised rank before.
+    /// Mean normalized rank before.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before: Option<f64>,
     /// Its standard error over the images.
@@ -42,7 +42,7 @@ pub struct Record {
     /// Its 95 % interval, low and high.
     #[serde(serialize_with = "finite::interval")]
     pub rank_before_interval: Option<[f64; 2]>,
-    /// Mean normalised rank after: the number of the published tables.
+    /// Mean normalized rank after: the number of the published tables.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after: Option<f64>,
     /// Its standard error over the images.
@@ -120,10 +120,10 @@ impl<'de> Deserialize<'de> for Format {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhiteBox {
-    /// Mean normalised rank before; none for `es`.
+    /// Mean normalized rank before; none for `es`.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before: Option<f64>,
-    /// Mean normalised rank after; none for `es`.
+    /// Mean normalized rank after; none for `es`.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after: Option<f64>,
     /// Share of images whose nearest other item has their label, before; for `es` only.
@@ -141,10 +141,10 @@ pub struct WhiteBox {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unseen {
-    /// Mean normalised rank before.
+    /// Mean normalized rank before.
     #[serde(serialize_with = "finite::number")]
     pub rank_before: f64,
-    /// Mean normalised rank after.
+    /// Mean normalized rank after.
     #[serde(serialize_with = "finite::number")]
     pub rank_after: f64,
     /// Its standard error over the perturbations; none of a single one.

@@ -1,11 +1,11 @@
 //! Made-up records, for the tests of whoever reads records.
 
 use crate::record::Format;
-use crate::{AttackId, AttackSpec, Cell, Facts, Protocol, Provenance, Record, Search, Setting, Subject};
+use crate::{AttackId, AttackSpec, Cell, Facts, Protocol, Provenance, Record, RunSetting, Search, Subject};
 
 /// The setting of all these records.
-pub fn setting() -> Setting {
-    Setting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 }
+pub fn setting() -> RunSetting {
+    RunSetting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 }
 }
 
 /// An ordinary model of MNIST.

@@ -133,7 +133,7 @@ impl AttackSpec {
     pub fn check_universal(&self, images: usize) -> Result<(), String> {
         let Some(SharedBy { batches, perturbations }) = self.universal else { return Ok(()) };
         let Self { attack, options, targets, .. } = *self;
-        if !matches!(attack, AttackId::Candidate(_) | AttackId::Query(_) | AttackId::Own(_)) {
+        if !matches!(attack, AttackId::Candidate(_) | AttackId::Query(_) | AttackId::Custom(_)) {
             return Err(format!("{attack} has no universal form: choose ca+, ca-, qa+ or qa-"));
         }
         if perturbations == 0 {

@@ -1,7 +1,7 @@
 //! Our numbers beside the published ones.
 
-use crate::published::{self, Table};
-use crate::{AttackId, Record, Setting};
+use crate::published::{PublishedCell, PublishedTable};
+use crate::{AttackId, Record, RunSetting};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// A difference of more than this many points of rank, and of more than [`NOTEWORTHY_ERRORS`], is marked in every table.
@@ -13,8 +13,8 @@ pub const NOTEWORTHY_ERRORS: f64 = 2.0;
 #[derive(Debug)]
 pub struct Comparison<'a> {
     /// The table.
-    pub table: &'a Table,
-    /// One row per cell, in the order of [`Table::cells`].
+    pub table: &'a PublishedTable,
+    /// One row per cell, in the order of [`PublishedTable::cells`].
     pub rows: Vec<Row<'a>>,
     /// Why our numbers are not to be taken for more than they are, as in `quick model: ...`. It stands wherever they stand.
     pub caveat: Option<&'a str>,
@@ -26,7 +26,7 @@ pub struct Comparison<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     /// The cell, and what was published.
-    pub published: published::Cell,
+    pub published: PublishedCell,
     /// What we measured; none yet, where there is no record.
     pub record: Option<&'a Record>,
     /// As in [`Comparison::caveat`].
@@ -47,15 +47,15 @@ pub struct Summary {
     /// The mean absolute difference of the ranks, in points; none where nothing can be compared.
     pub mean: Option<f64>,
     /// The cell whose rank is furthest away, and its difference.
-    pub furthest: Option<(published::Cell, f64)>,
+    pub furthest: Option<(PublishedCell, f64)>,
 }
 
 impl<'a> Comparison<'a> {
     /// Looks for each cell of the table among the records, as measured in `setting`; of several the last one counts.
-    pub fn new(table: &'a Table, setting: &Setting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
+    pub fn new(table: &'a PublishedTable, setting: &RunSetting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
         let comparable = table.other_system.is_none();
-        let row = |published: published::Cell| {
-            let published::Cell { attack, targets, epsilon, .. } = published;
+        let row = |published: PublishedCell| {
+            let PublishedCell { attack, targets, epsilon, .. } = published;
             let wanted = table.asked("", attack, targets, epsilon, setting);
             let record = records.iter().rev().find(|record| wanted.asks_for(&record.cell));
             Row { published, record, caveat, comparable }
@@ -66,7 +66,7 @@ impl<'a> Comparison<'a> {
     /// The row of one cell.
     pub fn row(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| {
-            let published::Cell { attack: a, targets: t, epsilon: e, .. } = row.published;
+            let PublishedCell { attack: a, targets: t, epsilon: e, .. } = row.published;
             (a, t, e) == (attack, targets, epsilon)
         })
     }
@@ -88,7 +88,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The values of `key` among the measured rows of one attack, each once, in the order of the table.
-    pub(crate) fn measured_axis<T: PartialEq>(&self, attack: AttackId, key: impl Fn(&published::Cell) -> T) -> Vec<T> {
+    pub(crate) fn measured_axis<T: PartialEq>(&self, attack: AttackId, key: impl Fn(&PublishedCell) -> T) -> Vec<T> {
         let mut values = Vec::new();
         for row in self.measured().filter(|row| row.published.attack == attack) {
             let value = key(&row.published);
@@ -176,7 +176,7 @@ impl Summary {
         let (Some(mean), Some((cell, difference))) = (self.mean, self.furthest) else {
             return format!("{measured} of {cells} cells measured");
         };
-        let published::Cell { attack, targets, epsilon, .. } = cell;
+        let PublishedCell { attack, targets, epsilon, .. } = cell;
         let letter = attack.declaration().letter;
         format!(
             "{measured} of {cells} cells; {mean:.2} points away on average, {difference:+.2} at most \
@@ -188,6 +188,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::published;
     use crate::synthetic;
 
     #[test]
@@ -211,10 +212,10 @@ mod tests {
         let table = published::table("mnist-ct").unwrap();
         let records = [synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 5.0)];
         for other in [
-            Setting { images: 10_000, ..synthetic::setting() },
-            Setting { seed: 1, ..synthetic::setting() },
-            Setting { eight_bit: true, ..synthetic::setting() },
-            Setting { protocol: crate::Protocol::Strict, ..synthetic::setting() },
+            RunSetting { images: 10_000, ..synthetic::setting() },
+            RunSetting { seed: 1, ..synthetic::setting() },
+            RunSetting { eight_bit: true, ..synthetic::setting() },
+            RunSetting { protocol: crate::Protocol::Strict, ..synthetic::setting() },
         ] {
             assert_eq!(Comparison::new(table, &other, &records, None).measured().count(), 0, "{other}");
         }

@@ -1,7 +1,7 @@
 //! The rank against epsilon, with one target: ours as lines, the published values as rings, one panel per model.
 
 use crate::canvas::{self, FONT, INK};
-use crate::published::Table;
+use crate::published::PublishedTable;
 use crate::{AttackId, Comparison, Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -26,11 +26,11 @@ pub struct Panel<'a> {
     /// Our points: the measured cells with one target, or without any. Title and caveat stand above the panel.
     pub ours: &'a Comparison<'a>,
     /// The published points: its cells with one target. Any table of the same system.
-    pub theirs: &'a Table,
+    pub theirs: &'a PublishedTable,
 }
 
-/// Colours that the colour-blind can tell apart (Okabe and Ito 2008).
-fn colour(attack: AttackId) -> RGBColor {
+/// Colors that the color-blind can tell apart (Okabe and Ito 2008).
+fn color(attack: AttackId) -> RGBColor {
     match attack {
         AttackId::CA_PLUS => RGBColor(0, 114, 178),
         AttackId::CA_MINUS => RGBColor(213, 94, 0),
@@ -115,7 +115,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
         .label_style(text(13))
         .axis_desc_style(text(14))
         .x_desc("ε, the radius of the L∞ ball (pixels in [0, 1])")
-        .y_desc("mean normalised rank after the attack")
+        .y_desc("mean normalized rank after the attack")
         .draw()?;
     if shifts {
         chart
@@ -140,20 +140,20 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
     for attack in drawn(panel) {
         // A shift is drawn on the axis of the ranks, at its place on the other one.
         let place = |value: f64| if attack == AttackId::EmbeddingShift { value / percent } else { value };
-        let (line, ours) = (colour(attack).stroke_width(2 * scale), ours(panel.ours, attack));
+        let (line, ours) = (color(attack).stroke_width(2 * scale), ours(panel.ours, attack));
         let rings = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
-        chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, colour(attack).stroke_width(scale))))?;
+        chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, color(attack).stroke_width(scale))))?;
         chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, place(point.value))), line))?;
         let bar =
             |&Point { epsilon, value, stderr }: &Point| [(epsilon, place(value) - stderr), (epsilon, place(value) + stderr)];
         chart.draw_series(ours.iter().map(|point| PathElement::new(bar(point), line)))?;
-        let dot = |point: &Point| Circle::new((point.epsilon, place(point.value)), 3 * scale, colour(attack).filled());
+        let dot = |point: &Point| Circle::new((point.epsilon, place(point.value)), 3 * scale, color(attack).filled());
         chart.draw_series(ours.iter().map(dot))?;
     }
     Ok(())
 }
 
-/// The strip below the panels: what the colours mean, and what lines and rings mean.
+/// The strip below the panels: what the colors mean, and what lines and rings mean.
 fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels: &[Panel<'_>]) -> Drawn<DB> {
     let at = |x: i32, y: i32| (x * scale, y * scale);
     let style = (FONT, 14 * scale).into_font().color(&INK);
@@ -162,7 +162,7 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels
     let shift = has_shift(panels).then_some(AttackId::EmbeddingShift);
     for (n, attack) in AttackId::TABLE.into_iter().chain(shift).enumerate() {
         let x = left + 130 * n as i32;
-        area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], colour(attack).stroke_width(3 * scale as u32)))?;
+        area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], color(attack).stroke_width(3 * scale as u32)))?;
         label(x + 36, 18, &attack.name().to_uppercase())?;
     }
     let x = left + 560 + if shift.is_some() { 110 } else { 0 };
@@ -201,7 +201,7 @@ fn ours(comparison: &Comparison<'_>, attack: AttackId) -> Vec<Point> {
     points
 }
 
-fn theirs(table: &Table, attack: AttackId) -> impl Iterator<Item = (f64, f64)> {
+fn theirs(table: &PublishedTable, attack: AttackId) -> impl Iterator<Item = (f64, f64)> {
     let here = table.cells().filter(move |cell| cell.attack == attack && cell.targets <= 1);
     here.filter_map(|cell| Some((cell.epsilon, cell.rank?)))
 }
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{Record, published, synthetic};
 
-    fn table(id: &str) -> &'static Table {
+    fn table(id: &str) -> &'static PublishedTable {
         published::table(id).unwrap()
     }
 
@@ -257,7 +257,7 @@ mod tests {
     fn the_svg_has_all_words_and_marks() {
         let text = with_panels(&records(), None, svg).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
-        for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalised rank"] {
+        for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalized rank"] {
             assert!(text.contains(words), "{words}");
         }
         // 2 models x 4 attacks x (31 published + 5 ours), and two in the legend.
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_png_decodes_and_shows_the_colours_and_letters() {
+    fn the_png_decodes_and_shows_the_colors_and_letters() {
         let bytes = with_panels(&records(), None, png).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!((frame.width, frame.height), (2 * 1160, 2 * 544));
         let count = |wanted: RGBColor| pixels.chunks_exact(3).filter(|rgb| *rgb == [wanted.0, wanted.1, wanted.2]).count();
         for attack in AttackId::TABLE {
-            assert!(count(colour(attack)) > 2000, "{attack} is hardly visible: {}", count(colour(attack)));
+            assert!(count(color(attack)) > 2000, "{attack} is hardly visible: {}", count(color(attack)));
         }
         // The caption of the first panel: letters, not an empty strip. Its rows hold nothing else.
         let width = frame.width as usize;

@@ -142,7 +142,7 @@ fn unpaired(record: &Record, base: &Record) -> Option<&'static str> {
     // Of two sets a candidate attack perturbs the one and the others the other one; nobody knows of another program's attack.
     let perturbed = |record: &Record| match record.cell.spec.attack {
         AttackId::Candidate(_) => Some(AttackId::CA_PLUS),
-        own @ AttackId::Own(_) => Some(own),
+        own @ AttackId::Custom(_) => Some(own),
         AttackId::Query(_) | AttackId::PreservingQuery(_) | AttackId::EmbeddingShift => None,
     };
     let is_shift = |record: &Record| record.cell.spec.attack == AttackId::EmbeddingShift;

@@ -6,7 +6,7 @@
 //! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
 //!
 //! ```
-//! use rankle_report::{AttackId, Comparison, Journal, Protocol, Setting, published, terminal};
+//! use rankle_report::{AttackId, Comparison, Journal, Protocol, RunSetting, published, terminal};
 //!
 //! // The published tables are data with a source ...
 //! let table = published::table("mnist-ct").unwrap();
@@ -15,7 +15,7 @@
 //! // ... and a folder without records is an empty table, not an error.
 //! let folder = tempfile::tempdir()?;
 //! let records = Journal::at(folder.path().join("records.jsonl")).read()?.records;
-//! let setting = Setting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 };
+//! let setting = RunSetting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 };
 //! let comparison = Comparison::new(table, &setting, &records, None);
 //! assert_eq!(comparison.rows.len(), 80);
 //! assert!(terminal::render(&comparison).contains("0 of 80 cells"));
@@ -41,12 +41,14 @@ pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use grid::Grid;
 pub use image_ranks::{ImageRanks, RankKeeper};
 pub use json::joined;
+pub use published::{PublishedCell, PublishedTable};
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Cell, Change, Claim, Claims, Direction, Error, Estimate, Facts, FolderLock, Follower,
-    Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, Search, Setting, SharedBy, Source, Subject,
+    Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, RunSetting, Search, SharedBy, Source, Subject,
     TargetPool, Torn, Unseen, WhiteBox, sample,
 };
 pub use sanity::Sanity;
+pub use spread::SeedSpread;
 pub use system::System;
 
 #[cfg(test)]

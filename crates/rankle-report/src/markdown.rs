@@ -24,7 +24,7 @@ pub fn render(comparison: &Comparison<'_>) -> String {
 /// What the cells of [`render`] mean, to be said once in a report.
 pub fn legend() -> String {
     format!(
-        "Cells: our mean normalised rank after the attack in percent ± its standard error (published, difference in points); \
+        "Cells: our mean normalized rank after the attack in percent ± its standard error (published, difference in points); \
          marked in bold where the difference is more than {NOTEWORTHY} points and more than {NOTEWORTHY_ERRORS} standard errors. The published columns named QA hold SP-QA.\n"
     )
 }

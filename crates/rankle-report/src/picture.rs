@@ -1,7 +1,7 @@
 //! One attack on one image, to be looked at: the image, what was added to it, and the lists before and after.
 //!
 //! Whoever ranks says which items stand where; this module decides which places are worth showing ([`window`]) and draws them.
-//! Pixels are plain numbers in `[0, 1]`, grey or colour, of any size. Places are counted from 0, the top of a list.
+//! Pixels are plain numbers in `[0, 1]`, gray or color, of any size. Places are counted from 0, the top of a list.
 
 mod image;
 mod lists;
@@ -13,7 +13,7 @@ pub use lists::grouped;
 pub use shared::{Example, Shared, SharedPicture, shared_png};
 
 use crate::{Result, canvas};
-use lists::Rows;
+use lists::ListPair;
 use plotters::prelude::*;
 use sheet::{Sheet, WHAT};
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ pub enum Mark {
     /// The attack moves it. Equal numbers are the same item before and after.
     Moved(usize),
     /// The attack keeps it where it is. Numbered like the moved ones.
-    Kept(usize),
+    Preserved(usize),
     /// It is of the class of the query.
     SameClass,
     /// It is the query itself, or the clean copy of the image that was perturbed.
@@ -93,7 +93,7 @@ pub enum Mark {
 }
 
 /// The places that are worth showing of a list before and after, of so many items each: the first `top`, those in `marked`, and
-/// next to these their neighbours, as long as there are no more than two of them. Both lists show the same places, so that a
+/// next to these their neighbors, as long as there are no more than two of them. Both lists show the same places, so that a
 /// move is seen as one, as long as that are no more than seventeen; else each shows its own.
 ///
 /// ```
@@ -123,10 +123,10 @@ pub fn window(lens: [usize; 2], top: usize, marked: [&[usize]; 2]) -> [Vec<usize
 /// [`crate::Error::Make`] when the two images have different shapes, or when the picture cannot be made.
 pub fn png(picture: &Picture) -> Result<Vec<u8>> {
     let perturbation = picture.adversarial.difference(&picture.clean, picture.epsilon)?;
-    let rows: Vec<Rows<'_>> = picture.lists.iter().map(Rows::new).collect();
-    let width = rows.iter().map(Rows::width).fold(header::WIDTH, i32::max);
+    let rows: Vec<ListPair<'_>> = picture.lists.iter().map(ListPair::new).collect();
+    let width = rows.iter().map(ListPair::width).fold(header::WIDTH, i32::max);
     let top = header::height(picture.lines.len());
-    let height = top + rows.iter().map(Rows::height).sum::<i32>();
+    let height = top + rows.iter().map(ListPair::height).sum::<i32>();
     canvas::png((width as u32, height as u32), WHAT, |surface, scale| {
         canvas::know_font();
         surface.fill(&WHITE).map_err(crate::Error::make(WHAT))?;
@@ -143,7 +143,7 @@ pub fn png(picture: &Picture) -> Result<Vec<u8>> {
 
 /// Title, the three images, and what the frames mean.
 mod header {
-    use super::sheet::{GREY, MARGIN, Sheet};
+    use super::sheet::{GRAY, MARGIN, Sheet};
     use super::{Image, Mark, Picture};
     use crate::Result;
     use crate::canvas::INK;
@@ -167,7 +167,7 @@ mod header {
         let width = width - 2 * MARGIN;
         sheet.label((MARGIN, MARGIN), width, (18, INK, HPos::Left), &picture.title)?;
         for (n, line) in picture.lines.iter().enumerate() {
-            sheet.label((MARGIN, MARGIN + 28 + LINE * n as i32), width, (13, GREY, HPos::Left), line)?;
+            sheet.label((MARGIN, MARGIN + 28 + LINE * n as i32), width, (13, GRAY, HPos::Left), line)?;
         }
         let y = tiles(picture.lines.len());
         let caption = perturbation_caption(picture.epsilon);
@@ -176,7 +176,7 @@ mod header {
             let x = MARGIN + STEP * n as i32;
             sheet.text((x + SIDE / 2, y - 20), 12, INK, HPos::Center, name)?;
             sheet.image((x, y), SIDE, image)?;
-            sheet.frame((x, y), SIDE, 1, GREY)?;
+            sheet.frame((x, y), SIDE, 1, GRAY)?;
             if let Some(sign) = [None, Some("+"), Some("=")][n] {
                 sheet.text((x - (STEP - SIDE) / 2, y + SIDE / 2 - 12), 20, INK, HPos::Center, sign)?;
             }
@@ -196,7 +196,7 @@ mod header {
         let places = || picture.lists.iter().flat_map(|pair| pair.before.places.iter().chain(&pair.after.places));
         let meanings = [
             (Mark::Moved(0), "what the attack moves"),
-            (Mark::Kept(0), "what it keeps in place"),
+            (Mark::Preserved(0), "what it keeps in place"),
             (Mark::SameClass, "what is of the class of the image"),
             (Mark::Itself, "the query itself, or the clean image"),
         ];
@@ -204,8 +204,8 @@ mod header {
         let shown = meanings.into_iter().filter(|(mark, _)| places().any(|place| kind(&place.mark) == kind(mark)));
         for (n, (mark, meaning)) in shown.enumerate() {
             let y = y + 26 * n as i32;
-            if let Some((colour, width)) = super::lists::frame(mark) {
-                sheet.frame((x + 3, y + 3), 14, width, colour)?;
+            if let Some((color, width)) = super::lists::frame(mark) {
+                sheet.frame((x + 3, y + 3), 14, width, color)?;
             }
             sheet.text((x + 28, y + 3), 12, INK, HPos::Left, meaning)?;
         }

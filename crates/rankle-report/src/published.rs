@@ -2,15 +2,15 @@
 //!
 //! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
 
-use crate::{AttackId, AttackSpec, Change, Error, Norm, Result, Setting, System};
+use crate::{AttackId, AttackSpec, Change, Error, Norm, Result, RunSetting, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// A table of cells of one system, with the published numbers where there are any: the mean normalised rank after the attack in
+/// A table of cells of one system, with the published numbers where there are any: the mean normalized rank after the attack in
 /// percent; for [`AttackId::EmbeddingShift`] the mean shift in units of the distance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
+pub struct PublishedTable {
     /// The name in the records, as in `mnist-ct`.
     pub id: String,
     /// A heading.
@@ -35,7 +35,7 @@ pub struct Table {
     blocks: Vec<Block>,
 }
 
-/// The cells of one attack in a [`Table`].
+/// The cells of one attack in a [`PublishedTable`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
@@ -47,14 +47,14 @@ pub struct Block {
 
 /// One cell of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cell {
+pub struct PublishedCell {
     /// What the attack wants to move.
     pub attack: AttackId,
     /// How many queries or candidates at once; 0 for [`AttackId::EmbeddingShift`], which has no target.
     pub targets: usize,
     /// The radius of the ball in pixel units.
     pub epsilon: f64,
-    /// The published number, where there is one: see [`Table`].
+    /// The published number, where there is one: see [`PublishedTable`].
     pub rank: Option<f64>,
 }
 
@@ -63,7 +63,7 @@ const EPSILONS: [f64; 5] = [0.0, 0.01, 0.03, 0.1, 0.3];
 /// Their columns.
 const TARGETS: [usize; 4] = [1, 2, 5, 10];
 
-impl Table {
+impl PublishedTable {
     /// A table with the cells of the paper's tables, for a system of which no numbers are published.
     pub fn unpublished(id: &str, title: &str, system: System) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// An attack on the system of this table, with weights at this place.
-    pub fn asked(&self, weights: &str, attack: AttackId, targets: usize, epsilon: f64, setting: &Setting) -> crate::Cell {
+    pub fn asked(&self, weights: &str, attack: AttackId, targets: usize, epsilon: f64, setting: &RunSetting) -> crate::Cell {
         let mut cell = self.system.cell(&self.id, weights, attack, epsilon, setting);
         cell.spec = self.change.of(AttackSpec { targets, ..cell.spec });
         cell
@@ -128,11 +128,11 @@ impl Table {
     }
 
     /// Every cell: attack by attack, in each the set sizes, in each the epsilons.
-    pub fn cells(&self) -> impl Iterator<Item = Cell> {
+    pub fn cells(&self) -> impl Iterator<Item = PublishedCell> {
         self.blocks.iter().flat_map(move |block| {
             let sizes = self.targets.iter().map(|&targets| if block.attack == AttackId::EmbeddingShift { 0 } else { targets });
             sizes.enumerate().flat_map(move |(column, targets)| {
-                self.epsilons.iter().enumerate().map(move |(row, &epsilon)| Cell {
+                self.epsilons.iter().enumerate().map(move |(row, &epsilon)| PublishedCell {
                     attack: block.attack,
                     targets,
                     epsilon,
@@ -144,7 +144,7 @@ impl Table {
 
     /// The published number of one cell, where there is one.
     pub fn rank(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<f64> {
-        let wanted = |cell: &Cell| (cell.attack, cell.targets, cell.epsilon) == (attack, targets, epsilon);
+        let wanted = |cell: &PublishedCell| (cell.attack, cell.targets, cell.epsilon) == (attack, targets, epsilon);
         self.cells().find(wanted).and_then(|cell| cell.rank)
     }
 
@@ -184,7 +184,7 @@ struct Curve {
 
 impl Curves {
     /// The curves of one system as a table with one column.
-    fn of(&self, table: &Table) -> Table {
+    fn of(&self, table: &PublishedTable) -> PublishedTable {
         let value = |attack, value: f64| match self.unit {
             // Three digits are printed; dividing their integer by ten gives the nearest percent.
             Unit::Fraction if attack != AttackId::EmbeddingShift => (value * 1000.0).round() / 10.0,
@@ -194,7 +194,7 @@ impl Curves {
             attack: curve.attack,
             ranks: Some(curve.values.iter().map(|&printed| vec![value(curve.attack, printed)]).collect()),
         };
-        Table {
+        PublishedTable {
             id: format!("{}-curves", table.id),
             title: format!("{}, {} values of ε", table.title, self.epsilons.len()),
             system: table.system.clone(),
@@ -210,15 +210,15 @@ impl Curves {
 }
 
 /// Every table of the papers, the ordinary model before the defended one: MNIST, its curves, Fashion-MNIST, its curves.
-pub fn tables() -> &'static [Table] {
-    static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+pub fn tables() -> &'static [PublishedTable] {
+    static TABLES: LazyLock<Vec<PublishedTable>> = LazyLock::new(|| {
         macro_rules! read {
             ($name:literal) => {
                 toml::from_str(include_str!(concat!("../published/", $name, ".toml"))).expect("the tests read every file")
             };
         }
-        let mnist: [Table; 2] = [read!("mnist-ct"), read!("mnist-ctd")];
-        let fashion: [Table; 2] = [read!("fashion-ct"), read!("fashion-ctd")];
+        let mnist: [PublishedTable; 2] = [read!("mnist-ct"), read!("mnist-ctd")];
+        let fashion: [PublishedTable; 2] = [read!("fashion-ct"), read!("fashion-ctd")];
         let (mnist_curves, fashion_curves): (Curves, Curves) = (read!("mnist-curves"), read!("fashion-curves"));
         let curves = [mnist.each_ref().map(|table| mnist_curves.of(table)), fashion.each_ref().map(|t| fashion_curves.of(t))];
         let [mnist_curves, fashion_curves] = curves;
@@ -231,7 +231,7 @@ pub fn tables() -> &'static [Table] {
 ///
 /// # Errors
 /// [`Error::Unknown`] with the known names.
-pub fn table(id: &str) -> Result<&'static Table> {
+pub fn table(id: &str) -> Result<&'static PublishedTable> {
     tables().iter().find(|table| table.id == id).ok_or_else(|| Error::Unknown {
         what: "table",
         name: id.to_owned(),
@@ -262,8 +262,8 @@ mod tests {
     fn the_papers_tables_have_80_cells_each() {
         for id in ["mnist-ct", "mnist-ctd", "fashion-ct", "fashion-ctd"] {
             let table = table(id).unwrap();
-            let made = Table::unpublished(id, "", table.system.clone());
-            let place = |cell: Cell| (cell.attack, cell.targets, cell.epsilon);
+            let made = PublishedTable::unpublished(id, "", table.system.clone());
+            let place = |cell: PublishedCell| (cell.attack, cell.targets, cell.epsilon);
             assert!(table.cells().map(place).eq(made.cells().map(place)), "{id}");
             assert_eq!(table.cells().count(), 80);
             assert_eq!(table.is_published(), id.starts_with("mnist"));
@@ -273,7 +273,7 @@ mod tests {
     /// The sum catches a digit that changes anywhere; it was added up from the source by other means.
     #[test]
     fn no_digit_has_changed() {
-        let sum = |table: &Table, attack: AttackId| {
+        let sum = |table: &PublishedTable, attack: AttackId| {
             let scale = if attack == AttackId::EmbeddingShift { 1000.0 } else { 10.0 };
             let ranks = table.cells().filter(|cell| cell.attack == attack).filter_map(|cell| cell.rank);
             (ranks.map(|rank| rank * scale).sum::<f64>()).round() as i64
@@ -331,7 +331,11 @@ mod tests {
     #[test]
     fn a_table_of_ones_own_has_a_number_for_each_cell_or_none() {
         let system = System::plain("mnist", "lenet", "cosine", "triplet");
-        let table = || Table { epsilons: vec![0.0, 0.1], targets: vec![1], ..Table::unpublished("own", "", system.clone()) };
+        let table = || PublishedTable {
+            epsilons: vec![0.0, 0.1],
+            targets: vec![1],
+            ..PublishedTable::unpublished("own", "", system.clone())
+        };
         let block =
             |ranks: &[&[f64]]| Block { attack: AttackId::CA_PLUS, ranks: Some(ranks.iter().map(|row| row.to_vec()).collect()) };
         let whole = table()
@@ -339,7 +343,7 @@ mod tests {
             .unwrap();
         assert_eq!((whole.rank(AttackId::CA_PLUS, 1, 0.1), whole.rank(AttackId::EmbeddingShift, 0, 0.1)), (Some(20.0), None));
         assert_eq!(whole.cells().count(), 4);
-        let refused = |table: Table, blocks| table.with_blocks(blocks).unwrap_err().to_string();
+        let refused = |table: PublishedTable, blocks| table.with_blocks(blocks).unwrap_err().to_string();
         for ranks in [&[&[50.0][..]][..], &[&[50.0], &[]], &[&[50.0], &[f64::NAN]]] {
             let message = refused(table(), vec![block(ranks)]);
             assert_eq!(
@@ -355,7 +359,7 @@ mod tests {
             (vec![], vec![1], "no cells"),
             (vec![0.1], vec![0], "targets is 0"),
         ] {
-            assert!(refused(Table { epsilons, targets, ..table() }, free()).contains(part), "{part}");
+            assert!(refused(PublishedTable { epsilons, targets, ..table() }, free()).contains(part), "{part}");
         }
     }
 

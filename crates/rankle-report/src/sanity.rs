@@ -218,7 +218,7 @@ impl Sanity {
         writeln!(out, "- {:.0} s on {device} ({instruction_set}), version {code_version}\n", self.seconds)?;
         writeln!(
             out,
-            "Ranks are mean normalised ranks in percent of the gallery, by the definitions of the paper: 0 is the top of a list. The plus \
+            "Ranks are mean normalized ranks in percent of the gallery, by the definitions of the paper: 0 is the top of a list. The plus \
              attacks (ca+, qa+) want it low, the minus attacks (ca-, qa-) want it high; ca moves the image in the list of a query, \
              qa moves a candidate in the list of the image. The effect of an attack is how far the rank moves its way.\n"
         )?;

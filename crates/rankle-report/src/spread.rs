@@ -1,14 +1,14 @@
 //! How far the numbers of several training seeds lie apart.
 
-use crate::published::{self, Table};
-use crate::{AttackId, Comparison, Error, NOTEWORTHY, Record, Result, Setting, markdown, spreadsheet};
+use crate::published::{PublishedCell, PublishedTable};
+use crate::{AttackId, Comparison, Error, NOTEWORTHY, Record, Result, RunSetting, markdown, spreadsheet};
 use serde::Serialize;
 
 /// A table with the range of several sets of records for each of its cells.
 #[derive(Debug)]
-pub struct Spread {
+pub struct SeedSpread {
     /// The table.
-    pub table: &'static Table,
+    pub table: &'static PublishedTable,
     /// The cells that at least one set has.
     pub rows: Vec<Range>,
 }
@@ -32,7 +32,7 @@ struct Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     /// The cell, and what was published.
-    pub published: published::Cell,
+    pub published: PublishedCell,
     /// In how many sets the cell was measured, at least 1.
     pub sets: usize,
     /// The mean of the sets.
@@ -45,11 +45,11 @@ pub struct Range {
     pub deviation: Option<f64>,
 }
 
-impl Spread {
+impl SeedSpread {
     /// Over sets of records measured in one setting, as a rule one set per training seed.
-    pub fn over(table: &'static Table, setting: &Setting, sets: &[Vec<Record>]) -> Self {
+    pub fn over(table: &'static PublishedTable, setting: &RunSetting, sets: &[Vec<Record>]) -> Self {
         let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, setting, records, None)).collect();
-        let range = |(index, published): (usize, published::Cell)| {
+        let range = |(index, published): (usize, PublishedCell)| {
             let values: Vec<f64> = comparisons.iter().filter_map(|set| set.rows[index].measured()).collect();
             Range::of(published, &values)
         };
@@ -118,7 +118,7 @@ impl Spread {
 }
 
 impl Range {
-    fn of(published: published::Cell, values: &[f64]) -> Option<Self> {
+    fn of(published: PublishedCell, values: &[f64]) -> Option<Self> {
         if values.is_empty() {
             return None;
         }
@@ -151,10 +151,11 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::published;
     use crate::synthetic;
 
     /// Three seeds: half a point above, two points above and one point below the published table; the last has only 79 cells.
-    fn spread() -> Spread {
+    fn spread() -> SeedSpread {
         let sets = [0.0, 1.5, -1.5].map(|shift| {
             let mut records = synthetic::complete("mnist-ct");
             records.iter_mut().for_each(|record| *record.rank_after.as_mut().unwrap() += shift);
@@ -162,7 +163,7 @@ mod tests {
         });
         let mut sets = sets.to_vec();
         sets[2].remove(0);
-        Spread::over(published::table("mnist-ct").unwrap(), &synthetic::setting(), &sets)
+        SeedSpread::over(published::table("mnist-ct").unwrap(), &synthetic::setting(), &sets)
     }
 
     #[test]
@@ -176,9 +177,9 @@ mod tests {
         assert_eq!((second.sets, second.outside()), (3, 0.0));
         assert!((second.deviation.unwrap() - 1.5).abs() < 1e-12);
 
-        let alone = Spread::over(spread.table, &synthetic::setting(), &[synthetic::complete("mnist-ct")]);
+        let alone = SeedSpread::over(spread.table, &synthetic::setting(), &[synthetic::complete("mnist-ct")]);
         assert_eq!(alone.rows[0].deviation, None);
-        assert!(Spread::over(spread.table, &synthetic::setting(), &[]).rows.is_empty());
+        assert!(SeedSpread::over(spread.table, &synthetic::setting(), &[]).rows.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tables as comma-separated values, in long form: one line per measured cell.
 
-use crate::published::Table;
+use crate::published::PublishedTable;
 use crate::{Comparison, Error, Protocol, Result, Row};
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ pub(crate) fn to_text<T: Serialize>(lines: impl Iterator<Item = T>) -> Result<St
     String::from_utf8(bytes).map_err(Error::make("the CSV table"))
 }
 
-fn line<'a>(table: &'a Table, row: &Row<'a>) -> Option<Line<'a>> {
+fn line<'a>(table: &'a PublishedTable, row: &Row<'a>) -> Option<Line<'a>> {
     let record = row.record?;
     Some(Line {
         table: &table.id,

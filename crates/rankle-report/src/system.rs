@@ -1,6 +1,6 @@
 //! What is attacked, by name: a dataset and a model that was trained in a certain way on it.
 
-use crate::{AttackId, AttackSpec, Cell, Setting, Subject};
+use crate::{AttackId, AttackSpec, Cell, RunSetting, Subject};
 use serde::Deserialize;
 
 /// Data and a model for it, as far as both have names. All names are those of the command line and of the records.
@@ -74,8 +74,8 @@ impl System {
     }
 
     /// An attack with one target on these weights, as its protocol prescribes it; `table` names what it is for.
-    pub fn cell(&self, table: &str, weights: &str, attack: AttackId, epsilon: f64, setting: &Setting) -> Cell {
-        let Setting { protocol, eight_bit, images, seed } = *setting;
+    pub fn cell(&self, table: &str, weights: &str, attack: AttackId, epsilon: f64, setting: &RunSetting) -> Cell {
+        let RunSetting { protocol, eight_bit, images, seed } = *setting;
         let spec = AttackSpec { eight_bit, ..AttackSpec::new(attack, epsilon, protocol, seed) };
         Cell { table: Some(table.to_owned()), subject: self.subject(weights), spec, images, from: None }
     }

@@ -1,6 +1,6 @@
 //! A table for a terminal of 120 columns.
 
-use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, published};
+use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, PublishedCell, Row};
 use std::fmt::Write;
 
 /// How the columns of one set size are filled: ours, its standard error, the paper's, the difference, a mark.
@@ -54,7 +54,7 @@ pub fn furthest(comparisons: &[Comparison<'_>]) -> String {
         out += &format!(" {:<width$} {:<7} {:<6} {:<5} │   ours   ±se paper   diff", "table", "attack", "", "ε");
     }
     for (table, row) in rows.into_iter().take(5) {
-        let published::Cell { attack, targets, epsilon, .. } = row.published;
+        let PublishedCell { attack, targets, epsilon, .. } = row.published;
         let set = format!("{} = {targets}", attack.declaration().letter);
         out += &format!("\n {table:<width$} {attack:<7} {set:<6} {epsilon:<5} │ {}", cell(row).unwrap_or_default());
     }
@@ -130,6 +130,7 @@ fn narrow(row: &Row<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::published;
     use crate::synthetic;
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) struct Product {
 
 /// Where a product lies in an image, and how it is lit.
 struct Pose {
-    centre: (f32, f32),
+    center: (f32, f32),
     /// Half its height in pixels.
     size: f32,
     angle: f32,
@@ -66,14 +66,14 @@ impl Product {
         }
         for _ in 0..random.random_range(0..5) {
             let place = |random: &mut _, middle: f32| middle * (1.0 + away(random, 0.6..1.1));
-            let centre = (place(random, middle.0), place(random, middle.1));
+            let center = (place(random, middle.0), place(random, middle.1));
             let size = half * random.random_range(0.1..0.3);
-            Self::new(random).paint(&mut canvas, width, &Pose { centre, size, ..Pose::any(random) });
+            Self::new(random).paint(&mut canvas, width, &Pose { center, size, ..Pose::any(random) });
         }
         let size = half * random.random_range(0.55..0.8);
         let offset = |random: &mut _| half * away(random, 0.0..0.15);
-        let pose = Pose { centre: (middle.0 + offset(random), middle.1 + offset(random)), size, ..Pose::any(random) };
-        let shadow = Pose { centre: (pose.centre.0 + 0.1 * size, pose.centre.1 + 0.12 * size), light: (0.0, 0.0), ..pose };
+        let pose = Pose { center: (middle.0 + offset(random), middle.1 + offset(random)), size, ..Pose::any(random) };
+        let shadow = Pose { center: (pose.center.0 + 0.1 * size, pose.center.1 + 0.12 * size), light: (0.0, 0.0), ..pose };
         let dark = mix(below, [0.0; 3], 0.5);
         Self { colors: [dark; 2], texture: 0, ..*self }.paint(&mut canvas, width, &shadow);
         self.paint(&mut canvas, width, &pose);
@@ -93,7 +93,7 @@ impl Product {
         for (y, row) in canvas.chunks_exact_mut(width as usize).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
                 // In units of the product: it fills [-1, 1], y downwards.
-                let (dx, dy) = ((x as f32 - pose.centre.0) / pose.size, (y as f32 - pose.centre.1) / pose.size);
+                let (dx, dy) = ((x as f32 - pose.center.0) / pose.size, (y as f32 - pose.center.1) / pose.size);
                 let (u, v) = ((cos * dx + sin * dy) / (pose.squeeze * self.aspect), cos * dy - sin * dx);
                 // Half a pixel inside of the edge it covers all, half a pixel outside nothing.
                 let cover = (0.5 - self.distance(u, v) * pose.size).clamp(0.0, 1.0);
@@ -137,7 +137,7 @@ impl Pose {
     /// Any viewpoint and any light; the place is the caller's.
     fn any(random: &mut impl Rng) -> Self {
         Self {
-            centre: (0.0, 0.0),
+            center: (0.0, 0.0),
             size: 1.0,
             angle: away(random, 0.0..0.6),
             squeeze: random.random_range(0.65..1.0),

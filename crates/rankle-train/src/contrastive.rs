@@ -3,7 +3,7 @@
 use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
-use rankle_kernels::distance::{Metric, Rows, distances};
+use rankle_kernels::distance::{GalleryRows, Metric, distances};
 use rayon::prelude::*;
 
 /// `mean` over all ordered pairs of a batch, an image with itself included: `d(i, j)` within a class, `[margin - d(i, j)]₊`
@@ -35,9 +35,9 @@ impl ContrastiveLoss {
         let own = points.to_host()?;
         let (rows, metric) = match points.distance() {
             Distance::Cosine => (own.as_slice().to_vec(), Metric::Cosine),
-            Distance::Euclidean => (centred(own.as_slice(), n), Metric::Euclidean),
+            Distance::Euclidean => (centered(own.as_slice(), n), Metric::Euclidean),
         };
-        let mut pull = distances(metric, own.as_slice(), &Rows::new(own.as_slice(), points.dim()));
+        let mut pull = distances(metric, own.as_slice(), &GalleryRows::new(own.as_slice(), points.dim()));
         let total = self.pulls(points.distance(), labels, &mut pull);
         let gradient = gradient(points.distance(), &rows, &pull, n);
         Ok((total / (n * n) as f64, gradient))
@@ -71,7 +71,7 @@ impl ContrastiveLoss {
 }
 
 /// The points around their mean: a shift changes no distance, and keeps what the gradient is a difference of small.
-fn centred(points: &[f32], n: usize) -> Vec<f32> {
+fn centered(points: &[f32], n: usize) -> Vec<f32> {
     let dim = points.len() / n;
     let mut mean = vec![0.0f64; dim];
     for row in points.chunks_exact(dim) {
@@ -167,10 +167,10 @@ mod tests {
                 }
                 let points = embedded(distance, &values, dim);
                 let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();
-                let (expected, expected_slope) = by_definition(&points, &labels(n), margin);
+                let (expected, expected_gradient) = by_definition(&points, &labels(n), margin);
                 assert!((loss - expected).abs() <= 1e-6 * expected.max(1.0), "{distance} {n}x{dim}: {loss} not {expected}");
-                let largest = expected_slope.iter().fold(1e-9, |most: f64, x| most.max(x.abs()));
-                for (at, (&ours, &theirs)) in gradient.iter().zip(&expected_slope).enumerate() {
+                let largest = expected_gradient.iter().fold(1e-9, |most: f64, x| most.max(x.abs()));
+                for (at, (&ours, &theirs)) in gradient.iter().zip(&expected_gradient).enumerate() {
                     let error = (f64::from(ours) - theirs).abs();
                     assert!(error <= 2e-5 * largest, "{distance} {n}x{dim} at {at}: {ours} not {theirs}");
                 }

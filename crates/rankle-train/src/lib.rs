@@ -17,18 +17,18 @@
 //! // Two classes at right angles are further apart than the margin: no loss.
 //! let raw = candle_core::Tensor::new(&[[1f32, 0.], [1., 0.], [0., 1.], [0., 1.]], &candle_core::Device::Cpu)?;
 //! let points = Distance::Cosine.normalize(&raw)?;
-//! let (loss, _slope) = TripletLoss { margin: 0.2 }.evaluate(&points, &triplets)?;
+//! let (loss, _gradient) = TripletLoss { margin: 0.2 }.evaluate(&points, &triplets)?;
 //! assert_eq!(loss, 0.0);
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
 mod contrastive;
 mod cross_entropy;
+mod custom;
 #[cfg(test)]
 mod differences;
 mod epoch_loss;
 mod loss;
-mod own;
 mod pairs;
 mod recipe;
 mod sampler;
@@ -37,9 +37,9 @@ mod triplet;
 
 pub use contrastive::ContrastiveLoss;
 pub use cross_entropy::cross_entropy_loss;
+pub use custom::{CustomLoss, Evaluate};
 pub use epoch_loss::EpochLoss;
-pub use loss::{BatchLoss, Loss, LossOf};
-pub use own::{Evaluate, OwnLoss};
+pub use loss::{BatchLoss, Loss, LossBuilder};
 pub use pairs::PairLoss;
 pub use recipe::Recipe;
 pub use sampler::{PairRule, Sampling};

@@ -1,7 +1,7 @@
 //! The losses by name.
 
 use crate::sampler::Sampler;
-use crate::{ContrastiveLoss, OwnLoss, PairLoss, PairRule, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
+use crate::{ContrastiveLoss, CustomLoss, PairLoss, PairRule, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
 use rankle_core::{Embeddings, Error, Result, Seed};
 use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
@@ -17,24 +17,24 @@ pub enum Loss {
     /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
     CrossEntropy,
     /// A ranking loss of another program: [`Loss::register`].
-    Own(Registered<OwnLoss>),
+    Custom(Registered<CustomLoss>),
 }
 
 /// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the
 /// embeddings, which is followed. Where training lowers a sum over the images of a batch, the gradient is that of the sum.
 pub type BatchLoss<'a> = dyn Fn(&Embeddings) -> Result<(f64, Vec<f32>)> + 'a;
 
-/// What training lowers: the labels of a batch and its optimiser step (counted from 0) to its loss; none when the batch has nothing
+/// What training lowers: the labels of a batch and its optimizer step (counted from 0) to its loss; none when the batch has nothing
 /// to teach.
-pub type LossOf<'a> = dyn for<'b> Fn(&'b [u32], u64) -> Option<Box<BatchLoss<'b>>> + 'a;
+pub type LossBuilder<'a> = dyn for<'b> Fn(&'b [u32], u64) -> Option<Box<BatchLoss<'b>>> + 'a;
 
 impl Loss {
     /// Every loss of this crate, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];
 
-    /// The loss of the batch of optimiser step `step` (counted from 0), with whatever has to be drawn for it; none when the
+    /// The loss of the batch of optimizer step `step` (counted from 0), with whatever has to be drawn for it; none when the
     /// batch has nothing to teach. It is a mean: over the triplets drawn from the batch, over its pairs, over its images.
-    pub fn of_batch(self, margin: f64, labels: &[u32], seed: Seed, step: u64) -> Option<Box<BatchLoss<'_>>> {
+    pub fn for_batch(self, margin: f64, labels: &[u32], seed: Seed, step: u64) -> Option<Box<BatchLoss<'_>>> {
         match self {
             Self::Triplet => {
                 let triplets = draw_triplets(labels, seed, step);
@@ -44,7 +44,7 @@ impl Loss {
             }
             Self::Contrastive => Some(Box::new(move |points| ContrastiveLoss { margin }.evaluate(points, labels))),
             Self::CrossEntropy => Some(Box::new(move |points| cross_entropy_loss(points, labels))),
-            Self::Own(own) => Some(Box::new(move |points| (own.evaluate)(points, labels, margin))),
+            Self::Custom(own) => Some(Box::new(move |points| (own.evaluate)(points, labels, margin))),
         }
     }
 
@@ -57,7 +57,7 @@ impl Loss {
     pub(crate) fn group_size(self) -> usize {
         match self {
             // One of its class and one of another: images drawn at random may have no two of any class.
-            Self::Triplet | Self::Own(_) => 3,
+            Self::Triplet | Self::Custom(_) => 3,
             Self::Contrastive => 2,
             Self::CrossEntropy => 1,
         }
@@ -66,7 +66,7 @@ impl Loss {
     /// The images of a batch, each followed by those that it is compared with.
     pub(crate) fn groups(self, sampler: &Sampler<'_>, batch: &[usize], seed: Seed, epoch: u64) -> Vec<usize> {
         match self {
-            Self::Triplet | Self::Own(_) => batch.iter().flat_map(|&image| sampler.triplet(image, seed, epoch)).collect(),
+            Self::Triplet | Self::Custom(_) => batch.iter().flat_map(|&image| sampler.triplet(image, seed, epoch)).collect(),
             Self::Contrastive => batch.iter().flat_map(|&image| sampler.pair(image, seed, epoch)).collect(),
             Self::CrossEntropy => batch.to_vec(),
         }
@@ -74,28 +74,28 @@ impl Loss {
 
     /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (METHOD.md 4.1, Stanford
     /// Online Products), one for every image; their mean is shown.
-    pub(crate) fn of_groups(self, margin: f64, labels: &[u32], draw: PairRule) -> Box<BatchLoss<'_>> {
+    pub(crate) fn for_groups(self, margin: f64, labels: &[u32], draw: PairRule) -> Box<BatchLoss<'_>> {
         match self {
             Self::Triplet => {
                 let triplet = |at: usize| Triplet { anchor: at, positive: at + 1, negative: at + 2 };
                 let triplets: Vec<Triplet> = (0..labels.len()).step_by(self.group_size()).map(triplet).collect();
                 Box::new(move |points| {
-                    let (mean, mut slope) = TripletLoss { margin }.evaluate(points, &triplets)?;
-                    slope.iter_mut().for_each(|slope| *slope *= triplets.len() as f32);
-                    Ok((mean, slope))
+                    let (mean, mut gradient) = TripletLoss { margin }.evaluate(points, &triplets)?;
+                    gradient.iter_mut().for_each(|gradient| *gradient *= triplets.len() as f32);
+                    Ok((mean, gradient))
                 })
             }
             Self::Contrastive => {
                 let pair = |at: usize| (at, at + 1, labels[at] == labels[at + 1]);
                 let pairs: Vec<(usize, usize, bool)> = (0..labels.len()).step_by(self.group_size()).map(pair).collect();
-                let loss = PairLoss { margin, mislabelled: draw == PairRule::Paper };
+                let loss = PairLoss { margin, mislabeled: draw == PairRule::Paper };
                 Box::new(move |points| {
                     let (sum, gradient) = loss.evaluate(points, &pairs)?;
                     Ok((sum / pairs.len() as f64, gradient))
                 })
             }
             Self::CrossEntropy => Box::new(move |points| cross_entropy_loss(points, labels)),
-            Self::Own(own) => Box::new(move |points| (own.evaluate)(points, labels, margin)),
+            Self::Custom(own) => Box::new(move |points| (own.evaluate)(points, labels, margin)),
         }
     }
 }
@@ -106,7 +106,7 @@ impl fmt::Display for Loss {
             Self::Triplet => "triplet",
             Self::Contrastive => "contrastive",
             Self::CrossEntropy => "cross-entropy",
-            Self::Own(own) => own.name,
+            Self::Custom(own) => own.name,
         })
     }
 }
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_batch_of_one_class_has_pairs_but_no_triplets() {
-        assert!(Loss::Triplet.of_batch(0.2, &[3, 3], Seed(0), 0).is_none());
-        assert!(Loss::Contrastive.of_batch(0.2, &[3, 3], Seed(0), 0).is_some());
+        assert!(Loss::Triplet.for_batch(0.2, &[3, 3], Seed(0), 0).is_none());
+        assert!(Loss::Contrastive.for_batch(0.2, &[3, 3], Seed(0), 0).is_some());
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let raw: Vec<f32> = (0..6 * 4).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
         for distance in Distance::ALL {
             let points = distance.normalize(&Tensor::from_slice(&raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
-            let of = |loss: Loss, draw| loss.of_groups(0.9, &labels, draw)(&points).unwrap();
+            let of = |loss: Loss, draw| loss.for_groups(0.9, &labels, draw)(&points).unwrap();
             // Two triplets, of which the second has no image of its class: the original's draw gives such ones.
             let one = |anchor: usize| {
                 let triplet = Triplet { anchor, positive: anchor + 1, negative: anchor + 2 };
@@ -155,9 +155,9 @@ mod tests {
             assert!((mean - (first.0 + second.0) / 2.0).abs() < 1e-6);
             let sums = first.1.iter().zip(&second.1).map(|(first, second)| first + second);
             assert!(gradient.iter().zip(sums).all(|(gradient, sum)| (gradient - sum).abs() < 1e-6));
-            for (draw, mislabelled) in [(PairRule::Checked, false), (PairRule::Paper, true)] {
+            for (draw, mislabeled) in [(PairRule::Checked, false), (PairRule::Paper, true)] {
                 let pairs = [(0, 1, true), (2, 3, true), (4, 5, false)];
-                let (sum, gradient) = PairLoss { margin: 0.9, mislabelled }.evaluate(&points, &pairs).unwrap();
+                let (sum, gradient) = PairLoss { margin: 0.9, mislabeled }.evaluate(&points, &pairs).unwrap();
                 assert_eq!(of(Loss::Contrastive, draw), (sum / 3.0, gradient));
             }
         }

@@ -14,7 +14,7 @@ pub struct PairLoss {
     pub margin: f64,
     /// As in the original, whose label of such a pair is neither of the two that the library knows: cosine forgets the pair, and
     /// Euclidean pulls it together beyond the margin (METHOD.md 4.1).
-    pub mislabelled: bool,
+    pub mislabeled: bool,
 }
 
 impl PairLoss {
@@ -59,7 +59,7 @@ impl PairLoss {
     /// The loss of a pair at distance `d`, and its gradient with respect to that.
     fn of(&self, distance: Distance, d: f64, same: bool) -> (f64, f32) {
         let hinge = self.margin - d;
-        match (same, self.mislabelled, distance) {
+        match (same, self.mislabeled, distance) {
             (true, ..) => (d, 1.0),
             (false, false, _) if hinge <= 0.0 => (0.0, 0.0),
             (false, false, _) => (hinge, -1.0), // or no number: the caller sees it in the sum
@@ -87,8 +87,8 @@ mod tests {
     fn the_gradient_agrees_with_finite_differences() {
         let pairs: Vec<(usize, usize, bool)> = (0..12).map(|i| (i, (5 * i + 3) % 12, i % 3 == 0)).collect();
         for (distance, margin) in [(Distance::Cosine, 0.9), (Distance::Euclidean, 2.0)] {
-            for mislabelled in [false, true] {
-                let loss = PairLoss { margin, mislabelled };
+            for mislabeled in [false, true] {
+                let loss = PairLoss { margin, mislabeled };
                 let bounds = Bounds { step: 1e-3, active: 1e-1, tolerance: 1e-2 };
                 assert_gradient(distance, &values(12, 6), 6, bounds, |points| loss.evaluate(points, &pairs).unwrap());
             }
@@ -100,11 +100,11 @@ mod tests {
     fn values_by_hand() {
         // Three points on a line: 0, 3 and 4 in Euclidean terms; the offset is below what is compared.
         let points = embedded(Distance::Euclidean, &[0.0, 3.0, 4.0], 1);
-        let check = |margin, mislabelled, pair, wanted: f64| {
-            let (loss, _) = PairLoss { margin, mislabelled }.evaluate(&points, &[pair]).unwrap();
-            assert!((loss - wanted).abs() < 1e-5, "{margin} {mislabelled} {pair:?}: {loss} instead of {wanted}");
+        let check = |margin, mislabeled, pair, wanted: f64| {
+            let (loss, _) = PairLoss { margin, mislabeled }.evaluate(&points, &[pair]).unwrap();
+            assert!((loss - wanted).abs() < 1e-5, "{margin} {mislabeled} {pair:?}: {loss} instead of {wanted}");
         };
-        //    margin  mislabelled  pair            expected
+        //    margin  mislabeled  pair            expected
         check(5.0,    false,       (0, 1, true),   3.0);
         check(5.0,    false,       (0, 1, false),  2.0);
         check(2.0,    false,       (0, 1, false),  0.0);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let points = embedded(Distance::Cosine, &values(4, 2), 2);
-        let loss = PairLoss { margin: 0.5, mislabelled: false };
+        let loss = PairLoss { margin: 0.5, mislabeled: false };
         assert!(matches!(loss.evaluate(&points, &[]), Err(Error::Empty(_))));
         assert!(loss.evaluate(&points, &[(0, 4, true)]).is_err());
         let broken = embedded(Distance::Euclidean, &[f32::NAN, 0.0, 1.0, 1.0], 2);

@@ -8,7 +8,7 @@ use rankle_core::{AdamStep, Distance};
 pub struct Recipe {
     /// Passes over the training set.
     pub epochs: usize,
-    /// Images per optimiser step, not counting those that they are compared with when these are drawn from the whole set; what
+    /// Images per optimizer step, not counting those that they are compared with when these are drawn from the whole set; what
     /// does not fill a last batch makes a smaller one.
     pub batch_size: usize,
     /// Adam's learning rate, constant.
@@ -59,7 +59,7 @@ impl Recipe {
         Self { epochs, loss: Loss::CrossEntropy, margin: 0.0, ..Self::paper(Distance::Cosine) }
     }
 
-    /// Adam for the optimiser step `step`, counted from 0.
+    /// Adam for the optimizer step `step`, counted from 0.
     pub fn adam(&self, step: usize) -> AdamStep {
         let (learning_rate, weight_decay) = (self.learning_rate, self.weight_decay);
         AdamStep { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, step: step as u32 + 1 }

@@ -24,7 +24,7 @@ pub enum PairRule {
     #[default]
     Checked,
     /// As in the original: the other image of the class may be the image itself, the image of another class is any image, and a
-    /// pair of two classes is mislabelled (METHOD.md 2.2, 4.1).
+    /// pair of two classes is mislabeled (METHOD.md 2.2, 4.1).
     Paper,
 }
 

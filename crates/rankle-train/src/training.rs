@@ -1,7 +1,7 @@
 //! The loop.
 
 use crate::sampler::{Sampler, Sampling};
-use crate::{EpochLoss, LossOf, Recipe};
+use crate::{EpochLoss, LossBuilder, Recipe};
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rankle_core::seed::Purpose;
@@ -24,13 +24,13 @@ pub struct Training<'a> {
 /// How far a run has come: what it needs, beside the state of the model, to go on. The default is the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Optimiser steps made so far.
+    /// Optimizer steps made so far.
     pub step: usize,
     /// The loss of the epoch that the last step belongs to, from its first batch on: over all images when the epoch has just ended.
     pub loss: EpochLoss,
 }
 
-/// Where a run stands after an optimiser step.
+/// Where a run stands after an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     /// A checkpoint taken now goes on from here.
@@ -41,7 +41,7 @@ pub struct Moment {
     pub epoch_ended: bool,
 }
 
-/// The images of one optimiser step.
+/// The images of one optimizer step.
 struct Batch {
     step: usize,
     epoch: usize,
@@ -52,16 +52,16 @@ struct Batch {
 }
 
 impl Training<'_> {
-    /// Optimiser steps per epoch.
+    /// Optimizer steps per epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.dataset.len().div_ceil(self.recipe.batch_size.max(1))
     }
-    /// Optimiser steps of the whole run.
+    /// Optimizer steps of the whole run.
     pub fn steps(&self) -> usize {
         self.recipe.epochs * self.steps_per_epoch()
     }
 
-    /// How many images some optimiser steps see, with those that they are compared with: the last batch of an epoch may be smaller.
+    /// How many images some optimizer steps see, with those that they are compared with: the last batch of an epoch may be smaller.
     pub fn images(&self, steps: Range<usize>) -> usize {
         let upto = |step: usize| {
             let (epochs, batches) = (step / self.steps_per_epoch().max(1), step % self.steps_per_epoch().max(1));
@@ -85,9 +85,9 @@ impl Training<'_> {
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
         let Recipe { loss, margin, .. } = self.recipe;
-        let loss_of: &LossOf<'_> = match self.recipe.sampling {
-            Sampling::Batch => &|labels, step| loss.of_batch(margin, labels, self.seed, step),
-            Sampling::Set(draw) => &move |labels, _| Some(loss.of_groups(margin, labels, draw)),
+        let loss_of: &LossBuilder<'_> = match self.recipe.sampling {
+            Sampling::Batch => &|labels, step| loss.for_batch(margin, labels, self.seed, step),
+            Sampling::Set(draw) => &move |labels, _| Some(loss.for_groups(margin, labels, draw)),
         };
         self.run_with(model, loss_of, from, watch)
     }
@@ -104,7 +104,7 @@ impl Training<'_> {
     pub fn run_with(
         &self,
         model: &mut dyn Trainable,
-        loss: &LossOf<'_>,
+        loss: &LossBuilder<'_>,
         from: Progress,
         watch: &mut dyn FnMut(Moment, &dyn Trainable) -> ControlFlow<()>,
     ) -> Result<Waiting> {
@@ -161,7 +161,7 @@ impl Training<'_> {
                         let points = distance.normalize(raw)?;
                         let (loss, gradient) = loss(&points)?;
                         if !loss.is_finite() {
-                            return Err(Error::NotFinite(format!("the loss of optimiser step {}", step + 1)));
+                            return Err(Error::NotFinite(format!("the loss of optimizer step {}", step + 1)));
                         }
                         epoch_loss.add(loss, count);
                         points.backward(&points.like_rows(gradient)?)

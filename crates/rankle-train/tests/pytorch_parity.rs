@@ -84,7 +84,7 @@ fn adam_has_the_same_bits_on_every_instruction_set() {
 }
 
 #[test]
-fn the_triplet_loss_and_its_slope_equal_pytorch() {
+fn the_triplet_loss_and_its_gradient_equal_pytorch() {
     let fixture = fixture();
     let triplets: Vec<Triplet> = fixture["triplets"]
         .to_vec2::<u32>()
@@ -97,7 +97,7 @@ fn the_triplet_loss_and_its_slope_equal_pytorch() {
 
 /// Rows 4 and 8 are equal, of one class, and so are 10 and 11, of two: the gradient of the norm at zero is zero.
 #[test]
-fn the_contrastive_loss_and_its_slope_equal_pytorch() {
+fn the_contrastive_loss_and_its_gradient_equal_pytorch() {
     let fixture = fixture();
     let labels = fixture["labels"].to_vec1::<u32>().unwrap();
     equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
@@ -105,42 +105,42 @@ fn the_contrastive_loss_and_its_slope_equal_pytorch() {
 
 /// PyTorch's own functions, with the label that was meant and with the one that the original passes (METHOD.md 4.1).
 #[test]
-fn the_losses_of_pairs_and_their_slopes_equal_pytorch() {
+fn the_losses_of_pairs_and_their_gradients_equal_pytorch() {
     let fixture = fixture();
     let triplets = fixture["triplets"].to_vec2::<u32>().unwrap();
     let pair = |(at, row): (usize, &Vec<u32>)| (row[0] as usize, row[1 + at % 2] as usize, at % 2 == 0);
     let pairs: Vec<(usize, usize, bool)> = triplets.iter().enumerate().map(pair).collect();
-    for (name, mislabelled) in [("pairs-strict", false), ("pairs-paper", true)] {
+    for (name, mislabeled) in [("pairs-strict", false), ("pairs-paper", true)] {
         equals_pytorch(name, &fixture, |points, _| {
             let margin = if points.distance() == Distance::Cosine { 0.5 } else { 1.0 };
-            PairLoss { margin, mislabelled }.evaluate(points, &pairs).unwrap()
+            PairLoss { margin, mislabeled }.evaluate(points, &pairs).unwrap()
         });
     }
 }
 
 #[test]
-fn the_cross_entropy_and_its_slope_equal_pytorch() {
+fn the_cross_entropy_and_its_gradient_equal_pytorch() {
     let fixture = fixture();
     let labels = fixture["labels"].to_vec1::<u32>().unwrap();
     let points = Distance::Euclidean.normalize(&fixture["cross-entropy.logits"]).unwrap();
-    let (loss, slope) = cross_entropy_loss(&points, &labels).unwrap();
+    let (loss, gradient) = cross_entropy_loss(&points, &labels).unwrap();
     let expected = f64::from(numbers(&fixture["cross-entropy.loss"])[0]);
     assert!((loss - expected).abs() <= LOSS * expected, "{loss} instead of {expected}");
-    let error = worst(&slope, &numbers(&fixture["cross-entropy.slope"]), |_| 1.0 / labels.len() as f64);
-    assert!(error <= LOSS, "slope off by {error:e} of what an image can have");
+    let error = worst(&gradient, &numbers(&fixture["cross-entropy.slope"]), |_| 1.0 / labels.len() as f64);
+    assert!(error <= LOSS, "gradient off by {error:e} of what an image can have");
 }
 
 fn equals_pytorch(name: &str, fixture: &HashMap<String, Tensor>, evaluate: impl Fn(&Embeddings, f64) -> (f64, Vec<f32>)) {
     for (distance, margin) in [(Distance::Cosine, 0.2), (Distance::Euclidean, 1.0)] {
         let points = distance.normalize(&fixture["embeddings"]).unwrap();
-        let (loss, slope) = evaluate(&points, margin);
+        let (loss, gradient) = evaluate(&points, margin);
         let expected = f64::from(numbers(&fixture[&format!("{name}.{distance}.loss")])[0]);
         assert!((loss - expected).abs() <= LOSS * expected, "{name} {distance}: {loss} instead of {expected}");
 
         let expected = numbers(&fixture[&format!("{name}.{distance}.slope")]);
         let largest = expected.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let error =
-            worst(&numbers(&points.backward(&points.like_rows(slope).unwrap()).unwrap()), &expected, |_| f64::from(largest));
-        assert!(error <= LOSS, "{name} {distance}: slope off by {error:e} of its largest number");
+            worst(&numbers(&points.backward(&points.like_rows(gradient).unwrap()).unwrap()), &expected, |_| f64::from(largest));
+        assert!(error <= LOSS, "{name} {distance}: gradient off by {error:e} of its largest number");
     }
 }

@@ -82,7 +82,7 @@ const RECIPE: Recipe = Recipe {
 const CONTRASTIVE: Recipe = Recipe { loss: Loss::Contrastive, ..RECIPE };
 
 fn model() -> Convnet {
-    Convnet::initialise(Layers::C2F2, Distance::Cosine, Seed(0))
+    Convnet::initialize(Layers::C2F2, Distance::Cosine, Seed(0))
 }
 
 fn training(dataset: &dyn Dataset) -> Training<'_> {
@@ -121,7 +121,7 @@ fn the_loss_falls_and_every_step_is_reported() {
         let margin = Recipe::paper(distance).margin;
         let training = Training { recipe: Recipe { margin, loss, ..RECIPE }, ..training(&dataset) };
         let mut moments = Vec::new();
-        let mut model = Convnet::initialise(layers, distance, Seed(0));
+        let mut model = Convnet::initialize(layers, distance, Seed(0));
         training
             .run(&mut model, START, &mut |moment, _| {
                 moments.push(moment);
@@ -154,7 +154,7 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
         let paper = Recipe::photographs(distance, loss, draw);
         let recipe = Recipe { margin: paper.margin, sampling: paper.sampling, epochs: 4, loss, ..RECIPE };
         let mut losses = Vec::new();
-        let mut model = Convnet::initialise(Layers::C2F2, distance, Seed(0));
+        let mut model = Convnet::initialize(Layers::C2F2, distance, Seed(0));
         Training { recipe, ..training(&dataset) }
             .run(&mut model, START, &mut |moment, _| {
                 losses.extend(moment.progress.loss.mean().filter(|_| moment.epoch_ended));
@@ -180,7 +180,7 @@ fn the_loss_of_an_epoch_does_not_depend_on_the_batch_size() {
     {
         let of = |batch_size| {
             let recipe = Recipe { epochs: 1, learning_rate: 0.0, margin: 0.5, batch_size, loss, sampling, ..RECIPE };
-            let mut model = architecture.initialise(Distance::Euclidean, Seed(0)).unwrap();
+            let mut model = architecture.initialize(Distance::Euclidean, Seed(0)).unwrap();
             final_loss(&Training { recipe, ..training(&dataset) }, &mut *model, START)
         };
         let whole = of(31);
@@ -254,7 +254,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
             assert!(matches!(result, Err(Error::Interrupted)), "{name}, step {stop}: {result:?}");
 
             // Another seed: everything has to come from the checkpoint.
-            let mut resumed = Convnet::initialise(Layers::C2F2, Distance::Cosine, Seed(9));
+            let mut resumed = Convnet::initialize(Layers::C2F2, Distance::Cosine, Seed(9));
             let (state, progress) = state.unwrap();
             resumed.restore(state).unwrap();
             assert!(bytes(&resumed) == bytes(&stopped), "{name}, step {stop}: the checkpoint is not the model");
@@ -273,7 +273,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
 fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_without_a_class() {
     let dataset = Bars::sixty();
     let training = Training { recipe: Recipe { batch_size: 20, ..Recipe::classifier(2) }, ..training(&dataset) };
-    let start = |seed| Architecture::C2f2Classifier.initialise(Distance::Euclidean, seed).unwrap();
+    let start = |seed| Architecture::C2f2Classifier.initialize(Distance::Euclidean, seed).unwrap();
     let mut whole = start(Seed(0));
     let mut state = None;
     training
@@ -340,7 +340,7 @@ fn what_cannot_be_learned_from_is_refused() {
         ("an empty batch", &whole, no_batch, "there are no images in a batch"),
         ("NaN", &nan, RECIPE, "a batch of images holds a value that is not finite"),
         ("infinity", &infinite, RECIPE, "a batch of images holds a value that is not finite"),
-        ("a margin of NaN", &whole, no_margin, "the loss of optimiser step 1 holds a value that is not finite"),
+        ("a margin of NaN", &whole, no_margin, "the loss of optimizer step 1 holds a value that is not finite"),
     ];
     for (what, dataset, recipe, message) in cases {
         let mut model = model();

@@ -48,7 +48,7 @@ impl Count {
 }
 
 /// The lists that were given, row by row, with the number in each row.
-pub(crate) struct Rows {
+pub(crate) struct IndexRows {
     targets: Option<(Vec<u32>, usize)>,
     preserved: Option<(Vec<u32>, usize)>,
 }
@@ -85,7 +85,7 @@ impl Choice {
     ///
     /// # Errors
     /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
-    pub(crate) fn images(&self, subject: &Subject) -> Result<(Vec<usize>, Rows)> {
+    pub(crate) fn images(&self, subject: &Subject) -> Result<(Vec<usize>, IndexRows)> {
         let dataset = subject.dataset(self.role);
         let images: Vec<usize> = match &self.images {
             Some(list) => list.resolve("--image-indices", dataset)?.into_iter().map(|index| index as usize).collect(),
@@ -101,7 +101,7 @@ impl Choice {
             Ok(Some((indices, set)))
         };
         let [targets, preserved] = self.rows();
-        let rows = Rows { targets: read(targets)?, preserved: read(preserved)? };
+        let rows = IndexRows { targets: read(targets)?, preserved: read(preserved)? };
         Ok((images, rows))
     }
 
@@ -126,7 +126,7 @@ fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> R
     }
 }
 
-impl Rows {
+impl IndexRows {
     /// Targets per image, where `otherwise` many are drawn.
     pub(crate) fn set(&self, otherwise: usize) -> usize {
         self.targets.as_ref().map_or(otherwise, |(_, set)| *set)

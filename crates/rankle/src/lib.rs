@@ -56,11 +56,11 @@ mod weights;
 
 use arguments::Arguments;
 use clap::Parser;
-pub use rankle_attacks::OwnAttack;
+pub use rankle_attacks::CustomAttack;
 use rankle_models::Architecture;
 pub use rankle_models::Backbone;
+pub use rankle_train::CustomLoss;
 use rankle_train::Loss;
-pub use rankle_train::OwnLoss;
 use std::ffi::OsString;
 
 /// Runs the program with these arguments, the first of which is its own name, and returns its exit code.
@@ -74,9 +74,9 @@ pub struct Registry {
     /// Models, by whose names every command, plan, card and record knows them.
     pub backbones: Vec<Backbone>,
     /// Losses for `--loss`.
-    pub losses: Vec<OwnLoss>,
+    pub losses: Vec<CustomLoss>,
     /// Attacks for `--attack`, plans and records.
-    pub attacks: Vec<OwnAttack>,
+    pub attacks: Vec<CustomAttack>,
 }
 
 impl Registry {

@@ -36,7 +36,7 @@ tested, in the order of their names. folder,images=20%:PATH tests a fifth of eac
 folder,list=FILE:PATH what a list names, one CLASS/IMAGE a line, and folder,test=all:PATH every image. idx:PATH is a folder of IDX files without a \
 published hash, as of EMNIST or KMNIST, and idx,name=emnist-letters:PATH one of several datasets in it.
 
-Photographs of sop, cub, cars, inshop and folders are resized and cut to the size of the model, and grey for a model of grey images. Options say how, as in \
+Photographs of sop, cub, cars, inshop and folders are resized and cut to the size of the model, and gray for a model of gray images. Options say how, as in \
 sop,resize=square,edge=224: resize=shorter keeps the shape (for folders, unless the model says otherwise), resize=square does not, \
 resize=none takes files of the model's size only; edge=N is the side before the middle is cut out (8/7 of the model's); \
 filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, where cameras are held upright by default; skip-broken leaves out \

@@ -250,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("model.safetensors");
         let write = |seed| {
-            let model = Architecture::C2f2.initialise(Distance::Cosine, rankle_core::Seed(seed)).unwrap();
+            let model = Architecture::C2f2.initialize(Distance::Cosine, rankle_core::Seed(seed)).unwrap();
             rankle_models::weights::write(&weights, &model.parameters().unwrap()).unwrap();
         };
         let key = Key {

@@ -14,14 +14,14 @@ use std::fmt;
 pub(crate) fn answer(record: &Record, format: Format) -> Result<()> {
     match format {
         Format::Json => progress::answer(record.to_line()?),
-        Format::Human => progress::answer(Table(record)),
+        Format::Human => progress::answer(RecordTable(record)),
     }
 }
 
 /// Before and after, side by side.
-struct Table<'a>(&'a Record);
+struct RecordTable<'a>(&'a Record);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for RecordTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { cell: Cell { subject, spec, images, from, .. }, facts, .. } = self.0;
         let (Subject { model, distance, weights, .. }, dataset) = (subject, subject.data());
@@ -64,7 +64,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-impl Table<'_> {
+impl RecordTable<'_> {
     /// What was measured, in words.
     fn rows(&self) -> Vec<(&'static str, String, String)> {
         let record = self.0;

@@ -41,7 +41,7 @@ fn record(folder: &Path, name: &str, more: &[&str]) -> Value {
         input: InputSpec::of_shape((1, 28, 28)),
         embedding_size: 8,
         load: |tensors, distance| Ok(Box::new(Halved { weight: tensors["weight"].clone(), distance })),
-        initialise: None,
+        initialize: None,
     };
     let registry = Registry { backbones: vec![halved], ..Registry::default() };
     let [plan, records] = ["plan.jsonl", name].map(|file| folder.join(file).display().to_string());

@@ -143,7 +143,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|own| own == line), "{line}\n{page}");
         }
-        assert!(page.contains("9.00x research (≥ 10x **missed**)<br>3.00x vectorised (≥ 2x)"));
+        assert!(page.contains("9.00x research (≥ 10x **missed**)<br>3.00x vectorized (≥ 2x)"));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         let readme = format!("above\n{BEGIN}old\n{END}\nbelow\n");
         let new = into_readme(&readme, &report()).unwrap();
         assert!(new.starts_with("above\n<!-- bench:begin -->\nAn excerpt") && new.ends_with("<!-- bench:end -->\nbelow\n"));
-        assert!(new.contains("| attack-ca+-w1/1000 | 4.00 s | vectorised 12.00 s | 3.00x |"), "{new}");
+        assert!(new.contains("| attack-ca+-w1/1000 | 4.00 s | vectorized 12.00 s | 3.00x |"), "{new}");
         assert!(!new.contains("old") && !new.contains("research 36") && !new.contains("c2f2-forward"));
         assert_eq!(into_readme(&new, &report()).unwrap(), new);
         assert!(into_readme("nothing here", &report()).is_err());

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// One line per row that was timed.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Table {
+pub(super) struct BenchTable {
     /// Multiply-adds in registers, on one thread: 10⁹ operations a second.
     pub(super) peak_gflops: Option<f64>,
     pub(super) lines: Vec<Line>,
@@ -58,7 +58,7 @@ impl Verdict {
 /// How far apart what both computed may be, relative to the larger: rounding errors tip a sign here and there.
 const TOLERANCE: f64 = 0.01;
 
-impl Table {
+impl BenchTable {
     pub(super) fn of(rows: &[Row], timings: &[Timing]) -> Self {
         let rate = |timing: &Timing| Some(timing.operations? / timing.minimum_ms / 1e6); // of a peak the best repeat counts
         let peak_gflops = median(timings.iter().filter(|timing| timing.row.starts_with(PEAK)).filter_map(rate));
@@ -164,7 +164,7 @@ pub(super) fn megabytes(mb: Option<f64>) -> String {
     mb.map_or_else(|| "·".to_owned(), |mb| format!("{mb:.0}"))
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for BenchTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<32}{:>10}{:>8}{:>7}{:>7}   against", "row", "rankle", "of peak", "CPU", "MB")?;
         for line in &self.lines {
@@ -203,7 +203,7 @@ pub(super) mod tests {
     }
 
     /// Three rounds of a network, one of an attack that is compared with two, and one of a command that is only measured.
-    pub(in crate::bench) fn example() -> Table {
+    pub(in crate::bench) fn example() -> BenchTable {
         let rows = named(&["f32-peak/1", "c2f2-forward/100", "attack-ca+-w1/1000", "attack/500"]);
         let mut timings = vec![Timing { operations: Some(2e9), ..sample("f32-peak/1", None, 10.0) }];
         for (ours, eager, compile) in [(4.0, 9.0, 6.5), (5.0, 8.0, 6.0), (40.0, 10.0, 60.0)] {
@@ -214,10 +214,10 @@ pub(super) mod tests {
         let with = |rank: f64, timing: Timing| Timing { results: [("rank_after".to_owned(), rank)].into(), ..timing };
         timings.push(with(2.0, sample("attack-ca+-w1/1000", None, 4000.0)));
         timings.push(sample("attack-ca+-w1/1000", Some("research"), 36_000.0));
-        timings.push(with(2.01, sample("attack-ca+-w1/1000", Some("vectorised"), 12_000.0)));
+        timings.push(with(2.01, sample("attack-ca+-w1/1000", Some("vectorized"), 12_000.0)));
         let told = [(PER_SECOND.to_owned(), 62.5), (WAITING.to_owned(), 0.25)].into();
         timings.push(Timing { peak_mb: Some(301.0), results: told, ..sample("attack/500", None, 700.0) });
-        Table::of(&rows, &timings)
+        BenchTable::of(&rows, &timings)
     }
 
     #[test]
@@ -253,7 +253,7 @@ pub(super) mod tests {
             "row                                 rankle of peak    CPU     MB   against",
             "f32-peak/1                         10.0 ms   100 %   90 %    100",
             "c2f2-forward/100                    5.0 ms    90 %   90 %    100   eager 9.0 ms · compile 6.5 ms · 1.30x compile, at least 1.1x: met",
-            "attack-ca+-w1/1000                  4.00 s       ·   90 %    100   research 36.00 s · vectorised 12.00 s · 9.00x research, at least 10x: MISSED · 3.00x vectorised, at least 2x: met",
+            "attack-ca+-w1/1000                  4.00 s       ·   90 %    100   research 36.00 s · vectorized 12.00 s · 9.00x research, at least 10x: MISSED · 3.00x vectorized, at least 2x: met",
             "attack/500                        700.0 ms       ·   90 %    301   at most 300 MB: MISSED · 62.5 images a second · 0.2 % of it waiting for them",
             "research: two of thirty steps are timed, and their time is scaled",
             "peak of one thread: 200·10⁹ operations a second",

@@ -253,10 +253,10 @@ mod tests {
     use super::super::manifest;
     use super::*;
 
-    /// A frame of 40×30 pixels with an opaque rectangle of one colour, 28 pixels wide, in a transparent surrounding.
-    fn frame(colour: u8) -> RgbaImage {
+    /// A frame of 40×30 pixels with an opaque rectangle of one color, 28 pixels wide, in a transparent surrounding.
+    fn frame(color: u8) -> RgbaImage {
         RgbaImage::from_fn(40, 30, |x, y| {
-            if (6..34).contains(&x) && (5..25).contains(&y) { Rgba([colour, 7, 200, 255]) } else { Rgba([9, 9, 9, 0]) }
+            if (6..34).contains(&x) && (5..25).contains(&y) { Rgba([color, 7, 200, 255]) } else { Rgba([9, 9, 9, 0]) }
         })
     }
 

@@ -24,7 +24,7 @@ fn attacks() -> Vec<(AttackId, ObjectiveKind)> {
     all.filter(|attack| *attack != (AttackId::EmbeddingShift, ObjectiveKind::Distance)).collect()
 }
 
-/// Loss and slope of an attack, with three targets and five preserved items for each of four images.
+/// Loss and gradient of an attack, with three targets and five preserved items for each of four images.
 fn evaluate(
     (kind, objective): (AttackId, ObjectiveKind),
     distance: Distance,
@@ -59,10 +59,10 @@ fn every_objective_agrees_with_pytorch() {
             let (kind, objective) = attack;
             let name = if objective == ObjectiveKind::Ranking { kind.to_string() } else { format!("{kind}.by-distance") };
             let name = format!("{name}.{distance}");
-            let (loss, slope) =
+            let (loss, gradient) =
                 evaluate(attack, distance, &tensors["gallery"], &tensors["clean"], &tensors["embeddings"], &targets, &preserved);
             close(&name, &loss, &numbers(&tensors[&format!("{name}.loss")]), 1e-6);
-            close(&name, &slope, &numbers(&tensors[&format!("{name}.slope")]), 5e-6);
+            close(&name, &gradient, &numbers(&tensors[&format!("{name}.slope")]), 5e-6);
         }
     }
 }
@@ -83,7 +83,7 @@ fn plain(
     };
     let pairs = |a: &Tensor, b: &Tensor| match distance {
         Distance::Cosine => 1.0 - a.matmul(&b.t()?)?,
-        // The tiny summand keeps the slope of the root finite where an item meets itself.
+        // The tiny summand keeps the gradient of the root finite where an item meets itself.
         Distance::Euclidean => (a.unsqueeze(1)?.broadcast_sub(&b.unsqueeze(0)?)?.sqr()?.sum(2)? + 1e-24)?.sqrt(),
     };
     let (gallery, clean, moved) = (place(gallery)?, place(clean)?, place(moved)?);
@@ -97,7 +97,7 @@ fn plain(
             AttackId::Query(direction) | AttackId::PreservingQuery(direction) => {
                 (pairs(&point, &items)?.t()?.broadcast_sub(&pairs(&point, &gallery)?)?, direction)
             }
-            AttackId::EmbeddingShift | AttackId::Own(_) => unreachable!("has no hinges"),
+            AttackId::EmbeddingShift | AttackId::Custom(_) => unreachable!("has no hinges"),
         };
         let signed = |loss: Tensor| if direction == Direction::Raise { Ok(loss) } else { loss.neg() };
         match objective {
@@ -137,13 +137,13 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
         for attack in attacks() {
             let (kind, objective) = attack;
             let name = format!("{kind} by {objective}, {distance}");
-            let (loss, slope) = evaluate(attack, distance, &gallery, &clean, &moved, &targets, &preserved);
+            let (loss, gradient) = evaluate(attack, distance, &gallery, &clean, &moved, &targets, &preserved);
 
             let at = Var::from_tensor(&wide(&moved)).unwrap();
             let theirs = reference(attack, distance, at.as_tensor());
             let autograd = theirs.sum_all().unwrap().backward().unwrap().remove(at.as_tensor()).unwrap();
             close(&name, &loss, &numbers(&theirs), 1e-5);
-            close(&name, &slope, &numbers(&autograd), 1e-5);
+            close(&name, &gradient, &numbers(&autograd), 1e-5);
 
             let start = numbers(&moved);
             let total = |at: Vec<f64>| {
@@ -155,7 +155,7 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
                 total(at)
             };
             let differences: Vec<f64> = (0..24).map(|number| (nudged(number, 1e-6) - nudged(number, -1e-6)) / 2e-6).collect();
-            close(&name, &slope, &differences, 1e-4);
+            close(&name, &gradient, &differences, 1e-4);
         }
     }
 }
@@ -172,13 +172,13 @@ fn one_query_pulls_alike_under_both_objectives() {
         let gallery = Gallery::new(&distance.normalize(&raw).unwrap()).unwrap();
         let clean = distance.normalize(&moved).unwrap();
         for kind in [AttackId::Candidate(Direction::Raise), AttackId::Candidate(Direction::Lower)] {
-            let slope = |objective| {
+            let gradient = |objective| {
                 let targets = Targets::new(4, vec![5, 6, 7, 8], 1, None, gallery.len()).unwrap();
                 let variant = AttackOptions { objective, ..AttackOptions::default() };
                 let bound = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper);
                 numbers(&bound.evaluate(&moved).unwrap().gradient)
             };
-            let (hinges, distances) = (slope(ObjectiveKind::Ranking), slope(ObjectiveKind::Distance));
+            let (hinges, distances) = (gradient(ObjectiveKind::Ranking), gradient(ObjectiveKind::Distance));
             for (image, (a, b)) in hinges.chunks_exact(6).zip(distances.chunks_exact(6)).enumerate() {
                 let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
                 let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();

@@ -102,7 +102,7 @@ fn minus_targets_come_from_the_top_percent() {
         assert_eq!(&preserved[image * set..][..set], &free[..5]);
         admired += usize::from(list(&gallery, row(&strict, image)[0] as usize)[..10].contains(&(image as u32)));
     }
-    // Few images are in nobody's first ten, and take a neighbour instead.
+    // Few images are in nobody's first ten, and take a neighbor instead.
     assert!(admired > 50, "{admired}");
 }
 

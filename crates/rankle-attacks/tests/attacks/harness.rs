@@ -146,7 +146,7 @@ fn succeeded(kind: AttackId, outcome: &Outcome) {
             assert!(gain > 0.0, "{kind} {gain}");
             assert!(mean(&outcome.after.preserved) < 0.05, "{kind}");
         }
-        AttackId::Own(_) => unreachable!("not rankle's"),
+        AttackId::Custom(_) => unreachable!("not rankle's"),
         AttackId::EmbeddingShift => {
             assert!(outcome.after.rank.is_empty() && outcome.after.first_match.len() == IMAGES.len());
             assert!(outcome.embedding_shift.iter().all(|&shift| shift > 0.1), "{:?}", outcome.embedding_shift);

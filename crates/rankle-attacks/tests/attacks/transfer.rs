@@ -84,7 +84,7 @@ fn other_points(embedder: &dyn rankle_core::Embedder, images: &candle_core::Tens
 }
 
 #[test]
-fn only_minus_attacks_choose_among_the_neighbours_of_the_victim() {
+fn only_minus_attacks_choose_among_the_neighbors_of_the_victim() {
     let world = world();
     let galleries = [embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean)].map(|model| gallery(&model, &world));
     for kind in AttackId::ALL {

@@ -3,7 +3,7 @@
 use crate::support::{Curved, LEN, World, at, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
 use rankle_attacks::{
-    AttackId, AttackOptions, Direction, Half, Norm, Protocol, Setting, Threat, Universal, UniversalOutcome, Victim, build,
+    AttackId, AttackOptions, Direction, Half, Norm, Protocol, Setting, Threat, UniversalAttack, UniversalOutcome, Victim, build,
     universal_target,
 };
 use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Role, Sets};
@@ -28,12 +28,12 @@ fn scene(distance: Distance) -> Scene {
     Scene { world, model, gallery }
 }
 
-fn search(epsilon: f64, iterations: usize) -> Universal {
-    Universal { iterations, ..Universal::paper(Threat::linf(epsilon).unwrap()) }
+fn search(epsilon: f64, iterations: usize) -> UniversalAttack {
+    UniversalAttack { iterations, ..UniversalAttack::paper(Threat::linf(epsilon).unwrap()) }
 }
 
-fn euclidean(epsilon: f64, iterations: usize) -> Universal {
-    Universal { iterations, ..Universal::paper(Threat::l2(epsilon).unwrap()) }
+fn euclidean(epsilon: f64, iterations: usize) -> UniversalAttack {
+    UniversalAttack { iterations, ..UniversalAttack::paper(Threat::l2(epsilon).unwrap()) }
 }
 
 fn norm(numbers: &[f32]) -> f32 {
@@ -41,7 +41,7 @@ fn norm(numbers: &[f32]) -> f32 {
 }
 
 fn compute(
-    search: Universal,
+    search: UniversalAttack,
     kind: AttackId,
     setting: &Setting<'_>,
     victim: Option<Victim<'_>>,
@@ -63,7 +63,7 @@ impl Scene {
             keep_images: false,
         }
     }
-    fn run(&self, search: Universal, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
+    fn run(&self, search: UniversalAttack, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
         compute(search, kind, &self.setting(protocol, 7), None, images, TARGET).unwrap()
     }
 }
@@ -101,7 +101,7 @@ fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
 }
 
 /// The perturbation, step by step as it is written down.
-fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], search: &Universal) -> Vec<f32> {
+fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], search: &UniversalAttack) -> Vec<f32> {
     let (epsilon, step, round) = (search.threat.radius() as f32, search.step as f32, search.threat.norm() == Norm::L2);
     let seen: Vec<usize> = images.iter().step_by(2).copied().collect();
     let x = scene.world.images(&seen).unwrap();
@@ -115,13 +115,13 @@ fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], sea
             moved = moved.clamp(0f32, 1f32).unwrap();
         }
         let gradients = loss(scene, kind, &moved).backward().unwrap();
-        let slope = pixels(gradients.get(variable.as_tensor()).unwrap());
-        let length = norm(&slope);
+        let gradient = pixels(gradients.get(variable.as_tensor()).unwrap());
+        let length = norm(&gradient);
         let steepest = |s: f32| match round {
             true => s / length,
             false => f32::from(u8::from(s > 0.0)) - f32::from(u8::from(s < 0.0)),
         };
-        let steps: Vec<f32> = pixels(&delta).iter().zip(&slope).map(|(d, s)| d - step * steepest(*s)).collect();
+        let steps: Vec<f32> = pixels(&delta).iter().zip(&gradient).map(|(d, s)| d - step * steepest(*s)).collect();
         let clip = |x: &[f32]| -> Vec<f32> {
             let inside: Vec<f32> = steps.iter().zip(x).map(|(d, x)| d.max(-x).min(1.0 - x)).collect();
             let scale = (epsilon / norm(&inside)).min(1.0);
@@ -140,7 +140,7 @@ fn the_perturbation_is_that_of_the_slow_version() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         for (kind, protocol) in KINDS.into_iter().flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
-            for search in [search(0.02, 6), Universal { step: 0.05, ..euclidean(0.2, 6) }] {
+            for search in [search(0.02, 6), UniversalAttack { step: 0.05, ..euclidean(0.2, 6) }] {
                 let fast = pixels(&scene.run(search, kind, protocol, &images).perturbation);
                 let slow = slow(&scene, kind, protocol, &images, &search);
                 let apart = fast.iter().zip(&slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

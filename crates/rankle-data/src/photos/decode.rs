@@ -57,8 +57,8 @@ pub(super) struct Decoded {
     _memory: Share<'static>,
 }
 
-/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, by `exif` upright or not. Grey is repeated, 16 bits are
-/// rounded to 8, and alpha is dropped. So does Pillow's `convert("RGB")`, but grey of 16 bits it clips to white.
+/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, by `exif` upright or not. Gray is repeated, 16 bits are
+/// rounded to 8, and alpha is dropped. So does Pillow's `convert("RGB")`, but gray of 16 bits it clips to white.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for what is too large or no whole image.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn grey_alpha_and_sixteen_bits() {
+    fn gray_alpha_and_sixteen_bits() {
         let png = |image: DynamicImage| open(&bytes(&image, ImageFormat::Png)).unwrap().get_pixel(0, 0).0;
         assert_eq!(png(GrayImage::from_pixel(1, 1, Luma([77])).into()), [77; 3]);
         assert_eq!(png(GrayAlphaImage::from_pixel(1, 1, image::LumaA([77, 0])).into()), [77; 3]);
@@ -322,12 +322,12 @@ mod tests {
         jpeg[frame + 5..frame + 9].fill(0xFF);
         assert!(open(&jpeg).unwrap_err().to_string().contains("65535×65535"));
 
-        // Grey has one byte a pixel in the file, and three when it is decoded.
-        let mut grey = bytes(&GrayImage::new(2, 2).into(), ImageFormat::Png);
-        grey[16..24].copy_from_slice(&[0, 0, 0x3E, 0x80, 0, 0, 0x3E, 0x80]);
-        let check = crc(&grey[12..29]);
-        grey[29..33].copy_from_slice(&check.to_be_bytes());
-        assert!(open(&grey).unwrap_err().to_string().starts_with("FILE is 16000×16000 pixels, 768000000 bytes when decoded"));
+        // Gray has one byte a pixel in the file, and three when it is decoded.
+        let mut gray = bytes(&GrayImage::new(2, 2).into(), ImageFormat::Png);
+        gray[16..24].copy_from_slice(&[0, 0, 0x3E, 0x80, 0, 0, 0x3E, 0x80]);
+        let check = crc(&gray[12..29]);
+        gray[29..33].copy_from_slice(&check.to_be_bytes());
+        assert!(open(&gray).unwrap_err().to_string().starts_with("FILE is 16000×16000 pixels, 768000000 bytes when decoded"));
 
         // A real one: 20,000 rows of nothing in a kilobyte.
         let long = bytes(&GrayImage::new(1, 20_000).into(), ImageFormat::Png);

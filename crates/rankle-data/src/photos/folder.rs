@@ -114,11 +114,11 @@ impl Folder {
             (Division::Usual, Layout::Classes) => by_class(root, layout, USUAL_SHARE, tested),
             (Division::Classes(percent), _) => by_class(root, layout, *percent, tested),
             (Division::Images(percent), _) => {
-                let classes = labelled(root, layout, tested)?;
+                let classes = labeled(root, layout, tested)?;
                 Ok(classes.into_iter().flat_map(|class| some_of(class, *percent, tested)).collect())
             }
             (Division::List(file), _) => by_list(root, layout, file, tested),
-            (Division::All, _) => Ok(labelled(root, layout, tested)?.into_iter().flatten().collect()),
+            (Division::All, _) => Ok(labeled(root, layout, tested)?.into_iter().flatten().collect()),
         }
     }
 
@@ -209,7 +209,7 @@ fn all_classes(root: &Path, splits: &Splits) -> Result<Vec<OsString>> {
 
 /// The last `percent` of the classes are tested, at least one, and at least one is not.
 fn by_class(root: &Path, layout: &Layout, percent: u8, tested: bool) -> Result<Vec<Item>> {
-    let classes = labelled(root, layout, tested)?;
+    let classes = labeled(root, layout, tested)?;
     if classes.len() < 2 {
         let found = format!("has {} sub-folder with photographs", classes.len());
         let help = "to divide it by class at least two are needed, or divide it by images, as in folder,images=20%:PATH";
@@ -236,7 +236,7 @@ fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
 }
 
 fn by_list(root: &Path, layout: &Layout, file: &str, tested: bool) -> Result<Vec<Item>> {
-    let mut items: Vec<Item> = labelled(root, layout, tested)?.into_iter().flatten().collect();
+    let mut items: Vec<Item> = labeled(root, layout, tested)?.into_iter().flatten().collect();
     // The other split reads it again, which a pipe cannot do.
     let list = if tested { List::read_once(root.join(file)) } else { List::read(root.join(file)) }?;
     let mut named = HashSet::new();
@@ -259,24 +259,24 @@ fn share(len: usize, percent: u8) -> usize {
     ((len * usize::from(percent) + 50) / 100).clamp(1, len - 1)
 }
 
-/// The photographs of every class, labelled from 0; where the folder has splits, those of all of them.
-fn labelled(root: &Path, layout: &Layout, tested: bool) -> Result<Vec<Vec<Item>>> {
+/// The photographs of every class, labeled from 0; where the folder has splits, those of all of them.
+fn labeled(root: &Path, layout: &Layout, tested: bool) -> Result<Vec<Vec<Item>>> {
     let (names, parts): (_, Vec<&Path>) = match layout {
         Layout::Classes => (tree::classes(root)?, vec![Path::new("")]),
         Layout::Splits(splits) => (all_classes(root, splits)?, splits.all().map(Path::new).collect()),
     };
     let mut passed = Passed::default();
-    let mut labelled = Vec::with_capacity(names.len());
+    let mut labeled = Vec::with_capacity(names.len());
     for (class, name) in (0..).zip(names) {
         let mut items = Vec::new();
         for folder in parts.iter().map(|part| part.join(&name)).filter(|folder| root.join(folder).is_dir()) {
             items.extend(tree::photos(root, &folder, &mut passed)?.into_iter().map(|photo| (photo, class)));
         }
-        labelled.push(items);
+        labeled.push(items);
     }
     // Both splits see the same files, and whoever trains tests as well: once is enough.
     if tested {
         passed.warn(root);
     }
-    Ok(labelled)
+    Ok(labeled)
 }

@@ -1,4 +1,4 @@
-//! Where a JPEG ends, which decoders do not say: what is missing they fill with grey.
+//! Where a JPEG ends, which decoders do not say: what is missing they fill with gray.
 
 /// Whether a JPEG goes on to its end marker. Segments are skipped by their lengths, for metadata may hold a preview with markers
 /// of its own, and what follows the end is nobody's business: cameras put sounds and depth maps there.

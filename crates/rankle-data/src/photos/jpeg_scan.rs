@@ -36,12 +36,12 @@ fn short(bytes: &[u8], place: usize) -> Option<u16> {
 
 /// How codes become values: of each length the first code, how many there are, and where their values begin.
 #[derive(Default)]
-struct Table {
+struct HuffmanTable {
     lengths: Vec<(u32, u32, usize)>,
     values: Vec<u8>,
 }
 
-impl Table {
+impl HuffmanTable {
     fn value(&self, bits: &mut Bits<'_>) -> Option<u8> {
         let mut code = 0;
         for &(first, count, start) in &self.lengths {
@@ -56,7 +56,7 @@ impl Table {
 
 /// Four tables for the mean of a block, and four for the rest of it.
 #[derive(Default)]
-struct Tables([[Table; 4]; 2]);
+struct Tables([[HuffmanTable; 4]; 2]);
 
 impl Tables {
     fn read(&mut self, mut segment: &[u8]) -> Option<()> {
@@ -69,7 +69,7 @@ impl Tables {
             }
             let values = rest.get(16..16 + start)?.to_vec();
             segment = &rest[16 + start..];
-            *self.0.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))? = Table { lengths, values };
+            *self.0.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))? = HuffmanTable { lengths, values };
         }
         Some(())
     }
@@ -97,7 +97,7 @@ impl Frame {
 /// The blocks of a scan: how many units, and the two tables of each block in one.
 struct Blocks<'a> {
     units: usize,
-    unit: Vec<(&'a Table, &'a Table)>,
+    unit: Vec<(&'a HuffmanTable, &'a HuffmanTable)>,
 }
 
 impl<'a> Blocks<'a> {
@@ -196,7 +196,7 @@ impl<'a> Bits<'a> {
 mod tests {
     use super::*;
 
-    /// Made with Pillow: 40×24 pixels, colours in half the resolution or in all of it or none, with restarts or without.
+    /// Made with Pillow: 40×24 pixels, colors in half the resolution or in all of it or none, with restarts or without.
     #[test]
     fn every_block_counts() {
         for jpeg in [

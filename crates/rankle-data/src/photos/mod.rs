@@ -37,7 +37,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Labelled photographs below one folder, prepared as their [`Preparation`] says.
+/// Labeled photographs below one folder, prepared as their [`Preparation`] says.
 pub struct Photos {
     name: String,
     root: PathBuf,

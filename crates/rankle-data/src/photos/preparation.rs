@@ -12,10 +12,10 @@ use std::fmt;
 /// How photographs become a model's images: resized, then a square cut out, the middle for testing, any for training, mirrored half
 /// of the time. By torchvision's definitions of `Resize`, `CenterCrop` and `RandomCrop`.
 ///
-/// A model of grey images sees the luma of a photograph, by ITU-R 601-2 as Pillow's `convert("L")`.
+/// A model of gray images sees the luma of a photograph, by ITU-R 601-2 as Pillow's `convert("L")`.
 ///
 /// It is shown as records name it, as it is for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`, and for
-/// grey images with `,channels=1` behind it.
+/// gray images with `,channels=1` behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preparation {
     rules: Rules,
@@ -23,7 +23,7 @@ pub struct Preparation {
     crop: u32,
     filter: Filter,
     pub(super) exif: Exif,
-    grey: bool,
+    gray: bool,
 }
 
 /// How photographs of a dataset are resized for either purpose.
@@ -60,7 +60,7 @@ impl Preparation {
         crop: 224,
         filter: Filter::Bilinear,
         exif: Exif::Rotate,
-        grey: false,
+        gray: false,
     };
     /// The longest side that is cut out.
     pub const LARGEST: usize = 1024;
@@ -90,7 +90,7 @@ impl Preparation {
             crop: side as u32,
             filter: overrides.filter.or(input.filter).unwrap_or(Filter::Bilinear),
             exif: overrides.exif.unwrap_or(Exif::Rotate),
-            grey: channels == 1,
+            gray: channels == 1,
         })
     }
 
@@ -101,7 +101,7 @@ impl Preparation {
 
     /// How many numbers a pixel has.
     pub fn channels(self) -> usize {
-        if self.grey { 1 } else { 3 }
+        if self.gray { 1 } else { 3 }
     }
 
     /// The middle of a photograph of these sides; none of one that would have to be resized and must not be.
@@ -132,11 +132,11 @@ impl Preparation {
         }
     }
 
-    /// Resizes `image`, and writes the cut as `channels × side × side` numbers in `[0, 1]`, channel by channel. `image` is grey
-    /// afterwards where one channel is asked for.
+    /// Resizes `image`, and writes the cut as `channels × side × side` numbers in `[0, 1]`, channel by channel. `image` is gray
+    /// afterward where one channel is asked for.
     pub(super) fn apply(self, image: &mut RgbImage, cut: Cut, pixels: &mut [f32]) {
         let Cut { size, top, left, mirrored } = cut;
-        if self.grey {
+        if self.gray {
             // The luma in each of the channels: resizing treats them alike, and the first one is taken.
             image.pixels_mut().for_each(|pixel| pixel.0 = [luma(pixel.0); 3]);
         }
@@ -158,12 +158,12 @@ impl Preparation {
 
 impl fmt::Display for Preparation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, edge, crop, filter, exif, grey } = self;
+        let Self { rules, edge, crop, filter, exif, gray } = self;
         match rules.testing {
             Resize::None => write!(f, "resize=none,crop={crop},exif={exif}"),
             resize => write!(f, "resize={resize},edge={edge},crop={crop},filter={filter},exif={exif}"),
         }?;
-        f.write_str(if *grey { ",channels=1" } else { "" })
+        f.write_str(if *gray { ",channels=1" } else { "" })
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn preparation(resize: Resize, edge: u32, crop: u32, filter: Filter) -> Preparation {
-        Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate, grey: false }
+        Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate, gray: false }
     }
 
     /// The middle as bytes, RGB, row by row.
@@ -275,14 +275,14 @@ mod tests {
 
     /// Luma first, resized then.
     #[test]
-    fn grey_is_that_of_pillow() {
+    fn gray_is_that_of_pillow() {
         let expected = [
             &include_bytes!("../../tests/fixtures/pillow-81x60-luma-shorter37-middle32-bilinear.bin")[..],
             include_bytes!("../../tests/fixtures/pillow-81x60-luma-shorter37-middle32-bicubic.bin"),
         ];
         for (filter, expected) in Filter::ALL.into_iter().zip(expected) {
             let (mut image, mut pixels) = (formula(81, 60), [9.0; 32 * 32]);
-            let preparation = Preparation { grey: true, ..preparation(Resize::Shorter, 37, 32, filter) };
+            let preparation = Preparation { gray: true, ..preparation(Resize::Shorter, 37, 32, filter) };
             preparation.apply(&mut image, preparation.middle((81, 60)).unwrap(), &mut pixels);
             assert!(pixels.map(|pixel| (pixel * 255.0).round() as u8) == expected, "{filter}");
         }
@@ -378,9 +378,9 @@ mod tests {
         assert_eq!(Preparation::new(cub, &timm, &said).unwrap().rules, square);
         let none = Overrides { resize: Some(Resize::None), ..none };
         assert_eq!(says(cub, timm, none), "resize=none,crop=224,exif=rotate");
-        let grey = InputSpec::of_shape((1, 28, 28));
-        assert_eq!(says(square, grey, none), "resize=none,crop=28,exif=rotate,channels=1");
-        assert_eq!(Preparation::new(square, &grey, &none).unwrap().channels(), 1);
+        let gray = InputSpec::of_shape((1, 28, 28));
+        assert_eq!(says(square, gray, none), "resize=none,crop=28,exif=rotate,channels=1");
+        assert_eq!(Preparation::new(square, &gray, &none).unwrap().channels(), 1);
     }
 
     #[test]

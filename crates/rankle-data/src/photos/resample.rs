@@ -31,20 +31,20 @@ pub(super) fn resample(
     let down = Axis::new(image.height(), height, rows, filter);
     let stride = 3 * image.width() as usize;
     let bytes = &image.as_raw()[down.source.start * stride..down.source.end * stride];
-    let source = Rows { bytes, stride, part: 3 * across.source.start..3 * across.source.end };
+    let source = RgbRows { bytes, stride, part: 3 * across.source.start..3 * across.source.end };
     let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let (less_wide, less_high) = (lost(image.width(), width), lost(image.height(), height));
     if less_high > 0 && less_high > 2 * less_wide {
         let low = down_columns(&down, &source);
-        along_rows(&across, &Rows::whole(&low, 3 * across.source.len()))
+        along_rows(&across, &RgbRows::whole(&low, 3 * across.source.len()))
     } else {
         let narrow = along_rows(&across, &source);
-        down_columns(&down, &Rows::whole(&narrow, 3 * across.taps.len()))
+        down_columns(&down, &RgbRows::whole(&narrow, 3 * across.taps.len()))
     }
 }
 
 /// Rows of RGB, or a part of each.
-struct Rows<'a> {
+struct RgbRows<'a> {
     bytes: &'a [u8],
     /// From one to the next, in bytes.
     stride: usize,
@@ -52,7 +52,7 @@ struct Rows<'a> {
     part: Range<usize>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> RgbRows<'a> {
     fn whole(bytes: &'a [u8], stride: usize) -> Self {
         Self { bytes, stride, part: 0..stride }
     }
@@ -70,7 +70,7 @@ impl<'a> Rows<'a> {
 /// The horizontal pass. Its loops, as those of the vertical one, are compiled for the instruction sets that machines have; they are
 /// of integers, so all of them have the same bytes.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
-fn along_rows(axis: &Axis, from: &Rows) -> Vec<u8> {
+fn along_rows(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     let row = 3 * axis.taps.len();
     let mut to = vec![0; from.len() * row];
     let mut columns: Vec<[u32; ROWS]> = vec![[0; ROWS]; from.part.len() / 3];
@@ -97,7 +97,7 @@ fn along_rows(axis: &Axis, from: &Rows) -> Vec<u8> {
 
 /// Turns some rows into columns, each pixel filled up to four bytes.
 #[inline(always)]
-fn gather(from: &Rows<'_>, rows: Range<usize>, columns: &mut [[u32; ROWS]]) {
+fn gather(from: &RgbRows<'_>, rows: Range<usize>, columns: &mut [[u32; ROWS]]) {
     for (tile, columns) in columns.chunks_mut(TILE).enumerate() {
         for (y, row) in rows.clone().enumerate() {
             for (column, pixel) in columns.iter_mut().zip(from.get(row)[3 * TILE * tile..].chunks_exact(3)) {
@@ -109,7 +109,7 @@ fn gather(from: &Rows<'_>, rows: Range<usize>, columns: &mut [[u32; ROWS]]) {
 
 /// The vertical pass.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
-fn down_columns(axis: &Axis, from: &Rows) -> Vec<u8> {
+fn down_columns(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     let mut to = vec![0; axis.taps.len() * from.part.len()];
     let mut sums = vec![0; from.part.len()];
     for (to, taps) in to.chunks_exact_mut(from.part.len()).zip(&axis.taps) {
@@ -149,7 +149,7 @@ impl Axis {
         let mut exact = Vec::new();
         for pixel in range {
             let center = (f64::from(pixel) + 0.5) * scale;
-            // Conversions cut towards zero, and stop at it.
+            // Conversions cut toward zero, and stop at it.
             let start = (center - support + 0.5) as u32;
             let end = ((center + support + 0.5) as u32).min(from);
             exact.clear();

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::percent;
 use rankle_attacks::sample_images;
 use rankle_core::Gallery;
-use rankle_metrics::{Spread, retrieve, spread};
+use rankle_metrics::{EmbeddingSpread, retrieve, spread};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
 /// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
@@ -16,7 +16,7 @@ pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
     let sample = |set: &Gallery| sample_images(lab.seed, set.len(), ITEMS);
     let recall =
         retrieve(sets, labels, &sample(sets.queries()), &mut |_| lab.ranked.subject().monitor().advance(0))?.recall_at(1);
-    let Spread { mean, deviation, within, between, orthogonal, tied, dimension } =
+    let EmbeddingSpread { mean, deviation, within, between, orthogonal, tied, dimension } =
         spread(sets.gallery, labels.gallery, &sample(sets.gallery))?;
     // What is no number was not to be measured.
     let answer = |of: &str, number: f64, bound: f64, passed: bool| {

@@ -1,6 +1,6 @@
 //! The forward pass: sums, bias, ReLU or none, and pooling.
 
-use super::{ConvBlock, ConvShape, Rows, SILENT, Scratch};
+use super::{ConvBlock, ConvShape, PooledRows, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
 use crate::size::{product, whole};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
@@ -9,7 +9,7 @@ impl ConvBlock {
     /// One padded image in, its padding zero; its pooled rows and the winner of every window out.
     ///
     /// `winners` has [`ConvShape::pooled_len`] bytes, channel fastest.
-    pub fn forward(&self, padded: &[f32], scratch: &mut Scratch, pooled: &mut [f32], rows: Rows, winners: &mut [u8]) {
+    pub fn forward(&self, padded: &[f32], scratch: &mut Scratch, pooled: &mut [f32], rows: PooledRows, winners: &mut [u8]) {
         let ConvShape { outputs, inputs, kernel, relu, .. } = self.shape;
         let (panel, kernel_row) = (self.isa.panel(), self.shape.kernel_row());
         let inner = kernel * kernel_row;

@@ -2,7 +2,7 @@
 
 use super::pooled::Windows;
 use super::shape::REGISTER;
-use super::{ConvBlock, ConvShape, PATCH_ROW, PooledSlope, Scratch, paired, patch_len};
+use super::{ConvBlock, ConvShape, PATCH_ROW, PooledUpstream, Scratch, paired, patch_len};
 use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
 use crate::size::product;
@@ -10,7 +10,7 @@ use crate::size::product;
 impl ConvBlock {
     /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
     /// borders with numbers that belong to no pixel.
-    pub fn input_gradient(&self, gradient: PooledSlope<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
+    pub fn input_gradient(&self, gradient: PooledUpstream<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
         let (shape, block) = (self.shape, self);
         assert!(padded.len() == shape.padded_len(), "a padded image");
         padded.fill(0.0);

@@ -18,7 +18,7 @@ mod shape;
 mod tests;
 mod weight_gradient;
 
-pub use pooled::{PooledSlope, Rows, SILENT};
+pub use pooled::{PooledRows, PooledUpstream, SILENT};
 pub use shape::ConvShape;
 
 use crate::aligned::Aligned;

@@ -9,14 +9,14 @@ pub const SILENT: u8 = 4;
 
 /// Where pooled rows lie in memory: the pooled output of one block is the inside of the padded input of the next.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows {
+pub struct PooledRows {
     /// Position of the first number.
     pub origin: usize,
     /// Numbers from one row to the next.
     pub stride: usize,
 }
 
-impl Rows {
+impl PooledRows {
     /// Behind the last number of a pooled output.
     pub(super) fn end(self, shape: ConvShape) -> usize {
         sum([self.origin, product([shape.pooled_height() - 1, self.stride]), shape.pooled_row()])
@@ -25,16 +25,16 @@ impl Rows {
 
 /// The gradient of a block's pooled output, with what the forward pass kept of it.
 #[derive(Clone, Copy, Debug)]
-pub struct PooledSlope<'a> {
+pub struct PooledUpstream<'a> {
     /// Pooled rows, as `rows` says.
     pub values: &'a [f32],
     /// Where they lie.
-    pub rows: Rows,
+    pub rows: PooledRows,
     /// Which position won, [`ConvShape::pooled_len`] bytes, channel fastest.
     pub winners: &'a [u8],
 }
 
-/// Room for [`PooledSlope::windows`] where the channels do not fill their registers.
+/// Room for [`PooledUpstream::windows`] where the channels do not fill their registers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Room {
     values: Vec<f32>,
@@ -45,7 +45,7 @@ pub(super) struct Room {
 #[derive(Clone, Copy)]
 pub(super) struct Windows<'a> {
     values: &'a [f32],
-    rows: Rows,
+    rows: PooledRows,
     winners: &'a [u8],
     /// Windows in one row.
     width: usize,
@@ -53,7 +53,7 @@ pub(super) struct Windows<'a> {
     channels: usize,
 }
 
-impl<'a> PooledSlope<'a> {
+impl<'a> PooledUpstream<'a> {
     /// Checks the sizes and looks at the gradient window by window, as a copy in `room` where that is needed.
     pub(super) fn windows<'b>(self, shape: ConvShape, room: &'b mut Room) -> Windows<'b>
     where
@@ -78,7 +78,7 @@ impl<'a> PooledSlope<'a> {
             own_winners[..outputs].copy_from_slice(winners);
             own_values[..outputs].copy_from_slice(values);
         }
-        let rows = Rows { origin: 0, stride: width * channels };
+        let rows = PooledRows { origin: 0, stride: width * channels };
         Windows { values: &room.values, rows, winners: &room.winners, width, channels }
     }
 }

@@ -67,16 +67,16 @@ impl Oracle<'_> {
         })
     }
     /// Gradients of the padded image, the weights and the bias, given which position won.
-    fn gradients(&self, padded: &[f32], slope: impl Fn(usize) -> f32, winners: &[u8]) -> [Vec<f64>; 3] {
+    fn gradients(&self, padded: &[f32], upstream: impl Fn(usize) -> f32, winners: &[u8]) -> [Vec<f64>; 3] {
         let (mut image, mut weight, mut bias) =
             (vec![0.0; padded.len()], vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]);
         for (at, &winner) in winners.iter().enumerate().filter(|(_, winner)| **winner != SILENT) {
-            let ((output, positions), slope) = (self.window(at), f64::from(slope(at)));
+            let ((output, positions), upstream) = (self.window(at), f64::from(upstream(at)));
             let (y, x) = positions[usize::from(winner)];
-            bias[output] += slope;
+            bias[output] += upstream;
             for (w, p) in self.pairs(output, y, x) {
-                image[p] += slope * f64::from(self.weight[w]);
-                weight[w] += slope * f64::from(padded[p]);
+                image[p] += upstream * f64::from(self.weight[w]);
+                weight[w] += upstream * f64::from(padded[p]);
             }
         }
         [image, weight, bias]
@@ -145,10 +145,10 @@ fn blocks_agree_with_their_definition() {
             images.iter().map(|padded| (0..shape.pooled_len()).map(|at| oracle.corners(padded, at)).collect()).collect();
         // Pooled rows with gaps before, between and behind them.
         let row = shape.pooled_row();
-        let rows = Rows { origin: 3, stride: row + 5 };
+        let rows = PooledRows { origin: 3, stride: row + 5 };
         let place = |at: usize| rows.origin + at / row * rows.stride + at % row;
         let len = place(shape.pooled_len() - 1) + 4;
-        let slope = random(5, len);
+        let upstream = random(5, len);
 
         for isa in Isa::available() {
             let block = ConvBlock::new(isa, shape, &weight, &bias);
@@ -160,8 +160,8 @@ fn blocks_agree_with_their_definition() {
                 block.forward(padded, &mut scratch, &mut pooled, rows, &mut winners);
                 check_pooled(&name, shape.relu, &pooled, place, &winners, corners);
 
-                let [image, weight, bias] = oracle.gradients(padded, |at| slope[place(at)], &winners);
-                let given = PooledSlope { values: &slope, rows, winners: &winners };
+                let [image, weight, bias] = oracle.gradients(padded, |at| upstream[place(at)], &winners);
+                let given = PooledUpstream { values: &upstream, rows, winners: &winners };
                 let mut gradient = vec![f32::NAN; shape.padded_len()];
                 block.input_gradient(given, &mut scratch, &mut gradient);
                 check(&format!("{name}: input gradient"), &inside(shape, &gradient), &inside(shape, &image));
@@ -210,7 +210,7 @@ fn ties_go_to_the_first_and_zero_is_silent() {
         let pool = |relu: bool, image: [f32; 4]| {
             let shape = ConvShape { inputs: 1, outputs: 2, kernel: 1, padding: 0, height: 2, width: 2, relu };
             let (mut pooled, mut winners) = ([0.0; 2], [0; 2]);
-            let rows = Rows { origin: 0, stride: 2 };
+            let rows = PooledRows { origin: 0, stride: 2 };
             let block = ConvBlock::new(isa, shape, &weight, &bias);
             block.forward(&image, &mut Scratch::default(), &mut pooled, rows, &mut winners);
             (winners[0], winners[1], pooled[0], pooled[1])
@@ -266,7 +266,7 @@ fn wrong_sizes_never_reach_the_kernels() {
         assert!(catch_unwind(|| ConvBlock::new(Isa::best(), shape, &weight, &bias[1..])).is_err());
 
         let block = ConvBlock::new(Isa::best(), shape, &weight, &bias);
-        let rows = Rows { origin: 0, stride: shape.pooled_row() };
+        let rows = PooledRows { origin: 0, stride: shape.pooled_row() };
         // What each buffer lacks: image, pooled values, winners, gradient sums.
         let run = |image: usize, pooled: usize, winners: usize, sums: usize| {
             let image = vec![1.0; shape.padded_len() - image];
@@ -276,10 +276,10 @@ fn wrong_sizes_never_reach_the_kernels() {
             let forward =
                 catch_unwind(AssertUnwindSafe(|| block.forward(&image, &mut scratch, &mut values, rows, &mut won))).is_ok();
             let (values, won) = (vec![1.0; shape.pooled_len() - pooled], vec![0; shape.pooled_len() - winners]);
-            let slope = PooledSlope { values: &values, rows, winners: &won };
+            let upstream = PooledUpstream { values: &values, rows, winners: &won };
             let mut gradient = image.clone();
-            let backward = catch_unwind(AssertUnwindSafe(|| block.input_gradient(slope, &mut scratch, &mut gradient))).is_ok();
-            let weights = AssertUnwindSafe(|| block.weight_gradient(&image, slope, &mut scratch, &mut weight, &mut bias));
+            let backward = catch_unwind(AssertUnwindSafe(|| block.input_gradient(upstream, &mut scratch, &mut gradient))).is_ok();
+            let weights = AssertUnwindSafe(|| block.weight_gradient(&image, upstream, &mut scratch, &mut weight, &mut bias));
             [forward, backward, catch_unwind(weights).is_ok()]
         };
         assert_eq!(run(0, 0, 0, 0), [true; 3]);

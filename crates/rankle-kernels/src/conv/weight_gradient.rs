@@ -2,7 +2,7 @@
 
 use super::pooled::Windows;
 use super::shape::REGISTER;
-use super::{ConvBlock, ConvShape, PooledSlope, SILENT, Scratch};
+use super::{ConvBlock, ConvShape, PooledUpstream, SILENT, Scratch};
 use crate::add_rows::add_rows;
 use crate::simd::{Kernel, Vector};
 use crate::size::{product, whole};
@@ -12,7 +12,7 @@ impl ConvBlock {
     pub fn weight_gradient(
         &self,
         padded: &[f32],
-        gradient: PooledSlope<'_>,
+        gradient: PooledUpstream<'_>,
         scratch: &mut Scratch,
         weight: &mut [f32],
         bias: &mut [f32],

@@ -1,7 +1,7 @@
 //! Sums of hinges over a whole gallery, with their exact gradient, in one pass.
 
 use super::pairs::distances_to_on;
-use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
+use super::{BLOCK, GalleryRows, Group, Metric, TASK, blocks};
 use crate::aligned::Aligned;
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::product;
@@ -21,7 +21,7 @@ pub struct Hinge<'a> {
 
 /// A hinge sum and its gradient.
 #[derive(Clone, Debug)]
-pub struct HingeSum {
+pub struct HingeLoss {
     /// One number per point.
     pub loss: Vec<f64>,
     /// `n x dim`: the derivative of each point's loss with respect to that point.
@@ -32,15 +32,15 @@ pub struct HingeSum {
 ///
 /// A hinge is active or not; the gradient needs only how many are (METHOD.md 7.3). Per block of the gallery: distances, a
 /// comparison with each target's own distance, and one product of the resulting weights with the block's rows.
-pub fn hinges(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
+pub fn hinges(metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[Hinge<'_>]) -> HingeLoss {
     hinges_on(Isa::best(), metric, points, rows, terms)
 }
 
-fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> HingeSum {
+fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[Hinge<'_>]) -> HingeLoss {
     let (dim, panel) = (rows.dim, isa.panel());
     let n = rows.count(points);
     let own: Vec<Vec<f32>> = terms.iter().map(|term| distances_to_on(isa, metric, points, rows, term.targets)).collect();
-    let mut sum = HingeSum { loss: vec![0.0; n], gradient: vec![0.0; n * dim] };
+    let mut sum = HingeLoss { loss: vec![0.0; n], gradient: vec![0.0; n * dim] };
     sum.loss.par_chunks_mut(TASK).zip(sum.gradient.par_chunks_mut(product([TASK, dim]))).enumerate().for_each(
         |(task, (loss, gradient))| {
             let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
@@ -118,7 +118,7 @@ impl Active {
     }
 
     /// Adds the hinges against one block of the gallery.
-    fn add(&mut self, rows: &Rows, block: std::ops::Range<usize>, distances: &mut [f32]) {
+    fn add(&mut self, rows: &GalleryRows, block: std::ops::Range<usize>, distances: &mut [f32]) {
         let (isa, columns) = (self.group.isa, self.group.columns);
         self.group.distances(rows, block.clone(), distances);
         let any = isa.run(Compare { active: self, distances: &distances[..block.len() * columns] });
@@ -134,7 +134,7 @@ impl Active {
     }
 
     /// The targets' own part of the gradient, and everything back to rows.
-    fn finish(&self, rows: &Rows, points: &[f32], loss: &mut [f64], gradient: &mut [f32]) {
+    fn finish(&self, rows: &GalleryRows, points: &[f32], loss: &mut [f64], gradient: &mut [f32]) {
         let dim = rows.dim;
         for (lane, (loss, gradient)) in loss.iter_mut().zip(gradient.chunks_exact_mut(dim)).enumerate() {
             *loss = self.loss[lane];
@@ -229,7 +229,7 @@ mod tests {
     use crate::testing::random;
 
     /// The definition, pair by pair, in double precision.
-    fn slow(metric: Metric, points: &[f32], rows: &Rows, terms: &[Hinge<'_>]) -> (Vec<f64>, Vec<f64>) {
+    fn slow(metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[Hinge<'_>]) -> (Vec<f64>, Vec<f64>) {
         let (dim, len) = (rows.dim, rows.len);
         let n = points.len() / dim;
         let all = distances_on(Isa::PORTABLE, metric, points, rows);
@@ -261,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_slopes_agree_with_the_definition() {
+    fn sums_and_gradients_agree_with_the_definition() {
         for isa in Isa::available() {
             for (n, len, dim) in [(1, 5, 3), (TASK + 9, 150, 17)] {
-                let (points, rows) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
+                let (points, rows) = (random(1, n * dim), GalleryRows::new(&random(2, len * dim), dim));
                 let first: Vec<u32> = (0..n * 3).map(|at| (at * 7 % len) as u32).collect();
                 let second: Vec<u32> = (0..n * 2).map(|at| (at * 3 % len) as u32).collect();
                 let terms = [
@@ -292,10 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn a_point_does_not_depend_on_its_neighbours() {
+    fn a_point_does_not_depend_on_its_neighbors() {
         for isa in Isa::available() {
             let (n, len, dim) = (TASK + 9, 150, 17);
-            let (points, rows) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
+            let (points, rows) = (random(1, n * dim), GalleryRows::new(&random(2, len * dim), dim));
             let targets: Vec<u32> = (0..n).map(|at| (at * 7 % len) as u32).collect();
             let together =
                 hinges_on(isa, Metric::Cosine, &points, &rows, &[Hinge { targets: &targets, raise: true, weight: 1.0 }]);

@@ -8,9 +8,9 @@ mod hinge;
 mod pairs;
 mod rank;
 
-pub use hinge::{Hinge, HingeSum, hinges};
+pub use hinge::{Hinge, HingeLoss, hinges};
 pub use pairs::distances_to;
-pub use rank::{Near, RankCount, Ties, Width, rank_counts};
+pub use rank::{Near, RankCount, Width, rank_counts};
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
@@ -44,16 +44,16 @@ impl Metric {
     }
 }
 
-/// Gallery rows, `len x dim`, laid out so that neighbours do not fight for the same cache lines.
+/// Gallery rows, `len x dim`, laid out so that neighbors do not fight for the same cache lines.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct GalleryRows {
     data: Aligned,
     len: usize,
     dim: usize,
     stride: usize,
 }
 
-impl Rows {
+impl GalleryRows {
     /// Copies `len x dim` numbers. `dim` is at least 1.
     pub fn new(data: &[f32], dim: usize) -> Self {
         assert!(dim > 0 && data.len().is_multiple_of(dim), "whole rows");
@@ -117,7 +117,7 @@ impl Group {
     }
 
     /// Distances to the gallery rows `block`: `out[row * columns + lane]`.
-    fn distances(&self, rows: &Rows, block: std::ops::Range<usize>, out: &mut [f32]) {
+    fn distances(&self, rows: &GalleryRows, block: std::ops::Range<usize>, out: &mut [f32]) {
         let right = Right { data: &self.data, stride: self.columns };
         for piece in split(block.len(), self.isa.rows()) {
             let data = &rows.data[(block.start + piece.start) * rows.stride..];
@@ -135,11 +135,11 @@ fn blocks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
 }
 
 /// All distances, `n x len`, row-major. For a few points: this matrix is stored.
-pub fn distances(metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
+pub fn distances(metric: Metric, points: &[f32], rows: &GalleryRows) -> Vec<f32> {
     distances_on(Isa::best(), metric, points, rows)
 }
 
-fn distances_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows) -> Vec<f32> {
+fn distances_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows) -> Vec<f32> {
     let (dim, len) = (rows.dim, rows.len);
     let mut all = vec![0.0; product([rows.count(points), len])];
     all.par_chunks_mut(product([TASK, len])).zip(points.par_chunks(product([TASK, dim]))).for_each(|(all, points)| {
@@ -172,7 +172,7 @@ mod tests {
             for (n, len, dim) in [(1, 1, 1), (3, 70, 5), (isa.panel() + 1, 129, 40), (TASK + 3, 65, 33)] {
                 let (points, gallery) = (random(1, n * dim), random(2, len * dim));
                 for metric in METRICS {
-                    let all = distances_on(isa, metric, &points, &Rows::new(&gallery, dim));
+                    let all = distances_on(isa, metric, &points, &GalleryRows::new(&gallery, dim));
                     for (at, &distance) in all.iter().enumerate() {
                         let pair = points[at / len * dim..][..dim].iter().zip(&gallery[at % len * dim..][..dim]);
                         let expected = match metric {

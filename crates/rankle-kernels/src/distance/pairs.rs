@@ -1,14 +1,14 @@
 //! Distances of single pairs, bit-equal to those of whole blocks.
 
-use super::{Metric, Rows};
+use super::{GalleryRows, Metric};
 use crate::simd::{Isa, Kernel, Vector};
 
 /// The distance of each point to each of its own targets, `n x set`, row-major.
-pub fn distances_to(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32]) -> Vec<f32> {
+pub fn distances_to(metric: Metric, points: &[f32], rows: &GalleryRows, targets: &[u32]) -> Vec<f32> {
     distances_to_on(Isa::best(), metric, points, rows, targets)
 }
 
-pub(super) fn distances_to_on(isa: Isa, metric: Metric, points: &[f32], rows: &Rows, targets: &[u32]) -> Vec<f32> {
+pub(super) fn distances_to_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows, targets: &[u32]) -> Vec<f32> {
     let n = rows.count(points);
     assert!(n > 0 && targets.len().is_multiple_of(n), "one set of targets per point");
     let set = targets.len() / n;
@@ -64,7 +64,7 @@ mod tests {
     fn a_pair_has_the_bits_it_has_in_a_block() {
         for isa in Isa::available() {
             let (n, len, dim, set) = (37, 90, 129, 11);
-            let (points, gallery) = (random(1, n * dim), Rows::new(&random(2, len * dim), dim));
+            let (points, gallery) = (random(1, n * dim), GalleryRows::new(&random(2, len * dim), dim));
             let targets: Vec<u32> = (0..n * set).map(|at| (at * 31 % len) as u32).collect();
             for metric in METRICS {
                 let all = distances_on(isa, metric, &points, &gallery);

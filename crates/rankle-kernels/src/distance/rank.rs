@@ -1,7 +1,7 @@
-//! Ranks by counting, and the rule that turns counts into a rank.
+//! Ranks by counting. `RankRule` of `rankle-attacks` makes a rank of the counts.
 
 use super::pairs::distances_to_on;
-use super::{BLOCK, Group, Metric, Rows, TASK, blocks};
+use super::{BLOCK, GalleryRows, Group, Metric, TASK, blocks};
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 use rayon::prelude::*;
@@ -17,17 +17,6 @@ pub struct RankCount {
     pub tied: u32,
     /// Items within the [`Width`] of the target's distance, the target itself included: f32 cannot tell which is nearer.
     pub near: u32,
-}
-
-/// How items at exactly the distance of a target count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ties {
-    /// All of them stand behind the target: the perturbed image of the paper's candidate attack, which is in no list itself.
-    Behind,
-    /// Those with a lower index stand in front of it: the paper's query attack.
-    ByIndex,
-    /// Half of them stand in front of it: the expected value over all orders.
-    Middle,
 }
 
 impl RankCount {
@@ -50,16 +39,6 @@ impl RankCount {
         self.closer -= u32::from(other < distance);
         self.tied -= u32::from(other == distance);
         self
-    }
-
-    /// The 0-based rank of the target. Every rank of the workspace, of attacks, metrics and pictures, is this one.
-    pub fn rank(self, ties: Ties) -> f64 {
-        f64::from(self.closer)
-            + match ties {
-                Ties::Behind => 0.0,
-                Ties::ByIndex => f64::from(self.tied_before),
-                Ties::Middle => f64::from(self.tied.saturating_sub(1)) / 2.0,
-            }
     }
 
     /// Whether another item is at exactly the same distance.
@@ -110,7 +89,13 @@ pub struct Near {
 /// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near the targets, themselves
 /// included, in the order of the targets: of points whose targets have at most `listed` near items each, on average and besides
 /// themselves.
-pub fn rank_counts(metric: Metric, points: &[f32], rows: &Rows, targets: &[u32], listed: usize) -> (Vec<RankCount>, Vec<Near>) {
+pub fn rank_counts(
+    metric: Metric,
+    points: &[f32],
+    rows: &GalleryRows,
+    targets: &[u32],
+    listed: usize,
+) -> (Vec<RankCount>, Vec<Near>) {
     rank_counts_on(Isa::best(), metric, points, rows, targets, listed)
 }
 
@@ -118,7 +103,7 @@ fn rank_counts_on(
     isa: Isa,
     metric: Metric,
     points: &[f32],
-    rows: &Rows,
+    rows: &GalleryRows,
     targets: &[u32],
     listed: usize,
 ) -> (Vec<RankCount>, Vec<Near>) {
@@ -320,7 +305,7 @@ mod tests {
                 gallery.copy_within(copy * dim..(copy + 1) * dim, (60 + copy) * dim);
                 gallery[(60 + copy) * dim] += 2e-7;
             }
-            let (points, rows) = (random(1, n * dim), Rows::new(&gallery, dim));
+            let (points, rows) = (random(1, n * dim), GalleryRows::new(&gallery, dim));
             let targets: Vec<u32> = (0..n * set).map(|at| (at * 7 % len) as u32).collect();
             for metric in METRICS {
                 let all = distances_on(isa, metric, &points, &rows);
@@ -353,30 +338,6 @@ mod tests {
         }
     }
 
-    #[test]
-    #[rustfmt::skip] // the columns are the point
-    fn ranks_by_hand() {
-        let list = [0.5f32, 0.1, 0.5, 0.5, 0.9, 0.5];
-        let of = |target: usize| RankCount::among((0..).zip(list), list[target], Some(target as u32));
-        //                                      target  behind  by index  middle
-        for (target, behind, by_index, middle) in [
-            (0, 1.0, 1.0, 2.5),
-            (3, 1.0, 3.0, 2.5),
-            (1, 0.0, 0.0, 0.0),
-            (4, 5.0, 5.0, 5.0),
-        ] {
-            let ranks = [Ties::Behind, Ties::ByIndex, Ties::Middle].map(|ties| of(target).rank(ties));
-            assert_eq!(ranks, [behind, by_index, middle], "{target}");
-        }
-        // Something that is not in the list: all equals are others.
-        let outside = RankCount::among((0..).zip(list), 0.5, None);
-        assert_eq!((outside.rank(Ties::Behind), outside.rank(Ties::Middle), outside.is_tied()), (1.0, 3.0, true));
-        assert_eq!(outside.without(0.1, 0.5).without(0.5, 0.5).rank(Ties::Middle), 1.5);
-        assert!(!of(1).is_tied());
-        // What is NaN is tied with nothing, not even itself: no rank, but no panic.
-        assert_eq!(RankCount::among((0..).zip(list), f32::NAN, Some(0)).rank(Ties::Middle), 0.0);
-    }
-
     /// The width is wide enough: what f32 orders differently from f64 is always near.
     #[test]
     fn what_f32_orders_wrongly_is_near() {
@@ -395,7 +356,7 @@ mod tests {
                 };
                 let (points, gallery) = (around(1, n), around(2, len));
                 for metric in METRICS {
-                    let rows = Rows::new(&gallery, dim);
+                    let rows = GalleryRows::new(&gallery, dim);
                     let all = distances_on(isa, metric, &points, &rows);
                     let width = Width::of(metric, dim);
                     for (point, list) in points.chunks_exact(dim).zip(all.chunks_exact(len)) {

@@ -164,7 +164,7 @@ impl Conv {
 }
 
 /// Rows of a tile: places in the source and in the target that move in step.
-struct Rows {
+struct TileRows {
     source: usize,
     source_step: usize,
     /// In rows of the target, not in numbers.
@@ -187,7 +187,7 @@ impl Geometry {
             let columns = if width <= isa.lanes() { isa.lanes() } else { panel };
             for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
                 for across in &self.columns {
-                    // Of a single image, neighbouring taps lie together on both sides.
+                    // Of a single image, neighboring taps lie together on both sides.
                     let together = if images == 1 && across.taps_lie_together() { across.taps.len() } else { 1 };
                     stretches.clear();
                     for row in &down.taps {
@@ -241,21 +241,21 @@ impl Geometry {
 
 /// Cuts the pixels of a run, of all images, into rows that move in step. Where source and target both move pixel by pixel all
 /// of them do; else the longer of a pixel's images and an image's pixels.
-fn rows_of(run: &Run, target: usize, images: usize, channels: usize, mut visit: impl FnMut(Rows)) {
+fn rows_of(run: &Run, target: usize, images: usize, channels: usize, mut visit: impl FnMut(TileRows)) {
     let (source_step, target_step, count) = (run.source_step, run.target_step, run.count);
     if source_step == 1 && target_step == 1 {
-        visit(Rows { source: 0, source_step: channels, target: target * images, target_step: 1, count: count * images });
+        visit(TileRows { source: 0, source_step: channels, target: target * images, target_step: 1, count: count * images });
     } else if images >= count {
         for x in 0..count {
             let source = product([x, source_step, images, channels]);
             let target = (target + x * target_step) * images;
-            visit(Rows { source, source_step: channels, target, target_step: 1, count: images });
+            visit(TileRows { source, source_step: channels, target, target_step: 1, count: images });
         }
     } else {
         for image in 0..images {
             let (source, target) = (image * channels, target * images + image);
             let (source_step, target_step) = (product([source_step, images, channels]), product([target_step, images]));
-            visit(Rows { source, source_step, target, target_step, count });
+            visit(TileRows { source, source_step, target, target_step, count });
         }
     }
 }

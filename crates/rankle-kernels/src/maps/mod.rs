@@ -1,7 +1,7 @@
-//! Feature maps of deep networks: convolutions of any shape, pooling, batch normalisation.
+//! Feature maps of deep networks: convolutions of any shape, pooling, batch normalization.
 //!
 //! A stack of maps is laid out `[height][width][images][channels]`: one pixel of all images of a chunk lies together. So a tile
-//! of a matrix product takes its rows from neighbouring pixels and from neighbouring images alike, and maps of a single pixel,
+//! of a matrix product takes its rows from neighboring pixels and from neighboring images alike, and maps of a single pixel,
 //! as deep networks end in, fill it as well as large ones. Maps have no padding: where a kernel reaches over the border, the
 //! taps outside are left out of the sum instead of being multiplied by zeros.
 //!
@@ -10,7 +10,7 @@
 //! - [`Finish`]: what a convolution does to its sums while they are in the cache: bias, shortcut, ReLU, and the way back;
 //! - [`MaxPool`], [`mean_of_pixels`]: pooling;
 //! - [`PooledGradient`]: back through a pooling, a ReLU and the convolution in front of them, by lists of the live;
-//! - [`norm`]: batch normalisation in training (a frozen one is folded into the filters);
+//! - [`norm`]: batch normalization in training (a frozen one is folded into the filters);
 //! - [`Shuffle`]: from an image and back, with mean and standard deviation; a stride of 2 becomes four channels.
 //!
 //! [`Conv`] serves networks whose layers are many; for two convolutions with their poolings, [`crate::conv`] is faster.

@@ -1,4 +1,4 @@
-//! Batch normalisation in training: statistics of the batch, and the way back through them.
+//! Batch normalization in training: statistics of the batch, and the way back through them.
 //!
 //! Sums over a batch are taken in blocks of rows, blocks in double precision: the caller adds those of its chunks in order, so
 //! the statistics depend on how the images were cut into chunks, not on how many threads there are.
@@ -20,8 +20,8 @@ fn sums(isa: Isa, channels: usize, term: Term<'_>) -> Vec<f64> {
 enum Term<'a> {
     Value(&'a [f32]),
     SquaredDeviation(&'a [f32], &'a [f32]),
-    /// Slope times how far the number lies from the mean.
-    SlopeDeviation(&'a [f32], &'a [f32], &'a [f32]),
+    /// gradient times how far the number lies from the mean.
+    GradientDeviation(&'a [f32], &'a [f32], &'a [f32]),
 }
 
 struct Sums<'a, 's> {
@@ -60,7 +60,7 @@ impl Kernel for Sums<'_, '_> {
                     settle(&mut block);
                 }
             }
-            Term::SlopeDeviation(gradient, x, mean) => {
+            Term::GradientDeviation(gradient, x, mean) => {
                 for (gradient, x) in gradient.chunks(rows).zip(x.chunks(rows)) {
                     for (gradient, x) in gradient.chunks_exact(channels).zip(x.chunks_exact(channels)) {
                         let terms = gradient.iter().zip(x).zip(mean);
@@ -88,7 +88,7 @@ pub fn sum_of_squares(isa: Isa, x: &[f32], mean: &[f32]) -> Vec<f64> {
 /// Σ gradient · (x - mean), per channel.
 pub fn sum_of_products(isa: Isa, gradient: &[f32], x: &[f32], mean: &[f32]) -> Vec<f64> {
     assert!(x.len().is_multiple_of(mean.len()) && gradient.len() == x.len(), "whole rows and as many gradients");
-    sums(isa, mean.len(), Term::SlopeDeviation(gradient, x, mean))
+    sums(isa, mean.len(), Term::GradientDeviation(gradient, x, mean))
 }
 
 /// `y = scale · x + shift`, per channel, plus the shortcut, then ReLU if asked for.

@@ -46,20 +46,20 @@ impl PooledGradient {
     }
 
     /// The gradient of the map from that of the stack behind the pooling.
-    pub fn run(&self, slope: &[f32], winners: &[u8], place: InStack, map: &mut [f32]) {
+    pub fn run(&self, upstream: &[f32], winners: &[u8], place: InStack, map: &mut [f32]) {
         let shape = self.conv.shape();
         assert!(map.len() == shape.input_len(), "the map of one image");
         let (height, width) = self.pool.output();
         let stack = product([height, width, place.images, shape.outputs]);
-        assert!(place.image < place.images && slope.len() == stack && winners.len() == stack, "a stack behind this pooling");
+        assert!(place.image < place.images && upstream.len() == stack && winners.len() == stack, "a stack behind this pooling");
         map.fill(0.0);
-        self.isa.run(Run { gradient: self, slope, winners, place, map });
+        self.isa.run(Run { gradient: self, upstream, winners, place, map });
     }
 }
 
 struct Run<'a> {
     gradient: &'a PooledGradient,
-    slope: &'a [f32],
+    upstream: &'a [f32],
     winners: &'a [u8],
     place: InStack,
     map: &'a mut [f32],
@@ -80,11 +80,11 @@ impl Kernel for Run<'_> {
         pool.windows(|pixel, positions| {
             counts.fill(0);
             let at = self.place.of(pixel) * outputs;
-            let live = self.slope[at..][..outputs].iter().zip(&self.winners[at..][..outputs]);
-            for (channel, (&slope, &winner)) in live.enumerate() {
+            let live = self.upstream[at..][..outputs].iter().zip(&self.winners[at..][..outputs]);
+            for (channel, (&upstream, &winner)) in live.enumerate() {
                 let list = if winner == SILENT { taps } else { usize::from(winner) };
                 let end = list * stride + counts[list];
-                (values[end], rows[end]) = (slope, (channel * row) as u32);
+                (values[end], rows[end]) = (upstream, (channel * row) as u32);
                 counts[list] += 1;
             }
             for (position, source) in positions {

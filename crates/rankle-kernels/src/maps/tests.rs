@@ -86,12 +86,12 @@ fn convolutions_and_both_gradients_agree_with_their_definition() {
             let name = format!("{isa} {shape:?} x {images}");
             let slow = Slow(shape, images);
             let weight = random(1, shape.outputs * shape.inputs * shape.taps());
-            let (x, slope) = (random(2, images * shape.input_len()), random(3, images * shape.output_len()));
-            let (mut y, mut dx, mut dw) = (vec![0.0; slope.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
+            let (x, upstream) = (random(2, images * shape.input_len()), random(3, images * shape.output_len()));
+            let (mut y, mut dx, mut dw) = (vec![0.0; upstream.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
             slow.products(|i, w, o| {
                 y[o] += Slow::product(x[i], weight[w]);
-                dx[i] += Slow::product(slope[o], weight[w]);
-                dw[w] += Slow::product(slope[o], x[i]);
+                dx[i] += Slow::product(upstream[o], weight[w]);
+                dw[w] += Slow::product(upstream[o], x[i]);
             });
 
             let filters = conv.pack(isa, &weight, |_| 1.0);
@@ -107,14 +107,14 @@ fn convolutions_and_both_gradients_agree_with_their_definition() {
                 conv.forward(&filters, &x, images, Finish::Sums, &mut out);
                 close(&format!("output of {name}"), &out, &y);
                 let (transposed, mut input) = (conv.transpose(&filters), vec![f32::NAN; dx.len()]);
-                conv.input_gradient(&transposed, &slope, images, Finish::Sums, &mut input);
+                conv.input_gradient(&transposed, &upstream, images, Finish::Sums, &mut input);
                 close(&format!("input gradient of {name}"), &input, &dx);
-                conv.input_gradient(&transposed, &slope, images, Finish::Add, &mut input);
+                conv.input_gradient(&transposed, &upstream, images, Finish::Add, &mut input);
                 close(&format!("input gradient of {name}, twice"), &input, &dx.iter().map(|dx| 2.0 * dx).collect::<Vec<_>>());
             }
 
             let mut gradient = Panels::zeros(isa, shape.outputs, shape.taps() * shape.inputs);
-            let stack = Stack { input: &x, slope: &slope, images };
+            let stack = Stack { input: &x, upstream: &upstream, images };
             for (part, gradient) in gradient.as_mut_slice().chunks_exact_mut(conv.weight_gradient_part_len(isa)).enumerate() {
                 conv.weight_gradient(isa, part, &[stack, stack], gradient);
             }
@@ -137,21 +137,21 @@ fn an_image_does_not_depend_on_its_chunk() {
         let conv = Conv::new(shape);
         let filters = conv.pack(isa, &random(1, shape.outputs * shape.inputs * shape.taps()), |_| 1.0);
         let images = 11;
-        let (x, slope) = (random(2, images * shape.input_len()), random(3, images * shape.output_len()));
+        let (x, upstream) = (random(2, images * shape.input_len()), random(3, images * shape.output_len()));
         let one = |map: &[f32], channels: usize, image: usize| -> Vec<f32> {
             map.chunks_exact(channels).skip(image).step_by(images).flatten().copied().collect()
         };
         for (form, filters) in forms(&conv, filters) {
             let transposed = conv.transpose(&filters);
-            let run = |x: &[f32], slope: &[f32], images| {
-                let (mut y, mut dx) = (vec![0.0; slope.len()], vec![0.0; x.len()]);
+            let run = |x: &[f32], upstream: &[f32], images| {
+                let (mut y, mut dx) = (vec![0.0; upstream.len()], vec![0.0; x.len()]);
                 conv.forward(&filters, x, images, Finish::Sums, &mut y);
-                conv.input_gradient(&transposed, slope, images, Finish::Sums, &mut dx);
+                conv.input_gradient(&transposed, upstream, images, Finish::Sums, &mut dx);
                 (y, dx)
             };
-            let (y, dx) = run(&x, &slope, images);
+            let (y, dx) = run(&x, &upstream, images);
             for image in 0..images {
-                let alone = run(&one(&x, shape.inputs, image), &one(&slope, shape.outputs, image), 1);
+                let alone = run(&one(&x, shape.inputs, image), &one(&upstream, shape.outputs, image), 1);
                 assert_eq!(alone, (one(&y, shape.outputs, image), one(&dx, shape.inputs, image)), "{form} {isa} {shape:?}");
             }
         }
@@ -205,8 +205,8 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
         let x: Vec<f32> = random(1, size.0 * size.1 * row).into_iter().map(|x| (2.0 * x - 0.5).round() / 2.0).collect();
         let (height, width) = pool.output();
         assert_eq!((height, width), ((size.0 + 2 * padding - kernel) / stride + 1, (size.1 + 2 * padding - kernel) / stride + 1));
-        let slope = random(2, height * width * row);
-        let (mut expected, mut expected_dx) = (vec![0.0; slope.len()], vec![0.0f32; x.len()]);
+        let upstream = random(2, height * width * row);
+        let (mut expected, mut expected_dx) = (vec![0.0; upstream.len()], vec![0.0f32; x.len()]);
         for (oy, ox) in pixels((height, width)) {
             for number in 0..row {
                 let mut winner = None;
@@ -220,7 +220,7 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
                 let (place, winner) = ((oy * width + ox) * row + number, winner.unwrap());
                 if x[winner] > 0.0 {
                     expected[place] = x[winner];
-                    expected_dx[winner] += slope[place];
+                    expected_dx[winner] += upstream[place];
                 }
             }
         }
@@ -232,9 +232,9 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
                 .collect()
         };
         for isa in Isa::available() {
-            let (mut y, mut winners, mut dx) = (vec![9.0; 3 * slope.len()], vec![9; 3 * slope.len()], vec![9.0; x.len()]);
+            let (mut y, mut winners, mut dx) = (vec![9.0; 3 * upstream.len()], vec![9; 3 * upstream.len()], vec![9.0; x.len()]);
             pool.forward(isa, &x, row, place, &mut y, &mut winners);
-            pool.backward(&in_stack(&slope, row), &winners, row, place, &mut dx);
+            pool.backward(&in_stack(&upstream, row), &winners, row, place, &mut dx);
             assert_eq!((y, dx), (in_stack(&expected, row), expected_dx.clone()), "{isa}");
         }
     }
@@ -255,17 +255,17 @@ fn the_gradient_behind_a_pooling_is_that_of_its_two_steps() {
         let (height, width) = pool.output();
         let place = InStack { image: 1, images: 2 };
         let sums = random(1, shape.output_len());
-        let slope = random(2, 2 * height * width * outputs);
+        let upstream = random(2, 2 * height * width * outputs);
         let weight = random(3, outputs * inputs * kernel * kernel);
         for isa in Isa::available() {
             let filters = conv.pack(isa, &weight, |_| 1.0);
-            let (mut pooled, mut winners) = (vec![0.0; slope.len()], vec![0; slope.len()]);
+            let (mut pooled, mut winners) = (vec![0.0; upstream.len()], vec![0; upstream.len()]);
             pool.forward(isa, &sums, outputs, place, &mut pooled, &mut winners);
             let (mut between, mut expected) = (vec![0.0; sums.len()], vec![0.0; shape.input_len()]);
-            pool.backward(&slope, &winners, outputs, place, &mut between);
+            pool.backward(&upstream, &winners, outputs, place, &mut between);
             conv.input_gradient(&conv.transpose(&filters), &between, 1, Finish::Sums, &mut expected);
             let mut map = vec![9.0; expected.len()];
-            PooledGradient::new(&conv, &pool, &filters).run(&slope, &winners, place, &mut map);
+            PooledGradient::new(&conv, &pool, &filters).run(&upstream, &winners, place, &mut map);
             close(&isa.to_string(), &map, &expected.into_iter().map(f64::from).collect::<Vec<_>>());
         }
     }
@@ -275,9 +275,9 @@ fn the_gradient_behind_a_pooling_is_that_of_its_two_steps() {
 fn the_mean_of_the_pixels_and_its_gradient() {
     let map = [1.0, 10.0, 2.0, 20.0, 6.0, 60.0];
     assert_eq!(mean_of_pixels(&map, 2), [3.0, 30.0]);
-    let mut slope = [0.0; 6];
-    mean_of_pixels_backward(&[3.0, 6.0], &mut slope);
-    assert_eq!(slope, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+    let mut upstream = [0.0; 6];
+    mean_of_pixels_backward(&[3.0, 6.0], &mut upstream);
+    assert_eq!(upstream, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
 }
 
 /// A convolution of stride 2 on images equals one of stride 1 on the shuffled map, for even and odd images.
@@ -301,28 +301,28 @@ fn a_shuffled_convolution_is_the_same_convolution() {
         let mut y = vec![0.0; shape.output_len()];
         conv.forward(&filters, &map, 1, Finish::Sums, &mut y);
 
-        let slope = random(3, y.len());
-        let mut map_slope = vec![0.0; map.len()];
-        conv.input_gradient(&conv.transpose(&filters), &slope, 1, Finish::Sums, &mut map_slope);
-        let mut image_slope = vec![9.0; image.len()];
-        shuffle.backward(&map_slope, &mut image_slope);
+        let upstream = random(3, y.len());
+        let mut map_gradient = vec![0.0; map.len()];
+        conv.input_gradient(&conv.transpose(&filters), &upstream, 1, Finish::Sums, &mut map_gradient);
+        let mut image_gradient = vec![9.0; image.len()];
+        shuffle.backward(&map_gradient, &mut image_gradient);
 
-        let (mut expected, mut expected_slope) = (vec![0.0; y.len()], vec![0.0; image.len()]);
+        let (mut expected, mut expected_gradient) = (vec![0.0; y.len()], vec![0.0; image.len()]);
         Slow(plain, 1).products(|i, w, o| {
             let (pixel, channel) = (i / channels, i % channels);
             let place = channel * size.0 * size.1 + pixel;
             expected[o] += f64::from(weight[w]) * f64::from((image[place] - mean[channel]) / std[channel]);
-            expected_slope[place] += Slow::product(slope[o], weight[w]) / f64::from(std[channel]);
+            expected_gradient[place] += Slow::product(upstream[o], weight[w]) / f64::from(std[channel]);
         });
         close("output", &y, &expected);
-        close("slope", &image_slope, &expected_slope);
+        close("gradient", &image_gradient, &expected_gradient);
     }
 }
 
 #[test]
 fn statistics_agree_with_double_precision() {
     let (channels, rows) = (7, 150);
-    let (x, slope, mean) = (random(1, rows * channels), random(2, rows * channels), random(3, channels));
+    let (x, upstream, mean) = (random(1, rows * channels), random(2, rows * channels), random(3, channels));
     let expected = |term: &dyn Fn(usize) -> f64| -> Vec<f64> {
         (0..channels).map(|c| (0..rows).map(|row| term(row * channels + c)).sum()).collect()
     };
@@ -331,19 +331,19 @@ fn statistics_agree_with_double_precision() {
         for (sums, expected) in [
             (norm::sum(isa, &x, channels), expected(&|at| f64::from(x[at]))),
             (norm::sum_of_squares(isa, &x, &mean), expected(&|at| deviation(at) * deviation(at))),
-            (norm::sum_of_products(isa, &slope, &x, &mean), expected(&|at| f64::from(slope[at]) * deviation(at))),
+            (norm::sum_of_products(isa, &upstream, &x, &mean), expected(&|at| f64::from(upstream[at]) * deviation(at))),
         ] {
             assert!(sums.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{isa}: {sums:?} {expected:?}");
         }
         let (scale, shift, mut y) = (random(4, channels), random(5, channels), vec![0.0; x.len()]);
-        norm::apply(isa, &x, &scale, &shift, Some(&slope), true, &mut y);
+        norm::apply(isa, &x, &scale, &shift, Some(&upstream), true, &mut y);
         let each = |f: &dyn Fn(usize, usize) -> f32| (0..x.len()).map(|at| f(at, at % channels)).collect::<Vec<f32>>();
-        assert_eq!(y, each(&|at, c| (scale[c] * x[at] + shift[c] + slope[at]).max(0.0)));
+        assert_eq!(y, each(&|at, c| (scale[c] * x[at] + shift[c] + upstream[at]).max(0.0)));
         norm::apply(isa, &x, &scale, &shift, None, false, &mut y);
         assert_eq!(y, each(&|at, c| scale[c] * x[at] + shift[c]));
-        let mut back = slope.clone();
+        let mut back = upstream.clone();
         norm::pull_back(isa, &mut back, &x, &scale, &shift, &mean);
-        assert_eq!(back, each(&|at, c| scale[c] * slope[at] + shift[c] * x[at] + mean[c]));
+        assert_eq!(back, each(&|at, c| scale[c] * upstream[at] + shift[c] * x[at] + mean[c]));
         norm::silence(&mut back, &x);
         assert!(back.iter().zip(&x).all(|(back, &x)| x > 0.0 || *back == 0.0));
     }

@@ -12,7 +12,7 @@ pub struct Stack<'a> {
     /// The convolution's input.
     pub input: &'a [f32],
     /// The gradient of its output.
-    pub slope: &'a [f32],
+    pub upstream: &'a [f32],
     /// How many images.
     pub images: usize,
 }
@@ -42,10 +42,10 @@ impl Conv {
         let down = Overlap::of(shape.reach(|size| size.0), ky);
         let mut packed = Packed { isa, first, outputs: shape.outputs, rows: Vec::new() };
         for stack in stacks {
-            shape.check_maps(stack.images, stack.input, stack.slope);
+            shape.check_maps(stack.images, stack.input, stack.upstream);
             let line = shape.output.1 * stack.images;
             for lines in down.lines(BLOCK.div_ceil(line)) {
-                packed.take(&stack.slope[lines.start * line * shape.outputs..lines.end * line * shape.outputs]);
+                packed.take(&stack.upstream[lines.start * line * shape.outputs..lines.end * line * shape.outputs]);
                 let source = down.source + (lines.start - down.target) * shape.stride;
                 for (kx, gradient) in gradient.chunks_exact_mut(shape.inputs * isa.panel()).enumerate() {
                     self.add_tap(kx, source, lines.len(), stack, &packed, gradient);
@@ -64,8 +64,8 @@ impl Conv {
         for y in 0..lines {
             for x in (0..across.count).step_by(together.max(1)) {
                 let input = (source + y * shape.stride) * shape.input.1 + across.source + x * shape.stride;
-                let slope = y * shape.output.1 + across.target + x;
-                stretches.push(Stretch { left: input * images * shape.inputs, right: slope * images * panel });
+                let upstream = y * shape.output.1 + across.target + x;
+                stretches.push(Stretch { left: input * images * shape.inputs, right: upstream * images * panel });
             }
         }
         if stretches.is_empty() {
@@ -112,11 +112,11 @@ struct Packed {
 }
 
 impl Packed {
-    fn take(&mut self, slope: &[f32]) {
+    fn take(&mut self, upstream: &[f32]) {
         let panel = self.isa.panel();
         let width = panel.min(self.outputs - self.first);
-        self.rows.resize(product([slope.len() / self.outputs, panel]), 0.0);
-        for (packed, row) in self.rows.chunks_exact_mut(panel).zip(slope.chunks_exact(self.outputs)) {
+        self.rows.resize(product([upstream.len() / self.outputs, panel]), 0.0);
+        for (packed, row) in self.rows.chunks_exact_mut(panel).zip(upstream.chunks_exact(self.outputs)) {
             packed[..width].copy_from_slice(&row[self.first..][..width]);
         }
     }

@@ -110,7 +110,7 @@ impl Winograd {
             for first in (0..tiles).step_by(block) {
                 let tiles = first..tiles.min(first + block);
                 let rows = tiles.len() * images;
-                isa.run(Spread { map: self, tiles: tiles.clone(), source, zeros, images, inputs, stride, spread });
+                isa.run(InputTransform { map: self, tiles: tiles.clone(), source, zeros, images, inputs, stride, spread });
                 for (point, spread) in spread.chunks_exact(rows * stride).take(POINTS).enumerate() {
                     let products = &mut products[point * rows * outputs..][..rows * outputs];
                     for (first, filters) in filters.panels().enumerate().map(|(index, filters)| (index * panel, filters)) {
@@ -151,7 +151,7 @@ impl Winograd {
 }
 
 /// The inputs of some tiles, brought to their points: `[points][tiles][images][stride]`.
-struct Spread<'a, 's> {
+struct InputTransform<'a, 's> {
     map: Winograd,
     tiles: Range<usize>,
     source: &'a [f32],
@@ -163,7 +163,7 @@ struct Spread<'a, 's> {
     spread: &'s mut [f32],
 }
 
-impl Kernel for Spread<'_, '_> {
+impl Kernel for InputTransform<'_, '_> {
     type Output = ();
 
     // Loops instead of closures, which the compiler would build without the instruction set.

@@ -4,12 +4,12 @@ use rand::Rng;
 use rankle_core::Seed;
 use rankle_core::seed::Purpose;
 
-/// The dropout of one optimiser step: which numbers are silenced is keyed by seed, step and the image's position in the batch,
+/// The dropout of one optimizer step: which numbers are silenced is keyed by seed, step and the image's position in the batch,
 /// so it depends neither on threads nor on interruptions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dropout {
     pub(super) seed: Seed,
-    /// The optimiser step, counted from 1.
+    /// The optimizer step, counted from 1.
     pub(super) step: u32,
 }
 

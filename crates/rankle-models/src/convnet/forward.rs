@@ -11,13 +11,13 @@ use rayon::prelude::*;
 
 /// What every forward pass keeps: which pooling positions won, and what the dense layers answer, image after image; the last
 /// answers are the embeddings.
-pub(super) struct Kept<W, A> {
+pub(super) struct Activations<W, A> {
     pub(super) winners: [W; 2],
     pub(super) answers: Vec<A>,
 }
 
 /// What is kept of a batch.
-pub(super) type Batch = Kept<Vec<u8>, Vec<f32>>;
+pub(super) type Batch = Activations<Vec<u8>, Vec<f32>>;
 
 impl Batch {
     fn new(layers: &Layers, n: usize) -> Self {
@@ -31,27 +31,27 @@ impl Batch {
         self.answers.last().map_or(&[], Vec::as_slice)
     }
     /// In pieces of `chunk` images.
-    pub(super) fn chunks(&self, layers: &Layers, chunk: usize) -> Vec<Kept<&[u8], &[f32]>> {
+    pub(super) fn chunks(&self, layers: &Layers, chunk: usize) -> Vec<Activations<&[u8], &[f32]>> {
         let [first, second] = &self.winners;
         let winners = first.chunks(chunk * layers.first().pooled_len()).zip(second.chunks(chunk * layers.second().pooled_len()));
         let answers = self.answers.iter().zip(layers.dense);
         let mut answers: Vec<_> = answers.map(|(answers, dense)| answers.chunks(chunk * dense.outputs)).collect();
         winners
-            .map(|(first, second)| Kept {
+            .map(|(first, second)| Activations {
                 winners: [first, second],
                 answers: answers.iter_mut().filter_map(Iterator::next).collect(),
             })
             .collect()
     }
     /// As [`Batch::chunks`], to be written.
-    fn chunks_mut(&mut self, layers: &Layers, chunk: usize) -> Vec<Kept<&mut [u8], &mut [f32]>> {
+    fn chunks_mut(&mut self, layers: &Layers, chunk: usize) -> Vec<Activations<&mut [u8], &mut [f32]>> {
         let [first, second] = &mut self.winners;
         let winners =
             first.chunks_mut(chunk * layers.first().pooled_len()).zip(second.chunks_mut(chunk * layers.second().pooled_len()));
         let answers = self.answers.iter_mut().zip(layers.dense);
         let mut answers: Vec<_> = answers.map(|(answers, dense)| answers.chunks_mut(chunk * dense.outputs)).collect();
         winners
-            .map(|(first, second)| Kept {
+            .map(|(first, second)| Activations {
                 winners: [first, second],
                 answers: answers.iter_mut().filter_map(Iterator::next).collect(),
             })

@@ -5,31 +5,31 @@ use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
 use super::{Convnet, dropout};
 use crate::batch::shares;
-use rankle_kernels::conv::PooledSlope;
+use rankle_kernels::conv::PooledUpstream;
 use rayon::prelude::*;
 
 impl Convnet {
     /// The gradient of the loss with respect to the pixels, from that with respect to the embeddings.
-    pub(super) fn backward(&self, batch: &Batch, slope: &[f32]) -> Vec<f32> {
+    pub(super) fn backward(&self, batch: &Batch, upstream: &[f32]) -> Vec<f32> {
         let (layers, pixels, dim) = (&self.layers, self.layers.pixels(), self.layers.embedding_size());
         let (shape, second_shape) = (layers.first(), layers.second());
         let transposed = self.transposed.get_or_init(|| self.weights.dense.iter().map(|d| d.weights.transposed()).collect());
-        let n = slope.len() / dim;
+        let n = upstream.len() / dim;
         let mut gradient = vec![0.0; n * pixels];
         let chunk = shares(n, CHUNK);
-        gradient.par_chunks_mut(chunk * pixels).zip(slope.par_chunks(chunk * dim)).zip(batch.chunks(layers, chunk)).for_each(
-            |((gradient, slope), kept)| {
-                with_workspace(layers, slope.len() / dim, |Workspace { padded, pooled, features, scratch }| {
-                    let back = |layer: usize, slope: &[f32], inputs: &mut [f32]| transposed[layer].multiply(slope, inputs);
-                    back(0, &dense_slopes(layers, slope, &kept.answers, false, back)[0], features);
+        gradient.par_chunks_mut(chunk * pixels).zip(upstream.par_chunks(chunk * dim)).zip(batch.chunks(layers, chunk)).for_each(
+            |((gradient, upstream), kept)| {
+                with_workspace(layers, upstream.len() / dim, |Workspace { padded, pooled, features, scratch }| {
+                    let back = |layer: usize, upstream: &[f32], inputs: &mut [f32]| transposed[layer].multiply(upstream, inputs);
+                    back(0, &dense_gradients(layers, upstream, &kept.answers, false, back)[0], features);
                     let [first, second] = kept.winners;
                     let winners = first.chunks_exact(shape.pooled_len()).zip(second.chunks_exact(second_shape.pooled_len()));
                     let features = features.chunks_exact(layers.features());
                     for ((pixels, features), (first, second)) in gradient.chunks_exact_mut(pixels).zip(features).zip(winners) {
-                        let slope = PooledSlope { values: features, rows: layers.pooled_second(), winners: second };
-                        self.blocks[1].input_gradient(slope, scratch, pooled);
-                        let slope = PooledSlope { values: pooled, rows: layers.pooled_first(), winners: first };
-                        self.blocks[0].input_gradient(slope, scratch, padded);
+                        let upstream = PooledUpstream { values: features, rows: layers.pooled_second(), winners: second };
+                        self.blocks[1].input_gradient(upstream, scratch, pooled);
+                        let upstream = PooledUpstream { values: pooled, rows: layers.pooled_first(), winners: first };
+                        self.blocks[0].input_gradient(upstream, scratch, padded);
                         for (y, row) in pixels.chunks_exact_mut(shape.width).enumerate() {
                             let inside = shape.padded_origin() + y * shape.padded_row();
                             row.copy_from_slice(&padded[inside..][..shape.width]);
@@ -45,29 +45,29 @@ impl Convnet {
 /// The gradients of what each dense layer sums up, before its ReLU, first layer first; `back` is the product of a layer's gradient with
 /// its weights. ReLU has gradient zero at exactly zero, as in PyTorch; so has what dropout silenced, if the answers went through it:
 /// the rest was scaled.
-pub(super) fn dense_slopes<A: AsRef<[f32]>>(
+pub(super) fn dense_gradients<A: AsRef<[f32]>>(
     layers: &Layers,
-    slope: &[f32],
+    upstream: &[f32],
     answers: &[A],
     dropped: bool,
     back: impl Fn(usize, &[f32], &mut [f32]),
 ) -> Vec<Vec<f32>> {
-    let n = slope.len() / layers.embedding_size();
-    let mut slopes = vec![Vec::new(); layers.dense.len()];
-    let mut slope = slope.to_vec();
+    let n = upstream.len() / layers.embedding_size();
+    let mut gradients = vec![Vec::new(); layers.dense.len()];
+    let mut upstream = upstream.to_vec();
     for (layer, dense) in layers.dense.iter().enumerate().rev() {
         if dense.relu {
             let scale = if dropped { dropout::scale(dense.dropout) } else { 1.0 };
-            for (slope, &answer) in slope.iter_mut().zip(answers[layer].as_ref()) {
-                *slope = if answer > 0.0 { scale * *slope } else { 0.0 };
+            for (upstream, &answer) in upstream.iter_mut().zip(answers[layer].as_ref()) {
+                *upstream = if answer > 0.0 { scale * *upstream } else { 0.0 };
             }
         }
         if layer > 0 {
             let mut below = vec![0.0; n * layers.inputs(layer)];
-            back(layer, &slope, &mut below);
-            slopes[layer] = std::mem::replace(&mut slope, below);
+            back(layer, &upstream, &mut below);
+            gradients[layer] = std::mem::replace(&mut upstream, below);
         }
     }
-    slopes[0] = slope;
-    slopes
+    gradients[0] = upstream;
+    gradients
 }

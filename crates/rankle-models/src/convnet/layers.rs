@@ -1,8 +1,8 @@
 //! The networks as data.
 
-use rankle_kernels::conv::{ConvShape, Rows};
+use rankle_kernels::conv::{ConvShape, PooledRows};
 
-/// A network of two convolutions, each behind a 2×2 max pooling, and dense layers: 28×28 grey images in, embeddings out.
+/// A network of two convolutions, each behind a 2×2 max pooling, and dense layers: 28×28 gray images in, embeddings out.
 ///
 /// | | [`Layers::C2F2`] | [`Layers::C2F2_512`] | [`Layers::LENET`] | [`Layers::C2F2_CLASSIFIER`] |
 /// |---|---|---|---|---|
@@ -115,19 +115,19 @@ impl Layers {
         if dense == 0 { self.features() } else { self.dense[dense - 1].outputs }
     }
     /// How the pooled rows of the first convolution lie inside the padded input of the second.
-    pub(super) fn pooled_first(&self) -> Rows {
-        Rows { origin: self.second().padded_origin(), stride: self.second().padded_row() }
+    pub(super) fn pooled_first(&self) -> PooledRows {
+        PooledRows { origin: self.second().padded_origin(), stride: self.second().padded_row() }
     }
     /// The pooled rows of the second convolution are the features.
-    pub(super) fn pooled_second(&self) -> Rows {
-        Rows { origin: 0, stride: self.second().pooled_row() }
+    pub(super) fn pooled_second(&self) -> PooledRows {
+        PooledRows { origin: 0, stride: self.second().pooled_row() }
     }
     /// Where input `place` of a dense layer lies in our order: PyTorch's features are channel-major, ours channel-last.
     pub(super) fn place(&self, dense: usize, place: usize) -> usize {
         let (channels, windows) = (self.second().outputs, self.second().pooled_height() * self.second().pooled_width());
         if dense == 0 { place % windows * channels + place / windows } else { place }
     }
-    /// The parameters, in the order in which they are initialised: weights and bias of every layer.
+    /// The parameters, in the order in which they are initialized: weights and bias of every layer.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let convolutions = self.convolutions.iter().map(|Convolution { name, shape }| {
             let ConvShape { inputs, outputs, kernel, .. } = *shape;

@@ -1,4 +1,4 @@
-//! C2F2, its classifier and LeNet: small networks for 28×28 grey images, on kernels of their own.
+//! C2F2, its classifier and LeNet: small networks for 28×28 gray images, on kernels of their own.
 //!
 //! [`Layers`] describes a network, [`Convnet`] is one with weights. Images go through the network in small chunks, each on one
 //! thread from the first pixel to the last number: no barrier between layers, and one chunk's activations stay in the cache.
@@ -46,7 +46,7 @@ pub struct Convnet {
 
 impl Convnet {
     /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed, as is the dropout of the training.
-    pub fn initialise(layers: Layers, distance: Distance, seed: Seed) -> Self {
+    pub fn initialize(layers: Layers, distance: Distance, seed: Seed) -> Self {
         let parameters: Vec<Vec<f32>> = layers
             .parameters()
             .iter()
@@ -91,8 +91,8 @@ impl Convnet {
     /// # Errors
     /// As [`Differentiable::input_gradient`].
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
-        let (tape, slope) = self.learn(images, upstream, None, None)?;
-        self.gradients(&tape, self.slopes(&tape, &slope)).to_tensors(&self.layers, "")
+        let (tape, upstream) = self.learn(images, upstream, None, None)?;
+        self.gradients(&tape, self.layer_gradients(&tape, &upstream)).to_tensors(&self.layers, "")
     }
 
     /// The forward pass of a model in training, and the gradient of the loss with respect to the embeddings.
@@ -107,11 +107,11 @@ impl Convnet {
             return Err(Error::Empty("images in a batch"));
         }
         let tape = with_pixels(images, |pixels| self.record(pixels, dropout, spare))?;
-        let slope = ask(tape.kept.embeddings(), self.layers.embedding_size(), upstream)?;
-        if !finite(&slope) {
-            return Err(Error::NotFinite("the slope of the loss".into()));
+        let upstream = ask(tape.kept.embeddings(), self.layers.embedding_size(), upstream)?;
+        if !finite(&upstream) {
+            return Err(Error::NotFinite("the gradient of the loss".into()));
         }
-        Ok((tape, slope))
+        Ok((tape, upstream))
     }
 }
 
@@ -140,8 +140,8 @@ impl Differentiable for Convnet {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         check(images, self.layers.input())?;
         let batch = with_pixels(images, |pixels| self.forward(pixels))?;
-        let slope = ask(batch.embeddings(), self.layers.embedding_size(), upstream)?;
-        Ok(Tensor::from_vec(self.backward(&batch, &slope), images.shape(), images.device())?)
+        let upstream = ask(batch.embeddings(), self.layers.embedding_size(), upstream)?;
+        Ok(Tensor::from_vec(self.backward(&batch, &upstream), images.shape(), images.device())?)
     }
 }
 
@@ -149,9 +149,9 @@ impl Trainable for Convnet {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
         let dropout = Dropout { seed: self.seed, step: adam.step };
         let spare = self.spare.take();
-        let (tape, slope) = self.learn(images, upstream, Some(dropout), spare)?;
-        let slopes = self.slopes(&tape, &slope);
-        self.update(&tape, &slopes, adam);
+        let (tape, upstream) = self.learn(images, upstream, Some(dropout), spare)?;
+        let gradients = self.layer_gradients(&tape, &upstream);
+        self.update(&tape, &gradients, adam);
         self.spare = Some(tape.inputs);
         Ok(())
     }

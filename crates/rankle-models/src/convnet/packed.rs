@@ -12,7 +12,7 @@ use rankle_kernels::dense::Panels;
 /// One number for each parameter: the weights themselves, their gradient, or one of Adam's moments.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
-    /// Weights and bias of each convolution in PyTorch's layout: they are small and repacked after each optimiser step.
+    /// Weights and bias of each convolution in PyTorch's layout: they are small and repacked after each optimizer step.
     pub(super) convolutions: [Vec<f32>; 4],
     pub(super) dense: Vec<PackedDense>,
 }

@@ -1,65 +1,65 @@
-//! The backward pass of a model in training, and the optimiser's step.
+//! The backward pass of a model in training, and the optimizer's step.
 
 use super::Convnet;
 use super::forward::Tape;
-use super::frozen::dense_slopes;
+use super::frozen::dense_gradients;
 use super::packed::Packed;
 use super::workspace::{GROUP, Workspace, with_workspace};
 use crate::batch::even;
 use rankle_core::AdamStep;
-use rankle_kernels::conv::PooledSlope;
+use rankle_kernels::conv::PooledUpstream;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
 /// The gradients of a loss with respect to what a batch's dense layers sum up and to the parameters of the convolutions. The
 /// gradient of the dense weights is left to whoever can use it strip by strip.
-pub(super) struct Slopes {
+pub(super) struct LayerGradients {
     dense: Vec<Vec<f32>>,
     convolutions: [Vec<f32>; 4],
 }
 
 impl Convnet {
     /// From the gradient with respect to the embeddings.
-    pub(super) fn slopes(&self, tape: &Tape, slope: &[f32]) -> Slopes {
-        let (layers, n) = (&self.layers, slope.len() / self.layers.embedding_size());
+    pub(super) fn layer_gradients(&self, tape: &Tape, upstream: &[f32]) -> LayerGradients {
+        let (layers, n) = (&self.layers, upstream.len() / self.layers.embedding_size());
         let group = even(n, GROUP);
-        let back = |layer: usize, slope: &[f32], inputs: &mut [f32]| {
+        let back = |layer: usize, upstream: &[f32], inputs: &mut [f32]| {
             let weights = &self.weights.dense[layer].weights;
-            let pieces = slope.par_chunks(group * weights.outputs()).zip(inputs.par_chunks_mut(group * weights.inputs()));
-            pieces.for_each(|(slope, inputs)| weights.multiply_transposed(slope, inputs));
+            let pieces = upstream.par_chunks(group * weights.outputs()).zip(inputs.par_chunks_mut(group * weights.inputs()));
+            pieces.for_each(|(upstream, inputs)| weights.multiply_transposed(upstream, inputs));
         };
-        let dense = dense_slopes(layers, slope, &tape.kept.answers, tape.dropped, back);
+        let dense = dense_gradients(layers, upstream, &tape.kept.answers, tape.dropped, back);
         let convolutions = self.convolution_gradients(tape, &dense[0]);
-        Slopes { dense, convolutions }
+        LayerGradients { dense, convolutions }
     }
 
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
     /// the sum does not depend on the number of threads. `gradient` is that of the first dense layer.
-    fn convolution_gradients(&self, tape: &Tape, slope: &[f32]) -> [Vec<f32>; 4] {
+    fn convolution_gradients(&self, tape: &Tape, upstream: &[f32]) -> [Vec<f32>; 4] {
         let (layers, dense) = (&self.layers, &self.weights.dense[0].weights);
         let (shape1, shape2) = (layers.first(), layers.second());
         let lens = [shape1.gradient_len(), shape1.outputs, shape2.gradient_len(), shape2.outputs];
-        let group_size = even(slope.len() / dense.outputs(), GROUP);
-        let groups: Vec<[Vec<f32>; 4]> = slope
+        let group_size = even(upstream.len() / dense.outputs(), GROUP);
+        let groups: Vec<[Vec<f32>; 4]> = upstream
             .par_chunks(group_size * dense.outputs())
             .enumerate()
-            .map(|(group, slope)| {
+            .map(|(group, upstream)| {
                 let mut sums = lens.map(|len| vec![0.0; len]);
-                let images = slope.len() / dense.outputs();
+                let images = upstream.len() / dense.outputs();
                 with_workspace(layers, images, |Workspace { pooled, features, scratch, .. }| {
-                    dense.multiply_transposed(slope, features);
+                    dense.multiply_transposed(upstream, features);
                     let [weight1, bias1, weight2, bias2] = &mut sums;
                     for (image, features) in (group * group_size..).zip(features.chunks_exact(layers.features())) {
                         let [winners1, winners2] = &tape.kept.winners;
                         let winners1 = &winners1[image * shape1.pooled_len()..][..shape1.pooled_len()];
                         let winners2 = &winners2[image * shape2.pooled_len()..][..shape2.pooled_len()];
                         let inner = &tape.inputs.pooled[image * shape2.padded_len()..][..shape2.padded_len()];
-                        let slope = PooledSlope { values: features, rows: layers.pooled_second(), winners: winners2 };
-                        self.blocks[1].weight_gradient(inner, slope, scratch, weight2, bias2);
-                        self.blocks[1].input_gradient(slope, scratch, pooled);
+                        let upstream = PooledUpstream { values: features, rows: layers.pooled_second(), winners: winners2 };
+                        self.blocks[1].weight_gradient(inner, upstream, scratch, weight2, bias2);
+                        self.blocks[1].input_gradient(upstream, scratch, pooled);
                         let image = &tape.inputs.padded[image * shape1.padded_len()..][..shape1.padded_len()];
-                        let slope = PooledSlope { values: pooled, rows: layers.pooled_first(), winners: winners1 };
-                        self.blocks[0].weight_gradient(image, slope, scratch, weight1, bias1);
+                        let upstream = PooledUpstream { values: pooled, rows: layers.pooled_first(), winners: winners1 };
+                        self.blocks[0].weight_gradient(image, upstream, scratch, weight1, bias1);
                     }
                 });
                 sums
@@ -76,23 +76,23 @@ impl Convnet {
     }
 
     /// The gradients of all parameters.
-    pub(super) fn gradients(&self, tape: &Tape, slopes: Slopes) -> Packed {
-        let layers = self.weights.dense.iter().zip(&slopes.dense).enumerate();
-        let dense = layers.map(|(layer, (dense, slope))| dense.gradient(tape.dense_inputs(layer), slope));
-        Packed { dense: dense.collect(), convolutions: slopes.convolutions }
+    pub(super) fn gradients(&self, tape: &Tape, gradients: LayerGradients) -> Packed {
+        let layers = self.weights.dense.iter().zip(&gradients.dense).enumerate();
+        let dense = layers.map(|(layer, (dense, upstream))| dense.gradient(tape.dense_inputs(layer), upstream));
+        Packed { dense: dense.collect(), convolutions: gradients.convolutions }
     }
 
     /// Moves all weights.
-    pub(super) fn update(&mut self, tape: &Tape, slopes: &Slopes, adam: &AdamStep) {
+    pub(super) fn update(&mut self, tape: &Tape, gradients: &LayerGradients, adam: &AdamStep) {
         let (isa, weights) = (self.isa, &mut self.weights);
         let start = || [weights.zeros_like(), weights.zeros_like()];
         let [first, second] = &mut **self.moments.get_or_insert_with(|| Box::new(start()));
         let moments = first.dense.iter_mut().zip(&mut second.dense);
         for (layer, (dense, (first, second))) in weights.dense.iter_mut().zip(moments).enumerate() {
-            dense.update([first, second], isa, tape.dense_inputs(layer), &slopes.dense[layer], adam);
+            dense.update([first, second], isa, tape.dense_inputs(layer), &gradients.dense[layer], adam);
         }
         let moments = first.convolutions.iter_mut().zip(&mut second.convolutions);
-        for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&slopes.convolutions) {
+        for ((weights, (first, second)), gradient) in weights.convolutions.iter_mut().zip(moments).zip(&gradients.convolutions) {
             adam.update(isa, weights, first, second, gradient);
         }
         self.blocks = self.weights.blocks(&self.layers, isa);

@@ -1,8 +1,8 @@
 //! ConvNeXt: a family of networks that no one here designed, as candle-transformers has it, with timm's weights.
 //!
 //! Chosen because every operation on its way has an exact gradient in candle 0.11.1, which is true of few:
-//! - Transformers (ViT, DINOv2, CLIP) normalise numbers that lie in one piece, where `candle_nn::LayerNorm` takes a fused path
-//!   that drops the gradient without a word; ViT's and SigLIP's `softmax_last_dim` does, too. ConvNeXt normalises over the
+//! - Transformers (ViT, DINOv2, CLIP) normalize numbers that lie in one piece, where `candle_nn::LayerNorm` takes a fused path
+//!   that drops the gradient without a word; ViT's and SigLIP's `softmax_last_dim` does, too. ConvNeXt normalizes over the
 //!   channels of maps, which never lie in one piece while a map has more than one pixel: hence [`Scale::SMALLEST_SIDE`].
 //! - The gradient of max pooling is wrong, or an error (VGG, ResNet).
 //! - EfficientNet pads as TensorFlow does, and so is not the network whose names its weights have.

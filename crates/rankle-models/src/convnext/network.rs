@@ -120,15 +120,15 @@ impl Embedder for ConvNext {
 impl Differentiable for ConvNext {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let embeddings = self.embed(images)?;
-        let slope = upstream(&embeddings)?;
-        if slope.dims() != embeddings.dims() {
+        let upstream = upstream(&embeddings)?;
+        if upstream.dims() != embeddings.dims() {
             let expected = format!("{:?}", embeddings.dims());
-            return Err(Error::Shape { what: "the slope", actual: slope.dims().to_vec(), expected });
+            return Err(Error::Shape { what: "the upstream gradient", actual: upstream.dims().to_vec(), expected });
         }
-        let slope = slope.detach().to_dtype(self.dtype)?;
+        let upstream = upstream.detach().to_dtype(self.dtype)?;
         let gradient = self.each(images, |place, image| {
             let image = Var::from_tensor(&image)?;
-            let loss = (self.forward(&image)? * slope.narrow(0, place, 1)?)?.sum_all()?;
+            let loss = (self.forward(&image)? * upstream.narrow(0, place, 1)?)?.sum_all()?;
             loss.backward()?.remove(&image).ok_or(Error::NoGradient)
         })?;
         Ok(gradient.map_or_else(|| images.zeros_like(), Ok)?)

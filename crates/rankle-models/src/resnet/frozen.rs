@@ -30,7 +30,7 @@ struct Backward {
 }
 
 /// What the forward pass of a chunk keeps for the backward pass: who won, and who got through each ReLU.
-pub(super) struct Kept {
+pub(super) struct SavedForBackward {
     images: usize,
     winners: Vec<u8>,
     live: Vec<[Vec<u8>; 2]>,
@@ -64,10 +64,10 @@ impl Frozen {
     }
 
     /// The same, and what [`Frozen::backward`] needs of it.
-    pub(super) fn forward(&self, network: &Network, pixels: &[f32]) -> (Vec<f32>, Vec<Kept>) {
+    pub(super) fn forward(&self, network: &Network, pixels: &[f32]) -> (Vec<f32>, Vec<SavedForBackward>) {
         let chunk = chunk_len(network, pixels.len() / network.shuffle.image_len());
         let chunks = pixels.par_chunks(chunk * network.shuffle.image_len()).map(|pixels| {
-            let mut kept = Kept::new(network, pixels.len() / network.shuffle.image_len());
+            let mut kept = SavedForBackward::new(network, pixels.len() / network.shuffle.image_len());
             (self.forward_chunk(network, pixels, Some(&mut kept)), kept)
         });
         let (embeddings, kept): (Vec<_>, Vec<_>) = chunks.unzip();
@@ -75,7 +75,7 @@ impl Frozen {
     }
 
     /// The gradient of the pixels from that of the embeddings.
-    pub(super) fn backward(&self, network: &Network, kept: &[Kept], slope: &[f32]) -> Vec<f32> {
+    pub(super) fn backward(&self, network: &Network, kept: &[SavedForBackward], upstream: &[f32]) -> Vec<f32> {
         let backward = self.backward.get_or_init(|| {
             let filters = network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters));
             Backward {
@@ -83,13 +83,13 @@ impl Frozen {
                 filters: filters.collect(),
             }
         });
-        let mut gradient = vec![0.0; slope.len() / DIM * network.shuffle.image_len()];
+        let mut gradient = vec![0.0; upstream.len() / DIM * network.shuffle.image_len()];
         let chunk = kept.first().map_or(1, |kept| kept.images);
         gradient
             .par_chunks_mut(chunk * network.shuffle.image_len())
-            .zip(slope.par_chunks(chunk * DIM))
+            .zip(upstream.par_chunks(chunk * DIM))
             .zip(kept)
-            .for_each(|((pixels, slope), kept)| backward_chunk(network, backward, kept, slope, pixels));
+            .for_each(|((pixels, upstream), kept)| backward_chunk(network, backward, kept, upstream, pixels));
         gradient
     }
 
@@ -99,7 +99,7 @@ impl Frozen {
         chunks.map(|pixels| self.run_chunk(network, blocks, pixels, None, <[f32]>::to_vec)).collect()
     }
 
-    fn forward_chunk(&self, network: &Network, pixels: &[f32], kept: Option<&mut Kept>) -> Vec<f32> {
+    fn forward_chunk(&self, network: &Network, pixels: &[f32], kept: Option<&mut SavedForBackward>) -> Vec<f32> {
         let numbers = pixels.len() / network.shuffle.image_len() * DIM;
         self.run_chunk(network, &network.blocks, pixels, kept, |last| mean_of_pixels(last, numbers))
     }
@@ -110,7 +110,7 @@ impl Frozen {
         network: &Network,
         blocks: &[Block],
         pixels: &[f32],
-        mut kept: Option<&mut Kept>,
+        mut kept: Option<&mut SavedForBackward>,
         end: impl FnOnce(&[f32]) -> T,
     ) -> T {
         let images = pixels.len() / network.shuffle.image_len();
@@ -166,7 +166,7 @@ impl Frozen {
     }
 }
 
-impl Kept {
+impl SavedForBackward {
     fn new(network: &Network, images: usize) -> Self {
         let (height, width) = network.pool.output();
         let bytes = |unit: usize| vec![0; images * network.units[unit].conv.shape().output_len()];
@@ -178,32 +178,32 @@ impl Kept {
     }
 }
 
-fn backward_chunk(network: &Network, backward: &Backward, kept: &Kept, slope: &[f32], pixels: &mut [f32]) {
+fn backward_chunk(network: &Network, backward: &Backward, kept: &SavedForBackward, upstream: &[f32], pixels: &mut [f32]) {
     let images = kept.images;
     with_maps(|Maps { x, inner, around, y, .. }| {
         let shape = |unit: usize| network.units[unit].conv.shape();
         let output_len = |block: &Block| images * shape(block.second).output_len();
         let last = room(y, network.blocks.last().map_or(0, output_len));
-        mean_of_pixels_backward(slope, last);
+        mean_of_pixels_backward(upstream, last);
         if let Some([_, live]) = kept.live.last() {
             silence(last, live);
         }
         for (position, block) in network.blocks.iter().enumerate().rev() {
-            let slope = &y[..output_len(block)];
-            let run = |unit: usize, slope: &[f32], finish: Finish<'_>, input: &mut [f32]| {
-                network.units[unit].conv.input_gradient(&backward.filters[unit], slope, images, finish, input);
+            let upstream = &y[..output_len(block)];
+            let run = |unit: usize, upstream: &[f32], finish: Finish<'_>, input: &mut [f32]| {
+                network.units[unit].conv.input_gradient(&backward.filters[unit], upstream, images, finish, input);
             };
             let live = &kept.live[position][0];
             let inner = room(inner, live.len());
-            run(block.second, slope, Finish::Silence(live), inner);
+            run(block.second, upstream, Finish::Silence(live), inner);
             let input_len = images * shape(block.first).input_len();
             let other = match block.shortcut {
                 Some(unit) => {
                     let around = room(around, input_len);
-                    run(unit, slope, Finish::Sums, around);
+                    run(unit, upstream, Finish::Sums, around);
                     &*around
                 }
-                None => slope,
+                None => upstream,
             };
             // In front of the first block is the pooling, which knows itself what is silent.
             let live = position.checked_sub(1).map(|below| &kept.live[below][1][..]);

@@ -25,8 +25,8 @@ impl Head {
     }
 
     /// Random weights; `position` is that of the first of its two parameters.
-    pub(super) fn initialise(isa: Isa, size: usize, seed: Seed, position: u64) -> Self {
-        Self::new(PackedDense::initialise(isa, size, DIM, seed, position))
+    pub(super) fn initialize(isa: Isa, size: usize, seed: Seed, position: u64) -> Self {
+        Self::new(PackedDense::initialize(isa, size, DIM, seed, position))
     }
 
     /// Numbers in an embedding.

@@ -1,4 +1,4 @@
-//! ResNet-18 for images of any size: torchvision's for photographs, and the paper's for 28×28 grey images.
+//! ResNet-18 for images of any size: torchvision's for photographs, and the paper's for 28×28 gray images.
 //!
 //! | layer | 224×224 | 28×28 |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! and a norm), ReLU. There is no dense layer, and an embedding has 512 numbers, none below zero; or a linear one, `fc`, for
 //! embeddings of any size.
 //!
-//! An attack sees the frozen network, its batch normalisations folded into the filters: images go through it in small chunks,
+//! An attack sees the frozen network, its batch normalizations folded into the filters: images go through it in small chunks,
 //! each on one thread, without a barrier between layers. Training uses the statistics of the batch, so it goes layer by layer.
 //!
 //! Training may begin at one of the four stages, `layer1` to `layer4`. What is in front of it is then the frozen network: its
@@ -81,15 +81,15 @@ impl ResNet18 {
     /// The layers that training can begin at: the stages, of two blocks each.
     pub const STAGES: [&str; 4] = ["layer1", "layer2", "layer3", "layer4"];
 
-    /// Random weights, keyed by the seed. For colour images filters are normal with a variance of `2/fan_out`, as torchvision's
-    /// `resnet18()` has them; for grey ones uniform in `±1/√fan_in`, PyTorch's default, as the paper's network for 28×28 has them.
+    /// Random weights, keyed by the seed. For color images filters are normal with a variance of `2/fan_out`, as torchvision's
+    /// `resnet18()` has them; for gray ones uniform in `±1/√fan_in`, PyTorch's default, as the paper's network for 28×28 has them.
     /// Norms start as the identity. `head` is the size of the embeddings where a linear layer makes them, uniform as above.
-    pub fn initialise(format: ImageFormat, head: Option<usize>, distance: Distance, seed: Seed) -> Self {
+    pub fn initialize(format: ImageFormat, head: Option<usize>, distance: Distance, seed: Seed) -> Self {
         let (network, isa) = (Network::new(&format), Isa::best());
-        let is_grey = format.mean.len() == 1;
-        let how = if is_grey { Initialization::UniformByFanIn } else { Initialization::NormalByFanOut };
-        let layers = Layer::initialise(&network, isa, how, seed);
-        let head = head.map(|size| Head::initialise(isa, size, seed, network.units.len() as u64));
+        let is_gray = format.mean.len() == 1;
+        let how = if is_gray { Initialization::UniformByFanIn } else { Initialization::NormalByFanOut };
+        let layers = Layer::initialize(&network, isa, how, seed);
+        let head = head.map(|size| Head::initialize(isa, size, seed, network.units.len() as u64));
         Self::assemble(format, distance, isa, network, layers, head)
     }
 
@@ -128,7 +128,7 @@ impl ResNet18 {
         distance: Distance,
         seed: Seed,
     ) -> Result<Self> {
-        let mut fresh = Self::initialise(format, head, distance, seed);
+        let mut fresh = Self::initialize(format, head, distance, seed);
         let mut tensors = without_extras(tensors, head.is_none());
         if let Some(head) = &fresh.head {
             let new = head::tensors(&head.layer, "")?;
@@ -158,11 +158,11 @@ impl ResNet18 {
     /// # Errors
     /// As [`Differentiable::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
-        let (tape, slope) = self.learn(images, upstream)?;
-        let layers = self.layer_gradients(&tape, &slope);
+        let (tape, upstream) = self.learn(images, upstream)?;
+        let layers = self.layer_gradients(&tape, &upstream);
         let mut gradients = parameters::trained_tensors(self.trained_units(), &layers, "")?;
         if let Some(head) = &self.head {
-            gradients.append(&mut head::tensors(&head.layer.gradient(&tape.features, &slope), "")?);
+            gradients.append(&mut head::tensors(&head.layer.gradient(&tape.features, &upstream), "")?);
         }
         Ok(gradients)
     }
@@ -176,11 +176,11 @@ impl ResNet18 {
         });
         let record = |pixels: &[f32]| training::record(&self.network, &self.layers, self.isa, prefix, pixels);
         let tape = with_pixels(images, record)??;
-        let slope = self.ask(&tape.features, upstream)?;
-        if !finite(&slope) {
-            return Err(Error::NotFinite("the slope of the loss".into()));
+        let upstream = self.ask(&tape.features, upstream)?;
+        if !finite(&upstream) {
+            return Err(Error::NotFinite("the gradient of the loss".into()));
         }
-        Ok((tape, slope))
+        Ok((tape, upstream))
     }
 
     /// Asks about the embeddings that these features make.
@@ -192,9 +192,9 @@ impl ResNet18 {
     }
 
     /// The gradients of the layers that are trained, from that of the embeddings.
-    fn layer_gradients(&self, tape: &Tape, slope: &[f32]) -> Vec<Trained> {
-        let below = self.head.as_ref().map(|head| head.back(slope));
-        training::gradients(&self.network, &self.layers, tape, below.as_deref().unwrap_or(slope))
+    fn layer_gradients(&self, tape: &Tape, upstream: &[f32]) -> Vec<Trained> {
+        let below = self.head.as_ref().map(|head| head.back(upstream));
+        training::gradients(&self.network, &self.layers, tape, below.as_deref().unwrap_or(upstream))
     }
 
     /// The first convolution that is trained.
@@ -239,19 +239,19 @@ impl Differentiable for ResNet18 {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         check(images, self.format.input())?;
         let (features, kept) = with_pixels(images, |pixels| self.frozen().forward(&self.network, pixels))?;
-        let slope = self.ask(&features, upstream)?;
-        let slope = match &self.head {
-            Some(head) => head.back(&slope),
-            None => slope,
+        let upstream = self.ask(&features, upstream)?;
+        let upstream = match &self.head {
+            Some(head) => head.back(&upstream),
+            None => upstream,
         };
-        Ok(Tensor::from_vec(self.frozen().backward(&self.network, &kept, &slope), images.shape(), images.device())?)
+        Ok(Tensor::from_vec(self.frozen().backward(&self.network, &kept, &upstream), images.shape(), images.device())?)
     }
 }
 
 impl Trainable for ResNet18 {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
-        let (tape, slope) = self.learn(images, upstream)?;
-        let gradients = self.layer_gradients(&tape, &slope);
+        let (tape, upstream) = self.learn(images, upstream)?;
+        let gradients = self.layer_gradients(&tape, &upstream);
         let first_unit = self.first_unit();
         let trained = &mut self.layers[first_unit..];
         let zeros = || trained.iter().map(|layer| layer.trained.zeros_like()).collect();
@@ -265,7 +265,7 @@ impl Trainable for ResNet18 {
             layer.follow(batch);
         }
         if let (Some(head), Some([first, second])) = (&mut self.head, moments) {
-            head.update([first, second], self.isa, &tape.features, &slope, adam);
+            head.update([first, second], self.isa, &tape.features, &upstream, adam);
         }
         self.frozen = OnceLock::new();
         Ok(())

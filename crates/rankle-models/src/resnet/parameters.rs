@@ -20,7 +20,7 @@ const MOMENTUM: f32 = 0.1;
 /// How the filters of a new network are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Initialization {
-    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 grey images starts from (METHOD.md 3).
+    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 gray images starts from (METHOD.md 3).
     UniformByFanIn,
     /// Normal with a variance of `2/fan_out`: Kaiming's for ReLU, which torchvision's ResNets start from.
     NormalByFanOut,
@@ -117,7 +117,7 @@ impl Trained {
 
 impl Layer {
     /// Random filters; norms start as the identity.
-    pub(super) fn initialise(network: &Network, isa: Isa, how: Initialization, seed: Seed) -> Vec<Self> {
+    pub(super) fn initialize(network: &Network, isa: Isa, how: Initialization, seed: Seed) -> Vec<Self> {
         let layer = |(position, unit): (usize, &Unit)| {
             let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
             let weight = how.draw(unit.weight, &mut rng);
@@ -147,11 +147,11 @@ impl Layer {
 
     /// The running statistics follow a batch.
     pub(super) fn follow(&mut self, batch: &Statistics) {
-        let towards = |running: &mut [f32], batch: &[f32]| {
+        let toward = |running: &mut [f32], batch: &[f32]| {
             running.iter_mut().zip(batch).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));
         };
-        towards(&mut self.mean, &batch.mean);
-        towards(&mut self.variance, &batch.unbiased);
+        toward(&mut self.mean, &batch.mean);
+        toward(&mut self.variance, &batch.unbiased);
     }
 }
 

@@ -53,7 +53,7 @@ impl Pass<'_> {
     fn statistics(&self, sums: &Map, channels: usize) -> Result<Statistics> {
         let count = rows(sums, channels);
         if count < 2.0 {
-            return Err(Error::Empty("images beside the one of the batch: batch normalisation needs two in training"));
+            return Err(Error::Empty("images beside the one of the batch: batch normalization needs two in training"));
         }
         let mean: Vec<f32> = (self.total(channels, |chunk| norm::sum(self.isa, &sums[chunk], channels)).into_iter())
             .map(|sum| (sum / count) as f32)
@@ -75,7 +75,7 @@ impl Pass<'_> {
     }
 
     /// The norm, with the statistics of the batch.
-    pub(super) fn normalise(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
+    pub(super) fn normalize(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
         let Trained { scale, shift, .. } = &self.layers[unit].trained;
         let Statistics { mean, inverse, .. } = &passed.statistics;
         let scale: Vec<f32> = scale.iter().zip(inverse).map(|(scale, inverse)| scale * inverse).collect();
@@ -94,15 +94,15 @@ impl Pass<'_> {
         &self,
         unit: usize,
         passed: &Passed,
-        slope: &'s mut Map,
+        upstream: &'s mut Map,
         input: &Map,
         gradients: &mut [Option<Trained>],
     ) -> &'s Map {
         let Statistics { mean, inverse, .. } = &passed.statistics;
         let (conv, channels) = (&self.network.units[unit].conv, mean.len());
         let count = rows(&passed.sums, channels);
-        let shift = self.total(channels, |chunk| norm::sum(self.isa, &slope[chunk], channels));
-        let products = self.total(channels, |chunk| norm::sum_of_products(self.isa, &slope[chunk], &passed.sums[chunk], mean));
+        let shift = self.total(channels, |chunk| norm::sum(self.isa, &upstream[chunk], channels));
+        let products = self.total(channels, |chunk| norm::sum_of_products(self.isa, &upstream[chunk], &passed.sums[chunk], mean));
 
         // y = s·(z - m)·i: the gradient of z is s·i·(g - mean(g) - (z - m)·i²·mean(g·(z - m))).
         let (mut a, mut b, mut c) = (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
@@ -113,10 +113,13 @@ impl Pass<'_> {
             (a[channel], b[channel]) = (scale as f32, along as f32);
             c[channel] = (-scale * shift[channel] / count - along * mean) as f32;
         }
-        slope.par_iter_mut().zip(&passed.sums).for_each(|(slope, sums)| norm::pull_back(self.isa, slope, sums, &a, &b, &c));
+        upstream
+            .par_iter_mut()
+            .zip(&passed.sums)
+            .for_each(|(upstream, sums)| norm::pull_back(self.isa, upstream, sums, &a, &b, &c));
 
-        let stacks: Vec<Stack<'_>> = (input.iter().zip(&*slope).zip(self.chunks))
-            .map(|((input, slope), &images)| Stack { input, slope, images })
+        let stacks: Vec<Stack<'_>> = (input.iter().zip(&*upstream).zip(self.chunks))
+            .map(|((input, upstream), &images)| Stack { input, upstream, images })
             .collect();
         let mut filters = self.layers[unit].trained.filters.zeros_like();
         filters
@@ -129,18 +132,18 @@ impl Pass<'_> {
             scale: products.iter().zip(inverse).map(|(product, &inverse)| (product * f64::from(inverse)) as f32).collect(),
             shift: shift.into_iter().map(|sum| sum as f32).collect(),
         });
-        slope
+        upstream
     }
 
     /// The gradient of a convolution's input; added to `onto` if there is one.
-    pub(super) fn input_gradient(&self, unit: usize, slope: &Map, onto: Option<Map>) -> Map {
+    pub(super) fn input_gradient(&self, unit: usize, upstream: &Map, onto: Option<Map>) -> Map {
         let conv = &self.network.units[unit].conv;
         let filters = conv.transpose(&self.filters(unit));
-        let run = |(slope, &images): (&Vec<f32>, &usize), finish: Finish<'_>, mut input: Vec<f32>| {
-            conv.input_gradient(&filters, slope, images, finish, &mut input);
+        let run = |(upstream, &images): (&Vec<f32>, &usize), finish: Finish<'_>, mut input: Vec<f32>| {
+            conv.input_gradient(&filters, upstream, images, finish, &mut input);
             input
         };
-        let chunks = slope.par_iter().zip(self.chunks);
+        let chunks = upstream.par_iter().zip(self.chunks);
         match onto {
             Some(onto) => chunks.zip(onto).map(|(chunk, onto)| run(chunk, Finish::Add, onto)).collect(),
             None => chunks.map(|chunk| run(chunk, Finish::Sums, vec![0.0; chunk.1 * conv.shape().input_len()])).collect(),

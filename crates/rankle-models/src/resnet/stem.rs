@@ -31,9 +31,9 @@ impl Pass<'_> {
         let one_by_one = vec![1; shuffled.len()];
         let stem = Pass { chunks: &one_by_one, ..self };
         let passed = stem.convolve(0, &shuffled)?;
-        let normalised = stem.normalise(0, &passed, None, false);
+        let normalized = stem.normalize(0, &passed, None, false);
         let (height, width) = network.pool.output();
-        let (pooled, winners): (Map, Vec<Vec<u8>>) = normalised
+        let (pooled, winners): (Map, Vec<Vec<u8>>) = normalized
             .par_chunks(chunk)
             .map(|maps| {
                 let (images, channels) = (maps.len(), network.stem().outputs());
@@ -49,14 +49,14 @@ impl Pass<'_> {
     }
 
     /// Back through the pooling, and into the stem's weights.
-    pub(super) fn back_through_stem(self, passed: &Passed, tape: &StemTape, slope: &Map, gradients: &mut [Option<Trained>]) {
+    pub(super) fn back_through_stem(self, passed: &Passed, tape: &StemTape, upstream: &Map, gradients: &mut [Option<Trained>]) {
         let Self { network, .. } = self;
         let stem = network.stem();
-        let mut maps: Map = (slope.par_iter().zip(&tape.winners).zip(self.chunks))
-            .flat_map_iter(|((slope, winners), &images)| {
+        let mut maps: Map = (upstream.par_iter().zip(&tape.winners).zip(self.chunks))
+            .flat_map_iter(|((upstream, winners), &images)| {
                 (0..images).map(move |image| {
                     let mut map = vec![0.0; stem.conv.shape().output_len()];
-                    network.pool.backward(slope, winners, stem.outputs(), InStack { image, images }, &mut map);
+                    network.pool.backward(upstream, winners, stem.outputs(), InStack { image, images }, &mut map);
                     map
                 })
             })

@@ -67,11 +67,11 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Opti
     for block in &network.blocks[first_block..] {
         let input = &states[states.len() - 1];
         let first = pass.convolve(block.first, input)?;
-        let between = pass.normalise(block.first, &first, None, true);
+        let between = pass.normalize(block.first, &first, None, true);
         let second = pass.convolve(block.second, &between)?;
         let around = block.shortcut.map(|unit| pass.convolve(unit, input)).transpose()?;
-        let shortcut = block.shortcut.zip(around.as_ref()).map(|(unit, around)| pass.normalise(unit, around, None, false));
-        let output = pass.normalise(block.second, &second, Some(shortcut.as_ref().unwrap_or(input)), true);
+        let shortcut = block.shortcut.zip(around.as_ref()).map(|(unit, around)| pass.normalize(unit, around, None, false));
+        let output = pass.normalize(block.second, &second, Some(shortcut.as_ref().unwrap_or(input)), true);
         passed.extend([first, second].into_iter().chain(around));
         states.push(output);
     }
@@ -81,19 +81,19 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Opti
 }
 
 /// The gradients of all weights from that of the features, by unit, from the first that is trained.
-pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope: &[f32]) -> Vec<Trained> {
+pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, upstream: &[f32]) -> Vec<Trained> {
     let isa = layers[0].trained.filters.isa();
     let pass = Pass { network, layers, isa, chunks: &tape.chunks };
     let mut gradients: Vec<Option<Trained>> = vec![None; layers.len()];
-    let mut rest = slope;
+    let mut rest = upstream;
     let last = &tape.states[tape.states.len() - 1];
     let mut output: Map = (last.iter().zip(&tape.chunks))
         .map(|(map, images)| {
             let (own, others) = rest.split_at(images * DIM);
             rest = others;
-            let mut slope = vec![0.0; map.len()];
-            mean_of_pixels_backward(own, &mut slope);
-            slope
+            let mut upstream = vec![0.0; map.len()];
+            mean_of_pixels_backward(own, &mut upstream);
+            upstream
         })
         .collect();
     let before = network.units.len() - tape.passed.len();
@@ -104,14 +104,14 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope:
         silence(&mut output, &tape.states[position + 1]);
         let mut around = block.shortcut.map(|unit| (unit, output.clone()));
         let below = match &mut around {
-            Some((unit, slope)) => {
-                let slope = pass.back(*unit, &tape.passed[*unit - before], slope, input, &mut gradients);
-                is_wanted.then(|| pass.input_gradient(*unit, slope, None))
+            Some((unit, upstream)) => {
+                let upstream = pass.back(*unit, &tape.passed[*unit - before], upstream, input, &mut gradients);
+                is_wanted.then(|| pass.input_gradient(*unit, upstream, None))
             }
             None => is_wanted.then(|| output.clone()),
         };
         // Computed again rather than kept: an eighth of the memory, for no time that could be measured.
-        let inner = pass.normalise(block.first, &tape.passed[block.first - before], None, true);
+        let inner = pass.normalize(block.first, &tape.passed[block.first - before], None, true);
         let between = pass.back(block.second, &tape.passed[block.second - before], &mut output, &inner, &mut gradients);
         let mut between = pass.input_gradient(block.second, between, None);
         silence(&mut between, &inner);
@@ -127,6 +127,6 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, slope:
 }
 
 /// The way back through ReLUs.
-fn silence(slope: &mut Map, activation: &Map) {
-    slope.par_iter_mut().zip(activation).for_each(|(slope, activation)| norm::silence(slope, activation));
+fn silence(upstream: &mut Map, activation: &Map) {
+    upstream.par_iter_mut().zip(activation).for_each(|(upstream, activation)| norm::silence(upstream, activation));
 }

@@ -109,7 +109,7 @@ impl Network {
     }
 }
 
-/// The 32-bit finaliser of MurmurHash3.
+/// The 32-bit finalizer of MurmurHash3.
 fn mix(mut h: u32) -> u32 {
     h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
     h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// The streams of the fixture count from here.
 pub(crate) const FIRST_STREAM: u32 = 850_000;
 
-/// A colour image with odd sides.
-pub(crate) fn colour_format() -> ImageFormat {
+/// A color image with odd sides.
+pub(crate) fn color_format() -> ImageFormat {
     ImageFormat { size: (61, 75), ..ImageFormat::imagenet() }
 }
 

@@ -34,7 +34,7 @@ impl Image {
         }
     }
 
-    /// A perturbation as an image, amplified so that ±epsilon are white and black, and nothing is grey.
+    /// A perturbation as an image, amplified so that ±epsilon are white and black, and nothing is gray.
     ///
     /// # Errors
     /// As [`Image::new`].
@@ -64,7 +64,7 @@ impl Image {
         )
     }
 
-    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is grey.
+    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is gray.
     pub(super) fn difference(&self, clean: &Self, epsilon: f64) -> Result<Self> {
         let shape = |image: &Self| (image.channels, image.height, image.width);
         if shape(self) != shape(clean) {
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn larger_and_smaller_sizes_show_the_same() {
-        let grey = Image::new((1, 1, 2), vec![0.0, 1.0]).unwrap();
-        assert_eq!(grey.bytes((4, 1)), [0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
-        assert_eq!(grey.bytes((1, 1)), [128, 128, 128]);
-        assert_eq!(grey.fit(100), (100, 50));
+        let gray = Image::new((1, 1, 2), vec![0.0, 1.0]).unwrap();
+        assert_eq!(gray.bytes((4, 1)), [0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(gray.bytes((1, 1)), [128, 128, 128]);
+        assert_eq!(gray.fit(100), (100, 50));
         let color = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
         assert_eq!(color.bytes((1, 2)), [255, 128, 0, 0, 128, 255]);
         assert_eq!(color.fit(7), (4, 7));
@@ -136,14 +136,14 @@ mod tests {
             (frame.color_type, frame.width, frame.height, pixels)
         };
         let levels: Vec<f32> = (0..=255).map(|level| level as f32 / 255.0).collect();
-        let grey = Image::new((1, 8, 32), levels).unwrap();
-        assert_eq!(decoded(&grey), (png::ColorType::Grayscale, 32, 8, (0..=255).collect()));
+        let gray = Image::new((1, 8, 32), levels).unwrap();
+        assert_eq!(decoded(&gray), (png::ColorType::Grayscale, 32, 8, (0..=255).collect()));
         let color = Image::new((3, 2, 1), vec![1.0, 0.0, 0.5, 0.5, -3.0, 7.0]).unwrap();
         assert_eq!(decoded(&color), (png::ColorType::Rgb, 1, 2, vec![255, 128, 0, 0, 128, 255]));
     }
 
     #[test]
-    fn the_difference_is_grey_where_nothing_was_added() {
+    fn the_difference_is_gray_where_nothing_was_added() {
         let image = |pixels: &[f32]| Image::new((1, 1, 3), pixels.to_vec()).unwrap();
         let difference = image(&[0.2, 0.5, 0.8]).difference(&image(&[0.4, 0.5, 0.6]), 0.2).unwrap();
         assert!(difference.pixels.iter().zip([0.0, 0.5, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{difference:?}");

@@ -1,6 +1,6 @@
 //! A list before and after, one above the other, with an arrow for everything that moved.
 
-use super::sheet::{GREY, MARGIN, Sheet};
+use super::sheet::{GRAY, MARGIN, Sheet};
 use super::{List, Mark, Pair, SHOWN, Slot};
 use crate::Result;
 use crate::canvas::INK;
@@ -23,7 +23,7 @@ const NAME: i32 = 12;
 const PLACE_NAME: i32 = SIDE + GAP - 8;
 const QUERY_NAME: i32 = SIDE + 40;
 
-/// One colour for each moved item; the first five, with the green of what is kept, are those that the colour-blind can tell
+/// One color for each moved item; the first five, with the green of what is kept, are those that the color-blind can tell
 /// apart (Okabe and Ito 2008).
 const MOVED: [RGBColor; SHOWN] = [
     RGBColor(213, 94, 0),
@@ -42,25 +42,25 @@ pub(super) const TARGET: RGBColor = MOVED[0];
 const KEPT: RGBColor = RGBColor(0, 158, 115);
 const PALE: RGBColor = RGBColor(170, 170, 170);
 
-/// The frame around an item: colour and width.
+/// The frame around an item: color and width.
 pub(super) fn frame(mark: Mark) -> Option<(RGBColor, i32)> {
     match mark {
         Mark::None => None,
         Mark::Moved(number) => Some((MOVED[number % SHOWN], 3)),
-        Mark::Kept(_) => Some((KEPT, 2)),
+        Mark::Preserved(_) => Some((KEPT, 2)),
         Mark::SameClass => Some((KEPT, 2)),
         Mark::Itself => Some((PALE, 2)),
     }
 }
 
 /// A pair of lists, laid out.
-pub(super) struct Rows<'a> {
+pub(super) struct ListPair<'a> {
     pair: &'a Pair,
     before: Vec<i32>,
     after: Vec<i32>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> ListPair<'a> {
     /// What a pair without names takes.
     pub(super) const HEIGHT: i32 = CAPTION + 2 * (SIDE + LABEL) + STRIP + 22;
 
@@ -96,12 +96,12 @@ impl<'a> Rows<'a> {
         list(sheet, lower, "after", after, &self.after)?;
         for (from, &start) in before.places.iter().zip(&self.before) {
             for (to, &end) in after.places.iter().zip(&self.after).filter(|(to, _)| to.mark == from.mark) {
-                let (colour, width) = match to.mark {
-                    Mark::Moved(_) => (frame(to.mark).map_or(INK, |(colour, _)| colour), 2),
-                    Mark::Kept(_) => (KEPT, 1),
+                let (color, width) = match to.mark {
+                    Mark::Moved(_) => (frame(to.mark).map_or(INK, |(color, _)| color), 2),
+                    Mark::Preserved(_) => (KEPT, 1),
                     Mark::None | Mark::SameClass | Mark::Itself => continue,
                 };
-                sheet.arrow((start + SIDE / 2, upper + below + 2), (end + SIDE / 2, lower - 6), width, colour)?;
+                sheet.arrow((start + SIDE / 2, upper + below + 2), (end + SIDE / 2, lower - 6), width, color)?;
             }
         }
         Ok(())
@@ -125,27 +125,27 @@ fn columns(places: &[Slot]) -> Vec<i32> {
 fn list(sheet: &Sheet<'_, '_>, y: i32, when: &str, list: &List, columns: &[i32]) -> Result<()> {
     sheet.text((MARGIN, y + SIDE / 2 - 8), 13, INK, HPos::Left, when)?;
     sheet.image((QUERY, y), SIDE, &list.query)?;
-    sheet.frame((QUERY, y), SIDE, 1, GREY)?;
-    sheet.label((QUERY + SIDE / 2, y + SIDE + 7), QUERY_NAME, (11, GREY, HPos::Center), &list.name)?;
+    sheet.frame((QUERY, y), SIDE, 1, GRAY)?;
+    sheet.label((QUERY + SIDE / 2, y + SIDE + 7), QUERY_NAME, (11, GRAY, HPos::Center), &list.name)?;
     names(sheet, (QUERY + SIDE / 2, y), QUERY_NAME, &list.names)?;
-    sheet.fill((QUERY + SIDE + 22, y), (1, SIDE), GREY)?;
+    sheet.fill((QUERY + SIDE + 22, y), (1, SIDE), GRAY)?;
     let mut next = 0;
     for (place, &x) in list.places.iter().zip(columns) {
         if place.rank > next {
             for dot in -1..=1 {
-                sheet.dot((x - (ELLIPSIS + GAP) / 2 + 7 * dot, y + SIDE / 2), GREY)?;
+                sheet.dot((x - (ELLIPSIS + GAP) / 2 + 7 * dot, y + SIDE / 2), GRAY)?;
             }
         }
         next = place.rank + 1;
         sheet.image((x, y), SIDE, &place.image)?;
-        let (colour, width) = frame(place.mark).unwrap_or((RGBColor(225, 225, 225), 1));
-        sheet.frame((x, y), SIDE, width, colour)?;
-        let (colour, size) = match place.mark {
-            Mark::Moved(_) => (colour, 13),
-            Mark::Kept(_) | Mark::SameClass => (colour, 12),
-            Mark::None | Mark::Itself => (GREY, 12),
+        let (color, width) = frame(place.mark).unwrap_or((RGBColor(225, 225, 225), 1));
+        sheet.frame((x, y), SIDE, width, color)?;
+        let (color, size) = match place.mark {
+            Mark::Moved(_) => (color, 13),
+            Mark::Preserved(_) | Mark::SameClass => (color, 12),
+            Mark::None | Mark::Itself => (GRAY, 12),
         };
-        sheet.text((x + SIDE / 2, y + SIDE + 7), size, colour, HPos::Center, &grouped(place.rank))?;
+        sheet.text((x + SIDE / 2, y + SIDE + 7), size, color, HPos::Center, &grouped(place.rank))?;
         names(sheet, (x + SIDE / 2, y), PLACE_NAME, &place.names)?;
     }
     Ok(())
@@ -156,7 +156,7 @@ fn names(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), width: i32, names: &[String]
     names
         .iter()
         .enumerate()
-        .try_for_each(|(n, name)| sheet.label((x, y + SIDE + LABEL + NAME * n as i32), width, (9, GREY, HPos::Center), name))
+        .try_for_each(|(n, name)| sheet.label((x, y + SIDE + LABEL + NAME * n as i32), width, (9, GRAY, HPos::Center), name))
 }
 
 /// A number with a comma between its thousands, as pictures show ranks: `4,711`.

@@ -1,7 +1,7 @@
 //! Perturbations that many images share.
 
 use super::Image;
-use super::sheet::{GREY, MARGIN, Sheet, WHAT};
+use super::sheet::{GRAY, MARGIN, Sheet, WHAT};
 use crate::canvas::{self, INK};
 use crate::{Error, Result};
 use plotters::prelude::*;
@@ -74,7 +74,7 @@ pub fn shared_png(picture: &SharedPicture) -> Result<Vec<u8>> {
         let across = width - 2 * MARGIN;
         sheet.label((MARGIN, MARGIN), across, (18, INK, HPos::Left), &picture.title)?;
         for (n, line) in picture.lines.iter().enumerate() {
-            sheet.label((MARGIN, MARGIN + 28 + 18 * n as i32), across, (13, GREY, HPos::Left), line)?;
+            sheet.label((MARGIN, MARGIN + 28 + 18 * n as i32), across, (13, GRAY, HPos::Left), line)?;
         }
         picture
             .rows
@@ -92,22 +92,22 @@ fn draw(sheet: &Sheet<'_, '_>, row: &Shared, epsilon: &str, top: i32, width: i32
     let target = MARGIN + 10;
     sheet.image((target, middle), SIDE, &row.target)?;
     sheet.frame((target, middle), SIDE, 3, super::lists::TARGET)?;
-    sheet.label((target + SIDE / 2, middle + SIDE + 7), NAME, (11, GREY, HPos::Center), &row.name)?;
+    sheet.label((target + SIDE / 2, middle + SIDE + 7), NAME, (11, GRAY, HPos::Center), &row.name)?;
     let (x, large) = (target + SIDE + 34, y - 2);
     sheet.image((x, large), LARGE, &row.perturbation)?;
-    sheet.frame((x, large), LARGE, 1, GREY)?;
+    sheet.frame((x, large), LARGE, 1, GRAY)?;
     sheet.scale((x, large + LARGE + 6), LARGE, epsilon)?;
     for (n, example) in row.examples.iter().enumerate() {
         let x = EXAMPLES + n as i32 * (SIDE + 12);
         let below = y + SIDE + LABEL + STRIP;
-        for (y, image, rank, colour) in
-            [(y, &example.before, &example.rank_before, GREY), (below, &example.after, &example.rank_after, INK)]
+        for (y, image, rank, color) in
+            [(y, &example.before, &example.rank_before, GRAY), (below, &example.after, &example.rank_after, INK)]
         {
             sheet.image((x, y), SIDE, image)?;
-            sheet.frame((x, y), SIDE, 1, GREY)?;
-            sheet.text((x + SIDE / 2, y + SIDE + 5), 12, colour, HPos::Center, rank)?;
+            sheet.frame((x, y), SIDE, 1, GRAY)?;
+            sheet.text((x + SIDE / 2, y + SIDE + 5), 12, color, HPos::Center, rank)?;
         }
-        sheet.arrow((x + SIDE / 2, y + SIDE + LABEL), (x + SIDE / 2, below - 4), 1, GREY)?;
+        sheet.arrow((x + SIDE / 2, y + SIDE + LABEL), (x + SIDE / 2, below - 4), 1, GRAY)?;
     }
     Ok(())
 }

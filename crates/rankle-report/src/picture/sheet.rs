@@ -11,7 +11,7 @@ pub(super) const WHAT: &str = "the ranking picture";
 /// The empty border.
 pub(super) const MARGIN: i32 = 16;
 /// What is said beside the point.
-pub(super) const GREY: RGBColor = RGBColor(110, 110, 110);
+pub(super) const GRAY: RGBColor = RGBColor(110, 110, 110);
 
 /// A surface with a scale.
 pub(super) struct Sheet<'a, 'b> {
@@ -31,39 +31,39 @@ impl<'a, 'b> Sheet<'a, 'b> {
     }
 
     /// One line of text below `at`, to its right, around it or to its left.
-    pub(super) fn text(&self, at: Point, size: i32, colour: RGBColor, anchor: HPos, text: &str) -> Result<()> {
-        let style = (FONT, size * self.scale).into_font().color(&colour).pos(Pos::new(anchor, VPos::Top));
+    pub(super) fn text(&self, at: Point, size: i32, color: RGBColor, anchor: HPos, text: &str) -> Result<()> {
+        let style = (FONT, size * self.scale).into_font().color(&color).pos(Pos::new(anchor, VPos::Top));
         self.surface.draw(&Text::new(legible(text), self.at(at), style)).map_err(Error::make(WHAT))
     }
 
     /// The same in no more than `width` points: what is longer loses its middle.
     pub(super) fn label(&self, at: Point, width: i32, style: (i32, RGBColor, HPos), text: &str) -> Result<()> {
-        let (size, colour, anchor) = style;
-        self.text(at, size, colour, anchor, &shortened(text, |text| Ok(self.width(size, text)? <= width))?)
+        let (size, color, anchor) = style;
+        self.text(at, size, color, anchor, &shortened(text, |text| Ok(self.width(size, text)? <= width))?)
     }
 
     /// How many points a line of text takes.
     fn width(&self, size: i32, text: &str) -> Result<i32> {
-        let style = (FONT, size * self.scale).into_font().color(&GREY);
+        let style = (FONT, size * self.scale).into_font().color(&GRAY);
         let (width, _) = self.surface.estimate_text_size(&legible(text), &style).map_err(Error::make(WHAT))?;
         Ok((width as i32 + self.scale - 1) / self.scale)
     }
 
     /// A filled rectangle.
-    pub(super) fn fill(&self, at: Point, (width, height): Point, colour: RGBColor) -> Result<()> {
+    pub(super) fn fill(&self, at: Point, (width, height): Point, color: RGBColor) -> Result<()> {
         let (x, y) = self.at(at);
         // plotters leaves the last row and column out.
         let end = (x + width * self.scale, y + height * self.scale);
-        self.surface.draw(&Rectangle::new([(x, y), end], colour.filled())).map_err(Error::make(WHAT))
+        self.surface.draw(&Rectangle::new([(x, y), end], color.filled())).map_err(Error::make(WHAT))
     }
 
     /// A frame around a square.
-    pub(super) fn frame(&self, (x, y): Point, side: i32, width: i32, colour: RGBColor) -> Result<()> {
+    pub(super) fn frame(&self, (x, y): Point, side: i32, width: i32, color: RGBColor) -> Result<()> {
         let outer = side + 2 * width;
-        self.fill((x - width, y - width), (outer, width), colour)?;
-        self.fill((x - width, y + side), (outer, width), colour)?;
-        self.fill((x - width, y), (width, side), colour)?;
-        self.fill((x + side, y), (width, side), colour)
+        self.fill((x - width, y - width), (outer, width), color)?;
+        self.fill((x - width, y + side), (outer, width), color)?;
+        self.fill((x - width, y), (width, side), color)?;
+        self.fill((x + side, y), (width, side), color)
     }
 
     /// An image in the middle of a square.
@@ -79,7 +79,7 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.surface.draw(&bitmap).map_err(Error::make(WHAT))
     }
 
-    /// What the greys of a perturbation mean; `epsilon` as it was given, or with fewer digits where there is no room for both ends.
+    /// What the grays of a perturbation mean; `epsilon` as it was given, or with fewer digits where there is no room for both ends.
     pub(super) fn scale(&self, (x, y): Point, width: i32, epsilon: &str) -> Result<()> {
         const SIZE: i32 = 11;
         const APART: i32 = 4;
@@ -94,20 +94,20 @@ impl<'a, 'b> Sheet<'a, 'b> {
         let (given, short) = (ends(epsilon), ends(&four_digits(epsilon)));
         let ends = if 2 * widest(&given)? + APART > width { short } else { given };
         if 2 * widest(&ends)? + self.width(SIZE, "0")? + 2 * APART <= width {
-            self.text((x + width / 2, y + 11), SIZE, GREY, HPos::Center, "0")?;
+            self.text((x + width / 2, y + 11), SIZE, GRAY, HPos::Center, "0")?;
         }
         let [low, high] = ends;
-        self.label((x, y + 11), (width - APART) / 2, (SIZE, GREY, HPos::Left), &low)?;
-        self.label((x + width, y + 11), (width - APART) / 2, (SIZE, GREY, HPos::Right), &high)
+        self.label((x, y + 11), (width - APART) / 2, (SIZE, GRAY, HPos::Left), &low)?;
+        self.label((x + width, y + 11), (width - APART) / 2, (SIZE, GRAY, HPos::Right), &high)
     }
 
     /// A dot.
-    pub(super) fn dot(&self, at: Point, colour: RGBColor) -> Result<()> {
-        self.surface.draw(&Circle::new(self.at(at), self.scale * 3 / 2, colour.filled())).map_err(Error::make(WHAT))
+    pub(super) fn dot(&self, at: Point, color: RGBColor) -> Result<()> {
+        self.surface.draw(&Circle::new(self.at(at), self.scale * 3 / 2, color.filled())).map_err(Error::make(WHAT))
     }
 
     /// An arrow with its tip at `to`.
-    pub(super) fn arrow(&self, from: Point, to: Point, width: i32, colour: RGBColor) -> Result<()> {
+    pub(super) fn arrow(&self, from: Point, to: Point, width: i32, color: RGBColor) -> Result<()> {
         let (from, to) = (self.at(from), self.at(to));
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
         let length = dx.hypot(dy).max(1.0);
@@ -119,10 +119,10 @@ impl<'a, 'b> Sheet<'a, 'b> {
             (x.round() as i32, y.round() as i32)
         };
         // The line ends inside the tip, or its own end would blunt it.
-        let line = PathElement::new([from, beside(0.7 * reach, 0.0)], colour.stroke_width((width * self.scale) as u32));
+        let line = PathElement::new([from, beside(0.7 * reach, 0.0)], color.stroke_width((width * self.scale) as u32));
         self.surface.draw(&line).map_err(Error::make(WHAT))?;
         let tip = [to, beside(reach, 0.45 * reach), beside(reach, -0.45 * reach)];
-        self.surface.draw(&Polygon::new(tip, colour.filled())).map_err(Error::make(WHAT))
+        self.surface.draw(&Polygon::new(tip, color.filled())).map_err(Error::make(WHAT))
     }
 }
 

@@ -2,15 +2,15 @@
 
 use super::*;
 
-/// A colour image of 20 x 12 pixels: a ramp in one colour.
-fn colour(hue: usize) -> Image {
+/// A color image of 20 x 12 pixels: a ramp in one color.
+fn color(hue: usize) -> Image {
     let pixels = (0..3 * 240).map(|at| if at / 240 == hue % 3 { (at % 20) as f32 / 19.0 } else { 0.2 }).collect();
     Image::new((3, 12, 20), pixels).unwrap()
 }
 
 fn list(name: &str, places: &[(usize, Mark)]) -> List {
-    let places = places.iter().map(|&(rank, mark)| Slot { rank, image: colour(rank), names: Vec::new(), mark }).collect();
-    List { query: colour(1), name: name.into(), names: Vec::new(), places }
+    let places = places.iter().map(|&(rank, mark)| Slot { rank, image: color(rank), names: Vec::new(), mark }).collect();
+    List { query: color(1), name: name.into(), names: Vec::new(), places }
 }
 
 fn picture() -> Picture {
@@ -18,15 +18,15 @@ fn picture() -> Picture {
     let pair = Pair {
         caption: "query #12: rank 4,711 before, 0 after".into(),
         before: list("#12", &[(0, Itself), (1, None), (2, None), (4710, None), (4711, Moved(0)), (4712, None)]),
-        after: list("#12", &[(0, Moved(0)), (1, Itself), (2, None), (3, Kept(0))]),
+        after: list("#12", &[(0, Moved(0)), (1, Itself), (2, None), (3, Preserved(0))]),
     };
     Picture {
         title: "CA+, w = 1, ε = 0.1".into(),
         lines: vec!["a line".into(), "another".into()],
         epsilon: 0.1,
         epsilon_as_given: "0.1".into(),
-        clean: colour(0),
-        adversarial: colour(0),
+        clean: color(0),
+        adversarial: color(0),
         lists: vec![pair.clone(), pair],
     }
 }
@@ -39,16 +39,16 @@ fn decode(bytes: Vec<u8>) -> (u32, u32, Vec<u8>) {
 }
 
 #[test]
-fn a_colour_picture_has_its_frames_arrows_and_images() {
+fn a_color_picture_has_its_frames_arrows_and_images() {
     let (width, height, pixels) = decode(png(&picture()).unwrap());
-    assert_eq!((width, height), (2 * header::WIDTH as u32, 2 * (header::height(2) + 2 * Rows::HEIGHT) as u32));
+    assert_eq!((width, height), (2 * header::WIDTH as u32, 2 * (header::height(2) + 2 * ListPair::HEIGHT) as u32));
     let count = |wanted: [u8; 3]| pixels.chunks_exact(3).filter(|rgb| *rgb == wanted).count();
     let vermilion = [213, 94, 0];
     // Two pairs of frames of 3 points around 54, and one arrow in each: 2 pixels a point in both directions.
     let frames = 2 * 2 * 4 * (60 * 60 - 54 * 54);
     assert!(count(vermilion) > frames + 2 * 4 * 2 * 40, "{}", count(vermilion));
     assert!(count([0, 158, 115]) > 4 * (58 * 58 - 54 * 54), "what is kept has a frame");
-    // Nothing was added: the middle of the three images is grey, 112 points wide and 12/20 as high.
+    // Nothing was added: the middle of the three images is gray, 112 points wide and 12/20 as high.
     assert!(count([128, 128, 128]) > 4 * 112 * 66, "{}", count([128, 128, 128]));
     assert!(count([255, 51, 51]) > 0 && count([51, 51, 255]) > 0, "the brightest red and blue of the ramps");
 }
@@ -57,7 +57,7 @@ fn a_colour_picture_has_its_frames_arrows_and_images() {
 fn the_width_follows_the_lists() {
     let mut wide = picture();
     wide.lists[0].before.places =
-        (0..20).map(|rank| Slot { rank, image: colour(rank), names: Vec::new(), mark: Mark::Moved(rank) }).collect();
+        (0..20).map(|rank| Slot { rank, image: color(rank), names: Vec::new(), mark: Mark::Moved(rank) }).collect();
     let (width, ..) = decode(png(&wide).unwrap());
     assert!(width > 2 * 20 * 54, "{width}");
     wide.lists.clear();
@@ -139,11 +139,11 @@ fn two_lists_show_the_same_places_while_these_are_few() {
 
 #[test]
 fn shared_perturbations_stand_below_one_another() {
-    let example = Example { before: colour(0), after: colour(1), rank_before: "7,000".into(), rank_after: "12".into() };
+    let example = Example { before: color(0), after: color(1), rank_before: "7,000".into(), rank_after: "12".into() };
     let row = |examples| Shared {
         caption: "query #3".into(),
         name: "query #3".into(),
-        target: colour(2),
+        target: color(2),
         perturbation: Image::perturbation((3, 12, 20), &[0.1; 720], 0.1).unwrap(),
         examples: vec![example.clone(); examples],
     };

@@ -43,11 +43,11 @@ impl Objective for BottomUpInstance<'_> {
 
 impl AttackInstance for BottomUpInstance<'_> {
     fn measures(&self, embeddings: &Embeddings) -> Result<Measures> {
-        let (gallery, targets, protocol) = (self.0.gallery().exact(), &self.0.targets, self.0.scene.protocol);
-        let Counted { counts, resolution } = gallery.rank_counts(embeddings, targets.indices(), None, protocol.precision())?;
-        let ties = protocol.ties(RankOf::Item);
+        let (gallery, targets) = (self.0.gallery().exact(), &self.0.targets);
+        let rule = RankRule::of(self.0.scene.protocol, RankOf::Item);
+        let Counted { counts, resolution } = gallery.rank_counts(embeddings, targets.indices(), None, rule.precision)?;
         Ok(Measures {
-            rank: counts.iter().map(|count| count.rank(ties) / gallery.len() as f64).collect(),
+            rank: counts.iter().map(|count| rule.rank(*count) / gallery.len() as f64).collect(),
             tied: counts.iter().filter(|count| count.is_tied()).count(),
             pairs: counts.len(),
             resolution,

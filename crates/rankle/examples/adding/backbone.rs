@@ -85,8 +85,8 @@ impl Trainable for Energies {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
         let (hidden, output) = (Var::from_tensor(&self.hidden.weight)?, Var::from_tensor(&self.output.weight)?);
         let embeddings = forward(images, &hidden, &output)?;
-        let slope = upstream(&embeddings.detach())?;
-        let mut gradients = (embeddings * slope)?.sum_all()?.backward()?;
+        let upstream = upstream(&embeddings.detach())?;
+        let mut gradients = (embeddings * upstream)?.sum_all()?.backward()?;
         let mut gradient = |of: &Var| gradients.remove(of).ok_or(Error::NoGradient);
         let after = (self.hidden.after(&gradient(&hidden)?, adam)?, self.output.after(&gradient(&output)?, adam)?);
         (self.hidden, self.output) = after;

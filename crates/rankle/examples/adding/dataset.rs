@@ -7,7 +7,7 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Dataset, Result};
 use std::f32::consts::{PI, TAU};
 
-/// 12×12 grey images of stripes with noise. The direction of the stripes is the class, where they begin is chance.
+/// 12×12 gray images of stripes with noise. The direction of the stripes is the class, where they begin is chance.
 pub(crate) struct Gratings {
     labels: Vec<u32>,
     pixels: Vec<f32>,

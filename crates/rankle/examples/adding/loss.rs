@@ -2,19 +2,19 @@
 
 use rankle_core::{Embeddings, Error, Result};
 
-/// Neighbourhood components: when every image picks another one, the likelier the nearer, how likely is that of its class?
+/// Neighborhood components: when every image picks another one, the likelier the nearer, how likely is that of its class?
 /// `mean_i -ln Σ_{j of the class} exp(u_i·u_j / T) / Σ_{j ≠ i} exp(u_i·u_j / T)`, of unit vectors `u`. Images alone in their class
 /// pick nothing.
 ///
 /// # Source
-/// Goldberger et al., "Neighbourhood Components Analysis", NIPS 2004.
+/// Goldberger et al., "Neighborhood Components Analysis", NIPS 2004.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct NeighbourhoodLoss {
+pub(crate) struct NeighborhoodLoss {
     /// `T`: the smaller, the more only the nearest count.
     pub(crate) temperature: f64,
 }
 
-impl NeighbourhoodLoss {
+impl NeighborhoodLoss {
     /// The loss and its gradient with respect to the points, `n x dim`.
     pub(crate) fn evaluate(&self, points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
         let (n, rows) = (points.len(), points.to_host()?);
@@ -52,11 +52,11 @@ mod tests {
     use rankle_core::Distance;
 
     #[test]
-    fn the_slope_agrees_with_finite_differences() {
+    fn the_gradient_agrees_with_finite_differences() {
         let raw: Vec<f32> = (0..24).map(|x| (x as f32 * 1.7).sin()).collect();
         let loss = |raw: &[f32]| {
             let points = Distance::Cosine.normalize(&Tensor::from_slice(raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
-            let (loss, gradient) = NeighbourhoodLoss { temperature: 0.5 }.evaluate(&points, &[0, 1, 0, 1, 2, 0]).unwrap();
+            let (loss, gradient) = NeighborhoodLoss { temperature: 0.5 }.evaluate(&points, &[0, 1, 0, 1, 2, 0]).unwrap();
             (
                 loss,
                 points.backward(&points.like_rows(gradient).unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),

@@ -10,7 +10,7 @@ mod loss;
 use attack::BottomUp;
 use backbone::Energies;
 use dataset::Gratings;
-use loss::NeighbourhoodLoss;
+use loss::NeighborhoodLoss;
 use rankle_attacks::{CandidateAttack, Direction, Protocol, RankingAttack, Scene, Setting, sample_images};
 use rankle_core::{Dataset, Distance, Embedder, Gallery, Seed, Sets};
 use rankle_train::{Progress, Recipe, Training};
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let recipe = Recipe { epochs: 10, batch_size: 100, learning_rate: 1e-2, ..Recipe::paper(Distance::Cosine) };
     let training = Training { dataset: &training, recipe, defense: None, seed };
-    let loss = NeighbourhoodLoss { temperature: 0.1 };
+    let loss = NeighborhoodLoss { temperature: 0.1 };
     training.run_with(
         &mut model,
         &|labels, _step| Some(Box::new(move |points| loss.evaluate(points, labels))),

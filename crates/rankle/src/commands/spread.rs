@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use rankle_cli::answer;
-use rankle_report::{Journal, Record, Setting, published, published::Table, spread};
+use rankle_report::{Journal, PublishedTable, Record, RunSetting, SeedSpread, published};
 use std::path::{Path, PathBuf};
 
 /// Compare models that were trained with different seeds, cell by cell, with the published table.
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Spread {
     /// Which published table, as in mnist-ct
     #[arg(value_parser = published::table)]
-    table: &'static Table,
+    table: &'static PublishedTable,
     /// The records of one model each
     #[arg(value_name = "RECORDS.jsonl", required = true)]
     files: Vec<PathBuf>,
@@ -34,14 +34,14 @@ enum Format {
 #[derive(Debug)]
 struct Set {
     weights_sha256: String,
-    setting: Setting,
+    setting: RunSetting,
     records: Vec<Record>,
 }
 
 impl Spread {
     pub(crate) fn run(self) -> Result<()> {
         let (setting, sets) = read(self.table, &self.files)?;
-        let spread = spread::Spread::over(self.table, &setting, &sets);
+        let spread = SeedSpread::over(self.table, &setting, &sets);
         match self.format {
             Format::Markdown => answer(spread.to_markdown())?,
             Format::Csv => answer(spread.to_csv()?)?,
@@ -55,7 +55,7 @@ impl Spread {
 ///
 /// # Errors
 /// When the files are not of several models measured in one setting.
-fn read(table: &Table, files: &[PathBuf]) -> Result<(Setting, Vec<Vec<Record>>)> {
+fn read(table: &PublishedTable, files: &[PathBuf]) -> Result<(RunSetting, Vec<Vec<Record>>)> {
     let mut sets: Vec<Set> = Vec::new();
     for file in files {
         let set = read_one(table, file)?;
@@ -72,7 +72,7 @@ fn read(table: &Table, files: &[PathBuf]) -> Result<(Setting, Vec<Vec<Record>>)>
     Ok((setting, sets.into_iter().map(|set| set.records).collect()))
 }
 
-fn read_one(table: &Table, file: &Path) -> Result<Set> {
+fn read_one(table: &PublishedTable, file: &Path) -> Result<Set> {
     let reading = Journal::at(file).read()?;
     let place = file.display();
     if let Some(torn) = reading.torn {
@@ -123,7 +123,7 @@ mod tests {
         });
         let (setting, sets) = read(table, &[one.clone(), two]).unwrap();
         assert_eq!((setting.images, sets.len(), sets[0].len(), sets[1].len()), (1000, 2, 80, 80));
-        let spread = spread::Spread::over(table, &setting, &sets);
+        let spread = SeedSpread::over(table, &setting, &sets);
         let range = spread.rows[0];
         assert_eq!((spread.rows.len(), range.sets), (80, 2));
         assert!((range.maximum - range.minimum - 1.0).abs() < 1e-9);
@@ -162,7 +162,7 @@ mod tests {
             let (setting, sets) = read(table, &files).unwrap();
             assert!(sets.iter().all(|records| records.len() == 80), "{model}");
             let page = std::fs::read_to_string(folder.join("spread.md")).unwrap();
-            assert_eq!(page, spread::Spread::over(table, &setting, &sets).to_markdown(), "{model}");
+            assert_eq!(page, SeedSpread::over(table, &setting, &sets).to_markdown(), "{model}");
         }
     }
 

@@ -458,7 +458,7 @@ impl Folder {
         let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
             let model = match pretrained {
                 Some(Weights { path, tensors, .. }) => model.pretrained_with(&path, tensors, distance, seed),
-                None => model.initialise(distance, seed),
+                None => model.initialize(distance, seed),
             };
             return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), images, isa)));
         };
@@ -479,7 +479,7 @@ impl Folder {
         }
         let cannot = || format!("{path} cannot be gone on from; delete it to start anew");
         checkpoint.check_progress(training.steps(), training.steps_per_epoch()).with_context(cannot)?;
-        let mut resumed = freeze(model.initialise(distance, seed)?)?;
+        let mut resumed = freeze(model.initialize(distance, seed)?)?;
         resumed.restore(state).with_context(cannot)?;
         tracing::info!("going on from step {}", checkpoint.step());
         Ok((resumed, checkpoint))

@@ -19,7 +19,7 @@ pub(super) struct Data {
     #[serde(rename = "model")]
     models: Vec<Model>,
     #[serde(rename = "table")]
-    tables: Vec<Table>,
+    tables: Vec<AblationTable>,
 }
 
 /// A model, with a radius at which its attacks are neither idle nor saturated.
@@ -34,7 +34,7 @@ struct Model {
 /// A table with a row for each variation and a column for each attack.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct AblationTable {
     /// Where `{name}` and `{epsilon}` stand for those of the model.
     heading: String,
     corner: String,
@@ -66,7 +66,7 @@ pub(super) struct Ablations {
     note: String,
     pictured: f64,
     models: Vec<(String, System, f64)>,
-    tables: Vec<Table>,
+    tables: Vec<AblationTable>,
     /// The set sizes of `--quick`; all when none.
     few: Option<Vec<usize>>,
 }
@@ -88,7 +88,7 @@ const TARGET_AND_PRESERVED: Shown = |record| {
     vec![beyond::before_after(record.rank_before, record.rank_after), preserved]
 };
 
-impl Table {
+impl AblationTable {
     /// The cells of one model. Of `few` set sizes only the rows with these.
     fn asked(&self, (name, epsilon): (&str, f64), few: Option<&[usize]>, cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
         let epsilon = self.epsilon.unwrap_or(epsilon);
@@ -171,7 +171,7 @@ impl Study for Ablations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::CommittedResults;
     use super::super::plan::tests::plan;
     use super::*;
     use std::collections::{BTreeSet, HashSet};
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_kept_report_is_made_of_the_kept_records() {
-        let (kept, ablations) = (Kept::of("ablations"), ablations());
+        let (kept, ablations) = (CommittedResults::of("ablations"), ablations());
         let records = kept.answer(&|weights| ablations.plan(&Scope::default(), weights));
         kept.assert_grids(&ask::answered(&whole(), &records));
         kept.assert_note(&ablations.title, &ablations.note);

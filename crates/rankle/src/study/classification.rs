@@ -150,7 +150,7 @@ fn percent(accuracy: f64, error: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::CommittedResults;
     use super::super::plan::tests::plan;
     use super::*;
 
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_kept_reports_are_made_of_the_kept_cells() {
         for (name, experiment) in both() {
-            let kept = Kept::of(name);
+            let kept = CommittedResults::of(name);
             let cells: Vec<Measured> = serde_json::from_str(&kept.text("cells.json")).unwrap();
             assert_eq!(cells.len(), experiment.work(&Scope::default()).iter().map(|(_, cells)| cells).sum::<usize>());
             kept.assert_grids(&grids(&cells));

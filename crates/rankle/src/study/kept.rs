@@ -15,12 +15,12 @@ pub(super) fn root() -> PathBuf {
 }
 
 /// What is kept of one experiment.
-pub(super) struct Kept {
+pub(super) struct CommittedResults {
     experiment: String,
     folder: PathBuf,
 }
 
-impl Kept {
+impl CommittedResults {
     pub(super) fn of(experiment: &str) -> Self {
         Self { experiment: experiment.to_owned(), folder: root().join("xtask/results").join(experiment) }
     }

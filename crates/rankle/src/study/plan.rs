@@ -5,7 +5,7 @@ use super::classification::{self, Classification};
 use super::sanity::{self, Sanity};
 use super::tables::{self, Tables};
 use super::transfer::{self, Transfer};
-use super::universal::{self, Universal};
+use super::universal::{self, UniversalStudy};
 use super::{Outcome, Scope, Session, Study};
 use crate::commands::sweep;
 use crate::names;
@@ -20,7 +20,7 @@ use toml::Spanned;
 /// The names that `study = "…"` may have.
 const STUDIES: [(&str, Make); 5] = [
     ("transfer", |plan| Ok(Box::new(Transfer::of(plan)?))),
-    ("universal", |plan| Ok(Box::new(Universal::of(plan)?))),
+    ("universal", |plan| Ok(Box::new(UniversalStudy::of(plan)?))),
     ("sanity", |plan| Ok(Box::new(Sanity::of(plan)?))),
     ("classification", |plan| Ok(Box::new(Classification::of(plan)?))),
     ("ablations", |plan| Ok(Box::new(Ablations::of(plan)?))),

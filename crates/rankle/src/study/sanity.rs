@@ -125,7 +125,7 @@ impl Study for Sanity {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::{Kept, root, sha256};
+    use super::super::kept::{CommittedResults, root, sha256};
     use super::super::plan::tests::plan;
     use super::*;
     use rankle_report::sanity::{Answer, Check};
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_kept_pages_are_about_the_shipped_weights_and_stand_beside_them() {
         for (name, sanity) in both() {
-            let kept = Kept::of(name);
+            let kept = CommittedResults::of(name);
             let answered = sanity.systems.clone().map(|system| {
                 let (folder, models) = (system.id(), root().join("models").join(system.id()));
                 let page = Page::read(&kept.path(&format!("{folder}/sanity.json"))).unwrap();

@@ -1,6 +1,6 @@
 //! How much is reproduced.
 
-use rankle_report::{Protocol, Setting};
+use rankle_report::{Protocol, RunSetting};
 use std::fmt;
 
 /// Which cells, on how many images.
@@ -27,8 +27,8 @@ impl Scope {
     pub(crate) const FULL: Self = Self { images: 10_000, seed: 0, quick: false };
 
     /// What all cells share.
-    pub(crate) fn setting(&self) -> Setting {
-        Setting { protocol: Protocol::Paper, eight_bit: false, images: self.images, seed: self.seed }
+    pub(crate) fn setting(&self) -> RunSetting {
+        RunSetting { protocol: Protocol::Paper, eight_bit: false, images: self.images, seed: self.seed }
     }
 }
 

@@ -6,8 +6,11 @@ use super::report::Report;
 use super::{Outcome, Published, Scope, Session, Study, Weights, cost, shown};
 use anyhow::{Result, bail};
 use rankle_report::curves::Panel;
-use rankle_report::published::{self, Block, Table};
 use rankle_report::{AttackId, Cell, Change, Comparison, Norm, System};
+use rankle_report::{
+    PublishedCell, PublishedTable,
+    published::{self, Block},
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -50,9 +53,9 @@ pub(super) struct Tables {
     title: String,
     quick_title: String,
     /// Systems, cells and, where there are any, published numbers.
-    tables: Vec<Table>,
+    tables: Vec<PublishedTable>,
     /// Other ones of `--quick`.
-    quick_tables: Option<Vec<Table>>,
+    quick_tables: Option<Vec<PublishedTable>>,
     slice: Slice,
     /// The ids of the table with our points and of the one with the published points.
     panels: Vec<(String, String)>,
@@ -67,7 +70,7 @@ struct Slice {
 
 impl Slice {
     /// What has no targets, as the embedding shift, is always in.
-    fn holds(&self, cell: &published::Cell) -> bool {
+    fn holds(&self, cell: &PublishedCell) -> bool {
         let targets = self.targets.as_ref().is_none_or(|targets| targets.contains(&cell.targets));
         let epsilons = self.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(&cell.epsilon));
         (cell.attack == AttackId::EmbeddingShift || targets) && epsilons
@@ -75,14 +78,14 @@ impl Slice {
 }
 
 impl Entry {
-    fn table(&self, plan: &Plan) -> Result<Table> {
+    fn table(&self, plan: &Plan) -> Result<PublishedTable> {
         match &self.published {
             Some(id) => self.published(plan, id),
             None => self.own(plan),
         }
     }
 
-    fn published(&self, plan: &Plan, id: &Spanned<String>) -> Result<Table> {
+    fn published(&self, plan: &Plan, id: &Spanned<String>) -> Result<PublishedTable> {
         let table = published::table(id.get_ref()).map_err(|error| plan.wrong(&id.span(), &error.to_string()))?;
         let own = [
             self.id.is_some(),
@@ -109,11 +112,11 @@ impl Entry {
         Ok(table.clone())
     }
 
-    fn own(&self, plan: &Plan) -> Result<Table> {
+    fn own(&self, plan: &Plan) -> Result<PublishedTable> {
         let (Some(id), Some(title), Some(subject)) = (&self.id, &self.title, &self.subject) else {
             bail!("a table of one's own needs id, title and subject");
         };
-        let mut table = Table::unpublished(id, title, plan.subject(subject)?.clone());
+        let mut table = PublishedTable::unpublished(id, title, plan.subject(subject)?.clone());
         let attacks = self.attacks.clone().unwrap_or_else(|| table.attacks().collect());
         let blocks = match (&self.attacks, self.blocks.as_slice()) {
             (_, []) => attacks.into_iter().map(|attack| Block { attack, ranks: None }).collect(),
@@ -138,8 +141,8 @@ impl Entry {
 }
 
 /// The tables of some entries, each with a name of its own.
-fn tables(plan: &Plan, entries: &[Spanned<Entry>]) -> Result<Vec<Table>> {
-    let mut tables: Vec<Table> = Vec::new();
+fn tables(plan: &Plan, entries: &[Spanned<Entry>]) -> Result<Vec<PublishedTable>> {
+    let mut tables: Vec<PublishedTable> = Vec::new();
     for entry in entries {
         let table = entry.get_ref().table(plan).map_err(|error| plan.at(&entry.span(), error))?;
         if tables.iter().any(|other| other.id == table.id) {
@@ -167,9 +170,11 @@ impl Tables {
         };
         let panel = |entry: &PanelEntry| {
             let ours = known(&entry.ours)?;
-            let shown = |table: &&Table| table.id == ours || entry.published.as_ref().is_some_and(|id| *id.get_ref() == table.id);
+            let shown = |table: &&PublishedTable| {
+                table.id == ours || entry.published.as_ref().is_some_and(|id| *id.get_ref() == table.id)
+            };
             for table in sets.iter().flatten().flat_map(|tables| tables.iter()).filter(shown) {
-                let own = table.attacks().find(|attack| matches!(attack, AttackId::Own(_)));
+                let own = table.attacks().find(|attack| matches!(attack, AttackId::Custom(_)));
                 let message = match (table.norm(), own) {
                     (Norm::Linf, None) => continue,
                     (Norm::Linf, Some(attack)) => {
@@ -180,7 +185,7 @@ impl Tables {
                 return Err(plan.wrong(&entry.ours.span(), &message));
             }
             let theirs = entry.published.as_ref().unwrap_or(&entry.ours);
-            let found = |tables: &Vec<Table>| {
+            let found = |tables: &Vec<PublishedTable>| {
                 let system = tables.iter().find(|table| table.id == ours).map(|table| &table.system);
                 let theirs_system = find(tables, theirs.get_ref()).map(|table| &table.system);
                 let theirs_system = theirs_system.map_err(|error| plan.wrong(&theirs.span(), &error.to_string()))?;
@@ -204,8 +209,8 @@ impl Tables {
     }
 
     fn check_slice(&self, plan: &Plan) -> Result<()> {
-        let quick: Vec<&Table> = self.tables(&Scope::QUICK).collect();
-        let has = |has: &dyn Fn(&Table) -> bool| quick.iter().any(|table| has(table));
+        let quick: Vec<&PublishedTable> = self.tables(&Scope::QUICK).collect();
+        let has = |has: &dyn Fn(&PublishedTable) -> bool| quick.iter().any(|table| has(table));
         if let Some(epsilon) =
             self.slice.epsilons.iter().flatten().find(|epsilon| !has(&|table| table.epsilons.contains(epsilon)))
         {
@@ -221,14 +226,14 @@ impl Tables {
     }
 
     /// Those that are in the scope.
-    fn tables(&self, scope: &Scope) -> impl Iterator<Item = &Table> {
+    fn tables(&self, scope: &Scope) -> impl Iterator<Item = &PublishedTable> {
         let all = self.quick_tables.as_ref().filter(|_| scope.quick).unwrap_or(&self.tables);
         let quick = scope.quick;
         all.iter().filter(move |table| !quick || self.slice.tables.as_ref().is_none_or(|names| names.contains(&table.id)))
     }
 
     /// The cells of a table that are in the scope, in its order.
-    fn cells<'a>(&'a self, table: &'a Table, scope: &Scope) -> impl Iterator<Item = published::Cell> + use<'a> {
+    fn cells<'a>(&'a self, table: &'a PublishedTable, scope: &Scope) -> impl Iterator<Item = PublishedCell> + use<'a> {
         let quick = scope.quick;
         table.cells().filter(move |cell| !quick || self.slice.holds(cell))
     }
@@ -236,7 +241,7 @@ impl Tables {
     /// The radius of the attacks on a system that are drawn: of the norm of its first table the largest that is computed in any case,
     /// for that system or another.
     fn pictured(&self, scope: &Scope, system: &System) -> (Norm, f64) {
-        let norm = self.tables(scope).find(|table| table.system == *system).map(Table::norm).unwrap_or_default();
+        let norm = self.tables(scope).find(|table| table.system == *system).map(PublishedTable::norm).unwrap_or_default();
         let sets = || self.tables.iter().chain(self.quick_tables.iter().flatten()).filter(|table| table.norm() == norm);
         let epsilons = sets().flat_map(|table| table.epsilons.iter().copied());
         let in_slice = |epsilon: &f64| self.slice.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(epsilon));
@@ -270,13 +275,13 @@ impl Tables {
 }
 
 /// A table of these, else a published one.
-fn find<'a>(tables: &'a [Table], id: &str) -> rankle_report::Result<&'a Table> {
+fn find<'a>(tables: &'a [PublishedTable], id: &str) -> rankle_report::Result<&'a PublishedTable> {
     tables.iter().find(|table| table.id == id).map_or_else(|| published::table(id), Ok)
 }
 
 impl Study for Tables {
     fn published(&self) -> Published {
-        let own = |table: &&Table| table.is_published() && table.other_system.is_none();
+        let own = |table: &&PublishedTable| table.is_published() && table.other_system.is_none();
         match self.tables.iter().filter(own).count() {
             0 if self.tables.iter().any(|table| table.is_published()) => Published::Similar,
             0 => Published::None,
@@ -305,9 +310,11 @@ impl Study for Tables {
         let mut plan = Vec::new();
         for table in self.tables(scope) {
             let weights = weights(&table.system)?;
-            plan.extend(self.cells(table, scope).map(|published::Cell { attack, targets, epsilon, .. }| {
-                table.asked(&weights, attack, targets, epsilon, &setting)
-            }));
+            plan.extend(
+                self.cells(table, scope).map(|PublishedCell { attack, targets, epsilon, .. }| {
+                    table.asked(&weights, attack, targets, epsilon, &setting)
+                }),
+            );
         }
         Ok(plan)
     }
@@ -331,7 +338,7 @@ impl Study for Tables {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::{self, Kept};
+    use super::super::kept::{self, CommittedResults};
     use super::super::plan::tests::{named, plan};
     use super::*;
     use rankle_report::{Journal, Record, markdown};
@@ -440,7 +447,7 @@ mod tests {
         assert_eq!(work("products", Scope::QUICK), cells("sop-resnet18,size=64-euclidean-triplet", 8));
         let (products, drawn) = (tables("products"), named("products").drawn.unwrap());
         // What was written down is of photographs.
-        let recalls = |tables: &[Table]| tables.iter().map(|table| table.recall_at_1).collect::<Vec<_>>();
+        let recalls = |tables: &[PublishedTable]| tables.iter().map(|table| table.recall_at_1).collect::<Vec<_>>();
         assert_eq!(recalls(&products.tables), [Some(45.3), Some(25.4)]);
         assert_eq!(recalls(products.quick_tables.as_deref().unwrap()), [None; 2]);
         assert!(drawn.folder.ends_with("200-products-8-views") && products.quick_title.starts_with("A pipeline check"));
@@ -450,9 +457,9 @@ mod tests {
     fn the_kept_reports_are_made_of_the_kept_records() {
         let scope = Scope::default();
         for name in ["curves", "fashion", "losses", "backbones"] {
-            let (kept, experiment) = (Kept::of(name), tables(name));
+            let (kept, experiment) = (CommittedResults::of(name), tables(name));
             let records = &kept.answer(&|weights| experiment.plan(&scope, weights));
-            let render = |table: &Table| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
+            let render = |table: &PublishedTable| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
             kept.assert_tables(&experiment.tables.iter().map(render).collect::<String>());
         }
     }

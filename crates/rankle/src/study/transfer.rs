@@ -119,7 +119,7 @@ impl Study for Transfer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::CommittedResults;
     use super::super::plan::tests::plan;
     use super::super::sample;
     use super::*;
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_kept_reports_are_made_of_the_kept_records() {
         for experiment in both() {
-            let kept = Kept::of(&experiment.name);
+            let kept = CommittedResults::of(&experiment.name);
             let records = &kept.answer(&|weights| experiment.plan(&Scope::default(), weights));
             kept.assert_grids(&experiment.grids(records));
             kept.assert_note(&experiment.title, &experiment.note);

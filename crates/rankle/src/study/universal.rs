@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond};
 use anyhow::{Result, bail};
-use rankle_report::{AttackId, Cell, Grid, Protocol, Record, Setting, SharedBy, Source, System};
+use rankle_report::{AttackId, Cell, Grid, Protocol, Record, RunSetting, SharedBy, Source, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -31,7 +31,7 @@ struct RowData {
 }
 
 /// I-CA± and I-QA±.
-pub(super) struct Universal {
+pub(super) struct UniversalStudy {
     name: String,
     title: String,
     note: String,
@@ -72,7 +72,7 @@ fn sizes(scope: &Scope) -> (usize, SharedBy) {
     (batch * batches, SharedBy { batches, perturbations })
 }
 
-impl Universal {
+impl UniversalStudy {
     /// # Errors
     /// One line for a subject that is not there, and where there is nothing to do.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
@@ -144,7 +144,7 @@ impl Universal {
     }
 }
 
-impl Study for Universal {
+impl Study for UniversalStudy {
     /// In cells of as many images.
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
         let cells = self.attacks.len() * sizes(scope).1.perturbations * CELLS_PER_PERTURBATION;
@@ -158,7 +158,7 @@ impl Study for Universal {
         let mut plan = Vec::new();
         for Row { from, to, protocol, .. } in &self.rows {
             let source = Source::planned(&from.subject(&weights(from)?));
-            let setting = Setting { protocol: *protocol, images, ..scope.setting() };
+            let setting = RunSetting { protocol: *protocol, images, ..scope.setting() };
             for &attack in &self.attacks {
                 let mut cell = to.cell(&self.name, &weights(to)?, attack, self.epsilon, &setting);
                 cell.spec.universal = Some(shared);
@@ -198,14 +198,14 @@ impl Study for Universal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::CommittedResults;
     use super::super::plan::tests::plan;
     use super::super::sample;
     use super::*;
     use rankle_report::Unseen;
 
-    fn universal() -> Universal {
-        Universal::of(&plan("universal")).unwrap()
+    fn universal() -> UniversalStudy {
+        UniversalStudy::of(&plan("universal")).unwrap()
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_kept_report_is_made_of_the_kept_records() {
-        let kept = Kept::of("universal");
+        let kept = CommittedResults::of("universal");
         let universal = universal();
         let records = &kept.answer(&|weights| universal.plan(&Scope::default(), weights));
         kept.assert_tables(&universal.table(records).markdown());

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// Three photographs of 12×16 pixels, noise about a shade of grey.
+/// Three photographs of 12×16 pixels, noise about a shade of gray.
 fn class(folder: &Path, shade: u32) {
     for image in 0..3u32 {
         let noise = |at: u32| (shade + (at * 37 + image * 101) % 90) as u8;
@@ -205,9 +205,9 @@ fn broken_images_are_left_out_and_recorded() {
     assert!(all.get("left_out").is_none(), "{all}");
 }
 
-/// A model of 28×28 grey pixels, on photographs of colours.
+/// A model of 28×28 gray pixels, on photographs of colors.
 #[test]
-fn photographs_serve_models_of_grey_images() {
+fn photographs_serve_models_of_gray_images() {
     let folder = tempfile::tempdir().unwrap();
     let photographs = classes(&folder.path().join("splits"), &["train", "val"]);
     let dataset = format!("folder:{}", photographs.display());

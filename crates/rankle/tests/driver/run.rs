@@ -186,7 +186,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
     let table = "[[table]]\nid = \"own\"\ntitle = \"Own\"\nsubject = \"A\"\n";
     for (text, part) in [
         (table.replace("\"A\"", "\"C\""), "wrong.toml line 22: unknown subject 'C'; known: A, B"),
-        (format!("{table}colour = 1\n"), "wrong.toml line 23: unknown field `colour`"),
+        (format!("{table}color = 1\n"), "wrong.toml line 23: unknown field `color`"),
         (format!("{table}targets = [0]\n"), "wrong.toml line 19: cannot make the table: 'own': targets is 0"),
         (format!("study = \"transfe\"\n---\n{table}"), "wrong.toml line 3: unknown study 'transfe', did you mean 'transfer'?"),
     ] {

@@ -26,7 +26,7 @@ fn every_question_is_answered() {
     // What holds of every model, however little it was trained.
     let check = |name: &str| page.checks.iter().find(|check| check.name == name).unwrap();
     assert_eq!(["effort", "zeros"].map(|name| check(name).verdict), [Verdict::Pass; 2]);
-    // Of a single image some slopes are lost in rounding.
+    // Of a single image some gradients are lost in rounding.
     let gradients = || check("gradients").answers.iter().map(|answer| answer.verdict);
     assert!(gradients().all(|verdict| verdict != Verdict::Fail) && gradients().any(|verdict| verdict == Verdict::Pass));
     assert_eq!((page.images, page.gallery, page.epsilon), (1, 10_000, 0.1));

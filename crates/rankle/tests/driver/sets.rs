@@ -27,7 +27,7 @@ fn shop() -> TempDir {
     folder
 }
 
-/// A command on a model of grey images, with queries of their own.
+/// A command on a model of gray images, with queries of their own.
 fn on(command: &str, folder: &TempDir, rest: &str) -> Command {
     let place = |name: &str| format!("folder,test=all:{}", folder.path().join(name).display());
     let mut command = rankle(command);

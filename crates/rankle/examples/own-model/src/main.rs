@@ -1,4 +1,4 @@
-//! rankle with a model, a loss and an attack more: every command knows `transformer`, `--loss neighbourhood` and `--attack bottom-up+`.
+//! rankle with a model, a loss and an attack more: every command knows `transformer`, `--loss neighborhood` and `--attack bottom-up+`.
 
 #[path = "../../adding/attack.rs"]
 mod attack;
@@ -6,7 +6,7 @@ mod attack;
 mod loss;
 mod transformer;
 
-use rankle::{Backbone, OwnAttack, OwnLoss, Registry};
+use rankle::{Backbone, CustomAttack, CustomLoss, Registry};
 use rankle_attacks::{Declaration, Direction};
 use rankle_core::InputSpec;
 use std::process::ExitCode;
@@ -18,15 +18,15 @@ fn main() -> ExitCode {
         input: InputSpec::of_shape((1, SIDE, SIDE)),
         embedding_size: EMBEDDING,
         load: |tensors, distance| Ok(Box::new(Transformer::of(tensors, distance)?)),
-        initialise: Some(|distance, seed| Ok(Box::new(Transformer::random(distance, seed)?))),
+        initialize: Some(|distance, seed| Ok(Box::new(Transformer::random(distance, seed)?))),
     };
-    let neighbourhood = OwnLoss {
-        name: "neighbourhood",
-        evaluate: |points, labels, margin| loss::NeighbourhoodLoss { temperature: margin }.evaluate(points, labels),
+    let neighborhood = CustomLoss {
+        name: "neighborhood",
+        evaluate: |points, labels, margin| loss::NeighborhoodLoss { temperature: margin }.evaluate(points, labels),
     };
     let (name, letter, moves) = ("bottom-up+", "m", "the last item rises in the list of the image");
     let declaration = Declaration { name, letter, moves, direction: Some(Direction::Raise), unit: "percent of the gallery" };
-    let bottom_up = OwnAttack { declaration, build: |_, _| Box::new(attack::BottomUp) };
-    let registry = Registry { backbones: vec![transformer], losses: vec![neighbourhood], attacks: vec![bottom_up] };
+    let bottom_up = CustomAttack { declaration, build: |_, _| Box::new(attack::BottomUp) };
+    let registry = Registry { backbones: vec![transformer], losses: vec![neighborhood], attacks: vec![bottom_up] };
     ExitCode::from(rankle::run_with(registry, std::env::args_os()))
 }

@@ -7,7 +7,7 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
-/// The images are square, grey, and of so many pixels a side.
+/// The images are square, gray, and of so many pixels a side.
 pub const SIDE: usize = 28;
 /// Numbers an embedding.
 pub const EMBEDDING: usize = 64;
@@ -118,8 +118,8 @@ impl Trainable for Transformer {
         let var = |(name, weight): (&String, &Tensor)| -> Result<(String, Var)> { Ok((name.clone(), Var::from_tensor(weight)?)) };
         let vars: BTreeMap<String, Var> = self.weights.iter().map(var).collect::<Result<_>>()?;
         let embeddings = forward(images, &|name| Ok(vars[name].as_tensor().clone()))?;
-        let slope = upstream(&embeddings.detach())?;
-        let mut gradients = (embeddings * slope)?.sum_all()?.backward()?;
+        let upstream = upstream(&embeddings.detach())?;
+        let mut gradients = (embeddings * upstream)?.sum_all()?.backward()?;
         let AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step } = *adam;
         let whole = |moment: &Tensor, beta: f64| moment / (1.0 - beta.powi(step as i32));
         let mut after = BTreeMap::new();

@@ -46,10 +46,10 @@ fn every_command_knows_them() {
     let hardened = "--defense embedding-shift --epsilon 0.1 --epochs 1 --images 40 --output d";
     run(&format!("train --dataset mnist --model transformer --distance cosine --loss triplet {hardened}"));
     run(
-        "train --dataset mnist --model transformer --distance cosine --loss neighbourhood --margin 0.1 --epochs 1 --images 500 --output n",
+        "train --dataset mnist --model transformer --distance cosine --loss neighborhood --margin 0.1 --epochs 1 --images 500 --output n",
     );
     let card = std::fs::read_to_string(folder.path().join("n/card.toml")).unwrap();
-    assert!(card.contains("neighbourhood"), "{card}");
+    assert!(card.contains("neighborhood"), "{card}");
     // Interrupted work goes on: nothing is left to do, and that is said.
     run("train --dataset mnist --model transformer --distance cosine --loss triplet --epochs 1 --images 1500 --output m");
 }

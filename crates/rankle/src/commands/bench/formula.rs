@@ -7,7 +7,7 @@ pub(super) fn unit(stream: u32, len: usize) -> impl Iterator<Item = f32> {
     (0..len as u32).map(move |place| ((mix(stream ^ place) >> 8) as f32 - 8_388_608.0) / 8_388_608.0)
 }
 
-/// The 32-bit finaliser of MurmurHash3.
+/// The 32-bit finalizer of MurmurHash3.
 fn mix(mut hash: u32) -> u32 {
     hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
     hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);

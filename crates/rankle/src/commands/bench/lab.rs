@@ -21,7 +21,7 @@ const DISTANCE: Distance = Distance::Cosine;
 const SEED: Seed = Seed(0);
 /// Rounds of the peak's inner loop: a few milliseconds.
 const ROUNDS: usize = 2_000_000;
-/// How far items of a class scatter around their centre: so much that the nearest item is often of another class.
+/// How far items of a class scatter around their center: so much that the nearest item is often of another class.
 const SPREAD: f32 = 2.1;
 
 /// What a call computed, for a comparison with what others compute from the same inputs.
@@ -55,7 +55,7 @@ pub(super) fn peak_operations() -> u64 {
 
 /// A model as every run of the benchmark makes it.
 pub(super) fn model(architecture: Architecture) -> Result<Box<dyn Trainable>> {
-    Ok(architecture.initialise(DISTANCE, SEED)?)
+    Ok(architecture.initialize(DISTANCE, SEED)?)
 }
 
 /// All that is not timed.
@@ -117,8 +117,8 @@ fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
 /// The loss is the cosine distance to the embedding of another image.
 fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
     let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
-    let towards = DISTANCE.normalize(&model.embed(&pixels.flip(&[0])?)?)?;
-    let gradient = towards.tensor().neg()?;
+    let toward = DISTANCE.normalize(&model.embed(&pixels.flip(&[0])?)?)?;
+    let gradient = toward.tensor().neg()?;
     Ok(Box::new(move || {
         let mut upstream = |raw: &Tensor| DISTANCE.normalize(raw)?.backward(&gradient);
         Ok(Answer::Tensor(model.input_gradient(&pixels, &mut upstream)?))
@@ -144,9 +144,9 @@ impl Learner {
         let (loss, triplets, mut value) = (TripletLoss { margin: self.recipe.margin }, &self.triplets, 0.0);
         let mut upstream = |raw: &Tensor| {
             let points = DISTANCE.normalize(raw)?;
-            let (current, slope) = loss.evaluate(&points, triplets)?;
+            let (current, gradient) = loss.evaluate(&points, triplets)?;
             value = current;
-            points.backward(&points.like_rows(slope)?)
+            points.backward(&points.like_rows(gradient)?)
         };
         self.model.train_step(pixels, &mut upstream, &adam)?;
         Ok(Answer::Numbers(vec![("loss", value)]))
@@ -190,11 +190,11 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
 /// Clusters of noise, as many and as large as the products of Stanford Online Products.
 fn retrieval(queries: usize) -> Result<Call> {
     let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % CLASSES).collect();
-    let centres: Vec<f32> = unit(54_000, CLASSES as usize * ITEM_DIM).collect();
+    let centers: Vec<f32> = unit(54_000, CLASSES as usize * ITEM_DIM).collect();
     let mut items: Vec<f32> = unit(54_001, ITEMS * ITEM_DIM).collect();
     for (item, label) in items.chunks_exact_mut(ITEM_DIM).zip(&labels) {
-        let centre = &centres[*label as usize * ITEM_DIM..][..ITEM_DIM];
-        item.iter_mut().zip(centre).for_each(|(x, centre)| *x = centre + SPREAD * *x);
+        let center = &centers[*label as usize * ITEM_DIM..][..ITEM_DIM];
+        item.iter_mut().zip(center).for_each(|(x, center)| *x = center + SPREAD * *x);
     }
     let gallery = Gallery::new(&DISTANCE.normalize(&Tensor::from_vec(items, (ITEMS, ITEM_DIM), &Device::Cpu)?)?)?;
     let queries: Vec<usize> = (0..queries).collect();

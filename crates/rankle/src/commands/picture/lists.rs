@@ -2,8 +2,7 @@
 
 use crate::called;
 use anyhow::{Context, Result};
-use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets};
-use rankle_core::rank::Ties;
+use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets, Ties};
 use rankle_core::{Dataset, Embeddings, Gallery, Role, Sets, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, SHOWN, Slot, grouped, window};
 
@@ -66,6 +65,10 @@ impl Scene<'_> {
         *self.images.of(role)
     }
 
+    fn rule(&self, ranked: RankOf) -> RankRule {
+        RankRule::of(self.protocol, ranked)
+    }
+
     /// The gallery item that the attacked query is, where it is one.
     fn itself(&self) -> Option<usize> {
         self.sets.itself(self.image)
@@ -74,7 +77,7 @@ impl Scene<'_> {
     /// The list of one query of a candidate attack: the image moves in it.
     fn list_of_query(&self, query: usize) -> Result<Pair> {
         let distances = self.sets.gallery.distances_from(self.sets.queries(), &[query])?;
-        let strict = self.protocol.leaves_out();
+        let strict = self.rule(RankOf::Perturbed).excludes_self;
         let asks = self.sets.itself(query);
         let keep = |item: usize| !(strict && (item == self.image || Some(item) == asks));
         let place = |points: &Embeddings| self.rank_among(query, &distances, points, keep);
@@ -113,19 +116,20 @@ impl Scene<'_> {
         let (gallery, queries) = (self.sets.gallery, *self.sets.queries());
         let own = *queries.distances_to(points, &[query as u32])?.first().context("one distance")?;
         let exact = gallery.distance().exact(queries.point(query), points.to_host()?.row(0));
-        let list = gallery.list(queries.point(query), distances, self.protocol.precision())?;
+        let rule = self.rule(RankOf::Perturbed);
+        let list = gallery.list(queries.point(query), distances, rule.precision)?;
         let (count, _) = list.count(own, exact, |item| keep(item as usize));
-        Ok(count.rank(self.protocol.ties(RankOf::Perturbed)))
+        Ok(rule.rank(count))
     }
 
     /// The ranks of some items in the list of the image, before and after.
-    fn ranks(&self, items: &[usize], without_itself: bool, ties: Ties) -> Result<[Vec<f64>; 2]> {
+    fn ranks(&self, items: &[usize], rule: RankRule) -> Result<[Vec<f64>; 2]> {
         let items: Vec<u32> = items.iter().map(|&item| item as u32).collect();
-        let itself = self.itself().filter(|_| without_itself).map(|item| [item as u32]);
+        let itself = self.itself().filter(|_| rule.excludes_self).map(|item| [item as u32]);
         let of = |points: &Embeddings| {
             let left_out = itself.as_ref().map(|itself| &itself[..]);
-            let counted = self.sets.gallery.rank_counts(points, &items, left_out, self.protocol.precision())?;
-            anyhow::Ok(counted.counts.iter().map(|count| count.rank(ties)).collect())
+            let counted = self.sets.gallery.rank_counts(points, &items, left_out, rule.precision)?;
+            anyhow::Ok(counted.counts.iter().map(|&count| rule.rank(count)).collect())
         };
         Ok([of(&self.clean)?, of(&self.moved)?])
     }
@@ -139,15 +143,16 @@ impl Scene<'_> {
             let number = |list: &[usize]| list.iter().position(|&one| one == item);
             match (number(&targets), number(&preserved)) {
                 (Some(number), _) => Mark::Moved(number),
-                (None, Some(number)) => Mark::Kept(number),
+                (None, Some(number)) => Mark::Preserved(number),
                 _ if Some(item) == self.itself() => Mark::Itself,
                 _ => Mark::None,
             }
         };
+        let rule = self.rule(RankOf::Item);
         // The strict protocol ranks without the clean image, unless that is a target.
-        let left_out = self.itself().filter(|itself| self.protocol.leaves_out() && !targets.contains(itself));
+        let left_out = self.itself().filter(|itself| rule.excludes_self && !targets.contains(itself));
         let (before, after) = self.own_places(|item| Some(item) != left_out, mark, TOP)?;
-        let [ranks_before, ranks_after] = self.ranks(&targets, self.protocol.leaves_out(), self.protocol.ties(RankOf::Item))?;
+        let [ranks_before, ranks_after] = self.ranks(&targets, rule)?;
         let ranks = ranks_before.into_iter().zip(ranks_after);
         let journeys: Vec<String> = (targets.iter().zip(ranks).take(3))
             .map(|(&target, (before, after))| {
@@ -174,7 +179,8 @@ impl Scene<'_> {
         let (before, after) = self.own_places(keep, mark, TOP_OF_SHIFT)?;
         let caption = match nearest {
             Some(item) => {
-                let [ranks_before, ranks_after] = self.ranks(&[item], true, Ties::Middle)?;
+                let rule = RankRule { ties: Ties::Average, excludes_self: true, ..self.rule(RankOf::Item) };
+                let [ranks_before, ranks_after] = self.ranks(&[item], rule)?;
                 let journey = journey(ranks_before[0], ranks_after[0]);
                 let item = called::image(items, item);
                 format!("In the list of the image: the nearest of its class, {item}, at {journey}")
@@ -199,7 +205,7 @@ impl Scene<'_> {
     /// What is worth showing of a list before and after.
     fn places(&self, lists: [&[Item]; 2], marks: [&dyn Fn(Item) -> Mark; 2], top: usize) -> Result<[Vec<Slot>; 2]> {
         let marked = [0, 1].map(|at| -> Vec<usize> {
-            let moved = |&place: &usize| matches!(marks[at](lists[at][place]), Mark::Moved(_) | Mark::Kept(_));
+            let moved = |&place: &usize| matches!(marks[at](lists[at][place]), Mark::Moved(_) | Mark::Preserved(_));
             (0..lists[at].len()).filter(moved).collect()
         });
         let [before, after] = window(lists.map(<[Item]>::len), top, [&marked[0], &marked[1]]);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Where a run stands; beside it in the file, the weights and the optimiser's moments.
+/// Where a run stands; beside it in the file, the weights and the optimizer's moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     /// What is computed.
@@ -18,7 +18,7 @@ pub(crate) struct Checkpoint {
     /// The names of the training images, where they have some; checkpoints of before have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) images: Vec<String>,
-    /// Optimiser steps made so far.
+    /// Optimizer steps made so far.
     step: usize,
     /// The loss of the epoch that the last step belongs to: its sum and the number of its images.
     loss: (Exact, usize),
@@ -58,7 +58,7 @@ impl Checkpoint {
         Self { plan, images, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
     }
 
-    /// Optimiser steps made so far.
+    /// Optimizer steps made so far.
     pub(crate) fn step(&self) -> usize {
         self.step
     }
@@ -170,7 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         assert!(Checkpoint::read(&path).unwrap().is_none());
-        let model = Architecture::C2f2.initialise(Distance::Cosine, Seed(1)).unwrap();
+        let model = Architecture::C2f2.initialize(Distance::Cosine, Seed(1)).unwrap();
         let mut checkpoint = Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), vec!["a/1.png".into()], "avx2".into()) };
         let moment = |step: usize, sum: f64, epoch_ended: bool| {
             let progress = Progress { step, loss: EpochLoss { sum, images: 3 } };

@@ -6,7 +6,7 @@ use rankle_registry::{Named, Registry};
 
 /// A ranking loss that a program brings along: once registered it is a [`Loss`] like any other, under its name.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnLoss {
+pub struct CustomLoss {
     /// What cards and command lines call it.
     pub name: &'static str,
     /// Its value and gradient.
@@ -17,26 +17,29 @@ pub struct OwnLoss {
 /// embeddings, `n x dim`. Training follows this gradient as it is, also where it follows the sum of the losses of other groups.
 pub type Evaluate = fn(&Embeddings, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 
-impl Named for OwnLoss {
+impl Named for CustomLoss {
     fn name(&self) -> &'static str {
         self.name
     }
 }
 
-static LOSSES: Registry<OwnLoss> = Registry::new();
+static LOSSES: Registry<CustomLoss> = Registry::new();
 
 impl Loss {
     /// Makes a loss known by its name, to the end of the process.
     ///
     /// # Errors
     /// [`Error::Refused`] for a name that one of rankle's losses has, or that cannot stand on a command line.
-    pub fn register(loss: OwnLoss) -> Result<Self> {
+    pub fn register(loss: CustomLoss) -> Result<Self> {
         let taken = |name: &str| Self::ALL.into_iter().any(|loss| loss.to_string() == name);
-        LOSSES.add(loss, taken).map(Self::Own).map_err(|reason| Error::Refused(format!("a loss cannot be registered: {reason}")))
+        LOSSES
+            .add(loss, taken)
+            .map(Self::Custom)
+            .map_err(|reason| Error::Refused(format!("a loss cannot be registered: {reason}")))
     }
 
     /// The losses that were registered, in that order.
     pub fn registered() -> Vec<Self> {
-        LOSSES.all().into_iter().map(Self::Own).collect()
+        LOSSES.all().into_iter().map(Self::Custom).collect()
     }
 }

@@ -8,22 +8,22 @@ use rankle_registry::{Named, Registry};
 /// An attack that a program brings along: once registered it has an [`AttackId`] like any other, under its name. Records know it by
 /// that name alone: an attack that computes something else than before needs another one.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnAttack {
+pub struct CustomAttack {
     /// Its name, what moves, and which way.
     pub declaration: Declaration,
     /// Makes it for so many targets per image.
     pub build: fn(usize, AttackOptions) -> Box<dyn RankingAttack>,
 }
 
-impl Named for OwnAttack {
+impl Named for CustomAttack {
     fn name(&self) -> &'static str {
         self.declaration.name
     }
 }
 
-static ATTACKS: Registry<OwnAttack> = Registry::new();
+static ATTACKS: Registry<CustomAttack> = Registry::new();
 
-impl OwnAttack {
+impl CustomAttack {
     /// Makes it known by its name, to the end of the process.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl OwnAttack {
 /// The attack of that declaration.
 ///
 /// # Panics
-/// When it was declared elsewhere than by [`OwnAttack::register`]: nothing can make it then.
+/// When it was declared elsewhere than by [`CustomAttack::register`]: nothing can make it then.
 pub(crate) fn build(declaration: &Declaration, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
     let own = ATTACKS.find(declaration.name).expect("attacks are registered together with what makes them");
     (own.build)(targets, options)
