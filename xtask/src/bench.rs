@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast everything is, alone or beside PyTorch.
+//! `cargo xtask bench`: speed of rankle, alone, beside PyTorch, or beside an older build.
 
 mod against;
 mod machine;
@@ -22,57 +22,55 @@ use std::path::PathBuf;
 use table::BenchTable;
 use timing::{Answer, Timing};
 
-/// Time networks, attacks, ranking and training, with the memory they take; one thread unless a row says otherwise.
+/// Time networks, attacks, ranking and training, and measure their memory; on one thread unless a row says otherwise.
 ///
 /// With --against-pytorch both sides run in turn, row by row, several times, so that both see the same state of the machine;
 /// medians of the medians are compared. PyTorch is needed for nothing else.
 ///
-/// With --against an older `rankle` takes turns with this build, and this build with itself: exit code 1 when a row is slower than
-/// the noise, or cannot be judged since the machine was busy. Rows that the older one lacks are left out, and named.
+/// With --against this build takes turns with an older `rankle` and with itself, which measures the noise. Exit code 1 when a row
+/// is slower than the noise, or the machine was too busy to judge a row. Rows that the older program lacks are named.
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Time PyTorch, too, as each row says: set up in three ways, or as two styles of a script
+    /// Also time PyTorch: networks in three configurations, attacks in two styles of script
     #[arg(long)]
     against_pytorch: bool,
-    /// Time an older driver, too: the path of a program `rankle`
+    /// Also time an older build, the program `rankle` at this path
     #[arg(long, value_name = "DRIVER", conflicts_with_all = ["against_pytorch", "python"])]
     against: Option<PathBuf>,
-    /// A Python that can import torch; target/bench/venv/bin/python if there is one, else python3
+    /// Python with torch installed; default: target/bench/venv/bin/python if it exists, else python3
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
-    /// Only rows whose name contains this, and the peak
+    /// Run only rows whose name contains PART, and the peak
     #[arg(long, value_name = "PART", default_value = "")]
     name: String,
-    /// One short round, to see whether everything runs
+    /// Run one short round, to see that everything works
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// How often all sides run
+    /// Number of rounds, in each of which every side runs once
     #[arg(long, value_name = "N", default_value = "3")]
     rounds: NonZero<usize>,
-    /// How long each timing runs, in seconds
+    /// Duration of each timing, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Where the JSON goes; target/bench/bench.json in the workspace when left out, part.json with --name or --quick, against.json
-    /// with --against
+    /// Write the JSON to this file; default: target/bench/bench.json in the workspace, or part.json there with --name or --quick,
+    /// or against.json with --against
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run nothing: write BENCHMARKS.md and the excerpt in README.md from the JSON of an earlier run
+    /// Write BENCHMARKS.md and the excerpt in README.md from the JSON of an earlier run; time nothing
     #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
     markdown: bool,
 }
 
-/// All that a run found out.
+/// Result of a run, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
-    /// Who made it.
     command: String,
     machine: Machine,
-    /// How long each timing ran.
     seconds: f64,
-    /// How many processes wanted to run before each round.
+    /// Load of the machine before each round.
     loads: Vec<Option<f64>>,
     table: BenchTable,
-    /// What the table was made from.
+    /// Timings behind the table.
     timings: Vec<Timing>,
 }
 
@@ -107,7 +105,7 @@ impl Bench {
                 report.time(row, &sides, &mut failed, &format!("round {round} of {rounds}"))?;
             }
             report.table = BenchTable::of(&rows, &report.timings);
-            // After every round: an interrupt shall not cost an hour.
+            // Written after every round, so that an interrupt does not cost an hour.
             files::write(&file, serde_json::to_string_pretty(&report)? + "\n")?;
         }
         answer(&report.table)?;
@@ -123,7 +121,6 @@ impl Bench {
         Ok(())
     }
 
-    /// Where the JSON goes.
     fn file(&self) -> Result<PathBuf> {
         let name = match (&self.against, self.quick || !self.name.is_empty()) {
             (Some(_), _) => "against.json",
@@ -134,7 +131,7 @@ impl Bench {
         std::path::absolute(&file).with_context(|| format!("{} is not a path", file.display()))
     }
 
-    /// The rows that are asked for, and the yardstick, which belongs to every run.
+    /// Rows with a matching name, and the peak, which every run times.
     fn rows(&self, machine: &Machine) -> Result<Vec<Row>> {
         let named = |row: &Row| row.id().contains(&self.name) && row.threads <= machine.cores;
         let rows: Vec<Row> = rows::all().into_iter().filter(|row| named(row) || row.name == rows::PEAK).collect();
@@ -145,7 +142,7 @@ impl Bench {
         Ok(rows)
     }
 
-    /// The command line, without what belongs to this machine alone.
+    /// Command line without paths of this machine.
     fn command(&self) -> String {
         let mut command = "cargo xtask bench".to_owned();
         if self.against.is_some() {
@@ -165,7 +162,7 @@ impl Bench {
 }
 
 impl Report {
-    /// All sides of one row, once. Others that fail are told of and left out from then on.
+    /// Times all sides of one row once. A variant that fails is reported and left out from then on.
     fn time(&mut self, row: &Row, sides: &Sides, failed: &mut Vec<(String, &str)>, round: &str) -> Result<()> {
         let id = row.id();
         say(format_args!("{round}: {id}, rankle"));

@@ -1,4 +1,4 @@
-//! The driver `rankle`: built in release mode, then spawned. All that xtask knows of its command line is here.
+//! The driver `rankle`, built in release mode and run as a process. All that xtask knows of its command line is here.
 
 use crate::files;
 use crate::process::{self, Usage};
@@ -10,20 +10,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// Weights that are shipped, as seen from the root of the workspace.
+/// Shipped weights, relative to the root of the workspace.
 pub(crate) const TRAINED: &str = "models/mnist-c2f2-cosine-triplet/model.safetensors";
 
-/// How an interrupted run goes on.
+/// Hint after an interrupt.
 const AGAIN: &str = "the same command goes on where it was";
 
-/// The built program.
 pub(crate) struct Driver {
     program: PathBuf,
-    /// Whether it ends when this process does; older ones do not know how.
+    /// True if the program ends with this process; older builds have no option for that.
     ends_with_us: bool,
 }
 
-/// The program that called us, or the one on the path.
+/// The cargo that called this program, or the one on the path.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(files::root());
@@ -31,13 +30,14 @@ pub(crate) fn cargo() -> Command {
 }
 
 impl Driver {
-    /// Builds it, or finds it built. Cargo shows its own progress.
+    /// Builds the driver if need be. Cargo shows its own progress.
     ///
     /// # Errors
     /// When it does not build.
     pub(crate) fn build() -> Result<Self> {
         let mut command = cargo();
-        command.args(["build", "--release", "--package", "rankle", "--bin", "rankle"]);
+        // No --package: see .cargo/config.toml.
+        command.args(["build", "--release", "--bin", "rankle"]);
         command.arg("--message-format=json-render-diagnostics");
         let (status, messages) = process::run_capturing(&mut command, "nothing was computed yet")?;
         if !status.success() {
@@ -47,10 +47,10 @@ impl Driver {
         Ok(Self { program, ends_with_us: true })
     }
 
-    /// A program that was built before, and its version.
+    /// An older build, and its version.
     ///
     /// # Errors
-    /// When it is no driver.
+    /// When the program is no driver.
     pub(crate) fn older(program: &Path) -> Result<(Self, String)> {
         let program = std::path::absolute(program).with_context(|| format!("{} is not a path", program.display()))?;
         let mut command = Command::new(&program);
@@ -64,23 +64,23 @@ impl Driver {
         }
     }
 
-    /// The hash of the program, which tells builds apart.
+    /// SHA-256 of the program, which tells builds apart.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file cannot be read.
     pub(crate) fn sha256(&self) -> Result<String> {
         files::sha256(&self.program)
     }
 
-    /// Runs a sub-command that answers on our standard output.
+    /// Runs a sub-command that writes to this process's standard output.
     ///
     /// # Errors
-    /// When it fails; it said why on standard error.
+    /// When the sub-command fails; it has written the reason to standard error.
     pub(crate) fn say(&self, name: &str, words: &[OsString], base: &Path) -> Result<()> {
         ended(name, process::run(self.command(name).current_dir(base).args(words), AGAIN)?)
     }
 
-    /// Runs a sub-command, and returns its answer.
+    /// Runs a sub-command and returns its standard output.
     ///
     /// # Errors
     /// As [`Driver::say`].
@@ -89,7 +89,7 @@ impl Driver {
         ended(name, status).map(|()| answer)
     }
 
-    /// A whole command with its arguments, separated by blanks: what it prints, and what it uses up.
+    /// Runs a sub-command, given as words separated by blanks; returns its standard output and its use of resources.
     ///
     /// # Errors
     /// [`Failed`] when the driver fails.
@@ -105,7 +105,7 @@ impl Driver {
         Ok((output, usage))
     }
 
-    /// A sub-command, run in the root of the workspace.
+    /// A sub-command in the root of the workspace.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(files::root()).arg(name);
@@ -116,17 +116,17 @@ impl Driver {
     }
 }
 
-/// How a command of the driver ended that did not do its work.
+/// Failure of a sub-command.
 #[derive(Debug)]
 pub(crate) struct Failed {
     command: String,
     status: ExitStatus,
-    /// The last line that it said.
+    /// Last line on its standard error.
     pub(crate) reason: String,
 }
 
 impl Failed {
-    /// Whether its arguments were wrong: of an older driver, whether it lacks what was asked for.
+    /// True if the arguments were wrong; an older driver then lacks a feature.
     pub(crate) fn is_usage(&self) -> bool {
         self.status.code() == Some(2)
     }
@@ -142,16 +142,16 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// How a sub-command ended whose output the user has seen.
+/// Turns the exit status of a sub-command into a result; the user has seen its messages.
 fn ended(name: &str, status: ExitStatus) -> Result<()> {
     match status.code() {
         Some(0) => Ok(()),
-        Some(2) => Err(Stop::usage(format!("`rankle {name}` takes no such arguments: its reason stands above")).into()),
-        _ => bail!("`rankle {name}` failed ({status}): its reason stands above"),
+        Some(2) => Err(Stop::usage(format!("`rankle {name}` takes no such arguments: the reason stands above")).into()),
+        _ => bail!("`rankle {name}` failed ({status}): the reason stands above"),
     }
 }
 
-/// The path in one of cargo's messages, if that is the one about the driver.
+/// Path of the driver, if this message of cargo names it.
 fn executable(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let ours = message["reason"] == "compiler-artifact" && message["target"]["name"] == "rankle";

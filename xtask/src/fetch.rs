@@ -1,4 +1,4 @@
-//! `cargo xtask fetch`: data that the repository does not ship.
+//! `cargo xtask fetch`: datasets that are not in the repository.
 
 mod hub;
 mod idx;
@@ -13,31 +13,32 @@ use clap::{Args, ValueEnum};
 use hub::Hub;
 use std::path::PathBuf;
 
-/// What every dataset has in its folder.
+/// File in the folder of every dataset.
 const MANIFEST: &str = "manifest.toml";
 
-/// Put a dataset into its folder under datasets/, checked against its manifest there.
+/// Download a dataset into its folder under datasets/ and check it against the manifest there.
 ///
-/// Fashion-MNIST is taken from Debian's package dataset-fashion-mnist, or from a folder that you name, or from the Hugging Face
-/// hub. The photographs come from their public homes or from the hub; what was interrupted goes on where it was, and who wants
-/// what another process is fetching waits for it. Before its first download this command builds the program for it, which needs the Rust registry. Unknown Horizons is made of the sprites in
-/// Debian's package of that name, or in a folder that it was unpacked to.
+/// Fashion-MNIST comes from Debian's package dataset-fashion-mnist, from a folder that you name, or from the Hugging Face hub.
+/// Photographs come from their public home or from the hub. An interrupted download is resumed; a second process waits for the
+/// first one's result. Unknown Horizons is made of the sprites in Debian's package of that name, or in a folder to which the
+/// package was unpacked. Before the first download the program that downloads is built, for which the Rust registry is needed.
 ///
-/// HF_ENDPOINT is the one environment variable that is honoured: the address of the hub, as --endpoint.
+/// The only environment variable that is read is HF_ENDPOINT, the address of the hub, as --endpoint.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask fetch fashion-mnist\n  cargo xtask fetch cub --from Downloads/CUB_200_2011.tgz\n  \
     rankle evaluate --dataset cub --dataset-dir datasets/cub --model resnet18 --distance cosine --weights resnet18.safetensors"
 )]
 pub(crate) struct Fetch {
-    /// Which dataset
+    /// Dataset to fetch
     #[arg(value_name = "NAME")]
     name: Name,
-    /// What is here already: a folder with the four files, gzipped or plain, an archive of photographs, or an unpacked package
+    /// Take the data from here instead: a folder with the four files (gzipped or plain), an archive of photographs, or an
+    /// unpacked package
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// Another home of the archive of photographs. It need not be the published one, byte for byte: what its hash is, is said and
-    /// remembered for the next time
+    /// Download the archive of photographs from here instead. It need not equal the published one: its hash is printed and kept
+    /// for the next time
     #[arg(long, value_name = "URL", conflicts_with = "from")]
     url: Option<String>,
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(crate) struct Fetch {
 enum Name {
     /// 70,000 images of clothes, 28 by 28 gray pixels
     FashionMnist,
-    /// Handwritten digits: they are shipped, this only checks them
+    /// Handwritten digits, which are in the repository: only checks them
     Mnist,
     /// Stanford Online Products: 120,053 photographs of 22,634 products, 3 GB
     Sop,
@@ -60,7 +61,7 @@ enum Name {
     UnknownHorizons,
 }
 
-/// Whether there is more of a dataset in its folder than its manifest.
+/// True if the folder of a dataset has more than its manifest.
 pub(crate) fn is_fetched(dataset: &str) -> bool {
     files::holds_more_than(&files::root().join("datasets").join(dataset), MANIFEST)
 }
@@ -77,7 +78,7 @@ impl Name {
         }
     }
 
-    /// Whether it is an archive of photographs.
+    /// True if the dataset is an archive of photographs.
     fn is_archive(self) -> bool {
         matches!(self, Self::Sop | Self::Cub | Self::Cars)
     }
@@ -91,7 +92,7 @@ impl Fetch {
         }
         let folder = files::root().join("datasets").join(self.name.as_str());
         let path = folder.join(MANIFEST);
-        // The program that is run for us does so in the root of the workspace.
+        // Absolute, because the program that downloads runs in the root of the workspace.
         let from = self.from.as_deref().map(std::path::absolute).transpose()?;
         match self.name {
             Name::Mnist if from.is_none() => idx::check_shipped(&manifest::read(&path)?, &folder),

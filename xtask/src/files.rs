@@ -1,37 +1,36 @@
-//! Where things are, and writing them.
+//! Paths in the workspace, and writing files.
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    // Set by `cargo run`, so a moved checkout is found again; the fallback serves whoever starts the binary by hand.
+    // Set by `cargo run`, so that a moved checkout is found; the fallback is for a binary that is started by hand.
     let own = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     own.parent().map_or(own.clone(), Path::to_owned)
 }
 
-/// `path` as seen from the root of the workspace, for display; unchanged when it lies elsewhere.
+/// `path` relative to the root of the workspace, for display; unchanged if it is elsewhere.
 pub(crate) fn shown(path: &Path) -> String {
     relative(path, &root())
 }
 
-/// `path` as seen from a folder; unchanged when it lies elsewhere.
+/// `path` relative to a folder; unchanged if it is elsewhere.
 pub(crate) fn relative(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/")
 }
 
-/// Whether there is anything in a folder besides one file.
+/// True if a folder has any entry other than `name`.
 pub(crate) fn holds_more_than(folder: &Path, name: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(Result::ok).any(|entry| entry.file_name() != name)
 }
 
-/// The folders in a folder, by their names.
+/// Sub-folders of a folder, sorted.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the folder cannot be read.
 pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
@@ -43,13 +42,13 @@ pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
 /// SHA-256 of a file, in hexadecimal.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the file cannot be read.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Replaces a file, or makes it and its folder: it is never there by half.
+/// Writes a file atomically, and makes its folder if need be.
 ///
 /// # Errors
 /// When the folder cannot be written; the message names the file.

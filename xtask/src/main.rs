@@ -1,7 +1,7 @@
-//! Orchestration: the published tables, the checks, the downloads and the benchmarks of rankle, as `cargo xtask …`.
+//! `cargo xtask`: the published tables, checks, downloads and benchmarks of rankle.
 //!
-//! This program links no tensor library, so it starts at once. What needs tensors it leaves to the driver `rankle`, which it
-//! builds in release mode and spawns.
+//! This program links no tensor library, so it starts at once. Work on tensors is done by the driver `rankle`, which it builds in
+//! release mode and runs as a process.
 
 mod bench;
 mod driver;
@@ -20,9 +20,10 @@ use clap::{Parser, Subcommand};
 use rankle_cli::say;
 use std::process::ExitCode;
 
-/// Rebuild the published tables, check the code, fetch data, measure speed.
+/// Reproduce the published tables, test the code, fetch data, measure speed.
 ///
-/// Exit codes: 0 done; 1 a file, data or the machine stood in the way, or a record disagrees; 2 the arguments are wrong; 130 interrupted.
+/// Exit codes: 0 done; 1 a file, the data or the machine caused an error, or a record disagrees; 2 the arguments are wrong; 130
+/// interrupted.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
 struct Arguments {

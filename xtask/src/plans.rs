@@ -1,5 +1,4 @@
-//! The plans in `xtask/plans`: what there is to reproduce. Each is one TOML file, found when this program runs; the driver reads
-//! and checks it as a whole.
+//! Plans in `xtask/plans`, one TOML file per experiment, listed when this program runs. The driver reads and checks them fully.
 
 use crate::files;
 use crate::synth::{self, Layout};
@@ -9,7 +8,7 @@ use rankle_cli::say;
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// As much of a plan as this program needs.
+/// The part of a plan that this program reads.
 #[derive(Deserialize)]
 struct Plan {
     summary: String,
@@ -22,7 +21,7 @@ struct Quick {
     drawn: Option<Drawn>,
 }
 
-/// Data that are drawn.
+/// Drawn images.
 #[derive(Deserialize)]
 struct Drawn {
     layout: Layout,
@@ -31,7 +30,7 @@ struct Drawn {
     folder: PathBuf,
 }
 
-/// The file of a plan, as seen from the root of the workspace.
+/// Path of a plan, relative to the root of the workspace.
 pub(crate) fn file(name: &str) -> PathBuf {
     PathBuf::from(FOLDER).join(format!("{name}.toml"))
 }
@@ -44,7 +43,7 @@ fn read(name: &str) -> Result<Plan> {
     toml::from_str(&text).with_context(|| format!("{} is no plan", path.display()))
 }
 
-/// The names of all plans.
+/// Names of all plans, sorted.
 pub(crate) fn names() -> Vec<String> {
     let entries = std::fs::read_dir(files::root().join(FOLDER)).into_iter().flatten().filter_map(std::io::Result::ok);
     let plans = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
@@ -53,7 +52,7 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-/// Reads the name of a plan; of one that cannot be read only the driver says why.
+/// Parser of a plan's name, with summaries for the help. A broken plan has an empty summary; the driver reports what is wrong.
 pub(crate) fn parser() -> PossibleValuesParser {
     let value = |name: String| {
         let summary = read(&name).map(|plan| plan.summary).unwrap_or_default();
@@ -62,12 +61,12 @@ pub(crate) fn parser() -> PossibleValuesParser {
     PossibleValuesParser::new(names().into_iter().map(value))
 }
 
-/// Draws the data of `--quick` that a plan asks for and that are not there.
+/// Draws the images that a plan needs for `--quick`, if they do not exist.
 ///
 /// # Errors
 /// When they cannot be written.
 pub(crate) fn draw(name: &str) -> Result<()> {
-    // The driver says what is wrong with a plan.
+    // The driver reports a broken plan.
     let Some(Drawn { layout, products, views, folder }) = read(name).ok().and_then(|plan| plan.quick.drawn) else {
         return Ok(());
     };

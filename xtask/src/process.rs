@@ -1,4 +1,4 @@
-//! One child process at a time, and what Ctrl-C does to it.
+//! Child processes, one at a time, and interrupts.
 
 use anyhow::{Context, Result};
 use rankle_cli::Stop;
@@ -9,10 +9,10 @@ use std::time::Instant;
 use wait4::{ResUse, Wait4};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The running child, 0 for none.
+/// Process id of the running child; 0 if there is none.
 static CHILD: AtomicU32 = AtomicU32::new(0);
 
-/// From here on Ctrl-C, SIGTERM and SIGHUP let the child finish what it is writing; then this program ends with 130.
+/// Makes Ctrl-C, SIGTERM and SIGHUP stop the child, which finishes what it is writing; then this program ends with 130.
 pub(crate) fn watch_for_interrupts() -> Result<()> {
     ctrlc::set_handler(|| {
         INTERRUPTED.store(true, Ordering::SeqCst);
@@ -24,10 +24,10 @@ pub(crate) fn watch_for_interrupts() -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-/// For work that this program does itself.
+/// Reports an interrupt, for work in this process.
 ///
 /// # Errors
-/// [`Stop`] with `hint` when the user wants it to end.
+/// [`Stop`] with `hint` when the user has asked to stop.
 pub(crate) fn check_interrupt(hint: &str) -> Result<()> {
     if interrupted() { Err(Stop::interrupted(hint).into()) } else { Ok(()) }
 }
@@ -36,7 +36,7 @@ fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// The terminal sends Ctrl-C to the child as well, but a SIGTERM reaches only us: hand it on. The child takes both as one.
+/// Passes a SIGTERM on, which reaches only this process. A Ctrl-C reaches the child twice, which it counts as one request.
 fn terminate(child: u32) {
     if cfg!(unix) {
         Command::new("kill").arg("-TERM").arg(child.to_string()).stderr(Stdio::null()).status().ok();
@@ -46,12 +46,12 @@ fn terminate(child: u32) {
 /// Runs a child to its end.
 ///
 /// # Errors
-/// When it cannot be started, and [`Stop`] with `hint` when it ended by an interrupt.
+/// When it cannot be started, and [`Stop`] with `hint` after an interrupt.
 pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
     Ok(run_measured(command.stdout(Stdio::inherit()), hint)?.0)
 }
 
-/// As [`run`], for a child whose standard output is kept instead of shown.
+/// Runs a child as [`run`] does, and returns its standard output instead of showing it.
 ///
 /// # Errors
 /// As [`run`], and when the output is not UTF-8.
@@ -59,18 +59,18 @@ pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitSt
     run_measuring(command, hint).map(|(status, output, _)| (status, output))
 }
 
-/// What a child used up, and the children that it waited for.
+/// Resources used by a child and by the children it waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// From its start to its end.
+    /// Time from start to end.
     pub(crate) seconds: f64,
-    /// All its threads together.
+    /// CPU time of all threads together.
     pub(crate) cpu_seconds: f64,
-    /// The most memory it held at once, in MB (10⁶ bytes); where the system tells.
+    /// Largest resident memory, in MB (10⁶ bytes); `None` if the system does not report it.
     pub(crate) peak_mb: Option<f64>,
 }
 
-/// As [`run_capturing`], with what the child used up.
+/// Runs a child as [`run_capturing`] does, and returns its use of resources, too.
 ///
 /// # Errors
 /// As [`run_capturing`].
@@ -78,7 +78,7 @@ pub(crate) fn run_measuring(command: &mut Command, hint: &str) -> Result<(ExitSt
     run_measured(command.stdout(Stdio::piped()), hint)
 }
 
-/// As [`run_measuring`], with what the child said on standard error, which nobody sees.
+/// Runs a child as [`run_measuring`] does, and returns its standard error, too, which is not shown.
 ///
 /// # Errors
 /// As [`run_capturing`].

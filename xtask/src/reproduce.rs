@@ -10,51 +10,51 @@ use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// Compute what is published, cell by cell, and print it beside the published number; --list says what there is.
+/// Compute published results, cell by cell, and print them beside the published numbers; --list names the experiments.
 ///
 /// Works offline with the data and the weights of the repository. Writes records.jsonl, report.md, cells.csv, curves.svg and
-/// curves.png into the output folder. Killed or interrupted, the same command goes on where it was: finished cells in
-/// records.jsonl are not computed again, an unfinished one begins anew, and so do the accuracies of classifiers and the pages
-/// of sanity, which take a few minutes at their default size. Models that are not shipped are trained first with the paper's recipe, once for all
-/// experiments, into target/models/ID.
+/// curves.png into the output folder. After an interrupt the same command resumes: finished cells in records.jsonl are not
+/// computed again. An unfinished cell starts anew, and so do accuracies of classifiers and sanity pages, which take a few minutes
+/// at their default size. Models that are not shipped are first trained with the paper's recipe, once for all experiments, into
+/// target/models/ID.
 #[derive(Args)]
 pub(crate) struct Reproduce {
-    /// What to reproduce, one or several of the plans in xtask/plans; mnist when left out
+    /// Experiments to run, plans in xtask/plans; default: mnist
     #[arg(value_name = "NAME", default_value = "mnist", value_parser = plans::parser(), hide_default_value = true)]
     names: Vec<String>,
     /// Attack all 10,000 test images instead of a sample of 1,000
     #[arg(long, conflicts_with_all = ["quick", "images"])]
     full: bool,
-    /// Only a slice, in ten minutes (mnist: two): few ε and set sizes, 100 images (unless --images says otherwise). Models that
-    /// are not there are trained for one epoch only, into target/models-quick, and every output says so
+    /// Run a slice in ten minutes (mnist: two): few ε and numbers of targets, 100 images (unless --images says otherwise). Models
+    /// that do not exist yet are trained for one epoch only, into target/models-quick, and every output says so
     #[arg(long)]
     quick: bool,
-    /// Even less: models that are not there are trained on at most so many images, the first ones
+    /// Train models that do not exist yet on the first N images only
     #[arg(long, value_name = "N", requires = "quick")]
     training_images: Option<NonZero<usize>>,
-    /// Train all models first, into the output folder, instead of using the shipped weights: hours
+    /// Train all models into the output folder, instead of using the shipped weights; takes hours
     #[arg(long, conflicts_with = "quick")]
     retrain: bool,
-    /// The seed of the attacked images and their targets
+    /// Seed of the attacked images and their targets
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// The seed of the training; that of --seed when left out. Only 0 can give the shipped weights
+    /// Seed of the training; default: the value of --seed. Only 0 can give the shipped weights
     #[arg(long, value_name = "N", requires = "retrain")]
     train_seed: Option<u64>,
-    /// How many of the 10,000 test images to attack
+    /// Number of test images to attack, of 10,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     images: Option<u16>,
-    /// How many threads; all cores when left out. No result depends on it
+    /// Number of threads; default: all cores. No result depends on it
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Where records and report go; when left out target/reproduce/NAME, or NAME-full, NAME-quick, NAME-images-N, each with
-    /// -seed-N and -retrained where these were asked for. Of several experiments each gets a folder in it
+    /// Write records and report into this folder; default: target/reproduce/NAME, or NAME-full, NAME-quick, NAME-images-N,
+    /// followed by -seed-N and -retrained if given. Each of several experiments gets a sub-folder
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// On standard output: tables for people, or one JSON array of cells and nothing else
+    /// Print tables for people, or one JSON array of cells and nothing else
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Say what can be reproduced, what it needs and how long it takes, and stop
+    /// List the experiments, with what they need and how long they take, and stop
     #[arg(long)]
     list: bool,
 }
@@ -73,12 +73,12 @@ impl Reproduce {
             return Driver::build()?.say("run", &words, &files::root());
         }
         for name in self.once() {
-            // Whether it can be had is better known before minutes of compiling.
+            // A locked folder is better reported before minutes of compiling.
             FolderLock::acquire(&self.output(name)?, "cargo xtask reproduce")?;
         }
         let driver = Driver::build()?;
         let mut arrays = Vec::new();
-        // What one experiment lacks, or a full standard output, costs no other one.
+        // An experiment that fails, or a full standard output, does not stop the other experiments.
         let mut ended = Ok(());
         for name in self.once() {
             if self.quick {
@@ -99,7 +99,7 @@ impl Reproduce {
         }
     }
 
-    /// Each name once, in the order of the arguments.
+    /// Names without repetitions, in the order of the arguments.
     fn once(&self) -> Vec<&str> {
         let mut once: Vec<&str> = Vec::new();
         for name in &self.names {
@@ -110,8 +110,7 @@ impl Reproduce {
         once
     }
 
-    /// The folder that the driver works in, which is there then: records and cards name files as seen from there, so that no path of
-    /// this machine gets into them.
+    /// Working directory of the driver, made if need be. Records and cards name files relative to it, not to this machine.
     fn base(&self, name: &str) -> Result<PathBuf> {
         let (output, root) = (self.output(name)?, files::root());
         if !self.retrain || output.starts_with(&root) {
@@ -121,7 +120,7 @@ impl Reproduce {
         Ok(output)
     }
 
-    /// The arguments of `rankle run`, with files named as seen from `base`.
+    /// Arguments of `rankle run`, with paths relative to `base`.
     fn words(&self, name: &str, base: &Path) -> Result<Vec<OsString>> {
         let output = self.output(name)?;
         let output = if output == base { ".".to_owned() } else { files::relative(&output, base) };
@@ -141,7 +140,7 @@ impl Reproduce {
         Ok([words, places(base)].concat())
     }
 
-    /// Absolute, because the driver works in another folder than the user.
+    /// Output folder, absolute because the driver has another working directory.
     fn output(&self, name: &str) -> Result<PathBuf> {
         let output = match &self.output {
             None => files::root().join("target/reproduce").join(self.folder(name)),
@@ -151,7 +150,7 @@ impl Reproduce {
         std::path::absolute(&output).with_context(|| format!("{} is not a path", output.display()))
     }
 
-    /// A name of its own for every run with other numbers, as in `mnist-images-200-seed-1-retrained`.
+    /// Folder name that differs for every choice of numbers, as in `mnist-images-200-seed-1-retrained`.
     fn folder(&self, name: &str) -> String {
         let mut folder = name.to_owned();
         for (given, name) in [(self.full, "-full"), (self.quick, "-quick")] {
@@ -172,12 +171,12 @@ impl Reproduce {
     }
 }
 
-/// What a seed other than the usual one adds to the name of a folder.
+/// Suffix of a folder name for a seed other than 0.
 fn suffix(seed: u64) -> String {
     if seed == 0 { String::new() } else { format!("-seed-{seed}") }
 }
 
-/// Where models and data are, as options of the driver.
+/// Folders of models and data, as options of the driver.
 fn places(base: &Path) -> Vec<OsString> {
     let places = [("--models", "models"), ("--trained", "target/models"), ("--dataset-dir", "datasets")];
     let place = |(option, folder): (&str, &str)| [option.into(), files::relative(&files::root().join(folder), base).into()];
@@ -204,7 +203,6 @@ mod tests {
         parsed.once().into_iter().map(|name| parsed.output(name).unwrap()).collect()
     }
 
-    /// The arguments of the driver.
     fn words(line: &str) -> String {
         let parsed = parse(line);
         let words = parsed.words(parsed.once()[0], &files::root()).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: what killing, starving and lying to the programs leaves behind.
+//! `cargo xtask soak`: robustness against kills, full disks, closed pipes and broken files.
 
 use crate::driver::cargo;
 use crate::process;
@@ -6,17 +6,17 @@ use crate::test::OPTIONAL;
 use anyhow::{Result, bail};
 use clap::Args;
 
-/// Kill the driver, fill its disk, cut its pipes and feed it broken files, and see that nothing is lost.
+/// Kill the driver, fill its disk, close its pipes and feed it broken files, and check that nothing is lost.
 ///
-/// The tests of the crates behind the feature `soak`: kills at random moments and at each system call of a write, full and broken
-/// disks, readers that go, and hostile files by class. What was tried is counted on standard output. Faults at system calls need
-/// Linux and the program strace.
+/// Runs the tests behind the feature `soak`: kills at random moments and at each system call that writes, full and broken disks,
+/// readers that close their pipe, and hostile files by class. The counts are printed on standard output. Faults at system calls
+/// need Linux and the program strace.
 #[derive(Args)]
 pub(crate) struct Soak {
-    /// A few minutes: the form that runs with every change
+    /// Run the short form of a few minutes, which is for every change
     #[arg(long)]
     short: bool,
-    /// Only tests whose name contains this, as in dead_pipes
+    /// Run only tests whose name contains NAME, as in dead_pipes
     #[arg(value_name = "NAME", default_value = "")]
     name: String,
 }
@@ -40,7 +40,7 @@ impl Soak {
     }
 }
 
-/// The feature that uncovers the tests.
+/// Feature that enables the tests.
 pub(crate) const SOAK: &str = "rankle/soak";
 
 #[cfg(test)]

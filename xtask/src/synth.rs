@@ -1,4 +1,4 @@
-//! `cargo xtask synth`: data that is drawn here, for tests and for trying the pipeline without gigabytes of photographs.
+//! `cargo xtask synth`: drawn images, for tests and for trying the pipeline without gigabytes of photographs.
 
 use crate::{files, process};
 use anyhow::{Context, Result, bail};
@@ -14,32 +14,33 @@ use std::path::{Path, PathBuf};
 
 /// Draw a small dataset in the layout of a large one.
 ///
-/// Products of many shapes and textures, each in several views with its own viewpoint, light and clutter, as JPEG files. The first
-/// half of the products is for training, the other for testing. sop: with the two lists of Stanford Online Products. inshop: with
-/// the one of In-Shop Clothes Retrieval; of each tested product half of the views are queries, and the others the gallery.
-/// The same arguments draw the same images. They try the pipeline; numbers measured on them say nothing about photographs.
+/// Draws products of many shapes and textures, each in several views with its own viewpoint, light and clutter, as JPEG files.
+/// The first half of the products is for training, the other half for testing. sop has the two lists of Stanford Online Products.
+/// inshop has the list of In-Shop Clothes Retrieval; half of the views of each test product are queries, the others the gallery.
+/// The same arguments draw the same images. The images are for trying the pipeline; results on them say nothing about
+/// photographs.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cargo xtask synth sop --products 200 --views 10\n  \
     rankle train --dataset sop --dataset-dir target/synth/sop --model resnet18 --distance cosine --output models/products")]
 pub(crate) struct Synth {
-    /// Which layout
+    /// Layout of the dataset
     #[arg(value_name = "NAME")]
     layout: Layout,
-    /// How many products
+    /// Number of products
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     products: u32,
-    /// How many images of each
+    /// Number of images per product
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100))]
     views: u32,
-    /// Another seed draws other products
+    /// Seed of the drawing; another one draws other products
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// The folder to make, which must not be there yet; target/synth/NAME when left out
+    /// Folder to make, which must not exist yet; default: target/synth/NAME
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
-/// The layout that data are drawn in, under the name of its dataset.
+/// Layout of drawn images, under the name of its dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Layout {
@@ -73,19 +74,19 @@ impl Synth {
     }
 }
 
-/// A few products, each in several views.
+/// Draws products, each in several views, without a progress bar.
 ///
 /// # Errors
-/// When the folder is there already or cannot be written; interrupted.
+/// When the folder exists or cannot be written; an interrupt.
 pub(crate) fn draw_products(layout: Layout, (count, views): (u32, u32), output: &Path) -> Result<()> {
     draw(layout, Products { count, views, seed: 0 }, output, &ProgressBar::hidden())
 }
 
-/// Draws everything into a temporary folder, which then gets its name.
+/// Draws everything into a temporary folder, which is then renamed.
 fn draw(layout: Layout, products: Products, output: &Path, bar: &ProgressBar) -> Result<()> {
     let shown = files::shown(output);
     if output.symlink_metadata().is_ok() {
-        bail!("{shown} is there already and is left as it is: remove it, or name another folder with --output");
+        bail!("{shown} exists and was not changed: remove it, or name another folder with --output");
     }
     let parent = rankle_files::folder_of(output);
     let refused = || format!("cannot write {shown}");
@@ -104,7 +105,7 @@ fn draw(layout: Layout, products: Products, output: &Path, bar: &ProgressBar) ->
     folder.keep(output).with_context(refused)
 }
 
-/// What the cards of models that learn from these images will say.
+/// License and attribution, which the cards of models trained on these images repeat.
 fn credits(layout: Layout, Products { count, views, seed }: Products) -> String {
     let command = format!("cargo xtask synth {layout} --products {count} --views {views} --seed {seed}");
     let license = env!("CARGO_PKG_LICENSE");
@@ -126,7 +127,7 @@ mod tests {
         let message = message.unwrap_err().to_string();
         assert!(message.contains("is there already") && message.contains("--output"), "{message}");
         assert_eq!(fs::read_to_string(output.join("credits.toml")).unwrap(), credits);
-        // No temporary folder is left behind.
+        // No temporary folder is left.
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);
     }
 

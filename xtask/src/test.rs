@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what must hold before a change lands.
+//! `cargo xtask test`: the checks that a change must pass.
 
 mod emulate;
 mod sanitize;
@@ -15,30 +15,30 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Check formatting, clippy, documentation and all fast tests and doctests, those of the program outside of the workspace included
-/// (crates/rankle/examples/own-model); stop at the first failure.
+/// Check formatting, clippy and documentation, and run all fast tests and doctests, including those of the example program
+/// outside of the workspace (crates/rankle/examples/own-model); stop at the first failure.
 ///
-/// Tests run under cargo-nextest where it is installed. Slow tests are targets behind a cargo feature `slow-tests`
-/// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow. Those of `cargo xtask soak` are linted, too.
+/// Tests run under cargo-nextest if it is installed. Slow tests are targets behind a cargo feature `slow-tests`
+/// (`[[test]] required-features = ["slow-tests"]`): always linted, run with --slow. The tests of `cargo xtask soak` are
+/// linted as well.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Run the slow tests, too, and those of the kernels once more under AddressSanitizer, where the compiler has it
+    /// Also run the slow tests, and the tests of the kernels under AddressSanitizer if the compiler has it
     #[arg(long)]
     slow: bool,
-    /// Run nothing but the tests of the kernels, compiled for another processor, under QEMU; needs a Rust library for it, a
-    /// linker and the emulator, and says which packages have them
+    /// Run only the tests of the kernels, compiled for another processor, under QEMU. Needs a Rust library for that processor, a
+    /// linker and the emulator; names the packages that have them if they are missing
     #[arg(long, value_name = "PROCESSOR", conflicts_with = "slow")]
     emulate: Option<emulate::Processor>,
 }
 
-/// Optional parts of the workspace that no default build has: tested like all others.
+/// Optional features, which are tested like all other code.
 pub(crate) const OPTIONAL: &str = "rankle/candle-transformers";
-/// A program with a model of its own.
+/// A program with its own model, outside of the workspace.
 const OUTSIDE: &str = "crates/rankle/examples/own-model/Cargo.toml";
 const FORMATTING: &str = "fmt --all --check";
 const CLIPPY: &str = "clippy --workspace --all-targets";
 
-/// One call of cargo.
 #[derive(Debug, PartialEq)]
 struct Step {
     title: &'static str,
@@ -75,7 +75,7 @@ impl Test {
     }
 }
 
-/// `slow` are the features that uncover slow tests, as in `rankle-train/slow-tests`.
+/// Calls of cargo for all checks. `slow` are the features that enable slow tests, as in `rankle-train/slow-tests`.
 fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
     let step = |title, line: &str, with_slow: bool, rest: &[&str]| {
         let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -107,7 +107,8 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
     ]
 }
 
-/// On the program outside of the workspace, into the same target folder: what both need is compiled once, where they need the same of it.
+/// A call of cargo on the program outside of the workspace. It shares the target folder, so that common dependencies are compiled
+/// once if their features agree.
 fn outside(title: &'static str, verb: &str, rest: &[&str]) -> Step {
     let words = [&[verb, "--manifest-path", OUTSIDE, "--target-dir", "target"], rest].concat();
     Step { title, arguments: words.into_iter().map(str::to_owned).collect(), environment: Vec::new() }
@@ -118,12 +119,12 @@ fn nextest() -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// The compiler that cargo takes.
+/// The compiler that cargo uses.
 fn rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
 }
 
-/// What a program prints, without the end of the line; nothing if it is not there or fails.
+/// Standard output of a program, without the last line break; `None` if the program does not exist or fails.
 fn heard(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim_end().to_owned())

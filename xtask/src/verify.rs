@@ -10,36 +10,36 @@ use std::path::{Path, PathBuf};
 
 /// Compute committed records again, and compare them column by column.
 ///
-/// This is `rankle verify` on the records beside the models and those in xtask/results, with the weights in models/; of the
-/// records-full.jsonl, with 10,000 images each, eight cells a file. What needs other weights, or data that are not here, is counted
-/// and named. Interrupted, the same command goes on where it was; what another build of the driver computed is never taken for done.
+/// Runs `rankle verify` on the records beside the models and in xtask/results, with the weights in models/; of each
+/// records-full.jsonl, which has 10,000 images per cell, only eight cells. Records that need other weights, or data that are
+/// missing here, are counted and named. After an interrupt the same command resumes; results of another build of the driver are
+/// never reused.
 ///
-/// Exit code 1 when a record disagrees. The differences are in FOLDER/differences.jsonl, one JSON object for each column of a record.
+/// Exit code 1 when a record disagrees. FOLDER/differences.jsonl has the differences, one JSON object per column of a record.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Files of records, as records.jsonl, of which all are computed again; the committed ones when left out
+    /// Files of records to compute again, as records.jsonl; default: the committed ones
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Only so many records, spread over attacks, models and files; those that took more than five seconds come last
+    /// Compute only N records, spread over attacks, models and files; records that took more than five seconds come last
     #[arg(long, value_name = "N")]
     sample: Option<NonZero<usize>>,
-    /// How many threads; all cores when left out. No result depends on it
+    /// Number of threads; default: all cores. No result depends on it
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Where records and differences go; target/verify when left out
+    /// Write records and differences into this folder; default: target/verify
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
-/// A file of records.
 #[derive(Debug, PartialEq, Eq)]
 struct Input {
     file: PathBuf,
-    /// How many of them are computed again at most; none for all.
+    /// Largest number of records to compute again; `None` for all.
     at_most: Option<usize>,
 }
 
-/// How many cells of a file with 10,000 images each are computed again: they take about a minute each.
+/// Number of cells that are computed again of a file with 10,000 images per cell; each takes about a minute.
 const OF_FULL: usize = 8;
 
 impl Verify {
@@ -52,14 +52,14 @@ impl Verify {
             false => self.files.iter().map(|file| Ok(Input { file: absolute(file)?, at_most: None })).collect::<Result<_>>()?,
         };
         let mut arguments = self.arguments(&inputs, &output);
-        // The only data of committed records that is not in the driver.
+        // The only dataset of committed records that is not built into the driver.
         if fetch::is_fetched("fashion-mnist") {
             arguments.extend(["--dataset-dir", "datasets"].map(str::to_owned));
         }
         Driver::build()?.say("verify", &arguments.into_iter().map(OsString::from).collect::<Vec<_>>(), &root)
     }
 
-    /// Of `rankle verify`, run in the root of the workspace.
+    /// Arguments of `rankle verify`, run in the root of the workspace.
     fn arguments(&self, inputs: &[Input], output: &Path) -> Vec<String> {
         let mut arguments: Vec<String> = inputs.iter().map(|input| files::shown(&input.file)).collect();
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -84,7 +84,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()))
 }
 
-/// The committed files with records, those of the models first.
+/// Committed files of records, those of the models first.
 fn shipped(root: &Path) -> Result<Vec<Input>> {
     let kinds = [
         ("models", "records.jsonl", None),

@@ -1,4 +1,4 @@
-//! What only prints ends quietly where nobody reads, and says so where the disk is full.
+//! Help on a closed pipe ends quietly; on a full disk it reports an error.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Where an adversarial image may be.
+//! Balls around clean images: projection, steps, random starts and 8-bit rounding.
 
 use crate::Threat;
 use candle_core::{D, DType, Device, Tensor};
@@ -10,23 +10,23 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Error, Place, Result};
 use rankle_record::Norm;
 
-/// The images that a threat allows: around each clean one, and within `[0, 1]`.
+/// The images that a threat allows around each clean image, with pixels in `[0, 1]`.
 #[derive(Clone, Debug)]
 pub struct Ball {
     clean: Tensor,
     threat: Threat,
-    /// Where steps are taken.
+    /// Compute backend of the steps.
     place: Place,
 }
 
-/// `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (METHOD.md 6.4), all in f32: the sums round, so a pixel may be one unit in the
-/// last place outside of the exact ball. A pixel that is not a number comes back inside.
+/// Clips a pixel: `min(x, x₀ + ε)`, `max(x, x₀ - ε)`, clamp (METHOD.md 6.4), all in f32. The sums round, so a pixel may be one
+/// unit in the last place outside of the exact ball. A NaN pixel comes back inside.
 #[inline]
 fn clip(pixel: f32, clean: f32, epsilon: f32) -> f32 {
     pixel.min(clean + epsilon).max(clean - epsilon).clamp(0.0, 1.0)
 }
 
-/// Neither `-0.0` nor NaN moves a pixel; `f32::signum` would answer ±1 and NaN.
+/// Sign of a gradient. Neither `-0.0` nor NaN moves a pixel; `f32::signum` would answer ±1 and NaN.
 #[inline]
 pub(crate) fn sign(gradient: f32) -> f32 {
     f32::from(u8::from(gradient > 0.0)) - f32::from(u8::from(gradient < 0.0))
@@ -37,8 +37,8 @@ pub(crate) fn length(numbers: impl Iterator<Item = f32>) -> f64 {
     numbers.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The unit vector of steepest ascent along a gradient: under L∞ its signs, under L2 its direction, of which numbers that are not
-/// finite have no part. Nothing moves along a gradient of zero.
+/// Replaces a gradient by the unit vector of steepest ascent: its signs under L∞, its direction under L2, where numbers that are
+/// not finite count as zero. A gradient of zero stays zero.
 pub(crate) fn steepest(norm: Norm, gradient: &mut [f32]) {
     match norm {
         Norm::Linf => gradient.iter_mut().for_each(|g| *g = sign(*g)),
@@ -51,8 +51,8 @@ pub(crate) fn steepest(norm: Norm, gradient: &mut [f32]) {
     }
 }
 
-/// Puts one image back to where the threat allows it around its clean copy: to the nearest such place under L∞; under L2 the
-/// perturbation is shortened, then pixels are held in `[0, 1]`, which only shortens it further.
+/// Projects one image onto the ball around its clean copy: to the nearest point under L∞. Under L2 the perturbation is shortened,
+/// then pixels are clamped to `[0, 1]`, which only shortens it further.
 fn project_image(threat: Threat, image: &mut [f32], clean: &[f32]) {
     let radius = threat.radius();
     match threat.norm() {
@@ -75,13 +75,13 @@ impl Ball {
         Self { clean: clean.clone(), threat, place: Place::Kernels }
     }
 
-    /// The same, with steps taken elsewhere.
+    /// The same ball, with steps in another compute backend.
     pub(crate) fn at(self, place: &Place) -> Self {
         Self { place: place.clone(), ..self }
     }
 
-    /// The images put back to where the threat allows them: to the nearest such place under L∞; under L2 along the way to the clean image,
-    /// pixels held in `[0, 1]`.
+    /// Projects images onto the ball: to the nearest point under L∞; under L2 along the line to the clean image, with pixels then
+    /// clamped to `[0, 1]`.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
@@ -89,10 +89,10 @@ impl Ball {
         self.map(images, |image, clean| project_image(self.threat, image, clean))
     }
 
-    /// Rounds every pixel to a multiple of 1/255, as a saved file would. A pixel that rounding would carry out of the ball
-    /// goes to the next level toward the clean one instead: the attacker saves a file that keeps its promise. Under L2 these are as
-    /// few as will do, those first that free most. Only where no such level lies in the ball (clean pixels between two
-    /// levels, a radius below half of one) is it the level nearest to the clean pixel.
+    /// Rounds every pixel to a multiple of 1/255, as a saved file would, inside the ball. A pixel that rounding would carry out
+    /// of the ball goes to the next level toward the clean pixel; under L2 as few pixels as necessary do so, those first that
+    /// shorten the perturbation most. Where the ball has no such level (clean pixels between two levels, a radius below half of
+    /// one), the level nearest to the clean pixel is taken.
     ///
     /// # Errors
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
@@ -106,7 +106,7 @@ impl Ball {
         })
     }
 
-    /// One step of size `step`, measured in the norm of the ball, against the gradient, and back inside.
+    /// Takes one step of size `step`, measured in the norm of the ball, against the gradient, and projects onto the ball.
     pub(crate) fn step(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
         self.check(images)?;
         self.check(gradient)?;
@@ -137,7 +137,7 @@ impl Ball {
         self.tensor(moved)
     }
 
-    /// As [`Ball::step`], by candle's operations where the images are; under L∞ to the last bit.
+    /// Does the same as [`Ball::step`] by candle's operations on the device of the images; under L∞ to the last bit.
     fn step_of_tensors(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
         let (clean, radius) = (&self.clean, self.threat.radius());
         match self.threat.norm() {
@@ -169,8 +169,7 @@ impl Ball {
         }
     }
 
-    /// A uniform point of the ball for each image, drawn with its key and the number of the restart (METHOD.md 6.6), then held in
-    /// `[0, 1]`.
+    /// A uniform point of the ball for each image, keyed by image and restart (METHOD.md 6.6), clamped to `[0, 1]`.
     pub(crate) fn random(&self, seed: Seed, keys: &[u64], restart: u64) -> Result<Tensor> {
         let clean = numbers(&self.clean)?;
         let mut pixels = Vec::with_capacity(clean.len());
@@ -200,7 +199,7 @@ impl Ball {
         self.tensor(pixels)
     }
 
-    /// Numbers per image.
+    /// Number of values per image.
     fn size(&self) -> usize {
         self.clean.dims().iter().skip(1).product::<usize>().max(1)
     }
@@ -210,15 +209,15 @@ impl Ball {
             return Ok(());
         }
         let expected = format!("{:?}, that of the clean images", self.clean.dims());
-        Err(Error::Shape { what: "the batch of moved images", actual: images.dims().to_vec(), expected })
+        Err(Error::Shape { what: "the batch of perturbed images", actual: images.dims().to_vec(), expected })
     }
-    /// Back to where the clean images are.
+    /// A tensor of these pixels on the device of the clean images.
     fn tensor(&self, pixels: Vec<f32>) -> Result<Tensor> {
         Ok(Tensor::from_vec(pixels, self.clean.shape(), &Device::Cpu)?.to_device(self.clean.device())?)
     }
 }
 
-/// Admits 8/255 to a ball whose radius was written 8/255 and rounded.
+/// Tolerance: admits 8/255 to a ball whose radius was written 8/255 and rounded.
 const ROUNDING: f32 = 1e-6;
 
 fn level_inside(pixel: f32, clean: f32, epsilon: f32) -> f32 {
@@ -239,7 +238,7 @@ fn levels_inside(image: &mut [f32], clean: &[f32], radius: f64) {
     image.iter_mut().for_each(|pixel| *pixel = (*pixel * 255.0).round());
     let mut sum: f64 = image.iter().zip(clean).map(|(&level, &clean)| square(level, clean)).sum();
     if sum > admitted {
-        // What a level less of each pixel frees.
+        // Decrease of the squared norm when a pixel goes to the next level inward.
         let freed = |(&level, &clean): (&f32, &f32)| square(level, clean) - square(inwards(level, clean), clean);
         let mut freed: Vec<(usize, f64)> =
             image.iter().zip(clean).map(freed).enumerate().filter(|(_, freed)| *freed > 0.0).collect();
@@ -258,7 +257,7 @@ fn levels_inside(image: &mut [f32], clean: &[f32], radius: f64) {
     image.iter_mut().for_each(|level| *level /= 255.0);
 }
 
-/// A uniform point of a ball around zero: a direction, and a length whose power of the dimension is uniform.
+/// A uniform point of an L2 ball around zero: a random direction, and a length whose power of the dimension is uniform.
 fn within_sphere(rng: &mut ChaCha8Rng, dim: usize, radius: f64) -> Vec<f32> {
     let direction: Vec<f64> = (0..dim).map(|_| StandardNormal.sample(rng)).collect();
     let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
@@ -270,7 +269,6 @@ fn within_sphere(rng: &mut ChaCha8Rng, dim: usize, radius: f64) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// One image of these pixels.
     fn images(pixels: &[f32]) -> Tensor {
         Tensor::from_slice(pixels, (1, pixels.len()), &Device::Cpu).unwrap()
     }
@@ -323,7 +321,7 @@ mod tests {
         let elsewhere = Place::Tensors(Device::Cpu);
         for threat in [Threat::linf(0.06).unwrap(), Threat::l2(0.3).unwrap(), Threat::l2(30.0).unwrap()] {
             let ball = Ball::around(&clean, threat);
-            // Infinity has a sign, and no direction.
+            // An infinite gradient has a sign, but no direction.
             let by_kernels = values(ball.step(&moved, &gradient, 0.03).unwrap());
             let by_tensors = values(ball.at(&elsewhere).step(&moved, &gradient, 0.03).unwrap());
             match threat.norm() {
@@ -366,7 +364,8 @@ mod tests {
     #[test]
     fn under_l2_as_few_pixels_as_will_do_are_rounded_inwards() {
         let level = |k: f32| k / 255.0;
-        // At the edge: nearest levels are 3 and 4 from the clean pixels, 5 in all. Of a little less only the second goes back, which frees more.
+        // At the edge the nearest levels are 3 and 4 from the clean pixels, 5 in all. Just below 5 only the second goes back,
+        // which frees more.
         let (clean, edge) = ([level(100.0); 2], [level(103.0), level(103.6)]);
         let of = |radius: f64| values(round(&clean, radius / 255.0).eight_bit(&images(&edge)).unwrap());
         assert_eq!(of(5.0), [level(103.0), level(104.0)]);
@@ -376,7 +375,7 @@ mod tests {
         assert_eq!(values(between.unwrap()), [level(100.0), level(101.0)]);
     }
 
-    /// A radius of whole levels admits them, wherever the clean pixel is.
+    /// A radius of whole levels admits a perturbation of as many levels, whatever the clean pixel.
     #[test]
     fn under_l2_a_level_at_the_edge_stays() {
         for (clean, radius) in [(123.0, 5.0), (31.0, 1.0), (200.0, 17.0)] {
@@ -405,7 +404,7 @@ mod tests {
         assert!(start.iter().any(|x| *x > 0.69) && start.iter().any(|x| *x < 0.31));
     }
 
-    /// Of a uniform point in 400 dimensions the length is the radius but for 1 part in 400, and no direction is preferred.
+    /// In 400 dimensions a uniform point has a mean length of 400/401 of the radius, and no preferred direction.
     #[test]
     fn a_random_start_under_l2_is_uniform_in_the_ball() {
         let keys: Vec<u64> = (0..500).collect();

@@ -4,10 +4,10 @@ use candle_core::{DType, Tensor};
 use rankle_core::numbers::numbers;
 use rankle_core::{Place, Result};
 
-/// For each image of a batch, the iterate with the lowest loss so far.
+/// The iterate with the lowest loss so far, for each image of a batch.
 pub(crate) struct Best<'a> {
     place: &'a Place,
-    /// Images and losses.
+    /// The kept images and their losses.
     kept: Option<(Tensor, Tensor)>,
 }
 
@@ -16,7 +16,7 @@ impl<'a> Best<'a> {
         Self { place, kept: None }
     }
 
-    /// Compares one iterate of every image. Of equal losses the earlier wins; a loss that is not a number never does.
+    /// Compares one iterate of every image with the kept one. Of equal losses the earlier wins; NaN never wins.
     pub(crate) fn offer(&mut self, images: &Tensor, loss: Tensor) -> Result<()> {
         self.kept = Some(match (self.kept.take(), self.place) {
             (None, _) => (images.clone(), loss),
@@ -26,7 +26,7 @@ impl<'a> Best<'a> {
         Ok(())
     }
 
-    /// The best images; none where nothing was offered.
+    /// The best images; `None` if none was offered.
     pub(crate) fn into_images(self) -> Option<Tensor> {
         self.kept.map(|(images, _)| images)
     }
@@ -48,7 +48,7 @@ fn lower_on_the_cpu((images, loss): (Tensor, Tensor), new: &Tensor, new_loss: &T
 }
 
 fn lower((images, loss): (Tensor, Tensor), new: &Tensor, new_loss: &Tensor) -> Result<(Tensor, Tensor)> {
-    // A loss that is not a number is unequal to itself.
+    // NaN is unequal to itself.
     let (is_number, was_number) = (new_loss.eq(new_loss)?, loss.eq(&loss)?);
     let wins = (new_loss.lt(&loss)? + (is_number * was_number.eq(0u8)?)?)?.gt(0u8)?;
     let shape: Vec<usize> = images.dims().iter().enumerate().map(|(at, &len)| if at == 0 { len } else { 1 }).collect();

@@ -1,4 +1,4 @@
-//! From what a spec names to what computes it.
+//! Construction of the attack and the search that a spec describes.
 
 use crate::{
     AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
@@ -6,7 +6,7 @@ use crate::{
 };
 use rankle_core::Result;
 
-/// The attack with so many targets per image; `es` has none and ignores both.
+/// Builds the attack with `targets` targets per image; `es` has no targets and ignores `options`.
 pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
     let AttackOptions { objective, target_band: target_pool, xi } = options;
     match attack {
@@ -21,8 +21,8 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
     }
 }
 
-/// The search of a spec: what its protocol prescribes, or for a universal perturbation the paper's own, where it says nothing else.
-/// From the clean image one search is made unless several are asked for.
+/// Builds the search of a spec. Values that the spec leaves open come from its protocol, or for a universal perturbation from
+/// [`UniversalAttack::paper`]. Without a random start the default is one search.
 ///
 /// # Errors
 /// [`rankle_core::Error::Refused`] for a radius that its norm cannot have.
@@ -47,7 +47,7 @@ pub fn search(spec: &AttackSpec) -> Result<Pgd> {
     })
 }
 
-/// The spec with every number that is left to the protocol.
+/// Fills in the values that a spec leaves to its protocol.
 ///
 /// # Errors
 /// As [`search`].
@@ -60,7 +60,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
         _ => None,
     };
     Ok(AttackSpec {
-        // Of the two zeros one.
+        // Turns `-0.0` into `0.0`.
         epsilon: spec.epsilon + 0.0,
         targets: if spec.attack.has_targets() { spec.targets } else { 0 },
         search: Search {
@@ -101,7 +101,7 @@ mod tests {
         let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };
         let Pgd { step, iterations, keep, .. } = search(&shared).unwrap();
         assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Iterate::Last));
-        // From the clean image all searches are alike: of a strict one without random starts one is left.
+        // Restarts from the clean image would all be alike, so a strict search without random starts makes one.
         let clean = Search { random_start: Some(false), ..Search::default() };
         let clean = AttackSpec { search: clean, ..spec(AttackId::CA_PLUS, Protocol::Strict) };
         assert_eq!(search(&clean).unwrap().restarts, 1);

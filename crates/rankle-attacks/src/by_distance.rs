@@ -4,8 +4,9 @@ use crate::{Batch, Direction};
 use candle_core::Tensor;
 use rankle_core::{DistanceTerm, Evaluation, Ranking, Result};
 
-/// The distance-based objective at raw embeddings `(n, d)`: per image `± mean d(p, target) + xi · mean d(p, preserved)`, `+` to
-/// raise the targets, with its gradient. Distances are symmetric, so candidate and query attacks share it; `set` is that of the targets.
+/// The distance-based objective at raw embeddings `(n, d)`, with its gradient: per image
+/// `± mean d(target) + xi · mean d(preserved)`, `+` to raise. Distances are symmetric, so candidate and query attacks share it.
+/// `set` holds the targets.
 pub(crate) fn by_distance(
     batch: &Batch<'_>,
     set: &dyn Ranking,

@@ -1,4 +1,4 @@
-//! The candidate attack: one image, moved in the lists of several queries.
+//! The candidate attack: one perturbed image, moved in the lists of several queries.
 
 use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbors, reverse_neighbors};
@@ -19,17 +19,17 @@ use std::collections::HashMap;
 
 /// Perturbs an image so that it moves up (CA+) or down (CA-) in the lists of `queries` queries.
 ///
-/// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances
-/// `d(q, x)` do not change: they are sorted once, and loss and gradient come from binary searches. This takes
-/// `4 · batch · queries · gallery` bytes: the harness attacks fewer images at once where these are more than
-/// [`CandidateAttack::LIST_BYTES`]. [`ObjectiveKind::Distance`] is an alternative.
+/// Lowers the mean over queries `q` and gallery items `x` of `[d(q, c̃) - d(q, x)]₊`; CA- mirrors it. The distances `d(q, x)` do
+/// not change: they are sorted once, and loss and gradient come from binary searches. The sorted lists take
+/// `4 · batch · queries · gallery` bytes; where these are more than [`CandidateAttack::LIST_BYTES`], [`crate::run()`] attacks
+/// fewer images at once. [`ObjectiveKind::Distance`] is an alternative.
 ///
 /// The queries are gallery images unless there is another set of queries.
 ///
-/// Under [`Protocol::Paper`] the queries of CA+ are uniform in their [`TargetPool`], with replacement; those of CA- are uniform, with replacement,
-/// among the 1 % of the queries nearest to the image. Under [`Protocol::Strict`] they are distinct and never the image;
-/// those of CA- have the image in the first 1 % of their own list. Where there are too few of these, the image's nearest
-/// neighbors fill up the set.
+/// Under [`Protocol::Paper`] the queries of CA+ are drawn uniformly from their [`TargetPool`], with replacement; those of CA-
+/// uniformly, with replacement, from the 1 % of the queries nearest to the image. Under [`Protocol::Strict`] queries are distinct
+/// and never the image; those of CA- have the image in the first 1 % of their own list. Where these are too few, the image's
+/// nearest neighbors fill up the set.
 ///
 /// # Source
 /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.1; METHOD.md 7.1, 7.2.
@@ -37,11 +37,11 @@ use std::collections::HashMap;
 pub struct CandidateAttack {
     /// Up or down.
     pub direction: Direction,
-    /// `w`, how many queries are attacked at once. The paper uses 1, 2, 5 and 10.
+    /// `w`, the number of queries of each image. The paper uses 1, 2, 5 and 10.
     pub queries: usize,
-    /// What is lowered.
+    /// Loss to lower.
     pub objective: ObjectiveKind,
-    /// Where the queries of CA+ are drawn from; CA- does not look at it.
+    /// Pool of the queries of CA+; ignored by CA-.
     pub target_pool: TargetPool,
 }
 
@@ -66,7 +66,7 @@ impl RankingAttack for CandidateAttack {
 }
 
 impl CandidateAttack {
-    /// How many bytes the sorted lists of a batch fill at most, those of a single image excepted; a transfer holds those of both models.
+    /// Budget for the sorted lists of a batch, in bytes; a single image may exceed it. A transfer holds the lists of both models.
     pub const LIST_BYTES: usize = 1 << 30;
 
     /// The attack of the paper: any queries, the ranking-based objective.
@@ -102,10 +102,10 @@ struct CandidateInstance<'a> {
     batch: Batch<'a>,
     direction: Direction,
     objective: ObjectiveKind,
-    /// Per (image, query) pair the list of its query.
+    /// Index in `lists` of the query of each (image, query) pair.
     slots: Vec<usize>,
     lists: Box<dyn Lists + 'a>,
-    /// Per list the distance of the query to itself, where it is a gallery item.
+    /// Per list the distance of the query to itself; `None` if queries are no gallery items.
     own: Option<Vec<f32>>,
     /// Per pair the distance of the query to the clean image.
     copies: Vec<f32>,
@@ -144,7 +144,7 @@ impl<'a> CandidateInstance<'a> {
         *self.batch.scene.sets.queries()
     }
 
-    /// Where the image of a pair stands in the list of its query, as f32 has it.
+    /// Rank of the image of a pair in the list of its query, by f32 distances.
     fn place(&self, lists: &SortedLists, pair: usize, distance: f32) -> RankInList {
         let (slot, copy) = (self.slots[pair], self.copies[pair]);
         let width = self.batch.gallery().exact().resolution_at(distance);
@@ -164,12 +164,12 @@ impl<'a> CandidateInstance<'a> {
         RankInList { count, is_tied: count.is_tied(), resolution }
     }
 
-    /// The image of a pair, as an item of the gallery: its clean copy.
+    /// Gallery index of the image of a pair, which is that of its clean copy.
     fn image(&self, pair: usize) -> u32 {
         self.batch.images[pair / self.batch.targets.targets_per_image()] as u32
     }
 
-    /// The places of some pairs, each with the distance of its image, decided in f64. Clean copies and queries are left out.
+    /// Ranks of some pairs, given with the distance of their images, resolved in f64. Clean copies and queries are left out.
     fn resolved(&self, embeddings: &Embeddings, pairs: &[(usize, f32)]) -> Result<Vec<RankInList>> {
         let (gallery, asking, scene) = (self.batch.gallery().exact(), self.queries().exact(), self.batch.scene);
         let rows = embeddings.to_host()?;
@@ -194,10 +194,10 @@ impl<'a> CandidateInstance<'a> {
     }
 }
 
-/// Where a perturbed image stands in the list of a query.
+/// Rank of a perturbed image in the list of a query.
 struct RankInList {
     count: RankCount,
-    /// With another item than its clean copy.
+    /// True if an item other than the clean copy is tied.
     is_tied: bool,
     resolution: Resolution,
 }

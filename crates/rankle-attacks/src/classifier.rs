@@ -1,4 +1,4 @@
-//! Attacks on classifiers, whose embeddings are logits: away from the label, whatever class comes out.
+//! Untargeted attacks on classifiers, whose embeddings are logits.
 
 use crate::{Ball, Objective, Pgd, Problem, Solver, Threat};
 use candle_core::Tensor;
@@ -8,7 +8,7 @@ use rankle_core::numbers::numbers;
 use rankle_core::{Dataset, Differentiable, Error, Evaluation, Place, Result, Seed};
 use std::{fmt, str::FromStr};
 
-/// The searches by name: `fgsm`, `pgd`.
+/// Searches against classifiers: `fgsm`, `pgd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClassifierAttack {
     /// The fast gradient sign method: one step of size ε (Goodfellow et al., arXiv:1412.6572).
@@ -18,11 +18,11 @@ pub enum ClassifierAttack {
 }
 
 impl ClassifierAttack {
-    /// Both, for messages and menus.
+    /// Both searches, for messages and menus.
     pub const ALL: [Self; 2] = [Self::Fgsm, Self::Pgd];
 
-    /// The search, with the numbers of the paper's code (METHOD.md 12). Unlike there, the gradient is that of the classifier
-    /// as it is evaluated, without dropout: an attack that follows a network other than its victim is a weaker one.
+    /// The search with the numbers of the paper's code (METHOD.md 12). Unlike in that code, the gradient is that of the
+    /// classifier in evaluation mode, without dropout: an attack that follows a network other than its victim is weaker.
     pub fn search(self, threat: Threat) -> Pgd {
         match self {
             Self::Fgsm => Pgd::from_clean(threat, threat.radius(), 1),
@@ -31,7 +31,7 @@ impl ClassifierAttack {
     }
 }
 
-/// Raises the cross-entropy of every image of a batch with its own label: untargeted misclassification.
+/// Untargeted misclassification: raises the cross-entropy of every image of a batch with its own label.
 #[derive(Clone, Debug)]
 pub struct Misclassification {
     /// One label per image of the batch.
@@ -49,33 +49,33 @@ impl Objective for Misclassification {
     }
 }
 
-/// A classifier and the images it is asked about.
+/// A classifier and the labeled images that it classifies.
 #[derive(Clone, Copy)]
 pub struct Classification<'a> {
-    /// Answers logits.
+    /// The classifier, whose embeddings are logits.
     pub classifier: &'a dyn Differentiable,
-    /// The images with their labels, which count the classes from 0.
+    /// The images with their labels, which number the classes from 0.
     pub dataset: &'a dyn Dataset,
-    /// How many images at once. Costs memory, changes no result.
+    /// Number of images per batch. Costs memory, changes no result.
     pub batch_size: usize,
 }
 
-/// Which images were classified correctly: 1 for a hit, 0 for a miss, in the order of the images. Their mean is the accuracy.
+/// Correctly classified images: 1 for a hit, 0 for a miss, in the order of the images. Their mean is the accuracy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hits {
-    /// With the clean images.
+    /// Hits on the clean images.
     pub before: Vec<f64>,
-    /// With the attacked ones; empty without an attack.
+    /// Hits on the attacked images; empty without an attack.
     pub after: Vec<f64>,
 }
 
 impl<'a> Classification<'a> {
-    /// Classifies the images with these indices and, with a solver, what an attack makes of them. As in
-    /// [`crate::run()`], whatever the solver answers is projected onto the ball once more. The seed keys a random start.
+    /// Classifies the images with these indices and, with a solver, their attacked versions. As in [`crate::run()`], the images
+    /// of the solver are projected onto the ball once more. The seed keys a random start.
     ///
     /// # Errors
-    /// [`Error::Empty`] without images; [`Error::Index`] for an image that is not there and for a label without a logit;
-    /// [`Error::NotFinite`] when a logit is no number; and what the classifier reports.
+    /// [`Error::Empty`] without images; [`Error::Index`] for an image outside the dataset and for a label without a logit;
+    /// [`Error::NotFinite`] when a logit is not finite; and the errors of the classifier and the solver.
     pub fn run(&self, solver: Option<&dyn Solver<dyn Differentiable + 'a>>, images: &[usize], seed: Seed) -> Result<Hits> {
         if images.is_empty() {
             return Err(Error::Empty("images to classify"));
@@ -133,7 +133,7 @@ mod tests {
     use candle_core::{DType, Device};
     use rankle_core::{Distance, Embedder, InputSpec, toy};
 
-    /// The mean brightness of each quarter of a toy image: its class is the brightest one.
+    /// A classifier whose logits are the mean brightness of each quarter of a toy image: its class is the brightest one.
     struct Quarters;
 
     impl Embedder for Quarters {
@@ -194,7 +194,7 @@ mod tests {
         assert!("bim".parse::<ClassifierAttack>().unwrap_err().to_string().contains("known: fgsm, pgd"));
     }
 
-    /// Ten steps do not lose to one, and both end in the ball.
+    /// Both searches raise the cross-entropy and stay in the ball.
     #[test]
     fn the_loss_rises_inside_the_ball() {
         let dataset = toy::dataset(1);

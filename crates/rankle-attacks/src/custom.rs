@@ -1,17 +1,17 @@
-//! Attacks of programs outside of this project, by name.
+//! Attacks of programs outside of this project, registered by name.
 
 use crate::{AttackId, AttackOptions, RankingAttack};
 use rankle_core::{Error, Result};
 use rankle_record::Declaration;
 use rankle_registry::{Named, Registry};
 
-/// An attack that a program brings along: once registered it has an [`AttackId`] like any other, under its name. Records know it by
-/// that name alone: an attack that computes something else than before needs another one.
+/// An attack that another program registers under a name of its own; it then has an [`AttackId`]. Records store only the name, so
+/// an attack that computes something else than before needs a new name.
 #[derive(Clone, Copy, Debug)]
 pub struct CustomAttack {
-    /// Its name, what moves, and which way.
+    /// Name, description and direction.
     pub declaration: Declaration,
-    /// Makes it for so many targets per image.
+    /// Builds the attack for a number of targets per image.
     pub build: fn(usize, AttackOptions) -> Box<dyn RankingAttack>,
 }
 
@@ -24,15 +24,15 @@ impl Named for CustomAttack {
 static ATTACKS: Registry<CustomAttack> = Registry::new();
 
 impl CustomAttack {
-    /// Makes it known by its name, to the end of the process.
+    /// Registers the attack under its name until the process ends.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a name that one of rankle's attacks has, or that cannot stand on a command line, and for an attack without a
-    /// direction: what has no ranks is [`AttackId::EmbeddingShift`] alone.
+    /// [`Error::Refused`] for a name that one of rankle's attacks has or that a command line cannot take, and for an attack
+    /// without a direction: [`AttackId::EmbeddingShift`] is the only attack without ranks.
     pub fn register(self) -> Result<AttackId> {
         let refused = |reason: String| Error::Refused(format!("an attack cannot be registered: {reason}"));
         if self.declaration.direction.is_none() {
-            return Err(refused(format!("'{}' raises nothing and lowers nothing", self.declaration.name)));
+            return Err(refused(format!("'{}' has no direction", self.declaration.name)));
         }
         let taken = |name: &str| AttackId::ALL.into_iter().any(|attack| attack.name() == name);
         let declared = ATTACKS.add(self, taken).map_err(refused)?.declaration;
@@ -40,11 +40,11 @@ impl CustomAttack {
     }
 }
 
-/// The attack of that declaration.
+/// Builds the attack of a declaration.
 ///
 /// # Panics
-/// When it was declared elsewhere than by [`CustomAttack::register`]: nothing can make it then.
+/// When the declaration was not registered by [`CustomAttack::register`], so that no constructor is known.
 pub(crate) fn build(declaration: &Declaration, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
-    let own = ATTACKS.find(declaration.name).expect("attacks are registered together with what makes them");
+    let own = ATTACKS.find(declaration.name).expect("an attack is registered together with its constructor");
     (own.build)(targets, options)
 }

@@ -1,4 +1,4 @@
-//! Draws that are prefixes of one another, and the lists they are drawn from.
+//! Random draws in which a smaller one is a prefix of a larger one, and the neighbor lists to draw from.
 
 use crate::scene::Choice;
 use rand::Rng;
@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// The indices of the images to attack among the `len` of their set: a uniform sample without replacement, keyed by the seed alone,
-/// in the order of the draw. The sample of 1,000 is the beginning of the sample of 10,000; a set of fewer than `count` images gives
-/// all of them.
+/// Indices of the images to attack among the `len` of their set: a uniform sample without replacement, keyed by the seed alone,
+/// in the order of the draw. The sample of 1,000 is the beginning of the sample of 10,000. A set of fewer than `count` images
+/// gives all of them.
 pub fn sample_images(seed: Seed, len: usize, count: usize) -> Vec<usize> {
     let mut rng = seed.stream(Purpose::Images, [0, 0]);
     distinct(&mut rng, len, count.min(len)).into_iter().map(|index| index as usize).collect()
@@ -29,7 +29,7 @@ pub(crate) fn distinct(rng: &mut impl Rng, pool: usize, count: usize) -> Vec<u32
         .collect()
 }
 
-/// Passes to `f` each image with the `count` targets nearest to it, nearest first, the image itself left out by its index; of equal
+/// Passes to `f` each image with its `count` nearest targets, nearest first. The image itself is left out by its index; of equal
 /// distances the lower index comes first.
 pub(crate) fn neighbors<T: Send>(
     choice: Choice<'_>,
@@ -48,7 +48,7 @@ pub(crate) fn neighbors<T: Send>(
     blocks(choice.targets, choice.images, images, nearest)
 }
 
-/// For each image the targets, in ascending order, that have it among the `count` nearest of their own list.
+/// Targets that have each image among the `count` nearest items of their own list, in ascending order.
 pub(crate) fn reverse_neighbors(choice: Choice<'_>, images: &[usize], count: usize) -> Result<Vec<Vec<u32>>> {
     choice.check(images)?;
     let mut lists = vec![Vec::new(); images.len()];
@@ -85,7 +85,7 @@ fn nearer(distances: &[f32], a: &u32, b: &u32) -> Ordering {
     distances[*a as usize].total_cmp(&distances[*b as usize]).then(a.cmp(b))
 }
 
-/// The `count` nearest, in no order.
+/// The `count` nearest items, in no order.
 fn unordered_top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
     let mut items: Vec<u32> = (0..distances.len() as u32).filter(|&item| Some(item as usize) != itself).collect();
     if count < items.len() {
@@ -98,7 +98,7 @@ fn unordered_top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<
 fn top(distances: &[f32], itself: Option<usize>, count: usize) -> Vec<u32> {
     let mut items = unordered_top(distances, itself, count);
     items.sort_unstable_by(|a, b| nearer(distances, a, b));
-    // It has room for the whole list yet, and there is one for every image.
+    // The vector still has room for the whole list, and one is held for every image.
     items.shrink_to_fit();
     items
 }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(nearest(&[1, 4], 3).unwrap(), [[0, 2, 3], [3, 0, 1]]);
         assert!(matches!(nearest(&[0], 5), Err(Error::TooFewTargets { wanted: 5, available: 4 })));
         assert!(matches!(nearest(&[5], 1), Err(Error::Index { .. })));
-        // In another set whoever has its index is somebody else.
+        // In another set the item with the same index is not the image.
         let others = line(&[1.0, 3.0]);
         let nearest = |images: &[usize], count| neighbors(choice(&others, &gallery, false), images, count, |_, list| list);
         assert_eq!(nearest(&[0, 1], 5).unwrap(), [[0, 1, 2, 3, 4], [3, 0, 1, 2, 4]]);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_reverse_neighbor_need_not_be_a_neighbor() {
-        // Everybody's nearest: 0 -> 1, 1 -> 0, 2 -> 1, 3 -> 2.
+        // Nearest neighbors: 0 -> 1, 1 -> 0, 2 -> 1, 3 -> 2.
         let gallery = line(&[0.0, 1.0, 2.5, 7.0]);
         let reverse = reverse_neighbors(choice(&gallery, &gallery, true), &[1, 3, 2, 1], 1).unwrap();
         assert_eq!(reverse, [vec![0, 2], vec![], vec![3], vec![0, 2]]);

@@ -1,4 +1,4 @@
-//! Whether a model's gradient is that of its embedding, as far as a few passes can tell.
+//! A check of a model's input gradient against differences of its embedding.
 
 use crate::differences::{dot, quotients, sides};
 use crate::slope::directions;
@@ -8,42 +8,41 @@ use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{Differentiable, Error, Result, Seed};
 
-/// A comparison of input gradients with central differences of a random linear function of the embedding.
+/// Comparison of input gradients with central differences of a random linear function of the embedding.
 ///
-/// The function is as smooth as the model, whatever an attack makes of the embedding, so that a few directions are enough. Every
-/// difference is taken with two steps: what these differ by, by rounding or because a network is straight only between the decisions of
-/// its ReLUs, is no fault of the gradient.
+/// The function is as smooth as the model, independent of any attack, so a few directions are enough. Every difference is taken
+/// with two steps. The two quotients differ by rounding and by the kinks of ReLUs; that difference is no error of the gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GradientCheck {
-    /// How many directions were looked at.
+    /// Number of directions.
     pub directions: usize,
-    /// Summed over the directions: the square of the slope, of what the gradient misses, of what the two steps differ by.
+    /// Sums of squares over the directions: of the slope, of the slope less the gradient, of the difference of the two quotients.
     sums: [f64; 3],
 }
 
-/// Directions for each image.
+/// Number of directions per image.
 const WAYS: usize = 4;
-/// How far toward a random image of noise the place is where they are taken.
+/// Share of random noise in the image at which gradients are checked.
 const BESIDE: f32 = 1.0 / 16.0;
-/// How far every pixel is moved.
+/// Distances by which every pixel moves.
 const STEPS: [f32; 2] = [1.0 / 2048.0, 1.0 / 4096.0];
 
 impl GradientCheck {
-    /// By how much of the slope a gradient may miss it: what the steps cross of a network's decisions stays below.
+    /// Largest relative error of a correct gradient: kinks of a network within a step cause less.
     pub const TOLERANCE: f64 = 0.1;
 
-    /// Along four directions beside one image `(1, c, h, w)`, keyed by seed and `key`: every pixel moves up or down, a coin for each.
+    /// Checks four directions near one image `(1, c, h, w)`, keyed by seed and `key`: every pixel moves up or down at random.
     /// Costs 16 embeddings and one gradient.
     ///
     /// # Errors
-    /// What the embedder reports, and [`Error::Shape`] for anything but one image.
+    /// [`Error::Shape`] for anything but one image, and the errors of the embedder.
     pub fn of(embedder: &dyn Differentiable, image: &Tensor, seed: Seed, key: u64) -> Result<Self> {
         let &[1, channels, height, width] = image.dims() else {
             let expected = "(1, c, h, w)".to_owned();
             return Err(Error::Shape { what: "the image", actual: image.dims().to_vec(), expected });
         };
         let mut random = seed.stream(Purpose::Directions, [key, 1]);
-        // Not at the image itself: in flat backgrounds the decisions of a network tie, and a gradient has a side to take.
+        // Not at the image itself: on flat backgrounds the inputs of maxima and ReLUs tie, and the gradient is one-sided.
         let here: Vec<f32> = numbers(image)?.iter().map(|x| x + BESIDE * (random.random::<f32>() - x)).collect();
         let ways = directions(seed, key as usize, WAYS, (channels, height, width))?;
         let ways = numbers(&ways)?;
@@ -56,7 +55,7 @@ impl GradientCheck {
             weights = (0..raw.elem_count()).map(|_| if random.random() { 1.0f32 } else { -1.0 }).collect();
             Ok(Tensor::from_slice(&weights, raw.shape(), &Device::Cpu)?.to_device(raw.device())?)
         })?;
-        // A search does not follow what is no number.
+        // Values that are not finite count as zero: a search does not follow NaN.
         let gradient: Vec<f32> = numbers(&gradient)?.iter().map(|g| if g.is_finite() { *g } else { 0.0 }).collect();
 
         let moved = sides(&here, ways(), STEPS);
@@ -66,7 +65,7 @@ impl GradientCheck {
         for (way, [wide, narrow]) in ways().zip(quotients(&values, STEPS)) {
             let (slope, own) = ((wide + narrow) / 2.0, dot(&gradient, way));
             let sums = [slope * slope, (slope - own).powi(2), (wide - narrow).powi(2)];
-            // Where the embedding itself is no number there is nothing to compare.
+            // Without a finite embedding there is nothing to compare.
             if sums.iter().all(|sum| sum.is_finite()) {
                 check = check.and(Self { directions: 1, sums });
             }
@@ -74,21 +73,21 @@ impl GradientCheck {
         Ok(check)
     }
 
-    /// Both together.
+    /// Both checks as one, over all their directions.
     pub fn and(self, other: Self) -> Self {
         let sums = std::array::from_fn(|at| self.sums[at] + other.sums[at]);
         Self { directions: self.directions + other.directions, sums }
     }
 
-    /// The root mean square of what the gradient misses, as a part of that of the slope; none where there is no slope.
+    /// Root mean square error of the gradient, relative to that of the slope; `None` if the slope is zero.
     pub fn error(&self) -> Option<f64> {
         let [slope, missed, _] = self.sums;
         let error = (missed / slope).sqrt();
         error.is_finite().then_some(error)
     }
 
-    /// Whether the gradient is that of the embedding; none where that cannot be told: where the two steps differ by so much
-    /// themselves.
+    /// True if the gradient is that of the embedding; `None` if the quotients of the two steps differ too much to tell, or
+    /// without a slope.
     pub fn holds(&self) -> Option<bool> {
         let [slope, _, differ] = self.sums;
         let (error, noise) = (self.error()?, (differ / slope).sqrt());
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
     use rankle_core::{Dataset, Distance, Embedder, InputSpec, toy};
 
-    /// A model whose gradient is multiplied by something.
+    /// A model whose gradient is multiplied by a factor.
     struct Off<'a>(&'a dyn Differentiable, f64);
 
     impl Embedder for Off<'_> {
@@ -146,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Nothing can be followed where it is NaN, which is as good as a gradient of zero.
+    /// A NaN gradient counts as a gradient of zero, since no search can follow it.
     #[test]
     fn a_gradient_that_is_no_number_is_none() {
         let toy = toy::embedder(0, Distance::Cosine).unwrap();
@@ -154,7 +153,7 @@ mod tests {
         assert_eq!((wrong.holds(), wrong.error()), (Some(false), Some(1.0)));
     }
 
-    /// Embeds the same wherever it is, or at random.
+    /// A model with a gradient of zero, whose embedding is constant (`false`) or noise (`true`).
     struct Without(bool);
 
     impl Embedder for Without {

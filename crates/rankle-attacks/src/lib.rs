@@ -1,24 +1,24 @@
-//! Adversarial ranking attacks: what to move in a ranking, how to search the ball around an image for it, and what came of it.
+//! Adversarial attacks on image rankings: choice of targets, losses, searches inside a ball, and ranks before and after.
 //!
-//! A [`RankingAttack`] chooses [`Targets`] and says in embedding space what it wants of them ([`Objective`]), with an exact gradient
-//! from closed forms: [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`]
-//! (ES). A [`Solver`] such as [`Pgd`] searches for it what a [`Threat`] allows: a ball of L∞ or L2. Neither knows the other: a new attack writes no loop, a new
-//! solver touches no attack. [`run`] puts both together, keeps the ball, and measures ranks by counting, never by sorting.
-//! For ablations an attack can take another [`ObjectiveKind`] or another [`TargetPool`] of targets.
+//! A [`RankingAttack`] draws [`Targets`] and defines a loss of embeddings ([`Objective`]) with an exact gradient in closed form:
+//! [`CandidateAttack`] (CA±), [`QueryAttack`] (QA±), [`PreservingQueryAttack`] (SP-QA±), [`ShiftAttack`] (ES). A [`Solver`] such
+//! as [`Pgd`] lowers the loss inside the L∞ or L2 ball of a [`Threat`]. Neither depends on the other: a new attack needs no
+//! search loop, a new solver works with every attack. [`run`] combines the two, projects onto the ball, and measures ranks by
+//! counting. Ablations change the [`ObjectiveKind`] or the [`TargetPool`]. An [`AttackSpec`] describes attack and search as data;
+//! [`build`] and [`search`] construct them.
 //!
-//! Ranks and shares are fractions. Two [`Protocol`]s exist: the definitions of the paper, and corrected ones.
+//! Ranks and shares are fractions. A [`Protocol`] selects the definitions of the paper or corrected ones.
 //!
-//! [`transfer`] measures an attack on another model than the one it was computed on, and [`UniversalAttack`] computes one
-//! perturbation for many images. Whether a robust model is one is asked with [`Noise`] in the place of a search, and with the
-//! attacker's [`losses`] and [`gradients`] at any place, beside what [`slopes`] says of them. Of a model alone [`GradientCheck`] says
-//! whether its gradient is one.
+//! [`transfer`] measures an attack on another model than the one it was computed on. [`UniversalAttack`] computes one
+//! perturbation for many images. Robustness is checked (METHOD.md 14) with [`Noise`] in place of a search, with [`losses`] and
+//! [`gradients`] at given images, with [`slopes`], and with [`GradientCheck`] for a model alone. [`Classification`] measures FGSM
+//! and PGD on classifiers.
 //!
-//! For comparison, [`Classification`] measures what FGSM and PGD do to a classifier: the same searches with another aim.
+//! Left out: datasets (`rankle-data`), architectures (`rankle-models`), record format (`rankle-record`), command line (`rankle`).
 //!
-//! What an attack is called and what it can be asked for is `rankle-record`'s [`AttackSpec`]; [`build`] and [`search`] make of it
-//! what computes.
-//!
-//! Left out: this crate knows no file, no dataset, no architecture, no command line and no record format.
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_record`](../rankle_record/index.html), [`rankle_defense`](../rankle_defense/index.html),
+//! [`rankle_eval`](../rankle_eval/index.html).
 //!
 //! ```
 //! use rankle_attacks::{CandidateAttack, Direction, Estimate, Pgd, Protocol, RankingAttack, Scene, Setting, Threat, run, sample_images};
@@ -28,7 +28,7 @@
 //! let everything: Vec<usize> = (0..dataset.len()).collect();
 //! let gallery = Gallery::new(&embedder.distance().normalize(&embedder.embed(&dataset.images(&everything)?)?)?)?;
 //!
-//! // Gallery items ask for one another; `Sets { gallery, queries: Some(others) }` has queries of its own.
+//! // The gallery items are the queries; `Sets { gallery, queries: Some(others) }` has a separate set of queries.
 //! let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
 //! let attack = CandidateAttack::new(Direction::Raise, 1);
 //! let images = sample_images(scene.seed, gallery.len(), 20);

@@ -1,18 +1,18 @@
-//! What an attacker wants of a batch of images.
+//! The loss of an attack.
 
 use candle_core::Tensor;
 use rankle_core::{Evaluation, Result};
 
-/// A loss of embeddings, lower for a stronger attack, bound to one batch: row `i` of the embeddings is image `i` of that batch.
+/// A loss of the embeddings of one batch, lower for a stronger attack. Row `i` of the embeddings is image `i` of the batch.
 pub trait Objective: Send + Sync {
     /// The loss of each image and its exact gradient, at raw embeddings `(n, d)` as the embedder returns them.
     ///
     /// # Errors
-    /// [`rankle_core::Error::Shape`] when the embeddings are not those of the batch it is bound to.
+    /// [`rankle_core::Error::Shape`] when the embeddings are not those of the batch.
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation>;
 
-    /// The gradient `(n, d)` to follow in the first step of a search that starts at the clean images, for a loss that has none
-    /// there (the embedding shift under cosine distance). `None`, as for all others: follow the loss.
+    /// The gradient `(n, d)` of the first step of a search from the clean images, for a loss that has no gradient there (the
+    /// embedding shift under cosine distance). `None`, the default, follows the loss.
     ///
     /// # Errors
     /// As [`Objective::evaluate`].

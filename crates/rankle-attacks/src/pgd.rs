@@ -5,32 +5,32 @@ use crate::{Ball, Norm, Problem, Solver, Threat};
 use candle_core::Tensor;
 use rankle_core::{Differentiable, Evaluation, Result};
 
-/// Which iterate a search returns.
+/// Choice of the iterate that a search returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Iterate {
-    /// The last one, as in the paper; of several restarts the one whose last iterate has the lowest loss.
+    /// The last one, as in the paper; of several restarts, for each image the one whose last iterate has the lowest loss.
     Last,
-    /// For each image the one with the lowest loss among all iterates of all restarts, the last ones included.
+    /// The one with the lowest loss among all iterates of all restarts, for each image; the last ones are included.
     Best,
 }
 
-/// Projected gradient descent along the steepest direction of the ball: the signs of the gradient under L∞, its direction under L2.
+/// Projected gradient descent along the steepest direction: the signs of the gradient under L∞, its direction under L2.
 ///
 /// # Source
 /// Madry et al., arXiv:1706.06083; the schedules are [`Pgd::paper`] and [`Pgd::strict`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pgd {
-    /// What it may do to an image.
+    /// Norm and radius of the ball.
     pub threat: Threat,
-    /// How far an image moves in one step, in the norm of the threat and in pixel units.
+    /// Distance that an image moves in one step, in the norm of the threat and in pixel units.
     pub step: f64,
-    /// How many steps.
+    /// Number of steps.
     pub iterations: usize,
-    /// Whether a search starts at a uniform random point of the ball rather than at the clean image.
+    /// True if a search starts at a uniform random point of the ball, false if at the clean image.
     pub random_start: bool,
-    /// How many searches, each from its own random start. Without a random start they would be alike, and one is made.
+    /// Number of searches, each from its own random start. Without a random start all would be alike, and one is made.
     pub restarts: usize,
-    /// Which iterate is returned.
+    /// The iterate to return.
     pub keep: Iterate,
 }
 
@@ -38,11 +38,11 @@ pub struct Pgd {
 const LEVEL: f64 = 1.0 / 255.0;
 
 impl Pgd {
-    /// The schedule of the paper (METHOD.md 6.3): from the clean image, the last iterate. From one 8-bit level upwards the
-    /// step is `ε/10` within `[1/255, 0.01]` and 10 to 30 steps are made; below, a single step of size ε. The original
-    /// leaves `ε = 1/255` undefined; here it belongs to the first branch.
+    /// The schedule of the paper (METHOD.md 6.3): from the clean image, the last iterate. For radii of one 8-bit level and more
+    /// the step is `ε/10` within `[1/255, 0.01]` and 10 to 30 steps are made; below, a single step of size ε. The original leaves
+    /// `ε = 1/255` undefined; here it belongs to the first branch.
     ///
-    /// The paper has no L2 attack; under L2 30 steps of `ε/12` are made, as far in all as 2.5 radii.
+    /// The paper has no L2 attack; under L2 30 steps of `ε/12` are made, 2.5 radii in all.
     ///
     /// # Source
     /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293.
@@ -53,7 +53,7 @@ impl Pgd {
         }
     }
 
-    /// The schedule of [`Pgd::paper`] for radii of one 8-bit level and more, whatever the radius.
+    /// The schedule that [`Pgd::paper`] has for radii of one 8-bit level and more, for any radius.
     pub fn many_steps(threat: Threat) -> Self {
         let radius = threat.radius();
         match threat.norm() {
@@ -65,13 +65,13 @@ impl Pgd {
         }
     }
 
-    /// So many steps from the clean image, of which the last one counts.
+    /// A search of `iterations` steps from the clean image, which returns the last iterate.
     pub fn from_clean(threat: Threat, step: f64, iterations: usize) -> Self {
         Self { threat, step, iterations, random_start: false, restarts: 1, keep: Iterate::Last }
     }
 
-    /// A search that gives an attack its due: 3 random starts, 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, the best iterate
-    /// by the attacker's own loss.
+    /// The strict search (METHOD.md 6.3): 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, from each of 3 random starts, and
+    /// the iterate with the lowest loss.
     pub fn strict(threat: Threat) -> Self {
         let step = match threat.norm() {
             Norm::Linf => (threat.radius() / 10.0).max(LEVEL),
@@ -80,23 +80,23 @@ impl Pgd {
         Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Iterate::Best }
     }
 
-    /// How far an image gets from where the search starts, in the norm of the threat: all steps in one direction.
+    /// Largest distance of an image from the start of the search, in the norm of the threat: all steps in one direction.
     pub fn reach(&self) -> f64 {
         self.step * self.iterations as f64
     }
 
-    /// Whether no image gets from the clean one to the edge of the ball. A model looks more robust to such a search than it is.
+    /// True if no image gets from the clean image to the edge of the ball. Such a search overstates the robustness of a model.
     pub fn falls_short(&self) -> bool {
         self.reach() < self.threat.radius() * (1.0 - ROUNDING)
     }
 
-    /// Whether every step leads out of the ball: the search sees nothing but its edge.
+    /// True if one step is longer than the radius: the search sees nothing but the edge of the ball.
     pub fn oversteps(&self) -> bool {
         self.threat.radius() > 0.0 && self.step > self.threat.radius() * (1.0 + ROUNDING)
     }
 }
 
-/// By what share a product of decimals may miss the radius that it is meant to be.
+/// Relative error by which a product of decimals may miss the intended radius.
 const ROUNDING: f64 = 1e-9;
 
 impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
@@ -121,7 +121,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
                 let gradient = model.input_gradient(&x, &mut |raw| {
                     let first = if at_clean { objective.first_gradient(raw)? } else { None };
                     let gradient = match first {
-                        // The loss at the clean image is of use only to whoever compares iterates.
+                        // The loss at the clean image is needed only to compare iterates.
                         Some(gradient) if self.keep == Iterate::Last => gradient,
                         first => {
                             let Evaluation { loss: current, gradient } = objective.evaluate(raw)?;
@@ -190,8 +190,7 @@ mod tests {
         }
     }
 
-    /// Up to the radii of the paper, its own schedule and the strict one reach the edge; above 0.3 the paper's 30 steps of 0.01
-    /// do not.
+    /// Both schedules reach the edge up to the paper's largest radius, 0.3; above it the paper's 30 steps of 0.01 do not.
     #[test]
     fn what_the_protocols_prescribe_reaches_the_edge() {
         for hundredth in 0..=30 {

@@ -1,4 +1,4 @@
-//! What an attacker sees at places of one's own choosing: the loss and its gradient.
+//! The loss of an attacker and its gradient at given images.
 
 use crate::run::each_batch;
 use crate::{Objective, RankingAttack, Setting, Targets};
@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
 use rankle_core::{Embedder, Error, Result};
 
-/// The attacker's loss of every image when it looks like its row of `at`, `(n, c, h, w)`; lower is better for the attacker.
+/// The attacker's loss of every image when its pixels are its row of `at`, `(n, c, h, w)`; lower is better for the attacker.
 ///
 /// # Errors
 /// As [`crate::run`], and [`Error::Shape`] when `at` does not hold one image for each of `images`.
@@ -25,7 +25,7 @@ pub fn losses<M: Embedder + ?Sized>(
     Ok(losses)
 }
 
-/// The gradient of that loss with respect to the pixels, shaped as `at` and on the CPU: what a search follows the sign of.
+/// The gradient of [`losses`] with respect to the pixels, shaped as `at` and on the CPU.
 ///
 /// # Errors
 /// As [`losses`].
@@ -46,24 +46,24 @@ pub fn gradients(
     Ok(Tensor::cat(&gradients, 0)?)
 }
 
-/// Where a gradient is exactly zero, as fractions. A sign attack does not move there, so a model whose gradients vanish looks
-/// robust to it without being so.
+/// Shares of gradients that are exactly zero, as fractions. A sign attack does not move there, so a model with vanishing
+/// gradients looks robust to it without being so.
 ///
 /// # Source
 /// Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML 2018, arXiv:1802.00420.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Zeros {
-    /// The share of all pixels.
+    /// Share of pixels with a zero gradient.
     pub pixels: f64,
-    /// The share of images without any other pixel.
+    /// Share of images whose gradient is zero at every pixel.
     pub images: f64,
 }
 
 impl Zeros {
-    /// Of gradients `(n, c, h, w)`.
+    /// Counts the zeros of gradients `(n, c, h, w)`.
     ///
     /// # Errors
-    /// [`Error::Empty`] without images, [`Error::NotFinite`] for gradients that are no numbers.
+    /// [`Error::Empty`] without images, [`Error::NotFinite`] for gradients that are not finite.
     pub fn of(gradients: &Tensor) -> Result<Self> {
         let (images, values) = (gradients.dims().first().copied().unwrap_or(0), numbers(gradients)?);
         if images == 0 || values.is_empty() {
@@ -79,7 +79,7 @@ impl Zeros {
     }
 }
 
-/// Hands on the attack batch by batch, with what its images look like.
+/// Passes the loss of the attack to `each`, batch by batch, with the rows of `at`.
 fn batches<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     setting: &Setting<'_, M>,
@@ -90,7 +90,7 @@ fn batches<M: Embedder + ?Sized>(
 ) -> Result<()> {
     if at.dims().first() != Some(&images.len()) {
         let expected = format!("({}, c, h, w), one row per image", images.len());
-        return Err(Error::Shape { what: "what the images look like", actual: at.dims().to_vec(), expected });
+        return Err(Error::Shape { what: "the pixels of the images", actual: at.dims().to_vec(), expected });
     }
     let mut done = 0;
     each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {

@@ -1,4 +1,4 @@
-//! The query attacks: one query, and several candidates moved in its list.
+//! The query attacks: one perturbed query, and several candidates moved in its list.
 
 use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbors};
@@ -18,8 +18,8 @@ use rankle_core::{Counted, Embeddings, Error, Evaluation, Hinge, Result, Role};
 /// Lowers the mean over candidates `c` and gallery items `x` of `[d(q̃, c) - d(q̃, x)]₊`; QA- mirrors it.
 /// [`ObjectiveKind::Distance`] is an alternative.
 ///
-/// Under [`Protocol::Paper`] the candidates of QA+ are uniform in their [`TargetPool`], with replacement; under [`Protocol::Strict`] distinct and never
-/// the query itself. Those of QA- are drawn, distinct, from the 1 % of the gallery nearest to the query.
+/// Under [`Protocol::Paper`] candidates of QA+ are uniform in their [`TargetPool`], with replacement; under [`Protocol::Strict`]
+/// distinct and never the query. Those of QA- are distinct, from the nearest 1 % of the gallery.
 ///
 /// # Source
 /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 3.2; METHOD.md 7.1, 7.3.
@@ -27,18 +27,18 @@ use rankle_core::{Counted, Embeddings, Error, Evaluation, Hinge, Result, Role};
 pub struct QueryAttack {
     /// Up or down.
     pub direction: Direction,
-    /// `m`, how many candidates are moved at once. The paper uses 1, 2, 5 and 10.
+    /// `m`, the number of candidates of each query. The paper uses 1, 2, 5 and 10.
     pub candidates: usize,
-    /// What is lowered.
+    /// Loss to lower.
     pub objective: ObjectiveKind,
-    /// Where the candidates of QA+ are drawn from; QA- does not look at it.
+    /// Pool of the candidates of QA+; ignored by QA-.
     pub target_pool: TargetPool,
 }
 
-/// A [`QueryAttack`] that keeps the nearest items in their place (SP-QA), so that nobody notices.
+/// A [`QueryAttack`] that preserves the ranks of the nearest items (SP-QA), so that the attack is not noticed.
 ///
-/// Adds `xi` times the loss of a QA+ attack on `preserved` items: the query's nearest neighbors for SP-QA+ (under
-/// [`Protocol::Strict`] those that are no candidates), the nearest of the 1 % pool that are no candidates for SP-QA-.
+/// Adds `xi` times the loss of a QA+ attack on `preserved` items: for SP-QA+ the query's nearest neighbors (under
+/// [`Protocol::Strict`] those that are no candidates), for SP-QA- the nearest of the top 1 % that are no candidates.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 3.2; METHOD.md 7.4. The tables' "QA" rows are this attack.
@@ -46,15 +46,15 @@ pub struct QueryAttack {
 pub struct PreservingQueryAttack {
     /// Up or down.
     pub direction: Direction,
-    /// `m`, how many candidates are moved at once.
+    /// `m`, the number of candidates of each query.
     pub candidates: usize,
-    /// `G`, how many items keep their place.
+    /// `G`, the number of preserved items.
     pub preserved: usize,
-    /// `ξ`, the weight of their mean loss.
+    /// `ξ`, the weight of the mean loss of the preserved items.
     pub xi: f64,
-    /// What is lowered, for the candidates and for the preserved items.
+    /// Loss to lower, for the candidates and for the preserved items.
     pub objective: ObjectiveKind,
-    /// Where the candidates of SP-QA+ are drawn from; SP-QA- does not look at it.
+    /// Pool of the candidates of SP-QA+; ignored by SP-QA-.
     pub target_pool: TargetPool,
 }
 
@@ -107,7 +107,7 @@ impl RankingAttack for PreservingQueryAttack {
     }
 }
 
-/// Both families share their draws, so that a candidate set does not depend on what is preserved.
+/// Chooses the targets of both families with the same draws, so that the candidates do not depend on the preserved items.
 fn choose(attack: &QueryAttack, preserved: usize, images: &[usize], choice: Choice<'_>) -> Result<Targets> {
     choice.check(images)?;
     let (set, protocol) = (attack.candidates, choice.protocol);
@@ -170,8 +170,8 @@ impl Objective for QueryInstance<'_> {
 }
 
 impl QueryInstance<'_> {
-    /// For every image its targets, then its preserved items, row by row, and how many these are: one pass over the
-    /// gallery finds the places of both.
+    /// The targets of every image, then its preserved items, row by row, and their number per image: one pass over the gallery
+    /// ranks both.
     fn items(&self) -> (Vec<u32>, usize) {
         let targets = &self.batch.targets;
         let Some((preserved, kept)) = targets.preserved() else {

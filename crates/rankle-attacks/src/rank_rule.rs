@@ -1,48 +1,48 @@
-//! The rank rule: what leaves the list, how ties count and which arithmetic compares distances (METHOD.md 8).
+//! The rank rule: which items leave the list, how ties count and which arithmetic compares distances (METHOD.md 8).
 //!
-//! Every rank of attacks and pictures is [`RankRule::rank`] of a [`RankCount`]. Counting is left to `Gallery::rank_counts` and
-//! `List::count` of `rankle-core`; the metrics, which want the expected value over the orders of tied items, use its `TieGroup`.
+//! Every rank of attacks and pictures is [`RankRule::rank`] of a [`RankCount`]. `Gallery::rank_counts` and `List::count` of
+//! `rankle-core` do the counting; the metrics need the expected value over the orders of tied items and use its `TieGroup`.
 
 use crate::Protocol;
 use rankle_core::rank::{Precision, RankCount};
 
-/// What is ranked.
+/// The kind of item that is ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RankOf {
-    /// The perturbed image of a candidate attack, in the list of a query. Its clean copy is in the gallery, itself it is not.
+    /// The perturbed image of a candidate attack, in the list of a query. The gallery holds its clean copy, not the image itself.
     Perturbed,
     /// A gallery item, in the list of a perturbed query.
     Item,
 }
 
-/// How items at exactly the distance of the ranked one count, in the words of `scipy.stats.rankdata`.
+/// Treatment of ties, items at exactly the distance of the ranked item, in the words of `scipy.stats.rankdata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ties {
-    /// All of them stand behind it.
+    /// All tied items are behind the item.
     Min,
-    /// Those with a lower index stand in front of it, as after a stable sort.
+    /// Tied items with a lower index are in front of the item, as after a stable sort.
     Ordinal,
-    /// Half of them stand in front of it: the expected value over all orders.
+    /// Half of the tied items are in front of the item: the expected value over all orders.
     Average,
 }
 
 /// The rule by which a protocol ranks.
 ///
 /// # Source
-/// METHOD.md 8.1 (strict), 8.2 (paper): the original counts what is strictly closer than a perturbed image, and sorts the list
-/// of a perturbed query in a stable way.
+/// METHOD.md 8.1, 8.2. Under `paper` only items strictly closer than a perturbed image count, and ties in the list of a perturbed
+/// query go by index, as in a stable sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankRule {
-    /// How ties count.
+    /// Rule for ties.
     pub ties: Ties,
     /// The arithmetic that decides between distances which f32 cannot tell apart.
     pub precision: Precision,
-    /// Whether the query and the clean copy of the perturbed image leave the list.
+    /// True if the query and the clean copy of the perturbed image leave the list.
     pub excludes_self: bool,
 }
 
 impl RankRule {
-    /// The rule of a protocol.
+    /// The rule of a protocol for one kind of item.
     pub fn of(protocol: Protocol, ranked: RankOf) -> Self {
         match protocol {
             Protocol::Paper => {
@@ -84,12 +84,12 @@ mod tests {
             let ranks = [Ties::Min, Ties::Ordinal, Ties::Average].map(|ties| rank(of(target), ties));
             assert_eq!(ranks, [min, ordinal, average], "{target}");
         }
-        // Not in the list itself: all equals are others.
+        // An item that is not in the list: all equal distances are those of others.
         let outside = RankCount::among((0..).zip(list), 0.5, None);
         assert_eq!((rank(outside, Ties::Min), rank(outside, Ties::Average), outside.is_tied()), (1.0, 3.0, true));
         assert_eq!(rank(outside.without(0.1, 0.5).without(0.5, 0.5), Ties::Average), 1.5);
         assert!(!of(1).is_tied());
-        // NaN is tied with nothing, not even itself: no rank, but no panic.
+        // NaN is tied with nothing, not even itself: the rank is meaningless, but there is no panic.
         assert_eq!(rank(RankCount::among((0..).zip(list), f32::NAN, Some(0)), Ties::Average), 0.0);
     }
 

@@ -1,47 +1,47 @@
-//! The harness: attack images, and measure what came of it.
+//! The harness: attacks images and measures their ranks before and after.
 
 use crate::{AttackInstance, Ball, Batch, CandidateAttack, Measures, Problem, RankingAttack, Scene, Solver, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets};
 
-/// Where an attack takes place. `M` is what its solver must know of the model.
+/// Model, images and settings of an attack. `M` is the model interface that the solver needs.
 pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
     /// The model under attack.
     pub embedder: &'a M,
-    /// All images of both sets, embedded by `embedder`, and the rules.
+    /// All images of both sets, embedded by `embedder`, with protocol and seed.
     pub scene: Scene<'a>,
-    /// The images. Item `i` of a set is image `i`.
+    /// The images of both sets. Item `i` of an embedded set is image `i`.
     pub images: Sets<&'a dyn Dataset>,
-    /// How many images are attacked at once, at most. Costs memory, changes no result.
+    /// Largest number of images that are attacked at once. Costs memory, changes no result.
     pub batch_size: usize,
-    /// Whether adversarial images are rounded to multiples of 1/255 before they are ranked ([`Ball::eight_bit`]).
+    /// True if adversarial images are rounded to multiples of 1/255 before they are ranked ([`Ball::eight_bit`]).
     pub eight_bit: bool,
-    /// Whether the adversarial images are kept.
+    /// True if the outcome keeps the adversarial images.
     pub keep_images: bool,
 }
 
-/// What came of an attack. Every list has one entry per attacked image, in the order they were given.
+/// The outcome of an attack. Every list has one entry per attacked image, in the given order.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Where the targets stood with the clean images.
+    /// Measures of the clean images.
     pub before: Measures,
-    /// Where they stand with the adversarial ones.
+    /// Measures of the adversarial images.
     pub after: Measures,
-    /// How far each embedding moved, in units of the distance.
+    /// Distance by which each embedding moved, in units of the model's distance.
     pub embedding_shift: Vec<f64>,
-    /// `(n, c, h, w)`, on the CPU, if they were to be kept.
+    /// Adversarial images `(n, c, h, w)`, on the CPU; `None` if they are not kept.
     pub adversarial: Option<Tensor>,
 }
 
-/// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. Whatever the solver answers is
-/// projected onto the ball once more, so no result shows a perturbation outside of it. Whoever wants to follow the work or to end it
-/// hands in a model that counts its passes, or answers [`Error::Interrupted`].
+/// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. The images of the solver are
+/// projected onto the ball once more, so no result shows a perturbation outside of it. To follow or stop a run, pass a model that
+/// counts its passes or returns [`Error::Interrupted`].
 ///
 /// # Errors
 /// [`Error::Empty`] without images; [`Error::Index`] and [`Error::Shape`] when sets, images and targets do not fit;
-/// [`Error::Unrankable`] when the model answers with an embedding that cannot be ranked; and what the embedder, the attack and the
-/// solver report.
+/// [`Error::Unrankable`] when an embedding of the model cannot be ranked; and the errors of the embedder, the attack and the
+/// solver.
 pub fn run<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     solver: &dyn Solver<M>,
@@ -53,13 +53,13 @@ pub fn run<M: Embedder + ?Sized>(
     Ok(outcomes.swap_remove(0))
 }
 
-/// A model with all images of both sets embedded by it.
+/// A model, and all images of both sets embedded by it.
 pub(crate) struct Ranker<'a, M: Embedder + ?Sized + 'a = dyn Embedder + 'a> {
     pub(crate) embedder: &'a M,
     pub(crate) sets: Sets<&'a dyn Ranking>,
 }
 
-/// The same, measured on `others` too: one outcome for the attacked model, then one for each of these.
+/// Does as [`run`], and measures `others`, too: one outcome for the attacked model, then one for each other model.
 pub(crate) fn run_on<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     solver: &dyn Solver<M>,
@@ -102,18 +102,18 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
     Ok(outcomes)
 }
 
-/// A batch of images with the attack on them.
+/// A batch of images with the attack instantiated on them.
 pub(crate) struct BatchInHand<'b> {
     pub(crate) indices: &'b [usize],
     /// The clean images.
     pub(crate) images: &'b Tensor,
-    /// Their embeddings.
+    /// The embeddings of the clean images.
     pub(crate) clean: &'b Embeddings,
     pub(crate) instance: &'b dyn AttackInstance,
     pub(crate) targets: &'b Targets,
 }
 
-/// Hands on the images batch by batch, embedded by a model, with the attack instantiated on them. No result depends on their size.
+/// Passes the images to `hand_on` in embedded batches, with the attack on each batch. No result depends on the batch size.
 pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     ranker: &Ranker<'_, E>,
@@ -145,7 +145,6 @@ impl<M: Embedder + ?Sized> Clone for Setting<'_, M> {
 impl<M: Embedder + ?Sized> Copy for Setting<'_, M> {}
 
 impl<M: Embedder + ?Sized> Setting<'_, M> {
-    /// The attacked model.
     pub(crate) fn source(&self) -> Ranker<'_, M> {
         Ranker { embedder: self.embedder, sets: self.scene.sets }
     }
@@ -162,7 +161,7 @@ impl<M: Embedder + ?Sized> Setting<'_, M> {
         Batch { scene: Scene { sets, ..self.scene }, labels, images, clean, targets }
     }
 
-    /// How many images to attack at once: candidates have lists to sort, queries have none.
+    /// Number of images to attack at once: candidate attacks sort lists within a budget, query attacks sort none.
     fn at_once(&self, role: Role, targets: &Targets) -> usize {
         let lists = match role {
             Role::Candidate => {
@@ -205,7 +204,7 @@ fn check<M: Embedder + ?Sized>(
     check_indices("image", images, sets.of(role).len())
 }
 
-/// Whether the embedded sets are those of the images, and these are what the model takes.
+/// Checks that the embedded sets belong to the images, and that the images have the input shape of the model.
 pub(crate) fn check_sets<M: Embedder + ?Sized>(sets: Sets<&dyn Ranking>, setting: &Setting<'_, M>) -> Result<()> {
     let expected = setting.embedder.input().shape;
     for set in setting.images.iter() {
@@ -216,7 +215,7 @@ pub(crate) fn check_sets<M: Embedder + ?Sized>(sets: Sets<&dyn Ranking>, setting
         }
     }
     if sets.is_one() != setting.images.is_one() {
-        let expected = "queries of their own for images and embeddings, or for neither".into();
+        let expected = "a separate query set for both images and embeddings, or for neither".into();
         return Err(Error::Shape {
             what: "the search",
             actual: vec![sets.iter().count(), setting.images.iter().count()],
@@ -233,7 +232,7 @@ pub(crate) fn check_sets<M: Embedder + ?Sized>(sets: Sets<&dyn Ranking>, setting
     Ok(())
 }
 
-/// Embeds images that can be ranked; `whose` names one for the error.
+/// Embeds images and checks that they can be ranked; `whose` names an image in an error.
 pub(crate) fn embed<M: Embedder + ?Sized>(
     embedder: &M,
     place: &Place,
@@ -256,7 +255,7 @@ mod tests {
     use crate::Protocol;
     use rankle_core::{Distance, Gallery, Seed, toy};
 
-    /// The lists of a batch of candidates stay below their budget; those of one image may not.
+    /// The lists of a batch of candidates stay within their budget; those of a single image may exceed it.
     #[test]
     fn fewer_candidates_are_attacked_at_once_where_their_lists_are_long() {
         let (model, dataset) = (toy::embedder(0, Distance::Euclidean).unwrap(), toy::dataset(0));

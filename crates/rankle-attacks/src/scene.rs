@@ -1,29 +1,29 @@
-//! Where an attack takes place.
+//! The embedded sets, protocol and seed of an attack.
 
 use crate::Protocol;
 use rankle_core::dataset::check_indices;
 use rankle_core::{Error, Gallery, Ranking, Result, Role, Seed, Sets};
 
-/// The embedded images of a search, and the rules.
+/// Embedded sets, with the protocol and the seed of the attack on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// Gallery and queries, embedded by one model.
     pub sets: Sets<&'a dyn Ranking>,
-    /// Whose definitions count.
+    /// Protocol that defines targets and ranks.
     pub protocol: Protocol,
     /// The seed of every draw.
     pub seed: Seed,
 }
 
 impl<'a> Scene<'a> {
-    /// The draw of an attack on images of one role.
+    /// The sets for drawing the targets of images of one role.
     pub(crate) fn choice(&self, perturbed: Role) -> Choice<'a> {
         let (images, targets) = (self.sets.of(perturbed).exact(), self.sets.of(perturbed.other()).exact());
         Choice { images, targets, is_one: self.sets.is_one(), protocol: self.protocol, seed: self.seed }
     }
 }
 
-/// What the targets of images are drawn from: in one set, an image is never its own neighbor.
+/// Sets for drawing targets. In one set, an image is never its own neighbor.
 #[derive(Clone, Copy)]
 pub(crate) struct Choice<'a> {
     /// The set of the attacked images.
@@ -36,17 +36,17 @@ pub(crate) struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// How many targets an image can have, itself left out.
+    /// Number of targets that an image can have, itself left out.
     pub(crate) fn available(&self) -> usize {
         self.targets.len() - usize::from(self.is_one)
     }
 
-    /// The target that an image is itself.
+    /// The target that is the image itself; `None` if images and targets are two sets.
     pub(crate) fn itself(&self, image: usize) -> Option<usize> {
         self.is_one.then_some(image)
     }
 
-    /// How many targets are "the top 1 %" of a list: at least one, in integers (METHOD.md 7.1).
+    /// Number of targets in the top 1 % of a list: at least one, in integers (METHOD.md 7.1).
     pub(crate) fn top_percent(&self) -> usize {
         top_percent(self.targets)
     }
@@ -55,7 +55,7 @@ impl Choice<'_> {
         check_indices("image", images, self.images.len())
     }
 
-    /// Refuses sets of no targets, and of more than there are.
+    /// Refuses a number of targets that is zero or above the available number.
     pub(crate) fn check_set(wanted: usize, available: usize) -> Result<()> {
         match wanted {
             0 => Err(Error::Empty("targets")),
@@ -65,7 +65,7 @@ impl Choice<'_> {
     }
 }
 
-/// As [`Choice::top_percent`], of any list.
+/// [`Choice::top_percent`] of any list.
 pub(crate) fn top_percent(list: &Gallery) -> usize {
     (list.len() / 100).max(1)
 }

@@ -1,4 +1,4 @@
-//! The embedding shift: away from where the image was.
+//! The objective of the embedding shift.
 
 use crate::Objective;
 use candle_core::Tensor;
@@ -6,23 +6,23 @@ use rand::Rng;
 use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Distance, Embeddings, Error, Evaluation, Result};
 
-/// Moves the embedding of each image as far as possible from its clean place: `L_i = -d(f(x̃_i), f(x_i))`, with `1 - ũ·u`
-/// for cosine and `‖ṽ - v + 10⁻⁶‖` for Euclidean distance.
+/// Moves the embedding of each image as far as possible from its clean embedding: `L_i = -d(f(x̃_i), f(x_i))`, with `1 - ũ·u` for
+/// cosine and `‖ṽ - v + 10⁻⁶‖` for Euclidean distance.
 ///
-/// At the clean image the cosine loss has no gradient. There, the first step follows the gradient of `s·‖v‖` instead, with a
-/// sign `s` given for each image; for Euclidean distance the offset already provides a gradient.
+/// At the clean image the cosine loss has no gradient, so the first step follows the gradient of `s·‖v‖` instead, with a sign `s`
+/// given for each image. Under Euclidean distance the offset already provides a gradient.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4 ("maximum-shift-distance"); METHOD.md 7.5.
 #[derive(Clone, Debug)]
 pub struct EmbeddingShift {
     clean: Embeddings,
-    /// `(n, 1)`.
+    /// Signs of the first step, `(n, 1)`.
     signs: Tensor,
 }
 
 impl EmbeddingShift {
-    /// `clean` holds the embeddings of the clean batch, `signs` one `±1` for each of them, as [`signs`] draws them.
+    /// The objective of a batch: `clean` holds its clean embeddings, `signs` one `±1` for each image, as drawn by [`signs`].
     ///
     /// # Errors
     /// [`Error::Shape`] when there is not one sign per image.
@@ -60,16 +60,16 @@ impl Objective for EmbeddingShift {
     }
 }
 
-/// How far each embedding has moved: the distance between equal rows, as the paper reports it.
+/// Distance of each embedding from the clean one in the same row, as the paper reports it.
 ///
 /// # Errors
-/// [`Error::Shape`] when the two do not have the same shape or distance.
+/// [`Error::Shape`] when clean and moved embeddings differ in shape or distance.
 pub fn shifts(clean: &Embeddings, moved: &Embeddings) -> Result<Vec<f64>> {
     moved.shift_from(clean)?.losses()
 }
 
-/// One `±1` per key, drawn for `purpose`: [`Purpose::FirstStep`] with `[image, 0]` in an attack,
-/// [`Purpose::TrainingFirstStep`] with `[epoch, image]` in adversarial training.
+/// One random sign `±1` per key, drawn for `purpose`: [`Purpose::FirstStep`] with keys `[image, 0]` in an attack,
+/// [`Purpose::TrainingFirstStep`] with keys `[epoch, image]` in adversarial training.
 pub fn signs(seed: Seed, purpose: Purpose, keys: &[[u64; 2]]) -> Vec<f32> {
     keys.iter().map(|&key| if seed.stream(purpose, key).random::<bool>() { 1.0 } else { -1.0 }).collect()
 }

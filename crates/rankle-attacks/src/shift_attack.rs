@@ -1,4 +1,4 @@
-//! The untargeted attack: out of the neighborhood, wherever to.
+//! The embedding shift, an attack without targets.
 
 use crate::{AttackInstance, Batch, EmbeddingShift, Measures, Objective, RankOf, RankRule, RankingAttack, Scene, Targets, signs};
 use candle_core::Tensor;
@@ -8,9 +8,9 @@ use rankle_core::seed::Purpose;
 use rankle_core::{Embeddings, Error, Evaluation, Result, Role};
 use rayon::prelude::*;
 
-/// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and looks for the first item
-/// of its class in its list: the recalls of [`Measures::hits`]. There are no targets. An image that is a gallery item is left out of
-/// the list by its index, before and after; of tied items every order counts the same.
+/// Perturbs an image so that its embedding moves as far as possible (ES, [`EmbeddingShift`]), and measures the recall of its
+/// class ([`Measures::hits`]). There are no targets. An image that is a gallery item is left out of the list by its index, before
+/// and after the attack; all orders of tied items count the same.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4; METHOD.md 7.5, 8.5.
@@ -87,7 +87,7 @@ impl AttackInstance for ShiftInstance<'_> {
     }
 }
 
-/// The nearest items of a class in a list, without the image itself where it is one of them.
+/// The nearest items of a class in a list; `itself` is left out.
 fn first_match(list: &List<'_>, labels: &[u32], label: u32, itself: Option<usize>) -> Option<(TieGroup, Resolution)> {
     let items = || (0..labels.len()).filter(|&item| Some(item) != itself);
     let same = |&item: &usize| labels[item] == label;

@@ -1,4 +1,4 @@
-//! Whether a gradient is the slope of its loss: central differences along random directions.
+//! A check of a loss gradient against central differences along random directions.
 
 use crate::differences::{dot, quotients, sides};
 use crate::probe::{gradients, losses};
@@ -9,10 +9,10 @@ use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{Error, Result, Seed};
 
-/// Random directions `(count, c, h, w)` for one image of the shape `(c, h, w)`: every pixel goes up or down by one, a coin for
-/// each, keyed by seed and image; the first ones do not depend on how many there are.
+/// Random directions `(count, c, h, w)` for one image of the shape `(c, h, w)`. Every pixel is ±1 at random, keyed by seed and
+/// image; fewer directions are a prefix of more.
 ///
-/// All pixels at once, because the loss is rounded: a single pixel of a robust model moves it by less than that.
+/// All pixels move at once, because the loss is rounded: one pixel of a robust model changes it by less than the rounding error.
 ///
 /// # Errors
 /// [`Error::Tensor`] if candle refuses.
@@ -23,26 +23,26 @@ pub fn directions(seed: Seed, image: usize, count: usize, shape: (usize, usize, 
     Ok(Tensor::from_vec(values, (count, c, h, w), &Device::Cpu)?)
 }
 
-/// How steep the loss is along one direction: what its gradient says, and what the loss itself says.
+/// The derivative of the loss along one direction, from the gradient and from differences of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slope {
-    /// The product of gradient and direction.
+    /// Dot product of gradient and direction.
     pub gradient: f64,
-    /// For each of [`Slope::STEPS`] the central difference quotient: the loss so far ahead less the loss so far behind, over twice
-    /// the step.
+    /// Central difference quotient for each of [`Slope::STEPS`]: the loss at the step ahead less the loss at the step behind,
+    /// over twice the step.
     pub quotients: [f64; Slope::STEPS.len()],
 }
 
 impl Slope {
-    /// How far every pixel is moved. A network of ReLUs and maxima is straight only between its decisions: a step crosses the more
-    /// of them the wider it is, which on C2F2 moves quotients by 2 to 6 % at these steps. The loss, made of f32 distances near one,
-    /// is rounded to about 1e-7, which is 3e-3 of a quotient at the narrow step and more at every narrower one; the slopes of the
+    /// Distances by which every pixel moves. A network of ReLUs and maxima is linear only between its kinks, and a wider step
+    /// crosses more of them: on C2F2 this changes quotients by 2 to 6 % at these steps. The loss, made of f32 distances near one,
+    /// is rounded to about 1e-7, which changes a quotient by 3e-3 at the narrow step, and by more at narrower ones. Slopes of the
     /// attacks on C2F2 are between 0.03 (defended) and 0.8.
     pub const STEPS: [f32; 2] = [1.0 / 16384.0, 1.0 / 32768.0];
 }
 
-/// The slopes of one image along `directions`, `(k, c, h, w)`. `at`, `(1, c, h, w)`, is what the image looks like; `targets` are
-/// its own. Pixels on both sides are taken as they come, also outside of `[0, 1]`.
+/// Slopes of the loss of one image along `directions`, `(k, c, h, w)`. `at`, `(1, c, h, w)`, holds the pixels of the image,
+/// `targets` its own targets. Moved pixels are not clamped to `[0, 1]`.
 ///
 /// # Errors
 /// As [`losses`], and [`Error::Shape`] for directions of another shape than the image.
@@ -70,25 +70,25 @@ pub fn slopes(
     Ok(directions().zip(quotients(&losses, Slope::STEPS)).map(slope).collect())
 }
 
-/// How far a gradient is from the slopes of its loss.
+/// Agreement of a gradient with the slopes of its loss.
 ///
-/// The quotients of both steps are measured apart from one another, so the rounding of the losses in the one is independent of that
-/// in the other: it has no part in the mean product of what is left of both when the gradient is taken away. That product over the
-/// mean product of the quotients themselves is the square of [`Agreement::error`]: 1 for a gradient of zeros, 0.2² for one that
-/// is a fifth too large or lacks the pixels with a twenty-fifth of its squares.
+/// The quotients of the two steps come from separate losses, so their rounding errors are independent and average out of the mean
+/// product of the two residuals, quotient less gradient. This mean over the mean product of the quotients is the square of
+/// [`Agreement::error`]: 1 for a gradient of zeros, 0.2² for a gradient that is a fifth too large or lacks the pixels with a
+/// twenty-fifth of its squared norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// How many directions were looked at.
+    /// Number of directions.
     pub directions: usize,
-    /// Of both quotients, summed over the directions: the product, its square, the product of what the gradient leaves, its square.
+    /// Sums over the directions: the product of both quotients, its square, the product of both residuals, its square.
     sums: [f64; 4],
 }
 
 impl Agreement {
-    /// How far a gradient may be from the slopes: what a step crosses of the decisions of a network stays well below.
+    /// Largest relative error of a correct gradient: kinks of a network within a step cause much less.
     pub const TOLERANCE: f64 = 0.1;
 
-    /// The slopes of one image.
+    /// Sums over the slopes of one image.
     pub fn of(slopes: &[Slope]) -> Self {
         let mut sums = [0.0; 4];
         for &Slope { gradient, quotients: [wide, narrow] } in slopes {
@@ -98,20 +98,19 @@ impl Agreement {
         Self { directions: slopes.len(), sums }
     }
 
-    /// Both together.
+    /// Both as one, over all their directions.
     pub fn and(self, other: Self) -> Self {
         let sums = std::array::from_fn(|at| self.sums[at] + other.sums[at]);
         Self { directions: self.directions + other.directions, sums }
     }
 
-    /// The root mean square of the slopes; 0 where rounding is all there is.
+    /// Root mean square of the slopes; 0 if rounding makes their mean product negative.
     pub fn steepness(&self) -> f64 {
         (self.sums[0] / self.directions as f64).max(0.0).sqrt()
     }
 
-    /// The root mean square of what gradient and slopes differ by, as a part of [`Agreement::steepness`]: the estimate, and what it is
-    /// at least and at most within two standard errors. None where the slopes are not steep enough to tell: their own mean square
-    /// is less than four standard errors above zero.
+    /// Root mean square of the residuals, relative to [`Agreement::steepness`]: the estimate, then its bounds at two standard
+    /// errors. `None` if the slopes are too small to tell: their mean square is less than four standard errors above zero.
     pub fn error(&self) -> Option<[f64; 3]> {
         let n = self.directions as f64;
         let mean = |at: usize| self.sums[at] / n;
@@ -122,7 +121,7 @@ impl Agreement {
         steep.then(|| [part(rest), part(rest - 2.0 * standard_error(2)), part(rest + 2.0 * standard_error(2))])
     }
 
-    /// Whether the gradient is the slope of the loss; none where that cannot be told.
+    /// True if the gradient agrees with the slopes of the loss; `None` if undecided.
     pub fn holds(&self) -> Option<bool> {
         let [_, least, most] = self.error()?;
         match (least > Self::TOLERANCE, most <= Self::TOLERANCE) {

@@ -1,26 +1,26 @@
-//! How a ball is searched.
+//! The interface of searches inside a ball.
 
 use crate::{Objective, Threat};
 use candle_core::Tensor;
 use rankle_core::{Differentiable, Embedder, Error, Place, Result, Seed};
 
-/// The images of one batch, and what a solver is to do with them.
+/// The images of one batch and the loss that a solver lowers on them.
 #[derive(Clone, Copy)]
 pub struct Problem<'a> {
     /// The clean images, `(n, c, h, w)`, pixels in `[0, 1]`.
     pub images: &'a Tensor,
-    /// The images' indices in their dataset: they key every random draw, so that no result depends on the batch an image is in.
+    /// Indices of the images in their dataset. They key every random draw, so that no result depends on the batch of an image.
     pub keys: &'a [u64],
     /// The loss to lower.
     pub objective: &'a dyn Objective,
     /// The seed of every draw.
     pub seed: Seed,
-    /// Where losses are compared, and the images are.
+    /// Compute backend of the search, which holds the images.
     pub place: &'a Place,
 }
 
 impl Problem<'_> {
-    /// Whether there is a key for each image.
+    /// Checks that there is one key per image.
     pub(crate) fn check(&self) -> Result<()> {
         if self.images.dims().first() == Some(&self.keys.len()) {
             return Ok(());
@@ -30,15 +30,15 @@ impl Problem<'_> {
     }
 }
 
-/// Searches the ball around each image for the lowest loss. `M` is what it must know of the model: a white-box search asks for a
-/// [`Differentiable`] one, a black-box search for an [`Embedder`], and what asks nothing takes any.
+/// Searches the ball around each image for the lowest loss. `M` is the model interface that it needs: [`Differentiable`] for a
+/// white-box search, [`Embedder`] for a black-box search. A solver that does not use the model takes any.
 pub trait Solver<M: Embedder + ?Sized = dyn Differentiable>: Send + Sync {
-    /// What the search may do to an image.
+    /// Norm and radius of the ball.
     fn threat(&self) -> Threat;
 
     /// Moves the images of a problem inside the ball.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is not one key per image, and what the model and the objective report.
+    /// [`Error::Shape`] when there is not one key per image, and the errors of the model and the objective.
     fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor>;
 }

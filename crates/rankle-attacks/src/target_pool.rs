@@ -1,4 +1,4 @@
-//! Where the targets of plus attacks are drawn from.
+//! Draws of the targets of plus attacks.
 
 use crate::draw::{distinct, neighbors};
 use crate::scene::Choice;
@@ -7,11 +7,11 @@ use rand::Rng;
 use rankle_core::Result;
 use rankle_core::seed::Purpose;
 
-/// The targets of a plus attack: `set` for each image, with replacement under [`Protocol::Paper`], distinct and never the image under
-/// [`Protocol::Strict`]. `purpose` names family and direction.
+/// Draws the targets of a plus attack: `set` for each image, with replacement under [`Protocol::Paper`], distinct and never the
+/// image under [`Protocol::Strict`]. `purpose` names family and direction.
 ///
 /// # Source
-/// METHOD.md 7.1; the band is in integers, so that no rounding moves it.
+/// METHOD.md 7.1; the bounds of the local pool are integers, so that no rounding moves them.
 pub(crate) fn draw(
     pool: TargetPool,
     purpose: Purpose,
@@ -52,7 +52,7 @@ fn anywhere<R: Rng>(set: usize, images: &[usize], choice: Choice<'_>, rng: impl 
         let mut rng = rng(image);
         match protocol {
             Protocol::Paper => (0..set).map(|_| rng.random_range(0..len as u32)).collect(),
-            // The numbers from the image's own upwards stand for the items behind it.
+            // Numbers from the image's index on stand for the items behind it, so the image itself is never drawn.
             Protocol::Strict => {
                 let skip = |number| number + u32::from(choice.itself(image).is_some_and(|image| number as usize >= image));
                 distinct(&mut rng, available, set).into_iter().map(skip).collect()

@@ -1,26 +1,26 @@
-//! Which items an attack moves, or which queries it asks.
+//! The targets of attacked images.
 
 use rankle_core::{Error, Result};
 use std::ops::Range;
 
-/// Indices in the set of the other role, gallery items for a query attack and queries for a candidate attack: `set` for each attacked
-/// image, and for semantics-preserving attacks those of the items whose ranks shall not change. They are kept apart from every gallery: one choice can be used with the galleries of two models.
+/// Targets of attacked images: indices of gallery items (query attack) or of queries (candidate attack), and for SP-QA those of
+/// preserved items. They refer to no gallery, so one choice serves the galleries of two models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
     images: usize,
     indices: Vec<u32>,
     set: usize,
-    /// The indices and how many belong to each image.
+    /// The indices, and their number per image.
     preserved: Option<(Vec<u32>, usize)>,
 }
 
 impl Targets {
-    /// Targets chosen by hand: `indices` holds `images x set` indices, row by row; `preserved` the same with a set
-    /// size of its own. `gallery` is how many items that set has.
+    /// Targets chosen by hand: `indices` holds `images x set` indices, row by row; `preserved` the same with a set size of its
+    /// own. `gallery` is the size of the set that they index.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not `set` indices per image, [`Error::Index`] when one is not in it,
-    /// [`Error::TooFewTargets`] when a set is larger than it, [`Error::Empty`] when one is empty.
+    /// [`Error::Shape`] when there are not `set` indices per image, [`Error::Index`] for an index outside of that set,
+    /// [`Error::TooFewTargets`] when `set` is larger than it, [`Error::Empty`] without images or with a `set` of 0.
     pub fn new(
         images: usize,
         indices: Vec<u32>,
@@ -35,12 +35,12 @@ impl Targets {
         Ok(Self { images, indices, set, preserved })
     }
 
-    /// No targets, for an attack that has none.
+    /// Empty targets, for an attack that has none.
     pub fn none(images: usize) -> Self {
         Self { images, indices: Vec::new(), set: 0, preserved: None }
     }
 
-    /// One row of each per image, already known to be in range.
+    /// Targets and preserved items from one row of each per image, already known to be in range.
     pub(crate) fn from_rows(rows: Vec<(Vec<u32>, Vec<u32>)>) -> Self {
         let (set, kept) = rows.first().map_or((0, 0), |(targets, preserved)| (targets.len(), preserved.len()));
         let images = rows.len();
@@ -48,7 +48,7 @@ impl Targets {
         Self { images, indices: indices.concat(), set, preserved: (kept > 0).then(|| (preserved.concat(), kept)) }
     }
 
-    /// How many images these are the targets of.
+    /// Number of images.
     pub fn images(&self) -> usize {
         self.images
     }
@@ -56,16 +56,16 @@ impl Targets {
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
-    /// How many targets each image has.
+    /// Number of targets per image.
     pub fn targets_per_image(&self) -> usize {
         self.set
     }
-    /// The items whose place shall not change, row by row, and how many each image has.
+    /// The preserved items, row by row, and their number per image.
     pub fn preserved(&self) -> Option<(&[u32], usize)> {
         self.preserved.as_ref().map(|(indices, set)| (&**indices, *set))
     }
 
-    /// The same targets for so many copies of every image, all images one after the other in each copy.
+    /// The same targets for several copies of the images, copy after copy.
     pub(crate) fn repeated(&self, copies: usize) -> Self {
         Self {
             images: self.images * copies,
@@ -75,7 +75,7 @@ impl Targets {
         }
     }
 
-    /// The targets of some of the images.
+    /// The targets of a range of images.
     ///
     /// # Panics
     /// When the range ends behind the last image.
@@ -89,7 +89,7 @@ impl Targets {
         }
     }
 
-    /// Whether these are what an attack with so many targets needs, on so many images.
+    /// Checks the numbers of images and of targets per image, and that there are preserved items if there should be.
     pub(crate) fn expect(&self, images: usize, set: usize, preserved: bool) -> Result<()> {
         if (self.images, self.set, self.preserved.is_some()) == (images, set, preserved) {
             return Ok(());

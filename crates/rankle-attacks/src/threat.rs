@@ -1,10 +1,10 @@
-//! What an attacker may do to an image.
+//! The perturbations that an attacker may use.
 
 use rankle_core::{Error, Result};
 use rankle_record::Norm;
 use std::fmt;
 
-/// A norm and a radius: a perturbation is allowed when its norm is at most the radius, and the perturbed pixels stay in `[0, 1]`.
+/// A norm and a radius. A perturbation is allowed if its norm is at most the radius and the perturbed pixels stay in `[0, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threat {
     norm: Norm,
@@ -12,16 +12,16 @@ pub struct Threat {
 }
 
 impl Threat {
-    /// A radius in pixel units: in `[0, 1]` for [`Norm::Linf`], from 0 to a million for [`Norm::L2`].
+    /// A threat with a radius in pixel units: in `[0, 1]` for [`Norm::Linf`], from 0 to a million for [`Norm::L2`].
     ///
     /// # Errors
-    /// [`Error::Refused`] for any other.
+    /// [`Error::Refused`] for any other radius.
     pub fn new(norm: Norm, radius: f64) -> Result<Self> {
         norm.check(radius).map_err(Error::Refused)?;
         Ok(Self { norm, radius })
     }
 
-    /// No pixel moves further than the radius, in `[0, 1]`.
+    /// A threat under L∞: no pixel moves by more than the radius, which is in `[0, 1]`.
     ///
     /// # Errors
     /// As [`Threat::new`].
@@ -29,7 +29,7 @@ impl Threat {
         Self::new(Norm::Linf, radius)
     }
 
-    /// The Euclidean norm of the perturbation, over all pixels and channels, is at most the radius.
+    /// A threat under L2: the Euclidean norm of the perturbation, over all pixels and channels, is at most the radius.
     ///
     /// # Errors
     /// As [`Threat::new`].
@@ -37,18 +37,18 @@ impl Threat {
         Self::new(Norm::L2, radius)
     }
 
-    /// What is measured.
+    /// The norm that is limited.
     pub fn norm(self) -> Norm {
         self.norm
     }
 
-    /// How much of it is allowed, in pixel units.
+    /// Largest allowed norm, in pixel units.
     pub fn radius(self) -> f64 {
         self.radius
     }
 }
 
-/// The radius, and the norm where it is not the usual one.
+/// Writes the radius, and the norm unless it is L∞.
 impl fmt::Display for Threat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.norm {

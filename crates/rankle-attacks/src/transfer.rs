@@ -1,30 +1,30 @@
-//! Images made to fool one model, shown to another.
+//! Transfer: images perturbed against one model, measured on another.
 
 use crate::run::{Ranker, run_on};
 use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
 use rankle_core::{Embedder, Ranking, Result, Sets};
 
-/// A model that is shown images which were perturbed against another one. It ranks its own gallery by its own distance.
+/// A model that ranks images perturbed against another model, in its own gallery and by its own distance.
 #[derive(Clone, Copy)]
 pub struct Victim<'a> {
     /// The model.
     pub embedder: &'a dyn Embedder,
-    /// All images of the same sets, embedded by it.
+    /// All images of the same sets, embedded by this model.
     pub sets: Sets<&'a dyn Ranking>,
 }
 
-/// What came of an attack on both sides.
+/// Outcomes of an attack on source and victim.
 #[derive(Clone, Debug)]
 pub struct Transfer {
-    /// On the model it was computed on: white-box, exactly what [`crate::run`] answers.
+    /// Outcome on the attacked model: white-box, exactly that of [`crate::run`].
     pub source: Outcome,
-    /// On the victim, which the attack never saw. Without the images: they are those of the source.
+    /// Outcome on the victim, which the attack never saw. Its images are left out: they are those of the source.
     pub victim: Outcome,
 }
 
-/// The embeddings from which the targets of a transferred attack are drawn: those of a minus attack must be near the top before, and
-/// that is a matter of the model on which the attack is measured, so they come from the victim's lists; all others from the
-/// source's. Targets are indices of images: one draw serves both models.
+/// The embeddings from which the targets of a transferred attack are drawn: the victim's for a minus attack, else the source's.
+/// Targets of a minus attack must be near the top of the lists of the model on which the attack is measured. Targets are indices
+/// of images, so one draw serves both models.
 ///
 /// # Source
 /// METHOD.md 9, step 2.
@@ -35,8 +35,8 @@ pub fn target_gallery<'a>(kind: AttackId, source: Sets<&'a dyn Ranking>, victim:
     }
 }
 
-/// Attacks the images on the model of `setting`, and measures what came of it there and on the victim: the same images, the
-/// same targets, each side in its own embedding space. A victim that is the source has its outcome, to the last bit.
+/// Attacks the images on the model of `setting`, and measures the same images with the same targets on this model and on the
+/// victim, each in its own embedding space. A victim equal to the source has the same outcome, to the last bit.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.4; METHOD.md 9.

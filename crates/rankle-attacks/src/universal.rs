@@ -1,4 +1,4 @@
-//! One perturbation for many images.
+//! Universal perturbations: one perturbation for many images.
 
 use crate::ball::{length, steepest};
 use crate::draw::distinct;
@@ -15,34 +15,34 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
 ///
-/// The perturbation starts at zero. Every step goes against the steepest direction of the gradient that the loss, summed over the
-/// images it is computed on, has with respect to it; then every image clips it to what keeps that image in `[0, 1]` and in the ball, and the
-/// mean of the clipped copies is kept. It is computed on the images at even places of the batch, the seen half; those at odd
-/// places, the unseen half, tell what it is worth on other images.
+/// The perturbation starts at zero. Every step follows the steepest descent of the loss, summed over the images that it is
+/// computed on. Then every image clips the perturbation, first to keep that image in `[0, 1]`, then to the ball, and the mean of
+/// the clipped copies is kept. The perturbation is computed on the images at even positions of the batch, the seen half. Those at
+/// odd positions, the unseen half, measure its effect on other images.
 ///
-/// Under [`Protocol::Paper`] images are not clipped while the gradient is computed, and the unseen half takes part in the clipping,
-/// as in the original (METHOD.md 10). Under [`Protocol::Strict`] they are clipped, and the unseen half is not looked at.
+/// Under [`Protocol::Paper`] images are not clipped while the gradient is computed, and the unseen half takes part in the
+/// clipping, as in the original (METHOD.md 10). Under [`Protocol::Strict`] images are clipped, and the unseen half is not used.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; METHOD.md 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UniversalAttack {
-    /// What the perturbation may do to an image.
+    /// Norm and radius of the perturbation of an image.
     pub threat: Threat,
-    /// How far the perturbation moves in one step, in the norm of the threat.
+    /// Distance that the perturbation moves in one step, in the norm of the threat.
     pub step: f64,
-    /// How many steps.
+    /// Number of steps.
     pub iterations: usize,
 }
 
-/// A perturbation and what it does.
+/// A universal perturbation and its measures.
 #[derive(Clone, Debug)]
 pub struct UniversalOutcome {
-    /// `(1, c, h, w)`, to be added to any image, which is then clipped to `[0, 1]`.
+    /// The perturbation `(1, c, h, w)`, to be added to any image, which is then clipped to `[0, 1]`.
     pub perturbation: Tensor,
-    /// On the model it was computed on.
+    /// Measures on the model that the perturbation was computed on.
     pub source: Halves,
-    /// On the victim, where there is one: it saw neither half.
+    /// Measures on the victim, for which both halves are unseen; `None` without a victim.
     pub victim: Option<Halves>,
 }
 
@@ -51,26 +51,26 @@ pub struct UniversalOutcome {
 pub struct Halves {
     /// The images that the perturbation was computed on.
     pub seen: Half,
-    /// The others.
+    /// The images that the perturbation was not computed on.
     pub unseen: Half,
 }
 
-/// Where the target stands for the images of a half: one rank for each. Of a minus attack only the images nearest to the target
-/// count, 1 % of the half and at least one, as only they have something to lose.
+/// Measures of one half of a batch, with one rank per image. A minus attack counts only the images nearest to the target, 1 % of
+/// the half and at least one, as only their ranks can fall.
 #[derive(Clone, Debug, Default)]
 pub struct Half {
-    /// The indices of the images that count, in their set.
+    /// The indices of the counted images in their set.
     pub images: Vec<usize>,
-    /// With the clean images.
+    /// Measures of the clean images.
     pub before: Measures,
-    /// With the perturbation on them.
+    /// Measures of the perturbed images.
     pub after: Measures,
-    /// How far the embedding of each of these images moves, in units of the distance.
+    /// Distance by which the embedding of each counted image moves, in units of the model's distance.
     pub embedding_shift: Vec<f64>,
 }
 
 impl UniversalAttack {
-    /// The search of the paper: 100 steps of 2/255. Under L2, which it does not have, 100 steps of `ε/40`.
+    /// The search of the paper: 100 steps of 2/255. Under L2, which the paper does not have, 100 steps of `ε/40`.
     pub fn paper(threat: Threat) -> Self {
         let step = match threat.norm() {
             Norm::Linf => 2.0 / 255.0,
@@ -80,12 +80,12 @@ impl UniversalAttack {
     }
 
     /// Computes the perturbation for the images with the given indices in their set and one target (the query of I-CA±, the
-    /// candidate of I-QA±), and measures it. `attack` has one target per image and goes in `direction`. `setting.batch_size` bounds how
-    /// many images are embedded at once and changes no result.
+    /// candidate of I-QA±), and measures it. `attack` has one target per image and goes in `direction`. `setting.batch_size`
+    /// bounds the number of images that are embedded at once and changes no result.
     ///
     /// # Errors
     /// [`Error::Empty`] for fewer than two images, which have no halves; [`Error::Index`] and [`Error::Shape`] when images,
-    /// target and sets do not fit; and what the embedders and the attack report.
+    /// target and sets do not fit; and the errors of the embedders and the attack.
     pub fn run(
         &self,
         (attack, direction): (&dyn RankingAttack, Direction),
@@ -95,7 +95,7 @@ impl UniversalAttack {
         target: u32,
     ) -> Result<UniversalOutcome> {
         if images.len() < 2 {
-            return Err(Error::Empty("unseen images (a universal perturbation needs two images, one for each half)"));
+            return Err(Error::Empty("unseen images (a universal perturbation needs at least two images)"));
         }
         let dataset = *setting.images.of(attack.perturbs());
         check_indices("image", images, dataset.len())?;
@@ -146,7 +146,7 @@ impl UniversalAttack {
         Ok(perturbation)
     }
 
-    /// The mean of the copies that the images clip: first to what keeps each of them in `[0, 1]`, then to the ball.
+    /// Replaces the perturbation by the mean of its copies, each clipped first to keep one image in `[0, 1]`, then to the ball.
     fn clip(&self, perturbation: &mut [f32], images: &[f32]) {
         let radius = self.threat.radius();
         let mut sums = vec![0.0f64; perturbation.len()];
@@ -169,11 +169,11 @@ impl UniversalAttack {
     }
 }
 
-/// The target of perturbation `number` of batch `batch`: a uniform item of the set of targets of a batch whose images are of that role, the
-/// same for every epsilon and model, in one set for every attack; under [`Protocol::Strict`] none of the images of the batch.
+/// The target of perturbation `number` of batch `batch`, whose images have the given role: a uniform item of the set of targets.
+/// It is the same for every ε and model, and, in one set, for every attack; under [`Protocol::Strict`] it is none of the images.
 ///
 /// # Errors
-/// [`Error::TooFewTargets`] when there is none to choose.
+/// [`Error::TooFewTargets`] when every item is an image of the batch.
 pub fn universal_target(scene: &Scene<'_>, role: Role, (batch, number): (u64, u64), images: &[usize]) -> Result<u32> {
     let mut rng = scene.seed.stream(Purpose::Universal, [batch, number]);
     let len = scene.sets.of(role.other()).len();
@@ -188,7 +188,7 @@ pub fn universal_target(scene: &Scene<'_>, role: Role, (batch, number): (u64, u6
     }
 }
 
-/// What stays the same from step to step.
+/// The inputs of a universal attack, which stay the same in every step.
 struct Work<'a> {
     attack: &'a dyn RankingAttack,
     direction: Direction,
@@ -205,7 +205,7 @@ impl Work<'_> {
         sets.of(self.attack.perturbs().other()).exact()
     }
 
-    /// Numbers per image.
+    /// Number of values per image.
     fn size(&self) -> usize {
         let (channels, height, width) = self.dataset.shape();
         channels * height * width
@@ -231,7 +231,7 @@ impl Work<'_> {
         self.attack.instantiate(self.setting.batch(ranker.sets, images, clean, self.target_of(images, ranker)?))
     }
 
-    /// The target of every image: the same for all.
+    /// The same target for every image.
     fn target_of(&self, images: &[usize], ranker: &Ranker<'_>) -> Result<Targets> {
         Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())
     }
@@ -256,7 +256,7 @@ impl Work<'_> {
         let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
         for (gradient, clean) in gradient.chunks_exact(sums.len()).zip(clean.chunks_exact(sums.len())) {
             for (((sum, &g), &x), &p) in sums.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
-                // A pixel that was clipped does not follow the perturbation.
+                // A clipped pixel does not follow the perturbation.
                 let follows = !strict || (0.0..=1.0).contains(&(x + p));
                 *sum += if follows { f64::from(g) } else { 0.0 };
             }
@@ -289,7 +289,7 @@ impl Work<'_> {
         Ok(half)
     }
 
-    /// The images nearest to the target, 1 % of them and at least one; of equal distances those that come first.
+    /// The images nearest to the target, 1 % of them and at least one; of equal distances the first images.
     fn nearest(&self, ranker: &Ranker<'_>, images: &[usize]) -> Result<Vec<usize>> {
         let mut by_distance = Vec::with_capacity(images.len());
         for images in images.chunks(self.setting.batch_size.max(1)) {

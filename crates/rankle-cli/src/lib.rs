@@ -1,8 +1,10 @@
-//! How the programs of rankle speak and end: results and remarks that outlive a dead pipe, an exit code, and what went wrong in
-//! one line.
+//! Output, exit codes and one-line error messages of the programs of rankle.
 //!
-//! 0: done; 1: a file, data or the machine stood in the way; 2: the arguments are wrong; 130: interrupted. It leaves out the
-//! arguments themselves, progress, and what Ctrl-C does until then.
+//! Exit codes: 0 done; 1 an error of a file, the data or the machine; 2 wrong arguments; 130 interrupted. Left out: the arguments
+//! themselves, progress, and the handling of Ctrl-C, which [`rankle`](../rankle/index.html) has.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle`](../rankle/index.html),
+//! [`rankle_hub`](../rankle_hub/index.html).
 //!
 //! ```
 //! use anyhow::Context;
@@ -18,7 +20,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
-/// Ends a program with an exit code of its own; every other error ends it with 1.
+/// An error with its own exit code; every other error ends a program with 1.
 #[derive(Debug)]
 pub struct Stop {
     code: u8,
@@ -26,12 +28,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// For what the arguments alone show to be wrong.
+    /// An error in the arguments alone: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }
     }
 
-    /// For Ctrl-C and its kin; `hint` says how to go on.
+    /// An interruption by Ctrl-C or a signal: exit code 130; `hint` says how to continue.
     pub fn interrupted(hint: impl Display) -> Self {
         Self { code: 130, message: format!("interrupted; {hint}") }
     }
@@ -50,7 +52,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<Stop>().map_or(1, |stop| stop.code)
 }
 
-/// The error and its causes in one line, without those that only repeat what was said.
+/// The error and its causes in one line, without causes that only repeat the text before them.
 pub fn line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(|cause| one_line(&cause.to_string())) {
@@ -63,16 +65,16 @@ pub fn line(error: &anyhow::Error) -> String {
     format!("error: {text}")
 }
 
-/// Writes a result to standard output, and a line break where it has none. A reader that has gone has read what it wanted: it
-/// never stops the work.
+/// Writes a result to standard output, with a line break at its end. A closed pipe is no error: its reader has read enough, and
+/// the work goes on.
 ///
 /// # Errors
-/// When standard output cannot take it, as on a full disk.
+/// If standard output cannot be written, as on a full disk.
 pub fn answer(text: impl Display) -> anyhow::Result<()> {
     taken(write_line(&mut io::stdout().lock(), text))
 }
 
-/// Says a line on standard error, on the way to a result. Where nobody can hear it, the work goes on.
+/// Writes a line to standard error. Failure is ignored, so that the work goes on.
 pub fn say(text: impl Display) {
     write_line(&mut io::stderr().lock(), text).ok();
 }
@@ -93,7 +95,7 @@ fn taken(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Says what is wrong with the command line, in one line unless help was asked for, and returns the exit code.
+/// Writes the error of a command line in one line, or the help if that was requested, and returns the exit code.
 pub fn refuse(error: &clap::Error) -> u8 {
     let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
     if !help.contains(&error.kind()) {
@@ -105,21 +107,21 @@ pub fn refuse(error: &clap::Error) -> u8 {
     error.exit_code() as u8
 }
 
-/// The error of clap in one line, without its advice to read the manual.
+/// The error of clap in one line, without usage and the advice to read the help.
 pub fn complaint(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let usage = text.find("\nUsage:").or_else(|| text.find("\nFor more information")).unwrap_or(text.len());
     one_line(&text[..usage])
 }
 
-/// A text as one line of a length that a person reads. File names and files may hold anything: what would be a command to the
-/// terminal is written out, and of what is too long the middle is left out.
+/// Brings a text to one line of limited length. Names and contents of files may hold anything: control characters, which would be
+/// commands to the terminal, are escaped, and the middle of a long text is left out.
 pub fn one_line(text: &str) -> String {
     let line = shortened(text).split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// Bytes of a line, of which so many are kept at either end.
+/// Longest line in bytes; half of it is kept at each end of a longer one.
 const LONGEST: usize = 4096;
 
 fn shortened(text: &str) -> Cow<'_, str> {
@@ -128,7 +130,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
     }
     let boundary = |mut places: std::ops::Range<usize>| places.find(|&at| text.is_char_boundary(at)).unwrap_or_default();
     let (half, len) = (LONGEST / 2, text.len());
-    // A character has four bytes at most.
+    // A character has at most four bytes.
     let (start, end) = (boundary(half - 3..len), boundary(len - half..len));
     format!("{} … ({} bytes are left out) … {}", &text[..start], end - start, &text[end..]).into()
 }

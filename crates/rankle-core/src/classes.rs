@@ -1,4 +1,4 @@
-//! Logits: what a classifier answers, one number per class.
+//! Logits, the outputs of a classifier: one number per class.
 
 use crate::dataset::check_indices;
 use crate::numbers::numbers;
@@ -8,12 +8,11 @@ use candle_core::Tensor;
 /// The cross-entropy `-ln softmax(logits)[label]` of each row of logits `(n, classes)`, and its gradient with respect to them,
 /// `softmax(logits)` less one at the label: `n x classes`, row by row.
 ///
-/// In double precision, and the label's gradient as a sum over the other classes: it does not vanish while a classifier is only
-/// very sure.
+/// Computed in double precision, with the label's gradient as a sum over the other classes, so that the gradient of a very
+/// confident classifier does not vanish.
 ///
 /// # Errors
-/// [`Error::Shape`] when there is not one label per row, [`Error::Index`] for a label of no class. Logits that are not
-/// numbers give losses that are none.
+/// [`Error::Shape`] when there is not one label per row, [`Error::Index`] for a label of no class. NaN logits give NaN losses.
 pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(Vec<f64>, Vec<f32>)> {
     if logits.len() != labels.len() * classes {
         let expected = format!("({}, {classes}), one row per label", labels.len());
@@ -24,7 +23,7 @@ pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(
     let mut losses = Vec::with_capacity(labels.len());
     let mut gradient = Vec::with_capacity(logits.len());
     for (row, &label) in logits.chunks_exact(classes.max(1)).zip(&places) {
-        // Nothing overflows below the largest.
+        // Relative to the largest logit no exponential overflows.
         let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let weights: Vec<f64> = row.iter().map(|&logit| (f64::from(logit) - largest).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -38,10 +37,10 @@ pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(
     Ok((losses, gradient))
 }
 
-/// The class of the largest logit of each row `(n, classes)`; of equal ones the first.
+/// The class of the largest logit of each row `(n, classes)`; the first of equal ones.
 ///
 /// # Errors
-/// [`Error::Shape`] when the logits are no matrix, [`Error::NotFinite`] when one is no number.
+/// [`Error::Shape`] when the logits are not a matrix, [`Error::NotFinite`] when one is NaN or infinite.
 pub fn predictions(logits: &Tensor) -> Result<Vec<u32>> {
     let &[_, classes] = logits.dims() else {
         return Err(Error::Shape { what: "the logits", actual: logits.dims().to_vec(), expected: "(n, classes)".into() });

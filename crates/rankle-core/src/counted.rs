@@ -1,4 +1,4 @@
-//! Rank counts whose close calls are decided, and whose lists leave an item out.
+//! Rank counts with near ties decided in f64 and with one item left out of each list.
 
 use crate::Gallery;
 use crate::rank::{RankCount, Resolution};
@@ -6,30 +6,30 @@ use rankle_kernels::distance::{Near, Width};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-/// Where targets stand in the lists of their points.
+/// Rank counts of targets in the lists of their points.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counted {
-    /// One for each target, in their order.
+    /// One count per target, in the order of the targets.
     pub counts: Vec<RankCount>,
-    /// What f32 could not decide of the comparisons between targets and items.
+    /// Number of comparisons between targets and items, and how many of them f32 could not decide.
     pub resolution: Resolution,
 }
 
-/// The list of one point around its targets.
+/// The list of one point, with its targets.
 pub(crate) struct PointList<'a> {
     pub(crate) gallery: &'a Gallery,
     pub(crate) point: &'a [f32],
     pub(crate) targets: &'a [u32],
-    /// The distances of the targets.
+    /// Distances of the targets from the point.
     pub(crate) own: &'a [f32],
-    /// An item that has no place in the list, and its distance.
+    /// The item that is left out of the list, and its distance.
     pub(crate) left_out: Option<(u32, f32)>,
     pub(crate) width: Width,
 }
 
 impl PointList<'_> {
-    /// Decides what is near, unless these are more than `most` items, and takes out what is to be left out. `near` lists
-    /// the near items of targets that are numbered from `first`.
+    /// Decides the near items in f64, unless there are more than `most`, and removes the item left out from the counts. `near`
+    /// lists the near items of the targets, which are numbered from `first`.
     pub(crate) fn settle(&self, counts: &mut [RankCount], near: &[Near], first: usize, most: usize) -> Resolution {
         let decided = most > 0 && self.is_listed(counts, near) && (near.len() <= most || items(near) <= most);
         let mut exact = Exact { list: self, known: HashMap::new() };
@@ -63,7 +63,7 @@ impl PointList<'_> {
         resolution
     }
 
-    /// Whether `near` has all near items: the kernel drops those of a point that has too many.
+    /// True if `near` has all near items: the kernel drops the near items of a point that has too many.
     fn is_listed(&self, counts: &[RankCount], near: &[Near]) -> bool {
         counts.iter().map(|count| count.near as usize).sum::<usize>() == near.len()
     }
@@ -73,7 +73,7 @@ impl PointList<'_> {
     }
 }
 
-/// How many different items are near a target.
+/// Number of different items in `near`.
 fn items(near: &[Near]) -> usize {
     near.iter().map(|near| near.item).collect::<HashSet<_>>().len()
 }
@@ -94,7 +94,7 @@ impl Exact<'_> {
         self.distance(item).total_cmp(&self.distance(target))
     }
 
-    /// Counts the near items of a target once more.
+    /// Counts the near items of a target again, by their distances in f64.
     fn recount<'n>(&mut self, count: &mut RankCount, target: u32, near: impl Iterator<Item = &'n Near>) {
         (count.tied, count.tied_before) = (1, 0);
         for near in near {

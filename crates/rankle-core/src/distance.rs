@@ -1,11 +1,11 @@
-//! The distances of a ranking.
+//! The distances that define a ranking.
 
 use crate::{Embeddings, Error, Place, Result};
 use candle_core::Tensor;
 use rankle_kernels::distance::Metric;
 use std::{fmt, str::FromStr};
 
-/// The distance of a ranking.
+/// Distance of two embeddings, which defines a ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Distance {
     /// `1 - a·b` of unit vectors, in `[0, 2]`.
@@ -18,7 +18,7 @@ impl Distance {
     /// Every distance, for messages and menus.
     pub const ALL: [Self; 2] = [Self::Cosine, Self::Euclidean];
 
-    /// Raw embeddings `(n, d)` in the space of this distance, by [`Place::Kernels`].
+    /// Maps raw embeddings `(n, d)` into the space of this distance, by [`Place::Kernels`].
     ///
     /// # Errors
     /// As [`Place::normalize`].

@@ -1,17 +1,17 @@
-//! The two traits of a model.
+//! The two traits of a model: black box and white box.
 
 use crate::{Distance, Error, InputSpec, Result};
 use candle_core::{Tensor, Var};
 
-/// The answer to embeddings `(n, d)`: the gradient of a loss with respect to them, `(n, d)`.
+/// A function from embeddings `(n, d)` to the gradient of a loss with respect to them, `(n, d)`.
 pub type Upstream<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
 
-/// Embeds images as points whose distances define a ranking. Evaluation mode: one image, one embedding.
+/// Embeds images as points whose distances define a ranking. Evaluation mode: an embedding depends on its image alone.
 ///
-/// A black box says no more. A model whose embeddings can be differentiated is [`Differentiable`], too, and says so in
-/// [`Embedder::differentiable`].
+/// A black box implements this trait only. A model whose embeddings can be differentiated also implements [`Differentiable`] and
+/// returns itself from [`Embedder::differentiable`].
 pub trait Embedder: Send + Sync {
-    /// `(n, c, h, w)`, pixels in `[0, 1]` -> `(n, d)`, not normalized.
+    /// Embeds images `(n, c, h, w)`, pixels in `[0, 1]`, as `(n, d)`, not normalized.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Tensor`] when the images do not fit the model.
@@ -20,10 +20,10 @@ pub trait Embedder: Send + Sync {
     /// The distance this embedder was trained for.
     fn distance(&self) -> Distance;
 
-    /// The images that it takes.
+    /// The images that this embedder takes.
     fn input(&self) -> InputSpec;
 
-    /// The model as one that can be differentiated, where it is one.
+    /// The model as a white box; `None` if it is a black box.
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         None
     }
@@ -31,15 +31,14 @@ pub trait Embedder: Send + Sync {
 
 /// An embedder whose embeddings can be differentiated with respect to the pixels: a white box.
 ///
-/// A model built from candle operations needs no method: the provided one goes through automatic differentiation. A model with
+/// A model built from candle operations implements no method: the provided one uses automatic differentiation. A model with
 /// kernels of its own overrides it.
 pub trait Differentiable: Embedder {
-    /// The gradient of a per-image loss with respect to the pixels, `(n, c, h, w)`. The weights are frozen. The provided method
-    /// goes through candle, whose backward pass computes their gradients all the same and drops them; a model with
-    /// kernels of its own saves that work.
+    /// The gradient of a per-image loss with respect to the pixels, `(n, c, h, w)`; the weights are frozen. The provided method
+    /// uses candle, whose backward pass also computes weight gradients, and drops them; a model with kernels saves that work.
     ///
     /// # Errors
-    /// [`Error::NoGradient`] when no gradient reaches the images, and whatever `upstream` reports.
+    /// [`Error::NoGradient`] when no gradient reaches the images, and any error of the embedder or of `upstream`.
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let images = Var::from_tensor(images)?;
         let embeddings = self.embed(images.as_tensor())?;
@@ -65,10 +64,10 @@ impl<E: Embedder + ?Sized> Embedder for &E {
 }
 
 impl dyn Embedder + '_ {
-    /// The model as a white box, for a search that follows its gradient.
+    /// The model as a white box, for a gradient-based search.
     ///
     /// # Errors
-    /// [`Error::BlackBox`] where it is none.
+    /// [`Error::BlackBox`] if it is a black box.
     pub fn white_box(&self) -> Result<&dyn Differentiable> {
         self.differentiable().ok_or(Error::BlackBox)
     }
@@ -79,7 +78,6 @@ mod tests {
     use super::*;
     use candle_core::{DType, Device};
 
-    /// Embeds by one operation.
     struct By(fn(&Tensor) -> candle_core::Result<Tensor>);
 
     impl Embedder for By {
@@ -96,7 +94,7 @@ mod tests {
 
     impl Differentiable for By {}
 
-    /// It was said that the embedding does not depend on the images, which of these only the last does not.
+    /// The message once claimed that the embedding does not depend on the images, which is true of the last case only.
     #[test]
     fn operations_without_a_gradient_are_named() {
         let images = Tensor::ones((2, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();

@@ -5,7 +5,7 @@ use crate::{Distance, Error, Evaluation, Place, Result, kernels, tensors};
 use candle_core::Tensor;
 use std::ops::Deref;
 
-/// The norm below which an embedding counts as the zero vector, as in PyTorch's normalization: it has no direction.
+/// Norm below which an embedding counts as the zero vector, which has no direction, as in PyTorch's normalization.
 const SHORTEST: f64 = 1e-12;
 
 /// Embeddings in the space of their distance, on the device where they were computed: `len` rows of `dim` numbers.
@@ -13,7 +13,7 @@ const SHORTEST: f64 = 1e-12;
 pub struct Embeddings {
     /// `(n, d)`: unit vectors for cosine distance, raw embeddings for Euclidean.
     rows: Tensor,
-    /// `(n)`: the norm of every raw row, for cosine distance.
+    /// `(n)`: the norm of every raw row; `None` for Euclidean distance.
     norms: Option<Tensor>,
     distance: Distance,
     place: Place,
@@ -27,11 +27,11 @@ impl Embeddings {
         }
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.dims()[0]
     }
-    /// Whether there are no rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -43,15 +43,15 @@ impl Embeddings {
     pub fn distance(&self) -> Distance {
         self.distance
     }
-    /// Where they were computed.
+    /// The compute backend of the embeddings.
     pub fn place(&self) -> &Place {
         &self.place
     }
-    /// The rows as a tensor `(n, d)`, where they are.
+    /// The rows as a tensor `(n, d)`, on their device.
     pub fn tensor(&self) -> &Tensor {
         &self.rows
     }
-    /// The rows on the host: borrowed where [`Place::Kernels`] computed them, else copied from the device.
+    /// The rows on the host: borrowed if [`Place::Kernels`] computed them, else copied from the device.
     ///
     /// # Errors
     /// [`Error::Tensor`] when they cannot be copied.
@@ -59,8 +59,8 @@ impl Embeddings {
         Ok(HostRows { numbers: numbers(&self.rows)?, dim: self.dim() })
     }
 
-    /// Checks that there is a row for each of so many images, and that every row can be ranked: all numbers finite, no distance beyond
-    /// the largest f32, and under cosine distance a norm that has a direction. `whose` names a row for the error.
+    /// Checks that there is one row per image and that every row can be ranked: all numbers are finite, no distance overflows
+    /// f32, and under cosine distance the norm is at least 1e-12. `whose` names a row for the error.
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of rows, [`Error::Unrankable`] for the first row that cannot be ranked.
@@ -79,7 +79,7 @@ impl Embeddings {
             };
             match () {
                 () if norm.is_nan() || !row.iter().all(|x| x.is_finite()) => Some("holds NaN or infinity"),
-                // Twice this is the distance of two of them, whose square must be a number, too.
+                // Two rows are at most twice this norm apart, and the square of their distance must be finite, too.
                 () if norm > f64::from(f32::MAX).sqrt() / 2.0 => Some("is so long that distances overflow"),
                 () if self.distance == Distance::Cosine && norm < SHORTEST => {
                     Some("has no direction (it is shorter than 1e-12), which cosine distance needs")
@@ -93,8 +93,8 @@ impl Embeddings {
         }
     }
 
-    /// The relative spread of the rows: the mean squared distance of two rows as a fraction of twice their mean squared norm. The
-    /// mean distance for cosine; about 1 for a round cloud around the origin, 0 where all are equal.
+    /// The relative spread of the rows: the mean squared distance of two rows as a fraction of twice their mean squared norm. For
+    /// cosine this is the mean distance. About 1 for a round cloud around the origin, 0 if all rows are equal.
     ///
     /// # Errors
     /// As [`Embeddings::to_host`].
@@ -113,10 +113,10 @@ impl Embeddings {
         Ok(if squares > 0.0 { (1.0 - mean / (squares / count)).max(0.0) } else { 0.0 })
     }
 
-    /// Some of the rows, in the given order.
+    /// The rows at the given indices, in their order.
     ///
     /// # Errors
-    /// [`Error::Index`] for a row that is not there.
+    /// [`Error::Index`] for an index out of range.
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         crate::dataset::check_indices("embedding", rows, self.len())?;
         let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
@@ -130,10 +130,10 @@ impl Embeddings {
         })
     }
 
-    /// Numbers that were computed on the host, one for each coordinate, as a tensor like the rows.
+    /// Converts numbers on the host, one per coordinate, to a tensor with the shape and the device of the rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] when these are not so many.
+    /// [`Error::Shape`] when there is not one number per coordinate.
     pub fn like_rows(&self, numbers: Vec<f32>) -> Result<Tensor> {
         if numbers.len() != self.rows.elem_count() {
             let expected = format!("({})", self.rows.elem_count());
@@ -142,8 +142,8 @@ impl Embeddings {
         Ok(Tensor::from_vec(numbers, self.rows.shape(), self.rows.device())?)
     }
 
-    /// The gradient with respect to the raw embeddings `(n, d)`, from the gradient with respect to these rows: through the
-    /// normalization for cosine distance, `(g - (g·u)u) / ‖v‖`; unchanged for Euclidean.
+    /// The gradient with respect to the raw embeddings `(n, d)`, from the gradient with respect to these rows:
+    /// `(g - (g·u)u) / ‖v‖` for cosine distance (back through the normalization), unchanged for Euclidean.
     ///
     /// # Errors
     /// [`Error::Shape`] when `gradient` does not have one number per coordinate.
@@ -159,8 +159,8 @@ impl Embeddings {
         }
     }
 
-    /// The distance of each row to the row of `clean` with the same index, with PyTorch's offset of 1e-6 in every coordinate of a
-    /// Euclidean difference, and its gradient with respect to these rows.
+    /// The distance of each row to the row of `clean` at the same index, and its gradient with respect to these rows. As in
+    /// PyTorch, a Euclidean difference has an offset of 1e-6 in every coordinate.
     ///
     /// # Errors
     /// [`Error::Shape`] when the two do not have the same shape or distance.
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // aligned columns
     fn what_cannot_be_ranked_is_named() {
         let check = |distance, row: [f32; 2]| match embeddings(distance, &[[1.0, 2.0], row]).check(2, |index| format!("row {index}")) {
             Ok(()) => None,
@@ -239,7 +239,7 @@ mod tests {
             near(embeddings(Distance::Euclidean, &cross).relative_spread().unwrap(), 1.0);
             near(embeddings(Distance::Euclidean, &[[scale, scale]; 3]).relative_spread().unwrap(), 0.0);
         }
-        // 1 - cos of the angle between the two, on average with their distances to themselves.
+        // 1 - cos of the angle between the two rows, averaged with their distances of 0 to themselves.
         near(embeddings(Distance::Cosine, &[[1.0, 0.0], [1.0, 1.0]]).relative_spread().unwrap(), (1.0 - 0.5f64.sqrt()) / 2.0);
         near(embeddings(Distance::Cosine, &[[0.0, 0.0]]).relative_spread().unwrap(), 0.0);
     }

@@ -1,84 +1,84 @@
-//! What can go wrong between an image and its rank.
+//! The error type of rankle's libraries.
 
-/// The result of everything in rankle's libraries.
+/// Result type of rankle's libraries.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between an image and its rank. Each message is one line that names the wrong value.
+/// Error of rankle's libraries. Each message is one line that names the wrong value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An attack wants more targets than there are to choose from.
+    /// An attack that wants more targets than there are to choose from.
     #[error("the attack wants {wanted} targets, but there are only {available} to choose from: ask for fewer")]
     TooFewTargets {
-        /// How many it asked for.
+        /// Number of targets that the attack wants.
         wanted: usize,
-        /// How many there are.
+        /// Number of targets to choose from.
         available: usize,
     },
-    /// An index points behind the end of a set.
+    /// An index beyond the end of a set.
     #[error("{what} index {index} is out of range: there are {len}, counted from 0")]
     Index {
-        /// What is indexed.
+        /// Name of the indexed items.
         what: &'static str,
         /// The wrong index.
         index: usize,
-        /// How many items there are.
+        /// Number of items.
         len: usize,
     },
-    /// A set that must not be empty is empty.
+    /// An empty set where at least one item is needed; holds the name of the items.
     #[error("there are no {0}: at least one is needed")]
     Empty(&'static str),
-    /// A tensor does not have the shape that was asked for.
+    /// A tensor of the wrong shape.
     #[error("{what} has shape {actual:?}, expected {expected}")]
     Shape {
-        /// Which tensor.
+        /// Name of the tensor.
         what: &'static str,
-        /// Its shape.
+        /// Actual shape.
         actual: Vec<usize>,
-        /// The shape it should have.
+        /// Expected shape.
         expected: String,
     },
-    /// NaN or infinity where a number is needed.
+    /// A NaN or an infinity where a finite number is needed.
     #[error("{0} holds a value that is not finite (NaN or infinity)")]
     NotFinite(String),
-    /// An embedding that has no distance to others.
+    /// An embedding without finite distances to others.
     #[error("the embedding of {whose} {why}, so it cannot be ranked: check the weights and the images")]
     Unrankable {
-        /// Which image.
+        /// The image of the embedding.
         whose: String,
-        /// What is wrong with it.
+        /// Fault of the embedding.
         why: &'static str,
     },
-    /// A name that is not known, with the known ones.
+    /// An unknown name, with the known names.
     #[error("unknown {what} '{name}'; known: {known}")]
     Unknown {
-        /// What was named.
+        /// Kind of the name, as in `distance`.
         what: &'static str,
         /// The name.
         name: String,
-        /// The names that exist, separated by commas.
+        /// The known names, separated by commas.
         known: String,
     },
-    /// An image of a dataset cannot be read; the line names the file and what to do. It alone can be left out.
+    /// An image of a dataset that cannot be read; the message names the file and what to do. The image alone can be left out.
     #[error("{0}")]
     Image(String),
-    /// A file, a name or a number that cannot be used where it was given; the line names it and says what to do.
+    /// A file, a name or a number that cannot be used where it was given; the message names it and says what to do.
     #[error("{0}")]
     Refused(String),
-    /// No gradient reaches the images: the embedding does not depend on them, or an operation on the way has none.
+    /// A missing gradient of the images: the embedding does not depend on them, or an operation in between has no gradient.
     #[error(
         "no gradient reaches the images: the embedding does not depend on them, or an operation between them and it has no gradient \
          in candle (detach, argmax, argsort, comparisons, round, a cast to integers, numbers that were read back into a new tensor, a \
          custom operation without a backward pass)"
     )]
     NoGradient,
-    /// A search that follows gradients was asked of a model that has none.
+    /// A gradient-based search on a model without gradients.
     #[error("the model is a black box: it embeds images and gives no gradient, which this search follows")]
     BlackBox,
-    /// The caller asked for the work to stop.
+    /// A stop that the caller asked for.
     #[error("interrupted")]
     Interrupted,
-    /// A tensor operation failed.
+    /// A failed tensor operation.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }

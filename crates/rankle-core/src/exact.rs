@@ -3,8 +3,8 @@
 use crate::Distance;
 
 impl Distance {
-    /// The distance of two embeddings in f64: for cosine `‖a/‖a‖ - b/‖b‖‖² / 2`, which keeps its digits where `1 - a·b` loses
-    /// them, and 1 to a zero vector; `‖a - b‖` for Euclidean. Equal embeddings are equally far from anything, to the last bit.
+    /// The distance of two embeddings in f64. Cosine: `‖a/‖a‖ - b/‖b‖‖² / 2`, which keeps the digits that `1 - a·b` loses, and 1
+    /// if one is a zero vector. Euclidean: `‖a - b‖`. Equal embeddings have equal distances to any other, to the last bit.
     pub fn exact(self, a: &[f32], b: &[f32]) -> f64 {
         match self {
             Self::Cosine => {
@@ -19,7 +19,7 @@ impl Distance {
     }
 }
 
-/// Summed in one fixed order, in eight lanes so that the compiler may use them.
+/// Sum of `term` over the pairs, in a fixed order: eight lanes, so that the compiler can vectorize it.
 pub(crate) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     let mut lanes = [0.0f64; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {
@@ -30,7 +30,7 @@ pub(crate) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     lanes.iter().sum()
 }
 
-/// As [`sum`], of numbers in f64.
+/// As [`sum`], with the numbers as f64.
 fn wide_sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     sum(a, b, |a, b| term(f64::from(a), f64::from(b)))
 }

@@ -1,4 +1,4 @@
-//! The gallery on the CPU, by rankle's kernels.
+//! The gallery on the CPU, computed by rankle's kernels.
 
 use crate::counted::{Counted, PointList};
 use crate::dataset::check_indices;
@@ -11,8 +11,8 @@ pub use rankle_kernels::distance::Hinge;
 use rankle_kernels::distance::Width;
 use rayon::prelude::*;
 
-/// Embedded gallery images. Every distance to it, wherever it is computed, is summed in one order, so that equal pairs have
-/// equal distances to the last bit and an item never outranks itself.
+/// Embedded gallery images. All methods sum a distance in the same order, so equal pairs have equal distances to the last bit and
+/// an item never outranks itself.
 #[derive(Clone, Debug)]
 pub struct Gallery {
     rows: kernel::GalleryRows,
@@ -20,8 +20,10 @@ pub struct Gallery {
 }
 
 impl Gallery {
+    /// Copies embeddings into a gallery.
+    ///
     /// # Errors
-    /// [`Error::Empty`] without embeddings, and [`Error::Unrankable`] as [`Embeddings::check`] finds them.
+    /// [`Error::Empty`] without embeddings, [`Error::Unrankable`] for one that [`Embeddings::check`] refuses.
     pub fn new(embeddings: &Embeddings) -> Result<Self> {
         if embeddings.is_empty() {
             return Err(Error::Empty("gallery items"));
@@ -30,15 +32,15 @@ impl Gallery {
         let rows = kernel::GalleryRows::new(embeddings.to_host()?.as_slice(), embeddings.dim());
         Ok(Self { rows, distance: embeddings.distance() })
     }
-    /// How many items.
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
-    /// Never: an empty gallery cannot be built.
+    /// Always false: an empty gallery cannot be built.
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 0
     }
-    /// Numbers per embedding.
+    /// Dimension of the embeddings.
     pub fn dim(&self) -> usize {
         self.rows.dim()
     }
@@ -50,7 +52,7 @@ impl Gallery {
     pub fn point(&self, index: usize) -> &[f32] {
         self.rows.row(index)
     }
-    /// The distance of every embedding to every item, `n x len`, row-major. For a few embeddings: this matrix is stored.
+    /// The distance of every embedding to every item, `n x len`, row-major. The matrix is stored: for a few embeddings only.
     ///
     /// # Errors
     /// [`Error::Shape`] when the embeddings have another dimension.
@@ -58,7 +60,7 @@ impl Gallery {
         self.check(embeddings)?;
         Ok(kernel::distances(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows))
     }
-    /// The distances of all items to some items of `set`, which may be this gallery, `items.len() x len`, row-major.
+    /// The distances of some items of `set`, which may be this gallery, to all items, `items.len() x len`, row-major.
     ///
     /// # Errors
     /// [`Error::Index`] when an index is out of range, [`Error::Shape`] when the set has another dimension or distance.
@@ -74,7 +76,7 @@ impl Gallery {
         self.check_targets(embeddings.len(), targets)?;
         Ok(kernel::distances_to(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, targets))
     }
-    /// The same of some items of `set`, which may be this gallery.
+    /// As [`Gallery::distances_to`], for some items of `set`, which may be this gallery.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Index`] when the items or the targets do not fit.
@@ -90,8 +92,8 @@ impl Gallery {
     pub fn sorted_lists(&self, set: &Self, items: &[usize]) -> Result<SortedLists> {
         Ok(SortedLists::new(self.distances_from(set, items)?, self.len()))
     }
-    /// Where each target (`n x targets`, row-major) stands in the list of its own embedding: counts, never a sort. The matrix of
-    /// distances is never stored. `without` names one item for each embedding that has no place in its list, unless it is a target.
+    /// Rank counts of each target (`n x targets`, row-major) in the list of its own embedding. No list is sorted, and the matrix
+    /// of distances is not stored. `without` names one item per embedding, which is left out of its list unless it is the target.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Index`] when the targets or the items left out do not fit.
@@ -122,11 +124,11 @@ impl Gallery {
         self.count(&points, targets, without, precision)
     }
 
-    /// How many lists of distances to hold at once: 64, or fewer so that they fill 64 MiB at most.
+    /// Number of lists of distances to hold at once: 64, or fewer so that they fill at most 64 MiB.
     pub fn lists_at_once(&self) -> usize {
         ((64 << 20) / (4 * self.len())).clamp(1, 64)
     }
-    /// The list of one point, from its distances as [`Gallery::distances`] has them.
+    /// The list of one point, from its row of [`Gallery::distances`].
     ///
     /// # Errors
     /// [`Error::Shape`] when point or distances do not fit.
@@ -142,7 +144,7 @@ impl Gallery {
             most: precision.most(self.len()),
         })
     }
-    /// The difference of two distances to one point, one of them `distance`, below which f32 cannot tell them apart.
+    /// Difference of two distances to one point, one of them `distance`, below which f32 cannot tell them apart.
     pub fn resolution_at(&self, distance: f32) -> f32 {
         self.width().at(distance)
     }
@@ -174,7 +176,7 @@ impl Gallery {
         Ok(counted)
     }
 
-    /// How many points to count at once, so that the near items that are kept of a collapsed model fill some 200 MB at most.
+    /// Number of points to count at once, so that the near items of a collapsed model fill at most about 200 MB.
     fn points_at_once(&self, set: usize, most: usize) -> usize {
         (8_000_000 / (most.min(self.len()) * set).max(1)).max(1)
     }
@@ -203,21 +205,20 @@ impl Gallery {
         Counted { resolution: resolution.reduce(Resolution::default, Resolution::and), counts }
     }
 
-    /// The embeddings of some items of a set in the same space, one after the other.
     fn items_of(&self, set: &Self, indices: &[usize]) -> Result<Vec<f32>> {
         self.check_set(set)?;
         check_indices("query", indices, set.len())?;
         Ok(indices.iter().flat_map(|&index| set.point(index)).copied().collect())
     }
-    /// Whether embeddings are in the space of this gallery.
+    /// Checks that embeddings are in the space of this gallery.
     pub(crate) fn check(&self, embeddings: &Embeddings) -> Result<()> {
         self.check_space(embeddings.len(), embeddings.dim(), embeddings.distance())
     }
-    /// Whether another set is in the same space.
+    /// Checks that another set is in the space of this gallery.
     pub(crate) fn check_set(&self, set: &Self) -> Result<()> {
         self.check_space(set.len(), set.dim(), set.distance)
     }
-    /// Whether there is one distance, and one weight where there are any, for each pair of an embedding and a target.
+    /// Checks that each pair of an embedding and a target has one distance and, if there are weights, one weight.
     pub(crate) fn check_terms(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<()> {
         self.check(embeddings)?;
         for DistanceTerm { targets, distances, weights, .. } in terms {
@@ -238,7 +239,7 @@ impl Gallery {
         let expected = format!("(n, {}) under {} distance", self.dim(), self.distance);
         Err(Error::Shape { what: "the embedding", actual: vec![len, dim], expected })
     }
-    /// Whether there are as many targets for each of `n` embeddings, all of them items.
+    /// Checks that each of `n` embeddings has the same number of targets, and that all targets are items.
     pub(crate) fn check_targets(&self, n: usize, targets: &[u32]) -> Result<()> {
         if n == 0 || targets.is_empty() || !targets.len().is_multiple_of(n) {
             let expected = format!("({n} x targets)");
@@ -300,8 +301,8 @@ impl Ranking for Gallery {
     }
 }
 
-/// Adds `weight · ∇d(item, embedding)` with respect to the embedding, `d` apart; where the Euclidean distance is zero its gradient
-/// counts as zero.
+/// Adds `weight · ∇d(item, embedding)` with respect to the embedding, where `d` is their distance. At a Euclidean distance of
+/// zero the gradient counts as zero.
 fn add_gradient(distance: Distance, gradient: &mut [f32], weight: f64, embedding: &[f32], item: &[f32], d: f32) {
     match distance {
         Distance::Cosine => {
@@ -320,7 +321,7 @@ fn add_gradient(distance: Distance, gradient: &mut [f32], weight: f64, embedding
 mod tests {
     use super::*;
 
-    /// A collapsed gallery is counted a part of the points at a time: no count depends on it, nor what f32 could not decide.
+    /// In a collapsed gallery the points are counted in parts: neither the counts nor the resolution depend on the parts.
     #[test]
     fn counts_do_not_depend_on_how_many_points_are_counted_at_once() {
         let (len, n, set) = (1200, 90, 100);

@@ -1,49 +1,49 @@
-//! The images that a model takes, and how photographs are brought to their size.
+//! Input shape of a model, and the resizing of photographs to it.
 
 use std::fmt;
 
-/// How a photograph of any shape is resized before the model's square is cut out of it.
+/// Resizing of a photograph before the model's input is cropped from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resize {
-    /// The shorter side to a given length, the shape kept: torchvision's `Resize(256)`.
+    /// Scales the shorter side to a given length and keeps the aspect ratio: torchvision's `Resize(256)`.
     Shorter,
-    /// Both sides to a given length, whatever the shape: torchvision's `Resize((256, 256))`.
+    /// Scales both sides to a given length and ignores the aspect ratio: torchvision's `Resize((256, 256))`.
     Square,
-    /// Not at all: only photographs of the model's size can be used, and nothing is cut off.
+    /// No resizing and no cropping: photographs must have the model's size.
     None,
 }
 
-/// How pixels are weighted in resizing, by Pillow's definitions: wider where the image shrinks, so that nothing is skipped.
+/// Interpolation filter of the resizing, as Pillow defines it: widened where the image shrinks, so that no pixel is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
-    /// A triangle over two pixels of the coarser grid.
+    /// A triangle, two pixels of the coarser grid wide.
     Bilinear,
-    /// A cubic over four, with a = -1/2.
+    /// A cubic with a = -1/2, four pixels of the coarser grid wide.
     Bicubic,
 }
 
-/// The images that a model takes and, as far as its makers say so, how photographs become such images.
+/// Input shape of a model and the preparation of photographs, as far as the model's authors specify it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InputSpec {
     /// `(channels, height, width)`.
     pub shape: (usize, usize, usize),
-    /// How photographs are resized.
+    /// Resizing of photographs; `None` if not specified.
     pub resize: Option<Resize>,
-    /// The side before the middle is cut out, in pixels.
+    /// Side after resizing and before the center crop, in pixels; `None` if not specified.
     pub edge: Option<usize>,
-    /// How pixels are weighted.
+    /// Interpolation filter; `None` if not specified.
     pub filter: Option<Filter>,
 }
 
 impl InputSpec {
-    /// A model that says nothing of photographs but the shape it takes.
+    /// An input shape without a preparation of photographs.
     pub fn of_shape(shape: (usize, usize, usize)) -> Self {
         Self { shape, resize: None, edge: None, filter: None }
     }
 }
 
 impl Resize {
-    /// All of them, for messages and menus.
+    /// Every resizing, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Shorter, Self::Square, Self::None];
 
     /// The name on the command line and in records.
@@ -57,7 +57,7 @@ impl Resize {
 }
 
 impl Filter {
-    /// All of them, for messages and menus.
+    /// Every filter, for messages and menus.
     pub const ALL: [Self; 2] = [Self::Bilinear, Self::Bicubic];
 
     /// The name on the command line and in records.

@@ -1,4 +1,4 @@
-//! The arithmetic on embeddings by rankle's kernels, on the CPU.
+//! Arithmetic on embeddings by rankle's kernels, on the CPU.
 
 use crate::exact::sum;
 use crate::numbers::numbers;

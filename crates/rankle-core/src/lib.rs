@@ -1,8 +1,15 @@
-//! The vocabulary of rankle: what an embedder, a dataset, a distance, a gallery and a seed are.
+//! Shared types of rankle: embedders, datasets, distances, embeddings, galleries, rank counts, seeds and errors.
 //!
-//! Every other crate meets the rest only through the types here. This crate knows no file, no dataset, no architecture, no
-//! attack and no command line. Pixels cross every boundary in `[0, 1]`; mean and standard deviation are the first layer of
-//! an embedder, so epsilon has one meaning everywhere.
+//! The crates for data, models, metrics, attacks and training meet through these types alone. Pixels are in `[0, 1]` everywhere;
+//! the first layer of an embedder normalizes them by mean and standard deviation, so epsilon has one unit for all models.
+//!
+//! Left out: files and datasets (`rankle-data`), architectures (`rankle-models`), metrics (`rankle-metrics`), attacks
+//! (`rankle-attacks`), the command line (`rankle`).
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_kernels`](../rankle_kernels/index.html),
+//! [`rankle_data`](../rankle_data/index.html), [`rankle_models`](../rankle_models/index.html),
+//! [`rankle_metrics`](../rankle_metrics/index.html), [`rankle_attacks`](../rankle_attacks/index.html),
+//! [`rankle_train`](../rankle_train/index.html).
 //!
 //! ```
 //! use rankle_core::{Dataset, Embedder, Gallery, Distance, toy};
@@ -13,7 +20,7 @@
 //! let embeddings = embedder.distance().normalize(&embedder.embed(&dataset.images(&everything)?)?)?;
 //! let gallery = Gallery::new(&embeddings)?;
 //!
-//! // Nothing is nearer to an item than the item itself.
+//! // No item is closer to an item than the item itself.
 //! let itself = gallery.rank_counts(&embeddings.select(&[7])?, &[7], None, Precision::Single)?;
 //! assert_eq!(itself.counts[0].closer, 0);
 //! # Ok::<(), rankle_core::Error>(())

@@ -1,4 +1,4 @@
-//! Sorted lists of distances, which answer how many are smaller and what is their sum without a scan.
+//! Sorted lists of distances: counts and sums of the distances below a value, without a scan.
 
 use crate::dataset::check_indices;
 use crate::numbers::numbers;
@@ -6,12 +6,12 @@ use crate::{Error, Lists, Result};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-/// Rows of ascending distances, all of one length. Besides the distances only one sum per 64 of them is kept.
+/// Sorted lists of distances, all of one length, with one prefix sum per 64 distances.
 #[derive(Debug)]
 pub struct SortedLists {
     sorted: Vec<f32>,
     len: usize,
-    /// Per list the sums of its first 0, 64, 128 … distances.
+    /// Prefix sums of each list: of its first 0, 64, 128 … distances.
     sums: Vec<f64>,
 }
 
@@ -34,18 +34,18 @@ impl SortedLists {
     fn list(&self, list: usize) -> &[f32] {
         &self.sorted[list * self.len..][..self.len]
     }
-    /// How many distances of a list are below `distance`.
+    /// Number of distances of a list that are below `distance`.
     pub fn below(&self, list: usize, distance: f32) -> usize {
         self.list(list).partition_point(|&d| d < distance)
     }
-    /// How many distances of a list are not above `distance`.
+    /// Number of distances of a list that are at most `distance`.
     pub fn not_above(&self, list: usize, distance: f32) -> usize {
         self.list(list).partition_point(|&d| d <= distance)
     }
-    /// The sum of the smallest `count` distances of a list.
+    /// Sum of the smallest `count` distances of a list.
     pub fn sum(&self, list: usize, count: usize) -> f64 {
         let blocks = self.len.div_ceil(STRIDE);
-        // A list of whole blocks has no sum of its own length: the last block is added up.
+        // A list of whole blocks has no prefix sum of its full length: its last block is summed here.
         let block = (count / STRIDE).min(blocks - 1);
         self.sums[list * blocks + block] + total(&self.list(list)[block * STRIDE..count])
     }
@@ -83,7 +83,7 @@ impl Lists for SortedLists {
     }
 }
 
-/// Whether every distance has the slot of a list.
+/// Checks that `distances` is `(n, targets)` with one slot each, and that every slot is the index of one of the `lists`.
 ///
 /// # Errors
 /// [`Error::Shape`] and [`Error::Index`].

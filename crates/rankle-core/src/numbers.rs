@@ -4,8 +4,8 @@ use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
 use std::ops::{Deref, Range};
 
-/// The numbers of `tensor` in row-major order: borrowed where they lie in one piece on the CPU, else a copy. The tensor stays
-/// locked for writing while they are borrowed.
+/// The numbers of `tensor` in row-major order: borrowed if they are contiguous on the CPU, else copied. While they are borrowed
+/// the tensor is locked for writing.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] when the numbers are not f32 or cannot be copied.

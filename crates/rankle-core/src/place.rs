@@ -1,21 +1,21 @@
-//! Where a search is computed.
+//! The compute backend of a search.
 
 use crate::{Distance, Embeddings, Error, Gallery, Ranking, Result, kernels, tensors};
 use candle_core::{Device, Tensor};
 
-/// Where a search computes all that is not the model: chosen once, with the embeddings of a gallery, and never guessed from the
-/// device of a tensor, since kernels and candle's operations both run on [`Device::Cpu`].
+/// Compute backend of a search, for everything but the model. It is chosen once, with the embeddings of a gallery; the device of
+/// a tensor does not determine it, since kernels and candle's operations both run on [`Device::Cpu`].
 #[derive(Clone, Debug, Default)]
 pub enum Place {
-    /// On the CPU, by rankle's kernels: fast, and bit-identical within one instruction set.
+    /// rankle's kernels on the CPU: fast, and bit-identical within one instruction set.
     #[default]
     Kernels,
-    /// On a device, by candle's operations. Searches by gradient descent read nothing back to the host.
+    /// candle's operations on a device. A search by gradient descent reads nothing back to the host.
     Tensors(Device),
 }
 
 impl Place {
-    /// Images as a model of this place takes them: on its device.
+    /// Copies images to the device of this backend; [`Place::Kernels`] leaves them where they are.
     ///
     /// # Errors
     /// [`crate::Error::Tensor`] when they cannot be copied.
@@ -26,8 +26,8 @@ impl Place {
         }
     }
 
-    /// Raw embeddings `(n, d)` in the space of a distance: on the unit sphere for cosine, where they are for Euclidean. A zero vector
-    /// stays zero under cosine, at distance 1 from everything; [`Embeddings::check`] refuses it.
+    /// Maps raw embeddings `(n, d)` into the space of a distance: onto the unit sphere for cosine, unchanged for Euclidean. Under
+    /// cosine a zero vector stays zero, at distance 1 from every embedding; [`Embeddings::check`] refuses it.
     ///
     /// # Errors
     /// [`Error::Shape`] when `raw` is not a matrix, or has no columns.
@@ -42,7 +42,7 @@ impl Place {
         Embeddings::new(rows, norms, distance, self.clone())
     }
 
-    /// The gallery of these embeddings, ranked where it is computed here.
+    /// The gallery of these embeddings on this backend.
     ///
     /// # Errors
     /// As [`Gallery::new`].

@@ -1,21 +1,21 @@
 //! Positions in a list of distances, and the comparisons that f32 cannot decide.
 //!
-//! A [`RankCount`] says how many items of a list are closer than a target and how many are at exactly its distance; the
-//! `RankRule` of `rankle-attacks` makes a rank of it. Metrics ask for the expected value over all orders of tied items: a
-//! [`TieGroup`] has it in closed form.
+//! A [`RankCount`] counts the items of a list that are closer than a target and those at exactly its distance; the `RankRule` of
+//! `rankle-attacks` turns the counts into a rank. Metrics take the expected value over all orders of tied items, which a
+//! [`TieGroup`] gives in closed form.
 
 pub use rankle_kernels::distance::RankCount;
 use rankle_kernels::distance::Width;
 
-/// Items of a list at one distance from its query, some of which are wanted (of the query's class). All orders of a group are
-/// equally likely.
+/// Tied items of a list: all at one distance from the query, some of them wanted (of the query's class). All orders of a group
+/// are equally likely.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TieGroup {
-    /// Items that are closer than the group.
+    /// Number of items that are closer than the group.
     pub closer: u32,
-    /// Items of the group.
+    /// Number of items of the group.
     pub tied: u32,
-    /// Wanted items of the group, at least one.
+    /// Number of wanted items of the group, at least one.
     pub wanted: u32,
 }
 
@@ -38,8 +38,7 @@ impl TieGroup {
         first.sum()
     }
 
-    /// For 0, 1, 2 … places at the front of the group the probability that none of them is wanted, up to the last that can
-    /// be above 0.
+    /// Probabilities that the first 0, 1, 2 … items of the group are all unwanted, up to the last that can be above 0.
     fn nothing_first(self) -> impl Iterator<Item = f64> {
         let others = self.tied - self.wanted;
         let next = move |(missed, places): &(f64, u32)| {
@@ -49,30 +48,30 @@ impl TieGroup {
     }
 }
 
-/// How many comparisons of two distances to one point were closer than the rounding error of f32.
+/// Number of comparisons of two distances to one point, and how many of them are within the rounding error of f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// All comparisons.
+    /// Number of comparisons.
     pub comparisons: u64,
-    /// Those below the resolution of f32.
+    /// Number of comparisons below the resolution of f32.
     pub near: u64,
-    /// Those of these that were left to f32: [`Precision::Single`] decides nothing else, and [`Precision::Resolved`] gives up
-    /// on a list with too many.
+    /// Number of comparisons below the resolution that f32 decided all the same: all of them under [`Precision::Single`], those
+    /// of lists with too many under [`Precision::Resolved`].
     pub undecided: u64,
 }
 
 impl Resolution {
-    /// Comparisons that f32 alone decides, `near` of them below its resolution.
+    /// Counts for comparisons that f32 alone decides, `near` of them below its resolution.
     pub fn single(comparisons: usize, near: usize) -> Self {
         Self { comparisons: comparisons as u64, near: near as u64, undecided: near as u64 }
     }
 
-    /// The share of comparisons that f32 decided below its resolution; 0 of none.
+    /// Share of comparisons that f32 decided below its resolution; 0 if there are no comparisons.
     pub fn undecided_share(self) -> f64 {
         self.undecided as f64 / self.comparisons.max(1) as f64
     }
 
-    /// Both together.
+    /// The sums of two counts.
     #[must_use]
     pub fn and(self, more: Self) -> Self {
         Self {
@@ -83,18 +82,18 @@ impl Resolution {
     }
 }
 
-/// What decides which of two items is closer.
+/// Precision in which two distances are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// The distances in f32, as in the paper.
+    /// f32, as in the paper.
     Single,
-    /// Distances in f64 where those in f32 are closer than their rounding error, in every list where at most 3 % of its length
-    /// have to be compared once more, or at most 1,024.
+    /// f64 where f32 distances differ by less than their rounding error, in every list where at most 3 % of its items, or at most
+    /// 1,024 items, have to be compared again.
     Resolved,
 }
 
 impl Precision {
-    /// How many items of a list of `len` may be compared once more.
+    /// Maximum number of items of a list of `len` that are compared again in f64.
     pub fn most(self, len: usize) -> usize {
         match self {
             Self::Single => 0,
@@ -103,29 +102,29 @@ impl Precision {
     }
 }
 
-/// One list of distances in f32, and what can decide where those are too coarse.
+/// One list of distances in f32, with distances in f64 on demand.
 pub struct List<'a> {
     /// The distance of every item.
     pub distances: &'a [f32],
-    /// Below which differences they are too coarse.
+    /// Difference below which f32 cannot tell two distances apart.
     pub(crate) width: Width,
     /// The distance of an item in f64.
     pub(crate) exact: Box<dyn Fn(u32) -> f64 + 'a>,
-    /// How many items may be asked for it.
+    /// Maximum number of items whose distance in f64 may be computed.
     pub(crate) most: usize,
 }
 
 impl List<'_> {
-    /// The groups of equal distance that hold items of `wanted`, ascending, where the list is `wanted` and `others`; and how
-    /// many of the comparisons between the two were below the resolution.
+    /// The tie groups with items of `wanted`, by ascending distance, in the list of `wanted` and `others`; and the number of
+    /// comparisons between the two, in total and below the resolution.
     ///
-    /// Only `wanted` is sorted. Each of the others then counts before the first wanted item that it precedes.
+    /// Only `wanted` is sorted. Each of the others is then counted before the first wanted item that it precedes.
     pub fn tie_groups(&self, wanted: &[u32], others: impl Iterator<Item = u32>) -> (Vec<TieGroup>, Resolution) {
         let distance = |item: u32| self.distances[item as usize];
         let mut wanted: Vec<(f32, u32)> = wanted.iter().map(|&item| (distance(item), item)).collect();
         wanted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let sorted = Sorted::new(wanted.iter().map(|&(distance, _)| distance).collect());
-        // How many others stand between each wanted item and the one before it, and those whose place is not clear.
+        // Number of others between each wanted item and the one before it, and the others whose position f32 leaves unclear.
         let mut between = vec![0u32; wanted.len() + 1];
         let mut near: Vec<u32> = Vec::new();
         let mut count = 0u64;
@@ -143,7 +142,7 @@ impl List<'_> {
         }
         let (places, mut resolution) = self.decide(&wanted, &near);
         resolution.comparisons = count * wanted.len() as u64;
-        // Of the unclear ones some stand between two wanted items, others beside one.
+        // An unclear item is between two wanted items or tied with one.
         let mut beside = vec![0u32; wanted.len()];
         for other in places.others {
             let at = places.wanted.partition_point(|&wanted| wanted < other);
@@ -165,18 +164,18 @@ impl List<'_> {
         (groups, resolution)
     }
 
-    /// The group of the closest wanted item alone, as [`List::tie_groups`] has it; `None` where nothing is wanted.
+    /// The first group of [`List::tie_groups`], that of the closest wanted item; `None` if `wanted` is empty.
     pub fn first_match(&self, wanted: &[u32], others: impl Iterator<Item = u32>) -> Option<(TieGroup, Resolution)> {
         let distance = |item: &u32| self.distances[*item as usize];
         let least = wanted.iter().map(distance).min_by(f32::total_cmp)?;
         let width = self.width.at(least);
-        // What cannot be the closest needs no place.
+        // Items that cannot be the closest are dropped.
         let first: Vec<u32> = wanted.iter().copied().filter(|item| distance(item) - least <= width).collect();
         let (groups, resolution) = self.tie_groups(&first, others);
         Some((*groups.first()?, resolution))
     }
 
-    /// Where something outside of the list stands at distance `own`, in f64 `exact`, among the items that `keep` keeps.
+    /// Rank count of a target outside of the list, at distance `own` (`exact` in f64), among the items that `keep` accepts.
     pub fn count(&self, own: f32, exact: f64, keep: impl Fn(u32) -> bool) -> (RankCount, Resolution) {
         let width = self.width.at(own);
         let items = || (0..).zip(self.distances.iter().copied()).filter(|&(item, _)| keep(item));
@@ -192,10 +191,10 @@ impl List<'_> {
         (count, Resolution { comparisons: items().count() as u64, near: near as u64, undecided })
     }
 
-    /// The distances by which sorted `wanted` items and `others` near them are told apart.
+    /// Distances that order the sorted `wanted` items and the `others` near them: in f64, unless that concerns too many items.
     fn decide(&self, wanted: &[(f32, u32)], others: &[u32]) -> (Decided, Resolution) {
         let single = |item: u32| f64::from(self.distances[item as usize]);
-        // Where stretches of wanted items near an other begin and end.
+        // Starts and ends of the ranges of wanted items that are near one of the others.
         let mut edges = vec![0i64; wanted.len() + 1];
         let mut near = 0;
         for &other in others {
@@ -226,14 +225,13 @@ impl List<'_> {
     }
 }
 
-/// Ascending distances that are looked up for many others. Most of these lie where few of the distances do, so a table of buckets
-/// finds their place at once.
+/// Ascending distances for many look-ups. Most of them fall where few of the distances are: a table of buckets is fast there.
 struct Sorted {
-    /// Between two that nothing reaches.
+    /// Enclosed by -∞ and ∞.
     distances: Vec<f32>,
     least: f32,
     scale: f32,
-    /// The place of the first distance of each bucket, and the number of distances.
+    /// Position of the first distance of each bucket, then the number of distances.
     buckets: Vec<u32>,
 }
 
@@ -241,7 +239,7 @@ impl Sorted {
     fn new(distances: Vec<f32>) -> Self {
         let (least, most) = (distances.first().copied().unwrap_or(0.0), distances.last().copied().unwrap_or(0.0));
         let count = distances.len().next_power_of_two();
-        // Not finite where all are equal, or nearly: then one bucket has all.
+        // Not finite if all distances are (nearly) equal: then one bucket holds all of them.
         let scale = count as f32 / (most - least);
         let scale = if scale.is_finite() { scale } else { 0.0 };
         let mut sorted = Self { distances: Vec::new(), least, scale, buckets: vec![0; count + 2] };
@@ -258,13 +256,13 @@ impl Sorted {
         sorted
     }
 
-    /// The bucket of a distance: never lower for a greater one.
+    /// The bucket of a distance, which never decreases with the distance.
     #[inline]
     fn bucket(&self, distance: f32) -> usize {
         (((distance - self.least) * self.scale) as usize).min(self.buckets.len() - 2)
     }
 
-    /// How many distances are below another.
+    /// Number of distances below `distance`.
     #[inline]
     fn closer(&self, distance: f32) -> usize {
         let bucket = self.bucket(distance);
@@ -272,14 +270,14 @@ impl Sorted {
         from + self.distances[1 + from..1 + to].partition_point(|&one| one < distance)
     }
 
-    /// The distances before and after a place.
+    /// The distances on both sides of a position.
     #[inline]
     fn around(&self, place: usize) -> (f32, f32) {
         (self.distances[place], self.distances[place + 1])
     }
 }
 
-/// Distances that can be compared with one another.
+/// Distances of wanted items and of others that can be compared with one another.
 struct Decided {
     /// Ascending.
     wanted: Vec<f64>,
@@ -290,12 +288,12 @@ struct Decided {
 mod tests {
     use super::*;
 
-    /// Every order of a group is tried.
+    /// Tries every order of a group.
     #[test]
     fn expected_values_are_those_of_all_orders() {
         for (closer, tied) in [(0u32, 1u32), (0, 5), (3, 4), (7, 6)] {
             for wanted in 1..=tied {
-                // A subset of the places holds the wanted items; all are equally likely.
+                // A subset of the positions holds the wanted items; all subsets are equally likely.
                 let orders: Vec<u32> = (0..1u32 << tied).filter(|order| order.count_ones() == wanted).collect();
                 let mean = |of: &dyn Fn(u32) -> f64| {
                     orders.iter().map(|order| of(closer + order.trailing_zeros())).sum::<f64>() / orders.len() as f64
@@ -309,7 +307,7 @@ mod tests {
                 }
             }
         }
-        // Without ties to the last bit.
+        // Without ties the values are exact.
         let alone = TieGroup { closer: 6, tied: 1, wanted: 1 };
         assert_eq!((alone.within(6), alone.within(7), alone.position()), (0.0, 1.0, 6.0));
         assert_eq!(alone.reciprocal_rank(), 1.0 / 7.0);
@@ -349,7 +347,7 @@ mod tests {
         assert_eq!(first(&[], &[0]), None);
     }
 
-    /// f32 says 0, 1, 2, 3; the distances in f64 say otherwise of those that are near.
+    /// The order is 0, 1, 2, 3 in f32; in f64 the near items have another order.
     #[test]
     fn what_is_near_is_decided_once_more() {
         let distances = [0.1000, 0.1001, 0.1002, 0.5];
@@ -358,17 +356,17 @@ mod tests {
         let (groups, resolution) = list(&distances, exact, 3).tie_groups(&[0, 3], [1, 2].into_iter());
         assert_eq!(groups, [group(1, 2, 1), group(3, 1, 1)]);
         assert_eq!(resolution, Resolution { comparisons: 4, near: 2, undecided: 0 });
-        // One more than may be asked for: f32 decides, and says so.
+        // One item more than the limit: f32 decides, and the comparisons count as undecided.
         let (groups, resolution) = list(&distances, exact, 2).tie_groups(&[0, 3], [1, 2].into_iter());
         assert_eq!(groups, [group(0, 1, 1), group(3, 1, 1)]);
         assert_eq!((resolution.undecided, resolution.undecided_share()), (2, 0.5));
-        // Something else at 0.10005, and in truth at 0.1001: the middle of the three is closer. Without that it is the first.
+        // A target at 0.10005, in f64 at 0.1001: item 1 alone is closer in f64, item 0 alone in f32.
         let something = |most: usize, keep: fn(u32) -> bool| list(&distances, exact, most).count(0.10005, 0.1001, keep).0;
         assert_eq!(something(3, |_| true).closer, 1);
         assert_eq!(something(2, |_| true).closer, 1);
         assert_eq!(something(2, |item| item != 1).closer, 0);
         assert_eq!(something(1, |item| item != 1).closer, 1);
-        // Two wanted items that change places with each other change nothing.
+        // Wanted items that swap their positions do not change the groups.
         let (groups, _) = list(&distances, exact, 9).tie_groups(&[0, 1, 2], [3].into_iter());
         assert_eq!(groups, [group(0, 1, 1), group(1, 1, 1), group(2, 1, 1)]);
     }

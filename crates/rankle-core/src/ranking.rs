@@ -1,11 +1,11 @@
-//! What attacks ask of a gallery.
+//! The interface of attacks to a gallery.
 
 use crate::{Distance, Embeddings, Gallery, Place, Result, SortedLists};
 use candle_core::{DType, Tensor};
 use rankle_kernels::distance::Hinge;
 use std::fmt::Debug;
 
-/// A loss per image and its gradient, where they were computed.
+/// A loss per image and its gradient, on the device where they were computed.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// `(n)`, f64 or f32: one loss per image; lower is better for the attacker.
@@ -24,25 +24,25 @@ impl Evaluation {
     }
 }
 
-/// Distances of embeddings to targets of their own, weighted: a term of a sum.
+/// One term of a weighted sum of distances, from each embedding to its own targets.
 #[derive(Clone, Copy, Debug)]
 pub struct DistanceTerm<'a> {
     /// Indices of items, `n x targets`, row-major.
     pub targets: &'a [u32],
-    /// The distances to them, as [`Ranking::distances_to`] has them.
+    /// The distances to the targets, from [`Ranking::distances_to`].
     pub distances: &'a Tensor,
-    /// `(n, targets)`: the weight of each distance; 1 where there are none.
+    /// `(n, targets)`: the weight of each distance; `None` for weights of 1.
     pub weights: Option<&'a Tensor>,
-    /// What all of them are multiplied with.
+    /// Factor of all distances.
     pub scale: f64,
 }
 
-/// A gallery, or a set of queries, where a search is computed. Its answers are tensors there; only [`Ranking::exact`] is on the host.
+/// A gallery or a set of queries on a compute backend. Results are tensors on its device; [`Ranking::exact`] is on the host.
 pub trait Ranking: Send + Sync + Debug {
-    /// The same embeddings on the host, with exact ranks: what targets are drawn from, and what measures the outcome of a search.
+    /// The same embeddings on the host, with exact ranks, to draw targets and to measure the outcome of a search.
     fn exact(&self) -> &Gallery;
 
-    /// Where it answers.
+    /// The compute backend.
     fn place(&self) -> &Place;
 
     /// The distance of each embedding to each of its own targets, `(n, targets)`; `targets` holds indices of items, row by row.
@@ -51,8 +51,8 @@ pub trait Ranking: Send + Sync + Debug {
     /// [`crate::Error::Shape`] or [`crate::Error::Index`] when the targets do not fit.
     fn distances_to(&self, embeddings: &Embeddings, targets: &[u32]) -> Result<Tensor>;
 
-    /// The weighted sum of the distances of all terms, and its gradient with respect to the embeddings. At a Euclidean distance of
-    /// zero the gradient counts as zero.
+    /// The weighted sum of the distances of all terms, and its gradient with respect to the embeddings. At a Euclidean distance
+    /// of zero the gradient counts as zero.
     ///
     /// # Errors
     /// As [`Ranking::distances_to`], and [`crate::Error::Shape`] when distances or weights do not fit.
@@ -65,7 +65,7 @@ pub trait Ranking: Send + Sync + Debug {
     /// As [`Ranking::distances_to`].
     fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation>;
 
-    /// The lists of some queries over this gallery: rows of another set, or of this one.
+    /// The lists of some queries over this gallery: the `rows` of `queries`, which may be this gallery.
     ///
     /// # Errors
     /// [`crate::Error::Index`] when there is no such query, [`crate::Error::Shape`] when the two sets do not fit.
@@ -73,11 +73,11 @@ pub trait Ranking: Send + Sync + Debug {
 }
 
 impl dyn Ranking + '_ {
-    /// How many items.
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.exact().len()
     }
-    /// Never: an empty gallery cannot be built.
+    /// Always false: an empty gallery cannot be built.
     pub fn is_empty(&self) -> bool {
         self.exact().is_empty()
     }
@@ -85,7 +85,7 @@ impl dyn Ranking + '_ {
     pub fn distance(&self) -> Distance {
         self.exact().distance()
     }
-    /// Raw embeddings in the space of this ranking, where it answers.
+    /// Maps raw embeddings into the space of this ranking, on its backend.
     ///
     /// # Errors
     /// As [`Place::normalize`].
@@ -94,11 +94,11 @@ impl dyn Ranking + '_ {
     }
 }
 
-/// The distances from queries to a whole gallery.
+/// Lists of the distances from queries to a whole gallery.
 pub trait Lists: Send + Sync + Debug {
-    /// Hinge sums of images whose distances to their queries are `(n, targets)`; `slots` says, row by row, which list is the query's.
-    /// To raise an image, `Σ_x [distance - d(q,x)]₊`, to lower it `Σ_x [d(q,x) - distance]₊`. Answers the sum per image times `share`,
-    /// `(n)`, and the derivative of each hinge sum with respect to its distance, `(n, targets)`.
+    /// Hinge sums of images with `distances` `(n, targets)` to their queries; `slots` holds the index of each query's list: to
+    /// raise an image `Σ_x [distance - d(q,x)]₊`, to lower it `Σ_x [d(q,x) - distance]₊`. Returns the sum per image times
+    /// `share`, `(n)`, and the derivative of each hinge sum (without `share`) with respect to its distance, `(n, targets)`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] or [`crate::Error::Index`] when slots and distances do not fit.

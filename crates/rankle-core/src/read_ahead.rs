@@ -1,43 +1,43 @@
-//! Loading the next batch while the model works on the present one.
+//! Loading of the next batch while the model works on the current one.
 
 use crate::Result;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the work stood still for want of data.
+/// Time that the work waited for data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
-    /// Waited for the next batch.
+    /// Time spent waiting for the next batch.
     pub waited: Duration,
-    /// From the first request to the last answer.
+    /// Time from the first request to the end.
     pub total: Duration,
 }
 
 impl Waiting {
-    /// The part of the time that was waited, in `[0, 1]`; 0 for no work at all.
+    /// Share of the time spent waiting, in `[0, 1]`; 0 if no time has passed.
     pub fn share(self) -> f64 {
         if self.total.is_zero() { 0.0 } else { self.waited.as_secs_f64() / self.total.as_secs_f64() }
     }
 }
 
-/// Gives `work` what `load` makes of every job, in order. `load` runs one job ahead on a thread of its own, and whatever it
-/// does with rayon in a pool of its own with as many threads as the caller's: decoding never takes a thread from the model.
-/// At most two batches are in memory, the one being worked on and the next. No result depends on any of this.
+/// Calls `work` with the result of `load` for every job, in order. `load` runs one job ahead on its own thread; its rayon calls
+/// run in a separate pool of as many threads as the caller's, so decoding never takes a thread from the model. At most two
+/// batches are in memory, the current one and the next. Results do not depend on the timing.
 ///
 /// # Errors
-/// The first error of `load` or `work`, in the order of the jobs; nothing is loaded after that.
+/// The first error of `load` or `work`, in the order of the jobs; no further job is started.
 pub fn read_ahead<J: Send, T: Send>(
     jobs: impl Iterator<Item = J> + Send,
     mut load: impl FnMut(J) -> Result<T> + Send,
     mut work: impl FnMut(T) -> Result<()>,
 ) -> Result<Waiting> {
-    // Without threads to be had, the loading thread does everything itself.
+    // If the pool cannot be built, `load` runs without it.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
-    // A queue of no length: the loader waits with a finished batch in its hands until it is taken.
+    // A queue of length 0: the loader holds a loaded batch until `work` takes it.
     let (sender, receiver) = sync_channel(0);
     thread::scope(|scope| {
-        // Dropped before the thread is waited for: a loader with nobody to take its batch gives up.
+        // Dropped before the scope joins the thread: the loader stops when its batch has no receiver.
         let receiver = receiver;
         scope.spawn(move || {
             for job in jobs {
@@ -46,7 +46,7 @@ pub fn read_ahead<J: Send, T: Send>(
                     Err(_) => load(job),
                 };
                 let last = loaded.is_err();
-                // Nobody takes it any more when the work has ended early.
+                // The send fails when the work has ended early.
                 if sender.send(loaded).is_err() || last {
                     break;
                 }
@@ -104,7 +104,7 @@ mod tests {
         read_ahead(0..50, load, |_| {
             worked += 1;
             thread::sleep(Duration::from_millis(1));
-            // This one, and the next.
+            // The current batch and the next.
             assert!(loaded.load(Ordering::SeqCst) <= worked + 1);
             Ok(())
         })
@@ -130,7 +130,7 @@ mod tests {
         assert!(matches!(outcome, Err(Error::Interrupted)));
     }
 
-    /// Inside a pool of one thread as well, where a loader that needed the pool would wait for ever.
+    /// Also inside a pool of one thread, where a loader that needed that pool would wait forever.
     #[test]
     fn the_pool_of_the_caller_is_left_alone() {
         use rayon::prelude::*;

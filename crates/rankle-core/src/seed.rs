@@ -1,13 +1,13 @@
-//! Randomness as an argument: every draw is keyed by what it is for, never by how many draws came before it.
+//! Keyed random numbers: a stream depends on seed, purpose and key, never on the draws before it.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The one number a run is repeated with.
+/// Seed of a run: the same seed repeats the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seed(pub u64);
 
-/// What a stream of random numbers is for. The numbers are part of every recorded result: never renumber.
+/// Purpose of a stream of random numbers. The discriminants are part of every recorded result: never renumber them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 #[non_exhaustive]
@@ -16,9 +16,9 @@ pub enum Purpose {
     Weights = 1,
     /// The order of the training images, keyed by the epoch.
     Order = 2,
-    /// Triplets or pairs, keyed by the optimizer step; those drawn from the whole training set by epoch and image.
+    /// Triplets or pairs, keyed by the optimizer step; if drawn from the whole training set, keyed by epoch and image.
     Sampling = 3,
-    /// Which test images are attacked.
+    /// The sample of images to attack.
     Images = 4,
     /// Targets of a candidate attack, plus direction, keyed by image.
     CandidateRaise = 5,
@@ -32,17 +32,17 @@ pub enum Purpose {
     Start = 9,
     /// The sign of the first step of an embedding shift, keyed by image.
     FirstStep = 10,
-    /// The same sign inside adversarial training, keyed by epoch and image.
+    /// The sign of the first step of an embedding shift in adversarial training, keyed by epoch and image.
     TrainingFirstStep = 11,
     /// Toy data and toy models.
     Toy = 12,
-    /// The target of a universal perturbation, keyed by batch and number.
+    /// The target of a universal perturbation, keyed by the batch and the number of the perturbation.
     Universal = 30,
-    /// What dropout silences, keyed by the optimizer step and the layer with the image's position in the batch.
+    /// The numbers that dropout sets to zero, keyed by the optimizer step and the layer with the image's position in the batch.
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,
-    /// The directions in which the gradient of a loss is measured, keyed by image.
+    /// The directions along which the gradient of a loss is checked, keyed by image.
     Directions = 70,
 }
 

@@ -1,6 +1,6 @@
-//! The two sets of images of a search.
+//! The two sets of images of a ranking: gallery and queries.
 
-/// What an image is in a search.
+/// Role of an image in a ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// An item of the gallery, ranked for queries.
@@ -10,7 +10,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The other one.
+    /// The other role.
     pub fn other(self) -> Self {
         match self {
             Self::Candidate => Self::Query,
@@ -19,13 +19,13 @@ impl Role {
     }
 }
 
-/// The gallery and the queries of a search: two sets, or one that is both. In one set every query is an item of the gallery, and is
-/// left out of its own list by its index.
+/// Gallery and queries: two sets, or one set in both roles. In one set every query is an item of the gallery and is left out of
+/// its own list by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sets<T> {
-    /// What is ranked.
+    /// The set that is ranked.
     pub gallery: T,
-    /// The images that the gallery is ranked for; none where these are the gallery's own.
+    /// The set that the gallery is ranked for; `None` if that is the gallery itself.
     pub queries: Option<T>,
 }
 
@@ -35,7 +35,7 @@ impl<T> Sets<T> {
         Self { gallery, queries: None }
     }
 
-    /// Whether one set has both roles.
+    /// True if one set has both roles.
     pub fn is_one(&self) -> bool {
         self.queries.is_none()
     }
@@ -48,35 +48,35 @@ impl<T> Sets<T> {
         }
     }
 
-    /// The images that ask.
+    /// The set of queries.
     pub fn queries(&self) -> &T {
         self.of(Role::Query)
     }
 
-    /// The gallery item that a query is, where it is one.
+    /// The gallery item that is the query itself; `None` if queries and gallery are two sets.
     pub fn itself<I>(&self, query: I) -> Option<I> {
         self.is_one().then_some(query)
     }
 
-    /// Both by reference.
+    /// Borrows the sets.
     pub fn as_ref(&self) -> Sets<&T> {
         Sets { gallery: &self.gallery, queries: self.queries.as_ref() }
     }
 
-    /// Something of both.
+    /// Applies `f` to each set.
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Sets<U> {
         Sets { gallery: f(self.gallery), queries: self.queries.map(f) }
     }
 
-    /// Something of both that may fail.
+    /// Applies `f`, which may fail, to each set.
     ///
     /// # Errors
-    /// The first that `f` reports.
+    /// The first error of `f`.
     pub fn try_map<U, E>(self, mut f: impl FnMut(T) -> Result<U, E>) -> Result<Sets<U>, E> {
         Ok(Sets { gallery: f(self.gallery)?, queries: self.queries.map(f).transpose()? })
     }
 
-    /// The sets, each once.
+    /// Iterates over the sets, each once.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::once(&self.gallery).chain(&self.queries)
     }

@@ -1,6 +1,6 @@
-//! The arithmetic on embeddings by candle's operations, on any of its devices.
+//! Arithmetic on embeddings by candle's operations, on any of its devices.
 //!
-//! Every answer stays on the device. Sums are f32, so results differ from those of the kernels by rounding.
+//! Every result stays on the device. Sums are f32, so results differ from those of the kernels by rounding.
 
 use crate::dataset::check_indices;
 use crate::kernels::OFFSET;
@@ -40,7 +40,7 @@ pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Resul
     })
 }
 
-/// One over each number, and 0 for 0.
+/// The reciprocal of each positive number, and 0 for all others.
 fn inverse(numbers: &Tensor) -> Result<Tensor> {
     let positive = numbers.gt(0f64)?;
     Ok(positive.where_cond(&positive.where_cond(numbers, &numbers.ones_like()?)?.recip()?, &numbers.zeros_like()?)?)
@@ -51,22 +51,21 @@ fn above_zero(numbers: &Tensor) -> Result<Tensor> {
     Ok(numbers.gt(0f64)?.to_dtype(DType::F32)?)
 }
 
-/// How many distances a block of a sweep over the gallery holds: 64 MiB of them.
+/// Number of distances in a block of a sweep over the gallery: 64 MiB.
 const BLOCK: usize = 16 << 20;
 
-/// A gallery on a device.
 #[derive(Debug)]
 pub(crate) struct TensorGallery {
     exact: Gallery,
     place: Place,
-    /// `(len, d)`. Under Euclidean distance without their mean: products of what is near the origin cancel less.
+    /// `(len, d)`, centered under Euclidean distance: near the origin fewer digits of squares and products cancel.
     rows: Tensor,
-    /// Under Euclidean distance the mean of the rows, `(1, d)`, and the squares of their norms without it, `(1, len)`.
+    /// Under Euclidean distance the mean of the rows, `(1, d)`, and the squared norms of the centered rows, `(1, len)`.
     center: Option<(Tensor, Tensor)>,
 }
 
 impl TensorGallery {
-    /// The gallery whose rows are `(len, d)` on the device.
+    /// Builds the gallery from its rows `(len, d)` on the device.
     pub(crate) fn new(exact: Gallery, rows: &Tensor) -> Result<Self> {
         let place = Place::Tensors(rows.device().clone());
         if exact.distance() == Distance::Cosine {
@@ -78,7 +77,6 @@ impl TensorGallery {
         Ok(Self { exact, place, rows, center: Some((mean, squares)) })
     }
 
-    /// Embeddings as the rows are: without the mean, where these are.
     fn centered(&self, embeddings: &Tensor) -> Result<Tensor> {
         Ok(match &self.center {
             Some((mean, _)) => embeddings.broadcast_sub(mean)?,
@@ -86,7 +84,7 @@ impl TensorGallery {
         })
     }
 
-    /// Rows of the gallery for each embedding, `(n, targets, d)`.
+    /// The rows of each embedding's targets, `(n, targets, d)`.
     fn targets(&self, n: usize, targets: &[u32]) -> Result<Tensor> {
         self.exact.check_targets(n, targets)?;
         let (device, dim) = (self.rows.device(), self.exact.dim());
@@ -106,13 +104,13 @@ impl TensorGallery {
         })
     }
 
-    /// The blocks of a sweep that compares so many rows with the gallery.
+    /// Start and length of each block of a sweep that compares `rows` embeddings with the gallery.
     fn blocks(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> {
         let (len, block) = (self.exact.len(), (BLOCK / rows.max(1)).max(1));
         (0..len).step_by(block).map(move |start| (start, block.min(len - start)))
     }
 
-    /// `Σ_x w_x ∇d(p, x)` over the rows of a block, where the distances are `(n, block)` and the weights, too.
+    /// `Σ_x w_x ∇d(p, x)` over the rows of a block; distances and weights are `(n, block)`.
     fn block_gradient(&self, embeddings: &Tensor, weights: &Tensor, distances: &Tensor, block: (usize, usize)) -> Result<Tensor> {
         let rows = self.rows.narrow(0, block.0, block.1)?;
         Ok(match self.exact.distance() {
@@ -170,7 +168,7 @@ impl Ranking for TensorGallery {
         let distances = terms.iter().map(|term| self.distances_to(embeddings, term.targets)).collect::<Result<Vec<_>>>()?;
         let mut loss = Tensor::zeros(n, DType::F32, own.device())?;
         let mut gradient = own.zeros_like()?;
-        // How many items are on the wrong side of each target.
+        // Number of items on the wrong side of each target.
         let mut counts = distances.iter().map(Tensor::zeros_like).collect::<candle_core::Result<Vec<_>>>()?;
         for block in self.blocks(n) {
             let to_items = self.block_distances(&own, block)?;
@@ -209,7 +207,7 @@ impl Ranking for TensorGallery {
     }
 }
 
-/// The lists of some queries, scanned at every call.
+/// The lists of some queries, computed again at every call.
 #[derive(Debug)]
 struct TensorLists<'a> {
     gallery: &'a TensorGallery,

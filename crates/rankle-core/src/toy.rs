@@ -51,7 +51,7 @@ impl Dataset for ToyDataset {
     }
 }
 
-/// A random linear map from 64 pixels to 16 numbers, under cosine distance.
+/// A random linear map from 64 pixels to an embedding of 16 numbers.
 #[derive(Clone, Debug)]
 pub struct ToyEmbedder {
     weight: Tensor,
@@ -61,7 +61,7 @@ pub struct ToyEmbedder {
 /// The toy embedder drawn with `seed`.
 ///
 /// # Errors
-/// [`crate::Error::Tensor`] if candle refuses.
+/// [`crate::Error::Tensor`] when a tensor operation fails.
 pub fn embedder(seed: u64, distance: Distance) -> Result<ToyEmbedder> {
     let mut rng = Seed(seed).stream(Purpose::Toy, [1, 0]);
     let weight: Vec<f32> = (0..SIDE * SIDE * 16).map(|_| rng.random_range(-1.0..1.0)).collect();

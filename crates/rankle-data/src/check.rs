@@ -1,11 +1,11 @@
-//! Looking at every image of a dataset before work is spent on it.
+//! Check of every image of a dataset before work is spent on it.
 
 use rankle_core::{Dataset, Error, Result};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Told, from any thread, how many images of how many were looked at; it may end that.
+/// A progress callback: takes the numbers of images checked and of all images, from any thread; a `Break` ends the check.
 pub type Watch<'a> = &'a (dyn Fn(usize, usize) -> ControlFlow<()> + Sync);
 
 /// An image that cannot be used.
@@ -13,20 +13,20 @@ pub type Watch<'a> = &'a (dyn Fn(usize, usize) -> ControlFlow<()> + Sync);
 pub struct BrokenImage {
     /// Its index in the dataset.
     pub index: usize,
-    /// The line that names its file and says what is wrong with it.
+    /// The error message: the file and what is wrong with it.
     pub reason: String,
 }
 
-/// All images of a dataset that cannot be used, in order: each one is decoded, by the threads of the present rayon pool.
+/// Decodes every image of a dataset, on the current rayon pool, and returns those that fail, in order.
 ///
 /// # Errors
-/// [`Error::Interrupted`] where `watch` ended it.
+/// [`Error::Interrupted`] if `watch` stopped it.
 pub fn broken_images(dataset: &dyn Dataset, watch: Watch<'_>) -> Result<Vec<BrokenImage>> {
     let look = |index| dataset.images(&[index]).err().map(|error| BrokenImage { index, reason: error.to_string() });
     find(dataset.len(), watch, look).ok_or(Error::Interrupted)
 }
 
-/// What `look` finds at the indices below `len`, in order; `None` where `watch` ended it.
+/// The results of `look` for all indices below `len`, in order, without `None`s; `None` if `watch` stopped it.
 pub(crate) fn find<T: Send>(len: usize, watch: Watch<'_>, look: impl Fn(usize) -> Option<T> + Sync) -> Option<Vec<T>> {
     let done = AtomicUsize::new(0);
     let all: Option<Vec<Option<T>>> = (0..len)
@@ -39,7 +39,7 @@ pub(crate) fn find<T: Send>(len: usize, watch: Watch<'_>, look: impl Fn(usize) -
     Some(all?.into_iter().flatten().collect())
 }
 
-/// Watches nothing.
+/// A [`Watch`] that does nothing.
 pub(crate) fn nobody(_done: usize, _of: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

@@ -1,4 +1,4 @@
-//! Labels that mean the same in two datasets.
+//! Shared class labels for two datasets.
 
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -11,15 +11,15 @@ use std::sync::Arc;
 struct Relabeled {
     inner: Arc<dyn Dataset>,
     labels: Vec<u32>,
-    /// The label that the dataset itself has for a class.
+    /// The label of a class in the inner dataset, by its new label.
     own: HashMap<u32, u32>,
 }
 
-/// The dataset with the labels that another one has for classes of the same names; classes that are not in it have labels of their
-/// own. Where no class of either has a name, equal numbers are the same class.
+/// Relabels `dataset` so that classes with the same name have the label of `other`; classes not in `other` get new labels. If no
+/// class of either dataset has a name, equal labels mean the same class.
 ///
 /// # Errors
-/// [`Error::Classes`] where the classes of one have names and those of the other have none.
+/// [`Error::Classes`] if some classes of the two datasets have names and others have none.
 pub fn with_classes_of(dataset: Arc<dyn Dataset>, other: &dyn Dataset) -> Result<Arc<dyn Dataset>> {
     let names = |dataset: &dyn Dataset| -> HashMap<u32, String> {
         let named = |&label: &u32| Some((label, dataset.class_name(label)?.into_owned()));

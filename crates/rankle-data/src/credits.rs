@@ -1,41 +1,41 @@
-//! Whose data is, and what may be done with it.
+//! License and attribution of a dataset.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 
-/// The file is at most so large.
+/// Upper limit on the size of the file, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// What the cards of models that learned from data pass on.
+/// License and attribution of a dataset; the cards of models trained on it repeat them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credits {
-    /// Under which conditions it may be used.
+    /// Conditions of use.
     pub license: String,
-    /// Who made it.
+    /// Makers of the data.
     pub attribution: String,
 }
 
 impl Credits {
-    /// In a folder of photographs, a file of this name says it: `license = "…"` and `attribution = "…"`.
+    /// Name of the file in a folder of images that states both: `license = "…"` and `attribution = "…"`.
     pub const FILE: &str = "credits.toml";
 
     pub(crate) fn new(license: &str, attribution: &str) -> Self {
         Self { license: license.into(), attribution: attribution.into() }
     }
 
-    /// What the file in a folder says, if there is one.
+    /// Reads the file [`Credits::FILE`] in `folder`; `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Read`], and [`Error::Layout`] for a file that says something else.
+    /// [`Error::Read`], and [`Error::Layout`] for a file with other contents.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(Self::FILE);
         match path.metadata() {
             Err(reason) if reason.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
             Ok(metadata) if !metadata.is_file() => {
-                let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+                let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
                 return Err(Error::Read { path, reason });
             }
             _ => {}
@@ -85,7 +85,7 @@ mod tests {
         {
             std::fs::remove_dir(folder.path().join(Credits::FILE)).unwrap();
             std::os::unix::fs::symlink("/dev/zero", folder.path().join(Credits::FILE)).unwrap();
-            assert!(Credits::read(folder.path()).unwrap_err().to_string().contains("it is no regular file"));
+            assert!(Credits::read(folder.path()).unwrap_err().to_string().contains("it is not a regular file"));
         }
     }
 }

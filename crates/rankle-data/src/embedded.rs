@@ -1,8 +1,8 @@
-//! MNIST inside the binary.
+//! MNIST compiled into the binary.
 
 use crate::Name;
 
-/// The gzipped file called `file` (without `.gz`), if that dataset is compiled in.
+/// The gzipped file called `file` (without `.gz`); `None` if it is not compiled in.
 #[cfg(feature = "embedded-mnist")]
 pub(crate) fn file(name: Name, file: &str) -> Option<&'static [u8]> {
     macro_rules! mnist {
@@ -19,7 +19,6 @@ pub(crate) fn file(name: Name, file: &str) -> Option<&'static [u8]> {
     }
 }
 
-/// Nothing is compiled in.
 #[cfg(not(feature = "embedded-mnist"))]
 pub(crate) fn file(_: Name, _: &str) -> Option<&'static [u8]> {
     None

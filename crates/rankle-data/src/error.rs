@@ -1,48 +1,48 @@
-//! What can go wrong between a name and its images.
+//! Errors between the name of a dataset and its images.
 
 use crate::text::{cut, shown};
 use std::{io, path::PathBuf};
 
-/// The result of everything in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between a name and its images. Each message is one line: the file, the value found, the value
+/// An error between the name of a dataset and its images. Each message is one line: the file, the value found, the value
 /// expected, what to do. The reasons below are part of the message, so they are not repeated as a source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that is not known.
+    /// An unknown name.
     #[error("unknown {what} '{}'{} known: {known}", cut(name), .nearest.map_or(";".into(), |name| format!(", did you mean '{name}'?")))]
     Unknown {
-        /// What was named: `dataset` or `split`.
+        /// The kind of name: `dataset`, `split` or `option of a dataset`.
         what: &'static str,
         /// The name.
         name: String,
-        /// The known name that looks most like it, if any does.
+        /// The known name that is most similar; `None` if none is similar.
         nearest: Option<&'static str>,
-        /// The names that exist, separated by commas.
+        /// The known names, separated by commas.
         known: String,
     },
-    /// Two datasets of which one has no names for its classes.
+    /// Two datasets in which some classes have names and others have none.
     #[error(
-        "the classes of {named} have names and those of {unnamed} have no names, so it cannot be told which are the same: take queries and \
+        "the classes of {named} have names and those of {unnamed} have no names, so they cannot be matched: take queries and \
          gallery of one kind"
     )]
     Classes {
         /// The dataset whose classes have names.
         named: String,
-        /// The other one.
+        /// The other dataset.
         unnamed: String,
     },
-    /// No folder was given, and the dataset is neither compiled in nor installed.
-    #[error("{dataset} is not at hand and no folder was given: {help}")]
+    /// A dataset that is neither compiled in nor installed, without a given folder.
+    #[error("{dataset} is not installed and no folder was given: {help}")]
     Unavailable {
         /// The dataset.
         dataset: String,
-        /// How to get it.
+        /// Advice on getting the dataset.
         help: String,
     },
-    /// The folder of a dataset does not exist or is something else.
+    /// A given folder that does not exist or is no folder.
     #[error("{} is not a folder: name the folder that holds {file}.gz", shown(folder))]
     NotAFolder {
         /// The path that was given.
@@ -50,7 +50,7 @@ pub enum Error {
         /// The first file that was looked for in it.
         file: String,
     },
-    /// The folder does not hold a file of the dataset.
+    /// A folder without a file of the dataset.
     #[error("{} holds neither {file}.gz nor {file} of {dataset}: {help}", shown(folder))]
     Missing {
         /// The folder that was searched.
@@ -59,46 +59,46 @@ pub enum Error {
         file: String,
         /// The dataset.
         dataset: String,
-        /// How to get it.
+        /// Advice on getting the dataset.
         help: String,
     },
-    /// A folder stands where a file is expected.
+    /// A folder at the path of a file.
     #[error("{} is a folder, expected a file: remove it or name the file", shown(path))]
     Directory {
         /// The folder.
         path: PathBuf,
     },
-    /// The operating system refuses.
+    /// A file that the operating system cannot read.
     #[error("cannot read {}: {reason}; check the path and its permissions", shown(path))]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
-    /// The file starts like gzip and does not go on like it.
+    /// A file that starts as gzip and is truncated or damaged.
     #[error("{} is not a whole gzip file ({reason}): it is truncated or damaged, get it again", shown(path))]
     Gzip {
         /// The file.
         path: PathBuf,
-        /// What the decompressor says.
+        /// The error of the decompressor.
         reason: io::Error,
     },
-    /// The first four bytes do not announce what was expected.
+    /// A file with another magic number.
     #[error("{} starts with the magic number {found}, expected {expected} for IDX {what}: {help}", shown(path))]
     Magic {
         /// The file.
         path: PathBuf,
-        /// Its first four bytes as a big-endian number.
+        /// The first four bytes as a big-endian number.
         found: u32,
         /// 2051 for images, 2049 for labels.
         expected: u32,
         /// `images` or `labels`.
         what: &'static str,
-        /// What to do.
+        /// Advice to the user.
         help: &'static str,
     },
-    /// A dimension in the header is zero.
+    /// A zero dimension in a header.
     #[error("{} has 0 {what} in its header, expected at least 1: it is damaged, get it again", shown(path))]
     Zero {
         /// The file.
@@ -106,7 +106,7 @@ pub enum Error {
         /// The dimension: `images`, `rows`, `columns` or `labels`.
         what: &'static str,
     },
-    /// The header promises more than is allowed; nothing of it was read.
+    /// A header that announces more than the limit; nothing after it was read.
     #[error(
         "{} promises {promised} bytes in its header, expected at most {limit}: it is damaged or another file, get it again",
         shown(path)
@@ -114,22 +114,22 @@ pub enum Error {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Decompressed bytes that the header asks for.
+        /// Decompressed bytes according to the header.
         promised: u128,
-        /// Decompressed bytes that are allowed.
+        /// Largest number of decompressed bytes allowed.
         limit: u64,
     },
-    /// The file ends too early.
+    /// A file that ends too early.
     #[error("{} ends after {found} bytes (decompressed), expected {expected}: it is truncated, get it again", shown(path))]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Decompressed bytes that it holds.
+        /// Decompressed bytes in the file.
         found: u64,
-        /// Decompressed bytes that its header asks for.
+        /// Decompressed bytes according to the header.
         expected: u64,
     },
-    /// The file goes on behind its last item.
+    /// A file that continues after its last item.
     #[error(
         "{} goes on after the {expected} bytes (decompressed) that its header promises: it is damaged, get it again",
         shown(path)
@@ -137,10 +137,10 @@ pub enum Error {
     Trailing {
         /// The file.
         path: PathBuf,
-        /// Decompressed bytes that its header asks for.
+        /// Decompressed bytes according to the header.
         expected: u64,
     },
-    /// A label is not a class.
+    /// A label that is no class.
     #[error(
         "{} has label {found} at index {index}, expected one below {classes}: it belongs to another dataset or is damaged",
         shown(path)
@@ -148,14 +148,14 @@ pub enum Error {
     Label {
         /// The file.
         path: PathBuf,
-        /// Which label, counted from 0.
+        /// The position of the label, counted from 0.
         index: usize,
-        /// Its value.
+        /// The value of the label.
         found: u8,
-        /// How many classes there are.
+        /// Number of classes.
         classes: usize,
     },
-    /// Images and labels do not belong together.
+    /// Different numbers of images and labels.
     #[error(
         "{} holds {found_images} images but {} holds {found_labels} labels, expected as many: use two files of one split",
         shown(images),
@@ -164,11 +164,11 @@ pub enum Error {
     Counts {
         /// The file of images.
         images: PathBuf,
-        /// How many images it holds.
+        /// Number of images in that file.
         found_images: usize,
         /// The file of labels.
         labels: PathBuf,
-        /// How many labels it holds.
+        /// Number of labels in that file.
         found_labels: usize,
     },
     /// A well-formed file that is not the published one.
@@ -180,10 +180,10 @@ pub enum Error {
         found: String,
         /// The hash in the manifest.
         expected: String,
-        /// How to get the right one.
+        /// Advice on getting the published file.
         help: String,
     },
-    /// Pixels in memory that do not make up as many images as there are labels.
+    /// Pixels in memory that do not match the shape and the number of labels.
     #[error(
         "the image set '{name}' has {found} pixels, expected {labels} x {} x {} x {}: pass channels x height x width bytes, at least one, per label",
         .shape.0, .shape.1, .shape.2
@@ -191,9 +191,9 @@ pub enum Error {
     Pixels {
         /// The name of the set.
         name: String,
-        /// Bytes that were passed.
+        /// Number of bytes passed.
         found: usize,
-        /// How many labels were passed.
+        /// Number of labels passed.
         labels: usize,
         /// `(channels, height, width)` as passed.
         shape: (usize, usize, usize),
@@ -203,82 +203,82 @@ pub enum Error {
     Photo {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// Advice to the user.
         help: String,
     },
-    /// A side that photographs cannot be cut to.
-    #[error("photographs cannot be cut to {found} pixels a side: 1 to {most} can be had")]
+    /// A side that photographs cannot be cropped to.
+    #[error("photographs cannot be cropped to {found} pixels a side: 1 to {most} are possible")]
     Side {
-        /// The side that was asked for.
+        /// The requested side in pixels.
         found: usize,
-        /// The longest.
+        /// The longest side in pixels.
         most: usize,
     },
-    /// A line of a list of photographs is not what it should be.
+    /// A malformed line in a list of photographs.
     #[error("{}, line {line}: {}: {help}", shown(path), cut(found))]
     Line {
         /// The list.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// Advice to the user.
         help: &'static str,
     },
-    /// A folder of photographs that is not laid out as it should be.
+    /// A folder or file of a dataset with an unexpected layout.
     #[error("{} {}: {help}", shown(path), cut(found))]
     Layout {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// Advice to the user.
         help: String,
     },
-    /// A name that begins like that of a folder, and names none.
-    #[error("'{}' names no folder: {help}", cut(found))]
+    /// The name of a folder dataset without a path, or with malformed options.
+    #[error("'{}' has no folder: {help}", cut(found))]
     FolderName {
-        /// What was written.
+        /// The name as written.
         found: String,
-        /// What can be.
+        /// The correct form.
         help: &'static str,
     },
     /// An option in the name of a dataset that cannot be used.
     #[error("'{}' in the dataset '{}' cannot be used: {help}", cut(option), cut(dataset))]
     DatasetOption {
-        /// The whole name.
+        /// The whole name of the dataset.
         dataset: String,
         /// The option with its value.
         option: String,
-        /// Why not, or what to write instead.
+        /// The reason, or what to write instead.
         help: String,
     },
-    /// The training split of a dataset whose name says that all of it is tested.
+    /// The training split of a dataset whose name says that every image is tested.
     #[error("'{}' tests every image and leaves none to train on: say what is tested, as in folder,images=20%:PATH", cut(dataset))]
     NothingToTrain {
-        /// The whole name.
+        /// The whole name of the dataset.
         dataset: String,
     },
-    /// A side before the cut that is shorter than what is cut out, or too long.
-    #[error("edge={edge} does not fit a model that takes {side} pixels a side: {side} to {most} can be had")]
+    /// A side before the crop that is shorter than the crop, or too long.
+    #[error("edge={edge} does not fit a model that takes {side} pixels a side: {side} to {most} are possible")]
     Edge {
-        /// The side that was asked for.
+        /// The requested side before the crop, in pixels.
         edge: usize,
-        /// The side of what is cut out.
+        /// The side of the crop in pixels.
         side: usize,
-        /// The longest.
+        /// The longest side before the crop, in pixels.
         most: usize,
     },
-    /// The caller asked for the work to stop.
+    /// Work stopped at the caller's request.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Error {
-    /// Whether the name of the dataset and the model's input alone show it, before any file is opened.
+    /// True if the error follows from the name of the dataset and the model's input alone, before any file is opened.
     pub fn is_of_arguments(&self) -> bool {
         matches!(self, Self::DatasetOption { .. } | Self::NothingToTrain { .. } | Self::Edge { .. })
     }

@@ -1,4 +1,4 @@
-//! The IDX format of MNIST, read strictly: a magic number, one big-endian `u32` per dimension, then bytes.
+//! Strict reader of the IDX format of MNIST: a magic number, one big-endian `u32` per dimension, then bytes.
 
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
@@ -12,7 +12,7 @@ const IMAGES: u32 = 2051;
 /// Unsigned bytes (08) in one dimension (01).
 const LABELS: u32 = 2049;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// How much is read at first; from there the buffer at most doubles.
+/// Bytes read at first; from there the buffer at most doubles.
 const CHUNK: usize = 1 << 20;
 
 /// Gray images of one size.
@@ -21,11 +21,11 @@ const CHUNK: usize = 1 << 20;
 pub struct Images {
     /// The file, for messages.
     pub path: PathBuf,
-    /// How many images.
+    /// Number of images.
     pub count: usize,
-    /// The height of each.
+    /// Height of each image in pixels.
     pub rows: usize,
-    /// The width of each.
+    /// Width of each image in pixels.
     pub columns: usize,
     /// `count * rows * columns` bytes: image by image, row by row.
     pub pixels: Vec<u8>,
@@ -48,22 +48,22 @@ pub struct Labels {
 /// Opens a file for [`images`] or [`labels`].
 ///
 /// # Errors
-/// [`Error::Directory`] for a folder, [`Error::Read`] for what else is no file, and when the system refuses.
+/// [`Error::Directory`] for a folder, [`Error::Read`] for anything else that is no regular file or cannot be opened.
 pub fn open(path: &Path) -> Result<File> {
     let refused = |reason| Error::Read { path: path.into(), reason };
-    // Before it is opened: a pipe would wait for somebody to write into it.
+    // Checked before opening: opening a pipe would wait for a writer.
     let kind = path.metadata().map_err(refused)?.file_type();
     if kind.is_dir() {
         return Err(Error::Directory { path: path.into() });
     }
     if !kind.is_file() {
-        return Err(refused(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+        return Err(refused(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
     }
     File::open(path).map_err(refused)
 }
 
 /// Reads images of any size, gzipped or plain. `path` only names the file in messages; `limit` bounds the decompressed size
-/// in bytes, header included. Whatever a header says, the buffer stays below twice what the file really holds and one MiB.
+/// in bytes, header included. Whatever the header says, the buffer stays below twice the true size of the file plus 1 MiB.
 ///
 /// # Errors
 /// [`Error::Gzip`], [`Error::Read`], [`Error::Magic`], [`Error::Zero`], [`Error::TooLarge`], [`Error::Truncated`] or
@@ -77,7 +77,7 @@ pub fn images(path: &Path, from: impl Read, limit: u64) -> Result<Images> {
 /// Reads labels below `classes`, gzipped or plain. `path` and `limit` as in [`images`].
 ///
 /// # Errors
-/// Those of [`images`], and [`Error::Label`].
+/// As [`images`], and [`Error::Label`].
 pub fn labels(path: &Path, from: impl Read, classes: usize, limit: u64) -> Result<Labels> {
     let (_, labels, sha256) = read(path, from, LABELS, ["labels"], limit)?;
     match labels.iter().position(|&label| usize::from(label) >= classes) {
@@ -86,7 +86,7 @@ pub fn labels(path: &Path, from: impl Read, classes: usize, limit: u64) -> Resul
     }
 }
 
-/// The dimensions, the bytes behind the header and the hash of both together.
+/// Returns the dimensions, the bytes after the header, and the hash of header and bytes together.
 fn read<const N: usize>(
     path: &Path,
     from: impl Read,
@@ -95,16 +95,16 @@ fn read<const N: usize>(
     limit: u64,
 ) -> Result<([u32; N], Vec<u8>, String)> {
     let refused = |reason| Error::Read { path: path.into(), reason };
-    // Compression makes nothing so much larger: a stream of empty parts would otherwise have no end.
+    // Compressed data is never much larger than its contents. Without this limit a stream of empty gzip members has no end.
     let from = from.take(limit.saturating_add(limit / 64).saturating_add(CHUNK as u64));
     let (mut from, gzipped) = decompressed(from).map_err(refused)?;
-    // Whatever fails inside the decompressor is a fault of the gzip stream: the file itself could be opened.
+    // A failure inside the decompressor is a fault of the gzip stream: the file itself could be opened.
     let failed = |reason| if gzipped { Error::Gzip { path: path.into(), reason } } else { refused(reason) };
     let truncated = |found: usize, expected| Error::Truncated { path: path.into(), found: found as u64, expected };
 
     let header = fill(&mut from, 4 + 4 * N).map_err(failed)?;
     let number = |place: usize| header.get(4 * place..4 * place + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    // The magic number first: a text file of ten bytes is not a truncated IDX file.
+    // The magic number is checked first: a text file of ten bytes is not a truncated IDX file.
     if let Some(found) = number(0).filter(|&found| found != magic) {
         let help = match found {
             IMAGES => "these are images, pass the file of labels",
@@ -120,7 +120,7 @@ fn read<const N: usize>(
             return Err(Error::Zero { path: path.into(), what: dimensions[place] });
         }
     }
-    // Three u32 have 96 bits together: this cannot overflow.
+    // A product of three u32 has at most 96 bits: this cannot overflow.
     let promised = header.len() as u128 + dims.iter().map(|&dim| u128::from(dim)).product::<u128>();
     let too_large = || Error::TooLarge { path: path.into(), promised, limit };
     let expected = u64::try_from(promised).ok().filter(|&bytes| bytes <= limit).ok_or_else(too_large)?;
@@ -130,7 +130,7 @@ fn read<const N: usize>(
     if bytes.len() < payload {
         return Err(truncated(header.len() + bytes.len(), expected));
     }
-    // Reading on also makes the decompressor compare its checksum.
+    // Reading to the end also makes the decompressor verify its checksum.
     if !fill(&mut from, 1).map_err(failed)?.is_empty() {
         return Err(Error::Trailing { path: path.into(), expected });
     }
@@ -138,7 +138,7 @@ fn read<const N: usize>(
     Ok((dims, bytes, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// The decompressed stream, and whether it was gzipped. Bytes behind a gzip stream are a fault of that stream.
+/// Returns the decompressed stream, and true if it was gzipped. Bytes after a gzip stream are an error of that stream.
 fn decompressed<'a>(mut from: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a>, bool)> {
     let start = fill(&mut from, GZIP.len())?;
     let gzipped = start == GZIP;
@@ -146,7 +146,7 @@ fn decompressed<'a>(mut from: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a>,
     Ok(if gzipped { (Box::new(MultiGzDecoder::new(whole)), true) } else { (Box::new(whole), false) })
 }
 
-/// Up to `wanted` bytes, fewer only at the end of the stream. The buffer grows with what comes, not with what is wanted.
+/// Reads up to `wanted` bytes, fewer only at the end of the stream. The buffer grows with the bytes read, not with `wanted`.
 fn fill(from: &mut impl Read, wanted: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < wanted {

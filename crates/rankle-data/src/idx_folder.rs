@@ -1,4 +1,4 @@
-//! Any folder of IDX files: EMNIST, KMNIST, one's own.
+//! Folders of IDX files without published hashes: EMNIST, KMNIST, the user's own.
 
 use crate::options;
 use crate::text::portable;
@@ -7,28 +7,29 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, str::FromStr};
 
-/// A folder with IDX files of gray images and of their labels, of which no hash is known.
+/// A folder with IDX files of gray images and of their labels, without known hashes.
 ///
-/// The files are called `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, for testing `t10k-…` or `test-…`, with `.gz` or
-/// without; some write a dot for the last hyphen. What stands in front, as in `emnist-letters-train-images-idx3-ubyte.gz`, is the
-/// name of a dataset: a folder may hold several. Images are taken as they lie in the file: those of EMNIST are transposed.
+/// The files are called `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, for testing `t10k-…` or `test-…`, with or
+/// without `.gz`; the last hyphen may be a dot. A prefix, as in `emnist-letters-train-images-idx3-ubyte.gz`, is the name of a
+/// dataset: a folder may hold several. Images keep the orientation of the file: those of EMNIST are transposed.
 ///
-/// Written as `idx:PATH`, or where there are several datasets as `idx,name=emnist-letters:PATH`.
+/// Written as `idx:PATH`, or with the name of one of several datasets as `idx,name=emnist-letters:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdxFolder {
-    /// The folder, as it was written.
+    /// The folder, as written by the user.
     pub path: PathBuf,
-    /// Which dataset; when left out the one without a name, or the only one.
+    /// The dataset's name; `None` for the dataset without a prefix, or else the only one.
     pub name: Option<String>,
 }
 
 const HELP: &str = "write idx:PATH, or for one of several datasets in a folder idx,name=NAME:PATH";
 
 impl IdxFolder {
-    /// One split; a relative path is seen from `dir`, where that is given. Labels may be any bytes.
+    /// Opens one split; a relative path is relative to `dir` if that is given. Any byte is a valid label.
     ///
     /// # Errors
-    /// [`Error::Layout`] for a folder without the two files or with a choice between several, and every fault of an IDX file.
+    /// [`Error::Layout`] for a folder without the two files or with a choice between several datasets, [`Error::Read`], and every
+    /// error of an IDX file.
     pub fn open(&self, split: Split, dir: Option<&Path>) -> Result<ImageSet> {
         let split = split.without_gallery();
         let root = self.root(dir);
@@ -44,7 +45,7 @@ impl IdxFolder {
         ImageSet::read_idx(self.to_string(), &file(Part::Images)?, &file(Part::Labels)?, 1 << 8)
     }
 
-    /// Whose it is, where a file in the folder says so.
+    /// License and attribution, if the folder has a file that states them.
     ///
     /// # Errors
     /// As [`Credits::read`].
@@ -52,17 +53,17 @@ impl IdxFolder {
         Credits::read(&self.root(dir))
     }
 
-    /// As others may be told of it: of an absolute path only the end, which says nothing of the machine.
+    /// The same dataset with an absolute path cut to its last component, which says nothing of the machine.
     pub(crate) fn portable(&self) -> Self {
         Self { path: portable(&self.path, "images"), ..self.clone() }
     }
 
-    /// Where it is.
+    /// The folder, with a relative path taken from `dir`.
     pub(crate) fn root(&self, dir: Option<&Path>) -> PathBuf {
         dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
-    /// The files of the one dataset that is meant.
+    /// The files of the chosen dataset.
     fn chosen(&self, root: &Path, mut datasets: BTreeMap<String, Files>) -> Result<Files> {
         let names: Vec<String> = datasets.keys().filter(|name| !name.is_empty()).cloned().collect();
         let wrong = |found: String, help: String| Err(Error::Layout { path: root.into(), found, help });
@@ -85,7 +86,7 @@ impl IdxFolder {
         }
     }
 
-    /// What the usual names begin with.
+    /// The prefix of the usual file names of a split.
     fn prefix(&self, split: Split) -> String {
         let split = if split == Split::Train { "train" } else { "t10k" };
         self.name.as_ref().map_or_else(|| split.to_owned(), |name| format!("{name}-{split}"))
@@ -95,7 +96,7 @@ impl IdxFolder {
 /// The names of the files of one dataset.
 type Files = BTreeMap<(Split, Part), String>;
 
-/// What a file holds by its name.
+/// The contents of a file according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Images,
@@ -126,9 +127,9 @@ fn datasets(root: &Path) -> Result<BTreeMap<String, Files>> {
     let entries: Result<Vec<_>, _> = fs::read_dir(root).and_then(Iterator::collect);
     let mut names: Vec<String> =
         entries.map_err(refused)?.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    // Some archives unpack to a folder of the name of each file.
+    // Some archives unpack each file into a folder of its name.
     names.retain(|name| !root.join(name).is_dir());
-    // What is gzipped comes behind its like, and replaces it.
+    // After sorting, a gzipped file follows its plain form, and replaces it.
     names.sort();
     let mut datasets: BTreeMap<String, Files> = BTreeMap::new();
     for file in &names {
@@ -142,7 +143,7 @@ fn datasets(root: &Path) -> Result<BTreeMap<String, Files>> {
     Ok(datasets)
 }
 
-/// The dataset, the split and the kind of a file, by its name; none of others.
+/// The dataset, the split and the part that a file name stands for; `None` for other names.
 fn parse(file: &str) -> Option<(&str, Split, Part)> {
     let file = file.strip_suffix(".gz").unwrap_or(file);
     let part = |part: Part| {

@@ -5,10 +5,10 @@ use candle_core::{Device, Tensor};
 use rankle_core::{Dataset, dataset::check_indices};
 use std::{fmt, path::Path};
 
-/// The decompressed size up to which [`ImageSet::read_idx`] accepts a file: more than any published set in this format.
+/// Largest decompressed size in bytes that [`ImageSet::read_idx`] accepts: more than any published dataset in this format has.
 const LARGEST: u64 = 1 << 30;
 
-/// Labeled 8-bit images in memory, one byte a value; [`Dataset::images`] makes them `u8 / 255` as f32.
+/// Labeled 8-bit images in memory, one byte per value; [`Dataset::images`] returns them as `u8 / 255` in f32.
 #[derive(Clone)]
 pub struct ImageSet {
     name: String,
@@ -18,15 +18,15 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// A set called `name` from `pixels` in the order (image, channel, row, column) and one label per image; `shape` is
+    /// Creates a set called `name` from `pixels` in the order (image, channel, row, column) and one label per image; `shape` is
     /// `(channels, height, width)`.
     ///
     /// # Errors
-    /// [`Error::Pixels`] when there are not exactly channels × height × width bytes per label, or none.
+    /// [`Error::Pixels`] if there are not exactly channels × height × width bytes per label, or if that product is 0.
     pub fn new(name: impl Into<String>, shape: (usize, usize, usize), pixels: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
         let name = name.into();
         let sides = [shape.0, shape.1, shape.2, labels.len()];
-        // The product of the shape comes first: it must fit even where no label multiplies it by zero.
+        // The shape is multiplied first: it must not overflow even if there are no labels and the product is 0.
         let expected = sides.into_iter().try_fold(1usize, |product, side| product.checked_mul(side));
         if expected != Some(pixels.len()) || sides[..3].contains(&0) {
             return Err(Error::Pixels { name, found: pixels.len(), labels: labels.len(), shape });
@@ -34,10 +34,10 @@ impl ImageSet {
         Ok(Self { name, shape, pixels, labels })
     }
 
-    /// A set of gray images from two IDX files that were read.
+    /// Creates a set of gray images from the contents of two IDX files.
     ///
     /// # Errors
-    /// [`Error::Counts`] when there are not as many images as labels.
+    /// [`Error::Counts`] if the numbers of images and labels differ.
     pub fn from_idx(name: impl Into<String>, images: idx::Images, labels: idx::Labels) -> Result<Self> {
         if images.count != labels.labels.len() {
             return Err(Error::Counts {
@@ -51,11 +51,11 @@ impl ImageSet {
         Self::new(name, shape, images.pixels, labels.labels.into_iter().map(u32::from).collect())
     }
 
-    /// A set of gray images from two IDX files, gzipped or plain, with labels below `classes`: one's own data. No hash is
-    /// checked; [`crate::open`] does that for datasets known by name.
+    /// Reads a set of gray images from two IDX files, gzipped or plain, with labels below `classes`: for the user's own data. No
+    /// hash is checked; [`crate::open`] does that for datasets known by name.
     ///
     /// # Errors
-    /// Every fault of a file that [`Error`] knows, and [`Error::Counts`].
+    /// Every error of an IDX file in [`Error`], and [`Error::Counts`].
     pub fn read_idx(name: impl Into<String>, images: &Path, labels: &Path, classes: usize) -> Result<Self> {
         let images = idx::images(images, idx::open(images)?, LARGEST)?;
         let labels = idx::labels(labels, idx::open(labels)?, classes, LARGEST)?;
@@ -85,7 +85,7 @@ impl Dataset for ImageSet {
     }
 }
 
-/// Name and sizes, not 47 MB of pixels.
+/// Prints name and sizes, not 47 MB of pixels.
 impl fmt::Debug for ImageSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (f.debug_struct("ImageSet").field("name", &self.name).field("shape", &self.shape))
@@ -105,7 +105,7 @@ mod tests {
         for (byte, pixel) in pixels.iter().enumerate() {
             assert_eq!(pixel.to_bits(), ((byte as f64 / 255.0) as f32).to_bits(), "{byte}");
         }
-        // By hand: 128/255 is 128/256 + 128/256² + 128/256³ + …, one bit in eight, rounded up in the 24th place.
+        // By hand: 128/255 is 128/256 + 128/256² + 128/256³ + …, one bit in eight, rounded up at the 24th bit.
         assert_eq!((pixels[0], pixels[51], pixels[255], pixels[128].to_bits()), (0.0, 0.2, 1.0, 0x3f00_8081));
     }
 

@@ -1,28 +1,30 @@
-//! Labeled images from files: MNIST and Fashion-MNIST by name, and any other pair of IDX files; photographs in the layouts of
-//! Stanford Online Products, CUB-200-2011, Cars-196 and In-Shop Clothes Retrieval, and in any folder with a sub-folder per class.
+//! Labeled image datasets from files: MNIST and Fashion-MNIST by name, any other pair of IDX files, photographs in the layouts of
+//! Stanford Online Products, CUB-200-2011, Cars-196 and In-Shop Clothes Retrieval, and any folder with one sub-folder per class.
 //!
-//! A file is believed only after it was checked: magic number, dimensions, exact length, labels in range, and for the
-//! datasets known by name the SHA-256 of the decompressed bytes. Sizes in a header are never trusted with memory. Files may
-//! be gzipped or plain; the first bytes decide, not the name. Each fault is one line: the file, what it holds, what was
-//! expected, what to do.
+//! IDX files may be gzipped or plain; the first bytes decide, not the name. Each is checked before it is used: magic number,
+//! dimensions, exact length, labels in range, and for datasets known by name the SHA-256 of the decompressed bytes. A size in a
+//! header alone never causes an allocation. An error message is one line: file, value found, value expected, what to do.
 //!
-//! A photograph is decoded when it is asked for, upright, as RGB or gray, resized and cut as the name of its dataset says, or its model, or
-//! as is usual for the dataset ([`Preparation`]), to the same bytes as Pillow and torchvision; sizes in its header are not trusted
-//! either, and all threads of a process together take at most 1 GiB to decode in. Paths in lists never lead out of the folder of
-//! their dataset. [`broken_images`] finds those of a dataset that cannot be used, and `skip-broken` in its name leaves them out.
+//! Photographs are decoded on demand, turned upright, converted to RGB or gray, resized and cropped ([`Preparation`]), with the
+//! same bytes as Pillow and torchvision. Their sizes are checked before memory is allocated, and the images that all threads of a
+//! process decode at one time share a budget of 1 GiB. Paths in lists must stay inside the folder of their dataset.
+//! [`broken_images`] lists the images that cannot be used; the option `skip-broken` in the name of a dataset leaves them out.
 //!
-//! Left out: this crate downloads nothing, reads no environment, and shuffles nothing.
-//! Pixels are `u8 / 255` as f32, in `[0, 1]`: mean and standard deviation belong to the embedder.
+//! Left out: this crate downloads nothing (`cargo xtask fetch` does), reads no environment variables, and shuffles nothing
+//! ([`rankle_train`](../rankle_train/index.html) does). Pixels are `u8 / 255` as f32, in `[0, 1]`: the normalization by mean and
+//! standard deviation belongs to the embedder.
 //!
-//! With the feature `embedded-mnist` (off by default) MNIST is compiled in, and
-//! `open(Name::Mnist, Split::Test, None)` needs no file.
+//! The feature `embedded-mnist` (off by default) compiles MNIST in: `open(Name::Mnist, Split::Test, None)` then needs no file.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_files`](../rankle_files/index.html), [`rankle_synth`](../rankle_synth/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_core::Dataset;
 //! use rankle_data::{ImageSet, Name, idx};
 //! use std::path::Path;
 //!
-//! // Two images of one row and two columns, and their labels, as IDX files hold them.
+//! // Two images of one row and two columns, and their labels, in the format of IDX files.
 //! let images = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, /* pixels */ 0, 255, 51, 102];
 //! let labels = [0, 0, 8, 1, 0, 0, 0, 2, /* labels */ 7, 3];
 //! let images = idx::images(Path::new("tiny-images"), &images[..], 1 << 20)?;
@@ -31,7 +33,7 @@
 //! assert_eq!(tiny.labels(), [7, 3]);
 //! assert_eq!(tiny.images(&[1])?.flatten_all()?.to_vec1::<f32>()?, [0.2, 0.4]);
 //!
-//! // A slip of the pen is answered with the nearest name.
+//! // An unknown name is answered with the nearest known one.
 //! let slip = "minst".parse::<Name>().unwrap_err();
 //! assert_eq!(slip.to_string(), "unknown dataset 'minst', did you mean 'mnist'? known: mnist, fashion-mnist");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

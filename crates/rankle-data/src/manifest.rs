@@ -1,4 +1,4 @@
-//! What the files of a dataset must be, as written in `datasets/<name>/manifest.toml`.
+//! Manifests of datasets, as written in `datasets/<name>/manifest.toml`: expected files, origin and license.
 
 use crate::Split;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The registered name, also that of the folder.
+    /// The registered name, also the name of the folder.
     pub name: String,
     /// The full name.
     pub title: String,
@@ -16,15 +16,15 @@ pub struct Manifest {
     pub source: String,
     /// The license of the data (not of this code).
     pub license: String,
-    /// Who made it.
+    /// Makers of the data.
     pub attribution: String,
-    /// Labels are below this number.
+    /// Number of classes; labels are below it.
     pub classes: usize,
-    /// What to do when the files are missing or wrong, as the end of an error message.
+    /// Advice for missing or wrong files, as the end of an error message.
     pub how_to_get: String,
-    /// Where an operating system's own package puts the files.
+    /// The folder in which an operating system's own package installs the files.
     pub system_folder: Option<PathBuf>,
-    /// What torchvision calls the folder in its root: the files are in `raw` below it.
+    /// The name of torchvision's folder in its root; the files are in `raw` below it.
     pub torchvision_folder: PathBuf,
     /// The files of [`Split::Train`].
     pub train: FilePair,
@@ -36,19 +36,19 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct FilePair {
-    /// IDX with three dimensions.
+    /// The file of images, IDX with three dimensions.
     pub images: FileEntry,
-    /// IDX with one dimension.
+    /// The file of labels, IDX with one dimension.
     pub labels: FileEntry,
 }
 
-/// One file. Size and hash are those of the decompressed bytes, for gzip can write the same bytes in many ways.
+/// One file. Size and hash are those of the decompressed bytes, because gzip can encode the same bytes in many ways.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct FileEntry {
     /// The file name without `.gz`.
     pub name: String,
-    /// Decompressed size.
+    /// Decompressed size in bytes.
     pub bytes: u64,
     /// SHA-256 of the decompressed bytes in lower-case hexadecimal digits.
     pub sha256: String,
@@ -63,7 +63,7 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest that is compiled in; `text` is never input, and the tests read every one of them.
+    /// Parses a compiled-in manifest; panics if it is invalid. `text` is never input, and the tests parse every manifest.
     pub(crate) fn compiled_in(text: &str) -> Self {
         toml::from_str(text).expect("a manifest in datasets/ is not valid")
     }

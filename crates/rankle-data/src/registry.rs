@@ -1,4 +1,4 @@
-//! The datasets known by name, and where their files are.
+//! Datasets known by name, and the search for their files.
 
 use crate::manifest::{FileEntry, Manifest};
 use crate::{Error, ImageSet, Result, Split, embedded, idx, split};
@@ -12,9 +12,9 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Name {
-    /// Handwritten digits, 60,000 and 10,000 of 1×28×28.
+    /// Handwritten digits: 60,000 training and 10,000 test images of 1×28×28.
     Mnist,
-    /// Clothes, 60,000 and 10,000 of 1×28×28.
+    /// Clothes: 60,000 training and 10,000 test images of 1×28×28.
     FashionMnist,
 }
 
@@ -30,7 +30,7 @@ impl Name {
         }
     }
 
-    /// What its files must be, and whose they are.
+    /// The expected files, their origin and their license.
     pub fn manifest(self) -> &'static Manifest {
         macro_rules! manifest {
             ($folder:literal) => {{
@@ -62,11 +62,12 @@ impl FromStr for Name {
 
 /// Loads a split of a dataset, every file checked against the manifest's hash.
 ///
-/// A given `dir` is the only place that is searched: the folder with the files, or the one above it that holds a folder of
-/// the dataset's name, or torchvision's root, with the files in `MNIST/raw` or `FashionMNIST/raw`. Without it, what is compiled in comes first, then the folder of an operating system's package.
+/// A given `dir` is the only folder that is searched. It holds the files, or a sub-folder of the dataset's name that does, or it
+/// is torchvision's root, with the files in `MNIST/raw` or `FashionMNIST/raw`. Without `dir`, compiled-in files come first, then
+/// the folder of an operating system's package.
 ///
 /// # Errors
-/// [`Error::Unavailable`], [`Error::NotAFolder`], [`Error::Missing`], [`Error::Hash`], and every fault of an IDX file.
+/// [`Error::Unavailable`], [`Error::NotAFolder`], [`Error::Missing`], [`Error::Hash`], and every error of an IDX file.
 pub fn open(name: Name, split: Split, dir: Option<&Path>) -> Result<Arc<dyn Dataset>> {
     let manifest = name.manifest();
     let files = manifest.files(split);
@@ -82,7 +83,7 @@ pub fn open(name: Name, split: Split, dir: Option<&Path>) -> Result<Arc<dyn Data
     Ok(Arc::new(ImageSet::from_idx(name.as_str(), images, labels)?))
 }
 
-/// A file to read, and what to call it in messages.
+/// A file to read, and its name in messages.
 fn source(name: Name, manifest: &Manifest, file: &FileEntry, dir: Option<&Path>) -> Result<(PathBuf, Box<dyn Read>)> {
     if let (None, Some(bytes)) = (dir, embedded::file(name, &file.name)) {
         return Ok((PathBuf::from(format!("compiled-in {name}/{}.gz", file.name)), Box::new(bytes)));
@@ -168,11 +169,13 @@ mod tests {
     fn without_any_folder_the_error_names_the_command() {
         let nowhere = Manifest { system_folder: Some("/nonexistent".into()), ..Name::FashionMnist.manifest().clone() };
         let says = locate(&nowhere, &nowhere.test.images, None).unwrap_err().to_string();
-        assert!(says.starts_with("fashion-mnist is not at hand and no folder was given: run `cargo xtask fetch fashion-mnist`"));
+        assert!(
+            says.starts_with("fashion-mnist is not installed and no folder was given: run `cargo xtask fetch fashion-mnist`")
+        );
         assert!(says.contains("--dataset-dir"));
     }
 
-    /// `root/MNIST/raw/t10k-images-idx3-ubyte` and the like: its root is what is known.
+    /// A user of torchvision names only its root; the files are in `root/MNIST/raw` or `root/FashionMNIST/raw`.
     #[test]
     fn the_folders_of_torchvision_are_found() {
         for (name, inner) in [(Name::Mnist, "MNIST"), (Name::FashionMnist, "FashionMNIST")] {

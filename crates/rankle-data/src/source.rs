@@ -1,4 +1,4 @@
-//! Everything that can be named as a dataset.
+//! Datasets as named on the command line and in records.
 
 use crate::check::{self, Watch};
 use crate::{
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, str::FromStr};
 
-/// What is named as a dataset: a published one in IDX files or of photographs, or a folder of one's own with either.
+/// A named dataset: a published one, in IDX files or as photographs, or the user's own folder of either.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// Gray images of 28×28.
+    /// Gray images of 28×28 pixels.
     Idx(Name),
     /// Gray images in IDX files without a published hash, `idx:PATH`.
     IdxFolder(IdxFolder),
@@ -22,18 +22,18 @@ pub enum Source {
     Folder(Folder),
 }
 
-/// A split before any photograph is looked at.
+/// An opened split whose photographs have not been checked yet.
 enum Listed {
     Idx(Arc<dyn Dataset>),
-    /// Whether broken ones are left out.
+    /// Photographs; true if broken ones are to be left out.
     Photos(Photos, bool),
 }
 
 impl Source {
-    /// What can be written, for messages and menus.
+    /// All names, for messages and menus.
     pub const NAMES: [&'static str; 8] = ["mnist", "fashion-mnist", "sop", "cub", "cars", "inshop", "folder:PATH", "idx:PATH"];
 
-    /// Opens one split. Photographs are prepared for a model's input as [`Source::preparation`] says; other images are as they are.
+    /// Opens one split. Photographs are prepared for the model's input by [`Source::preparation`]; other images are unchanged.
     ///
     /// # Errors
     /// As [`open`], [`Published::open`], [`Folder::open`] and [`Source::preparation`].
@@ -41,10 +41,10 @@ impl Source {
         self.open_watched(split, dir, input, &check::nobody)
     }
 
-    /// As [`Source::open`]; where the name says `skip-broken`, every photograph is decoded, and `watch` is told of it.
+    /// As [`Source::open`]; with `skip-broken` in the name every photograph is decoded, and `watch` follows the progress.
     ///
     /// # Errors
-    /// As [`Source::open`], and [`Error::Interrupted`] where `watch` ended it.
+    /// As [`Source::open`], and [`Error::Interrupted`] if `watch` stopped it.
     pub fn open_watched(
         &self,
         split: Split,
@@ -58,8 +58,8 @@ impl Source {
         })
     }
 
-    /// As [`Source::open_watched`], for [`crate::broken_images`]: unless the name says `skip-broken`, photographs that are not there
-    /// are found when they are asked for, all of them and not only the first.
+    /// As [`Source::open_watched`], for [`crate::broken_images`]: without `skip-broken` in the name, missing photographs are not
+    /// an error here but when they are read, so that all of them are found and not only the first.
     ///
     /// # Errors
     /// As [`Source::open_watched`].
@@ -92,17 +92,17 @@ impl Source {
         })
     }
 
-    /// Whether its gallery is another set than its test images. Of the others [`Split::Gallery`] is the same as [`Split::Test`].
+    /// True if the gallery differs from the test images. Otherwise [`Split::Gallery`] is the same as [`Split::Test`].
     pub fn has_gallery(&self) -> bool {
         matches!(self, Self::Published(published, _) if published.has_gallery())
     }
 
-    /// Whether its images are photographs, which are brought to any model's size.
+    /// True if the images are photographs, which are resized to the input of any model.
     pub fn is_of_photographs(&self) -> bool {
         matches!(self, Self::Published(..) | Self::Folder(_))
     }
 
-    /// How photographs are prepared for a model's input; none of other images.
+    /// The preparation of photographs for a model's input; `None` for other images.
     ///
     /// # Errors
     /// As [`Preparation::new`].
@@ -114,15 +114,15 @@ impl Source {
         }
     }
 
-    /// The same images, prepared as `said`, which is written as [`Preparation`] shows it, where the name says nothing else. Of other
-    /// images the same.
+    /// The same dataset with its photographs prepared as in `said`, the text of a [`Preparation`]. Options in the name itself
+    /// take precedence. Other images are unchanged.
     ///
     /// # Errors
-    /// [`Error::DatasetOption`] for what is no such text.
+    /// [`Error::DatasetOption`] if `said` is no such text.
     pub fn prepared_as(&self, said: &str) -> Result<Self> {
         let mut prepared = self.clone();
         let (Self::Published(_, overrides) | Self::Folder(Folder { overrides, .. })) = &mut prepared else { return Ok(prepared) };
-        // The rest follows from the model.
+        // `crop` and `channels` follow from the model.
         let parts = said.split(',').filter(|part| !part.starts_with("crop=") && !part.starts_with("channels="));
         let rest: String = parts.map(|part| format!(",{part}")).collect();
         let usual = Overrides::parse(&options::parse(said, &rest, &Overrides::KEYS)?)?;
@@ -137,10 +137,10 @@ impl Source {
         Ok(prepared)
     }
 
-    /// Whose the data in `dir` is, as far as it is known. Of photographs, a file [`Credits::FILE`] beside them has the last word.
+    /// License and attribution of the data in `dir`, as far as known. A file [`Credits::FILE`] in the folder has precedence.
     ///
     /// # Errors
-    /// When that file cannot be read or is not understood; as [`Source::open`] where a published dataset is not there.
+    /// As [`Source::open`] if a published dataset is missing; [`Error::Read`] and [`Error::Layout`] for an unusable credits file.
     pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
         let own = Credits::new("not known", "a folder of one's own");
         let (said, usual) = match self {
@@ -152,7 +152,7 @@ impl Source {
         Ok(said.unwrap_or(usual))
     }
 
-    /// The folder whose photographs are its images, where there is one.
+    /// The folder that holds the photographs; `None` for other images or a published dataset that is missing.
     pub fn photographs(&self, dir: Option<&Path>) -> Option<PathBuf> {
         match self {
             Self::Idx(_) | Self::IdxFolder(_) => None,
@@ -161,7 +161,7 @@ impl Source {
         }
     }
 
-    /// The file that says what of a folder is tested, where one does.
+    /// The file that lists the tested images of a folder; `None` without one.
     pub fn list(&self, dir: Option<&Path>) -> Option<PathBuf> {
         match self {
             Self::Folder(folder) => folder.list(dir),
@@ -169,7 +169,7 @@ impl Source {
         }
     }
 
-    /// As others may be told of it: of absolute paths only the end, which says nothing of the machine.
+    /// The same dataset with every absolute path cut to its last component, which says nothing of the machine.
     pub fn portable(&self) -> Self {
         match self {
             Self::IdxFolder(folder) => Self::IdxFolder(folder.portable()),
@@ -240,7 +240,7 @@ mod tests {
         }
         let Ok(Source::Folder(folder)) = "folder,images=20%:x:y".parse() else { panic!("no folder") };
         assert_eq!((folder.path.to_str(), folder.division), (Some("x:y"), Division::Images(20)));
-        // In any order; shown in one.
+        // Options are read in any order and written in a fixed one.
         let name = "folder,edge=256,images=20%,resize=shorter:x".parse::<Source>().unwrap().to_string();
         assert_eq!(name, "folder,images=20%,resize=shorter,edge=256:x");
     }
@@ -265,8 +265,8 @@ mod tests {
         let known = "known: mnist, fashion-mnist, sop, cub, cars, inshop, folder:PATH, idx:PATH";
         assert_eq!(says("minst"), format!("unknown dataset 'minst', did you mean 'mnist'? {known}"));
         assert_eq!(says("folder"), format!("unknown dataset 'folder', did you mean 'folder:PATH'? {known}"));
-        assert!(says("folder:").starts_with("'folder:' names no folder: write folder:PATH"));
-        assert!(says("idx:").starts_with("'idx:' names no folder: write idx:PATH"));
+        assert!(says("folder:").starts_with("'folder:' has no folder: write folder:PATH"));
+        assert!(says("idx:").starts_with("'idx:' has no folder: write idx:PATH"));
         for (wrong, why) in [
             ("folder,images=0%:x", "'images=0%' in the dataset 'folder,images=0%:x' cannot be used: write images=P%, of 1 to 99"),
             ("folder,classes=100%:x", "write classes=P%, of 1 to 99"),
@@ -283,7 +283,7 @@ mod tests {
                 "folder,images=20%,test=all:y",
                 "'test=all' in the dataset 'folder,images=20%,test=all:y' cannot be used: the folder is",
             ),
-            ("folder,images=20%,images=20%:y", "images is said twice"),
+            ("folder,images=20%,images=20%:y", "images is given twice"),
             (
                 "folder,1=1%:y",
                 "unknown option of a dataset '1'; known: classes, images, list, test, resize, edge, filter, exif, skip-broken",
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A message shows a part of what it was given, however much that was.
+    /// A message quotes only a part of a very long name.
     #[test]
     fn names_of_megabytes_are_answered_in_a_line() {
         let long = "x".repeat(6 << 20);

@@ -3,19 +3,19 @@
 use crate::{Error, Result};
 use std::{fmt, str::FromStr};
 
-/// Which part of a dataset. There is no validation split, as in the paper.
+/// A part of a dataset. There is no validation split, as in the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// The images a model is trained on.
+    /// The training images.
     Train,
-    /// The images that are searched with and attacked.
+    /// The images that are used as queries and attacked.
     Test,
-    /// The images that are ranked where the test images ask: the test images themselves, unless the dataset has a gallery of its own.
+    /// The images that are ranked for the queries: the test images themselves, unless the dataset has a gallery of its own.
     Gallery,
 }
 
 impl Split {
-    /// All of them, for messages and menus.
+    /// All splits, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Train, Self::Test, Self::Gallery];
 
     /// The name on the command line: `train`, `test` or `gallery`.
@@ -27,7 +27,7 @@ impl Split {
         }
     }
 
-    /// The split of a dataset without a gallery of its own that stands for this one.
+    /// The split that a dataset without a gallery of its own uses for this one.
     pub(crate) fn without_gallery(self) -> Self {
         if self == Self::Gallery { Self::Test } else { self }
     }
@@ -46,7 +46,7 @@ impl FromStr for Split {
     }
 }
 
-/// The one of `all` that is called `name`, else an error with the nearest name and all of them.
+/// Finds the item of `all` whose name is `name`; the error lists the nearest name and all names.
 pub(crate) fn known<T: Copy>(what: &'static str, name: &str, all: &[T], called: fn(T) -> &'static str) -> Result<T> {
     if let Some(&found) = all.iter().find(|&&one| called(one) == name) {
         return Ok(found);
@@ -54,9 +54,9 @@ pub(crate) fn known<T: Copy>(what: &'static str, name: &str, all: &[T], called: 
     Err(unknown(what, name, &all.iter().map(|&one| called(one)).collect::<Vec<_>>()))
 }
 
-/// The error for a name that is none of those known: with the nearest and all of them.
+/// The error for an unknown name, with the nearest known name and all of them.
 pub(crate) fn unknown(what: &'static str, name: &str, known: &[&'static str]) -> Error {
-    // Jaro-Winkler rather than an edit distance: a start of a name, as in `fashion`, is near to the whole.
+    // Jaro-Winkler rather than an edit distance: it also counts the start of a name, such as `fashion`, as near to the whole.
     let lower = name.to_lowercase();
     let nearest = (known.iter().map(|candidate| (strsim::jaro_winkler(&lower, candidate), *candidate)))
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -1,24 +1,24 @@
-//! Texts from files and arguments, as messages may show them.
+//! Shortens texts from files and arguments for use in messages.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// What is shown of a text, in characters.
+/// Longest text in a message, in characters.
 const TEXT: usize = 200;
-/// What is shown of a path: more, for it says where to look.
+/// Longest path in a message, in characters: longer, because it tells the user where to look.
 const PATH: usize = 400;
 
-/// A text without its middle where it is too long for a message.
+/// Cuts the middle out of a text that is too long for a message.
 pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     shortened(text, TEXT)
 }
 
-/// A path, likewise.
+/// Cuts the middle out of a path that is too long for a message.
 pub(crate) fn shown(path: &Path) -> String {
     shortened(&path.to_string_lossy(), PATH).into_owned()
 }
 
-/// The end of an absolute path, or `otherwise`; a relative one as it is.
+/// The last component of an absolute path, or `otherwise` if it has none; a relative path is unchanged.
 pub(crate) fn portable(path: &Path, otherwise: &str) -> PathBuf {
     match path.is_absolute() {
         true => path.file_name().map_or_else(|| otherwise.into(), PathBuf::from),
@@ -27,7 +27,7 @@ pub(crate) fn portable(path: &Path, otherwise: &str) -> PathBuf {
 }
 
 fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    // Characters are looked at only up to the end of what is shown: the text may have gigabytes.
+    // Characters are counted only up to the limit: the text may have gigabytes.
     if text.len() <= most || text.chars().nth(most).is_none() {
         return text.into();
     }

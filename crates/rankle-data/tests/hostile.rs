@@ -1,4 +1,4 @@
-//! Files that lie: each is refused with one line that names the file, what it holds, what was expected and what to do.
+//! Malformed files: each is refused with one line that names the file, the value found, the value expected and what to do.
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
@@ -86,7 +86,7 @@ fn faults_of_gzip() {
         let says = images_fault(bytes);
         assert!(says.starts_with("FILE is not a whole gzip file (") && says.ends_with("get it again"), "{says}");
     };
-    // Every cut is found, whether in the header, the data or the checksum.
+    // Every truncation is found, in the header, the data or the checksum.
     for end in 2..whole.len() {
         broken(&whole[..end]);
     }
@@ -94,7 +94,7 @@ fn faults_of_gzip() {
     checksum[whole.len() - 8] ^= 1;
     broken(&checksum);
     broken(&[&whole[..], b"rubbish"].concat());
-    // A second member that says something is more of the same file.
+    // A second gzip member with contents continues the same file.
     assert!(images_fault(&[whole, gz(b"more")].concat()).contains("goes on after the 28 bytes"));
 }
 
@@ -130,10 +130,10 @@ fn faults_of_pairs_and_paths() {
 
     #[cfg(unix)]
     {
-        assert!(says(Path::new("/dev/zero"), &three).contains("cannot read /dev/zero: it is no regular file; check"));
+        assert!(says(Path::new("/dev/zero"), &three).contains("cannot read /dev/zero: it is not a regular file; check"));
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(says(&two, &pipe).contains("pipe: it is no regular file"));
+        assert!(says(&two, &pipe).contains("pipe: it is not a regular file"));
     }
 
     // One gzipped, one plain: the names do not matter.
@@ -155,7 +155,7 @@ fn faults_of_folders_and_hashes() {
     let start = format!("{at} holds neither t10k-images-idx3-ubyte.gz nor t10k-images-idx3-ubyte of fashion-mnist: ");
     assert!(missing.starts_with(&start) && missing.contains("`cargo xtask fetch fashion-mnist`"), "{missing}");
 
-    // Well formed and of the right size, but not the published pixels; found in the sub-folder of the dataset's name.
+    // Well formed and of the right size, but without the published pixels; found in the sub-folder of the dataset's name.
     let inner = folder.path().join("fashion-mnist");
     std::fs::create_dir(&inner).unwrap();
     let fake = encode(&[2051, 10_000, 28, 28], &vec![7; 7_840_000]);
@@ -173,7 +173,7 @@ fn faults_of_folders_and_hashes() {
     );
 }
 
-/// A stream of empty gzip parts has no end, and nothing of it is ever decompressed.
+/// An endless stream of empty gzip members is refused, although it never decompresses to anything.
 #[test]
 fn endless_streams_end() {
     struct Endless(Vec<u8>, usize);
@@ -192,7 +192,7 @@ fn endless_streams_end() {
     }
 }
 
-/// EMNIST and KMNIST as they are published: names in front, several datasets in one folder, and no hash.
+/// EMNIST and KMNIST as published: with prefixes, several datasets in one folder, and no hash.
 #[test]
 fn folders_of_idx_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +221,7 @@ fn folders_of_idx_files() {
     let unknown = fault("idx,name=byclass:.", Split::Test);
     assert!(unknown.contains("holds no IDX files of byclass: it has those of digits, letters"), "{unknown}");
 
-    // Without one that has no name, there is a choice.
+    // If every dataset has a prefix, the user must choose.
     for split in ["t10k", "train"] {
         std::fs::remove_file(folder.path().join(format!("{split}-images-idx3-ubyte.gz"))).unwrap();
         std::fs::remove_file(folder.path().join(format!("{split}-labels-idx1-ubyte"))).unwrap();
@@ -232,7 +232,7 @@ fn folders_of_idx_files() {
         std::fs::remove_file(folder.path().join(file)).unwrap();
     }
     assert_eq!(labels_of("idx:.", Split::Test), [203; 3]);
-    // Gzipped or not is one file in two forms, a dot for the hyphen another one.
+    // A gzipped file and its plain form count as one file; a name with a dot for the hyphen is another one.
     write("letters-test-images-idx3-ubyte", b"not looked at");
     assert_eq!(labels_of("idx:.", Split::Test), [203; 3]);
     write("letters-test-labels.idx1-ubyte", &labels(&[1]));

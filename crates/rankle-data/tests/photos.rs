@@ -1,4 +1,4 @@
-//! Photographs in every layout that is read, small ones written here, and lists that lie.
+//! Photographs in every supported layout, as small files written here, and malformed lists.
 
 use image::{Rgb, RgbImage};
 use rankle_core::{Dataset, InputSpec, Seed};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
-/// An image of one color, in whatever format its name ends with.
+/// Writes an image of one color, in the format of its extension.
 fn photo(root: &Path, name: &str, color: [u8; 3]) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -22,7 +22,7 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A model for photographs of so many pixels a side, which says nothing else.
+/// A model for photographs with `side` pixels a side and no other requirements.
 fn input(side: usize) -> InputSpec {
     InputSpec::of_shape((3, side, side))
 }
@@ -35,7 +35,7 @@ fn fault(name: &str, root: &Path, split: Split) -> String {
     open(name, root, split).err().expect("it was accepted").to_string()
 }
 
-/// The red of an image of one color, as a byte.
+/// The red channel of an image of one color, as a byte.
 fn red(dataset: &dyn Dataset, index: usize) -> u8 {
     let pixels = dataset.images(&[index]).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     (pixels[0] * 255.0).round() as u8
@@ -72,7 +72,7 @@ fn products_as_published() {
     let says = Published::Sop.open(Test, None, Preparation::PAPER).unwrap_err().to_string();
     assert!(says.contains("name the folder Stanford_Online_Products with --dataset-dir"), "{says}");
     let says = fault("sop", &inner.join("mug_final"), Test);
-    assert!(says.contains("mug_final holds no sop: name the folder Stanford_Online_Products"), "{says}");
+    assert!(says.contains("mug_final does not hold sop: name the folder Stanford_Online_Products"), "{says}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn lists_of_products_that_lie() {
     fs::write(root.path().join("Ebay_train.txt"), [0xFF, 0xFE, 0]).unwrap();
     let message = fault("sop", root.path(), Train);
     assert!(message.contains("Ebay_train.txt is no text in UTF-8, or in UTF-16 with a byte-order mark: save it"), "{message}");
-    // A line of megabytes is not repeated whole.
+    // A message quotes only a part of a line of megabytes.
     for line in ["a/1.png ".repeat(1 << 20), format!("{first}2 1 1 {}.png", "a/".repeat(1 << 20))] {
         products(root.path(), &line, HEADER);
         let message = fault("sop", root.path(), Train);
@@ -155,7 +155,7 @@ fn cars_are_divided_by_model() {
     assert!(fault("cars", root.path(), Test).contains("has 196 models in cars_train and 195 in cars_test: both should hold"));
 }
 
-/// The files of a split, and of each the name of its class, by its label.
+/// The files of a split, each with the label and the name of its class.
 fn classes_of_files(dataset: &dyn Dataset) -> BTreeMap<String, (u32, String)> {
     let class = |label: u32| (label, dataset.class_name(label).unwrap().into_owned());
     let labels = dataset.labels().iter().enumerate();
@@ -172,7 +172,7 @@ fn clothes_have_queries_and_a_gallery() {
     for dir in [root.path(), &inner] {
         let [train, test, gallery] = Split::ALL.map(|split| open("inshop", dir, split).unwrap());
         assert_eq!((train.name(), train.shape(), train.len(), test.len(), gallery.len()), ("inshop", (3, 8, 8), 9, 3, 6));
-        // The labels of queries and gallery are those of the same items, and no image is in two of the three.
+        // Queries and gallery have the labels of the same items, and no image is in two of the three splits.
         let files = [&train, &test, &gallery].map(|dataset| classes_of_files(&**dataset));
         let items = files.each_ref().map(|files| files.values().cloned().collect::<BTreeSet<_>>());
         assert_eq!(items, [ids(1..=3), ids(4..=6), ids(4..=6)]);
@@ -181,7 +181,7 @@ fn clothes_have_queries_and_a_gallery() {
         assert!(names.iter().all(|name| name.starts_with("Img/img/DRAWN/")), "{names:?}");
         assert_eq!(test.images(&[0, 1, 2]).unwrap().dims(), [3, 3, 8, 8]);
     }
-    // As its makers' drive holds it.
+    // The layout on the drive of the makers.
     fs::rename(inner.join("Img/img"), inner.join("img")).unwrap();
     fs::rename(inner.join("Eval/list_eval_partition.txt"), inner.join("list_eval_partition.txt")).unwrap();
     let gallery = open("inshop", &inner, Gallery).unwrap();
@@ -207,7 +207,7 @@ fn lists_of_clothes_that_lie() {
         fs::write(root.path().join("Eval/list_eval_partition.txt"), text).unwrap();
     };
     let header = "image_name item_id evaluation_status\n";
-    // A query without its like in the gallery is no fault. Blanks are of any number.
+    // A query without its item in the gallery is no error. Columns are separated by any number of blanks.
     let columns = "image_name  item_id\tevaluation_status\n";
     list(&format!("3\n{columns}img/a/1.png   id_9 query\nimg/a/2.png id_8\tgallery\nimg/a/3.png id_7 train\n"));
     for (split, label, level) in [(Train, 1, 3), (Gallery, 2, 2), (Test, 3, 1)] {
@@ -242,7 +242,6 @@ fn lists_of_clothes_that_lie() {
     assert!(fault("inshop", root.path(), Test).chars().count() < 1000);
 }
 
-/// The gallery of every dataset but one is its test images.
 #[test]
 fn without_a_gallery_of_its_own_the_test_images_are_the_gallery() {
     let root = folder();
@@ -267,7 +266,7 @@ fn without_a_gallery_of_its_own_the_test_images_are_the_gallery() {
     }
 }
 
-/// Four classes of ten, told by name and color.
+/// Writes four classes of ten images, identified by name and color.
 fn animals(root: &Path) {
     for (class, name) in ["ant", "bee", "cat", "dog"].iter().enumerate() {
         for image in 0..10 {
@@ -280,7 +279,7 @@ fn animals(root: &Path) {
     fs::write(root.join("list.txt"), "bee/3.png\n\ndog/0.png\n").unwrap();
 }
 
-/// How many images of each label.
+/// Number of images of each label.
 fn counts(dataset: &dyn Dataset) -> Vec<(u32, usize)> {
     let mut counts = BTreeMap::new();
     dataset.labels().iter().for_each(|label| *counts.entry(*label).or_default() += 1);
@@ -310,12 +309,12 @@ fn folders_are_divided_in_every_way() {
     ] {
         let [(trained, mut reds), (tested, others)] = both(how);
         assert_eq!((trained, tested), (train, test), "{how}");
-        // Every image in one of the two, under the label of its class.
+        // Every image is in one of the two splits, under the label of its class.
         reds.extend(others);
         reds.sort();
         assert_eq!(reds, whole, "{how}");
     }
-    // The tested images of a class do not depend on what else is there.
+    // The tested images of a class do not depend on other files.
     let tested = |root: &Path| -> Vec<u8> {
         let dataset = open("folder,images=20%:.", root, Test).unwrap();
         (0..dataset.len()).map(|index| red(&*dataset, index)).filter(|red| *red >= 30).collect()
@@ -336,7 +335,6 @@ fn two_folders_are_the_two_splits() {
     assert_eq!((red(&*train, 1), red(&*test, 0)), (2, 3));
 }
 
-/// What systems leave in folders is neither a class nor a photograph, and is not spoken of.
 #[test]
 fn droppings_are_no_classes() {
     let root = folder();
@@ -351,7 +349,7 @@ fn droppings_are_no_classes() {
     assert_eq!(open("folder:.", root.path(), Test).unwrap().class_name(3).as_deref(), Some("dog"));
 }
 
-/// As `find`, Windows and spreadsheets write them, here or elsewhere.
+/// Lists as written by `find`, Windows and spreadsheets, inside or outside of the folder.
 #[test]
 fn lists_of_every_kind() {
     let (root, elsewhere) = (folder(), folder());
@@ -368,7 +366,7 @@ fn lists_of_every_kind() {
             assert_eq!(train.unwrap().len(), 38);
         }
     }
-    // A list says nothing of what lies outside of the folder, wherever it is itself.
+    // A list cannot name files outside of the folder, wherever the list itself is.
     fs::write(elsewhere.path().join("l.txt"), "../bee/3.png").unwrap();
     let message = fault(&format!("folder,list={}/l.txt:.", elsewhere.path().display()), root.path(), Test);
     assert!(message.contains("l.txt, line 1: '../bee/3.png' leads out of the folder of the dataset"), "{message}");
@@ -376,7 +374,7 @@ fn lists_of_every_kind() {
     assert!(message.contains("cannot read /nowhere/l.txt: "), "{message}");
 }
 
-/// Named all at once, or left out, counted and said.
+/// Broken photographs are all reported, or left out, counted and logged.
 #[test]
 fn broken_photographs_are_found_or_left_out() {
     let root = folder();
@@ -403,7 +401,7 @@ fn broken_photographs_are_found_or_left_out() {
     let reds: Vec<u8> = (0..skipping.len()).map(|index| red(&*skipping, index)).collect();
     let expected: Vec<u8> = (20..40).filter(|red| ![23, 27, 31].contains(red)).collect();
     assert_eq!((reds, skipping.left_out()), (expected, 3));
-    // Labels and names are those of the whole folder, and what is whole loses nothing.
+    // Labels and names are those of the whole folder, and a split without broken photographs is unchanged.
     assert_eq!((counts(&*skipping), skipping.name()), (vec![(2, 8), (3, 9)], "folder,skip-broken:."));
     assert_eq!(skipping.class_name(3).as_deref(), Some("dog"));
     let train = open("folder,skip-broken:.", root.path(), Train).unwrap();
@@ -425,7 +423,7 @@ fn watch_nothing(_done: usize, _of: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// What a list names and is not there is counted, and left out with what is broken.
+/// Missing photographs of a list are counted, and left out like broken ones.
 #[test]
 fn missing_photographs_are_counted() {
     let root = folder();
@@ -441,7 +439,7 @@ fn missing_photographs_are_counted() {
     assert_eq!((kept.labels(), kept.left_out(), red(&*kept, 0)), (&[1][..], 2, 7));
 }
 
-/// A model of one channel is shown the luma.
+/// A model of one channel receives the luma.
 #[test]
 fn photographs_serve_models_of_gray_images() {
     let root = folder();
@@ -461,7 +459,7 @@ fn photographs_serve_models_of_gray_images() {
     }
 }
 
-/// The reds of both splits, or what is said instead.
+/// The reds of both splits, or the error message.
 fn both(name: &str, root: &Path) -> [Result<Vec<u8>, String>; 2] {
     [Train, Test].map(|split| {
         let dataset = open(name, root, split).map_err(|error| error.to_string())?;
@@ -478,7 +476,7 @@ fn folders_that_are_called_like_splits_are_splits() {
         (&["Validation", "train"], 1, 0),
         (&["train", "val", "test"], 0, 2),
         (&["Test", "Train", "valid"], 1, 0),
-        // What lies beside a split to train on and one to test is no class.
+        // A folder beside a split for training and one for testing is no class.
         (&["train", "val", "labels"], 0, 1),
         (&["train", "test", "__MACOSX"], 0, 1),
     ] {
@@ -509,7 +507,7 @@ fn a_class_has_one_number_in_all_splits_and_divisions_go_across_them() {
     assert_eq!(labels("folder,list=list.txt:.", Test), [0, 2]);
 }
 
-/// As they are written on a command line and read in results: one name an image, from the folder of the dataset.
+/// Images and classes have the names used on command lines and in results: paths relative to the folder of the dataset.
 #[test]
 fn photographs_and_classes_have_names() {
     let names = |dataset: &dyn Dataset| -> Vec<(String, Option<String>)> {
@@ -534,7 +532,7 @@ fn photographs_and_classes_have_names() {
     let test = open("folder:.", root.path(), Test).unwrap();
     assert_eq!(names(&*test), [pair("val/ant/a.png", "ant"), pair("val/bee/a.png", "bee")]);
 
-    // Of products, folders are no classes.
+    // The folders of Stanford Online Products are no classes.
     let root = folder();
     photo(root.path(), "mug_final/1_0.png", [1; 3]);
     products(root.path(), &format!("{HEADER}1 1 1 mug_final/1_0.png\n"), HEADER);
@@ -564,7 +562,7 @@ fn splits_that_are_missing_or_there_twice() {
             photo(root.path(), &format!("{part}/ant/1.png"), [1; 3]);
         }
         if fs::read_dir(root.path()).unwrap().count() < folders.len() {
-            continue; // this file system does not tell upper from lower case
+            continue; // this file system does not distinguish upper from lower case
         }
         for (found, expected) in both("folder:.", root.path()).into_iter().zip([train, test]) {
             match (&found, expected) {
@@ -574,13 +572,13 @@ fn splits_that_are_missing_or_there_twice() {
             }
         }
     }
-    // Not all are called like a split, and none is trained on: classes.
+    // Folders are classes if not all are named like splits and none is named `train`.
     let root = folder();
     for (level, class) in (1..).zip(["bus", "test", "val"]) {
         photo(root.path(), &format!("{class}/1.png"), [level; 3]);
     }
     assert_eq!(both("folder:.", root.path()), [Ok(vec![1]), Ok(vec![2, 3])]);
-    // Photographs right in the folder of a split are of no class.
+    // Photographs directly in the folder of a split belong to no class.
     let root = folder();
     photo(root.path(), "train/ant/1.png", [1; 3]);
     photo(root.path(), "test/1.png", [1; 3]);
@@ -597,7 +595,7 @@ fn all_images_can_be_tested_and_then_none_are_trained_on() {
     assert!(message.starts_with("'folder,test=all:.' tests every image and leaves none to train on: say what"), "{message}");
 }
 
-/// A photograph whose shape tells how it was resized: green above, red in the middle, blue below.
+/// A photograph that shows how it was resized: green on top, red in the middle, blue below.
 fn flag(root: &Path, name: &str, (width, height): (u32, u32)) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -613,14 +611,14 @@ fn flag(root: &Path, name: &str, (width, height): (u32, u32)) {
     RgbImage::from_fn(width, height, |_, y| Rgb(color(y))).save(path).unwrap();
 }
 
-/// The names of datasets say how photographs are resized, and what is usual differs between them.
+/// The name of a dataset decides how photographs are resized, and defaults differ between datasets.
 #[test]
 fn the_name_of_a_dataset_says_how_photographs_are_prepared() {
     let root = folder();
     flag(root.path(), "a/1.png", (14, 56));
     flag(root.path(), "b/1.png", (14, 56));
     products(root.path(), &format!("{HEADER}1 1 1 a/1.png\n"), &format!("{HEADER}1 1 1 b/1.png\n"));
-    // Of a needle whose shape is kept the middle is red alone; squashed, it shows all of its colors.
+    // With its aspect ratio kept, the middle of a needle is only red; squeezed to a square, it shows all three colors.
     let middle = |name: &str, root: &Path| {
         let dataset = name.parse::<Source>().unwrap().open(Test, Some(root), &input(14)).unwrap();
         let images = dataset.images(&[0]).unwrap();
@@ -640,7 +638,7 @@ fn the_name_of_a_dataset_says_how_photographs_are_prepared() {
     let message = open("folder,edge=7:.", root.path(), Test).err().unwrap();
     assert!(message.is_of_arguments() && message.to_string().contains("edge=7 does not fit a model that takes 8"), "{message}");
 
-    // Nothing is resized: other sizes are refused, with the file and both of them.
+    // `resize=none` refuses other sizes; the message names the file and both sizes.
     let says = open("folder,resize=none:.", root.path(), Test).unwrap().images(&[0]).unwrap_err().to_string();
     assert!(says.contains("b/1.png is 14×56 pixels, and with resize=none the model takes 8×8 only: resize it, or"), "{says}");
     photo(root.path(), "c/1.png", [77; 3]);
@@ -649,7 +647,7 @@ fn the_name_of_a_dataset_says_how_photographs_are_prepared() {
     assert_eq!((red(&*dataset, 0), dataset.training_images(&[0], Seed(0), 0).unwrap().dims()), (77, &[1, 3, 8, 8][..]));
 }
 
-/// The successor's rules for birds: squares for training, the shape kept for testing.
+/// The successor's rules for birds: squares for training, the aspect ratio kept for testing.
 #[test]
 fn birds_are_squares_for_training_alone() {
     let root = folder();
@@ -694,7 +692,7 @@ fn links_lead_nowhere_they_should_not() {
     photo(elsewhere.path(), "far.png", [9; 3]);
     for name in ["ant", "bee"] {
         photo(root.path(), &format!("{name}/1.png"), [1; 3]);
-        // Round in a circle, to nothing, hidden to nothing, to a photograph, to a folder of photographs.
+        // Links to: the parent (a circle), nothing, nothing (hidden), a photograph, a folder of photographs.
         let far = elsewhere.path().join("far.png");
         for (link, to) in [
             ("round", "..".as_ref()),
@@ -709,7 +707,7 @@ fn links_lead_nowhere_they_should_not() {
     std::os::unix::fs::symlink("nothing", root.path().join("readme")).unwrap();
     let test = open("folder:.", root.path(), Test).unwrap();
     assert_eq!((test.len(), red(&*test, 1)), (2, 9));
-    // A photograph that is not there is one that is missing.
+    // A link to nothing named like a photograph is a missing photograph.
     std::os::unix::fs::symlink("x", root.path().join("bee/3.png")).unwrap();
     let message = fault("folder:.", root.path(), Test);
     assert!(message.contains("bee/3.png is listed, but there is no such file"), "{message}");
@@ -738,7 +736,7 @@ fn folders_that_cannot_be_divided() {
     }
 }
 
-/// A broken file is found when it is asked for, and named; of several, always the first.
+/// A broken file is reported when it is read, by name; of several, always the first.
 #[test]
 fn a_broken_photograph_is_named() {
     let root = folder();
@@ -757,7 +755,7 @@ fn a_broken_photograph_is_named() {
     assert!("folder:.".parse::<Source>().unwrap().open(Test, Some(root.path()), &input(0)).is_err());
 }
 
-/// Training sees parts, another one in every epoch, the same whatever else is in the batch and however many threads.
+/// Training crops differ between epochs, and do not depend on the rest of the batch or the number of threads.
 #[test]
 fn training_images_are_keyed_by_seed_epoch_and_index() {
     let root = folder();

@@ -1,14 +1,14 @@
-//! The real files. The constants were computed with Python's gzip, struct and hashlib, not with this crate.
+//! Tests on the published files. The constants were computed with Python's gzip, struct and hashlib, not with this crate.
 
 use rankle_core::Dataset;
 use rankle_data::{Name, Split, open};
 use std::path::Path;
 
 struct Facts {
-    /// How many images have the label 0, 1 … 9.
+    /// Number of images with the labels 0, 1 … 9.
     histogram: [usize; 10],
     first_labels: [u32; 10],
-    /// The sums of all bytes, of those of the first image and of those of the last one.
+    /// Sums of the bytes of all images, of the first image and of the last one.
     sums: [u64; 3],
 }
 
@@ -50,7 +50,7 @@ fn mnist_from_its_folder() {
     let train = open(Name::Mnist, Split::Train, Some(&folder.join("mnist"))).unwrap();
     assert_eq!((train.name(), train.len()), ("mnist", 60_000));
     check(&*train, &MNIST_TRAIN);
-    // The folder above does as well.
+    // The folder above is accepted, too.
     let test = open(Name::Mnist, Split::Test, Some(&folder)).unwrap();
     assert_eq!((test.name(), test.len()), ("mnist", 10_000));
     check(&*test, &MNIST_TEST);
@@ -61,7 +61,7 @@ fn mnist_from_its_folder() {
 fn mnist_from_the_binary() {
     check(&*open(Name::Mnist, Split::Train, None).unwrap(), &MNIST_TRAIN);
     check(&*open(Name::Mnist, Split::Test, None).unwrap(), &MNIST_TEST);
-    // A folder that is given is meant: what is compiled in does not hide its faults.
+    // A given folder is used even if it is empty: the compiled-in files do not hide its faults.
     let empty = tempfile::tempdir().unwrap();
     assert!(open(Name::Mnist, Split::Test, Some(empty.path())).is_err());
 }
@@ -70,7 +70,7 @@ fn mnist_from_the_binary() {
 #[cfg(not(feature = "embedded-mnist"))]
 fn mnist_that_is_not_compiled_in_says_where_it_is() {
     let says = open(Name::Mnist, Split::Test, None).err().expect("found").to_string();
-    assert!(says.starts_with("mnist is not at hand and no folder was given: "), "{says}");
+    assert!(says.starts_with("mnist is not installed and no folder was given: "), "{says}");
     assert!(says.contains("`--dataset-dir datasets/mnist`") && says.contains("`--features embedded-mnist`"), "{says}");
 }
 

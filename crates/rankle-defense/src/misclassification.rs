@@ -5,20 +5,20 @@ use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Problem, Solver, 
 use rankle_core::dataset::check_indices;
 use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 
-/// Replaces every image of a batch by one whose class the classifier doubts: a search that raises the cross-entropy with the
-/// image's own label. For comparison with [`crate::ShiftDefense`], which needs no labels.
+/// Replaces every image of a batch by the result of a search that raises the cross-entropy with the image's own label. For
+/// comparison with [`crate::ShiftDefense`], which needs no labels.
 ///
 /// # Source
 /// Madry et al., "Toward Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083; METHOD.md 12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MisclassificationDefense {
-    /// The inner search.
+    /// The inner search for adversarial images.
     pub search: Pgd,
     labels: Vec<u32>,
 }
 
 impl MisclassificationDefense {
-    /// The search of the paper's code: ten steps of ε/5 from the clean image, on the classifier as it is evaluated, without
+    /// The search of the paper's code: ten steps of ε/5 from the clean image, here on the classifier in evaluation mode, without
     /// dropout. `labels` are those of the whole training set, in its order.
     pub fn paper(threat: Threat, labels: Vec<u32>) -> Self {
         Self { search: ClassifierAttack::Pgd.search(threat), labels }

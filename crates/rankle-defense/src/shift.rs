@@ -5,14 +5,14 @@ use rankle_attacks::{EmbeddingShift, Pgd, Problem, Solver, Threat, signs};
 use rankle_core::seed::Purpose;
 use rankle_core::{Defense, Differentiable, Place, Result, Seed};
 
-/// Replaces every image of a batch, anchors, positives and negatives alike, by one whose embedding has moved as far as
-/// possible from its clean place. Later work calls the result EST, embedding-shifted triplet.
+/// Replaces every image of a batch, anchors, positives and negatives alike, by one whose embedding is as far as possible from its
+/// clean embedding. Later work calls the result EST, embedding-shifted triplet.
 ///
 /// # Source
 /// Zhou et al., "Adversarial Ranking Attack and Defense", ECCV 2020, arXiv:2002.11293, section 4; METHOD.md 11.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShiftDefense {
-    /// The inner search.
+    /// The inner search for adversarial images.
     pub search: Pgd,
 }
 

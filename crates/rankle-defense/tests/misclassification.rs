@@ -15,23 +15,23 @@ fn the_search_is_that_of_the_paper() {
     assert_eq!((search.iterations, search.step, search.random_start), (10, 0.1 / 5.0, false));
 }
 
-/// The toy embedder's 16 numbers are as good as the logits of any classifier.
+/// The 16 numbers of a toy embedding serve as logits.
 #[test]
 fn every_image_is_doubted_more_inside_the_ball_and_its_label_is_found_by_its_key() {
     let (dataset, classifier) = (toy::dataset(0), toy::embedder(1, Distance::Euclidean).unwrap());
     let (indices, defense) = ([4, 9, 17, 30], defense(dataset.labels()));
     let images = dataset.images(&indices).unwrap();
-    let hardened = defense.perturb(&classifier, &images, &indices.map(|index| index as u64), 3, Seed(5)).unwrap();
-    let moved = (&hardened - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    let defended = defense.perturb(&classifier, &images, &indices.map(|index| index as u64), 3, Seed(5)).unwrap();
+    let moved = (&defended - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(moved <= 0.1 + 1e-6);
     let aim = Misclassification { labels: indices.map(|index| dataset.labels()[index]).to_vec() };
     let losses = |images: &Tensor| aim.evaluate(&classifier.embed(images).unwrap()).unwrap().losses().unwrap();
-    assert!(losses(&hardened).iter().zip(losses(&images)).all(|(after, before)| *after < before - 0.1));
+    assert!(losses(&defended).iter().zip(losses(&images)).all(|(after, before)| *after < before - 0.1));
 
     // The same image alone, in another epoch.
     let alone = defense.perturb(&classifier, &dataset.images(&[17]).unwrap(), &[17], 0, Seed(5)).unwrap();
     let numbers = |images: Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert_eq!(numbers(alone.get(0).unwrap()), numbers(hardened.get(2).unwrap()));
+    assert_eq!(numbers(alone.get(0).unwrap()), numbers(defended.get(2).unwrap()));
 }
 
 #[test]

@@ -1,20 +1,20 @@
-//! Warnings of rankings that say little: embeddings that coincide, ranks that are tied or a matter of rounding.
+//! Warnings about rankings that say little: coinciding embeddings, tied ranks, ranks decided by rounding.
 
 use rankle_core::rank::Resolution;
 use rankle_core::{Distance, Embeddings};
 
-/// Below this [`Embeddings::relative_spread`] embeddings are called nearly equal: a cone of half a degree for cosine, and for Euclidean
-/// distance, to which an offset that all share is nothing, the resolution of f32.
+/// The [`Embeddings::relative_spread`] below which embeddings are called nearly equal. Cosine: a cone of half a degree. Euclidean
+/// distance, which does not change with a common offset: the resolution of f32.
 fn least_spread(distance: Distance) -> f64 {
     match distance {
         Distance::Cosine => 1e-4,
         Distance::Euclidean => 1e-12,
     }
 }
-/// What is left of no spread at all by rounding.
+/// Relative spread that rounding leaves of equal embeddings.
 const NOTHING: f64 = 1e-14;
 
-/// Warns where all embeddings are equal, or nearly: any number of such a ranking says little.
+/// Warns if all embeddings are equal or nearly equal: no number of such a ranking says much.
 ///
 /// # Errors
 /// When the embeddings cannot be copied to the host.
@@ -30,10 +30,10 @@ pub(crate) fn warn_of_collapse(dataset: &str, points: &Embeddings) -> rankle_cor
     Ok(())
 }
 
-/// Above this share, ties or comparisons below the resolution are worth a warning.
+/// Share of ties, or of comparisons below the resolution of f32, above which a warning is given.
 const NOTICEABLE: f64 = 0.01;
 
-/// Warns where many ranks are a matter of ties, or of rounding.
+/// Warns if many ranks are tied or were decided by rounding.
 pub fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) {
     if tie_share > NOTICEABLE {
         tracing::warn!(

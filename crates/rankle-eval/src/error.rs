@@ -1,32 +1,32 @@
-//! What can go wrong in a study.
+//! Errors of a study.
 
 use std::fmt;
 
 /// The result of every study.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong in a study. Each message is one line.
+/// An error of a study. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A model, an attack or a ranking reports it.
+    /// An error of a model, an attack or a ranking.
     #[error("{0}")]
     Core(#[from] rankle_core::Error),
-    /// A record or a file of records cannot be used.
+    /// A record or a file of records that cannot be used.
     #[error("{0}")]
     Record(#[from] rankle_record::Error),
-    /// What was asked for does not fit; the line says why.
+    /// An input that does not fit or cannot be used; the line says why.
     #[error("{0}")]
     Invalid(String),
-    /// A subject cannot be opened. An end that was asked for meanwhile is [`rankle_core::Error::Interrupted`].
+    /// A subject that cannot be opened. If opening was interrupted, the error is [`rankle_core::Error::Interrupted`] instead.
     #[error("{0}")]
     Opening(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Where it happened, and what.
+    /// An error with its location.
     #[error("{place}: {error}")]
     At {
         /// The file, the line or the cell.
         place: String,
-        /// What happened there.
+        /// The error at that location.
         #[source]
         error: Box<Error>,
     },
@@ -39,7 +39,7 @@ impl From<candle_core::Error> for Error {
 }
 
 impl Error {
-    /// Whether somebody asked the work to stop.
+    /// True if the work was interrupted on request.
     pub fn is_interrupt(&self) -> bool {
         match self {
             Self::Core(error) => matches!(error, rankle_core::Error::Interrupted),
@@ -48,13 +48,13 @@ impl Error {
         }
     }
 
-    /// The error, with the place where it happened.
+    /// Adds a location to an error.
     pub(crate) fn at(place: impl fmt::Display) -> impl FnOnce(Self) -> Self {
         move |error| Self::At { place: place.to_string(), error: Box::new(error) }
     }
 }
 
-/// An error of what does not fit.
+/// Returns [`Error::Invalid`] with this line.
 pub(crate) fn invalid<T>(line: impl Into<String>) -> Result<T> {
     Err(Error::Invalid(line.into()))
 }

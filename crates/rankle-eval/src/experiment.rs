@@ -1,18 +1,18 @@
-//! One attack with all its numbers, and the record of what came of it.
+//! A single attack with all its parameters, and the record of its outcome.
 
 use crate::error::Result;
 use crate::{RankedSubject, Subject, collapse, percent, seconds_since};
 use rankle_attacks::{
-    Direction, Estimate, Measures, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets, Threat,
+    Direction, Estimate, Iterate, Measures, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets, Threat,
 };
 use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
 use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record};
 use std::time::Instant;
 
-/// Rises whenever the same inputs give another number: records of another version are not taken for done. A definition that changes
-/// touches some cells only, so it is a function of the cell.
+/// Version of the method under a protocol, raised whenever the same inputs give another number: a record of another version does
+/// not make its cell done. Each protocol has its own, because a changed definition affects some cells only.
 ///
-/// Version 2 of the strict protocol decides in f64 what f32 cannot, and has expected values for tied lists. The paper's is 1.
+/// Version 2 of `strict` decides in f64 what f32 cannot, and has expected values for tied lists.
 pub fn method_version(protocol: Protocol) -> u32 {
     match protocol {
         Protocol::Paper => 1,
@@ -20,39 +20,39 @@ pub fn method_version(protocol: Protocol) -> u32 {
     }
 }
 
-/// How many images are attacked at once when nothing else is asked for: two chunks of the model, each of whole tiles.
+/// Default number of images attacked at once: two chunks of the model, each of whole tiles.
 pub const BATCH: usize = 112;
 
-/// A spec with its search, before it meets a model.
+/// An attack spec with its search, not yet applied to a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experiment {
-    /// With every number that the protocol prescribes.
+    /// The spec, with every number that its protocol prescribes.
     pub spec: AttackSpec,
-    /// Its search.
+    /// The search.
     pub search: Pgd,
-    /// How many images are attacked at once. Costs memory, changes no result.
+    /// Number of images attacked at once. Costs memory, changes no result.
     pub batch_size: usize,
 }
 
-/// What a record says besides the attack.
+/// Fields of a record that neither the attack nor the subject determines.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// The table that it stands in.
+    /// The table that the record belongs to.
     pub table: Option<String>,
-    /// The loss of the training, where a plan says it.
+    /// The training loss, if a plan names it.
     pub loss: Option<String>,
-    /// The defense of the training, where a plan says it.
+    /// The training defense, if a plan names it.
     pub defense: Option<String>,
-    /// Images and targets that were chosen by hand, in words.
+    /// Images and targets chosen by hand, in words.
     pub chosen: Option<String>,
 }
 
 /// All inputs of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inputs {
-    /// What was chosen.
+    /// The inputs that were chosen.
     pub cell: Cell,
-    /// What showed when the files were opened.
+    /// The inputs that are known once the files are open.
     pub facts: Facts,
 }
 
@@ -64,10 +64,10 @@ impl Inputs {
 }
 
 impl Experiment {
-    /// The attack as its spec says, and its protocol where it says nothing.
+    /// The attack of a spec; the protocol fills in what the spec leaves open.
     ///
     /// # Errors
-    /// One line for a number out of range, for what the attack does not have, and for searches that would be all alike.
+    /// One line for a number out of range, for an option that the attack does not have, and for restarts that would all be equal.
     pub fn new(spec: &AttackSpec) -> Result<Self, String> {
         spec.check()?;
         let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
@@ -81,13 +81,13 @@ impl Experiment {
         Ok(Self { spec, search, batch_size: BATCH })
     }
 
-    /// An attack with one target as its protocol prescribes it.
+    /// An attack with one target, as its protocol prescribes it.
     pub fn usual(attack: AttackId, threat: Threat, protocol: Protocol, seed: Seed) -> Self {
         let spec = AttackSpec { norm: threat.norm(), ..AttackSpec::new(attack, threat.radius(), protocol, seed.0) };
         Self::new(&spec).expect("a radius in range is all that a usual spec needs")
     }
 
-    /// The same with so many targets per image, as a list of them has it.
+    /// The same experiment with this many targets per image, for targets chosen by hand.
     pub fn with_targets(self, targets: usize) -> Self {
         Self { spec: AttackSpec { targets, ..self.spec }, ..self }
     }
@@ -102,12 +102,12 @@ impl Experiment {
         Seed(self.spec.seed)
     }
 
-    /// What the attacked images are.
+    /// The role of the attacked images.
     pub fn perturbs(&self) -> Role {
         self.attack().perturbs()
     }
 
-    /// Where it takes place.
+    /// The embedded sets with the protocol and the seed of the attack.
     pub fn scene<'a>(&self, sets: Sets<&'a dyn Ranking>) -> Scene<'a> {
         Scene { sets, protocol: self.spec.protocol, seed: self.seed() }
     }
@@ -115,7 +115,7 @@ impl Experiment {
     /// Draws the targets of images.
     ///
     /// # Errors
-    /// When there are too few to choose from.
+    /// When there are too few items to choose from, and when the attack draws another number of targets than its spec has.
     pub fn choose(&self, images: &[usize], sets: Sets<&dyn Ranking>) -> Result<Targets> {
         let targets = self.attack().choose(images, &self.scene(sets))?;
         if targets.targets_per_image() == self.spec.targets {
@@ -126,7 +126,7 @@ impl Experiment {
         Err(rankle_core::Error::Shape { what: "the list of targets", actual, expected }.into())
     }
 
-    /// Cost of an input gradient of one image, in forward passes: the ranking-based objectives of query attacks pass over the whole
+    /// Cost of an input gradient of one image, in forward passes: the ranking objectives of query attacks pass over the whole
     /// gallery once more.
     pub fn gradient_units(&self) -> u64 {
         match (self.spec.attack, self.spec.options.objective) {
@@ -135,16 +135,18 @@ impl Experiment {
         }
     }
 
-    /// How much work it is to attack so many images, in the units of a progress bar.
+    /// Cost of attacking this many images, in units of a [`Monitor`](crate::Monitor).
     pub fn cost(&self, images: usize) -> u64 {
-        let Pgd { threat, iterations, random_start, restarts, .. } = self.search;
+        let Pgd { threat, iterations, random_start, restarts, keep, .. } = self.search;
         let searches = match (threat.radius() == 0.0, random_start) {
             (true, _) => 0,
             (false, false) => 1,
             (false, true) => restarts,
         };
-        let steps = (searches as u64).saturating_mul(iterations as u64);
-        self.gradient_units().saturating_mul(steps).saturating_add(2).saturating_mul(images as u64)
+        let (searches, steps) = (searches as u64, (searches as u64).saturating_mul(iterations as u64));
+        // The best iterate is only known once the last one of a search is embedded.
+        let compared = if keep == Iterate::Best { searches } else { 0 };
+        self.gradient_units().saturating_mul(steps).saturating_add(2 + compared).saturating_mul(images as u64)
     }
 
     /// The inputs of the record.
@@ -165,10 +167,10 @@ impl Experiment {
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
-    /// The setting on one subject, whose model has to be a white box.
+    /// The attack setting on one subject, whose model must be a white box.
     ///
     /// # Errors
-    /// [`rankle_core::Error::BlackBox`] where it is none.
+    /// [`rankle_core::Error::BlackBox`] for a model without gradients.
     pub fn setting<'a>(&self, ranked: &'a RankedSubject, keep_images: bool) -> Result<Setting<'a>> {
         let subject = ranked.subject();
         let model: &dyn Embedder = subject.embedder();
@@ -178,18 +180,18 @@ impl Experiment {
         Ok(Setting { embedder: model.white_box()?, scene, images, batch_size, eight_bit, keep_images })
     }
 
-    /// Attacks the images, and measures.
+    /// Attacks the images and measures the outcome.
     ///
     /// # Errors
-    /// What the libraries report, or the end that the monitor asks for.
+    /// Errors of the attack, or an interrupt by the monitor.
     pub fn run(&self, ranked: &RankedSubject, images: &[usize], targets: &Targets, keep_images: bool) -> Result<Outcome> {
         let setting = self.setting(ranked, keep_images)?;
         Ok(rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets)?)
     }
 }
 
-/// The items next to each image that shall stay in front while targets chosen by hand are moved: as many as the attack
-/// preserves by itself. As in its own choice, targets are not among them, except in the paper's SP-QA+.
+/// The preserved items of each image, for targets chosen by hand, and their number per image: the nearest items, as many as the
+/// attack preserves by default. As in the attack's own draw, targets are not among them, except in SP-QA+ under `paper`.
 ///
 /// # Errors
 /// When the gallery is too small.
@@ -214,14 +216,14 @@ pub fn preserved_beside(
     Ok((chosen.collect(), kept))
 }
 
-/// Puts inputs and outcome together, fractions turned to percent.
+/// Builds a record from its inputs and its outcome; fractions become percent.
 pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Instant) -> Record {
     let Inputs { cell, facts } = inputs;
     let Outcome { before, after, embedding_shift, .. } = outcome;
     let rank = |measures: &Measures| Estimate::of(&measures.rank);
     let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
     let list = measured.list_len();
-    // Where k reaches the end of the list, the recall says nothing of the model.
+    // A recall at k over the whole list says nothing about the model.
     let recall = |measures: &Measures, k: usize| mean(&measures.hits(k)).filter(|_| k < list).map(percent);
     let interval = |estimate: Option<Estimate>| estimate?.interval().map(|(low, high)| [percent(low), percent(high)]);
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
@@ -256,7 +258,7 @@ pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Inst
     }
 }
 
-/// The mean rank of each image after the attack in percent, and of the embedding shift, which has no ranks, the shift of each.
+/// The mean rank of each image after the attack, in percent; for ES, which has no ranks, the shift of each image.
 pub fn image_ranks(outcome: &Outcome) -> Vec<f32> {
     match outcome.after.rank.is_empty() {
         true => outcome.embedding_shift.iter().map(|&shift| shift as f32).collect(),

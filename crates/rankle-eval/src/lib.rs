@@ -1,17 +1,20 @@
-//! Studies of image rankings under attack, over a [`Subject`]: a model, the images that ask and that are ranked, and what names them.
+//! Studies of image rankings under attack. A study measures a [`Subject`]: a model, its queries and its gallery, and their names.
 //!
-//! - An [`Experiment`] attacks images with all its numbers, and makes the [`Record`](rankle_record::Record) of what came of it
-//!   ([`experiment`]).
-//! - [`transfer`] measures the same images on another model, [`universal`] one perturbation on many images.
-//! - [`sanity`] asks whether a robust model is one.
-//! - [`plan`] computes the lines of a plan, each once, whoever else shares the file of records; [`verify`] compares records with what
-//!   is computed now.
+//! - [`experiment`] attacks images with an [`Experiment`], which holds all parameters of an attack, and makes the
+//!   [`Record`](rankle_record::Record) of the outcome.
+//! - [`transfer`] measures the attacked images on another model, [`universal`] one perturbation on many images.
+//! - [`sanity`] checks a model that is claimed to be robust.
+//! - [`plan`] computes the cells of a plan, each once, also when processes share the file of records; [`verify`] compares records
+//!   with what is computed now.
 //!
-//! Whatever a subject computes is told to a [`Monitor`], which may end it: there is no other way to follow a study or to stop one.
-//! A model, an attack or a loss of one's own is as good as rankle's: a [`Subject`] takes any
-//! [`Embedder`](rankle_core::Embedder), and an [`Experiment`] any registered attack.
+//! Every pass of a model is reported to a [`Monitor`], which may end the study: this is the only way to follow a study or to stop
+//! it. A subject takes any [`Embedder`](rankle_core::Embedder), an experiment any registered attack.
 //!
-//! Left out: no command line, no architecture, no name of a dataset. `rankle` is the driver that opens subjects by name and prints.
+//! Left out: architectures (`rankle_models`), datasets (`rankle_data`), names and the command line (`rankle`).
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_attacks`](../rankle_attacks/index.html),
+//! [`rankle_metrics`](../rankle_metrics/index.html), [`rankle_record`](../rankle_record/index.html),
+//! [`rankle_report`](../rankle_report/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_attacks::{AttackId, Protocol, Threat};
@@ -58,7 +61,7 @@ pub use collapse::warn_of_ties;
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Inputs, Origin};
 pub use monitor::{Monitor, Unwatched};
-pub use monitored::{Monitored, MonitoredDefense, Unproven};
+pub use monitored::{Monitored, MonitoredDefense, UncheckedGradient};
 pub use subject::{Identity, Model, RankedSubject, Subject, embed, embed_sets};
 
 use std::time::Instant;
@@ -68,7 +71,7 @@ pub fn percent(fraction: f64) -> f64 {
     (fraction * 1e14).round() / 1e12
 }
 
-/// Seconds to the millisecond.
+/// Seconds since `start`, rounded to milliseconds.
 pub fn seconds_since(start: Instant) -> f64 {
     (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }

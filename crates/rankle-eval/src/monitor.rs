@@ -1,27 +1,27 @@
-//! How far a study is, and whether it is to go on.
+//! Progress and interruption of a study.
 
 use std::ops::ControlFlow;
 
-/// Hears of every pass of a model before it is made, and may end the study there. The units are those of one embedding. What only ends
-/// studies needs no other method; what shows them has a bar behind all of them.
+/// Receives every pass of a model before it runs, and may end the study there. One unit is the embedding of one image. A monitor
+/// that only ends studies needs no other method than [`Monitor::advance`]; the others serve a progress bar.
 pub trait Monitor: Send + Sync {
-    /// So many units of work are begun; [`ControlFlow::Break`] ends the study with [`rankle_core::Error::Interrupted`].
+    /// Announces work of this many units; [`ControlFlow::Break`] ends the study with [`rankle_core::Error::Interrupted`].
     fn advance(&self, units: u64) -> ControlFlow<()>;
-    /// How many units are done; 0 where nobody counts.
+    /// Number of units done; 0 if they are not counted.
     fn done(&self) -> u64 {
         0
     }
-    /// Sets how many are done: what was estimated is put right, and what was remembered is counted.
+    /// Sets the number of units done: corrects it after a cell, and counts cells that other processes have done.
     fn set_done(&self, _units: u64) {}
-    /// Counts what an earlier run has done: it says nothing of the pace.
+    /// Counts units done by an earlier run, which must not change the estimated pace.
     fn skip(&self, _units: u64) {}
-    /// How many there will be in all; 0 where nobody knows.
+    /// Number of units in all; 0 if unknown.
     fn total(&self) -> u64 {
         0
     }
-    /// Says what is worked on.
+    /// Names the current work.
     fn enter(&self, _what: &str) {}
-    /// Tells of something that is done, where nobody sees a bar.
+    /// Reports finished work if no progress bar is visible.
     fn news(&self, _line: &str) {}
 }
 

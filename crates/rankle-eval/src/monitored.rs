@@ -1,5 +1,5 @@
-//! A model and a defense under a monitor: every pass is counted, the end of a study is obeyed before the next one, and a gradient that no test
-//! proves is checked before it is first followed.
+//! A model and a defense under a monitor: every pass is counted, an interrupt takes effect before the next pass, and a gradient
+//! that no test proves is checked before its first use.
 
 use crate::Monitor;
 use candle_core::Tensor;
@@ -9,35 +9,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How many images decide at least, and what one of them costs in units.
+/// Least number of images that decide a check, and the units that one of them costs.
 const FEWEST: usize = 2;
 const UNITS: u64 = 18;
 
-/// A gradient that no test proves: it is compared with differences before it is first followed.
-pub struct Unproven {
-    /// Where it is compared; where the gradient is asked for when there are none.
+/// A gradient that no test proves: it is compared with difference quotients before its first use.
+pub struct UncheckedGradient {
+    /// Images of the check; `None` for the batch of the first gradient.
     images: Option<Tensor>,
     checked: OnceLock<GradientCheck>,
 }
 
-impl Unproven {
-    /// How many images are looked at, at most.
+impl UncheckedGradient {
+    /// Number of images checked, at most.
     pub const IMAGES: usize = 8;
 
-    /// To be checked at these images, or where the gradient is first asked for.
+    /// A gradient to be checked at these images, or at the batch of the first gradient if `None`.
     pub fn at(images: Option<Tensor>) -> Arc<Self> {
         Arc::new(Self { images, checked: OnceLock::new() })
     }
 
-    /// Looks once. Two images decide as a rule; more are taken, one after the other, as long as nothing can be told and it takes no more than a
-    /// second or a hundredth of a run of so many units.
+    /// Checks once. Two images usually decide. As long as the check is undecided, more images follow one by one, until it takes
+    /// more than a second and more than a hundredth of the units of the run.
     fn heed(&self, model: &dyn Differentiable, images: &Tensor, monitor: &dyn Monitor) {
         self.checked.get_or_init(|| {
             let (start, images) = (Instant::now(), self.images.as_ref().unwrap_or(images));
             let mut check = GradientCheck::default();
             for row in 0..images.dims().first().map_or(0, |&images| images.min(Self::IMAGES)) {
                 let image = images.narrow(0, row, 1).map_err(Error::from);
-                // What the model cannot do the search will say.
+                // An error of the model here is left to the search to report.
                 let Ok(one) = image.and_then(|image| GradientCheck::of(model, &image, Seed(0), row as u64)) else { break };
                 check = check.and(one);
                 let dear = start.elapsed() > Duration::from_secs(1) && 100 * (row as u64 + 1) * UNITS > monitor.total();
@@ -62,26 +62,25 @@ fn warning(error: f64, directions: usize) -> String {
     )
 }
 
-/// A model that passes through to another one, or answers [`Error::Interrupted`]: no search runs longer than one pass after its end was
-/// asked for.
+/// A model that forwards to another one, or returns [`Error::Interrupted`]: a search ends within one pass of an interrupt.
 pub struct Monitored<'a> {
     inner: Box<dyn Embedder + 'a>,
     monitor: Arc<dyn Monitor>,
     /// Cost of an input gradient of one image, in forward passes.
     gradient: AtomicU64,
-    unproven: Option<Arc<Unproven>>,
+    unproven: Option<Arc<UncheckedGradient>>,
 }
 
 impl<'a> Monitored<'a> {
-    /// The model under a monitor; its gradient counts for two passes.
+    /// Puts a model under a monitor; an input gradient counts as two passes.
     pub fn new(inner: Box<dyn Embedder + 'a>, monitor: Arc<dyn Monitor>) -> Self {
         Self { inner, monitor, gradient: AtomicU64::new(2), unproven: None }
     }
-    /// The same, with a gradient that no test proves.
-    pub fn unproven(self, unproven: Option<Arc<Unproven>>) -> Self {
+    /// Marks the gradient as one that no test proves.
+    pub fn unproven(self, unproven: Option<Arc<UncheckedGradient>>) -> Self {
         Self { unproven, ..self }
     }
-    /// The part of the slope that the gradient misses, as a fraction, where it was found to miss one.
+    /// Relative error of the gradient against difference quotients, as a fraction; `None` unless the check found it wrong.
     pub fn gradient_error(&self) -> Option<f64> {
         self.unproven.as_ref()?.checked.get().filter(|check| check.holds() == Some(false))?.error()
     }
@@ -129,10 +128,10 @@ impl Differentiable for Monitored<'_> {
 pub struct MonitoredDefense {
     /// The defense.
     pub defense: Box<dyn Defense>,
-    /// Hears of the passes of the inner search.
+    /// The monitor of the passes of the inner search.
     pub monitor: Arc<dyn Monitor>,
-    /// Where the gradient of the model is one that no test proves.
-    pub unproven: Option<Arc<Unproven>>,
+    /// The check of the model's gradient; `None` if tests prove it.
+    pub unproven: Option<Arc<UncheckedGradient>>,
 }
 
 impl Defense for MonitoredDefense {
@@ -150,7 +149,7 @@ mod tests {
     use candle_core::{DType, Device};
     use rankle_core::{Dataset, toy};
 
-    /// A perceptron whose hidden numbers go through one operation.
+    /// A perceptron whose hidden layer goes through one operation.
     struct Through(fn(&Tensor) -> candle_core::Result<Tensor>);
 
     impl Embedder for Through {
@@ -177,13 +176,13 @@ mod tests {
     impl Differentiable for Through {}
 
     fn error(through: fn(&Tensor) -> candle_core::Result<Tensor>) -> Option<f64> {
-        let watched = Monitored::new(Box::new(Through(through)), Arc::new(Unwatched)).unproven(Some(Unproven::at(None)));
+        let watched = Monitored::new(Box::new(Through(through)), Arc::new(Unwatched)).unproven(Some(UncheckedGradient::at(None)));
         let images = toy::dataset(0).images(&[3, 4, 5]).unwrap();
         watched.input_gradient(&images, &mut |raw| Ok(raw.ones_like()?)).unwrap();
         watched.gradient_error()
     }
 
-    /// The fused operations of candle drop a part of the gradient without a word.
+    /// Fused operations of candle drop a part of the gradient without an error.
     #[test]
     fn operations_that_drop_gradients_are_found_out() {
         assert_eq!(error(|hidden| hidden.tanh()), None);
@@ -204,13 +203,13 @@ mod tests {
         assert!(line.contains("misses 23 % of the slope") && !line.contains("  ") && !line.contains('\n'), "{line}");
     }
 
-    /// At images of its own, whatever batch the search begins with.
+    /// The check has images of its own, whatever the batch of the search.
     #[test]
     fn what_is_found_does_not_depend_on_the_batch() {
         let lying = |hidden: &Tensor| hidden.detach() + (hidden * 0.5)?;
         let error = |batch: &[usize]| {
             let images = |indices: &[usize]| toy::dataset(0).images(indices).unwrap();
-            let unproven = Some(Unproven::at(Some(images(&[0, 1, 2, 3]))));
+            let unproven = Some(UncheckedGradient::at(Some(images(&[0, 1, 2, 3]))));
             let watched = Monitored::new(Box::new(Through(lying)), Arc::new(Unwatched)).unproven(unproven);
             watched.input_gradient(&images(batch), &mut |raw| Ok(raw.ones_like()?)).unwrap();
             watched.gradient_error().unwrap()

@@ -1,4 +1,4 @@
-//! Attacks of a plan or of records, each computed once, whoever else shares the file of records.
+//! Computes the cells of a plan or of records, each once, also when processes share the file of records.
 
 mod book;
 mod job;
@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A job with the inputs of its record, which tell whether it is done.
+/// A job with the inputs of its record, which identify it in the file of records.
 #[derive(Clone)]
 pub struct Planned<K> {
     /// The line of the plan.
@@ -24,10 +24,10 @@ pub struct Planned<K> {
 }
 
 impl<K> Planned<K> {
-    /// A job on subjects that are open: the measured one, and where it is another the one that images are perturbed against.
+    /// Joins a job with its open subjects: the measured one and, in a transfer, the source that images are perturbed against.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when they have no room for what the job asks for.
+    /// [`Error::Invalid`] when the measured subject has too few images or items for the job.
     pub fn new(job: Job<K>, measured: &Subject, from: Option<&Subject>) -> Result<Self> {
         let (count, role) = (job.cell.images, job.experiment.perturbs());
         measured.sample(role, job.experiment.seed(), count)?;
@@ -45,21 +45,21 @@ impl<K> Planned<K> {
 
 /// Opens the subjects of a plan.
 pub trait Shelf<K> {
-    /// The subject of a key, with the weights of this hash: a record carries the hash of the weights when they were opened first.
+    /// Opens the subject of a key with the weights of this hash: a record has the hash of the weights as they were first opened.
     ///
     /// # Errors
-    /// [`Error::Opening`] when it cannot be opened, or has other weights now.
+    /// [`Error::Opening`] when the subject cannot be opened, or its weights have changed.
     fn open(&mut self, key: &K, sha256: &str, monitor: Arc<dyn Monitor>) -> Result<Subject>;
 }
 
-/// A plan that was not finished.
+/// The state of a plan that was not finished.
 #[derive(Debug)]
 pub struct Unfinished {
-    /// What stood in the way.
+    /// The error that ended it.
     pub error: Error,
-    /// How many cells are in the file of records.
+    /// Number of cells of the plan that are in the file of records.
     pub done: usize,
-    /// The record that was computed last and could not be kept there.
+    /// The last computed record, if it could not be written to the file.
     pub lost: Option<Box<Record>>,
 }
 
@@ -69,11 +69,10 @@ impl From<Error> for Unfinished {
     }
 }
 
-/// Computes what the book does not hold yet; returns the records of all jobs, in their order. `monitor` makes what hears of the work,
-/// from how much there is.
+/// Computes all cells missing in the book; returns the records of all jobs, in order. `monitor` makes a monitor from the cost.
 ///
 /// # Errors
-/// What stands in the way of a cell, with its name, and when the book says two things of a cell; how far it got in any case.
+/// The error of a cell, with its name, and two contradicting records of a cell; in any case with the number of cells done.
 pub fn compute<K: PartialEq>(
     planned: &[Planned<K>],
     mut book: Book,
@@ -87,14 +86,14 @@ pub fn compute<K: PartialEq>(
     let mut run = Run { book: &mut book, shelf, monitor, left: pending.len(), sources: Vec::new(), lost: None };
     let computed = run.all(pending);
     let (done, lost) = (planned.len() - run.left, run.lost.take());
-    // Whatever ended it: what is done is put in order.
+    // Also after an error: puts the ranks of the finished cells in order.
     let finished = book.finish();
     computed.and(finished).map_err(|error| Unfinished { error, done, lost })?;
     book.check(planned)?;
     Ok(planned.iter().map(|planned| book.of(&planned.inputs).cloned()).collect::<Result<_>>()?)
 }
 
-/// What is not done yet, each cell once, those of one system together.
+/// The cells that are not done, each once, grouped by subject.
 fn pending<'a, K: PartialEq>(planned: &'a [Planned<K>], book: &mut Book) -> Result<Vec<&'a Planned<K>>> {
     let mut seen = HashSet::new();
     let mut pending: Vec<&Planned<K>> = Vec::new();
@@ -107,7 +106,7 @@ fn pending<'a, K: PartialEq>(planned: &'a [Planned<K>], book: &mut Book) -> Resu
     Ok(pending)
 }
 
-/// All the work: every attack, and the images of every subject.
+/// Total cost: every attack, and the embedding of every subject.
 fn work<K: PartialEq>(pending: &[&Planned<K>]) -> u64 {
     let attacks = pending.iter().map(|planned| planned.job.cost());
     let galleries = pending.chunk_by(|a, b| a.job.key == b.job.key).map(|group| {
@@ -117,30 +116,30 @@ fn work<K: PartialEq>(pending: &[&Planned<K>]) -> u64 {
     attacks.chain(galleries).fold(0, u64::saturating_add)
 }
 
-/// A plan on its way.
+/// A running plan.
 struct Run<'a, K> {
     book: &'a mut Book,
     shelf: &'a mut dyn Shelf<K>,
     monitor: Arc<dyn Monitor>,
-    /// How many cells are not done yet.
+    /// Number of cells that are not done.
     left: usize,
-    /// The subjects that images are perturbed against and that are measured elsewhere.
+    /// Open sources of transfers.
     sources: Vec<(&'a K, RankedSubject)>,
-    /// A record that could not be kept.
+    /// A record that could not be written.
     lost: Option<Box<Record>>,
 }
 
-/// Images with their targets, and what both depend on besides the system.
+/// Images with their targets, and the inputs besides the measured subject that determine both.
 struct Draw {
     by: (AttackSpec, usize, Option<usize>),
     images: Vec<usize>,
     targets: Targets,
 }
 
-/// What of a spec decides on the targets: neither epsilon nor the search.
+/// The part of a spec that determines the targets: neither epsilon nor the search.
 fn drawn_by(spec: &AttackSpec) -> AttackSpec {
     let options = match spec.attack {
-        // Nobody knows what of them another program looks at.
+        // A custom attack may use any of its options.
         AttackId::Custom(_) => spec.options,
         _ => AttackOptions { target_band: spec.options.target_band, ..AttackOptions::default() },
     };
@@ -148,7 +147,7 @@ fn drawn_by(spec: &AttackSpec) -> AttackSpec {
 }
 
 impl<'a, K: PartialEq> Run<'a, K> {
-    /// Computes what nobody else does, and waits for the rest.
+    /// Computes the cells that no other process computes, and waits for the rest.
     fn all(&mut self, mut pending: Vec<&'a Planned<K>>) -> Result<()> {
         let mut told = false;
         loop {
@@ -156,7 +155,7 @@ impl<'a, K: PartialEq> Run<'a, K> {
             if rest.is_empty() {
                 return Ok(());
             }
-            // What others had at the beginning of a long round is done by its end: only a round without any news is worth a wait.
+            // Cells that others held at the start of a long round may be done by its end: no wait after progress.
             if rest.len() == pending.len() {
                 self.wait(rest.len(), &mut told)?;
             }
@@ -164,7 +163,7 @@ impl<'a, K: PartialEq> Run<'a, K> {
         }
     }
 
-    /// Computes what nobody else does; returns the rest.
+    /// Computes the cells that no other process computes; returns the rest.
     fn round(&mut self, pending: &[&'a Planned<K>]) -> Result<Vec<&'a Planned<K>>> {
         let mut others = Vec::new();
         for group in pending.chunk_by(|a, b| a.job.key == b.job.key) {
@@ -173,7 +172,7 @@ impl<'a, K: PartialEq> Run<'a, K> {
         Ok(others)
     }
 
-    /// The jobs of one subject: the gallery is embedded once, and targets are drawn once for all radii.
+    /// Runs the jobs of one subject: the gallery is embedded once, and targets are drawn once for all radii.
     fn group(&mut self, group: &[&'a Planned<K>], others: &mut Vec<&'a Planned<K>>) -> Result<()> {
         let Planned { job: Job { key, .. }, inputs } = group[0];
         let sha256 = &inputs.facts.provenance.weights_sha256;
@@ -216,13 +215,13 @@ impl<'a, K: PartialEq> Run<'a, K> {
         Ok(())
     }
 
-    /// One cell less.
+    /// Counts a cell as done.
     fn count(&mut self, job: &Job<K>) {
         self.monitor.set_done(self.monitor.done() + job.cost());
         self.left -= 1;
     }
 
-    /// Waits a moment for other processes, which have so many cells; this is told once.
+    /// Waits a second for other processes, which hold `others` cells; the first wait is reported.
     fn wait(&self, others: usize, told: &mut bool) -> Result<()> {
         if !std::mem::replace(told, true) {
             self.monitor.enter(&format!("{} of other processes", cells(others)));
@@ -238,12 +237,12 @@ impl<'a, K: PartialEq> Run<'a, K> {
         Ok(())
     }
 
-    /// The place of a source among those that stay open; every one is embedded once.
+    /// The index of a source in `sources`; every source is embedded once and stays open.
     fn source(&mut self, key: &'a K, sha256: &str) -> Result<usize> {
         if let Some(at) = self.sources.iter().position(|(other, _)| *other == key) {
             return Ok(at);
         }
-        let ranked = self.open(key, sha256, Arc::new(Aside(self.monitor.clone())))?;
+        let ranked = self.open(key, sha256, Arc::new(UncountedMonitor(self.monitor.clone())))?;
         self.sources.push((key, ranked));
         Ok(self.sources.len() - 1)
     }
@@ -253,7 +252,7 @@ impl<'a, K: PartialEq> Run<'a, K> {
         RankedSubject::new(self.shelf.open(key, sha256, monitor)?)
     }
 
-    /// A record, and the ranks of its images.
+    /// Computes a record and the ranks of its images.
     fn measure(
         &self,
         measured: &RankedSubject,
@@ -297,10 +296,10 @@ impl<'a, K: PartialEq> Run<'a, K> {
         Ok((subject.followed(experiment::record(subject, inputs_of_record, &outcome, start)), image_ranks))
     }
 
-    /// One line.
+    /// Reports a finished cell in one line.
     fn tell(&self, record: &Record) {
         let rank = record.rank_after.map_or(String::new(), |rank| format!(" rank {rank:.2} %,"));
-        // The time that is left is in the lines of progress: the bar went back to where the cell began, and knows no pace.
+        // The time left is in the lines of progress: the bar was set back to the beginning of the cell, and knows no pace.
         self.monitor.news(&format!("{}:{rank} {:.1} s; {} left", record.cell, record.seconds, cells(self.left)));
     }
 }
@@ -309,10 +308,10 @@ fn cells(count: usize) -> String {
     if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") }
 }
 
-/// Obeys a monitor, and tells it nothing: the work of sources is part of that of their cells.
-struct Aside(Arc<dyn Monitor>);
+/// A monitor that obeys another one without counting: the cost of a cell includes the passes of its source.
+struct UncountedMonitor(Arc<dyn Monitor>);
 
-impl Monitor for Aside {
+impl Monitor for UncountedMonitor {
     fn advance(&self, _units: u64) -> std::ops::ControlFlow<()> {
         self.0.advance(0)
     }

@@ -1,4 +1,4 @@
-//! Whether a robust model is one: eight questions, each with a verdict.
+//! Eight checks of a model that is claimed to be robust, each with a verdict (METHOD.md 14).
 
 mod attacks;
 mod bounds;
@@ -8,7 +8,7 @@ mod lab;
 mod wording;
 
 pub use attacks::{searches, work};
-pub use lab::Tried;
+pub use lab::SearchResult;
 
 use crate::error::{Result, invalid};
 use crate::{RankedSubject, experiment, transfer};
@@ -19,55 +19,55 @@ use rankle_report::Sanity as Page;
 use rankle_report::sanity::{Check, QUESTIONS};
 use serde::{Deserialize, Serialize};
 
-/// What one search of a study found.
+/// Result of one search of a study.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Remembered {
-    /// How much work it was, in the units of a monitor.
+pub struct StoredSearch {
+    /// Cost of the search, in units of a [`Monitor`](crate::Monitor).
     pub work: u64,
-    /// On each model that it was measured on.
-    pub tried: Vec<Tried>,
+    /// Ranks on each model that was measured.
+    pub tried: Vec<SearchResult>,
 }
 
-/// Keeps what the searches of a study found, so that a study that was ended goes on behind them.
+/// Stores the results of the searches of a study, so that an interrupted study resumes behind them.
 pub trait Memory {
-    /// What the search of this name found in an earlier run.
-    fn recall(&self, name: &str) -> Option<Remembered>;
-    /// Keeps what it found. What cannot be kept is searched for again some day.
-    fn keep(&self, name: &str, found: Remembered);
+    /// The stored result of the search of this name, from an earlier run.
+    fn recall(&self, name: &str) -> Option<StoredSearch>;
+    /// Stores a result. If it cannot be stored, a later run searches again.
+    fn keep(&self, name: &str, found: StoredSearch);
 }
 
-/// Remembers nothing.
+/// A memory that stores nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Forgetful;
+pub struct NoMemory;
 
-impl Memory for Forgetful {
-    fn recall(&self, _name: &str) -> Option<Remembered> {
+impl Memory for NoMemory {
+    fn recall(&self, _name: &str) -> Option<StoredSearch> {
         None
     }
-    fn keep(&self, _name: &str, _found: Remembered) {}
+    fn keep(&self, _name: &str, _found: StoredSearch) {}
 }
 
-/// What is asked.
+/// Inputs of a sanity study.
 pub struct Questions<'a> {
     /// The model that is claimed to be robust.
     pub ranked: RankedSubject,
-    /// Another model, whose images are tried on the first one.
+    /// Another model, for the transfer check; without it that check has no answer.
     pub other: Option<RankedSubject>,
-    /// What the claim is about.
+    /// The norm and radius of the claim.
     pub threat: Threat,
-    /// How many images of each set are attacked.
+    /// Number of images of each set that are attacked.
     pub images: usize,
     /// The seed of every draw.
     pub seed: Seed,
-    /// What earlier runs have found.
+    /// Results of earlier runs.
     pub memory: &'a dyn Memory,
 }
 
 impl Questions<'_> {
-    /// Asks all of them. The page does not say yet how long it took.
+    /// Runs all checks. The `seconds` of the page stay 0.
     ///
     /// # Errors
-    /// What the libraries report, or the end that the monitor asks for.
+    /// Errors of the attacks, or an interrupt by the monitor.
     pub fn ask(self) -> Result<Page> {
         let Self { ranked, other, threat, images, seed, memory } = self;
         let of = |role| ranked.subject().sample(role, seed, images);
@@ -92,7 +92,7 @@ impl Questions<'_> {
     }
 }
 
-/// All checks in the order of [`QUESTIONS`], and the recall at 1 where there is one.
+/// Runs all checks in the order of [`QUESTIONS`]; also returns the recall at 1 in percent, if it is a number.
 fn ask(lab: &mut Lab<'_>, other: Option<&RankedSubject>) -> Result<(Vec<Check>, Option<f64>)> {
     let mut checks = Vec::new();
     let mut recall_at_1 = None;

@@ -1,34 +1,33 @@
-//! What is studied: a model, its images, and their names.
+//! The subject of a study: a model, its images, and their names.
 
 use crate::error::{Error, Result, invalid};
-use crate::{Monitor, Monitored, Unproven, collapse};
+use crate::{Monitor, Monitored, UncheckedGradient, collapse};
 use rankle_core::{Dataset, Embedder, Embeddings, Gallery, Place, Ranking, Role, Seed, Sets, Waiting, read_ahead};
 use rankle_record::{Provenance, Record};
 use std::sync::Arc;
 
-/// What records and messages call a subject.
+/// Names of a subject in records and messages.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Data, model, weights, distance, and how the model was trained, as plans and records have them.
+    /// Data, model, weights, distance and training, as plans and records have them.
     pub subject: rankle_record::Subject,
-    /// The data as messages and pictures say it, which may go to others.
+    /// Name of the data in messages and pictures, which may be shown to others.
     pub shown: String,
-    /// How photographs became the model's images; none of other images.
+    /// Preprocessing of photographs into the model's images; `None` for other images.
     pub preprocessing: Option<String>,
     /// SHA-256 of the weights, in hexadecimal.
     pub weights_sha256: String,
-    /// Where the model computes, as in `cpu`.
+    /// The device of the model, as in `cpu`.
     pub device: String,
-    /// The path of the kernels, as in `avx512`.
+    /// The instruction set of the kernels, as in `avx512`.
     pub instruction_set: String,
     /// The version of the code.
     pub code_version: String,
 }
 
-/// An image search: a model, the images that ask and that are ranked, and what names them, built together so that they cannot be mixed
-/// up.
+/// An image search: a model, its queries and gallery, and their names, built together so that they cannot be mixed up.
 pub struct Subject {
-    /// What names it.
+    /// Its names.
     pub identity: Identity,
     embedder: Monitored<'static>,
     images: Sets<Arc<dyn Dataset>>,
@@ -36,35 +35,34 @@ pub struct Subject {
     monitor: Arc<dyn Monitor>,
 }
 
-/// A model as a subject takes it.
+/// A model with its compute backend, marked if no test proves its gradient.
 pub struct Model {
     /// The model.
     pub embedder: Box<dyn Embedder>,
-    /// Whether its gradient is to be compared with differences before it is first followed.
+    /// True if the gradient is to be compared with difference quotients before its first use.
     pub unproven: bool,
-    /// Where searches are computed beside it.
+    /// The compute backend of searches on the model.
     pub place: Place,
 }
 
 impl Model {
-    /// A model whose gradient no test proves, with searches by rankle's kernels.
+    /// A model whose gradient no test proves, with searches on rankle's kernels.
     pub fn new(embedder: impl Embedder + 'static) -> Self {
         Self { embedder: Box::new(embedder), unproven: true, place: Place::Kernels }
     }
 }
 
-/// How many images are embedded at once, and between two looks at the monitor: no result depends on it. Of large images
-/// fewer, so that a chunk has 32 MiB at most.
+/// Number of images embedded at once, between two calls of the monitor; no result depends on it. A chunk has 32 MiB at most.
 fn chunk(shape: (usize, usize, usize)) -> usize {
     let image = shape.0 * shape.1 * shape.2 * size_of::<f32>();
     ((32 << 20) / image.max(1)).clamp(1, 500)
 }
 
 impl Subject {
-    /// A model and the images it is asked about; every pass of it is told to `monitor`.
+    /// Joins a model and its images; every pass of the model is reported to `monitor`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the model takes other images, and what reading the first of them reports.
+    /// [`Error::Invalid`] for images of another shape than the model takes, and errors of reading the first images.
     pub fn new(model: Model, images: Sets<Arc<dyn Dataset>>, identity: Identity, monitor: Arc<dyn Monitor>) -> Result<Self> {
         let Model { embedder, unproven, place } = model;
         let shape = embedder.input().shape;
@@ -74,8 +72,9 @@ impl Subject {
                 "the model takes images of {shape:?} (channels, height, width), those of {name} are {own:?}"
             ));
         }
-        let first: Vec<usize> = (0..images.gallery.len().min(Unproven::IMAGES)).collect();
-        let unproven = if unproven { Some(Unproven::at(Some(place.to_device(&images.gallery.images(&first)?)?))) } else { None };
+        let first: Vec<usize> = (0..images.gallery.len().min(UncheckedGradient::IMAGES)).collect();
+        let unproven =
+            if unproven { Some(UncheckedGradient::at(Some(place.to_device(&images.gallery.images(&first)?)?))) } else { None };
         let embedder = Monitored::new(embedder, monitor.clone()).unproven(unproven);
         Ok(Self { identity, embedder, images, place, monitor })
     }
@@ -85,58 +84,58 @@ impl Subject {
         &self.embedder
     }
 
-    /// The monitor of its passes.
+    /// The monitor of the model's passes.
     pub fn monitor(&self) -> &dyn Monitor {
         &*self.monitor
     }
 
-    /// The images in a role.
+    /// The images of a role.
     pub fn dataset(&self, role: Role) -> &dyn Dataset {
         &**self.images.of(role)
     }
 
-    /// Both sets.
+    /// Both sets of images.
     pub fn datasets(&self) -> Sets<&dyn Dataset> {
         self.images.as_ref().map(|set| &**set)
     }
 
-    /// How many images there are in both sets.
+    /// Number of images in both sets.
     pub fn len(&self) -> usize {
         self.images.iter().map(|set| set.len()).sum()
     }
 
-    /// Whether there are no images.
+    /// True if there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many items a list has: the gallery, without the query where that is one of them.
+    /// Number of items in a list: the gallery, without the query if the query is a gallery item.
     pub fn list_len(&self) -> usize {
         self.images.gallery.len() - usize::from(self.images.is_one())
     }
 
-    /// How many broken images were left out of the sets, where any were.
+    /// Number of broken images left out of the sets; `None` if there are none.
     pub fn left_out(&self) -> Option<usize> {
         Some(self.images.iter().map(|set| set.left_out()).sum()).filter(|&images| images > 0)
     }
 
-    /// What its numbers are computed with.
+    /// The weights, the method version, the code and the machine behind its numbers.
     pub fn provenance(&self, method_version: u32) -> Provenance {
         let Identity { weights_sha256, device, instruction_set, code_version, .. } = self.identity.clone();
         Provenance { weights_sha256, method_version, device, instruction_set, code_version }
     }
 
-    /// The record of an attack that followed the gradient of this model: it says where that was none.
+    /// Adds the gradient error to the record of an attack that followed the gradient of this model, if the check found it wrong.
     pub fn followed(&self, record: Record) -> Record {
         let followed = record.cell.spec.epsilon > 0.0;
         let gradient_error = self.embedder.gradient_error().filter(|_| followed).map(crate::percent);
         Record { gradient_error, ..record }
     }
 
-    /// The images of a role that a seed chooses.
+    /// Indices of `count` images of a role, drawn by the seed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there are not so many.
+    /// [`Error::Invalid`] when there are fewer images.
     pub fn sample(&self, role: Role, seed: Seed, count: usize) -> Result<Vec<usize>> {
         let set = self.dataset(role);
         let len = set.len();
@@ -150,22 +149,22 @@ impl Subject {
     /// Embeds some images of a role.
     ///
     /// # Errors
-    /// What the model reports, or the end that the monitor asks for.
+    /// Errors of the model, or an interrupt by the monitor.
     pub fn embed(&self, role: Role, images: &[usize]) -> Result<Embeddings> {
         Ok(embed(&self.embedder, &self.place, self.dataset(role), images)?.0)
     }
 
-    /// Embeds all images of both sets, to be ranked; and how long the model waited for them.
+    /// Embeds all images of both sets for ranking; also returns how long the model waited for them.
     ///
     /// # Errors
-    /// As [`Subject::embed`], and where an embedding cannot be ranked.
+    /// As [`Subject::embed`], and for an embedding that cannot be ranked.
     pub fn embed_all(&self) -> Result<(Sets<Box<dyn Ranking>>, Waiting)> {
         let embedded = embed_sets(&self.embedder, &self.place, self.datasets());
         embedded.map_err(|error| Error::at(&self.identity.subject.weights)(error.into()))
     }
 }
 
-/// In words, for messages and pictures, which may go to others.
+/// Data, model and distance in words, for messages and pictures, which may be shown to others.
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Identity { subject, shown, .. } = &self.identity;
@@ -194,22 +193,22 @@ impl RankedSubject {
         &self.subject
     }
 
-    /// Both sets, where searches are computed.
+    /// Both sets, on the compute backend of searches.
     pub fn sets(&self) -> Sets<&dyn Ranking> {
         self.sets.as_ref().map(|set| &**set)
     }
 
-    /// Both sets, with exact ranks.
+    /// Both sets on the host, with exact ranks.
     pub fn exact(&self) -> Sets<&Gallery> {
         self.sets.as_ref().map(|set| set.exact())
     }
 }
 
-/// Embeds some images of a dataset; the next ones are loaded while the model works, and how long it waited all the same is told. Warns
-/// where the embeddings have collapsed.
+/// Embeds some images of a dataset, and returns how long the model waited for them: the next ones are loaded while it works.
+/// Warns if the embeddings have collapsed.
 ///
 /// # Errors
-/// What the model reports.
+/// Errors of the model, and an embedding that cannot be ranked.
 pub fn embed(
     embedder: &dyn Embedder,
     place: &Place,
@@ -234,7 +233,7 @@ pub fn embed(
 /// Embeds all images of both sets, as [`embed`].
 ///
 /// # Errors
-/// As [`embed`], and where an embedding cannot be ranked.
+/// As [`embed`].
 pub fn embed_sets(
     embedder: &dyn Embedder,
     place: &Place,

@@ -1,4 +1,4 @@
-//! An attack on one system, measured on another.
+//! Transfer: an attack on one subject, measured on another (METHOD.md 9).
 
 use crate::error::Result;
 use crate::experiment::{self, Experiment, Inputs};
@@ -7,7 +7,7 @@ use rankle_attacks::{Estimate, Measures, Outcome, Targets, Transfer, Victim};
 use rankle_record::{Record, Source, WhiteBox};
 use std::time::Instant;
 
-/// The other side.
+/// The subject as the victim of a transfer.
 pub fn victim(ranked: &RankedSubject) -> Victim<'_> {
     Victim { embedder: ranked.subject().embedder(), sets: ranked.sets() }
 }
@@ -15,7 +15,7 @@ pub fn victim(ranked: &RankedSubject) -> Victim<'_> {
 /// Attacks the images on `from` and measures on both.
 ///
 /// # Errors
-/// What the libraries report, or an interrupt.
+/// Errors of the attack, or an interrupt.
 pub fn run(
     experiment: &Experiment,
     from: &RankedSubject,
@@ -27,12 +27,12 @@ pub fn run(
     Ok(rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets)?)
 }
 
-/// How much work it is, in the units of a progress bar.
+/// Cost of a transfer, in units of a [`Monitor`](crate::Monitor).
 pub fn cost(experiment: &Experiment, images: usize) -> u64 {
     experiment.cost(images).saturating_add(2 * images as u64)
 }
 
-/// What a record says of the system that was attacked.
+/// The attacked subject, as a record describes it.
 pub fn source(attacked: &Subject) -> Source {
     let Identity { weights_sha256, subject, .. } = &attacked.identity;
     Source { weights_sha256: weights_sha256.clone(), ..Source::planned(subject) }

@@ -1,4 +1,4 @@
-//! Perturbations that many images share, on one system or measured on another.
+//! Universal perturbations, on the attacked subject or measured on another (METHOD.md 10).
 
 use crate::error::{Error, Result, invalid};
 use crate::experiment::{self, Experiment, Inputs};
@@ -8,24 +8,24 @@ use rankle_core::rank::Resolution;
 use rankle_record::{Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::time::Instant;
 
-/// One perturbation and what it does.
+/// One perturbation and its effect.
 pub struct Made {
-    /// The item that it is about.
+    /// The target.
     pub target: u32,
-    /// The batch it was made for.
+    /// The images of its batch.
     pub images: Vec<usize>,
-    /// What it does.
+    /// The perturbation, and its effect on both halves of the batch.
     pub outcome: UniversalOutcome,
 }
 
 impl Made {
-    /// On the system that is measured: the victim where there is one.
+    /// The halves on the measured subject: on the victim if there is one.
     pub fn measured(&self) -> &Halves {
         self.outcome.victim.as_ref().unwrap_or(&self.outcome.source)
     }
 }
 
-/// The batches and perturbations that a spec asks for, of so many images.
+/// The numbers of batches and perturbations of a spec, checked for this many images.
 fn shared(experiment: &Experiment, images: usize) -> Result<SharedBy> {
     experiment.spec.check_universal(images).map_err(Error::Invalid)?;
     experiment
@@ -34,11 +34,11 @@ fn shared(experiment: &Experiment, images: usize) -> Result<SharedBy> {
         .ok_or_else(|| Error::Invalid(format!("the spec of {} has no universal part", experiment.spec.attack)))
 }
 
-/// Whether the set of the perturbed images has room for the batches, and under [`Protocol::Strict`] for targets beside them where
-/// these are in the same set.
+/// Checks that the set of the perturbed images has room for the batches and, under [`Protocol::Strict`], for a target outside of
+/// each batch if targets are in the same set.
 ///
 /// # Errors
-/// [`Error::Invalid`] where it has none, and for batches that the images cannot be divided into.
+/// [`Error::Invalid`] if it has none, and for images that cannot be divided into the batches.
 pub fn check_room(experiment: &Experiment, images: usize, measured: &Subject) -> Result<()> {
     let (protocol, len) = (experiment.spec.protocol, measured.dataset(experiment.perturbs()).len());
     let SharedBy { batches, .. } = shared(experiment, images)?;
@@ -56,7 +56,7 @@ pub fn check_room(experiment: &Experiment, images: usize, measured: &Subject) ->
     Ok(())
 }
 
-/// How much work it is, in the units of a progress bar.
+/// Cost of the perturbations, in units of a [`Monitor`](crate::Monitor).
 pub fn cost(experiment: &Experiment, images: usize) -> u64 {
     let perturbations = experiment.spec.universal.map_or(0, |shared| shared.perturbations);
     let searched =
@@ -64,10 +64,10 @@ pub fn cost(experiment: &Experiment, images: usize) -> u64 {
     searched.saturating_add(4 * images as u64).saturating_mul(perturbations as u64)
 }
 
-/// Makes them, batch by batch. An attack without a direction is taken for one that raises.
+/// Makes all perturbations, batch by batch. An attack without a direction counts as one that raises.
 ///
 /// # Errors
-/// As [`check_room`] for the batches; what the libraries report, or an interrupt.
+/// As [`check_room`] for the batches; errors of the attack, or an interrupt.
 pub fn run(experiment: &Experiment, from: &RankedSubject, to: Option<&RankedSubject>, images: &[usize]) -> Result<Vec<Made>> {
     let SharedBy { batches, perturbations } = shared(experiment, images.len())?;
     let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
@@ -85,7 +85,7 @@ pub fn run(experiment: &Experiment, from: &RankedSubject, to: Option<&RankedSubj
     Ok(made)
 }
 
-/// What perturbations do to the images that they were computed on: each counts as one, with the mean over the images of a half.
+/// The outcome on the seen halves: each perturbation counts as one, with the mean over its images.
 pub fn seen(made: &[Made]) -> Outcome {
     let seen: Vec<&Half> = made.iter().map(|made| &made.measured().seen).collect();
     let measures = |of: fn(&Half) -> &Measures| Measures {
@@ -103,7 +103,7 @@ pub fn seen(made: &[Made]) -> Outcome {
     }
 }
 
-/// The record of perturbations measured on a subject, as [`seen`] counts them.
+/// The record of perturbations on the measured subject, which count as in [`seen`].
 pub fn record(measured: &Subject, inputs: Inputs, made: &[Made], start: Instant) -> Record {
     let unseen: Vec<&Half> = made.iter().map(|made| &made.measured().unseen).collect();
     let unseen = (means(&unseen, |half| &half.before.rank), means(&unseen, |half| &half.after.rank));
@@ -128,7 +128,7 @@ fn white_box(seen: &[&Half]) -> WhiteBox {
     }
 }
 
-/// One mean for each half.
+/// The mean of each half.
 fn means(halves: &[&Half], of: impl Fn(&Half) -> &[f64]) -> Vec<f64> {
     halves.iter().filter_map(|half| Estimate::of(of(half))).map(|estimate| estimate.mean).collect()
 }

@@ -1,4 +1,4 @@
-//! Records that are computed again, and what differs.
+//! Verification: records are computed again and compared.
 
 pub mod choose;
 mod compare;
@@ -14,24 +14,24 @@ use rankle_record::schema::{self, Role};
 use rankle_record::{Cell, Record};
 use serde_json::{Map, Value};
 
-/// A record whose weights are here.
+/// A record whose weights are available.
 pub struct Ready<K> {
-    /// As it was written.
+    /// The record as written.
     pub recorded: Recorded,
-    /// Its inputs, as they were written.
+    /// Its inputs as written.
     pub cell: Cell,
-    /// What computes it again.
+    /// The job that computes it again.
     pub job: Job<K>,
 }
 
 impl<K> Ready<K> {
-    /// Whether it was computed on another device or instruction set than its inputs name now.
+    /// True if the record was computed on another device or instruction set than `inputs` name.
     pub fn is_of_another_machine(&self, inputs: &Inputs) -> bool {
         compare::is_of_another_machine(&self.recorded.columns, &inputs.facts.provenance)
     }
 }
 
-/// Every column of every record that is another one now.
+/// Every column of every record that is different when computed again.
 ///
 /// # Errors
 /// When a computed number is not finite.
@@ -55,7 +55,7 @@ fn columns(record: serde_json::Result<Value>) -> Result<Map<String, Value>> {
     }
 }
 
-/// How many records have differences.
+/// Number of records with differences.
 pub fn records_of(differences: &[Difference]) -> usize {
     differences.chunk_by(Difference::is_beside).count()
 }

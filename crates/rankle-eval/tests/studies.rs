@@ -1,15 +1,16 @@
-//! Studies of models that nobody registered, on drawn images.
+//! Studies of models that are not registered, on drawn images.
 
 use candle_core::Tensor;
 use rankle_attacks::{AttackId, Direction, Protocol, Threat};
 use rankle_core::{Dataset, Differentiable, Distance, Embedder, InputSpec, Place, Result, Role, Seed, Sets, Upstream, toy};
 use rankle_eval::plan::{Book, Job, Planned, Shelf, compute};
-use rankle_eval::sanity::{Forgetful, Questions};
+use rankle_eval::sanity::{NoMemory, Questions};
 use rankle_eval::{
     Error, Experiment, Identity, Model, Monitor, Origin, RankedSubject, Subject, Unwatched, experiment, percent, transfer,
     universal, verify,
 };
-use rankle_record::{AttackSpec, Cell, SharedBy};
+use rankle_record::{AttackOptions, AttackSpec, Cell, ObjectiveKind, SharedBy};
+use rankle_report::sanity::Verdict;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,7 +94,7 @@ fn a_model_transfers_to_another_and_shares_perturbations() {
     let experiment = Experiment::new(&spec).unwrap();
     let made = universal::run(&experiment, &from, Some(&to), &images).unwrap();
     assert!(made.len() == 2 && made.iter().all(|made| made.outcome.victim.is_some()));
-    // Batches that the images cannot be divided into, and a spec of no universal attack.
+    // Images that cannot be divided into the batches, and a spec without a universal part.
     let refused = |experiment: &Experiment, images: &[usize]| universal::run(experiment, &from, None, images).err().unwrap();
     for images in [&images[..1], &images[..5], &[]] {
         assert!(matches!(refused(&experiment, images), Error::Invalid(_)), "{}", images.len());
@@ -101,7 +102,7 @@ fn a_model_transfers_to_another_and_shares_perturbations() {
     assert_eq!(refused(&usual(AttackId::QA_PLUS), &images).to_string(), "the spec of qa+ has no universal part");
 }
 
-/// A model whose gradient is half of what it should be, and one that has none.
+/// A model with half of the true gradient, and a model without one.
 struct Lying(toy::ToyEmbedder);
 struct BlackBox(toy::ToyEmbedder);
 
@@ -192,7 +193,7 @@ fn what_does_not_fit_is_told() {
     assert_eq!(few, "201 images are more than the 200 of toy: choose at most 200");
 }
 
-/// Ends the work after so many units.
+/// A monitor that ends the work after some units.
 struct Ending(AtomicU64, u64);
 
 impl Monitor for Ending {
@@ -231,7 +232,7 @@ fn a_plan_is_computed_once_ended_resumed_and_verified() {
         Planned::new(job, &subject, None).unwrap()
     };
     let plan: Vec<Planned<u64>> = [(0, 0.05), (0, 0.1), (1, 0.1)].map(|(seed, epsilon)| planned(seed, epsilon)).into();
-    // Enough for the first cell: 200 images embedded, then 20 steps.
+    // Enough for the first cell: 200 images to embed, its attack, and 20 units more.
     let first = 200 + plan[0].job.cost() + 20;
     let ended =
         compute(&plan, Book::open(&file).unwrap(), &mut Toys, |_| Arc::new(Ending(AtomicU64::new(0), first))).unwrap_err();
@@ -258,7 +259,7 @@ fn the_questions_of_a_skeptic_are_asked_of_any_model() {
     let threat = Threat::linf(0.05).unwrap();
     let ask = |other: Option<RankedSubject>| {
         let ranked = RankedSubject::new(subject(0, unwatched())).unwrap();
-        Questions { ranked, other, threat, images: 6, seed: Seed(0), memory: &Forgetful }.ask().unwrap()
+        Questions { ranked, other, threat, images: 6, seed: Seed(0), memory: &NoMemory }.ask().unwrap()
     };
     let page = ask(Some(other));
     assert_eq!((page.checks.len(), page.images, page.gallery), (8, 6, 200));
@@ -268,4 +269,210 @@ fn the_questions_of_a_skeptic_are_asked_of_any_model() {
     assert_eq!(percent(0.29), 29.0);
     assert!(matches!(Place::default(), Place::Kernels));
     assert!(Error::Invalid("x".into()).to_string() == "x");
+}
+
+/// The toy images in 100 classes of two similar ones, so that recalls at 1, 10 and 100 of a list of 199 differ.
+struct Pairs(toy::ToyDataset, Vec<u32>);
+
+impl Dataset for Pairs {
+    fn name(&self) -> &str {
+        "pairs"
+    }
+    fn shape(&self) -> (usize, usize, usize) {
+        self.0.shape()
+    }
+    fn labels(&self) -> &[u32] {
+        &self.1
+    }
+    fn images(&self, indices: &[usize]) -> Result<Tensor> {
+        self.0.images(indices)
+    }
+}
+
+#[test]
+fn the_recalls_of_a_shift_are_those_of_a_sort() {
+    let embedder = toy::embedder(0, Distance::Cosine).unwrap();
+    let images: Arc<dyn Dataset> = Arc::new(Pairs(toy::dataset(0), (0..200).map(|image| image / 8 * 4 + image % 4).collect()));
+    let model = Model::new(embedder.clone());
+    let subject = Subject::new(model, Sets::one(images.clone()), identity("toy"), unwatched()).unwrap();
+    let ranked = RankedSubject::new(subject).unwrap();
+    let threat = Threat::linf(0.2).unwrap();
+    let experiment = Experiment::usual(AttackId::EmbeddingShift, threat, Protocol::Paper, Seed(3)).with_targets(0);
+    let attacked: Vec<usize> = (0..40).map(|n| 5 * n).collect();
+    let targets = experiment.choose(&attacked, ranked.sets()).unwrap();
+    let outcome = experiment.run(&ranked, &attacked, &targets, true).unwrap();
+    let record = experiment::record(
+        ranked.subject(),
+        experiment.inputs(ranked.subject(), 40, Origin::default()),
+        &outcome,
+        Instant::now(),
+    );
+
+    let unit = |images: &Tensor| -> Vec<Vec<f64>> {
+        let rows = embedder.embed(images).unwrap().to_vec2::<f32>().unwrap();
+        let length = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        rows.iter().map(|row| row.iter().map(|&x| f64::from(x) / length(row)).collect()).collect()
+    };
+    let gallery = unit(&images.images(&(0..200).collect::<Vec<_>>()).unwrap());
+    // Percent of the images whose twin is among the k nearest other items.
+    let recall = |queries: &[Vec<f64>], k: usize| {
+        let found = |(query, &image): (&Vec<f64>, &usize)| {
+            let similarity = |item: usize| query.iter().zip(&gallery[item]).map(|(a, b)| a * b).sum::<f64>();
+            let mut others: Vec<usize> = (0..200).filter(|&item| item != image).collect();
+            others.sort_by(|&a, &b| similarity(b).total_cmp(&similarity(a)));
+            others[..k].iter().any(|&item| images.labels()[item] == images.labels()[image])
+        };
+        100.0 * queries.iter().zip(&attacked).filter(|&pair| found(pair)).count() as f64 / 40.0
+    };
+    let before = unit(&images.images(&attacked).unwrap());
+    let after = unit(outcome.adversarial.as_ref().unwrap());
+    let recorded = [
+        [record.recall_at_1_before, record.recall_at_1_after],
+        [record.recall_at_10_before, record.recall_at_10_after],
+        [record.recall_at_100_before, record.recall_at_100_after],
+    ];
+    let expected = [1, 10, 100].map(|k| [Some(recall(&before, k)), Some(recall(&after, k))]);
+    assert_eq!(recorded, expected);
+    let [_, ten, hundred] = expected;
+    assert!(expected[0] != ten && ten[0] != ten[1] && ten != hundred && hundred[0] != hundred[1], "{expected:?}");
+}
+
+/// What a progress bar is told beforehand is what is counted until its end.
+#[test]
+fn the_work_of_a_study_is_what_its_cost_says() {
+    let monitors = [0, 1].map(|_| Arc::new(Ending(AtomicU64::new(0), u64::MAX)));
+    let [ranked, other] = [0, 1].map(|seed| RankedSubject::new(subject(seed, monitors[seed as usize].clone())).unwrap());
+    let done = || monitors.iter().map(|monitor| monitor.done()).sum::<u64>();
+    assert_eq!(done(), 2 * 200, "both galleries");
+    let images: Vec<usize> = (10..18).collect();
+    let threat = |epsilon: f64| Threat::linf(epsilon).unwrap();
+    for attack in [AttackId::CA_PLUS, AttackId::QA_MINUS, AttackId::SP_QA_PLUS, AttackId::EmbeddingShift] {
+        for (protocol, epsilon) in [(Protocol::Paper, 0.1), (Protocol::Strict, 0.1), (Protocol::Paper, 0.0)] {
+            let experiment = Experiment::usual(attack, threat(epsilon), protocol, Seed(1));
+            let experiment = if attack.has_targets() { experiment } else { experiment.with_targets(0) };
+            let targets = experiment.choose(&images, ranked.sets()).unwrap();
+            let start = done();
+            experiment.run(&ranked, &images, &targets, false).unwrap();
+            assert_eq!(done() - start, experiment.cost(images.len()), "{attack} {protocol} {epsilon}");
+            if attack == AttackId::CA_PLUS {
+                let start = done();
+                transfer::run(&experiment, &ranked, &other, &images, &targets).unwrap();
+                assert_eq!(done() - start, transfer::cost(&experiment, images.len()), "transfer, {protocol} {epsilon}");
+            }
+        }
+    }
+    for attack in [AttackId::CA_PLUS, AttackId::QA_PLUS] {
+        let shared = SharedBy { batches: 2, perturbations: 3 };
+        let spec = AttackSpec { universal: Some(shared), ..AttackSpec::new(attack, 0.1, Protocol::Paper, 3) };
+        let experiment = Experiment::new(&spec).unwrap();
+        let start = done();
+        universal::run(&experiment, &ranked, None, &images).unwrap();
+        assert_eq!(done() - start, universal::cost(&experiment, images.len()), "universal {attack}");
+    }
+    let units = |attack, objective| {
+        let options = AttackOptions { objective, ..AttackOptions::default() };
+        Experiment::new(&AttackSpec { options, ..AttackSpec::new(attack, 0.1, Protocol::Paper, 0) }).unwrap().gradient_units()
+    };
+    assert_eq!([AttackId::CA_PLUS, AttackId::QA_PLUS].map(|attack| units(attack, ObjectiveKind::Ranking)), [2, 3]);
+    assert_eq!(units(AttackId::QA_PLUS, ObjectiveKind::Distance), 2);
+}
+
+/// A model without any gradient, as rounding or saturation leave it.
+struct Masked(toy::ToyEmbedder);
+
+impl Embedder for Masked {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        self.0.embed(images)
+    }
+    fn distance(&self) -> Distance {
+        self.0.distance()
+    }
+    fn input(&self) -> InputSpec {
+        self.0.input()
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for Masked {
+    fn input_gradient(&self, images: &Tensor, _upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        Ok(images.zeros_like()?)
+    }
+}
+
+/// A model whose embeddings are nearly one point.
+struct Collapsed(toy::ToyEmbedder);
+
+impl Embedder for Collapsed {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(((self.0.embed(images)? * 1e-3)? + 1.0)?)
+    }
+    fn distance(&self) -> Distance {
+        self.0.distance()
+    }
+    fn input(&self) -> InputSpec {
+        self.0.input()
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for Collapsed {
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        let mut moved = |embeddings: &Tensor| upstream(&((embeddings * 1e-3)? + 1.0)?);
+        Ok((self.0.input_gradient(images, &mut moved)? * 1e-3)?)
+    }
+}
+
+/// Every check that a model can fail has a model that passes it and one that fails it.
+#[test]
+fn every_verdict_of_the_sanity_checks_is_reached_in_both_directions() {
+    let toy = |seed| toy::embedder(seed, Distance::Cosine).unwrap();
+    let page = |ranked: RankedSubject, other: Option<RankedSubject>, epsilon: f64| {
+        let threat = Threat::linf(epsilon).unwrap();
+        Questions { ranked, other, threat, images: 40, seed: Seed(0), memory: &NoMemory }.ask().unwrap()
+    };
+    let verdicts = |page: &rankle_report::Sanity| -> Vec<(String, Verdict)> {
+        page.checks.iter().map(|check| (check.name.clone(), check.verdict)).collect()
+    };
+    use Verdict::{Fail, Pass};
+    let expect = |name: &str, page: &rankle_report::Sanity, expected: &[(&str, Verdict)]| {
+        let found = verdicts(page);
+        for (check, verdict) in expected {
+            assert!(found.contains(&((*check).to_owned(), *verdict)), "{name}: {check} is not {verdict}: {found:?}");
+        }
+    };
+    let sound = page(of_model(toy(0)), Some(of_model(toy(1))), 0.05);
+    expect(
+        "sound",
+        &sound,
+        &[
+            ("noise", Pass),
+            ("effort", Pass),
+            ("enough", Pass),
+            ("unbounded", Pass),
+            ("transfer", Pass),
+            ("gradients", Pass),
+            ("zeros", Pass),
+            ("collapse", Pass),
+        ],
+    );
+    let masked = page(of_model(Masked(toy(0))), Some(of_model(toy(0))), 0.05);
+    expect(
+        "masked",
+        &masked,
+        &[
+            ("noise", Fail),
+            ("effort", Pass),
+            ("enough", Fail),
+            ("unbounded", Fail),
+            ("transfer", Fail),
+            ("zeros", Fail),
+            ("collapse", Pass),
+        ],
+    );
+    expect("lying", &page(of_model(Lying(toy(0))), None, 0.05), &[("gradients", Fail), ("zeros", Pass), ("noise", Pass)]);
+    expect("collapsed", &page(of_model(Collapsed(toy(0))), None, 0.05), &[("collapse", Fail)]);
 }

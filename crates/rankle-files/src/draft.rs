@@ -1,4 +1,4 @@
-//! Files and folders under a temporary name, until they are whole.
+//! Files and folders under a temporary name until they are complete.
 
 use crate::{behind, folder_of, sync_folder};
 use std::collections::BTreeSet;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
-/// Around the random part of a temporary name.
+/// Prefix of a temporary name; [`BEHIND`] is the suffix.
 const BEFORE: &str = ".rankle-";
 const BEHIND: &str = ".draft";
 
-/// A file under a temporary name beside the one that it will have; gone when it is let go before.
+/// A file under a temporary name in the folder of its final path; removed if dropped without [`Draft::keep`].
 ///
-/// It is locked as long as it is a draft. What a killed process leaves is locked by nobody, and the next draft in the same folder
-/// removes it.
+/// A draft is locked while it exists. The file of a killed process is unlocked, and the first draft that another process makes in
+/// the same folder removes it.
 #[derive(Debug)]
 pub struct Draft {
     file: NamedTempFile,
@@ -23,10 +23,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A draft of the file at `path`, or of the one that it links to.
+    /// Creates a draft of the file at `path`, or of the target if `path` is a link.
     ///
     /// # Errors
-    /// When the folder is not there or cannot be written.
+    /// [`io::Error`] if the folder does not exist or cannot be written.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = behind(path)?;
         let folder = folder_of(&path);
@@ -35,10 +35,10 @@ impl Draft {
         Ok(Self { file, path })
     }
 
-    /// Gives the file its name, once the disk has it.
+    /// Syncs the file to disk and renames it to its final path.
     ///
     /// # Errors
-    /// When the disk is full or the name cannot be had; what was there before is still there.
+    /// [`io::Error`] if the disk is full or the file cannot be renamed; the previous file is then unchanged.
     pub fn keep(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path)?;
@@ -55,19 +55,19 @@ impl Write for Draft {
     }
 }
 
-/// A folder under a temporary name, locked and tidied up like a [`Draft`].
+/// A folder under a temporary name, locked and cleaned up like a [`Draft`].
 #[derive(Debug)]
 pub struct DraftFolder {
     folder: TempDir,
-    /// Holds the lock; nobody reads it.
+    /// Holds the lock; never read.
     _lock: Option<File>,
 }
 
 impl DraftFolder {
-    /// A new folder in `parent`, gone with all that is in it when it is let go.
+    /// Creates a folder in `parent`; removed with its contents if dropped without [`DraftFolder::keep`].
     ///
     /// # Errors
-    /// When `parent` is not there or cannot be written.
+    /// [`io::Error`] if `parent` does not exist or cannot be written.
     pub fn within(parent: &Path) -> io::Result<Self> {
         tidy(parent);
         let (folder, lock) =
@@ -75,29 +75,29 @@ impl DraftFolder {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Where it is.
+    /// The path under the temporary name.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Gives the folder another name, where nothing must be.
+    /// Renames the folder to `path`, which must not exist.
     ///
     /// # Errors
-    /// When the name cannot be had.
+    /// [`io::Error`] if the folder cannot be renamed.
     pub fn keep(self, path: &Path) -> io::Result<()> {
         fs::rename(self.path(), path)?;
-        // Under its new name it is no temporary folder any more.
+        // Under its new name it is no temporary folder, and must not be removed.
         let _ = self.folder.keep();
         sync_folder(folder_of(path))
     }
 }
 
-/// Makes a draft and locks it. Between the two another process may take it for a left-over: then another one is made.
+/// Makes a draft and locks it. Between the two steps another process may remove it as left over: then another one is made.
 fn held<T>(make: impl Fn() -> io::Result<T>, parts: impl Fn(&T) -> (PathBuf, io::Result<File>)) -> io::Result<(T, Option<File>)> {
     loop {
         let draft = make()?;
         let (path, file) = parts(&draft);
-        // Where there are no locks nobody can have taken it, and nobody will.
+        // On a file system without locks no process can remove it as left over.
         let lock = file.ok().filter(|file| file.lock().is_ok());
         if path.exists() {
             return Ok((draft, lock));
@@ -105,7 +105,7 @@ fn held<T>(make: impl Fn() -> io::Result<T>, parts: impl Fn(&T) -> (PathBuf, io:
     }
 }
 
-/// Removes what killed processes have left in a folder: drafts that nobody holds. Once in a process, for the folder may be large.
+/// Removes unlocked drafts that killed processes left in a folder, once per process and folder, because the folder may be large.
 fn tidy(folder: &Path) {
     static TIDIED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
@@ -116,7 +116,7 @@ fn tidy(folder: &Path) {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
         if name.starts_with(BEFORE.as_bytes()) && name.ends_with(BEHIND.as_bytes()) {
-            // It may be gone by now, or somebody else's: it is in nobody's way.
+            // A draft that is already gone or belongs to another user does no harm.
             remove_unheld(&entry.path()).ok();
         }
     }
@@ -132,7 +132,7 @@ fn remove_unheld(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Temporary files are private unless told otherwise; ours are as readable as any others, less what the user's umask takes away.
+/// Temporary files are private by default; these get the usual permissions, less the user's umask.
 fn builder(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     builder.prefix(BEFORE).suffix(BEHIND);
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// A draft that nobody holds was left by a process that is gone.
+    /// An unlocked draft was left by a process that has ended.
     #[test]
     fn left_overs_go_and_what_is_held_or_somebody_elses_stays() {
         let folder = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ mod tests {
         names.retain(|name| at(name) != draft.file.path());
         names.sort();
         assert_eq!(names, [".rankle-held.draft", ".rankle-mine", "mine.draft"]);
-        // Held by this very process, and so kept by any other.
+        // Locked by this very process, and so kept.
         remove_unheld(draft.file.path()).unwrap();
         assert!(draft.file.path().exists());
     }

@@ -1,9 +1,14 @@
-//! Files that are whole under their names, or not there: what weights, cards, reports and pictures are written with.
+//! Atomic writing and bounded reading of files: under its final name a file is complete or does not exist.
 //!
-//! Everything is first made under a temporary name in the same folder and then renamed, so a killed process or a full disk leaves
-//! what was there before; the next process removes the temporary files of killed ones. Reading has a limit. It leaves out formats,
-//! locks and journals (`rankle-report` has those), and what to tell the user: errors are [`io::Error`]s, and whoever asked names
-//! the file.
+//! Files are written under a temporary name in the same folder and then renamed, so a killed process or a full disk leaves the
+//! previous file unchanged; the next process removes the temporary files of killed ones. Reading has a limit on the size.
+//!
+//! Left out: formats, locks and journals, which [`rankle_record`](../rankle_record/index.html) has, and messages for the user:
+//! errors are [`io::Error`]s, to which the caller adds the name of the file.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_data`](../rankle_data/index.html),
+//! [`rankle_models`](../rankle_models/index.html), [`rankle_record`](../rankle_record/index.html),
+//! [`rankle_report`](../rankle_report/index.html), [`rankle_hub`](../rankle_hub/index.html).
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -25,23 +30,23 @@ use same_file::Handle;
 use std::path::{Path, PathBuf};
 use std::{fs, io, io::Write};
 
-/// Replaces a file, or makes it. Of a link, it is the file behind it that is replaced or made.
+/// Replaces or creates a file. If `path` is a link, its target is replaced or created.
 ///
 /// # Errors
-/// When the folder is not there or cannot be written, or the disk is full; the file is then what it was.
+/// [`io::Error`] if the folder does not exist or cannot be written, or the disk is full; the previous file is then unchanged.
 pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let mut draft = Draft::of(path)?;
     draft.write_all(contents.as_ref())?;
     draft.keep()
 }
 
-/// A folder that may be written but not read, and file systems that cannot sync folders.
+/// Errors that [`sync_folder`] ignores: the folder may be written but not read, or the file system cannot sync folders.
 const UNSYNCED: [io::ErrorKind; 3] = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
 
-/// Waits until the disk has the names in a folder: a file that was renamed may otherwise have its old name after a power cut.
+/// Waits until the names in a folder are on disk: otherwise a renamed file may have its old name after a power failure.
 ///
 /// # Errors
-/// When the folder cannot be opened or the disk fails.
+/// [`io::Error`] if the folder cannot be opened or the disk fails.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
@@ -52,24 +57,24 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// What a link leads to, whether it is there or not; anything else is itself.
+/// Follows links to their target, which need not exist; any other path is returned unchanged.
 ///
 /// # Errors
-/// When links lead round in a circle.
+/// [`io::Error`] if the links form a circle.
 pub fn behind(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    // No system follows more links in a row.
+    // No operating system follows more links in a row.
     for _ in 0..64 {
         let Ok(target) = fs::read_link(&path) else { return Ok(path) };
         path = folder_of(&path).join(target);
     }
-    Err(io::Error::other("its links lead round in a circle"))
+    Err(io::Error::other("its links form a loop"))
 }
 
-/// Whether two names lead to one file, be it there or not: what is written under one is lost when the other is.
+/// True if two paths lead to the same file, existing or not, so that writing to one overwrites the other.
 ///
 /// # Errors
-/// When links lead round in a circle.
+/// [`io::Error`] if links form a circle.
 pub fn are_one(a: &Path, b: &Path) -> io::Result<bool> {
     let place = |path: &Path| -> io::Result<_> {
         let path = behind(path)?;
@@ -79,23 +84,23 @@ pub fn are_one(a: &Path, b: &Path) -> io::Result<bool> {
     Ok(place(a)? == place(b)?)
 }
 
-/// The folder that a file is in.
+/// The folder of a file; `.` for a bare file name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether a path, be there anything or not, lies in a folder or below it.
+/// True if a path, existing or not, is inside a folder or below it.
 ///
 /// # Errors
-/// When links lead round in a circle.
+/// [`io::Error`] if links form a circle.
 pub fn is_within(path: &Path, folder: &Path) -> io::Result<bool> {
     let path = std::path::absolute(behind(path)?)?;
-    // The nearest folder above that is there: what is to be made is made in it.
+    // The nearest existing ancestor: missing folders are created in it.
     let place = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
     Ok(folder.canonicalize().is_ok_and(|folder| place.is_some_and(|place| place.starts_with(folder))))
 }
 
-/// Whether a file that was opened is still the one of that name.
+/// True if an open file is still the file at `path`.
 pub fn is_still(path: &Path, file: &fs::File) -> bool {
     let opened = file.try_clone().and_then(Handle::from_file);
     opened.is_ok_and(|opened| Handle::from_path(path).is_ok_and(|named| named == opened))
@@ -110,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         write(&path, "first").unwrap();
-        // A folder in the place of a file, a file in the place of a folder, no folder at all.
+        // A folder at the path of the file, a file at the path of its folder, and a missing folder.
         for wrong in [folder.path(), &path.join("below"), &folder.path().join("none/file")] {
             assert!(write(wrong, "second").is_err(), "{}", wrong.display());
         }
@@ -174,7 +179,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         write(&link, "third").unwrap();
         assert!(link.is_symlink() && fs::read_to_string(&path).unwrap() == "third");
-        // The draft is where the file will be, and a circle is no place.
+        // The draft is in the folder of the link's target; a circle of links is refused.
         let other = tempfile::tempdir().unwrap();
         let (far, round) = (other.path().join("far"), other.path().join("round"));
         std::os::unix::fs::symlink(&path, &far).unwrap();

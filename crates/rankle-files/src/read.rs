@@ -1,13 +1,13 @@
-//! Reading what may have no end.
+//! Bounded reading of files and pipes.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The bytes of an ordinary file, whose length is known.
+/// Reads an ordinary file, whose length is known.
 ///
 /// # Errors
-/// When it cannot be read, is anything else, or does not fit into memory.
+/// [`io::Error`] if it cannot be read, is no ordinary file, or does not fit into memory.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::metadata(path)?.file_type() {
         kind if kind.is_file() => fs::read(path),
@@ -16,14 +16,14 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn no_file(kind: fs::FileType) -> io::Error {
-    let what = if kind.is_dir() { "it is a folder" } else { "it is no ordinary file" };
+    let what = if kind.is_dir() { "it is a folder" } else { "it is not a regular file" };
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// The bytes of a file or of a pipe, `limit` at most.
+/// Reads a file or a pipe of at most `limit` bytes.
 ///
 /// # Errors
-/// When it cannot be read, is a folder or a device, or holds more.
+/// [`io::Error`] if it cannot be read, is a folder or a device, or is longer.
 pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
     if !kind.is_file() && !is_pipe(kind) {
@@ -37,19 +37,19 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// As [`read_limited`], for [`text()`].
+/// Reads a text with [`read_limited`] and decodes it with [`text()`].
 ///
 /// # Errors
-/// As [`read_limited`], and when it is no text.
+/// As [`read_limited`], and [`io::ErrorKind::InvalidData`] if it is no text.
 pub fn read_text_or_pipe(path: &Path, limit: u64) -> io::Result<String> {
     let no_text = || io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8, or in UTF-16 with a byte-order mark");
     text(read_limited(path, limit)?).ok_or_else(no_text)
 }
 
-/// As [`read_text_or_pipe`], of ordinary files only: a pipe that nobody writes to would be waited for.
+/// As [`read_text_or_pipe`], for ordinary files only: a pipe without a writer would block.
 ///
 /// # Errors
-/// As [`read_text_or_pipe`].
+/// As [`read_text_or_pipe`], and [`io::ErrorKind::InvalidInput`] for a pipe.
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     match fs::metadata(path)?.file_type() {
         kind if kind.is_file() => read_text_or_pipe(path, limit),
@@ -57,7 +57,7 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     }
 }
 
-/// A text in UTF-8, or in UTF-16 with a byte-order mark, without that mark; none where it is no text.
+/// Decodes UTF-8, or UTF-16 with a byte-order mark, and drops the mark; `None` if the bytes are no such text.
 pub fn text(bytes: Vec<u8>) -> Option<String> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
         let (units, rest) = bytes[2..].as_chunks();
@@ -125,7 +125,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn devices_are_refused_and_pipes_are_read() {
-        assert_eq!(read_limited(Path::new("/dev/zero"), 9).unwrap_err().to_string(), "it is no ordinary file");
+        assert_eq!(read_limited(Path::new("/dev/zero"), 9).unwrap_err().to_string(), "it is not a regular file");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(read_limited(&path, 9).unwrap(), b"1234");
         });
         for error in [read(&path).unwrap_err(), read_text(&path, 9).unwrap_err()] {
-            assert_eq!(error.to_string(), "it is no ordinary file");
+            assert_eq!(error.to_string(), "it is not a regular file");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Archives from elsewhere: nothing in them is trusted.
+//! Unpacking of archives that are not trusted.
 //!
-//! A name that leads out of the folder, a link, a device, a second file of one name, more files or more bytes than allowed: each
-//! is refused, and nothing is kept of an archive of which anything is refused. Limits count what is unpacked, not what
-//! headers say. An archive that ends too early is refused as well, and so is one with a checksum that does not fit.
+//! An archive is refused as a whole, and nothing of it is kept, if it contains a name that leads out of the folder, a link, a
+//! device, two files of one name, or more files or bytes than allowed. Limits count the unpacked bytes, not the sizes in the
+//! headers. An archive that ends too early or has a wrong checksum is refused as well.
 
 use crate::{Error, Result, Watch, folder};
 use flate2::read::MultiGzDecoder;
@@ -12,26 +12,27 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// What an archive may unpack to.
+/// Limits of an unpacked archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Files and folders together.
+    /// Maximum number of files and folders.
     pub entries: usize,
-    /// All files together.
+    /// Maximum total size of the files, in bytes.
     pub bytes: u64,
 }
 
-/// Between two files of a tar archive there is never more.
+/// Maximum number of bytes for the headers between two files of a tar archive.
 const HEADERS: u64 = 1 << 20;
 
-/// Folders in folders.
+/// Maximum number of parts in a name.
 const DEPTH: usize = 16;
 
-/// Unpacks a zip or a gzipped tar archive, and puts the folder of it that holds `landmark`, its own or one of those in it, to
-/// `output`, whole or not at all. The first bytes decide what it is, not the name.
+/// Unpacks a zip or a gzipped tar archive, and renames its folder that holds `landmark` (the top folder or one directly in it)
+/// to `output`. On an error nothing is kept. The first bytes of the file decide the format, not its name.
 ///
 /// # Errors
-/// [`Error::Archive`] for what is refused and what is damaged, [`Error::File`], [`Error::Interrupted`].
+/// [`Error::Archive`] for an archive that is refused or damaged, and if `output` exists; [`Error::File`],
+/// [`Error::Interrupted`].
 pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, watch: Watch<'_>) -> Result<()> {
     let fault = |found: String| Error::Archive { path: archive.into(), found };
     if output.symlink_metadata().is_ok() {
@@ -53,7 +54,7 @@ pub fn unpack(archive: &Path, output: &Path, landmark: &str, limits: Limits, wat
     folder::settle(&landed, output, watch)
 }
 
-/// A folder, and then those in it, in the order of their names.
+/// The folder `root` and the folders directly in it, in the order of their names.
 fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(root).map_err(Error::read(root))?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
@@ -62,7 +63,7 @@ fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Where an archive is unpacked to, and how much room is left.
+/// State of unpacking: target folder, limits, and the entries and bytes counted so far.
 struct Room<'a> {
     archive: &'a Path,
     root: &'a Path,
@@ -82,7 +83,7 @@ impl Room<'_> {
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index).map_err(|error| damaged(self.archive, error))?;
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-            // The type of a Unix file, where the archive was made on one: regular, folder or not said.
+            // The file type, if the archive was made on Unix. Allowed: regular, folder, not given.
             let kind = entry.unix_mode().unwrap_or(0) & 0o170_000;
             if ![0, 0o100_000, 0o040_000].contains(&kind) {
                 return Err(self.refused(&name, "is a link or a device"));
@@ -102,7 +103,7 @@ impl Room<'_> {
         let mut archive = tar::Archive::new(inner);
         let mut entries = archive.entries().map_err(|error| damaged(self.archive, error))?;
         loop {
-            // A name in a header may be as long as its maker likes, and would be read into memory.
+            // A name in a header may have any length, and would be read into memory.
             meter.left.set(HEADERS);
             let Some(entry) = entries.next() else { break };
             let mut entry = entry.map_err(|error| damaged(self.archive, error))?;
@@ -115,7 +116,7 @@ impl Room<'_> {
                 _ => return Err(self.refused(&name, "is a link or a device")),
             }
         }
-        // The library takes the end of the file for the end of the archive.
+        // The library accepts the end of the file as the end of the archive.
         if meter.ended.get() {
             let found = "it has no end mark: a part of it is missing".to_owned();
             return Err(Error::Archive { path: self.archive.into(), found });
@@ -157,7 +158,7 @@ impl Room<'_> {
         }
     }
 
-    /// Where an entry goes, if anywhere: `./` is the folder that is there already.
+    /// Checks the name of an entry, and returns its path; `None` for `./`, the folder that exists already.
     fn place(&mut self, name: &str) -> Result<Option<PathBuf>> {
         self.entries += 1;
         if self.entries > self.limits.entries {
@@ -182,12 +183,12 @@ impl Room<'_> {
     }
 }
 
-/// What is known of a reader that somebody else has.
+/// Limit and state of a [`Metered`] reader that the tar library owns.
 #[derive(Clone)]
 struct Meter {
-    /// It gives no more than this.
+    /// Number of bytes that may still be read.
     left: Rc<Cell<u64>>,
-    /// It was asked for more when there was nothing more.
+    /// True if a read has reached the end of the file.
     ended: Rc<Cell<bool>>,
 }
 

@@ -1,4 +1,4 @@
-//! Asking servers, over HTTP.
+//! HTTP requests.
 
 use crate::{Access, Error, Result};
 use std::time::Duration;
@@ -6,46 +6,44 @@ use ureq::config::Config;
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
-/// A user of HTTP: no cookies, no environment, no credentials, and no way from an encrypted address to another one.
+/// HTTP client without cookies, environment variables and credentials. It follows no redirect from `https` to `http`.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
-    /// The longest that one download may take, where that was said.
+    /// Maximum time of one download; `None` for the default.
     pub(crate) max_time: Option<Duration>,
 }
 
-/// What a server tells about a file without sending it.
+/// Headers of a file on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The hub's content hash where there is one, else what names this version of the file on its server, else nothing.
+    /// Content hash of the hub, or an identifier of this version on another server; `None` without either.
     pub(crate) etag: Option<String>,
-    /// The commit, if a hub says so.
+    /// Commit of the repository, if the server is a hub.
     pub(crate) commit: Option<String>,
-    /// Its length, if that is told.
+    /// Length of the file in bytes.
     pub(crate) bytes: Option<u64>,
 }
 
-/// So often a server may send us elsewhere.
 const REDIRECTS: usize = 10;
 
-/// No address of a server is longer.
+/// Maximum length of an address.
 const LONGEST_ADDRESS: usize = 8192;
 
-/// A small text has come by then.
+/// Default time limit for a small text.
 const TEXT_TIME: Duration = Duration::from_secs(300);
 
 impl Client {
-    /// # Errors
-    /// [`Error::Address`] for a proxy that cannot be.
+    /// Creates a client; [`Error::Address`] for an invalid address of a proxy.
     pub(crate) fn new(access: &Access) -> Result<Self> {
         let max_time = access.max_time.map(Duration::from_secs);
         Ok(Self { agent: config(access.proxy.as_deref())?.into(), max_time })
     }
 
-    /// Asks for a file from its byte `first` on, wherever the server sends us; all of it must come in time, where that is limited.
+    /// Requests a file from its byte `first` on and follows redirects. `time` limits the whole download.
     ///
     /// # Errors
-    /// [`Error::Address`], [`Error::Downgrade`], [`Error::Answer`] or [`Error::Unreachable`]; every other status is an answer.
+    /// [`Error::Address`], [`Error::Downgrade`], [`Error::Answer`] or [`Error::Unreachable`]. No status is an error.
     pub(crate) fn get(&self, url: &str, first: u64, time: Option<Duration>) -> Result<Response<Body>> {
         let ask = |url: &str| {
             let mut request = self.agent.get(url).config().timeout_global(time).build();
@@ -57,10 +55,10 @@ impl Client {
         Ok(follow(url, &ask, &mut |_| false)?.1)
     }
 
-    /// A small text, at most `limit` bytes of it.
+    /// Downloads a small text of at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`Client::get`]; [`Error::Status`] for what is not there.
+    /// As [`Client::get`]; [`Error::Status`] for a status of failure; [`Error::TooLarge`].
     pub(crate) fn text(&self, url: &str, limit: u64) -> Result<String> {
         let mut response = self.get(url, 0, Some(self.max_time.unwrap_or(TEXT_TIME)))?;
         check(url, response.status().as_u16())?;
@@ -70,11 +68,11 @@ impl Client {
         })
     }
 
-    /// What is to be known of a file before it is asked for. The hub tells hash, commit and length, and then sends us to where the
-    /// bytes are: what is said first counts.
+    /// Requests the headers of a file. The hub sends hash, commit and length together with a redirect to the server of the bytes:
+    /// the first value of each counts.
     ///
     /// # Errors
-    /// As [`Client::get`]; [`Error::Status`] for what is not there.
+    /// As [`Client::get`]; [`Error::Status`] for a status of failure.
     pub(crate) fn head(&self, url: &str) -> Result<Head> {
         let mut found = Head { etag: None, commit: None, bytes: None };
         let mut take = |headers: &HeaderMap| {
@@ -98,19 +96,16 @@ impl Client {
     }
 }
 
-/// `proxy` is the address of an HTTP proxy.
-///
-/// # Errors
-/// [`Error::Address`] for a proxy that cannot be.
+/// Configuration of the client; [`Error::Address`] for an invalid address of a proxy.
 fn config(proxy: Option<&str>) -> Result<Config> {
     let address = |url: &str| Error::Address { url: url.into(), reason: "it is no address of a proxy".into() };
     let proxy = proxy.map(|url| ureq::Proxy::new(url).map_err(|_| address(url))).transpose()?;
     let config = Agent::config_builder()
         .proxy(proxy)
         .http_status_as_error(false)
-        // The library would go from https to http.
+        // Redirects are followed here, because the library would follow them from https to http.
         .max_redirects(0)
-        // A range of a compressed body would be of no use.
+        // A range of a compressed body would be useless.
         .accept_encoding("identity")
         .user_agent(concat!("rankle/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(Duration::from_secs(30)))
@@ -119,13 +114,13 @@ fn config(proxy: Option<&str>) -> Result<Config> {
     Ok(config.build())
 }
 
-/// One request.
 type Ask<'a> = &'a dyn Fn(&str) -> Result<Response<Body>, ureq::Error>;
 
-/// Asks wherever the servers send us, until one sends us no further or its headers are `enough`. Returns who answered, and what.
+/// Follows redirects until a response is not a redirect, or its headers are `enough`. Returns the last address and its response.
 ///
 /// # Errors
-/// [`Error::Downgrade`] for a way from https to http, [`Error::Answer`] for one that leads nowhere, and why there is no answer.
+/// [`Error::Downgrade`] for a redirect from https to http, [`Error::Answer`] for one without a valid target and for too many;
+/// [`Error::Address`] or [`Error::Unreachable`] if there is no response.
 fn follow(url: &str, ask: Ask<'_>, enough: &mut dyn FnMut(&HeaderMap) -> bool) -> Result<(String, Response<Body>)> {
     let mut here = url.to_owned();
     for _ in 0..=REDIRECTS {
@@ -137,22 +132,21 @@ fn follow(url: &str, ask: Ask<'_>, enough: &mut dyn FnMut(&HeaderMap) -> bool) -
         let there = text(headers, "location").and_then(|location| join(&here, &location));
         let Some(there) = there else {
             let found = format!("status {status}");
-            return Err(Error::Answer { url: here, found, help: "but not with a place that can be gone to" });
+            return Err(Error::Answer { url: here, found, help: "where a redirect to an http or https address was expected" });
         };
         if is_encrypted(&here) && !is_encrypted(&there) {
             return Err(Error::Downgrade { from: here, to: there });
         }
         here = there;
     }
-    Err(Error::Answer { url: url.into(), found: "one redirect after the other".into(), help: "name another address" })
+    Err(Error::Answer { url: url.into(), found: "too many redirects".into(), help: "name another address" })
 }
 
 fn is_encrypted(url: &str) -> bool {
     url.parse().is_ok_and(|url: Uri| url.scheme_str() == Some("https"))
 }
 
-/// # Errors
-/// [`Error::Status`] for everything but success.
+/// Returns [`Error::Status`] for any status but success.
 pub(crate) fn check(url: &str, status: u16) -> Result<()> {
     let help = match status {
         200..300 => return Ok(()),
@@ -169,12 +163,12 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
-/// An etag without its marks.
+/// Removes the quotes and the weak mark `W/` of an ETag.
 fn unquoted(etag: String) -> String {
     etag.trim_start_matches("W/").trim_matches('"').to_owned()
 }
 
-/// Where a redirect leads, seen from `here`: to another server, or to another path on this one.
+/// Target of a redirect from `here`, on another server or the same one; `None` if it is invalid.
 fn join(here: &str, location: &str) -> Option<String> {
     let here: Uri = here.parse().ok()?;
     let (scheme, authority) = (here.scheme_str()?, here.authority()?);
@@ -187,7 +181,7 @@ fn join(here: &str, location: &str) -> Option<String> {
     (there.len() <= LONGEST_ADDRESS && matches!(parsed.scheme_str()?, "http" | "https")).then_some(there)
 }
 
-/// The reason why there is no answer.
+/// Converts the error of a request without a response.
 pub(crate) fn refusal(url: &str, error: ureq::Error) -> Error {
     let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match error {
@@ -210,7 +204,7 @@ mod tests {
     use ureq::unversioned::resolver::DefaultResolver;
     use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport};
 
-    /// Says of any connection that it is encrypted.
+    /// Transport that claims to be encrypted.
     #[derive(Debug)]
     struct Claimed<T>(T);
 
@@ -242,7 +236,7 @@ mod tests {
         }
     }
 
-    /// A client for which https is what is spoken without encryption, as the servers here do.
+    /// Client that speaks https without encryption, as the servers of the tests do.
     fn trusting() -> Client {
         let connector = TcpConnector::default().chain(Claim);
         let agent = Agent::with_parts(config(None).unwrap(), connector, DefaultResolver::default());
@@ -253,7 +247,7 @@ mod tests {
         server.url.replace("http://", "https://")
     }
 
-    /// Whatever is asked, the answer is elsewhere.
+    /// Redirects every request to another server.
     fn elsewhere(url: String) -> impl Fn(&Request) -> Reply + Send + 'static {
         move |request| Reply::status(302).with("Location", format!("{url}{}", request.path))
     }
@@ -263,7 +257,7 @@ mod tests {
         let file = |request: &Request| Reply::file(request, b"{}").with("ETag", "\"of-anybody\"");
         let (plain, first, second) = (Server::new(file), Server::new(file), Server::new(file));
         let client = trusting();
-        // Straight there, and by a detour that is encrypted.
+        // One server redirects directly to http, the other by way of an encrypted address.
         first.becomes(elsewhere(plain.url.clone()));
         second.becomes(elsewhere(encrypted(&first)));
         for from in [&first, &second].map(encrypted) {
@@ -280,14 +274,14 @@ mod tests {
             }
         }
         assert!(plain.asked().is_empty());
-        // What was never encrypted may stay so or become it.
+        // Redirects from http may lead to http or https.
         let third = Server::new(elsewhere(plain.url.clone()));
         assert_eq!(client.text(&format!("{}/x", third.url), 100).unwrap(), "{}");
         third.becomes(elsewhere(encrypted(&plain)));
         assert_eq!(client.head(&format!("{}/x", third.url)).unwrap().etag.as_deref(), Some("of-anybody"));
     }
 
-    /// A hub that names the hash itself and the place of the bytes elsewhere: the hash is taken, the place is not.
+    /// A hub that sends the hash itself and redirects to http for the bytes: the hash is used, the redirect is not followed.
     #[test]
     fn no_bytes_come_unencrypted_from_an_encrypted_hub() {
         let content = server::noise(1000);

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What the content of a file is known by.
+/// Content hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Digest {
-    /// SHA-256, as 64 hexadecimal digits: large files on the hub, and published archives.
+    /// SHA-256, as 64 hexadecimal digits. Used for large files on the hub and for published archives.
     Sha256(String),
-    /// What Git calls a blob: SHA-1 over its length and its content, as 40 digits. Small files on the hub.
+    /// Hash of a Git blob: SHA-1 over length and content, as 40 hexadecimal digits. Used for small files on the hub.
     GitBlob(String),
 }
 
 impl Digest {
-    /// Told apart by their length; nothing when it is neither.
+    /// Parses hexadecimal digits, whose number decides the kind of hash; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.chars().all(|c| c.is_ascii_hexdigit());
         match text.len() {
@@ -33,10 +33,10 @@ impl Digest {
         }
     }
 
-    /// Reads a file and compares; `what` names it in messages.
+    /// Compares the hash of a file. `what` names the file in messages.
     ///
     /// # Errors
-    /// [`Error::Hash`] when it is another one, [`Error::File`], [`Error::Interrupted`].
+    /// [`Error::Hash`] for another hash, [`Error::File`], [`Error::Interrupted`].
     pub fn check(&self, path: &Path, what: &str, watch: Watch<'_>) -> Result<()> {
         let (algorithm, found) = match self {
             Self::Sha256(_) => ("SHA-256", sha256(path, watch)?),
@@ -49,7 +49,7 @@ impl Digest {
     }
 }
 
-/// The SHA-256 of a file.
+/// Computes the SHA-256 of a file, as hexadecimal digits.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Interrupted`].

@@ -1,4 +1,4 @@
-//! Downloads that go on where they were.
+//! Downloads that resume.
 
 use crate::client::{self, Client};
 use crate::pace::Pace;
@@ -11,21 +11,21 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
-/// A file somewhere.
+/// File to download.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) url: &'a str,
-    /// Its length, where that is known.
+    /// Length in bytes; `None` if it is not known.
     pub(crate) bytes: Option<u64>,
-    /// It is never longer than this.
+    /// Maximum length in bytes.
     pub(crate) limit: u64,
 }
 
-/// Why the bytes stopped before the end.
+/// Reason for an incomplete download.
 enum Cut {
-    /// For good.
+    /// Final: another attempt would fail, too.
     Refused(Error),
-    /// Perhaps only this time.
+    /// Temporary: another attempt may succeed.
     Broken(Error),
 }
 
@@ -38,11 +38,11 @@ impl From<Error> for Cut {
     }
 }
 
-/// So often in a row a connection may break before a single new byte has come.
+/// Number of broken connections in a row, without a new byte between them, after which the download fails.
 const FAILURES: u32 = 4;
 
-/// Brings a file to `partial`, from where `partial` ends; it stays there by half when the connection breaks for good. Whether
-/// the content is what it should be is left to the caller, and so is that nobody else does the same.
+/// Downloads a file to `partial`, and continues at the end of an existing `partial`. If the connection breaks for good, the
+/// received bytes stay there. The caller checks the content, and makes sure that no other process writes to `partial`.
 ///
 /// # Errors
 /// [`Error::Unreachable`], [`Error::Status`], [`Error::Answer`], [`Error::Downgrade`], [`Error::TooLarge`], [`Error::TooSlow`],
@@ -78,7 +78,7 @@ pub(crate) fn download(client: &Client, wanted: Wanted<'_>, partial: &Path, watc
     file.sync_all().map_err(Error::write(partial))
 }
 
-/// Gives a file that was downloaded its name, if it is what it should be, and else removes it.
+/// Renames a downloaded file to `path` if it has the right hash, and removes it otherwise.
 ///
 /// # Errors
 /// [`Error::Hash`], [`Error::File`], [`Error::Interrupted`].
@@ -98,7 +98,7 @@ fn restart(file: &mut File, path: &Path) -> Result<u64> {
     Ok(0)
 }
 
-/// One connection. `have` is how many bytes are in the file.
+/// Downloads over one connection. `have` is the number of bytes in the file.
 fn pass(
     client: &Client,
     wanted: Wanted<'_>,
@@ -112,7 +112,7 @@ fn pass(
     let response = client.get(url, *have, pace.left())?;
     match response.status().as_u16() {
         206 if starts_at(&response) == Some(*have) => {}
-        // The server knows no ranges, or not this one: from the start again.
+        // The server does not support ranges, or not this one: start again.
         206 | 416 if *have > 0 => {
             *have = restart(file, path)?;
             return Err(Cut::Broken(Error::Answer { url: url.into(), found: "another range".into(), help: "try again" }));
@@ -162,7 +162,7 @@ fn pass(
     }
 }
 
-/// The first byte that a part of a file holds.
+/// Position of the first byte of a partial response.
 fn starts_at(response: &Response<Body>) -> Option<u64> {
     let range = response.headers().get("content-range")?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()

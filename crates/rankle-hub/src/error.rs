@@ -1,76 +1,75 @@
-//! What can go wrong between an address and a file.
+//! Errors of downloads and archives.
 
 use std::{io, path::PathBuf};
 
-/// The result of everything in this crate.
+/// Result of the functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between an address and a file. Each message is one line: what, the value found, the value expected, what
-/// to do.
+/// Error of a download or an archive. Each message is one line: the problem, the value found, the value expected, what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that the hub would not give.
-    #[error("'{text}' names nothing on the hub: {help}")]
+    /// A name that cannot exist on the hub.
+    #[error("'{text}' is not a name on the hub: {help}")]
     Name {
-        /// What was written.
+        /// The name.
         text: String,
-        /// How it is written.
+        /// Correct form of a name.
         help: &'static str,
     },
-    /// An address that nothing can be downloaded from.
-    #[error("{url} cannot be asked: {reason}")]
+    /// An invalid or unsupported address.
+    #[error("{url} is not a usable address: {reason}")]
     Address {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// Problem of the address.
         reason: String,
     },
-    /// Nobody answers, or the connection breaks again and again.
+    /// A server that does not answer, or a connection that breaks again and again.
     #[error("{url} cannot be reached ({reason}); what came so far is kept, so the same command goes on")]
     Unreachable {
         /// The address.
         url: String,
-        /// What the network says.
+        /// Error of the network.
         reason: String,
     },
-    /// The server refuses.
+    /// A refusal by the server.
     #[error("{url} answers with status {status}: {help}")]
     Status {
         /// The address.
         url: String,
-        /// The status of HTTP.
+        /// HTTP status.
         status: u16,
-        /// What it means.
+        /// Meaning of the status.
         help: &'static str,
     },
-    /// The server says things that cannot be.
+    /// An invalid answer of the server.
     #[error("{url} answers with {found}: {help}")]
     Answer {
         /// The address.
         url: String,
-        /// What it says.
+        /// The invalid part of the answer.
         found: String,
-        /// What was expected, or what to do.
+        /// Expected answer, or advice.
         help: &'static str,
     },
-    /// An encrypted address sends us to one that is not.
-    #[error("{from} sends us to {to}, which is not encrypted: nothing was taken from there; name another address")]
+    /// A redirect from an encrypted address to one that is not encrypted.
+    #[error("{from} redirects to {to}, which is not encrypted: nothing was taken from there; name another address")]
     Downgrade {
         /// The encrypted address.
         from: String,
-        /// The other one.
+        /// The address that is not encrypted.
         to: String,
     },
-    /// More bytes than are allowed.
+    /// More bytes than allowed.
     #[error("{what} has more than the {limit} bytes that are allowed: it is another file or has no end; name another address")]
     TooLarge {
-        /// A file or an address.
+        /// The file or the address.
         what: String,
-        /// The limit.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// More time than is allowed.
+    /// A download that takes more time than allowed.
     #[error(
         "{url} sent {bytes} bytes in {seconds} s, which is too slow: what came so far is kept, so the same command goes on; \
          --max-time allows more, another address may be faster"
@@ -78,73 +77,73 @@ pub enum Error {
     TooSlow {
         /// The address.
         url: String,
-        /// What came.
+        /// Number of bytes received.
         bytes: u64,
-        /// In this time.
+        /// Seconds since the start of the download.
         seconds: u64,
     },
-    /// Another content than the expected one.
+    /// Content with another hash than expected.
     #[error("{what} has {algorithm} {found}, expected {expected}: it is damaged or another file, and was not kept")]
     Hash {
-        /// The address, or the file.
+        /// The address or the file.
         what: String,
-        /// `SHA-256`, or `Git hash`.
+        /// `SHA-256` or `Git hash`.
         algorithm: &'static str,
-        /// What it is.
+        /// Hash of the content.
         found: String,
-        /// What it should be.
+        /// Expected hash.
         expected: String,
     },
-    /// Nothing may be downloaded, and it is not in the cache.
-    #[error("{what} is not in the cache at {}, and --offline forbids to download it", cache.display())]
+    /// A file that is not in the cache, while downloads are forbidden.
+    #[error("{what} is not in the cache at {}, and --offline forbids downloads", cache.display())]
     Offline {
-        /// What was asked for.
+        /// The file or the repository.
         what: String,
-        /// The folder of the cache.
+        /// Folder of the cache.
         cache: PathBuf,
     },
-    /// Something on this machine cannot be read or written; a full disk, for example.
+    /// A local file or folder that cannot be read or written, for example because the disk is full.
     #[error("{} {what}: {reason}", path.display())]
     File {
         /// The file or the folder.
         path: PathBuf,
-        /// `cannot be read`, `cannot be written`.
+        /// `cannot be read` or `cannot be written`.
         what: &'static str,
-        /// What the system says.
+        /// Error of the operating system.
         reason: io::Error,
     },
-    /// There is no home, and so no usual place for the cache.
+    /// A user without a home folder, so that the cache has no default folder.
     #[error("this user has no home folder: name one for the cache with --hub-cache")]
     NoHome,
-    /// An archive that is refused or damaged.
-    #[error("{}: {found}; nothing of it was kept", path.display())]
+    /// An archive that is damaged or not allowed.
+    #[error("{}: {found}; nothing was unpacked", path.display())]
     Archive {
         /// The archive.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem of the archive.
         found: String,
     },
-    /// A Parquet file without the images and labels that are needed.
+    /// A Parquet file without the required images and labels.
     #[error("{} {found}", path.display())]
     Table {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem of the file.
         found: String,
     },
-    /// It was asked to stop. What was downloaded so far is kept.
+    /// An interruption by the [`Watcher`](crate::Watcher). The bytes downloaded so far are kept.
     #[error("interrupted; the same command goes on where it was")]
     Interrupted,
 }
 
 impl Error {
-    /// For what cannot be read.
+    /// Converts the error of a file that cannot be read.
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |reason| Self::File { path, what: "cannot be read", reason }
     }
 
-    /// For what cannot be written.
+    /// Converts the error of a file that cannot be written.
     pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |reason| Self::File { path, what: "cannot be written", reason }

@@ -1,20 +1,17 @@
-//! Names that files and folders get when they are whole and on the disk.
+//! Final names for files and folders, given once they are complete and on disk.
 
 use crate::{Error, Result, Watch};
 use rankle_files::DraftFolder;
 use std::fs;
 use std::path::Path;
 
-/// A folder that is gone when it is let go.
-///
-/// # Errors
-/// [`Error::File`].
+/// Creates a temporary folder in `parent`, removed when dropped.
 pub(crate) fn temporary(parent: &Path) -> Result<DraftFolder> {
     fs::create_dir_all(parent).map_err(Error::write(parent))?;
     DraftFolder::within(parent).map_err(Error::write(parent))
 }
 
-/// Gives a folder its name once all that is in it is on the disk.
+/// Renames a folder to `output` once all files in it are on disk.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Interrupted`].
@@ -23,20 +20,17 @@ pub(crate) fn settle(folder: &Path, output: &Path, watch: Watch<'_>) -> Result<(
     rename(folder, output)
 }
 
-/// Renames, and syncs the folder that has the new name.
-///
-/// # Errors
-/// [`Error::File`].
+/// Renames a file or a folder, and syncs the parent of the new name.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).and_then(|()| rankle_files::sync_folder(rankle_files::folder_of(to))).map_err(Error::write(to))
 }
 
-/// Brings all that is below a folder to the disk.
+/// Syncs all files below a folder to disk.
 fn sync(folder: &Path, watch: Watch<'_>) -> Result<()> {
     #[cfg(target_os = "linux")]
     {
         let open = fs::File::open(folder).map_err(Error::read(folder))?;
-        // Everything at once: a disk with 7 ms a file needs a quarter of an hour for a hundred thousand files one by one.
+        // The whole file system at once: at 7 ms a file, a hundred thousand files one by one take a quarter of an hour.
         match rustix::fs::syncfs(open) {
             Err(rustix::io::Errno::NOSYS) => {}
             outcome => return outcome.map_err(|reason| Error::write(folder)(reason.into())),
@@ -45,7 +39,7 @@ fn sync(folder: &Path, watch: Watch<'_>) -> Result<()> {
     sync_each(folder, watch)
 }
 
-/// All files below a folder, then the folder.
+/// Syncs all files below a folder one by one, then the folder.
 fn sync_each(folder: &Path, watch: Watch<'_>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::read(folder))? {
         watch.look()?;

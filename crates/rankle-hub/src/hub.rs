@@ -1,4 +1,4 @@
-//! Files from the Hugging Face hub, through a cache that its other programs share.
+//! Files from the Hugging Face hub, in the cache shared with other programs.
 
 use crate::client::{Client, Head};
 use crate::download::{Wanted, download, keep};
@@ -10,16 +10,15 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The public hub.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// No file of a repository is larger.
+/// Maximum size of a file, in bytes.
 const LARGEST_FILE: u64 = 64 << 30;
 
-/// No list of a repository's files is larger.
+/// Maximum size of a repository's list of files, in bytes.
 const LARGEST_LIST: u64 = 32 << 20;
 
-/// The hub. Repositories are public ones: no token is read.
+/// Client of the hub and its cache. Only public repositories: no token is read.
 #[derive(Debug)]
 pub struct Hub {
     client: Client,
@@ -29,18 +28,18 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Asks nobody yet.
+    /// Creates a client; sends no request.
     ///
     /// # Errors
-    /// [`Error::NoHome`] where no cache is named and there is no usual place for it; [`Error::Address`].
+    /// [`Error::NoHome`] if no cache folder is given and the user has no home folder; [`Error::Address`].
     pub fn new(access: &Access) -> Result<Self> {
         let cache = match &access.hub_cache {
             Some(folder) => Cache::new(folder.clone()),
-            // Its default has no answer to this.
+            // `Cache::default()` does not handle this.
             None if std::env::home_dir().is_none() => return Err(Error::NoHome),
             None => Cache::default(),
         };
-        // An environment variable that is there but empty says nothing.
+        // An environment variable that is set but empty counts as not set.
         let named = access.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
         let endpoint = named.unwrap_or(ENDPOINT).trim_end_matches('/').to_owned();
         if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
@@ -49,11 +48,11 @@ impl Hub {
         Ok(Self { client: Client::new(access)?, endpoint, cache, offline: access.offline })
     }
 
-    /// A file of a repository, from the cache or downloaded into it: a path that other programs may read, but not write. What
-    /// lies there has the hash that the hub names for it, and the SHA-256 `expected` where one is given.
+    /// Returns the path of a repository's file, downloaded into the cache if necessary. Other programs share the file: do not
+    /// write to it. It has the hash that the hub names, and the SHA-256 `expected` if given.
     ///
     /// # Errors
-    /// [`Error::Offline`], [`Error::Hash`], and everything that stands between here and the hub.
+    /// [`Error::Name`], [`Error::Offline`], [`Error::Hash`], and all errors of a download.
     pub fn file(&self, repository: &Repository, file: &str, expected: Option<&str>, watch: Watch<'_>) -> Result<PathBuf> {
         if !is_path(file) {
             return Err(Error::Name { text: file.into(), help: "a file of a repository has a plain path" });
@@ -76,7 +75,7 @@ impl Hub {
         let is_whole = |watch: Watch<'_>| blob.is_file() && digest.check(&blob, &what, watch).is_ok();
         if !is_whole(watch) {
             let _lock = Lock::take(&self.lock(repository, &digest), &what, watch)?;
-            // Whoever held it may have brought the file.
+            // The previous holder of the lock may have downloaded the file.
             if !is_whole(watch) {
                 let partial = blob.with_extension("incomplete");
                 download(&self.client, Wanted { url: &url, bytes: head.bytes, limit: LARGEST_FILE }, &partial, watch)?;
@@ -95,10 +94,10 @@ impl Hub {
         Ok(path)
     }
 
-    /// The files of a repository, in the order of their names; offline those that are in the cache.
+    /// Lists the files of a repository, sorted by name; offline only the files in the cache.
     ///
     /// # Errors
-    /// [`Error::Offline`], [`Error::Answer`], and everything that stands between here and the hub.
+    /// [`Error::Offline`], [`Error::Answer`], and all errors of a request.
     pub fn files(&self, repository: &Repository) -> Result<Vec<String>> {
         let mut files = if self.offline { self.cached_files(repository)? } else { self.listed_files(repository)? };
         files.retain(|file| is_path(file));
@@ -150,12 +149,12 @@ impl Hub {
         self.cache.path().join(repo(repository).folder_name())
     }
 
-    /// Where the hub's own library in Python locks a download: what it calls unfinished has the name that it has here.
+    /// Path of the lock of a download, the same as in the hub's Python library, whose unfinished files have our names, too.
     fn lock(&self, repository: &Repository, digest: &Digest) -> PathBuf {
         self.cache.path().join(".locks").join(repo(repository).folder_name()).join(format!("{}.lock", digest.as_str()))
     }
 
-    /// The folder of the revision as the cache knows it: a branch is what it was when something was last downloaded from it.
+    /// Folder of the revision in the cache. A branch has the commit of the last download from it.
     fn snapshot(&self, repository: &Repository) -> Option<PathBuf> {
         let folder = self.folder(repository);
         let commit = match repository.is_pinned() {
@@ -169,7 +168,7 @@ impl Hub {
         self.snapshot(repository).map(|snapshot| snapshot.join(file)).filter(|path| path.is_file())
     }
 
-    /// The name of what a file of the cache points to is its hash.
+    /// Checks a file of the cache: the name of the blob that it points to is its hash.
     fn check(&self, path: &Path, expected: Option<&str>, what: &str, watch: Watch<'_>) -> Result<()> {
         let blob = path.canonicalize().map_err(Error::read(path))?;
         let named = blob.file_name().and_then(|name| Digest::parse(name.to_str()?));
@@ -178,7 +177,7 @@ impl Hub {
     }
 }
 
-/// In the words of the library that knows the layout of the cache.
+/// Converts to the type of the library that knows the layout of the cache.
 fn repo(repository: &Repository) -> Repo {
     let kind = match repository.kind() {
         Kind::Model => RepoType::Model,
@@ -187,7 +186,7 @@ fn repo(repository: &Repository) -> Repo {
     Repo::with_revision(repository.name().into(), kind, repository.revision().into())
 }
 
-/// Both become names of files: what is no hash is refused.
+/// Commit and content hash from the headers. Both become file names, so anything that is not a hash is refused.
 fn identity(url: &str, head: &Head) -> Result<(String, Digest)> {
     let wrong = |found| Error::Answer { url: url.into(), found, help: "is that a hub?" };
     let commit = head.commit.as_deref().filter(|commit| is_commit(commit));
@@ -196,7 +195,7 @@ fn identity(url: &str, head: &Head) -> Result<(String, Digest)> {
     Ok((commit.to_owned(), digest.ok_or_else(|| wrong("no content hash (ETag)".to_owned()))?))
 }
 
-/// Makes `path` stand for `blob`, as in every cache of the hub: a relative link, or a copy where there are none.
+/// Makes `path` a relative link to `blob`, as in every cache of the hub, or a copy on systems without links.
 fn point(path: &Path, blob: &Path) -> Result<()> {
     let temporary = folder::temporary(rankle_files::folder_of(path))?;
     let link = temporary.path().join("link");

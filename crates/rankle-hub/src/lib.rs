@@ -1,18 +1,25 @@
-//! Downloads: weights and datasets from the Hugging Face hub, archives from anywhere.
+//! Downloads weights and datasets from the Hugging Face hub, and archives from any server.
 //!
-//! Four rules. What has its final name is whole, is on the disk, and has the hash that was published for it, or that the hub names.
-//! What was interrupted goes on where it was. What a server or an archive says is not trusted: names never lead out of a folder,
-//! sizes are bounded by what was agreed on, not by what is announced, and time by how many bytes come; `https` never leads to
-//! `http`. One process at a time makes a file or a folder: the others wait for it, and take what it made.
+//! Four rules:
+//! 1. A file with its final name is complete, on disk, and has the published hash or the hash that the hub names.
+//! 2. An interrupted download resumes.
+//! 3. Servers and archives are not trusted. Names never lead out of a folder. The caller limits sizes, whatever is announced;
+//!    time limits grow with the bytes received. Redirects from `https` to `http` are refused.
+//! 4. One process at a time creates a file or a folder. Other processes wait, and use the result.
 //!
-//! Without features this crate knows names ([`Reference`]), hashes ([`Digest`]) and archives ([`unpack`]), and asks nobody. `http`
-//! adds `Hub` and `Home`, `tls` the `https` addresses that the real hub has, `parquet` the hub's tables of images. `fetch` is
-//! all of it, with the program that `cargo xtask fetch` runs.
+//! Without features, this crate has names ([`Reference`]), hashes ([`Digest`]) and archives ([`unpack`]), and no network. `http`
+//! adds `Hub` and `Home`, `tls` the `https` addresses of the real hub, `parquet` the hub's tables of images. `fetch` adds
+//! all of these and the program that `cargo xtask fetch` runs.
 //!
-//! The layout of the hub's cache and the names in it are those of the crate `hf-hub`, so that other programs find what is there.
-//! The bytes are moved here: its own downloads go by their final name before their content could be checked.
+//! Layout and names of the hub's cache are those of the crate `hf-hub`, so that other programs find its files. Downloads are
+//! this crate's own, because those of `hf-hub` get their final names before their content is checked.
 //!
-//! Left out: uploading, tokens and private repositories. This crate reads no environment.
+//! Uploads, tokens and private repositories are left out. The only environment variable of the hub that counts is `HF_ENDPOINT`,
+//! the default of the option `--endpoint`. Names of datasets are in `cargo xtask fetch`, the reading of datasets in
+//! `rankle_data`, the writing of complete files in `rankle_files`.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_files`](../rankle_files/index.html),
+//! [`rankle_cli`](../rankle_cli/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_hub::Reference;

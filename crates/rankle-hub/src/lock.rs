@@ -1,4 +1,4 @@
-//! One process at a time makes a file or a folder.
+//! Locks between processes that create the same file or folder.
 
 use crate::{Error, Result, Watch};
 use std::fs::{self, File, TryLockError};
@@ -7,23 +7,24 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The right to make something: a locked file that says whose it is. It ends with its process, however that ends, or when it is let go.
+/// Exclusive right to create a file or a folder: a locked file with the id of the process. Released when dropped, or when the
+/// process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     waited: bool,
-    /// The system's lock is on this; it goes when the file is closed.
+    /// Locked file; the lock ends when the file is closed.
     _file: File,
 }
 
-/// Between two tries.
+/// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two lines about the wait.
+/// Time between two messages about the wait.
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Lock {
-    /// The right to make `output`: the lock lies beside it.
+    /// Takes the lock for creating `output`. The lock file is beside it.
     ///
     /// # Errors
     /// As [`Lock::take`].
@@ -33,7 +34,7 @@ impl Lock {
         Self::take(&path, &output.display().to_string(), watch)
     }
 
-    /// Takes the lock at `path`, for making `what`, as soon as no other process has it; `watch` is told for whom it waits.
+    /// Takes the lock at `path`, for creating `what`, and waits while another process has it. `watch` is told which process.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Interrupted`].
@@ -44,7 +45,7 @@ impl Lock {
         loop {
             let mut file = open(path).map_err(Error::write(path))?;
             match file.try_lock() {
-                // Whoever had it may have taken the file away in between: then others lock the next one.
+                // The previous holder may have removed the file in between: then other processes lock a new one.
                 Ok(()) if rankle_files::is_still(path, &file) => {
                     sign(&mut file).map_err(Error::write(path))?;
                     return Ok(Self { path: path.into(), waited, _file: file });
@@ -64,7 +65,7 @@ impl Lock {
         }
     }
 
-    /// Whether another process had it first: what it made may be there now.
+    /// True if another process had the lock first: the file or folder may exist now.
     pub fn waited(&self) -> bool {
         self.waited
     }
@@ -72,7 +73,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Where it cannot be removed it stays, unlocked.
+        // A file that cannot be removed stays, unlocked.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -81,13 +82,12 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).read(true).write(true).open(path)
 }
 
-/// Writes down whose it is.
 fn sign(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.write_all(std::process::id().to_string().as_bytes())
 }
 
-/// Whose it is.
+/// Name of the process that holds the lock.
 fn holder(path: &Path) -> String {
     let process = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
     process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))

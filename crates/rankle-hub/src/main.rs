@@ -1,4 +1,4 @@
-//! The program that `cargo xtask fetch` runs: it downloads, checks and unpacks, and knows no dataset by name.
+//! Program that `cargo xtask fetch` runs. It downloads, checks and unpacks files, and knows no dataset by name.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Download from the Hugging Face hub and from elsewhere, with every hash checked.
+/// Download weights, datasets and archives, check their hashes, and unpack them.
 ///
-/// Exit codes: 0 done; 1 a file, the network or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+/// Exit codes: 0 success; 1 a problem with a file, the network or the machine; 2 wrong arguments; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "rankle-hub", version, max_term_width = 120)]
 struct Arguments {
@@ -31,81 +31,81 @@ enum Command {
     Archive(ArchiveCommand),
 }
 
-/// Download one file of a model repository into the cache, and print where it is.
+/// Download one file of a model on the Hugging Face hub into its cache, and print the path.
 #[derive(Args)]
 struct FileCommand {
-    /// hf:OWNER/REPO[@REVISION][/FILE]
+    /// File to download, hf:OWNER/REPO[@REVISION][/FILE]; when left out, REVISION is main and FILE is model.safetensors
     reference: Reference,
 }
 
-/// A repository of images and labels.
+/// Dataset on the hub.
 #[derive(Args)]
 struct TableArguments {
-    /// OWNER/REPO
+    /// Dataset on the Hugging Face hub, OWNER/REPO
     repository: String,
-    /// A branch, a tag or a commit
+    /// Branch, tag or commit of the dataset
     #[arg(long, default_value = Repository::MAIN)]
     revision: String,
 }
 
-/// Write the splits train and test of a dataset of gray images as four IDX files, called as those of MNIST.
+/// Download a dataset of gray images, and write its splits train and test in MNIST's format, as four IDX files with its names.
 #[derive(Args)]
 struct IdxCommand {
     #[command(flatten)]
     table: TableArguments,
-    /// The folder for them
+    /// Folder for the four files
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }
 
-/// Write the images of a dataset as files, one folder per class.
+/// Download a dataset of photographs, and write each image to a file, in one folder per class.
 #[derive(Args)]
 struct PhotosCommand {
     #[command(flatten)]
     table: TableArguments,
-    /// A split, the folder for it, and how many images it has; once for each split
+    /// Split of the dataset such as train, the folder for it inside --output, and the number of its images; once for each split
     #[arg(long = "split", value_name = "SPLIT:FOLDER:IMAGES", required = true)]
     splits: Vec<String>,
-    /// How many classes there are
+    /// Number of classes of the dataset
     #[arg(long, value_name = "N")]
     classes: usize,
-    /// The folder to make
+    /// Folder to create; if it exists, nothing is done
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }
 
-/// Download an archive, check it, and unpack one folder of it.
+/// Download an archive (zip or tar.gz), check its hash, and unpack one folder of it.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("from").required(true).args(["url", "file"]))]
 struct ArchiveCommand {
-    /// Where it is
+    /// Address of the archive
     #[arg(long)]
     url: Option<String>,
-    /// An archive that is here already
+    /// Archive on this machine, to unpack instead of a download; its hash is reported, not enforced
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Its length
+    /// Length in bytes that the download must have
     #[arg(long, value_name = "N")]
     bytes: Option<u64>,
-    /// Its SHA-256; without it the one in the lock file, where there is one
+    /// SHA-256 that the download must have; when left out, the one recorded in the --lock file, if any
     #[arg(long, value_name = "HASH")]
     sha256: Option<String>,
-    /// The SHA-256 of the published archive, where another one would do
+    /// SHA-256 of the published archive, to report whether the download is that one; another archive is accepted, too
     #[arg(long, value_name = "HASH", conflicts_with = "sha256")]
     published: Option<String>,
-    /// Hashes of what was downloaded without one being known, as `sha256sum` writes them
+    /// File that records the SHA-256 of downloads without a known one, in the format of `sha256sum`; later downloads must match
     #[arg(long, value_name = "FILE")]
     lock: PathBuf,
-    /// What lies in the folder that is wanted
+    /// Name of a file or folder directly in the wanted folder, by which that folder is found in the archive
     #[arg(long, value_name = "NAME")]
     landmark: String,
-    /// At most so many files and folders
+    /// Largest allowed number of files and folders in the archive
     #[arg(long, value_name = "N")]
     most_entries: usize,
-    /// At most so many bytes, as an archive and unpacked
+    /// Largest allowed size in bytes, of the download and of the unpacked files
     #[arg(long, value_name = "N")]
     most_bytes: u64,
-    /// The folder to make
+    /// Folder to create; if it already contains NAME of --landmark, nothing is done
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }
@@ -134,7 +134,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A bar where somebody watches, lines for what is to be known, and an end where somebody wants it.
+/// Watcher with a progress bar on a terminal, lines for the user, and interruption by Ctrl-C.
 fn watch(what: &str) -> impl Watcher {
     let style = "{msg}  {bar:30} {percent:>3} %  {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let unknown = "{msg}  {bytes}, {bytes_per_sec}";
@@ -154,7 +154,7 @@ fn watch(what: &str) -> impl Watcher {
     telling(moved, move |line: &str| lines.suspend(|| say(line)))
 }
 
-/// The right to make `output`, or nothing where it is there: another process may have made it while this one waited.
+/// Takes the lock for creating `output`; `None` if it exists, perhaps created by another process during the wait.
 fn turn(output: &Path, landmark: &str) -> Result<Option<Lock>> {
     let mut watch = watch("waiting");
     let lock = Lock::beside(output, &mut watch)?;
@@ -175,7 +175,7 @@ impl FileCommand {
 }
 
 impl TableArguments {
-    /// The Parquet files of some splits, in the cache. Their names start with that of the split.
+    /// Parquet files of some splits, in the cache. Their names start with the name of the split.
     fn files<'a>(&self, access: &Access, splits: impl IntoIterator<Item = &'a str>) -> Result<Vec<Vec<PathBuf>>> {
         let hub = Hub::new(access)?;
         let repository = Repository::new(Kind::Dataset, &self.repository, &self.revision)?;
@@ -232,7 +232,7 @@ impl ArchiveCommand {
                 let hash = rankle_hub::sha256(archive, &mut watch("read"))?;
                 match self.sha256.as_ref().or(self.published.as_ref()) {
                     Some(published) if *published == hash => say(format_args!("{} is the published archive", archive.display())),
-                    _ => say(format_args!("nobody published an archive like {} (SHA-256 {hash})", archive.display())),
+                    _ => say(format_args!("{} is not a published archive (SHA-256 {hash})", archive.display())),
                 }
                 return Ok(unpack(archive)?);
             }
@@ -242,7 +242,7 @@ impl ArchiveCommand {
         };
         let archive = &download.path;
         let unpacked = unpack(archive);
-        // A damaged one would be found again and again; after an interrupt or on a full disk it is of use.
+        // A damaged archive must go, or the next run would find it again. After an interruption or on a full disk it is kept.
         if matches!(unpacked, Ok(()) | Err(Error::Archive { .. })) {
             fs::remove_file(archive).with_context(|| format!("cannot remove {}", archive.display()))?;
         }
@@ -258,7 +258,7 @@ impl ArchiveCommand {
         Ok(download)
     }
 
-    /// Says what is known of the hash of a download. One of which nothing was known is written down.
+    /// Checks the hash of a download, and reports the result. The hash of an unknown archive is recorded in the lock file.
     fn judge(&self, what: &str, hash: &str) -> Result<()> {
         if [&self.sha256, &self.published].into_iter().flatten().any(|published| published == hash) {
             say(format_args!("{what} is the published archive (SHA-256 {hash})"));
@@ -267,10 +267,13 @@ impl ArchiveCommand {
         match (&self.sha256, self.locked(what)?) {
             (Some(published), _) => bail!("{what} has SHA-256 {hash}, expected {published}: it is damaged or another file"),
             (None, Some(locked)) if locked == hash => {
-                say(format_args!("{what} is the archive of the last time (SHA-256 {hash})"))
+                say(format_args!("{what} is the archive downloaded before (SHA-256 {hash})"))
             }
             (None, Some(locked)) => {
-                bail!("{what} has SHA-256 {hash}, the last time it had {locked}: see {} if that is right", self.lock.display())
+                bail!(
+                    "{what} has SHA-256 {hash}, before it had {locked}: delete its line from {} if the change is expected",
+                    self.lock.display()
+                )
             }
             (None, None) => {
                 let refused = || format!("cannot write {}", self.lock.display());
@@ -287,7 +290,7 @@ impl ArchiveCommand {
         Ok(())
     }
 
-    /// The hash of the last time.
+    /// Hash of an earlier download in the lock file; `None` if it has none.
     fn locked(&self, what: &str) -> Result<Option<String>> {
         if !self.lock.exists() {
             return Ok(None);

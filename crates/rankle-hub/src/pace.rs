@@ -1,36 +1,35 @@
-//! How long a download may take.
+//! Time limit of a download.
 
 use crate::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// The time of one download.
+/// Timer of one download.
 #[derive(Debug)]
 pub(crate) struct Pace {
     start: Instant,
-    /// How much was there before.
+    /// Number of bytes at the start.
     first: u64,
     most: Option<Duration>,
 }
 
-/// A line may take this long to get going.
+/// Time that a download has by default, however slow.
 const GRACE: Duration = Duration::from_secs(300);
 
-/// In bytes a second. Only what stays counts: a server that sends its first bytes again and again is slow.
+/// Minimum speed in bytes per second. Only bytes that are kept count: a server that sends its first bytes repeatedly is slow.
 const SLOWEST: u64 = 10_000;
 
 impl Pace {
-    /// From now on; `have` bytes are there already. Without `most`, the time grows with what comes.
+    /// Starts the timer, with `have` bytes present already. Without a limit `most`, the time grows with the received bytes.
     pub(crate) fn new(have: u64, most: Option<Duration>) -> Self {
         Self { start: Instant::now(), first: have, most }
     }
 
-    /// What is left of the time that was named.
+    /// Time left of the limit; `None` without a limit.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.most.map(|most| most.saturating_sub(self.start.elapsed()))
     }
 
-    /// # Errors
-    /// [`Error::TooSlow`] when the time is up and `have` bytes are there.
+    /// Returns [`Error::TooSlow`] when the time is up, with `have` bytes present.
     pub(crate) fn check(&self, url: &str, have: u64) -> Result<()> {
         let (bytes, spent) = (have.saturating_sub(self.first), self.start.elapsed());
         if spent < self.most.unwrap_or_else(|| usual(bytes)) {
@@ -40,7 +39,7 @@ impl Pace {
     }
 }
 
-/// The time for so many bytes where none was named.
+/// Default time for a number of received bytes.
 fn usual(bytes: u64) -> Duration {
     GRACE + Duration::from_secs(bytes / SLOWEST)
 }
@@ -57,7 +56,7 @@ mod tests {
             let start = Instant::now().checked_sub(Duration::from_secs(seconds)).expect("this machine runs longer than that");
             Pace { start, first, most: most.map(Duration::from_secs) }
         };
-        // A modem of 56 kbit/s is too slow after ten minutes, one of 100 kbit/s is not; what was there before does not count.
+        // 5,600 bytes a second are too slow after 700 s, 12,500 bytes a second never; bytes from before do not count.
         spent(600, 1_000_000, None).check("u", 1_000_000 + 600 * 12_500).unwrap();
         let says = spent(700, 1_000_000, None).check("u", 1_000_000 + 700 * 5_600).unwrap_err().to_string();
         assert!(says.starts_with("u sent 3920000 bytes in 700 s") && says.contains("--max-time"), "{says}");

@@ -1,12 +1,12 @@
-//! Names of things on the hub.
+//! Names of repositories and files on the hub.
 
 use crate::{Error, Result};
 use std::{fmt, str::FromStr};
 
-/// What a repository holds.
+/// Kind of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Weights and what belongs to them.
+    /// Weights and the files that belong to them.
     Model,
     /// Images and labels.
     Dataset,
@@ -21,13 +21,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The branch where nothing else is said.
+    /// Default branch.
     pub const MAIN: &'static str = "main";
 
-    /// `name` is `OWNER/REPO`.
+    /// Creates the name of a repository; `name` is `OWNER/REPO`.
     ///
     /// # Errors
-    /// [`Error::Name`] for a name or a revision that the hub would not give: they become parts of paths.
+    /// [`Error::Name`] for a name or a revision that cannot exist on the hub. Both become parts of paths.
     pub fn new(kind: Kind, name: &str, revision: &str) -> Result<Self> {
         if name.split('/').count() != 2 || !is_path(name) {
             return Err(Error::Name { text: name.into(), help: "a repository is called OWNER/REPO" });
@@ -38,22 +38,22 @@ impl Repository {
         Ok(Self { kind, name: name.into(), revision: revision.into() })
     }
 
-    /// What it holds.
+    /// Kind of the repository.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// `OWNER/REPO`.
+    /// Name, `OWNER/REPO`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The branch, tag or commit.
+    /// Branch, tag or commit.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// Whether the revision is a commit: then what was downloaded once is what there is.
+    /// True if the revision is a commit, so that files in the cache never change on the hub.
     pub fn is_pinned(&self) -> bool {
         is_commit(&self.revision)
     }
@@ -66,19 +66,19 @@ impl fmt::Display for Repository {
     }
 }
 
-/// A file with weights on the hub, written `hf:OWNER/REPO[@REVISION][/FILE]`.
+/// Name of a file with weights on the hub, written `hf:OWNER/REPO[@REVISION][/FILE]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// Where it lies.
+    /// Repository of the file.
     pub repository: Repository,
-    /// Its path there.
+    /// Path of the file in the repository.
     pub file: String,
 }
 
 impl Reference {
-    /// What a reference starts with.
+    /// Prefix of a reference.
     pub const SCHEME: &'static str = "hf:";
-    /// The file where none is named: what model repositories call their weights.
+    /// Default file: the usual name of the weights in model repositories.
     pub const FILE: &'static str = "model.safetensors";
 }
 
@@ -104,8 +104,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Whether this can be a path below a folder on every system, and a part of an address: no empty part, none that starts with
-/// a dot (`..` among them), nothing but letters, digits, dots, lines and blanks inside.
+/// True if `text` is safe as a path below a folder on every system, and as a part of an address: no part is empty or starts or
+/// ends with a dot or a blank (so none is `..`), and all characters are ASCII letters, digits or one of `._-+` and blank.
 pub(crate) fn is_path(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._- +".contains(c);
     text.len() <= 500
@@ -114,7 +114,7 @@ pub(crate) fn is_path(text: &str) -> bool {
         })
 }
 
-/// Whether this is the hash of a commit.
+/// True if `text` is the hash of a commit.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
 }

@@ -1,5 +1,5 @@
-//! The hub's tables of images: Parquet files with a column `image` (a struct whose `bytes` are an encoded file) and a column
-//! `label`, as the library `datasets` writes them.
+//! Image tables of the hub: Parquet files with a column `image` (a struct whose `bytes` are an encoded file) and a column
+//! `label`, as written by the Python library `datasets`.
 
 use crate::{Error, Result, Watch, folder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -7,18 +7,18 @@ use parquet::record::{Field, Row};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// Some files of a table, one split of it, and where its images go.
+/// One split of a table, and the folder for its images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// In their order.
+    /// Parquet files of the split, in order.
     pub files: Vec<PathBuf>,
-    /// The folder that its images go to.
+    /// Folder for the images, below the output folder.
     pub folder: String,
-    /// How many there must be.
+    /// Required number of images.
     pub images: usize,
 }
 
-/// The images and labels of a split as the two files of an IDX pair: gray bytes row by row, behind their headers.
+/// Writes the images and labels of a split as a pair of IDX files: a header, then gray bytes row by row, or labels.
 ///
 /// # Errors
 /// [`Error::Table`] for anything but gray images of one size and labels below 256; [`Error::File`], [`Error::Interrupted`].
@@ -26,7 +26,8 @@ pub fn idx(files: &[PathBuf], images: &Path, labels: &Path, watch: Watch<'_>) ->
     let (mut size, mut pixels, mut classes) = (None, Vec::new(), Vec::new());
     each(files, watch, &mut |path, bytes, label| {
         let fault = |found: String| Error::Table { path: path.into(), found };
-        let image = image::load_from_memory(bytes).map_err(|error| fault(format!("has an image that is none ({error})")))?;
+        let image =
+            image::load_from_memory(bytes).map_err(|error| fault(format!("has an entry that is not an image ({error})")))?;
         let image::DynamicImage::ImageLuma8(image) = image else { return Err(fault("has an image that is not gray".into())) };
         if *size.get_or_insert(image.dimensions()) != image.dimensions() {
             return Err(fault("has images of several sizes".into()));
@@ -46,12 +47,12 @@ fn write(path: &Path, header: &[u32], content: &[u8]) -> Result<()> {
     rankle_files::write(path, [&header, content].concat()).map_err(Error::write(path))
 }
 
-/// The images of several splits as files, `FOLDER/CLASS/NUMBER.jpg` for each, to `output`, whole or not at all. Classes are
-/// counted from 1 and written with three digits, so that the order of their names is that of the labels.
+/// Writes the images of several splits below `output`, as `FOLDER/CLASS/NUMBER.jpg` or `.png`. On an error nothing is written.
+/// Classes are counted from 1 and have three digits, so that their names sort as the labels.
 ///
 /// # Errors
-/// [`Error::Table`] for another number of images than was told, for labels that are not below `classes`, and for what is
-/// neither JPEG nor PNG; [`Error::File`], [`Error::Interrupted`].
+/// [`Error::Table`] for a wrong number of images, for labels that are not below `classes`, and for images that are neither JPEG
+/// nor PNG; [`Error::File`], [`Error::Interrupted`].
 pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -> Result<()> {
     let temporary = folder::temporary(rankle_files::folder_of(output))?;
     for part in parts {
@@ -73,16 +74,19 @@ pub fn photos(parts: &[Part], classes: usize, output: &Path, watch: Watch<'_>) -
         })?;
         if number != part.images {
             let path = part.files.first().cloned().unwrap_or_default();
-            return Err(Error::Table { path, found: format!("and its kin have {number} images, expected {}", part.images) });
+            return Err(Error::Table {
+                path,
+                found: format!("and the other files of its split have {number} images, expected {}", part.images),
+            });
         }
     }
     folder::settle(temporary.path(), output, watch)
 }
 
-/// Takes an encoded image and its label, out of the file that is named.
+/// Callback for an encoded image and its label. The path is that of the Parquet file.
 type Take<'a> = &'a mut dyn FnMut(&Path, &[u8], i64) -> Result<()>;
 
-/// Every image and its label, file by file, row by row.
+/// Calls `take` for every image and its label, file by file, row by row.
 fn each(files: &[PathBuf], watch: Watch<'_>, take: Take<'_>) -> Result<()> {
     let mut done = 0;
     for path in files {

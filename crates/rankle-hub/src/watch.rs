@@ -1,24 +1,25 @@
-//! Who looks on while bytes move.
+//! Progress and interruption of downloads.
 
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 
-/// Asked between small pieces of work, with what is done and, where that is known, what there is to do, in bytes; it may
-/// want everything to end.
+/// Watcher as an argument. It is called between small pieces of work, with the progress in bytes, and may interrupt the work.
 pub type Watch<'a> = &'a mut dyn Watcher;
 
-/// What can look on: most easily a closure `FnMut(u64, Option<u64>) -> ControlFlow<()>`.
+/// Observer of a download or an archive. The simplest is a closure `FnMut(u64, Option<u64>) -> ControlFlow<()>`.
 pub trait Watcher {
-    /// `done` of `total` bytes are downloaded or unpacked.
+    /// Reports that `done` of `total` bytes are downloaded or unpacked. `Break` interrupts the work.
     fn moved(&mut self, done: u64, total: Option<u64>) -> ControlFlow<()>;
 
-    /// A line for a person: for whom it waits, for example. Nobody hears it unless it was asked for, as [`telling`] does.
+    /// Receives a line for the user, for example which process has the lock. Ignored by default; [`telling`] passes it on.
     fn tell(&mut self, line: &str) {
         let _ = line;
     }
 
+    /// Calls [`Watcher::moved`].
+    ///
     /// # Errors
-    /// [`Error::Interrupted`] when it wants an end.
+    /// [`Error::Interrupted`] when it breaks.
     fn see(&mut self, done: u64, total: Option<u64>) -> Result<()> {
         match self.moved(done, total) {
             ControlFlow::Continue(()) => Ok(()),
@@ -26,10 +27,10 @@ pub trait Watcher {
         }
     }
 
-    /// As [`Watcher::see`], while something is done that is not counted.
+    /// Calls [`Watcher::see`] without progress, during work that is not counted in bytes.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when it wants an end.
+    /// As [`Watcher::see`].
     fn look(&mut self) -> Result<()> {
         self.see(0, None)
     }
@@ -41,12 +42,12 @@ impl<F: FnMut(u64, Option<u64>) -> ControlFlow<()>> Watcher for F {
     }
 }
 
-/// Nobody looks on.
+/// Watcher that ignores progress and never interrupts.
 pub fn unwatched() -> impl Watcher {
     |_, _| ControlFlow::Continue(())
 }
 
-/// Looks on as `watch` does, and hands every line that is for a person to `tell`.
+/// Watcher that reports progress to `watch` and passes lines for the user to `tell`.
 pub fn telling(watch: impl Watcher, tell: impl FnMut(&str)) -> impl Watcher {
     Telling { watch, tell }
 }

@@ -1,4 +1,4 @@
-//! The program that `cargo xtask fetch` runs, on a hub on this machine.
+//! The program `rankle-hub`, with a hub on this machine.
 
 mod server;
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-/// As the library `datasets` writes images.
+/// Schema of images written by the Python library `datasets`.
 const SCHEMA: &str = "message schema {
     optional group image { optional binary bytes; optional binary path (STRING); }
     optional int64 label;
@@ -55,7 +55,7 @@ fn command(server: &Server, cache: &Path, arguments: &str) -> Command {
     command
 }
 
-/// Exit code and standard error.
+/// Runs the program; returns exit code and standard error.
 fn run(server: &Server, cache: &Path, arguments: &str, output: &Path) -> (i32, String) {
     let output = command(server, cache, arguments).arg("--output").arg(output).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -115,7 +115,7 @@ fn photographs_become_folders() {
 #[test]
 fn tables_of_something_else_are_refused() {
     let bad = [table(&[(b"no image".to_vec(), 0)]), table(&[(png(&[0; 4]), 256)]), b"PAR1 but no more".repeat(20)];
-    let says = ["has an image that is none", "has label 256", "is damaged or no Parquet file"];
+    let says = ["has an entry that is not an image", "has label 256", "is damaged or no Parquet file"];
     for (table, says) in bad.into_iter().zip(says) {
         let files = ["train", "test"].map(|split| (format!("/datasets/a/b/{split}-0.parquet"), table.clone()));
         let (server, folder) = (Server::new(hub(Files::from(files))), tempfile::tempdir().unwrap());
@@ -150,7 +150,7 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     assert_eq!(fs::read(output("one").join("Ebay_test.txt")).unwrap(), b"image_id");
     assert_eq!(fs::read_to_string(&lock).unwrap(), format!("{hash}  {}/a.zip\n", server.url));
     let (code, says) = fetch("", "two");
-    assert!(code == 0 && says.contains("is the archive of the last time"), "{says}");
+    assert!(code == 0 && says.contains("is the archive downloaded before"), "{says}");
     let (code, says) = fetch(&format!("--sha256 {hash} --bytes {}", content.len()), "three");
     assert!(code == 0 && says.contains("is the published archive"), "{says}");
     let (code, says) = fetch(&format!("--published {hash}"), "three-more");
@@ -166,13 +166,14 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     let (code, says) = fetch("--offline", "six");
     assert!(code == 1 && says.contains("--offline forbids"), "{says}");
     assert!(!output("four").exists() && !output("five").exists());
-    // Nothing but the lock and what was unpacked.
+    // Only the lock file and the unpacked folders.
     assert_eq!(fs::read_dir(folder.path().join("set")).unwrap().count(), 5);
 
     let file = folder.path().join("local.zip");
     fs::write(&file, &content).unwrap();
     let rest = "--landmark Ebay_test.txt --most-entries 10 --most-bytes 100000";
-    for (published, says, name) in [(&hash, "is the published archive", "seven"), (&"0".repeat(64), "nobody published", "eight")]
+    for (published, says, name) in
+        [(&hash, "is the published archive", "seven"), (&"0".repeat(64), "is not a published archive", "eight")]
     {
         let file = file.display();
         let arguments = format!("archive --file {file} {rest} --published {published} --lock {}", lock.display());
@@ -182,14 +183,14 @@ fn archives_are_unpacked_and_hashes_that_nobody_published_remembered() {
     assert!(file.exists() && fs::read_to_string(&lock).unwrap().lines().count() == 1);
 }
 
-/// The first line that a process says, while it runs.
+/// First line that a running process writes to standard error.
 fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     line
 }
 
-/// Waits until a server was asked for something.
+/// Waits until the server has received a request that begins with `start`.
 fn asked(server: &Server, start: &str) {
     let mut all = Vec::new();
     for _ in 0..600 {
@@ -242,7 +243,7 @@ fn of_two_that_want_one_folder_the_second_takes_what_the_first_made() {
     }
     assert_eq!(server.asked(), [""; 0], "it was asked for again");
     assert!(output.join("Ebay_test.txt").is_file());
-    // The folder and the hash: no lock, no archive, nothing that was begun.
+    // The folder and the recorded hash are left, but no lock, no archive and no partial download.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
@@ -256,7 +257,7 @@ fn a_damaged_archive_is_not_found_again() {
     let arguments = format!("archive --url {}/a.zip {rest} --lock {}", server.url, lock.display());
     for _ in 0..2 {
         let (code, says) = run(&server, folder.path(), &arguments, &output);
-        assert!(code == 1 && says.contains("nothing of it was kept"), "{says}");
+        assert!(code == 1 && says.contains("nothing was unpacked"), "{says}");
         assert_eq!(server.asked(), ["HEAD /a.zip", "GET /a.zip"]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

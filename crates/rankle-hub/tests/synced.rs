@@ -1,4 +1,4 @@
-//! What is on the disk when a folder gets its name: the calls of the system, as `strace` lists them.
+//! Order of system calls, listed by `strace`: a folder gets its name after its files are on disk.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -32,7 +32,7 @@ fn everything_is_on_the_disk_before_the_folder_has_its_name_and_then_the_name() 
     let named = format!("\"{}\"", output.display());
     let rename = lines.iter().position(|line| line.contains("rename") && line.contains(&named)).unwrap();
     let temporary = lines[rename].split('"').nth(1).unwrap();
-    // Of the file system that it is on, everything.
+    // The whole file system of the folder.
     let all = format!("<{temporary}>");
     assert!(lines[..rename].iter().any(|line| line.contains("syncfs(") && line.contains(&all)), "{log}");
     let parent = format!("<{}>", output.parent().unwrap().display());

@@ -1,8 +1,8 @@
-//! The optimizer's update, on slices.
+//! The update of the optimizer Adam, on slices.
 
 use crate::simd::{Isa, Kernel, Vector};
 
-/// Adam with coupled weight decay, as PyTorch's `Adam` does it, for one step.
+/// One step of Adam with coupled weight decay, as in PyTorch's `Adam`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// Learning rate.
@@ -13,7 +13,7 @@ pub struct AdamStep {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Times the weight, added to the gradient.
+    /// Factor of the weight in the gradient: the coupled weight decay.
     pub weight_decay: f64,
     /// The number of this step, counted from 1.
     pub step: u32,
@@ -40,7 +40,7 @@ struct Update<'a> {
 impl Kernel for Update<'_> {
     type Output = ();
 
-    // Plain Rust: inside `Isa::run` the compiler turns this loop into the vectors of the instruction set.
+    // Plain Rust: inside `Isa::run` the compiler vectorizes this loop for the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step } = *self.step;

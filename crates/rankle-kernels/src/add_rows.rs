@@ -1,25 +1,25 @@
-//! The step that both gradients share: rows of a table, picked and weighted by a list.
+//! Sums of listed, weighted rows of a table: the step that input and weight gradients share.
 
 use crate::simd::Vector;
 
-/// `row[..] += Σ_i values[i] * table[places[i]..]`, ten registers at a time.
+/// Adds listed rows: `row[..] += Σ_i values[i] * table[places[i]..]`, ten registers at a time.
 ///
 /// # Safety
-/// `table` has `row.len()` numbers behind every place, and `row.len()` is a multiple of `V::LANES`.
+/// `table` has `row.len()` numbers from every entry of `places` on, and `row.len()` is a multiple of `V::LANES`.
 #[inline(always)]
 pub(crate) unsafe fn add_rows<V: Vector>(row: &mut [f32], values: &[f32], places: &[u32], table: &[f32]) {
     debug_assert!(row.len().is_multiple_of(V::LANES) && places.iter().all(|&place| place as usize + row.len() <= table.len()));
     let (len, row, table) = (row.len(), row.as_mut_ptr(), table.as_ptr());
     let mut done = 0;
     while done + 10 * V::LANES <= len {
-        // SAFETY: `done + 10 * LANES <= len`, of `row` and behind every place of `table`.
+        // SAFETY: `done + 10 * LANES <= len`, in `row` and in `table` from every entry of `places` on.
         unsafe { add_rows_chunk::<V, 10>(row.add(done), values, places, table.add(done)) };
         done += 10 * V::LANES;
     }
     macro_rules! rest {
         ($($n:literal)*) => {
             match (len - done) / V::LANES {
-                // SAFETY: so many registers are left, of `row` and behind every place of `table`.
+                // SAFETY: so many registers are left, in `row` and in `table` from every entry of `places` on.
                 $($n => unsafe { add_rows_chunk::<V, $n>(row.add(done), values, places, table.add(done)) },)*
                 _ => {}
             }
@@ -29,7 +29,7 @@ pub(crate) unsafe fn add_rows<V: Vector>(row: &mut [f32], values: &[f32], places
 }
 
 /// # Safety
-/// N registers can be read and written at `row`, and read behind every place of `table`.
+/// N registers can be read and written at `row`, and read in `table` from every entry of `places` on.
 #[inline(always)]
 unsafe fn add_rows_chunk<V: Vector, const N: usize>(row: *mut f32, values: &[f32], places: &[u32], table: *const f32) {
     let mut sums = [V::splat(0.0); N];

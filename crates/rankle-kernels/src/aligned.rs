@@ -1,4 +1,4 @@
-//! Memory that starts on a cache line.
+//! Buffers that start on a cache line.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ const LINE: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-/// A zeroed buffer of numbers that starts on a cache line. Panels of weights live here, so that no load straddles two lines.
+/// A buffer of numbers that starts on a cache line. Panels of weights are stored in it, so that no load straddles two lines.
 #[derive(Clone)]
 pub struct Aligned {
     lines: Vec<Line>,

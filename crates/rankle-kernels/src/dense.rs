@@ -1,8 +1,8 @@
 //! Dense layers: `y = x · Wᵀ`, its input gradient and its weight gradient.
 //!
 //! Weights are packed once into panels, `[outputs / panel][inputs][panel]`, so that the inner loop reads them in order.
-//! In an attack they never change: one packing for the forward product and one, of the transpose, for the input gradient
-//! serve hundreds of steps. In training the forward packing is the master copy that Adam updates.
+//! In an attack the weights never change: one packing for the forward product and one, of the transpose, for the input
+//! gradient serve hundreds of steps. In training the forward packing is the master copy that Adam updates.
 
 use crate::aligned::Aligned;
 use crate::simd::Isa;
@@ -39,11 +39,11 @@ impl Panels {
         }
         Self { data, outputs, inputs, isa }
     }
-    /// Nothing but zeros.
+    /// A matrix of zeros.
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
         Self { data: Aligned::zeros(product([whole(outputs, isa.panel()), inputs])), outputs, inputs, isa }
     }
-    /// Each row times its factor.
+    /// A copy with each row multiplied by its factor.
     pub fn scaled(&self, factor: impl Fn(usize) -> f32) -> Self {
         let (panel, mut scaled) = (self.isa.panel(), self.clone());
         let len = self.panel_len();
@@ -61,7 +61,7 @@ impl Panels {
     pub fn zeros_like(&self) -> Self {
         Self { data: Aligned::zeros(self.data.len()), ..*self }
     }
-    /// The transposed matrix, packed for itself: what the input gradient multiplies with.
+    /// The transposed matrix in its own packing, for the input gradient.
     pub fn transposed(&self) -> Self {
         let panel = self.isa.panel();
         let mut data = Aligned::zeros(product([whole(self.inputs, panel), self.outputs]));
@@ -89,7 +89,7 @@ impl Panels {
     pub fn inputs(&self) -> usize {
         self.inputs
     }
-    /// The shape alone.
+    /// The shape without the numbers.
     pub fn shape(&self) -> PanelShape {
         PanelShape { outputs: self.outputs, inputs: self.inputs, isa: self.isa }
     }
@@ -97,11 +97,10 @@ impl Panels {
     pub fn panel_len(&self) -> usize {
         product([self.inputs, self.isa.panel()])
     }
-    /// What the panels are cut for.
+    /// The instruction set that the panels are packed for.
     pub fn isa(&self) -> Isa {
         self.isa
     }
-    /// The panels in order.
     pub(crate) fn panels(&self) -> impl Iterator<Item = &[f32]> {
         self.data.chunks_exact(self.panel_len())
     }
@@ -117,7 +116,7 @@ impl Panels {
     /// `y = x · Wᵀ`: `x` is `n x inputs`, `y` is `n x outputs`.
     ///
     /// The inner dimension is summed in blocks whose size depends on `inputs` alone, so a row of `y` depends on its row of
-    /// `x` and on nothing else.
+    /// `x` alone.
     pub fn multiply(&self, x: &[f32], y: &mut [f32]) {
         let (n, panel) = (x.len() / self.inputs, self.isa.panel());
         assert!(x.len() == n * self.inputs && y.len() == product([n, self.outputs]), "shapes of a dense layer");
@@ -125,7 +124,7 @@ impl Panels {
             return;
         }
         let mut edge = vec![0.0; self.isa.rows() * panel];
-        // Rows side by side, as a tile reads them: rows that lie a power of two apart would fight for the same cache lines.
+        // Rows side by side, as a tile reads them: rows a power of two apart would compete for the same cache lines.
         let mut packed = Aligned::zeros(n * BLOCK.min(self.inputs));
         for block in split(self.inputs, BLOCK) {
             let store = if block.start == 0 { Store::Overwrite } else { Store::Add };
@@ -207,8 +206,8 @@ impl Panels {
 }
 
 impl PanelShape {
-    /// The weight gradient `dyᵀ · x` of one panel of outputs, in strips: `visit(range, gradient)` gets each strip once, in the
-    /// layout of the panel (`range` counts within the panel), so that an optimizer can use it while it is in the cache.
+    /// Computes the weight gradient `dyᵀ · x` of one panel of outputs, in strips: `visit(range, gradient)` gets each strip once,
+    /// in the layout of the panel (`range` counts within the panel), so that an optimizer can use it while it is in the cache.
     pub fn gradient(&self, panel: usize, x: &[f32], dy: &[f32], mut visit: impl FnMut(std::ops::Range<usize>, &[f32])) {
         let (n, index, panel) = (x.len() / self.inputs, panel, self.isa.panel());
         assert!(
@@ -232,7 +231,7 @@ impl PanelShape {
     }
 }
 
-/// Inner elements per block: 14 rows of it stay in the first-level cache.
+/// Inner elements per block: 14 rows of a block fit in the first-level cache.
 const BLOCK: usize = 1024;
 
 #[cfg(test)]
@@ -247,7 +246,7 @@ mod tests {
         }
     }
 
-    /// All four products against the definition in double precision, with shapes that fill no panel and no tile.
+    /// Compares all four products with the definition in double precision, for shapes that fill no panel and no tile.
     #[test]
     fn products_agree_with_their_definition() {
         for isa in Isa::available() {

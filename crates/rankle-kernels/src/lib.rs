@@ -1,27 +1,31 @@
-//! Fast CPU kernels: slices in, slices out.
+//! Fast CPU kernels on slices: convolutions, dense layers, pooling, normalization, distances, ranks and Adam.
 //!
-//! Everything is built on one inner loop, a tile of a matrix product held in registers, written once and compiled for every
-//! instruction set ([`Isa`]): AVX-512, AVX2 with FMA, NEON, and plain Rust for all other machines. The set is chosen at run
-//! time; no compiler flag is needed. All that the machine has are tested against slow oracles; `cargo xtask test --emulate
-//! aarch64` runs the same tests with NEON under QEMU on any other Linux machine.
+//! All matrix products use one inner loop, a tile held in registers, written once and compiled for every instruction set
+//! ([`Isa`]): AVX-512, AVX2 with FMA, NEON, and plain Rust for all other machines. The set is chosen at run time; no compiler
+//! flag is needed. Every set that the machine has is tested against slow oracles; `cargo xtask test --emulate aarch64` runs the
+//! same tests with NEON under QEMU on any other Linux machine.
 //!
-//! - [`conv`]: convolution, bias, ReLU or none, and pooling as one block, with sparse gradients;
+//! - [`conv`]: convolution, bias, optional ReLU and pooling as one block, with sparse gradients;
 //! - [`dense`]: dense layers on packed weights;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their gradient;
 //! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalization;
-//! - [`rows`]: normalization; [`adam`]: the optimizer; [`peak`]: what the machine could do at the most.
+//! - [`rows`]: normalization; [`adam`]: the optimizer; [`peak`]: the peak rate of the machine.
 //!
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
-//! each number is a chain of additions in an order that depends on nothing but the shapes of the model.
+//! each number is a chain of additions in an order that depends on the shapes of the model alone.
 //!
-//! No call without `unsafe` leaves the slices it was given: sizes that do not fit each other, whatever they are, end in a panic.
+//! No safe call reads or writes outside of the slices it is given: sizes that do not fit each other end in a panic. Threads
+//! come from the caller's rayon pool.
 //!
-//! Left out: tensors, models, files, random numbers. Threads come from the caller's rayon pool.
+//! Left out: tensors and random numbers (`rankle-core`), models (`rankle-models`), files.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_models`](../rankle_models/index.html), [`rankle_train`](../rankle_train/index.html).
 //!
 //! ```
 //! use rankle_kernels::distance::{Metric, GalleryRows, rank_counts};
 //!
-//! // Four gallery items on a line, and a query at 1.9: how many stand before item 3 in its list?
+//! // Four gallery items on a line, and a query at 1.9: how many items are closer than item 3?
 //! let gallery = GalleryRows::new(&[0.0, 1.0, 2.0, 3.0], 1);
 //! let (counts, _) = rank_counts(Metric::Euclidean, &[1.9], &gallery, &[3], 0);
 //! assert_eq!(counts[0].closer, 2); // items 2 and 1 are nearer

@@ -1,8 +1,8 @@
-//! Rows of embeddings on the unit sphere, and the way back.
+//! Normalization of embeddings to unit length, and its gradient.
 
 use crate::simd::{Isa, Kernel, Vector};
 
-/// No row is divided by less: a zero vector stays zero.
+/// Smallest divisor of a row: a zero vector stays zero.
 const SMALLEST: f32 = 1e-12;
 
 /// Divides each row of `dim` numbers by `max(‖row‖, 1e-12)`; returns the norms.
@@ -19,8 +19,8 @@ pub fn normalize_rows(rows: &mut [f32], dim: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Turns the gradient with respect to unit rows `u` into that with respect to the rows before [`normalize_rows`], in place:
-/// `(g - (g·u)u) / ‖v‖`.
+/// Turns the gradient with respect to unit rows `u` into the gradient with respect to the rows `v` before [`normalize_rows`], in
+/// place: `(g - (g·u)u) / ‖v‖`.
 pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], gradient: &mut [f32], dim: usize) {
     assert!(dim > 0 && unit.len().is_multiple_of(dim) && gradient.len() == unit.len(), "whole rows and as many gradients");
     assert!(norms.len() == unit.len() / dim, "one norm per row");
@@ -32,7 +32,7 @@ pub fn normalize_rows_backward(unit: &[f32], norms: &[f32], gradient: &mut [f32]
     }
 }
 
-/// `a·b`, summed in one register per four and their lanes in order: the same bits for the same rows, always.
+/// The dot product `a·b`, summed in four registers and then over their lanes in order: always the same bits for the same rows.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "rows of one length");
     Isa::best().run(Dot(a, b))

@@ -1,9 +1,9 @@
-//! Sizes computed from what a caller says: shapes, strides, numbers of images.
+//! Saturating arithmetic for sizes that callers give: shapes, strides, numbers of images.
 //!
-//! A safe caller may say anything, and release builds wrap: 2^60 + 1 images of 16 numbers would pass for 16 numbers. These
+//! A safe caller may give any number, and release builds wrap: 2^60 + 1 images of 16 numbers would pass for 16 numbers. These
 //! functions saturate instead. No slice has `usize::MAX` elements, so a check against the length of a slice fails, and no
-//! vector can be made of so many. Everything that `unsafe` code relies on is computed with them; where such a check has
-//! passed, plain arithmetic on the same numbers cannot wrap.
+//! vector of that length can be allocated. All sizes that `unsafe` code relies on are computed with these functions; where
+//! such a check has passed, plain arithmetic on the same numbers cannot wrap.
 
 /// The product of all factors, or `usize::MAX` if it does not fit.
 #[inline(always)]
@@ -27,8 +27,8 @@ pub(crate) const fn sum<const N: usize>(terms: [usize; N]) -> usize {
     sum
 }
 
-/// The smallest multiple of `unit` that is not below `len`, or the largest of all if that does not fit: in either case a
-/// multiple, on which the loops of the kernels rest. No slice is as long as the largest.
+/// The smallest multiple of `unit` that is at least `len`, or the largest multiple of all if that does not fit: the loops of
+/// the kernels rely on a multiple. No slice is as long as the largest multiple.
 #[inline(always)]
 pub(crate) const fn whole(len: usize, unit: usize) -> usize {
     len.saturating_add(unit - 1) / unit * unit
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(product([half, half - 1, 1]), half * (half - 1));
         assert_eq!(product([half, half]), usize::MAX);
         assert_eq!(product([half + 1, half, 16]), usize::MAX);
-        // A product with nothing is nothing, however large the others are.
+        // A product with a factor of 0 is 0, however large the other factors are.
         assert_eq!(product([half, half, 0]), 0);
         assert_eq!(sum([1, 2, 3]), 6);
         assert_eq!(sum([usize::MAX, 1, 2]), usize::MAX);

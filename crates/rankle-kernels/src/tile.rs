@@ -1,19 +1,19 @@
-//! The one inner loop: a small tile of a matrix product, held in registers.
+//! The inner loop of all matrix products: a small tile, held in registers.
 //!
-//! Convolutions, dense layers, their gradients and the gallery's distances are all sums of this tile. Every number it
-//! computes is one chain of multiply-adds in ascending order of the inner index, so it depends on nothing else that is
-//! computed beside it: not on the batch, not on the number of threads, not on the shape of the tile.
+//! Convolutions, dense layers, their dense gradients and the gallery's distances are all sums of this tile. Every number is one
+//! chain of multiply-adds in ascending order of the inner index, so it does not depend on the batch, the number of threads or the
+//! shape of the tile.
 
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 
-/// The left operand of a tile: element `(m, k)` of a stretch is `m * row + k * step` behind the stretch's start.
+/// The left operand of a tile: element `(m, k)` of a stretch is `m * row + k * step` after the stretch's start.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     pub data: &'a [f32],
     pub row: usize,
     pub step: usize,
-    /// The inner dimension lies in these stretches, each of `len` elements.
+    /// Stretches of the inner dimension, each of `len` elements.
     pub stretches: Stretches<'a>,
     pub len: usize,
 }
@@ -25,16 +25,16 @@ pub(crate) struct Right<'a> {
     pub stride: usize,
 }
 
-/// How the inner dimension lies in memory.
+/// Layout of the inner dimension in memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Stretches<'a> {
-    /// Evenly: on the left `apart` elements from one to the next, on the right one behind the other.
+    /// Even stretches: starts are `apart` elements apart on the left; on the right the stretches are contiguous.
     Even { count: usize, apart: usize },
-    /// Anywhere.
+    /// Stretches at listed starts.
     Listed(&'a [Stretch]),
 }
 
-/// Where a stretch starts, behind the start of either operand.
+/// Start of a stretch, relative to the start of each operand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stretch {
     pub left: usize,
@@ -52,7 +52,7 @@ impl Stretches<'_> {
             Self::Listed(list) => list.len(),
         }
     }
-    /// `right_len` is the length of a stretch on the right.
+    /// Start of stretch `s`; `right_len` is the length of a stretch on the right.
     #[inline(always)]
     fn at(self, s: usize, right_len: usize) -> Stretch {
         match self {
@@ -60,7 +60,7 @@ impl Stretches<'_> {
             Self::Listed(list) => list[s],
         }
     }
-    /// The furthest start on either side.
+    /// The largest start in each operand.
     fn last(self, right_len: usize) -> Stretch {
         match self {
             Self::Even { count, apart } => Stretch { left: product([count - 1, apart]), right: product([count - 1, right_len]) },
@@ -72,14 +72,13 @@ impl Stretches<'_> {
     }
 }
 
-/// What happens to the sums.
+/// Overwrites the output with the sums, or adds them to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Store {
     Overwrite,
     Add,
 }
 
-/// What is summed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Term {
     /// `left * right`.
@@ -105,7 +104,7 @@ pub(crate) fn tile(
     tile_of(Term::Product, isa, rows, columns, left, right, out, out_stride, store);
 }
 
-/// As [`tile`], for sums of another term.
+/// As [`tile`], for sums of `term`.
 #[allow(clippy::too_many_arguments, reason = "as for `tile`")]
 pub(crate) fn tile_of(
     term: Term,
@@ -229,7 +228,7 @@ impl Tile<'_, '_> {
 pub(crate) fn split(len: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> + Clone {
     let pieces = len.div_ceil(most).max(1);
     let (least, rest) = (len / pieces, len % pieces);
-    // Fractions are added up instead of multiplied: `len * pieces` may be too large.
+    // Fractions are added up instead of multiplied: `len * pieces` may overflow.
     let (mut end, mut fraction) = (0, 0);
     (0..pieces).map(move |_| {
         let start = end;
@@ -246,7 +245,7 @@ mod tests {
     use super::*;
     use crate::testing::random;
 
-    /// Every tile shape of every instruction set against the definition in double precision.
+    /// Compares every tile shape of every instruction set with the definition in double precision.
     #[test]
     fn every_tile_is_the_sum_of_products() {
         for isa in Isa::available() {
@@ -256,7 +255,7 @@ mod tests {
                     let left = random(1, rows * row + count * apart + len * step);
                     let right = random(2, count * len * stride);
                     let right = Right { data: &right, stride };
-                    // Evenly, and backwards on the right.
+                    // Even stretches, and listed ones in reverse order on the right.
                     let listed: Vec<Stretch> =
                         (0..count).map(|s| Stretch { left: s * apart, right: (count - 1 - s) * len * stride }).collect();
                     for stretches in [Stretches::Even { count, apart }, Stretches::Listed(&listed)] {
@@ -313,7 +312,7 @@ mod tests {
                 catch_unwind(AssertUnwindSafe(tile)).is_ok()
             };
             assert!(run(1, 1, 1, None, columns, columns));
-            // Three times the first ones, or four times the last one, is a small number where it wraps.
+            // Three times one of the first numbers, or four times the last one, wraps to a small number.
             for wrong in (1..=3).map(|more| usize::MAX / 3 + more).chain([usize::MAX, usize::MAX / 2 + 1, usize::MAX / 4 + 1]) {
                 assert!(!run(wrong, 1, 1, None, columns, columns), "{isa}: rows {wrong} apart");
                 assert!(!run(1, wrong, 1, None, columns, columns), "{isa}: inner elements {wrong} apart");

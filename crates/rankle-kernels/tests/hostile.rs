@@ -1,8 +1,8 @@
-//! Programs without `unsafe` that say wrong sizes: all of them stop with a panic before a pointer moves.
+//! Safe calls with wrong sizes: each of them must panic before a raw pointer is used.
 //!
-//! Sizes are chosen so that their products wrap, and slices so that they have the lengths to which they wrap. Whatever a kernel
-//! accepts must be right in arithmetic that does not wrap. Without the compiler's checks of overflow, as in a release build:
-//! the workspace's `Cargo.toml` sees to that.
+//! Sizes are chosen so that their products wrap, and slices have the wrapped lengths. All sizes that a kernel accepts must be
+//! right in arithmetic that does not wrap. The workspace's `Cargo.toml` turns the compiler's overflow checks off, as in a release
+//! build.
 #![forbid(unsafe_code)]
 
 use proptest::prelude::*;
@@ -10,19 +10,19 @@ use rankle_kernels::adam::AdamStep;
 use rankle_kernels::conv::{ConvBlock, PooledRows, PooledUpstream, Scratch};
 use rankle_kernels::dense::Panels;
 use rankle_kernels::distance::{self, GalleryRows, Hinge, Metric};
-use rankle_kernels::maps::{Conv, ConvShape, Finish, InStack, MaxPool, PooledGradient, Shuffle, Stack, norm};
+use rankle_kernels::maps::{Conv, ConvShape, Finish, MaxPool, PooledGradient, Shuffle, Stack, StackIndex, norm};
 use rankle_kernels::{Aligned, Isa, conv, maps, peak, rows};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// Slices are no longer than this.
+/// Largest length of a slice.
 const LIMIT: usize = 1 << 14;
 
-/// Times 16 this is 16 where it wraps.
+/// A number that wraps to 16 when multiplied by 16.
 const WRAPS_TO_ONE: usize = (1 << (usize::BITS - 4)) + 1;
 
-/// What `call` returns, or nothing if it panics, which it does quietly.
+/// The result of `call`; `None` if it panics, without the panic's message.
 fn try_to<T>(call: impl FnOnce() -> T) -> Option<T> {
     thread_local! {
         static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -46,17 +46,17 @@ fn accepts(call: impl FnOnce()) -> bool {
     try_to(call).is_some()
 }
 
-/// A product as mathematics knows it, or more than any slice has.
+/// The exact product, saturated at `u128::MAX`.
 fn exact(factors: &[usize]) -> u128 {
     if factors.contains(&0) { 0 } else { factors.iter().fold(1u128, |product, &factor| product.saturating_mul(factor as u128)) }
 }
 
-/// A product as a release build knows it.
+/// The wrapped product, as in a release build.
 fn wrapped(factors: &[usize]) -> usize {
     factors.iter().fold(1, |product: usize, &factor| product.wrapping_mul(factor))
 }
 
-/// So many numbers, if they are few.
+/// `len` numbers, or 7 if `len` is above [`LIMIT`].
 fn some(len: usize) -> Vec<f32> {
     vec![0.5; if len <= LIMIT { len } else { 7 }]
 }
@@ -65,7 +65,7 @@ fn is(len: usize, exact: u128) -> bool {
     len as u128 == exact
 }
 
-/// Channels: few, or as many as fill registers.
+/// Numbers of channels: few, or as many as fill registers.
 fn channels() -> BoxedStrategy<usize> {
     prop_oneof![1 => Just(0), 6 => 1usize..9, 2 => Just(16), 2 => Just(32)].boxed()
 }
@@ -74,8 +74,8 @@ fn below(end: usize) -> BoxedStrategy<usize> {
     (0..end).boxed()
 }
 
-/// Sizes that no slice has, and whose multiples wrap to small numbers. Between them and the small ones lie those that a patient
-/// machine could hold.
+/// Sizes that no slice has, and whose multiples wrap to small numbers. Sizes between these and the small ones, which a large
+/// machine could hold, are left out.
 fn huge() -> impl Strategy<Value = usize> {
     let half = usize::BITS / 2 + 1;
     prop_oneof![
@@ -98,7 +98,7 @@ fn any_isa() -> impl Strategy<Value = Isa> {
     proptest::sample::select(Isa::available())
 }
 
-/// The first of two programs that crashed: 2^60 + 1 images of 16 numbers each had the length of one.
+/// The first of two calls that once crashed: 2^60 + 1 images of 16 numbers each have the wrapped length of one.
 #[test]
 fn images_that_wrap_to_one_never_reach_the_weight_gradient() {
     let conv = Conv::new(ConvShape::new((16, 16), 1, 1, 0, (2, 2)));
@@ -111,14 +111,14 @@ fn images_that_wrap_to_one_never_reach_the_weight_gradient() {
     }
 }
 
-/// The second.
+/// The second of two calls that once crashed: the same number of images, with filters in Winograd's form.
 #[test]
 fn images_that_wrap_to_one_never_reach_the_minimal_filters() {
     let shape = ConvShape::new((32, 32), 3, 1, 1, (4, 4));
     let conv = Conv::new(shape);
     for isa in Isa::available() {
         let filters = conv.pack(isa, &vec![1.0; 32 * 32 * 9], |_| 1.0);
-        let filters = conv.minimal(&filters).expect("a map on which they pay");
+        let filters = conv.winograd(&filters).expect("a map on which they pay");
         let transposed = conv.transpose(&filters);
         let (input, mut output) = (vec![1.0; shape.input_len()], vec![0.0; shape.output_len()]);
         for (images, right) in [(1, true), (WRAPS_TO_ONE, false), (0, false)] {
@@ -126,7 +126,7 @@ fn images_that_wrap_to_one_never_reach_the_minimal_filters() {
             let back = accepts(|| conv.input_gradient(&transposed, &input, images, Finish::Sums, &mut output));
             assert_eq!(back, right, "{isa} {images}");
         }
-        // Panels that are not complete, in a form that needs them to be.
+        // Incomplete panels, in a form that needs complete ones.
         for (outputs, inputs) in [(32, 16 * 31), (31, 16 * 32)] {
             let shape = ConvShape::new((inputs / 16, outputs), 3, 1, 1, (4, 4));
             let (conv, filters) = (Conv::new(shape), Panels::zeros(isa, outputs, inputs));
@@ -139,7 +139,7 @@ fn images_that_wrap_to_one_never_reach_the_minimal_filters() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Channels, kernel, stride, padding and sides of a convolution, and how many images.
+    /// Channels, kernel, stride, padding and sides of a convolution, and the number of images.
     #[test]
     fn convolutions_on_maps(
         isa in any_isa(),
@@ -162,7 +162,7 @@ proptest! {
         let packed = try_to(|| conv.pack(isa, &weight, |_| 1.0));
         prop_assert_eq!(packed.is_some(), is(weight.len(), filters));
         let Some(packed) = packed else { return Ok(()) };
-        let forms = [Some(packed.clone()), conv.minimal(&packed), Some(Panels::zeros(isa, outputs, other % LIMIT))];
+        let forms = [Some(packed.clone()), conv.winograd(&packed), Some(Panels::zeros(isa, outputs, other % LIMIT))];
         let (x, y) = (some(wrapped(&[images, input as usize])), some(wrapped(&[images, output as usize])));
         let right = images > 0 && is(x.len(), exact(&[images, input as usize])) && is(y.len(), exact(&[images, output as usize]));
         let (mut out, mut back) = (y.clone(), x.clone());
@@ -174,7 +174,7 @@ proptest! {
             let finished = accepts(|| conv.forward(&filters, &x, images, Finish::Bias(&bias), &mut out));
             prop_assert!(!finished || right && bias.len() == outputs);
             let marks = vec![live; some(wrapped(&[images, other])).len()];
-            let finished = accepts(|| conv.forward(&filters, &x, images, Finish::Silence(&marks), &mut out));
+            let finished = accepts(|| conv.forward(&filters, &x, images, Finish::ReluBackward(&marks), &mut out));
             prop_assert!(!finished || right && marks.len() == out.len());
             if let Some(transposed) = try_to(|| conv.transpose(&filters)) {
                 prop_assert!(fits);
@@ -189,7 +189,7 @@ proptest! {
         prop_assert_eq!(went, right && part < kernel * outputs.div_ceil(isa.panel()));
     }
 
-    /// The other way to a shape.
+    /// Shapes from `ConvShape::new`.
     #[test]
     fn convolutions_by_padding(
         [inputs, outputs, kernel, stride, padding, height, width] in
@@ -216,7 +216,7 @@ proptest! {
         let input = some(wrapped(&[height, width, channels]));
         let mut output = some(wrapped(&[rows, columns, images, channels]));
         let mut winners = vec![filled; output.len()];
-        let place = InStack { image, images };
+        let place = StackIndex { image, images };
         let right = channels > 0
             && image < images
             && is(input.len(), exact(&[height, width, channels]))
@@ -251,7 +251,7 @@ proptest! {
         let winners = vec![winner; upstream.len()];
         let mut map = some(8 * height * width);
         let right = image < images && is(upstream.len(), exact(&stack));
-        let place = InStack { image, images };
+        let place = StackIndex { image, images };
         prop_assert!(!accepts(|| gradient.run(&upstream, &winners, place, &mut map)) || right);
         prop_assert!(!accepts(|| gradient.run(&upstream, &winners, place, &mut map[1..])));
     }
@@ -272,9 +272,9 @@ proptest! {
         prop_assert_eq!(accepts(|| norm::apply(isa, &x, &row_of, &row_of, None, true, out)), pairs);
         prop_assert_eq!(accepts(|| norm::apply(isa, &x, &row_of, &row_of, Some(&x), true, out)), pairs);
         prop_assert!(!accepts(|| norm::apply(isa, &x, &row_of, &row_of[..row_of.len() / 2], None, true, out)) || row_of.is_empty());
-        prop_assert_eq!(accepts(|| norm::pull_back(isa, out, &x, &row_of, &row_of, &row_of)), pairs);
-        prop_assert_eq!(accepts(|| norm::silence(out, &x)), x.len() == y.len());
-        prop_assert_eq!(accepts(|| maps::silence(out, &vec![1; x.len()])), x.len() == y.len());
+        prop_assert_eq!(accepts(|| norm::backward(isa, out, &x, &row_of, &row_of, &row_of)), pairs);
+        prop_assert_eq!(accepts(|| norm::relu_backward(out, &x)), x.len() == y.len());
+        prop_assert_eq!(accepts(|| maps::relu_backward(out, &vec![1; x.len()])), x.len() == y.len());
     }
 
     #[test]
@@ -299,7 +299,7 @@ proptest! {
         }
     }
 
-    /// Blocks of a convolution and a pooling: their shape, where their pooled rows lie, and every slice.
+    /// Blocks of a convolution and a pooling: their shape, the layout of their pooled rows, and every slice.
     #[test]
     fn convolution_blocks(
         isa in any_isa(),
@@ -314,7 +314,7 @@ proptest! {
         let (rows, columns) = (height + 2 * padding + 1 - kernel, width + 2 * padding + 1 - kernel);
         prop_assert!(rows > 0 && rows % 2 == 0 && columns > 0 && columns % 2 == 0, "{shape:?}");
 
-        // All that there is to know, then one number less in one place.
+        // Slices of the right lengths, of which at most one is one number too short.
         let row = columns / 2 * outputs;
         let pooled_end = origin as u128 + exact(&[rows / 2 - 1, stride]) + row as u128;
         let room = |len: usize, place: usize| some(len.wrapping_sub(usize::from(lacks == place)));
@@ -329,7 +329,7 @@ proptest! {
         let (mut scratch, place) = (Scratch::default(), PooledRows { origin, stride });
         let upstream = PooledUpstream { values: &pooled.clone(), rows: place, winners: &winners.clone() };
         let went = accepts(|| block.input_gradient(upstream, &mut scratch, &mut image.clone()));
-        // With one input channel the winner picks a row of a table: another than five is a panic as well.
+        // With one input channel the winner is an index into a table of five, so a winner above 4 panics as well.
         prop_assert!(went == right || right && winner > 4);
         let went = accepts(|| block.weight_gradient(&image, upstream, &mut scratch, &mut sums, &mut bias_sums));
         prop_assert_eq!(went, right && sums_fit && bias_sums.len() == outputs);
@@ -367,7 +367,7 @@ proptest! {
         [outputs, inputs, n, index] in sizes([70, 40, 5, 4].map(below)),
         (x_more, y_more) in (0..2usize, 0..2usize),
     ) {
-        // What fits in memory is no matter of arithmetic.
+        // Sizes that fit in memory do not test the arithmetic.
         let len = exact(&[outputs.div_ceil(isa.panel()), isa.panel(), inputs]);
         if len > LIMIT as u128 && len <= isize::MAX as u128 / 4 {
             return Ok(());

@@ -1,14 +1,17 @@
-//! How good a ranking is: leave-one-out recall at k, mean average precision, R-precision, reciprocal and normalized rank.
+//! Measures of rankings of labeled embeddings: recall at k, mean average precision, R-precision, reciprocal and normalized rank.
+//! All results are fractions.
 //!
-//! Every gallery item is a query against all others ([`leave_one_out`]), or some items or those of another set are ([`retrieve`]). A
-//! query that is an item is left out of its own list by its index, never as "the nearest item". Queries without another item of their
-//! class have nothing to find: they are skipped and counted. Where distances
-//! are equal, every number is its expected value over all orders of the tied items. Distances that f32 cannot tell apart are compared
-//! in f64. Ranks are found by counting, a few lists at a time; the matrix of all distances is never stored.
+//! Queries are all gallery items ([`leave_one_out`]), some of them, or items of another set ([`retrieve`]). A query that is a
+//! gallery item is left out of its own list by its index, never as "the nearest item". Queries without another item of their
+//! class are skipped and counted. At equal distances every number is its expected value over all orders of the tied items.
+//! Distances that f32 cannot tell apart are compared in f64. Ranks are found by counting, a few lists at a time; the matrix of
+//! all distances is never stored. [`spread`] measures the distances between items and the number of directions they spread in,
+//! and so shows a collapsed embedding.
 //!
-//! [`spread`] tells how far apart the items are, and in how many directions: whether an embedding has collapsed.
+//! Left out: embedding the images (`rankle_models`), attacks (`rankle_attacks`), studies and files (`rankle_eval`).
 //!
-//! Left out: attacks, embedding, files. All results are fractions.
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_eval`](../rankle_eval/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_core::{Dataset, Distance, Embedder, Gallery, toy};

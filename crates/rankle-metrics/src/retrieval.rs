@@ -1,4 +1,4 @@
-//! Queries against the gallery; in one set every item against all others.
+//! Retrieval metrics: queries against the gallery, or within one set every item against all others.
 
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{Precision, Resolution, TieGroup};
@@ -7,48 +7,47 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// How well items find those of their own class, one entry per query that has something to find.
+/// Retrieval metrics, one entry per query with at least one item to find.
 ///
-/// Where items are at exactly one distance from a query, every number is its expected value over all orders of these.
+/// Items at exactly one distance from a query are tied; every number is its expected value over all orders of the tied items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retrieval {
-    /// The nearest items of the same class, and what is tied with them.
+    /// Tie group of the nearest item of the same class.
     pub first_match: Vec<TieGroup>,
     /// Average precision: the mean precision at the positions of all `R` items of the class.
     pub average_precision: Vec<f64>,
-    /// The same, where items behind the first `R` positions count as not found: AP@R.
+    /// AP@R: average precision in which items behind position `R` count as not found.
     pub average_precision_at_r: Vec<f64>,
-    /// The same, where items behind the first 10 positions count as not found, of `min(10, R)`: AP@10.
+    /// AP@10: average precision in which items behind position 10 count as not found, divided by `min(10, R)`.
     pub average_precision_at_10: Vec<f64>,
-    /// The same, but always of 10, so that a class of fewer cannot reach 1: what robrank publishes as "mAP@R"
-    /// (METHOD.md 5).
+    /// AP@10 divided by 10 always, so that a class of fewer items cannot reach 1; robrank's "mAP@R" (METHOD.md 5).
     pub robrank_average_precision: Vec<f64>,
-    /// The share of the first `R` items that are of the class: R-precision.
+    /// R-precision: the share of the first `R` positions that hold an item of the class.
     pub r_precision: Vec<f64>,
-    /// The mean position of the items of the class, as a fraction of the list: about 0.5 by chance.
+    /// Mean position of the items of the class, as a fraction of the length of the list: about 0.5 by chance.
     pub normalized_rank: Vec<f64>,
-    /// How many queries have no item of their class to find and were skipped (METHOD.md 5).
+    /// Number of skipped queries, which have no other item of their class (METHOD.md 5).
     pub skipped: usize,
-    /// How many items are in each list: the gallery, without the query where that is one of them.
+    /// Number of items in each list: the gallery, without the query if the query is a gallery item.
     pub list_len: usize,
-    /// How many (query, item to find) pairs there are.
+    /// Number of (query, item to find) pairs.
     pub pairs: u64,
-    /// How many of these are tied with another item of the list.
+    /// Number of pairs whose item is tied with another item of the list.
     pub tied: u64,
-    /// What f32 could not decide of the comparisons between items to find and others.
+    /// Counts of the comparisons of distances, and of those that f32 could not decide.
     pub resolution: Resolution,
 }
 
 impl Retrieval {
-    /// How many queries had something to find.
+    /// Number of queries with at least one item to find.
     pub fn queries(&self) -> usize {
         self.first_match.len()
     }
-    /// The share of queries with an item of their class among the first `k` (R@k); NaN without queries.
+    /// Recall at k (R@k): the share of queries with an item of their class among the first `k`; NaN without queries.
     pub fn recall_at(&self, k: usize) -> f64 {
         self.mean_of_first(|group| group.within(k))
     }
-    /// The mean reciprocal rank of the first item of the class (MRR); NaN without queries.
+    /// Mean reciprocal rank (MRR) of the first item of the class; NaN without queries.
     pub fn mean_reciprocal_rank(&self) -> f64 {
         self.mean_of_first(TieGroup::reciprocal_rank)
     }
@@ -60,11 +59,11 @@ impl Retrieval {
     pub fn mean_average_precision_at_r(&self) -> f64 {
         mean(&self.average_precision_at_r)
     }
-    /// mAP@10 of `min(10, R)`; NaN without queries.
+    /// mAP@10, divided by `min(10, R)`; NaN without queries.
     pub fn mean_average_precision_at_10(&self) -> f64 {
         mean(&self.average_precision_at_10)
     }
-    /// mAP@10 of always 10, as robrank counts; NaN without queries.
+    /// mAP@10, divided by 10 always, as in robrank; NaN without queries.
     pub fn robrank_mean_average_precision(&self) -> f64 {
         mean(&self.robrank_average_precision)
     }
@@ -90,13 +89,13 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// How many lists are looked at between two reports of progress.
+/// Number of queries between two reports of progress.
 const ROUND: usize = 2048;
-/// Items of a class up to so many are placed by comparing every distance with each of theirs while it is in the cache; those of
-/// larger classes by a binary search for each distance in a stored list.
+/// A query with fewer items to find than this compares each distance with theirs while it is in the cache; with more, it stores
+/// the list and finds each distance among theirs by bisection.
 const FEW: usize = 24;
 
-/// Measures every item of the gallery as a query against all others: [`retrieve`] with all of them.
+/// Measures every item of the gallery as a query against all others: [`retrieve`] with all items as queries.
 ///
 /// # Errors
 /// As [`retrieve`].
@@ -105,13 +104,13 @@ pub fn leave_one_out(gallery: &Gallery, labels: &[u32], progress: &mut dyn FnMut
     retrieve(Sets::one(gallery), Sets::one(labels), &everything, progress)
 }
 
-/// Measures some queries against the gallery; those that are its items against all others. `labels` holds the class of every item of
-/// both sets. Distances that f32 cannot tell apart are compared in f64 ([`Precision::Resolved`]). `progress` is told how many
-/// queries are done, and may break off.
+/// Measures the given queries against the gallery; a query that is a gallery item, against all others. `labels` holds the class
+/// of every item of both sets. Distances that f32 cannot tell apart are compared in f64 ([`Precision::Resolved`]). `progress`
+/// receives the number of queries done, and may stop the run.
 ///
 /// # Errors
-/// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when there is no such query,
-/// [`Error::Interrupted`] when `progress` breaks off.
+/// [`Error::Shape`] when there is not one label per item, [`Error::Index`] for a query out of range, [`Error::Interrupted`] when
+/// `progress` breaks off.
 ///
 /// # Source
 /// R@k: Zhou et al., ECCV 2020, arXiv:2002.11293 (METHOD.md 5). mAP@R and R-precision: Musgrave et al., ECCV 2020,
@@ -128,7 +127,7 @@ pub fn retrieve(
     let list_len = gallery.len() - usize::from(sets.is_one());
     let mut retrieval = Retrieval { list_len, ..Retrieval::default() };
     for (round, queries) in queries.chunks(ROUND).enumerate() {
-        // Queries with as many items to find go together: the kernel wants sets of one size.
+        // Queries with equally many items to find go together: the kernel takes the same number of targets for all.
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (place, query) in queries.iter().enumerate() {
             groups.entry(search.wanted(*query).count()).or_default().push(place);
@@ -158,14 +157,14 @@ pub fn retrieve(
     Ok(retrieval)
 }
 
-/// The place of a query among those of a round, and what its list says.
+/// Position of a query in its round, and the measures of its list; `None` if the query has no item to find.
 type Placed = (usize, Option<Found>);
 
-/// What is searched, and for what.
+/// Gallery, queries and labels of a retrieval.
 struct Search<'a> {
     sets: Sets<&'a Gallery>,
     labels: Sets<&'a [u32]>,
-    /// The gallery items of every class.
+    /// Gallery items by class.
     classes: BTreeMap<u32, Vec<u32>>,
 }
 
@@ -183,14 +182,14 @@ impl<'a> Search<'a> {
         Ok(Self { sets, labels, classes })
     }
 
-    /// The items that a query is to find.
+    /// The items that a query is to find: those of its class, without the query itself.
     fn wanted(&self, query: usize) -> impl Iterator<Item = u32> {
         let class = self.classes.get(&self.labels.queries()[query]).map_or(&[][..], |class| class);
         let itself = self.sets.itself(query as u32);
         class.iter().copied().filter(move |&item| Some(item) != itself)
     }
 
-    /// For queries that all have as many items to find, at least one.
+    /// Measures queries by counting the items closer than each item to find. All must have equally many, at least one.
     fn by_counting(&self, queries: &[usize]) -> Result<(Vec<Option<Found>>, Resolution)> {
         let targets: Vec<u32> = queries.iter().flat_map(|&query| self.wanted(query)).collect();
         let itself: Option<Vec<u32>> = queries.iter().map(|&query| self.sets.itself(query as u32)).collect();
@@ -250,7 +249,7 @@ impl Retrieval {
     }
 }
 
-/// What one list says: expected values over all orders of tied items.
+/// Measures of one list: expected values over all orders of tied items.
 struct Found {
     first: TieGroup,
     wanted: u32,
@@ -264,7 +263,7 @@ struct Found {
 }
 
 impl Found {
-    /// `None` when there is nothing to find.
+    /// The measures of a list, from the tie groups that hold items to find; `None` without any.
     fn of(groups: &[TieGroup]) -> Option<Self> {
         let (&first, wanted) = (groups.first()?, groups.iter().map(|group| group.wanted).sum::<u32>());
         let r = wanted as usize;
@@ -288,8 +287,8 @@ impl Found {
 
 /// The expected sum of the precision at every position below `reach` that holds a wanted item.
 ///
-/// A position of a group holds a wanted item with probability `wanted / tied`; where it does, each position before it in the
-/// group holds one of the `wanted - 1` others with probability `(wanted - 1) / (tied - 1)`.
+/// A position of a tie group holds a wanted item with probability `wanted / tied`. Given that it does, each position before it in
+/// the group holds one of the `wanted - 1` others with probability `(wanted - 1) / (tied - 1)`.
 fn precisions(groups: &[TieGroup], reach: usize) -> f64 {
     let (mut sum, mut passed) = (0.0, 0.0);
     for &TieGroup { closer, tied, wanted } in groups {
@@ -358,23 +357,23 @@ mod tests {
         assert!((found.precision_of_10 - (1.0 + 2.0 / 3.0) / 10.0).abs() < 1e-15);
         assert!((found.share_of_r - 2.0 / 3.0).abs() < 1e-15);
         assert!((found.mean_position - 13.0 / 3.0).abs() < 1e-15);
-        // A worked vector by hand: 1, 2/3, 3/4 and 4/6 are the precisions.
+        // The precisions are 1, 2/3, 3/4 and 4/6.
         let found = Found::of(&alone(&[0, 2, 3, 5])).unwrap();
         assert!((found.precision - 0.770_833).abs() < 1e-6 && (found.precision_of_10 - 0.308_333).abs() < 1e-6);
-        // Twenty to find, the first ten places all of them: perfect at 10 and not at R.
+        // Twenty to find, ten of them in the first ten positions: perfect at 10 and not at R.
         let found = Found::of(&alone(&(0..10).chain(50..60).collect::<Vec<_>>())).unwrap();
         assert_eq!((found.precision_at_10, found.precision_of_10, found.precision_at_r), (1.0, 1.0, 0.5));
-        // A perfect list of four: all is found, whatever the classes' size.
+        // A perfect list of four is 1 everywhere but in robrank's count.
         let found = Found::of(&alone(&[0, 1, 2, 3])).unwrap();
         assert_eq!((found.precision_at_10, found.precision_of_10, found.share_of_r), (1.0, 0.4, 1.0));
-        // Nothing in front is 0, not -0, in every format.
+        // Without a wanted item in the first 10 positions the value is 0, not -0.
         assert_eq!(format!("{:?}", Found::of(&alone(&[70])).unwrap().precision_at_10), "0.0");
     }
 
-    /// All orders of a list with ties are enumerated; each is measured as a list without ties.
+    /// Enumerates all orders of a list with ties; each is measured as a list without ties.
     #[test]
     fn expected_values_are_those_of_all_orders() {
-        // Classes of the items of each group, nearest group first; 1 is wanted.
+        // For each tie group, nearest group first: 1 for a wanted item, 0 for another.
         let lists: [&[&[u8]]; 4] = [
             &[&[1, 0, 1, 0, 0]],
             &[&[0], &[1, 0, 0], &[1, 1], &[0, 1]],
@@ -431,7 +430,7 @@ mod tests {
         (0..items.len()).flat_map(with_first).collect()
     }
 
-    /// 2 + 18 images at one place: by position, R@1 was 10 % or 90 %, as the folders happened to be called.
+    /// 2 + 18 equal embeddings: with ties broken by position, R@1 was 10 % or 90 %, depending on the names of the folders.
     #[test]
     fn a_collapsed_model_has_the_recall_of_chance_however_its_classes_are_called() {
         for classes in [[0, 1], [1, 0]] {
@@ -448,7 +447,7 @@ mod tests {
         }
     }
 
-    /// Embeddings within 1e-4 of one direction, in two clusters. `1 - a·b` in f32 has a few steps for all of them.
+    /// Embeddings within 1e-4 of one direction, in eight clusters. In f32, `1 - a·b` takes only a few values over all of them.
     #[test]
     fn what_f32_cannot_tell_apart_is_compared_in_f64() {
         let (items, dim) = (400, 64);
@@ -461,7 +460,7 @@ mod tests {
             })
             .collect();
         let raw = Tensor::from_vec(coordinates, (items, dim), &Device::Cpu).unwrap();
-        // Classes of 50 by lists, of 10 by counting.
+        // Classes of 50 are measured by lists, classes of 10 by counting.
         for size in [50, 10] {
             let labels: Vec<u32> = (0..items).map(|item| (item % 8 * 100 + item / 8 / size) as u32).collect();
             let gallery = Gallery::new(&Distance::Cosine.normalize(&raw).unwrap()).unwrap();
@@ -484,19 +483,19 @@ mod tests {
                 let nearest = others.min_by(|&a, &b| list[a].total_cmp(&list[b])).unwrap();
                 labels[nearest] == labels[query]
             });
-            // What f32 alone would have said is another number.
+            // f32 alone gives another recall.
             assert!(retrieval.recall_at(1) > single.count() as f64 / items as f64 + 0.1, "{size} {}", retrieval.recall_at(1));
         }
     }
 
     #[test]
     fn the_query_is_left_out_by_index_even_among_copies() {
-        // All at one place: three others, one of which is of the class.
+        // All embeddings are equal: three others, one of them of the query's class.
         let retrieval = measure(&line(&[4.0; 4]), &[1, 1, 2, 2]);
         assert_eq!(retrieval.first_match, [TieGroup { closer: 0, tied: 3, wanted: 1 }; 4]);
     }
 
-    /// Both ways on one gallery with ties: a coarse grid of embeddings, copies included, in classes of every size.
+    /// Counting and lists agree on a gallery with ties: a coarse grid of embeddings, copies included, in classes of every size.
     #[test]
     fn counting_and_lists_are_one_and_the_same() {
         let (items, sizes) = (300u32, [1, 2, 3, 6, 9, FEW as u32]);
@@ -512,7 +511,7 @@ mod tests {
             let (found, _) = search.by_lists(&everything).unwrap();
             found.into_iter().for_each(|found| listed.append(found));
             listed.normalized_rank.iter_mut().for_each(|rank| *rank /= f64::from(items - 1));
-            // Counting also compares what is wanted with one another.
+            // Counting also compares the wanted items with one another.
             listed.resolution = counted.resolution;
             assert!(counted == listed, "{distance}");
             assert!(counted.skipped > 0 && counted.queries() > 200 && counted.first_match.iter().any(|group| group.closer > 0));
@@ -525,7 +524,7 @@ mod tests {
         }
     }
 
-    /// Queries of another set: every number is that of a sort, by counting as by lists, and no item is left out.
+    /// Queries of another set: every number equals that of a sort, by counting and by lists, and no item is left out.
     #[test]
     fn queries_of_another_set_are_measured_as_by_a_sort() {
         let points = |n: usize, at: u32| -> Tensor {
@@ -588,7 +587,7 @@ mod tests {
         assert!(matches!(leave_one_out(&gallery, &[1], &mut go), Err(Error::Shape { .. })));
         assert!(matches!(leave_one_out(&gallery, &[1, 1], &mut |_| ControlFlow::Break(())), Err(Error::Interrupted)));
         assert!(matches!(retrieve(Sets::one(&gallery), Sets::one(&[1, 1]), &[2], &mut go), Err(Error::Index { .. })));
-        // Nothing to find at all.
+        // No query has an item to find.
         let retrieval = measure(&gallery, &[1, 2]);
         assert_eq!((retrieval.queries(), retrieval.skipped), (0, 2));
         assert!(retrieval.recall_at(1).is_nan());

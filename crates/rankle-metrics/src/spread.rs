@@ -1,38 +1,38 @@
-//! Whether an embedding uses the room it has.
+//! Spread of an embedding: distances within and between classes, ties, number of directions.
 
 use rankle_core::dataset::check_indices;
 use rankle_core::{Distance, Error, Gallery, Result};
 use rayon::prelude::*;
 
-/// How the items of a gallery lie to one another. A collapsed embedding puts all of them nearly into one place, or on a line:
-/// what ranks it then is rounding, and no attack can move much.
+/// Distances between the items of a gallery, and the number of directions in which the items spread. In a collapsed embedding all
+/// items are nearly in one point or on a line: rounding then decides the ranks, and no attack can move them far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EmbeddingSpread {
-    /// The mean distance of two items, in units of the distance.
+    /// Mean distance of two items, in units of the distance.
     pub mean: f64,
-    /// The standard deviation of that distance.
+    /// Standard deviation of the distance of two items.
     pub deviation: f64,
-    /// The mean distance of two items of one class; NaN where every class has one item.
+    /// Mean distance of two items of one class; NaN if every class has one item.
     pub within: f64,
-    /// The mean distance of two items of different classes; NaN where there is one class.
+    /// Mean distance of two items of different classes; NaN if there is one class.
     pub between: f64,
-    /// What would be far: the distance of two items of the usual length at a right angle. 1 for cosine distance.
+    /// Reference for a large distance: that of two items of root-mean-square norm at a right angle; 1 for cosine distance.
     pub orthogonal: f64,
-    /// The share of items at exactly the distance of another item in the same list.
+    /// Share of items at exactly the distance of another item in the same list.
     pub tied: f64,
-    /// In how many directions the items spread: `(Σλ)² / Σλ²` over the eigenvalues of their covariance, the participation ratio. 1
-    /// on a line, the number of coordinates in a round cloud; 0 where all are in one place.
+    /// Number of directions in which the items spread: the participation ratio `(Σλ)² / Σλ²` of the eigenvalues of their
+    /// covariance. 1 on a line, the number of coordinates in a round cloud, 0 if all items are equal.
     pub dimension: f64,
 }
 
-/// Lists that one thread holds at once.
+/// Most lists that one thread holds at once.
 const BLOCK: usize = 16;
 
-/// Measures the lists of the items `from`, each against all others; the dimension among these items alone.
+/// Measures the list of each item of `from` against all other items; the dimension is that of the items of `from` alone.
 ///
 /// # Errors
 /// [`Error::Shape`] when there is not one label per item, [`Error::Index`] when one of `from` is not in the gallery, and
-/// [`Error::Empty`] without two items in both.
+/// [`Error::Empty`] for fewer than two items in `from`.
 pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<EmbeddingSpread> {
     if labels.len() != gallery.len() {
         let expected = format!("({}), one per gallery item", gallery.len());
@@ -50,7 +50,7 @@ pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<Embed
             Ok(lists.fold(Lists::default(), |sums, (&item, list)| sums.and(&Lists::of(item, list, labels))))
         })
         .collect::<Result<_>>()?;
-    // In the order of the items, so that no sum depends on the threads.
+    // Added in the order of the items, so that no sum depends on the threads.
     let lists = blocks.iter().fold(Lists::default(), Lists::and);
     let pairs = lists.same + lists.other;
     let mean = (lists.within + lists.between) / pairs;
@@ -65,10 +65,9 @@ pub fn spread(gallery: &Gallery, labels: &[u32], from: &[usize]) -> Result<Embed
     })
 }
 
-/// Sums over lists.
+/// Sums over lists: number and total distance of pairs of one class (`same`, `within`) and of two (`other`, `between`).
 #[derive(Clone, Copy, Default)]
 struct Lists {
-    /// Pairs of one class, and the sum of their distances.
     same: f64,
     within: f64,
     other: f64,
@@ -78,7 +77,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// One list, without the item itself.
+    /// The sums of one list, without the item itself.
     fn of(item: usize, list: &[f32], labels: &[u32]) -> Self {
         let mut sums = Self::default();
         for (at, &distance) in list.iter().enumerate().filter(|&(at, _)| at != item) {
@@ -119,8 +118,8 @@ fn orthogonal(gallery: &Gallery, from: &[usize]) -> f64 {
     }
 }
 
-/// From the products of all pairs of items instead of the covariance: there are fewer items than coordinates. An item with itself
-/// is left out, or few items in many directions would look like fewer directions.
+/// The participation ratio, from the products of all pairs of items instead of the covariance: there are fewer items than
+/// coordinates. Products of an item with itself are left out: they make few items in many directions look like fewer.
 fn dimension(gallery: &Gallery, from: &[usize]) -> f64 {
     let (count, dim) = (from.len() as f64, gallery.dim());
     let mut mean = vec![0.0; dim];
@@ -136,7 +135,7 @@ fn dimension(gallery: &Gallery, from: &[usize]) -> f64 {
         .collect();
     let squares = 2.0 * rows.iter().sum::<f64>() / (count * (count - 1.0));
     let trace = points.iter().map(|point| product(point, point)).sum::<f64>() / count;
-    // What the subtraction of equal points leaves is no direction.
+    // The rounding errors of equal points minus their mean are no direction.
     let rounding = 1e-20 * product(&mean, &mean);
     if trace > rounding && squares > 0.0 { trace * trace / squares } else { 0.0 }
 }
@@ -163,7 +162,7 @@ mod tests {
         near(spread.within, 2.0);
         near(spread.between, (2.0 + diagonal) / 2.0);
         near(spread.orthogonal, 2.0);
-        near(spread.tied, 2.0 / 3.0); // both neighbors, but not the corner opposite
+        near(spread.tied, 2.0 / 3.0); // both neighbors, not the opposite corner
         // Products of different corners: 0, 0 and -2, so the mean square is 4/3; the trace is 2.
         near(spread.dimension, 4.0 / (4.0 / 3.0));
     }

@@ -1,62 +1,62 @@
-//! The models by name.
+//! Models by name.
 
 use crate::{Backbone, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
 use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
 
-/// A model that can be named on a command line. A name may have arguments, as in `resnet18,size=112`.
+/// Architecture of a model, with its name on command lines. A name may have arguments, as in `resnet18,size=112`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
-    /// Two convolutions, one dense layer: 28×28 gray images to 1024 numbers (METHOD.md 3.1).
+    /// Two convolutions and one dense layer: 28×28 gray images, 1024-dimensional embeddings (METHOD.md 3.1).
     C2f2,
-    /// The same with a second dense layer: 28×28 gray images to 512 numbers (METHOD.md 3.1).
+    /// C2F2 with a second dense layer: 28×28 gray images, 512-dimensional embeddings (METHOD.md 3.1).
     C2f2Of512,
-    /// LeNet without its classifier: 28×28 gray images to 500 numbers, none negative (METHOD.md 3.2).
+    /// LeNet without its classifier: 28×28 gray images, 500-dimensional embeddings, nonnegative (METHOD.md 3.2).
     LeNet,
-    /// ResNet-18 for 28×28 gray images, to 512 numbers, none negative (METHOD.md 3.3).
+    /// ResNet-18 for 28×28 gray images: 512-dimensional embeddings, nonnegative (METHOD.md 3.3).
     ResNet18Of28 {
-        /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
+        /// Output dimension of a linear layer after the network (`embedding-size`); `None` without such a layer.
         head: Option<usize>,
     },
-    /// torchvision's ResNet-18 for square color images, to 512 numbers, none negative (METHOD.md 3.4).
+    /// torchvision's ResNet-18 for square color images: 512-dimensional embeddings, nonnegative (METHOD.md 3.4).
     ResNet18 {
-        /// Of the images, in pixels: `size`, 224 when it is not given.
+        /// Side of the images in pixels (`size`), by default 224.
         side: usize,
-        /// How many numbers a linear layer makes of them, where there is one: `embedding-size`.
+        /// Output dimension of a linear layer after the network (`embedding-size`); `None` without such a layer.
         head: Option<usize>,
     },
-    /// timm's ConvNeXt for square color images, to 320 or 768 numbers: of candle's operations, to attack and to measure, not to
-    /// train. Only in builds with the feature `candle-transformers`.
+    /// timm's ConvNeXt for square color images: 320- or 768-dimensional embeddings. Built of candle's operations, for attacks and
+    /// measurement, not for training. Only in builds with the feature `candle-transformers`.
     ConvNext {
-        /// How deep and how wide.
+        /// Depth and width.
         scale: Scale,
-        /// Of the images, in pixels: `size`, 224 when it is not given.
+        /// Side of the images in pixels (`size`), by default 224.
         side: usize,
     },
-    /// Softmax regression: 28×28 gray images to ten logits (METHOD.md 3.6).
+    /// Softmax regression: 28×28 gray images, ten logits (METHOD.md 3.6).
     Softmax,
-    /// C2F2 as a classifier: 28×28 gray images to ten logits (METHOD.md 3.6).
+    /// C2F2 as a classifier: 28×28 gray images, ten logits (METHOD.md 3.6).
     C2f2Classifier,
-    /// A model of another program: [`Architecture::register`].
+    /// Model of another program, registered by [`Architecture::register`].
     Custom(Registered<Backbone>),
 }
 
-/// What a name stands for.
+/// Implementation of an architecture.
 enum Network {
     Convnet(Layers),
-    /// With the size of its head.
+    /// Image format, and embedding dimension of a head.
     ResNet18(ImageFormat, Option<usize>),
     ConvNext(Scale, ImageFormat),
     Softmax,
     Custom(Registered<Backbone>),
 }
 
-/// The side of photographs where none is given, and the shortest and longest that may be.
+/// Default, smallest and largest side of photographs, in pixels.
 const SIDE: usize = 224;
 const SHORTEST: usize = 32;
 const LONGEST: usize = 1024;
-/// The largest embeddings that a head makes.
+/// Largest embedding dimension of a head.
 const LARGEST: usize = 4096;
 
 impl Architecture {
@@ -69,7 +69,7 @@ impl Architecture {
     /// timm's `convnext_tiny` for 224×224 color images.
     pub const CONVNEXT_TINY: Self = Self::ConvNext { scale: Scale::Tiny, side: SIDE };
 
-    /// Every architecture of this crate, without arguments.
+    /// All architectures of this crate, without arguments.
     pub const ALL: [Self; 9] = [
         Self::C2f2,
         Self::C2f2Of512,
@@ -81,7 +81,7 @@ impl Architecture {
         Self::Softmax,
         Self::C2f2Classifier,
     ];
-    /// Those whose embeddings rank images.
+    /// Architectures whose embeddings rank images.
     pub const RANKERS: [Self; 7] = [
         Self::C2f2,
         Self::C2f2Of512,
@@ -91,16 +91,16 @@ impl Architecture {
         Self::CONVNEXT_ATTO,
         Self::CONVNEXT_TINY,
     ];
-    /// Those whose embeddings are logits, one number per class: they rank nothing, and are used with the Euclidean distance,
-    /// which takes the numbers as they are.
+    /// Classifiers, whose embeddings are logits, one per class. They rank nothing, and are used with the Euclidean distance,
+    /// which does not normalize logits.
     pub const CLASSIFIERS: [Self; 2] = [Self::Softmax, Self::C2f2Classifier];
 
-    /// Whether its embeddings are logits.
+    /// True if the embeddings are logits.
     pub fn is_classifier(self) -> bool {
         Self::CLASSIFIERS.contains(&self)
     }
 
-    /// Whether [`Architecture::initialize`] makes one.
+    /// True if [`Architecture::initialize`] builds a model to train.
     pub fn is_trainable(self) -> bool {
         match self {
             Self::ConvNext { .. } => false,
@@ -109,19 +109,19 @@ impl Architecture {
         }
     }
 
-    /// Whether its gradients are those of kernels of this project, which tests compare with differences; others are candle's automatic
-    /// differentiation of whatever operations a network is made of.
+    /// True if the gradients come from this project's kernels, which tests compare with finite differences. Other models have the
+    /// gradients of candle's automatic differentiation, for whatever operations they consist of.
     pub fn has_kernels(self) -> bool {
         !matches!(self, Self::ConvNext { .. } | Self::Custom(_))
     }
 
-    /// Whether this build has it: a ConvNeXt is only in those with the feature `candle-transformers`.
+    /// True if this build contains the model. Only builds with the feature `candle-transformers` contain ConvNeXt.
     pub fn is_in_this_build(self) -> bool {
         cfg!(feature = "candle-transformers") || !matches!(self, Self::ConvNext { .. })
     }
 
-    /// The architecture of that name, without arguments. Other spellings are understood: upper case, `_`, a `-` more or less, and
-    /// of the networks of elsewhere the tag that timm puts behind a point (`convnext_atto.d2_in1k`).
+    /// Finds an architecture by its name, without arguments. Other spellings are understood: upper case, `_`, a `-` more or less,
+    /// and for ResNet-18 and ConvNeXt the tag that timm puts after a dot (`convnext_atto.d2_in1k`).
     ///
     /// ```
     /// use rankle_models::Architecture;
@@ -136,13 +136,13 @@ impl Architecture {
         called(name).or_else(|| called(name.split_once('.')?.0).filter(of_elsewhere))
     }
 
-    /// Whether this is its name, in whatever spelling.
+    /// True if `name` is a spelling of the name of this architecture.
     pub(crate) fn is_called(self, name: &str) -> bool {
         let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
         plain(&self.to_string()) == plain(name)
     }
 
-    /// The layers that training can begin at, those in front left alone: see [`Trainable::freeze_below`].
+    /// Names of the layers at which training can begin, with all layers in front frozen: see [`Trainable::freeze_below`].
     pub fn stages(self) -> &'static [&'static str] {
         match self {
             Self::ResNet18Of28 { .. } | Self::ResNet18 { .. } => &ResNet18::STAGES,
@@ -164,7 +164,7 @@ impl Architecture {
         }
     }
 
-    /// `(channels, height, width)` of the images it takes.
+    /// `(channels, height, width)` of the images.
     pub fn input(self) -> (usize, usize, usize) {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
@@ -174,8 +174,8 @@ impl Architecture {
         }
     }
 
-    /// The same, and what its makers say of how photographs become such images: timm's ConvNeXt is tested on the middle 7/8 of
-    /// photographs whose shape is kept. torchvision's ResNet-18 says nothing, for the paper trains it on squashed ones.
+    /// Shape of the images, and the recommended preparation of photographs. timm tests ConvNeXt on the middle 7/8 of photographs
+    /// that keep their aspect ratio. ResNet-18 recommends none, because the paper trains it on photographs squeezed to a square.
     pub fn input_spec(self) -> InputSpec {
         match self {
             Self::ConvNext { .. } => Scale::input(self.input()),
@@ -184,7 +184,7 @@ impl Architecture {
         }
     }
 
-    /// How many numbers its embeddings have.
+    /// Dimension of the embeddings.
     pub fn embedding_size(self) -> usize {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
@@ -195,16 +195,16 @@ impl Architecture {
         }
     }
 
-    /// A model with the weights of a safetensors file, ready to be attacked.
+    /// Loads a model from a safetensors file, frozen, for attacks and measurement.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] where this build has no
-    /// such model.
+    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] if this build lacks the
+    /// model.
     pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
         self.with_weights(path, &weights::read(path)?, distance)
     }
 
-    /// The same with tensors that were read from `path` before.
+    /// Loads a model as [`Architecture::load`], with tensors that were read from `path` before.
     ///
     /// # Errors
     /// As [`Architecture::load`].
@@ -224,10 +224,10 @@ impl Architecture {
         weights::named(path, model)
     }
 
-    /// A model with random weights, ready to be trained (METHOD.md 3).
+    /// Builds a model with random weights, for training (METHOD.md 3).
     ///
     /// # Errors
-    /// [`Error::Refused`] for one that cannot be trained.
+    /// [`Error::Refused`] for a model that cannot be trained.
     pub fn initialize(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         Ok(match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialize(layers, distance, seed)),
@@ -245,16 +245,17 @@ impl Architecture {
         })
     }
 
-    /// A model with the weights of a safetensors file, ready to be trained further. A ResNet-18 takes a file with another head or
-    /// none as well, and starts with a random one; `seed` is that of the training.
+    /// Loads a model from a safetensors file, for further training. A ResNet-18 with a head accepts a file with another head or
+    /// none, and then starts with a random head. `seed` is the seed of the training.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] for one that cannot be trained.
+    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] for a model that cannot be
+    /// trained.
     pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
         self.pretrained_with(path, weights::read(path)?, distance, seed)
     }
 
-    /// The same with tensors that were read from `path` before.
+    /// Loads a model as [`Architecture::pretrained`], with tensors that were read from `path` before.
     ///
     /// # Errors
     /// As [`Architecture::pretrained`].
@@ -274,20 +275,20 @@ impl Architecture {
         weights::named(path, model)
     }
 
-    /// A model in the state of a checkpoint, ready to be trained further; `seed` is that of the training.
+    /// Restores a model from a checkpoint, for further training. `seed` is the seed of the training.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the state does not fit.
+    /// [`Error::Refused`] when the checkpoint does not fit.
     pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
         let mut model = self.initialize(distance, seed)?;
         model.restore(state)?;
         Ok(model)
     }
 
-    /// The same with an argument, as in `size=112` or `embedding-size=128`; the second can be said once only.
+    /// Adds an argument, such as `size=112` or `embedding-size=128`. `embedding-size` can be given only once.
     ///
     /// # Errors
-    /// [`Error::Refused`] for an argument that it does not take.
+    /// [`Error::Refused`] for an argument that the architecture does not take.
     pub fn with(self, argument: &str) -> Result<Self> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         match (self, key, value.parse()) {
@@ -307,7 +308,7 @@ impl Architecture {
         }
     }
 
-    /// What [`Architecture::with`] takes, as the end of a sentence.
+    /// Arguments that [`Architecture::with`] takes, as the end of an error message.
     fn arguments(self) -> String {
         let size = format!("size=N, of {SHORTEST} to {LONGEST} pixels");
         let head = format!("embedding-size=N, of 1 to {LARGEST} numbers");
@@ -353,7 +354,7 @@ impl fmt::Display for Architecture {
 
 impl FromStr for Architecture {
     type Err = Error;
-    /// A name as [`Architecture::named`] takes it, and after commas its arguments.
+    /// Parses a name as [`Architecture::named`] does, and its arguments after commas.
     fn from_str(name: &str) -> Result<Self> {
         let mut parts = name.split(',');
         let plain = parts.next().unwrap_or_default();
@@ -431,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     fn spellings_of_elsewhere_are_understood() {
         for (spelled, name) in [
             ("convnext_atto",               Some("convnext-atto")),

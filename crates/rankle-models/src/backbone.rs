@@ -1,25 +1,25 @@
-//! Models of programs outside of this project, by name.
+//! Registry of models that other programs add.
 
 use crate::{Architecture, weights::Tensors};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
 use rankle_registry::{Named, Registry};
 
-/// A model that a program brings along: once registered it is an [`Architecture`] like any other, under its name.
+/// A model of another program. Once registered, it is an [`Architecture`] under its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Backbone {
-    /// What records, cards and command lines call it.
+    /// Name in records, cards and command lines.
     pub name: &'static str,
-    /// The images that it takes.
+    /// Images that the model takes.
     pub input: InputSpec,
-    /// How many numbers its embeddings have.
+    /// Dimension of the embeddings.
     pub embedding_size: usize,
-    /// Makes a model of the tensors of a file of weights.
+    /// Builds a model from the tensors of a file of weights.
     pub load: fn(&Tensors, Distance) -> Result<Box<dyn Embedder>>,
-    /// Makes a model with random weights, where it can be trained.
+    /// Builds a model with random weights; `None` if the model cannot be trained.
     pub initialize: Option<Initialize>,
 }
 
-/// Makes a model with random weights for a distance, keyed by the seed.
+/// Builds a model with random weights, keyed by the seed, for a distance.
 pub type Initialize = fn(Distance, Seed) -> Result<Box<dyn Trainable>>;
 
 impl Named for Backbone {
@@ -31,10 +31,11 @@ impl Named for Backbone {
 static BACKBONES: Registry<Backbone> = Registry::new();
 
 impl Architecture {
-    /// Makes a model known by its name, to the end of the process.
+    /// Registers a model under its name, until the process ends. A model registered earlier under the same name stays.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a name that one of rankle's models has, or that cannot stand on a command line.
+    /// [`Error::Refused`] for a name of rankle's own, for another spelling of a known name, and for a name that cannot be written
+    /// on a command line.
     pub fn register(backbone: Backbone) -> Result<Self> {
         let taken = |name: &str| Self::named(name).is_some_and(|known| known.to_string() != name || Self::ALL.contains(&known));
         BACKBONES
@@ -43,7 +44,7 @@ impl Architecture {
             .map_err(|reason| Error::Refused(format!("a model cannot be registered: {reason}")))
     }
 
-    /// The models that were registered, in that order.
+    /// All registered models, in the order of registration.
     pub fn registered() -> Vec<Self> {
         BACKBONES.all().into_iter().map(Self::Custom).collect()
     }
@@ -74,7 +75,7 @@ mod tests {
             let message = Architecture::register(backbone(taken)).unwrap_err().to_string();
             assert!(message.contains("is rankle's own"), "{message}");
         }
-        // Names are understood in other spellings, and one name is one model.
+        // Another spelling of a registered name is refused, because names are understood in any spelling.
         let message = Architecture::register(backbone("Of_A_Test")).unwrap_err().to_string();
         assert!(message.ends_with("is rankle's own, or another spelling of one that is there"), "{message}");
         let message = own.initialize(Distance::Cosine, Seed(0)).err().unwrap().to_string();

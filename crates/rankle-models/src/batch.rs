@@ -1,12 +1,12 @@
-//! What every network with kernels of its own does around them: batches in, gradients in, batches out.
+//! Checks and splitting of batches, shared by the networks with kernels of their own.
 
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
 use rankle_core::{Error, Result, Upstream};
 
-/// Runs `work` on the pixels of a batch.
+/// Runs `work` on the pixels of a batch, all of which must be finite.
 ///
-/// Neither ReLU nor pooling lets a NaN through: unchecked, a broken image would look like an ordinary one.
+/// ReLU and pooling would hide a NaN: unchecked, a broken image would look like an ordinary one.
 pub(crate) fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let pixels = numbers(images)?;
     if !finite(&pixels) {
@@ -15,7 +15,7 @@ pub(crate) fn with_pixels<T>(images: &Tensor, work: impl FnOnce(&[f32]) -> T) ->
     Ok(work(&pixels))
 }
 
-/// How many images there are, if they are of the shape `(channels, height, width)`.
+/// Returns the number of images, if each has the shape `(channels, height, width)`.
 pub(crate) fn check(images: &Tensor, (channels, height, width): (usize, usize, usize)) -> Result<usize> {
     match images.dims() {
         &[n, c, h, w] if (c, h, w) == (channels, height, width) => Ok(n),
@@ -27,7 +27,7 @@ pub(crate) fn check(images: &Tensor, (channels, height, width): (usize, usize, u
     }
 }
 
-/// Asks `upstream` about embeddings of `dim` numbers each and checks the answer.
+/// Asks `upstream` for the gradient of embeddings of dimension `dim`, and checks its shape.
 pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
     let n = embeddings.len() / dim;
     let gradient = upstream(&Tensor::from_slice(embeddings, (n, dim), &Device::Cpu)?)?;
@@ -37,18 +37,18 @@ pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -
     Ok(numbers(&gradient)?.to_vec())
 }
 
-/// Whether all are numbers.
+/// True if no value is infinite or NaN.
 pub(crate) fn finite(values: &[f32]) -> bool {
     !values.iter().fold(false, |broken, value| broken | !value.is_finite())
 }
 
-/// The size of the pieces that cut `n` images most evenly into pieces of at most `most`.
+/// Size of the pieces that cut `n` images most evenly into pieces of at most `most` images.
 pub(crate) fn even(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
-/// As [`even`], with about as many pieces for every thread of the present pool: for work on images that do not depend on each
-/// other, whose results are the same in any pieces.
+/// Size of the pieces as [`even`], with about the same number of pieces for each thread of the current pool. For work on
+/// independent images, whose results are the same in any pieces.
 pub(crate) fn shares(n: usize, most: usize) -> usize {
     let pieces = n.div_ceil(most).next_multiple_of(rayon::current_num_threads());
     n.div_ceil(pieces.max(1)).max(1)

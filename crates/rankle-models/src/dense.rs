@@ -1,4 +1,4 @@
-//! A dense layer with its weights packed for the kernels: forwards, its gradient, an optimizer's step.
+//! Dense layer with its weights packed for the kernels: forward pass, gradient, optimizer step.
 
 use crate::weights::{Tensors, take};
 use candle_core::{Device, Tensor};
@@ -9,7 +9,7 @@ use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
 
-/// One number for each parameter of the layer: the weights themselves, their gradient, or one of Adam's moments.
+/// One value for each parameter of the layer: the weights, their gradient, or one of Adam's moments.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedDense {
     pub(crate) weights: Panels,
@@ -17,14 +17,14 @@ pub(crate) struct PackedDense {
 }
 
 impl PackedDense {
-    /// From PyTorch's layout, `(outputs, inputs)`.
+    /// Packs weights in PyTorch's layout, `(outputs, inputs)`.
     fn pack(isa: Isa, inputs: usize, weights: &[f32], bias: Vec<f32>) -> Self {
         let element = |output: usize, input: usize| weights[output * inputs + input];
         Self { weights: Panels::pack(isa, bias.len(), inputs, element), bias }
     }
 
-    /// Random weights, uniform in `±1/√inputs` (PyTorch's default), keyed by the seed and the weights' position among a network's
-    /// parameters; the bias has the next one.
+    /// Initializes uniformly in `±1/√inputs` (PyTorch's default), keyed by the seed and the position of the weights among a
+    /// network's parameters. The bias has the next position.
     pub(crate) fn initialize(isa: Isa, outputs: usize, inputs: usize, seed: Seed, position: u64) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         let draw = |position: u64, len: usize| -> Vec<f32> {
@@ -40,7 +40,7 @@ impl PackedDense {
         Ok(Self::pack(isa, inputs, &weights, take(tensors, &format!("{name}.bias"), &[outputs])?))
     }
 
-    /// `NAME.weight` and `NAME.bias`.
+    /// Tensors `NAME.weight` and `NAME.bias`.
     pub(crate) fn to_tensors(&self, name: &str) -> Result<Tensors> {
         let (outputs, inputs) = (self.weights.outputs(), self.weights.inputs());
         let weights: Vec<f32> = (0..outputs * inputs).map(|at| self.weights.get(at / inputs, at % inputs)).collect();
@@ -50,7 +50,7 @@ impl PackedDense {
         ]))
     }
 
-    /// `inputs · Wᵀ + bias`, row by row. A row of the outputs depends on its row of the inputs alone.
+    /// Computes `inputs · Wᵀ + bias`. Each row of the outputs depends on its row of the inputs alone.
     pub(crate) fn apply(&self, inputs: &[f32], outputs: &mut [f32]) {
         self.weights.multiply(inputs, outputs);
         for row in outputs.chunks_exact_mut(self.bias.len()) {
@@ -58,12 +58,12 @@ impl PackedDense {
         }
     }
 
-    /// Zeros, as Adam's moments start.
+    /// Zeros in the same shapes, the start of Adam's moments.
     pub(crate) fn zeros_like(&self) -> Self {
         Self { weights: self.weights.zeros_like(), bias: vec![0.0; self.bias.len()] }
     }
 
-    /// The gradient, from what went into the layer and the gradient with respect to what came out.
+    /// Gradient of the parameters, from the layer's inputs and the gradient of its outputs.
     pub(crate) fn gradient(&self, inputs: &[f32], upstream: &[f32]) -> Self {
         let mut gradient = self.weights.zeros_like();
         let len = gradient.panel_len();
@@ -73,7 +73,7 @@ impl PackedDense {
         Self { weights: gradient, bias: column_sums(upstream, self.weights.outputs()) }
     }
 
-    /// One step of Adam with that gradient, strip by strip, while each strip's gradient is in the cache.
+    /// Takes one Adam step with [`PackedDense::gradient`], strip by strip, while the gradient of a strip is in the cache.
     pub(crate) fn update(&mut self, moments: [&mut Self; 2], isa: Isa, inputs: &[f32], upstream: &[f32], adam: &AdamStep) {
         let [first, second] = moments;
         let (len, shape) = (self.weights.panel_len(), self.weights.shape());

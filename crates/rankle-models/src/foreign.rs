@@ -1,10 +1,10 @@
-//! What a file is that should have been safetensors: weights come in other formats, and downloads end as other things.
+//! Recognition of files that are not safetensors: other weight formats and failed downloads.
 
-/// How a checkpoint of PyTorch becomes a file of safetensors.
+/// Advice for converting a PyTorch checkpoint to safetensors.
 const CONVERT: &str = "convert it in Python with safetensors.torch.save_file(torch.load(FILE, map_location=\"cpu\"), OUTPUT)";
 const UNPACK: &str = "unpack it and name the file inside";
 
-/// What files begin with, at which position, what they are, and what to do.
+/// Known formats: offset and bytes of the magic number, name of the format, advice.
 const BEGINNINGS: [(usize, &[u8], &str, &str); 13] = [
     (0, b"version https://git-lfs", "a Git-LFS pointer", "the weights are elsewhere: get them with `git lfs pull`"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it", "save its tensors with safetensors"),
@@ -21,7 +21,7 @@ const BEGINNINGS: [(usize, &[u8], &str, &str); 13] = [
     (0, b"\x89PNG", "a PNG image", "name the file of the weights"),
 ];
 
-/// What the bytes are, and what to do about it; `None` where they are nothing that is known.
+/// Name of the file's format, and advice; `None` if the format is not known.
 pub(crate) fn explain(bytes: &[u8]) -> Option<String> {
     let (what, remedy) = recognize(bytes)?;
     Some(format!("{what}: {remedy}"))
@@ -41,7 +41,7 @@ fn recognize(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     text(bytes).or_else(|| binary(bytes))
 }
 
-/// PyTorch's format is a ZIP archive with a pickle in it.
+/// Recognizes ZIP archives. A PyTorch checkpoint is a ZIP archive that contains a pickle.
 fn zip(bytes: &[u8]) -> (&'static str, &'static str) {
     const WINDOW: usize = 1 << 16;
     let has = |part: &[u8]| {
@@ -55,7 +55,7 @@ fn zip(bytes: &[u8]) -> (&'static str, &'static str) {
     }
 }
 
-/// Pages that a server sends in the place of a file, and the index of weights in several files.
+/// Recognizes text: web pages sent instead of the file, the index of a model in several files, other JSON.
 fn text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_lowercase();
     let start = start.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
@@ -69,13 +69,13 @@ fn text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Formats without a mark of their own. Safetensors that was cut off is none of them: its JSON begins at byte 8.
+/// Recognizes formats without a magic number. Truncated safetensors files are excluded: their JSON begins at byte 8.
 fn binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     match bytes {
         [_, _, _, _, _, _, _, _, b'{', ..] => None,
-        // Protocols 2 to 5 of Python's pickle, as PyTorch wrote it before it took to ZIP.
+        // Protocols 2 to 5 of Python's pickle, which PyTorch wrote before it used ZIP.
         [0x80, 2..=5, ..] => Some(("a pickle, as older versions of PyTorch write it", CONVERT)),
-        // Protocol buffers: the version of the format, then one of the strings, the graph or the operators.
+        // Protocol buffers: the version of the format, then a string, the graph or the operators.
         [0x08, 3..=32, 0x12 | 0x1a | 0x22 | 0x3a | 0x42, ..] => {
             Some(("an ONNX model", "save the weights of the network it was made from with safetensors.torch.save_file"))
         }
@@ -112,7 +112,7 @@ mod tests {
             let said = explain(&bytes).unwrap_or_else(|| panic!("{what}"));
             assert!(said.starts_with(what) && said.contains(remedy), "{said}");
         }
-        // The beginnings of safetensors, whose lengths look like a pickle and like ONNX.
+        // Beginnings of safetensors files, whose lengths look like a pickle and like ONNX.
         for length in [[0x80u8, 2, 0, 0, 0, 0, 0, 0], [8, 7, 0x12, 0, 0, 0, 0, 0]] {
             assert_eq!(explain(&[&length[..], b"{\"conv1"].concat()), None);
         }

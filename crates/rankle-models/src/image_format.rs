@@ -1,9 +1,9 @@
-//! What images a network for photographs takes.
+//! Size and normalization of the images that a network takes.
 
-/// Images that a network takes, and what is subtracted from and divided out of each channel first.
+/// Size of a network's images, and the mean and standard deviation that normalize each channel first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageFormat {
-    /// Rows and columns.
+    /// Height and width in pixels.
     pub size: (usize, usize),
     /// Per channel.
     pub mean: Vec<f32>,
@@ -12,17 +12,17 @@ pub struct ImageFormat {
 }
 
 impl ImageFormat {
-    /// The paper's 28×28 gray images, pixels as they are.
+    /// Gray images of 28×28 pixels without normalization, as in the paper.
     pub fn gray28() -> Self {
         Self { size: (28, 28), mean: vec![0.0], std: vec![1.0] }
     }
 
-    /// Photographs of 224×224 pixels, with ImageNet's statistics, as the weights of torchvision and timm expect them.
+    /// Photographs of 224×224 pixels, with ImageNet's statistics, as weights of torchvision and timm expect.
     pub fn imagenet() -> Self {
         Self::imagenet_of(224)
     }
 
-    /// The same for photographs of `side` by `side` pixels.
+    /// Photographs of `side` by `side` pixels, with ImageNet's statistics.
     pub fn imagenet_of(side: usize) -> Self {
         Self { size: (side, side), mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }

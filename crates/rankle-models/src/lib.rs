@@ -1,15 +1,16 @@
-//! Embedding models, and two classifiers, each behind the one trait [`rankle_core::Embedder`].
+//! Embedding networks (C2F2, LeNet, ResNet-18, ConvNeXt) and two classifiers, each an [`Embedder`](rankle_core::Embedder).
 //!
-//! The parameters have the names and shapes of the public PyTorch checkpoints and travel in safetensors files, both ways,
-//! without a converter. Forward and backward are this project's own kernels: candle's pooling, ReLU and convolution gradients
-//! differ from PyTorch's, and a sign attack follows every such difference. With the feature `candle-transformers` there is
-//! [`ConvNext`](Architecture::ConvNext), too, of candle's operations, those of them that are sound.
+//! Parameters have the names and shapes of the public PyTorch checkpoints; safetensors files are read and written without a
+//! converter. The forward and backward passes are this project's own kernels: candle's gradients of pooling, ReLU and
+//! convolution differ from PyTorch's, and a sign attack follows every such difference. Only [`ConvNext`](Architecture::ConvNext)
+//! (feature `candle-transformers`) is built of candle's operations, those with exact gradients. A classifier embeds an image as
+//! its logits, one per class. A program adds its own model as a [`Backbone`].
 //!
-//! A program brings its own model along as a [`Backbone`].
+//! Datasets are in `rankle_data`, attacks in `rankle_attacks`, losses and the training loop in `rankle_train`.
 //!
-//! What a classifier embeds an image as is its logits, one number per class.
-//!
-//! This crate knows no dataset, no attack and no training recipe.
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_kernels`](../rankle_kernels/index.html), [`rankle_registry`](../rankle_registry/index.html),
+//! [`rankle_train`](../rankle_train/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

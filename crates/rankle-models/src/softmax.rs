@@ -1,4 +1,4 @@
-//! Softmax regression: one dense layer from pixels to logits, the simplest classifier (METHOD.md 3.6).
+//! Softmax regression, the simplest classifier: one dense layer from pixels to logits (METHOD.md 3.6).
 
 use crate::batch::{ask, check, finite, shares, with_pixels};
 use crate::dense::PackedDense;
@@ -10,35 +10,35 @@ use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// 28×28 gray images to ten logits, one per class: what [`Embedder::embed`] answers.
+/// Softmax regression of 28×28 gray images. [`Embedder::embed`] returns ten logits, one per class.
 #[derive(Debug)]
 pub struct SoftmaxRegression {
     isa: Isa,
     layer: PackedDense,
-    /// Packed for input gradients, made when first asked for: a training step leaves it stale.
+    /// Weights packed for input gradients. Packed on first use, and cleared by a training step.
     transposed: OnceLock<Panels>,
     moments: Option<Box<[PackedDense; 2]>>,
 }
 
 const PIXELS: usize = 28 * 28;
-/// The layer's name in the public PyTorch code.
+/// Name of the layer in the public PyTorch code.
 const LAYER: &str = "fc1";
-/// Images per task: no result depends on it.
+/// Maximum number of images per task. No result depends on it.
 const CHUNK: usize = 56;
 
 impl SoftmaxRegression {
     /// `(channels, height, width)` of the images.
     pub const INPUT: (usize, usize, usize) = (1, 28, 28);
-    /// How many classes there are.
+    /// Number of classes.
     pub const CLASSES: usize = 10;
 
-    /// Random weights, uniform in `±1/√784` (PyTorch's default), keyed by the seed.
+    /// Initializes weights uniformly in `±1/√784` (PyTorch's default), keyed by the seed.
     pub fn initialize(seed: Seed) -> Self {
         let isa = Isa::best();
         Self::assemble(isa, PackedDense::initialize(isa, Self::CLASSES, PIXELS, seed, 0))
     }
 
-    /// Weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
+    /// Loads weights under the names of the public PyTorch code, `fc1.weight` and `fc1.bias`.
     ///
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
@@ -46,10 +46,10 @@ impl SoftmaxRegression {
         Self::with_isa(tensors, Isa::best())
     }
 
-    /// As [`SoftmaxRegression::from_tensors`], on a chosen instruction set.
+    /// Loads weights as [`SoftmaxRegression::from_tensors`], for a chosen instruction set.
     ///
     /// # Errors
-    /// The same.
+    /// As [`SoftmaxRegression::from_tensors`].
     pub fn with_isa(tensors: &Tensors, isa: Isa) -> Result<Self> {
         let mut tensors = tensors.clone();
         let layer = take(isa, &mut tensors, "")?;
@@ -82,7 +82,7 @@ impl Embedder for SoftmaxRegression {
         Ok(Tensor::from_vec(logits, (n, Self::CLASSES), images.device())?)
     }
 
-    /// Euclidean, which takes logits as they are; a classifier ranks nothing.
+    /// Euclidean distance, which does not normalize logits. A classifier ranks nothing.
     fn distance(&self) -> Distance {
         Distance::Euclidean
     }

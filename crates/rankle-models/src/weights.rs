@@ -11,7 +11,7 @@ use std::path::Path;
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// In front of a parameter's name in a checkpoint: Adam's moments of it.
+/// Prefixes of the parameter's name for Adam's moments in a checkpoint.
 pub(crate) const FIRST_MOMENT: &str = "adam.first.";
 pub(crate) const SECOND_MOMENT: &str = "adam.second.";
 
@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Tensors> {
     parse(path, &bytes(path)?)
 }
 
-/// The bytes of a file of weights, for [`parse`]: whoever hashes them hashes what is used.
+/// Reads the bytes of a file of weights, for [`parse`]. A hash of these bytes is a hash of the weights in use.
 ///
 /// # Errors
 /// [`Error::Refused`] naming the file when it cannot be read, and for devices and pipes, which may have no end.
@@ -32,19 +32,18 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
         .map_err(|error| Error::Refused(format!("{}: cannot be read ({error}); give a safetensors file", path.display())))
 }
 
-/// In front of all names when a network was wrapped before it was saved: by PyTorch's `DataParallel` and its kin, by
-/// `torch.compile`.
+/// Prefixes of all names of a network that was saved inside a wrapper: PyTorch's `DataParallel` and the like, `torch.compile`.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// Every tensor of a safetensors file whose bytes were read from `path`. What PyTorch's wrappers put in front of all names
-/// (`module.`, `_orig_mod.`) is taken off.
+/// Parses the bytes of a safetensors file, read from `path`. Removes the prefixes of PyTorch's wrappers (`module.`,
+/// `_orig_mod.`) if all names have them.
 ///
 /// # Errors
 /// [`Error::Refused`] naming the file when it is truncated or not safetensors, or has two tensors of one name.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     if let Some(name) = header::twice(bytes) {
-        let problem = format!("has two tensors called '{name}', of which one reader takes the first and another the last");
-        return Err(Error::Refused(format!("{}: {problem}; write the file anew", path.display())));
+        let problem = format!("has two tensors called '{name}', and readers differ in the one they take");
+        return Err(Error::Refused(format!("{}: {problem}; write the file again", path.display())));
     }
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
         let problem = match foreign::explain(bytes) {
@@ -59,15 +58,15 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     Ok(unwrapped(tensors.into_iter().collect()))
 }
 
-/// The tensors without a prefix that all names have, as in `model.`, and without a wrapper's behind it; as they were where one of
-/// the names does not begin with it. So a file has one reading only, whatever prefix is tried.
+/// Removes a prefix (`model.`, or `model` without its dot) and the wrappers' prefixes after it from all names. If one name
+/// does not begin with `prefix`, returns all tensors unchanged: so a file has only one reading, whatever prefix is tried.
 #[must_use]
 pub fn without_prefix(tensors: Tensors, prefix: &str) -> Tensors {
     if !share(&tensors, prefix) {
         return tensors;
     }
     let dotted = format!("{prefix}.");
-    // Said without its point.
+    // `prefix` may be given without its dot.
     let prefix = if share(&tensors, &dotted) { &dotted } else { prefix };
     unwrapped(stripped(tensors, prefix))
 }
@@ -79,7 +78,7 @@ fn unwrapped(mut tensors: Tensors) -> Tensors {
     tensors
 }
 
-/// Whether all names begin with `prefix`, and go on behind it.
+/// True if all names begin with `prefix` and are longer than it.
 fn share(tensors: &Tensors, prefix: &str) -> bool {
     let begins = |name: &String| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
     !prefix.is_empty() && !tensors.is_empty() && tensors.keys().all(begins)
@@ -89,7 +88,7 @@ fn stripped(tensors: Tensors, prefix: &str) -> Tensors {
     tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
 }
 
-/// Puts the file's name in front of what is wrong with its tensors.
+/// Adds the file's name to an error about its tensors.
 pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
     result.map_err(|error| match error {
         Error::Refused(problem) => Error::Refused(format!("{}: {problem}", path.display())),
@@ -97,7 +96,7 @@ pub(crate) fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
     })
 }
 
-/// Writes tensors to a safetensors file, which is whole or what it was. The same tensors give the same bytes.
+/// Writes tensors to a safetensors file. If it fails, an older file stays as it was. Equal tensors give equal bytes.
 ///
 /// # Errors
 /// [`Error::Refused`] naming the file when it cannot be written.
@@ -107,17 +106,17 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     rankle_files::write(path, bytes).map_err(|error| fail(&error))
 }
 
-/// The bytes that [`write()`] writes.
+/// Serializes tensors to the bytes that [`write()`] writes.
 ///
 /// # Errors
-/// [`Error::Refused`] when the tensors are no safetensors file.
+/// [`Error::Refused`] when the tensors cannot be serialized.
 pub fn serialize(tensors: &Tensors) -> Result<Vec<u8>> {
-    // The only key that PyTorch's own tools look for.
+    // The only metadata that PyTorch's tools look for.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::Refused(error.to_string()))
 }
 
-/// Takes one parameter out of `tensors`, checked.
+/// Takes one parameter out of `tensors`, and checks its shape, type and values.
 pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let tensor = tensors.remove(name).ok_or_else(|| missing(tensors, name, shape))?;
     if tensor.dims() != shape {
@@ -136,7 +135,7 @@ pub(crate) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result
     }
 }
 
-/// What is said of a missing tensor; where most names have something in front that this one lacks, what that is.
+/// Error for a missing tensor. If most names have a prefix that `name` lacks, the message names the prefix.
 fn missing(tensors: &Tensors, name: &str, shape: &[usize]) -> Error {
     let problem = format!("tensor '{name}' of shape {shape:?} is missing");
     let Some(prefix) = prefix_of(tensors, name) else { return Error::Refused(problem) };
@@ -147,14 +146,14 @@ fn missing(tensors: &Tensors, name: &str, shape: &[usize]) -> Error {
     Error::Refused(format!("{problem}, but there is '{prefix}{name}': {remedy}"))
 }
 
-/// The prefix of more than half of the names, that of `name` among them.
+/// Prefix of more than half of the names, one of which is the prefix followed by `name`.
 fn prefix_of<'a>(tensors: &'a Tensors, name: &str) -> Option<&'a str> {
     let prefixes = tensors.keys().filter_map(|other| other.strip_suffix(name));
     let count = |prefix: &str| tensors.keys().filter(|other| other.starts_with(prefix)).count();
     prefixes.max_by_key(|prefix| count(prefix)).filter(|prefix| 2 * count(prefix) > tensors.len())
 }
 
-/// Complains about what no parameter asked for.
+/// Refuses tensors that belong to no parameter.
 pub(crate) fn none_left(tensors: &Tensors) -> Result<()> {
     match tensors.keys().next() {
         Some(name) => {

@@ -1,4 +1,4 @@
-//! What the networks answer to batches and gradients that it cannot use: an error, never a panic, and the weights stay.
+//! Batches and gradients that a network cannot use: an error, never a panic, and unchanged weights.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -10,7 +10,7 @@ use rankle_models::{Convnet, Isa};
 
 const ADAM: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
 
-/// Each network, with the size of its embeddings.
+/// All networks, with the dimension of their embeddings.
 fn models() -> impl Iterator<Item = (Convnet, usize)> {
     NETWORKS.into_iter().map(|network| (network.model(Isa::best()), network.dim()))
 }
@@ -27,7 +27,7 @@ fn weights(model: &Convnet) -> Vec<f32> {
     model.checkpoint().unwrap().values().flat_map(numbers).collect()
 }
 
-/// The answers of embedding, attack and training.
+/// Results of embedding, attack and training.
 fn answers(model: &mut Convnet, images: &Tensor, gradient: &Tensor) -> [Result<()>; 3] {
     [
         model.embed(images).map(drop),
@@ -77,7 +77,7 @@ fn gradients_that_do_not_fit_are_refused() {
     }
 }
 
-/// Nothing in, nothing out; but nothing can be learned from it.
+/// Empty batches: empty embeddings and gradients, but an error in training.
 #[test]
 fn an_empty_batch_has_no_embeddings_and_no_lesson() {
     for (mut model, dim) in models() {
@@ -89,7 +89,7 @@ fn an_empty_batch_has_no_embeddings_and_no_lesson() {
     }
 }
 
-/// A tensor that is a view, or does not lie row by row, is the same images.
+/// Views and tensors that are not contiguous give the same results.
 #[test]
 fn the_layout_of_a_tensor_does_not_matter() {
     for (model, dim) in models() {

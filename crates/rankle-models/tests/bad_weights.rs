@@ -1,4 +1,4 @@
-//! What is wrong with a file of weights is said in one line that names the file and the tensor.
+//! Errors of bad weights: one line that names the file and the tensor.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -9,7 +9,7 @@ use rankle_core::{Distance, Error, Seed, Trainable};
 use rankle_models::{Architecture, Convnet, Isa, weights};
 use std::path::Path;
 
-/// The whole message of the one error that bad weights may cause.
+/// Message of the one error that bad weights may cause.
 fn message(path: &Path) -> String {
     match Architecture::C2f2.load(path, Distance::Cosine).err() {
         Some(Error::Refused(message)) => message,
@@ -30,7 +30,7 @@ fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
 }
 
-/// 32 numbers, of which the tenth is `value`.
+/// Tensor of 32 values, the tenth of which is `value`.
 fn with(value: f32) -> Tensor {
     let mut values = unit(FIRST_STREAM, 32);
     values[9] = value;
@@ -42,7 +42,7 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     type Change = fn(&mut weights::Tensors);
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     let cases: [(Change, &[&str]); 9] = [
         (|t| drop(t.remove("conv2.bias")),                                         &["'conv2.bias'", "[64]", "missing"]),
         (|t| t.clear(),                                                            &["'conv1.weight'", "[32, 1, 5, 5]", "missing"]),
@@ -60,11 +60,11 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
         weights::write(&path, &tensors).unwrap();
         check(&path, parts);
     }
-    // Training that starts from them says the same.
+    // Training that starts from these weights reports the same error.
     let pretrained = |path| Architecture::C2f2.pretrained(path, Distance::Cosine, Seed(1));
     let message = pretrained(&path).err().unwrap().to_string();
     assert!(message.starts_with(&path.display().to_string()) && message.contains("'conv1.bias'"), "{message}");
-    // The table complains about the changes, not about the rest.
+    // Without a change the weights load, so the errors above are about the changes.
     weights::write(&path, &C2F2.parameters()).unwrap();
     assert!(Architecture::C2f2.load(&path, Distance::Cosine).is_ok());
     let started = pretrained(&path).unwrap().parameters().unwrap();
@@ -74,7 +74,7 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
     }
 }
 
-/// Every network takes its own weights, says how large its embeddings are, and names what is missing in another one's.
+/// All networks load their own weights, report the dimension of their embeddings, and name the tensor missing in another's.
 #[test]
 fn no_network_takes_the_weights_of_another() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +89,7 @@ fn no_network_takes_the_weights_of_another() {
                 assert_eq!(loaded.unwrap().embed(&image).unwrap().dims(), [1, to.architecture.embedding_size()], "{}", to.name);
             } else {
                 let message = loaded.err().unwrap().to_string();
-                // The classifier's weights are those of C2F2, and a layer more.
+                // The classifier has the weights of C2F2 and one more layer.
                 let complaints = ["this model needs", "is missing", "'fc2.bias' belongs to no parameter"];
                 assert!(complaints.iter().any(|part| message.contains(part)), "{} as {}: {message}", of.name, to.name);
             }
@@ -104,7 +104,7 @@ fn files_that_are_no_weights_are_named() {
     let whole = folder.path().join("whole.safetensors");
     weights::write(&whole, &C2F2.parameters()).unwrap();
     let good = std::fs::read(&whole).unwrap();
-    // A header that promises more than any machine has, and one whose offsets lie behind the end of the file.
+    // A header longer than the memory of any machine, and a header with offsets past the end of the file.
     let endless = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
     let header = br#"{"conv1.bias":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}"#;
     let hollow = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
@@ -129,7 +129,7 @@ fn files_that_are_no_weights_are_named() {
     check(&folder.path().join("nowhere.safetensors"), &["cannot be read", "give a safetensors file"]);
 }
 
-/// What a wrapper or another program puts in front of all names.
+/// Prefixes of all names, from a wrapper or another program.
 #[test]
 fn prefixes_are_taken_off_or_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,12 +150,12 @@ fn prefixes_are_taken_off_or_named() {
         let tensors = weights::read(&path).unwrap();
         assert!(!loads(&tensors) && loads(&weights::without_prefix(tensors, stripped)), "{prefix}");
     }
-    // What does not begin with it is not guessed away: the file has one reading.
+    // Names without the prefix are not guessed: the file has only one reading.
     write("model.", &["loss.weight"]);
     check(&path, &["there is 'model.conv1.weight': 'loss.weight' is beside it: save only what begins with 'model.'"]);
     let tensors = weights::read(&path).unwrap();
     assert!(weights::without_prefix(tensors.clone(), "model.").keys().eq(tensors.keys()));
-    // A tensor that is called like a part of most others.
+    // A prefix of one name only is not suggested for removal.
     write("", &[]);
     let tensors = weights::without_prefix(weights::read(&path).unwrap(), "");
     assert!(loads(&tensors));
@@ -178,7 +178,7 @@ fn weights_that_cannot_be_written_say_where() {
     }
 }
 
-/// A checkpoint that does not fit is refused as a whole: the model stays as it was.
+/// A checkpoint that does not fit is refused as a whole; the model does not change.
 #[test]
 fn a_bad_checkpoint_leaves_the_model_alone() {
     let mut model = C2F2.model(Isa::best());
@@ -189,14 +189,14 @@ fn a_bad_checkpoint_leaves_the_model_alone() {
         numbers.map(f32::to_bits).collect()
     };
     let before = bits(&model);
-    // Other weights, so that a partial restore would show.
+    // With other weights, so that a partial restore would be visible.
     state.insert("conv1.bias".into(), with(0.5));
     for (name, value) in C2F2.parameters() {
         state.insert(format!("adam.first.{name}"), value.clone());
         state.insert(format!("adam.second.{name}"), value);
     }
     type Change = fn(&mut weights::Tensors);
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     let cases: [(Change, &str); 5] = [
         (|t| drop(t.remove("conv1.weight")),                                    "'conv1.weight'"),
         (|t| drop(t.remove("adam.second.conv1.bias")),                          "'adam.second.conv1.bias'"),

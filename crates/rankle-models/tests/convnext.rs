@@ -1,4 +1,4 @@
-//! ConvNeXt of candle's operations: against timm, against differences of itself, and the same bits for every batch.
+//! ConvNeXt compared with timm and with finite differences of its forward pass; equal bits for every batch size.
 
 #[path = "support/convnext.rs"]
 mod convnext;
@@ -11,7 +11,7 @@ use formula::unit;
 use rankle_core::{Differentiable, Distance, Embedder, Error};
 use rankle_models::{Architecture, ConvNext, ImageFormat, Scale, weights};
 
-/// Largest difference allowed, relative to the largest number of the reference. timm's own float32 is within 9e-7 of it; the
+/// Largest allowed difference, relative to the largest value of the reference. timm's own float32 is within 9e-7 of it; the
 /// constants in candle's gradient of GELU have six digits.
 const TOLERANCE: f64 = 5e-6;
 const DIM: usize = 320;
@@ -54,8 +54,8 @@ fn embeddings_and_input_gradients_equal_timm() {
     }
 }
 
-/// In double precision, along directions in which all pixels move: differences are good to ten digits, the gradient to the six
-/// of candle's constants.
+/// Directional derivatives in double precision, along directions in which all pixels move. The differences are accurate to ten
+/// digits, the gradient to six, because candle's constants have six digits.
 #[test]
 fn input_gradients_are_the_gradient_of_the_forward_pass() {
     let parameters = parameters(Scale::Atto);
@@ -72,7 +72,7 @@ fn input_gradients_are_the_gradient_of_the_forward_pass() {
         let expected: f64 = gradient.iter().zip(&step).map(|(g, s)| g * s).sum();
         let step = Tensor::from_vec(step, images.shape(), &Device::Cpu).unwrap();
         let at = |h: f64| loss(&(&images + (&step * h).unwrap()).unwrap());
-        // Of fourth order.
+        // Central difference of fourth order.
         let h = 2f64.powi(-12);
         let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
         assert!((difference - expected).abs() < 2e-6 * length, "direction {direction}: {difference} {expected} of {length}");
@@ -104,7 +104,7 @@ fn the_same_bits_for_every_batch_and_number_of_threads() {
     }
 }
 
-/// A scale per channel (`gamma`), which candle would do without, among them.
+/// Refusal of weights that do not fit, among them a missing scale per channel (`gamma`), without which candle would go on.
 #[test]
 fn weights_that_do_not_fit_are_named() {
     let load = |tensors: &weights::Tensors| ConvNext::from_tensors(Scale::Atto, tensors, format(), Distance::Cosine);
@@ -156,7 +156,7 @@ fn formats_and_batches_that_do_not_fit_are_refused() {
     assert_eq!(gradient(&model, &none, &upstream(0, DIM)).dims(), [0, 3, 64, 64]);
 }
 
-/// By its name, from a file, as the driver does it.
+/// Loading by name from a file, as the driver does.
 #[test]
 fn the_name_loads_the_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! One image, one result: the same bits whatever the batch size, the number of threads and the interruptions.
+//! Determinism: results have the same bits for every batch size and number of threads, with and without interruptions.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 const PIXELS: usize = 784;
 
-/// Noise inside, exact zeros at the borders, as in MNIST.
+/// Noise images with zero borders, as in MNIST.
 fn images(stream: u32, n: usize) -> Tensor {
     let mut pixels: Vec<f32> = byte(stream, n * PIXELS).into_iter().map(|byte| f32::from(byte) / 255.0).collect();
     for (at, pixel) in pixels.iter_mut().enumerate() {
@@ -22,7 +22,7 @@ fn images(stream: u32, n: usize) -> Tensor {
     Tensor::from_vec(pixels, (n, 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-/// A gradient for `n` embeddings of `dim` numbers.
+/// Gradient for `n` embeddings of dimension `dim`.
 fn upstream(stream: u32, n: usize, dim: usize) -> Tensor {
     Tensor::from_vec(unit(stream, n * dim), (n, dim), &Device::Cpu).unwrap()
 }
@@ -35,7 +35,7 @@ fn all_bits(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<&str, Vec<u32>> {
     tensors.iter().map(|(name, tensor)| (name.as_str(), bits(tensor))).collect()
 }
 
-/// Without the numbers in the message: there are millions.
+/// Compares bits. The message leaves out the values, of which there are millions.
 fn assert_same(what: &str, ours: &BTreeMap<String, Tensor>, expected: &BTreeMap<String, Tensor>) {
     let (ours, expected) = (all_bits(ours), all_bits(expected));
     assert!(ours.keys().eq(expected.keys()), "{what}: other tensors");
@@ -48,7 +48,7 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-/// `thorough` networks on every instruction set, the others, whose code is the same, on the best one.
+/// Pairs of network and instruction set: `thorough` networks on every set; the others, which run the same code, on the best.
 fn cases(thorough: &'static [Network]) -> impl Iterator<Item = (Network, Isa)> {
     NETWORKS.into_iter().flat_map(|network| {
         let all = thorough.iter().any(|other| other.name == network.name);
@@ -57,7 +57,7 @@ fn cases(thorough: &'static [Network]) -> impl Iterator<Item = (Network, Isa)> {
     })
 }
 
-/// One optimizer step on 130 images: more than two chunks of the forward pass and two groups of the weight gradient.
+/// Takes one optimizer step on 130 images: more than two chunks of the forward pass, and more than two groups of the gradient.
 fn step(model: &mut Convnet, step: u32) {
     let adam = AdamStep { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-7, step };
     let stream = FIRST_STREAM + 200 + 2 * step;
@@ -81,7 +81,7 @@ fn embeddings_and_input_gradients_do_not_depend_on_batch_or_threads() {
             (embeddings, gradients)
         };
         let expected = with_threads(1, || run(60));
-        // A batch of one is never cut, whatever the number of threads.
+        // A batch of one image is never split, whatever the number of threads.
         for (threads, batch) in [(3, 1), (1, 7), (2, 7), (3, 7), (2, 60), (3, 60)] {
             let ours = with_threads(threads, || run(batch));
             assert!(ours.0 == expected.0, "{name}, {isa}: embeddings, {threads} threads, batches of {batch}");
@@ -121,7 +121,7 @@ fn training_goes_on_from_a_checkpoint_as_if_nothing_had_happened() {
     }
 }
 
-/// An attack between two training steps must neither disturb the training nor see stale weights.
+/// Attacks between two training steps do not disturb the training and do not see stale weights.
 #[test]
 fn attacking_a_model_in_training_sees_its_present_weights_and_leaves_them() {
     let images = images(FIRST_STREAM + 300, 3);
@@ -140,7 +140,7 @@ fn attacking_a_model_in_training_sees_its_present_weights_and_leaves_them() {
     }
 }
 
-/// Threads keep their memory from one model to the next: what a larger network left there must not show in a smaller one.
+/// Threads reuse memory for the next model. Values left there by a larger network must not change results of a smaller one.
 #[test]
 fn networks_that_take_turns_do_not_disturb_each_other() {
     let images = images(FIRST_STREAM + 300, 3);
@@ -151,7 +151,7 @@ fn networks_that_take_turns_do_not_disturb_each_other() {
     };
     let models = NETWORKS.map(|network| (network, network.model(Isa::best())));
     let [c2f2, c2f2_512, lenet, _] = [0, 1, 2, 3].map(|at| (&models[at].0, &models[at].1));
-    // Each on a thread of its own, then all in turns on one.
+    // Each network on its own thread, then all in turn on one thread.
     let alone = models.each_ref().map(|(network, model)| with_threads(1, || run(network, model)));
     let turns = with_threads(1, || [lenet, c2f2, lenet, c2f2_512, c2f2, lenet].map(|(network, model)| run(network, model)));
     for (turn, expected) in turns.into_iter().zip([2, 0, 2, 1, 0, 2]) {
@@ -176,14 +176,15 @@ fn weights_survive_a_file_and_equal_weights_make_equal_files() {
     let again = Convnet::from_tensors(C2F2_512.layers, &read, Distance::Cosine).unwrap();
     assert_eq!(bits(&again.embed(&images).unwrap()), bits(&model.embed(&images).unwrap()));
 
-    // A whole checkpoint, over a file that is already there.
+    // A whole checkpoint replaces an existing file.
     weights::write(&second, &state).unwrap();
     assert_same("checkpoint", &weights::read(&second).unwrap(), &state);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file stays behind");
 }
 
-/// Shipped weights were trained by these kernels, and `--retrain` promises the same bits: a change of any rounding, in any
-/// order of additions, shows here. Fused instruction sets differ from the portable one, not from each other.
+/// Hash of the bits after training. Shipped weights were trained by these kernels, and `--retrain` promises the same bits: any
+/// change of rounding or of the order of additions fails here. Fused instruction sets differ from the portable one, not from
+/// each other.
 #[test]
 fn the_bits_of_three_optimizer_steps_are_pinned() {
     for (network, isa) in cases(&[C2F2, LENET]) {

@@ -1,4 +1,4 @@
-//! Dropout against a network without it: for one image, silencing numbers is the same as zeroing what they are multiplied with.
+//! Dropout compared with a network without it: for one image, dropping outputs equals zeroing the weights that multiply them.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -11,7 +11,7 @@ use rankle_models::{Architecture, Convnet, Layers};
 
 const HIDDEN: usize = 1024;
 const CLASSES: usize = 10;
-/// From zero moments a step leaves a tenth of the gradient in the first one.
+/// Share of the gradient in Adam's first moment after one step from zero.
 const FIRST: f32 = 0.1;
 
 fn images(n: usize) -> Tensor {
@@ -31,14 +31,14 @@ fn upstream(n: usize) -> Tensor {
     Tensor::from_vec(unit(FIRST_STREAM + 501, n * CLASSES), (n, CLASSES), &Device::Cpu).unwrap()
 }
 
-/// A model with the weights of the formula whose dropout is keyed by `seed`.
+/// Model with the weights of the formula, whose dropout is keyed by `seed`.
 fn model(seed: u64) -> Convnet {
     let mut model = Convnet::initialize(Layers::C2F2_CLASSIFIER, Distance::Euclidean, Seed(seed));
     model.restore(C2F2_CLASSIFIER.parameters()).unwrap();
     model
 }
 
-/// The logits that a training step sees, and the gradients that it follows.
+/// Logits and gradients of a training step.
 fn step(model: &mut Convnet, images: &Tensor, number: u32) -> (Vec<f32>, Tensors) {
     let mut logits = Vec::new();
     let upstream = upstream(images.dims()[0]);
@@ -59,7 +59,7 @@ fn step(model: &mut Convnet, images: &Tensor, number: u32) -> (Vec<f32>, Tensors
     (logits, moments.collect())
 }
 
-/// Which hidden numbers took part: a column of the last layer's gradient is zero where one did not.
+/// Marks the active hidden outputs: the last layer's gradient has a column of zeros for each inactive one.
 fn active(gradients: &Tensors) -> Vec<bool> {
     let gradient = numbers(&gradients["fc2.weight"]);
     (0..HIDDEN).map(|hidden| (0..CLASSES).any(|class| gradient[class * HIDDEN + hidden] != 0.0)).collect()
@@ -79,7 +79,7 @@ fn a_training_step_is_that_of_the_network_with_the_silenced_numbers_taken_out() 
     let (logits, gradients) = step(&mut model(3), &images, 1);
     let active = active(&gradients);
 
-    // What the last layer multiplies a hidden number with, for this image.
+    // Factor of a hidden output for this image.
     let factor = |hidden: usize| if active[hidden] { 1.0 / 0.6 } else { 0.0 };
     let mut parameters = C2F2_CLASSIFIER.parameters();
     let scaled: Vec<f32> =
@@ -98,7 +98,7 @@ fn a_training_step_is_that_of_the_network_with_the_silenced_numbers_taken_out() 
         close(name, &numbers(gradient), &scaled);
     }
 
-    // Of what passes the ReLU, two fifths are silenced: 1024 fair coins of that kind stay within four deviations.
+    // Two fifths of the positive hidden outputs are dropped, within four standard deviations of the binomial distribution.
     let plain = model(3).weight_gradients(&images, &mut |_| Ok(upstream(1))).unwrap();
     let passing = self::active(&plain);
     let kept = active.iter().filter(|&&on| on).count() as f64;
@@ -119,7 +119,7 @@ fn silence_is_keyed_by_seed_step_and_image_and_nothing_else() {
     assert_ne!(base[0], base[1], "two equal images of a batch");
     assert_ne!(base, masks(1, 1), "another seed");
     assert_ne!(base, masks(0, 2), "another step");
-    // More than one chunk and one thread: the first image has what it had.
+    // With more than one chunk and more than one thread, the first image has the same mask.
     let many = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| step(&mut model(0), &images(130), 1).0)
@@ -147,7 +147,7 @@ fn evaluation_and_attacks_know_no_dropout() {
     assert_eq!(seen, numbers(&model.embed(&images).unwrap()));
 }
 
-/// As a training that was interrupted: the seed of the dropout comes from the plan, the rest from the checkpoint.
+/// Resumed training: the seed of the dropout comes from the plan, everything else from the checkpoint.
 #[test]
 fn a_resumed_classifier_silences_the_same_numbers() {
     let (images, seed) = (images(3), Seed(5));

@@ -1,7 +1,7 @@
-//! The networks' gradients against central differences of their own forward pass.
+//! Gradients of the networks compared with central differences of their own forward pass.
 //!
-//! They are piecewise linear: a difference is exact but for the rounding of `f32`, unless a ReLU or a pooling decision
-//! flips inside the step. Then the differences to the left and to the right disagree, and the place is left out.
+//! The networks are piecewise linear. A difference is exact but for the rounding of `f32`, unless a ReLU or a pooling decision
+//! flips inside the step. Then the differences to the left and to the right disagree, and the coordinate is left out.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -14,7 +14,7 @@ use rankle_models::{Convnet, Isa};
 
 const PIXELS: usize = 784;
 
-/// How near a difference must be, relative to the gradient, and how many of them.
+/// Largest allowed error relative to the gradient, and the share of coordinates that must be within it.
 const TOLERANCE: f64 = 0.02;
 const SHARE: f64 = 0.95;
 
@@ -30,17 +30,17 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
 }
 
-/// The upstream of [`losses`] with respect to the embeddings of one image.
+/// Gradient of [`losses`] with respect to the embedding of one image.
 fn upstream(dim: usize) -> Vec<f32> {
     unit(FIRST_STREAM + 401, dim)
 }
 
-/// The network with changed parameters.
+/// Network with changed parameters.
 fn changed(network: &Network, parameters: &Tensors) -> Convnet {
     Convnet::from_tensors(network.layers, parameters, Distance::Cosine).unwrap()
 }
 
-/// `Σ e·upstream` of every image, in double precision.
+/// Loss `Σ e·upstream` of every image, in double precision.
 fn losses(model: &Convnet, images: &Tensor) -> Vec<f64> {
     let embeddings = model.embed(images).unwrap();
     let dim = embeddings.dims()[1];
@@ -48,7 +48,7 @@ fn losses(model: &Convnet, images: &Tensor) -> Vec<f64> {
     numbers(&embeddings).chunks(dim).map(|e| e.iter().zip(&upstream).map(|(&e, &s)| f64::from(e) * f64::from(s)).sum()).collect()
 }
 
-/// A gradient and the differences to both sides of the same place.
+/// Gradient of one coordinate, a pixel or a weight, and the difference quotients to its left and right.
 struct Place {
     gradient: f64,
     left: f64,
@@ -56,7 +56,7 @@ struct Place {
 }
 
 impl Place {
-    /// `at` and `loss` are below, at and above the place.
+    /// Difference quotients from three values of the coordinate, in ascending order, and the losses there.
     fn new(gradient: f32, at: [f32; 3], loss: [f64; 3]) -> Self {
         let difference = |side: usize| (loss[side + 1] - loss[side]) / f64::from(at[side + 1] - at[side]);
         Self { gradient: f64::from(gradient), left: difference(0), right: difference(1) }
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// Where no decision flips, nearly all gradients must agree. The choice of places asks the differences alone.
+/// Asserts that nearly all gradients agree where no decision flips. The differences alone decide which coordinates are compared.
 fn check(what: &str, places: &[Place]) {
     let largest = places.iter().fold(0.0, |most: f64, place| most.max(place.central().abs()));
     let smooth = |p: &&Place| p.central().abs() > 0.1 * largest && (p.left - p.right).abs() <= TOLERANCE * p.central().abs();
@@ -76,7 +76,8 @@ fn check(what: &str, places: &[Place]) {
     assert!(near as f64 >= SHARE * chosen.len() as f64, "{what}: {near} of {} agree", chosen.len());
 }
 
-/// Not C2F2-512's: one pixel bends too many of its ReLUs. PyTorch vouches for those, and the weights below.
+/// Input gradients of all but C2F2-512, in which one pixel flips too many ReLUs. Its gradients are compared with PyTorch in
+/// `pytorch_parity.rs`, and its weight gradients below.
 #[test]
 fn input_gradients_are_the_gradient_of_the_forward_pass() {
     const STEP: f32 = 1.0 / 1024.0;
@@ -110,22 +111,22 @@ fn input_gradients_are_the_gradient_of_the_forward_pass() {
     }
 }
 
-/// Every so-many-th weight of a parameter is moved by a step.
+/// Name of a parameter, stride of the weights that are moved, and step.
 type Probe = (&'static str, usize, f32);
 
 #[test]
 fn weight_gradients_are_the_gradient_of_the_forward_pass() {
-    // A weight of a convolution meets every pixel and flips some decision at any step: over many images that averages out.
+    // A weight of a convolution affects every pixel and flips some decision at any step. Over many images this averages out.
     const IMAGES: usize = 24;
     let images = tensor(&noise(IMAGES));
-    // Weights a prime number apart, so that kernel positions and channels take turns.
-    #[rustfmt::skip] // the columns are the point
+    // Prime strides, so that all kernel positions and channels occur.
+    #[rustfmt::skip] // keeps the columns aligned
     let cases: [(Network, &[Probe]); 3] = [
         (C2F2, &[
             ("conv1.weight", 31, 3e-4), ("conv1.bias", 2, 3e-4), ("conv2.weight", 1531, 1e-3), ("conv2.bias", 3, 1e-3),
             ("fc1.bias", 97, 1e-2),
         ]),
-        // The rest is C2F2's.
+        // The other layers are those of C2F2.
         (C2F2_512, &[
             ("backbone.7.weight", 300_007, 1e-3), ("backbone.7.bias", 97, 1e-3), ("backbone.9.weight", 50_021, 1e-2),
             ("backbone.9.bias", 53, 1e-2),
@@ -162,15 +163,15 @@ fn weight_gradients_are_the_gradient_of_the_forward_pass() {
     }
 }
 
-/// C2F2's dense layer is linear in its weights: its gradient is the outer product of gradient and features, and each feature is the
-/// change of one embedding with one weight.
+/// C2F2's dense layer is linear in its weights. Its gradient is the outer product of the embedding's gradient and the features;
+/// a feature is the difference quotient of one embedding coordinate by one weight.
 #[test]
 fn dense_weight_gradients_are_the_gradient_of_the_forward_pass() {
     let (parameters, images, dim) = (C2F2.parameters(), tensor(&noise(1)), C2F2.dim());
     let given = Tensor::from_vec(upstream(dim), (1, dim), &Device::Cpu).unwrap();
     let gradients = C2F2.model(Isa::best()).weight_gradients(&images, &mut |_| Ok(given.clone())).unwrap();
     let gradient = numbers(&gradients["fc1.weight"]);
-    // One weight of each of many rows moves at once: in a row of its own, each changes a single embedding.
+    // One weight of each row moves at once: each changes only one coordinate of the embedding.
     let (features, values) = (3136, numbers(&parameters["fc1.weight"]));
     let place = |row: usize| row * features + row * 37 % features;
     let embed = |step: f32| {
@@ -188,7 +189,7 @@ fn dense_weight_gradients_are_the_gradient_of_the_forward_pass() {
     }
 }
 
-/// At exactly zero a dense layer's ReLU has gradient zero, as in PyTorch, and its embedding is zero: nothing flows back.
+/// ReLU of a dense layer at exactly zero: its output and its gradient are zero, as in PyTorch.
 #[test]
 fn a_dense_layer_at_exactly_zero_is_silent() {
     let (images, upstream) = (tensor(&noise(2)), |raw: &Tensor| Ok(raw.ones_like()?));
@@ -203,7 +204,7 @@ fn a_dense_layer_at_exactly_zero_is_silent() {
             assert!(numbers(&model.input_gradient(&images, &mut |raw| upstream(raw)).unwrap()).iter().all(|&x| x == 0.0));
             let gradients = model.weight_gradients(&images, &mut |raw| upstream(raw)).unwrap();
             for (name, gradient) in gradients {
-                // Only the bias of the layer behind it, where there is one, moves anything.
+                // Only the bias of the next layer, if there is one, has a gradient.
                 let expected = if name == "backbone.9.bias" { 2.0 } else { 0.0 };
                 assert!(numbers(&gradient).iter().all(|&x| x == expected), "{}, {isa}: {name}", network.name);
             }

@@ -1,6 +1,6 @@
-//! Each network against PyTorch, image by image: embeddings, input gradients and weight gradients, on real MNIST images (borders of
-//! exact zeros: exact ties in the pooling) and on noise, with every instruction set of this machine. `fixtures/README.md`
-//! says what the reference is.
+//! Small networks compared with PyTorch, image by image: embeddings, input gradients and weight gradients, on MNIST images (whose
+//! zero borders cause exact ties in the pooling) and on noise, with every instruction set of this machine.
+//! `fixtures/README.md` describes the reference.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 const PIXELS: usize = 784;
 
-/// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 6e-7
+/// Largest allowed differences, relative to the largest value of the reference. PyTorch's own float32 is within 6e-7
 /// (embeddings and input gradients) and 1.4e-6 (weight gradients) of this reference.
 const EMBEDDING: f64 = 1e-5;
 const INPUT_GRADIENT: f64 = 2e-5;
@@ -36,25 +36,25 @@ fn images(fixture: &Fixture) -> Tensor {
     Tensor::from_vec(pixels, (fixture["images"].dims()[0], 1, 28, 28), &Device::Cpu).unwrap()
 }
 
-/// The gradient of a loss with respect to the raw embeddings.
+/// Gradient of a loss with respect to the raw embeddings.
 type Upstream = fn(&Tensor) -> rankle_core::Result<Tensor>;
 
-/// The two losses of the fixture.
+/// Losses of the fixture.
 const LOSSES: [(&str, Upstream); 2] = [("linear", linear), ("cosine", cosine)];
 
-/// `Σ e·r`.
+/// Gradient of `Σ e·r`.
 fn linear(raw: &Tensor) -> rankle_core::Result<Tensor> {
     Ok(Tensor::from_vec(unit(FIRST_STREAM + 101, raw.elem_count()), raw.shape(), &Device::Cpu)?)
 }
 
-/// `Σ (1 - u·t)` with `u = e / ‖e‖`.
+/// Gradient of `Σ (1 - u·t)` with `u = e / ‖e‖`.
 fn cosine(raw: &Tensor) -> rankle_core::Result<Tensor> {
     let gradient: Vec<f32> = unit(FIRST_STREAM + 102, raw.elem_count()).into_iter().map(|t| -t).collect();
     let gradient = Tensor::from_vec(gradient, raw.shape(), &Device::Cpu)?;
     Distance::Cosine.normalize(raw)?.backward(&gradient)
 }
 
-/// The largest difference relative to the largest number of the reference; infinite if anything is not a number.
+/// Largest difference, relative to the largest value of the reference; infinite if a value is NaN.
 fn relative(ours: &[f64], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len());
     let largest = reference.iter().fold(0.0, |m: f64, &r| m.max(f64::from(r).abs()));
@@ -68,7 +68,7 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
 
-/// Every network with its fixture, on every instruction set that this machine has.
+/// Runs `work` for every network and its fixture, on every instruction set of this machine.
 fn check(work: impl Fn(&str, &Convnet, &Fixture)) {
     for network in NETWORKS {
         let fixture = fixture(&network);
@@ -122,7 +122,7 @@ fn input_gradients_equal_pytorch_in_size_and_sign() {
 
 #[test]
 fn weight_gradients_equal_pytorch() {
-    /// Of a large gradient every so-many-th number is stored.
+    /// Strides of the large gradients in the fixture: every `stride`-th value is stored.
     const STRIDES: [(&str, usize); 10] = [
         ("c2f2 conv2.weight", 11),
         ("c2f2 fc1.weight", 401),
@@ -160,7 +160,7 @@ fn weight_gradients_equal_pytorch() {
     });
 }
 
-/// A large gradient times formula numbers, from both sides: every number of it takes part.
+/// Products of a large gradient with formula vectors from both sides, so that each of its values is compared.
 fn projections(matrix: &[f64], columns: usize) -> (Vec<f64>, Vec<f64>) {
     let right = wide(&unit(FIRST_STREAM + 103, columns));
     let rows = matrix.chunks(columns).map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum()).collect();

@@ -1,4 +1,4 @@
-//! What a ResNet-18 starts from: torchvision's distributions for photographs, PyTorch's default for the paper's 28×28.
+//! Initial weights of ResNet-18: torchvision's distributions for photographs, PyTorch's default for the paper's 28×28.
 
 use rankle_core::{Distance, Seed, Trainable};
 use rankle_models::{ImageFormat, ResNet18};
@@ -68,7 +68,7 @@ fn draws_are_keyed_by_the_seed_and_nothing_else() {
     assert!((1..one.len()).all(|at| beginning(at) != beginning(0)));
 }
 
-/// The paper's network at 28×28 starts from PyTorch's default, bit for bit as every published record of it did.
+/// Initial weights at 28×28, bit for bit those of every published record of the paper's network.
 #[test]
 fn the_papers_network_starts_as_ever() {
     for (head, wanted) in [(None, 0x18ef_c86f_f66e_44d2), (Some(512), 0xe880_9ac9_f27d_0a8d)] {

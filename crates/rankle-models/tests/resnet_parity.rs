@@ -1,6 +1,6 @@
-//! ResNet-18 against PyTorch, image by image: embeddings and input gradients of the frozen network, embeddings, weight
-//! gradients and running statistics in training, with every instruction set of this machine. `fixtures/README.md` says what
-//! the reference is.
+//! ResNet-18 compared with PyTorch, image by image: embeddings and input gradients of the frozen network; embeddings, weight
+//! gradients and running statistics in training; with every instruction set of this machine. `fixtures/README.md` describes
+//! the reference.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 const IMAGES: usize = 8;
 const DIM: usize = 512;
 
-/// Largest differences allowed, relative to the largest number of the reference. PyTorch's own float32 is within 4e-7 and 7e-7
-/// of this reference when frozen, and within 4e-6 and 1.1e-5 in training, where eight numbers make up the last statistics.
+/// Largest allowed differences, relative to the largest value of the reference. PyTorch's own float32 is within 4e-7 and 7e-7
+/// of this reference when frozen, and within 4e-6 and 1.1e-5 in training, where the last statistics are those of eight values.
 const EMBEDDING: f64 = 1e-5;
 const INPUT_GRADIENT: f64 = 1e-5;
 const WEIGHT_GRADIENT: f64 = 1e-4;
@@ -54,7 +54,7 @@ fn upstream(stream: u32, n: usize) -> Tensor {
     formula(stream, [n, DIM], 1.0)
 }
 
-/// The largest difference relative to the largest number of the reference; infinite if anything is not a number.
+/// Largest difference, relative to the largest value of the reference; infinite if a value is NaN.
 fn relative(ours: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len());
     let largest = reference.iter().fold(0.0, |m: f64, &r| m.max(f64::from(r).abs()));
@@ -64,7 +64,7 @@ fn relative(ours: &[f32], reference: &[f32]) -> f64 {
     })
 }
 
-/// Image by image.
+/// Compares values and signs, image by image.
 fn compare(what: &str, tolerance: f64, ours: &Tensor, reference: &Tensor) {
     for image in 0..ours.dim(0).unwrap() {
         let (ours, reference) = (numbers(&ours.get(image).unwrap()), numbers(&reference.get(image).unwrap()));
@@ -76,8 +76,8 @@ fn compare(what: &str, tolerance: f64, ours: &Tensor, reference: &Tensor) {
     }
 }
 
-/// Of small ones every number, of large ones each so-many-th, and the rows times formula numbers. The fixture's names begin with
-/// the last word of `case`.
+/// Compares gradients with the fixture: vectors in full; of larger tensors every `stride`-th value, and all rows multiplied with
+/// a formula vector. Names in the fixture begin with the last word of `case`.
 fn check_gradients(case: &str, stride: usize, gradients: &BTreeMap<String, Tensor>, fixture: &HashMap<String, Tensor>) {
     let prefix = case.rsplit(' ').next().unwrap();
     for (name, gradient) in gradients {
@@ -133,7 +133,7 @@ fn training_equals_pytorch() {
         check_gradients(&format!("{isa}: training"), 1021, &gradients, &fixture);
         assert_eq!(gradients.len(), 60);
 
-        // A learning rate of zero: only the running statistics move.
+        // With a learning rate of zero, only the running statistics change.
         let adam = AdamStep { learning_rate: 0.0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: 1 };
         model.train_step(&images, &mut upstream, &adam).unwrap();
         let after = model.parameters().unwrap();
@@ -146,7 +146,7 @@ fn training_equals_pytorch() {
     }
 }
 
-/// The last stage, with the statistics of the batch, and a linear layer behind it; in front of it the running statistics.
+/// Training of the last stage, with batch statistics, and of a head. The layers before it use the running statistics.
 #[test]
 fn training_the_last_stage_and_a_head_equals_pytorch() {
     const SIZE: usize = 16;
@@ -162,7 +162,7 @@ fn training_the_last_stage_and_a_head_equals_pytorch() {
             Ok(formula(FIRST_STREAM + 507, [IMAGES, SIZE], 1.0))
         };
         let gradients = model.weight_gradients(&images, &mut upstream).unwrap();
-        // Five convolutions, five norms, the head.
+        // Five convolutions, five batch normalizations, the head.
         assert_eq!(gradients.len(), 5 + 2 * 5 + 2);
         check_gradients(&format!("{isa}: layer4"), 8191, &gradients, &fixture);
 
@@ -179,7 +179,7 @@ fn training_the_last_stage_and_a_head_equals_pytorch() {
     }
 }
 
-/// What is attacked is the network without a head, and a matrix.
+/// The frozen network with a head equals the network without a head, multiplied with a matrix.
 #[test]
 fn a_head_is_a_matrix_behind_the_network() {
     const SIZE: usize = 37;
@@ -202,7 +202,7 @@ fn a_head_is_a_matrix_behind_the_network() {
     }
 }
 
-/// Without a head, a file may have a classifier or none; with one, its own; to go on from, any.
+/// A model without a head ignores a classifier in the file; a model with a head needs that head; further training accepts any.
 #[test]
 fn heads_of_files_are_taken_passed_over_or_made() {
     let bare = parameters(1, FIRST_STREAM);
@@ -235,7 +235,7 @@ fn heads_of_files_are_taken_passed_over_or_made() {
     assert_eq!(numbers(&go_on(&bare, Some(8))["layer4.1.bn2.bias"]), numbers(&bare["layer4.1.bn2.bias"]));
 }
 
-/// The counters and the classifier of torchvision's files are passed over, anything else is not.
+/// Counters and the classifier in torchvision's files are ignored; other additional tensors are refused.
 #[test]
 fn files_of_torchvision_load_as_they_are() {
     let weights: BTreeMap<String, Tensor> = parameters(1, FIRST_STREAM);

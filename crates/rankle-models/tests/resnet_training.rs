@@ -1,5 +1,4 @@
-//! ResNet-18: one image, one result, whatever the batch size, the number of threads and the interruptions; batches that it
-//! cannot use are refused.
+//! ResNet-18: results do not depend on the batch size, the number of threads or interruptions; bad batches are refused.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -70,7 +69,7 @@ fn step(model: &mut ResNet18, step: u32) {
     model.train_step(&images(30, [1, 28, 28]), &mut { upstream }, &adam).unwrap();
 }
 
-/// Three chunks a batch; the second half of the run goes on from a checkpoint.
+/// Training with three chunks per batch; the second half of the run resumes from a checkpoint.
 #[test]
 fn training_does_not_depend_on_threads_or_interruptions() {
     let new = || ResNet18::initialize(ImageFormat::gray28(), None, Distance::Cosine, Seed(3));
@@ -82,7 +81,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
     let mut first = new();
     with_threads(3, || step(&mut first, 1));
     let mut second = ResNet18::initialize(ImageFormat::gray28(), None, Distance::Cosine, Seed(4));
-    // An embedding in between must not outlive the weights it was made with.
+    // The frozen network of this embedding must not survive the restore of other weights.
     let stale = bits(&second.embed(&images(2, [1, 28, 28])).unwrap());
     second.restore(first.checkpoint().unwrap()).unwrap();
     assert!(bits(&second.embed(&images(2, [1, 28, 28])).unwrap()) != stale);
@@ -91,7 +90,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
     let embedding = |model: &ResNet18| bits(&model.embed(&images(2, [1, 28, 28])).unwrap());
     assert!(embedding(&second) == embedding(&whole));
 
-    // What is saved, once saved and read again, is the same model.
+    // Saved weights, read again, are the same model.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     weights::write(&file, &whole.parameters().unwrap()).unwrap();
@@ -99,7 +98,7 @@ fn training_does_not_depend_on_threads_or_interruptions() {
     assert!(embedding(&read) == embedding(&whole));
 }
 
-/// Of a head and the layers from `layer3` on: the others neither move nor have moments.
+/// Training of a head and the layers from `layer3` on. The other layers do not change and have no moments.
 #[test]
 fn partial_training_does_not_depend_on_threads_or_interruptions() {
     const SIZE: usize = 24;
@@ -127,7 +126,7 @@ fn partial_training_does_not_depend_on_threads_or_interruptions() {
     let mut first = new(3);
     with_threads(3, || step(&mut first, 1));
     let mut second = new(4);
-    // What is in front must not outlive the weights it was made with.
+    // The frozen layers before `layer3` must not survive the restore of other weights.
     step(&mut second, 1);
     second.restore(first.checkpoint().unwrap()).unwrap();
     with_threads(2, || step(&mut second, 2));
@@ -148,7 +147,7 @@ fn batches_that_do_not_fit_are_refused_and_leave_the_weights_alone() {
     assert!(matches!(train(&good, upstream(1, 3)), Err(Error::Shape { .. })));
     assert!(matches!(train(&good, (upstream(1, 2) * f64::NAN).unwrap()), Err(Error::NotFinite(_))));
     assert!(matches!(train(&(&good * f64::INFINITY).unwrap(), upstream(1, 2)), Err(Error::NotFinite(_))));
-    // The last maps have one pixel: a single image has no variance.
+    // The last maps have one pixel, so a single image has no variance.
     let message = train(&images(1, [1, 28, 28]), upstream(1, 1)).unwrap_err().to_string();
     assert!(message.contains("batch normalization"), "{message}");
     assert!(matches!(train(&good.narrow(0, 0, 0).unwrap(), upstream(1, 0)), Err(Error::Empty(_))));

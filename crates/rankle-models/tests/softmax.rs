@@ -1,4 +1,4 @@
-//! Softmax regression against its definition in double precision.
+//! Softmax regression compared with its definition in double precision.
 
 #[path = "support/formula.rs"]
 mod formula;
@@ -69,7 +69,7 @@ fn logits_and_gradients_are_those_of_the_definition() {
         };
         close("input gradient", &gradient, (0..n * PIXELS).map(back));
 
-        // From zero moments a step of Adam leaves a tenth of the gradient in the first one.
+        // Starting from zero, Adam's first moment is a tenth of the gradient after one step.
         model.train_step(&images(n), &mut |_| Ok(upstream.clone()), &ADAM).unwrap();
         let state = model.checkpoint().unwrap();
         let sum = |class: usize, with: &dyn Fn(usize) -> f32| -> f64 {

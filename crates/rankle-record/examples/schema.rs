@@ -1,4 +1,4 @@
-//! Prints `record.schema.json`, or with the argument `markdown` the table of `RECORDS.md`.
+//! Prints `record.schema.json` or, with the argument `markdown`, the tables of `RECORDS.md`.
 
 use rankle_record::schema;
 

@@ -1,4 +1,4 @@
-//! The attacks by name: one declaration each.
+//! Attacks by name, with one declaration each.
 
 use crate::{Error, Result, named};
 use rankle_registry::{Named, Registry};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// The way in which a ranking attack moves ranks.
+/// The direction in which a ranking attack moves ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Toward the top of the list: `+`.
@@ -26,22 +26,22 @@ pub enum AttackId {
     PreservingQuery(Direction),
     /// `es`: the embedding moves as far as it can, without a target.
     EmbeddingShift,
-    /// An attack of another program: [`AttackId::register`].
+    /// An attack of another program, added by [`AttackId::register`].
     Custom(&'static Declaration),
 }
 
-/// What is fixed about an attack.
+/// Fixed properties of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Declaration {
-    /// Its name, as in `ca+`.
+    /// Name, as in `ca+`.
     pub name: &'static str,
-    /// The letter that the literature uses for the number of targets: `w` queries or `m` candidates.
+    /// The literature's letter for the number of targets: `w` queries or `m` candidates.
     pub letter: &'static str,
-    /// What moves, in a few words.
+    /// Description of the movement, in a few words.
     pub moves: &'static str,
-    /// Where ranks go; none for an attack without ranks.
+    /// Direction of the ranks; `None` for an attack without ranks.
     pub direction: Option<Direction>,
-    /// The unit of its outcome.
+    /// Unit of the outcome.
     pub unit: &'static str,
 }
 
@@ -91,22 +91,22 @@ impl AttackId {
     /// The four columns of the published tables.
     pub const TABLE: [Self; 4] = [Self::CA_PLUS, Self::CA_MINUS, Self::SP_QA_PLUS, Self::SP_QA_MINUS];
 
-    /// Makes an attack of another program known by its name, to the end of the process; what computes it is registered with it, in
-    /// `rankle_attacks::CustomAttack`.
+    /// Registers an attack of another program under its name, to the end of the process. Its computation is registered with it,
+    /// in `rankle_attacks::CustomAttack`.
     ///
     /// # Errors
-    /// [`Error::Make`] for a name that another attack has, or that cannot stand on a command line.
+    /// [`Error::Make`] for a name of another attack, or a name that cannot be given on a command line.
     pub fn register(declaration: Declaration) -> Result<Self> {
         let taken = |name: &str| Self::ALL.into_iter().any(|attack| attack.name() == name);
         OWN.add(declaration, taken).map(|own| Self::Custom(own.get())).map_err(Error::make("the attack"))
     }
 
-    /// The attacks that were registered, in that order.
+    /// Registered attacks, in the order of registration.
     pub fn registered() -> Vec<Self> {
         OWN.all().into_iter().map(|own| Self::Custom(own.get())).collect()
     }
 
-    /// What is fixed about the attack.
+    /// Fixed properties of the attack.
     pub fn declaration(self) -> &'static Declaration {
         let at = match self {
             Self::Custom(declaration) => return declaration,
@@ -123,17 +123,17 @@ impl AttackId {
         self.declaration().name
     }
 
-    /// Where ranks go; none for an attack without ranks.
+    /// Direction of the ranks; `None` for an attack without ranks.
     pub fn direction(self) -> Option<Direction> {
         self.declaration().direction
     }
 
-    /// Whether the attack has targets.
+    /// True if the attack has targets.
     pub fn has_targets(self) -> bool {
         self != Self::EmbeddingShift
     }
 
-    /// What moves, and which outcome is the stronger attack.
+    /// Description of the movement and, for ranks, of the stronger outcome.
     pub fn description(self) -> String {
         let Declaration { moves, direction, .. } = self.declaration();
         match direction {

@@ -1,4 +1,4 @@
-//! Everything that a number in a table depends on.
+//! All inputs of a number in a table.
 
 use crate::columns::Columns;
 use crate::options::is_usual;
@@ -11,63 +11,62 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// One attack on one subject: a line of a plan, and the inputs of a record as far as they are a matter of choice.
+/// One attack on one subject: a line of a plan, and the inputs of a record that a plan chooses.
 ///
-/// Whoever runs a line of a plan adds the rest: the [`Facts`], and the steps, starts and weights that the protocol prescribes.
+/// Running a line of a plan adds the other inputs: the [`Facts`], and the steps, starts and weights that the protocol prescribes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The table the cell stands in, as in `mnist-ct`; none for a single run.
+    /// The table that the cell belongs to, as in `mnist-ct`; `None` for a single run.
     #[serde(default)]
     pub table: Option<String>,
-    /// What is attacked; in a transfer, what is measured.
+    /// Attacked data and model; in a transfer, the victim.
     #[serde(flatten)]
     pub subject: Subject,
-    /// How it is attacked.
+    /// The attack with its choices.
     #[serde(flatten)]
     pub spec: AttackSpec,
-    /// How many images are attacked.
+    /// Number of attacked images.
     pub images: usize,
-    /// The model that images are perturbed against, where they are measured on another one: a transfer. Otherwise the field is
-    /// not written.
+    /// Source of a transfer: the model that images are perturbed against, if they are measured on another one. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Source>,
 }
 
-/// The model behind a transferred attack.
+/// Source model of a transferred attack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The architecture, as in `c2f2`.
     pub model: String,
-    /// Where the weights came from. Display only, the hash tells weights apart.
+    /// Origin of the weights. Display only: the hash identifies them.
     pub weights: String,
-    /// SHA-256 of the weights file, in hexadecimal; empty in a plan, which names a file nobody has opened yet.
+    /// SHA-256 of the weights file, in hexadecimal; empty in a plan, before the file is opened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub weights_sha256: String,
     /// The distance, as in `cosine`.
     pub distance: String,
 }
 
-/// The inputs of a record that only show when its files are opened.
+/// Inputs of a record that are known only once its files are open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// How photographs became the model's images, as in `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`. Of other images
-    /// the field is not written.
+    /// Preprocessing of photographs, as in `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`. Omitted for other
+    /// images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<String>,
-    /// How many items are ranked.
+    /// Number of ranked items.
     pub gallery: usize,
-    /// How many queries there are, where they are no gallery items. Otherwise the field is not written.
+    /// Number of queries, if they are no gallery items. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<usize>,
-    /// How many broken images were left out of them, as the name of the dataset asks for. Of none the field is not written.
+    /// Number of broken images left out of queries and gallery, as the name of the dataset asks for. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<usize>,
-    /// The explicit choice of images, targets and preserved items, in words; none where the seed chose.
+    /// Explicit choice of images, targets and preserved items, in words; `None` if the seed chose.
     #[serde(default)]
     pub chosen: Option<String>,
-    /// False where the weights are in no folder of the repository: nobody can compute the record again from a clone. Otherwise not
-    /// written.
+    /// False if the weights are in no folder of the repository, so that the record cannot be computed again from a clone. Omitted
+    /// if true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub verifiable: bool,
     /// The weights, the code and the machine.
@@ -83,16 +82,16 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
-/// What all cells of one run share, whatever the table and the attack.
+/// Settings that all cells of one run share, whatever the table and the attack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSetting {
-    /// Whose definitions are used.
+    /// Definitions of targets and ranks.
     pub protocol: crate::Protocol,
-    /// Whether the images are ranked after rounding to 1/255.
+    /// True if the images are ranked after rounding to 1/255.
     pub eight_bit: bool,
-    /// How many images are attacked.
+    /// Number of attacked images.
     pub images: usize,
-    /// The seed of the sample, the targets and the starts.
+    /// Seed of the sample, the targets and the random starts.
     pub seed: u64,
 }
 
@@ -104,7 +103,7 @@ impl fmt::Display for RunSetting {
 }
 
 impl Source {
-    /// The attacked model of a plan, with weights that nobody has opened yet.
+    /// The model of `subject` as the source of a planned transfer, whose weights are not yet opened.
     pub fn planned(subject: &Subject) -> Self {
         let Subject { model, weights, distance, .. } = subject.clone();
         Self { model, weights, weights_sha256: String::new(), distance }
@@ -112,18 +111,18 @@ impl Source {
 }
 
 impl Cell {
-    /// Bytes of a plan; a pipe may have no end.
+    /// Maximum size of a plan in bytes: a pipe may have no end.
     pub const LONGEST_PLAN: u64 = 256 << 20;
 
-    /// What the cell shares with others of its run.
+    /// Settings that the cell shares with the other cells of its run.
     pub fn setting(&self) -> RunSetting {
         let AttackSpec { protocol, eight_bit, seed, .. } = self.spec;
         RunSetting { protocol, eight_bit, images: self.images, seed }
     }
 
-    /// Whether `cell` is what is asked for here, in every input but the place of the weights. What is not written here may be
-    /// anything where the protocol prescribes it: the step, the number of steps, the starts and the weight of what is preserved.
-    pub fn asks_for(&self, cell: &Self) -> bool {
+    /// True if `cell` has all inputs of this one, except the paths and hashes of weights. The step, the number of steps, the
+    /// starts and ξ, which the protocol prescribes, match any value if they are `None` here.
+    pub fn matches(&self, cell: &Self) -> bool {
         let (asked, found) = (&self.spec, &cell.spec);
         let search = crate::Search {
             step: asked.search.step.or(found.search.step),
@@ -145,10 +144,10 @@ impl Cell {
         asked == *cell && self.from.as_ref().map(named) == cell.from.as_ref().map(named)
     }
 
-    /// A text that two cells share exactly when they must have the same outcome: all inputs, the hash of the weights and the
-    /// method version. The place of the weights is not part of it, nor is the version of the code or the machine.
+    /// A text that is equal for two cells exactly if they must have the same outcome: all inputs, the hash of the weights and the
+    /// method version. It contains neither the path of the weights, nor `verifiable`, the version of the code or the machine.
     ///
-    /// It is for comparison within one process, never to be stored.
+    /// For comparison within one process; never stored.
     pub fn identity(&self, facts: &Facts) -> String {
         let from = self.from.clone().map(|from| Source { weights: String::new(), ..from });
         let subject = Subject { weights: String::new(), ..self.subject.clone() };
@@ -162,8 +161,8 @@ impl Cell {
         format!("{:?}{facts:?}", Self { from, subject, ..self.clone() })
     }
 
-    /// A short name for the inputs that stays the same: the first 16 hexadecimal digits of the SHA-256 of their JSON, with its keys
-    /// sorted, without blanks, and without fields that are null and the places of weights. It names the per-image ranks of a record.
+    /// A short, stable name of the inputs: the first 16 hexadecimal digits of the SHA-256 of their JSON, with sorted keys and
+    /// without blanks, `null` fields and paths of weights. It names the per-image ranks of a record.
     ///
     /// # Errors
     /// [`Error::Record`] for a number that is not finite.
@@ -183,10 +182,10 @@ impl Cell {
         Ok(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// A plan as text: one JSON object a line.
+    /// Writes a plan as text, one JSON object per line.
     ///
     /// # Errors
-    /// [`Error::Make`] when an epsilon is not finite.
+    /// [`Error::Make`] if a number is not finite.
     pub fn to_lines(plan: &[Self]) -> Result<String> {
         let mut lines = String::new();
         for cell in plan {
@@ -199,12 +198,12 @@ impl Cell {
     /// Reads a plan file: lines with the input columns of records, or whole records.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read and [`Error::Line`] for the first line that is not a planned cell.
+    /// [`Error::File`] if the file cannot be read, and [`Error::Line`] for the first line that is not a planned cell.
     pub fn read_plan(path: &Path) -> Result<Vec<Self>> {
         Self::parse_plan(path, &rankle_files::read_text_or_pipe(path, Self::LONGEST_PLAN).map_err(Error::file("read", path))?)
     }
 
-    /// As [`Cell::read_plan`], of the text of a file.
+    /// Parses the text of a plan file; `path` names the file in errors.
     ///
     /// # Errors
     /// [`Error::Line`] for the first line that is not a planned cell.
@@ -216,7 +215,7 @@ impl Cell {
         text.lines().enumerate().map(parse).collect()
     }
 
-    /// Reads one line of a plan. Of a record, which tells its format, the outcome is passed over.
+    /// Parses one line of a plan. A line with a format or an outcome is a record, whose outcome is ignored.
     fn from_line(line: &str) -> Result<Self, String> {
         let wrong = |reason: String| format!("{reason}; correct or delete that line");
         if line.len() > record::LONGEST_LINE {
@@ -227,7 +226,7 @@ impl Cell {
         let mut cell = if columns.contains_key("format") || columns.keys().any(is_outcome) {
             let Record { cell, facts, .. } = Record::from_line(line.as_bytes())?;
             if let Some(chosen) = facts.chosen {
-                return Err(wrong(format!("its record chose by hand ({chosen}), which no plan can")));
+                return Err(wrong(format!("its record has explicit choices ({chosen}), which a plan cannot state")));
             }
             cell
         } else {
@@ -244,7 +243,7 @@ impl Cell {
     }
 }
 
-/// JSON with sorted keys, without blanks and without fields that are null.
+/// JSON with sorted keys, without blanks and without `null` fields.
 fn canonical(value: &Value) -> String {
     let Value::Object(fields) = value else { return value.to_string() };
     let fields: BTreeMap<&String, &Value> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
@@ -287,7 +286,7 @@ mod tests {
         sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0)
     }
 
-    /// With every field that is only written where it is unusual.
+    /// A record with unusual values in fields that are omitted otherwise.
     fn unusual() -> Record {
         let mut record = record();
         record.facts.preprocessing = Some("resize=square".into());
@@ -303,7 +302,7 @@ mod tests {
         Cell { spec: AttackSpec { search: crate::Search::default(), ..cell.spec }, ..cell }
     }
 
-    /// The line of a record with one column changed.
+    /// A record with one column of its line changed.
     fn with(record: &Record, name: &str, value: Value) -> Record {
         let mut fields = serde_json::to_value(record).unwrap();
         fields[name] = value;
@@ -321,7 +320,7 @@ mod tests {
         assert_eq!(with(&one, "verifiable", json!(false)).identity(), one.identity());
     }
 
-    /// Each input is changed in turn, through its JSON, so a field added later is tested as well.
+    /// Changes each input in turn, through its JSON, so that a field added later is tested as well.
     #[test]
     fn every_other_field_is_an_input() {
         let record = unusual();
@@ -347,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Files that are committed have these names in them.
+    /// Committed files contain these names.
     #[test]
     fn a_key_stays_the_same() {
         let one = record();
@@ -382,8 +381,8 @@ mod tests {
         assert!(infinite.key().is_err());
     }
 
-    /// Transfers and universal perturbations are told apart by everything but the place of the source's weights, and what is
-    /// neither is written as it always was.
+    /// Identities of transfers and universal perturbations differ with every field but the path of the source's weights. Records
+    /// of other attacks are written without these fields.
     #[test]
     fn transfers_and_universal_perturbations_are_other_cells() {
         let plain = record();
@@ -428,7 +427,7 @@ mod tests {
         assert!(Cell::to_lines(&[nan]).is_err());
     }
 
-    /// A record is a line of a plan: it asks for its own cell.
+    /// A record read as a line of a plan asks for its own cell.
     #[test]
     fn a_record_is_planned_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -437,11 +436,11 @@ mod tests {
         record.cell.from = Some(Source { model, weights, weights_sha256: "ab".repeat(32), distance });
         std::fs::write(file.path(), record.to_line().unwrap()).unwrap();
         let [again] = Cell::read_plan(file.path()).unwrap().try_into().unwrap();
-        assert!(again.asks_for(&record.cell) && again.from.unwrap().weights_sha256.is_empty());
+        assert!(again.matches(&record.cell) && again.from.unwrap().weights_sha256.is_empty());
         record.facts.chosen = Some("images 3".into());
         std::fs::write(file.path(), record.to_line().unwrap()).unwrap();
         let message = Cell::read_plan(file.path()).unwrap_err().to_string();
-        assert!(message.contains("line 1 is not a planned cell: its record chose by hand (images 3)"), "{message}");
+        assert!(message.contains("line 1 is not a planned cell: its record has explicit choices (images 3)"), "{message}");
     }
 
     #[test]
@@ -459,15 +458,15 @@ mod tests {
         }
     }
 
-    /// Every field of a planned cell but the weights is changed in turn, so a field added later is tested as well.
+    /// Changes every field of a planned cell but the weights and ξ in turn, so that a field added later is tested as well.
     #[test]
     fn a_cell_is_asked_for_by_all_its_inputs() {
         let cell = record().cell;
         let elsewhere = Cell { subject: Subject { weights: "elsewhere".into(), ..asked().subject }, ..asked() };
-        assert!(elsewhere.asks_for(&cell) && !asked().asks_for(&Cell { table: None, ..cell.clone() }));
+        assert!(elsewhere.matches(&cell) && !asked().matches(&Cell { table: None, ..cell.clone() }));
         assert_eq!(cell.setting().to_string(), "1000 images, seed 0, protocol paper");
         let whole = unusual().cell;
-        assert!(!asked().asks_for(&whole) && whole.asks_for(&whole));
+        assert!(!asked().matches(&whole) && whole.matches(&whole));
         let fields = serde_json::to_value(&whole).unwrap();
         for (name, value) in fields.as_object().unwrap().iter().filter(|(name, _)| !["weights", "xi"].contains(&name.as_str())) {
             let mut changed = fields.clone();
@@ -483,7 +482,7 @@ mod tests {
                 _ => json!("another"),
             };
             let changed: Cell = serde_json::from_value(changed).unwrap();
-            assert!(!changed.asks_for(&whole), "{name}");
+            assert!(!changed.matches(&whole), "{name}");
         }
     }
 
@@ -497,9 +496,9 @@ mod tests {
         let with = |cell: Cell, from, universal| Cell { from, spec: AttackSpec { universal, ..cell.spec }, ..cell };
         let (plain, cell) = (record().cell, with(record().cell, source("lenet", "5f"), universal));
         let again = with(asked(), source("lenet", ""), universal);
-        assert!(again.asks_for(&cell) && !again.asks_for(&plain) && !asked().asks_for(&cell));
-        assert!(!with(asked(), source("c2f2", ""), universal).asks_for(&cell));
-        assert!(!with(asked(), source("lenet", ""), None).asks_for(&cell));
+        assert!(again.matches(&cell) && !again.matches(&plain) && !asked().matches(&cell));
+        assert!(!with(asked(), source("c2f2", ""), universal).matches(&cell));
+        assert!(!with(asked(), source("lenet", ""), None).matches(&cell));
         let line = Cell::to_lines(&[again]).unwrap();
         let expected = r#""universal":{"batches":1,"perturbations":10},"images":1000,"from":{"model":"lenet","weights":"a","distance":"cosine"}"#;
         assert!(line.contains(expected), "{line}");

@@ -1,44 +1,44 @@
-//! What a plan does otherwise than the paper's tables.
+//! Deviations of a plan from the paper's tables.
 
 use crate::options::is_usual;
 use crate::{AttackOptions, AttackSpec, Norm, ObjectiveKind, Protocol, Search, TargetPool, finite};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Choices made otherwise: those that are written.
+/// Choices that replace those of an attack; `None` keeps the attack's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Whose definitions are used.
+    /// Definitions of targets and ranks.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub protocol: Option<Protocol>,
-    /// What the radius is of.
+    /// Norm of the radius.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub norm: Option<Norm>,
-    /// What the attack minimizes.
+    /// Loss that the attack minimizes.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub objective: Option<ObjectiveKind>,
-    /// Where the targets of plus attacks are drawn from.
+    /// Part of the list that the targets of plus attacks are drawn from.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub target_band: Option<TargetPool>,
-    /// The weight of the semantics-preserving term.
+    /// Weight ξ of the semantics-preserving term.
     #[serde(default, skip_serializing_if = "is_usual", serialize_with = "finite::optional")]
     pub xi: Option<f64>,
-    /// The step as a share of the radius.
+    /// Step size as a fraction of the radius.
     #[serde(default, skip_serializing_if = "is_usual", serialize_with = "finite::optional")]
     pub step_per_epsilon: Option<f64>,
-    /// How many steps.
+    /// Number of steps.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub iterations: Option<usize>,
-    /// Whether the first iterate is drawn from the ball.
+    /// True if the first iterate is drawn from the ball.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub random_start: Option<bool>,
-    /// How many starts per image.
+    /// Number of starts per image.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub restarts: Option<usize>,
 }
 
 impl Change {
-    /// The attack with these choices made otherwise.
+    /// Applies the choices to an attack.
     pub fn of(&self, spec: AttackSpec) -> AttackSpec {
         let AttackSpec { epsilon, search, options, .. } = spec;
         AttackSpec {
@@ -60,7 +60,7 @@ impl Change {
     }
 }
 
-/// `iterations = 100, protocol = "strict"`, as a plan says it, by name; nothing where nothing is changed.
+/// Choices in the words of a plan, sorted by name, as in `iterations = 100, protocol = "strict"`; empty if nothing is changed.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = serde_json::to_value(self).map_err(|_| fmt::Error)?;
@@ -89,7 +89,7 @@ mod tests {
         };
         assert_eq!(changed, expected);
         assert_eq!(change.to_string(), r#"iterations = 7, objective = "distance", protocol = "strict", step_per_epsilon = 0.5"#);
-        // Again with another choice: what was chosen before stays.
+        // A second change keeps the choices of the first one.
         let longer = Change { restarts: Some(2), ..Change::default() }.of(changed);
         assert_eq!(longer, AttackSpec { search: Search { restarts: Some(2), ..expected.search }, ..expected });
     }

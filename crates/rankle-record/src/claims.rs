@@ -1,4 +1,4 @@
-//! Who computes what, so that no two processes compute one cell.
+//! Claims on cells, so that no two processes compute the same cell.
 
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 /// Claims on the cells of a file of records, for any number of processes on any number of machines.
 ///
-/// A claim locks one byte of the file `.NAME.claims` beside the records; which one, the identity of the cell decides. The operating
-/// system lets go of it when the process ends in whatever way, and a network file system keeps it for all machines. The last one to
-/// leave removes the file. Elsewhere than on Linux a claim is on all cells at once.
+/// A claim locks one byte of the file `.NAME.claims` beside the records; the identity of the cell selects the byte. The operating
+/// system releases the lock when the process ends in any way, and a network file system keeps it for all machines. The last
+/// process to leave removes the file. On other systems than Linux and Android a claim is on all cells at once.
 #[derive(Debug)]
 pub struct Claims {
     path: PathBuf,
@@ -25,12 +25,12 @@ pub struct Claim {
 }
 
 impl Claims {
-    /// Claims beside these records.
+    /// Opens the claims beside the file `records`.
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be made.
+    /// [`Error::File`] if the file cannot be created.
     pub fn beside(records: &Path) -> Result<Self> {
-        // Of a link, beside the file behind it: whatever the records are called, their claims are the same.
+        // A link has the claims of the file that it points to, so that all names of the records share them.
         let records = rankle_files::behind(records).map_err(Error::file("write", records))?;
         let mut name = std::ffi::OsString::from(".");
         name.push(records.file_name().unwrap_or_default());
@@ -39,10 +39,10 @@ impl Claims {
         Ok(Self { file: Arc::new(open(&path)?), path })
     }
 
-    /// Claims what has this identity; none where somebody else has.
+    /// Claims the cell of this identity; `None` if the cell is claimed already.
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be locked.
+    /// [`Error::File`] if the file cannot be locked.
     pub fn take(&mut self, identity: &str) -> Result<Option<Claim>> {
         let hash = Sha256::digest(identity);
         let byte = i64::from_be_bytes(std::array::from_fn(|at| hash[at])) & i64::MAX;
@@ -54,7 +54,7 @@ impl Claims {
             if rankle_files::is_still(&self.path, &self.file) {
                 return Ok(Some(claim));
             }
-            // Whoever was the last removed the file after we had opened it: a claim in it is seen by nobody.
+            // The last holder removed the file after it was opened here: no other process would see a claim in it.
             drop(claim);
             self.file = Arc::new(open(&self.path)?);
         }
@@ -63,7 +63,7 @@ impl Claims {
 
 impl Drop for Claims {
     fn drop(&mut self) {
-        // Nobody who has opened the file takes a claim while all of it is locked, and later they find it gone.
+        // While the whole file is locked, no process that has it open can take a claim; afterward each finds it removed.
         if range::try_lock(&self.file, 0, 0).unwrap_or(false) && rankle_files::is_still(&self.path, &self.file) {
             fs::remove_file(&self.path).ok();
         }
@@ -81,7 +81,7 @@ fn open(path: &Path) -> Result<File> {
     file.map_err(Error::file("write", path))
 }
 
-/// Locks on some bytes of a file, which need not be there. They belong to the opened file, not to the process.
+/// Locks on ranges of bytes, which need not exist in the file. A lock belongs to the opened file, not to the process.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod range {
     use nix::errno::Errno;
@@ -90,7 +90,7 @@ mod range {
     use std::fs::File;
     use std::io;
 
-    /// `len` 0 means all from `start` on. Whether it could be had.
+    /// Tries to lock `len` bytes, 0 for all from `start` on; false if another lock is on them.
     pub(super) fn try_lock(file: &File, start: i64, len: i64) -> io::Result<bool> {
         match set(file, libc::F_WRLCK, start, len) {
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
@@ -103,7 +103,7 @@ mod range {
     }
 
     fn set(file: &File, kind: i32, start: i64, len: i64) -> nix::Result<()> {
-        // As wide as the system has them.
+        // The types of these fields differ between systems.
         let (kind, from) = (kind as _, libc::SEEK_SET as _);
         let lock = libc::flock { l_type: kind, l_whence: from, l_start: start as _, l_len: len as _, l_pid: 0 };
         fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
@@ -158,7 +158,7 @@ mod tests {
         drop(last);
         assert!(theirs.take("cell 1").unwrap().is_none(), "the file is still there");
         drop((claim, mine));
-        // Now it is gone, and what is claimed is claimed in a new one.
+        // The file is removed by now, and the next claim is in a new one.
         let claim = theirs.take("cell 1").unwrap().unwrap();
         assert!(Claims::beside(&records).unwrap().take("cell 1").unwrap().is_none());
         drop(claim);

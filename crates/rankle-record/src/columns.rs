@@ -1,10 +1,10 @@
-//! The columns of a line, each once.
+//! Columns of a line, without duplicates.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// A JSON object in which no name stands twice: of two values readers would take one or the other.
+/// A JSON object without duplicate names: readers would differ in which of two values they take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns(pub Map<String, Value>);
 

@@ -1,4 +1,4 @@
-//! Records of the format before 2.
+//! Conversion of records from the format before 2.
 
 use crate::columns::Columns;
 use crate::{FORMAT, Record};
@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 /// The column that reports add to their records.
 const CAVEAT: &str = "caveat";
 
-/// Rewrites a file of records of the format before 2: lines, or one array of them as beside a report. `is_shipped` says of the
-/// place and the hash of weights whether they are in the repository; records of others are marked as not verifiable, and no mark is
-/// taken away. What is of this format already stays as it is but for that.
+/// Converts a file of records of the format before 2: lines, or one array as beside a report. `is_shipped` gets the path and the
+/// hash of weights and returns true if they are in the repository. Records of other weights are marked as not verifiable;
+/// existing marks stay. A record of the current format changes only in this mark.
 ///
 /// # Errors
-/// One line for the first record that is none, and for one that would lose something.
+/// One line for the first record that is invalid or would lose a value.
 pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<String, String> {
     if text.trim_start().starts_with('[') {
         let array: Vec<Columns> = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
@@ -39,15 +39,14 @@ pub fn convert(text: &str, is_shipped: impl Fn(&str, &str) -> bool) -> Result<St
     Ok(lines)
 }
 
-/// The record with what an old one says.
 fn record(mut columns: Map<String, Value>, is_shipped: impl Fn(&str, &str) -> bool) -> Result<Record, String> {
     columns.entry("format").or_insert_with(|| FORMAT.into());
     let mut record = Record::from_line(Value::Object(columns.clone()).to_string().as_bytes())?;
     let back = serde_json::to_value(&record).map_err(|reason| reason.to_string())?;
-    // What is written only where it is unusual may stand there as null.
+    // An old record may have null in a column that is now omitted.
     let lost = columns.iter().find(|(name, value)| back.get(name.as_str()) != Some(value) && !value.is_null());
     if let Some((name, value)) = lost {
-        return Err(format!("{name} {value} would be lost"));
+        return Err(format!("{name} {value} has no place in format 2"));
     }
     let mut weights = vec![(&record.cell.subject.weights, &record.facts.provenance.weights_sha256)];
     weights.extend(record.cell.from.as_ref().map(|from| (&from.weights, &from.weights_sha256)));
@@ -61,7 +60,7 @@ fn record(mut columns: Map<String, Value>, is_shipped: impl Fn(&str, &str) -> bo
 mod tests {
     use super::*;
 
-    /// A line of the format before, as it was committed.
+    /// A line of the format before 2, as it was committed.
     const OLD: &str = r#"{"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/m/model.safetensors","weights_sha256":"5f","distance":"cosine","loss":"triplet","defense":"none","attack":"sp-qa+","targets":1,"epsilon":0.01,"step":0.00392156862745098,"iterations":10,"random_start":false,"restarts":1,"xi":1.0,"objective":"distance","protocol":"paper","eight_bit":false,"seed":0,"images":1000,"gallery":10000,"chosen":null,"universal":{"batches":1,"perturbations":10},"from":{"model":"lenet","weights":"target/l","weights_sha256":"6f","distance":"cosine"},"method_version":1,"rank_before":51.10436,"rank_before_stderr":0.899706430482,"rank_before_interval":[49.340935396254,52.867784603746],"rank_after":51.10436,"rank_after_stderr":0.899706430482,"rank_after_interval":[49.340935396254,52.867784603746],"preserved_rank_before":null,"preserved_rank_after":null,"embedding_shift":8.725160602018888e-9,"recall_at_1_before":null,"recall_at_1_after":null,"recall_at_10_before":null,"recall_at_10_after":null,"recall_at_100_before":null,"recall_at_100_after":null,"tie_share":0.3,"unseen":{"rank_before":1.0,"rank_after":2.0,"rank_after_stderr":null},"seconds":0.613,"device":"cpu","instruction_set":"avx512","code_version":"0.1.0"}"#;
 
     fn columns(text: &str) -> serde_json::Map<String, Value> {
@@ -102,7 +101,7 @@ mod tests {
                 OLD.replacen('{', r#"{"format":3,"#, 1),
                 "line 1: it is of format 3, and this program knows format 2: use a newer one",
             ),
-            (OLD.replacen('{', r#"{"format":null,"#, 1), "line 1: its format is null, which there is not"),
+            (OLD.replacen('{', r#"{"format":null,"#, 1), "line 1: its format null is unknown"),
             (OLD.replacen('{', r#"{"rank_after":1.0,"#, 1), "line 1: duplicate column `rank_after`"),
             (OLD.replace("0.613", "null"), "line 1: "),
             ("[1]".to_owned(), "invalid type: integer `1`, expected a JSON object"),

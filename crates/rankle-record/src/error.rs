@@ -1,35 +1,35 @@
-//! What can go wrong between a plan, a record and what is made of it.
+//! Errors of plans, records and their outputs.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The result of everything in this crate that can fail.
+/// Result of the fallible functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between a plan, a record and what is made of it. Each message is one line that names the file or the value.
+/// Error of a plan, a record or an output made of records. Each message is one line that names the file or the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file cannot be opened, read, written or locked.
+    /// A file that cannot be opened, read, written or locked.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
-        /// What was tried, as in `read`.
+        /// Attempted action, as in `read`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed: part of the message, hence no `source`, which callers would print once more.
+        /// Cause. It is part of the message; as a `source`, callers would print it once more.
         reason: io::Error,
     },
-    /// A complete line of a file is not what it should be.
+    /// A complete line of a file that does not hold the expected content.
     #[error("{} line {line} is not a {what}: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// What the line should hold, as in `record`.
+        /// Expected content of the line, as in `record`.
         what: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The problem, and the remedy.
         reason: String,
     },
     /// A record that JSON cannot hold, because one of its numbers is NaN or infinite.
@@ -37,53 +37,53 @@ pub enum Error {
     Record {
         /// The cell, in words.
         cell: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// A file of per-image ranks that is none, or does not fit its records.
+    /// A file that does not hold per-image ranks, or whose ranks do not fit its records.
     #[error("{} {reason}", path.display())]
     Ranks {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// Another process works in the same folder.
+    /// A folder that another process works in.
     #[error("{} is in use by {holder}; wait for it to end or choose another output folder", folder.display())]
     Held {
         /// The folder.
         folder: PathBuf,
-        /// Who holds it: process, command, since when.
+        /// The holder: process, command and start time.
         holder: String,
     },
-    /// A name that is not known, with the known ones.
+    /// An unknown name, with the known ones.
     #[error("unknown {what} '{name}'; known: {known}")]
     Unknown {
-        /// What was named.
+        /// Kind of the name, as in `attack`.
         what: &'static str,
         /// The name.
         name: String,
         /// The names that exist, separated by commas.
         known: String,
     },
-    /// A plan, a table or a picture cannot be made.
+    /// A plan, a table or a picture that cannot be made.
     #[error("cannot make {what}: {reason}")]
     Make {
-        /// Which one.
+        /// The output, as in `the table`.
         what: &'static str,
-        /// Why not.
+        /// The problem.
         reason: String,
     },
 }
 
 impl Error {
-    /// For `map_err`: what was tried, on which file.
+    /// Argument of `map_err` for an attempted action on a file.
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |reason| Self::File { action, path, reason }
     }
 
-    /// For `map_err`: which output cannot be made.
+    /// Argument of `map_err` for an output that cannot be made.
     pub fn make<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |reason| Self::Make { what, reason: reason.to_string() }
     }

@@ -1,18 +1,18 @@
-//! What a sample says about its mean.
+//! Sample means with their uncertainty.
 
-/// A mean over images with its uncertainty.
+/// A sample mean with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The sample mean.
     pub mean: f64,
     /// The standard error of the mean (sample deviation with `n - 1`, over `√n`); `None` for a single value.
     pub standard_error: Option<f64>,
-    /// How many values there are.
+    /// Number of values.
     pub count: usize,
 }
 
 impl Estimate {
-    /// Of a sample, each value counting once (METHOD.md 8.4); `None` of nothing.
+    /// The estimate from a sample, each value counting once (METHOD.md 8.4); `None` for an empty one.
     pub fn of(values: &[f64]) -> Option<Self> {
         if values.is_empty() {
             return None;

@@ -1,11 +1,11 @@
-//! Numbers that JSON can hold.
+//! Serialization of finite numbers, with an error for NaN and infinity.
 //!
-//! `serde_json` writes NaN and infinity as `null`, and a `null` reads as "not measured". Every floating-point field of a
-//! record is therefore serialized by one of these functions, which refuse instead.
+//! `serde_json` writes NaN and infinity as `null`, and a `null` reads as "not measured". Every floating-point field of a record
+//! is therefore serialized by one of these functions.
 
 use serde::{Serializer, ser::Error};
 
-/// A number.
+/// Serializes a finite number.
 ///
 /// # Errors
 /// For NaN and infinity.
@@ -13,7 +13,7 @@ pub fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_f64(checked(*value)?)
 }
 
-/// A number where there is one.
+/// Serializes a finite number, or `None` as `null`.
 ///
 /// # Errors
 /// For NaN and infinity.
@@ -24,7 +24,7 @@ pub fn optional<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::
     }
 }
 
-/// Two numbers where there are any.
+/// Serializes two finite numbers, or `None` as `null`.
 ///
 /// # Errors
 /// For NaN and infinity.

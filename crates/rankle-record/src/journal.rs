@@ -1,4 +1,4 @@
-//! The file that records are kept in.
+//! The file of records.
 
 use crate::{Error, FORMAT, Record, Result};
 use serde::de::IgnoredAny;
@@ -16,45 +16,45 @@ pub struct Journal {
     path: PathBuf,
 }
 
-/// What a journal holds.
+/// Records that were read from a journal.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The complete records, oldest first.
     pub records: Vec<Record>,
-    /// What a killed process left behind, if it did.
-    pub torn: Option<Torn>,
+    /// The torn last line, if a killed process left one.
+    pub torn: Option<TornLine>,
 }
 
-/// A last line without an end. Its `Display` is a sentence for the user.
+/// A last line that was cut off. Its `Display` is a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Torn {
+pub struct TornLine {
     /// The file.
     pub path: PathBuf,
-    /// The line, counted from 1.
+    /// Line number, counted from 1.
     pub line: usize,
 }
 
 impl Journal {
-    /// The journal at `path`. Nothing is opened yet; a file that does not exist is an empty journal.
+    /// The journal at `path`. The file is not opened; a file that does not exist is an empty journal.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Adds one record, under a lock that lasts as long as the write, and waits until the disk has it.
+    /// Appends one record, under a lock that lasts as long as the write, and waits until the disk has it.
     ///
     /// # Errors
-    /// [`Error::Record`] for a record with a number that is not finite, before anything is opened; [`Error::File`] when the
-    /// file cannot be written.
+    /// [`Error::Record`] for a record with a number that is not finite, before anything is opened; [`Error::File`] if the file
+    /// cannot be written.
     pub fn append(&self, record: &Record) -> Result<()> {
         let mut line = record.to_line()?.into_bytes();
         line.push(b'\n');
         self.append_line(&line).map_err(Error::file("append to", &self.path))
     }
 
-    /// Keeps everybody from appending until the file is dropped: for files that belong to the records.
+    /// Locks the file against appending until the handle is dropped, for work on it or on files that belong to its records.
     ///
     /// # Errors
-    /// [`Error::File`] when there is no file that can be written.
+    /// [`Error::File`] if the file does not exist or cannot be written.
     pub fn hold(&self) -> Result<File> {
         let file = OpenOptions::new().read(true).write(true).open(&self.path);
         file.and_then(|file| file.lock().map(|()| file)).map_err(Error::file("lock", &self.path))
@@ -64,7 +64,7 @@ impl Journal {
         let mut file = loop {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
             file.lock()?; // released when the file is closed
-            // Whoever held it may have put another file in its place.
+            // The previous holder of the lock may have replaced the file.
             if rankle_files::is_still(&self.path, &file) {
                 break file;
             }
@@ -75,7 +75,7 @@ impl Journal {
         file.sync_data()
     }
 
-    /// All complete records.
+    /// Reads all complete records.
     ///
     /// # Errors
     /// As [`Follower::more`].
@@ -83,27 +83,27 @@ impl Journal {
         self.follow().more()
     }
 
-    /// Reads on and on, from the first record.
+    /// A reader that starts at the first record.
     pub fn follow(&self) -> Follower {
         Follower { path: self.path.clone(), lines: 0, end: 0 }
     }
 }
 
-/// Reads what others append to a journal.
+/// Reader of the records that are appended to a journal.
 #[derive(Clone, Debug)]
 pub struct Follower {
     path: PathBuf,
-    /// Complete lines read so far, and where the last of them ends.
+    /// Number of complete lines read so far; `end` is the offset in bytes at which the last of them ends.
     lines: usize,
     end: u64,
 }
 
 impl Follower {
-    /// The complete records that are new.
+    /// Reads the complete records since the last call.
     ///
     /// # Errors
-    /// [`Error::File`] when the file exists and cannot be read, [`Error::Line`] for a complete line that is not a record, and where
-    /// there is no line at all that could be the beginning of one.
+    /// [`Error::File`] if the file exists and cannot be read; [`Error::Line`] for a complete line that is not a record, and for a
+    /// file whose only line is incomplete and cannot be the beginning of a record.
     pub fn more(&mut self) -> Result<Reading> {
         let bytes = match self.bytes() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reading::default()),
@@ -118,10 +118,10 @@ impl Follower {
                     self.lines = number;
                     self.end += line.len() as u64;
                 }
-                // Complete but for its line break, which the next writer adds: it is read again then.
+                // Only the line break is missing. The next writer adds it, and the record is then read again.
                 Ok(record) => reading.records.push(record),
                 Err(_) if !line.ends_with(b"\n") && (number > 1 || is_torn(line)) => {
-                    reading.torn = Some(Torn { path: self.path.clone(), line: number });
+                    reading.torn = Some(TornLine { path: self.path.clone(), line: number });
                 }
                 Err(reason) => {
                     return Err(Error::Line { path: self.path.clone(), line: number, what: "record", reason });
@@ -132,9 +132,9 @@ impl Follower {
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
-        // Before it is opened: a pipe would wait for a writer.
+        // Checked before the file is opened: opening a pipe would wait for a writer.
         if !std::fs::metadata(&self.path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let mut file = File::open(&self.path)?;
         file.lock_shared()?;
@@ -145,14 +145,14 @@ impl Follower {
     }
 }
 
-/// Whether the only line of a file was the beginning of a record, or is what a machine that lost its power leaves of one. Anything
-/// else is somebody's text, which must not be cut off.
+/// True if the only line of a file is the beginning of a record, or the zeros that a power cut leaves. Any other line is the
+/// user's text, which must not be cut off.
 fn is_torn(line: &[u8]) -> bool {
     line.starts_with(b"{") || line.iter().all(|&byte| byte == 0)
 }
 
-/// Puts the end of the file behind its last complete record and returns that place. A last line that lacks nothing but its
-/// line break is complete and gets one; what is less than a record is cut off.
+/// Ends the file behind its last complete record and returns that offset. A last line that lacks only its line break is complete
+/// and gets one; an incomplete record is cut off.
 fn mend(file: &mut File) -> io::Result<u64> {
     let end = file.seek(SeekFrom::End(0))?;
     let start = last_line(file, end)?;
@@ -167,18 +167,15 @@ fn mend(file: &mut File) -> io::Result<u64> {
         file.write_all(b"\n")?;
         return Ok(end + 1);
     }
-    // What is whole was not cut off: an older record, say.
+    // Complete JSON was not cut off; it may be a record of an older format.
     if (start == 0 && !is_torn(&line)) || serde_json::from_slice::<IgnoredAny>(&line).is_ok() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it holds something else than records of format {FORMAT}"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it holds other data than records of format {FORMAT}")));
     }
     file.set_len(start)?;
     Ok(start)
 }
 
-/// Where the last line begins, its end if it is whole: read backwards, a block at a time, for the file may be long.
+/// Offset of the last line, or of its end if it is complete. Reads backward, one block at a time: the file may be long.
 fn last_line(file: &mut File, end: u64) -> io::Result<u64> {
     let mut start = end;
     let mut block = [0; 4096];
@@ -194,7 +191,7 @@ fn last_line(file: &mut File, end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-impl fmt::Display for Torn {
+impl fmt::Display for TornLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, line) = (self.path.display(), self.line);
         write!(f, "{path} line {line} was cut off while it was written; that one record is computed again")

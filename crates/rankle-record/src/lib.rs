@@ -1,13 +1,16 @@
-//! What an attack is and what came of it, as plain data.
+//! Attack specs, plans and records of attacks on image rankings, as plain data.
 //!
-//! An [`AttackSpec`] says what is done to an image; the command line is parsed into one, plans list it, records keep it. A
-//! [`Cell`] is a spec with the [`Subject`] that is attacked: a line of a plan. A [`Record`] is a cell with the [`Facts`] that
-//! decide its outcome, and the outcome: one line of JSON, flat, kept in a [`Journal`] that any number of processes may share. An
-//! [`Estimate`] is what a sample says about its mean.
+//! An [`AttackSpec`] is an attack with all its choices. A [`Cell`] is a spec with the [`Subject`] under attack: one line of a
+//! plan. A [`Record`] is a cell with its other inputs, the [`Facts`], and the outcome: one flat line of JSON in a [`Journal`]. An
+//! [`Estimate`] is a sample mean with its standard error. Ranks, recalls and shares are in percent; epsilon and steps are in
+//! pixel units, `[0, 1]`.
 //!
-//! Ranks, recalls and shares are in percent; epsilon and steps are in pixel units, `[0, 1]`.
+//! Left out: tensors and searches (`rankle-attacks`), plans (`rankle-eval`), tables and pictures (`rankle-report`), the command
+//! line.
 //!
-//! Left out: this crate knows no tensor, no model, no command line and no table.
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_files`](../rankle_files/index.html),
+//! [`rankle_registry`](../rankle_registry/index.html), [`rankle_attacks`](../rankle_attacks/index.html),
+//! [`rankle_eval`](../rankle_eval/index.html), [`rankle_report`](../rankle_report/index.html).
 //!
 //! ```
 //! use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol};
@@ -15,7 +18,7 @@
 //! let spec = AttackSpec::new(AttackId::CA_PLUS, 0.3, Protocol::Paper, 0);
 //! assert_eq!(spec.check(), Ok(()));
 //! let weighted = AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec };
-//! assert!(weighted.check().unwrap_err().ends_with("; ca+ keeps none"));
+//! assert!(weighted.check().unwrap_err().ends_with("; ca+ has no such items"));
 //! ```
 
 mod attack;
@@ -45,7 +48,7 @@ pub use columns::Columns;
 pub use convert::convert;
 pub use error::{Error, Result};
 pub use estimate::Estimate;
-pub use journal::{Follower, Journal, Reading, Torn};
+pub use journal::{Follower, Journal, Reading, TornLine};
 pub use lock::FolderLock;
 pub use options::{Norm, ObjectiveKind, Protocol, TargetPool};
 pub use provenance::Provenance;
@@ -53,7 +56,7 @@ pub use record::{FORMAT, Format, Record, Unseen, WhiteBox};
 pub use spec::{AttackOptions, AttackSpec, Search, SharedBy};
 pub use subject::{Subject, data_in_words};
 
-/// The one of that name.
+/// Finds the item of `all` called `name`.
 fn named<T: Copy + std::fmt::Display>(what: &'static str, name: &str, all: &[T]) -> Result<T> {
     let unknown = |known| Error::Unknown { what, name: name.into(), known };
     rankle_registry::named(name, all.iter().copied()).map_err(unknown)

@@ -1,4 +1,4 @@
-//! One process at a time in a folder.
+//! Locks on folders, for one process at a time.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -7,36 +7,36 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Holds a folder until dropped, or until the process ends in whatever way: the operating system lets go of it. A folder that it
-/// made and in which nothing else was made is gone with it.
+/// A lock on a folder, held until it is dropped or the process ends in any way: the operating system then releases it. A folder
+/// that the lock created is removed with it if nothing else was created inside.
 #[derive(Debug)]
 pub struct FolderLock {
     file: File,
     path: PathBuf,
-    /// The folders that it made, the innermost first.
+    /// Folders that the lock created, innermost first.
     made: Vec<PathBuf>,
 }
 
-/// The content of the lock file, for whoever finds the folder held.
+/// Content of the lock file, for a process that finds the folder locked.
 #[derive(Serialize, Deserialize)]
 struct Holder {
     process: u32,
     command: String,
-    /// Seconds since 1970.
+    /// Start time in seconds since 1970.
     since: u64,
 }
 
 impl FolderLock {
-    /// Takes `folder`, which is created if need be, by locking the file `.lock` in it. `command` is what others are told.
+    /// Locks `folder`, which is created if need be, through the file `.lock` in it. `command` is reported to other processes.
     ///
     /// # Errors
-    /// [`Error::Held`] when another process, or another lock of this one, has it; [`Error::File`] when the folder cannot be
+    /// [`Error::Held`] if another process, or another lock of this one, holds the folder; [`Error::File`] if it cannot be
     /// written.
     pub fn acquire(folder: &Path, command: &str) -> Result<Self> {
         Self::named(folder, ".lock", command)
     }
 
-    /// As [`FolderLock::acquire`] with a lock file of another name, for a second kind of work that excludes only itself.
+    /// Locks `folder` through the lock file `name` in it, for a second kind of work that excludes only itself.
     ///
     /// # Errors
     /// As [`FolderLock::acquire`].
@@ -47,7 +47,7 @@ impl FolderLock {
             fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
             let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
             let mut file = match options {
-                // Whoever had it may have taken the folder away in between.
+                // The previous holder may have removed the folder in between.
                 Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => continue,
                 file => file.map_err(Error::file("write", &path))?,
             };
@@ -70,7 +70,7 @@ impl FolderLock {
 impl Drop for FolderLock {
     fn drop(&mut self) {
         self.file.set_len(0).ok();
-        // Otherwise the file stays, and the lock ends with the handle.
+        // Otherwise the file stays, and closing the handle releases the lock.
         if let Some(folder) = self.made.first()
             && fs::read_dir(folder).is_ok_and(|entries| entries.count() == 1)
         {
@@ -81,13 +81,13 @@ impl Drop for FolderLock {
 }
 
 fn is_there(folder: &Path) -> bool {
-    // The name of the folder that relative names start at is empty.
+    // The last ancestor of a relative path is empty; it stands for the working directory.
     folder.as_os_str().is_empty() || folder.symlink_metadata().is_ok()
 }
 
 fn describe(file: &mut File) -> String {
     let mut text = String::new();
-    // The holder may be writing its name this moment, and some systems let nobody read a locked file.
+    // The holder may be writing the file at this moment, and some systems do not let others read a locked file.
     let holder: Option<Holder> =
         file.rewind().and_then(|()| file.read_to_string(&mut text)).ok().and_then(|_| serde_json::from_str(&text).ok());
     match holder {
@@ -142,7 +142,7 @@ mod tests {
         fs::write(output.join("model"), "").unwrap();
         drop(lock);
         assert!(output.join("model").exists() && output.join(".lock").exists());
-        // One that was there stays.
+        // A folder that existed before stays.
         fs::remove_file(output.join("model")).unwrap();
         drop(FolderLock::acquire(&output, "x").unwrap());
         assert!(output.is_dir());

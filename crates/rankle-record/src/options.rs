@@ -1,75 +1,76 @@
-//! The choices that an attack leaves open, by name.
+//! Named choices of an attack.
 
 use crate::{Error, Result, named};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Whose definitions are used for targets and ranks.
+/// Definitions of targets and ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// Those of the original: targets drawn with replacement, the query and the clean copy stay in the list, ties count
-    /// as in the original.
+    /// Definitions of the original: targets drawn with replacement, the query and the clean copy stay in the list, ties count as
+    /// in the original.
     #[default]
     Paper,
-    /// Corrected ones: distinct targets, never the image itself; the query and the clean copy leave the list; ties count
-    /// mid-rank.
+    /// Corrected definitions: distinct targets, never the image itself; the query and the clean copy leave the list; tied items
+    /// count half.
     Strict,
 }
 
-/// The loss that an attack with targets minimizes while it searches. Ranks are measured alike under both.
+/// Loss that an attack with targets minimizes during the search. Ranks are measured alike under both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveKind {
-    /// The paper's: hinges between each target and every gallery item, so that only what stands between a target and its goal
-    /// counts (METHOD.md 7.2, 7.3).
+    /// The paper's hinges between each target and every gallery item: only items between a target and its goal contribute
+    /// (METHOD.md 7.2, 7.3).
     #[default]
     Ranking,
-    /// The mean distance to the targets, or its negative, whatever else is in the list (METHOD.md 7.6). For ablations: a
-    /// target that has long arrived pulls as hard as one that is far behind.
+    /// Mean distance to the targets, or its negative, whatever else is in the list (METHOD.md 7.6). For ablations: a target that
+    /// has reached its goal pulls as hard as one that is far from it.
     Distance,
 }
 
-/// The part of an image's own list that the targets of a plus attack are drawn from. Those of minus attacks are always near
-/// the top, or they could not sink.
+/// Part of an image's own list that the targets of a plus attack are drawn from. Targets of minus attacks are always near the
+/// top; otherwise they could not sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetPool {
-    /// All of it, as in the paper: a target may be anywhere, on average in the middle.
+    /// The whole list, as in the paper: a target may be anywhere, on average in the middle.
     #[default]
     Global,
-    /// From 1 % to 5 % of the gallery: targets that are near, but not yet on the first page. They depend on the model.
+    /// Positions from 1 % to 5 % of the gallery: targets that are near, but not yet on the first page. They depend on the model.
     Local,
 }
 
-/// How the size of a perturbation is measured, with pixels in `[0, 1]`.
+/// Norm of a perturbation, with pixels in `[0, 1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
-    /// The largest change of a pixel, as in the paper.
+    /// Largest change of a pixel, as in the paper.
     #[default]
     Linf,
-    /// The Euclidean norm over all pixels and channels of an image, as in torchattacks and foolbox.
+    /// Euclidean norm over all pixels and channels of an image, as in torchattacks and foolbox.
     L2,
 }
 
 impl Norm {
-    /// More than from one corner to the other of any image that fits into memory.
+    /// Longest accepted radius or step: above the diagonal of any image that fits into memory.
     pub(crate) const LONGEST: f64 = 1e6;
 
-    /// Whether a radius is one in this norm.
+    /// Checks that a radius is in the range of this norm.
     ///
     /// # Errors
-    /// One line with the numbers that are.
+    /// One line with the range.
     pub fn check(self, epsilon: f64) -> Result<(), String> {
         match self {
             Self::Linf if !(0.0..=1.0).contains(&epsilon) => {
                 Err(format!("epsilon {epsilon} is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"))
             }
-            Self::L2 if !(0.0..=Self::LONGEST).contains(&epsilon) => {
-                Err(format!("epsilon {epsilon} is no Euclidean norm of an image: a number from 0 to {} is needed", Self::LONGEST))
-            }
+            Self::L2 if !(0.0..=Self::LONGEST).contains(&epsilon) => Err(format!(
+                "epsilon {epsilon} is not the Euclidean norm of a change of an image: a number from 0 to {} is needed",
+                Self::LONGEST
+            )),
             _ => Ok(()),
         }
     }
@@ -78,7 +79,7 @@ impl Norm {
 macro_rules! names {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
         impl $type {
-            /// All of them, for messages and menus.
+            /// All values, for messages and menus.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
         }
 
@@ -107,7 +108,7 @@ names!(ObjectiveKind, "objective", Ranking = "ranking", Distance = "distance");
 names!(Norm, "norm", Linf = "linf", L2 = "l2");
 names!(TargetPool, "target band", Global = "global", Local = "local");
 
-/// Whether a choice is the usual one, which records and plans do not write.
+/// True if a choice is the default, which records and plans do not write.
 pub(crate) fn is_usual<T: Default + PartialEq>(choice: &T) -> bool {
     *choice == T::default()
 }

@@ -1,4 +1,4 @@
-//! What a number was computed with.
+//! Provenance of a number.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 pub struct Provenance {
     /// SHA-256 of the weights file, in hexadecimal.
     pub weights_sha256: String,
-    /// Rises whenever the same inputs give another number.
+    /// Version of the method, which rises whenever the same inputs give another number.
     #[serde(default = "first")]
     pub method_version: u32,
-    /// Where it was computed, as in `cpu`.
+    /// Compute device, as in `cpu`.
     #[serde(default = "cpu")]
     pub device: String,
-    /// The path of the kernels, as in `avx512`: results are bit-identical within one.
+    /// Instruction set of the kernels, as in `avx512`; results are bit-identical within one.
     pub instruction_set: String,
-    /// The version of the code.
+    /// Version of the code.
     pub code_version: String,
 }
 
 impl Provenance {
-    /// Where it was computed, as in `cpu (avx512)`.
+    /// Device and instruction set, as in `cpu (avx512)`.
     pub fn machine(&self) -> String {
         format!("{} ({})", self.device, self.instruction_set)
     }
 }
 
-/// Of what was written before the column was.
+/// Version of records that were written before the column existed.
 fn first() -> u32 {
     1
 }

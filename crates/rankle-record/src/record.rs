@@ -1,4 +1,4 @@
-//! A cell and what came out.
+//! A cell and its outcome.
 
 use crate::columns::Columns;
 use crate::schema::{self, COLUMNS, Column, Written};
@@ -7,100 +7,98 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The format of the records that this crate writes and reads.
+/// Number of the record format that this crate writes and reads.
 pub const FORMAT: u64 = 2;
 
-/// Bytes of a record; a line may be anything.
+/// Maximum size of a record in bytes: a line may hold anything.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
-/// A cell and its outcome: one line of JSON. Ranks, recalls and shares are in percent, 0 the top of a list.
+/// A cell and its outcome: one line of JSON. Ranks, recalls and shares are in percent; rank 0 is the top of a list.
 ///
-/// "Before" is the clean image, "after" the perturbed one. What an attack does not have is `null`: ranks for `es`, preserved
-/// ranks for all but SP-QA, recalls for all but `es`.
+/// "Before" is the clean image, "after" the perturbed one. Measures that an attack does not have are `null`: ranks for `es`,
+/// preserved ranks for all but SP-QA, recalls for all but `es`.
 ///
-/// Computed again on the same instruction set, a record is equal in every field but `seconds`; and but `code_version`, where the
-/// code is another. Whoever compares records leaves these two out, and neither is part of [`Cell::identity`].
+/// Computed again on the same instruction set, a record is equal in every field but `seconds` and, with other code,
+/// `code_version`. Comparisons leave these two out, and neither is part of [`Cell::identity`].
 ///
 /// Names, units and directions of all columns are in `record.schema.json` and `RECORDS.md` of this crate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// [`FORMAT`], the first column of every line.
     pub format: Format,
-    /// The inputs that were a matter of choice, with all numbers that the protocol prescribes; their fields stand in the same JSON
-    /// object.
+    /// Inputs that a plan chooses, with all numbers that the protocol prescribes; their fields are in the same JSON object.
     #[serde(flatten)]
     pub cell: Cell,
-    /// The other inputs.
+    /// Inputs that are known once the files are open.
     #[serde(flatten)]
     pub facts: Facts,
     /// Mean normalized rank before.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before: Option<f64>,
-    /// Its standard error over the images.
+    /// Standard error of `rank_before` over the images.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before_stderr: Option<f64>,
-    /// Its 95 % interval, low and high.
+    /// 95 % interval of `rank_before`, low and high.
     #[serde(serialize_with = "finite::interval")]
     pub rank_before_interval: Option<[f64; 2]>,
     /// Mean normalized rank after: the number of the published tables.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after: Option<f64>,
-    /// Its standard error over the images.
+    /// Standard error of `rank_after` over the images.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after_stderr: Option<f64>,
-    /// Its 95 % interval, low and high.
+    /// 95 % interval of `rank_after`, low and high.
     #[serde(serialize_with = "finite::interval")]
     pub rank_after_interval: Option<[f64; 2]>,
-    /// SP-QA: mean rank of the items that should stay in front, before.
+    /// SP-QA: mean rank of the preserved items, before.
     #[serde(serialize_with = "finite::optional")]
     pub preserved_rank_before: Option<f64>,
-    /// SP-QA: the same, after.
+    /// SP-QA: mean rank of the preserved items, after.
     #[serde(serialize_with = "finite::optional")]
     pub preserved_rank_after: Option<f64>,
     /// Mean distance between the embeddings of the clean and the perturbed image, in units of the distance.
     #[serde(serialize_with = "finite::number")]
     pub embedding_shift: f64,
-    /// ES: share of images whose nearest other item has their label, before.
+    /// ES: recall at 1 before, the share of images whose nearest other item has their label.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_1_before: Option<f64>,
-    /// ES: the same, after.
+    /// ES: recall at 1 after.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_1_after: Option<f64>,
-    /// ES: share of images with an item of their label among the ten nearest, before.
+    /// ES: recall at 10 before, the share of images with an item of their label among the ten nearest.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_10_before: Option<f64>,
-    /// ES: the same, after.
+    /// ES: recall at 10 after.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_10_after: Option<f64>,
-    /// ES: share of images with an item of their label among the hundred nearest, before.
+    /// ES: recall at 100 before, the share of images with an item of their label among the hundred nearest.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_100_before: Option<f64>,
-    /// ES: the same, after.
+    /// ES: recall at 100 after.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_100_after: Option<f64>,
-    /// Share of (image, target) pairs whose distance after the attack equals that of another gallery item, in percent.
+    /// Share of (image, target) pairs that are tied with another gallery item after the attack, in percent.
     #[serde(serialize_with = "finite::number")]
     pub tie_share: f64,
-    /// Share of comparisons after the attack that f32 decided below its resolution, in percent. Written where it is above 1.
+    /// Share of comparisons after the attack that f32 decided below its resolution, in percent. Omitted if at most 1.
     #[serde(default, skip_serializing_if = "is_negligible", serialize_with = "finite::number")]
     pub undecided_share: f64,
-    /// Of a transfer: what the same images do to the model they were perturbed against. Otherwise the field is not written.
+    /// Outcome of a transfer on its source, the model that the images were perturbed against. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white_box: Option<WhiteBox>,
-    /// Of a universal perturbation: what it does to the images it was not computed on; the other ranks are those of the images it
-    /// was. Otherwise the field is not written.
+    /// Outcome of universal perturbations on the unseen images; the other ranks are of the seen ones. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
-    /// By how much of the slope the gradient that was followed misses it, in percent, where it was checked and failed. Otherwise the
-    /// field is not written.
+    /// Error of the gradient that the search followed, in percent of the slope (the difference quotient), if a check of the
+    /// gradient failed. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
     pub gradient_error: Option<f64>,
-    /// Wall-clock seconds.
+    /// Wall-clock time in seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
 }
 
-/// The number of the format, as a type of one value.
+/// The format number, as a type with one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format;
 
@@ -116,28 +114,28 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-/// The outcome on the source of a transfer, in the units of the record.
+/// Outcome on the source of a transfer, in the units of the record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhiteBox {
-    /// Mean normalized rank before; none for `es`.
+    /// Mean normalized rank before; `None` for `es`.
     #[serde(serialize_with = "finite::optional")]
     pub rank_before: Option<f64>,
-    /// Mean normalized rank after; none for `es`.
+    /// Mean normalized rank after; `None` for `es`.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after: Option<f64>,
-    /// Share of images whose nearest other item has their label, before; for `es` only.
+    /// Recall at 1 before; for `es` only.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_1_before: Option<f64>,
-    /// The same, after.
+    /// Recall at 1 after; for `es` only.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_1_after: Option<f64>,
-    /// Mean distance between the embeddings before and after.
+    /// Mean distance between the embeddings of the clean and the perturbed image.
     #[serde(serialize_with = "finite::number")]
     pub embedding_shift: f64,
 }
 
-/// The outcome of universal perturbations on images they were not computed on: means over perturbations, in percent.
+/// Outcome of universal perturbations on images that they were not computed on: means over perturbations, in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unseen {
@@ -147,15 +145,15 @@ pub struct Unseen {
     /// Mean normalized rank after.
     #[serde(serialize_with = "finite::number")]
     pub rank_after: f64,
-    /// Its standard error over the perturbations; none of a single one.
+    /// Standard error of `rank_after` over the perturbations; `None` for a single one.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after_stderr: Option<f64>,
 }
 
-/// Whether a record is of this format.
+/// Checks that a record has the format [`FORMAT`].
 ///
 /// # Errors
-/// One line with what to do.
+/// One line with the problem and the remedy.
 pub(crate) fn check_format(format: Option<&Value>) -> Result<(), String> {
     match format {
         None => Err(format!("it is of the format before {FORMAT}: `rankle convert FILE` rewrites the file")),
@@ -163,20 +161,18 @@ pub(crate) fn check_format(format: Option<&Value>) -> Result<(), String> {
         Some(format) if format.as_u64().is_some_and(|format| format > FORMAT) => {
             Err(format!("it is of format {format}, and this program knows format {FORMAT}: use a newer one"))
         }
-        Some(format) => {
-            Err(format!("its format is {format}, which there is not: {FORMAT} is known; correct or delete that line"))
-        }
+        Some(format) => Err(format!("its format {format} is unknown: {FORMAT} is expected; correct or delete that line")),
     }
 }
 
-/// What is not worth a column.
+/// True if a share is too small to be written.
 fn is_negligible(percent: &f64) -> bool {
     *percent <= 1.0
 }
 
 impl Record {
-    /// In which columns another record of the same cell has another outcome, in words; `None` where they agree. Time, place, the
-    /// version of the code and the check of the gradient are no outcome; nor do two records of other machines contradict one another, whose roundings differ.
+    /// Columns in which another record of the same cell has another outcome, in words; `None` if all agree, or for two machines,
+    /// whose roundings differ. The cell, `verifiable`, the time, the code version and the check of the gradient are not compared.
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self.facts.provenance.machine() != other.facts.provenance.machine() {
             return None;
@@ -195,12 +191,12 @@ impl Record {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// A text that two records share exactly when they must have the same outcome: see [`Cell::identity`].
+    /// A text that is equal for two records exactly if they must have the same outcome: see [`Cell::identity`].
     pub fn identity(&self) -> String {
         self.cell.identity(&self.facts)
     }
 
-    /// A short name for the inputs that stays the same: see [`Cell::key`].
+    /// A short, stable name of the inputs: see [`Cell::key`].
     ///
     /// # Errors
     /// As [`Cell::key`].
@@ -211,7 +207,7 @@ impl Record {
     /// Reads a record from its line.
     ///
     /// # Errors
-    /// One line for what is no record of this format, with what to do; older and newer ones are told from other things.
+    /// One line, with advice, for a line that is not a record of this format; older and newer formats are reported as such.
     pub fn from_line(line: &[u8]) -> Result<Self, String> {
         let wrong = |reason: String| format!("{reason}; correct or delete that line");
         if line.len() > LONGEST_LINE {
@@ -234,7 +230,7 @@ impl Record {
     /// The record as one line of JSON, without the line break.
     ///
     /// # Errors
-    /// [`Error::Record`] when one of the numbers is NaN or infinite.
+    /// [`Error::Record`] if one of the numbers is NaN or infinite.
     pub fn to_line(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|reason| Error::Record { cell: self.cell.to_string(), reason: reason.to_string() })
     }

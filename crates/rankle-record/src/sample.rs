@@ -1,14 +1,14 @@
-//! Made-up records, for the tests of whoever reads records.
+//! Made-up records, for the tests of programs that read records.
 
 use crate::record::Format;
 use crate::{AttackId, AttackSpec, Cell, Facts, Protocol, Provenance, Record, RunSetting, Search, Subject};
 
-/// The setting of all these records.
+/// Settings of the made-up records.
 pub fn setting() -> RunSetting {
     RunSetting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 }
 }
 
-/// An ordinary model of MNIST.
+/// An undefended model of MNIST.
 pub fn subject() -> Subject {
     let [dataset, model, distance, loss, defense] = ["mnist", "c2f2", "cosine", "triplet", "none"].map(str::to_owned);
     let weights = "models/mnist-c2f2-cosine-triplet/model.safetensors".to_owned();
@@ -24,13 +24,13 @@ pub fn subject() -> Subject {
     }
 }
 
-/// Weights, code and machine.
+/// Weights, code and machine of the made-up records.
 pub fn provenance() -> Provenance {
     let [device, instruction_set, code_version] = ["cpu", "avx2", "0.1.0"].map(str::to_owned);
     Provenance { weights_sha256: "5f".repeat(32), method_version: 1, device, instruction_set, code_version }
 }
 
-/// A record of an attack on this subject, in a table, with the given rank after the attack.
+/// A record of an attack on `subject`, in a table, with the given rank after the attack.
 pub fn record(table: &str, subject: Subject, attack: AttackId, targets: usize, epsilon: f64, rank_after: f64) -> Record {
     let search = Search { step: Some(0.01), iterations: Some(24), random_start: Some(false), restarts: Some(1) };
     Record {

@@ -1,23 +1,23 @@
-//! The columns of a record: names, units, meanings, and which way is a stronger attack.
+//! Columns of a record: names, units, meanings, and the direction of a stronger attack.
 
 use crate::{AttackId, Declaration, Direction, Norm, ObjectiveKind, Protocol, TargetPool};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// What a column is for.
+/// Role of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// An input that a plan chooses.
     Choice,
-    /// An input that shows when the files are opened.
+    /// An input that is known once the files are open.
     Fact,
-    /// What was measured.
+    /// A measured value.
     Outcome,
-    /// Where and when: no input, and nothing that two runs must agree in.
+    /// A circumstance of the run: no input, and free to differ between two runs.
     Circumstance,
 }
 
-/// The JSON of a column.
+/// JSON type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
@@ -34,31 +34,31 @@ pub enum Kind {
     Object,
 }
 
-/// Whether a record has to have the column.
+/// Presence of a column in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Always, with a value.
     Always,
-    /// Always; `null` where there is none.
+    /// Always; `null` if there is no value.
     OrNull,
-    /// Where it differs from the usual.
+    /// Only if the value differs from the usual one.
     WhereUnusual,
 }
 
 /// A column of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
+    /// Name.
     pub name: &'static str,
-    /// What it is for.
+    /// Role.
     pub role: Role,
-    /// Its JSON.
+    /// JSON type.
     pub kind: Kind,
-    /// When it is written.
+    /// Presence in a record.
     pub written: Written,
-    /// The unit, where it has one.
+    /// Unit; empty if there is none.
     pub unit: &'static str,
-    /// What it says.
+    /// Meaning, in words.
     pub meaning: &'static str,
 }
 
@@ -93,7 +93,7 @@ pub static COLUMNS: &[Column] = {
         column("attack", Choice, Text, Always, "", "ca+, ca-, qa+, qa-, sp-qa+, sp-qa- or es"),
         column("targets", Choice, Count, Always, "", "queries (ca) or candidates (qa, sp-qa) attacked at once; 0 for es"),
         column("epsilon", Choice, Number, Always, "pixel units", "the radius of the ball; pixels are in [0, 1]"),
-        column("norm", Choice, Text, WhereUnusual, "", "what the radius is of: linf, the largest change of a pixel, or l2, the Euclidean norm of the perturbation"),
+        column("norm", Choice, Text, WhereUnusual, "", "norm of the radius: linf, the largest change of a pixel, or l2, the Euclidean norm of the perturbation"),
         column("step", Choice, Number, Always, "pixel units", "the step size, in that norm"),
         column("iterations", Choice, Count, Always, "", "steps"),
         column("random_start", Choice, Flag, Always, "", "whether the first iterate is drawn from the ball"),
@@ -101,7 +101,7 @@ pub static COLUMNS: &[Column] = {
         column("xi", Choice, Number, OrNull, "", "the weight of the semantics-preserving term; null without one"),
         column("objective", Choice, Text, WhereUnusual, "", "what the attack minimizes: ranking, or distance"),
         column("target_band", Choice, Text, WhereUnusual, "", "where targets of plus attacks are drawn from: global, or local"),
-        column("protocol", Choice, Text, Always, "", "whose definitions: paper or strict"),
+        column("protocol", Choice, Text, Always, "", "definitions of targets and ranks: paper or strict"),
         column("eight_bit", Choice, Flag, Always, "", "whether images are ranked after rounding to 1/255"),
         column("seed", Choice, Count, Always, "", "the seed of the sample, the targets and the starts"),
         column("universal", Choice, Object, WhereUnusual, "", "batches and perturbations for each batch, where one perturbation is made for many images"),
@@ -142,12 +142,12 @@ pub static COLUMNS: &[Column] = {
     ]
 };
 
-/// The column of that name.
+/// Finds a column by its name.
 pub fn find(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.name == name)
 }
 
-/// The JSON Schema of a record (draft 2020-12), as `record.schema.json` has it.
+/// The JSON Schema of a record (draft 2020-12): the content of `record.schema.json`.
 pub fn json_schema() -> String {
     let property = |column: &Column| {
         let plain = match column.kind {
@@ -185,7 +185,7 @@ pub fn json_schema() -> String {
     format!("{schema:#}\n")
 }
 
-/// What a column may say, where that is a list of names.
+/// The possible values of a column that holds one of a list of names.
 fn names(column: &str) -> Option<Vec<String>> {
     match column {
         "attack" => Some(AttackId::ALL.map(|attack| attack.to_string()).into()),
@@ -197,7 +197,7 @@ fn names(column: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The tables of attacks and of columns as Markdown, as `RECORDS.md` has them.
+/// The tables of attacks and of columns as Markdown, at the end of `RECORDS.md`.
 pub fn markdown() -> String {
     let mut out = String::from("| attack | targets | what moves | stronger | unit of the outcome |\n|---|---|---|---|---|\n");
     for attack in AttackId::ALL {
@@ -252,7 +252,7 @@ mod tests {
         record
     }
 
-    /// The names of the columns of a line, in its order.
+    /// Names of the columns of a line, in the order of the line.
     fn names(record: &Record) -> Vec<String> {
         let line = record.to_line().unwrap();
         let mut names: Vec<(usize, &str)> =

@@ -4,82 +4,82 @@ use crate::options::is_usual;
 use crate::{AttackId, Direction, Norm, ObjectiveKind, Protocol, TargetPool, finite};
 use serde::{Deserialize, Serialize};
 
-/// What is done to each attacked image: what the command line is parsed into, plans list, records keep and `verify` runs again.
+/// An attack on images with all its choices: parsed from the command line, listed in plans, stored in records.
 ///
-/// A search number or a weight that is `None` is what the protocol prescribes; [`AttackSpec`] of a record has them all.
+/// A search number or a weight that is `None` is the one that the protocol prescribes. The spec of a record has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttackSpec {
-    /// What the attack wants to move.
+    /// The attack.
     pub attack: AttackId,
-    /// How many queries or candidates are attacked at once; 0 for `es`, which has no target.
+    /// Number of queries or candidates attacked at once; 0 for `es`, which has no targets.
     pub targets: usize,
-    /// The radius of the ball in pixel units: `[0, 1]` for L∞, any for L2.
+    /// Radius of the ball in pixel units: in `[0, 1]` for L∞, any for L2.
     #[serde(serialize_with = "finite::number")]
     pub epsilon: f64,
-    /// What the radius is of; written where it is not the usual one.
+    /// Norm of the radius; omitted if it is the default.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub norm: Norm,
-    /// How the ball is searched.
+    /// Parameters of the search in the ball.
     #[serde(flatten)]
     pub search: Search,
-    /// What the attack makes of its targets.
+    /// Choices of the loss and of the targets.
     #[serde(flatten)]
     pub options: AttackOptions,
-    /// Whose definitions are used.
+    /// Definitions of targets and ranks.
     pub protocol: Protocol,
-    /// Whether the image is ranked after rounding to 1/255.
+    /// True if the image is ranked after rounding to 1/255.
     pub eight_bit: bool,
-    /// The seed of the sample, the targets and the starts.
+    /// Seed of the sample, the targets and the random starts.
     pub seed: u64,
-    /// How perturbations are shared, where one is made for many images; otherwise not written.
+    /// Batches and perturbations of a universal attack. `None`, and omitted, if each image has its own perturbation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub universal: Option<SharedBy>,
 }
 
-/// Where an attack differs from that of the paper's tables, for ablations; by default nowhere.
+/// Deviations of an attack from the paper's tables, for ablations; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttackOptions {
-    /// The weight of the semantics-preserving term; none for the attacks without it.
+    /// Weight ξ of the semantics-preserving term; `None` for attacks without it.
     #[serde(default, serialize_with = "finite::optional")]
     pub xi: Option<f64>,
-    /// What the attack minimizes; written where it is not the usual one.
+    /// Loss that the attack minimizes; omitted if it is the default.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub objective: ObjectiveKind,
-    /// Where the targets of plus attacks are drawn from; written where it is not the usual place.
+    /// Part of the list that the targets of plus attacks are drawn from; omitted if it is the default.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub target_band: TargetPool,
 }
 
-/// Where a search differs from what its protocol prescribes, or the whole of it.
+/// Parameters of a search; `None` stands for the value that the protocol prescribes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// The step size in pixel units, in the norm of the ball.
+    /// Step size in pixel units, in the norm of the ball.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
     pub step: Option<f64>,
-    /// How many steps.
+    /// Number of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<usize>,
-    /// Whether the first iterate is drawn from the ball.
+    /// True if the first iterate is drawn from the ball.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_start: Option<bool>,
-    /// How many starts per image.
+    /// Number of starts per image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<usize>,
 }
 
-/// How many perturbations are made, and for how many images each. One half of a batch is what a perturbation is computed on, the
-/// other half tells what it is worth elsewhere.
+/// Numbers of batches and of universal perturbations. A perturbation is computed on one half of its batch; the other half
+/// measures its effect on unseen images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SharedBy {
-    /// Into how many batches the attacked images are split.
+    /// Number of batches that the attacked images are split into.
     pub batches: usize,
-    /// How many perturbations each batch gets, each for a target of its own.
+    /// Number of perturbations per batch, each for a target of its own.
     pub perturbations: usize,
 }
 
 impl AttackSpec {
-    /// The attack with one target as the protocol prescribes it.
+    /// The attack as the protocol prescribes it, with one target if it has targets.
     pub fn new(attack: AttackId, epsilon: f64, protocol: Protocol, seed: u64) -> Self {
         Self {
             attack,
@@ -95,7 +95,7 @@ impl AttackSpec {
         }
     }
 
-    /// Whether the attack has what the choices are about, and the numbers are in range.
+    /// Checks that the choices apply to the attack and that the numbers are in range.
     ///
     /// # Errors
     /// One line that names the choice or the number.
@@ -115,7 +115,7 @@ impl AttackSpec {
     fn check_options(&self) -> Result<(), String> {
         let Self { attack, options: AttackOptions { objective, target_band, xi }, .. } = *self;
         if xi.is_some() && !matches!(attack, AttackId::PreservingQuery(_)) {
-            return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} keeps none"));
+            return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} has no such items"));
         }
         if objective != ObjectiveKind::Ranking && !attack.has_targets() {
             return Err(format!("the objective '{objective}' is for attacks with targets; {attack} has none"));
@@ -126,10 +126,10 @@ impl AttackSpec {
         Ok(())
     }
 
-    /// Whether the attack can be made universal as it says, for so many images.
+    /// Checks a universal attack on this number of images; passes if [`AttackSpec::universal`] is `None`.
     ///
     /// # Errors
-    /// One line for what cannot.
+    /// One line that names the obstacle.
     pub fn check_universal(&self, images: usize) -> Result<(), String> {
         let Some(SharedBy { batches, perturbations }) = self.universal else { return Ok(()) };
         let Self { attack, options, targets, .. } = *self;
@@ -140,10 +140,10 @@ impl AttackSpec {
             return Err("perturbations is 0: at least one is needed".to_owned());
         }
         if batches == 0 || !images.is_multiple_of(batches) {
-            return Err(format!("{images} images are no {batches} batches of equal size"));
+            return Err(format!("{images} images cannot be split into {batches} equal batches"));
         }
         if images / batches < 2 {
-            return Err(format!("a batch of {} has no two halves: at least two images are needed", images / batches));
+            return Err(format!("a batch of {} cannot be halved: at least two images are needed", images / batches));
         }
         if options != AttackOptions::default() {
             return Err("a universal perturbation has no objective, target_band and xi of its own: leave them out".to_owned());
@@ -156,7 +156,7 @@ impl AttackSpec {
 }
 
 impl Search {
-    /// Whether the numbers are in range.
+    /// Checks that the numbers are in range.
     ///
     /// # Errors
     /// One line that names the number.
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // a table
     fn what_does_not_fit_together_is_told() {
         assert_eq!(spec("es").check(), Ok(()));
         type Change = fn(AttackSpec) -> AttackSpec;
@@ -210,7 +210,7 @@ mod tests {
             ("ca+",    |spec| AttackSpec { epsilon: f64::NAN, ..spec }, "epsilon NaN is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"),
             ("ca+",    |spec| AttackSpec { targets: 0, ..spec }, "targets is 0: at least one is needed"),
             ("sp-qa+", |spec| AttackSpec { options: AttackOptions { xi: Some(-1.0), ..spec.options }, ..spec }, "xi is -1: a number of at least 0 is needed"),
-            ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ keeps none"),
+            ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ has no such items"),
             ("es",     |spec| AttackSpec { options: AttackOptions { objective: ObjectiveKind::Distance, ..spec.options }, ..spec }, "the objective 'distance' is for attacks with targets; es has none"),
             ("ca-",    |spec| AttackSpec { options: AttackOptions { target_band: TargetPool::Local, ..spec.options }, ..spec }, "the target band 'local' is for ca+, qa+ and sp-qa+, not for ca-"),
             ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number from 0 to 1000000 is needed"),
@@ -233,8 +233,8 @@ mod tests {
         for (wrong, images, part) in [
             (of("es", 1, 1), 10, "es has no universal form"),
             (of("ca+", 1, 0), 10, "perturbations is 0"),
-            (of("ca+", 3, 1), 10, "10 images are no 3 batches"),
-            (of("ca+", 10, 1), 10, "a batch of 1 has no two halves"),
+            (of("ca+", 3, 1), 10, "10 images cannot be split into 3 equal batches"),
+            (of("ca+", 10, 1), 10, "a batch of 1 cannot be halved"),
             (AttackSpec { targets: 2, ..of("ca+", 1, 1) }, 10, "targets is 2"),
             (
                 AttackSpec {

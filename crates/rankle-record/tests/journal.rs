@@ -1,10 +1,10 @@
-//! A journal is killed, torn, lied to and written by many.
+//! Journals under killed writers, torn lines, invalid lines and concurrent writers.
 
 use rankle_record::{Journal, Record};
 use std::fs;
 use std::path::Path;
 
-/// A complete line of the format, written by hand: the file format is a promise.
+/// A complete line of the format, written by hand: the file format must not change.
 const LINE: &str = r#"{"format":2,"table":"mnist-ct","dataset":"mnist","model":"c2f2","weights":"models/mnist-c2f2-cosine-triplet/model.safetensors","distance":"cosine","loss":"triplet","defense":"none","attack":"ca+","targets":1,"epsilon":0.3,"step":0.01,"iterations":24,"random_start":false,"restarts":1,"xi":null,"protocol":"paper","eight_bit":false,"seed":0,"images":1000,"gallery":10000,"chosen":null,"weights_sha256":"5f","method_version":1,"device":"cpu","instruction_set":"avx512","code_version":"0.1.0","rank_before":50.24,"rank_before_stderr":0.91,"rank_before_interval":[48.46,52.02],"rank_after":2.95,"rank_after_stderr":0.2,"rank_after_interval":[2.56,3.34],"preserved_rank_before":null,"preserved_rank_after":null,"embedding_shift":0.822,"recall_at_1_before":null,"recall_at_1_after":null,"recall_at_10_before":null,"recall_at_10_after":null,"recall_at_100_before":null,"recall_at_100_after":null,"tie_share":0.0,"seconds":9.1}"#;
 
 fn record(seed: u64) -> Record {
@@ -35,7 +35,7 @@ fn records_come_back_in_order() {
     assert_eq!(reading.torn, None);
 }
 
-/// The file is cut at every single byte of its last line: the two records before it stay, and a third can be added.
+/// Cuts the file at every single byte of its last line: the two records before it stay, and a third can be added.
 #[test]
 fn a_torn_line_costs_only_itself() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ fn a_torn_line_costs_only_itself() {
     }
 }
 
-/// A tail longer than one block, that is not even text; a power cut leaves zeros.
+/// Tails longer than one block that are not even text; a power cut leaves zeros.
 #[test]
 fn a_long_torn_tail_is_removed_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn a_long_torn_tail_is_removed_whole() {
     }
 }
 
-/// The time to mend grows with the length of the tail, not with its square: this took minutes.
+/// The time to mend grows with the length of the tail, not with its square, which took minutes.
 #[test]
 fn twenty_megabytes_without_a_line_break_are_mended_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn twenty_megabytes_without_a_line_break_are_mended_at_once() {
     assert_eq!(seeds(&path), [0, 7]);
 }
 
-/// A file of somebody's is neither taken for records that were cut off nor cut off.
+/// A user's own file is neither taken for torn records nor cut off.
 #[test]
 fn what_holds_no_record_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn what_holds_no_record_is_left_alone() {
         let message = Journal::at(&path).read().unwrap_err().to_string();
         assert!(message.contains("notes.txt line 1 is not a record"), "{message}");
         let message = Journal::at(&path).append(&record(0)).unwrap_err().to_string();
-        assert!(message.ends_with("notes.txt: it holds something else than records of format 2"), "{message}");
+        assert!(message.ends_with("notes.txt: it holds other data than records of format 2"), "{message}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
@@ -146,7 +146,7 @@ fn a_folder_that_is_not_there_is_named() {
     assert!(message.starts_with("cannot append to") && message.contains("none/records.jsonl"), "{message}");
 }
 
-/// Whoever waits for the lock while another file takes the place of this one writes to the new one.
+/// A writer that waits for the lock while the file is replaced writes to the new file.
 #[test]
 fn a_record_goes_into_the_file_that_is_there_in_the_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,7 +156,7 @@ fn a_record_goes_into_the_file_that_is_there_in_the_end() {
     std::thread::scope(|scope| {
         let held = Journal::at(&path).hold().unwrap();
         let writer = scope.spawn(|| Journal::at(&path).append(&record(2)).unwrap());
-        // Long enough for the writer to have opened the old file; were it later, the new one would be all it sees.
+        // Long enough for the writer to have opened the old file; a later writer would see only the new one.
         std::thread::sleep(std::time::Duration::from_millis(200));
         fs::rename(&other, &path).unwrap();
         drop(held);
@@ -165,7 +165,7 @@ fn a_record_goes_into_the_file_that_is_there_in_the_end() {
     assert_eq!(seeds(&path), [1, 2]);
 }
 
-/// Each thread opens the file itself, as processes would, while another one reads.
+/// Each thread opens the file itself, as processes would, while another thread reads.
 #[test]
 fn eight_writers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Attacks of other programs. A process of its own: what is registered stays to its end.
+//! Attacks of other programs. A test process of its own: a registered attack stays to the end of the process.
 
 use rankle_record::{AttackId, Declaration, Direction};
 

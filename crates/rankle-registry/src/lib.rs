@@ -1,4 +1,9 @@
-//! What a program adds to rankle, known by name to the end of its process: models, losses, attacks.
+//! Registries of the models, losses and attacks that a program adds to rankle, found by name until the process ends.
+//! The registered types are left to the crates that use them.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_models`](../rankle_models/index.html),
+//! [`rankle_train`](../rankle_train/index.html), [`rankle_attacks`](../rankle_attacks/index.html),
+//! [`rankle_record`](../rankle_record/index.html), [`rankle_core`](../rankle_core/index.html).
 //!
 //! ```
 //! use rankle_registry::{Named, Registry};
@@ -21,18 +26,18 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::RwLock;
 
-/// What can be registered.
+/// A value that can be registered.
 pub trait Named {
-    /// What command lines, plans, records and cards call it.
+    /// The name on command lines and in plans, records and cards.
     fn name(&self) -> &'static str;
 }
 
-/// Something that was added to a [`Registry`]. Two are one where they have one name.
+/// A reference to a value in a [`Registry`]. Two references are equal if their names are.
 #[derive(Debug)]
 pub struct Registered<T: 'static>(&'static T);
 
 impl<T> Registered<T> {
-    /// What was added.
+    /// The registered value.
     pub fn get(self) -> &'static T {
         self.0
     }
@@ -68,36 +73,36 @@ impl<T: Named> Hash for Registered<T> {
     }
 }
 
-/// Things of one kind, in the order in which they were added.
+/// Registered values of one type, in the order in which they were added.
 pub struct Registry<T: 'static>(RwLock<Vec<&'static T>>);
 
 impl<T: Named + Sync + 'static> Registry<T> {
-    /// An empty one.
-    #[allow(clippy::new_without_default)] // it stands in statics
+    /// An empty registry.
+    #[allow(clippy::new_without_default)] // used in statics
     pub const fn new() -> Self {
         Self(RwLock::new(Vec::new()))
     }
 
-    /// All of them.
+    /// All registered values.
     pub fn all(&self) -> Vec<Registered<T>> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter().copied().map(Registered).collect()
     }
 
-    /// The one of that name.
+    /// The value with this name; `None` if there is none.
     pub fn find(&self, name: &str) -> Option<Registered<T>> {
         self.all().into_iter().find(|one| one.name() == name)
     }
 
-    /// Adds one. Where one of that name was added before, that one stays and is returned: a program may run several times.
+    /// Adds a value, or returns the one added before with the same name: a process may register the same value several times.
     ///
     /// # Errors
-    /// One line for a name that is `taken` by what rankle has itself, and for one that cannot stand on a command line.
+    /// One line for a name that is `taken` by rankle itself, and for a name that cannot be used on a command line.
     pub fn add(&self, one: T, taken: impl FnOnce(&str) -> bool) -> Result<Registered<T>, String> {
         let name = one.name();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-+_.".contains(&byte);
         if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.bytes().all(fits) {
             return Err(format!(
-                "the name '{name}' must be of letters, digits, -, +, _ and points, and begin with one of the first two"
+                "the name '{name}' must consist of letters, digits, -, +, _ and points, and begin with a letter or a digit"
             ));
         }
         if taken(name) {
@@ -115,10 +120,10 @@ impl<T: Named + Sync + 'static> Registry<T> {
     }
 }
 
-/// The one of that name, by what each displays itself as.
+/// The item of `all` that displays as `name`.
 ///
 /// # Errors
-/// The names of all of them, separated by commas, where none has it.
+/// The names of all items, separated by commas, if none has that name.
 pub fn named<T: Display>(name: &str, all: impl Iterator<Item = T> + Clone) -> Result<T, String> {
     let known = || all.clone().map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
     all.clone().find(|one| one.to_string() == name).ok_or_else(known)

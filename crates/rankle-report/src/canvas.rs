@@ -10,6 +10,8 @@ use std::sync::Once;
 pub(crate) const DENSITY: u32 = 2;
 /// The one font, inside this crate: none needs to be installed.
 pub(crate) const FONT: &str = "sans-serif";
+/// Its file.
+pub(crate) const FONT_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
 /// The color of letters and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
 
@@ -29,8 +31,7 @@ pub(crate) type Surface<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 pub(crate) fn know_font() {
     static KNOWN: Once = Once::new();
     KNOWN.call_once(|| {
-        let font = include_bytes!("../fonts/DejaVuSans-subset.ttf");
-        assert!(register_font(FONT, FontStyle::Normal, font).is_ok(), "the font inside this crate is a font");
+        assert!(register_font(FONT, FontStyle::Normal, FONT_FILE).is_ok(), "the font inside this crate is a font");
     });
 }
 

@@ -1,69 +1,67 @@
-//! Our numbers beside the published ones.
+//! Measured numbers beside published ones.
 
 use crate::published::{PublishedCell, PublishedTable};
 use crate::{AttackId, Record, RunSetting};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// A difference of more than this many points of rank, and of more than [`NOTEWORTHY_ERRORS`], is marked in every table.
+/// Points of rank above which a difference is marked in every table, if it is also above [`NOTEWORTHY_ERRORS`].
 pub const NOTEWORTHY: f64 = 2.0;
-/// In standard errors: see [`NOTEWORTHY`].
+/// Standard errors above which a difference is marked in every table, if it is also above [`NOTEWORTHY`].
 pub const NOTEWORTHY_ERRORS: f64 = 2.0;
 
-/// A table with our record for each of its cells, where there is one.
+/// A published table with our record of each measured cell.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     /// The table.
     pub table: &'a PublishedTable,
     /// One row per cell, in the order of [`PublishedTable::cells`].
     pub rows: Vec<Row<'a>>,
-    /// Why our numbers are not to be taken for more than they are, as in `quick model: ...`. It stands wherever they stand.
+    /// Limitation of our numbers, as in `quick model: ...`, which is printed wherever they are.
     pub caveat: Option<&'a str>,
 }
 
-/// One cell, what is published of it, and our record of it. As JSON it is the object of a `reproduce` cell: `published`,
-/// `measured`, `stderr`, `difference`, where there is one `caveat`, then all fields of the record; only measured rows can be
-/// serialized.
+/// One cell with its published number and our record. As JSON it is the object of a `reproduce` cell: `published`, `measured`,
+/// `stderr`, `difference`, `caveat` if there is one, then all fields of the record; only measured rows can be serialized.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// The cell, and what was published.
+    /// The cell, with its published number.
     pub published: PublishedCell,
-    /// What we measured; none yet, where there is no record.
+    /// Our record; `None` if the cell was not measured.
     pub record: Option<&'a Record>,
-    /// As in [`Comparison::caveat`].
+    /// Limitation of our number: see [`Comparison::caveat`].
     pub caveat: Option<&'a str>,
-    /// Whether what was published is of the very system and attack of this cell.
     comparable: bool,
 }
 
-/// How near a table is.
+/// Agreement of a table with the published numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// How many cells the table has.
+    /// Number of cells in the table.
     pub cells: usize,
-    /// For how many there is a record.
+    /// Number of measured cells.
     pub measured: usize,
-    /// How many of these are marked: see [`Row::noteworthy`].
+    /// Number of marked cells: see [`Row::noteworthy`].
     pub noteworthy: usize,
-    /// The mean absolute difference of the ranks, in points; none where nothing can be compared.
+    /// Mean absolute difference of the ranks, in points; `None` if nothing can be compared.
     pub mean: Option<f64>,
-    /// The cell whose rank is furthest away, and its difference.
+    /// The cell with the largest absolute difference of the ranks, and the difference.
     pub furthest: Option<(PublishedCell, f64)>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Looks for each cell of the table among the records, as measured in `setting`; of several the last one counts.
+    /// Finds for each cell of the table its record in `setting`; the last one counts if there are several.
     pub fn new(table: &'a PublishedTable, setting: &RunSetting, records: &'a [Record], caveat: Option<&'a str>) -> Self {
         let comparable = table.other_system.is_none();
         let row = |published: PublishedCell| {
             let PublishedCell { attack, targets, epsilon, .. } = published;
             let wanted = table.asked("", attack, targets, epsilon, setting);
-            let record = records.iter().rev().find(|record| wanted.asks_for(&record.cell));
+            let record = records.iter().rev().find(|record| wanted.matches(&record.cell));
             Row { published, record, caveat, comparable }
         };
         Self { table, rows: table.cells().map(row).collect(), caveat }
     }
 
-    /// The row of one cell.
+    /// Finds the row of one cell.
     pub fn row(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| {
             let PublishedCell { attack: a, targets: t, epsilon: e, .. } = row.published;
@@ -71,23 +69,23 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// The rows that have a record with their number.
+    /// Rows with a measured number.
     pub fn measured(&self) -> impl Iterator<Item = &Row<'a>> {
         self.rows.iter().filter(|row| row.measured().is_some())
     }
 
-    /// The row of an attack and an epsilon in a table with a single set size.
+    /// Finds the row of an attack and an epsilon in a table with a single number of targets.
     pub(crate) fn at(&self, attack: AttackId, epsilon: f64) -> Option<&Row<'a>> {
         self.rows.iter().find(|row| (row.published.attack, row.published.epsilon) == (attack, epsilon))
     }
 
-    /// The attacks that have a measured row, in the order of the table.
+    /// Attacks that have a measured row, in the order of the table.
     pub(crate) fn measured_attacks(&self) -> Vec<AttackId> {
         let measured = |attack: &AttackId| self.measured().any(|row| row.published.attack == *attack);
         self.table.attacks().filter(measured).collect()
     }
 
-    /// The values of `key` among the measured rows of one attack, each once, in the order of the table.
+    /// Distinct values of `key` among the measured rows of one attack, in the order of the table.
     pub(crate) fn measured_axis<T: PartialEq>(&self, attack: AttackId, key: impl Fn(&PublishedCell) -> T) -> Vec<T> {
         let mut values = Vec::new();
         for row in self.measured().filter(|row| row.published.attack == attack) {
@@ -99,7 +97,7 @@ impl<'a> Comparison<'a> {
         values
     }
 
-    /// How near the table is.
+    /// Summarizes the agreement with the published numbers.
     pub fn summary(&self) -> Summary {
         let ranks = self.rows.iter().filter(|row| row.is_comparable() && row.is_rank());
         let differences: Vec<_> = ranks.filter_map(|row| Some((row.published, row.difference()?))).collect();
@@ -115,12 +113,12 @@ impl<'a> Comparison<'a> {
 }
 
 impl Row<'_> {
-    /// Whether its number is a rank, in percent; else it is a shift, in units of the distance.
+    /// True if the number is a rank, in percent; otherwise it is a shift, in units of the distance.
     pub fn is_rank(&self) -> bool {
         self.published.attack != AttackId::EmbeddingShift
     }
 
-    /// Whether what is published, if anything, is of the very system and attack of this cell.
+    /// True if the published number, if any, is of the same system and attack as this cell.
     pub fn is_comparable(&self) -> bool {
         self.comparable
     }
@@ -131,18 +129,18 @@ impl Row<'_> {
         if self.is_rank() { record.rank_after } else { Some(record.embedding_shift) }
     }
 
-    /// The standard error of a rank, in points.
+    /// Standard error of the rank, in points.
     pub fn stderr(&self) -> Option<f64> {
         self.record?.rank_after_stderr
     }
 
-    /// Ours less the published one, in points; for [`AttackId::EmbeddingShift`] in units of the distance.
+    /// Difference of our number and the published one, in points; for [`AttackId::EmbeddingShift`] in units of the distance.
     pub fn difference(&self) -> Option<f64> {
         Some(self.measured()? - self.published.rank?)
     }
 
-    /// Whether the difference is marked: it is more than [`NOTEWORTHY`] points and more than [`NOTEWORTHY_ERRORS`] standard
-    /// errors. Never without a standard error, nor where the published number is of another system.
+    /// True if the difference is marked: it is more than [`NOTEWORTHY`] points and more than [`NOTEWORTHY_ERRORS`] standard
+    /// errors. False without a standard error, and if the published number is of another system.
     pub fn noteworthy(&self) -> bool {
         let (Some(difference), Some(stderr)) = (self.difference(), self.stderr()) else { return false };
         self.comparable && difference.abs() > NOTEWORTHY.max(NOTEWORTHY_ERRORS * stderr)
@@ -170,7 +168,7 @@ impl Serialize for Row<'_> {
 }
 
 impl Summary {
-    /// One sentence, as in `80 of 80 cells; 0.42 points away on average, ...`.
+    /// The summary in one sentence, as in `80 of 80 cells; 0.42 points away on average, ...`.
     pub fn sentence(&self) -> String {
         let Self { cells, measured, noteworthy, .. } = self;
         let (Some(mean), Some((cell, difference))) = (self.mean, self.furthest) else {
@@ -194,7 +192,7 @@ mod tests {
     #[test]
     fn a_record_stands_beside_its_own_cell_only() {
         let records = [
-            synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 99.0), // an older one of the same cell
+            synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 99.0), // an older record of the same cell
             synthetic::record("mnist-ctd", AttackId::CA_PLUS, 2, 0.3, 50.0),
             synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.25, 50.0),
             synthetic::record("mnist-ct", AttackId::CA_PLUS, 1, 0.3, 5.0),
@@ -269,7 +267,7 @@ mod tests {
         assert_eq!((&json["protocol"], json.get("caveat")), (&"paper".into(), None));
         assert!(serde_json::to_value(Row { record: None, ..comparison.rows[0] }).is_err());
     }
-    /// What is published of another system is shown and not judged, and what is not published is not compared.
+    /// Published numbers of another system are shown but not judged; cells without a published number are not compared.
     #[test]
     fn without_comparable_numbers_nothing_is_marked() {
         let ours = |id, published: f64| {
@@ -289,7 +287,7 @@ mod tests {
         assert_eq!(json["caveat"], "half trained");
     }
 
-    /// The shift has no rank: it is compared in its own unit, and is no part of a summary in points.
+    /// A shift is compared in its own unit and is not part of a summary in points of rank.
     #[test]
     fn an_embedding_shift_is_compared_as_such() {
         let mut record = synthetic::record("mnist-ct-curves", AttackId::EmbeddingShift, 0, 0.3, 0.0);

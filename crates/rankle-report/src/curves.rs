@@ -1,7 +1,9 @@
-//! The rank against epsilon, with one target: ours as lines, the published values as rings, one panel per model.
+//! The figure of mean rank against epsilon, with one target: our values as lines with filled markers, the published ones as hollow
+//! markers, one panel per model. Series differ in color and in marker, so that they can be told apart in gray.
 
 use crate::canvas::{self, FONT, INK};
 use crate::published::PublishedTable;
+use crate::vector::{Drawing, UNITS};
 use crate::{AttackId, Comparison, Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -14,6 +16,7 @@ pub const DENSITY: u32 = canvas::DENSITY;
 const COLUMNS: u32 = 2;
 const LEGEND_HEIGHT: u32 = 44;
 const WHAT: &str = "the curves";
+const TITLE: &str = "Mean rank after the attack against epsilon";
 /// The range of epsilon, and that of the ranks in percent.
 const EPSILONS: std::ops::Range<f64> = -0.005..0.305;
 const RANKS: std::ops::Range<f64> = -2.0..102.0;
@@ -40,6 +43,30 @@ fn color(attack: AttackId) -> RGBColor {
     }
 }
 
+/// The corners of the marker of a series, around its middle, for a marker that reaches 1 in every direction.
+fn marker(attack: AttackId) -> Vec<(f64, f64)> {
+    match attack {
+        AttackId::CA_PLUS => vec![(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)],
+        AttackId::CA_MINUS => vec![(0.0, 1.1), (1.1, -0.9), (-1.1, -0.9)],
+        AttackId::SP_QA_PLUS => vec![(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
+        AttackId::EmbeddingShift => vec![(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+        // A circle, nearly.
+        _ => (0..24).map(|n| f64::from(n) * std::f64::consts::TAU / 24.0).map(|angle| (angle.cos(), angle.sin())).collect(),
+    }
+}
+
+/// The corners of a marker of this radius in pixels, the first one also as the last.
+fn corners(attack: AttackId, radius: f64) -> Vec<(i32, i32)> {
+    let mut corners: Vec<_> =
+        marker(attack).into_iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect();
+    corners.push(corners[0]);
+    corners
+}
+
+/// Radii of filled and hollow markers in points: both are seen where they meet.
+const FILLED: f64 = 3.5;
+const HOLLOW: f64 = 5.0;
+
 /// One of our points. The value is a rank in percent, or a shift in units of the distance.
 struct Point {
     epsilon: f64,
@@ -47,17 +74,71 @@ struct Point {
     stderr: f64,
 }
 
-/// The curves as SVG.
+/// The figure as SVG, with letters as outlines and [`caption`] as its description.
 ///
 /// # Errors
-/// [`Error::Make`] when the picture cannot be made.
+/// [`Error::Make`] when the figure cannot be drawn.
 pub fn svg(panels: &[Panel<'_>]) -> Result<String> {
-    let mut text = String::new();
-    draw(&SVGBackend::with_string(&mut text, size(panels)).into_drawing_area(), 1, panels)?;
-    Ok(text)
+    Ok(drawing(panels)?.to_svg(TITLE, &caption(panels)))
 }
 
-/// The curves as PNG, as [`svg`] has them. The letters come from a font inside this crate: none needs to be installed.
+/// The figure as a PDF of one page, with letters as outlines.
+///
+/// # Errors
+/// [`Error::Make`] when the figure cannot be drawn.
+pub fn pdf(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
+    Ok(drawing(panels)?.to_pdf(TITLE))
+}
+
+fn drawing(panels: &[Panel<'_>]) -> Result<Drawing> {
+    let mut drawing = Drawing::new(size(panels));
+    draw(&(&mut drawing).into_drawing_area(), UNITS, panels)?;
+    Ok(drawing)
+}
+
+/// The caption of the figure: what is shown, on how many images, what the bars are, and what was published where.
+pub fn caption(panels: &[Panel<'_>]) -> String {
+    let shift = if has_shift(panels) { ", and mean embedding shift (ES, right axis)," } else { "" };
+    let mut caption = format!("Mean normalized rank after the attack{shift} against ε, one target per image. ");
+    caption += &match images(panels) {
+        None => "None of our cells is measured yet.".to_owned(),
+        Some(images) => {
+            format!(
+                "Lines and filled markers: ours, n = {images} images a point, bars ± one standard error of the mean over them."
+            )
+        }
+    };
+    let mut sources: Vec<&str> = Vec::new();
+    for panel in panels.iter().filter(|panel| has_published(**panel)) {
+        let source = panel.theirs.source.as_deref().unwrap_or("unnamed source");
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    match (sources.is_empty(), of_another_system(panels)) {
+        (true, _) => caption += " No published values.",
+        (false, true) => caption += &format!(" Hollow markers: published, of another system ({}).", sources.join("; ")),
+        (false, false) => caption += &format!(" Hollow markers: published ({}).", sources.join("; ")),
+    }
+    caption
+}
+
+/// The number of images behind each of our points, or the range of it; `None` if no point is measured.
+fn images(panels: &[Panel<'_>]) -> Option<String> {
+    let images = || panels.iter().flat_map(|panel| panel.ours.measured()).filter_map(|row| Some(row.record?.cell.images));
+    let (least, most) = (images().min()?, images().max()?);
+    Some(if least == most { least.to_string() } else { format!("{least} to {most}") })
+}
+
+fn has_published(panel: Panel<'_>) -> bool {
+    drawn(panel).any(|attack| theirs(panel.theirs, attack).next().is_some())
+}
+
+fn of_another_system(panels: &[Panel<'_>]) -> bool {
+    panels.iter().any(|panel| panel.theirs.other_system.is_some())
+}
+
+/// The figure as PNG, as [`svg`] has it. The letters come from a font inside this crate: none needs to be installed.
 ///
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
@@ -141,38 +222,44 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
         // A shift is drawn on the axis of the ranks, at its place on the other one.
         let place = |value: f64| if attack == AttackId::EmbeddingShift { value / percent } else { value };
         let (line, ours) = (color(attack).stroke_width(2 * scale), ours(panel.ours, attack));
-        let rings = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
-        chart.draw_series(rings.map(|point| Circle::new(point, 4 * scale, color(attack).stroke_width(scale))))?;
+        let published = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
+        let [filled, hollow] = [FILLED, HOLLOW].map(|radius| corners(attack, radius * f64::from(scale)));
+        let (thin, full) = (color(attack).stroke_width(scale), color(attack).filled());
+        chart.draw_series(published.map(|at| EmptyElement::at(at) + PathElement::new(hollow.clone(), thin)))?;
         chart.draw_series(LineSeries::new(ours.iter().map(|point| (point.epsilon, place(point.value))), line))?;
         let bar =
             |&Point { epsilon, value, stderr }: &Point| [(epsilon, place(value) - stderr), (epsilon, place(value) + stderr)];
         chart.draw_series(ours.iter().map(|point| PathElement::new(bar(point), line)))?;
-        let dot = |point: &Point| Circle::new((point.epsilon, place(point.value)), 3 * scale, color(attack).filled());
-        chart.draw_series(ours.iter().map(dot))?;
+        let mark = |point: &Point| EmptyElement::at((point.epsilon, place(point.value))) + Polygon::new(filled.clone(), full);
+        chart.draw_series(ours.iter().map(mark))?;
     }
     Ok(())
 }
 
-/// The strip below the panels: what the colors mean, and what lines and rings mean.
+/// The legend below the panels: series with their markers; filled and hollow ones.
 fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels: &[Panel<'_>]) -> Drawn<DB> {
     let at = |x: i32, y: i32| (x * scale, y * scale);
     let style = (FONT, 14 * scale).into_font().color(&INK);
     let label = |x: i32, y: i32, text: &str| area.draw(&Text::new(text.to_owned(), at(x, y - 4), style.clone()));
-    let left = 70;
+    let mark = |attack, radius: f64| corners(attack, radius * f64::from(scale));
+    let left = 50;
     let shift = has_shift(panels).then_some(AttackId::EmbeddingShift);
     for (n, attack) in AttackId::TABLE.into_iter().chain(shift).enumerate() {
         let x = left + 130 * n as i32;
-        area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], color(attack).stroke_width(3 * scale as u32)))?;
+        area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], color(attack).stroke_width(2 * scale as u32)))?;
+        area.draw(&(EmptyElement::at(at(x + 14, 18)) + Polygon::new(mark(attack, FILLED), color(attack).filled())))?;
         label(x + 36, 18, &attack.name().to_uppercase())?;
     }
-    let x = left + 560 + if shift.is_some() { 110 } else { 0 };
+    let x = left + 530 + if shift.is_some() { 100 } else { 0 };
+    let round = AttackId::SP_QA_MINUS;
     area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], INK.stroke_width(2 * scale as u32)))?;
-    area.draw(&Circle::new(at(x + 14, 18), 3 * scale, INK.filled()))?;
-    label(x + 36, 18, "ours, ± standard error")?;
-    if panels.iter().any(|panel| drawn(*panel).any(|attack| theirs(panel.theirs, attack).next().is_some())) {
-        area.draw(&Circle::new(at(x + 240, 18), 4 * scale, INK.stroke_width(scale as u32)))?;
-        let other = panels.iter().any(|panel| panel.theirs.other_system.is_some());
-        label(x + 252, 18, if other { "published, of another system" } else { "published" })?;
+    area.draw(&(EmptyElement::at(at(x + 14, 18)) + Polygon::new(mark(round, FILLED), INK.filled())))?;
+    let images = images(panels).map_or_else(String::new, |images| format!(", n = {images}"));
+    label(x + 36, 18, &format!("ours{images}, ± standard error"))?;
+    if panels.iter().any(|panel| has_published(*panel)) {
+        let hollow = PathElement::new(mark(round, HOLLOW), INK.stroke_width(scale as u32));
+        area.draw(&(EmptyElement::at(at(x + 290, 18)) + hollow))?;
+        label(x + 302, 18, if of_another_system(panels) { "published, other system" } else { "published" })?;
     }
     Ok(())
 }
@@ -260,11 +347,61 @@ mod tests {
         for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalized rank"] {
             assert!(text.contains(words), "{words}");
         }
-        // 2 models x 4 attacks x (31 published + 5 ours), and two in the legend.
-        assert_eq!(text.matches("<circle").count(), 2 * 4 * (31 + 5) + 2);
+        // 2 models x 4 attacks, and the legend: one of each series, and one for ours and the published.
+        assert_eq!(marks(&text), [2 * 4 * 5 + 4 + 1, 2 * 4 * 31 + 1]);
         assert!(!text.contains("embedding shift"), "no axis without a curve");
         let without = with_panels(&[], None, svg).unwrap();
-        assert_eq!(without.matches("<circle").count(), 2 * 4 * 31 + 2);
+        assert_eq!(marks(&without), [4 + 1, 2 * 4 * 31 + 1]);
+    }
+
+    /// How many filled and hollow markers there are: closed paths, without the white ground.
+    fn marks(svg: &str) -> [usize; 2] {
+        let closed = || svg.lines().filter(|line| line.ends_with("Z\"/>") && !line.contains("id=") && !line.contains("#ffffff"));
+        [closed().filter(|line| !line.contains("stroke")).count(), closed().filter(|line| line.contains("stroke")).count()]
+    }
+
+    /// What a reader of a printed copy needs: every series has a marker of its own.
+    #[test]
+    fn series_differ_in_their_markers() {
+        let mut attacks = AttackId::TABLE.to_vec();
+        attacks.push(AttackId::EmbeddingShift);
+        for (at, &one) in attacks.iter().enumerate() {
+            assert!(attacks[..at].iter().all(|&other| corners(one, 40.0) != corners(other, 40.0)), "{one}");
+        }
+    }
+
+    #[test]
+    fn the_caption_says_how_many_images_and_what_is_published() {
+        let caption = with_panels(&records(), None, caption);
+        assert_eq!(
+            caption,
+            "Mean normalized rank after the attack against ε, one target per image. Lines and filled markers: ours, n = 1000 images a point, \
+             bars ± one standard error of the mean over them. Hollow markers: published (cdluminate/advrank: Code/curves/mnistcurve.py)."
+        );
+        let fashion = Comparison::new(table("fashion-ct"), &synthetic::setting(), &[], None);
+        let panel = Panel { ours: &fashion, theirs: fashion.table };
+        assert!(super::caption(&[panel]).ends_with("None of our cells is measured yet. No published values."));
+        assert!(
+            super::caption(&[Panel { theirs: table("fashion-ct-curves"), ..panel }]).contains("published, of another system (cd")
+        );
+    }
+
+    #[test]
+    fn the_pdf_is_one_page_of_the_size_of_the_figure() {
+        let bytes = with_panels(&records(), None, pdf).unwrap();
+        assert!(bytes.starts_with(b"%PDF-1.") && bytes.trim_ascii_end().ends_with(b"%%EOF"));
+        let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(has(b"/MediaBox [0 0 1160 544]") && has(b"/Count 1") && has(b"/Title (Mean rank"));
+        assert!(!has(b"/Font"), "letters are outlines");
+        // The content is as in the SVG: as many closed and open paths.
+        let start = bytes.windows(7).position(|window| window == b"stream\n").unwrap() + 7;
+        let mut content = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::ZlibDecoder::new(&bytes[start..]), &mut content).unwrap();
+        let count =
+            |operator: &str| content.lines().filter(|line| *line == operator || line.ends_with(&format!(" {operator}"))).count();
+        let text = with_panels(&records(), None, svg).unwrap();
+        assert_eq!(count("S"), text.matches("stroke-width").count());
+        assert_eq!(count("f"), text.matches("<path fill=\"#").count() + text.matches("<use").count());
     }
 
     #[test]
@@ -279,7 +416,7 @@ mod tests {
         for words in ["mean embedding shift (ES)", "quick model: one epoch", "of all images"] {
             assert!(text.contains(words), "{words}");
         }
-        assert_eq!(text.matches("<circle").count(), 5 * 31 + 1 + 2);
+        assert_eq!(marks(&text), [1 + 5 + 1, 5 * 31 + 1]);
     }
 
     #[test]
@@ -288,7 +425,7 @@ mod tests {
         let panel = Panel { ours: &fashion, theirs: fashion.table };
         assert_eq!(size(&[panel; 4]), (1160, 1044));
         let text = svg(&[panel; 3]).unwrap();
-        assert!(!text.contains("published") && text.matches("Fashion-MNIST, ordinary").count() == 3);
+        assert!(!text.contains("\"published") && text.matches("Fashion-MNIST, ordinary").count() == 3);
         let theirs = table("fashion-ct-curves");
         assert!(svg(&[Panel { theirs, ..panel }]).unwrap().contains("published, of another system"));
     }

@@ -1,18 +1,18 @@
-//! Small tables of words: for a terminal and for Markdown.
+//! Small tables of text, for a terminal and for Markdown.
 
-/// A table with a name for every row and column.
+/// A table with named rows and columns.
 #[derive(Clone, Debug)]
 pub struct Grid {
-    /// What stands above the names of the rows.
+    /// Heading of the column of row names.
     pub corner: String,
-    /// The names of the columns.
+    /// Names of the columns.
     pub columns: Vec<String>,
-    /// Names, and as many cells as there are columns.
+    /// Names of the rows, each with one cell per column.
     pub rows: Vec<(String, Vec<String>)>,
 }
 
 impl Grid {
-    /// A cell for each row and each column; both are known by their names and whatever else `cell` has to know of them.
+    /// A table with a cell for each row and column. Rows and columns have names, and the values that `cell` receives.
     pub fn of<R, C>(
         corner: &str,
         columns: impl IntoIterator<Item = (String, C)>,
@@ -30,7 +30,7 @@ impl Grid {
         [head].into_iter().chain(rows).collect()
     }
 
-    /// As Markdown.
+    /// Formats the table as Markdown.
     pub fn markdown(&self) -> String {
         let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
         let mut lines = self.lines().into_iter();
@@ -39,7 +39,7 @@ impl Grid {
         head + &rule + &lines.map(row).collect::<String>()
     }
 
-    /// For a terminal, columns aligned.
+    /// Formats the table for a terminal, with aligned columns.
     pub fn text(&self) -> String {
         let lines = self.lines();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The rank of each attacked image, beside the records that have their means.
+//! Ranks of single images, beside the records with their means.
 
 mod file;
 mod staging;
@@ -10,20 +10,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// For each record of a file the mean rank of each attacked image after the attack, in percent and in the order of the sample.
+/// Mean rank of each attacked image after the attack, for each record of a file, in percent and in the order of the sample.
 ///
-/// Beside `NAME.jsonl` they are in `NAME.ranks.safetensors`: one f32 tensor a record, called by [`Record::key`]. Of `es`, which has
-/// no ranks, they are the embedding shift of each image, and of universal perturbations the mean rank under each perturbation.
-/// What a sweep has not put into that file yet is in the folder `.NAME.jsonl.ranks`, a file a record.
+/// The file beside `NAME.jsonl` is `NAME.ranks.safetensors`, with one f32 tensor per record, named by [`Record::key`]. For `es`,
+/// which has no ranks, the values are the embedding shifts of the images; for universal perturbations, the mean rank under each
+/// perturbation. Ranks that a sweep has not merged into that file yet are in the folder `.NAME.jsonl.ranks`, one file per record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageRanks {
     path: PathBuf,
-    /// By the key of the record.
+    /// Ranks by the key of their record.
     values: BTreeMap<String, Vec<f32>>,
 }
 
 impl ImageRanks {
-    /// Where the ranks beside a file of records are.
+    /// Path of the ranks beside a file of records.
     pub fn path(records: &Path) -> PathBuf {
         let mut name = match records.extension() {
             Some(extension) if extension == "jsonl" => records.file_stem().unwrap_or_default().to_owned(),
@@ -33,14 +33,14 @@ impl ImageRanks {
         records.with_file_name(name)
     }
 
-    /// The ranks beside a file of records, each of which fits its record.
+    /// Reads the ranks beside a file of records, and checks that they fit the records.
     ///
     /// # Errors
-    /// As [`Journal::read`]; [`Error::Ranks`] naming the file, and the record where there is one, when it is no such file, when a
-    /// record has no ranks or ranks have no record, and when they are no ranks of as many images or have another mean.
+    /// As [`Journal::read`]. [`Error::Ranks`], naming the file and any record, for a file that holds no ranks, for a record
+    /// without ranks, for ranks without a record, and for ranks whose range, number or mean does not fit the record.
     pub fn read(records: &Path) -> Result<Self> {
         let records = &rankle_files::behind(records).map_err(Error::file("read", records))?;
-        // Nobody appends to the records or adds to the ranks meanwhile.
+        // The lock keeps others from adding records or ranks meanwhile.
         let held =
             File::open(records).and_then(|file| file.lock_shared().map(|()| file)).map_err(Error::file("read", records))?;
         let all = Journal::at(records).read()?.records;
@@ -51,18 +51,18 @@ impl ImageRanks {
         for record in &all {
             cells.insert(record.key()?, record);
         }
-        // Those without a record are still to get one.
+        // Staged ranks without a record belong to a record that is not written yet.
         staged.retain(|key, _| cells.contains_key(key));
         let values = values.into_iter().chain(staged).collect();
         let ranks = Self { path, values };
         if let Some(key) = ranks.values.keys().find(|&key| !cells.contains_key(key)) {
-            return Err(ranks.wrong(format!("has ranks {key} of no record in {}; {}", records.display(), file::ANEW)));
+            return Err(ranks.wrong(format!("has ranks {key} without a record in {}; {}", records.display(), file::ANEW)));
         }
         all.iter().try_for_each(|record| ranks.check(record))?;
         Ok(ranks)
     }
 
-    /// The ranks of a record; none where it is not in the file.
+    /// Ranks of a record; `None` if the file has none.
     ///
     /// # Errors
     /// For a record with a number that is not finite.
@@ -70,23 +70,23 @@ impl ImageRanks {
         Ok(self.values.get(&record.key()?).map(Vec::as_slice))
     }
 
-    /// The mean rank of a record with its standard error and 95 % interval, from the images.
+    /// Mean rank of a record with standard error and 95 % interval, computed from the images.
     ///
     /// # Errors
-    /// As [`ImageRanks::of`], and [`Error::Ranks`] where the file has no such record.
+    /// As [`ImageRanks::of`], and [`Error::Ranks`] if the file has no ranks of the record.
     pub fn estimate(&self, record: &Record) -> Result<Estimate> {
         let values: Vec<f64> = self.values_of(record)?.iter().copied().map(f64::from).collect();
         Estimate::of(&values).ok_or_else(|| self.wrong(format!("has no ranks of {}", record.cell)))
     }
 
-    /// By how much the rank of an image is higher in one record than in another one on the same images, with standard error and 95 %
-    /// interval: pairs of one image vary less than two samples.
+    /// Mean difference of the ranks of each image between a record and another one (`base`) on the same images, with standard
+    /// error and 95 % interval: pairs of one image vary less than two samples.
     ///
     /// # Errors
-    /// As [`ImageRanks::estimate`], and [`Error::Ranks`] where their images are others or one of them has no ranks.
+    /// As [`ImageRanks::estimate`], and [`Error::Ranks`] if the images of the two records cannot be paired.
     pub fn difference(&self, record: &Record, base: &Record) -> Result<Estimate> {
         if let Some(reason) = unpaired(record, base) {
-            return Err(self.wrong(format!("pairs no images of {} and {}: {reason}", record.cell, base.cell)));
+            return Err(self.wrong(format!("cannot pair the images of {} and {}: {reason}", record.cell, base.cell)));
         }
         let pairs = self.values_of(record)?.iter().zip(self.values_of(base)?);
         let differences: Vec<f64> = pairs.map(|(&one, &other)| f64::from(one) - f64::from(other)).collect();
@@ -100,7 +100,7 @@ impl ImageRanks {
         })
     }
 
-    /// Whether the ranks of a record are there, one for each image, and have the mean that it tells.
+    /// Checks that a record has ranks, one per image, with the mean that the record states.
     fn check(&self, record: &Record) -> Result<()> {
         let (cell, values) = (&record.cell, self.values_of(record)?);
         let refused = |reason: String| Err(self.wrong(format!("has {reason}; {}", file::ANEW)));
@@ -111,12 +111,12 @@ impl ImageRanks {
         let has_ranks = cell.spec.attack != AttackId::EmbeddingShift;
         let fits = |value: f32| value.is_finite() && (!has_ranks || (0.0..=100.0).contains(&value));
         if let Some(at) = values.iter().position(|&value| !fits(value)) {
-            return refused(format!("no rank of {cell} for image {at} of its sample but {}", values[at]));
+            return refused(format!("the invalid rank {} for image {at} of the sample of {cell}", values[at]));
         }
         let told = if has_ranks { record.rank_after } else { Some(record.embedding_shift) };
         let Estimate { mean, .. } = self.estimate(record)?;
         match told {
-            // Each value is rounded to f32, and so is off by half of its last digit at most; the record has its mean in twelve digits.
+            // Each value is rounded to f32: off by at most half a unit in the last place. Records have twelve digits.
             Some(told) if (mean - told).abs() <= mean * f64::from(f32::EPSILON) + 1e-9 => Ok(()),
             Some(told) => refused(format!("ranks of {cell} whose mean is {mean}, and its record tells {told}")),
             None => refused(format!("ranks of {cell}, whose record has none")),
@@ -128,18 +128,19 @@ impl ImageRanks {
     }
 }
 
-/// How many values a record is the mean of.
+/// Number of values that a record is the mean of.
 fn count(cell: &Cell) -> usize {
     cell.spec.universal.map_or(cell.images, |shared| shared.batches.saturating_mul(shared.perturbations))
 }
 
-/// Why two records have no images in common that stand in one order.
+/// Reason why the images of two records cannot be paired.
 fn unpaired(record: &Record, base: &Record) -> Option<&'static str> {
     let images = |Record { cell, facts, .. }: &Record| {
         let Facts { preprocessing, left_out, gallery, queries, .. } = facts.clone();
         (cell.subject.data(), preprocessing, left_out, gallery, queries, cell.images, cell.spec.seed)
     };
-    // Of two sets a candidate attack perturbs the one and the others the other one; nobody knows of another program's attack.
+    // With separate queries and gallery, candidate attacks perturb gallery images and the other attacks queries. For an attack of
+    // another program the set is unknown here.
     let perturbed = |record: &Record| match record.cell.spec.attack {
         AttackId::Candidate(_) => Some(AttackId::CA_PLUS),
         own @ AttackId::Custom(_) => Some(own),

@@ -1,6 +1,6 @@
-//! Arrays of JSON as text.
+//! JSON arrays as text.
 
-/// One array of the elements of several pretty-printed arrays, each element as it is written there.
+/// Joins several pretty-printed arrays to one; the elements keep their text.
 pub fn joined(arrays: &[impl AsRef<str>]) -> String {
     let inner = |array: &_| AsRef::<str>::as_ref(array).trim_end().strip_prefix("[\n")?.strip_suffix("\n]").map(str::to_owned);
     let elements: Vec<String> = arrays.iter().filter_map(inner).collect();

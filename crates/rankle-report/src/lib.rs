@@ -1,18 +1,24 @@
-//! What a run leaves behind: one record per table cell, the tables and curves made from records, and pictures of single attacks.
+//! Tables, curves and pictures made from the records of attacks.
 //!
-//! This crate owns the published numbers, the ranks of single images beside records ([`ImageRanks`]), and renders records, whose
-//! format is that of `rankle-record`. It knows no tensor, no
-//! model and no command line: numbers come in, text and pictures go out. Everything here is in percent
-//! where a rank, a recall or a share is meant; epsilon is in pixel units and an embedding shift in units of the distance.
+//! The crate holds the published numbers ([`published`]), compares records with them ([`Comparison`]), and renders comparisons as
+//! text ([`terminal`], [`markdown`]), CSV ([`spreadsheet`]) and curves ([`curves`]). It also renders single attacks ([`picture`])
+//! and sanity checks ([`Sanity`]), and stores the ranks of single images beside records ([`ImageRanks`]). Ranks, recalls and
+//! shares are in percent, epsilon in pixel units, and an embedding shift in units of the distance.
+//!
+//! Left out: the format of records (`rankle-record`, whose types are re-exported), tensors, models and attacks (`rankle-eval`),
+//! the command line (`rankle`).
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_record`](../rankle_record/index.html),
+//! [`rankle_eval`](../rankle_eval/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_report::{AttackId, Comparison, Journal, Protocol, RunSetting, published, terminal};
 //!
-//! // The published tables are data with a source ...
+//! // A published table is data with a source.
 //! let table = published::table("mnist-ct").unwrap();
 //! assert_eq!(table.rank(AttackId::CA_PLUS, 1, 0.3), Some(2.1));
 //!
-//! // ... and a folder without records is an empty table, not an error.
+//! // A folder without records is an empty table, not an error.
 //! let folder = tempfile::tempdir()?;
 //! let records = Journal::at(folder.path().join("records.jsonl")).read()?.records;
 //! let setting = RunSetting { protocol: Protocol::Paper, eight_bit: false, images: 1000, seed: 0 };
@@ -36,6 +42,7 @@ pub mod spread;
 pub mod spreadsheet;
 mod system;
 pub mod terminal;
+mod vector;
 
 pub use comparison::{Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row, Summary};
 pub use grid::Grid;
@@ -45,7 +52,7 @@ pub use published::{PublishedCell, PublishedTable};
 pub use rankle_record::{
     AttackId, AttackOptions, AttackSpec, Cell, Change, Claim, Claims, Direction, Error, Estimate, Facts, FolderLock, Follower,
     Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, RunSetting, Search, SharedBy, Source, Subject,
-    TargetPool, Torn, Unseen, WhiteBox, sample,
+    TargetPool, TornLine, Unseen, WhiteBox, sample,
 };
 pub use sanity::Sanity;
 pub use spread::SeedSpread;

@@ -1,10 +1,10 @@
-//! Tables as Markdown.
+//! Comparisons as Markdown.
 
 use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
 
-/// A heading, the caveat, the summary and one table per attack (one for all attacks where there is a single set size):
-/// `ours ± standard error (published, difference)`, in bold where the difference is noteworthy. Rows and columns without any
-/// record are left out.
+/// Renders a heading, the caveat, the summary and one table per attack (one for all attacks if there is a single number of
+/// targets): `ours ± standard error (published, difference)`, in bold if the difference is noteworthy. Rows and columns without
+/// any record are left out.
 pub fn render(comparison: &Comparison<'_>) -> String {
     let table = comparison.table;
     let mut out = format!("## {}\n\n", table.title);
@@ -21,7 +21,7 @@ pub fn render(comparison: &Comparison<'_>) -> String {
     out
 }
 
-/// What the cells of [`render`] mean, to be said once in a report.
+/// Explanation of the cells of [`render`], for one place in a report.
 pub fn legend() -> String {
     format!(
         "Cells: our mean normalized rank after the attack in percent ± its standard error (published, difference in points); \
@@ -29,7 +29,7 @@ pub fn legend() -> String {
     )
 }
 
-/// Where the published numbers are from, and what else has to be known of them.
+/// Source of the published numbers, with the remarks that they need.
 fn source(comparison: &Comparison<'_>) -> String {
     let table = comparison.table;
     let recall = table.recall_at_1.map(|recall| format!("Published R@1: {recall} %."));
@@ -54,7 +54,7 @@ fn block(comparison: &Comparison<'_>, attack: AttackId) -> String {
     format!("\n### {}: {}\n\n{}\n", attack.name().to_uppercase(), attack.description(), lines.join("\n"))
 }
 
-/// One table of a single set size: a row per epsilon, a column per attack.
+/// Renders one table for a single number of targets: a row per epsilon, a column per attack.
 fn by_attack(comparison: &Comparison<'_>) -> String {
     let attacks = comparison.measured_attacks();
     if attacks.is_empty() {
@@ -75,7 +75,7 @@ fn by_attack(comparison: &Comparison<'_>) -> String {
 
 fn cell(row: &Row<'_>) -> Option<String> {
     let measured = row.measured()?;
-    // A shift has three digits, as its source; of a rank the sources print one and we two.
+    // A shift has three decimals, as in its source; a rank has one in the sources and two here.
     let (digits, printed) = if row.is_rank() { (2, 1) } else { (3, 3) };
     let stderr = row.stderr().map_or_else(String::new, |stderr| format!(" ± {stderr:.2}"));
     let published = match (row.published.rank, row.difference()) {
@@ -86,12 +86,11 @@ fn cell(row: &Row<'_>) -> Option<String> {
     Some(if row.noteworthy() { format!("**{text}**") } else { text })
 }
 
-/// A row of a Markdown table.
 pub(crate) fn row(first: &str, cells: impl Iterator<Item = String>) -> String {
     format!("| {first} | {} |", cells.collect::<Vec<_>>().join(" | "))
 }
 
-/// The line between the head and the body: the first column and `columns` more, all numbers.
+/// The line between the head and the body of a Markdown table with `columns` + 1 columns, all aligned right.
 pub(crate) fn rule(columns: usize) -> String {
     format!("|{}", "---:|".repeat(columns + 1))
 }

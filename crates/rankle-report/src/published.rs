@@ -1,34 +1,34 @@
-//! The published numbers, as data with a source.
+//! Published numbers, as data with a source.
 //!
-//! The files under `published/` hold the numbers as their source prints them; this module is the only one that reads them.
+//! The files under `published/` hold the numbers as printed in their source; this module is the only one that reads them.
 
 use crate::{AttackId, AttackSpec, Change, Error, Norm, Result, RunSetting, System};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// A table of cells of one system, with the published numbers where there are any: the mean normalized rank after the attack in
+/// A table of cells of one system, with the published numbers if there are any: the mean normalized rank after the attack in
 /// percent; for [`AttackId::EmbeddingShift`] the mean shift in units of the distance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublishedTable {
-    /// The name in the records, as in `mnist-ct`.
+    /// Name in the records, as in `mnist-ct`.
     pub id: String,
-    /// A heading.
+    /// Heading of the table.
     pub title: String,
-    /// What is attacked.
+    /// The attacked system.
     pub system: System,
-    /// The published recall at 1, in percent.
+    /// Published recall at 1, in percent.
     pub recall_at_1: Option<f64>,
-    /// Where the published numbers stand; none when nothing is published.
+    /// Source of the published numbers; `None` if nothing is published.
     pub source: Option<String>,
-    /// What the published numbers are of, where that is not the system and the attack of this table: such numbers stand beside
-    /// ours for orientation, and no difference is marked.
+    /// Description of the system of the published numbers, if it is not the system and the attack of this table. Such numbers are
+    /// shown beside ours for orientation, and no difference is marked.
     pub other_system: Option<String>,
-    /// The rows of each block.
+    /// Rows of each block.
     pub epsilons: Vec<f64>,
-    /// The columns of each block: set sizes.
+    /// Columns of each block: numbers of targets.
     pub targets: Vec<usize>,
-    /// What its cells do otherwise than those of the paper's tables.
+    /// Deviations of the cells from the paper's tables.
     #[serde(skip)]
     pub change: Change,
     #[serde(rename = "block")]
@@ -39,32 +39,32 @@ pub struct PublishedTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
-    /// What the attack wants to move.
+    /// The attack.
     pub attack: AttackId,
-    /// The published numbers, row by row; none where nothing is published.
+    /// Published numbers, row by row; `None` if nothing is published.
     pub ranks: Option<Vec<Vec<f64>>>,
 }
 
-/// One cell of a table.
+/// One cell of a [`PublishedTable`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PublishedCell {
-    /// What the attack wants to move.
+    /// The attack.
     pub attack: AttackId,
-    /// How many queries or candidates at once; 0 for [`AttackId::EmbeddingShift`], which has no target.
+    /// Number of queries or candidates at once; 0 for [`AttackId::EmbeddingShift`], which has no targets.
     pub targets: usize,
-    /// The radius of the ball in pixel units.
+    /// Radius of the ball in pixel units.
     pub epsilon: f64,
-    /// The published number, where there is one: see [`PublishedTable`].
+    /// Published number, if there is one: see [`PublishedTable`].
     pub rank: Option<f64>,
 }
 
-/// The rows of the paper's tables.
+/// Rows of the paper's tables.
 const EPSILONS: [f64; 5] = [0.0, 0.01, 0.03, 0.1, 0.3];
-/// Their columns.
+/// Columns of the paper's tables.
 const TARGETS: [usize; 4] = [1, 2, 5, 10];
 
 impl PublishedTable {
-    /// A table with the cells of the paper's tables, for a system of which no numbers are published.
+    /// A table with the cells of the paper's tables, for a system without published numbers.
     pub fn unpublished(id: &str, title: &str, system: System) -> Self {
         Self {
             id: id.to_owned(),
@@ -83,8 +83,8 @@ impl PublishedTable {
     /// The same table with other blocks.
     ///
     /// # Errors
-    /// [`Error::Make`] for a radius that its norm cannot have, a set size of 0, an attack that stands twice, and published numbers that are not one
-    /// finite number for each cell.
+    /// [`Error::Make`] for a table without cells, a radius that its norm cannot have, 0 targets, an attack that occurs twice, and
+    /// published numbers that are not one finite number per cell.
     pub fn with_blocks(self, blocks: Vec<Block>) -> Result<Self> {
         let wrong = |reason: String| Err(Error::make("the table")(format!("'{}': {reason}", self.id)));
         let norm = self.norm();
@@ -99,7 +99,7 @@ impl PublishedTable {
         }
         for (at, Block { attack, ranks }) in blocks.iter().enumerate() {
             if blocks[..at].iter().any(|other| other.attack == *attack) {
-                return wrong(format!("{attack} stands in it twice"));
+                return wrong(format!("{attack} occurs twice"));
             }
             let (rows, columns) = (self.epsilons.len(), self.targets.len());
             let whole = |row: &Vec<f64>| row.len() == columns && row.iter().all(|rank| rank.is_finite());
@@ -110,12 +110,12 @@ impl PublishedTable {
         Ok(Self { blocks, ..self })
     }
 
-    /// What its radii are of.
+    /// Norm of the radii.
     pub fn norm(&self) -> Norm {
         self.change.norm.unwrap_or_default()
     }
 
-    /// An attack on the system of this table, with weights at this place.
+    /// An attack on the system of this table, with weights at the path `weights`.
     pub fn asked(&self, weights: &str, attack: AttackId, targets: usize, epsilon: f64, setting: &RunSetting) -> crate::Cell {
         let mut cell = self.system.cell(&self.id, weights, attack, epsilon, setting);
         cell.spec = self.change.of(AttackSpec { targets, ..cell.spec });
@@ -127,7 +127,7 @@ impl PublishedTable {
         self.blocks.iter().map(|block| block.attack)
     }
 
-    /// Every cell: attack by attack, in each the set sizes, in each the epsilons.
+    /// Every cell, ordered by attack, then by number of targets, then by epsilon.
     pub fn cells(&self) -> impl Iterator<Item = PublishedCell> {
         self.blocks.iter().flat_map(move |block| {
             let sizes = self.targets.iter().map(|&targets| if block.attack == AttackId::EmbeddingShift { 0 } else { targets });
@@ -142,13 +142,13 @@ impl PublishedTable {
         })
     }
 
-    /// The published number of one cell, where there is one.
+    /// Published number of one cell, if there is one.
     pub fn rank(&self, attack: AttackId, targets: usize, epsilon: f64) -> Option<f64> {
         let wanted = |cell: &PublishedCell| (cell.attack, cell.targets, cell.epsilon) == (attack, targets, epsilon);
         self.cells().find(wanted).and_then(|cell| cell.rank)
     }
 
-    /// Whether any number of a cell is published.
+    /// True if numbers are published for any attack of the table.
     pub fn is_published(&self) -> bool {
         self.blocks.iter().any(|block| block.ranks.is_some())
     }
@@ -165,7 +165,7 @@ struct Curves {
     curve: Vec<Curve>,
 }
 
-/// How the source of [`Curves`] prints a rank.
+/// Unit of the ranks in the source of [`Curves`].
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Unit {
@@ -176,17 +176,17 @@ enum Unit {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Curve {
-    /// The table whose system it is about.
+    /// Id of the table with the same system.
     table: String,
     attack: AttackId,
     values: Vec<f64>,
 }
 
 impl Curves {
-    /// The curves of one system as a table with one column.
+    /// Converts the curves of one system to a table with one column.
     fn of(&self, table: &PublishedTable) -> PublishedTable {
         let value = |attack, value: f64| match self.unit {
-            // Three digits are printed; dividing their integer by ten gives the nearest percent.
+            // The source prints three digits. Dividing their integer by ten gives the number nearest to the printed percentage.
             Unit::Fraction if attack != AttackId::EmbeddingShift => (value * 1000.0).round() / 10.0,
             _ => value,
         };
@@ -209,7 +209,7 @@ impl Curves {
     }
 }
 
-/// Every table of the papers, the ordinary model before the defended one: MNIST, its curves, Fashion-MNIST, its curves.
+/// All tables of the papers, the undefended model before the defended one: MNIST, its curves, Fashion-MNIST, its curves.
 pub fn tables() -> &'static [PublishedTable] {
     static TABLES: LazyLock<Vec<PublishedTable>> = LazyLock::new(|| {
         macro_rules! read {
@@ -227,7 +227,7 @@ pub fn tables() -> &'static [PublishedTable] {
     &TABLES
 }
 
-/// The table of that name.
+/// Finds a table by its id.
 ///
 /// # Errors
 /// [`Error::Unknown`] with the known names.
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// The sum catches a digit that changes anywhere; it was added up from the source by other means.
+    /// A digit that changes anywhere changes a sum; the expected sums were computed from the source by other means.
     #[test]
     fn no_digit_has_changed() {
         let sum = |table: &PublishedTable, attack: AttackId| {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // a table
     fn cells_stand_where_the_paper_has_them() {
         check("mnist-ct",  AttackId::CA_PLUS,       1,  0.3,  2.1);
         check("mnist-ct",  AttackId::CA_PLUS,       2,  0.01, 45.4);
@@ -352,7 +352,7 @@ mod tests {
             );
         }
         let free = || vec![Block { attack: AttackId::CA_PLUS, ranks: None }];
-        assert!(refused(table(), [free(), free()].concat()).contains("ca+ stands in it twice"));
+        assert!(refused(table(), [free(), free()].concat()).contains("ca+ occurs twice"));
         for (epsilons, targets, part) in [
             (vec![f64::NAN], vec![1], "epsilon NaN is outside"),
             (vec![8.0], vec![1], "epsilon 8 is outside"),

@@ -1,4 +1,4 @@
-//! Whether a robust model is one: the answers to a skeptic's questions, as a page and as JSON.
+//! Sanity checks of a model that is claimed to be robust (METHOD.md 14), as a page and as JSON.
 
 mod claim;
 
@@ -9,33 +9,33 @@ use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 use std::path::Path;
 
-/// The page about one model. Ranks, recalls and shares are in percent.
+/// Sanity page of one model. Ranks, recalls and shares are in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sanity {
     /// The model, and the data that it ranks.
     #[serde(flatten)]
     pub subject: Subject,
-    /// How photographs became the model's images, as [`crate::Facts::preprocessing`]; of other images the field is not written.
+    /// Preprocessing of photographs, as [`crate::Facts::preprocessing`]. Omitted for other images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<String>,
-    /// The radius of the ball in pixel units.
+    /// Radius of the ball in pixel units.
     #[serde(serialize_with = "finite::number")]
     pub epsilon: f64,
-    /// How many images are attacked.
+    /// Number of attacked images.
     pub images: usize,
-    /// How many items are ranked.
+    /// Number of ranked items.
     pub gallery: usize,
-    /// The seed of every draw.
+    /// Seed of every draw.
     pub seed: u64,
-    /// Share of images whose nearest other item has their label, among the items that the embedding is measured on; unattacked. None where
-    /// no one of these has anything to find.
+    /// Recall at 1 without an attack, over the items of the check `collapse`; `None` if none of them has another item of its
+    /// class.
     #[serde(serialize_with = "finite::optional")]
     pub recall_at_1: Option<f64>,
-    /// The model whose perturbed images were shown to this one, if there was any.
+    /// Source model of the check `transfer`; `None` if there was none.
     pub against: Option<Source>,
-    /// The questions and their answers.
+    /// Checks with their answers.
     pub checks: Vec<Check>,
-    /// How long it took.
+    /// Wall-clock time in seconds.
     #[serde(serialize_with = "finite::number")]
     pub seconds: f64,
     /// The weights, the code and the machine.
@@ -43,50 +43,50 @@ pub struct Sanity {
     pub provenance: Provenance,
 }
 
-/// One question, what was measured, and what came out.
+/// One check: a claim, measurements and a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// A short name, as in `noise`.
+    /// Short name, as in `noise`.
     pub name: String,
-    /// What is asked, in one sentence that is true of a robust model.
+    /// Claim that is checked: one sentence, true of a robust model.
     pub claim: String,
-    /// What was measured, and how.
+    /// Description of the measurement.
     pub measured: String,
-    /// When an answer passes.
+    /// Condition under which an answer passes.
     pub expectation: String,
-    /// What it means when one does not.
+    /// Meaning of a failure.
     pub failure: String,
-    /// What the numbers of an answer are.
+    /// Headings of the numbers of an answer.
     pub columns: Vec<String>,
-    /// The answers.
+    /// Answers, one per attack or property.
     pub answers: Vec<Answer>,
-    /// Failed if one of the answers is; passed if all are.
+    /// Fail if any answer fails, pass if all pass, otherwise no answer.
     pub verdict: Verdict,
-    /// Why there are no answers.
+    /// Reason for missing answers.
     pub reason: Option<String>,
 }
 
 /// One line of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Which attack, or which property.
+    /// The attack or the property.
     pub of: String,
-    /// One number per column; none where there is no such number.
+    /// One number per column; `None` if it is missing or not finite.
     pub numbers: Vec<Option<f64>>,
-    /// Whether they are as expected.
+    /// Verdict on the numbers.
     pub verdict: Verdict,
 }
 
-/// What came out. A failure is a finding about a model, never an error of the program.
+/// Result of a check. A failure is a finding about a model, never an error of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// As expected of a robust model.
     #[serde(rename = "pass")]
     Pass,
-    /// Not so.
+    /// Not as expected of a robust model.
     #[serde(rename = "fail")]
     Fail,
-    /// There is no answer.
+    /// No answer.
     #[serde(rename = "no answer")]
     NoAnswer,
 }
@@ -102,7 +102,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Answer {
-    /// Numbers that are not finite are none.
+    /// An answer in which numbers that are not finite are `None`.
     pub fn new(of: impl fmt::Display, numbers: &[f64], verdict: Verdict) -> Self {
         let numbers = numbers.iter().map(|&number| number.is_finite().then_some(number)).collect();
         Self { of: of.to_string(), numbers, verdict }
@@ -110,7 +110,7 @@ impl Answer {
 }
 
 impl Check {
-    /// The same check with these answers.
+    /// The same check with these answers, and the verdict that follows from them.
     #[must_use]
     pub fn answered(self, answers: Vec<Answer>) -> Self {
         let any = |verdict| answers.iter().any(|answer| answer.verdict == verdict);
@@ -142,10 +142,10 @@ impl Check {
 }
 
 impl Sanity {
-    /// Reads a page's JSON.
+    /// Reads the JSON of a page.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read, [`Error::Make`] when it is none.
+    /// [`Error::File`] if the file cannot be read, [`Error::Make`] if it is not a sanity page.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
         let what = |reason| format!("{} is no sanity page: {reason}", path.display());
@@ -155,17 +155,17 @@ impl Sanity {
     /// The page as one line of JSON.
     ///
     /// # Errors
-    /// [`Error::Make`] when a number is not finite.
+    /// [`Error::Make`] if a number is not finite.
     pub fn to_line(&self) -> Result<String> {
         serde_json::to_string(self).map_err(Error::make("the sanity page"))
     }
 
-    /// The names of the checks with this verdict.
+    /// Names of the checks with this verdict.
     pub fn with(&self, verdict: Verdict) -> Vec<&str> {
         self.checks.iter().filter(|check| check.verdict == verdict).map(|check| check.name.as_str()).collect()
     }
 
-    /// What has no answer: checks without any, and single answers of the others, as in `noise (qa-)`.
+    /// Checks without any answer, and single unanswered lines of the other checks, as in `noise (qa-)`.
     pub fn open(&self) -> Vec<String> {
         let open = |check: &Check| {
             let without = check.answers.iter().filter(|answer| answer.verdict == Verdict::NoAnswer);
@@ -179,7 +179,7 @@ impl Sanity {
         self.checks.iter().filter_map(open).collect()
     }
 
-    /// As in `5 of 7 checks passed; failed: effort; no answer: noise (qa-), transfer`.
+    /// Summary in one line, as in `5 of 7 checks passed; failed: effort; no answer: noise (qa-), transfer`.
     pub fn headline(&self) -> String {
         let mut line = format!("{} of {} checks passed", self.with(Verdict::Pass).len(), self.checks.len());
         let failed = self.with(Verdict::Fail).into_iter().map(str::to_owned).collect();
@@ -191,7 +191,7 @@ impl Sanity {
         line
     }
 
-    /// The page.
+    /// Renders the page as Markdown.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         self.write_markdown(&mut out).expect("a string takes everything");
@@ -230,7 +230,7 @@ impl Sanity {
     }
 }
 
-/// Two digits behind the point, more for what is small.
+/// Formats a number with two decimals, and with more digits if it is small.
 fn shown(number: Option<f64>) -> String {
     match number {
         None => "–".to_owned(),

@@ -1,15 +1,15 @@
-//! How far the numbers of several training seeds lie apart.
+//! Spread of numbers over training seeds.
 
 use crate::published::{PublishedCell, PublishedTable};
 use crate::{AttackId, Comparison, Error, NOTEWORTHY, Record, Result, RunSetting, markdown, spreadsheet};
 use serde::Serialize;
 
-/// A table with the range of several sets of records for each of its cells.
+/// A table with the range of each cell over several sets of records.
 #[derive(Debug)]
 pub struct SeedSpread {
     /// The table.
     pub table: &'static PublishedTable,
-    /// The cells that at least one set has.
+    /// Cells that were measured in at least one set.
     pub rows: Vec<Range>,
 }
 
@@ -28,25 +28,25 @@ struct Line<'a> {
     deviation: Option<f64>,
 }
 
-/// One cell over all sets. Ranks are in percent.
+/// Statistics of one cell over all sets. Ranks are in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// The cell, and what was published.
+    /// The cell, with its published number.
     pub published: PublishedCell,
-    /// In how many sets the cell was measured, at least 1.
+    /// Number of sets in which the cell was measured, at least 1.
     pub sets: usize,
-    /// The mean of the sets.
+    /// Mean over the sets.
     pub mean: f64,
-    /// The lowest.
+    /// Lowest value.
     pub minimum: f64,
-    /// The highest.
+    /// Highest value.
     pub maximum: f64,
-    /// The sample standard deviation; none for a single set.
+    /// Sample standard deviation; `None` for a single set.
     pub deviation: Option<f64>,
 }
 
 impl SeedSpread {
-    /// Over sets of records measured in one setting, as a rule one set per training seed.
+    /// Ranges over sets of records that were measured in one setting, as a rule one set per training seed.
     pub fn over(table: &'static PublishedTable, setting: &RunSetting, sets: &[Vec<Record>]) -> Self {
         let comparisons: Vec<_> = sets.iter().map(|records| Comparison::new(table, setting, records, None)).collect();
         let range = |(index, published): (usize, PublishedCell)| {
@@ -56,8 +56,8 @@ impl SeedSpread {
         Self { table, rows: table.cells().enumerate().filter_map(range).collect() }
     }
 
-    /// A heading and one Markdown table per attack: `mean [lowest, highest] (published)`, in bold where the published number is
-    /// more than two points outside of the range.
+    /// Renders a heading and one Markdown table per attack: `mean [lowest, highest] (published)`, in bold if the published number
+    /// is more than two points outside of the range.
     pub fn to_markdown(&self) -> String {
         let sets = self.rows.iter().map(|row| row.sets).max().unwrap_or(0);
         let mut out = format!("## {}, spread over {sets} training seeds\n", self.table.title);
@@ -85,18 +85,18 @@ impl SeedSpread {
         format!("\n### {}\n\n{}\n", attack.name().to_uppercase(), lines.join("\n"))
     }
 
-    /// One line per cell.
+    /// Renders CSV with one line per cell.
     ///
     /// # Errors
-    /// [`Error::Make`] when the text cannot be made.
+    /// [`Error::Make`] if the text cannot be made.
     pub fn to_csv(&self) -> Result<String> {
         spreadsheet::to_text(self.lines())
     }
 
-    /// An array of objects, one per cell, with the columns of the CSV as fields.
+    /// Renders a JSON array of objects, one per cell, with the columns of the CSV as fields.
     ///
     /// # Errors
-    /// [`Error::Make`] when the text cannot be made.
+    /// [`Error::Make`] if the text cannot be made.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string_pretty(&self.lines().collect::<Vec<_>>()).map_err(Error::make("the JSON table"))
     }
@@ -135,7 +135,7 @@ impl Range {
         })
     }
 
-    /// How far the published number lies outside of the range, in points: 0 inside, and where there is none.
+    /// Distance of the published number from the range, in points; 0 inside the range, and without a published number.
     pub fn outside(&self) -> f64 {
         self.published.rank.map_or(0.0, |rank| (self.minimum - rank).max(rank - self.maximum).max(0.0))
     }

@@ -26,16 +26,16 @@ struct Line<'a> {
     protocol: Protocol,
     weights_sha256: &'a str,
     seconds: f64,
-    /// Empty where there is none.
+    /// Limitation of the numbers; empty if there is none.
     caveat: Option<&'a str>,
-    /// What the cell does otherwise than those of the paper's tables; empty where that is nothing.
+    /// Deviations of the cell from the paper's tables; empty if there are none.
     change: String,
 }
 
-/// All measured cells of the tables, with a heading line.
+/// Renders all measured cells of the tables, with a heading line.
 ///
 /// # Errors
-/// [`Error::Make`] when the text cannot be made.
+/// [`Error::Make`] if the text cannot be made.
 pub fn render(comparisons: &[Comparison<'_>]) -> Result<String> {
     let rows = comparisons.iter().flat_map(|comparison| comparison.measured().map(|row| (comparison.table, row)));
     to_text(rows.filter_map(|(table, row)| line(table, row)))

@@ -1,4 +1,4 @@
-//! Records for tests, made up.
+//! Made-up records for tests.
 
 pub(crate) use crate::sample::setting;
 use crate::{AttackId, Record, published, sample};
@@ -10,7 +10,7 @@ pub(crate) fn record(table: &str, attack: AttackId, targets: usize, epsilon: f64
     sample::record(table, subject, attack, targets, epsilon, rank_after)
 }
 
-/// Every cell of a table, each half a point above the published rank.
+/// Records of every cell of a table, each half a point above the published rank.
 pub(crate) fn complete(table: &str) -> Vec<Record> {
     let table = published::table(table).expect("a published table");
     table

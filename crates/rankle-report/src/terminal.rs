@@ -1,21 +1,21 @@
-//! A table for a terminal of 120 columns.
+//! Comparisons for a terminal of 120 columns.
 
 use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, PublishedCell, Row};
 use std::fmt::Write;
 
-/// How the columns of one set size are filled: ours, its standard error, the paper's, the difference, a mark.
+/// Width of the columns of one number of targets: ours, its standard error, the paper's, the difference, a mark.
 const WIDTH: usize = "100.00  0.00 100.0 +10.00*".len();
-/// The same where there is a column per attack: ours, the paper's, a mark.
+/// Width of the columns of one attack if there is a single number of targets: ours, the paper's, a mark.
 const NARROW: usize = "100.00 100.0* ".len();
 
-/// Ours, its standard error, the published number and the difference: a block per attack, a row per epsilon, a group of
-/// columns per set size. Where there is a single set size: ours and the published number, a row per epsilon, a column per
+/// Renders ours, its standard error, the published number and the difference: a block per attack, a row per epsilon, a group of
+/// columns per number of targets. With a single number of targets: ours and the published number, a row per epsilon, a column per
 /// attack. Rows and columns without any record are left out. At most 120 columns wide, but for the caveat.
 pub fn render(comparison: &Comparison<'_>) -> String {
     let table = comparison.table;
     let mut out = format!("{} · {}\n", table.id, table.title);
     if table.change != Change::default() {
-        out += &format!("otherwise than in the paper's tables: {}\n", table.change);
+        out += &format!("differs from the paper's tables: {}\n", table.change);
     }
     if let Some(caveat) = comparison.caveat {
         out += &format!("BEWARE: {caveat}\n");
@@ -30,7 +30,7 @@ pub fn render(comparison: &Comparison<'_>) -> String {
     if !table.is_published() {
         out += "no published numbers\n";
     } else if table.other_system.is_some() {
-        out += "the published numbers are of another system: the report says of which\n";
+        out += "the published numbers are of another system (see the report)\n";
     } else if summary.measured > 0 {
         let meaning = format!("more than {NOTEWORTHY} points and {NOTEWORTHY_ERRORS} standard errors from the published rank");
         writeln!(out, "* {meaning}").expect("a string takes all text");
@@ -38,7 +38,7 @@ pub fn render(comparison: &Comparison<'_>) -> String {
     out
 }
 
-/// How many cells were measured in all tables together, and the five that are furthest from the published ranks.
+/// Renders the number of measured cells in all tables, and the five cells that are furthest from the published ranks.
 pub fn furthest(comparisons: &[Comparison<'_>]) -> String {
     let cells: usize = comparisons.iter().map(|comparison| comparison.rows.len()).sum();
     let measured = comparisons.iter().flat_map(Comparison::measured).count();
@@ -85,7 +85,7 @@ fn block(out: &mut String, comparison: &Comparison<'_>, attack: AttackId) {
     *out += &(lines.join("\n") + "\n");
 }
 
-/// A single set size: the columns are the attacks.
+/// Renders a table with a single number of targets: the columns are the attacks.
 fn by_attack(out: &mut String, comparison: &Comparison<'_>) {
     let attacks = comparison.measured_attacks();
     if attacks.is_empty() {
@@ -118,7 +118,7 @@ fn cell(row: &Row<'_>) -> Option<String> {
     Some(format!("{measured:>6.2} {stderr:<5} {published}{mark}"))
 }
 
-/// Ours and the published number, three digits for a shift.
+/// Formats our number and the published one, with three decimals for a shift.
 fn narrow(row: &Row<'_>) -> Option<String> {
     let measured = row.measured()?;
     let (digits, printed) = if row.is_rank() { (2, 1) } else { (3, 3) };

@@ -1,9 +1,9 @@
-//! The committed ranks are those of the committed records.
+//! The committed ranks fit the committed records.
 
 use rankle_report::{Estimate, ImageRanks, Journal};
 use std::path::{Path, PathBuf};
 
-/// Bytes of all files of ranks together.
+/// Maximum size of all files of ranks together, in bytes.
 const ROOM: u64 = 3_000_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Products and their photographs: a shape with a texture, seen from somewhere, in some light, among other things.
+//! Drawings of products: a shape with a texture, from some viewpoint, in some light, with clutter.
 
 use image::{Rgb, RgbImage};
 use rand::Rng;
@@ -6,26 +6,26 @@ use std::ops::Range;
 
 type Color = [f32; 3];
 
-/// What stays the same in every view.
+/// The properties of a product that are the same in every view.
 pub(crate) struct Product {
     shape: usize,
     texture: usize,
     colors: [Color; 2],
-    /// How fine the texture is.
+    /// Angular frequency of the texture, in radians per unit of the product.
     frequency: f32,
-    /// Width over height.
+    /// Width divided by height.
     aspect: f32,
 }
 
-/// Where a product lies in an image, and how it is lit.
+/// Position, viewpoint and light of a product in an image.
 struct Pose {
     center: (f32, f32),
-    /// Half its height in pixels.
+    /// Half the height of the product in pixels.
     size: f32,
     angle: f32,
-    /// How narrow it looks from the side: 1 from the front.
+    /// Narrowing by a view from the side: 1 from the front.
     squeeze: f32,
-    /// How the light falls from left to right and from top to bottom.
+    /// Decrease of the light per unit of the product, from left to right and from top to bottom.
     light: (f32, f32),
 }
 
@@ -33,7 +33,6 @@ const SHAPES: [&str; 6] = ["disc", "box", "ring", "star", "bottle", "cross"];
 const TEXTURES: usize = 5;
 
 impl Product {
-    /// Any product.
     pub(crate) fn new(random: &mut impl Rng) -> Self {
         Self {
             shape: random.random_range(0..SHAPES.len()),
@@ -44,17 +43,15 @@ impl Product {
         }
     }
 
-    /// The number of its shape.
     pub(crate) fn kind(&self) -> usize {
         self.shape
     }
 
-    /// The name of its shape.
     pub(crate) fn kind_name(&self) -> &'static str {
         SHAPES[self.shape]
     }
 
-    /// One view of it: other things behind it, its shadow, the product, the exposure and the noise of a camera.
+    /// Draws one view: clutter behind the product, its shadow, the product, and the exposure and noise of a camera.
     pub(crate) fn photograph(&self, random: &mut impl Rng) -> RgbImage {
         let (width, height) = (random.random_range(160..=288u32), random.random_range(160..=288u32));
         let half = width.min(height) as f32 / 2.0;
@@ -92,10 +89,10 @@ impl Product {
         let (sin, cos) = pose.angle.sin_cos();
         for (y, row) in canvas.chunks_exact_mut(width as usize).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
-                // In units of the product: it fills [-1, 1], y downwards.
+                // In units of the product, which fills [-1, 1]; y points down.
                 let (dx, dy) = ((x as f32 - pose.center.0) / pose.size, (y as f32 - pose.center.1) / pose.size);
                 let (u, v) = ((cos * dx + sin * dy) / (pose.squeeze * self.aspect), cos * dy - sin * dx);
-                // Half a pixel inside of the edge it covers all, half a pixel outside nothing.
+                // Coverage is 1 half a pixel inside of the edge, and 0 half a pixel outside.
                 let cover = (0.5 - self.distance(u, v) * pose.size).clamp(0.0, 1.0);
                 if cover > 0.0 {
                     let light = 1.0 - pose.light.0 * dx - pose.light.1 * dy;
@@ -106,7 +103,7 @@ impl Product {
         }
     }
 
-    /// About the distance from the edge, negative inside.
+    /// Approximate distance from the edge, negative inside.
     fn distance(&self, u: f32, v: f32) -> f32 {
         let radius = u.hypot(v);
         let rectangle = |x: f32, y: f32, half_width: f32, half_height: f32| (x.abs() - half_width).max(y.abs() - half_height);
@@ -120,7 +117,7 @@ impl Product {
         }
     }
 
-    /// How much of the second color, in `[0, 1]`.
+    /// Share of the second color, in `[0, 1]`.
     fn texture(&self, u: f32, v: f32) -> f32 {
         let wave = |x: f32| 0.5 + 0.5 * (self.frequency * x).sin();
         match self.texture {
@@ -134,7 +131,7 @@ impl Product {
 }
 
 impl Pose {
-    /// Any viewpoint and any light; the place is the caller's.
+    /// A random viewpoint and light; the caller sets center and size.
     fn any(random: &mut impl Rng) -> Self {
         Self {
             center: (0.0, 0.0),
@@ -150,13 +147,13 @@ fn color(random: &mut impl Rng, range: Range<f32>) -> Color {
     [0; 3].map(|_| random.random_range(range.clone()))
 }
 
-/// So far from zero, to either side.
+/// A random number whose magnitude is in `range`, with a random sign.
 fn away(random: &mut impl Rng, range: Range<f32>) -> f32 {
     let distance = random.random_range(range);
     if random.random() { distance } else { -distance }
 }
 
-/// `share` of the second.
+/// The mixture of two colors, with `share` of the second.
 fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|c| first[c] + share * (second[c] - first[c]))
 }

@@ -1,4 +1,16 @@
-//! Small data sets that are drawn, in the layout of large ones: for tests, and for trying a pipeline without gigabytes of photographs.
+//! Small synthetic image datasets in the layouts of large ones, for tests and trial runs without gigabytes of photographs.
+//! Reading them is left to [`rankle_data`](../rankle_data/index.html).
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbor: [`rankle_data`](../rankle_data/index.html).
+//!
+//! ```
+//! let folder = tempfile::tempdir()?;
+//! let products = rankle_synth::Products { count: 4, views: 2, seed: 0 };
+//! products.write_sop(folder.path(), || Ok::<(), std::io::Error>(()))?;
+//! let list = std::fs::read_to_string(folder.path().join("Ebay_test.txt"))?;
+//! assert_eq!(list.lines().count(), 1 + 2 * 2); // a header, and two views of each of the last two products
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod drawing;
 
@@ -11,14 +23,14 @@ use std::{fs, io};
 
 /// Products of many shapes and textures, each in several views with its own viewpoint, light and clutter.
 ///
-/// The same values draw the same images, and more products or views leave the others as they are.
+/// The same values give the same images; more products or views do not change the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Products {
-    /// How many there are.
+    /// Number of products.
     pub count: u32,
-    /// How many images there are of each.
+    /// Number of images per product.
     pub views: u32,
-    /// Another seed draws other products.
+    /// The seed; another seed gives other products.
     pub seed: u64,
 }
 
@@ -26,11 +38,11 @@ const SOP_HEADER: &str = "image_id class_id super_class_id path\n";
 const INSHOP_HEADER: &str = "image_name item_id evaluation_status\n";
 
 impl Products {
-    /// Writes them into a folder in the layout of Stanford Online Products: JPEG files in a folder for each kind, and the lists
-    /// `Ebay_train.txt` and `Ebay_test.txt`, of the first and the second half of the products. `next` is called before each image.
+    /// Writes the products in the layout of Stanford Online Products: JPEG files in one folder per kind, and the lists
+    /// `Ebay_train.txt` and `Ebay_test.txt` of the first and the second half of the products. `next` is called before each image.
     ///
     /// # Errors
-    /// When the folder cannot be written, and what `next` returns: nothing more is drawn then.
+    /// If the folder cannot be written, or with the error of `next`, after which nothing more is drawn.
     pub fn write_sop<E: From<io::Error>>(&self, folder: &Path, next: impl FnMut() -> Result<(), E>) -> Result<(), E> {
         let mut lists = [SOP_HEADER.to_owned(), SOP_HEADER.to_owned()];
         let mut image_id = 0;
@@ -47,9 +59,9 @@ impl Products {
         Ok(())
     }
 
-    /// Writes them into a folder in the layout of In-Shop Clothes Retrieval: JPEG files in `Img/img`, and the list
-    /// `Eval/list_eval_partition.txt`. The first half of the products is for training. Of each of the others, the first half of the
-    /// views are queries, at least one, and the rest are the gallery. `next` is called before each image.
+    /// Writes the products in the layout of In-Shop Clothes Retrieval: JPEG files in `Img/img`, and the list
+    /// `Eval/list_eval_partition.txt`. The first half of the products is for training. Of each other product the first half of
+    /// the views, at least one, are queries, and the rest are the gallery. `next` is called before each image.
     ///
     /// # Errors
     /// As [`Products::write_sop`].
@@ -71,8 +83,8 @@ impl Products {
         Ok(())
     }
 
-    /// Draws every view of every product into the file that `file` names, as seen from `folder`, of the product, its number and that of
-    /// the view, both counted from 1.
+    /// Draws every view of every product into the file, relative to `folder`, that `file` returns for the product, its number and
+    /// the number of the view, both counted from 1.
     fn draw<E: From<io::Error>>(
         &self,
         folder: &Path,
@@ -92,12 +104,12 @@ impl Products {
         Ok(())
     }
 
-    /// Whether a product is for training, in every layout.
+    /// True if a product is for training, in every layout.
     fn is_trained(&self, number: u32) -> bool {
         number <= self.count / 2
     }
 
-    /// The stream of a product (view 0) or of a view.
+    /// The random stream of a product (view 0) or of a view.
     fn random(&self, product: u32, view: u32) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -107,7 +119,7 @@ impl Products {
     }
 }
 
-/// Writes a file, and the folders that it lies in.
+/// Writes a file, and creates the folders above it.
 fn write(file: &Path, contents: Vec<u8>) -> io::Result<()> {
     let shelf = file.parent().unwrap_or(file);
     fs::create_dir_all(shelf).map_err(|error| cannot_write(shelf, error))?;
@@ -129,7 +141,7 @@ mod tests {
         folder
     }
 
-    /// Every file below a folder, by its name.
+    /// The contents of every file below a folder, by file name.
     fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(folder).unwrap() {
@@ -164,7 +176,7 @@ mod tests {
         }
     }
 
-    /// The drawings are those of the other layout.
+    /// The images are equal to those of the other layout.
     #[test]
     fn clothes_have_one_list_with_queries_and_a_gallery() {
         let (folder, products) = (tempfile::tempdir().unwrap(), Products { count: 4, views: 3, seed: 0 });
@@ -192,7 +204,7 @@ mod tests {
         assert_eq!(first.len(), 10); // with two lists
         assert_eq!(of(4, 2, 0), first);
         let pictures = |all: BTreeMap<String, Vec<u8>>| all.into_iter().filter(|(name, _)| name.ends_with("JPG"));
-        // More views leave the others as they are, and no two images are alike.
+        // More views leave the others unchanged, and no two images are equal.
         let more = of(4, 3, 0);
         assert!(pictures(first.clone()).all(|(name, bytes)| more[&name] == bytes));
         let distinct: BTreeSet<Vec<u8>> = pictures(more).map(|(_, bytes)| bytes).collect();

@@ -6,21 +6,21 @@ use rankle_kernels::dense::Panels;
 use rankle_kernels::distance::{GalleryRows, Metric, distances};
 use rayon::prelude::*;
 
-/// `mean` over all ordered pairs of a batch, an image with itself included: `d(i, j)` within a class, `[margin - d(i, j)]₊`
-/// between classes (METHOD.md 4.1).
+/// The mean over all ordered pairs of a batch, an image with itself included, of `d(i, j)` within a class and
+/// `[margin - d(i, j)]₊` between classes (METHOD.md 4.1).
 ///
-/// The gradient of a Euclidean distance at zero is zero (METHOD.md 4.1), so an image alone, and one that lies upon another, pulls nowhere.
+/// The gradient of a Euclidean distance at zero is zero (METHOD.md 4.1): a pair of equal embeddings adds none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ContrastiveLoss {
-    /// How far classes have to be apart, in units of the distance.
+    /// Least distance of images of two classes that has no loss, in units of the distance.
     pub margin: f64,
 }
 
-/// Rows per task of the matrix product. A row of the result depends on its own row alone.
+/// Rows per task of the matrix product. Each row of the product depends on the same row of `pull` alone, not on the task.
 const TASK: usize = 56;
 
 impl ContrastiveLoss {
-    /// The loss and its gradient with respect to the points, `n x dim`: two matrix products, and sums in the order of the pairs.
+    /// The loss and its gradient with respect to the embeddings, `n x dim`: two matrix products, sums in the order of the pairs.
     ///
     /// # Errors
     /// [`Error::Empty`] without points, [`Error::Shape`] when there is not one label per point.
@@ -43,8 +43,8 @@ impl ContrastiveLoss {
         Ok((total / (n * n) as f64, gradient))
     }
 
-    /// Turns the distance of every pair into how strongly the two pull at each other, `∂ℓ/∂d` (for Euclidean over `d`); returns
-    /// the sum of the losses.
+    /// Replaces the distance of every pair by the derivative of its loss, `∂ℓ/∂d` (for Euclidean distance divided by `d`);
+    /// returns the sum of the losses.
     fn pulls(&self, distance: Distance, labels: &[u32], pairs: &mut [f32]) -> f64 {
         let mut total = 0.0;
         for (i, row) in pairs.chunks_exact_mut(labels.len()).enumerate() {
@@ -55,7 +55,7 @@ impl ContrastiveLoss {
                     true => (f64::from(d), 1.0),
                     false => match self.margin - f64::from(d) {
                         hinge if hinge <= 0.0 => (0.0, 0.0),
-                        hinge => (hinge, -1.0), // or no number: the caller sees it in the sum
+                        hinge => (hinge, -1.0), // also for NaN, which the caller sees in the sum
                     },
                 };
                 total += loss;
@@ -70,7 +70,7 @@ impl ContrastiveLoss {
     }
 }
 
-/// The points around their mean: a shift changes no distance, and keeps what the gradient is a difference of small.
+/// The embeddings minus their mean: no distance changes, and the terms whose difference is the gradient stay small.
 fn centered(points: &[f32], n: usize) -> Vec<f32> {
     let dim = points.len() / n;
     let mut mean = vec![0.0f64; dim];
@@ -81,8 +81,8 @@ fn centered(points: &[f32], n: usize) -> Vec<f32> {
     points.iter().zip(mean.iter().cycle()).map(|(&x, &mean)| (f64::from(x) - mean) as f32).collect()
 }
 
-/// Each pair counts twice, once in each order: `2/n² Σ_j pull(i, j) ∂d(i, j)/∂x_i`, where the derivative is `-x_j` for cosine and
-/// `x_i - x_j` (its length is in the pull) for Euclidean distance.
+/// The gradient `2/n² Σ_j pull(i, j) ∂d(i, j)/∂x_i`; the factor 2 counts both orders of a pair. The derivative is `-x_j` for
+/// cosine and `x_i - x_j` for Euclidean distance, whose factor `1/d` is in `pull`.
 fn gradient(distance: Distance, rows: &[f32], pull: &[f32], n: usize) -> Vec<f32> {
     let dim = rows.len() / n;
     let others = Panels::pack(Isa::best(), dim, n, |coordinate, row| rows[row * dim + coordinate]);
@@ -118,7 +118,7 @@ mod tests {
         (0..n * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
-    /// The definition, pair by pair and in double precision.
+    /// The definition, pair by pair in double precision.
     fn by_definition(points: &Embeddings, labels: &[u32], margin: f64) -> (f64, Vec<f64>) {
         let (n, dim) = (points.len(), points.dim());
         let rows = points.to_host().unwrap();
@@ -162,8 +162,8 @@ mod tests {
             for (distance, margin) in [(Distance::Cosine, 0.9), (Distance::Euclidean, 0.6 * (dim as f64).sqrt())] {
                 let mut values = values(n, dim);
                 if n > 8 {
-                    values.copy_within(0..dim, 3 * dim); // one class, one place
-                    values.copy_within(0..dim, 4 * dim); // two classes, one place
+                    values.copy_within(0..dim, 3 * dim); // equal, of one class
+                    values.copy_within(0..dim, 4 * dim); // equal, of two classes
                 }
                 let points = embedded(distance, &values, dim);
                 let (loss, gradient) = ContrastiveLoss { margin }.evaluate(&points, &labels(n)).unwrap();

@@ -1,13 +1,12 @@
-//! The loss of classifiers.
+//! The cross-entropy loss of classifiers.
 
 use rankle_core::classes::cross_entropy;
 use rankle_core::{Embeddings, Error, Result};
 
-/// `mean` over a batch of `-ln softmax(logits)[label]`. The points are logits as they are, so of a Euclidean space.
+/// The mean of `-ln softmax(logits)[label]` over a batch, and its gradient. `points` holds raw logits, its distance is Euclidean.
 ///
 /// # Errors
-/// [`Error::Empty`] without points, [`Error::Shape`] when there is not one label per point, [`Error::Index`] for a label of no
-/// class.
+/// [`Error::Empty`] without points, [`Error::Shape`] unless each point has a label, [`Error::Index`] for a label of no class.
 pub fn cross_entropy_loss(points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
     if labels.is_empty() {
         return Err(Error::Empty("points: a batch needs images"));

@@ -1,20 +1,21 @@
-//! Losses of programs outside of this project, by name.
+//! Losses registered by other programs.
 
 use crate::Loss;
 use rankle_core::{Embeddings, Error, Result};
 use rankle_registry::{Named, Registry};
 
-/// A ranking loss that a program brings along: once registered it is a [`Loss`] like any other, under its name.
+/// A ranking loss of another program. Once registered it is a [`Loss`] like any other, under its name.
 #[derive(Clone, Copy, Debug)]
 pub struct CustomLoss {
-    /// What cards and command lines call it.
+    /// Name in model cards and on command lines.
     pub name: &'static str,
-    /// Its value and gradient.
+    /// Function that computes the loss and its gradient.
     pub evaluate: Evaluate,
 }
 
-/// The embeddings of a batch, its labels and the margin, to the mean loss per image and the gradient with respect to the
-/// embeddings, `n x dim`. Training follows this gradient as it is, also where it follows the sum of the losses of other groups.
+/// Computes the mean loss per image and its gradient with respect to the embeddings, `n x dim`, from the embeddings of a batch,
+/// its labels and the margin. Training follows this gradient unchanged, also for groups drawn from the whole set, for which the
+/// losses of this crate return the gradient of the sum.
 pub type Evaluate = fn(&Embeddings, &[u32], f64) -> Result<(f64, Vec<f32>)>;
 
 impl Named for CustomLoss {
@@ -26,7 +27,7 @@ impl Named for CustomLoss {
 static LOSSES: Registry<CustomLoss> = Registry::new();
 
 impl Loss {
-    /// Makes a loss known by its name, to the end of the process.
+    /// Registers a loss under its name until the process ends.
     ///
     /// # Errors
     /// [`Error::Refused`] for a name that one of rankle's losses has, or that cannot stand on a command line.
@@ -38,7 +39,7 @@ impl Loss {
             .map_err(|reason| Error::Refused(format!("a loss cannot be registered: {reason}")))
     }
 
-    /// The losses that were registered, in that order.
+    /// The registered losses, in the order of registration.
     pub fn registered() -> Vec<Self> {
         LOSSES.all().into_iter().map(Self::Custom).collect()
     }

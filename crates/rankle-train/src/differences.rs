@@ -1,4 +1,4 @@
-//! Gradients of losses beside differences, for the tests of all of them.
+//! Comparison of gradients with central differences, for the tests of the losses.
 
 use candle_core::{Device, Tensor};
 use rankle_core::{Distance, Embeddings};
@@ -8,14 +8,14 @@ pub(crate) fn embedded(distance: Distance, values: &[f32], dim: usize) -> Embedd
     distance.normalize(&Tensor::from_slice(values, (values.len() / dim, dim), &Device::Cpu).unwrap()).unwrap()
 }
 
-/// How far a coordinate is moved to either side, how steep the loss must be somewhere, and by how much the two may differ.
+/// Step of a coordinate to either side, size that some gradient must exceed, and largest difference allowed.
 pub(crate) struct Bounds {
     pub(crate) step: f32,
     pub(crate) active: f32,
     pub(crate) tolerance: f64,
 }
 
-/// The gradient of a loss with respect to every coordinate of the raw embeddings is a central difference of its values.
+/// Asserts that the gradient with respect to every coordinate of the raw embeddings equals a central difference of the loss.
 pub(crate) fn assert_gradient(
     distance: Distance,
     values: &[f32],

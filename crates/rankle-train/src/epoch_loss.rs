@@ -3,23 +3,23 @@
 /// The mean loss per image over the batches of an epoch so far.
 ///
 /// A batch counts with its number of images, so a smaller last batch counts for less. Where every image has a loss of its own
-/// (a classifier's, or that of the pair or triplet drawn for it from the whole set), the mean does not depend on the batch size.
+/// (that of a classifier, or of the pair or triplet drawn for it from the whole set), the mean does not depend on the batch size.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EpochLoss {
-    /// The sum over the batches of their mean times their number of images.
+    /// Sum over the batches of mean loss times number of images.
     pub sum: f64,
-    /// The number of these images. Those of a batch with nothing to teach are not counted.
+    /// Number of images of these batches. Batches without a loss are not counted.
     pub images: usize,
 }
 
 impl EpochLoss {
-    /// Adds a batch of so many images, whose loss is `mean` per image.
+    /// Adds a batch of `images` images with a mean loss of `mean` per image.
     pub fn add(&mut self, mean: f64, images: usize) {
         self.sum += mean * images as f64;
         self.images += images;
     }
 
-    /// The mean per image; none before the first batch.
+    /// The mean loss per image; `None` before the first batch.
     pub fn mean(self) -> Option<f64> {
         (self.images > 0).then(|| self.sum / self.images as f64)
     }

@@ -1,10 +1,13 @@
-//! Training: losses with closed-form gradients, samplers, the loop.
+//! Training of embedding networks and classifiers: losses with closed-form gradients, sampling of triplets, the training loop.
 //!
-//! The loop knows a model only as [`rankle_core::Trainable`], a defense only as [`rankle_core::Defense`]; it reads no file and
-//! writes none. Every draw is keyed by seed, epoch or step, so a run that was interrupted goes on as if it had not been.
+//! A model is any [`rankle_core::Trainable`], a defense any [`rankle_core::Defense`]. Every draw is keyed by the seed and the
+//! epoch or optimizer step, so a resumed run equals one that was never interrupted. An image is compared with others of its batch
+//! or, where classes are small, with others of the whole training set ([`Sampling`]).
 //!
-//! An image is compared with others of its batch, or, where classes are small, with others of the whole training set
-//! ([`Sampling`]).
+//! Left out: network architectures (`rankle_models`), adversarial training (`rankle_defense`), files (`rankle`).
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
+//! [`rankle_defense`](../rankle_defense/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use rankle_core::{Distance, Embeddings, Seed};

@@ -1,4 +1,4 @@
-//! The losses by name.
+//! Losses by name.
 
 use crate::sampler::Sampler;
 use crate::{ContrastiveLoss, CustomLoss, PairLoss, PairRule, Triplet, TripletLoss, cross_entropy_loss, draw_triplets};
@@ -6,40 +6,40 @@ use rankle_core::{Embeddings, Error, Result, Seed};
 use rankle_registry::Registered;
 use std::{fmt, str::FromStr};
 
-/// What training lowers (METHOD.md 3.6, 4.1).
+/// A loss that training minimizes (METHOD.md 3.6, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {
-    /// The anchor shall be nearer to its class than to another, by a margin: [`TripletLoss`].
+    /// Triplet loss: the anchor nearer to its class than to another, by a margin ([`TripletLoss`]).
     Triplet,
-    /// Pairs of a class shall be near, all others at least a margin apart: [`ContrastiveLoss`], or [`PairLoss`] for pairs that were
-    /// drawn one by one.
+    /// Contrastive loss: pairs of a class near, all others at least a margin apart ([`ContrastiveLoss`], or [`PairLoss`] for
+    /// pairs drawn one by one).
     Contrastive,
-    /// The class of every image shall have the largest logit, for classifiers: [`cross_entropy_loss`]. It has no margin.
+    /// Cross-entropy of classifiers: the largest logit for the class of the image, without a margin ([`cross_entropy_loss`]).
     CrossEntropy,
     /// A ranking loss of another program: [`Loss::register`].
     Custom(Registered<CustomLoss>),
 }
 
-/// The loss of one batch: normalized embeddings to the mean loss per image, which is shown, and the gradient with respect to the
-/// embeddings, which is followed. Where training lowers a sum over the images of a batch, the gradient is that of the sum.
+/// The loss of one batch: maps normalized embeddings to the mean loss per image, which is reported, and to the gradient with
+/// respect to the embeddings. Where training minimizes a sum over the images of a batch, the gradient is that of the sum.
 pub type BatchLoss<'a> = dyn Fn(&Embeddings) -> Result<(f64, Vec<f32>)> + 'a;
 
-/// What training lowers: the labels of a batch and its optimizer step (counted from 0) to its loss; none when the batch has nothing
-/// to teach.
+/// Maps the labels of a batch and its optimizer step (counted from 0) to the loss of the batch; `None` when the batch has none,
+/// for example no triplets.
 pub type LossBuilder<'a> = dyn for<'b> Fn(&'b [u32], u64) -> Option<Box<BatchLoss<'b>>> + 'a;
 
 impl Loss {
-    /// Every loss of this crate, for messages and menus.
+    /// All losses of this crate, for messages and menus.
     pub const ALL: [Self; 3] = [Self::Triplet, Self::Contrastive, Self::CrossEntropy];
 
-    /// The loss of the batch of optimizer step `step` (counted from 0), with whatever has to be drawn for it; none when the
-    /// batch has nothing to teach. It is a mean: over the triplets drawn from the batch, over its pairs, over its images.
+    /// The loss of the batch of optimizer step `step` (counted from 0), with triplets drawn for it where it needs them; `None`
+    /// when the batch has no triplets. It is a mean over the triplets drawn from the batch, over its pairs, or over its images.
     pub fn for_batch(self, margin: f64, labels: &[u32], seed: Seed, step: u64) -> Option<Box<BatchLoss<'_>>> {
         match self {
             Self::Triplet => {
                 let triplets = draw_triplets(labels, seed, step);
                 let loss = TripletLoss { margin };
-                // A batch of one class, such as a last one of a single image, has no triplets.
+                // A batch of one class has no triplets, for example a last batch of a single image.
                 (!triplets.is_empty()).then(|| -> Box<BatchLoss<'_>> { Box::new(move |points| loss.evaluate(points, &triplets)) })
             }
             Self::Contrastive => Some(Box::new(move |points| ContrastiveLoss { margin }.evaluate(points, labels))),
@@ -48,15 +48,15 @@ impl Loss {
         }
     }
 
-    /// Whether it compares images, and so needs two of one class.
+    /// True if the loss compares images, and so needs two of one class.
     pub fn is_ranking(self) -> bool {
         self != Self::CrossEntropy
     }
 
-    /// An image and those that it is compared with, when these are drawn from the whole set.
+    /// Number of images of a group drawn from the whole set: an image and those that it is compared with.
     pub(crate) fn group_size(self) -> usize {
         match self {
-            // One of its class and one of another: images drawn at random may have no two of any class.
+            // A positive and a negative also for a custom loss: images drawn at random may have no two of any class.
             Self::Triplet | Self::Custom(_) => 3,
             Self::Contrastive => 2,
             Self::CrossEntropy => 1,
@@ -72,8 +72,8 @@ impl Loss {
         }
     }
 
-    /// The loss of images in such an order. Training lowers the sum over the pairs or triplets of the batch (METHOD.md 4.1, Stanford
-    /// Online Products), one for every image; their mean is shown.
+    /// The loss of images in the order of [`Loss::groups`]. Training minimizes the sum over the pairs or triplets of the batch,
+    /// one for every image (METHOD.md 4.1, Stanford Online Products); their mean is reported.
     pub(crate) fn for_groups(self, margin: f64, labels: &[u32], draw: PairRule) -> Box<BatchLoss<'_>> {
         match self {
             Self::Triplet => {
@@ -146,7 +146,7 @@ mod tests {
         for distance in Distance::ALL {
             let points = distance.normalize(&Tensor::from_slice(&raw, (6, 4), &Device::Cpu).unwrap()).unwrap();
             let of = |loss: Loss, draw| loss.for_groups(0.9, &labels, draw)(&points).unwrap();
-            // Two triplets, of which the second has no image of its class: the original's draw gives such ones.
+            // Two triplets. The positive of the second is not of its anchor's class; the loss does not look at the labels.
             let one = |anchor: usize| {
                 let triplet = Triplet { anchor, positive: anchor + 1, negative: anchor + 2 };
                 TripletLoss { margin: 0.9 }.evaluate(&points, &[triplet]).unwrap()

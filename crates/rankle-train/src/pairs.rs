@@ -4,22 +4,22 @@ use crate::triplet::difference;
 use rankle_core::{Distance, Embeddings, Error, Result};
 use rankle_kernels::rows::dot;
 
-/// A sum over pairs, each of two images: `d` where they are of one class, `[margin - d]₊` where they are not (METHOD.md 4.1,
-/// Stanford Online Products). For cosine distance and a margin of 0.5 that is PyTorch's cosine embedding loss of margin 0.5.
+/// The sum over pairs of images of `d` within a class and `[margin - d]₊` between classes (METHOD.md 4.1, Stanford Online
+/// Products). For cosine distance and a margin of 0.5 that is PyTorch's cosine embedding loss of margin 0.5.
 ///
-/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the gradient finite for equal points.
+/// Under Euclidean distance every difference has PyTorch's offset of 1e-6, which also keeps the gradient of equal points finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairLoss {
-    /// How far apart images of two classes must be, in units of the distance.
+    /// Least distance of images of two classes that has no loss, in units of the distance.
     pub margin: f64,
-    /// As in the original, whose label of such a pair is neither of the two that the library knows: cosine forgets the pair, and
-    /// Euclidean pulls it together beyond the margin (METHOD.md 4.1).
+    /// True if pairs of two classes have the label of the original, which is neither of the two that PyTorch's losses know: under
+    /// cosine distance they have no loss, under Euclidean distance they are pulled together beyond the margin (METHOD.md 4.1).
     pub mislabeled: bool,
 }
 
 impl PairLoss {
-    /// The loss and its gradient with respect to the points, `n x dim`. A pair is two positions among the points, and whether they
-    /// are of one class.
+    /// The loss and its gradient with respect to the embeddings, `n x dim`. A pair is two positions among the embeddings, and
+    /// `true` for two images of one class.
     ///
     /// # Errors
     /// [`Error::Empty`] without pairs, [`Error::Index`] when one points outside the batch.
@@ -56,15 +56,15 @@ impl PairLoss {
         Ok((total, gradient))
     }
 
-    /// The loss of a pair at distance `d`, and its gradient with respect to that.
+    /// The loss of a pair at distance `d`, and its derivative with respect to `d`.
     fn of(&self, distance: Distance, d: f64, same: bool) -> (f64, f32) {
         let hinge = self.margin - d;
         match (same, self.mislabeled, distance) {
             (true, ..) => (d, 1.0),
             (false, false, _) if hinge <= 0.0 => (0.0, 0.0),
-            (false, false, _) => (hinge, -1.0), // or no number: the caller sees it in the sum
+            (false, false, _) => (hinge, -1.0), // also for NaN, which the caller sees in the sum
             (false, true, Distance::Cosine) => (0.0, 0.0),
-            // Both halves of the library's loss are added: d + [margin - d]₊.
+            // Both branches of PyTorch's loss are added: d + [margin - d]₊.
             (false, true, Distance::Euclidean) if hinge <= 0.0 => (d, 1.0),
             (false, true, Distance::Euclidean) => (d + hinge, 0.0),
         }
@@ -96,9 +96,9 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     fn values_by_hand() {
-        // Three points on a line: 0, 3 and 4 in Euclidean terms; the offset is below what is compared.
+        // Three points on a line: 0, 3 and 4 in Euclidean terms; the offset of 1e-6 is below the tolerance.
         let points = embedded(Distance::Euclidean, &[0.0, 3.0, 4.0], 1);
         let check = |margin, mislabeled, pair, wanted: f64| {
             let (loss, _) = PairLoss { margin, mislabeled }.evaluate(&points, &[pair]).unwrap();

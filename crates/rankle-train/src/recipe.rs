@@ -1,31 +1,30 @@
-//! The numbers of a training run.
+//! Hyperparameters of a training run.
 
 use crate::{Loss, PairRule, Sampling};
 use rankle_core::{AdamStep, Distance};
 
-/// Everything about a training run that is a number (METHOD.md 4.2).
+/// Hyperparameters of a training run (METHOD.md 4.2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Passes over the training set.
     pub epochs: usize,
-    /// Images per optimizer step, not counting those that they are compared with when these are drawn from the whole set; what
-    /// does not fill a last batch makes a smaller one.
+    /// Images per optimizer step, without those drawn for comparison. The last batch of an epoch may be smaller.
     pub batch_size: usize,
     /// Adam's learning rate, constant.
     pub learning_rate: f64,
-    /// Coupled: added to the gradient.
+    /// Coupled weight decay: added to the gradient.
     pub weight_decay: f64,
-    /// What is lowered.
+    /// The loss to minimize.
     pub loss: Loss,
-    /// Of a ranking loss, in units of the distance.
+    /// Margin of a ranking loss, in units of the distance.
     pub margin: f64,
-    /// Whom an image is compared with.
+    /// Source of the images that an image is compared with.
     pub sampling: Sampling,
 }
 
 impl Recipe {
     /// The paper's recipe at 28×28: 30 epochs of Adam at 1e-3 on the triplet loss; batches of 1000 and a margin of 0.2 for
-    /// cosine, 500 and 1.0 for Euclidean distance. For the contrastive loss the paper has the same numbers.
+    /// cosine, 500 and 1.0 for Euclidean distance. The paper has the same numbers for the contrastive loss.
     pub fn paper(distance: Distance) -> Self {
         let (batch_size, margin) = match distance {
             Distance::Cosine => (1000, 0.2),
@@ -42,8 +41,8 @@ impl Recipe {
         }
     }
 
-    /// The paper's recipe for photographs: 128 pairs or triplets a step, drawn from all images; 42 epochs of the triplet loss or 6
-    /// of the contrastive one; Adam at 1e-4 and a margin of 0.5 for cosine, 1e-5 and 1.0 for Euclidean distance.
+    /// The paper's recipe for photographs: 128 pairs or triplets a step, drawn from all images; 42 epochs of the triplet loss or
+    /// 6 of the contrastive one; Adam at 1e-4 and a margin of 0.5 for cosine, 1e-5 and 1.0 for Euclidean distance.
     pub fn photographs(distance: Distance, loss: Loss, draw: PairRule) -> Self {
         let (learning_rate, margin) = match distance {
             Distance::Cosine => (1e-4, 0.5),

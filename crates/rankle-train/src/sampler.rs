@@ -1,34 +1,33 @@
-//! Whom an image is compared with, drawn from the whole training set.
+//! Draws pairs and triplets from the whole training set.
 
 use rand::Rng;
 use rankle_core::Seed;
 use rankle_core::seed::Purpose;
 use std::collections::HashMap;
 
-/// Where the images come from that an image is compared with.
+/// Source of the images that an image is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sampling {
-    /// From its own batch: the paper's way at 28×28, where a class has a hundred images in each.
+    /// Its own batch: the paper's way at 28×28, where each batch has about a hundred images of a class.
     #[default]
     Batch,
-    /// From all training images, a pair or a triplet for every image of a batch: the paper's way for photographs, whose classes
+    /// The whole training set, a pair or a triplet for every image of a batch: the paper's way for photographs, whose classes
     /// have a few images each.
     Set(PairRule),
 }
 
-/// How a pair or a triplet is drawn (METHOD.md 2.2), one for every image in every epoch.
+/// Rule by which a pair or a triplet is drawn (METHOD.md 2.2), one for every image in every epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PairRule {
-    /// As it is meant: the other image of the class is another one, where there is one, and the image of another class is of another
-    /// class.
+    /// The intended rule: the positive is another image of the class if there is one, and the negative is of another class.
     #[default]
     Checked,
-    /// As in the original: the other image of the class may be the image itself, the image of another class is any image, and a
-    /// pair of two classes is mislabeled (METHOD.md 2.2, 4.1).
+    /// The rule of the original: the positive may be the image itself, the negative is any image, and a pair of two classes is
+    /// mislabeled (METHOD.md 2.2, 4.1).
     Paper,
 }
 
-/// The classes of a training set.
+/// Draws pairs and triplets by a rule, from images grouped by class.
 #[derive(Clone, Debug)]
 pub(crate) struct Sampler<'a> {
     labels: &'a [u32],
@@ -43,13 +42,13 @@ impl<'a> Sampler<'a> {
         Self { labels, classes, draw }
     }
 
-    /// An image, one of its class and one of another: keyed by epoch and image, whatever else is in the batch.
+    /// An image, its positive and its negative, keyed by epoch and image alone: the rest of the batch has no influence.
     pub(crate) fn triplet(&self, image: usize, seed: Seed, epoch: u64) -> [usize; 3] {
         let mut random = seed.stream(Purpose::Sampling, [epoch, image as u64]);
         [image, self.of_its_class(image, &mut random), self.of_another(image, &mut random)]
     }
 
-    /// An image and, as a coin falls, one of its class or one of another.
+    /// An image and, with equal probability, a positive or a negative.
     pub(crate) fn pair(&self, image: usize, seed: Seed, epoch: u64) -> [usize; 2] {
         let mut random = seed.stream(Purpose::Sampling, [epoch, image as u64]);
         let other = if random.random() { self.of_its_class(image, &mut random) } else { self.of_another(image, &mut random) };
@@ -60,7 +59,7 @@ impl<'a> Sampler<'a> {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
             PairRule::Checked if members.len() > 1 => {
-                // Of all but the image: whoever stands behind it moves up by one.
+                // Skips the image itself: it and all members behind it move up by one.
                 let place = below(members.len() - 1, random);
                 members[place + usize::from(members[place] >= image)]
             }
@@ -68,21 +67,21 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Needs a second class where it is checked.
+    /// A negative. [`PairRule::Checked`] needs a second class.
     fn of_another(&self, image: usize, random: &mut impl Rng) -> usize {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
             PairRule::Paper => below(self.labels.len(), random),
             PairRule::Checked => {
                 let place = below(self.labels.len() - members.len(), random);
-                // The place among all that are not of the class: each member that stands before it moves it by one.
+                // From a position among images of other classes to an index: each member of the class in front adds one.
                 members.iter().fold(place, |place, &member| place + usize::from(member <= place))
             }
         }
     }
 }
 
-/// As u32: the draw must not depend on the width of a pointer.
+/// Draws a uniform number below `count`, as u32: the draw must not depend on the width of a pointer.
 fn below(count: usize, random: &mut impl Rng) -> usize {
     random.random_range(0..count as u32) as usize
 }
@@ -96,7 +95,7 @@ mod tests {
     const LABELS: [u32; 10] = [7, 2, 7, 9, 2, 7, 5, 9, 2, 7];
     const EPOCHS: u64 = 6000;
 
-    /// How often each image was drawn as companion number `which` of image 2.
+    /// Counts how often each image was drawn at position `which` of the triplets of image 2.
     fn counts(draw: PairRule, which: usize) -> BTreeMap<usize, u64> {
         let sampler = Sampler::new(&LABELS, draw);
         let mut counts = BTreeMap::new();

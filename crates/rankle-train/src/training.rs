@@ -1,4 +1,4 @@
-//! The loop.
+//! The training loop.
 
 use crate::sampler::{Sampler, Sampling};
 use crate::{EpochLoss, LossBuilder, Recipe};
@@ -9,35 +9,35 @@ use rankle_core::{Dataset, Defense, Error, Result, Seed, Trainable, Waiting, rea
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
-/// A training run: what to learn from, how, and against whom.
+/// A training run: the dataset, the hyperparameters, the defense and the seed.
 pub struct Training<'a> {
     /// The training images.
     pub dataset: &'a dyn Dataset,
-    /// The numbers.
+    /// The hyperparameters.
     pub recipe: Recipe,
-    /// `None` for plain training.
+    /// The defense; `None` for plain training.
     pub defense: Option<&'a dyn Defense>,
-    /// Keys every draw.
+    /// The seed of every draw.
     pub seed: Seed,
 }
 
-/// How far a run has come: what it needs, beside the state of the model, to go on. The default is the beginning.
+/// Progress of a run: with the state of the model, all that a resumed run needs. The default is the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Optimizer steps made so far.
+    /// Number of optimizer steps made so far.
     pub step: usize,
-    /// The loss of the epoch that the last step belongs to, from its first batch on: over all images when the epoch has just ended.
+    /// Loss of the epoch of the last step, from its first batch on; over all its images when the epoch has just ended.
     pub loss: EpochLoss,
 }
 
-/// Where a run stands after an optimizer step.
+/// State of a run after an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
-    /// A checkpoint taken now goes on from here.
+    /// Progress from which a checkpoint taken now is resumed.
     pub progress: Progress,
-    /// Steps of the whole run.
+    /// Number of steps of the whole run.
     pub steps: usize,
-    /// Whether an epoch has just ended.
+    /// True if an epoch has just ended.
     pub epoch_ended: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Moment {
 struct Batch {
     step: usize,
     epoch: usize,
-    /// Without those that they are compared with when these are drawn from the whole set.
+    /// Number of images of the batch, without those drawn from the whole set for comparison.
     count: usize,
     indices: Vec<usize>,
     images: Tensor,
@@ -61,7 +61,7 @@ impl Training<'_> {
         self.recipe.epochs * self.steps_per_epoch()
     }
 
-    /// How many images some optimizer steps see, with those that they are compared with: the last batch of an epoch may be smaller.
+    /// Number of images in a range of optimizer steps, with those drawn for comparison. An epoch may end with a smaller batch.
     pub fn images(&self, steps: Range<usize>) -> usize {
         let upto = |step: usize| {
             let (epochs, batches) = (step / self.steps_per_epoch().max(1), step % self.steps_per_epoch().max(1));
@@ -74,10 +74,10 @@ impl Training<'_> {
         each * upto(steps.end).saturating_sub(upto(steps.start))
     }
 
-    /// Trains with the loss of the recipe, as [`Training::run_with`] does with any.
+    /// Trains with the loss of the recipe: [`Training::run_with`] with that loss.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Training::run_with`].
     pub fn run(
         &self,
         model: &mut dyn Trainable,
@@ -92,15 +92,14 @@ impl Training<'_> {
         self.run_with(model, loss_of, from, watch)
     }
 
-    /// Trains from `from` (the default for a new model; for a checkpoint what `watch` was told when it was taken) to the end.
-    /// `watch` is called after every step, may keep the model, and may stop the run. The next batch is loaded while the model
-    /// learns from the present one; what it waited all the same is returned.
+    /// Trains with any loss, from `from` to the end. A new model starts from the default, a checkpoint from the progress that
+    /// `watch` received with it. `watch` is called after every step; it may save the model, and it may stop the run. The next
+    /// batch is loaded while the model trains on the current one; the time that the model still waited for data is returned.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] when a pixel or the loss is no number;
-    /// [`Error::Empty`] for an empty batch size, an empty dataset, one of a single class, for a ranking loss one without two images
-    /// of any class, and for a first epoch whose batches all have nothing to teach. The weights are then those after the last step that
-    /// `watch` saw.
+    /// [`Error::Interrupted`] when `watch` breaks; [`Error::NotFinite`] for a pixel or a loss that is not finite;
+    /// [`Error::Empty`] for an empty batch size, an empty dataset, a dataset of a single class, a ranking loss without two images
+    /// of any class, and a first epoch without a loss. The weights stay those of the last step that `watch` saw.
     pub fn run_with(
         &self,
         model: &mut dyn Trainable,
@@ -116,7 +115,7 @@ impl Training<'_> {
         }
         let all = self.dataset.labels();
         if all.iter().all(|label| *label == all[0]) {
-            return Err(Error::Empty("images of a second class to learn from"));
+            return Err(Error::Empty("images of a second class"));
         }
         let mut seen = HashSet::new();
         if self.recipe.loss.is_ranking() && all.iter().all(|label| seen.insert(label)) {
@@ -148,7 +147,7 @@ impl Training<'_> {
             if step % per_epoch == 0 {
                 epoch_loss = EpochLoss::default();
             }
-            // A batch may have nothing to teach.
+            // A batch may have no loss, for example no triplets.
             if let Some(loss) = loss {
                 if let Some(defense) = self.defense {
                     let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();

@@ -9,17 +9,16 @@ use std::collections::BTreeMap;
 /// Three positions in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Triplet {
-    /// The image that ranks the other two.
+    /// Position of the image that ranks the other two.
     pub anchor: usize,
-    /// An image of the anchor's class (it may be the anchor itself).
+    /// Position of an image of the anchor's class, perhaps of the anchor itself.
     pub positive: usize,
-    /// An image of another class.
+    /// Position of an image of another class.
     pub negative: usize,
 }
 
-/// Draws as many triplets as there are images, spread evenly over the classes present: for each class `floor(n / classes)`
-/// anchors, positives and negatives, independently and with replacement (METHOD.md 4.1). None when only one class is
-/// present.
+/// Draws about `n` triplets from `n` images, spread evenly over the classes present: for each class `floor(n / classes)` (at
+/// least one) anchors, positives and negatives, independently and with replacement (METHOD.md 4.1). Empty for a single class.
 pub fn draw_triplets(labels: &[u32], seed: Seed, step: u64) -> Vec<Triplet> {
     let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     labels.iter().enumerate().for_each(|(place, &label)| classes.entry(label).or_default().push(place));
@@ -42,24 +41,24 @@ pub fn draw_triplets(labels: &[u32], seed: Seed, step: u64) -> Vec<Triplet> {
     triplets
 }
 
-/// `mean [d(a, p) - d(a, n) + margin]₊` over triplets.
+/// The mean over triplets of `[d(a, p) - d(a, n) + margin]₊`.
 ///
-/// Under Euclidean distance every difference gets PyTorch's offset of 1e-6, which also keeps the gradient finite for equal points.
+/// Under Euclidean distance every difference has PyTorch's offset of 1e-6, which also keeps the gradient of equal points finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TripletLoss {
-    /// How much nearer the positive must be, in units of the distance.
+    /// Margin by which the positive must be nearer than the negative, in units of the distance.
     pub margin: f64,
 }
 
 const OFFSET: f32 = 1e-6;
 
-/// What the Euclidean losses take the length of, PyTorch's offset in it.
+/// The difference of two embeddings with PyTorch's offset added: its length is the distance of the Euclidean losses.
 pub(crate) fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a - b + OFFSET).collect()
 }
 
 impl TripletLoss {
-    /// The loss and its gradient with respect to the points, `n x dim`.
+    /// The loss and its gradient with respect to the embeddings, `n x dim`.
     ///
     /// # Errors
     /// [`Error::Empty`] without triplets, [`Error::Index`] when one points outside the batch.
@@ -143,7 +142,7 @@ mod tests {
             assert_eq!(triplets.iter().filter(|t| labels[t.anchor] == class).count(), 100);
         }
         assert!(triplets.iter().all(|t| labels[t.anchor] == labels[t.positive] && labels[t.anchor] != labels[t.negative]));
-        // A class that is missing is no error (METHOD.md 4.1), a single class has no negatives.
+        // A missing class is no error (METHOD.md 4.1); a single class has no negatives.
         assert_eq!(draw_triplets(&[3, 3, 5, 5, 5], Seed(1), 0).len(), 4);
         assert!(draw_triplets(&[3, 3], Seed(1), 0).is_empty());
     }

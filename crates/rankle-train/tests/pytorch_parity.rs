@@ -1,4 +1,4 @@
-//! Adam and the losses against PyTorch; `fixtures/README.md` says what the numbers are.
+//! Adam and the losses against PyTorch; `fixtures/README.md` describes the numbers.
 
 use candle_core::{Device, Tensor, safetensors};
 use rankle_core::{AdamStep, Distance, Embeddings};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 const PARAMETERS: f64 = 1.2e-7;
 const FIRST: f64 = 4e-8;
 const SECOND: f64 = 4e-7;
-/// Of a loss, and of a gradient relative to its largest number.
+/// Largest relative error of a loss, and largest error of a gradient relative to its largest number.
 const LOSS: f64 = 1e-6;
 
 fn fixture() -> HashMap<String, Tensor> {
@@ -22,7 +22,7 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
 }
 
-/// The largest of `|ours - expected| / scale(expected)`; infinite if anything is not a number.
+/// The largest of `|ours - expected| / scale(expected)`; infinite if any of them is NaN.
 fn worst(ours: &[f32], expected: &[f32], scale: impl Fn(f64) -> f64) -> f64 {
     assert_eq!(ours.len(), expected.len());
     ours.iter().zip(expected).fold(0.0, |worst: f64, (&ours, &expected)| {
@@ -50,7 +50,7 @@ fn adam_equals_pytorch_on_every_instruction_set() {
                 };
                 adam.update(isa, &mut weights, &mut first, &mut second, &row("adam.gradients", step));
                 let expected = |key| row(&format!("adam.{name}.{key}"), step);
-                // The smallest second moments are below every other number: relative, with a floor for the exact zeros.
+                // Second moments can be smaller than all other numbers: their error is relative, with a floor for exact zeros.
                 let errors = [
                     ("parameters", worst(&weights, &expected("parameters"), |_| 1.0), PARAMETERS),
                     ("first moments", worst(&first, &expected("first"), |_| 1.0), FIRST),
@@ -64,7 +64,7 @@ fn adam_equals_pytorch_on_every_instruction_set() {
     }
 }
 
-/// No fused operation anywhere in the update: all instruction sets round alike.
+/// The update has no fused operation, so all instruction sets round alike.
 #[test]
 fn adam_has_the_same_bits_on_every_instruction_set() {
     let fixture = fixture();
@@ -95,7 +95,7 @@ fn the_triplet_loss_and_its_gradient_equal_pytorch() {
     equals_pytorch("triplet", &fixture, |points, margin| TripletLoss { margin }.evaluate(points, &triplets).unwrap());
 }
 
-/// Rows 4 and 8 are equal, of one class, and so are 10 and 11, of two: the gradient of the norm at zero is zero.
+/// Rows 4 and 8 are equal and of one class, rows 10 and 11 equal and of two: the gradient of the norm at zero is zero.
 #[test]
 fn the_contrastive_loss_and_its_gradient_equal_pytorch() {
     let fixture = fixture();
@@ -103,7 +103,7 @@ fn the_contrastive_loss_and_its_gradient_equal_pytorch() {
     equals_pytorch("contrastive", &fixture, |points, margin| ContrastiveLoss { margin }.evaluate(points, &labels).unwrap());
 }
 
-/// PyTorch's own functions, with the label that was meant and with the one that the original passes (METHOD.md 4.1).
+/// PyTorch's own functions, with the correct label and with the label that the original passes (METHOD.md 4.1).
 #[test]
 fn the_losses_of_pairs_and_their_gradients_equal_pytorch() {
     let fixture = fixture();

@@ -1,5 +1,5 @@
-//! The training loop on C2F2 and a few synthetic images: it learns, repeats, goes on after an interruption, and refuses what
-//! it cannot learn from.
+//! The training loop on C2F2 and a few synthetic images: it learns, repeats, resumes after an interruption, and refuses data it
+//! cannot learn from.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 const PIXELS: usize = 784;
 
-/// 28×28 images of as many classes as labels: noise, a little brighter in a bar at a height of the class's own.
+/// 28×28 images of noise, with a slightly brighter bar whose height in the image depends on the class.
 struct Bars {
     labels: Vec<u32>,
     pixels: Vec<f32>,
@@ -54,7 +54,7 @@ impl Dataset for Bars {
     }
 }
 
-/// Noise keyed by epoch and image: a defense that a resumed run can only repeat if it is given the right keys.
+/// Noise keyed by epoch and image: a resumed run can repeat it only if it passes the right keys.
 struct Noise;
 
 impl Defense for Noise {
@@ -89,7 +89,7 @@ fn training(dataset: &dyn Dataset) -> Training<'_> {
     Training { dataset, recipe: RECIPE, defense: None, seed: Seed(0) }
 }
 
-/// What a checkpoint file would hold.
+/// Contents of a checkpoint file.
 fn bytes(model: &dyn Trainable) -> Vec<u8> {
     safetensors::serialize(model.checkpoint().unwrap(), None).unwrap()
 }
@@ -133,13 +133,13 @@ fn the_loss_falls_and_every_step_is_reported() {
         assert!(moments.iter().all(|m| m.steps == 6));
         assert_eq!(moments.iter().map(|m| m.progress.loss.images).collect::<Vec<_>>(), [20, 40, 60, 20, 40, 60]);
         let [first, second] = [2, 5].map(|step| moments[step].progress.loss.mean().unwrap());
-        // Six steps part the classes; that all images of a class meet takes more.
+        // Six steps separate the classes; pulling together all images of a class takes more.
         let share = if loss == Loss::Triplet { 0.5 } else { 0.95 };
         assert!(first > 0.01 && second < share * first, "{distance} {loss}: from {first} to {second}");
     }
 }
 
-/// Sampler from the whole set, as for photographs: a pair or a triplet for every image.
+/// Sampling from the whole set, as for photographs: a pair or a triplet for every image.
 #[test]
 fn the_loss_falls_with_companions_from_the_whole_set() {
     let dataset = Bars::sixty();
@@ -169,8 +169,8 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
     assert!(models[0] != models[1] && models[3] != models[4], "the draw has no effect");
 }
 
-/// The same images with the same sampler and weights that stay: only how they are cut into batches differs. What was shown
-/// before was the loss of the last batch, a sum for sampler from the whole set: it grew with the batch.
+/// The same images and samples, and constant weights: only the division into batches differs. Earlier, the loss of the last batch
+/// was reported; with sampling from the whole set that was a sum, which grew with the batch size.
 #[test]
 fn the_loss_of_an_epoch_does_not_depend_on_the_batch_size() {
     let dataset = Bars::new((0..31).map(|image| image % 3));
@@ -224,7 +224,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     let dataset = Bars::sixty();
     let mut shift = ShiftDefense::paper(rankle_attacks::Threat::linf(0.1).unwrap());
     shift.search.iterations = 2;
-    // The contrastive loss draws nothing, so a single stop shows as much as all.
+    // The contrastive loss draws nothing, so one stop is as good a test as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
     let whole_set = Recipe { sampling: Sampling::Set(PairRule::Checked), ..RECIPE };
     let runs: [Run<'_>; 5] = [
@@ -253,7 +253,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
             });
             assert!(matches!(result, Err(Error::Interrupted)), "{name}, step {stop}: {result:?}");
 
-            // Another seed: everything has to come from the checkpoint.
+            // Another seed: all state has to come from the checkpoint.
             let mut resumed = Convnet::initialize(Layers::C2F2, Distance::Cosine, Seed(9));
             let (state, progress) = state.unwrap();
             resumed.restore(state).unwrap();
@@ -268,7 +268,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     assert!(results[1] != results[4], "the sampling has no effect");
 }
 
-/// Its dropout is keyed by the seed of the training, the rest is in the checkpoint.
+/// Dropout is keyed by the seed of the training; all other state is in the checkpoint.
 #[test]
 fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_without_a_class() {
     let dataset = Bars::sixty();
@@ -316,7 +316,7 @@ fn a_batch_of_one_class_teaches_nothing_and_stops_nothing() {
     assert_eq!(lone, 2);
 }
 
-/// Each of these ends at once, with a message that says why, and leaves the weights as they were.
+/// Every case ends with an error that names the reason, and leaves the weights unchanged.
 #[test]
 fn what_cannot_be_learned_from_is_refused() {
     let whole = Bars::sixty();
@@ -332,7 +332,7 @@ fn what_cannot_be_learned_from_is_refused() {
     let one_by_one = Recipe { batch_size: 1, ..RECIPE };
     let singles = "there are no pairs of images of one class to learn from";
     let cases: [(&str, &Bars, Recipe, &str); 9] = [
-        ("one class", &one, RECIPE, "there are no images of a second class to learn from"),
+        ("one class", &one, RECIPE, "there are no images of a second class"),
         ("singletons", &singletons, RECIPE, singles),
         ("singletons and pairs", &singletons, CONTRASTIVE, singles),
         ("batches of one class each", &whole, one_by_one, "there are no batches in the first epoch with images to compare"),

@@ -1,4 +1,4 @@
-//! Your own model behind the one trait, attacked on MNIST: `cargo run --example own_backbone`.
+//! Your own model behind the trait `Embedder`, attacked on MNIST: `cargo run --example own_backbone`.
 
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
@@ -7,7 +7,7 @@ use rankle_attacks::{
 use rankle_core::{Differentiable, Distance, Embedder, Gallery, InputSpec, Result, Seed, Sets};
 use rankle_data::{Name, Split};
 
-/// The same small dense layer on every patch of 4×4 pixels, tanh, then one dense layer to 64 numbers.
+/// A dense layer shared by all patches of 4×4 pixels, tanh, then a dense layer to 64 numbers.
 struct Patches {
     patch: Tensor,
     whole: Tensor,
@@ -17,9 +17,9 @@ impl Embedder for Patches {
     /// `(n, 1, 28, 28)`, pixels in `[0, 1]`, to `(n, 64)`.
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         let n = images.dim(0)?;
-        // Mean and standard deviation are a layer of the model: the attack knows pixels in [0, 1] and nothing else.
+        // Mean and standard deviation are a layer of the model, since attacks work on pixels in [0, 1].
         let pixels = ((images - 0.1307)? / 0.3081)?;
-        // 7×7 patches. Where the stride is the size of the kernel, a convolution is a matrix product.
+        // 7×7 patches. With a stride equal to the kernel size, a convolution is a matrix product.
         let patches = pixels.reshape((n, 7, 4, 7, 4))?.transpose(2, 3)?.reshape((n * 49, 16))?;
         let hidden = patches.matmul(&self.patch)?.tanh()?.reshape((n, 49 * 32))?;
         Ok(hidden.matmul(&self.whole)?)
@@ -40,7 +40,7 @@ impl Embedder for Patches {
 
 impl Differentiable for Patches {}
 
-/// Weights from a formula. Those of a file come from `candle_core::safetensors::load`.
+/// Weights from a formula. To read a file use `candle_core::safetensors::load`.
 fn weights(inputs: usize, outputs: usize) -> Result<Tensor> {
     let scale = (2.0 / inputs as f32).sqrt();
     let weights = (0..inputs * outputs).map(|n| scale * (n as f32 * 1.7).sin());
@@ -50,12 +50,12 @@ fn weights(inputs: usize, outputs: usize) -> Result<Tensor> {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let model = Patches { patch: weights(16, 32)?, whole: weights(49 * 32, 64)? };
 
-    // The list that is ranked: all 10,000 test images.
+    // The gallery: all 10,000 test images.
     let dataset = rankle_data::open(Name::Mnist, Split::Test, None)?;
     let everything: Vec<usize> = (0..dataset.len()).collect();
     let gallery = Gallery::new(&model.distance().normalize(&model.embed(&dataset.images(&everything)?)?)?)?;
 
-    // CA+: each of 50 images shall rise in the list of one random query; no pixel may change by more than 0.3.
+    // CA+: each of 50 images is to rise in the list of one random query; no pixel may change by more than 0.3.
     let scene = Scene { sets: Sets::one(&gallery), protocol: Protocol::Paper, seed: Seed(0) };
     let attack = CandidateAttack::new(Direction::Raise, 1);
     let solver = Pgd::paper(Threat::linf(0.3)?);

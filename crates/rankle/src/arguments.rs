@@ -1,4 +1,4 @@
-//! The command line: what every sub-command has in common.
+//! Command line: the program, the options that several subcommands share, and parsers of values.
 
 use crate::commands::{
     Attack, Bench, Check, Classify, Completions, Convert, Embed, Evaluate, Man, Picture, Run, Sanity, Spread, Sweep, Train,
@@ -7,7 +7,7 @@ use crate::commands::{
 use crate::data::Data;
 use crate::device::Device;
 use crate::indices::Indices;
-use crate::model_arguments::{ModelArguments, ModelName, Said};
+use crate::model_arguments::{ModelArguments, ModelName, ModelOptions};
 use crate::stop::Stop;
 use crate::system::{self, Key};
 use crate::{interrupt, names};
@@ -17,17 +17,21 @@ use clap::{Args, Parser, Subcommand};
 use rankle_attacks::Threat;
 use rankle_core::Distance;
 use rankle_data::Source;
-use rankle_models::Architecture;
+use rankle_models::{Architecture, Isa};
 use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// Attack, defend and measure image-ranking systems.
+/// Attack, defend and measure image search.
+///
+/// A model embeds images; a query ranks the images of a gallery by the distance of their embeddings. rankle measures how good
+/// these rankings are and how far a small change of an image moves it in them, and trains models that resist such changes.
+/// `rankle COMMAND --help` explains the terms and options of a command.
 ///
 /// Results go to standard output (with --format json one object and nothing else), everything else to standard error.
-/// Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130 interrupted.
+/// Exit codes: 0 done; 1 a problem with a file, the data or the machine; 2 the arguments are wrong; 130 interrupted.
 #[derive(Parser)]
-#[command(name = "rankle", version, max_term_width = 120)]
+#[command(name = "rankle", version, max_term_width = 120, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -35,27 +39,48 @@ pub(crate) struct Arguments {
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples: how good a model is, and how far an attack moves images in its lists
+  rankle evaluate --dataset mnist --model models/mnist-c2f2-cosine-triplet
+  rankle attack   --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack ca+ --epsilon 0.3";
+
+/// Headings of the groups of options, in the order in which the help of a command shows them.
+pub(crate) mod heading {
+    pub(crate) const DATA: &str = "Data";
+    pub(crate) const MODEL: &str = "Model";
+    pub(crate) const ATTACK: &str = "Attack";
+    pub(crate) const SEARCH: &str = "Search (as the protocol prescribes when left out)";
+    pub(crate) const IMAGES: &str = "Images";
+    pub(crate) const OUTPUT: &str = "Output";
+    pub(crate) const MACHINE: &str = "Machine and messages";
+}
+
 #[derive(Args)]
+#[command(next_help_heading = heading::MACHINE)]
 pub(crate) struct Global {
-    /// How many threads; all cores when left out. No result depends on it
-    #[arg(long, global = true, value_name = "N", value_parser = threads, allow_negative_numbers = true, help_heading = "Everywhere")]
-    threads: Option<NonZero<usize>>,
-    /// Where to compute: cpu, cuda[:N] or metal. This version's models run on the CPU
-    #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu, help_heading = "Everywhere")]
+    /// Device to compute on: cpu, cuda[:N] or metal. The models of this version run on the CPU only
+    #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
+    /// Number of threads; all cores when left out. No result depends on it
+    #[arg(long, global = true, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    threads: Option<NonZero<usize>>,
+    /// Compute with another instruction set of this machine than the fastest one, as a machine without that would. Results of
+    /// two sets agree but for rounding
+    #[arg(long, global = true, value_name = "NAME", value_parser = instruction_set)]
+    instruction_set: Option<Isa>,
     /// Say more on standard error; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Follow the gradients of models that go through automatic differentiation without comparing them with differences first
-    #[arg(long, global = true, help_heading = "Everywhere")]
+    /// Skip the check that compares gradients from automatic differentiation with difference quotients before their first use
+    #[arg(long, global = true)]
     no_gradient_check: bool,
-    /// End as after Ctrl-C when the parent process is not the one of this number any more
+    /// End as after Ctrl-C once the parent process is no longer the one with this ID
     #[arg(long, global = true, hide = true, value_name = "PID")]
     parent: Option<u32>,
-    /// For weights that are named by their place on the hub
+    /// Access to the Hugging Face hub, for weights named `hf:…`.
     #[cfg(feature = "hub")]
     #[command(flatten)]
     hub: rankle_hub::Access,
@@ -63,33 +88,35 @@ pub(crate) struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    Attack(Attack),
     Evaluate(Evaluate),
-    Embed(Embed),
+    Attack(Attack),
     Picture(Picture),
     Sanity(Sanity),
     Train(Train),
     Transfer(Transfer),
     Universal(Universal),
+    Classify(Classify),
+    Embed(Embed),
+    Check(Check),
     Run(Run),
     Sweep(Sweep),
     Verify(Verify),
     Spread(Spread),
-    Classify(Classify),
-    Check(Check),
     Convert(Convert),
     Bench(Bench),
     Completions(Completions),
     Man(Man),
 }
 
-/// Data and a model that was trained: what is attacked or measured.
+/// A dataset and a trained model, which are attacked or measured.
 #[derive(Args)]
+#[command(next_help_heading = heading::DATA)]
 pub(crate) struct SystemArguments {
-    /// The images; folder:PATH has a sub-folder per class, and folder,images=20%:PATH tests a fifth of each
+    /// The images: a published dataset, or folder:PATH with one sub-folder per class; folder,images=20%:PATH tests a fifth of
+    /// each
     #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     pub(crate) dataset: Source,
-    /// The folder with the files of the dataset, and of --queries and --gallery; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -98,7 +125,7 @@ pub(crate) struct SystemArguments {
     pub(crate) names: TensorNames,
 }
 
-/// Data and a model that was trained, where queries need not be gallery images.
+/// A trained model and its data; the queries may be other images than the gallery.
 #[derive(Args)]
 pub(crate) struct SubjectArguments {
     #[command(flatten)]
@@ -107,20 +134,22 @@ pub(crate) struct SubjectArguments {
     pub(crate) sets: SetArguments,
 }
 
-/// Who asks, and what is ranked.
+/// Datasets of the queries and of the gallery, where they are not the test images of `--dataset`.
 #[derive(Args)]
+#[command(next_help_heading = heading::DATA)]
 pub(crate) struct SetArguments {
-    /// Another dataset whose test images are the queries; those of --dataset when left out. A query that is no gallery image has nothing
-    /// left out of its list
+    /// Dataset whose test images are the queries; --dataset when left out. A query is left out of its own list only if it is a
+    /// gallery image
     #[arg(long, value_name = "DATASET", value_parser = names::Datasets)]
     queries: Option<Source>,
-    /// Another dataset whose test images are ranked; those of --dataset when left out, or its gallery where it has one (inshop)
+    /// Dataset whose test images are the gallery, the images that are ranked; --dataset when left out, or its published gallery
+    /// (inshop)
     #[arg(long, value_name = "DATASET", value_parser = names::Datasets)]
     gallery: Option<Source>,
 }
 
 impl SetArguments {
-    /// The images that they name beside a dataset.
+    /// `dataset` with these queries and this gallery.
     pub(crate) fn of(self, dataset: Source, dir: Option<PathBuf>) -> Data {
         let Self { queries, gallery } = self;
         Data { dataset, queries, gallery, dir }
@@ -143,39 +172,39 @@ impl TryFrom<SubjectArguments> for Key {
     }
 }
 
-/// How the tensors of weights from elsewhere are called. No record tells of it: a prefix is taken off where all names have it, so
-/// that a file has one reading only, and its hash says which.
+/// Prefix of the tensor names in a file of weights. No record stores it: the prefix is removed only where all names have it, so a
+/// file can be read in one way only, and the hash of the file identifies the weights.
 #[derive(Args)]
 pub(crate) struct TensorNames {
-    /// Take PREFIX off the names of the tensors, as in model., in every file of weights where all names begin with it.
-    /// PyTorch's own (module. and _orig_mod.) go by themselves
+    /// Remove PREFIX, as in model., from the names of the tensors in every file of weights where all names begin with it.
+    /// module. and _orig_mod., which PyTorch adds, are removed without it
     #[arg(long, value_name = "PREFIX")]
     pub(crate) strip_prefix: Option<String>,
 }
 
-/// A second model, on which is measured, where it differs from the first.
+/// Architecture and distance of the victim, the model that is measured, where they differ from those of the attacked model.
 #[derive(Args)]
 pub(crate) struct VictimArguments {
-    /// The architecture of the model on which is measured, where it is another
+    /// Architecture of the measured model (--to), if it differs from that of the attacked one
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
     to_model: Option<Architecture>,
-    /// The distance of the model on which is measured, where it is another
+    /// Distance of the measured model (--to), if it differs from that of the attacked one
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     to_distance: Option<Distance>,
 }
 
 impl VictimArguments {
-    /// Whether anything was said.
+    /// True if one of the options is given.
     pub(crate) fn is_given(&self) -> bool {
         self.to_model.is_some() || self.to_distance.is_some()
     }
 
-    /// The system with these weights, a file or a model's folder, on the data of `from`.
+    /// Key of the victim with these weights (a file or the folder of a model) on the data of `from`.
     ///
     /// # Errors
-    /// As [`Said::model`] and [`Model::key`](crate::model_arguments::Model::key).
+    /// As [`ModelOptions::model`] and [`Model::key`](crate::model_arguments::Model::key).
     pub(crate) fn key(&self, from: &Key, weights: PathBuf, override_card: bool) -> Result<Key> {
-        let said = Said {
+        let said = ModelOptions {
             options: ["--to", "--to-distance"],
             names: names::RANKERS,
             model: self.to_model.map(ModelName::Architecture),
@@ -190,20 +219,23 @@ impl VictimArguments {
 
 const MOST_THREADS: usize = 1024;
 
-/// How many images are attacked when nothing else is said.
+/// Default number of attacked images.
 pub(crate) const IMAGES: NonZero<usize> = NonZero::new(1000).expect("above zero");
 
 impl Arguments {
-    /// Checks what the arguments show, then does what they ask for.
+    /// Starts the threads and runs the subcommand.
     ///
     /// # Errors
-    /// [`crate::stop::Stop`] where the exit code is not 1.
+    /// Those of the subcommand; [`crate::stop::Stop`] where the exit code is not 1.
     pub(crate) fn run(self) -> Result<()> {
         let device = self.global.device;
         let cores = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let threads = self.global.threads.unwrap_or_else(cores).get();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.with_context(|| format!("{threads} threads cannot be started: ask for fewer with --threads"))?;
+        if let Some(Err(best)) = self.global.instruction_set.map(Isa::make_best) {
+            return Err(Stop::usage(format!("this process computes with {best} already")).into());
+        }
         interrupt::watch(self.global.parent)?;
         system::leave_gradients_unchecked(self.global.no_gradient_check);
         #[cfg(feature = "hub")]
@@ -231,31 +263,31 @@ impl Arguments {
     }
 }
 
-/// A sub-command of these words, without its name.
+/// Parses the words of a subcommand, without its name.
 ///
 /// # Errors
-/// One line for what the command line would refuse.
+/// The message of the command line, in one line.
 pub(crate) fn parsed<A: Args>(words: impl IntoIterator<Item = OsString>) -> Result<A> {
     let command = A::augment_args(clap::Command::new("rankle").no_binary_name(true));
     let parsed = command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches));
     parsed.map_err(|error| anyhow!(rankle_cli::complaint(&error)))
 }
 
-/// A model with a linear layer of so many numbers, where that is asked for.
+/// The model with a linear layer of `embedding_size` outputs; unchanged if `None`.
 ///
 /// # Errors
-/// One line for a model without such a layer, and for a number that it cannot have.
+/// A model that takes no such layer, and a size that it cannot have.
 pub(crate) fn sized(model: Architecture, embedding_size: Option<usize>) -> Result<Architecture, Stop> {
     let sized = embedding_size.map_or(Ok(model), |size| model.with(&format!("embedding-size={size}")));
     sized.map_err(|error| Stop::usage(error.to_string()))
 }
 
-/// The name of a picture; what ends in anything else is refused.
+/// Parser of a path that must end in `.png`.
 pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| if ends_in(&path, "png") { Ok(path) } else { Err("name a file that ends in .png") })
 }
 
-/// The name of a file of tensors; what ends in anything else is refused.
+/// Parser of a path that must end in `.safetensors`.
 pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match ends_in(&path, "safetensors") {
         true => Ok(path),
@@ -263,29 +295,23 @@ pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// Whether a file has this extension, in upper or lower case.
+/// True if the path has this extension, in upper or lower case.
 pub(crate) fn ends_in(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
-/// How far every pixel may move.
-///
-/// # Errors
-/// One line for what is no number and for what is outside of `[0, 1]`.
+/// Parses the radius of an L∞ ball, a number in `[0, 1]`: the largest change of a pixel.
 pub(crate) fn epsilon(text: &str) -> Result<Threat, String> {
     let value = number(text).ok_or("it is no number; pixels are in [0, 1], so write 0.03 or 8/255")?;
     Threat::linf(value).map_err(|error| error.to_string())
 }
 
-/// A number above zero.
-///
-/// # Errors
-/// One line for everything else.
+/// Parses a finite number above zero.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number(text).filter(|&value| value > 0.0 && value.is_finite()).ok_or("a number above 0 is needed".to_owned())
 }
 
-/// A decimal number, or a fraction as in `8/255`.
+/// Parses a decimal number or a fraction, as in `8/255`.
 pub(crate) fn number(text: &str) -> Option<f64> {
     match text.split_once('/') {
         Some((above, below)) => Some(above.parse::<f64>().ok()? / below.parse::<f64>().ok()?),
@@ -293,10 +319,7 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     }
 }
 
-/// A number that is not below zero.
-///
-/// # Errors
-/// One line for everything else.
+/// Parses a finite number that is not below zero.
 pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
@@ -304,27 +327,29 @@ pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
         .ok_or("a number of at least 0 is needed".to_owned())
 }
 
-/// How many of something.
-///
-/// # Errors
-/// One line for zero and for what is no number.
+/// Parses a whole number above zero.
 pub(crate) fn count(text: &str) -> Result<NonZero<usize>, String> {
     text.parse().map_err(|_| "a whole number of at least 1 is needed".to_owned())
 }
 
-/// How many threads: more than any machine has are a slip of the pen, and would be started.
+/// Parses the name of an instruction set of this machine.
 ///
 /// # Errors
-/// One line for what is no such number.
+/// A message for clap.
+fn instruction_set(text: &str) -> Result<Isa, String> {
+    let available = Isa::available();
+    let names: Vec<String> = available.iter().map(Isa::to_string).collect();
+    let found = available.into_iter().find(|isa| isa.to_string() == text);
+    found.ok_or_else(|| format!("this machine has {}", names.join(", ")))
+}
+
+/// Parses a number of threads. More than any machine has is a typing error, and all of them would be started.
 fn threads(text: &str) -> Result<NonZero<usize>, String> {
     let threads = count(text)?;
     if threads.get() > MOST_THREADS { Err(format!("at most {MOST_THREADS} threads can be asked for")) } else { Ok(threads) }
 }
 
-/// A list of indices; an own function, for clap would otherwise ask for `From<OsStr>`.
-///
-/// # Errors
-/// One line for what is no list.
+/// Parses a list of indices. Without a function of its own clap would require `From<OsStr>`.
 pub(crate) fn indices(text: &str) -> Result<Indices, String> {
     text.parse()
 }

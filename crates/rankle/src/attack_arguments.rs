@@ -1,6 +1,6 @@
-//! What every command that attacks images asks for.
+//! Options of the commands that attack single images: `attack`, `picture` and `transfer`.
 
-use crate::arguments;
+use crate::arguments::{self, heading};
 use crate::choice::{Choice, Count};
 use crate::files::Input;
 use crate::indices::Indices;
@@ -14,66 +14,70 @@ use rankle_eval::{Experiment, experiment};
 use rankle_record::{AttackId, AttackSpec, Protocol, Search};
 use std::num::NonZero;
 
-/// An attack: what to move, how far, and where to search.
+/// An attack, its search, and the images and targets that it is run on.
 #[derive(Args)]
+#[command(next_help_heading = heading::ATTACK)]
 pub(crate) struct AttackArguments {
-    /// What to move
+    /// The attack: ca+ and ca- change a gallery image, qa+, qa-, sp-qa+ and sp-qa- a query; + raises, - lowers in the ranked
+    /// lists. es shifts the embedding of a query
     #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
     attack: AttackId,
-    /// How many queries or candidates at once, for each image; 1 when left out, meaningless for es
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
-    targets: Option<NonZero<usize>>,
     #[command(flatten)]
     threat: ThreatArguments,
-    /// The seed of the images, the targets and the starts
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
-    /// Whose definitions: those of the paper, or corrected ones with a stronger search
+    /// Number of targets of each image: w queries for ca+ and ca-, m candidates for the query attacks; 1 when left out, ignored
+    /// by es
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    targets: Option<NonZero<usize>>,
+    /// Definitions of targets, ranks and search: paper has those of the original code, strict corrects them and searches longer
     #[arg(long, value_name = "NAME", default_value_t = Protocol::Paper, value_parser = names::PROTOCOLS)]
     protocol: Protocol,
-    /// Rank the image as a saved file would have it, rounded to 1/255
+    /// Round adversarial images to 8 bits before ranking them, as saving to a file would
     #[arg(long)]
     eight_bit: bool,
-    /// How many images at once; memory grows with it, no result depends on it
-    #[arg(long, value_name = "N", default_value_t = default_batch(), value_parser = arguments::count, allow_negative_numbers = true)]
-    batch_size: NonZero<usize>,
     #[command(flatten)]
     search: SearchArguments,
     #[command(flatten)]
     variant: VariantArguments,
+    /// Seed of the sampled images, their targets and the random starts
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
+    seed: u64,
     #[command(flatten)]
     chosen: Chosen,
+    /// Number of images perturbed at once; memory grows with it, no result depends on it
+    #[arg(long, value_name = "N", default_value_t = default_batch(), value_parser = arguments::count, allow_negative_numbers = true)]
+    batch_size: NonZero<usize>,
 }
 
-/// Where the search shall differ from what the protocol prescribes.
+/// Parts of the search that replace those of the protocol.
 #[derive(Args, Clone, Copy)]
-#[command(next_help_heading = "Search (the protocol's own when left out)")]
+#[command(next_help_heading = heading::SEARCH)]
 struct SearchArguments {
-    /// How far an image moves in one step, in the norm of the radius: every pixel by so much, as in 0.01 or 1/255
+    /// Step size: the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
-    /// How many steps
+    /// Number of steps
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
-    /// Start at a random point of the ball; --random-start=false for the clean image
+    /// Start at a random image within epsilon of the clean one; --random-start=false starts at the clean one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     random_start: Option<bool>,
-    /// How many random starts; the best one counts
+    /// Number of random starts; for each image the result with the lowest loss counts
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     restarts: Option<NonZero<usize>>,
 }
 
-/// Indices or names of test images in the place of what the seed would choose.
+/// Lists of images, targets and preserved items that replace the seed's choice.
 #[derive(Args)]
-#[command(next_help_heading = "Explicit choices (as in 0-15,20 with inclusive ranges, mug-000/3.jpg, or @FILE with such lines)")]
+#[command(next_help_heading = heading::IMAGES)]
 struct Chosen {
-    /// The images to attack
+    /// The images to attack: indices, inclusive ranges and names of test images, as in 0-15,20,mug-000/3.jpg, or @FILE with such
+    /// lines
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
     image_indices: Option<Indices>,
-    /// Their targets: as many for each image, row by row
+    /// Their targets, the same number for each image: first those of the first image, then those of the second, and so on
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
     target_indices: Option<Indices>,
-    /// sp-qa+ and sp-qa-: the items that stay in front, row by row; the nearest when left out
+    /// sp-qa+ and sp-qa-: the items that keep their positions, in the same order; the nearest ones when left out
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
     preserved_indices: Option<Indices>,
 }
@@ -91,7 +95,7 @@ fn default_batch() -> NonZero<usize> {
 }
 
 impl AttackArguments {
-    /// The attack as the arguments describe it.
+    /// The spec of the attack.
     pub(crate) fn spec(&self) -> AttackSpec {
         let plain = self.threat.of(AttackSpec::new(self.attack, 0.0, self.protocol, self.seed));
         AttackSpec {
@@ -103,7 +107,7 @@ impl AttackArguments {
         }
     }
 
-    /// The attack with all its numbers, checked.
+    /// The checked experiment, with all numbers filled in.
     ///
     /// # Errors
     /// [`Stop`] where the arguments contradict one another.
@@ -112,7 +116,7 @@ impl AttackArguments {
         Ok(Experiment { batch_size: self.batch_size.get(), ..experiment })
     }
 
-    /// The lists that are read from files.
+    /// Files that hold lists of indices.
     pub(crate) fn inputs(&self) -> Vec<Input> {
         let Chosen { image_indices, target_indices, preserved_indices } = &self.chosen;
         let lists = [
@@ -123,17 +127,17 @@ impl AttackArguments {
         lists.into_iter().filter_map(|(option, list)| list.as_ref()?.input(option)).collect()
     }
 
-    /// What it may do to an image.
+    /// Radius and norm of the perturbations.
     pub(crate) fn threat(&self) -> &ThreatArguments {
         &self.threat
     }
 
-    /// Warns where the search cannot do what its radius promises.
+    /// Warns of a search that cannot reach the edge of its ball, or whose steps are longer than the radius.
     pub(crate) fn heed(&self, experiment: &Experiment) {
         search::heed(&experiment.search, self.search.chosen(), Remedy::Options);
     }
 
-    /// The images and targets, as far as the arguments tell; `count` many where they are not listed.
+    /// The choice of images and targets; `count` images where none are listed.
     ///
     /// # Errors
     /// [`Stop`] where the arguments contradict one another.

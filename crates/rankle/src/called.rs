@@ -1,4 +1,4 @@
-//! What images and classes are called in results: by name where the dataset has names, else by number.
+//! Names of images and classes in results; numbers where the dataset has no names.
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
@@ -8,13 +8,13 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// `mug-000/3.jpg`, or `#7`.
+/// Name of an image, as `mug-000/3.jpg`; `#7` if the dataset has no names.
 pub(crate) fn image(dataset: &dyn Dataset, index: usize) -> Cow<'_, str> {
     dataset.image_name(index).unwrap_or_else(|| format!("#{index}").into())
 }
 
-/// The class of an image and the end of its name, or the folders in front of that where the class has none: a line each, and none where
-/// images have no names.
+/// Caption of an image in two lines: its class, and the file name. If the class has no name, its folders take the place of the
+/// class. Empty if images have no names.
 pub(crate) fn lines(dataset: &dyn Dataset, index: usize) -> Vec<String> {
     let Some(name) = dataset.image_name(index) else { return Vec::new() };
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", &name));
@@ -23,12 +23,12 @@ pub(crate) fn lines(dataset: &dyn Dataset, index: usize) -> Vec<String> {
     [class, file].into_iter().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// `mug-000`, or the label.
+/// Name of a class, as `mug-000`; the label if the dataset has no names.
 pub(crate) fn class(dataset: &dyn Dataset, label: u32) -> Cow<'_, str> {
     dataset.class_name(label).unwrap_or_else(|| label.to_string().into())
 }
 
-/// The indices, each once: where one is listed several times, with a number behind it, as in `7-2`.
+/// Image indices as unique texts: an index that is listed several times gets a counter, as in `7-2`.
 pub(crate) fn numbered(images: &[usize]) -> Vec<String> {
     let mut times: HashMap<usize, (usize, usize)> = HashMap::new();
     images.iter().for_each(|&image| times.entry(image).or_default().0 += 1);
@@ -40,8 +40,8 @@ pub(crate) fn numbered(images: &[usize]) -> Vec<String> {
     images.iter().map(tag).collect()
 }
 
-/// The names of some images, each as above, and of their classes, as tensors of a file that also holds their indices and labels: JSON
-/// in bytes. `image_names` is a list, `class_names` an object from label to name; what has no names is not there.
+/// Names of `images` and of their classes, as JSON in byte tensors for a file that also holds indices and labels. `image_names`
+/// is a list, `class_names` an object from label to name. A tensor is absent if the dataset has no such names.
 ///
 /// # Errors
 /// None that a dataset can cause.

@@ -1,4 +1,4 @@
-//! What the card beside the weights says of them, where `rankle train` left one.
+//! Model cards: the `card.toml` that `rankle train` writes beside the weights.
 
 use crate::files;
 use crate::names::{self, Models};
@@ -8,19 +8,18 @@ use rankle_models::{Architecture, weights};
 use serde::Deserialize;
 use std::path::Path;
 
-/// The name of a card.
 pub(crate) const CARD: &str = "card.toml";
 
-/// The part of a card that tells how its model ranks.
+/// The part of a card that says how its model ranks.
 #[derive(Deserialize)]
 pub(crate) struct Card {
-    /// The name of the file.
+    /// File name of the weights.
     weights: Option<String>,
     weights_sha256: String,
     training: Training,
 }
 
-/// Bytes of a card.
+/// Largest size of a card, in bytes.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
 #[derive(Clone, Deserialize)]
@@ -33,10 +32,10 @@ struct Training {
 }
 
 impl Card {
-    /// Reads a card, of `rankle train` or one's own.
+    /// Reads a card, written by `rankle train` or by hand.
     ///
     /// # Errors
-    /// When it cannot be read or is no card.
+    /// When the file cannot be read or is no card.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = rankle_files::read_text(path, LONGEST);
         let text =
@@ -49,10 +48,10 @@ impl Card {
         bail!("{} line {line} is no card: {}; weights_sha256 and [training] are needed", path.display(), card.message())
     }
 
-    /// The name of the file of weights beside the card.
+    /// File name of the weights beside the card.
     ///
     /// # Errors
-    /// One line that names the card, when it is the name of something elsewhere.
+    /// One line that names the card, when the name leads to another folder.
     pub(crate) fn weights(&self, path: &Path) -> Result<&str> {
         let name = self.weights.as_deref().unwrap_or("model.safetensors");
         let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
@@ -60,55 +59,55 @@ impl Card {
         Ok(name)
     }
 
-    /// Whether weights are those that it is about.
+    /// Checks that the weights have the hash that the card names.
     ///
     /// # Errors
-    /// When they cannot be read, and one line that names both when they are others.
+    /// When the weights cannot be read, and one line that names both files when the hashes differ.
     pub(crate) fn check(&self, path: &Path, weights: &Path) -> Result<()> {
         let (said, found) = (&self.weights_sha256, files::hash(&weights::bytes(weights)?));
         ensure!(
             said.eq_ignore_ascii_case(&found),
-            "{} is about other weights than {}: it says SHA-256 {said}, and that is {found}; add --override-card to use them all the same",
+            "{} is about other weights than {}: it says SHA-256 {said}, the file has {found}; add --override-card to use it anyway",
             path.display(),
             weights.display()
         );
         Ok(())
     }
 
-    /// Loss and defense of the training, where it says them.
+    /// Loss and defense of the training; `None` where the card is silent.
     pub(crate) fn trained(&self) -> [Option<String>; 2] {
         let Training { loss, defense, .. } = self.training.clone();
         [loss, defense]
     }
 
-    /// The architecture.
+    /// Architecture of the model.
     ///
     /// # Errors
-    /// One line that names the card, when it says none that is known.
+    /// One line that names the card, when it names no architecture or an unknown one.
     pub(crate) fn architecture(&self, path: &Path, names: &Models) -> Result<Architecture> {
         let name = self.training.model.as_deref();
-        let name = name.with_context(|| format!("{} says no model in [training]", path.display()))?;
+        let name = name.with_context(|| format!("{} names no model in [training]", path.display()))?;
         names.find(name).map_err(|line| anyhow!("{}: {line}", path.display()))
     }
 
-    /// The distance, where it says one: a classifier has none.
+    /// Distance of the model; `None` if the card names none, as for a classifier.
     ///
     /// # Errors
-    /// One line that names the card, when it is not known.
+    /// One line that names the card, when the distance is unknown.
     pub(crate) fn distance(&self, path: &Path) -> Result<Option<Distance>> {
         let distance = self.training.distance.as_deref().map(|name| names::DISTANCES.find(name)).transpose();
         distance.map_err(|line| anyhow!("{}: {line}", path.display()))
     }
 
-    /// How photographs were prepared for testing, where it was photographs.
+    /// Preprocessing of the test photographs; `None` for other images.
     pub(crate) fn preprocessing(&self) -> Option<&str> {
         self.training.preprocessing.as_deref()
     }
 }
 
-/// What has to be said where `card.toml` beside the weights is about a file of their name that was another one, or about them, and
-/// about another distance or other photographs than are `used`. Numbers by the wrong ones look like numbers. What is no such card
-/// says nothing, nor does one of other images.
+/// Warnings about `card.toml` beside the weights: the card describes other content of this very file, or the model was trained
+/// for another distance or tested with another preprocessing than are `used`. Results with wrong settings look like valid
+/// results. There are no warnings without a readable card, and none about the card of another file.
 pub(crate) fn warnings(weights: &Path, weights_sha256: &str, used: (Distance, Option<&str>)) -> Vec<String> {
     let read = || -> Option<Card> {
         let text = rankle_files::read_text(&weights.with_file_name(CARD), LONGEST).ok()?;

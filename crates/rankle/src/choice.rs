@@ -1,4 +1,4 @@
-//! Which images, which targets: what the user chose, and what the seed does for the rest.
+//! Choice of the attacked images and their targets: lists from the user, draws by the seed for the rest.
 
 use crate::arguments::IMAGES;
 use crate::indices::{self, Indices};
@@ -9,36 +9,36 @@ use rankle_core::{Ranking, Role, Seed, Sets};
 use rankle_eval::{Experiment, Subject, experiment};
 use std::num::NonZero;
 
-/// The choice as the arguments have it.
+/// The choice in the arguments; `None` for a list that is not given.
 pub(crate) struct Choice {
     pub(crate) images: Option<Indices>,
     pub(crate) targets: Option<Indices>,
     pub(crate) preserved: Option<Indices>,
-    /// How many images, where they are not listed.
+    /// Number of images if they are not listed.
     pub(crate) count: Count,
-    /// How many targets each, where that was said.
+    /// Value of `--targets`: the number of targets of each image.
     pub(crate) set: Option<usize>,
     pub(crate) seed: Seed,
-    /// The set of the images; their targets are in the other one.
+    /// Role of the attacked images; their targets have the other role.
     pub(crate) role: Role,
 }
 
-/// How many images the seed shall choose.
+/// Number of images that are sampled by the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// So many: fewer are an error.
+    /// This number; a dataset with fewer images is an error.
     Exactly(usize),
-    /// So many, or all where there are fewer.
+    /// This number, or all images of a smaller dataset.
     AtMost(usize),
 }
 
 impl Count {
-    /// What the user said, or what is usual.
+    /// The number that the user gave; by default at most [`IMAGES`].
     pub(crate) fn usual(said: Option<NonZero<usize>>) -> Self {
         said.map_or(Self::AtMost(IMAGES.get()), |count| Self::Exactly(count.get()))
     }
 
-    /// Of `len` images.
+    /// Number of images to sample from `len`.
     pub(crate) fn of(self, len: usize) -> usize {
         match self {
             Self::Exactly(count) => count,
@@ -47,14 +47,14 @@ impl Count {
     }
 }
 
-/// The lists that were given, row by row, with the number in each row.
+/// Listed targets and preserved items, image after image, each with the number per image; `None` if not listed.
 pub(crate) struct IndexRows {
     targets: Option<(Vec<u32>, usize)>,
     preserved: Option<(Vec<u32>, usize)>,
 }
 
 impl Choice {
-    /// Whether the lists fit one another, where no file is needed to see it.
+    /// Checks that the lengths of the lists fit one another, as far as they are known without reading a file.
     ///
     /// # Errors
     /// [`Stop`] with the exit code for wrong arguments.
@@ -68,7 +68,7 @@ impl Choice {
         Ok(())
     }
 
-    /// How many images, where no file is needed to see it.
+    /// Number of images; `None` if it is not known without reading a file or the dataset.
     pub(crate) fn image_count(&self) -> Option<u64> {
         let sampled = match self.count {
             Count::Exactly(count) => Some(count as u64),
@@ -81,10 +81,10 @@ impl Choice {
         [("--target-indices", self.targets.as_ref(), self.set), ("--preserved-indices", self.preserved.as_ref(), None)]
     }
 
-    /// The attacked images, and the lists beside them.
+    /// The attacked images, and the listed targets and preserved items.
     ///
     /// # Errors
-    /// When a file cannot be read, an index is out of range, or the lists do not fit one another.
+    /// A file that cannot be read, an index out of range, and lists that do not fit one another.
     pub(crate) fn images(&self, subject: &Subject) -> Result<(Vec<usize>, IndexRows)> {
         let dataset = subject.dataset(self.role);
         let images: Vec<usize> = match &self.images {
@@ -95,7 +95,7 @@ impl Choice {
             let Some(list) = list else { return Ok(None) };
             let indices = list.resolve(option, subject.dataset(self.role.other()))?;
             let set = check_count(option, indices.len() as u64, images.len() as u64, set);
-            // What stands on the command line is wrong there; a file may hold anything.
+            // A wrong list on the command line is a usage error, one in a file is an error of the file.
             let wrong = |line| if list.is_given() { Stop::usage(line).into() } else { anyhow::Error::msg(line) };
             let set = set.map_err(wrong)?;
             Ok(Some((indices, set)))
@@ -105,14 +105,14 @@ impl Choice {
         Ok((images, rows))
     }
 
-    /// The listed images, for the record.
+    /// The listed images in words, for the record; `None` if the seed sampled them.
     pub(crate) fn image_words(&self, images: &[usize]) -> Option<String> {
         let images: Vec<u32> = images.iter().map(|&image| image as u32).collect();
         self.images.as_ref().map(|_| format!("images {}", indices::in_words(&images)))
     }
 }
 
-/// How many indices each image gets.
+/// Number of indices per image; `set` is the value of `--targets`.
 fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> Result<usize, String> {
     match set {
         Some(set) if indices != images.saturating_mul(set as u64) => Err(format!(
@@ -127,15 +127,15 @@ fn check_count(option: &str, indices: u64, images: u64, set: Option<usize>) -> R
 }
 
 impl IndexRows {
-    /// Targets per image, where `otherwise` many are drawn.
+    /// Number of targets per image; `otherwise` if targets are not listed.
     pub(crate) fn set(&self, otherwise: usize) -> usize {
         self.targets.as_ref().map_or(otherwise, |(_, set)| *set)
     }
 
-    /// All targets: the listed ones, and what the attack draws or finds where nothing was listed.
+    /// Targets and preserved items: the listed ones, and for missing lists those that the attack draws or finds.
     ///
     /// # Errors
-    /// When the gallery is too small.
+    /// A gallery that is too small.
     pub(crate) fn targets(&self, experiment: &Experiment, sets: Sets<&dyn Ranking>, images: &[usize]) -> Result<Targets> {
         let draw = || experiment.choose(images, sets);
         let (targets, set, preserved) = match (&self.targets, &self.preserved) {
@@ -154,7 +154,7 @@ impl IndexRows {
         Ok(Targets::new(images.len(), targets, set, preserved, sets.of(experiment.perturbs().other()).len())?)
     }
 
-    /// The listed items, for the record: `None` where the seed chose everything.
+    /// All lists in words, for the record; `None` if the seed chose everything.
     pub(crate) fn in_words(&self, images: Option<String>) -> Option<String> {
         let words = |what: &str, rows: &Option<(Vec<u32>, usize)>| {
             rows.as_ref().map(|(indices, _)| format!("{what} {}", indices::in_words(indices)))

@@ -1,4 +1,4 @@
-//! The sub-commands, a file each.
+//! Subcommands, one file each.
 
 mod attack;
 mod bench;

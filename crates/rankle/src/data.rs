@@ -1,4 +1,4 @@
-//! Datasets by name: what is opened, and whether it fits.
+//! Datasets by name: opening them, and checks against the model.
 
 use crate::files::Input;
 use crate::pass::Pass;
@@ -11,33 +11,33 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The images of a system by name.
+/// Queries and gallery of a system, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Data {
-    /// Its test images ask, and are ranked, where nothing else is named.
+    /// Dataset whose test images are queries and gallery unless the fields below name others.
     pub(crate) dataset: Source,
-    /// Another dataset whose test images ask.
+    /// Dataset of the queries, if it is another one.
     pub(crate) queries: Option<Source>,
-    /// Another dataset that is ranked.
+    /// Dataset of the gallery, if it is another one.
     pub(crate) gallery: Option<Source>,
-    /// The folder with their files.
+    /// Folder with the files of the datasets; `None` for the default.
     pub(crate) dir: Option<PathBuf>,
 }
 
 impl Data {
-    /// One dataset for everything.
+    /// One dataset for queries and gallery.
     pub(crate) fn one(dataset: Source, dir: Option<PathBuf>) -> Self {
         Self { dataset, queries: None, gallery: None, dir }
     }
 
-    /// What is opened: one set where queries and gallery are the same images.
+    /// The splits to open; one set if queries and gallery are the same images.
     pub(crate) fn sets(&self) -> Sets<(&Source, Split)> {
         let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().unwrap_or(&self.dataset));
         let queries = (queries != gallery || gallery.has_gallery()).then_some((queries, Split::Test));
         Sets { gallery: (gallery, Split::Gallery), queries }
     }
 
-    /// As messages and pictures say it, which may go to others.
+    /// Name for messages and pictures, without paths of this machine.
     pub(crate) fn portable(&self) -> String {
         let name = |source: &Source| source.portable().to_string();
         let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().map(name));
@@ -45,35 +45,35 @@ impl Data {
     }
 }
 
-/// How photographs become a model's images, as records name it; none of other images.
+/// Preprocessing of photographs for a model, as records name it; `None` for other images.
 ///
 /// # Errors
-/// [`Stop`] with the exit code for wrong arguments where they cannot.
+/// [`Stop`] with the exit code for wrong arguments when the photographs cannot be prepared for the model.
 pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Option<String>, Stop> {
     let preparation = dataset.preparation(&model.input_spec()).map_err(|error| Stop::usage(error.to_string()))?;
     Ok(preparation.map(|preparation| preparation.to_string()))
 }
 
-/// What opening a dataset reads that an output could be taken for.
+/// Files and folders that opening a dataset reads, to keep outputs away from them.
 pub(crate) fn data_inputs(option: &'static str, name: &Source, folder: Option<&Path>) -> Vec<Input> {
     let photographs = name.photographs(folder).map(|place| Input::photographs(option, place));
     photographs.into_iter().chain(name.list(folder).map(|list| Input::new(option, list))).collect()
 }
 
-/// Opens a dataset whose images a model takes: photographs are brought to its size.
+/// Opens a dataset for a model; photographs are resized to its input.
 ///
 /// # Errors
-/// When it cannot be read, when its images have another shape, or where a classifier does not know their classes.
+/// When the dataset cannot be read, its images have another shape than the input, or a classifier does not know its classes.
 pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
     let dataset = opened(|watch| name.open_watched(split, folder, &model.input_spec(), watch))?;
     check_fit(name, &*dataset, model)?;
     Ok(dataset)
 }
 
-/// Whether a model takes the images of a dataset.
+/// Checks that a model takes the images of a dataset.
 ///
 /// # Errors
-/// When they have another shape, or where a classifier does not know their classes.
+/// When the images have another shape, or when a classifier does not know their classes.
 pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architecture) -> Result<()> {
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
@@ -81,10 +81,10 @@ pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architectur
     check_labels(name, model, dataset.labels())
 }
 
-/// What `open` opens; where every photograph has to be decoded for that, it is shown how far that is.
+/// Calls `open` and shows a progress bar while it decodes photographs.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the dataset cannot be read.
 pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn Dataset>>) -> Result<Arc<dyn Dataset>> {
     let pass = Pass::default();
     open(&|done, of| pass.show(done, of)).map_err(|error| match error {
@@ -94,10 +94,11 @@ pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn
     })
 }
 
-/// Opens the images of a search, for a model to rank, or those that it is to classify. Queries have the labels of the gallery's classes.
+/// Opens queries and gallery for a model that ranks, or images for a classifier. Queries get the labels of the gallery's classes.
 ///
 /// # Errors
-/// As [`open_data`]; of a model that ranks, as [`check_classes`]; where it cannot be told which classes are the same.
+/// As [`open_data`]; for a model that ranks, as [`check_classes`]; when a photograph is in both sets; when only one of the two
+/// sets has class names.
 pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn Dataset>>> {
     let sets = data.sets();
     let images = sets.try_map(|(name, split)| open_data(name, split, data.dir.as_deref(), model))?;
@@ -115,10 +116,10 @@ pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn
     Ok(Sets { queries: Some(with_classes_of(queries, &*images.gallery)?), gallery: images.gallery })
 }
 
-/// Whether no photograph is in both sets: it would find itself.
+/// Checks that no photograph is in both sets, because such a query would find itself.
 ///
 /// # Errors
-/// Where one is, under whatever spelling of its folder.
+/// When one is, however the folder is spelled.
 fn check_apart(queries: (&Source, &dyn Dataset), gallery: (&Source, &dyn Dataset), dir: Option<&Path>) -> Result<()> {
     let files = |(name, images): (&Source, &dyn Dataset)| -> Vec<PathBuf> {
         let Some(root) = name.photographs(dir).and_then(|folder| folder.canonicalize().ok()) else { return Vec::new() };
@@ -139,10 +140,10 @@ fn check_apart(queries: (&Source, &dyn Dataset), gallery: (&Source, &dyn Dataset
     }
 }
 
-/// Whether a classifier knows all classes.
+/// Checks that a classifier knows all classes.
 ///
 /// # Errors
-/// Where there is a label beyond its logits.
+/// When a label has no logit.
 fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()> {
     let classes = model.embedding_size();
     if let Some(label) = labels.iter().copied().max().filter(|&label| model.is_classifier() && label as usize >= classes) {
@@ -151,24 +152,24 @@ fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()
     Ok(())
 }
 
-/// Whether the gallery is of more than one class: otherwise whatever is found is right.
+/// Checks that the gallery has more than one class; with one class, every result is right.
 ///
 /// # Errors
-/// Where all are of one.
+/// When all labels are equal.
 fn check_classes(name: &Source, labels: &[u32]) -> Result<()> {
     if labels.len() > 1 && labels.iter().all(|label| *label == labels[0]) {
         bail!(
-            "all test images of {name} are of one class, so recall would be 100 % whatever the model: test several classes, as in \
+            "all test images of {name} are of one class, so recall is 100 % with any model: test several classes, as in \
              folder,images=50%:PATH or folder,test=all:PATH"
         );
     }
     Ok(())
 }
 
-/// Whether any query has another image of its class to find, asked before the work is done: a recall of nothing is no number.
+/// Checks, before the work, that at least one query has another image of its class to find; otherwise recall is undefined.
 ///
 /// # Errors
-/// Where none has.
+/// When no query has one.
 pub(crate) fn check_pairs(shown: &str, labels: Sets<&[u32]>) -> Result<()> {
     let mut seen = HashSet::new();
     let none = match labels.queries {
@@ -222,7 +223,7 @@ mod tests {
             let message = check_pairs(&shown, Sets::one(labels)).unwrap_err().to_string();
             assert!(message.starts_with("no class of folder,images=20%:shoes has two test images"), "{message}");
         }
-        // Of two sets one of each is enough.
+        // With two sets, one image in each is enough.
         assert!(check_pairs(&shown, Sets { gallery: &[0, 1, 2], queries: Some(&[3, 2]) }).is_ok());
         let message = check_pairs(&shown, Sets { gallery: &[0, 0], queries: Some(&[3, 3]) }).unwrap_err().to_string();
         assert!(message.starts_with("no class of the queries is in the gallery"), "{message}");
@@ -235,6 +236,6 @@ mod tests {
         );
         assert!(check_classes(&name, &[0, 0, 1]).is_ok() && check_classes(&name, &[7]).is_ok());
         let message = check_classes(&name, &[3, 3]).unwrap_err().to_string();
-        assert!(message.contains("are of one class, so recall would be 100 % whatever the model: test several"), "{message}");
+        assert!(message.contains("are of one class, so recall is 100 % with any model: test several"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the work is done.
+//! Devices that run the models.
 
 use anyhow::{Result, bail};
 use std::{fmt, str::FromStr};
@@ -6,20 +6,20 @@ use std::{fmt, str::FromStr};
 /// A device on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Device {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
-    /// An NVIDIA card, counted from 0.
+    /// An NVIDIA GPU, by its index from 0.
     Cuda(usize),
-    /// Apple's.
+    /// An Apple GPU.
     Metal,
 }
 
 impl Device {
-    /// Whether this build can use it. All models of this version have kernels for the processor only.
+    /// Checks that this build can use the device. In this version all models have kernels for the CPU only.
     ///
     /// # Errors
-    /// One line that says what to do where it cannot.
+    /// One line that says what to do.
     pub(crate) fn check(self) -> Result<()> {
         let (name, built) = match self {
             Self::Cpu => return Ok(()),

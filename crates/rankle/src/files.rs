@@ -1,4 +1,4 @@
-//! Files, and what is said of those that cannot be read or written.
+//! Input and output files: checks before the work, writing, hashes, and the error messages.
 
 use crate::stop::Stop;
 use anyhow::{Context, Result, bail};
@@ -7,37 +7,35 @@ use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What a command reads.
+/// A file or folder that a command reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    /// The option that names it.
+    /// The option that names the path.
     option: &'static str,
     path: PathBuf,
-    /// Whether it is a folder in which every image is read.
+    /// True if the path is a folder in which every image is read.
     has_images: bool,
 }
 
 impl Input {
-    /// A file.
     pub(crate) fn new(option: &'static str, path: impl Into<PathBuf>) -> Self {
         Self { option, path: path.into(), has_images: false }
     }
 
-    /// A folder with photographs in it.
     pub(crate) fn photographs(option: &'static str, path: impl Into<PathBuf>) -> Self {
         Self { option, path: path.into(), has_images: true }
     }
 
-    /// Whether an output would be taken for one of the images, or take the place of one.
+    /// True if an output at this path would be read as one of the images, or would replace one.
     fn would_have(&self, output: &Path) -> std::io::Result<bool> {
         Ok(self.has_images && rankle_data::is_photo(output) && rankle_files::is_within(output, &self.path)?)
     }
 }
 
-/// What a disk must have room for before any work is begun. More cannot be known: others write to it as well.
+/// Bytes that a disk must have room for before the work begins. A larger check proves no more: others write to the disk as well.
 static ROOM: [u8; 1 << 16] = [0; 1 << 16];
 
-/// Whether `path` can be written, asked before hours of work are spent on it. Nothing is left behind.
+/// Checks that `path` can be written, before hours of work are spent. No file is left behind.
 ///
 /// # Errors
 /// One line that names the path.
@@ -45,7 +43,7 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     match path.metadata() {
         Ok(found) if found.is_dir() => bail!("{} is a folder: name a file in it", path.display()),
         Ok(found) if !found.is_file() => bail!("{} is no ordinary file: name one that is, or a new one", path.display()),
-        // A name that is too long, or a folder that nobody may look into.
+        // A name that is too long, or a folder without permission.
         Err(error) if ![ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Err(error).with_context(|| refused(path));
         }
@@ -58,12 +56,12 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     Draft::of(path).and_then(|mut draft| draft.write_all(&ROOM)).with_context(|| refused(path))
 }
 
-/// Whether the files that options name can be written, and none of them takes the place of another one or of what is read, nor joins
-/// the images that are.
+/// Checks that every output can be written, that no output is another output or an input, and that no output lies among the
+/// images of an input.
 ///
 /// # Errors
-/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments where two options name one file, and for an image among
-/// those that are read.
+/// As [`check_writable`]; [`Stop`] with the exit code for wrong arguments when two options name one file, or when an output is an
+/// image in an input folder.
 pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[Input]) -> Result<()> {
     let outputs: Vec<(&str, &Path)> = outputs.iter().filter_map(|&(option, path)| Some((option, path?))).collect();
     let read = inputs.iter().map(|input| (input.option, input.path.as_path()));
@@ -79,20 +77,20 @@ pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[Input])
     Ok(())
 }
 
-/// Whether an image may be written here, or images in this folder.
+/// Checks that an image, or a folder of images, may be written at `path`.
 ///
 /// # Errors
-/// [`Stop`] with the exit code for wrong arguments where it would be among those that are read.
+/// [`Stop`] with the exit code for wrong arguments when the image would be among those that `input` reads.
 pub(crate) fn check_place(option: &str, path: &Path, input: &Input) -> Result<()> {
     if !input.would_have(path).with_context(|| refused(path))? {
         return Ok(());
     }
     let (path, folder) = (path.display(), input.path.display());
-    let why = format!("{option} names {path}, and every image in {folder} is one of {}: choose another place", input.option);
+    let why = format!("{option} names {path}, and every image in {folder} is read by {}: choose another place", input.option);
     Err(Stop::usage(why).into())
 }
 
-/// Replaces a file, or makes it; it is whole or what it was.
+/// Writes a file atomically: after an error the old content is still there.
 ///
 /// # Errors
 /// One line that names the path.
@@ -104,26 +102,25 @@ fn refused(path: &Path) -> String {
     format!("{} cannot be written", path.display())
 }
 
-/// SHA-256 of the bytes of a file, in hexadecimal. Of bytes and not of a path: a file may be another one when it is read again.
+/// SHA-256 of bytes, in hexadecimal. Not of a path: the file may have changed between two reads.
 pub(crate) fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of an ordinary file that is not kept in memory, in hexadecimal.
+/// SHA-256 of a regular file, in hexadecimal, without reading it into memory.
 ///
 /// # Errors
-/// When it cannot be read, and for devices and pipes, which may have no end.
+/// When the file cannot be read, and for devices and pipes, which may have no end.
 pub(crate) fn hash_file(path: &Path) -> std::io::Result<String> {
-    // A pipe would be waited for when it is opened.
+    // Opening a pipe would block.
     if !path.metadata()?.is_file() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no ordinary file"));
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut hash = Sha256::new();
     std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
     Ok(hex(&hash.finalize()))
 }
 
-/// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -165,7 +162,7 @@ mod tests {
         assert!(message(&[("--a", Some(folder.path()))], &[]).unwrap().contains("is a folder"));
     }
 
-    /// `picture --output DATASET/a/0.png` replaced an image of the dataset, and another name was one more.
+    /// `picture --output DATASET/a/0.png` once replaced an image of the dataset; under a new name the picture became one of them.
     #[test]
     fn a_folder_of_photographs_gets_no_others() {
         let folder = tempfile::tempdir().unwrap();
@@ -178,15 +175,15 @@ mod tests {
                 .err()
         };
         for path in ["a/0.png", "a/../a/0.png", "a/1.PNG", "new/0.jpg"].map(|name| images.join(name)) {
-            assert!(message(&path).unwrap().contains(" is one of --dataset: choose another place"));
+            assert!(message(&path).unwrap().contains(" is read by --dataset: choose another place"));
         }
-        // Records and the like are no images: the same command must go on with them.
+        // Records are no images: the same command must be able to resume with them.
         assert_eq!([images.join("records.jsonl"), folder.path().join("0.png")].map(|path| message(&path)), [None, None]);
         #[cfg(unix)]
         {
             let link = folder.path().join("link.png");
             std::os::unix::fs::symlink(images.join("a/0.png"), &link).unwrap();
-            assert!(message(&link).unwrap().contains(" is one of --dataset"));
+            assert!(message(&link).unwrap().contains(" is read by --dataset"));
         }
     }
 

@@ -1,17 +1,17 @@
-//! Weights that are named by their place on the Hugging Face hub, `hf:OWNER/REPO`.
+//! Weights on the Hugging Face hub, named as `hf:OWNER/REPO`.
 
 use anyhow::Result;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What such a name starts with; no file is ever called so.
+/// Prefix of a name on the hub; no file name starts with it.
 const SCHEME: &str = "hf:";
 
-/// The file with these weights on this machine: the one that is named, or the one in the hub's cache, downloaded if need be.
+/// Local path of the weights: the file that is named, or the one in the hub's cache, downloaded if need be.
 ///
 /// # Errors
-/// [`crate::stop::Stop`] for a name that cannot be; one line for everything that stands between here and the hub.
+/// [`crate::stop::Stop`] for a malformed name; one line for a failed download.
 pub(crate) fn local(weights: &Path) -> Result<Cow<'_, Path>> {
     match weights.to_str().filter(|name| name.starts_with(SCHEME)) {
         Some(name) => on_hub(name).map(Cow::Owned),
@@ -19,7 +19,7 @@ pub(crate) fn local(weights: &Path) -> Result<Cow<'_, Path>> {
     }
 }
 
-/// What to call such weights where nothing shall be told of the machine: their place on the hub, or the name of their file.
+/// Name of the weights without paths of this machine: the name on the hub, or the file name.
 pub(crate) fn name(weights: &Path) -> String {
     let on_hub = weights.to_str().filter(|name| name.starts_with(SCHEME)).map(OsStr::new);
     on_hub.or(weights.file_name()).unwrap_or(weights.as_os_str()).to_string_lossy().into_owned()
@@ -47,10 +47,10 @@ mod with_hub {
     use std::path::PathBuf;
     use std::sync::Mutex;
 
-    /// What the arguments say of the hub.
+    /// Hub options of the command line.
     static ACCESS: Mutex<Option<Access>> = Mutex::new(None);
 
-    /// From here on the hub is asked in this way.
+    /// Sets how the hub is accessed from here on.
     pub(crate) fn start(access: Access) {
         *ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(access);
     }

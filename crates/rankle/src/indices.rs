@@ -1,7 +1,7 @@
-//! Lists of images on the command line: `0-15,20,mug-000/3.jpg`, or `@FILE` with such lines inside.
+//! Lists of images on the command line: `0-15,20,mug-000/3.jpg`, or `@FILE` for a file with such lines.
 //!
-//! A line of digits, hyphens, commas and blanks holds indices and ranges. Any other line is the name of an image, or a list of names and
-//! indices between commas: so a name may hold blanks, and commas where it has the line to itself.
+//! A line of digits, hyphens, commas and blanks holds indices and ranges. Any other line is the name of an image, or else a list
+//! of names and indices separated by commas. So a name may contain blanks, and commas if it is alone on its line.
 
 use crate::files::Input;
 use crate::names;
@@ -15,29 +15,29 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::{ops::RangeInclusive, str::FromStr};
 
-/// Bytes of a list; a pipe may have no end.
+/// Largest size of a file with a list, in bytes; a pipe may have no end.
 const LONGEST_LIST: u64 = 64 << 20;
 
-/// A list as it was given: in the order that was written, repetitions included.
+/// A list of images in the order in which it is written, with repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Indices {
-    /// On the command line.
+    /// A list on the command line.
     Given(Vec<Item>),
-    /// In a file.
+    /// A list in a file.
     File(PathBuf),
 }
 
-/// A part of a list.
+/// An item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// Indices.
+    /// An index or a range of indices.
     Range(RangeInclusive<u32>),
-    /// A name, or a list with names in it: the names of the dataset tell.
+    /// A name, or a list that contains names; the names in the dataset decide which.
     Words(String),
 }
 
 impl Indices {
-    /// How many there are, where neither a file nor the names of a dataset are needed to know it.
+    /// Number of indices; `None` if it depends on a file or on the names in a dataset.
     pub(crate) fn count(&self) -> Option<u64> {
         let Self::Given(items) = self else { return None };
         let count = |item: &Item| match item {
@@ -47,7 +47,7 @@ impl Indices {
         items.iter().map(count).sum()
     }
 
-    /// What is read to know them; `option` names the list.
+    /// The file of the list, if there is one; `option` names the list in messages.
     pub(crate) fn input(&self, option: &'static str) -> Option<Input> {
         match self {
             Self::Given(_) => None,
@@ -55,15 +55,15 @@ impl Indices {
         }
     }
 
-    /// Whether it stands on the command line.
+    /// True if the list is on the command line.
     pub(crate) fn is_given(&self) -> bool {
         matches!(self, Self::Given(_))
     }
 
-    /// The indices in a dataset; `option` names the list in messages.
+    /// Indices of the listed images in a dataset; `option` names the list in messages.
     ///
     /// # Errors
-    /// When the file cannot be read or is no such list, when an index is out of range, or where no image has the name.
+    /// A file that cannot be read or is not a list, an index out of range, and a name that no image has.
     pub(crate) fn resolve(&self, option: &str, dataset: &dyn Dataset) -> Result<Vec<u32>> {
         let (items, place) = match self {
             Self::Given(items) => (items.clone(), option.to_owned()),
@@ -88,10 +88,10 @@ impl FromStr for Indices {
     }
 }
 
-/// The images of a dataset by name.
+/// Index of the images of a dataset by name.
 struct Names<'a> {
     dataset: &'a dyn Dataset,
-    /// Put together when a name is asked for.
+    /// Built at the first look-up of a name.
     indices: OnceCell<HashMap<Cow<'a, str>, u32>>,
 }
 
@@ -101,7 +101,7 @@ impl Names<'_> {
         let mut found = Vec::new();
         for item in items {
             match item {
-                // Before it is expanded: a range may end at four thousand millions.
+                // Checked before the range is expanded: its end may be as large as 2³² - 1.
                 Item::Range(range) if *range.end() as usize >= len => {
                     bail!("index {} is out of range: there are {len} images, counted from 0", range.end())
                 }
@@ -122,7 +122,7 @@ impl Names<'_> {
         indices.get(name).or_else(|| indices.get(name.strip_prefix("./")?)).copied()
     }
 
-    /// What is said of a name that no image has: the nearest.
+    /// Error for a name that no image has, with the nearest name.
     fn unknown(&self, name: &str) -> anyhow::Error {
         let dataset = self.dataset.name();
         let names = || (0..self.dataset.len()).filter_map(|index| self.dataset.image_name(index));
@@ -139,7 +139,7 @@ impl Names<'_> {
     }
 }
 
-/// The items of all lines.
+/// Parses the items of all lines.
 fn parse(text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -158,7 +158,7 @@ fn is_numeric(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || matches!(c, '-' | ','))
 }
 
-/// A line that is no name: what stands between its commas.
+/// Items between the commas of a line that is not a name.
 fn separated(line: &str) -> Result<Vec<Item>> {
     let parts = line.split(',').map(str::trim).filter(|part| !part.is_empty());
     let items = parts.map(|part| match is_numeric(part) {
@@ -186,7 +186,7 @@ fn range(part: &str) -> Result<RangeInclusive<u32>, String> {
     }
 }
 
-/// A list in words, for records: two lists with the same words are equal. Long ones are told by their hash.
+/// A list in words, for records. Lists with the same words are equal; a long list is replaced by its length and hash.
 pub(crate) fn in_words(indices: &[u32]) -> String {
     let mut words = String::new();
     for run in indices.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!((list.count(), list.resolve("--x", &numbers(10)).unwrap()), (None, vec![7, 8, 9, 0]));
     }
 
-    /// So many images, the first of them with names.
+    /// A dataset with its name, the number of images, and the names of the first images.
     struct Images(&'static str, usize, &'static [&'static str]);
 
     impl Dataset for Images {

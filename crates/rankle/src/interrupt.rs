@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the work looks here between small pieces of itself.
+//! Ctrl-C, SIGTERM and SIGHUP, polled between small units of work.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 static ASKED: AtomicBool = AtomicBool::new(false);
 static SINCE: OnceLock<Instant> = OnceLock::new();
 
-/// Whoever asks again after this long does not want to wait any more. Nothing is ever half-written, so that is safe. A
-/// terminal and a parent process that both pass on one Ctrl-C do it at once: that is one request.
+/// A second request after this long ends the process at once. That is safe, since files are written atomically. The limit exists
+/// because a terminal and a parent process may both pass on one Ctrl-C; both arrive at once and count as one request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often is looked whether the parent is still there.
+/// Interval at which the parent process is checked.
 const PARENT: Duration = Duration::from_millis(500);
 
-/// From here on, interrupts are requests, and so is the end of the parent process, where one is named.
+/// Turns interrupts into requests to stop; the end of the process `parent`, if given, is one as well.
 ///
 /// # Errors
 /// When the operating system refuses.
@@ -43,12 +43,12 @@ pub(crate) fn watch(parent: Option<u32>) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the user wants the program to end.
+/// True if the user has asked the program to stop.
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
 
-/// [`asked`], for the progress callbacks of the libraries.
+/// The state of [`asked`] in the form that the libraries' progress callbacks return.
 pub(crate) fn flow() -> std::ops::ControlFlow<()> {
     if asked() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
 }

@@ -1,8 +1,14 @@
-//! The driver: attack, defend and measure image-ranking systems from the command line.
+//! Command line of rankle: attacks, defends and measures image-ranking systems.
 //!
-//! This crate turns arguments into a checked plan, and the plan into calls of the libraries. It is the only one that reads
-//! arguments and names files: attacks, models and data are elsewhere, the format of records is `rankle-report`'s. A whole
-//! experiment, as a published table, is a plan file for `rankle run`.
+//! This crate parses arguments, checks them, and calls the libraries. A whole experiment, such as a published table, is a plan
+//! file for `rankle run`. Left out, each in a crate of its own: attacks, models, datasets, training, studies, and the formats of
+//! records and reports.
+//!
+//! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_eval`](../rankle_eval/index.html),
+//! [`rankle_attacks`](../rankle_attacks/index.html), [`rankle_models`](../rankle_models/index.html),
+//! [`rankle_data`](../rankle_data/index.html), [`rankle_train`](../rankle_train/index.html),
+//! [`rankle_record`](../rankle_record/index.html), [`rankle_report`](../rankle_report/index.html),
+//! [`rankle_cli`](../rankle_cli/index.html).
 //!
 //! ```text
 //! rankle train    --dataset mnist --model c2f2 --distance cosine --loss triplet --output models/mine
@@ -11,11 +17,11 @@
 //!                 --attack ca+ --targets 1 --epsilon 0.3
 //! ```
 //!
-//! Results go to standard output, with `--format json` as one JSON object and nothing else; everything said on the way goes to
-//! standard error. Exit codes: 0 done; 1 a file, data or the machine stood in the way; 2 the arguments are wrong; 130
+//! Results go to standard output; with `--format json` as one JSON object and nothing else. Progress, warnings and errors go to
+//! standard error. Exit codes: 0 done; 1 a file, the data or the machine caused an error; 2 the arguments are wrong; 130
 //! interrupted.
 //!
-//! [`run`] is the whole program, so it can be tried without a process of its own:
+//! [`run`] is the whole program as a function, so an example needs no process:
 //!
 //! ```
 //! assert_eq!(rankle::run(["rankle", "bench", "--name", "c2f2-forward", "--seconds", "0.01", "--format", "json"]), 0);
@@ -38,6 +44,9 @@ mod files;
 mod hub;
 mod indices;
 mod interrupt;
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../../../METHOD.md")]
+pub mod method {}
 mod model_arguments;
 mod names;
 mod pass;
@@ -63,15 +72,15 @@ pub use rankle_train::CustomLoss;
 use rankle_train::Loss;
 use std::ffi::OsString;
 
-/// Runs the program with these arguments, the first of which is its own name, and returns its exit code.
+/// Runs the program on `arguments`, the first of which is the program's name, and returns the exit code.
 pub fn run<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> u8 {
     run_with(Registry::default(), arguments)
 }
 
-/// What a program of one's own adds to this one.
+/// Models, losses and attacks that another program adds to the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    /// Models, by whose names every command, plan, card and record knows them.
+    /// Models. Commands, plans, cards and records refer to them by name.
     pub backbones: Vec<Backbone>,
     /// Losses for `--loss`.
     pub losses: Vec<CustomLoss>,
@@ -80,8 +89,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// # Errors
-    /// One line for a name that cannot be, and for one that stands twice.
+    /// Registers every entry; a name that is not allowed or is registered twice is an error of one line.
     fn register(self) -> rankle_core::Result<()> {
         let names: [Vec<&str>; 3] = [
             self.backbones.iter().map(|backbone| backbone.name).collect(),
@@ -102,8 +110,9 @@ impl Registry {
     }
 }
 
-/// As [`run`], of a program that knows more: its models, losses and attacks get every command, records and resuming included. The
-/// gradients of its models are compared with differences before they are first followed. `crates/rankle/examples/own-model` is such a program.
+/// Runs the program as [`run`] does, with the models, losses and attacks of `registry`. Every command, records and resuming
+/// included, works with them. Before the gradient of such a model is first used, it is compared with difference quotients.
+/// `crates/rankle/examples/own-model` is an example.
 pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl IntoIterator<Item = A>) -> u8 {
     spare_the_cores();
     if let Err(error) = registry.register() {
@@ -125,10 +134,11 @@ pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl I
     }
 }
 
-/// The pool shares images out to threads, so a product within one image needs no threads of its own. Unless candle is told so, it
-/// reads `/proc/cpuinfo` for each of the thousands of products of a foreign network, which takes longer than the products.
+/// Tells candle, through `RAYON_NUM_THREADS`, to compute a product on one thread. The program's own pool gives whole images to
+/// its threads, so a product within one image needs no more. Without the variable candle reads `/proc/cpuinfo` for each of the
+/// thousands of products of a foreign network, which takes longer than the products.
 ///
-/// It is told by the environment, which no thread may read meanwhile: a program that has started others is left alone.
+/// No other thread may read the environment meanwhile, so a process that already has several threads is left alone.
 fn spare_the_cores() {
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     if threads == 1 {

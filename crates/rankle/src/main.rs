@@ -1,4 +1,4 @@
-//! The program `rankle`. Everything is in the library of the same name.
+//! The program `rankle`: one call of the library's `run`.
 
 use std::process::ExitCode;
 

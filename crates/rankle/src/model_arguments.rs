@@ -1,5 +1,6 @@
-//! A model on the command line: an architecture with a file of weights, or the folder that `rankle train` left.
+//! Options that name a model: an architecture with a file of weights, or a folder that `rankle train` wrote.
 
+use crate::arguments::heading;
 use crate::card::{CARD, Card};
 use crate::data::Data;
 use crate::names::{self, Models};
@@ -16,15 +17,15 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// What `--model` names.
+/// Value of `--model`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ModelName {
     Architecture(Architecture),
-    /// A folder with weights and a card.
+    /// Folder with weights and a card.
     Folder(PathBuf),
 }
 
-/// Reads a [`ModelName`]: the name of an architecture, else that of a folder.
+/// Parser of a [`ModelName`]: the name of an architecture, else that of a folder.
 #[derive(Clone)]
 pub(crate) struct ModelNames(Models);
 
@@ -51,56 +52,58 @@ impl TypedValueParser for ModelNames {
     }
 }
 
-/// A model that was trained, and how it ranks.
+/// A trained model and its distance.
 #[derive(Args)]
+#[command(next_help_heading = heading::MODEL)]
 pub(crate) struct ModelArguments {
-    /// The folder that `rankle train` left, whose card tells architecture, distance and preprocessing; or an architecture, then with
-    /// --weights and --distance. That of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
+    /// The model: a folder that `rankle train` wrote, whose card.toml names architecture, distance and preprocessing; or an
+    /// architecture, then with --weights and --distance. A network for photographs takes the side of its images, if it is not
+    /// 224: resnet18,size=112
     #[arg(long, value_name = "FOLDER|NAME", value_parser = RANKERS)]
     pub(crate) model: ModelName,
-    /// The linear layer behind a ResNet-18 makes so many numbers; resnet18,embedding-size=N means the same
-    #[arg(long, value_name = "N")]
-    pub(crate) embedding_size: Option<usize>,
-    /// The weights: safetensors with the names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE] is on the
-    /// Hugging Face hub, for programs built with the feature hub
+    /// The weights: a safetensors file with the tensor names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE]
+    /// is a file on the Hugging Face hub, for programs built with the feature hub
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
-    /// The distance the weights were trained for
+    /// The distance that the weights were trained for
     #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
     pub(crate) distance: Option<Distance>,
-    /// What is said here counts where the card of the model says something else
+    /// Length of the embeddings, for a ResNet-18 with a linear layer behind it; resnet18,embedding-size=N means the same
+    #[arg(long, value_name = "N")]
+    pub(crate) embedding_size: Option<usize>,
+    /// Let these options win where they contradict the card of the model; otherwise that is an error
     #[arg(long)]
     pub(crate) override_card: bool,
 }
 
-/// What is said of one model; nothing of what another one is to be taken from.
-pub(crate) struct Said<'a> {
-    /// The options that name the weights and the distance, for messages.
+/// The options given for one model.
+pub(crate) struct ModelOptions<'a> {
+    /// Names of the options for weights and distance, for messages.
     pub(crate) options: [&'a str; 2],
-    /// What a card may name.
+    /// Models that a card may name.
     pub(crate) names: Models,
     pub(crate) model: Option<ModelName>,
-    /// A file, or a folder with a card.
+    /// File of weights, or folder with a card.
     pub(crate) weights: Option<PathBuf>,
     pub(crate) distance: Option<Distance>,
     pub(crate) override_card: bool,
 }
 
-/// A model and how it ranks.
+/// A model and its distance, complete.
 pub(crate) struct Model {
     pub(crate) architecture: Architecture,
     pub(crate) weights: PathBuf,
     pub(crate) distance: Distance,
-    /// The card that told it, with its place.
+    /// The card of the model, with its path; `None` if no folder is named.
     card: Option<(Card, PathBuf)>,
     override_card: bool,
 }
 
-impl Said<'_> {
-    /// The model: what is said of it, else what its card says, else what is `usual`.
+impl ModelOptions<'_> {
+    /// Completes the options: a missing one is taken from the card, else from `usual`.
     ///
     /// # Errors
-    /// [`Stop`] for what is missing, and for what contradicts the card; when the card cannot be read.
+    /// [`Stop`] for a missing option, and for one that contradicts the card; a card that cannot be read.
     pub(crate) fn model(self, usual: Option<(Architecture, Distance)>) -> Result<Model> {
         let Self { options: [weights_option, distance_option], names, model, weights, distance, override_card } = self;
         let (architecture, mut folder) = match model {
@@ -130,7 +133,7 @@ impl Said<'_> {
         };
         let place = folder.join(CARD);
         let card = Card::read(&place)?;
-        let contradicted = Contradicted { card: &place, override_card };
+        let contradicted = CardConflict { card: &place, override_card };
         let architecture = contradicted.choose("--model", architecture, card.architecture(&place, &names)?)?;
         let own = folder.join(card.weights(&place)?);
         let distance = match card.distance(&place)? {
@@ -150,14 +153,17 @@ impl Said<'_> {
     }
 }
 
-/// A card that options may contradict.
-struct Contradicted<'a> {
+/// The path of a card that options may contradict.
+struct CardConflict<'a> {
     card: &'a Path,
     override_card: bool,
 }
 
-impl Contradicted<'_> {
-    /// What is said, if the card says the same or does not count; else what the card says.
+impl CardConflict<'_> {
+    /// The value of the option, or of the card if the option is not given.
+    ///
+    /// # Errors
+    /// An option that contradicts the card, unless `override_card` is set.
     fn choose<T: Display + PartialEq>(&self, option: &str, said: Option<T>, card: T) -> Result<T, Stop> {
         match said {
             Some(said) if said != card && !self.override_card => Err(self.stop(option, said, card)),
@@ -172,22 +178,22 @@ impl Contradicted<'_> {
 }
 
 impl Model {
-    /// The dataset with photographs prepared as the card says, where its name says nothing else.
+    /// The dataset with the preprocessing of the card, where its name does not choose another.
     ///
     /// # Errors
-    /// [`Stop`] where the name contradicts the card.
+    /// [`Stop`] for a name that contradicts the card.
     pub(crate) fn prepared(&self, option: &str, dataset: Source) -> Result<Source> {
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
         let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
         let own = crate::data::preprocessing(&prepared, self.architecture)?.unwrap_or_default();
         if own != said && !self.override_card {
-            return Err(Contradicted { card: place, override_card: false }.stop(&format!("{option} with"), own, said).into());
+            return Err(CardConflict { card: place, override_card: false }.stop(&format!("{option} with"), own, said).into());
         }
         Ok(prepared)
     }
 
-    /// The system of this model on data.
+    /// Key of the system of this model and the data.
     ///
     /// # Errors
     /// As [`Model::prepared`].
@@ -207,10 +213,10 @@ impl Model {
 }
 
 impl ModelArguments {
-    /// The model, with the linear layer that was asked for.
+    /// The model, with the linear layer of `--embedding-size`.
     ///
     /// # Errors
-    /// As [`Said::model`]; for a model without such a layer.
+    /// As [`ModelOptions::model`]; a model that takes no such layer.
     pub(crate) fn model(self) -> Result<Model> {
         let Self { model, embedding_size, weights, distance, override_card } = self;
         let sized = match model {
@@ -221,6 +227,6 @@ impl ModelArguments {
             folder => folder,
         };
         let (options, names) = (["--weights", "--distance"], names::RANKERS);
-        Said { options, names, model: Some(sized), weights, distance, override_card }.model(None)
+        ModelOptions { options, names, model: Some(sized), weights, distance, override_card }.model(None)
     }
 }

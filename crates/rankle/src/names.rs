@@ -1,4 +1,4 @@
-//! Names on the command line: those of the libraries, and an answer to slips of the pen.
+//! Parsers of names on the command line, with suggestions for misspelled ones.
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 
-/// Reads one of a few names; a wrong one is answered with the nearest and with all of them.
+/// Parser of one of a few names. The message for an unknown name has the nearest known name and all known ones.
 #[derive(Clone)]
 pub(crate) struct Names<T: 'static> {
     what: &'static str,
     all: &'static [T],
-    /// Further ones, of the program that this is.
+    /// Values that the running program has registered in addition.
     own: fn() -> Vec<T>,
 }
 
@@ -28,21 +28,24 @@ impl<T> Names<T> {
     }
 }
 
-/// What `--help` says of the names of datasets.
+/// Help on the names of datasets.
 pub(crate) const DATASETS: &str = "\
-The images. folder:PATH has a sub-folder per class. If all of these are called like a split (train, test, val, valid, validation; in any case), \
-train is trained on and test is tested, or where there is none the validation images. Otherwise the second half of the classes is \
-tested, in the order of their names. folder,images=20%:PATH tests a fifth of each class, folder,classes=30%:PATH the last classes, \
-folder,list=FILE:PATH what a list names, one CLASS/IMAGE a line, and folder,test=all:PATH every image. idx:PATH is a folder of IDX files without a \
+The images: a published dataset, or a folder of your own.
+
+folder:PATH has one sub-folder per class. The first half of the classes, in the order of their names, is for training, the \
+second half for testing. If all sub-folders are named like a split (train, test, val, valid, validation; in any case), train \
+is for training, and test for testing or, where there is none, the validation images. Options choose the test images: \
+folder,images=20%:PATH a fifth of each class, folder,classes=30%:PATH the last 30 % of the classes, folder,list=FILE:PATH \
+those in a list, one CLASS/IMAGE a line, and folder,test=all:PATH every image. idx:PATH is a folder of IDX files without a \
 published hash, as of EMNIST or KMNIST, and idx,name=emnist-letters:PATH one of several datasets in it.
 
-Photographs of sop, cub, cars, inshop and folders are resized and cut to the size of the model, and gray for a model of gray images. Options say how, as in \
-sop,resize=square,edge=224: resize=shorter keeps the shape (for folders, unless the model says otherwise), resize=square does not, \
-resize=none takes files of the model's size only; edge=N is the side before the middle is cut out (8/7 of the model's); \
-filter=bilinear or bicubic; exif=ignore takes pixels as they lie in the file, where cameras are held upright by default; skip-broken leaves out \
-photographs that cannot be decoded";
+Photographs (sop, cub, cars, inshop and folders) are resized, cropped to the input size of the model, and turned gray for a \
+model of gray images. Options choose how, as in sop,resize=square,edge=224: resize=shorter keeps the aspect ratio (the default \
+for folders, unless the model says otherwise), resize=square does not, resize=none takes only files of the input size; edge=N \
+is the side before the center crop (8/7 of the input size when left out); filter=bilinear or bicubic; exif=ignore leaves \
+photographs as stored instead of turning them upright; skip-broken leaves out photographs that cannot be decoded";
 
-/// The value parsers of the options.
+/// Value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names::of("split", &Split::ALL);
 pub(crate) const TRAINABLE: Models =
     Models { what: "model", all: &Architecture::ALL, own: Architecture::registered, offered: Architecture::is_trainable };
@@ -56,29 +59,29 @@ pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names::of("attack
 pub(crate) const PROTOCOLS: Names<Protocol> = Names::of("protocol", &Protocol::ALL);
 pub(crate) const NORMS: Names<Norm> = Names::of("norm", &Norm::ALL);
 pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names::of("objective", &ObjectiveKind::ALL);
-pub(crate) const BANDS: Names<TargetPool> = Names::of("target band", &TargetPool::ALL);
+pub(crate) const TARGET_POOLS: Names<TargetPool> = Names::of("target band", &TargetPool::ALL);
 pub(crate) const LOSSES: Names<Loss> = Names { own: Loss::registered, ..Names::of("loss", &Loss::ALL) };
 pub(crate) const DEFENSES: Names<Defense> = Names::of("defense", &Defense::ALL);
-/// What `--train-layers` takes: [`ALL_LAYERS`], or the first that is trained.
+/// Values of `--train-layers`: [`ALL_LAYERS`], or the first layer that is trained.
 pub(crate) const LAYERS: Names<&str> = Names::of("layer", &[ALL_LAYERS, "layer1", "layer2", "layer3", "layer4"]);
 pub(crate) const ALL_LAYERS: &str = "all";
 pub(crate) const FORMATS: Names<Format> = Names::of("format", &Format::ALL);
 
-/// Reads the name of a model with its arguments, as in `resnet18,size=112`; a wrong one is answered likewise.
+/// Parser of the name of a model with its arguments, as in `resnet18,size=112`; messages as for [`Names`].
 #[derive(Clone)]
 pub(crate) struct Models {
     what: &'static str,
-    /// Those that are understood, if only to say what stands in their way.
+    /// Known models, also those that are known only so that a message can say why they cannot be used.
     all: &'static [Architecture],
-    /// Further ones, of the program that this is.
+    /// Models that the running program has registered in addition.
     own: fn() -> Vec<Architecture>,
-    /// Which of them can be used.
+    /// True for the models that messages and the help list as usable.
     offered: fn(Architecture) -> bool,
 }
 
 impl Models {
     /// # Errors
-    /// One line for a name that is not known, and for arguments that it does not take.
+    /// An unknown name, and arguments that the model does not take.
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
         let plain = name.split(',').next().unwrap_or_default();
         match Architecture::named(plain).filter(|model| self.all().any(|one| one == *model)) {
@@ -109,7 +112,7 @@ impl TypedValueParser for Models {
     }
 }
 
-/// Reads the name of a dataset; a wrong one is answered likewise.
+/// Parser of the name of a dataset. The message for the path of a folder says how to name that folder.
 #[derive(Clone)]
 pub(crate) struct Datasets;
 
@@ -129,7 +132,7 @@ impl TypedValueParser for Datasets {
     }
 }
 
-/// What is said of a name that is that of a folder instead, and what to write for it.
+/// Message for an unknown name that is the path of a folder; `None` for any other name.
 fn a_folder(name: &str, error: &rankle_data::Error) -> Option<String> {
     let (path, options) = name.split_at(name.find(',').unwrap_or(name.len()));
     if !matches!(error, rankle_data::Error::Unknown { what: "dataset", .. }) || path.is_empty() {
@@ -144,8 +147,6 @@ fn a_folder(name: &str, error: &rankle_data::Error) -> Option<String> {
 }
 
 impl<T: Display + Clone> Names<T> {
-    /// # Errors
-    /// One line for a name that is not known.
     pub(crate) fn find(&self, name: &str) -> Result<T, String> {
         let found = self.all().find(|one| one.to_string() == name);
         found.ok_or_else(|| unknown(self.what, name, &self.all().map(|one| one.to_string()).collect::<Vec<_>>()))
@@ -156,14 +157,14 @@ impl<T: Display + Clone> Names<T> {
     }
 }
 
-/// What is said of a name that is not known: the nearest, and all of them.
+/// Message for an unknown name: the nearest known name, and all known ones.
 pub(crate) fn unknown(what: &str, name: &str, known: &[impl AsRef<str>]) -> String {
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let nearest = nearest(name, known.iter()).map_or(";".to_owned(), |known| format!(", did you mean '{known}'?"));
     format!("unknown {what} '{name}'{nearest} known: {}", known.join(", "))
 }
 
-/// The known name that is most like another one, in upper or lower case, the first of equals; none where no one is like it.
+/// The known name that is most similar to `name`, regardless of case, the first among equals; `None` if none is similar.
 pub(crate) fn nearest<T: AsRef<str>>(name: &str, known: impl Iterator<Item = T>) -> Option<T> {
     let name = name.to_lowercase();
     let likeness = known.map(|known| (strsim::jaro_winkler(&name, &known.as_ref().to_lowercase()), known));
@@ -183,24 +184,24 @@ impl<T: Display + Clone + Send + Sync> TypedValueParser for Names<T> {
     }
 }
 
-/// What training is hardened with.
+/// Defense used in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Defense {
     /// Plain training.
     None,
-    /// The paper's: training on images whose embeddings were moved as far as possible.
+    /// The defense of the paper: training on images whose embeddings are shifted as far as possible.
     EmbeddingShift,
-    /// For classifiers: training on images that projected gradient descent has made doubtful.
+    /// For classifiers: training on images whose cross-entropy projected gradient descent has raised.
     Pgd,
 }
 
-/// What standard output is for.
+/// Format of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// People.
+    /// Text for people.
     Human,
-    /// Programs: one JSON object, nothing else.
+    /// One JSON object for programs, nothing else.
     Json,
 }
 

@@ -1,5 +1,4 @@
-//! What is said on standard error while the work goes on: lines by `tracing`, and bars where somebody watches. In a log, where bars
-//! are no use, a line says now and then how far the work is.
+//! Progress on standard error: log lines by `tracing`, and bars on a terminal. In a log file, regular lines replace the bars.
 
 use crate::interrupt;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,10 +13,10 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format::Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Hides itself where standard error is no terminal.
+/// The bars; hidden if standard error is no terminal.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Sets up both. Quiet leaves errors only; each `verbose` says more.
+/// Sets up lines and bars. `quiet` leaves errors only; each `verbose` adds a level.
 pub(crate) fn start(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => Level::ERROR,
@@ -29,11 +28,11 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
         BARS.set_draw_target(ProgressDrawTarget::hidden());
     }
     let lines = tracing_subscriber::fmt().with_max_level(level).event_format(Lines).with_writer(|| AboveTheBars);
-    // It fails where the library was called before in this process: then the lines of that call go on.
+    // This fails if the library was called before in this process; then the subscriber of that call remains.
     lines.try_init().ok();
 }
 
-/// A bar over `total` units of work, with the time left; where bars are not seen, lines tell the same.
+/// A bar over `total` units of work, with the time left. Where bars are hidden, regular lines report the same.
 pub(crate) fn bar(total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {elapsed} gone, {eta} left  {msg}");
     let bar = BARS.add(ProgressBar::new(total).with_style(style.expect("the template is valid")));
@@ -43,7 +42,7 @@ pub(crate) fn bar(total: u64) -> ProgressBar {
     bar
 }
 
-/// A bar that hears of the work of a study, which an interrupt ends.
+/// The monitor of a study that moves a bar and stops on an interrupt.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
@@ -83,17 +82,17 @@ impl Monitor for Bar {
     }
 }
 
-/// Whether bars are seen; where they are not, lines say how far the work is.
+/// True if bars are seen; otherwise lines report the progress.
 pub(crate) fn visible() -> bool {
     !BARS.is_hidden()
 }
 
-/// Work that is done by then is not told of.
+/// Pause before the first line; shorter work is not reported.
 const FIRST_LINE: Duration = Duration::from_secs(2);
-/// Lines come at twice the time of the one before, and no further apart than this.
+/// Longest pause between lines; until then each line comes at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Writes a line about a bar now and then, for as long as there is one.
+/// Starts a thread that reports a bar in lines until the bar is finished or dropped.
 fn tell(bar: &ProgressBar) {
     let (bar, start) = (bar.downgrade(), Instant::now());
     let lines = move || {
@@ -105,15 +104,15 @@ fn tell(bar: &ProgressBar) {
             pause = start.elapsed().min(LONGEST_PAUSE);
         }
     };
-    // The work goes on without the lines.
+    // If no thread starts, the work goes on without lines.
     thread::Builder::new().name("progress".to_owned()).spawn(lines).ok();
 }
 
-/// How far the work is, in a line that begins with `progress: `, so that it is told from others.
+/// State of a bar as a line that begins with `progress: `, to be told from other lines.
 fn state(bar: &ProgressBar) -> String {
     let (done, gone, left) = (bar.position(), span(bar.elapsed()), span(bar.eta()));
     let far = match bar.length().filter(|&all| all > 0) {
-        // Before the first unit nobody knows.
+        // Before the first unit there is no estimate.
         Some(all) if done > 0 => {
             format!("{:.0} % done, {gone} gone, about {left} left", 100.0 * done.min(all) as f64 / all as f64)
         }
@@ -125,7 +124,7 @@ fn state(bar: &ProgressBar) -> String {
     }
 }
 
-/// A time in the unit that suits it.
+/// A duration in seconds, minutes or hours, by its length.
 fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ ..120 => format!("{seconds} s"),
@@ -134,22 +133,21 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// Does a part of some work that says nothing but its error, as with `--quiet`.
+/// Runs `work` without log lines, as with `--quiet`, and removes its bars afterward.
 pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
     let done = tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), work);
     clear();
     done
 }
 
-/// Writes a result to standard output, which is for nothing else.
+/// Writes a result to standard output, which carries results only.
 pub(crate) use rankle_cli::answer;
 
-/// Takes all bars away.
 pub(crate) fn clear() {
     BARS.clear().ok();
 }
 
-/// `warning: …`, or nothing but the message.
+/// Log line format: `warning: …` for a warning, the plain message for information.
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -170,7 +168,7 @@ where
     }
 }
 
-/// Where nobody hears it, the work goes on.
+/// Standard error, written above the bars. A failed write is ignored, so that the work goes on.
 struct AboveTheBars;
 
 impl Write for AboveTheBars {

@@ -1,4 +1,4 @@
-//! What made a number.
+//! Provenance of a measured number.
 
 use rankle_data::Split;
 use rankle_eval::experiment::method_version;
@@ -6,7 +6,7 @@ use rankle_eval::{Identity, Subject};
 use rankle_record::{Protocol, Provenance};
 use serde::Serialize;
 
-/// The end of every answer about a system: what was measured, with which weights, where and for how long.
+/// Last fields of every result about a system: dataset, weights, machine and time.
 #[derive(Serialize)]
 pub(crate) struct Measured {
     dataset: String,
@@ -15,10 +15,10 @@ pub(crate) struct Measured {
     #[serde(skip_serializing_if = "Option::is_none")]
     gallery_dataset: Option<String>,
     split: String,
-    /// How photographs became the model's images; of other images the field is not written.
+    /// Preprocessing of photographs; not written for other images.
     #[serde(skip_serializing_if = "Option::is_none")]
     preprocessing: Option<String>,
-    /// How many broken images were left out, as the name of the dataset asks for; of none the field is not written.
+    /// Number of broken images that were left out because the name of the dataset asks for it; not written if none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<usize>,
     model: String,
@@ -30,7 +30,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Of a number that was measured on the test split.
+    /// Provenance of a number that was measured on the test split.
     pub(crate) fn of(subject: &Subject, seconds: f64) -> Self {
         let Identity { subject: named, preprocessing, .. } = subject.identity.clone();
         let rankle_record::Subject { dataset, query_dataset, gallery_dataset, model, weights, .. } = named;

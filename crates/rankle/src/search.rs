@@ -1,28 +1,28 @@
-//! Where a search shall differ from what its protocol prescribes.
+//! Warnings about searches whose steps do not suit their radius.
 
 use rankle_attacks::Pgd;
 use rankle_record::Search;
 
-/// What a search can be given more of, by the names that its command has for it.
+/// The settings that a warning tells the user to change, in the words of the command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Remedy {
     /// Options of the command line.
     Options,
     /// Fields of a plan.
     Fields,
-    /// Nothing but the radius: the search is the command's own.
+    /// The radius only; the command fixes the rest of the search.
     Radius,
 }
 
-/// Warns where a search cannot do what its radius promises.
+/// Logs the [`warning`] about a search, if there is one.
 pub(crate) fn heed(search: &Pgd, chosen: Search, remedy: Remedy) {
     if let Some(warning) = warning(search, chosen, remedy) {
         tracing::warn!("{warning}");
     }
 }
 
-/// What has to be said of a search: that it stops short of the edge of its ball, or that a step is longer than the radius. The
-/// second only where the step was chosen: below 1/255 a protocol's own steps are longer, by its definition.
+/// The warning about a search that cannot reach the edge of its ball, or whose step is longer than the radius. A long step is
+/// reported only if the user chose it: below ε = 1/255 the steps of a protocol are longer by definition.
 pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
     let (epsilon, step) = (search.threat.radius(), four_digits(search.step));
     if search.falls_short() {
@@ -42,7 +42,7 @@ pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<St
     })
 }
 
-/// A number for the eye.
+/// The value rounded to four significant digits, for messages.
 fn four_digits(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(said(0.0, far, Remedy::Options), None);
     }
 
-    /// What the commands do by themselves: at every radius of the paper nothing is said, above 0.3 its schedule is short.
+    /// The prescribed searches cause no warning at any radius of the paper; above 0.3 the paper's schedule is too short.
     #[test]
     fn what_is_prescribed_is_quiet_up_to_the_radius_of_the_paper() {
         let own = |search: &Pgd| warning(search, Search::default(), Remedy::Options);

@@ -1,13 +1,12 @@
-//! Exit codes, and errors in one line, also of what the libraries broke off.
+//! Exit codes, and errors in one line, including interrupts of the libraries.
 
 pub(crate) use rankle_cli::{Stop, refuse};
 
-/// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if is_interrupt(error) { 130 } else { rankle_cli::code(error) }
 }
 
-/// Whether a library stopped because it was asked to.
+/// True if a library stopped because of an interrupt.
 pub(crate) fn is_interrupt(error: &anyhow::Error) -> bool {
     let of_a_study =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(rankle_eval::Error::is_interrupt);
@@ -16,7 +15,6 @@ pub(crate) fn is_interrupt(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| of_a_study(cause) || of_a_library(cause))
 }
 
-/// The error in one line.
 pub(crate) fn line(error: &anyhow::Error) -> String {
     if is_interrupt(error) { "error: interrupted; nothing was written".to_owned() } else { rankle_cli::line(error) }
 }

@@ -1,8 +1,7 @@
-//! Experiments: what a plan file describes, computed cell by cell, compared with published numbers and reported.
+//! Experiments: the cells of a plan file, computed, compared with published numbers and reported.
 //!
-//! A plan without a study is cells of tables ([`tables`]); what needs code besides is a study in a file of this folder, which a plan
-//! names and gives its data. Weights are looked for in folders or trained ([`models`]), everything else is what the sub-commands do,
-//! in this process.
+//! A plan without a study lists tables of cells ([`tables`]). A study is code in a file of this folder; a plan names it and holds
+//! its data. Weights are found in folders or trained ([`models`]); all other work is done by the sub-commands, in this process.
 
 mod ablations;
 mod beyond;
@@ -38,18 +37,17 @@ use anyhow::Result;
 use rankle_report::{Cell, System};
 use std::path::Path;
 
-/// What is computed and reported of a plan.
+/// Computation and report of a plan.
 trait Study {
-    /// Whether published numbers stand beside ours.
+    /// Extent to which published numbers exist for ours.
     fn published(&self) -> Published {
         Published::None
     }
 
-    /// The number of attacked cells of each system; missing weights are trained first. For the list.
+    /// Number of attacked cells per system, for the list of experiments; missing weights are trained first.
     fn work(&self, scope: &Scope) -> Vec<(System, usize)>;
 
-    /// The cells of a sweep, in the order of the report; none of a study without a sweep. `weights` answers the place of the
-    /// weights of a system.
+    /// Cells of the sweep, in the order of the report; empty without a sweep. `weights` returns the file of a system's weights.
     ///
     /// # Errors
     /// Those of `weights`.
@@ -57,38 +55,35 @@ trait Study {
         Ok(Vec::new())
     }
 
-    /// Computes what the session's folder does not hold yet, and writes the report into it.
+    /// Computes the cells that the session's folder does not hold yet, and writes the report into it.
     ///
     /// # Errors
     /// When data or weights cannot be read, or the folder cannot be written; an interrupt.
     fn run(&self, session: &Session<'_>) -> Result<Outcome>;
 }
 
-/// Answers the place of the weights of a system.
+/// Returns the file of a system's weights.
 type Weights<'a> = &'a dyn Fn(&System) -> Result<String>;
 
-/// How many of our numbers have a published one.
+/// Share of our numbers that have a published counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// All.
     All,
-    /// Some.
     Some,
     /// Only numbers of another system, for orientation.
     Similar,
-    /// None.
     None,
 }
 
-/// The answer on standard output.
+/// Result for standard output.
 pub(crate) struct Outcome {
-    /// For people.
+    /// Text for people.
     pub(crate) text: String,
-    /// For programs: an array of one object per cell.
+    /// JSON for programs: an array with one object per cell.
     pub(crate) json: String,
 }
 
-/// A path as messages and records name it.
+/// A path in the form of messages and records.
 fn shown(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).to_string_lossy().replace('\\', "/")
 }

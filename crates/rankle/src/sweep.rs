@@ -1,4 +1,4 @@
-//! Plans of cells: what opens their subjects, and what is said of them.
+//! Plans of cells: jobs, the systems they need, and the computation.
 
 use crate::data::Data;
 use crate::device::Device;
@@ -15,15 +15,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A line of a plan whose subjects are opened by name.
+/// A line of a plan, with the keys of its systems.
 pub(crate) type Job = plan::Job<Key>;
-/// The same with the inputs of its record.
+/// A job with the inputs of its record.
 pub(crate) type Planned = plan::Planned<Key>;
 
-/// Reads the names of a cell.
+/// Parses the names in a cell into a job.
 ///
 /// # Errors
-/// One line for a name that is not known and for a number out of range.
+/// One line for an unknown name and for a number out of range.
 pub(crate) fn job(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<String>, place: String) -> Result<Job> {
     let rankle_record::Subject { dataset, query_dataset, gallery_dataset, model, weights, distance, .. } = &cell.subject;
     let other = |name: &Option<String>| name.as_ref().map(|name| name.parse()).transpose();
@@ -34,7 +34,7 @@ pub(crate) fn job(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<Strin
         weights: weights.into(),
         prefix,
         distance: names::DISTANCES.find(distance).map_err(Error::msg)?,
-        // The plan says them, or nobody does.
+        // The cell names loss and defense, if they are known.
         loss: None,
         defense: None,
     };
@@ -52,7 +52,7 @@ pub(crate) fn job(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<Strin
     Ok(Job::new(cell, key, from, place)?)
 }
 
-/// Subjects that are opened for what records say of them, each once.
+/// Open systems of a plan, each opened once, from which the inputs of records are read.
 pub(crate) struct Opened {
     subjects: Vec<(Key, Subject)>,
     images: TestImages,
@@ -60,15 +60,14 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// None yet.
     pub(crate) fn new(device: Device) -> Self {
         Self { subjects: Vec::new(), images: TestImages::default(), device }
     }
 
-    /// A job with what its record will say of its inputs.
+    /// Adds to a job the inputs of its record.
     ///
     /// # Errors
-    /// When data or weights cannot be read, or have no room for what the job asks for.
+    /// When data or weights cannot be read, or have too few images for the job.
     pub(crate) fn planned(&mut self, job: Job) -> Result<Planned> {
         let opened: Vec<usize> = job.keys().map(|key| self.place(key)).collect::<Result<_>>()?;
         let subject = |at: usize| opened.get(at).map(|&place| &self.subjects[place].1);
@@ -76,7 +75,7 @@ impl Opened {
         Ok(Planned::new(job, measured, subject(1))?)
     }
 
-    /// The place of an open subject.
+    /// Index of an open system; opens it if need be.
     fn place(&mut self, key: &Key) -> Result<usize> {
         if let Some(at) = self.subjects.iter().position(|(other, _)| other == key) {
             return Ok(at);
@@ -87,18 +86,18 @@ impl Opened {
         Ok(self.subjects.len() - 1)
     }
 
-    /// Closes the subjects and computes what the book does not hold yet; returns the records of all jobs, in their order. The images that
-    /// were opened stay. `hint` says how an interrupted run goes on, from how many cells are done and how many there are.
+    /// Closes the systems and computes the cells that the book does not hold yet; returns the records of all jobs in order.
+    /// Opened images are kept. `hint` tells how to resume after an interrupt, from the counts of finished cells and of all cells.
     ///
     /// # Errors
-    /// What stands in the way of a cell, with its name; an interrupt; and when the book says two things of a cell.
+    /// The error of a cell, with the cell's name; an interrupt; and two contradicting records of one cell.
     pub(crate) fn compute(self, planned: &[Planned], book: Book, hint: impl Fn(usize, usize) -> String) -> Result<Vec<Record>> {
         let Self { subjects, images, device } = self;
         drop(subjects);
         let mut shelf = Again { images, device };
         let computed = plan::compute(planned, book, &mut shelf, |work| Bar::monitor(&progress::bar(work)));
         let computed = computed.map_err(|Unfinished { error, done, lost }| {
-            // What cannot be kept is said at least.
+            // A record that cannot be saved is at least printed.
             if let Some(Ok(line)) = lost.map(|record| record.to_line()) {
                 progress::answer(line).ok();
             }
@@ -112,7 +111,7 @@ impl Opened {
     }
 }
 
-/// Opens the subjects of a plan again.
+/// Reopens the systems of a plan while it is computed.
 struct Again {
     images: TestImages,
     device: Device,
@@ -128,7 +127,7 @@ impl Shelf<Key> for Again {
     }
 }
 
-/// Warns of searches that cannot do what their radius promises, each once: what holds for a line often holds for many.
+/// Warns of searches whose steps do not suit their radius; a warning that many lines share is logged once.
 pub(crate) fn heed(planned: &[Planned]) {
     let mut told = HashSet::new();
     for plan::Planned { job: plan::Job { cell, experiment, place, .. }, .. } in planned {

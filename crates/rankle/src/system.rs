@@ -1,4 +1,4 @@
-//! An image search by name: what opens a subject.
+//! Systems by name: a model, its weights and its images, and how they are opened.
 
 use crate::data::{Data, data_inputs, open_data, open_sets, preprocessing};
 use crate::files::Input;
@@ -16,34 +16,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What `--no-gradient-check` says.
+/// True after `--no-gradient-check`.
 static UNCHECKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether every model is taken for proven from here on.
+/// Sets whether every model is trusted without a gradient check from here on.
 pub(crate) fn leave_gradients_unchecked(unchecked: bool) {
     UNCHECKED.store(unchecked, Ordering::Relaxed);
 }
 
-/// Whether the gradient of a model is to be compared with differences before it is followed: kernels of our own are tested.
+/// True if the gradient of a model has to be compared with difference quotients before its first use. Models with rankle's own
+/// kernels are tested already.
 pub(crate) fn is_unproven(model: Architecture) -> bool {
     !model.has_kernels() && !UNCHECKED.load(Ordering::Relaxed)
 }
 
-/// What names a system. Two equal keys are one system.
+/// Names of everything that makes up a system. Equal keys mean the same system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) data: Data,
     pub(crate) model: Architecture,
     pub(crate) weights: PathBuf,
-    /// In front of the names of the tensors, where all have it.
+    /// Prefix to remove from the tensor names, if all have it.
     pub(crate) prefix: Option<String>,
     pub(crate) distance: Distance,
-    /// How it was trained, where a card said so.
+    /// Loss of the training, if a card names it.
     pub(crate) loss: Option<String>,
     pub(crate) defense: Option<String>,
 }
 
-/// The test images of several models: those that take the same ones share them, so that they are opened, and complained of, once.
+/// Test images of several models. Models with the same input and preprocessing share them, to open and warn about them once.
 #[derive(Default)]
 pub(crate) struct TestImages(Vec<(Key, Sets<Arc<dyn Dataset>>)>);
 
@@ -60,7 +61,7 @@ impl TestImages {
 }
 
 impl Key {
-    /// What opening the system reads.
+    /// Files and folders that opening the system reads.
     pub(crate) fn inputs(&self) -> Vec<Input> {
         let Data { dataset, queries, gallery, dir } = &self.data;
         let named = [("--dataset", Some(dataset)), ("--queries", queries.as_ref()), ("--gallery", gallery.as_ref())];
@@ -70,10 +71,10 @@ impl Key {
         inputs
     }
 
-    /// Whether another model can be shown the images that are made against this one.
+    /// Checks that images made for this model can be fed to the other one.
     ///
     /// # Errors
-    /// [`Stop`] with the exit code for wrong arguments where it takes other images.
+    /// [`Stop`] with the exit code for wrong arguments when the input sizes or the preprocessing differ.
     pub(crate) fn check_beside(&self, other: &Self) -> Result<(), Stop> {
         let ((channels, height, width), (own_channels, own_height, own_width)) = (other.model.input(), self.model.input());
         if other.model.input() != self.model.input() {
@@ -86,7 +87,7 @@ impl Key {
         let (its, own) = (other.preprocessing()?, self.preprocessing()?);
         if its != own {
             return Err(Stop::usage(format!(
-                "{} is shown photographs by {} and {} by {}: what is made for one cannot be shown to the other; say resize, edge and \
+                "{} is shown photographs by {} and {} by {}: images perturbed for one cannot be shown to the other; give resize, edge and \
                  filter in --dataset for both, as in folder,resize=shorter,edge=256,filter=bilinear:PATH",
                 other.model,
                 its.unwrap_or_default(),
@@ -97,10 +98,11 @@ impl Key {
         Ok(())
     }
 
-    /// How photographs become the model's images, as records name it; none of other images.
+    /// Preprocessing of photographs for the model, as records name it; `None` for other images.
     ///
     /// # Errors
-    /// [`Stop`] with the exit code for wrong arguments where they cannot, or where queries and gallery are not prepared alike.
+    /// [`Stop`] with the exit code for wrong arguments when the photographs cannot be prepared for the model, or when queries and
+    /// gallery are prepared differently.
     pub(crate) fn preprocessing(&self) -> Result<Option<String>, Stop> {
         let of = |(name, _): (&Source, Split)| preprocessing(name, self.model);
         let sets = self.data.sets();
@@ -118,8 +120,8 @@ impl Key {
 }
 
 impl Key {
-    /// Loads the test images, to rank them, and the weights; warns where a card beside these says other things. Every pass of the model
-    /// counts into `bar`.
+    /// Loads weights and test images for ranking. Warns if a card beside the weights names other settings. Every forward pass of
+    /// the model advances `bar`.
     ///
     /// # Errors
     /// When the device cannot be used, when data or weights cannot be read, or when they do not fit; as [`open_sets`].
@@ -127,10 +129,10 @@ impl Key {
         Ok(self.open_beside(None, device, bar)?.0)
     }
 
-    /// Loads one split of the data, to embed it; else as [`Key::open`].
+    /// Loads one split of the dataset for embedding; otherwise as [`Key::open`].
     ///
     /// # Errors
-    /// As [`Key::open`], but for the last.
+    /// As [`Key::open`], except those of [`open_sets`].
     pub(crate) fn open_split(self, split: Split, device: Device, bar: &ProgressBar) -> Result<Subject> {
         let data = |key: &Self| {
             let Data { dataset, dir, .. } = &key.data;
@@ -141,10 +143,10 @@ impl Key {
         Ok(subject)
     }
 
-    /// One of several models of test images. Of a subject that is opened again, the weights must have the hash that they had.
+    /// Opens one of several models of test images. `sha256` is the hash that the weights must have, if they were read before.
     ///
     /// # Errors
-    /// As [`Key::open`], and when the file holds other weights than these.
+    /// As [`Key::open`], and when the weights have another hash.
     pub(crate) fn open_among(
         &self,
         sha256: Option<&str>,
@@ -155,7 +157,7 @@ impl Key {
         self.open_with(sha256, device, monitor, |key| images.of(key))
     }
 
-    /// Two models of the same test images; only the first where no other is named.
+    /// Opens two models on the same test images; only the first if `other` is `None`.
     ///
     /// # Errors
     /// As [`Key::check_beside`] and [`Key::open`].
@@ -175,7 +177,7 @@ impl Key {
         Ok((open(&self)?, other.as_ref().map(open).transpose()?))
     }
 
-    /// Warns where a card beside the weights says that they are for another distance, or other photographs.
+    /// Warns if a card beside the weights names another distance or another preprocessing.
     pub(crate) fn heed_card(&self, subject: &Subject) {
         let Identity { preprocessing, weights_sha256, .. } = &subject.identity;
         for warning in card::warnings(&self.weights, weights_sha256, (self.distance, preprocessing.as_deref())) {
@@ -192,7 +194,7 @@ impl Key {
     ) -> Result<Subject> {
         device.check()?;
         let preprocessing = self.preprocessing()?;
-        // The weights first: a wrong path is the more frequent mistake.
+        // Weights first: a wrong path to them is the more frequent mistake.
         let (embedder, weights_sha256) = {
             let Weights { path, tensors, sha256 } = Weights::read(&self.weights, self.prefix.as_deref())?.checked(sha256)?;
             (self.model.with_weights(&path, &tensors, self.distance)?, sha256)
@@ -214,7 +216,7 @@ impl Key {
         Ok(Subject::new(model, images, identity, monitor)?)
     }
 
-    /// As a plan, a record and a card describe it; how it was trained only where a card said so.
+    /// The system in the form of plans, records and cards; loss and defense only if a card named them.
     fn subject(&self) -> rankle_record::Subject {
         let Self { data: Data { dataset, queries, gallery, .. }, model, weights, distance, loss, defense, .. } = self;
         let other = |other: &Option<Source>| other.as_ref().filter(|other| *other != dataset).map(Source::to_string);
@@ -231,12 +233,11 @@ impl Key {
     }
 }
 
-/// The instruction set of the kernels, as records name it.
+/// Instruction set of the kernels, as records name it.
 pub(crate) fn instruction_set() -> String {
     Isa::best().to_string()
 }
 
-/// The version of the code, as records name it.
 pub(crate) const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
@@ -244,7 +245,7 @@ mod tests {
     use super::*;
     use rankle_eval::Unwatched;
 
-    /// What a record says of the weights is true of those that are used, whatever happens to the file between two cells.
+    /// A record names the weights that were used, even if the file is replaced between two cells.
     #[test]
     fn weights_that_are_replaced_while_a_command_runs_are_refused() {
         let folder = tempfile::tempdir().unwrap();

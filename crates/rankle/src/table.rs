@@ -1,4 +1,4 @@
-//! A record for people.
+//! A record as a table.
 
 use crate::names::Format;
 use crate::progress;
@@ -7,10 +7,10 @@ use anyhow::Result;
 use rankle_record::{AttackSpec, Cell, ObjectiveKind, Record, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
 use std::fmt;
 
-/// Prints a record, as a table or as its line of JSON.
+/// Prints a record, as a table or as a line of JSON.
 ///
 /// # Errors
-/// When one of its numbers is not finite, and when standard output is full.
+/// When a number of the record is not finite, and when standard output is full.
 pub(crate) fn answer(record: &Record, format: Format) -> Result<()> {
     match format {
         Format::Json => progress::answer(record.to_line()?),
@@ -18,7 +18,7 @@ pub(crate) fn answer(record: &Record, format: Format) -> Result<()> {
     }
 }
 
-/// Before and after, side by side.
+/// A record in two columns, before and after the attack.
 struct RecordTable<'a>(&'a Record);
 
 impl fmt::Display for RecordTable<'_> {
@@ -65,7 +65,7 @@ impl fmt::Display for RecordTable<'_> {
 }
 
 impl RecordTable<'_> {
-    /// What was measured, in words.
+    /// Measured values with their labels.
     fn rows(&self) -> Vec<(&'static str, String, String)> {
         let record = self.0;
         let number = |value: Option<f64>, error: Option<f64>| match (value, error) {
@@ -102,5 +102,85 @@ impl RecordTable<'_> {
         measured
             .map(|(name, before, error, after, error_after)| (name, number(before, error), number(after, error_after)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_record::{AttackId, sample};
+
+    fn record(attack: AttackId) -> Record {
+        let record = sample::record("mnist-ct", sample::subject(), attack, 2, 0.25, 4.32);
+        Record { rank_before: Some(51.23), rank_before_stderr: Some(0.87), rank_after_stderr: Some(0.21), ..record }
+    }
+
+    /// The numbers of the line that begins with `name`.
+    fn line(table: &str, name: &str) -> Vec<String> {
+        let line = table.lines().find_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with("  ")));
+        let line = line.unwrap_or_else(|| panic!("no line '{name}' in\n{table}"));
+        line.split("  ").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_number_of_a_rank_attack_is_in_its_table() {
+        let mut record = record(AttackId::SP_QA_PLUS);
+        (record.preserved_rank_before, record.preserved_rank_after) = (Some(1.11), Some(2.22));
+        (record.embedding_shift, record.tie_share, record.undecided_share, record.seconds) = (0.8225, 3.33, 4.44, 7.65);
+        record.cell.spec.search.restarts = Some(3);
+        record.cell.spec.search.random_start = Some(true);
+        let table = RecordTable(&record).to_string();
+        assert_eq!(line(&table, "rank, %"), ["51.23 ± 0.87", "4.32 ± 0.21"]);
+        assert_eq!(line(&table, "rank of preserved, %"), ["1.11", "2.22"]);
+        assert_eq!(line(&table, "embedding shift"), ["0.8225"]);
+        assert_eq!(line(&table, "tied ranks"), ["3.33 %"]);
+        assert_eq!(line(&table, "below resolution"), ["4.44 %"]);
+        assert!(table.starts_with("sp-qa+ on mnist (c2f2, cosine), m = 2, ε = 0.25\n"), "{table}");
+        assert!(table.contains("\n1000 images of 10000 images, seed 0, protocol paper\n24 steps of 0.0100, 3 random starts\n"));
+        assert!(table.ends_with("\n\n7.7 s on cpu (avx2)") || table.ends_with("\n\n7.6 s on cpu (avx2)"), "{table}");
+    }
+
+    #[test]
+    fn every_recall_of_a_shift_is_in_its_table() {
+        let mut record = record(AttackId::EmbeddingShift);
+        (record.rank_before, record.rank_after, record.cell.spec.targets) = (None, None, 0);
+        (record.recall_at_1_before, record.recall_at_1_after) = (Some(98.76), Some(1.23));
+        (record.recall_at_10_before, record.recall_at_10_after) = (Some(99.21), Some(4.56));
+        (record.recall_at_100_before, record.recall_at_100_after) = (Some(99.87), Some(7.89));
+        let source = WhiteBox {
+            rank_before: None,
+            rank_after: None,
+            recall_at_1_before: Some(97.65),
+            recall_at_1_after: Some(0.98),
+            embedding_shift: 0.5,
+        };
+        record.white_box = Some(source);
+        let table = RecordTable(&record).to_string();
+        assert_eq!(line(&table, "recall at 1, %"), ["98.76", "1.23"]);
+        assert_eq!(line(&table, "recall at 10, %"), ["99.21", "4.56"]);
+        assert_eq!(line(&table, "recall at 100, %"), ["99.87", "7.89"]);
+        assert_eq!(line(&table, "white-box recall at 1, %"), ["97.65", "0.98"]);
+        assert!(!table.contains("rank, %"), "{table}");
+    }
+
+    #[test]
+    fn every_number_of_a_transferred_universal_perturbation_is_in_its_table() {
+        let mut record = record(AttackId::CA_PLUS);
+        record.cell.spec.universal = Some(SharedBy { batches: 5, perturbations: 3 });
+        record.unseen = Some(Unseen { rank_before: 48.76, rank_after: 9.87, rank_after_stderr: Some(0.65) });
+        record.white_box = Some(WhiteBox {
+            rank_before: Some(47.65),
+            rank_after: Some(3.21),
+            recall_at_1_before: None,
+            recall_at_1_after: None,
+            embedding_shift: 0.5,
+        });
+        record.facts.queries = Some(77);
+        let table = RecordTable(&record).to_string();
+        assert_eq!(line(&table, "rank, seen images, %"), ["51.23 ± 0.87", "4.32 ± 0.21"]);
+        assert_eq!(line(&table, "rank, unseen images, %"), ["48.76", "9.87 ± 0.65"]);
+        assert_eq!(line(&table, "white-box rank, %"), ["47.65", "3.21"]);
+        assert!(table.contains("\n15 universal perturbations, each for 200 images: half of them"), "{table}");
+        assert!(table.contains("\n1000 images, 77 queries, 10000 gallery images, seed 0"), "{table}");
     }
 }

@@ -1,48 +1,49 @@
-//! What an attack may do to an image, as the command line says it.
+//! Options for the size of a perturbation: radius and norm.
 
 use crate::arguments;
 use crate::names;
 use clap::Args;
 use rankle_record::{AttackSpec, Norm};
 
-/// A radius and what it is of.
+/// Radius and norm of a ball around an image.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = arguments::heading::ATTACK)]
 pub(crate) struct ThreatArguments {
-    /// How far a pixel may move, as in 0.03 or 8/255; pixels are in [0, 1]. With --norm l2 the Euclidean norm of what is added to an
-    /// image, which may be above 1
+    /// Largest change of a pixel, in units of the pixel range [0, 1], as in 0.03 or 8/255; with --norm l2 the largest Euclidean
+    /// norm of the whole perturbation, which may be above 1
     #[arg(long, value_name = "E", value_parser = radius, allow_negative_numbers = true)]
     epsilon: Radius,
-    /// What the radius is of: linf, the largest change of a pixel, or l2, the Euclidean norm over all pixels and channels
+    /// Measure of a perturbation that epsilon limits: linf, the largest change of a pixel, or l2, the Euclidean norm over all
+    /// pixels and channels
     #[arg(long, value_name = "NAME", default_value_t, value_parser = names::NORMS)]
     norm: Norm,
 }
 
-/// A radius as it was written: pictures show that.
+/// A radius with its spelling on the command line, which pictures show.
 #[derive(Clone, Debug)]
 struct Radius {
     value: f64,
     written: String,
 }
 
-/// # Errors
-/// One line for what is no number.
 fn radius(text: &str) -> Result<Radius, String> {
     let value = arguments::number(text).ok_or("it is no number; pixels are in [0, 1], so write 0.03 or 8/255")?;
     Ok(Radius { value, written: text.to_owned() })
 }
 
 impl ThreatArguments {
-    /// The spec with this threat.
+    /// The spec with this radius and norm.
     pub(crate) fn of(&self, spec: AttackSpec) -> AttackSpec {
         AttackSpec { epsilon: self.epsilon.value, norm: self.norm, ..spec }
     }
 
-    /// The radius as it was written, with its norm where that is not the usual one.
+    /// The radius as it was written; the norm is added unless it is L∞.
     pub(crate) fn shown(&self) -> String {
         with_norm(&self.epsilon.written, self.norm)
     }
 
-    /// What is white in the picture of a perturbation, and what to call it: the radius where it is one of pixels, else the largest change.
+    /// Change of a pixel that is drawn white in the picture of a perturbation, and its label: the radius under L∞, under L2 the
+    /// largest change in `added`.
     pub(crate) fn white<'a>(&self, added: impl IntoIterator<Item = &'a f32>) -> (f64, String) {
         match self.norm {
             Norm::Linf => (self.epsilon.value, self.epsilon.written.clone()),
@@ -54,7 +55,7 @@ impl ThreatArguments {
     }
 }
 
-/// A radius for people, with its norm where that is not the usual one.
+/// A radius for display; the norm is added unless it is L∞.
 pub(crate) fn with_norm(epsilon: impl std::fmt::Display, norm: Norm) -> String {
     match norm {
         Norm::Linf => epsilon.to_string(),

@@ -1,4 +1,4 @@
-//! Records whose weights are found, to be computed again.
+//! Records prepared to be computed again, with the weights that they name.
 
 mod shelf;
 
@@ -15,28 +15,28 @@ use shelf::Found;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A record whose weights are here.
+/// A record that can be computed again.
 pub(crate) type Ready = rankle_eval::verify::Ready<Key>;
 
-/// Why a record is not run.
+/// The reason why a record is not computed again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NotRun {
-    /// It is about a classifier.
+    /// A record about a classifier.
     Classifier,
-    /// Images, targets or preserved items were chosen by hand.
+    /// Images, targets or preserved items that were chosen by hand.
     Chosen,
-    /// The method has changed since, or had not yet.
+    /// A record of another version of the method.
     Version { recorded: u32, computed: u32 },
-    /// No file has its weights; whether the recorded path has others.
+    /// Weights that are in no file; `others_in_place` is true if the recorded path has other weights.
     Weights { place: String, others_in_place: bool },
-    /// This program has no such data, no such model, or takes no such numbers.
+    /// Data, a model or numbers that this program does not accept.
     Refused(String),
 }
 
 impl fmt::Display for NotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Classifier => write!(f, "of classifiers, which are no rankings"),
+            Self::Classifier => write!(f, "of a classifier, which ranks nothing"),
             Self::Chosen => write!(f, "images or targets were chosen by hand"),
             Self::Version { recorded, computed } => {
                 write!(f, "method version {recorded}, this program computes {computed}")
@@ -45,25 +45,25 @@ impl fmt::Display for NotRun {
                 write!(f, "{place} has other weights than the record; --weights-dir names a folder to look in")
             }
             Self::Weights { place, others_in_place: false } => {
-                write!(f, "the weights are not here ({place}); --weights-dir names a folder to look in")
+                write!(f, "the weights are missing ({place}); --weights-dir names a folder to look in")
             }
             Self::Refused(reason) => f.write_str(reason),
         }
     }
 }
 
-/// Where data and the tensors of weights are found.
+/// Folder of the datasets and prefix of the tensor names, for all records.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings {
+pub(crate) struct VerifyPaths {
     pub(crate) dataset_dir: Option<PathBuf>,
     pub(crate) prefix: Option<String>,
 }
 
-/// What computes a record again, or why nothing does.
+/// The job that computes a record again, or the reason why there is none.
 ///
 /// # Errors
-/// One line that names the record, when it is none of this version.
-pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Result<Ready, NotRun>> {
+/// One line that names the record, when it is not a record of this version.
+pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &VerifyPaths) -> Result<Result<Ready, NotRun>> {
     if recorded.is_of_a_classifier() {
         return Ok(Err(NotRun::Classifier));
     }
@@ -71,7 +71,7 @@ pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &Surroundings) 
     Ok(job(&cell, &facts, &recorded, shelf, around).map(|job| Ready { recorded, cell, job }))
 }
 
-fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &Surroundings) -> Result<Job, NotRun> {
+fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &VerifyPaths) -> Result<Job, NotRun> {
     if facts.chosen.is_some() {
         return Err(NotRun::Chosen);
     }
@@ -83,7 +83,7 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     let source = |from: &Source| Ok(Source { weights: weights(&from.weights, &from.weights_sha256)?, ..from.clone() });
     let from = cell.from.as_ref().map(source).transpose()?;
     let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
-    let Surroundings { dataset_dir, prefix } = around.clone();
+    let VerifyPaths { dataset_dir, prefix } = around.clone();
     let job = sweep::job(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
     let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(cell.spec.protocol));
     match recorded == computed {
@@ -92,7 +92,7 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     }
 }
 
-/// Opens data and weights of a record: its computation with the inputs that it will have, or why it cannot be run.
+/// Opens data and weights of a record: the job with the inputs of its new record, or the reason why it cannot run.
 ///
 /// # Errors
 /// An interrupt.
@@ -107,10 +107,10 @@ fn plain(error: &anyhow::Error) -> String {
     rankle_cli::line(error).trim_start_matches("error: ").to_owned()
 }
 
-/// The folder with what this very program has computed: what another build did proves nothing about this one.
+/// Output folder of this build of the program: results of another build prove nothing about this one.
 ///
 /// # Errors
-/// When the program cannot be read.
+/// When the program's file cannot be read.
 pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
     let hash = crate::files::hash_file(&std::env::current_exe()?)?;
     Ok(output.join(&hash[..12]))
@@ -134,10 +134,10 @@ mod tests {
     }
 
     fn prepared(recorded: Recorded, shelf: &Shelf) -> Result<Ready, NotRun> {
-        prepare(recorded, shelf, &Surroundings::default()).unwrap()
+        prepare(recorded, shelf, &VerifyPaths::default()).unwrap()
     }
 
-    /// The 160 committed records of the two published tables; each took as long as `seconds` says.
+    /// The 160 committed records of the two published tables, each with the duration that `seconds` returns.
     pub(super) fn ready(seconds: impl Fn(&Cell) -> f64) -> Vec<Ready> {
         let shelf = shelf();
         let files = ["mnist-c2f2-cosine-triplet", "mnist-c2f2-cosine-triplet-est"]
@@ -187,19 +187,19 @@ mod tests {
             prepared(recorded, &shelf).map(|_| ()).map_err(|reason| reason.to_string())
         };
         assert_eq!(with("seconds", 1.0.into()), Ok(()));
-        // A single run stands in no table, and nobody said how its weights were trained.
+        // The record of a single run belongs to no table, and may lack loss and defense.
         for unknown in ["table", "loss", "defense"] {
             assert_eq!(with(unknown, Value::Null), Ok(()), "{unknown}");
         }
         for (name, value, reason) in [
-            ("accuracy_after", 9.0.into(), "of classifiers, which are no rankings"),
+            ("accuracy_after", 9.0.into(), "of a classifier, which ranks nothing"),
             ("chosen", "images 7".into(), "images or targets were chosen by hand"),
             ("method_version", 7.into(), "method version 7, this program computes 1"),
             ("protocol", "strict".into(), "method version 1, this program computes 2"),
             (
                 "weights_sha256",
                 "5f".into(),
-                "the weights are not here (models/mnist-c2f2-cosine-triplet/model.safetensors); --weights-dir names a folder to look in",
+                "the weights are missing (models/mnist-c2f2-cosine-triplet/model.safetensors); --weights-dir names a folder to look in",
             ),
             ("model", "transformer".into(), "unknown model 'transformer'; known: "),
             ("dataset", "imagenet".into(), "unknown dataset 'imagenet'"),
@@ -210,12 +210,12 @@ mod tests {
             assert!(said.starts_with(reason), "{name}: {said}");
         }
         let broken = Recorded { columns: Map::new(), ..whole };
-        let message = prepare(broken, &shelf, &Surroundings::default()).err().unwrap().to_string();
+        let message = prepare(broken, &shelf, &VerifyPaths::default()).err().unwrap().to_string();
         assert!(message.contains("records.jsonl line 1 is not a record of this version"), "{message}");
     }
 
-    /// Of the committed files: what the models are shipped for can be run, what other models are needed for cannot. What is run has
-    /// the search that its protocol prescribes, but for ablations and universal perturbations, which name another.
+    /// Committed records run if their models are shipped, and not otherwise. Those that run have the search that their protocol
+    /// prescribes, except ablations and universal perturbations, which state another.
     #[test]
     fn the_committed_records_are_sorted() {
         let shelf = shelf();

@@ -1,23 +1,23 @@
-//! Weights that are read once: their hash is that of the bytes that are used.
+//! Weights that are read once, so that their hash is the hash of the bytes that are used.
 
 use crate::{files, hub};
 use anyhow::{Result, bail};
 use rankle_models::weights::{self, Tensors};
 use std::path::{Path, PathBuf};
 
-/// The tensors of a file, and the hash of that file.
+/// Tensors of a file of weights, and the hash of the file.
 pub(crate) struct Weights {
-    /// Where they were read: of weights on the hub the file in its cache.
+    /// Path of the file; for weights on the hub, in the cache.
     pub(crate) path: PathBuf,
     pub(crate) tensors: Tensors,
     pub(crate) sha256: String,
 }
 
 impl Weights {
-    /// Reads the file that is named, or that of the hub; without `prefix` in front of its names where all have it.
+    /// Reads a local file, or one from the hub. Removes `prefix` from the tensor names if all have it.
     ///
     /// # Errors
-    /// When it cannot be read or is no safetensors file.
+    /// When the file cannot be read or is no safetensors file.
     pub(crate) fn read(named: &Path, prefix: Option<&str>) -> Result<Self> {
         let path = hub::local(named)?.into_owned();
         let bytes = weights::bytes(&path)?;
@@ -29,10 +29,10 @@ impl Weights {
         Ok(Self { tensors, sha256: files::hash(&bytes), path })
     }
 
-    /// The same, if they are those that were read before.
+    /// Checks the hash against the one from an earlier read.
     ///
     /// # Errors
-    /// One line that names the file, when its hash is another one.
+    /// One line that names the file, when the hash has changed.
     pub(crate) fn checked(self, before: Option<&str>) -> Result<Self> {
         match before.filter(|&before| before != self.sha256) {
             None => Ok(self),

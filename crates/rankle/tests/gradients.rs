@@ -1,4 +1,4 @@
-//! A model whose gradient is wrong, in a program of its own.
+//! A model with a wrong gradient, in a program that registers it.
 
 use candle_core::{Device, Tensor};
 use rankle::{Backbone, Registry};
@@ -34,7 +34,7 @@ impl Differentiable for Halved {
     }
 }
 
-/// The record of an attack on it, by a command that says `more`.
+/// Record of an attack on the model, computed by `rankle sweep` with `more` arguments.
 fn record(folder: &Path, name: &str, more: &[&str]) -> Value {
     let halved = Backbone {
         name: "halved",

@@ -1,4 +1,4 @@
-//! Weights from the hub, played by a server on this machine.
+//! Weights from the hub, which a local server stands in for.
 
 #[path = "../../rankle-hub/tests/server/mod.rs"]
 mod server;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Embeds two images; exit code and standard error.
+/// Embeds two images; returns exit code and standard error.
 fn embed(weights: &str, endpoint: Option<&str>, folder: &Path, more: &[&str]) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rankle"));
     command.args("embed --dataset mnist --split test --images 2 --model c2f2 --distance cosine --weights".split(' '));
@@ -51,11 +51,11 @@ fn faults_are_one_line() {
     let server = Server::new(hub(Files::new()));
     let folder = tempfile::tempdir().unwrap();
     for (weights, endpoint, more, code, says) in [
-        ("hf:us", Some(server.url.as_str()), &[][..], 2, "'hf:us' names nothing on the hub: write hf:OWNER/REPO"),
+        ("hf:us", Some(server.url.as_str()), &[][..], 2, "'hf:us' is not a name on the hub: write hf:OWNER/REPO"),
         ("hf:us/none", Some(server.url.as_str()), &[][..], 1, "status 404: there is no such file"),
         ("hf:us/none", None, &[][..], 1, "http://127.0.0.1:9/us/none/resolve/main/model.safetensors cannot be reached"),
         ("hf:us/none", None, &["--offline"][..], 1, "model.safetensors of us/none is not in the cache at"),
-        ("hf:us/none", None, &["--endpoint", "hub"][..], 1, "hub cannot be asked: an endpoint starts with https://"),
+        ("hf:us/none", None, &["--endpoint", "hub"][..], 1, "hub is not a usable address: an endpoint starts with https://"),
     ] {
         let (found, message) = embed(weights, endpoint, folder.path(), more);
         assert_eq!(found, code, "{message}");

@@ -1,4 +1,4 @@
-//! The README is true: its code is that of the examples and runs, its commands are taken.
+//! Checks of the pages: the code of the README is an example that runs, commands parse, and cited sections exist.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The content of every fenced block of a language.
+/// Contents of all fenced blocks of a language.
 fn blocks(markdown: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     markdown.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or(rest).trim().to_owned()).collect()
@@ -32,7 +32,7 @@ fn the_code_is_that_of_the_examples() {
     assert_eq!(blocks(&text("README.md"), "rust"), [code("one_crate")]);
 }
 
-/// With weights that are not there, a command that is understood ends with 1, one that is not with 2.
+/// With weights that do not exist, a valid command ends with 1, an invalid one with 2.
 #[test]
 fn the_commands_are_understood() {
     let pages = [
@@ -59,7 +59,7 @@ fn the_commands_are_understood() {
                     words[at] = nowhere.path().display().to_string();
                 }
                 "--weights" | "--from" | "--to" => words[at] = nowhere.path().join("none.safetensors").display().to_string(),
-                // A folder below a file: training ends before it begins.
+                // A folder below a file, so that training fails at once.
                 "--output" if words[1] == "train" => words[at] = root().join("README.md/none").display().to_string(),
                 "--output" | "--save-adversarial" | "--save" | "--picture" => {
                     let name = Path::new(&words[at]).file_name().expect("a file").to_owned();
@@ -72,7 +72,7 @@ fn the_commands_are_understood() {
     }
 }
 
-/// The files of the repository below a folder, but for what is built.
+/// Files of the repository below a folder, without build outputs.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What follows a citation of METHOD.md: `7.1`, or `8.1, 8.2`.
+/// Sections after a citation of METHOD.md: `7.1`, or `8.1, 8.2`.
 fn sections(rest: &str) -> Vec<String> {
     let is_section = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
     let words = rest.split(' ').skip(1).map(|word| word.trim_end_matches(['.', ')', '`', ';', ':', '|']));

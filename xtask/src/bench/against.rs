@@ -1,4 +1,4 @@
-//! This build beside an older driver, and beside itself.
+//! Comparison of this build with an older one, and with itself.
 
 use super::machine::{self, Machine};
 use super::rows::Row;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 
-/// Who takes turns. The third is the first once more: what lies between the two is noise.
+/// The programs that take turns. `Again` is this build once more: its distance from `This` is noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     This,
@@ -21,94 +21,88 @@ enum Turn {
     Again,
 }
 
-/// The first round begins with the older driver: a row that it lacks costs nobody else a run. In every round each has another place.
+/// Order in the first round, rotated in each round. The older driver is first, so that a row it lacks costs no other run.
 const TURNS: [Turn; 3] = [Turn::Other, Turn::This, Turn::Again];
 
-/// How the older driver is called in a [`Timing`].
+/// Variant name of the older driver in a [`Timing`].
 const OTHER: &str = "other";
-/// How this build is called when it runs for the second time in a round.
+/// Variant name of the second run of this build in a round.
 const AGAIN: &str = "again";
 
-/// Two builds of one program differ by so much in places that mean nothing, as where their loops begin in memory.
+/// Smallest noise: two builds of one program differ that much for accidental reasons, such as the addresses of their loops.
 const LEAST_NOISE: f64 = 0.02;
 
-/// The share of the processor that a run must have had to tell anything: what waits for its turn is slow whatever it does.
+/// Smallest share of the processor for a valid run; a program that waits for its turn is slow for that reason alone.
 const LEAST_SHARE: f64 = 0.8;
 
-/// All that a run found out.
+/// Result of a run, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Comparison {
     command: String,
     machine: Machine,
     other: Other,
-    /// How long each timing ran.
     seconds: f64,
-    /// How many processes wanted to run before each round.
+    /// Load of the machine before each round.
     loads: Vec<Option<f64>>,
     lines: Vec<Line>,
-    /// What the older driver lacks.
+    /// Rows that the older driver lacks.
     skipped: Vec<Skipped>,
-    /// Where it did not answer.
+    /// Rows in which the older driver failed.
     failed: Vec<Skipped>,
-    /// What the lines were made from.
+    /// Timings behind the lines.
     timings: Vec<Timing>,
 }
 
-/// The older driver.
 #[derive(Debug, Serialize, Deserialize)]
 struct Other {
     version: String,
     sha256: String,
 }
 
-/// A row that is not compared.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Skipped {
     row: String,
     reason: String,
 }
 
-/// One row that both have.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Line {
     row: String,
     /// Milliseconds of the best round.
     this_ms: f64,
     other_ms: f64,
-    /// Ours over theirs: above 1 this build is slower.
+    /// Time of this build divided by the time of the older one: above 1 this build is slower.
     ratio: f64,
-    /// The second run of this build over the first one.
+    /// Time of the second run of this build divided by the time of the first.
     itself: f64,
-    /// How far the ratio of two equal programs may be from 1: see [`noise`].
+    /// Distance from 1 that the ratio of two equal programs can reach; see [`noise`].
     noise: f64,
     verdict: Verdict,
-    /// The share of the processor time that was to be had, in these rounds.
+    /// Share of the processor time that the threads could have had, in the best rounds.
     this_cpu: Option<f64>,
     other_cpu: Option<f64>,
-    /// The most memory that each held.
+    /// Largest memory over the rounds.
     this_mb: Option<f64>,
     other_mb: Option<f64>,
-    /// Where the two did not compute the same.
+    /// Results that differ between the two builds.
     mismatches: Vec<String>,
 }
 
-/// What a ratio says, given the noise.
+/// Judgment of a ratio, given the noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     Slower,
     Equal,
     Faster,
-    /// Other programs had the processor.
+    /// Other programs took the processor.
     Unknown,
 }
 
-/// Takes turns, writes the JSON after every round, and prints the table. The rows come with the seconds of each timing and the number
-/// of rounds.
+/// Runs all rounds, writes the JSON after each, and prints the table. `seconds` is the duration of each timing.
 ///
 /// # Errors
-/// When this build fails; when a row is slower than the noise or cannot be judged, when the older driver fails, and when it has none of
-/// the rows.
+/// When this build fails; when a row is slower than the noise or cannot be judged; when the older driver fails or has no row.
 pub(super) fn run(
     command: String,
     machine: Machine,
@@ -121,7 +115,7 @@ pub(super) fn run(
     let mut comparison = Comparison::new(command, machine, other_is, seconds);
     for round in 0..rounds {
         comparison.round(round, rounds, sides, &other, rows)?;
-        // After every round: an interrupt shall not cost an hour.
+        // Written after every round, so that an interrupt does not cost an hour.
         files::write(file, serde_json::to_string_pretty(&comparison)? + "\n")?;
     }
     answer(&comparison)?;
@@ -135,7 +129,7 @@ impl Comparison {
         Self { command, machine, other, seconds, loads, lines, skipped, failed, timings }
     }
 
-    /// Every row once, by each of the three.
+    /// Runs every row once by each of the three.
     fn round(&mut self, round: usize, rounds: usize, sides: &Sides, other: &Driver, rows: &[Row]) -> Result<()> {
         self.loads.push(machine::load());
         let mut turns = TURNS;
@@ -150,7 +144,7 @@ impl Comparison {
         Ok(())
     }
 
-    /// One of the three, unless the row was left out.
+    /// Runs a row by one of the three, unless the row is left out.
     fn turn(&mut self, turn: Turn, sides: &Sides, other: &Driver, row: &Row) -> Result<()> {
         let id = row.id();
         if self.skipped.iter().chain(&self.failed).any(|skipped| skipped.row == id) {
@@ -178,7 +172,7 @@ impl Comparison {
         Ok(())
     }
 
-    /// From here on a row is not timed. Wrong arguments are what the older driver lacks, everything else is its fault.
+    /// Leaves a row out from here on. Wrong arguments mean that the older driver lacks the row; other errors are failures.
     fn leave_out(&mut self, row: String, error: &anyhow::Error) {
         let (list, reason) = match error.downcast_ref::<Failed>() {
             Some(failed) if failed.is_usage() => (&mut self.skipped, failed.reason.clone()),
@@ -199,8 +193,7 @@ impl Comparison {
         Line::of(row, &of(None), &of(Some(AGAIN)), &of(Some(OTHER)))
     }
 
-    /// # Errors
-    /// One line for what must not be.
+    /// Refuses, in one line, a slower or unknown row, a failed row, and an empty comparison.
     fn check(&self) -> Result<()> {
         for (verdict, said) in [
             (Verdict::Slower, "slower than the noise"),
@@ -223,7 +216,7 @@ impl Comparison {
 }
 
 impl Line {
-    /// None without any timing of each.
+    /// `None` if one of the three has no timing.
     fn of(row: &Row, this: &[&Timing], again: &[&Timing], other: &[&Timing]) -> Option<Self> {
         let id = row.id();
         let best = |timings: &[&Timing]| timings.iter().copied().min_by(|a, b| a.median_ms.total_cmp(&b.median_ms)).cloned();
@@ -249,16 +242,16 @@ impl Line {
     }
 }
 
-/// Whether two runs had the processor: one thread never waits for itself; of several, those of one side may, and that side is slow for
-/// it.
+/// True if two runs had the processor. One thread never waits for itself. Several threads may wait for each other on one side,
+/// which is slow for that reason, so then one undisturbed side is enough.
 fn was_undisturbed(threads: usize, shares: [Option<f64>; 2]) -> bool {
     let mut had = shares.iter().map(|share| share.is_none_or(|share| share >= LEAST_SHARE));
     if threads == 1 { had.all(|had| had) } else { had.any(|had| had) }
 }
 
-/// How far the ratio of the best rounds of two equal programs may be from 1, as this build's own runs tell, split into two sides of as
-/// many rounds each: if the best few of all are on one side, the ratio is that of the next one to the best. Of up to five rounds no
-/// split is worse; of more, one in 32 is.
+/// Distance from 1 that the ratio of the best rounds of two equal programs can reach. The runs of this build are taken as two
+/// sides with equally many rounds. In the worst case one side has all the best runs, and the ratio is that of the next run to the
+/// best. With up to five rounds no split is worse; with more, one in 32 is.
 fn noise(mut runs: Vec<f64>) -> f64 {
     runs.sort_by(f64::total_cmp);
     let next = runs.get((runs.len() / 2).min(RUN_OF_LUCK));
@@ -266,7 +259,7 @@ fn noise(mut runs: Vec<f64>) -> f64 {
     ratio.max(LEAST_NOISE)
 }
 
-/// How many of the best runs are never taken to be on one side by chance alone, if there are more.
+/// Largest number of best runs that are taken to be on one side by chance.
 const RUN_OF_LUCK: usize = 5;
 
 impl Verdict {
@@ -327,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     fn the_noise_is_that_of_an_unlucky_split_and_never_next_to_nothing() {
         for (runs, expected) in [
             (vec![10.0, 10.0],                         0.02),
@@ -380,7 +373,7 @@ mod tests {
         assert_eq!(comparison.check().unwrap_err().to_string(), "slower than the noise in 1 of 1 rows: a/1");
     }
 
-    /// What waited for its turn proves nothing, whichever way it went.
+    /// A run without the processor proves nothing, in either direction.
     #[test]
     fn a_busy_machine_is_no_judge() {
         let of = |this: f64, other: f64| {
@@ -395,7 +388,7 @@ mod tests {
         for (this, other) in [(0.5, 1.0), (1.0, 0.05)] {
             assert!(of(this, other).starts_with("the machine was too busy to tell"), "{this} {other}");
         }
-        // Threads that wait for one another are slow by themselves.
+        // Threads that wait for each other are slow by themselves.
         assert!(was_undisturbed(2, [Some(0.5), Some(0.95)]) && !was_undisturbed(2, [Some(0.5), Some(0.6)]));
         assert!(was_undisturbed(1, [None, None]));
     }
@@ -421,8 +414,8 @@ mod tests {
         use std::path::PathBuf;
         use std::process::Command;
 
-        /// Makes a program of a script. Another process writes it: a file that is open for writing in a child of another test cannot be
-        /// run.
+        /// Makes a program from a script. Another process writes the file, because a file that a forked child of another test
+        /// holds open for writing cannot be executed.
         fn executable(folder: &Path, name: &str, script: &str) -> PathBuf {
             let (text, path) = (folder.join(format!("{name}.sh")), folder.join(name));
             std::fs::write(&text, script).unwrap();
@@ -430,7 +423,7 @@ mod tests {
             path
         }
 
-        /// A program that says its version, and on `bench` what `body` prints, which finds the name of the row in `$row`.
+        /// A program that prints its version, and runs `body` for `bench`, with the name of the row in `$row`.
         fn program(folder: &Path, name: &str, body: &str) -> PathBuf {
             let script = format!(
                 "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'rankle 0.0.9'; exit 0; fi\n\
@@ -439,7 +432,7 @@ mod tests {
             executable(folder, name, &script)
         }
 
-        /// What today's `rankle bench` prints of one row.
+        /// A shell command that prints a row in the format of `rankle bench`.
         fn answer(ms: f64) -> String {
             format!(
                 "echo '{{\"version\":\"0.1.0\",\"instruction_set\":\"avx2\",\"timings\":[{{\"name\":\"a\",\"images\":1,\"threads\":1,\

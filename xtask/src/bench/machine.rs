@@ -1,21 +1,21 @@
-//! Where a benchmark ran, and what ran beside it.
+//! The machine of a benchmark, and its load.
 
 use crate::process;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
 
-/// What stays the same during a run.
+/// Properties that do not change during a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Machine {
-    /// Its name as the processor gives it, where the system tells.
+    /// Model name of the processor; `None` if the system does not report it.
     pub(super) processor: Option<String>,
     pub(super) cores: usize,
-    /// Which instructions our kernels use.
+    /// Instruction set of rankle's kernels.
     pub(super) instruction_set: String,
     pub(super) rankle: String,
     pub(super) rustc: String,
-    /// With the instructions that it uses.
+    /// Version and instruction set of PyTorch.
     pub(super) pytorch: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Machine {
     }
 }
 
-/// How many threads can run at once.
+/// Number of threads that can run at once.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -41,7 +41,7 @@ fn processor(cpuinfo: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// How many processes wanted to run, on average over the last minute; where the system tells.
+/// Average number of runnable processes over the last minute; `None` if the system does not report it.
 pub(super) fn load() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

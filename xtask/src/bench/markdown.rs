@@ -1,10 +1,9 @@
-//! BENCHMARKS.md and the excerpt in the README, from the numbers of a run.
+//! BENCHMARKS.md and the excerpt in the README, from a result.
 
 use super::Report;
 use super::table::{Line, megabytes, percent, time};
 use anyhow::{Context, Result};
 
-/// The whole page.
 pub(super) fn page(report: &Report) -> String {
     let machine = &report.machine;
     let unknown = || "unknown".to_owned();
@@ -83,14 +82,14 @@ fn row(line: &Line) -> String {
 const BEGIN: &str = "<!-- bench:begin -->\n";
 const END: &str = "<!-- bench:end -->";
 
-/// The rows of the excerpt.
+/// Rows of the excerpt.
 const EXCERPT: [&str; 5] =
     ["c2f2-pgd-step/500", "c2f2-training-step/500", "resnet18-pgd-step/8", "attack-ca+-w1/1000", "retrieval/1024"];
 
-/// The README with its excerpt replaced: a few rows, each beside the best of the others.
+/// The README with its excerpt replaced: a few rows, each beside the best other side.
 ///
 /// # Errors
-/// When the README has no place for it.
+/// When the README lacks the marks of the excerpt.
 pub(super) fn into_readme(readme: &str, report: &Report) -> Result<String> {
     let (before, rest) = readme.split_once(BEGIN).with_context(|| format!("the README has no line {}", BEGIN.trim_end()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the README has no line {END}"))?;

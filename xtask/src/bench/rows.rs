@@ -1,47 +1,46 @@
-//! What is compared, and how far ahead we must be: a line each.
+//! Rows of the benchmark: the work, the other sides, and the ratio to reach.
 
 use crate::driver::TRAINED;
 
-/// The ways of setting PyTorch up for what is mostly a network; `xtask/bench/README.md` says what they are.
+/// Configurations of PyTorch for rows that are mostly a network; `xtask/bench/README.md` explains them.
 const NETWORK: &[&str] = &["eager", "channels_last", "compile"];
-/// Ourselves, on one thread: what two threads are compared with.
+/// Variant name of rankle on one thread, with which two threads are compared.
 pub(super) const ONE_THREAD: &str = "rankle, one thread";
-/// The yardstick: multiply-adds in registers.
+/// The peak that other rows are measured against: multiply-adds in registers.
 pub(super) const PEAK: &str = "f32-peak";
-/// Images of one cell of an attack table.
+/// Images of a cell of an attack table.
 const CELL: usize = 1000;
-/// Stands for a folder of the run in the arguments of a command, as seen from the root of the workspace.
+/// Placeholder in the arguments for a folder of the run, relative to the root of the workspace.
 pub(super) const FOLDER: &str = "{folder}";
 
-/// Stands for the folder with drawn photographs; beside it lies a model for them.
+/// Placeholder for the folder of drawn photographs; a model for them is beside it.
 pub(super) const PHOTOGRAPHS: &str = "{photographs}";
-/// How many products there are, half of them to learn from, and how often each was photographed.
+/// Number of products, half of them for training, and number of photographs of each.
 pub(super) const PRODUCTS: (u32, u32) = (40, 12);
 
-/// One line of the benchmark.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) name: String,
-    /// How many images or queries at once.
+    /// Number of images or queries in a batch.
     pub(super) images: usize,
     pub(super) threads: usize,
     pub(super) ours: Ours,
-    /// With whom it is compared.
+    /// Other sides to compare with.
     pub(super) contests: Vec<Contest>,
-    /// The most that the process may hold in memory, in MB (10⁶ bytes).
+    /// Largest memory that the process may use, in MB (10⁶ bytes).
     pub(super) limit_mb: Option<f64>,
 }
 
-/// How our side is run.
+/// Work of rankle in a row.
 #[derive(Clone, Debug)]
 pub(super) enum Ours {
     /// A row of `rankle bench`.
     Step,
-    /// A whole command, from its start to its end, with these arguments separated by blanks.
+    /// A whole command, timed from start to end; the arguments are separated by blanks.
     Command(String),
 }
 
-/// The best of some others, who must take so many times as long as we do.
+/// Other sides, the best of which must take at least `floor` times as long as rankle.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Contest {
     pub(super) floor: f64,
@@ -106,36 +105,35 @@ impl Row {
         Self { limit_mb: Some(limit_mb), ..self }
     }
 
-    /// Name, size and threads: no two rows share it.
+    /// Name, size and threads, which together are unique.
     pub(super) fn id(&self) -> String {
         let threads = if self.threads > 1 { format!("/{} threads", self.threads) } else { String::new() };
         format!("{}/{}{threads}", self.name, self.images)
     }
 
-    /// As `rankle bench` calls it.
+    /// Id of the row in `rankle bench`.
     pub(super) fn step_id(&self) -> String {
         format!("{}/{}", self.name, self.images)
     }
 
-    /// Everybody it is compared with.
     pub(super) fn variants(&self) -> impl Iterator<Item = &'static str> {
         self.contests.iter().flat_map(|contest| contest.variants).copied()
     }
 }
 
-/// A command that asks the model we ship.
+/// A command on the shipped model.
 fn command(name: &str, images: usize, rest: &str) -> Row {
     Row::whole(name, images, format!("{name} {DATA} --weights {TRAINED} {rest}"))
 }
 
-/// A command on photographs, decoded while the model works.
+/// A command on photographs, which are decoded while the model works.
 fn photographs(name: &str, rest: &str) -> Row {
     let arguments =
         format!("{name} --dataset sop --dataset-dir {PHOTOGRAPHS} --model resnet18 --distance cosine --format json {rest}");
     Row::whole(&format!("photographs-{name}"), (PRODUCTS.0 / 2 * PRODUCTS.1) as usize, arguments)
 }
 
-/// One cell of a table, with targets that the scripts choose, too.
+/// One cell of a table, with the targets that the scripts use as well.
 fn attack(kind: &str, targets: usize) -> Row {
     let letter = if kind.starts_with("ca") { 'w' } else { 'm' };
     let rest = format!(
@@ -146,12 +144,12 @@ fn attack(kind: &str, targets: usize) -> Row {
     Row { name: format!("attack-{kind}-{letter}{targets}"), ..command("attack", CELL, &rest) }
 }
 
-/// What the file with so many targets for each image is called.
+/// Name of the file with `each` targets per image.
 fn targets_file(each: usize) -> String {
     format!("targets-{each}.txt")
 }
 
-/// The files with targets: spread over the gallery by the rule that `xtask/bench/common.py` has as well.
+/// Files of targets, spread over the gallery by the rule in `xtask/bench/common.py`.
 pub(super) fn target_files() -> impl Iterator<Item = (String, String)> {
     [1, 10].into_iter().map(|each| {
         let items: Vec<String> = (0..CELL * each).map(|at| ((7919 * at + 13) % 10_000).to_string()).collect();

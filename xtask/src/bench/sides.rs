@@ -1,4 +1,4 @@
-//! Running the two sides: one process for one row, so that its memory is its own.
+//! Runs of rankle and of PyTorch, one process per row, so that its peak memory belongs to the row.
 
 use super::rows::{FOLDER, ONE_THREAD, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
 use super::timing::{Answer, Timing, parse};
@@ -10,33 +10,33 @@ use std::process::{Command, Stdio};
 
 const SCRIPT: &str = "xtask/bench/torch_bench.py";
 const VENV: &str = "target/bench/venv";
-/// The weights that both sides use, as our side made them.
+/// Folder of the weights that rankle writes and both sides use.
 const WEIGHTS: &str = "target/bench/weights";
 
-/// Everything that a row may need.
+/// Programs and folders for the rows.
 pub(super) struct Sides {
     driver: Driver,
     seconds: f64,
     python: Option<PathBuf>,
-    /// Where our side leaves its weights, as seen from the root of the workspace.
+    /// Folder into which rankle writes its weights, relative to the root of the workspace.
     weights: String,
-    /// What commands read and write; gone at the end.
+    /// Temporary folder for the files of commands.
     folder: tempfile::TempDir,
 }
 
 impl Sides {
-    /// Beside PyTorch, or alone.
+    /// Sides for a comparison with PyTorch, or for rankle alone.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the temporary folder cannot be made.
     pub(super) fn new(driver: Driver, seconds: f64, python: Option<PathBuf>) -> Result<Self> {
         Ok(Self { python, weights: WEIGHTS.to_owned(), ..Self::without_python(driver, seconds)? })
     }
 
-    /// Beside another driver: nothing is left for PyTorch.
+    /// Sides for a comparison with another driver; no weights are left for PyTorch.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the temporary folder cannot be made.
     pub(super) fn without_python(driver: Driver, seconds: f64) -> Result<Self> {
         let target = files::root().join("target/bench");
         std::fs::create_dir_all(&target).with_context(|| format!("{} cannot be made", files::shown(&target)))?;
@@ -48,18 +48,18 @@ impl Sides {
         Ok(Self { driver, seconds, python: None, weights, folder })
     }
 
-    /// Our side of a row, with who answered if it was `rankle bench`.
+    /// Times rankle on a row; the answer is `None` for a whole command.
     ///
     /// # Errors
-    /// When it fails.
+    /// When rankle fails.
     pub(super) fn ours(&self, row: &Row) -> Result<(Option<Answer>, Timing)> {
         self.of(&self.driver, row)
     }
 
-    /// The same by any driver.
+    /// Times any driver on a row; the answer is `None` for a whole command.
     ///
     /// # Errors
-    /// When it fails.
+    /// When the driver fails.
     pub(super) fn of(&self, driver: &Driver, row: &Row) -> Result<(Option<Answer>, Timing)> {
         match &row.ours {
             Ours::Step => {
@@ -67,7 +67,7 @@ impl Sides {
                 Ok((Some(answer), timing))
             }
             Ours::Command(arguments) => {
-                // A folder that nothing was written to before: `train` would go on with what it finds.
+                // A new folder, because `train` would resume from the files of another run.
                 let folder = tempfile::tempdir_in(self.folder.path()).context("no temporary folder can be made")?;
                 for (name, _) in target_files() {
                     std::fs::hard_link(self.folder.path().join(&name), folder.path().join(&name))
@@ -83,7 +83,7 @@ impl Sides {
         }
     }
 
-    /// The drawn photographs, and beside them the weights of `resnet18-forward`: made when first asked for.
+    /// Drawn photographs, and the weights of `resnet18-forward` beside them; made on the first call.
     fn photographs(&self) -> Result<PathBuf> {
         let folder = self.folder.path().join("photographs");
         if !folder.exists() {
@@ -105,15 +105,15 @@ impl Sides {
         parse("`rankle bench`", &output, usage)
     }
 
-    /// Whether there is anybody who could run this variant.
+    /// True if this variant can be run.
     pub(super) fn can(&self, variant: &str) -> bool {
         variant == ONE_THREAD || self.python.is_some()
     }
 
-    /// Another side of a row; with who answered if it was PyTorch.
+    /// Times another side on a row; the answer is `None` if that is rankle on one thread.
     ///
     /// # Errors
-    /// When it fails.
+    /// When the other side fails.
     pub(super) fn other(&self, row: &Row, variant: &str) -> Result<(Option<Answer>, Timing)> {
         let named = |timing| Timing { variant: Some(variant.to_owned()), ..timing };
         let Some(python) = self.python.as_ref().filter(|_| variant != ONE_THREAD) else {
@@ -132,14 +132,14 @@ impl Sides {
     }
 }
 
-/// A Python with torch: the given one, the one in our own folder, or the one on the path.
+/// A Python with torch: the given one, else the one in target/bench/venv, else the one on the path.
 ///
 /// # Errors
-/// When it has none; the message says how to get it.
+/// When it cannot import torch; the message says how to install it.
 pub(super) fn python(given: Option<&Path>) -> Result<PathBuf> {
     let own = files::root().join(VENV).join("bin/python");
     let python = match given {
-        // A path, not a name to look up: the script is run in another folder than this program.
+        // Absolute, since it is a path and not a name to look up, and the script runs in another working directory.
         Some(given) if given.components().count() > 1 => std::path::absolute(given)?,
         Some(given) => given.to_owned(),
         None if own.is_file() => own,

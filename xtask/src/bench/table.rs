@@ -1,4 +1,4 @@
-//! Timings side by side.
+//! Table of timings side by side.
 
 use super::rows::{PEAK, Row};
 use super::timing::{PER_SECOND, Timing, WAITING};
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One line per row that was timed.
+/// A line per timed row.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct BenchTable {
-    /// Multiply-adds in registers, on one thread: 10⁹ operations a second.
+    /// Multiply-adds in registers on one thread, in 10⁹ operations per second.
     pub(super) peak_gflops: Option<f64>,
     pub(super) lines: Vec<Line>,
 }
 
-/// One row. All numbers are medians over the rounds.
+/// One row; all numbers are medians over the rounds.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Line {
     pub(super) row: String,
     pub(super) ours: Side,
-    /// In the order in which they ran, with the names of their variants.
+    /// Other sides with the names of their variants, in the order in which they ran.
     pub(super) others: Vec<(String, Side)>,
     pub(super) verdicts: Vec<Verdict>,
-    /// The share of the peak, where all work is done; none where work is skipped because numbers are zero.
+    /// Share of the peak on one thread; `None` if the row has no count of operations, since work on zeros is skipped.
     pub(super) share_of_peak: Option<f64>,
     pub(super) limit_mb: Option<f64>,
-    /// Where the others did not compute the same.
+    /// Results that differ between the sides.
     pub(super) mismatches: Vec<String>,
-    /// What our side told of itself.
+    /// Image rate and waiting time of whole commands.
     pub(super) notes: Vec<String>,
 }
 
-/// Milliseconds of a call, the share of processor time that was to be had, and the memory of the process in MB.
+/// Milliseconds per call, share of the processor time that the threads could have had, and memory of the process in MB.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Side {
     pub(super) ms: f64,
@@ -39,13 +39,12 @@ pub(super) struct Side {
     pub(super) peak_mb: Option<f64>,
 }
 
-/// How a contest went.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub(super) best: String,
-    /// The time of the best other divided by ours: above 1 we are faster.
+    /// Time of the best other side divided by the time of rankle: above 1 rankle is faster.
     pub(super) ratio: f64,
-    /// What the ratio should be at least.
+    /// Smallest ratio that is required.
     pub(super) floor: f64,
 }
 
@@ -55,18 +54,18 @@ impl Verdict {
     }
 }
 
-/// How far apart what both computed may be, relative to the larger: rounding errors tip a sign here and there.
+/// Largest relative difference between the results of two sides: rounding errors flip a sign here and there.
 const TOLERANCE: f64 = 0.01;
 
 impl BenchTable {
     pub(super) fn of(rows: &[Row], timings: &[Timing]) -> Self {
-        let rate = |timing: &Timing| Some(timing.operations? / timing.minimum_ms / 1e6); // of a peak the best repeat counts
+        let rate = |timing: &Timing| Some(timing.operations? / timing.minimum_ms / 1e6); // for a peak the best repeat counts
         let peak_gflops = median(timings.iter().filter(|timing| timing.row.starts_with(PEAK)).filter_map(rate));
         let lines = rows.iter().filter_map(|row| Line::of(row, timings, peak_gflops)).collect();
         Self { peak_gflops, lines }
     }
 
-    /// Every place where two sides did not compute the same.
+    /// All results that differ between two sides.
     pub(super) fn mismatches(&self) -> impl Iterator<Item = &String> {
         self.lines.iter().flat_map(|line| &line.mismatches)
     }
@@ -121,7 +120,7 @@ impl Side {
     }
 }
 
-/// How fast images went through, and how long the model waited for them.
+/// Image rate of whole commands, and the share of the time in which the model waited for images.
 fn notes(own: &[&Timing]) -> Vec<String> {
     let told = |key| median(own.iter().filter_map(|timing| timing.results.get(key).copied()));
     let fast = told(PER_SECOND).map(|images| format!("{images:.1} images a second"));
@@ -129,7 +128,7 @@ fn notes(own: &[&Timing]) -> Vec<String> {
     fast.into_iter().chain(waiting).collect()
 }
 
-/// Where two sides did not compute the same.
+/// Results that differ between two sides.
 pub(super) fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>, theirs: &BTreeMap<String, f64>) -> Vec<String> {
     let both = ours.iter().filter_map(|(key, &us)| Some((key, us, *theirs.get(key)?)));
     both.filter(|(_, us, them)| (us - them).abs() > TOLERANCE * us.abs().max(them.abs()) || !(us - them).is_finite())
@@ -137,7 +136,7 @@ pub(super) fn differences(id: &str, variant: &str, ours: &BTreeMap<String, f64>,
         .collect()
 }
 
-/// The middle one; of an even number the mean of both; none of none.
+/// Median; for an even number of values the mean of the two in the middle; `None` without values.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -149,17 +148,17 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// Milliseconds in a unit that suits them.
+/// Milliseconds or seconds, by size.
 pub(super) fn time(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1e3) }
 }
 
-/// A share in percent, a dot for none.
+/// A share in percent; a dot for `None`.
 pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "·".to_owned(), |share| format!("{:.0} %", 100.0 * share))
 }
 
-/// Megabytes, a dot for none.
+/// Megabytes; a dot for `None`.
 pub(super) fn megabytes(mb: Option<f64>) -> String {
     mb.map_or_else(|| "·".to_owned(), |mb| format!("{mb:.0}"))
 }
@@ -202,7 +201,7 @@ pub(super) mod tests {
         rows::all().into_iter().filter(|row| ids.contains(&row.id().as_str())).collect()
     }
 
-    /// Three rounds of a network, one of an attack that is compared with two, and one of a command that is only measured.
+    /// Three rounds of a network, one of an attack with two other sides, and one of a command that is only measured.
     pub(in crate::bench) fn example() -> BenchTable {
         let rows = named(&["f32-peak/1", "c2f2-forward/100", "attack-ca+-w1/1000", "attack/500"]);
         let mut timings = vec![Timing { operations: Some(2e9), ..sample("f32-peak/1", None, 10.0) }];
@@ -247,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     fn a_table_for_people() {
         let expected = [
             "row                                 rankle of peak    CPU     MB   against",

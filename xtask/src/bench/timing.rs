@@ -1,4 +1,4 @@
-//! What each side says about a row.
+//! Timings of a row, as each side reports them.
 
 use crate::process::Usage;
 use anyhow::{Context, Result, bail};
@@ -6,45 +6,44 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What `rankle bench` and `torch_bench.py` print.
+/// Output of `rankle bench` and of `torch_bench.py`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answer {
-    /// Of rankle or of PyTorch.
+    /// Version of rankle or of PyTorch.
     pub(super) version: String,
     pub(super) instruction_set: String,
     timings: Vec<Timing>,
 }
 
-/// Milliseconds per call, and more.
+/// Timing of a row by one side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Timing {
-    /// The row's id.
     #[serde(default)]
     pub(super) row: String,
-    /// Which of the others; none for us.
+    /// Name of the other side; `None` for rankle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) variant: Option<String>,
     pub(super) median_ms: f64,
     pub(super) minimum_ms: f64,
     pub(super) repeats: usize,
-    /// Of all the time that the threads could have had, the share in which they had a processor.
+    /// Share of the processor time that the threads could have had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cpu_share: Option<f64>,
-    /// Floating-point operations of a call.
+    /// Floating-point operations per call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) operations: Option<f64>,
-    /// What was computed.
+    /// Results, to check that both sides compute the same.
     #[serde(default)]
     pub(super) results: BTreeMap<String, f64>,
-    /// The most that the process held in memory, in MB (10⁶ bytes).
+    /// Largest memory of the process, in MB (10⁶ bytes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) peak_mb: Option<f64>,
 }
 
-/// The answer of a process that timed one row.
+/// Parses the output of a process that timed one row.
 ///
 /// # Errors
-/// When it is something else.
+/// When the output is anything else.
 pub(super) fn parse(who: &str, output: &str, usage: Usage) -> Result<(Answer, Timing)> {
     let mut answer: Answer =
         serde_json::from_str(output).with_context(|| format!("{who} did not print an object with timings"))?;
@@ -55,12 +54,12 @@ pub(super) fn parse(who: &str, output: &str, usage: Usage) -> Result<(Answer, Ti
     Ok((answer, timing))
 }
 
-/// What commands that read images tell of it: how many a second, and for which share of the time the model waited for them.
+/// Fields of a record with the image rate, and with the share of the time in which the model waited for images.
 pub(super) const PER_SECOND: &str = "images_per_second";
 pub(super) const WAITING: &str = "waiting_share";
 
 impl Timing {
-    /// Of a whole command: the time from its start to its end. Commands print a record, which says what came of it.
+    /// Timing of a whole command, from start to end. The results are fields of the record that the command prints.
     pub(super) fn whole(output: &str, usage: Usage, threads: usize) -> Self {
         let record: Value = serde_json::from_str(output).unwrap_or(Value::Null);
         let told = ["rank_before", "rank_after", PER_SECOND, WAITING].into_iter();

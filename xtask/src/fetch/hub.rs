@@ -1,4 +1,4 @@
-//! Downloads are made by a program of their own, so that this one stays small: `rankle-hub`, built when it is needed.
+//! The program `rankle-hub`, which downloads, so that this program stays small. It is built if need be.
 
 use crate::driver::cargo;
 use crate::process;
@@ -7,33 +7,33 @@ use clap::Args;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Where the hub is, and whether it may be asked.
+/// Options for the hub.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Downloads")]
 pub(super) struct Hub {
-    /// The address of the hub; the environment's HF_ENDPOINT or else huggingface.co when left out
+    /// Address of the hub; default: HF_ENDPOINT of the environment, else huggingface.co
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Another branch, tag or commit of the dataset on the hub
+    /// Take another branch, tag or commit of the dataset on the hub
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
-    /// Download nothing: take what the hub's cache holds
+    /// Download nothing; use only files in the hub's cache
     #[arg(long)]
     offline: bool,
-    /// The folder of the hub's cache; .cache/huggingface/hub in your home when left out, as for other programs
+    /// Folder of the hub's cache; default: .cache/huggingface/hub in your home, as for other programs
     #[arg(long, value_name = "FOLDER")]
     hub_cache: Option<PathBuf>,
-    /// The address of an HTTP proxy, where one is needed
+    /// Address of an HTTP proxy
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
-    /// The longest that the download of one file may take, from the second that it goes on; when left out, five minutes and a second
-    /// for every 10,000 bytes that came. What came is kept: the same command goes on there
+    /// Largest duration of the download of one file, counted from its start or resumption; default: 300 seconds and one more for
+    /// every 10,000 bytes received. Received bytes are kept, and the same command resumes
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     max_time: Option<u64>,
 }
 
 impl Hub {
-    /// The arguments for a dataset in tables: `idx` or `photos`. `revision` counts where none was asked for.
+    /// Arguments to fetch a dataset in tables; `command` is `idx` or `photos`. `revision` is the default of --revision.
     pub(super) fn table(&self, command: &str, repository: &str, revision: Option<&str>, output: &Path) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![command.into(), repository.into(), "--output".into(), output.into()];
         if let Some(revision) = self.revision.as_deref().or(revision) {
@@ -42,7 +42,7 @@ impl Hub {
         arguments
     }
 
-    /// Runs the program, which says on its own what it does.
+    /// Runs the program, which reports its own progress.
     ///
     /// # Errors
     /// When it does not build or fails.

@@ -1,4 +1,4 @@
-//! Datasets in four IDX files: from Debian's package or a folder, else from the hub.
+//! Datasets in four IDX files, from Debian's package or a folder, else from the hub.
 
 use super::hub::Hub;
 use super::manifest::{File, Manifest};
@@ -11,10 +11,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The one that is shipped.
+/// Checks the dataset that is shipped.
 ///
 /// # Errors
-/// When a file is not what it should be.
+/// When a file has other content than the manifest says.
 pub(super) fn check_shipped(manifest: &Manifest, folder: &Path) -> Result<()> {
     for file in manifest.files() {
         settle(folder, file).map_err(|error| anyhow!("{error:#}; restore it from the repository"))?;
@@ -22,10 +22,10 @@ pub(super) fn check_shipped(manifest: &Manifest, folder: &Path) -> Result<()> {
     answer(format_args!("{} ships with the repository, and its four files are what they should be", manifest.name))
 }
 
-/// From the folder that is named, or else from where the package puts them, or else from the hub: the hashes are the same.
+/// Takes the files from the given folder, else from the package's folder, else from the hub; all have the same hashes.
 ///
 /// # Errors
-/// One line with what is wrong and what to do.
+/// One line with the mistake and the remedy.
 pub(super) fn get(manifest: &Manifest, from: Option<&Path>, hub: &Hub, folder: &Path) -> Result<()> {
     let package = manifest.system_folder.as_deref().map(Path::new);
     let source = from.or(package).with_context(|| format!("{} has no other home: pass --from FOLDER", manifest.title))?;
@@ -54,11 +54,10 @@ fn from_hub(manifest: &Manifest, repository: &str, hub: &Hub, folder: &Path) -> 
     fetch(manifest, temporary.path(), folder)
 }
 
-/// Copies what `folder` lacks or holds wrongly; returns how many files that was. Everything is checked before anything is
-/// written.
+/// Copies the files that are missing or wrong in `folder`, once all are checked; returns their number.
 ///
 /// # Errors
-/// One line with what is wrong and what to do.
+/// One line with the mistake and the remedy.
 fn fetch(manifest: &Manifest, source: &Path, folder: &Path) -> Result<usize> {
     let missing: Vec<&File> = manifest.files().filter(|file| verified(folder, file).is_err()).collect();
     let found: Vec<Found> = missing
@@ -74,10 +73,10 @@ fn fetch(manifest: &Manifest, source: &Path, folder: &Path) -> Result<usize> {
     Ok(found.len())
 }
 
-/// Removes a damaged gzipped file beside a good plain one: readers take the gzipped one first.
+/// Removes a damaged gzipped file beside a good plain one, because readers prefer the gzipped one.
 ///
 /// # Errors
-/// When neither is good, or the damaged one cannot be removed.
+/// When neither file is good, or the damaged one cannot be removed.
 fn settle(folder: &Path, file: &File) -> Result<()> {
     let good = verified(folder, file)?.path;
     let [zipped, _] = candidates(folder, file);
@@ -96,13 +95,13 @@ fn advice(manifest: &Manifest) -> String {
     )
 }
 
-/// A file that is what the manifest says, as it lies on the disk.
+/// A file on the disk that agrees with the manifest.
 struct Found {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-/// Where a file of the manifest may lie: gzipped or plain.
+/// Possible paths of a file of the manifest: gzipped or plain.
 fn candidates(folder: &Path, file: &File) -> [PathBuf; 2] {
     [folder.join(format!("{}.gz", file.name)), folder.join(&file.name)]
 }
@@ -110,7 +109,7 @@ fn candidates(folder: &Path, file: &File) -> [PathBuf; 2] {
 /// Reads a file of the manifest from a folder, gzipped or else plain, and checks its decompressed length and hash.
 ///
 /// # Errors
-/// When it is not there, and what is wrong with the first one that is there, when none is good.
+/// When the file does not exist; if all its forms are bad, the error of the first.
 fn verified(folder: &Path, file: &File) -> Result<Found> {
     let there = candidates(folder, file).into_iter().filter(|path| path.is_file());
     let mut outcomes = there.map(|path| -> Result<Found> {
@@ -126,7 +125,7 @@ fn verified(folder: &Path, file: &File) -> Result<Found> {
 fn check(bytes: &[u8], file: &File) -> Result<()> {
     let mut content = Vec::new();
     if bytes.starts_with(&[0x1F, 0x8B]) {
-        // One byte more than expected is enough to know that a file is too long, however much a bomb would unpack to.
+        // One byte more than expected proves that a file is too long, however much it would unpack to.
         MultiGzDecoder::new(bytes).take(file.bytes + 1).read_to_end(&mut content).context("it does not decompress")?;
     } else {
         content.extend_from_slice(bytes);

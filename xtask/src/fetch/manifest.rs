@@ -1,4 +1,4 @@
-//! What the files of a dataset must be: the parts of `datasets/<name>/manifest.toml` that fetching needs.
+//! Manifests: the parts of `datasets/<name>/manifest.toml` that fetching reads.
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
@@ -13,9 +13,8 @@ pub(super) struct Manifest {
     pub(super) source: String,
     pub(super) license: String,
     pub(super) attribution: String,
-    /// Where the system's package puts the files.
+    /// Folder of the files in the system's package.
     pub(super) system_folder: Option<String>,
-    /// Its repository on the hub.
     pub(super) hub: Option<String>,
     train: Pair,
     test: Pair,
@@ -27,7 +26,7 @@ struct Pair {
     labels: File,
 }
 
-/// One file, decompressed.
+/// A file after decompression.
 #[derive(Debug, Deserialize)]
 pub(super) struct File {
     pub(super) name: String,
@@ -35,25 +34,25 @@ pub(super) struct File {
     pub(super) sha256: String,
 }
 
-/// Photographs: one archive, or tables on the hub.
+/// Photographs in an archive, or in tables on the hub.
 #[derive(Debug, Deserialize)]
 pub(super) struct Photos {
     pub(super) title: String,
     pub(super) source: String,
     pub(super) license: String,
     pub(super) attribution: String,
-    /// What the archive unpacks to, and readers look for.
+    /// Folder that the archive unpacks to and readers expect.
     pub(super) folder: String,
-    /// What lies in that folder.
+    /// An entry of that folder, by which a complete dataset is recognized.
     pub(super) landmark: String,
-    /// An archive never has more files and folders, nor more bytes, packed or not.
+    /// Largest number of files and folders in the archive; `most_bytes` limits its size, packed and unpacked.
     pub(super) most_entries: usize,
     pub(super) most_bytes: u64,
     #[serde(flatten)]
     pub(super) home: Home,
 }
 
-/// Where photographs are downloaded from when nothing else is said.
+/// Default source of the photographs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Home {
@@ -61,7 +60,6 @@ pub(super) enum Home {
     Hub(Tables),
 }
 
-/// A published archive.
 #[derive(Debug, Deserialize)]
 pub(super) struct Archive {
     pub(super) url: String,
@@ -69,7 +67,7 @@ pub(super) struct Archive {
     pub(super) sha256: String,
 }
 
-/// A repository of the hub, at the commit that was looked at.
+/// A repository on the hub, at a commit that was inspected.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tables {
     pub(super) repository: String,
@@ -79,23 +77,23 @@ pub(super) struct Tables {
     pub(super) classes: usize,
 }
 
-/// Sprites of a game, out of a package.
+/// Sprites of a game in a package.
 #[derive(Debug, Deserialize)]
 pub(super) struct Sprites {
     pub(super) title: String,
-    /// Of the package.
+    /// Version of the package.
     pub(super) version: String,
     pub(super) source: String,
     pub(super) license: String,
     pub(super) attribution: String,
-    /// Where the package puts its content.
+    /// Folder of the content in the package.
     pub(super) system_folder: String,
-    /// Over the names, sizes and pixels of all images.
+    /// SHA-256 over the names, sizes and pixels of all images.
     pub(super) sha256: String,
 }
 
 impl Sprites {
-    /// The file that tells whoever trains on the images whose they are.
+    /// Content of credits.toml, from which cards of trained models take license and attribution.
     pub(super) fn credits(&self) -> String {
         let attribution = format!("{} ({})", self.attribution, self.source);
         let table = toml::Table::from_iter([
@@ -115,8 +113,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     parse(&text).with_context(|| format!("{} is not a manifest", path.display()))
 }
 
-/// # Errors
-/// One line: the message of the parser comes with a drawing of the place.
+/// Parses a manifest. An error is one line; the parser's own message also draws the position.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);

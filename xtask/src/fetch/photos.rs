@@ -1,4 +1,4 @@
-//! Datasets of photographs: a published archive, another one, or tables on the hub.
+//! Datasets of photographs: a published archive, another archive, or tables on the hub.
 
 use super::hub::Hub;
 use super::manifest::{Home, Photos};
@@ -8,10 +8,10 @@ use rankle_cli::answer;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Leaves what is there alone; else downloads, checks and unpacks.
+/// Downloads, checks and unpacks a dataset, unless it exists.
 ///
 /// # Errors
-/// One line with what is wrong and what to do.
+/// One line with the mistake and the remedy.
 pub(super) fn get(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub: &Hub, folder: &Path) -> Result<()> {
     let output = folder.join(&manifest.folder);
     let shown = files::shown(&output);
@@ -31,7 +31,7 @@ pub(super) fn get(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub
     answer(format_args!("{title}: {shown} ({license}; {attribution}; {source}); pass --dataset-dir {folder}"))
 }
 
-/// What is told, and not demanded, of an archive from elsewhere.
+/// The published hash, for an archive from elsewhere: a difference is reported, not refused.
 fn published(home: &Home) -> Vec<(&'static str, String)> {
     match home {
         Home::Archive(home) => vec![("--published", home.sha256.clone())],
@@ -39,7 +39,7 @@ fn published(home: &Home) -> Vec<(&'static str, String)> {
     }
 }
 
-/// For the program that downloads.
+/// Arguments for the program that downloads.
 fn arguments(manifest: &Photos, from: Option<&Path>, url: Option<&str>, hub: &Hub, folder: &Path) -> Vec<OsString> {
     let output = folder.join(&manifest.folder);
     let archive = |source: &str, place: OsString, known: &[(&str, String)]| {

@@ -1,15 +1,15 @@
-//! Unknown Horizons: the sprites of a game, drawn from four sides, as a folder of classes.
+//! Unknown Horizons: sprites of a game, drawn from four sides, as a folder of classes.
 //!
-//! The package has a folder for each object, below it one for each action, below that one for each angle, and in there the frames:
-//! `gfx/buildings/merchants/as_bath/idle/45/0.png`. An object is a class, and each of the four views that all objects have is an image
-//! of it: the first frame of its first action of [`ACTIONS`].
+//! The package has a folder for each object, in it one for each action, in that one for each angle, and in there the frames:
+//! `gfx/buildings/merchants/as_bath/idle/45/0.png`. An object is a class. Its images are the four views that every object has,
+//! each the first frame of the object's first action of [`ACTIONS`].
 //!
 //! Left out are, in this order:
-//! - objects whose path has a word of [`JUNK`]: the ground, walls and streets, which look like each other, and placeholders;
-//! - objects with no such action, or without one of the views;
-//! - objects of which a view shows less than [`SMALLEST`] pixels along its longer side;
-//! - objects with two views of equal pixels: to find one by the other is no task;
-//! - objects with a view that one before it (in the order of paths) has as well: one picture cannot be of two classes.
+//! - objects whose path has a word of [`JUNK`]: ground, walls and streets, which look alike, and placeholders;
+//! - objects without such an action, or without one of the views;
+//! - objects with a view of less than [`SMALLEST`] pixels along its longer side;
+//! - objects with two views of equal pixels, because retrieving one by the other is trivial;
+//! - objects that share a view with an earlier object (in the order of paths), because an image cannot be of two classes.
 
 use super::manifest::Sprites;
 use crate::files;
@@ -23,23 +23,23 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-/// In degrees.
+/// Angles of the views, in degrees.
 const VIEWS: [u16; 4] = [45, 135, 225, 315];
-/// The first that an object has is shown: standing still, grown or full, at work.
+/// Actions in order of preference: standing still, grown or full, at work.
 const ACTIONS: [&str; 3] = ["idle", "idle_full", "work"];
-/// The ground, what is laid on it in pieces, and what stands for something else.
+/// Words in paths of the ground, of its pieces, and of placeholders.
 const JUNK: [&str; 5] = ["base", "wall", "streets", "placeholder", "preview"];
-/// In pixels.
+/// Smallest size along the longer side, in pixels.
 const SMALLEST: u32 = 16;
-/// Transparent pixels, and what is around an object.
+/// Gray level of transparent pixels and of the surroundings of an object.
 const BACKGROUND: u8 = 128;
-/// The folder of the images, in that of the dataset.
+/// Folder of the images, in the folder of the dataset.
 const IMAGES: &str = "images";
 
-/// Makes the images from the package, or from a folder that it was unpacked to; leaves them alone where they are there already.
+/// Makes the images from the package, or from a folder to which it was unpacked, unless they exist.
 ///
 /// # Errors
-/// One line with what is wrong and what to do.
+/// One line with the mistake and the remedy.
 pub(super) fn get(manifest: &Sprites, from: Option<&Path>, folder: &Path) -> Result<()> {
     let output = folder.join(IMAGES);
     let (title, shown) = (&manifest.title, files::shown(&output));
@@ -73,14 +73,14 @@ fn advice() -> &'static str {
      unknown-horizons_*.deb FOLDER`) and run `cargo xtask fetch unknown-horizons --from FOLDER`"
 }
 
-/// The folder of the sprites: `source` may be the one above it, or what the whole package was unpacked to.
+/// Folder of the sprites, found from the folder above it or from the root of the unpacked package.
 fn graphics(source: &Path) -> Result<PathBuf> {
     let places = ["gfx", "content/gfx", "usr/share/unknown-horizons/content/gfx"].map(|place| source.join(place));
     let found = places.into_iter().find(|place| place.is_dir());
     found.with_context(|| format!("there is no folder gfx in {}; {}", source.display(), advice()))
 }
 
-/// The images of each class, by its name.
+/// Images by class and file name.
 type Classes = BTreeMap<String, BTreeMap<String, RgbImage>>;
 
 /// All objects that are not left out.
@@ -88,7 +88,7 @@ fn classes(graphics: &Path) -> Result<Classes> {
     let mut objects = Vec::new();
     collect(graphics, Path::new(""), &mut objects)?;
     objects.sort();
-    objects.dedup(); // one that has several of the actions was found as often
+    objects.dedup(); // an object with several of the actions was collected several times
     let (mut classes, mut known) = (Classes::new(), HashSet::new());
     for object in objects {
         let Some(frames) = frames(&graphics.join(&object))? else { continue };
@@ -110,7 +110,7 @@ fn classes(graphics: &Path) -> Result<Classes> {
     Ok(classes)
 }
 
-/// The paths of all folders that hold the folder of an action, as seen from `root`, but for those that are left out by name.
+/// Collects the paths of all folders with a folder of an action, relative to `root`, except those left out by name.
 fn collect(root: &Path, folder: &Path, objects: &mut Vec<PathBuf>) -> Result<()> {
     let full = root.join(folder);
     let entries = fs::read_dir(&full).and_then(|entries| {
@@ -128,13 +128,13 @@ fn collect(root: &Path, folder: &Path, objects: &mut Vec<PathBuf>) -> Result<()>
     Ok(())
 }
 
-/// The first frame of each view, if all are there.
+/// The first frame of each view; `None` if one is missing.
 fn frames(object: &Path) -> Result<Option<Vec<PathBuf>>> {
     let Some(action) = ACTIONS.iter().map(|action| object.join(action)).find(|action| action.is_dir()) else { return Ok(None) };
     VIEWS.iter().map(|angle| first(&action.join(angle.to_string()))).collect()
 }
 
-/// The first PNG file in a folder, in the order of names; none where there is no such folder.
+/// The first PNG file in a folder, by name; `None` if there is no such file or folder.
 fn first(folder: &Path) -> Result<Option<PathBuf>> {
     if !folder.is_dir() {
         return Ok(None);
@@ -144,7 +144,7 @@ fn first(folder: &Path) -> Result<Option<PathBuf>> {
     Ok(entries.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "png")).min())
 }
 
-/// The part of a sprite that is not transparent.
+/// The smallest rectangle of a sprite that holds all pixels with alpha above 0.
 fn visible(path: &Path) -> Result<RgbaImage> {
     let image = read(path)?.into_rgba8();
     let mut corners = [u32::MAX, u32::MAX, 0, 0];
@@ -164,8 +164,7 @@ fn read(path: &Path) -> Result<image::DynamicImage> {
     reader.decode().with_context(|| format!("{} is no whole PNG file", path.display()))
 }
 
-/// In the middle of a square of the background, whose side is to the sprite's as 8 to 7: the middle that is cut out of a photograph
-/// holds all of it.
+/// The sprite in the middle of a square of background, 8/7 as wide, so that the center crop of a photograph holds all of it.
 fn on_a_square(sprite: &RgbaImage) -> RgbImage {
     let side = (8 * sprite.width().max(sprite.height())).div_ceil(7);
     let (left, top) = ((side - sprite.width()) / 2, (side - sprite.height()) / 2);
@@ -180,14 +179,14 @@ fn on_a_square(sprite: &RgbaImage) -> RgbImage {
     square
 }
 
-/// `bath-merchants` for `buildings/merchants/as_bath`: the names of objects alone are not unique.
+/// Class name, as `bath-merchants` for `buildings/merchants/as_bath`: the last part of a path alone is not unique.
 fn name(object: &Path) -> String {
     let mut parts = object.iter().rev().map(|part| part.to_string_lossy());
     let (object, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     format!("{}-{group}", object.strip_prefix("as_").unwrap_or(&object))
 }
 
-/// Over the names, sizes and pixels of all images in the order of names, however their files are compressed.
+/// SHA-256 over the names, sizes and pixels of all images in the order of names, whatever the compression of their files.
 fn hash(classes: &Classes) -> String {
     let mut hash = Sha256::new();
     for (class, images) in classes {
@@ -199,7 +198,7 @@ fn hash(classes: &Classes) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What was written before.
+/// Images from an earlier run.
 fn read_back(output: &Path) -> Result<Classes> {
     let names = |folder: &Path| -> Result<Vec<PathBuf>> {
         Ok(fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?)
@@ -213,7 +212,7 @@ fn read_back(output: &Path) -> Result<Classes> {
     Ok(classes)
 }
 
-/// All at once: an interrupt leaves no folder with a part of the images.
+/// Writes all images into a temporary folder first: an interrupt leaves no incomplete folder.
 fn write(classes: &Classes, credits: &str, folder: &Path, output: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot write {}", folder.display()))?;
     let temporary = DraftFolder::within(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
@@ -229,7 +228,7 @@ fn write(classes: &Classes, credits: &str, folder: &Path, output: &Path) -> Resu
     replace(output, &new, temporary)
 }
 
-/// Puts the folder `new`, of which `temporary` holds all, where `output` is. When that fails, what was there is there again.
+/// Moves the folder `new`, which is in `temporary`, to `output`. After a failure the old folder is moved back.
 fn replace(output: &Path, new: &Path, temporary: DraftFolder) -> Result<()> {
     let old = temporary.path().join("old");
     let is_there = output.symlink_metadata().is_ok();
@@ -238,7 +237,7 @@ fn replace(output: &Path, new: &Path, temporary: DraftFolder) -> Result<()> {
     }
     let renamed = fs::rename(new, output).with_context(|| format!("cannot write {}", output.display()));
     if renamed.is_err() && is_there && fs::rename(&old, output).is_err() {
-        // Under a name that no later run takes for a left-over.
+        // Under a name that no later run removes as a leftover.
         let kept = output.with_extension("kept");
         temporary.keep(&kept).with_context(|| format!("{} is lost", output.display()))?;
         let kept = kept.join("old");
@@ -253,7 +252,7 @@ mod tests {
     use super::super::manifest;
     use super::*;
 
-    /// A frame of 40×30 pixels with an opaque rectangle of one color, 28 pixels wide, in a transparent surrounding.
+    /// A frame of 40×30 pixels, transparent except for an opaque rectangle of one color, 28 pixels wide.
     fn frame(color: u8) -> RgbaImage {
         RgbaImage::from_fn(40, 30, |x, y| {
             if (6..34).contains(&x) && (5..25).contains(&y) { Rgba([color, 7, 200, 255]) } else { Rgba([9, 9, 9, 0]) }
@@ -269,7 +268,7 @@ mod tests {
         }
     }
 
-    /// One of each that is kept, and of each that is left out.
+    /// A package with an object for each reason to keep it or leave it out.
     fn package() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let four = |first: u8| [0, 1, 2, 3].map(|view| frame(first + view));
@@ -297,7 +296,7 @@ mod tests {
         assert_eq!(classes.keys().collect::<Vec<_>>(), ["bath-merchants", "bath-ships", "birch0-trees"]);
         let bath = &classes["bath-merchants"];
         assert_eq!(bath.keys().collect::<Vec<_>>(), ["045.png", "135.png", "225.png", "315.png"]);
-        // 28×20 visible pixels, in a square of 32, of the first frame of the first action.
+        // 28×20 visible pixels in a square of 32, from the first frame of the first action.
         let image = &bath["225.png"];
         assert_eq!(image.dimensions(), (32, 32));
         let at = |x, y| image.get_pixel(x, y).0;
@@ -327,7 +326,7 @@ mod tests {
         assert_eq!(hash(&read_back(&images).unwrap()), wanted);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was left beside the images");
 
-        // There already: nothing is asked of the package. One image is another: all are made again.
+        // Complete images need no package; one wrong image makes all be made again.
         get(&manifest(&wanted, Path::new("nowhere")), None, folder.path()).unwrap();
         fs::copy(images.join("bath-ships/045.png"), images.join("bath-ships/135.png")).unwrap();
         assert!(get(&manifest(&wanted, Path::new("nowhere")), None, folder.path()).is_err());

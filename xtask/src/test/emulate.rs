@@ -1,4 +1,4 @@
-//! The kernels' tests for another processor, run by QEMU's user-mode emulator.
+//! Tests of the kernels for another processor, under QEMU's user-mode emulation.
 
 use super::{Step, heard, rustc};
 use anyhow::{Result, bail};
@@ -10,28 +10,28 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 const EMULATOR: &str = "qemu-aarch64";
 const PACKAGES: &str = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user";
-/// The Rust of Debian's security updates, and its library for the other processor.
+/// Commands that install the Rust of Debian's security updates, and its library for the other processor.
 const DEBIAN_RUST: &str = "dpkg --add-architecture arm64; apt-get update; apt-get install rustc-web libstd-rust-web-dev:arm64";
 
-/// What is emulated.
+/// Processors that can be emulated.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Processor {
     /// 64-bit ARM with NEON
     Aarch64,
 }
 
-/// What a machine has of what the emulation takes.
+/// Tools of this machine for the emulation.
 #[derive(Debug, Default)]
 struct Tools {
     /// A compiler with a standard library for the target.
     compiler: Option<PathBuf>,
-    /// The folder that stands for `/` in the emulator; there if the linker and the target's C library are.
+    /// Root folder for the emulator; `None` if the linker or the target's C library is missing.
     root: Option<PathBuf>,
     emulator: bool,
 }
 
 impl Processor {
-    /// The calls of cargo, or an error that names what the machine lacks and where it is to be had.
+    /// The calls of cargo, or an error that names the missing tools and their packages.
     pub(super) fn steps(self) -> Result<Vec<Step>> {
         match self {
             Self::Aarch64 => Tools::of_this_machine().steps(),
@@ -41,12 +41,12 @@ impl Processor {
 
 impl Tools {
     fn of_this_machine() -> Self {
-        // The compiler of PATH often lacks the library that Debian's own has.
+        // The compiler on the path often lacks the library that Debian's own compiler has.
         let compiler = [rustc(), "/usr/bin/rustc".into()].into_iter().find(|compiler| {
             let folder = heard(Command::new(compiler).args(["--print", "target-libdir", "--target", TARGET]));
             folder.is_some_and(|folder| Path::new(&folder).is_dir())
         });
-        // A file that the linker does not find is answered with its bare name.
+        // For a file that it does not find, the linker prints the bare name.
         let startup = heard(Command::new(LINKER).arg("-print-file-name=crt1.o")).map(PathBuf::from);
         let root = startup.filter(|file| file.is_absolute()).and_then(|file| Some(file.parent()?.parent()?.to_owned()));
         let emulator = heard(Command::new(EMULATOR).arg("--version")).is_some();

@@ -1,14 +1,14 @@
-//! The kernels' tests under AddressSanitizer, which stops at every access outside of the memory that was asked for.
+//! Tests of the kernels under AddressSanitizer, which stops at every access outside of allocated memory.
 
 use super::{Step, heard, rustc};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-/// The standard library's checks of every pointer step, which the kernels' tests are otherwise too slow with.
+/// Turns on the standard library's checks of each pointer step, which other runs of the tests leave out because they are slow.
 const POINTER_CHECKS: &str = "profile.dev.package.rankle-kernels.debug-assertions=true";
 
-/// The call of cargo, or why there is none: not every compiler brings the sanitizer along.
+/// The call of cargo, or the reason why there is none: not every compiler includes the sanitizer.
 pub(super) fn step() -> Result<Step, String> {
     let compiler = rustc();
     let asked = |what: &str| heard(Command::new(&compiler).args(["--print", what]));
@@ -28,14 +28,14 @@ fn step_of(host: &str, libraries: &Path) -> Result<Step, String> {
         title: "kernels under AddressSanitizer",
         arguments: words.map(str::to_owned).into(),
         environment: vec![
-            // Sanitizers are options of an unstable compiler. Of all variables with flags cargo prefers this one.
+            // Sanitizers are unstable options. Cargo prefers the second variable to all others with flags.
             ("RUSTC_BOOTSTRAP".to_owned(), "1".into()),
             ("CARGO_ENCODED_RUSTFLAGS".to_owned(), "-Zsanitizer=address".into()),
         ],
     })
 }
 
-/// `librustc-stable_rt.asan.a`, or a dynamic library on a Mac.
+/// True for `librustc-stable_rt.asan.a`, or a dynamic library on a Mac.
 fn is_runtime(name: &OsStr) -> bool {
     name.to_string_lossy().contains("_rt.asan.")
 }

@@ -67,7 +67,7 @@ fn every_objective_agrees_with_pytorch() {
     }
 }
 
-/// The definitions, term by term, in f64: `(4,)` losses of raw embeddings.
+/// The losses by their definitions, term by term, in f64: `(4,)` losses of raw embeddings.
 fn plain(
     (kind, objective): (AttackId, ObjectiveKind),
     distance: Distance,
@@ -160,7 +160,7 @@ fn every_objective_agrees_with_plain_autograd_and_finite_differences() {
     }
 }
 
-/// METHOD.md 7.6: with one target, both objectives of a candidate attack pull the same way.
+/// With one target, the gradients of both objectives of a candidate attack have the same direction (METHOD.md 7.6).
 #[test]
 fn one_query_pulls_alike_under_both_objectives() {
     let matrix = |seed, rows: usize| {

@@ -1,4 +1,4 @@
-//! Which targets are drawn.
+//! Draws of targets.
 
 use crate::support::{LEN, at, embedder, gallery, place, world};
 use rankle_attacks::{
@@ -77,7 +77,7 @@ fn strict_targets_are_distinct_and_never_the_image() {
     }
 }
 
-/// Item indices of the list of `image` without itself, nearest first, by a plain sort.
+/// Items of the list of `image`, itself left out, nearest first, by a plain sort.
 fn list(gallery: &Gallery, image: usize) -> Vec<u32> {
     let distances = gallery.distances_from(gallery, &[image]).unwrap();
     let mut items: Vec<u32> = (0..LEN as u32).filter(|&item| item as usize != image).collect();
@@ -102,11 +102,11 @@ fn minus_targets_come_from_the_top_percent() {
         assert_eq!(&preserved[image * set..][..set], &free[..5]);
         admired += usize::from(list(&gallery, row(&strict, image)[0] as usize)[..10].contains(&(image as u32)));
     }
-    // Few images are in nobody's first ten, and take a neighbor instead.
+    // A few images are in no item's first ten, and take a neighbor instead.
     assert!(admired > 50, "{admired}");
 }
 
-/// Positions 10 to 49 of a list of 1000 without the image itself, each equally often; minus attacks have no such band.
+/// Local targets are at positions 10 to 49 of a list of 1000, image left out, equally often; minus attacks ignore the pool.
 #[test]
 fn local_targets_come_from_one_to_five_percent() {
     let gallery = gallery(&embedder(2, Distance::Cosine), &world());
@@ -157,7 +157,7 @@ fn the_clean_rank_of_qa_minus_is_the_mean_of_the_drawn_places() {
         let places: usize = row(&targets, image).iter().map(place).sum();
         assert_eq!(measures.rank[image], places as f64 / (2.0 * LEN as f64));
     }
-    // Places 1 to 10 are equally likely: 5.5 in the mean, with a deviation of 0.06 for 2 x 1000 draws.
+    // Positions 1 to 10 are equally likely: 5.5 in the mean, with a deviation of 0.06 for 2 x 1000 draws.
     let mean = measures.rank.iter().sum::<f64>() / LEN as f64;
     assert!((mean * LEN as f64 - 5.5).abs() < 0.25, "{mean}");
     assert_eq!(measures.tie_share(), 0.0);
@@ -183,14 +183,14 @@ fn too_small_galleries_are_refused() {
     assert!(local(8, Strict).is_ok() && local(9, Paper).is_ok());
     let outside = in_band(TargetPool::Global, AttackId::Candidate(Raise), 1).choose(&[200], &at(&gallery, Paper, 0));
     assert!(matches!(outside, Err(Error::Index { index: 200, len: 200, .. })));
-    // Five percent of 10 are nobody.
+    // Five percent of 10 items are none.
     let tiny = Gallery::new(&crate::support::rows(Distance::Euclidean, &[&[0.0f32] as &[f32]; 10])).unwrap();
     for protocol in Protocol::ALL {
         let refused =
             in_band(TargetPool::Local, AttackId::Candidate(Raise), 1).choose(&[0], &at(&tiny, protocol, 0)).unwrap_err();
         assert!(matches!(refused, Error::TooFewTargets { wanted: 1, available: 0 }), "{protocol}");
     }
-    // Everybody but the image itself: with 199 queries nobody is missing, whatever the pool.
+    // All queries but the image itself: 199 of 200, however few have the image near the top.
     let all = in_band(TargetPool::Global, AttackId::Candidate(Lower), 199).choose(&[4], &at(&gallery, Strict, 0)).unwrap();
     let mut all = all.indices().to_vec();
     all.sort_unstable();

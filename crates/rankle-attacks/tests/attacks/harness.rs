@@ -1,4 +1,4 @@
-//! What must hold of any attack with any solver.
+//! Properties of every attack with every solver.
 
 use crate::support::{Curved, LEN, World, at, embedder, gallery, losses, place, world};
 use candle_core::{Device, Tensor};
@@ -11,7 +11,7 @@ use rankle_core::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A search that may follow the gradient of a model.
+/// A solver that may use the gradient of a model.
 type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
 
 struct Scene {
@@ -68,12 +68,12 @@ fn l2(radius: f64) -> Threat {
     Threat::l2(radius).unwrap()
 }
 
-/// A strict search, shortened.
+/// A strict search with fewer steps and restarts.
 fn strict(threat: Threat) -> Pgd {
     Pgd { iterations: 6, restarts: 2, ..Pgd::strict(threat) }
 }
 
-/// Whether all images are where the threat allows them.
+/// True if all images are in the ball and in `[0, 1]`.
 fn keeps(threat: Threat, clean: &[f32], moved: &[f32]) -> bool {
     let size = clean.len() / IMAGES.len();
     let norm = |(clean, moved): (&[f32], &[f32])| {
@@ -141,7 +141,7 @@ fn succeeded(kind: AttackId, outcome: &Outcome) {
             assert!(gain < -0.1, "{kind} {gain}")
         }
         AttackId::Candidate(Lower) | AttackId::Query(Lower) => assert!(gain > 0.1, "{kind} {gain}"),
-        // The weight of what is preserved leaves little room.
+        // The weight of the preserved items leaves little room.
         AttackId::PreservingQuery(Lower) => {
             assert!(gain > 0.0, "{kind} {gain}");
             assert!(mean(&outcome.after.preserved) < 0.05, "{kind}");
@@ -154,7 +154,7 @@ fn succeeded(kind: AttackId, outcome: &Outcome) {
     }
 }
 
-/// The ablations work as attacks too, to the same bits in any batch.
+/// Ablations succeed as attacks too, with the same bits for any batch size.
 #[test]
 fn other_objectives_and_targets_get_their_way_as_well() {
     use rankle_attacks::Direction::{Lower, Raise};
@@ -181,7 +181,7 @@ fn other_objectives_and_targets_get_their_way_as_well() {
                 succeeded(kind, &outcome);
             } else {
                 let (before, after) = (mean(&outcome.before.rank), mean(&outcome.after.rank));
-                // The place of a near item in one's own list is that of oneself in its list only by and large.
+                // The rank of a near item in the image's list is only roughly the rank of the image in the list of that item.
                 assert!((0.01..0.1).contains(&before) && after < before, "{kind} {distance}: {before} {after}");
             }
         }
@@ -241,7 +241,7 @@ fn more_effort_never_makes_an_attack_weaker() {
         let strict = Pgd::strict(linf(0.1));
         let (one, three) = (loss(Pgd { restarts: 1, ..strict }), loss(strict));
         assert!(never_worse(&three, &one) && three != one, "{kind}");
-        // Image by image another start may end in another corner; over all images it does not.
+        // Another start may be worse for a single image, but not for the sum over all images.
         assert!(three.iter().sum::<f64>() < last.iter().sum::<f64>(), "{kind}");
     }
 }
@@ -262,7 +262,7 @@ fn eight_bit_images_are_levels_inside_the_ball() {
     }
 }
 
-/// Answers far outside of every ball.
+/// A solver whose images are far outside of every ball.
 struct Liar(Threat);
 
 impl<M: Embedder + ?Sized> Solver<M> for Liar {
@@ -283,7 +283,7 @@ fn the_harness_keeps_the_ball_for_any_solver() {
         pixels(&outcome.adversarial.unwrap())
     };
     assert!(clean.iter().zip(moved(linf(0.25))).all(|(clean, moved)| moved == (clean + 0.25).min(1.0)));
-    // 7 on each of 25 pixels is 35, of which 1.25 leaves 0.25.
+    // A shift of 7 at each of 25 pixels has norm 35. Shortened to 1.25 it leaves 0.25 at each.
     assert!(clean.iter().zip(moved(l2(1.25))).all(|(clean, moved)| (moved - (clean + 0.25).min(1.0)).abs() < 1e-6));
 }
 
@@ -317,7 +317,7 @@ fn it_stops_when_told_to_and_reports_what_does_not_fit() {
     assert!(matches!(keyless, Err(Error::Shape { .. })));
 }
 
-/// Ends the work after so many passes.
+/// A model that ends the run after a number of passes.
 struct Stopping<'a> {
     inner: &'a Curved,
     passes: AtomicUsize,
@@ -355,7 +355,7 @@ impl Embedder for Broken {
 
 impl Differentiable for Broken {}
 
-/// Whoever embeds and gives no gradient is attacked by what asks for none.
+/// A model without a gradient can be attacked by a solver that needs none.
 #[test]
 fn a_black_box_is_attacked_by_whatever_asks_for_no_gradient() {
     let scene = scene(Distance::Cosine);
@@ -379,9 +379,9 @@ impl Objective for Nothing {
     }
 }
 
-/// No gradient, no move; and a single step below one level.
+/// An image without a gradient does not move, neither in a single step below one 8-bit level nor in many.
 #[test]
-fn images_without_a_slope_stay_where_they_are() {
+fn images_without_a_gradient_stay_where_they_are() {
     let scene = scene(Distance::Cosine);
     let images = scene.world.images(&[1, 2]).unwrap();
     let problem = Problem { images: &images, keys: &[1, 2], objective: &Nothing, seed: Seed(0), place: &Place::Kernels };

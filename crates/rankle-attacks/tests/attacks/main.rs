@@ -1,10 +1,10 @@
-//! The attacks against what others say of them, and against what must hold of any attack.
+//! The attacks compared with references, and properties of every attack.
 
 mod autograd;
+mod backends;
 mod choice;
 mod harness;
 mod pgd_l2;
-mod places;
 mod resolution;
 mod sanity;
 mod sets;

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor, safetensors};
 use rankle_attacks::{Misclassification, Pgd, Problem, Solver, Threat};
 use rankle_core::{Differentiable, Distance, Embedder, InputSpec, Place, Result, Seed};
 
-/// Logits: a linear map of `tanh` of a linear map.
+/// A classifier whose logits are a linear map of `tanh` of a linear map.
 struct Classifier {
     first: Tensor,
     second: Tensor,

@@ -1,4 +1,4 @@
-//! Embeddings that f32 cannot tell apart: strict ranks them in f64, paper as the original does.
+//! Embeddings that f32 cannot tell apart: strict ranks them in f64, paper in f32 as the original does.
 
 use crate::support::{at, bind};
 use candle_core::{Device, Tensor};
@@ -8,14 +8,14 @@ use rankle_core::{Distance, Embeddings, Gallery, Sets};
 const ITEMS: usize = 90;
 const DIM: usize = 40;
 
-/// Within 1e-4 of one direction.
+/// Points within 1e-4 of one direction.
 fn points(seed: usize, count: usize) -> Embeddings {
     let noise = |at: usize| ((at * 2_654_435_761 + seed * 7_919) % 1_000_003) as f32 / 1_000_003.0 - 0.5;
     let coordinates: Vec<f32> = (0..count * DIM).map(|at| 1.0 + 0.3 * ((at % DIM) as f32).sin() + 1e-4 * noise(at)).collect();
     Distance::Cosine.normalize(&Tensor::from_vec(coordinates, (count, DIM), &Device::Cpu).unwrap()).unwrap()
 }
 
-/// The rank of something at distance `own` among others.
+/// Rank of an item at distance `own` among others; ties count half.
 fn rank(own: f64, others: impl Iterator<Item = f64>) -> f64 {
     let (mut closer, mut tied) = (0.0, 0.0);
     for other in others {
@@ -54,7 +54,7 @@ fn strict_ranks_are_those_of_f64() {
             let expected = (target_rank(pairs[2 * row]) + target_rank(pairs[2 * row + 1])) / (2 * ITEMS) as f64;
             assert!((strict.rank[row] - expected).abs() < 1e-12, "{kind} {row}: {} {expected}", strict.rank[row]);
         }
-        // Nearly every comparison is below the resolution; under paper f32 has the last word, and that is told.
+        // Nearly every comparison is below the resolution of f32. Under paper f32 decides it, and the measures report that.
         assert!(paper.resolution.undecided_share() > 0.9 && paper.resolution.near == paper.resolution.undecided, "{kind}");
         assert!(strict.resolution.near > 0 && strict.resolution.undecided == 0, "{kind} {:?}", strict.resolution);
         assert!(paper.rank.iter().zip(&strict.rank).any(|(a, b)| (a - b).abs() > 0.05), "{kind}");
@@ -91,7 +91,7 @@ fn the_embedding_shift_has_expected_recalls_of_ties_and_exact_ones_without() {
     }
     assert!(paper.first_match != strict.first_match && paper.resolution.undecided > 0 && strict.resolution.undecided == 0);
 
-    // All in one place, two of four classes of 5 items: the first place is of the class by chance.
+    // All embeddings are equal, and four classes have 5 items each: the first item is of the class with probability 4/19.
     let labels: Vec<u32> = (0..20).map(|item| item / 5).collect();
     let raw = Tensor::ones((20, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
     let place = Distance::Euclidean.normalize(&raw).unwrap();

@@ -1,4 +1,4 @@
-//! Noise, and the questions that tell a robust model from one that hides its gradients.
+//! Noise, and checks that tell a robust model from one that masks its gradients.
 
 use crate::support::{Curved, World, at, embedder, gallery, world};
 use candle_core::{Device, Tensor};
@@ -10,10 +10,10 @@ use rankle_core::{Dataset, Differentiable, Distance, Embedder, Error, Gallery, I
 
 const IMAGES: [usize; 12] = [3, 999, 17, 4, 250, 251, 0, 600, 601, 602, 77, 78];
 
-/// A model that tells the truth about its embeddings, but not about its gradients.
+/// A model with correct embeddings and masked gradients.
 struct Masked<'a> {
     inner: &'a Curved,
-    /// What becomes of a gradient.
+    /// Mask of a gradient.
     mask: fn(&Tensor) -> candle_core::Result<Tensor>,
 }
 
@@ -54,7 +54,7 @@ fn attacked<'a>(kind: AttackId, solver: &dyn Solver<dyn Differentiable + 'a>, se
 fn agreement(kind: AttackId, setting: &Setting<'_>) -> Agreement {
     let attack = build(kind, 2, AttackOptions::default());
     let targets = attack.choose(&IMAGES, &setting.scene).unwrap();
-    // The embedding shift has no slope at the clean image.
+    // The embedding shift has no gradient at the clean image.
     let (_, noisy) = attacked(kind, &Noise { threat: linf(0.2) }, setting);
     let noisy = noisy.adversarial.unwrap();
     let one = |(row, &image): (usize, &usize)| {
@@ -65,7 +65,7 @@ fn agreement(kind: AttackId, setting: &Setting<'_>) -> Agreement {
     IMAGES.iter().enumerate().map(one).fold(Agreement::default(), Agreement::and)
 }
 
-/// The gradient of the first row of pixels is missing: 5 of 25.
+/// The gradient with zeros in the first row of pixels: 5 of 25.
 fn without_a_row(gradient: &Tensor) -> candle_core::Result<Tensor> {
     let (n, c, _, w) = gradient.dims4()?;
     Tensor::cat(&[&gradient.narrow(2, 0, 1)?.zeros_like()?, &gradient.narrow(2, 1, 4)?], 2)?.reshape((n, c, 5, w))
@@ -104,7 +104,7 @@ fn directions_must_have_the_shape_of_the_image() {
     assert!(matches!(refused, Err(Error::Shape { what: "the directions", .. })));
 }
 
-/// The loss at the images that a search returns is not above that at the clean ones, and the search is not fooled by the batch.
+/// A search does not raise the loss of any image, and the batch size does not change the losses.
 #[test]
 fn losses_are_those_that_the_search_lowers() {
     let (world, model) = (world(), embedder(2, Distance::Cosine));

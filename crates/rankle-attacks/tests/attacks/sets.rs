@@ -1,4 +1,4 @@
-//! Queries that are no gallery items: who is drawn, who is ranked, and who is left out.
+//! Queries that are no gallery items: their targets, their ranks, and the items that leave their lists.
 
 use crate::support::{Curved, LEN, World, embedder, gallery, place, world};
 use rankle_attacks::{
@@ -8,7 +8,7 @@ use rankle_attacks::{
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Ranking, Result, Role, Seed, Sets};
 
-/// The images of the world from one on, backwards: none has its own index.
+/// The last images of the world in reverse order: none keeps its index.
 pub(crate) struct Backwards {
     world: World,
     labels: Vec<u32>,
@@ -85,7 +85,7 @@ fn targets_come_from_the_other_set() {
             let targets = build(5).choose(&all, &shop.scene(protocol)).unwrap();
             let len = shop.scene(protocol).sets.of(role.other()).len() as u32;
             assert!(targets.indices().iter().all(|&target| target < len), "{attack}");
-            // The draw of one image knows nothing of the others, and smaller sets are prefixes.
+            // The draw of one image does not depend on the others, and smaller sets are prefixes.
             let one = build(2).choose(&all[1..2], &shop.scene(protocol)).unwrap();
             let first = &targets.indices()[5..7];
             assert_eq!(one.indices(), first, "{attack} {protocol}");
@@ -93,7 +93,7 @@ fn targets_come_from_the_other_set() {
             assert!(matches!(build(1).choose(&[beyond], &shop.scene(protocol)), Err(Error::Index { .. })));
         }
     }
-    // As many as there are: no query has to be left out for being the image.
+    // All 300 queries can be targets: none is the image itself.
     let ca = build(AttackId::CA_PLUS, QUERIES, AttackOptions::default());
     let all = ca.choose(&[3], &shop.scene(Protocol::Strict)).unwrap();
     let mut sorted = all.indices().to_vec();
@@ -132,7 +132,7 @@ fn minus_attacks_are_drawn_from_the_top_of_the_lists() {
     }
 }
 
-/// Every rank of the harness is that of a sort in f64, in lists from which only the copy of a candidate is missing.
+/// Ranks of the harness equal counts in f64. Only a candidate's clean copy leaves the list, and only under strict.
 #[test]
 fn ranks_are_those_of_sorted_lists() {
     let shop = shop();
@@ -150,7 +150,7 @@ fn ranks_are_those_of_sorted_lists() {
             for (row, &image) in images.iter().enumerate() {
                 let rank = |&target: &u32| {
                     let target = target as usize;
-                    // The distance of the target or of the moved image in the list, and who asks.
+                    // The distance of the target or of the moved image in the list, and the embedding of the query.
                     let (own, asking) = match role {
                         Role::Candidate => {
                             (Distance::Cosine.exact(shop.queries.point(target), rows.row(row)), shop.queries.point(target))
@@ -164,7 +164,7 @@ fn ranks_are_those_of_sorted_lists() {
                     closer.count() as f64 / LEN as f64
                 };
                 let expected = targets.indices()[2 * row..][..2].iter().map(rank).sum::<f64>() / 2.0;
-                // In f32 two items may be at one distance.
+                // In f32 two items may be tied.
                 let tolerance = if protocol == Protocol::Strict { 1e-12 } else { 2.5 / LEN as f64 };
                 assert!(
                     (outcome.after.rank[row] - expected).abs() < tolerance,
@@ -182,7 +182,7 @@ fn ranks_are_those_of_sorted_lists() {
     }
 }
 
-/// A query whose index is that of a gallery item, and even its copy, is nobody's self.
+/// Queries that are no gallery items leave no item out, not even one with their index or pixels.
 #[test]
 fn nothing_is_left_out_of_the_list_of_a_query_that_is_no_item() {
     let shop = shop();
@@ -191,7 +191,7 @@ fn nothing_is_left_out_of_the_list_of_a_query_that_is_no_item() {
     let search = Pgd::paper(Threat::linf(0.1).unwrap());
     let queries = images(Role::Query);
     let outcome = run(&*es, &search, &setting, &queries, &Targets::none(queries.len())).unwrap();
-    // The world holds a copy of every query, of its class and at no distance.
+    // The world holds a copy of every query, of the same class and at distance 0.
     assert_eq!(outcome.before.hits(1), [1.0; 6]);
     for (row, &query) in queries.iter().enumerate() {
         let matches = (0..LEN).filter(|&item| shop.world.labels()[item] == shop.asking.labels()[query]);
@@ -199,7 +199,7 @@ fn nothing_is_left_out_of_the_list_of_a_query_that_is_no_item() {
         assert_eq!(nearest, LEN - 1 - query);
         assert_eq!(outcome.before.first_match[row].unwrap().closer, 0);
     }
-    // Nor is the item of the same index and the same pixels left out: it is found, where in one set the next of its class is.
+    // The item of the same index and pixels is found as well; in one set the next item of its class is found instead.
     let asked_of_itself = Sets { gallery: &shop.gallery as &dyn Ranking, queries: Some(&shop.gallery) };
     let images: Sets<&dyn Dataset> = Sets { gallery: &shop.world, queries: Some(&shop.world) };
     let two = Setting { scene: Scene { sets: asked_of_itself, ..setting.scene }, images, ..setting };

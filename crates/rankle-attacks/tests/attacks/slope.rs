@@ -1,9 +1,9 @@
-//! How far a gradient is from the slopes of its loss, told apart from rounding.
+//! Agreement of a gradient with the slopes of its loss, told apart from rounding.
 
 use rankle_attacks::{Agreement, Slope, directions};
 use rankle_core::Seed;
 
-/// Slopes of 1 and -1 in turn, a gradient that is so much of them, and rounding of so much that is independent of all.
+/// Slopes of 1 and -1 in turn, a gradient of `gradient` times the slope, and independent rounding errors of size `rounding`.
 fn slopes(gradient: f64, rounding: f64) -> Vec<Slope> {
     let sign = |at: usize| if at == 0 { 1.0 } else { -1.0 };
     let one = |n: usize| {

@@ -1,4 +1,4 @@
-//! A thousand small images and a curved embedding of them: enough for a top 1 % of ten.
+//! 1,000 small images, enough for a top 1 % of ten, and a nonlinear embedding of them.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -77,7 +77,7 @@ pub(crate) fn gallery(embedder: &dyn Embedder, dataset: &dyn Dataset) -> Gallery
     Gallery::new(&place(embedder, dataset, &everything)).unwrap()
 }
 
-/// A gallery whose items ask for one another.
+/// A scene whose queries are the gallery items.
 pub(crate) fn at(gallery: &Gallery, protocol: Protocol, seed: u64) -> Scene<'_> {
     Scene { sets: Sets::one(gallery), protocol, seed: Seed(seed) }
 }
@@ -88,7 +88,7 @@ pub(crate) fn rows(distance: Distance, rows: &[&[f32]]) -> Embeddings {
     distance.normalize(&raw).unwrap()
 }
 
-/// An attack bound to targets chosen by hand; `images` are gallery indices, `clean` their embeddings.
+/// An attack instantiated with targets chosen by hand; `images` are gallery indices, `clean` their embeddings.
 #[allow(clippy::too_many_arguments, reason = "everything an attack can be bound to")]
 pub(crate) fn bind<'a>(
     kind: AttackId,

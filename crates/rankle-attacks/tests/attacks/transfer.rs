@@ -51,7 +51,7 @@ fn to_itself_is_the_white_box_result_to_the_last_bit() {
     }
 }
 
-/// The victim's side is what the victim itself says of these images, counted by hand in its own space.
+/// Ranks of the victim equal those counted by hand in its own embedding space.
 #[test]
 fn the_victim_is_measured_in_its_own_space() {
     let (world, model, other) = (world(), embedder(2, Distance::Cosine), embedder(5, Distance::Euclidean));
@@ -73,7 +73,7 @@ fn the_victim_is_measured_in_its_own_space() {
     }
     let clean = place(&other, &world, &IMAGES);
     assert_eq!(victim.embedding_shift, rankle_attacks::shifts(&clean, &points).unwrap());
-    // What was computed on one random map does little on another one, and much at home.
+    // An attack computed on one random map has a large effect there, and little on another one.
     let mean = |ranks: &[f64]| ranks.iter().sum::<f64>() / ranks.len() as f64;
     assert!(mean(&source.after.rank) < mean(&source.before.rank) - 0.2);
     assert!(mean(&victim.after.rank) > mean(&source.after.rank) + 0.1);

@@ -1,4 +1,4 @@
-//! Universal perturbations, against a slow version by automatic differentiation and against what must hold.
+//! Universal perturbations: comparison with a slow version by automatic differentiation, and general properties.
 
 use crate::support::{Curved, LEN, World, at, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
@@ -72,7 +72,7 @@ fn pixels(images: &Tensor) -> Vec<f32> {
     images.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The mean hinge over images and gallery, as METHOD.md 10 writes it, of `x + delta`.
+/// The hinge loss at the images `x`, as the mean over images and gallery (METHOD.md 10).
 fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
     let everything: Vec<usize> = (0..LEN).collect();
     let unit = |v: &Tensor| match scene.model.distance() {
@@ -100,7 +100,7 @@ fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
     gap.relu().unwrap().mean_all().unwrap()
 }
 
-/// The perturbation, step by step as it is written down.
+/// The perturbation, step by step as in METHOD.md 10.
 fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], search: &UniversalAttack) -> Vec<f32> {
     let (epsilon, step, round) = (search.threat.radius() as f32, search.step as f32, search.threat.norm() == Norm::L2);
     let seen: Vec<usize> = images.iter().step_by(2).copied().collect();
@@ -144,7 +144,7 @@ fn the_perturbation_is_that_of_the_slow_version() {
                 let fast = pixels(&scene.run(search, kind, protocol, &images).perturbation);
                 let slow = slow(&scene, kind, protocol, &images, &search);
                 let apart = fast.iter().zip(&slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                // Signs swallow what the gradients differ by, directions do not.
+                // Signs hide small differences of the gradients, L2 directions do not.
                 let tolerance = if search.threat.norm() == Norm::L2 { 2e-5 } else { 1e-6 };
                 assert!(apart < tolerance, "{kind} {distance} {protocol}: {apart}\n{fast:?}\n{slow:?}");
                 assert!(fast.iter().any(|p| p.abs() > 0.01), "{kind} {distance} {protocol}");

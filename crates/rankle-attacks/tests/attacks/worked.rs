@@ -1,4 +1,4 @@
-//! The vectors that METHOD.md 8.6 works out by hand, and ties made by hand.
+//! The vectors of METHOD.md 8.6, and ties made by hand.
 
 use crate::support::{bind, rows};
 use rankle_attacks::{AttackId, AttackOptions, Direction, Protocol, Targets};
@@ -11,7 +11,7 @@ fn raw(points: &[&[f32]]) -> candle_core::Tensor {
     candle_core::Tensor::from_vec(points.concat(), (points.len(), points[0].len()), &candle_core::Device::Cpu).unwrap()
 }
 
-/// Image `image` of the gallery has moved to `to`.
+/// Checks loss and rank when gallery item `image` has moved to `to`.
 fn check(gallery: &Embeddings, image: usize, to: &[f32], kind: AttackId, targets: &[u32], loss: f64, rank: f64) {
     let gallery = Gallery::new(gallery).unwrap();
     let targets = Targets::new(1, targets.to_vec(), targets.len(), None, gallery.len()).unwrap();
@@ -44,7 +44,7 @@ fn candidate_on_the_circle() {
     check(&gallery, 0, &[2.0, 1.0], AttackId::Candidate(Lower), &[2], 0.111_803, 0.75);
 }
 
-/// Ranks in items (not fractions) of image 3, moved to `to`, and the share of ties.
+/// Rank of image 3 moved to `to`, in items (not fractions), and the share of ties.
 fn ranks(places: &[f32], to: f32, kind: AttackId, target: u32, protocol: Protocol) -> (f64, f64) {
     let column: Vec<&[f32]> = places.chunks(1).collect();
     let gallery = Gallery::new(&rows(Distance::Euclidean, &column)).unwrap();
@@ -65,12 +65,12 @@ fn copies_and_ties_count_as_the_protocol_says() {
     // At 3: the items 0, 1, 2 are nearer.
     assert_eq!(ranks(&places, 3.0, ca, 0, Paper), (3.0, 0.0));
     assert_eq!(ranks(&places, 3.0, ca, 0, Strict), (2.0, 0.0));
-    // Unmoved, it is tied with nothing but its own copy; at 6 the copy is nearer, and does not count in strict.
+    // Unmoved, the image is tied only with its own copy; at 6 the copy is nearer, and does not count under strict.
     assert_eq!(ranks(&places, 5.0, ca, 0, Paper), (4.0, 0.0));
     assert_eq!(ranks(&places, 5.0, ca, 0, Strict), (3.0, 0.0));
     assert_eq!(ranks(&places, 6.0, ca, 0, Paper), (5.0, 0.0));
     assert_eq!(ranks(&places, 6.0, ca, 0, Strict), (3.0, 0.0));
-    // Its own query: one copy is excluded, once.
+    // The query is the image itself: it is left out once.
     assert_eq!(ranks(&places, 3.5, ca, 3, Paper), (2.0, 0.0));
     assert_eq!(ranks(&places, 3.5, ca, 3, Strict), (1.0, 0.0));
 
@@ -79,7 +79,7 @@ fn copies_and_ties_count_as_the_protocol_says() {
     assert_eq!(ranks(&places, 0.0, qa, 2, Paper), (2.0, 1.0));
     assert_eq!(ranks(&places, 0.0, qa, 1, Strict), (1.5, 1.0));
     assert_eq!(ranks(&places, 0.0, qa, 4, Paper), (3.0, 0.0));
-    // Unmoved: the copy is first, and does not count in strict, unless it is the target.
+    // Unmoved: the copy is first. Under strict it leaves the list, unless it is the target.
     assert_eq!(ranks(&places, 5.0, qa, 4, Paper), (1.0, 0.0));
     assert_eq!(ranks(&places, 5.0, qa, 4, Strict), (0.0, 0.0));
     assert_eq!(ranks(&places, 5.0, qa, 3, Strict), (0.0, 0.0));
@@ -89,7 +89,7 @@ fn copies_and_ties_count_as_the_protocol_says() {
 fn a_collapsed_gallery_is_one_great_tie() {
     let places = [1.0; 7];
     for kind in [AttackId::Candidate(Raise), AttackId::Query(Lower)] {
-        // Without the image and the query (CA) or the target itself (QA), 5 are tied: 2.5 is the middle.
+        // Without the image and the query (CA) or the target itself (QA), 5 items are tied: 2.5 is the middle.
         assert_eq!(ranks(&places, 1.0, kind, 5, Strict), (2.5, 1.0));
     }
     assert_eq!(ranks(&places, 1.0, AttackId::Candidate(Raise), 5, Paper), (0.0, 1.0));

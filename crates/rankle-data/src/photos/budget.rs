@@ -1,18 +1,18 @@
-//! Memory that all threads of the process share.
+//! A memory budget shared by all threads of the process.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// So many bytes, from which each thread takes a share before it asks for memory, and waits for it.
+/// A number of bytes. A thread takes a share before it allocates memory, and waits until that share is free.
 ///
-/// Whoever holds a share waits for no other thread: then every share comes back, and nobody waits for ever. Of two budgets, shares
-/// are always taken in the same order.
+/// A thread that holds a share never waits for another thread, so every share is returned and no thread waits forever. Shares of
+/// two budgets are always taken in the same order.
 pub(super) struct Budget {
     all: u64,
     taken: Mutex<u64>,
     returned: Condvar,
 }
 
-/// A part of a budget, until it is let go.
+/// A part of a budget; returned when dropped.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     bytes: u64,
@@ -23,7 +23,7 @@ impl Budget {
         Self { all, taken: Mutex::new(0), returned: Condvar::new() }
     }
 
-    /// Waits until so much is free. Who wants more than there is gets everything, and so is alone.
+    /// Waits until `bytes` are free. A request above the whole budget takes all of it, so it runs alone.
     pub(super) fn take(&self, bytes: u64) -> Share<'_> {
         let bytes = bytes.min(self.all);
         let mut taken = self.lock();
@@ -34,7 +34,7 @@ impl Budget {
         Share { budget: self, bytes }
     }
 
-    /// A number is never half-written, so it can be used after a panic, too.
+    /// Locks the count. It is never half-written, so it is usable after a panic, too.
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

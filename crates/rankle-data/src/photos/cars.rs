@@ -1,9 +1,9 @@
 //! Cars-196 with the zero-shot split (METHOD.md 2.3): models 1–98 train, 99–196 test.
 //!
-//! The published labels are MATLAB files, which are not read. What is read is the layout in which the data is passed on most
-//! often: `cars_train/` and `cars_test/`, one sub-folder per model in each. The models are numbered as published, in the
-//! order of their names. The two folders are the published split for classification, which is not used here: a model's photographs are those
-//! of both.
+//! The published labels are MATLAB files, which are not read. The layout is the one in which the data is most often
+//! redistributed: `cars_train/` and `cars_test/`, one sub-folder per model in each. Models are numbered as published, in the
+//! order of their names. The two folders are the published split for classification, which is not used here: the photographs of
+//! a model are those in both.
 
 use super::list::Item;
 use super::tree::{Passed, classes, photos};

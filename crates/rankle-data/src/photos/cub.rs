@@ -1,13 +1,13 @@
-//! Caltech-UCSD Birds-200-2011 with the zero-shot split (METHOD.md 2.3): species 1–100 train, 101–200 test. The
-//! published split file, which is for classification, is not used.
+//! Caltech-UCSD Birds-200-2011 with the zero-shot split (METHOD.md 2.3): species 1–100 train, 101–200 test. The published split
+//! file is not used: it is for classification.
 
 use super::list::{Item, List};
 use crate::{Error, Result, Split};
 use std::path::Path;
 
-/// `image_id path`, paths in [`FOLDER`].
+/// The list `image_id path`, with paths in [`FOLDER`].
 pub(super) const IMAGES: &str = "images.txt";
-/// `image_id class_id`, line by line as in [`IMAGES`].
+/// The list `image_id class_id`, in the same order as [`IMAGES`].
 const LABELS: &str = "image_class_labels.txt";
 const FOLDER: &str = "images";
 const CLASSES: u32 = 200;

@@ -1,4 +1,4 @@
-//! One file to 8-bit RGB.
+//! Decoder of image files to 8-bit RGB.
 
 use super::budget::{Budget, Share};
 use super::{jpeg, jpeg_scan};
@@ -9,17 +9,17 @@ use std::fmt;
 use std::io::{self, Cursor};
 use std::path::Path;
 
-/// What is done about the orientation that cameras write into a file's EXIF data.
+/// Treatment of the orientation that cameras write into the EXIF data of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exif {
-    /// The photograph is turned upright, as a viewer shows it.
+    /// Turns the photograph upright, as viewers do.
     Rotate,
-    /// Its pixels are taken as they lie in the file, as torchvision's `ImageFolder` does.
+    /// Ignores the orientation and takes the pixels as stored, as torchvision's `ImageFolder` does.
     Ignore,
 }
 
 impl Exif {
-    /// Both, for messages and menus.
+    /// Both treatments, for messages and menus.
     pub const ALL: [Self; 2] = [Self::Rotate, Self::Ignore];
 
     /// The name on the command line and in records.
@@ -37,31 +37,31 @@ impl fmt::Display for Exif {
     }
 }
 
-/// A photograph in a file is at most so large: 128 MiB.
+/// Largest file of a photograph: 128 MiB.
 const LARGEST_FILE: u64 = 128 << 20;
-/// A photograph in memory is at most so large: 256 MiB, 89 megapixels in 8-bit RGB.
+/// Largest decoded photograph: 256 MiB, 89 megapixels in 8-bit RGB.
 const LARGEST_IMAGE: u64 = 256 << 20;
-/// No side is longer: that of the largest square with a byte per pixel.
+/// Longest side in pixels: that of a square of 256 MiB with one byte per pixel.
 const LONGEST_SIDE: u32 = 16_384;
-/// What is read, by the first bytes of a file and whatever its name says.
+/// Accepted formats, recognized by the first bytes of a file, not by its name.
 const FORMATS: [ImageFormat; 4] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
 
-/// The files that are being decoded have at most so much together, in the whole process.
+/// Memory shared by all files being decoded in the process.
 static FILES: Budget = Budget::new(256 << 20);
-/// And so have the images that are made of them.
+/// Memory shared by all images being decoded in the process.
 static IMAGES: Budget = Budget::new(1 << 30);
 
-/// A decoded photograph, and its share of the memory that is for decoding.
+/// A decoded photograph, and its share of the memory for decoding.
 pub(super) struct Decoded {
     pub(super) image: RgbImage,
     _memory: Share<'static>,
 }
 
-/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, by `exif` upright or not. Gray is repeated, 16 bits are
-/// rounded to 8, and alpha is dropped. So does Pillow's `convert("RGB")`, but gray of 16 bits it clips to white.
+/// Reads a JPEG (baseline or progressive), PNG, WebP or BMP file, turned upright if `exif` says so. Gray is repeated, 16 bits are
+/// rounded to 8, and alpha is dropped, as in Pillow's `convert("RGB")`, except that Pillow clips 16-bit gray to white.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for what is too large or no whole image.
+/// [`Error::Read`], [`Error::Directory`], and [`Error::Photo`] for a file too large, of another format, broken or truncated.
 pub(super) fn decode(path: &Path, exif: Exif) -> Result<Decoded> {
     let refused = |reason| Error::Read { path: path.into(), reason };
     let metadata = path.metadata().map_err(refused)?;
@@ -69,7 +69,7 @@ pub(super) fn decode(path: &Path, exif: Exif) -> Result<Decoded> {
         return Err(Error::Directory { path: path.into() });
     }
     if !metadata.is_file() {
-        return Err(photo(path, "is no regular file", "put the image itself there"));
+        return Err(photo(path, "is not a regular file", "put the image itself there"));
     }
     let _memory = FILES.take(metadata.len().min(LARGEST_FILE));
     let bytes = rankle_files::read_limited(path, LARGEST_FILE).map_err(|reason| match reason.kind() {
@@ -92,7 +92,7 @@ fn decode_bytes(path: &Path, bytes: &[u8], exif: Exif) -> Result<Decoded> {
     pixels(path, bytes, format, exif)
 }
 
-/// Decodes what is whole.
+/// Decodes a file of known format.
 fn pixels(path: &Path, bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<Decoded> {
     let broken = |error: ImageError| photo(path, format!("cannot be decoded ({})", one_line(&error)), AGAIN);
     let mut limits = Limits::default();
@@ -100,10 +100,10 @@ fn pixels(path: &Path, bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(broken)?;
-    // Before any memory is asked for: a header of a few bytes can promise anything.
+    // Checked before memory is allocated: a header of a few bytes can announce any size.
     let (width, height) = decoder.dimensions();
     let rgb = 3 * u64::from(width) * u64::from(height);
-    let size = decoder.total_bytes().max(rgb); // as it is in the file, and in 8-bit RGB
+    let size = decoder.total_bytes().max(rgb); // the larger of the stored form and 8-bit RGB
     if width == 0 || height == 0 {
         return Err(photo(path, format!("is {width}×{height} pixels"), AGAIN));
     }
@@ -112,10 +112,10 @@ fn pixels(path: &Path, bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<
         let help = format!("at most {LONGEST_SIDE} pixels a side and {LARGEST_IMAGE} bytes are decoded, so store it smaller");
         return Err(photo(path, found, help));
     }
-    // An orientation that cannot be understood is none.
+    // An invalid orientation counts as none.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let turned = exif == Exif::Rotate && orientation != Orientation::NoTransforms;
-    // The decoder of JPEG has a copy of the file; progressive ones and WebP are held once more while they are put together.
+    // The JPEG decoder copies the file. Progressive JPEG and WebP images are held once more while they are assembled.
     let inner = match format {
         ImageFormat::Png | ImageFormat::Bmp => 0,
         ImageFormat::Jpeg if !jpeg::is_progressive(bytes) => bytes.len() as u64,
@@ -159,7 +159,7 @@ mod tests {
         with(bytes, Exif::Rotate)
     }
 
-    /// Red above, blue below, wider than high.
+    /// An image wider than high, red above and blue below.
     fn flag() -> RgbImage {
         RgbImage::from_fn(24, 16, |_, y| if y < 8 { Rgb([250, 10, 10]) } else { Rgb([10, 10, 250]) })
     }
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(png(ImageBuffer::from_pixel(1, 1, Rgb([0u16, 65_535, 257 * 9])).into()), [0, 255, 9]);
     }
 
-    /// The sensor's picture lies on its side; the orientation sets it up again.
+    /// A photograph stored on its side is turned upright by its orientation.
     #[test]
     fn orientation_is_obeyed_and_nonsense_is_none() {
         let exif = |value: u8| {
@@ -206,7 +206,7 @@ mod tests {
         assert!(upright.dimensions() == (24, 16) && red(&upright, 12, 2) && !red(&upright, 12, 13));
         let turned = with(exif(3));
         assert!(turned.dimensions() == (24, 16) && !red(&turned, 12, 2) && red(&turned, 12, 13));
-        // 6: a quarter clockwise, so that what was on top is on the right; 8: to the left.
+        // 6 turns a quarter clockwise, which brings the top to the right; 8 brings it to the left.
         let right = with(exif(6));
         assert!(right.dimensions() == (16, 24) && red(&right, 13, 12) && !red(&right, 2, 12));
         let left = with(exif(8));
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// A quarter of a turn in each format that can say so, or the pixels as they lie in the file.
+    /// An orientation of a quarter turn, in each format that can store one.
     #[test]
     fn orientation_is_ignored_where_that_is_asked_for() {
         for (name, file) in [
@@ -227,7 +227,7 @@ mod tests {
             let sides = |exif| with(file, exif).unwrap().dimensions();
             assert_eq!((sides(Exif::Rotate), sides(Exif::Ignore)), ((16, 24), (24, 16)), "{name}");
             let red = |exif, x, y| with(file, exif).unwrap().get_pixel(x, y)[0] > 128;
-            // Red lies on top; turned clockwise, it comes to the right.
+            // Red is on top; turned clockwise, it is on the right.
             assert!(red(Exif::Ignore, 12, 2) && !red(Exif::Ignore, 12, 13), "{name}");
             assert!(red(Exif::Rotate, 13, 12) && !red(Exif::Rotate, 2, 12), "{name}");
         }
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(message, "FILE ends in the middle of the image: it is truncated, get it again");
     }
 
-    /// A whole JPEG as a preview in the metadata of one that is cut off is no end, and what comes after the end is no beginning.
+    /// The end of a preview in the metadata is not the end of a truncated JPEG, and bytes after the end do not matter.
     #[test]
     fn a_jpeg_ends_at_its_own_end() {
         let preview = bytes(&flag().into(), ImageFormat::Jpeg);
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// Pillow opens these, for it reads up to eight bytes ahead; and it opens no progressive ones.
+    /// Pillow opens these files, because it reads up to eight bytes ahead, but no progressive ones.
     #[test]
     fn a_jpeg_without_its_end_needs_bytes_behind() {
         let noise = RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 37 + y * 101) as u8, (x * y) as u8, ((x ^ y) * 8) as u8]));
@@ -292,7 +292,7 @@ mod tests {
         assert!(message.contains("is truncated"), "{message}");
     }
 
-    /// Threads that decode wait for memory that others have.
+    /// Decoding waits for memory that another thread holds.
     #[test]
     fn decoding_waits_for_its_share_of_memory() {
         let (file, (sender, receiver)) = (bytes(&flag().into(), ImageFormat::Png), std::sync::mpsc::channel());
@@ -305,7 +305,7 @@ mod tests {
         });
     }
 
-    /// Each header promises gigabytes in a few bytes.
+    /// Each header announces gigabytes in a few bytes.
     #[test]
     fn bombs_are_refused_by_their_header() {
         let mut bmp = bytes(&flag().into(), ImageFormat::Bmp);
@@ -322,19 +322,19 @@ mod tests {
         jpeg[frame + 5..frame + 9].fill(0xFF);
         assert!(open(&jpeg).unwrap_err().to_string().contains("65535×65535"));
 
-        // Gray has one byte a pixel in the file, and three when it is decoded.
+        // Gray has one byte per pixel in the file, and three when decoded.
         let mut gray = bytes(&GrayImage::new(2, 2).into(), ImageFormat::Png);
         gray[16..24].copy_from_slice(&[0, 0, 0x3E, 0x80, 0, 0, 0x3E, 0x80]);
         let check = crc(&gray[12..29]);
         gray[29..33].copy_from_slice(&check.to_be_bytes());
         assert!(open(&gray).unwrap_err().to_string().starts_with("FILE is 16000×16000 pixels, 768000000 bytes when decoded"));
 
-        // A real one: 20,000 rows of nothing in a kilobyte.
+        // A valid file: 20,000 blank rows in a kilobyte.
         let long = bytes(&GrayImage::new(1, 20_000).into(), ImageFormat::Png);
         assert!(open(&long).unwrap_err().to_string().starts_with("FILE is 1×20000 pixels"));
     }
 
-    /// The checksum of a PNG's chunk, bit by bit.
+    /// The checksum of a PNG chunk, bit by bit.
     fn crc(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1))))
     }
@@ -349,7 +349,7 @@ mod tests {
         std::fs::File::create(&large).unwrap().set_len(LARGEST_FILE + 1).unwrap();
         assert!(says(&large).contains("large.jpg is larger than 128 MiB"), "{}", says(&large));
         #[cfg(unix)]
-        assert!(says(Path::new("/dev/zero")).contains("is no regular file"));
+        assert!(says(Path::new("/dev/zero")).contains("is not a regular file"));
     }
 
     proptest! {

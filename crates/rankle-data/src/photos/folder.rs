@@ -1,4 +1,4 @@
-//! Any folder of photographs: one sub-folder per class, as torchvision's `ImageFolder`.
+//! Any folder of photographs with one sub-folder per class, as torchvision's `ImageFolder`.
 
 use super::layout::{Layout, Splits};
 use super::list::{Item, List};
@@ -15,62 +15,63 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fmt, str::FromStr};
 
-/// A folder with one sub-folder per class, and how it is divided. Classes are numbered in the order of their names. What lies
-/// deeper in a sub-folder is of its class, too. What is hidden (`.…`) is passed over, and so are, with a warning, other files and
-/// links to folders in a class.
+/// A folder with one sub-folder per class, and its division into training and test images. Classes are numbered in the order of
+/// their names. Photographs deeper in a sub-folder belong to its class, too. Hidden files and folders (`.…`) are skipped; so are,
+/// with a warning, other files and links to folders in a class.
 ///
-/// Sub-folders that are all called like a split, in any case (`train`, `test`; `val`, `valid` or `validation`), are splits with the
-/// classes in them, and a class has one number in all of them. The same holds where others lie beside `train` and one of the rest.
+/// If all sub-folders are named like splits, in any case (`train`, `test`; `val`, `valid` or `validation`), they are splits with
+/// the classes in them. The same holds if one is `train` and another is a split for testing; other sub-folders are then skipped.
+/// A class has the same number in all splits.
 ///
-/// Written as `folder:PATH`, or with options as in `folder,images=20%,resize=square:PATH`: one of the divisions below, and what
-/// [`Overrides`] takes.
+/// Written as `folder:PATH`, or with options as in `folder,images=20%,resize=square:PATH`: one [`Division`] and the options of
+/// [`Overrides`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Folder {
-    /// The folder, as it was written.
+    /// The folder, as written by the user.
     pub path: PathBuf,
-    /// What is trained on, what is tested.
+    /// The division into training and test images.
     pub division: Division,
-    /// How its photographs are prepared, where the name says so.
+    /// Options of the preparation given in the name.
     pub overrides: Overrides,
 }
 
-/// What of a folder is tested; the rest is trained on.
+/// The choice of the test images of a folder; the others are for training.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Division {
-    /// Where nothing is said: of splits `test`, or without one the validation images, and `train` is trained on; else the second half
-    /// of the classes.
+    /// The default: of splits, `test` or else the validation images are tested, and `train` is trained on; without splits, the
+    /// second half of the classes is tested.
     Usual,
-    /// `classes=P%`: the last of the classes, so that no class is both trained on and tested.
+    /// `classes=P%`: the last classes in the order of their names, so that no class is both trained on and tested.
     Classes(u8),
-    /// `images=P%`: of every class so many, at least one of two; which ones the hash of their names decides.
+    /// `images=P%`: this share of the images of every class, at least one of two or more; the hash of their paths decides which.
     Images(u8),
-    /// `list=FILE`: what this file names, one `CLASS/IMAGE` a line as seen from the folder. A relative path leads to a file in the
-    /// folder. A pipe will do where nothing is trained on.
+    /// `list=FILE`: the images in this file, one `CLASS/IMAGE` per line, relative to the folder. A relative path of the file is
+    /// relative to the folder, too. The file may be a pipe if the training images are not read.
     List(String),
-    /// `test=all`: every image, and nothing is left to train on.
+    /// `test=all`: every image; none is left for training.
     All,
 }
 
 const HELP: &str = "write folder:PATH, or with options folder,images=20%:PATH";
-/// The options that say how a folder is divided.
+/// Keys of the options that divide a folder.
 const DIVISIONS: [&str; 4] = ["classes", "images", "list", "test"];
-/// How many of the classes are tested where nothing else is said, in percent.
+/// Default share of the classes that are tested, in percent.
 const USUAL_SHARE: u8 = 50;
 
 impl Folder {
-    /// How photographs are resized where nothing else is said: their shape is kept.
+    /// Default resizing of photographs: the aspect ratio is kept.
     pub const RULES: Rules = Rules::both(Resize::Shorter);
 
-    /// One split; a relative path is seen from `dir`, where that is given.
+    /// Opens one split; a relative path is relative to `dir` if that is given.
     ///
     /// # Errors
-    /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be used;
-    /// [`Error::NothingToTrain`].
+    /// [`Error::Read`], [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that cannot be
+    /// used; [`Error::NothingToTrain`].
     pub fn open(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         self.listed(split, dir, preparation)?.checked(self.overrides.skip_broken, &check::nobody)
     }
 
-    /// As [`Folder::open`], before any photograph is looked at.
+    /// As [`Folder::open`], without checking the photographs.
     pub(crate) fn listed(&self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         let split = split.without_gallery();
         if (split, &self.division) == (Split::Train, &Division::All) {
@@ -82,7 +83,7 @@ impl Folder {
         Ok(Photos::listed(self.to_string(), root, items, preparation)?.with_class_folders(layout.depth()))
     }
 
-    /// As others may be told of it: of absolute paths only the end, which says nothing of the machine.
+    /// The same dataset with every absolute path cut to its last component, which says nothing of the machine.
     pub(crate) fn portable(&self) -> Self {
         let division = match &self.division {
             Division::List(file) => Division::List(portable(Path::new(file), "list.txt").display().to_string()),
@@ -91,12 +92,12 @@ impl Folder {
         Self { path: portable(&self.path, "photographs"), division, ..self.clone() }
     }
 
-    /// Where it is.
+    /// The folder, with a relative path taken from `dir`.
     pub(crate) fn root(&self, dir: Option<&Path>) -> PathBuf {
         dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
-    /// The file that says what is tested, where one does.
+    /// The file that lists the tested images; `None` for other divisions.
     pub(crate) fn list(&self, dir: Option<&Path>) -> Option<PathBuf> {
         match &self.division {
             Division::List(file) => Some(self.root(dir).join(file)),
@@ -122,12 +123,12 @@ impl Folder {
         }
     }
 
-    /// Says what is passed over, and where nothing else was asked for, what is tested.
+    /// Warns of skipped folders; without a chosen division, also logs which split is tested.
     fn tell(&self, root: &Path, layout: &Layout) {
         let root = root.display();
-        if let Layout::Splits(Splits { strays, .. }) = layout {
-            strays.iter().for_each(|stray| {
-                tracing::warn!("{root}: {}/ is passed over, for the folders beside it are splits", stray.display());
+        if let Layout::Splits(Splits { other_folders, .. }) = layout {
+            other_folders.iter().for_each(|stray| {
+                tracing::warn!("{root}: {}/ is skipped: the folders beside it are splits", stray.display());
             });
         }
         if let (Division::Usual, Layout::Splits(splits)) = (&self.division, layout) {
@@ -137,8 +138,6 @@ impl Folder {
 }
 
 impl Division {
-    /// # Errors
-    /// [`Error::DatasetOption`] for a value that cannot be.
     fn parse(part: &Part<'_>) -> Result<Self> {
         let percent = || part.value.strip_suffix('%')?.parse().ok().filter(|percent| (1..=99).contains(percent));
         let share = |division: fn(u8) -> Self| match percent() {
@@ -177,13 +176,13 @@ impl FromStr for Folder {
         let mut divisions = parts.iter().filter(|part| DIVISIONS.contains(&part.key));
         let division = divisions.next().map_or(Ok(Division::Usual), Division::parse)?;
         if let Some(second) = divisions.next() {
-            return second.refuse("the folder is divided already: say one of the two");
+            return second.refuse("the folder is divided already: give one of the two");
         }
         Ok(Self { path: path.into(), division, overrides: Overrides::parse(&parts)? })
     }
 }
 
-/// `train/CLASS/…`, `test/CLASS/…` and the like; a class has one number in all of them.
+/// Photographs of one split, in `train/CLASS/…`, `test/CLASS/…` and the like; a class has the same number in all splits.
 fn one_split(root: &Path, splits: &Splits, tested: bool) -> Result<Vec<Item>> {
     let part = splits.folder(root, tested)?;
     let here = tree::classes(&root.join(part))?;
@@ -196,7 +195,7 @@ fn one_split(root: &Path, splits: &Splits, tested: bool) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// The names of the classes of all splits, in order, each once.
+/// The names of the classes of all splits, sorted, each once.
 fn all_classes(root: &Path, splits: &Splits) -> Result<Vec<OsString>> {
     let mut all = Vec::new();
     for part in splits.all() {
@@ -207,7 +206,7 @@ fn all_classes(root: &Path, splits: &Splits) -> Result<Vec<OsString>> {
     Ok(all)
 }
 
-/// The last `percent` of the classes are tested, at least one, and at least one is not.
+/// Divides by class: the last `percent` of the classes are tested, at least one, and at least one is trained on.
 fn by_class(root: &Path, layout: &Layout, percent: u8, tested: bool) -> Result<Vec<Item>> {
     let classes = labeled(root, layout, tested)?;
     if classes.len() < 2 {
@@ -223,13 +222,13 @@ fn by_class(root: &Path, layout: &Layout, percent: u8, tested: bool) -> Result<V
     Ok(classes.into_iter().enumerate().filter(|(place, _)| (*place >= trained) == tested).flat_map(|(_, class)| class).collect())
 }
 
-/// Which images of a class are tested does not depend on the order of the files.
+/// The tested or the trained images of one class; the choice does not depend on the order of the files.
 fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
     let mut keyed: Vec<_> =
         class.iter().map(|(path, _)| Sha256::digest(path.as_os_str().as_encoded_bytes())).zip(&class).collect();
     keyed.sort();
     let chosen: HashSet<&Item> = match class.len() {
-        1 => HashSet::new(), // alone, it has nothing to be found by
+        1 => HashSet::new(), // a query needs another image of its class
         len => keyed.into_iter().take(share(len, percent)).map(|(_, item)| item).collect(),
     };
     class.iter().filter(|item| chosen.contains(item) == tested).cloned().collect()
@@ -237,7 +236,7 @@ fn some_of(class: Vec<Item>, percent: u8, tested: bool) -> Vec<Item> {
 
 fn by_list(root: &Path, layout: &Layout, file: &str, tested: bool) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = labeled(root, layout, tested)?.into_iter().flatten().collect();
-    // The other split reads it again, which a pipe cannot do.
+    // The other split reads the list again, which is impossible with a pipe.
     let list = if tested { List::read_once(root.join(file)) } else { List::read(root.join(file)) }?;
     let mut named = HashSet::new();
     let known: HashSet<&PathBuf> = items.iter().map(|(path, _)| path).collect();
@@ -254,12 +253,12 @@ fn by_list(root: &Path, layout: &Layout, file: &str, tested: bool) -> Result<Vec
     Ok(items)
 }
 
-/// `percent` of `len`, rounded, but neither none nor all of at least two.
+/// `percent` of `len`, rounded, at least 1 and at most `len - 1`; `len` must be at least 2.
 fn share(len: usize, percent: u8) -> usize {
     ((len * usize::from(percent) + 50) / 100).clamp(1, len - 1)
 }
 
-/// The photographs of every class, labeled from 0; where the folder has splits, those of all of them.
+/// The photographs of every class, labeled from 0; with splits, those of all splits.
 fn labeled(root: &Path, layout: &Layout, tested: bool) -> Result<Vec<Vec<Item>>> {
     let (names, parts): (_, Vec<&Path>) = match layout {
         Layout::Classes => (tree::classes(root)?, vec![Path::new("")]),
@@ -274,7 +273,7 @@ fn labeled(root: &Path, layout: &Layout, tested: bool) -> Result<Vec<Vec<Item>>>
         }
         labeled.push(items);
     }
-    // Both splits see the same files, and whoever trains tests as well: once is enough.
+    // Both splits list the same files, and whoever trains also tests: one warning is enough.
     if tested {
         passed.warn(root);
     }

@@ -1,15 +1,15 @@
-//! In-Shop Clothes Retrieval, a benchmark of DeepFashion: one list for all splits. Its first line says how many images it names, the
-//! second is its header, and then follows `image_name item_id evaluation_status`.
+//! In-Shop Clothes Retrieval, a benchmark of DeepFashion: one list for all splits. Its first line is the number of images, the
+//! second is the header, and the others are `image_name item_id evaluation_status`.
 
 use super::list::{Item, Line, List};
 use crate::{Error, Result, Split};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Where the list may lie: as published, or as its makers' drive holds it.
+/// Possible paths of the list: as published, or as on the drive of the makers.
 pub(super) const LISTS: [&str; 2] = ["Eval/list_eval_partition.txt", "list_eval_partition.txt"];
 const HEADER: &str = "image_name item_id evaluation_status";
-/// The folders that the paths of the list may be seen from. They begin with [`IMAGES`].
+/// Folders to which the paths of the list may be relative. The paths begin with [`IMAGES`].
 const FOLDERS: [&str; 2] = ["Img", ""];
 const IMAGES: &str = "img";
 
@@ -20,10 +20,10 @@ struct Entry<'a> {
     split: Split,
 }
 
-/// The images of a split, and the ids of their items by label.
+/// Returns the images of a split, and the ids of their items by label.
 ///
-/// The label is the item. Those of the whole list are numbered from 1 in the order of their ids, so that queries and gallery agree.
-/// A query need not have its item in the gallery.
+/// The label is the item. The items of the whole list are numbered from 1 in the order of their ids, so that the labels of
+/// queries and gallery agree. A query need not have its item in the gallery.
 pub(super) fn items(root: &Path, split: Split) -> Result<(Vec<Item>, HashMap<u32, String>)> {
     let folder = folder(root)?;
     let [published, other] = LISTS.map(|list| root.join(list));
@@ -48,7 +48,7 @@ fn folder(root: &Path) -> Result<&'static str> {
     })
 }
 
-/// Every line of the list: each image once, and no item both trained on and tested.
+/// Parses every line of the list and checks that each image is listed once and that no item is both trained on and tested.
 fn entries(list: &List) -> Result<Vec<Entry<'_>>> {
     let mut lines = list.lines();
     let Some(first) = lines.next() else { return Ok(Vec::new()) };

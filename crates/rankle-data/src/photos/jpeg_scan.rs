@@ -1,17 +1,17 @@
-//! Whether the image of a JPEG is whole although its end marker is missing: all of its blocks are read, and their values passed over.
+//! Check that the image of a JPEG is complete although its end marker is missing: all blocks are read and their values skipped.
 
 use super::jpeg::segments;
 
-/// So many bytes must follow the image: as many as the marker that is missing has. Pillow wants up to eight.
+/// Number of bytes that must follow the image: the length of the missing marker. Pillow requires up to eight.
 const BEHIND: usize = 2;
 
-/// Whether an image is whole and other bytes follow. Only of images in one scan, for after that another one may be missing: Pillow
-/// does not open those without their end either.
+/// True if an image is complete and enough bytes follow. Only for images in one scan: after one of several, the next could be
+/// missing. Pillow does not open images of several scans without their end either.
 pub(super) fn is_whole(jpeg: &[u8]) -> bool {
     behind(jpeg).is_some_and(|bytes| bytes >= BEHIND)
 }
 
-/// How many bytes follow the image; `None` where it is not whole, damaged, or of another kind.
+/// Number of bytes after the image; `None` if it is incomplete, damaged, or not in one sequential scan.
 fn behind(jpeg: &[u8]) -> Option<usize> {
     let (mut tables, mut frame, mut interval) = (Tables::default(), None, 0);
     for (marker, segment) in segments(jpeg) {
@@ -34,7 +34,7 @@ fn short(bytes: &[u8], place: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(place)?, *bytes.get(place + 1)?]))
 }
 
-/// How codes become values: of each length the first code, how many there are, and where their values begin.
+/// A Huffman table: for each code length the first code, the number of codes, and the index of their first value.
 #[derive(Default)]
 struct HuffmanTable {
     lengths: Vec<(u32, u32, usize)>,
@@ -54,7 +54,7 @@ impl HuffmanTable {
     }
 }
 
-/// Four tables for the mean of a block, and four for the rest of it.
+/// Four Huffman tables for the DC coefficients of blocks, and four for the AC coefficients.
 #[derive(Default)]
 struct Tables([[HuffmanTable; 4]; 2]);
 
@@ -75,7 +75,7 @@ impl Tables {
     }
 }
 
-/// The sides of the image, and of every component its name and how many blocks of it lie beside and below each other in a unit.
+/// Height and width of the image, and for each component its id and its horizontal and vertical sampling factor.
 struct Frame {
     height: usize,
     width: usize,
@@ -94,20 +94,20 @@ impl Frame {
     }
 }
 
-/// The blocks of a scan: how many units, and the two tables of each block in one.
+/// The blocks of a scan: the number of MCUs (minimum coded units), and the DC and AC table of each block in one.
 struct Blocks<'a> {
     units: usize,
     unit: Vec<(&'a HuffmanTable, &'a HuffmanTable)>,
 }
 
 impl<'a> Blocks<'a> {
-    /// Of a scan with all components; none of others.
+    /// The blocks of a scan with all components; `None` for other scans.
     fn new(frame: Frame, scan: &[u8], tables: &'a Tables) -> Option<Self> {
         let Frame { height, width, components } = frame;
         if components.is_empty() || usize::from(*scan.get(2)?) != components.len() {
             return None;
         }
-        // A component alone has its blocks one by one, whatever its unit is.
+        // A component alone is coded block by block, whatever its sampling factors.
         let alone = components.len() == 1;
         let most =
             |side: fn(&(u8, usize, usize)) -> usize| if alone { 1 } else { components.iter().map(side).max().unwrap_or(1) };
@@ -122,7 +122,7 @@ impl<'a> Blocks<'a> {
         Some(Self { units: width.div_ceil(across) * height.div_ceil(down), unit })
     }
 
-    /// Passes over all of them, and returns how many bytes follow; `interval` is how many units lie between restarts.
+    /// Skips all blocks and returns the number of bytes after them; `interval` is the number of MCUs between restarts or 0.
     fn pass(&self, mut bits: Bits<'_>, interval: usize) -> Option<usize> {
         for unit in 0..self.units {
             if interval > 0 && unit > 0 && unit.is_multiple_of(interval) {
@@ -149,7 +149,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The bits of a scan, up to the next marker.
+/// A reader of the bits of a scan, up to the next marker.
 struct Bits<'a> {
     rest: &'a [u8],
     byte: u8,
@@ -178,7 +178,7 @@ impl<'a> Bits<'a> {
         (0..count).try_for_each(|_| self.next().map(drop))
     }
 
-    /// Goes on behind the marker of a restart.
+    /// Continues after a restart marker.
     fn restart(&mut self) -> Option<()> {
         self.left = 0;
         while self.rest.starts_with(&[0xFF, 0xFF]) {
@@ -196,7 +196,7 @@ impl<'a> Bits<'a> {
 mod tests {
     use super::*;
 
-    /// Made with Pillow: 40×24 pixels, colors in half the resolution or in all of it or none, with restarts or without.
+    /// Files made with Pillow, 40×24 pixels: chroma at half or full resolution or none, with or without restarts.
     #[test]
     fn every_block_counts() {
         for jpeg in [

@@ -1,11 +1,11 @@
-//! The layout of a folder of photographs: its sub-folders are classes, or splits with a sub-folder per class.
+//! Layout of a folder of photographs: its sub-folders are classes, or splits with a sub-folder per class.
 
 use super::tree;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// What the sub-folders of a folder are.
+/// The kind of the sub-folders of a folder.
 pub(super) enum Layout {
     /// Classes.
     Classes,
@@ -13,17 +13,17 @@ pub(super) enum Layout {
     Splits(Splits),
 }
 
-/// The sub-folders that are called like a split.
+/// The sub-folders named like splits.
 #[derive(Default)]
 pub(super) struct Splits {
     train: Option<OsString>,
     validation: Option<OsString>,
     test: Option<OsString>,
-    /// The others.
-    pub(super) strays: Vec<OsString>,
+    /// Sub-folders with other names.
+    pub(super) other_folders: Vec<OsString>,
 }
 
-/// What a sub-folder holds by its name.
+/// The split that the name of a sub-folder stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Train,
@@ -43,11 +43,11 @@ impl Role {
 }
 
 impl Layout {
-    /// Reads the names of the sub-folders. They are splits when all of them are called like one, or when one is called `train` and
-    /// another like a split to test: then what lies beside those is no class, and passed over.
+    /// Reads the names of the sub-folders. They are splits if all of them are named like splits, or if one is named `train` and
+    /// another like a split for testing; then other sub-folders are no classes, and skipped.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Layout`] without sub-folders, and for two that are the same split by their names.
+    /// [`Error::Read`]; [`Error::Layout`] without sub-folders, and for two sub-folders named like the same split.
     pub(super) fn of(root: &Path) -> Result<Self> {
         let names = tree::classes(root)?;
         let roles: Vec<Option<Role>> = names.iter().map(|name| Role::of(name)).collect();
@@ -58,7 +58,7 @@ impl Layout {
         let mut splits = Splits::default();
         for (name, role) in names.into_iter().zip(roles) {
             let Some(role) = role else {
-                splits.strays.push(name);
+                splits.other_folders.push(name);
                 continue;
             };
             let place = splits.place(role);
@@ -71,7 +71,7 @@ impl Layout {
         Ok(Self::Splits(splits))
     }
 
-    /// How many folders are on the way to those of the classes.
+    /// Number of folders between the root and the folders of the classes.
     pub(super) fn depth(&self) -> usize {
         match self {
             Self::Classes => 0,
@@ -94,10 +94,10 @@ impl Splits {
         [&self.train, &self.validation, &self.test].into_iter().flatten()
     }
 
-    /// The folder that is tested or trained on where nothing else is said. Tested is `test`, or where there is none the validation images.
+    /// The folder that is tested or trained on by default. Tested is `test`, or without one the validation images.
     ///
     /// # Errors
-    /// [`Error::Layout`] where there is no such folder.
+    /// [`Error::Layout`] if there is no such folder.
     pub(super) fn folder(&self, root: &Path, tested: bool) -> Result<&OsString> {
         let (folder, missing) = if tested { (self.tested(), "test or val") } else { (self.train.as_ref(), "train") };
         folder.ok_or_else(|| Error::Layout {
@@ -112,7 +112,7 @@ impl Splits {
         self.test.as_ref().or(self.validation.as_ref())
     }
 
-    /// Which folder is for what, in words.
+    /// The use of each folder in words, for a message.
     pub(super) fn in_words(&self) -> String {
         let unused = self.validation.as_ref().filter(|_| self.test.is_some());
         let words = [("tested", self.tested()), ("trained on", self.train.as_ref()), ("not used", unused)];

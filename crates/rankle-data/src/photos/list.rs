@@ -1,25 +1,23 @@
-//! Lists of photographs: text files that are believed only line by line.
+//! Lists of photographs: text files of which every line is checked.
 
 use crate::{Error, Result};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// A file, as seen from the folder of its dataset, and its label.
+/// A photograph: its path, relative to the folder of its dataset, and its label.
 pub(crate) type Item = (PathBuf, u32);
 
-/// How photographs are called.
+/// File name extensions of photographs.
 pub(super) const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
-/// A list is at most so large; that of 60,502 products has 4 MB.
+/// Largest list in bytes; the list of 60,502 products has 4 MB.
 const LARGEST: u64 = 64 << 20;
 
-/// A list that was read.
 pub(super) struct List {
     path: PathBuf,
     text: String,
 }
 
-/// A line of it.
 pub(super) struct Line<'a> {
     list: &'a List,
     number: usize,
@@ -30,7 +28,7 @@ impl List {
     /// Reads a list of a dataset: UTF-8, or UTF-16 with a byte-order mark.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Layout`] for what is no text, too large to be a list, or no file.
+    /// [`Error::Read`]; [`Error::Layout`] for a file that is no text, larger than a list, or no regular file.
     pub(super) fn read(path: PathBuf) -> Result<Self> {
         match path.metadata() {
             Ok(metadata) if !metadata.is_file() => {
@@ -40,10 +38,7 @@ impl List {
         }
     }
 
-    /// As [`List::read`], also from a pipe.
-    ///
-    /// # Errors
-    /// As [`List::read`].
+    /// As [`List::read`], but also from a pipe.
     pub(super) fn read_once(path: PathBuf) -> Result<Self> {
         let wrong = |path, found: String, help: &str| Err(Error::Layout { path, found, help: help.into() });
         match rankle_files::read_limited(&path, LARGEST) {
@@ -59,7 +54,7 @@ impl List {
         }
     }
 
-    /// Its lines, without those that are empty.
+    /// The lines, without empty ones.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let lines = self.text.lines().enumerate();
         lines.map(|(place, text)| Line { list: self, number: place + 1, text: text.trim() }).filter(|line| !line.text.is_empty())
@@ -67,10 +62,7 @@ impl List {
 }
 
 impl<'a> Line<'a> {
-    /// Exactly `N` columns; the last one takes all that is left, for a path may hold blanks.
-    ///
-    /// # Errors
-    /// [`Error::Line`] when there are fewer.
+    /// Splits the line into exactly `N` columns; the last column takes the rest of the line, because a path may contain blanks.
     pub(super) fn columns<const N: usize>(&self) -> Result<[&'a str; N]> {
         let mut rest = self.text;
         let mut columns = [""; N];
@@ -87,10 +79,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// That the line is the header of the list, whatever the blanks between its words.
-    ///
-    /// # Errors
-    /// [`Error::Line`].
+    /// Checks that the line is the header of the list, with any blanks between its words.
     pub(super) fn check_header(&self, header: &str) -> Result<()> {
         if self.text.split_whitespace().eq(header.split_whitespace()) {
             return Ok(());
@@ -99,20 +88,14 @@ impl<'a> Line<'a> {
         self.fault(format!("'{start}' instead of '{header}'"), "this is another file, get the list again")
     }
 
-    /// A whole number.
-    ///
-    /// # Errors
-    /// [`Error::Line`].
+    /// Parses a whole number.
     pub(super) fn number(&self, text: &str) -> Result<u32> {
         text.parse().or_else(|_| self.fault(format!("'{text}' is no number"), "the list is damaged, get it again"))
     }
 
-    /// A path that stays in the folder and ends as photographs do.
-    ///
-    /// # Errors
-    /// [`Error::Line`].
+    /// Parses the path of a photograph inside the folder of the dataset.
     pub(super) fn path(&self, text: &str) -> Result<PathBuf> {
-        // `./a.jpg` is what `find` writes.
+        // `find` writes paths as `./a.jpg`.
         let path: PathBuf = Path::new(text).components().filter(|part| *part != Component::CurDir).collect();
         if !is_inside(&path) {
             return self.fault(format!("'{text}' leads out of the folder of the dataset"), "get the list again");
@@ -123,19 +106,18 @@ impl<'a> Line<'a> {
         Ok(path)
     }
 
-    /// # Errors
-    /// Always: what was found in this line.
+    /// Returns [`Error::Line`] with `found` and `help` for this line.
     pub(super) fn fault<T>(&self, found: String, help: &'static str) -> Result<T> {
         Err(Error::Line { path: self.list.path.clone(), line: self.number, found, help })
     }
 }
 
-/// Whether a path, relative to a folder, leads to something in it by its words alone.
+/// True if a relative path stays inside its folder, judged by its components alone.
 pub(super) fn is_inside(path: &Path) -> bool {
     path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Whether a file is called as photographs are.
+/// True if a file name has the extension of a photograph.
 pub fn is_photo(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
     EXTENSIONS.contains(&extension.as_str())
@@ -180,7 +162,7 @@ mod tests {
         }
     }
 
-    /// What has no end is read up to a limit, and what a message shows of it has one, too.
+    /// Endless files are read up to a limit, and messages show only a part of a long line.
     #[cfg(unix)]
     #[test]
     fn devices_pipes_and_endless_lists() {

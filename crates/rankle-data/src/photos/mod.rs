@@ -1,7 +1,7 @@
-//! Photographs: lists of files with labels, decoded when they are asked for.
+//! Photographs: lists of files with labels, decoded on demand.
 //!
-//! Nothing is kept: 60,502 images of 224×224 would fill 36 GB as f32. Files are decoded by all threads of the present rayon
-//! pool, so the memory is that of the images asked for, and of one decoded file per thread; large ones wait for each other.
+//! Decoded images are not cached: 60,502 images of 224×224 would fill 36 GB as f32. All threads of the current rayon pool decode;
+//! memory holds the requested images and one decoded file per thread, and threads with large files wait for each other.
 
 mod budget;
 mod cars;
@@ -37,20 +37,20 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Labeled photographs below one folder, prepared as their [`Preparation`] says.
+/// Labeled photographs below one folder, prepared according to their [`Preparation`].
 pub struct Photos {
     name: String,
     root: PathBuf,
     files: Vec<PathBuf>,
     labels: Vec<u32>,
-    /// The names of the classes, as far as they are known.
+    /// The names of the classes, as far as known.
     classes: HashMap<u32, String>,
-    /// How many were left out, for they are broken.
+    /// Number of broken photographs that were left out.
     left_out: usize,
     preparation: Preparation,
 }
 
-/// How many broken photographs a warning names.
+/// Largest number of broken photographs named in a warning.
 const SHOWN: usize = 3;
 
 /// A dataset of photographs in its published layout.
@@ -62,13 +62,13 @@ pub enum Published {
     Cub,
     /// Cars-196: 16,185 photographs of 196 models; trained on the first 98, tested on the others.
     Cars,
-    /// In-Shop Clothes Retrieval of DeepFashion: 52,712 photographs of 7,982 items of clothing; trained on 3,997 of them, tested on the
-    /// others, of which some photographs are queries and the others the gallery.
+    /// In-Shop Clothes Retrieval of DeepFashion: 52,712 photographs of 7,982 items of clothing; trained on 3,997 items, tested on
+    /// the others, whose photographs are divided into queries and gallery.
     InShop,
 }
 
 impl Published {
-    /// All of them, for messages and menus.
+    /// All datasets, for messages and menus.
     pub const ALL: [Self; 4] = [Self::Sop, Self::Cub, Self::Cars, Self::InShop];
 
     /// The name on the command line.
@@ -81,12 +81,12 @@ impl Published {
         }
     }
 
-    /// Whether its gallery is another set than its test images.
+    /// True if the gallery differs from the test images.
     pub(crate) fn has_gallery(self) -> bool {
         self == Self::InShop
     }
 
-    /// The folder that the published archive unpacks to, and something that lies in it, under one name or another.
+    /// The folder that the published archive unpacks to, and the possible names of a file or folder by which it is recognized.
     fn folder(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Sop => ("Stanford_Online_Products", &[sop::TEST]),
@@ -96,7 +96,7 @@ impl Published {
         }
     }
 
-    /// Where to get it, as the end of an error message.
+    /// Advice on where to get the dataset, as the end of an error message.
     fn how_to_get(self) -> String {
         match self {
             Self::Sop | Self::Cub | Self::Cars => format!("`cargo xtask fetch {self}` gets it"),
@@ -104,8 +104,8 @@ impl Published {
         }
     }
 
-    /// How its photographs are resized where nothing else is said: to squares by the paper (METHOD.md 2.2) and its successor, but
-    /// for testing birds, cars and clothes, whose shape is kept (METHOD.md 2.3).
+    /// Default resizing of its photographs: to squares as in the paper (METHOD.md 2.2) and its successor; for testing birds, cars
+    /// and clothes with the aspect ratio kept (METHOD.md 2.3).
     pub fn rules(self) -> Rules {
         match self {
             Self::Sop => Rules::both(Resize::Square),
@@ -113,7 +113,7 @@ impl Published {
         }
     }
 
-    /// Who made it, and what they say of its use.
+    /// Makers of the dataset, and their conditions of use.
     pub(crate) fn credits(self) -> Credits {
         let (license, attribution) = match self {
             Self::Sop => (
@@ -133,21 +133,22 @@ impl Published {
         Credits::new(license, attribution)
     }
 
-    /// One split of the files in `dir`: the folder that the archive unpacks to, or one or two above it.
+    /// Opens one split of the files in `dir`: the folder that the archive unpacks to, or one or two levels above it.
     ///
     /// # Errors
-    /// [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a folder, a list or a file that is not as published.
+    /// [`Error::Unavailable`] without `dir`, [`Error::Read`]; [`Error::Layout`], [`Error::Line`] and [`Error::Photo`] for a
+    /// folder, a list or a file that is not as published.
     pub fn open(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         self.listed(split, dir, preparation)?.present()
     }
 
-    /// As [`Published::open`], before any photograph is looked at.
+    /// As [`Published::open`], without checking that the photographs exist.
     pub(crate) fn listed(self, split: Split, dir: Option<&Path>, preparation: Preparation) -> Result<Photos> {
         let split = if self.has_gallery() { split } else { split.without_gallery() };
         let root = self.root(dir)?;
         let listed = |items| Photos::listed(self.as_str().into(), root.clone(), items, preparation);
         Ok(match self {
-            // Its folders are kinds of products, and products have numbers only.
+            // The folders of this dataset are categories; its classes, the products, have only numbers.
             Self::Sop => listed(sop::items(&root, split)?)?,
             Self::Cub => listed(cub::items(&root, split)?)?.with_class_folders(1),
             Self::Cars => listed(cars::items(&root, split)?)?.with_class_folders(1),
@@ -161,7 +162,7 @@ impl Published {
     /// The folder that the archive unpacks to.
     ///
     /// # Errors
-    /// When it is not in `dir`.
+    /// [`Error::Unavailable`] without `dir`; [`Error::Layout`] if the dataset is not in `dir`.
     pub(crate) fn root(self, dir: Option<&Path>) -> Result<PathBuf> {
         let (inner, landmarks) = self.folder();
         let (landmark, how_to_get) = (landmarks.join(" or "), self.how_to_get());
@@ -169,7 +170,7 @@ impl Published {
         let dir = dir.ok_or_else(|| Error::Unavailable { dataset: self.as_str().into(), help: help.clone() })?;
         let mut places = [dir.to_path_buf(), dir.join(inner), dir.join(self.as_str()).join(inner)].into_iter();
         let root = places.find(|root| landmarks.iter().any(|landmark| root.join(landmark).exists()));
-        root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("holds no {self}"), help })
+        root.ok_or_else(|| Error::Layout { path: dir.into(), found: format!("does not hold {self}"), help })
     }
 }
 
@@ -180,11 +181,11 @@ impl fmt::Display for Published {
 }
 
 impl Photos {
-    /// A dataset called `name` from files below `root`, each with its label.
+    /// Creates a dataset called `name` from files below `root`, each with its label.
     ///
     /// # Errors
-    /// [`Error::Layout`] without files; [`Error::Photo`] for one that leads out of the folder, is listed twice or is not
-    /// there: better now than after an hour of training.
+    /// [`Error::Layout`] without files; [`Error::Photo`] for a file that leads out of the folder, is listed twice or does not
+    /// exist: reported here rather than after an hour of training.
     pub fn new(
         name: impl Into<String>,
         root: impl Into<PathBuf>,
@@ -194,7 +195,7 @@ impl Photos {
         Self::listed(name.into(), root.into(), items, preparation)?.present()
     }
 
-    /// As [`Photos::new`], before any photograph is looked at.
+    /// As [`Photos::new`], without checking that the photographs exist.
     fn listed(name: String, root: PathBuf, items: Vec<(PathBuf, u32)>, preparation: Preparation) -> Result<Self> {
         if items.is_empty() {
             let help = format!("{name} needs at least one");
@@ -216,23 +217,22 @@ impl Photos {
         Ok(Self { name, root, files, labels, classes: HashMap::new(), left_out: 0, preparation })
     }
 
-    /// Whether every file is there.
+    /// Checks that every file exists.
     fn present(self) -> Result<Self> {
         let missing: Vec<&PathBuf> = self.files.par_iter().filter(|file| !self.root.join(file).is_file()).collect();
         let Some(first) = missing.first() else { return Ok(self) };
         let more = if missing.len() > 1 { format!(", and {} more are missing", missing.len() - 1) } else { String::new() };
         let (path, help) = (self.root.join(first), "get the whole dataset again, or take it off the list".into());
-        let found = if path.exists() { "is no regular file" } else { "is listed, but there is no such file" };
+        let found = if path.exists() { "is not a regular file" } else { "is listed, but there is no such file" };
         Err(Error::Photo { path, found: format!("{found}{more}"), help })
     }
 
-    /// With what the name of a dataset says of broken photographs: they are left out, and missing ones with them, or every one must
-    /// be there.
+    /// Leaves out broken and missing photographs if `skip_broken`, else checks that every file exists.
     pub(crate) fn checked(self, skip_broken: bool, watch: Watch<'_>) -> Result<Self> {
         if skip_broken { self.without_broken(watch) } else { self.present() }
     }
 
-    /// Without those that cannot be decoded, which is tried with each of them; says so once.
+    /// Decodes every photograph and leaves out those that cannot be decoded, with one warning for all.
     fn without_broken(mut self, watch: Watch<'_>) -> Result<Self> {
         let decode = |index: usize| decode::decode(&self.root.join(&self.files[index]), self.preparation.exif).err();
         let broken = check::find(self.len(), watch, |index| decode(index).map(|error| (index, error)));
@@ -249,7 +249,7 @@ impl Photos {
         let names: Vec<Cow<'_, str>> = broken.iter().filter_map(|&(index, _)| self.image_name(index)).take(SHOWN).collect();
         let more = if broken.len() > SHOWN { ", …" } else { "" };
         let (root, count, all, names) = (self.root.display(), broken.len(), self.len(), names.join(", "));
-        tracing::warn!("{root}: {count} of {all} photographs are left out, for they cannot be decoded: {names}{more}");
+        tracing::warn!("{root}: {count} of {all} photographs are left out because they cannot be decoded: {names}{more}");
         let broken: HashSet<usize> = broken.into_iter().map(|(index, _)| index).collect();
         let kept = (self.files.into_iter().zip(self.labels).enumerate()).filter(|(index, _)| !broken.contains(index));
         (self.files, self.labels) = kept.map(|(_, item)| item).unzip();
@@ -257,8 +257,7 @@ impl Photos {
         Ok(self)
     }
 
-    /// Names each class after a folder on the way to its photographs: that below `depth` others, counted from the folder of the
-    /// dataset.
+    /// Names each class after the folder at `depth` on the path to its photographs, counted from 0 below the dataset's folder.
     #[must_use]
     pub fn with_class_folders(mut self, depth: usize) -> Self {
         let folder = |file: &PathBuf| {
@@ -270,12 +269,12 @@ impl Photos {
         self
     }
 
-    /// The file of an image, if there is such an index.
+    /// The file of an image; `None` if there is no such index.
     pub fn path(&self, index: usize) -> Option<PathBuf> {
         self.files.get(index).map(|file| self.root.join(file))
     }
 
-    /// Decodes photographs, and of each what `cut` says of its sides and its index.
+    /// Decodes photographs and crops each to the part that `cut` returns for its width and height and its index.
     fn load(&self, indices: &[usize], cut: impl Fn((u32, u32), usize) -> Option<Cut> + Sync) -> rankle_core::Result<Tensor> {
         check_indices("image", indices, self.len())?;
         let (channels, side) = (self.preparation.channels(), self.preparation.side());
@@ -308,7 +307,7 @@ impl Photos {
     }
 }
 
-/// Whether it is not the file that is broken, but what is on the way to it, and only now.
+/// True for a read error other than a missing file: the photograph itself may be sound.
 fn is_passing(error: &Error) -> bool {
     matches!(error, Error::Read { reason, .. } if reason.kind() != ErrorKind::NotFound)
 }
@@ -345,7 +344,7 @@ impl Dataset for Photos {
     }
 }
 
-/// Name, folder and sizes, not 60,502 paths.
+/// Prints name, folder and sizes, not 60,502 paths.
 impl fmt::Debug for Photos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (f.debug_struct("Photos").field("name", &self.name).field("root", &self.root))

@@ -1,4 +1,4 @@
-//! How photographs are read and prepared, as far as the name of a dataset says so.
+//! Options in the name of a dataset that change how photographs are read and prepared.
 
 use super::Preparation;
 use super::decode::Exif;
@@ -7,19 +7,19 @@ use crate::options::Part;
 use rankle_core::{Filter, Resize};
 use std::fmt;
 
-/// What the name of a dataset says of its preparation, as in `sop,resize=square,edge=224`. It counts more than what the model's
-/// input says, and that more than what is usual for the dataset.
+/// Options of the preparation in the name of a dataset, as in `sop,resize=square,edge=224`. They have precedence over the model's
+/// input, which has precedence over the defaults of the dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Overrides {
-    /// `resize=shorter`, `square` or `none`: how photographs are resized.
+    /// `resize=shorter`, `square` or `none`: the resize of photographs.
     pub resize: Option<Resize>,
-    /// `edge=N`: the side before the cut, in pixels.
+    /// `edge=N`: the side before the crop, in pixels.
     pub edge: Option<usize>,
-    /// `filter=bilinear` or `bicubic`: how pixels are weighted.
+    /// `filter=bilinear` or `bicubic`: the interpolation.
     pub filter: Option<Filter>,
-    /// `exif=rotate` or `ignore`: whether a photograph is turned as its EXIF orientation says.
+    /// `exif=rotate` or `ignore`: the treatment of the EXIF orientation.
     pub exif: Option<Exif>,
-    /// `skip-broken`: photographs that cannot be decoded are left out of the dataset.
+    /// True for `skip-broken`: photographs that cannot be decoded are left out of the dataset.
     pub skip_broken: bool,
 }
 
@@ -27,10 +27,10 @@ impl Overrides {
     /// The keys of these options.
     pub(crate) const KEYS: [&str; 5] = ["resize", "edge", "filter", "exif", "skip-broken"];
 
-    /// What is said of it in the parts of a name; others are passed over.
+    /// Reads these options from the options of a name; others are ignored.
     ///
     /// # Errors
-    /// [`crate::Error::DatasetOption`] for a value that cannot be, and for options that do not go together.
+    /// [`crate::Error::DatasetOption`] for an invalid value, and for options that exclude each other.
     pub(crate) fn parse(parts: &[Part<'_>]) -> Result<Self> {
         let mut said = Self::default();
         for part in parts {
@@ -59,7 +59,7 @@ fn edge(part: &Part<'_>) -> Result<usize> {
     }
 }
 
-/// As it is written behind the name of a dataset: each part with a comma in front.
+/// Writes the options as they follow the name of a dataset: each with a comma in front.
 impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { resize, edge, filter, exif, skip_broken } = self;

@@ -1,4 +1,4 @@
-//! From a photograph of any size to the square that a network takes.
+//! Preparation of photographs of any size for a network with a square input.
 
 use super::decode::Exif;
 use super::{Overrides, resample};
@@ -9,13 +9,13 @@ use rankle_core::seed::Purpose;
 use rankle_core::{Filter, InputSpec, Resize, Seed};
 use std::fmt;
 
-/// How photographs become a model's images: resized, then a square cut out, the middle for testing, any for training, mirrored half
-/// of the time. By torchvision's definitions of `Resize`, `CenterCrop` and `RandomCrop`.
+/// The preparation of photographs for a model: a resize, then a square crop. The crop is central for testing; for training it is
+/// random and mirrored in half of the cases. Defined as torchvision's `Resize`, `CenterCrop` and `RandomCrop`.
 ///
-/// A model of gray images sees the luma of a photograph, by ITU-R 601-2 as Pillow's `convert("L")`.
+/// For a model of gray images a photograph is converted to luma, by ITU-R 601-2 as in Pillow's `convert("L")`.
 ///
-/// It is shown as records name it, as it is for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`, and for
-/// gray images with `,channels=1` behind it.
+/// Displayed as in records, with the resize for testing: `resize=shorter,edge=256,crop=224,filter=bilinear,exif=rotate`, for gray
+/// images followed by `,channels=1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preparation {
     rules: Rules,
@@ -26,19 +26,19 @@ pub struct Preparation {
     gray: bool,
 }
 
-/// How photographs of a dataset are resized for either purpose.
+/// The resize of the photographs of a dataset, for training and for testing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// For training.
+    /// Resize for training.
     pub training: Resize,
-    /// For testing.
+    /// Resize for testing.
     pub testing: Resize,
 }
 
-/// What is cut out of a resized photograph.
+/// The crop of a resized photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
-    /// Width and height before the cut.
+    /// Width and height of the photograph before the crop.
     size: (u32, u32),
     top: u32,
     left: u32,
@@ -46,14 +46,14 @@ pub(super) struct Cut {
 }
 
 impl Rules {
-    /// The same for both purposes.
+    /// The same resize for both purposes.
     pub const fn both(resize: Resize) -> Self {
         Self { training: resize, testing: resize }
     }
 }
 
 impl Preparation {
-    /// The paper's: resized to a square of 256 pixels, whatever the shape, and one of 224 cut out (METHOD.md 2.2).
+    /// The paper's preparation: resized to a square of 256 pixels whatever the shape, then cropped to 224 (METHOD.md 2.2).
     pub const PAPER: Self = Self {
         rules: Rules::both(Resize::Square),
         edge: 256,
@@ -62,17 +62,17 @@ impl Preparation {
         exif: Exif::Rotate,
         gray: false,
     };
-    /// The longest side that is cut out.
+    /// The longest side of a crop, in pixels.
     pub const LARGEST: usize = 1024;
-    /// The longest side before the cut that can be asked for.
+    /// The longest side before the crop that can be requested, in pixels.
     pub const LARGEST_EDGE: usize = 2048;
 
-    /// For a model's input, as the name of the dataset says, else the model, else as is usual: by `rules`, bilinear, from a side in
-    /// the paper's proportion to the model's, 8 : 7.
+    /// The preparation for a model's input. The name of the dataset (`overrides`) has precedence over the model, and the model
+    /// over the defaults: `rules`, bilinear, and a side before the crop of 8/7 of the model's, as in the paper.
     ///
     /// # Errors
-    /// [`Error::Side`] for a model without pixels and beyond [`Preparation::LARGEST`]; [`Error::Edge`] for a side before the cut
-    /// that is shorter than the cut or beyond [`Preparation::LARGEST_EDGE`].
+    /// [`Error::Side`] for a model's side of 0 or above [`Preparation::LARGEST`]; [`Error::Edge`] for a side before the crop that
+    /// is shorter than the crop or above [`Preparation::LARGEST_EDGE`].
     pub fn new(rules: Rules, input: &InputSpec, overrides: &Overrides) -> Result<Self> {
         let (channels, height, width) = input.shape;
         let side = height.max(width);
@@ -94,35 +94,35 @@ impl Preparation {
         })
     }
 
-    /// The side of what is cut out.
+    /// The side of the crop, in pixels.
     pub fn side(self) -> usize {
         self.crop as usize
     }
 
-    /// How many numbers a pixel has.
+    /// Number of channels: 1 for gray, 3 for RGB.
     pub fn channels(self) -> usize {
         if self.gray { 1 } else { 3 }
     }
 
-    /// The middle of a photograph of these sides; none of one that would have to be resized and must not be.
+    /// The center crop of a photograph with these sides; `None` if `resize=none` and the sides are not those of the crop.
     pub(super) fn middle(self, (width, height): (u32, u32)) -> Option<Cut> {
         let size = self.resized(self.rules.testing, width, height)?;
         Some(Cut { size, top: half(size.1 - self.crop), left: half(size.0 - self.crop), mirrored: false })
     }
 
-    /// Anywhere, mirrored or not: the draw of one photograph in one epoch; else as [`Preparation::middle`].
+    /// A random crop, mirrored or not, drawn by seed, epoch and index; `None` as in [`Preparation::middle`].
     pub(super) fn anywhere(self, (width, height): (u32, u32), seed: Seed, epoch: u64, index: usize) -> Option<Cut> {
         let size = self.resized(self.rules.training, width, height)?;
         let mut random = seed.stream(Purpose::Augmentation, [epoch, index as u64]);
-        // As u32: the draw must not depend on the width of a pointer.
+        // Drawn as u32: the result must not depend on the width of a pointer.
         let mut margin = |side| random.random_range(0..=side - self.crop);
         let (top, left) = (margin(size.1), margin(size.0));
         Some(Cut { size, top, left, mirrored: random.random() })
     }
 
-    /// Width and height before the cut, neither of them less than what is cut out.
+    /// Width and height before the crop, neither of them shorter than the crop; `None` if the photograph has the wrong size.
     fn resized(self, resize: Resize, width: u32, height: u32) -> Option<(u32, u32)> {
-        // Below the longest side that is decoded times the longest edge: 2^25.
+        // At most the longest decoded side times the longest edge, 2^25: no overflow.
         let long = |long: u32, short: u32| self.edge * long / short;
         match resize {
             Resize::Square => Some((self.edge, self.edge)),
@@ -132,12 +132,12 @@ impl Preparation {
         }
     }
 
-    /// Resizes `image`, and writes the cut as `channels × side × side` numbers in `[0, 1]`, channel by channel. `image` is gray
-    /// afterward where one channel is asked for.
+    /// Resizes and crops `image`, and writes the result to `pixels` as `channels × side × side` numbers in `[0, 1]`, channel by
+    /// channel. For one channel, `image` is gray afterward.
     pub(super) fn apply(self, image: &mut RgbImage, cut: Cut, pixels: &mut [f32]) {
         let Cut { size, top, left, mirrored } = cut;
         if self.gray {
-            // The luma in each of the channels: resizing treats them alike, and the first one is taken.
+            // Luma in all three channels: they are resized alike, and the first one is used.
             image.pixels_mut().for_each(|pixel| pixel.0 = [luma(pixel.0); 3]);
         }
         let part = (left..left + self.crop, top..top + self.crop);
@@ -172,7 +172,7 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
     ((19_595 * u32::from(red) + 38_470 * u32::from(green) + 7_471 * u32::from(blue) + 0x8000) >> 16) as u8
 }
 
-/// Half of a margin; of an odd one the even number beside it, as torchvision's `CenterCrop`.
+/// Half of a margin; a tie is rounded to the even number, as in torchvision's `CenterCrop`.
 fn half(margin: u32) -> u32 {
     (f64::from(margin) / 2.0).round_ties_even() as u32
 }
@@ -184,7 +184,7 @@ mod tests {
     use sha2::{Digest, Sha256};
     use std::collections::HashSet;
 
-    /// As in `tests/fixtures/make_pillow.py`: smooth, with sharp edges, and no symmetry.
+    /// A smooth image with sharp edges and no symmetry, as in `tests/fixtures/make_pillow.py`.
     fn formula(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
             let edge = if (x / 5 + y / 3) % 2 == 0 { 90 } else { 0 };
@@ -197,7 +197,7 @@ mod tests {
         Preparation { rules: Rules::both(resize), edge, crop, filter, exif: Exif::Rotate, gray: false }
     }
 
-    /// The middle as bytes, RGB, row by row.
+    /// The center crop as bytes: RGB, row by row.
     fn middle(preparation: Preparation, image: &RgbImage) -> Vec<u8> {
         let size = preparation.side() * preparation.side();
         let mut pixels = vec![9.0; 3 * size];
@@ -215,14 +215,14 @@ mod tests {
         };
     }
 
-    /// Every byte, up and down, and however thin.
+    /// Every byte is equal, for larger and smaller results and for needles.
     #[test]
     fn resized_as_pillow_does() {
         for ((width, height), (to_width, to_height), expected) in [
             ((97, 71), (16, 16), expected!("97x71-16x16")),
             ((5, 7), (24, 24), expected!("5x7-24x24")),
             ((200, 9), (24, 24), expected!("200x9-24x24")),
-            ((40, 130), (30, 20), expected!("40x130-30x20")), // its height first
+            ((40, 130), (30, 20), expected!("40x130-30x20")), // the vertical pass first
         ] {
             for (filter, expected) in Filter::ALL.into_iter().zip(expected) {
                 let size = (to_width, to_height);
@@ -244,7 +244,7 @@ mod tests {
                 assert!(found == expected, "{width}×{height}, {edge}, {filter}");
             }
         }
-        // The sides that photographs have, by the SHA-256 of the bytes.
+        // Typical sides of photographs; expected is the SHA-256 of the bytes.
         for ((width, height), preparation, expected) in [
             (
                 (640, 480),
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// Luma first, resized then.
+    /// Photographs are converted to luma before they are resized.
     #[test]
     fn gray_is_that_of_pillow() {
         let expected = [
@@ -294,7 +294,7 @@ mod tests {
         let preparation = preparation(Resize::Shorter, 8, 7, Filter::Bilinear);
         let white = middle(preparation, &RgbImage::from_pixel(1, 1, Rgb([0, 51, 255])));
         assert_eq!(white, [0, 51, 255].repeat(49));
-        // Of 2048×33,554,432 pixels, 192 GB.
+        // Resized entirely they would have 2048×33,554,432 pixels, 192 GB.
         for (width, height) in [(1, 16_384), (16_384, 1)] {
             let preparation = Preparation { edge: 2048, ..preparation };
             assert_eq!(middle(preparation, &RgbImage::from_pixel(width, height, Rgb([7, 8, 9]))), [7, 8, 9].repeat(49));
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn cuts_take_what_they_say() {
-        // A square that needs no resizing, its red the column and its green the row.
+        // A square that needs no resize; red is the column, green the row.
         let preparation = preparation(Resize::Square, 8, 6, Filter::Bicubic);
         let image = RgbImage::from_fn(8, 8, |x, y| Rgb([x as u8, y as u8, 0]));
         let cut = |cut| {
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(cut(preparation.middle((8, 8)).unwrap()), ((1..7).collect(), (1..7).collect()));
         let corner = Cut { size: (8, 8), top: 2, left: 0, mirrored: true };
         assert_eq!(cut(corner), ((0..6).rev().collect(), (2..8).collect()));
-        // Half of 1, 3, 5 and 7, as torchvision has it.
+        // Halves of 1, 3, 5 and 7, as in torchvision.
         assert_eq!([1, 3, 5, 7].map(half), [0, 2, 2, 4]);
     }
 
@@ -346,7 +346,7 @@ mod tests {
         }
         let mirrored = all.iter().filter(|cut| cut.mirrored).count();
         assert!((900..1100).contains(&mirrored), "{mirrored} of 2000");
-        // Anywhere in the resized photograph, also outside of its middle square.
+        // Crops come from the whole resized photograph, not only from its middle square.
         let shorter = Preparation { rules: Rules::both(Resize::Shorter), ..Preparation::PAPER };
         let cuts: Vec<Cut> = (0..5000).map(|index| shorter.anywhere((640, 480), Seed(0), 0, index).unwrap()).collect();
         assert_eq!(cuts[0].size, (341, 256));
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!((most(|cut| cut.left), most(|cut| cut.top)), (341 - 224, 32));
     }
 
-    /// The name of the dataset first, then the model, then what is usual.
+    /// The name of the dataset has precedence over the model, and the model over the defaults.
     #[test]
     fn precedence() {
         let cub = Rules { training: Resize::Square, testing: Resize::Shorter };
@@ -394,9 +394,9 @@ mod tests {
             assert!(preparation.side() == side && preparation.edge > preparation.crop);
         }
         let says = |side, edge| new(side, edge).unwrap_err().to_string();
-        assert_eq!(says(0, None), "photographs cannot be cut to 0 pixels a side: 1 to 1024 can be had");
+        assert_eq!(says(0, None), "photographs cannot be cropped to 0 pixels a side: 1 to 1024 are possible");
         assert!(new(usize::MAX, None).is_err() && new(224, Some(224)).is_ok());
-        let edge = "edge=223 does not fit a model that takes 224 pixels a side: 224 to 2048 can be had";
+        let edge = "edge=223 does not fit a model that takes 224 pixels a side: 224 to 2048 are possible";
         assert_eq!(says(224, Some(223)), edge);
     }
 }

@@ -1,26 +1,26 @@
-//! Resizing, to the same bytes as Pillow's `Image.resize` and so as torchvision's `Resize` of an image from a file.
+//! Resizing with the same bytes as Pillow's `Image.resize`, and so as torchvision's `Resize` of an image from a file.
 //!
-//! Own code, for two reasons. Libraries round elsewhere than Pillow, so that with `fast_image_resize` 22 % of the bytes differ by
-//! one. And only the part that is cut out is computed: a needle of 30×16384 pixels, its shorter side brought to 256, has 107 MB.
+//! Implemented here for two reasons. Libraries round differently from Pillow: with `fast_image_resize` 22 % of the bytes differ
+//! by one. And only the cropped part is computed: a needle of 30×16384 pixels, its shorter side enlarged to 256, has 107 MB.
 //!
-//! The definition is that of Pillow 13 for images of 8 bits: each of two passes rounds to 8 bits, and weights are integers, multiples
-//! of 2^-22. The horizontal pass comes first, but not where much more height is lost than width; until Pillow 12 it always did.
-//! Every machine has the same bytes.
+//! The definition is that of Pillow 13 for 8-bit images. Each of two passes rounds to 8 bits, and weights are integers, multiples
+//! of 2^-22. The horizontal pass comes first, unless the height loses more than twice as many pixels as the width; until Pillow
+//! 12 it always came first. The bytes are the same on every machine.
 
 use image::RgbImage;
 use multiversion::multiversion;
 use rankle_core::Filter;
 use std::ops::Range;
 
-/// The weights are multiples of 2 to the minus this: the sum of a pass has 8 bits more, a sign, and one to spare.
+/// Bits after the point of a weight. The sum of a pass has 8 more bits, a sign, and one bit to spare.
 const PRECISION: u32 = 22;
 const HALF: i32 = 1 << (PRECISION - 1);
-/// The horizontal pass takes so many rows at once: their pixels of one column are what the vector instructions work on.
+/// Number of rows that the horizontal pass handles at once: vector instructions work on their pixels of one column.
 const ROWS: usize = 16;
-/// So many columns are gathered at once, for they stay in the nearest cache while rows are added.
+/// Number of columns gathered at once: they stay in the nearest cache while rows are added.
 const TILE: usize = 64;
 
-/// Resizes an image to `width` by `height` pixels, and returns those in `columns` and `rows` of the result: RGB, row by row.
+/// Resizes an image to `width` by `height` pixels and returns the part in `columns` and `rows` of the result: RGB, row by row.
 pub(super) fn resample(
     image: &RgbImage,
     (width, height): (u32, u32),
@@ -35,20 +35,20 @@ pub(super) fn resample(
     let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let (less_wide, less_high) = (lost(image.width(), width), lost(image.height(), height));
     if less_high > 0 && less_high > 2 * less_wide {
-        let low = down_columns(&down, &source);
-        along_rows(&across, &RgbRows::whole(&low, 3 * across.source.len()))
+        let low = vertical_pass(&down, &source);
+        horizontal_pass(&across, &RgbRows::whole(&low, 3 * across.source.len()))
     } else {
-        let narrow = along_rows(&across, &source);
-        down_columns(&down, &RgbRows::whole(&narrow, 3 * across.taps.len()))
+        let narrow = horizontal_pass(&across, &source);
+        vertical_pass(&down, &RgbRows::whole(&narrow, 3 * across.taps.len()))
     }
 }
 
-/// Rows of RGB, or a part of each.
+/// Rows of RGB pixels, or a part of each row.
 struct RgbRows<'a> {
     bytes: &'a [u8],
-    /// From one to the next, in bytes.
+    /// Distance from one row to the next, in bytes.
     stride: usize,
-    /// Of each, in bytes.
+    /// The part of each row that is used, in bytes.
     part: Range<usize>,
 }
 
@@ -67,10 +67,10 @@ impl<'a> RgbRows<'a> {
     }
 }
 
-/// The horizontal pass. Its loops, as those of the vertical one, are compiled for the instruction sets that machines have; they are
-/// of integers, so all of them have the same bytes.
+/// The horizontal pass. The loops of both passes are compiled for several instruction sets; their arithmetic is of integers, so
+/// all versions return the same bytes.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
-fn along_rows(axis: &Axis, from: &RgbRows) -> Vec<u8> {
+fn horizontal_pass(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     let row = 3 * axis.taps.len();
     let mut to = vec![0; from.len() * row];
     let mut columns: Vec<[u32; ROWS]> = vec![[0; ROWS]; from.part.len() / 3];
@@ -95,7 +95,7 @@ fn along_rows(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     to
 }
 
-/// Turns some rows into columns, each pixel filled up to four bytes.
+/// Transposes some rows into columns, each pixel padded to four bytes.
 #[inline(always)]
 fn gather(from: &RgbRows<'_>, rows: Range<usize>, columns: &mut [[u32; ROWS]]) {
     for (tile, columns) in columns.chunks_mut(TILE).enumerate() {
@@ -109,7 +109,7 @@ fn gather(from: &RgbRows<'_>, rows: Range<usize>, columns: &mut [[u32; ROWS]]) {
 
 /// The vertical pass.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
-fn down_columns(axis: &Axis, from: &RgbRows) -> Vec<u8> {
+fn vertical_pass(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     let mut to = vec![0; axis.taps.len() * from.part.len()];
     let mut sums = vec![0; from.part.len()];
     for (to, taps) in to.chunks_exact_mut(from.part.len()).zip(&axis.taps) {
@@ -123,24 +123,24 @@ fn down_columns(axis: &Axis, from: &RgbRows) -> Vec<u8> {
     to
 }
 
-/// What the pixels of one axis are made of.
+/// Source pixels and weights of the result along one axis.
 struct Axis {
-    /// The pixels of the source that are needed at all.
+    /// The range of source pixels that are used.
     source: Range<usize>,
-    /// One a pixel of the result.
+    /// One entry per pixel of the result.
     taps: Vec<Taps>,
-    /// The weights of all of them, one behind the other.
+    /// The weights of all pixels of the result, concatenated.
     weights: Vec<i32>,
 }
 
-/// The pixels that one of the result is made of, from `start` on in [`Axis::source`], and where their weights are.
+/// The source pixels of one pixel of the result, from `start` on, relative to [`Axis::source`], and the range of their weights.
 struct Taps {
     start: usize,
     weights: Range<usize>,
 }
 
 impl Axis {
-    /// The pixels in `range` of an axis that is brought from `from` to `to` pixels.
+    /// The pixels in `range` of an axis that is resized from `from` to `to` pixels.
     fn new(from: u32, to: u32, range: Range<u32>, filter: Filter) -> Self {
         let scale = f64::from(from) / f64::from(to);
         let stretch = scale.max(1.0);
@@ -149,7 +149,7 @@ impl Axis {
         let mut exact = Vec::new();
         for pixel in range {
             let center = (f64::from(pixel) + 0.5) * scale;
-            // Conversions cut toward zero, and stop at it.
+            // Conversions to u32 round toward zero and saturate at zero.
             let start = (center - support + 0.5) as u32;
             let end = ((center + support + 0.5) as u32).min(from);
             exact.clear();
@@ -172,7 +172,7 @@ impl Axis {
     }
 }
 
-/// How far a filter reaches to either side, in pixels of the coarser grid.
+/// Radius of a filter, in pixels of the coarser grid.
 fn reach(filter: Filter) -> f64 {
     match filter {
         Filter::Bilinear => 1.0,
@@ -180,7 +180,7 @@ fn reach(filter: Filter) -> f64 {
     }
 }
 
-/// The height of a filter so far from its middle. Term by term as Pillow has it, for the same last bits.
+/// The value of a filter at a distance from its center. Written term by term as in Pillow, for the same last bits.
 fn weight(filter: Filter, place: f64) -> f64 {
     let x = place.abs();
     match filter {

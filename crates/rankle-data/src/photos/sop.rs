@@ -4,13 +4,13 @@ use super::list::{Item, List};
 use crate::{Result, Split};
 use std::path::Path;
 
-/// The list of the test split: where it lies, there the dataset is.
+/// The list of the test split; the folder that holds it is the folder of the dataset.
 pub(super) const TEST: &str = "Ebay_test.txt";
 const TRAIN: &str = "Ebay_train.txt";
 const HEADER: &str = "image_id class_id super_class_id path";
 
-/// The label is the class, a product; the super class is not used. Image ids go up by one from line to line, in any number,
-/// so that a list that lost lines in the middle is found out.
+/// Photographs of a split, labeled by class (the product); the super class is not used. Image ids must rise by one from line to
+/// line, from any start: a list that lost lines in the middle is rejected.
 pub(super) fn items(root: &Path, split: Split) -> Result<Vec<Item>> {
     let list = List::read(root.join(if split == Split::Train { TRAIN } else { TEST }))?;
     let mut items = Vec::new();

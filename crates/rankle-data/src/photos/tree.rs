@@ -1,4 +1,4 @@
-//! Sub-folders, and the photographs in them.
+//! Sub-folders and the photographs in them.
 
 use super::list;
 use crate::{Error, Result};
@@ -6,20 +6,17 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The names of the sub-folders, in order.
-///
-/// # Errors
-/// [`Error::Read`].
+/// The names of the sub-folders, sorted.
 pub(super) fn folders(folder: &Path) -> Result<Vec<OsString>> {
     let mut folders = names(folder)?;
     folders.retain(|name| folder.join(name).is_dir());
     Ok(folders)
 }
 
-/// The names of the sub-folders, in order, at least one.
+/// The names of the sub-folders, sorted, at least one.
 ///
 /// # Errors
-/// [`Error::Read`], and [`Error::Layout`] where there is none.
+/// [`Error::Read`], and [`Error::Layout`] if there is none.
 pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
     let classes = folders(folder)?;
     if classes.is_empty() {
@@ -32,10 +29,10 @@ pub(super) fn classes(folder: &Path) -> Result<Vec<OsString>> {
     Ok(classes)
 }
 
-/// The photographs in a sub-folder and below it, in order, as seen from `root`.
+/// The photographs in a sub-folder and below it, sorted, relative to `root`.
 ///
 /// # Errors
-/// [`Error::Read`], and [`Error::Layout`] where there are none.
+/// [`Error::Read`], and [`Error::Layout`] if there is none.
 pub(super) fn photos(root: &Path, folder: &Path, passed: &mut Passed) -> Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
     collect(root, folder, &mut photos, passed)?;
@@ -50,7 +47,7 @@ fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut P
     for name in names(&root.join(folder))? {
         let path = folder.join(name);
         let full = root.join(&path);
-        // A link may stand for a photograph, but not for a folder: those can lead round in circles.
+        // A link may stand for a photograph, but not for a folder: links to folders can form a circle.
         if full.is_dir() && !full.is_symlink() {
             collect(root, &path, photos, passed)?;
         } else if list::is_photo(&path) && !full.is_dir() {
@@ -62,20 +59,20 @@ fn collect(root: &Path, folder: &Path, photos: &mut Vec<PathBuf>, passed: &mut P
     Ok(())
 }
 
-/// What systems and file servers leave in folders, in lower case: it is passed over without a word.
-const DROPPINGS: [&str; 5] = ["__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini"];
+/// Files and folders that operating systems and file servers leave behind, in lower case; skipped without a warning.
+const SYSTEM_FILES: [&str; 5] = ["__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini"];
 
-/// The names of what is in a folder, in order, without what is hidden and without droppings.
+/// The names of the entries of a folder, sorted, without hidden ones and without droppings.
 fn names(folder: &Path) -> Result<Vec<OsString>> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
     let mut names: Vec<OsString> = entries.map_err(|reason| Error::Read { path: folder.into(), reason })?;
-    let is_dropping = |name: &OsString| DROPPINGS.iter().any(|dropping| name.eq_ignore_ascii_case(dropping));
+    let is_dropping = |name: &OsString| SYSTEM_FILES.iter().any(|dropping| name.eq_ignore_ascii_case(dropping));
     names.retain(|name| !name.as_encoded_bytes().starts_with(b".") && !is_dropping(name));
     names.sort();
     Ok(names)
 }
 
-/// What is in a class and no photograph by its name.
+/// Skipped entries of class folders: those that are no photographs by their names.
 #[derive(Default)]
 pub(super) struct Passed {
     count: usize,
@@ -90,14 +87,14 @@ impl Passed {
         self.count += 1;
     }
 
-    /// Says so once for all of them, if there are any.
+    /// Logs one warning for all skipped entries, if there are any.
     pub(super) fn warn(&self, root: &Path) {
         let (root, first, extensions) = (root.display(), self.first.display(), extensions());
         match self.count {
             0 => {}
-            1 => tracing::warn!("{root}: {first} is passed over, for it is not called {extensions}"),
+            1 => tracing::warn!("{root}: {first} is skipped: its name does not end in {extensions}"),
             count => {
-                tracing::warn!("{root}: {first} and {} more are passed over, for they are not called {extensions}", count - 1)
+                tracing::warn!("{root}: {first} and {} more are skipped: their names do not end in {extensions}", count - 1)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The records of a plan: what is done, by this process or by others, and who computes what.
+//! The records of a plan: cells done by this process or by others, and claims on cells in progress.
 
 use super::Planned;
 use crate::Inputs;
@@ -9,25 +9,25 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
-/// The file of records as it is known so far.
+/// The file of records, as far as it was read.
 pub struct Book {
     path: PathBuf,
     journal: Journal,
     follower: Follower,
     claims: Claims,
-    /// Where the rank of each image goes, too, if it is kept.
+    /// Writer of the rank of each image; `None` if these are not kept.
     ranks: Option<RankKeeper>,
-    /// By the identity of the cell.
+    /// Records by the identity of their cell.
     records: HashMap<String, Record>,
-    /// What is wrong with the records of a cell, by its identity.
+    /// Differences between the records of one cell, by its identity.
     contradictions: HashMap<String, String>,
 }
 
 impl Book {
-    /// Reads what is there.
+    /// Opens a file of records and reads it.
     ///
     /// # Errors
-    /// When it cannot be read or holds something else, and when nothing can be written beside it.
+    /// When the file cannot be read or holds something else, and when nothing can be written beside it.
     pub fn open(path: &Path) -> Result<Self> {
         let journal = Journal::at(path);
         let mut book = Self {
@@ -45,15 +45,15 @@ impl Book {
         Ok(book)
     }
 
-    /// Keeps the rank of each image beside the records.
+    /// Also keeps the rank of each image, in a file beside the records.
     ///
     /// # Errors
-    /// When a file is in the way.
+    /// When another file is in the way.
     pub fn with_image_ranks(self) -> Result<Self> {
         Ok(Self { ranks: Some(RankKeeper::beside(&self.path)?), ..self })
     }
 
-    /// Takes over what was appended since; another record of a cell is one that contradicts it, or says nothing new.
+    /// Reads the records appended since. A second record of a cell is noted as a contradiction if it differs, else ignored.
     fn read_on(&mut self) -> Result<Reading> {
         let mut reading = self.follower.more()?;
         for record in std::mem::take(&mut reading.records) {
@@ -69,10 +69,10 @@ impl Book {
         Ok(reading)
     }
 
-    /// Whether the file says one thing of each cell that is asked for.
+    /// Checks that the file has no contradicting records of a planned cell.
     ///
     /// # Errors
-    /// One line for the first of which it says two.
+    /// One line for the first cell that has two.
     pub fn check<K>(&self, planned: &[Planned<K>]) -> Result<()> {
         let found =
             planned.iter().find_map(|Planned { inputs, .. }| Some((&inputs.cell, self.contradictions.get(&inputs.identity())?)));
@@ -81,7 +81,7 @@ impl Book {
         invalid(format!("{path} has two records of {cell} that differ: {difference}; delete the one that is wrong, or both"))
     }
 
-    /// The right to compute a cell, unless another process has it. Whatever others have finished by then is known after it.
+    /// Claims a cell for this process; `None` if another process holds it. A claim also reads all records finished by then.
     ///
     /// # Errors
     /// When the file cannot be locked or read.
@@ -93,7 +93,7 @@ impl Book {
         Ok(claim)
     }
 
-    /// Whether a cell is done: it has a record, and ranks of its images where they are kept.
+    /// True if a cell is done: it has a record, and ranks of its images if these are kept.
     ///
     /// # Errors
     /// When the ranks cannot be read.
@@ -106,17 +106,16 @@ impl Book {
     /// The record of a cell that is done.
     ///
     /// # Errors
-    /// When it is not.
+    /// When the cell is not done.
     pub(super) fn of(&self, inputs: &Inputs) -> Result<&Record> {
         let lost = || Error::Invalid(format!("the record of {} is lost", inputs.cell));
         self.records.get(&inputs.identity()).ok_or_else(lost)
     }
 
-    /// Adds a record to the file, behind the ranks of its images, and waits until the disk has both. Where it has had the record and
-    /// not the ranks, the record stays.
+    /// Adds the ranks of the images, then the record, and waits until the disk has both. A record already in the file stays.
     ///
     /// # Errors
-    /// When a file cannot be written, and when the record that is there says another thing.
+    /// When a file cannot be written, and when the file has another record of the cell that differs.
     pub(super) fn append(&mut self, record: Record, image_ranks: &[f32]) -> Result<()> {
         let known = self.records.entry(record.identity());
         if let Entry::Occupied(known) = &known
@@ -136,10 +135,10 @@ impl Book {
         Ok(())
     }
 
-    /// Puts the ranks of the images into their one file, where they are kept.
+    /// Merges the ranks of the images into their one file, if they are kept.
     ///
     /// # Errors
-    /// When it cannot be written; no ranks are lost then.
+    /// When the file cannot be written; no ranks are lost then.
     pub(super) fn finish(&mut self) -> Result<()> {
         if self.ranks.is_none() {
             return Ok(());

@@ -1,17 +1,17 @@
-//! A line of a plan, checked.
+//! A checked line of a plan.
 
 use crate::error::{Error, Result, invalid};
 use crate::{Experiment, Origin, transfer, universal};
 use rankle_record::{Cell, Subject};
 
-/// One attack on one subject. `K` says how to open a subject: equal keys are one.
+/// One attack on one subject. `K` is a key that tells how to open a subject; equal keys are the same subject.
 #[derive(Clone, Debug)]
 pub struct Job<K> {
-    /// The line.
+    /// The line of the plan.
     pub cell: Cell,
     /// The subject that is measured.
     pub key: K,
-    /// The subject that images are perturbed against, where it is another.
+    /// The source of a transfer, against which images are perturbed.
     pub from: Option<K>,
     /// The attack.
     pub experiment: Experiment,
@@ -20,7 +20,7 @@ pub struct Job<K> {
 }
 
 impl<K> Job<K> {
-    /// A line of a plan with what opens its subjects.
+    /// Checks a line of a plan; the keys open its subjects.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a number out of range.
@@ -33,18 +33,18 @@ impl<K> Job<K> {
         Ok(Self { cell, key, from, experiment, place })
     }
 
-    /// What opens its subjects.
+    /// The keys of its subjects.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         [&self.key].into_iter().chain(&self.from)
     }
 
-    /// What its record says besides the attack.
+    /// The fields of its record that a plan adds.
     pub fn origin(&self) -> Origin {
         let Cell { table, subject: Subject { loss, defense, .. }, .. } = self.cell.clone();
         Origin { table, loss, defense, chosen: None }
     }
 
-    /// The work of it, in the units of a monitor.
+    /// Cost of the job, in units of a [`Monitor`](crate::Monitor).
     pub fn cost(&self) -> u64 {
         let images = self.cell.images;
         match (self.experiment.spec.universal, &self.from) {

@@ -1,7 +1,7 @@
-//! What noise, effort, room and another model's images do.
+//! The checks `noise`, `effort`, `enough`, `unbounded` and `transfer`.
 
 use super::bounds::{BROKEN, EFFORTS, ENOUGH, NOISE};
-use super::lab::{Attacked, KINDS, Lab, Tried, WhiteBox, effects, error, is_plus, longer, mean, ranks};
+use super::lab::{ATTACKS, Attacked, Lab, SearchResult, WhiteBox, effects, error, is_plus, longer, mean, ranks};
 use super::wording;
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, transfer};
@@ -9,35 +9,35 @@ use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Threat, sample_images};
 use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
-/// On how many times as many images noise is measured: its effect is small beside those of attacks.
+/// Factor by which noise is measured on more images: its effect is small beside that of an attack.
 const MORE: usize = 10;
-/// A loss may rise by so much in relation to the loss of the clean images before that counts: the rounding of sums.
+/// Rise of a loss, relative to the loss of the clean images, that is put down to the rounding of sums.
 const ROUNDING: f64 = 1e-9;
 
-/// How much work all of it is, in the units of the progress bar.
+/// Estimated cost of a study, in units of a [`Monitor`](crate::Monitor).
 pub fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) -> u64 {
     let cost = |kind| {
         let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
         let noisy = more(images, *lens.of(usual.perturbs()));
-        let searches = EFFORTS.iter().map(|&effort| longer(threat, effort)).chain([limitless()]);
+        let searches = EFFORTS.iter().map(|&effort| longer(threat, effort)).chain([unbounded_search()]);
         let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
     };
-    KINDS.into_iter().map(cost).sum()
+    ATTACKS.into_iter().map(cost).sum()
 }
 
-/// How many searches are worth remembering: with noise and the attack beside it, of every effort, without bounds, and transferred.
+/// Number of searches that a study stores: noise, the attack beside it, the tables' search, each effort, unbounded, transfer.
 pub fn searches(with_other: bool) -> usize {
-    KINDS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other))
+    ATTACKS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other))
 }
 
-/// How many images noise is measured on.
+/// Number of images that noise is measured on.
 fn more(images: usize, len: usize) -> usize {
     (MORE * images).min(len)
 }
 
-/// One search among all images there are.
-fn limitless() -> Pgd {
+/// A search in the ball of radius 1, which holds all images.
+fn unbounded_search() -> Pgd {
     Pgd { restarts: 1, ..Pgd::strict(Threat::linf(1.0).expect("one is a radius")) }
 }
 
@@ -50,11 +50,11 @@ fn each(lab: &Lab, mut answer: impl FnMut(&Attacked) -> Result<Answer>) -> Resul
     lab.attacks.iter().map(&mut answer).collect()
 }
 
-fn effect(kind: AttackId, tried: &Tried) -> Vec<f64> {
+fn effect(kind: AttackId, tried: &SearchResult) -> Vec<f64> {
     effects(kind, &tried.before, &tried.after)
 }
 
-/// Noise of the same size does next to nothing.
+/// Checks that noise of the same radius has hardly any effect.
 pub(super) fn noise<'a>(lab: &'a Lab) -> Result<Check> {
     let Lab { ranked, threat, seed, .. } = lab;
     let mut noisy = 0;
@@ -65,20 +65,20 @@ pub(super) fn noise<'a>(lab: &'a Lab) -> Result<Check> {
         noisy = noisy.max(images.len());
         let targets = experiment.choose(&images, ranked.sets())?;
         let moved = |name: &str, search: &WhiteBox<'a>| lab.ranks_of(name, kind, &images, &targets, search);
-        let Tried { before, after: noisy, .. } = moved("noise", &Noise { threat: *threat })?;
-        let Tried { after: attacked, .. } = moved("beside noise", &Pgd::paper(*threat))?;
+        let SearchResult { before, after: noisy, .. } = moved("noise", &Noise { threat: *threat })?;
+        let SearchResult { after: attacked, .. } = moved("beside noise", &Pgd::paper(*threat))?;
         let (by_noise, by_attack) = (effects(kind, &before, &noisy), mean(&effects(kind, &before, &attacked)));
         let share = mean(&by_noise) / by_attack;
         let numbers = [mean(&before), mean(&noisy), mean(&attacked), mean(&by_noise), error(&by_noise), 100.0 * share];
-        Ok(Answer::new(kind, &numbers, drowned(by_attack, share, error(&by_noise) / by_attack)))
+        Ok(Answer::new(kind, &numbers, noise_verdict(by_attack, share, error(&by_noise) / by_attack)))
     };
-    let answers = KINDS.into_iter().map(answer).collect::<Result<_>>()?;
+    let answers = ATTACKS.into_iter().map(answer).collect::<Result<_>>()?;
     Ok(wording::noise(noisy).answered(answers))
 }
 
-/// Whether the share of noise in the effect of an attack, with its standard error, is below the bound in either direction: no
-/// answer where two errors reach across it. The error of a single image is no number, and decides nothing.
-fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
+/// Verdict on the effect of noise, as a share of the effect of the attack, with its standard error: a failure above [`NOISE`] in
+/// either direction, no answer if two standard errors reach across it. The error of a single image, NaN, counts as 0.
+fn noise_verdict(by_attack: f64, share: f64, error: f64) -> Verdict {
     let reach = if error.is_nan() { 0.0 } else { 2.0 * error };
     let share = share.abs();
     match by_attack > 0.0 {
@@ -88,7 +88,7 @@ fn drowned(by_attack: f64, share: f64, error: f64) -> Verdict {
     }
 }
 
-/// More steps and more starts are never weaker.
+/// Checks that more steps and more restarts never leave a higher loss.
 pub(super) fn effort(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, targets, usual, longer }| {
         let (attack, setting) = lab.scene(*kind)?;
@@ -104,7 +104,7 @@ pub(super) fn effort(lab: &Lab) -> Result<Check> {
     Ok(wording::effort(&Pgd::paper(lab.threat)).answered(answers))
 }
 
-/// The search of the tables gets nearly as far as a much longer one.
+/// Checks that the search of the tables has nearly the effect of a much longer one.
 pub(super) fn enough(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, usual, longer, .. }| {
         let by_usual = mean(&effect(*kind, usual));
@@ -118,10 +118,10 @@ pub(super) fn enough(lab: &Lab) -> Result<Check> {
     Ok(wording::enough().answered(answers))
 }
 
-/// Whoever may draw any image gets any rank.
+/// Checks that a search without bounds reaches any rank.
 pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
     let answers = each(lab, |Attacked { kind, targets, usual, .. }| {
-        let free = lab.attempt("ε = 1", *kind, targets, &limitless())?;
+        let free = lab.attempt("ε = 1", *kind, targets, &unbounded_search())?;
         let reached = mean(&free.after);
         let broken = if is_plus(*kind) { reached <= BROKEN } else { reached >= 100.0 - BROKEN };
         Ok(Answer::new(kind, &[mean(&usual.before), mean(&usual.after), reached], verdict(broken)))
@@ -129,7 +129,7 @@ pub(super) fn unbounded(lab: &Lab) -> Result<Check> {
     Ok(wording::unbounded().answered(answers))
 }
 
-/// Images made against another model are weaker than those made against this one.
+/// Checks that images made against another model have less effect than those made against this one.
 pub(super) fn transferred(lab: &Lab, other: Option<&RankedSubject>) -> Result<Check> {
     let Some(other) = other else {
         let reason = "no other model was named".to_owned();
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn noise_near_the_bound_is_no_answer() {
-        assert_eq!(drowned(10.0, 0.1, 0.049), Verdict::Pass);
-        assert_eq!(drowned(10.0, 0.1, 0.051), Verdict::NoAnswer);
-        assert_eq!(drowned(10.0, 0.3, 0.051), Verdict::NoAnswer);
-        assert_eq!(drowned(10.0, 0.3, 0.049), Verdict::Fail);
-        assert_eq!(drowned(10.0, 0.1, f64::NAN), Verdict::Pass);
-        assert_eq!([-0.1, -0.3].map(|share| drowned(10.0, share, 0.01)), [Verdict::Pass, Verdict::Fail]);
-        // An attack without an effect, or with none that is a number.
-        assert_eq!([0.0, -1.0, f64::NAN].map(|effect| drowned(effect, 0.0, 0.0)), [Verdict::Fail; 3]);
+        assert_eq!(noise_verdict(10.0, 0.1, 0.049), Verdict::Pass);
+        assert_eq!(noise_verdict(10.0, 0.1, 0.051), Verdict::NoAnswer);
+        assert_eq!(noise_verdict(10.0, 0.3, 0.051), Verdict::NoAnswer);
+        assert_eq!(noise_verdict(10.0, 0.3, 0.049), Verdict::Fail);
+        assert_eq!(noise_verdict(10.0, 0.1, f64::NAN), Verdict::Pass);
+        assert_eq!([-0.1, -0.3].map(|share| noise_verdict(10.0, share, 0.01)), [Verdict::Pass, Verdict::Fail]);
+        // An attack without an effect, or with an effect of NaN.
+        assert_eq!([0.0, -1.0, f64::NAN].map(|effect| noise_verdict(effect, 0.0, 0.0)), [Verdict::Fail; 3]);
     }
 }

@@ -1,29 +1,29 @@
-//! How far each check goes, and what passes it.
+//! Sizes and bounds of the checks.
 
-/// Of the effect of the attack, noise may have so much.
+/// Largest effect of noise, as a fraction of the effect of the attack.
 pub(super) const NOISE: f64 = 0.2;
-/// Of the effect of the strongest search, that of the tables must have so much.
+/// Least effect of the search of the tables, as a fraction of the effect of the longest search.
 pub(super) const ENOUGH: f64 = 0.9;
-/// In a ball without bounds, ranks end within so many percent of where the attack wants them.
+/// Largest rank, in percent from the end of the list that the attack wants, in a ball without bounds.
 pub(super) const BROKEN: f64 = 10.0;
-/// How many items are measured, each against the whole gallery.
+/// Number of items measured for collapse, each against the whole gallery.
 pub(super) const ITEMS: usize = 500;
-/// The mean distance, in relation to that of items that have nothing in common.
+/// Least mean distance, relative to that of orthogonal items.
 pub(super) const MEAN: f64 = 0.05;
-/// The standard deviation of the distances, in relation to their mean.
+/// Least standard deviation of the distances, relative to their mean.
 pub(super) const DEVIATION: f64 = 0.1;
-/// How much farther items of different classes are than those of one.
+/// Least mean distance between classes, relative to that within one.
 pub(super) const CONTRAST: f64 = 1.5;
-/// The share of ties.
+/// Largest share of ties.
 pub(super) const TIES: f64 = 0.01;
-/// How many directions.
+/// Least number of directions.
 pub(super) const DIRECTIONS: f64 = 2.0;
-/// How many images are looked at, and along how many directions each.
+/// Number of images whose gradients are compared with differences, and of directions for each.
 pub(super) const IMAGES: usize = 8;
 pub(super) const WAYS: usize = 32;
-/// How many images may be without any gradient.
+/// Largest share of images without any gradient.
 pub(super) const SILENT: f64 = 0.05;
-/// How many pixels may.
+/// Largest share of pixels without a gradient.
 pub(super) const STILL: f64 = 0.5;
-/// Steps and random starts of searches that grow: each is the beginning of the next one.
+/// Steps and random starts of the growing searches: each is the beginning of the next one.
 pub(super) const EFFORTS: [(usize, usize); 3] = [(10, 1), (50, 1), (50, 3)];

@@ -1,4 +1,4 @@
-//! Whether there is anything left to rank.
+//! The check `collapse`.
 
 use super::bounds::{CONTRAST, DEVIATION, DIRECTIONS, ITEMS, MEAN, TIES};
 use super::lab::Lab;
@@ -10,7 +10,7 @@ use rankle_core::Gallery;
 use rankle_metrics::{EmbeddingSpread, retrieve, spread};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
-/// A collapsed embedding is seen by its distances. Also the recall at 1 of the same items, in percent.
+/// Checks by distances that the embedding has not collapsed; also returns the recall at 1 of the sampled queries, in percent.
 pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
     let (sets, labels) = (lab.ranked.exact(), lab.ranked.subject().datasets().map(|set| set.labels()));
     let sample = |set: &Gallery| sample_images(lab.seed, set.len(), ITEMS);
@@ -18,7 +18,7 @@ pub(super) fn collapse(lab: &Lab) -> Result<(Check, f64)> {
         retrieve(sets, labels, &sample(sets.queries()), &mut |_| lab.ranked.subject().monitor().advance(0))?.recall_at(1);
     let EmbeddingSpread { mean, deviation, within, between, orthogonal, tied, dimension } =
         spread(sets.gallery, labels.gallery, &sample(sets.gallery))?;
-    // What is no number was not to be measured.
+    // NaN stands for a number that could not be measured.
     let answer = |of: &str, number: f64, bound: f64, passed: bool| {
         let verdict = match (number.is_nan(), passed) {
             (true, _) => Verdict::NoAnswer,

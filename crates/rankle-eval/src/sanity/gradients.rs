@@ -1,4 +1,4 @@
-//! Whether gradients say what the loss does, and whether there are any.
+//! The checks `gradients` and `zeros`.
 
 use super::bounds::{IMAGES, SILENT, STILL, WAYS};
 use super::lab::{Attacked, Lab};
@@ -8,17 +8,17 @@ use candle_core::Tensor;
 use rankle_attacks::{Agreement, Pgd, Slope, Zeros, directions, gradients, slopes};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
-/// A uniform random place of the ball: clean images have flat backgrounds, where the decisions of a network are ties.
+/// A search without steps, which returns a random point of the ball: in flat parts of clean images a network's decisions tie.
 fn start(lab: &Lab) -> Pgd {
     Pgd { iterations: 0, restarts: 1, ..Pgd::strict(lab.threat) }
 }
 
-/// Gradients are the slope of the loss.
+/// Checks that gradients agree with difference quotients of the loss.
 pub(super) fn differences(lab: &Lab) -> Result<Check> {
     let widest = Slope::STEPS[0];
     let mut answers = Vec::new();
     for Attacked { kind, targets, .. } in &lab.attacks {
-        // Both sides of a place shall be images.
+        // Both sides of a difference must be images.
         let places = lab.found(*kind, targets, &start(lab))?.1.clamp(widest, 1.0 - widest)?;
         let (attack, setting) = lab.scene(*kind)?;
         let mut agreement = Agreement::default();
@@ -39,7 +39,7 @@ pub(super) fn differences(lab: &Lab) -> Result<Check> {
     Ok(wording::differences().answered(answers))
 }
 
-/// Hardly any gradient is exactly zero.
+/// Checks that hardly any gradient is exactly zero.
 pub(super) fn zeros(lab: &Lab) -> Result<Check> {
     let mut answers = Vec::new();
     for Attacked { kind, targets, .. } in &lab.attacks {

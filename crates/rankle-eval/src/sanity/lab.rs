@@ -1,7 +1,7 @@
-//! A model under questioning: the attacks on it, each with its targets and what it does by itself.
+//! The model of a sanity study, and the attacks on it with their targets and results.
 
 use super::bounds::EFFORTS;
-use super::{Memory, Remembered};
+use super::{Memory, StoredSearch};
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
@@ -11,14 +11,14 @@ use rankle_attacks::{
 use rankle_core::{Differentiable, Seed, Sets};
 use serde::{Deserialize, Serialize};
 
-/// Candidates and queries, up and down. Query attacks without the preserved items: with them an attacker holds back by choice, and
-/// would not break a model even in a ball without bounds.
-pub(super) const KINDS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
+/// The attacks of a study, on candidates and queries, plus and minus. Query attacks preserve no items: an attacker that preserves
+/// items holds back by choice, and would not break a model even in a ball without bounds.
+pub(super) const ATTACKS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
 
-/// The model, and what is asked of it.
+/// The state of a sanity study.
 pub(super) struct Lab<'m> {
     pub(super) memory: &'m dyn Memory,
-    /// What is asked now, in front of what the monitor says.
+    /// Name of the current check, which precedes every message to the monitor.
     pub(super) question: String,
     pub(super) ranked: RankedSubject,
     /// The attacked images of both sets.
@@ -28,42 +28,42 @@ pub(super) struct Lab<'m> {
     pub(super) attacks: Vec<Attacked>,
 }
 
-/// One attack with one target per image, and what the search of the paper's tables makes of it.
+/// One attack with one target per image, and the result of the search of the paper's tables (`usual`).
 pub(super) struct Attacked {
     pub(super) kind: AttackId,
     pub(super) targets: Targets,
-    pub(super) usual: Tried,
-    /// What each of [`EFFORTS`] does.
-    pub(super) longer: Vec<Tried>,
+    pub(super) usual: SearchResult,
+    /// Results of the searches of [`EFFORTS`].
+    pub(super) longer: Vec<SearchResult>,
 }
 
 /// A search that may follow the gradient of a model.
 pub(super) type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
 
-/// Steps of a tenth of the radius from random places of the ball, the best place of all kept.
+/// A search with the steps of `strict` from random points of the ball, which returns the best iterate of all.
 pub(super) fn longer(threat: Threat, (iterations, restarts): (usize, usize)) -> Pgd {
     Pgd { iterations, restarts, ..Pgd::strict(threat) }
 }
 
-/// What came of one search.
+/// Result of one search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Tried {
-    /// The rank of every target before, in percent.
+pub struct SearchResult {
+    /// Rank of every target before the attack, in percent.
     pub before: Vec<f64>,
-    /// The rank of every target after, in percent.
+    /// Rank of every target after the attack, in percent.
     pub after: Vec<f64>,
-    /// The attacker's loss at what the search returned, on average; NaN where nobody asks for it.
+    /// Mean of the attacker's loss on the returned images; NaN if it was not computed.
     pub loss: f64,
 }
 
 impl Lab<'_> {
-    /// Draws the targets, attacks as the tables do, and with more effort.
+    /// Draws the targets, and runs the search of the tables and the longer ones.
     ///
     /// # Errors
-    /// What the libraries report, or an interrupt.
+    /// Errors of the attack, or an interrupt.
     pub(super) fn attack(&mut self) -> Result<()> {
         let threat = self.threat;
-        for kind in KINDS {
+        for kind in ATTACKS {
             let experiment = self.experiment(kind);
             let targets = experiment.choose(self.images_of(kind), self.ranked.sets())?;
             let usual = self.attempt("tables' search", kind, &targets, &Pgd::paper(threat))?;
@@ -76,7 +76,7 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// An attack as the tables have it, but for the search.
+    /// An attack as in the tables; checks replace its search.
     pub(super) fn experiment(&self, kind: AttackId) -> Experiment {
         Experiment::usual(kind, self.threat, Protocol::Paper, self.seed)
     }
@@ -86,21 +86,21 @@ impl Lab<'_> {
         self.images.of(self.experiment(kind).perturbs())
     }
 
-    /// An attack, and where it takes place.
+    /// An attack and its setting.
     pub(super) fn scene(&self, kind: AttackId) -> Result<(Box<dyn RankingAttack>, Setting<'_>)> {
         let experiment = self.experiment(kind);
         Ok((experiment.attack(), experiment.setting(&self.ranked, true)?))
     }
 
-    /// What a search of this name has found, or finds now.
+    /// The stored result of the search of this name; computed and stored if there is none.
     ///
     /// # Errors
-    /// Those of the search.
+    /// Errors of the search.
     pub(super) fn remembered<const N: usize>(
         &self,
         name: String,
-        search: impl FnOnce() -> Result<[Tried; N]>,
-    ) -> Result<[Tried; N]> {
+        search: impl FnOnce() -> Result<[SearchResult; N]>,
+    ) -> Result<[SearchResult; N]> {
         let monitor = self.ranked.subject().monitor();
         if let Some((work, Ok(tried))) = self.memory.recall(&name).map(|kept| (kept.work, kept.tried.try_into())) {
             monitor.skip(work);
@@ -109,14 +109,14 @@ impl Lab<'_> {
         monitor.enter(&format!("{}: {name}", self.question));
         let before = monitor.done();
         let tried = search()?;
-        self.memory.keep(&name, Remembered { work: monitor.done().saturating_sub(before), tried: tried.to_vec() });
+        self.memory.keep(&name, StoredSearch { work: monitor.done().saturating_sub(before), tried: tried.to_vec() });
         Ok(tried)
     }
 
-    /// The ranks that `search`, which is called `name`, makes of an attack on any images, before and after.
+    /// The ranks before and after an attack with `search` on any images, stored as `name`; without the loss.
     ///
     /// # Errors
-    /// What the libraries report, or an interrupt.
+    /// Errors of the attack, or an interrupt.
     pub(super) fn ranks_of<'a>(
         &'a self,
         name: &str,
@@ -124,7 +124,7 @@ impl Lab<'_> {
         images: &[usize],
         targets: &Targets,
         search: &WhiteBox<'a>,
-    ) -> Result<Tried> {
+    ) -> Result<SearchResult> {
         let [tried] = self.remembered(format!("{kind}, {name}"), || {
             let (attack, setting) = self.scene(kind)?;
             let setting = Setting { keep_images: false, ..setting };
@@ -133,47 +133,58 @@ impl Lab<'_> {
         Ok(tried)
     }
 
-    /// What `search`, which is called `name`, makes of an attack.
+    /// The result of an attack with `search` on the images of the study, stored as `name`.
     ///
     /// # Errors
-    /// What the libraries report, or an interrupt.
-    pub(super) fn attempt<'a>(&'a self, name: &str, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<Tried> {
+    /// Errors of the attack, or an interrupt.
+    pub(super) fn attempt<'a>(
+        &'a self,
+        name: &str,
+        kind: AttackId,
+        targets: &Targets,
+        search: &WhiteBox<'a>,
+    ) -> Result<SearchResult> {
         let [tried] = self.remembered(format!("{kind}, {name}"), || Ok([self.found(kind, targets, search)?.0]))?;
         Ok(tried)
     }
 
-    /// The same of a search that is not remembered, and the images that it returns.
+    /// As [`Lab::attempt`], but not stored, and with the images that the search returns.
     ///
     /// # Errors
     /// As [`Lab::attempt`].
-    pub(super) fn found<'a>(&'a self, kind: AttackId, targets: &Targets, search: &WhiteBox<'a>) -> Result<(Tried, Tensor)> {
+    pub(super) fn found<'a>(
+        &'a self,
+        kind: AttackId,
+        targets: &Targets,
+        search: &WhiteBox<'a>,
+    ) -> Result<(SearchResult, Tensor)> {
         let (attack, setting) = self.scene(kind)?;
         let outcome = rankle_attacks::run(&*attack, search, &setting, self.images_of(kind), targets)?;
         let tried = ranks(&outcome);
         let adversarial = outcome.adversarial.ok_or(rankle_core::Error::Empty("adversarial images"))?;
         let loss = mean(&losses(&*attack, &setting, self.images_of(kind), targets, &adversarial)?);
-        Ok((Tried { loss, ..tried }, adversarial))
+        Ok((SearchResult { loss, ..tried }, adversarial))
     }
 }
 
-/// The ranks of an attack, without its loss.
-pub(super) fn ranks(outcome: &Outcome) -> Tried {
+/// The ranks of an attack in percent, without its loss.
+pub(super) fn ranks(outcome: &Outcome) -> SearchResult {
     let percents = |ranks: &[f64]| ranks.iter().map(|&rank| percent(rank)).collect();
-    Tried { before: percents(&outcome.before.rank), after: percents(&outcome.after.rank), loss: f64::NAN }
+    SearchResult { before: percents(&outcome.before.rank), after: percents(&outcome.after.rank), loss: f64::NAN }
 }
 
-/// How far the target of every image moved in the direction that the attack wants, in points of rank.
+/// Change in rank of the target of every image, in percentage points, positive in the direction that the attack wants.
 pub(super) fn effects(kind: AttackId, before: &[f64], after: &[f64]) -> Vec<f64> {
     let sign = if is_plus(kind) { -1.0 } else { 1.0 };
     before.iter().zip(after).map(|(before, after)| sign * (after - before)).collect()
 }
 
-/// Whether an attack wants low ranks.
+/// True for a plus attack, which wants low ranks.
 pub(super) fn is_plus(kind: AttackId) -> bool {
     kind.direction() == Some(Direction::Raise)
 }
 
-/// NaN of nothing.
+/// The mean; NaN without values.
 pub(super) fn mean(values: &[f64]) -> f64 {
     Estimate::of(values).map_or(f64::NAN, |estimate| estimate.mean)
 }

@@ -1,4 +1,4 @@
-//! What the page says of each check.
+//! Texts of the checks on the sanity page.
 
 use super::bounds::{
     BROKEN, CONTRAST, DEVIATION, DIRECTIONS, EFFORTS, ENOUGH, IMAGES, ITEMS, MEAN, NOISE, SILENT, STILL, TIES, WAYS,
@@ -6,7 +6,7 @@ use super::bounds::{
 use rankle_attacks::{Agreement, Pgd, Slope};
 use rankle_report::sanity::{Check, Verdict};
 
-/// A check without answers. The texts are: what is claimed, what is measured, what is expected, what a failure means.
+/// A check without answers. The texts are the claim, the measurement, the expectation and the meaning of a failure.
 fn check(name: &str, texts: [String; 4], columns: Vec<String>) -> Check {
     let [claim, measured, expectation, failure] = texts;
     let name = name.to_owned();
@@ -17,7 +17,7 @@ fn columns(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// The growing searches, as columns.
+/// Column names of the growing searches, each followed by `what`.
 fn efforts(what: &str) -> impl Iterator<Item = String> + use<'_> {
     EFFORTS.into_iter().map(move |(steps, starts)| match starts {
         1 => format!("{steps} steps{what}"),
@@ -29,7 +29,7 @@ pub(super) fn noise(images: usize) -> Check {
     let texts = [
         "Random noise of the same ε does next to nothing.".to_owned(),
         format!(
-            "every pixel goes up or down by ε, a coin for each, within [0, 1], against the attack with the search of the tables, both on \
+            "every pixel goes up or down by ε, with equal probability, within [0, 1], against the attack with the search of the tables, both on \
              {images} images. The error is the standard error of the effect of the noise over the \
              images."
         ),
@@ -73,10 +73,10 @@ pub(super) fn effort(usual: &Pgd) -> Check {
 
 pub(super) fn enough() -> Check {
     let texts = [
-        "The search of the tables gets nearly as far as a much longer one.".to_owned(),
+        "The search of the tables moves ranks nearly as far as a much longer one.".to_owned(),
         "ranks after the searches of the check before this one.".to_owned(),
         format!("the search of the tables has at least {} % of the effect of the longest one.", 100.0 * ENOUGH),
-        "robustness read from the tables is partly the shortness of their search: quote what the longest one leaves.".to_owned(),
+        "robustness read from the tables is overstated: a longer search moves ranks further. Quote the ranks that the longest one leaves.".to_owned(),
     ];
     let mut names = columns(&["rank clean, %", "tables' search, %"]);
     names.extend(efforts(", %"));
@@ -86,14 +86,14 @@ pub(super) fn enough() -> Check {
 
 pub(super) fn unbounded() -> Check {
     let texts = [
-        "Whoever may draw any image gets any rank.".to_owned(),
+        "Without a bound any rank can be reached.".to_owned(),
         "the attack with ε = 1: 50 steps of 0.1 from a random image, the best one kept.".to_owned(),
         format!(
             "ranks within {BROKEN} % of where the attack wants them: at most {BROKEN} for plus, at least {} for minus.",
             100.0 - BROKEN
         ),
-        "the search is lost in a landscape without slopes, so smaller ε prove nothing; or the embedding cannot reach those \
-         places."
+        "the search follows gradients that vanish, so smaller ε prove nothing; or the embedding cannot reach those \
+         ranks."
             .to_owned(),
     ];
     check("unbounded", texts, columns(&["rank clean, %", "rank attacked, %", "rank with ε = 1, %"]))
@@ -115,10 +115,10 @@ pub(super) fn transferred() -> Check {
 
 pub(super) fn differences() -> Check {
     let texts = [
-        "Gradients are what the loss does.".to_owned(),
+        "Gradients agree with differences of the loss.".to_owned(),
         format!(
             "the gradient of the attacker's loss, through the whole model, beside the slope of the loss when all pixels move at once, each \
-             up or down by a coin, and back: {WAYS} such directions for each of {IMAGES} images (fewer where fewer are attacked) at \
+             up or down with equal probability, and back: {WAYS} such directions for each of {IMAGES} images (fewer where fewer are attacked) at \
              random places of the ball. Every slope is measured twice, with steps of {}, so that rounding, which is independent in \
              the two, can be taken out. The slope is the root mean square over the directions, the error that of what the gradient \
              differs by; at most: within two standard errors.",
@@ -138,7 +138,7 @@ pub(super) fn zeros() -> Check {
     let texts = [
         "Hardly any gradient is exactly zero.".to_owned(),
         "the gradient of the attacker's loss at the clean images and at random places of the ball. A search by signs does not move \
-         a pixel without one. An image whose target is where the attack wants it has none by right."
+         a pixel without one. An image whose target is where the attack wants it has no gradient, correctly."
             .to_owned(),
         format!(
             "at both places at most {} % of the pixels, and at most {} % of the images in all their pixels.",

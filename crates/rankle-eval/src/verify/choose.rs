@@ -1,18 +1,18 @@
-//! A few records that stand for many.
+//! A sample of records that represents all.
 
 use super::Ready;
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
-/// What took longer, in seconds, comes last in a sample, but for the quickest record of each protocol: those of strict all do.
+/// Seconds above which a record comes late in a sample, except the quickest of each protocol: all those of `strict` take longer.
 const DEAR: f64 = 5.0;
 
-/// How a record is like others: by each of its inputs, and by its file.
+/// Traits of a record, by which others resemble it: each of its inputs, and its file.
 type Traits = Vec<(String, String)>;
 
-/// The places of at most `count` records, in their order: again and again the one whose inputs occur least often among those that
-/// are chosen already, and of several the cheapest. What is quick and has an attack comes first, a radius of 0 last.
+/// Indices of at most `count` records, in ascending order. Each step chooses the record whose inputs are rarest among the chosen
+/// ones and, of several, the quickest. Quick attacks come first, a radius of 0 last.
 pub fn spread<K>(ready: &[Ready<K>], count: usize) -> Vec<usize> {
     let traits = traits(ready);
     let ranks = ranks(ready);
@@ -34,7 +34,7 @@ pub fn spread<K>(ready: &[Ready<K>], count: usize) -> Vec<usize> {
     chosen.into_iter().collect()
 }
 
-/// How early each record is chosen: 0 for quick attacks, 1 for dear ones, 2 for a radius of 0.
+/// Priority of each record: 0 for quick attacks, 1 for slow ones, 2 for a radius of 0.
 pub fn ranks<K>(ready: &[Ready<K>]) -> Vec<u8> {
     let attacks = || ready.iter().filter(|ready| ready.cell.spec.epsilon > 0.0);
     let is_quickest = |one: &Ready<K>| {
@@ -50,7 +50,7 @@ pub fn ranks<K>(ready: &[Ready<K>]) -> Vec<u8> {
     ready.iter().map(rank).collect()
 }
 
-/// Of each record; what is not written is one of its traits, too, so that what is written seldom is looked for.
+/// The traits of each record. A field that is not written is a trait, too, so that records with a rare field are sought.
 fn traits<K>(ready: &[Ready<K>]) -> Vec<Traits> {
     let fields: Vec<Value> = ready.iter().map(|ready| serde_json::to_value(&ready.cell).unwrap_or_default()).collect();
     let names: BTreeSet<&String> = fields.iter().filter_map(Value::as_object).flat_map(|fields| fields.keys()).collect();

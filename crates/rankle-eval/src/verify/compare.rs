@@ -1,4 +1,4 @@
-//! What is another value in a record that was computed again.
+//! Comparison of records with the same records computed again, column by column.
 
 use super::recorded::{Location, Recorded};
 use rankle_record::{Cell, Provenance};
@@ -7,24 +7,24 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Columns that no input decides: they may be anything.
+/// Columns that no input determines: any value is accepted.
 const FREE: &[&str] = &[
     "seconds",
     "code_version",
-    // The hash tells weights apart, not their place.
+    // The hash tells weights apart, not their path.
     "weights",
     "from.weights",
-    // Whether weights are in the repository.
+    // False for weights that are not in the repository.
     "verifiable",
-    // A check that may be left out, and says nothing where it was undecided.
+    // The result of an optional check; missing also where the check was undecided.
     "gradient_error",
-    // Written beside the records of a report, about the model.
+    // A remark about the model that a report adds to its records.
     "caveat",
 ];
 
-/// On another instruction set roundings differ, and so do the outcomes: a column whose name ends like this by so much at most, the
-/// first that fits; any other not at all. Means over images move little, their errors less, and the images at the edge of a count
-/// or of a tie decide on shares.
+/// Endings of column names, and the largest difference on another machine, where rounding differs; the first match counts, other
+/// columns must be equal. Means over images move little, their standard errors less; shares depend on the images at the edge of a
+/// count or of a tie.
 const NEARLY: &[(&str, f64)] = &[
     ("_stderr", 0.1),
     ("_interval", 0.7),
@@ -36,24 +36,24 @@ const NEARLY: &[(&str, f64)] = &[
     ("embedding_shift", 0.02),
 ];
 
-/// Columns that say on what a record was computed.
+/// Columns that name the machine of a record.
 const MACHINE: [&str; 2] = ["device", "instruction_set"];
 
-/// One column of one record.
+/// One differing column of one record.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Column {
     column: String,
-    /// As it was recorded; null where nothing was.
+    /// The recorded value; null if there is none.
     recorded: Value,
-    /// As it is now.
+    /// The value computed now.
     computed: Value,
 }
 
-/// Where a record differs.
+/// A difference between a record and its new computation.
 #[derive(Debug, Serialize)]
 pub struct Difference {
     file: String,
-    /// Which record of the file it is, counted from 1.
+    /// Number of the record in its file, counted from 1.
     number: usize,
     cell: String,
     #[serde(flatten)]
@@ -63,23 +63,23 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// In a column of a record of this cell.
+    /// The difference in one column of a record.
     pub fn of(recorded: &Recorded, cell: &Cell, column: Column) -> Self {
         let (file, place, cell) = (recorded.file.display().to_string(), recorded.place, cell.to_string());
         Self { file, number: place.number(), cell, column, place }
     }
 
-    /// Whether another one is in the same record.
+    /// True if both are in the same record.
     pub fn is_beside(&self, other: &Self) -> bool {
         (&self.file, self.number) == (&other.file, other.number)
     }
 
-    /// Whether it is one of this record.
+    /// True if the difference is in this record.
     pub fn is_in(&self, recorded: &Recorded) -> bool {
         (self.file.as_str(), self.place) == (&*recorded.file.display().to_string(), recorded.place)
     }
 
-    /// One JSON object.
+    /// The difference as one JSON object.
     pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("strings and JSON values are JSON")
     }
@@ -96,7 +96,7 @@ fn shown(value: &Value) -> String {
     if value.is_null() { "nothing".to_owned() } else { value.to_string() }
 }
 
-/// The columns that differ. `inputs` are the columns that decide the others: on every machine they must be equal.
+/// The columns that differ. `inputs` are the columns that determine the others: they must be equal on every machine.
 pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
     let [recorded, computed, inputs] = [recorded, computed, inputs].map(flat);
     let here = MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
@@ -114,7 +114,7 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
     names.into_iter().filter(|name| !FREE.contains(&name.as_str())).map(column).filter(|column| !equal(column)).collect()
 }
 
-/// Whether a record was computed on another device or instruction set than this.
+/// True if a record was computed on another device or instruction set than this.
 pub(super) fn is_of_another_machine(recorded: &Map<String, Value>, here: &Provenance) -> bool {
     let machine = [("device", &here.device), ("instruction_set", &here.instruction_set)];
     machine.into_iter().any(|(name, here)| recorded.get(name).and_then(Value::as_str) != Some(here))
@@ -125,7 +125,7 @@ fn near(recorded: &Value, computed: &Value, bound: f64) -> bool {
         (Value::Array(recorded), Value::Array(computed)) => {
             recorded.len() == computed.len() && recorded.iter().zip(computed).all(|(one, other)| near(one, other, bound))
         }
-        // What is below the bound is not written.
+        // A share below a threshold is not written: it counts as 0.
         (Value::Null, Value::Number(_)) if bound > 1.0 => near(&0.0.into(), computed, bound),
         (Value::Number(_), Value::Null) if bound > 1.0 => near(recorded, &0.0.into(), bound),
         _ => match (recorded.as_f64(), computed.as_f64()) {
@@ -135,7 +135,7 @@ fn near(recorded: &Value, computed: &Value, bound: f64) -> bool {
     }
 }
 
-/// Columns of objects in a record as `object.column`.
+/// The columns of a record, those of nested objects as `object.column`.
 fn flat(record: &Map<String, Value>) -> BTreeMap<String, Value> {
     let mut columns = BTreeMap::new();
     for (name, value) in record {
@@ -167,7 +167,7 @@ mod tests {
         })
     }
 
-    /// The names of what differs after one column was given another value.
+    /// Names of the columns that differ after one column got another value.
     fn found(pointer: &str, value: Value, instruction_set: &str) -> String {
         let mut computed = record();
         computed["instruction_set"] = instruction_set.into();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    #[rustfmt::skip] // the columns are the point
+    #[rustfmt::skip] // keeps the columns aligned
     fn one_changed_digit_is_found() {
         //                                                    here                       on another instruction set
         for (pointer, value, here, elsewhere) in [

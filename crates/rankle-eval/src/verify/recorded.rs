@@ -1,36 +1,36 @@
-//! Records as they were written: every column, whatever this version knows of it.
+//! Records as written: every column, also those that this version does not know.
 
 use crate::error::{Error, Result, invalid};
 use rankle_record::{Columns, Record};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file of records; a pipe may have no end.
+/// Largest size of a file of records, in bytes; a pipe may have no end.
 const LONGEST: u64 = 256 << 20;
 
 /// One record of a file.
 pub struct Recorded {
-    /// The file that it stands in.
+    /// The file of the record.
     pub file: PathBuf,
-    /// Where in the file.
+    /// Location in the file.
     pub place: Location,
     /// Its columns.
     pub columns: Map<String, Value>,
 }
 
-/// Where in its file a record stands, counted from 1.
+/// Location of a record in its file, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// Of a JSON Lines file.
+    /// Line of a JSON Lines file.
     Line(usize),
-    /// Of a JSON array.
+    /// Position in a JSON array.
     Record(usize),
 }
 
 /// Reads a file of records: one JSON object a line, or one array of them.
 ///
 /// # Errors
-/// One line that names the file, and the record that is none.
+/// One line that names the file and, if a record cannot be read, its location.
 pub fn read(path: &Path) -> Result<Vec<Recorded>> {
     let shown = path.display();
     let refused = |what: String, error: &dyn std::fmt::Display| Error::Invalid(format!("{shown}{what}: {error}"));
@@ -51,15 +51,15 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>> {
 }
 
 impl Recorded {
-    /// Whether it is about a classifier, not about an attack on a ranking.
+    /// True if the record is of an attack on a classifier, not on a ranking.
     pub fn is_of_a_classifier(&self) -> bool {
         self.columns.contains_key("accuracy_after")
     }
 
-    /// The record, without what a report adds to it.
+    /// The parsed record, without the columns that a report adds.
     ///
     /// # Errors
-    /// One line that names the record, when it is none of this version.
+    /// One line that names the record, when it is not one of this version.
     pub fn record(&self) -> Result<Record> {
         let columns = self.columns.iter().filter(|(name, _)| *name != "caveat");
         let line = Value::Object(columns.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string();
@@ -67,19 +67,19 @@ impl Recorded {
         Record::from_line(line.as_bytes()).map_err(refused)
     }
 
-    /// File and place, for messages.
+    /// File and location, for messages.
     pub fn name(&self) -> String {
         format!("{} {}", self.file.display(), self.place)
     }
 
-    /// How long it took, where it is written.
+    /// Run time in seconds; infinite if it is not recorded.
     pub fn seconds(&self) -> f64 {
         self.columns.get("seconds").and_then(Value::as_f64).unwrap_or(f64::INFINITY)
     }
 }
 
 impl Location {
-    /// The number alone.
+    /// The line or position.
     pub fn number(self) -> usize {
         match self {
             Self::Line(number) | Self::Record(number) => number,

@@ -1,4 +1,4 @@
-//! A server on this machine: what the hub and other homes answer, and what broken ones do.
+//! HTTP server on this machine that answers as the hub, as another server, or as a broken one.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use sha1::{Digest as _, Sha1};
@@ -10,23 +10,23 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What is asked.
+/// Request to the server.
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// The first byte of the range, if one is asked for.
+    /// First byte of the requested range.
     pub(crate) range: Option<usize>,
 }
 
-/// What is answered.
+/// Response of the server.
 #[derive(Default)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// The connection ends after so many bytes of the body.
+    /// Number of bytes of the body after which the connection ends.
     pub(crate) cut: Option<usize>,
-    /// One byte of the body comes after the other, in so much time each.
+    /// Time for each byte of the body, sent one by one.
     pub(crate) pause: Option<Duration>,
 }
 
@@ -35,7 +35,7 @@ impl Reply {
         Self { status, ..Self::default() }
     }
 
-    /// A file, or the part of it that is asked for.
+    /// Responds with a file, or with the requested part.
     pub(crate) fn file(request: &Request, content: &[u8]) -> Self {
         match request.range {
             None => Self { status: 200, body: content.to_vec(), ..Self::default() },
@@ -57,7 +57,7 @@ impl Reply {
         self
     }
 
-    /// Fifty bytes a second.
+    /// Sends fifty bytes per second.
     pub(crate) fn trickling(mut self) -> Self {
         self.pause = Some(Duration::from_millis(20));
         self
@@ -66,7 +66,7 @@ impl Reply {
 
 type Answer = Box<dyn Fn(&Request) -> Reply + Send>;
 
-/// It ends with the test program.
+/// Server that runs until the test program ends.
 pub(crate) struct Server {
     pub(crate) url: String,
     answer: Arc<Mutex<Answer>>,
@@ -83,19 +83,19 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (answer, log) = (answer.clone(), log.clone());
-                // Whoever asked may be gone already.
+                // The client may have closed the connection already.
                 thread::spawn(move || stream.and_then(|stream| serve(stream, &answer, &log)));
             }
         });
         server
     }
 
-    /// From now on it answers otherwise.
+    /// Replaces the answers from now on.
     pub(crate) fn becomes(&self, answer: impl Fn(&Request) -> Reply + Send + 'static) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
 
-    /// What was asked since the last call: `GET /path`, and `from N` where a range is asked for.
+    /// Requests since the last call, as `GET /path`, with `from N` for a range.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
@@ -136,7 +136,7 @@ fn serve(stream: TcpStream, answer: &Mutex<Answer>, log: &Mutex<Vec<String>>) ->
     stream.flush()
 }
 
-/// The commit of the repositories here.
+/// Commit of all repositories.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 pub(crate) fn sha256(content: &[u8]) -> String {
@@ -151,11 +151,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The files of repositories by their path, as in `/timm/resnet18/model.safetensors`.
+/// Files of repositories by path, such as `/timm/resnet18/model.safetensors`.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// As huggingface.co answers: files of more than a hundred bytes (ten megabytes there) lie elsewhere and are known by their
-/// SHA-256, others by their Git hash.
+/// Answers as huggingface.co: files of more than a hundred bytes (there ten megabytes) are on another server and have their
+/// SHA-256 as a hash, others their Git hash.
 pub(crate) fn hub(files: Files) -> impl Fn(&Request) -> Reply + Send + 'static {
     move |request| {
         if let Some(hash) = request.path.strip_prefix("/elsewhere/") {
@@ -186,7 +186,7 @@ pub(crate) fn hub(files: Files) -> impl Fn(&Request) -> Reply + Send + 'static {
     }
 }
 
-/// Bytes without a pattern.
+/// Pseudorandom bytes.
 pub(crate) fn noise(count: u32) -> Vec<u8> {
     (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }

@@ -1,4 +1,4 @@
-//! The forward pass: sums, bias, ReLU or none, and pooling.
+//! The forward pass: sums, bias, optional ReLU, and pooling.
 
 use super::{ConvBlock, ConvShape, PooledRows, SILENT, Scratch};
 use crate::simd::{Kernel, Vector};
@@ -6,9 +6,8 @@ use crate::size::{product, whole};
 use crate::tile::{Left, Right, Store, Stretches, split, tile};
 
 impl ConvBlock {
-    /// One padded image in, its padding zero; its pooled rows and the winner of every window out.
-    ///
-    /// `winners` has [`ConvShape::pooled_len`] bytes, channel fastest.
+    /// Computes the pooled rows of one padded image, whose padding is zero, and the winner of every window: `winners` has
+    /// [`ConvShape::pooled_len`] bytes, channel fastest.
     pub fn forward(&self, padded: &[f32], scratch: &mut Scratch, pooled: &mut [f32], rows: PooledRows, winners: &mut [u8]) {
         let ConvShape { outputs, inputs, kernel, relu, .. } = self.shape;
         let (panel, kernel_row) = (self.isa.panel(), self.shape.kernel_row());
@@ -20,7 +19,7 @@ impl ConvBlock {
         scratch.sums.resize(product([2, width, stride]), 0.0);
         for (y, winners) in winners.chunks_exact_mut(self.shape.pooled_row()).enumerate() {
             for (line, sums) in scratch.sums.chunks_exact_mut(width * stride).enumerate() {
-                // Rows on the padding would add zeros.
+                // Kernel rows on the padding are skipped: they would add zeros.
                 let reach = self.shape.rows_on_image(2 * y + line);
                 if reach.is_empty() {
                     sums.fill(0.0);
@@ -36,7 +35,7 @@ impl ConvBlock {
                         len: kernel_row,
                     };
                     for (first, weights) in self.forward.chunks_exact(inner * panel).enumerate() {
-                        // A last panel with few channels is done with one register.
+                        // A last panel with few channels needs only one register.
                         let few = outputs - first * panel <= self.isa.lanes();
                         let out = &mut sums[columns.start * stride + first * panel..];
                         tile(
@@ -59,7 +58,7 @@ impl ConvBlock {
     }
 }
 
-/// Two rows of sums, `stride` numbers per column, to one pooled row.
+/// Pools two rows of sums, `stride` numbers per column, to one row.
 struct Pool<'a> {
     top: &'a [f32],
     bottom: &'a [f32],
@@ -87,7 +86,7 @@ impl Pool<'_> {
         let results = self.pooled.chunks_exact_mut(outputs).zip(self.winners.chunks_exact_mut(outputs));
         for ((top, bottom), (pooled, winners)) in windows.zip(results) {
             let ((a, b), (c, d)) = (top.split_at(stride), bottom.split_at(stride));
-            // The bias ends with the last channel, before the columns of none.
+            // The bias ends with the last channel, so the unused columns are skipped.
             let corners = a.iter().zip(b).zip(c.iter().zip(d));
             for ((((&a, &b), (&c, &d)), &bias), (pooled, winner)) in corners.zip(self.bias).zip(pooled.iter_mut().zip(winners)) {
                 let (mut best, mut who) = (a + bias, 0u8);

@@ -1,4 +1,4 @@
-//! From the gradient of the pooled output to that of the image.
+//! The input gradient: from the gradient of the pooled output to the gradient of the image.
 
 use super::pooled::Windows;
 use super::shape::REGISTER;
@@ -8,8 +8,8 @@ use crate::simd::{Kernel, Vector};
 use crate::size::product;
 
 impl ConvBlock {
-    /// The gradient of one padded image from that of its pooled output. `padded` is overwritten, its
-    /// borders with numbers that belong to no pixel.
+    /// Computes the gradient of one padded image from the gradient of its pooled output. `padded` is overwritten; the numbers on
+    /// its borders belong to no pixel.
     pub fn input_gradient(&self, gradient: PooledUpstream<'_>, scratch: &mut Scratch, padded: &mut [f32]) {
         let (shape, block) = (self.shape, self);
         assert!(padded.len() == shape.padded_len(), "a padded image");
@@ -58,7 +58,7 @@ impl Kernel for ListGradient<'_> {
                 for first in (0..outputs).step_by(V::LANES) {
                     // SAFETY: both slices have a multiple of `REGISTER` and so of every `LANES` elements: a full register can be
                     // read at `first < outputs`. At most `first` entries were kept so far, and the list has room for `outputs`
-                    // and a register: a full one can be written behind them.
+                    // and a register: a full register can be written behind them.
                     count += unsafe {
                         V::keep_equal(
                             winners.as_ptr().add(first),
@@ -79,15 +79,15 @@ impl Kernel for ListGradient<'_> {
             for (list, &count) in counts.iter().enumerate() {
                 let (window, corner) = (list / 4, list % 4);
                 let (y, x) = (2 * (window / width) + corner / 2, 2 * (window % width) + corner % 2);
-                // What would land on the padding is nobody's.
+                // Gradients on the padding are not needed.
                 if count == 0 || !shape.rows_on_image(y).contains(&ky) {
                     continue;
                 }
                 let target = &mut padded[(y + ky) * padded_row + x * inputs..][..row];
                 let (values, places) = (&values[list * stride..][..count], &places[list * stride..][..count]);
-                // SAFETY: every place is `channel * row` with `channel < outputs`, since the channels behind are silent; it fits in
-                // 32 bits (`ConvShape::check`). The table has `outputs * row` numbers; `row` is a multiple of `REGISTER`, hence of
-                // every `LANES`. What is added behind the kernel row are the table's zeros.
+                // SAFETY: every entry of `places` is `channel * row` with `channel < outputs`, since the channels behind are
+                // silent; it fits in 32 bits (`ConvShape::check`). The table has `outputs * row` numbers; `row` is a multiple of
+                // `REGISTER`, hence of every `LANES`. Behind the kernel row the table's zeros are added.
                 unsafe { add_rows::<V>(target, values, places, table) };
             }
         }
@@ -106,7 +106,7 @@ impl Kernel for PatchGradient<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        // Registers per patch row: the patches of one window are summed in `(kernel + 1) * 8 / LANES` of them.
+        // Registers per patch: the patches of one window are summed in `(kernel + 1) * 8 / LANES` registers.
         match (self.block.shape.kernel + 1) * PATCH_ROW / V::LANES {
             3 => self.compute::<V, 3>(),
             6 => self.compute::<V, 6>(),
@@ -133,7 +133,7 @@ impl PatchGradient<'_> {
                         &self.block.backward[(usize::from(winners[half]) * outputs + 2 * pair + half) * patch_len..][..patch_len];
                     let value = V::splat(gradient[half]);
                     for (n, sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: `N * LANES == patch_len`: `run` chose `N` so.
+                        // SAFETY: `N * LANES == patch_len`, as `run` chose `N`.
                         *sum = value.multiply_add(unsafe { V::load(table.as_ptr().add(n * V::LANES)) }, *sum);
                     }
                 }

@@ -1,14 +1,15 @@
-//! Convolution, bias, ReLU (or none) and 2×2 max pooling as one block, with both gradients.
+//! Convolution, bias, optional ReLU and 2×2 max pooling as one block, with input and weight gradients.
 //!
 //! Images are padded and channel-last: a kernel row of `kernel * inputs` numbers is contiguous, so the convolution is a
-//! tile of a matrix product on the image itself. Two rows of sums stay in the first-level cache until they are pooled;
-//! what is kept is the pooled value and one byte: which of the four positions won.
+//! tile of a matrix product on the image itself. Two rows of sums stay in the first-level cache until they are pooled; the
+//! block stores the pooled value and one byte: the position of the four that won.
 //!
-//! Behind a 2×2 pooling at most every fourth sum has a gradient, and ReLU silences more. The gradients therefore go through
-//! lists of the live ones instead of through a dense convolution.
+//! Behind a 2×2 pooling at most every fourth sum has a gradient, and ReLU silences more. The gradients therefore use lists of
+//! the live sums instead of a dense convolution.
 //!
-//! Any number of channels, any padding, any kernel. What does not fill a register is filled up: sums with columns of no
-//! channel, windows with silent channels, tables with zeros. Left out: strides, and pooling that leaves a row or a column over.
+//! Any number of channels, any padding, any kernel (see [`ConvShape::kernel`] for one input channel). Incomplete registers are
+//! filled up: sums with unused columns, windows with silent channels, tables with zeros. Left out: strides, and pooling that
+//! leaves a row or a column over.
 
 mod forward;
 mod input_gradient;
@@ -43,12 +44,12 @@ pub struct ConvBlock {
     bias: Vec<f32>,
     /// `[outputs / panel, rounded up][kernel * kernel * inputs][panel]`.
     forward: Aligned,
-    /// Many input channels: `[kernel][outputs][table_row]`. One input channel: `[5 winners][pairs of outputs][2][PATCH]`, the
-    /// kernel shifted to each of the four positions of a window, and zeros for the silent one.
+    /// Many input channels: `[kernel][outputs][table_row]`. One input channel: `[5 winners][pairs of outputs][2][patch_len]`, the
+    /// kernel shifted to each of the four positions of a window, and zeros for a silent window.
     backward: Aligned,
 }
 
-/// The footprint of a pooling window on a one-channel image: up to 8 columns in each of `kernel + 1` rows.
+/// Columns of a patch, the pixels under a pooling window of a one-channel image: up to 8 in each of `kernel + 1` rows.
 const PATCH_ROW: usize = 8;
 
 impl ConvBlock {
@@ -60,7 +61,7 @@ impl ConvBlock {
         Self { shape, isa, bias: bias.to_vec(), forward: panels(isa, shape, weight), backward }
     }
 
-    /// The shape.
+    /// Shape of the block.
     pub fn shape(&self) -> ConvShape {
         self.shape
     }
@@ -112,7 +113,7 @@ fn patches(shape: ConvShape, weight: &[f32]) -> Aligned {
     patches
 }
 
-/// Channels of the patches: an even number, since they are added in pairs.
+/// Number of channels of the patches: even, since they are added in pairs.
 fn paired(outputs: usize) -> usize {
     whole(outputs, 2)
 }

@@ -3,11 +3,11 @@
 use super::shape::{ConvShape, REGISTER};
 use crate::size::{product, sum, whole};
 
-/// The winner of a pooling window that ReLU silenced. Windows with a live winner hold 0 to 3: row by row, left to right; of
-/// equal values the first wins, as in PyTorch.
+/// The winner of a pooling window that ReLU silenced. The winner of a live window is 0 to 3, row by row, left to right; the first
+/// of equal values wins, as in PyTorch.
 pub const SILENT: u8 = 4;
 
-/// Where pooled rows lie in memory: the pooled output of one block is the inside of the padded input of the next.
+/// Layout of pooled rows in memory: the pooled output of one block is the inside of the padded input of the next.
 #[derive(Clone, Copy, Debug)]
 pub struct PooledRows {
     /// Position of the first number.
@@ -17,31 +17,31 @@ pub struct PooledRows {
 }
 
 impl PooledRows {
-    /// Behind the last number of a pooled output.
+    /// Position behind the last number of a pooled output.
     pub(super) fn end(self, shape: ConvShape) -> usize {
         sum([self.origin, product([shape.pooled_height() - 1, self.stride]), shape.pooled_row()])
     }
 }
 
-/// The gradient of a block's pooled output, with what the forward pass kept of it.
+/// The gradient of a block's pooled output, with the winners of the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct PooledUpstream<'a> {
-    /// Pooled rows, as `rows` says.
+    /// The gradient, laid out as `rows`.
     pub values: &'a [f32],
-    /// Where they lie.
+    /// Layout of `values`.
     pub rows: PooledRows,
-    /// Which position won, [`ConvShape::pooled_len`] bytes, channel fastest.
+    /// The position that won, [`ConvShape::pooled_len`] bytes, channel fastest.
     pub winners: &'a [u8],
 }
 
-/// Room for [`PooledUpstream::windows`] where the channels do not fill their registers.
+/// Buffers of [`PooledUpstream::windows`] for channels that do not fill their registers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Room {
     values: Vec<f32>,
     winners: Vec<u8>,
 }
 
-/// The pooling windows with their channels in full registers; those that fill the last one up are silent.
+/// The pooling windows with their channels in full registers; channels that only fill up the last register are silent.
 #[derive(Clone, Copy)]
 pub(super) struct Windows<'a> {
     values: &'a [f32],
@@ -54,7 +54,7 @@ pub(super) struct Windows<'a> {
 }
 
 impl<'a> PooledUpstream<'a> {
-    /// Checks the sizes and looks at the gradient window by window, as a copy in `room` where that is needed.
+    /// Checks the sizes and returns the gradient by windows, copied to `room` if the channels do not fill their registers.
     pub(super) fn windows<'b>(self, shape: ConvShape, room: &'b mut Room) -> Windows<'b>
     where
         'a: 'b,
@@ -84,7 +84,7 @@ impl<'a> PooledUpstream<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Row by row: of each window the winners and the gradients of all channels.
+    /// Winners and gradients of all channels of each window, row by row.
     #[inline(always)]
     pub(super) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [f32])> {
         let Self { values, rows, winners, width, channels } = self;

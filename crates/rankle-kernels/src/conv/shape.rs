@@ -1,4 +1,4 @@
-//! The shape of a block, and where its numbers lie.
+//! The shape of a block, and the layout of its numbers.
 
 use crate::size::{product, sum, whole};
 
@@ -20,11 +20,11 @@ pub struct ConvShape {
     pub height: usize,
     /// Columns of the input.
     pub width: usize,
-    /// Whether a ReLU stands between convolution and pooling.
+    /// True if there is a ReLU between convolution and pooling.
     pub relu: bool,
 }
 
-/// Lists and tables of the gradients are read and written in full registers of up to so many numbers.
+/// Most numbers in a register: lists and tables of the gradients are read and written in full registers.
 pub(super) const REGISTER: usize = 16;
 
 impl ConvShape {
@@ -32,12 +32,12 @@ impl ConvShape {
     pub const fn padded_row(&self) -> usize {
         product([padded(self.width, self.padding), self.inputs])
     }
-    /// Numbers in the padded input, and the few behind it that belong to the last full register.
+    /// Numbers in the padded input, with the few behind it that belong to the last full register.
     pub const fn padded_len(&self) -> usize {
         let behind = self.table_row().saturating_sub(self.kernel_row());
         sum([product([padded(self.height, self.padding), self.padded_row()]), behind])
     }
-    /// Where the image starts in the padded input.
+    /// Start of the image in the padded input.
     pub const fn padded_origin(&self) -> usize {
         product([self.padding, sum([self.padded_row(), self.inputs])])
     }
@@ -61,15 +61,15 @@ impl ConvShape {
     pub const fn weights_len(&self) -> usize {
         product([self.outputs, self.inputs, self.kernel, self.kernel])
     }
-    /// Numbers in the sums of the weights' gradient, before [`super::ConvBlock::unpack_gradient`].
+    /// Numbers in the packed weight gradient, before [`super::ConvBlock::unpack_gradient`].
     pub const fn gradient_len(&self) -> usize {
         product([self.kernel, self.outputs, self.table_row()])
     }
-    /// What the convolution computes along a side of the image, in front of the pooling; nothing if the kernel is larger.
+    /// Outputs of the convolution along a side of the image, before the pooling; 0 if the kernel is larger than the padded side.
     const fn computed(&self, side: usize) -> usize {
         sum([padded(side, self.padding), 1]).saturating_sub(self.kernel)
     }
-    /// The rows of the kernel that lie on the image, not on the padding, where the convolution computes row `y`.
+    /// The rows of the kernel that are on the image, not on the padding, when the convolution computes row `y`.
     pub(super) fn rows_on_image(&self, y: usize) -> std::ops::Range<usize> {
         let first = self.padding.saturating_sub(y).min(self.kernel);
         first..(self.padding + self.height).saturating_sub(y).clamp(first, self.kernel)
@@ -79,7 +79,7 @@ impl ConvShape {
         product([self.kernel, self.inputs])
     }
     /// Numbers in a row of the gradients' tables: a kernel row, filled up to full registers. With one input channel the rows
-    /// are too short for registers, and the gradients go other ways.
+    /// are too short for registers, and the gradients use patches instead.
     pub(super) const fn table_row(&self) -> usize {
         if self.inputs == 1 { self.kernel_row() } else { whole(self.kernel_row(), REGISTER) }
     }
@@ -88,8 +88,8 @@ impl ConvShape {
     pub(super) const fn torch(&self, output: usize, ky: usize, tap: usize) -> usize {
         ((output * self.inputs + tap % self.inputs) * self.kernel + ky) * self.kernel + tap / self.inputs
     }
-    /// Stops at what the kernels cannot do: raw pointers lie behind it. In a shape that passes no size wraps, so plain arithmetic
-    /// will do for places.
+    /// Panics on shapes that the kernels cannot compute: they use raw pointers. In a shape that passes no size wraps, so
+    /// positions are computed with plain arithmetic.
     pub(super) fn check(&self) {
         let Self { inputs, outputs, kernel, height, width, .. } = *self;
         assert!(
@@ -106,7 +106,7 @@ impl ConvShape {
             inputs > 1 || matches!(kernel, 1 | 3 | 5 | 7),
             "with one input channel the kernel's side is 1, 3, 5 or 7: {self:?}"
         );
-        // Lists of the gradients hold places in 32 bits.
+        // Lists of the gradients hold positions in 32 bits.
         assert!(
             product([outputs, self.table_row()]) <= u32::MAX as usize && self.padded_len() <= u32::MAX as usize,
             "a block too large: {self:?}"

@@ -7,8 +7,8 @@ const fn same(inputs: usize, outputs: usize, kernel: usize, height: usize, width
 }
 
 /// The blocks of C2F2 and LeNet; shapes that fill no tile: less than a panel, one window in a row, one register and many; then
-/// channels that fill no register, and kernels and paddings that do not match.
-#[rustfmt::skip] // the columns are the point
+/// channels that fill no register, and paddings that do not match their kernels.
+#[rustfmt::skip] // aligned columns
 const SHAPES: [ConvShape; 16] = [
     same(1, 32, 5, 28, 28),
     same(32, 64, 5, 14, 14),
@@ -28,13 +28,13 @@ const SHAPES: [ConvShape; 16] = [
     ConvShape { inputs: 24, outputs: 34, kernel: 6, padding: 2, height: 7,  width: 5,  relu: true },
 ];
 
-/// Relative to the largest number of the result.
+/// Largest error, relative to the largest number of the result.
 const TOLERANCE: f64 = 2e-6;
 
-/// Winners are compared where the best value and zero, or the best two, are at least this far apart, or exactly equal.
+/// Winners are compared if the best value and zero, or the best two values, are at least this far apart or exactly equal.
 const MARGIN: f64 = 1e-5;
 
-/// The definition, in double precision, on a padded channel-last image.
+/// Computes a block by its definition, in double precision, on a padded channel-last image.
 struct Oracle<'a> {
     shape: ConvShape,
     weight: &'a [f32],
@@ -42,7 +42,7 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    /// Every pair of a weight (PyTorch's order) and a number of the padded image that meet in the sum of `output` at `(y, x)`.
+    /// Pairs of a weight (PyTorch's order) and a number of the padded image whose products make the sum of `output` at `(y, x)`.
     fn pairs(&self, output: usize, y: usize, x: usize) -> impl Iterator<Item = (usize, usize)> {
         let ConvShape { inputs, kernel, .. } = self.shape;
         let padded_row = self.shape.padded_row();
@@ -52,7 +52,7 @@ impl Oracle<'_> {
             (weight, (y + ky) * padded_row + (x + kx) * inputs + input)
         })
     }
-    /// The pooled output that is number `at`: its channel and the four positions of its window.
+    /// Channel and window (four positions) of the pooled number `at`.
     fn window(&self, at: usize) -> (usize, [(usize, usize); 4]) {
         let (window, width) = (at / self.shape.outputs, self.shape.pooled_width());
         let (y, x) = (2 * (window / width), 2 * (window % width));
@@ -66,7 +66,7 @@ impl Oracle<'_> {
             sum + f64::from(self.bias[output])
         })
     }
-    /// Gradients of the padded image, the weights and the bias, given which position won.
+    /// Gradients of the padded image, the weights and the bias, for the given winners.
     fn gradients(&self, padded: &[f32], upstream: impl Fn(usize) -> f32, winners: &[u8]) -> [Vec<f64>; 3] {
         let (mut image, mut weight, mut bias) =
             (vec![0.0; padded.len()], vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]);
@@ -92,14 +92,13 @@ fn pad(shape: ConvShape, image: &[f32]) -> Vec<f32> {
     padded
 }
 
-/// The inside of a padded image.
 fn inside<T: Copy>(shape: ConvShape, padded: &[T]) -> Vec<T> {
     let rows = padded[shape.padded_origin()..].chunks(shape.padded_row()).take(shape.height);
     rows.flat_map(|row| &row[..shape.width * shape.inputs]).copied().collect()
 }
 
-/// Noise; noise inside a border of zeros; noise with a constant patch; a constant image; nothing at all. All but the first
-/// make windows whose values are equal to the last bit.
+/// Noise; noise inside a border of zeros; noise with a constant patch; a constant image; zeros. All but the first make
+/// windows whose values are equal to the last bit.
 fn images(shape: ConvShape) -> Vec<Vec<f32>> {
     let ConvShape { inputs, height, width, .. } = shape;
     let noise = random(7, height * width * inputs);
@@ -126,14 +125,14 @@ fn check(what: &str, ours: &[f32], expected: &[f64]) {
     }
 }
 
-/// Parameters of the size that PyTorch starts with.
+/// Parameters of the magnitude of PyTorch's initial ones.
 fn parameters(shape: ConvShape) -> (Vec<f32>, Vec<f32>) {
     let bound = 1.0 / ((shape.inputs * shape.kernel * shape.kernel) as f32).sqrt();
     let scaled = |seed, len| random(seed, len).into_iter().map(|x| x * bound).collect();
     (scaled(1, shape.weights_len()), scaled(2, shape.outputs))
 }
 
-/// Everything a block computes, for every instruction set, against the definition. One scratch serves all shapes in turn.
+/// Compares all results of a block with the definition, for every instruction set. One scratch serves all shapes in turn.
 #[test]
 fn blocks_agree_with_their_definition() {
     let mut scratch = Scratch::default();
@@ -176,7 +175,7 @@ fn blocks_agree_with_their_definition() {
     }
 }
 
-/// Pooled values, winners, and the gaps between the pooled rows, which nobody may touch.
+/// Checks pooled values, winners, and the gaps between the pooled rows, which must stay untouched.
 fn check_pooled(name: &str, relu: bool, pooled: &[f32], place: impl Fn(usize) -> usize, winners: &[u8], corners: &[[f64; 4]]) {
     let values: Vec<f32> = (0..corners.len()).map(|at| pooled[place(at)]).collect();
     let best = |corners: &[f64; 4]| corners.iter().fold(f64::NEG_INFINITY, |most, &x| most.max(x));
@@ -188,10 +187,10 @@ fn check_pooled(name: &str, relu: bool, pooled: &[f32], place: impl Fn(usize) ->
     for (at, (&winner, corners)) in winners.iter().zip(corners).enumerate() {
         let best = best(corners);
         let clear = (!relu || best.abs() > MARGIN) && corners.iter().all(|&x| x == best || best - x > MARGIN);
-        // Of equal values the first wins; what is not above zero is silent where there is a ReLU.
+        // The first of equal values wins; with a ReLU a best value not above zero is silent.
         let first = corners.iter().position(|&x| x == best).map_or(SILENT, |first| first as u8);
         let expected = if !relu || best > 0.0 { first } else { SILENT };
-        // Where it is silent it does not matter who is best.
+        // In a silent window the best position does not matter.
         if clear || (relu && best < -MARGIN) {
             assert_eq!(winner, expected, "{name}: winner {at} of {corners:?}");
             compared += 1;
@@ -201,7 +200,7 @@ fn check_pooled(name: &str, relu: bool, pooled: &[f32], place: impl Fn(usize) ->
 }
 
 /// A value of exactly zero is silent behind a ReLU, and in a window of equal values the first position wins: from the definition
-/// of ReLU (gradient zero at zero) and from PyTorch's pooling. Without a ReLU somebody always wins.
+/// of ReLU (gradient zero at zero) and from PyTorch's pooling. Without a ReLU every window has a winner.
 #[test]
 fn ties_go_to_the_first_and_zero_is_silent() {
     for isa in Isa::available() {
@@ -215,7 +214,7 @@ fn ties_go_to_the_first_and_zero_is_silent() {
             block.forward(&image, &mut Scratch::default(), &mut pooled, rows, &mut winners);
             (winners[0], winners[1], pooled[0], pooled[1])
         };
-        #[rustfmt::skip] // the columns are the point
+        #[rustfmt::skip] // aligned columns
         let cases = [
             ([0.0, 0.0, 0.0, 0.0],     (SILENT, 0, 0.0, 0.5),        (0, 0, 0.0, 0.5)),
             ([-1.0, -0.0, 0.0, -2.0],  (SILENT, 1, 0.0, 0.5),        (1, 1, 0.0, 0.5)),
@@ -232,7 +231,7 @@ fn ties_go_to_the_first_and_zero_is_silent() {
     }
 }
 
-/// Slices that are too short, and shapes that the kernels cannot do, stop at the door: raw pointers lie behind it.
+/// Slices that are too short, and shapes that the kernels cannot compute, panic before a raw pointer is used.
 #[test]
 fn wrong_sizes_never_reach_the_kernels() {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -250,13 +249,13 @@ fn wrong_sizes_never_reach_the_kernels() {
             ConvShape { kernel: 0, ..shape },
             ConvShape { height: 0, ..shape },
             ConvShape { width: 0, ..shape },
-            // Three or five rows to pool.
+            // Three or five rows or columns to pool.
             ConvShape { height: 5, ..shape },
             ConvShape { width: 5, ..shape },
             ConvShape { kernel: 4, ..shape },
-            // Larger than the image.
+            // A kernel larger than the padded image.
             ConvShape { kernel: 9, padding: 2, height: 4, width: 10, ..shape },
-            // A patch that fills no register: only with one input channel.
+            // With one input channel, a kernel whose patch fills no register.
             ConvShape { inputs: 1, kernel: 9, padding: 4, ..shape },
             ConvShape { inputs: 1, kernel: 2, height: 5, width: 5, padding: 0, ..shape },
         ] {
@@ -267,7 +266,7 @@ fn wrong_sizes_never_reach_the_kernels() {
 
         let block = ConvBlock::new(Isa::best(), shape, &weight, &bias);
         let rows = PooledRows { origin: 0, stride: shape.pooled_row() };
-        // What each buffer lacks: image, pooled values, winners, gradient sums.
+        // The number of missing elements: of image, pooled values, winners, gradient sums.
         let run = |image: usize, pooled: usize, winners: usize, sums: usize| {
             let image = vec![1.0; shape.padded_len() - image];
             let (mut values, mut won) = (vec![1.0; shape.pooled_len() - pooled], vec![0; shape.pooled_len() - winners]);

@@ -1,4 +1,4 @@
-//! From the gradient of the pooled output to those of weights and bias.
+//! The weight gradient: from the gradient of the pooled output to the gradients of weights and bias.
 
 use super::pooled::Windows;
 use super::shape::REGISTER;
@@ -8,7 +8,7 @@ use crate::simd::{Kernel, Vector};
 use crate::size::{product, whole};
 
 impl ConvBlock {
-    /// Adds one image's gradient to `weight` (PyTorch's order only after [`ConvBlock::unpack_gradient`]) and `bias`.
+    /// Adds one image's gradient to `weight` (in packed order, see [`ConvBlock::unpack_gradient`]) and `bias`.
     pub fn weight_gradient(
         &self,
         padded: &[f32],
@@ -26,7 +26,7 @@ impl ConvBlock {
             self.isa.run(PatchWeightGradient { block, padded, windows, weight, bias });
             return;
         }
-        // One list per channel; the silent channels that fill the last register up have lists too, always empty ones.
+        // One list per channel; the silent channels that fill up the last register have lists, too, which stay empty.
         let (lists, stride) = (whole(shape.outputs, REGISTER), shape.pooled_height() * shape.pooled_width() + REGISTER);
         let len = product([lists, stride]);
         values.resize(len, 0.0);
@@ -36,7 +36,7 @@ impl ConvBlock {
         self.isa.run(WeightGradient { block, padded, windows, values, places, counts, weight, bias });
     }
 
-    /// From the order in which [`ConvBlock::weight_gradient`] sums into PyTorch's.
+    /// Brings the packed sums of [`ConvBlock::weight_gradient`] into PyTorch's order.
     pub fn unpack_gradient(&self, packed: &[f32]) -> Vec<f32> {
         let ConvShape { outputs, kernel, .. } = self.shape;
         let row = self.shape.table_row();
@@ -58,7 +58,8 @@ impl ConvBlock {
     }
 }
 
-/// Weight gradient: per output channel a list of the live windows, each of which adds a stretch of the image to a kernel row.
+/// Weight gradient for many input channels: per output channel a list of the live windows, each of which adds a stretch of the
+/// image to a kernel row.
 struct WeightGradient<'a> {
     block: &'a ConvBlock,
     padded: &'a [f32],
@@ -98,18 +99,19 @@ impl Kernel for WeightGradient<'_> {
             for (channel, &count) in counts.iter().take(outputs).enumerate() {
                 let (values, places) = (&values[channel * stride..][..count], &places[channel * stride..][..count]);
                 let target = &mut weight[(ky * outputs + channel) * row..][..row];
-                // SAFETY: there are as many windows as winners, `pooled_len`, so a place is a position of the kernel, and fits in 32
-                // bits, since `padded_len` does (`ConvShape::check`). `ky` rows below it, where the slice starts, the kernel
-                // row's numbers lie inside the padded image, and the rest of the `row` numbers at most in the room behind it:
-                // the image has exactly `padded_len` numbers. `row` is a multiple of `REGISTER`, hence of every `LANES`.
+                // SAFETY: there are as many windows as winners, `pooled_len`, so `places` holds positions of the kernel, which
+                // fit in 32 bits, since `padded_len` does (`ConvShape::check`). `ky` rows below, where the slice starts, a kernel
+                // row is inside the padded image, and the rest of the `row` numbers at most in the room behind it: the image has
+                // exactly
+                // `padded_len` numbers. `row` is a multiple of `REGISTER`, hence of every `LANES`.
                 unsafe { add_rows::<V>(target, values, places, &padded[ky * padded_row..]) };
             }
         }
     }
 }
 
-/// Weight gradient for one input channel: kernel rows are too short for lists, so the output channels fill the registers and a
-/// comparison silences those that did not win. Sums in `[kernel * kernel][outputs]`.
+/// Weight gradient for one input channel: kernel rows are too short for lists, so the output channels fill the registers, and a
+/// comparison silences the channels in which another position won. Sums in `[kernel * kernel][outputs]`.
 struct PatchWeightGradient<'a> {
     block: &'a ConvBlock,
     padded: &'a [f32],
@@ -167,7 +169,7 @@ impl PatchWeightGradient<'_> {
     }
 }
 
-/// Adds the first lanes of a register, as many as there is room for.
+/// Adds the first lanes of a register to `target`, as many as it holds.
 #[inline(always)]
 fn add_lanes<V: Vector>(target: &mut [f32], sum: V) {
     let mut lanes = [0.0f32; REGISTER];

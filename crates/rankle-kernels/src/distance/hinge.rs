@@ -13,16 +13,16 @@ use rayon::prelude::*;
 pub struct Hinge<'a> {
     /// Gallery indices, `n x set`, row-major.
     pub targets: &'a [u32],
-    /// `true`: `[d(p,c) - d(p,x)]₊`, which raises the targets; `false`: `[d(p,x) - d(p,c)]₊`, which lowers them.
+    /// True to raise the targets, `[d(p,c) - d(p,x)]₊`; false to lower them, `[d(p,x) - d(p,c)]₊`.
     pub raise: bool,
-    /// What the sum is multiplied with.
+    /// Factor of the sum.
     pub weight: f32,
 }
 
 /// A hinge sum and its gradient.
 #[derive(Clone, Debug)]
 pub struct HingeLoss {
-    /// One number per point.
+    /// One loss per point.
     pub loss: Vec<f64>,
     /// `n x dim`: the derivative of each point's loss with respect to that point.
     pub gradient: Vec<f32>,
@@ -30,8 +30,8 @@ pub struct HingeLoss {
 
 /// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊` for each point `p`, with its gradient.
 ///
-/// A hinge is active or not; the gradient needs only how many are (METHOD.md 7.3). Per block of the gallery: distances, a
-/// comparison with each target's own distance, and one product of the resulting weights with the block's rows.
+/// The gradient needs only the number of active hinges (METHOD.md 7.3). Per block of the gallery: distances, a comparison with
+/// each target's own distance, and one product of the resulting weights with the block's rows.
 pub fn hinges(metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[Hinge<'_>]) -> HingeLoss {
     hinges_on(Isa::best(), metric, points, rows, terms)
 }
@@ -69,12 +69,12 @@ fn hinges_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows, terms
 
 /// One column of targets: the c-th target of every point of a group.
 struct List {
-    /// `weight`, negative for a term that lowers.
+    /// Weight of the term, negative for a term that lowers.
     weight: f32,
     targets: Vec<u32>,
-    /// The targets' own distances; beyond the points, a value that no comparison exceeds.
+    /// Distances of the targets; in lanes without a point, a value that makes no hinge active.
     own: Vec<f32>,
-    /// How many hinges are active, times the weight.
+    /// Number of active hinges, times the weight.
     active: Vec<f32>,
 }
 
@@ -98,14 +98,13 @@ impl List {
     }
 }
 
-/// A group of points with everything that is summed for it.
 struct Active {
     group: Group,
     lists: Vec<List>,
     loss: Vec<f64>,
     /// `dim x columns`: the weighted sum of gallery rows.
     gradient: Aligned,
-    /// Euclidean only: the weighted share of the point itself.
+    /// Euclidean only: the sum of the weights, which multiplies the point itself.
     share: Vec<f32>,
     weights: Aligned,
 }
@@ -117,7 +116,7 @@ impl Active {
         Self { group, lists, loss: vec![0.0; columns], gradient, share: vec![0.0; columns], weights }
     }
 
-    /// Adds the hinges against one block of the gallery.
+    /// Adds the hinges of one block of the gallery.
     fn add(&mut self, rows: &GalleryRows, block: std::ops::Range<usize>, distances: &mut [f32]) {
         let (isa, columns) = (self.group.isa, self.group.columns);
         self.group.distances(rows, block.clone(), distances);
@@ -133,7 +132,7 @@ impl Active {
         }
     }
 
-    /// The targets' own part of the gradient, and everything back to rows.
+    /// Adds the targets' part of the gradient and writes the sums as rows.
     fn finish(&self, rows: &GalleryRows, points: &[f32], loss: &mut [f64], gradient: &mut [f32]) {
         let dim = rows.dim;
         for (lane, (loss, gradient)) in loss.iter_mut().zip(gradient.chunks_exact_mut(dim)).enumerate() {
@@ -161,19 +160,19 @@ impl Active {
     }
 }
 
-/// Which hinges of a block are active: fills the weights of its rows.
+/// Finds the active hinges of a block and fills the weights of its rows.
 struct Compare<'a> {
     active: &'a mut Active,
     distances: &'a [f32],
 }
 
 impl Kernel for Compare<'_> {
-    /// Whether any is.
+    /// True if any hinge is active.
     type Output = bool;
 
     #[inline(always)]
     fn run<V: Vector>(self) -> bool {
-        // The number of columns as a constant, so that a row of lanes is a register or two.
+        // The number of columns is a constant, so that a row of lanes is one or two registers.
         match self.active.group.columns {
             4 => self.compute::<4>(),
             8 => self.compute::<8>(),
@@ -212,7 +211,7 @@ impl Compare<'_> {
         if group.metric == Metric::Euclidean {
             for (distances, weights) in self.distances.chunks_exact(W).zip(weights.chunks_exact_mut(W)) {
                 for lane in 0..W {
-                    // A row at the very place of the point has no direction.
+                    // A row equal to the point has no direction.
                     weights[lane] = if distances[lane] > 0.0 { weights[lane] / distances[lane] } else { 0.0 };
                     share[lane] += weights[lane];
                 }

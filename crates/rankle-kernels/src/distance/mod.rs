@@ -1,8 +1,8 @@
-//! Distances to a gallery, ranks in it, and sums of hinges over it: all by blocks, none by storing a matrix.
+//! Distances to a gallery, ranks in it, and hinge sums over it, in blocks of the gallery. Only [`distances`] stores a matrix.
 //!
-//! Points lie side by side in the lanes of a register, gallery rows come one after the other. Every distance, for whatever
-//! purpose, is one chain of multiply-adds in the order of the coordinates: two equal pairs have equal distances to the last
-//! bit, so comparing them is meaningful and an item never outranks itself.
+//! Points are side by side in the lanes of a register, gallery rows come one after the other. Every distance is one chain of
+//! multiply-adds in the order of the coordinates: equal pairs have equal distances to the last bit, so comparing them is
+//! meaningful and an item never outranks itself.
 
 mod hinge;
 mod pairs;
@@ -18,7 +18,7 @@ use crate::size::{product, sum, whole};
 use crate::tile::{Left, Right, Store, Stretches, Term, split, tile_of};
 use rayon::prelude::*;
 
-/// How two rows are compared.
+/// Distance of two rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// `1 - a·b`; rows are expected to have unit length.
@@ -34,7 +34,7 @@ impl Metric {
             Self::Euclidean => Term::SquaredDifference,
         }
     }
-    /// From the sum over coordinates to the distance.
+    /// The distance from the sum over coordinates.
     #[inline(always)]
     fn finish(self, sum: f32) -> f32 {
         match self {
@@ -44,7 +44,7 @@ impl Metric {
     }
 }
 
-/// Gallery rows, `len x dim`, laid out so that neighbors do not fight for the same cache lines.
+/// Gallery rows, `len x dim`, laid out so that neighboring rows do not compete for the same cache lines.
 #[derive(Clone, Debug)]
 pub struct GalleryRows {
     data: Aligned,
@@ -65,11 +65,11 @@ impl GalleryRows {
         padded.chunks_exact_mut(stride).zip(data.chunks_exact(dim)).for_each(|(to, from)| to[..dim].copy_from_slice(from));
         Self { data: padded, len, dim, stride }
     }
-    /// How many rows.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.len
     }
-    /// Whether there are no rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -82,7 +82,7 @@ impl GalleryRows {
         assert!(index < self.len, "row {index} of a gallery of {}", self.len);
         &self.data[index * self.stride..][..self.dim]
     }
-    /// How many points of the rows' length these are.
+    /// Number of points, each of the rows' length.
     fn count(&self, points: &[f32]) -> usize {
         assert!(points.len().is_multiple_of(self.dim), "whole points");
         points.len() / self.dim
@@ -94,13 +94,13 @@ const TASK: usize = 64;
 /// Gallery rows per block.
 const BLOCK: usize = 64;
 
-/// Up to one panel of points, coordinate by coordinate.
+/// Up to one panel of points, stored coordinate by coordinate.
 struct Group {
     isa: Isa,
     metric: Metric,
     /// `dim x columns`.
     data: Aligned,
-    /// One or two registers.
+    /// Columns of one or two registers.
     columns: usize,
 }
 
@@ -129,12 +129,12 @@ impl Group {
     }
 }
 
-/// The blocks of a gallery.
+/// Ranges of the blocks of a gallery.
 fn blocks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..len).step_by(BLOCK).map(move |start| start..len.min(start + BLOCK))
 }
 
-/// All distances, `n x len`, row-major. For a few points: this matrix is stored.
+/// All distances, `n x len`, row-major. The matrix is stored: for a few points only.
 pub fn distances(metric: Metric, points: &[f32], rows: &GalleryRows) -> Vec<f32> {
     distances_on(Isa::best(), metric, points, rows)
 }

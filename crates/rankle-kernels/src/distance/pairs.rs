@@ -24,7 +24,7 @@ pub(super) fn distances_to_on(isa: Isa, metric: Metric, points: &[f32], rows: &G
     distances
 }
 
-/// One pair is one chain of additions; eight at a time hide its latency.
+/// Number of pairs at a time. A pair is one chain of additions; eight of them hide its latency.
 const CHAINS: usize = 8;
 
 struct Pairs<'a> {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::testing::random;
 
-    /// Not nearly: exactly. Every rank rests on it.
+    /// Exact equality, not only approximate: every rank relies on it.
     #[test]
     fn a_pair_has_the_bits_it_has_in_a_block() {
         for isa in Isa::available() {

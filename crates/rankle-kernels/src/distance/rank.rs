@@ -1,4 +1,4 @@
-//! Ranks by counting. `RankRule` of `rankle-attacks` makes a rank of the counts.
+//! Rank counts. `RankRule` of `rankle-attacks` turns them into ranks.
 
 use super::pairs::distances_to_on;
 use super::{BLOCK, GalleryRows, Group, Metric, TASK, blocks};
@@ -6,22 +6,22 @@ use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 use rayon::prelude::*;
 
-/// Where a target stands in a list: everything that a rule for ties needs.
+/// Counts of the items of a list around a target: all that a rule for ties needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RankCount {
-    /// Items strictly nearer.
+    /// Number of items that are strictly closer.
     pub closer: u32,
-    /// Items at exactly the same distance with a lower index.
+    /// Number of items at exactly the same distance with a lower index.
     pub tied_before: u32,
-    /// Items at exactly the same distance, the target itself included.
+    /// Number of items at exactly the same distance, the target itself included.
     pub tied: u32,
-    /// Items within the [`Width`] of the target's distance, the target itself included: f32 cannot tell which is nearer.
+    /// Number of items within the [`Width`] of the target's distance, the target itself included: f32 cannot order them.
     pub near: u32,
 }
 
 impl RankCount {
-    /// Counts the items of a stored list, `(index, distance)`, around a target at `distance`, whose index is `target` where it
-    /// is one of them. The slow oracle of [`rank_counts`], for any number that compares.
+    /// Counts the items of a stored list, `(index, distance)`, around a target at `distance`. `target` is its index, `None` if it
+    /// is not in the list. The slow oracle of [`rank_counts`], for any type of distance.
     pub fn among<D: PartialOrd + Copy>(items: impl Iterator<Item = (u32, D)>, distance: D, target: Option<u32>) -> Self {
         let mut count = Self { tied: u32::from(target.is_none()), ..Self::default() };
         for (item, other) in items {
@@ -32,8 +32,8 @@ impl RankCount {
         Self { near: count.tied, ..count }
     }
 
-    /// The same list without an item at distance `other`, for a target at `distance`. `tied_before` is left as it is: no rule
-    /// both leaves items out and goes by index.
+    /// The counts without an item at distance `other`, for a target at `distance`. `tied_before` does not change: no rule both
+    /// leaves items out and breaks ties by index.
     #[must_use]
     pub fn without<D: PartialOrd>(mut self, other: D, distance: D) -> Self {
         self.closer -= u32::from(other < distance);
@@ -41,18 +41,18 @@ impl RankCount {
         self
     }
 
-    /// Whether another item is at exactly the same distance.
+    /// True if another item is at exactly the same distance.
     pub fn is_tied(self) -> bool {
         self.tied > 1
     }
 }
 
-/// The difference of two distances below which rounding may have decided: `absolute + relative · distance`.
+/// Difference of two distances below which rounding may have decided their order: `absolute + relative · distance`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Width {
-    /// In units of the distance.
+    /// Absolute part, in units of the distance.
     pub absolute: f32,
-    /// As a fraction of the target's distance.
+    /// Relative part, as a fraction of the target's distance.
     pub relative: f32,
 }
 
@@ -68,27 +68,27 @@ impl Width {
         }
     }
 
-    /// At a distance.
+    /// The width at a distance.
     #[inline(always)]
     pub fn at(self, distance: f32) -> f32 {
         self.absolute + self.relative * distance
     }
 }
 
-/// An item that f32 cannot tell from a target.
+/// An item whose distance f32 cannot tell from a target's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Near {
-    /// The place of the target in the list of targets.
+    /// Position of the target in the list of targets.
     pub target: usize,
-    /// The gallery index.
+    /// Gallery index of the item.
     pub item: u32,
-    /// Whether f32 counts the item among [`RankCount::closer`].
+    /// True if f32 counts the item among [`RankCount::closer`].
     pub closer: bool,
 }
 
-/// Where each target (`n x set`, row-major) stands in the list of its own point; and the items near the targets, themselves
-/// included, in the order of the targets: of points whose targets have at most `listed` near items each, on average and besides
-/// themselves.
+/// Rank counts of each target (`n x set`, row-major) in the list of its own point, and the items near the targets, with the
+/// targets themselves, in the order of the targets. Near items are listed for points whose targets have at most `listed` of them
+/// each, on average and without the targets themselves.
 pub fn rank_counts(
     metric: Metric,
     points: &[f32],
@@ -169,10 +169,10 @@ struct Counts {
     before: Vec<u32>,
     tied: Vec<u32>,
     near: Vec<u32>,
-    /// How many of `near` were seen by [`Counts::list`], how many of a point's in all, and what was kept: slot, item, and whether the
-    /// item is closer.
+    /// Near items that [`Counts::list`] has seen, per slot and (`listed`) per point.
     seen: Vec<u32>,
     listed: Vec<usize>,
+    /// Listed near items: slot, item, and true if the item is closer.
     kept: Vec<(usize, u32, bool)>,
 }
 
@@ -183,7 +183,7 @@ impl Counts {
             columns: group.columns,
             set,
             own: vec![0.0; size],
-            // Below zero: lanes without a point are near nothing.
+            // Negative: lanes without a point have no near items.
             width: vec![-1.0; size],
             listed: vec![0; group.columns],
             targets: vec![0; size],
@@ -206,8 +206,8 @@ impl Counts {
         RankCount { closer: closer[slot], tied_before: before[slot], tied: tied[slot], near: near[slot] }
     }
 
-    /// Keeps the near items of a block of distances, of points whose targets have at most `most` of them each, on average and
-    /// besides themselves. Few blocks have any.
+    /// Lists the near items of a block of distances, for points whose targets have at most `most` of them each, on average and
+    /// without the targets themselves. Few blocks have any.
     fn list(&mut self, distances: &[f32], first: u32, most: usize) {
         for slot in 0..self.near.len() {
             if self.near[slot] == self.seen[slot] {
@@ -231,7 +231,7 @@ impl Counts {
         }
     }
 
-    /// What was kept; targets are counted from the first of the group.
+    /// The listed near items; targets are counted from the first of the group.
     fn kept(&self) -> impl Iterator<Item = Near> {
         self.kept.iter().map(|&(slot, item, closer)| {
             let (c, point) = (slot / self.columns, slot % self.columns);
@@ -251,7 +251,7 @@ impl Kernel for Count<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        // The number of columns as a constant, so that a row of lanes is a register or two.
+        // The number of columns is a constant, so that a row of lanes is one or two registers.
         match self.counts.columns {
             4 => self.compute::<4>(),
             8 => self.compute::<8>(),
@@ -262,7 +262,7 @@ impl Kernel for Count<'_> {
 }
 
 impl Count<'_> {
-    // Plain Rust over lanes: the compiler makes it the registers of the instruction set.
+    // Plain Rust over lanes: the compiler vectorizes it for the instruction set.
     #[inline(always)]
     fn compute<const W: usize>(self) {
         let Counts { own, width, targets, closer, before, tied, near, .. } = self.counts;
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::testing::random;
 
-    /// Against a sort-free count on the stored matrix, with many exact ties.
+    /// Compares with counts on the stored matrix, with many exact ties.
     #[test]
     fn counts_agree_with_counting_in_the_stored_matrix() {
         for isa in Isa::available() {
@@ -300,7 +300,7 @@ mod tests {
             for copy in 0..len / 3 {
                 gallery.copy_within(copy * dim..(copy + 1) * dim, (len - 1 - copy) * dim);
             }
-            // And some that are nearly copies.
+            // Some rows that are nearly copies.
             for copy in 0..10 {
                 gallery.copy_within(copy * dim..(copy + 1) * dim, (60 + copy) * dim);
                 gallery[(60 + copy) * dim] += 2e-7;
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// The width is wide enough: what f32 orders differently from f64 is always near.
+    /// The width is wide enough: items that f32 orders differently from f64 are always near.
     #[test]
     fn what_f32_orders_wrongly_is_near() {
         for isa in Isa::available() {

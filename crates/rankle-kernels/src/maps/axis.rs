@@ -1,39 +1,39 @@
-//! One side of a convolution: which source coordinates feed which target coordinate.
+//! One axis of a convolution: the source coordinates of each target coordinate.
 
 use crate::size::{product, sum};
 
-/// Target coordinates that look alike: they have the same taps, and from each to the next all sources move by the same step.
+/// Target coordinates with the same taps, whose sources all move by the same step from one target to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
     /// The first target coordinate.
     pub target: usize,
-    /// From one target coordinate to the next.
+    /// Step from one target coordinate to the next.
     pub target_step: usize,
-    /// How the sources move meanwhile.
+    /// Step of the sources from one target coordinate to the next.
     pub source_step: usize,
-    /// How many target coordinates.
+    /// Number of target coordinates.
     pub count: usize,
-    /// The taps inside the source; none where nothing reaches.
+    /// The taps inside the source; may be empty.
     pub taps: Vec<Tap>,
 }
 
 /// One position of the kernel over the source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tap {
-    /// Which row or column of the kernel.
+    /// Row or column of the kernel.
     pub index: usize,
-    /// The source coordinate under it, for the run's first target.
+    /// The source coordinate under the tap, for the run's first target.
     pub source: usize,
 }
 
-/// How kernel, stride and padding tie the two sides together.
+/// Kernel, stride, padding and lengths of a convolution along one axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
     pub kernel: usize,
     pub stride: usize,
     /// Zeros in front of the input.
     pub before: usize,
-    /// Length of the convolution's input and output.
+    /// Lengths of the convolution's input and output.
     pub input: usize,
     pub output: usize,
 }
@@ -45,12 +45,12 @@ impl Reach {
         behind.checked_sub(self.before).filter(|&source| source < self.input)
     }
 
-    /// From input to output.
+    /// Runs of the forward pass, from input to output.
     pub(super) fn forward(self) -> Vec<Run> {
         self.runs(self.output, 1, self.stride, |target, tap| self.source(target, tap))
     }
 
-    /// From the output's gradient to the input's: target `t` reads the outputs whose tap lay on it.
+    /// Runs of the input gradient: target `t`, an input coordinate, reads the outputs that had a tap on it.
     pub(super) fn backward(self) -> Vec<Run> {
         let source = |target: usize, tap: usize| {
             let distance = target.checked_add(self.before)?.checked_sub(tap)?;
@@ -82,7 +82,7 @@ impl Reach {
 }
 
 impl Run {
-    /// Whether there are taps and each lies right behind the one before, in the kernel and in the source.
+    /// True if there are taps and they are contiguous, in the kernel and in the source.
     pub(super) fn taps_lie_together(&self) -> bool {
         let next = |pair: &[Tap]| pair[1].index == pair[0].index + 1 && pair[1].source == pair[0].source + 1;
         !self.taps.is_empty() && self.taps.windows(2).all(next)
@@ -101,7 +101,7 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Every pair of input and output coordinates under every tap, once forward and once backward.
+    /// Compares the pairs of input and output coordinates under every tap, forward and backward.
     #[test]
     fn both_directions_hold_the_same_pairs() {
         for (kernel, stride, before, input, output) in [

@@ -1,4 +1,4 @@
-//! Convolutions of any shape, forward and back to the input: both gather.
+//! Convolutions of any shape and their input gradients, both as gathers.
 
 use super::axis::{Reach, Run};
 use super::finish::{Finish, FinishRows};
@@ -17,9 +17,9 @@ pub struct ConvShape {
     pub outputs: usize,
     /// Side of the kernel.
     pub kernel: usize,
-    /// From one output to the next.
+    /// Step of the kernel from one output to the next.
     pub stride: usize,
-    /// Zeros above and to the left of the input. How many lie behind it follows from the sizes.
+    /// Zeros above and to the left of the input. The zeros below and to the right follow from the sizes.
     pub before: usize,
     /// Rows and columns of the input.
     pub input: (usize, usize),
@@ -38,7 +38,7 @@ impl ConvShape {
         let (inputs, outputs) = channels;
         Self { inputs, outputs, kernel, stride, before: padding, input, output: (output(input.0), output(input.1)) }
     }
-    /// Positions of the kernel.
+    /// Number of positions of the kernel.
     pub fn taps(&self) -> usize {
         product([self.kernel, self.kernel])
     }
@@ -50,12 +50,11 @@ impl ConvShape {
     pub fn output_len(&self) -> usize {
         product([self.output.0, self.output.1, self.outputs])
     }
-    /// Numbers in the filters.
     pub(super) fn filters_len(&self) -> usize {
         product([self.outputs, self.inputs, self.taps()])
     }
-    /// Stops at what no convolution computes, and at what no machine holds: a shape that is built by hand may say anything. In
-    /// one that passes, plain arithmetic will do for places.
+    /// Panics on shapes of no convolution and on sizes beyond any memory: a shape that is built by hand may hold any numbers. In
+    /// a shape that passes, positions are computed with plain arithmetic.
     fn check(&self) {
         assert!(self.kernel > 0 && self.stride > 0, "a convolution needs a kernel and a stride: {self:?}");
         assert!(self.inputs > 0 && self.outputs > 0, "a convolution without channels: {self:?}");
@@ -63,7 +62,7 @@ impl ConvShape {
         assert!(input > 0 && output > 0, "a convolution without pixels: {self:?}");
         assert!(input.max(output).max(self.filters_len()) <= u32::MAX as usize, "a convolution too large: {self:?}");
     }
-    /// Stops at maps that are not those of so many images.
+    /// Panics on maps that do not have the size of `images` images.
     pub(super) fn check_maps(&self, images: usize, input: &[f32], output: &[f32]) {
         let [inputs, outputs] = [self.input_len(), self.output_len()].map(|len| product([images, len]));
         assert!(images > 0 && input.len() == inputs && output.len() == outputs, "maps of this shape");
@@ -74,17 +73,17 @@ impl ConvShape {
     }
 }
 
-/// A [`ConvShape`] with its geometry worked out. Filters come as [`Panels`] in one of two forms, see [`Conv::pack`] and
+/// A convolution: a [`ConvShape`] with precomputed geometry. Filters are [`Panels`] in one of two forms, see [`Conv::pack`] and
 /// [`Conv::minimal`].
 #[derive(Clone, Debug)]
 pub struct Conv {
     pub(super) shape: ConvShape,
     forward: Geometry,
     backward: Geometry,
-    pub(super) minimal: Option<Winograd>,
+    pub(super) winograd: Option<Winograd>,
 }
 
-/// Which pixels feed which, row by row and column by column.
+/// The source pixels of each target pixel, by rows and by columns.
 #[derive(Clone, Debug)]
 struct Geometry {
     rows: Vec<Run>,
@@ -95,7 +94,7 @@ struct Geometry {
 }
 
 impl Conv {
-    /// Works the geometry out.
+    /// Precomputes the geometry of a shape.
     pub fn new(shape: ConvShape) -> Self {
         shape.check();
         let (rows, columns) = (shape.reach(|size| size.0), shape.reach(|size| size.1));
@@ -116,16 +115,16 @@ impl Conv {
                 target_width: input,
                 kernel,
             },
-            minimal: Winograd::of(shape),
+            winograd: Winograd::of(shape),
         }
     }
 
-    /// The shape.
+    /// Shape of the convolution.
     pub fn shape(&self) -> ConvShape {
         self.shape
     }
 
-    /// The output map of `images` images; `filters` as [`Conv::pack`] or [`Conv::minimal`] makes them.
+    /// Computes the output map of `images` images; `filters` come from [`Conv::pack`] or [`Conv::minimal`].
     pub fn forward(&self, filters: &Panels, input: &[f32], images: usize, finish: Finish<'_>, output: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.outputs, "filters of this shape");
@@ -133,8 +132,7 @@ impl Conv {
         self.run(&self.forward, filters, shape.inputs, input, images, finish, output);
     }
 
-    /// The gradient of the input from that of the output; `filters` as [`Conv::transpose`] makes them,
-    /// of either form.
+    /// Computes the gradient of the input from that of the output; `filters` come from [`Conv::transpose`], in either form.
     pub fn input_gradient(&self, filters: &Panels, gradient: &[f32], images: usize, finish: Finish<'_>, input: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.inputs, "filters of this shape");
@@ -153,8 +151,8 @@ impl Conv {
         finish: Finish<'_>,
         target: &mut [f32],
     ) {
-        match self.minimal.filter(|_| filters.inputs() == product([POINTS, channels])) {
-            Some(minimal) => minimal.run(filters, source, images, finish, target),
+        match self.winograd.filter(|_| filters.inputs() == product([POINTS, channels])) {
+            Some(winograd) => winograd.run(filters, source, images, finish, target),
             None => {
                 assert!(filters.inputs() == product([self.shape.taps(), channels]), "filters of this shape");
                 geometry.gather(filters, source, images, finish, target);
@@ -163,18 +161,18 @@ impl Conv {
     }
 }
 
-/// Rows of a tile: places in the source and in the target that move in step.
+/// Rows of a tile: positions in the source and in the target, each with a constant step.
 struct TileRows {
     source: usize,
     source_step: usize,
-    /// In rows of the target, not in numbers.
+    /// Counted in rows of the target, not in numbers.
     target: usize,
     target_step: usize,
     count: usize,
 }
 
 impl Geometry {
-    /// Every number of the target is one chain of additions: taps from top left to bottom right, channels ascending.
+    /// Computes the target; every number is one chain of additions: taps from top left to bottom right, channels ascending.
     fn gather(&self, filters: &Panels, source: &[f32], images: usize, mut finish: Finish<'_>, target: &mut [f32]) {
         let (isa, taps) = (filters.isa(), self.kernel * self.kernel);
         let (inputs, outputs, panel) = (filters.inputs() / taps, filters.outputs(), isa.panel());
@@ -187,7 +185,7 @@ impl Geometry {
             let columns = if width <= isa.lanes() { isa.lanes() } else { panel };
             for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
                 for across in &self.columns {
-                    // Of a single image, neighboring taps lie together on both sides.
+                    // For a single image, neighboring taps are contiguous in both operands.
                     let together = if images == 1 && across.taps_lie_together() { across.taps.len() } else { 1 };
                     stretches.clear();
                     for row in &down.taps {
@@ -202,7 +200,7 @@ impl Geometry {
                         for piece in split(rows.count, isa.rows()) {
                             let start = (rows.target + piece.start * rows.target_step) * outputs + first;
                             let stride = product([rows.target_step, outputs]);
-                            // Where nothing reaches, it may lie anywhere.
+                            // Without taps inside the source the position does not matter.
                             let place = sum([rows.source, product([piece.start, rows.source_step])]).min(source.len());
                             let data = &source[place..];
                             let left = Left {
@@ -214,7 +212,7 @@ impl Geometry {
                             };
                             let right = Right { data: filters, stride: panel };
                             if stretches.is_empty() {
-                                // Nothing reaches these pixels.
+                                // These pixels have no taps inside the source.
                                 if store == Store::Overwrite {
                                     (0..piece.len()).for_each(|row| target[start + row * stride..][..width].fill(0.0));
                                 }
@@ -239,8 +237,8 @@ impl Geometry {
     }
 }
 
-/// Cuts the pixels of a run, of all images, into rows that move in step. Where source and target both move pixel by pixel all
-/// of them do; else the longer of a pixel's images and an image's pixels.
+/// Cuts the pixels of a run, of all images, into rows with constant steps. If source and target both move pixel by pixel, all
+/// pixels are one piece; else a piece is one pixel of all images or all pixels of one image, whichever is longer.
 fn rows_of(run: &Run, target: usize, images: usize, channels: usize, mut visit: impl FnMut(TileRows)) {
     let (source_step, target_step, count) = (run.source_step, run.target_step, run.count);
     if source_step == 1 && target_step == 1 {

@@ -1,4 +1,4 @@
-//! Filters between PyTorch's layout and the panels of the kernels.
+//! Conversion of filters between PyTorch's layout and the panels of the kernels.
 
 use super::Conv;
 use super::winograd::{POINTS, Winograd, turned};
@@ -7,8 +7,8 @@ use crate::simd::Isa;
 use crate::size::product;
 
 impl Conv {
-    /// Packs PyTorch's weights `(outputs, inputs, kernel, kernel)`, each output's times its `scale`: rows of the panels are the
-    /// outputs, columns are taps from top left to bottom right, channels fastest.
+    /// Packs PyTorch's weights `(outputs, inputs, kernel, kernel)`, each output's multiplied by its `scale`: rows of the panels
+    /// are the outputs, columns are taps from top left to bottom right, channels fastest.
     pub fn pack(&self, isa: Isa, weight: &[f32], scale: impl Fn(usize) -> f32) -> Panels {
         let (inputs, taps) = (self.shape.inputs, self.shape.taps());
         assert!(weight.len() == self.shape.filters_len(), "one weight per output, input and tap");
@@ -18,7 +18,7 @@ impl Conv {
         })
     }
 
-    /// Back to PyTorch's layout.
+    /// Converts packed filters to PyTorch's layout.
     pub fn unpack(&self, filters: &Panels) -> Vec<f32> {
         let (inputs, taps) = (self.shape.inputs, self.shape.taps());
         self.check_filters(filters, taps);
@@ -31,23 +31,24 @@ impl Conv {
         weight
     }
 
-    /// The same filters in the form that takes fewer multiplications, where that pays: rows are the outputs, columns are points,
-    /// channels fastest. [`Conv::forward`] and [`Conv::transpose`] take either form.
-    pub fn minimal(&self, filters: &Panels) -> Option<Panels> {
+    /// Converts packed filters to Winograd's form, which needs fewer multiplications: rows are the outputs, columns are points,
+    /// channels fastest. `None` if the shape or the panels do not allow it, or if the map is too small for it to be faster.
+    /// [`Conv::forward`] and [`Conv::transpose`] take either form.
+    pub fn winograd(&self, filters: &Panels) -> Option<Panels> {
         self.check_filters(filters, self.shape.taps());
-        self.minimal.and_then(|_| Winograd::filters(filters))
+        self.winograd.and_then(|_| Winograd::filters(filters))
     }
 
-    /// The same filters as the input gradient reads them: rows are the inputs, columns are taps, or points, outputs fastest.
+    /// Transposes filters for the input gradient: rows are the inputs, columns are taps or points, outputs fastest.
     pub fn transpose(&self, filters: &Panels) -> Panels {
-        // An input gradient meets the taps in the order of the kernel turned round; of the plain form, its geometry sees to that.
-        match self.minimal.is_some() && filters.inputs() == product([POINTS, self.shape.inputs]) {
+        // The input gradient uses the rotated kernel: its geometry rotates the plain form; the points are permuted here.
+        match self.winograd.is_some() && filters.inputs() == product([POINTS, self.shape.inputs]) {
             true => self.transpose_each(filters, POINTS, turned),
             false => self.transpose_each(filters, self.shape.taps(), |tap| tap),
         }
     }
 
-    /// Stops at filters of another convolution. `taps` are points in the form that takes fewer multiplications.
+    /// Panics on filters of another convolution. In Winograd's form `taps` is the number of points.
     pub(super) fn check_filters(&self, filters: &Panels, taps: usize) {
         let columns = product([taps, self.shape.inputs]);
         assert!(filters.outputs() == self.shape.outputs && filters.inputs() == columns, "filters of this shape");

@@ -1,38 +1,38 @@
-//! What happens to the sums of a convolution while they are in the cache.
+//! The last step of a convolution, on sums that are in the cache.
 
 use crate::simd::{Kernel, Vector};
 
-/// The end of a convolution. Slices lie as the target map does.
+/// Last step of a convolution. Slices are laid out as the target map.
 #[derive(Debug)]
 pub enum Finish<'a> {
-    /// The target gets the sums.
+    /// Writes the sums to the target.
     Sums,
-    /// The sums are added to what the target holds.
+    /// Adds the sums to the target.
     Add,
-    /// Plus the bias of the channel.
+    /// Adds the bias of the channel.
     Bias(&'a [f32]),
-    /// Plus the bias of the channel, plus the shortcut, then ReLU.
+    /// Adds the bias of the channel and the shortcut, then applies ReLU.
     Relu {
         /// One number per channel.
         bias: &'a [f32],
-        /// A map to be added in front of the ReLU.
+        /// Map added before the ReLU; `None` if there is no shortcut.
         shortcut: Option<&'a [f32]>,
-        /// Gets 1 where the result is above zero and 0 elsewhere, for [`Finish::Silence`] on the way back.
+        /// Set to 1 where the result is above zero and to 0 elsewhere, for [`Finish::ReluBackward`] in the backward pass.
         live: Option<&'a mut [u8]>,
     },
-    /// Zero where `live` is zero: the way back through a ReLU.
-    Silence(&'a [u8]),
-    /// Plus the gradient that came another way, then, if there is a ReLU, back through it.
-    Join {
-        /// A map of gradients.
+    /// Sets the sums to zero where the marks are zero: the backward pass of a ReLU.
+    ReluBackward(&'a [u8]),
+    /// Adds the gradient of another branch, then goes back through the ReLU, if there is one.
+    AddBranch {
+        /// Gradient of the other branch.
         other: &'a [f32],
-        /// As for [`Finish::Silence`].
+        /// Marks as for [`Finish::ReluBackward`]; `None` if there is no ReLU.
         live: Option<&'a [u8]>,
     },
 }
 
 impl Finish<'_> {
-    /// Every slice has the size that the target's asks for.
+    /// Panics on slices that do not fit a target of this size.
     pub(super) fn check(&self, target: usize, channels: usize) {
         let fits = match self {
             Self::Sums | Self::Add => true,
@@ -42,20 +42,20 @@ impl Finish<'_> {
                     && shortcut.is_none_or(|map| map.len() == target)
                     && live.as_ref().is_none_or(|map| map.len() == target)
             }
-            Self::Silence(live) => live.len() == target,
-            Self::Join { other, live } => other.len() == target && live.is_none_or(|live| live.len() == target),
+            Self::ReluBackward(live) => live.len() == target,
+            Self::AddBranch { other, live } => other.len() == target && live.is_none_or(|live| live.len() == target),
         };
         assert!(fits, "what finishes a convolution has the shape of its target");
     }
 }
 
-/// Zero where `live` is zero: the way back through a ReLU, for a gradient that no convolution has just computed.
-pub fn silence(gradient: &mut [f32], live: &[u8]) {
+/// Sets the gradient to zero where `live` is zero: the backward pass of a ReLU, apart from a convolution.
+pub fn relu_backward(gradient: &mut [f32], live: &[u8]) {
     assert!(gradient.len() == live.len(), "one mark per gradient");
-    silence_block(gradient, live);
+    relu_backward_block(gradient, live);
 }
 
-/// A stretch of `width` channels, from `channel` on, of `rows` rows of the target, the first at `start`, `stride` apart.
+/// Applies a [`Finish`] to `width` channels from `channel` on, in `rows` rows of the target from `start` on, `stride` apart.
 pub(super) struct FinishRows<'a, 'f> {
     pub finish: &'a mut Finish<'f>,
     pub target: &'a mut [f32],
@@ -69,7 +69,7 @@ pub(super) struct FinishRows<'a, 'f> {
 impl Kernel for FinishRows<'_, '_> {
     type Output = ();
 
-    // Plain Rust: inside `Isa::run` the compiler turns these loops into the vectors of the instruction set.
+    // Plain Rust: inside `Isa::run` the compiler vectorizes these loops for the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self { finish, target, start, stride, rows, channel, width } = self;
@@ -90,11 +90,11 @@ impl Kernel for FinishRows<'_, '_> {
                         None => relu(sums),
                     }
                 }
-                Finish::Silence(live) => silence_block(sums, &live[place]),
-                Finish::Join { other, live } => {
+                Finish::ReluBackward(live) => relu_backward_block(sums, &live[place]),
+                Finish::AddBranch { other, live } => {
                     add(sums, &other[place.clone()]);
                     if let Some(live) = live {
-                        silence_block(sums, &live[place]);
+                        relu_backward_block(sums, &live[place]);
                     }
                 }
             }
@@ -126,7 +126,7 @@ fn add_both(sums: &mut [f32], bias: &[f32], shortcut: &[f32]) {
     rest.iter_mut().zip(bias_rest).zip(shortcut_rest).for_each(|((sum, bias), shortcut)| *sum += bias + shortcut);
 }
 
-/// Not `max`: a NaN must stay one, so that a broken model is noticed.
+/// ReLU of one number. Not `max`: a NaN must stay NaN, so that a broken model is noticed.
 #[inline(always)]
 fn cut(sum: f32) -> f32 {
     if sum <= 0.0 { 0.0 } else { sum }
@@ -155,7 +155,7 @@ fn relu_marked(sums: &mut [f32], live: &mut [u8]) {
 }
 
 #[inline(always)]
-fn silence_block(gradient: &mut [f32], live: &[u8]) {
+fn relu_backward_block(gradient: &mut [f32], live: &[u8]) {
     let (blocks, rest) = gradient.as_chunks_mut::<STEP>();
     let (live, live_rest) = live.as_chunks::<STEP>();
     for (gradient, live) in blocks.iter_mut().zip(live) {

@@ -1,19 +1,19 @@
-//! Feature maps of deep networks: convolutions of any shape, pooling, batch normalization.
+//! Layers of deep networks on feature maps: convolutions of any shape, pooling, batch normalization.
 //!
-//! A stack of maps is laid out `[height][width][images][channels]`: one pixel of all images of a chunk lies together. So a tile
-//! of a matrix product takes its rows from neighboring pixels and from neighboring images alike, and maps of a single pixel,
-//! as deep networks end in, fill it as well as large ones. Maps have no padding: where a kernel reaches over the border, the
+//! A stack of maps is laid out `[height][width][images][channels]`: one pixel of all images of a chunk is contiguous. So a tile
+//! of a matrix product takes its rows from neighboring pixels and from neighboring images alike, and maps of a single pixel, as
+//! at the end of deep networks, fill it as well as large ones. Maps have no padding: where a kernel reaches over the border, the
 //! taps outside are left out of the sum instead of being multiplied by zeros.
 //!
-//! - [`Conv`]: a convolution, its input gradient (a gather as well: no zero insertion) and its weight gradient;
-//!   3x3 ones run with fewer multiplications on filters that [`Conv::minimal`] made;
-//! - [`Finish`]: what a convolution does to its sums while they are in the cache: bias, shortcut, ReLU, and the way back;
+//! - [`Conv`]: a convolution, its input gradient (also a gather, without zero insertion) and its weight gradient;
+//!   3x3 convolutions need fewer multiplications with filters from [`Conv::winograd`];
+//! - [`Finish`]: the last step of a convolution, on sums in the cache: bias, shortcut, ReLU, and their backward pass;
 //! - [`MaxPool`], [`mean_of_pixels`]: pooling;
-//! - [`PooledGradient`]: back through a pooling, a ReLU and the convolution in front of them, by lists of the live;
+//! - [`PooledGradient`]: the input gradient through a pooling, a ReLU and the convolution before them, by lists of live channels;
 //! - [`norm`]: batch normalization in training (a frozen one is folded into the filters);
-//! - [`Shuffle`]: from an image and back, with mean and standard deviation; a stride of 2 becomes four channels.
+//! - [`Shuffle`]: an image to a map and back, with mean and standard deviation; a stride of 2 becomes four times the channels.
 //!
-//! [`Conv`] serves networks whose layers are many; for two convolutions with their poolings, [`crate::conv`] is faster.
+//! [`Conv`] is for networks of many layers; for two convolutions with their poolings, [`crate::conv`] is faster.
 
 mod axis;
 mod convolution;
@@ -29,8 +29,8 @@ mod weight_gradient;
 mod winograd;
 
 pub use convolution::{Conv, ConvShape};
-pub use finish::{Finish, silence};
-pub use pool::{InStack, MaxPool, mean_of_pixels, mean_of_pixels_backward};
+pub use finish::{Finish, relu_backward};
+pub use pool::{MaxPool, StackIndex, mean_of_pixels, mean_of_pixels_backward};
 pub use pooled_gradient::PooledGradient;
 pub use shuffle::Shuffle;
 pub use weight_gradient::Stack;

@@ -1,15 +1,15 @@
-//! Batch normalization in training: statistics of the batch, and the way back through them.
+//! Batch normalization in training: statistics of the batch, and the gradient through them.
 //!
-//! Sums over a batch are taken in blocks of rows, blocks in double precision: the caller adds those of its chunks in order, so
-//! the statistics depend on how the images were cut into chunks, not on how many threads there are.
+//! Rows are summed in blocks, and the blocks in double precision. The caller adds the sums of its chunks in order, so the
+//! statistics depend on how the images are cut into chunks, not on the number of threads.
 
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::product;
 
-/// Rows that are summed in single precision before they join the rest.
+/// Number of rows that are summed in single precision before they are added in double precision.
 const BLOCK: usize = 64;
 
-/// Per channel the sum of `value(x, c)` over rows of `a` (and `b`).
+/// Sum of a term over all rows, per channel.
 fn sums(isa: Isa, channels: usize, term: Term<'_>) -> Vec<f64> {
     let mut sums = vec![0.0; channels];
     isa.run(Sums { term, sums: &mut sums });
@@ -20,7 +20,7 @@ fn sums(isa: Isa, channels: usize, term: Term<'_>) -> Vec<f64> {
 enum Term<'a> {
     Value(&'a [f32]),
     SquaredDeviation(&'a [f32], &'a [f32]),
-    /// gradient times how far the number lies from the mean.
+    /// Gradient times the deviation from the mean.
     GradientDeviation(&'a [f32], &'a [f32], &'a [f32]),
 }
 
@@ -31,7 +31,7 @@ struct Sums<'a, 's> {
 
 impl Kernel for Sums<'_, '_> {
     type Output = ();
-    // Plain Rust: inside `Isa::run` the compiler turns these loops into the vectors of the instruction set.
+    // Plain Rust: inside `Isa::run` the compiler vectorizes these loops for the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let channels = self.sums.len();
@@ -91,7 +91,7 @@ pub fn sum_of_products(isa: Isa, gradient: &[f32], x: &[f32], mean: &[f32]) -> V
     sums(isa, mean.len(), Term::GradientDeviation(gradient, x, mean))
 }
 
-/// `y = scale · x + shift`, per channel, plus the shortcut, then ReLU if asked for.
+/// Computes `y = scale · x + shift` per channel, adds the shortcut if there is one, and applies ReLU if `relu` is set.
 pub fn apply(isa: Isa, x: &[f32], scale: &[f32], shift: &[f32], shortcut: Option<&[f32]>, relu: bool, y: &mut [f32]) {
     assert!(scale.len() == shift.len() && x.len() == y.len() && x.len().is_multiple_of(scale.len()), "rows of the channels");
     assert!(shortcut.is_none_or(|shortcut| shortcut.len() == x.len()), "a shortcut of the same shape");
@@ -125,13 +125,13 @@ impl Kernel for Apply<'_> {
     }
 }
 
-/// `gradient = a · gradient + b · x + c`, per channel, in place: the way back through the statistics.
-pub fn pull_back(isa: Isa, gradient: &mut [f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) {
+/// Computes `gradient = a · gradient + b · x + c` per channel, in place: the gradient through the statistics.
+pub fn backward(isa: Isa, gradient: &mut [f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) {
     assert!(gradient.len() == x.len() && x.len().is_multiple_of(a.len()) && a.len() == b.len() && a.len() == c.len(), "rows");
-    isa.run(PullBack { gradient, x, a, b, c });
+    isa.run(Backward { gradient, x, a, b, c });
 }
 
-struct PullBack<'a> {
+struct Backward<'a> {
     gradient: &'a mut [f32],
     x: &'a [f32],
     a: &'a [f32],
@@ -139,7 +139,7 @@ struct PullBack<'a> {
     c: &'a [f32],
 }
 
-impl Kernel for PullBack<'_> {
+impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector>(self) {
@@ -155,8 +155,8 @@ impl Kernel for PullBack<'_> {
     }
 }
 
-/// Zero where the activation is not above zero: the way back through a ReLU.
-pub fn silence(gradient: &mut [f32], activation: &[f32]) {
+/// Sets the gradient to zero where the activation is not above zero: the backward pass of a ReLU.
+pub fn relu_backward(gradient: &mut [f32], activation: &[f32]) {
     assert!(gradient.len() == activation.len(), "one activation per gradient");
     gradient
         .iter_mut()

@@ -4,10 +4,10 @@ use super::axis::{Reach, Run};
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 
-/// Max pooling of a map behind its ReLU: any window, stride and padding.
+/// ReLU and max pooling of a map: any window, stride and padding.
 ///
-/// The map comes as it is in front of the ReLU: the largest number of a window, if it is above zero, else zero. What is kept is
-/// which position won; of equal numbers the first, as in PyTorch. On the way back a window that ReLU silenced has no gradient.
+/// The input is the map before the ReLU: a window's output is its largest number if that is above zero, else zero. The position
+/// that won is stored; the first of equal numbers wins, as in PyTorch. A window that ReLU silenced has no gradient.
 #[derive(Clone, Debug)]
 pub struct MaxPool {
     input: (usize, usize),
@@ -38,7 +38,6 @@ impl MaxPool {
         self.input
     }
 
-    /// Side of the window.
     pub(super) fn kernel(&self) -> usize {
         self.kernel
     }
@@ -48,9 +47,9 @@ impl MaxPool {
         self.output
     }
 
-    /// The map of one image, `channels` numbers per pixel, becomes image `image` of a stack of `images`. `winners` gets one byte
-    /// per number of the stack.
-    pub fn forward(&self, isa: Isa, input: &[f32], channels: usize, place: InStack, output: &mut [f32], winners: &mut [u8]) {
+    /// Pools the map of one image, `channels` numbers per pixel, into its position in a stack. `winners` has one byte per number
+    /// of the stack.
+    pub fn forward(&self, isa: Isa, input: &[f32], channels: usize, place: StackIndex, output: &mut [f32], winners: &mut [u8]) {
         self.check(input.len(), channels, place, output.len(), winners.len());
         let mut sources = Vec::with_capacity(self.kernel * self.kernel);
         self.windows(|pixel, taps| {
@@ -62,8 +61,8 @@ impl MaxPool {
         });
     }
 
-    /// The gradient in front of the ReLU, of one image, from that of the stack behind the pooling.
-    pub fn backward(&self, gradient: &[f32], winners: &[u8], channels: usize, place: InStack, input: &mut [f32]) {
+    /// Computes the gradient of one image's map, before the ReLU, from the gradient of the stack of pooled maps.
+    pub fn backward(&self, gradient: &[f32], winners: &[u8], channels: usize, place: StackIndex, input: &mut [f32]) {
         self.check(input.len(), channels, place, gradient.len(), winners.len());
         input.fill(0.0);
         let mut sources = vec![0; self.kernel * self.kernel];
@@ -79,13 +78,13 @@ impl MaxPool {
         });
     }
 
-    fn check(&self, input: usize, channels: usize, place: InStack, output: usize, winners: usize) {
+    fn check(&self, input: usize, channels: usize, place: StackIndex, output: usize, winners: usize) {
         assert!(channels > 0 && input == product([self.input.0, self.input.1, channels]), "the input of this pooling");
         let stack = product([self.output.0, self.output.1, place.images, channels]);
         assert!(place.image < place.images && output == stack && winners == stack, "the output of this pooling");
     }
 
-    /// Every window in order: its pixel of the output, and its taps from top left to bottom right with the pixel under each.
+    /// Visits every window in order: its output pixel, and its taps from top left to bottom right with the input pixel of each.
     #[inline(always)]
     pub(super) fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = (u8, usize)>)) {
         for (down, y) in self.rows.iter().flat_map(|down| (0..down.count).map(move |y| (down, y))) {
@@ -104,17 +103,17 @@ impl MaxPool {
     }
 }
 
-/// Which image of a stack.
+/// One image of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InStack {
-    /// Its position.
+pub struct StackIndex {
+    /// Index of the image.
     pub image: usize,
-    /// How many images the stack has.
+    /// Number of images of the stack.
     pub images: usize,
 }
 
-impl InStack {
-    /// Where the image's numbers of a pixel lie, in pixels of one image.
+impl StackIndex {
+    /// Position of the image's numbers of a pixel, in units of one pixel of one image.
     pub(super) fn of(self, pixel: usize) -> usize {
         pixel * self.images + self.image
     }
@@ -123,7 +122,7 @@ impl InStack {
 /// All channels of one window.
 struct Window<'a> {
     input: &'a [f32],
-    /// The positions inside the map: which, and where its channels start.
+    /// The taps inside the map: the index of each, and the start of its channels.
     sources: &'a [(u8, usize)],
     output: &'a mut [f32],
     winners: &'a mut [u8],
@@ -135,7 +134,7 @@ const STEP: usize = 16;
 impl Kernel for Window<'_> {
     type Output = ();
 
-    // Plain Rust: inside `Isa::run` the compiler turns these loops into the vectors of the instruction set.
+    // Plain Rust: inside `Isa::run` the compiler vectorizes these loops for the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let channels = self.output.len();
@@ -161,7 +160,7 @@ impl Kernel for Window<'_> {
     }
 }
 
-/// A NaN wins against everything and nothing against it: a broken model is noticed.
+/// Keeps the larger value; the first NaN wins and stays, so that a broken model is noticed.
 #[inline(always)]
 fn challenge(best: &mut f32, who: &mut u32, value: f32, tap: u8) {
     let stays = value <= *best || best.is_nan();
@@ -180,7 +179,7 @@ pub fn mean_of_pixels(map: &[f32], row: usize) -> Vec<f32> {
     sums
 }
 
-/// The gradient of the map from that of [`mean_of_pixels`]: an equal share for each pixel.
+/// Computes the gradient of the map from the gradient of [`mean_of_pixels`]: an equal share for each pixel.
 pub fn mean_of_pixels_backward(gradient: &[f32], map: &mut [f32]) {
     assert!(!gradient.is_empty() && map.len().is_multiple_of(gradient.len()), "whole pixels");
     let pixels = (map.len() / gradient.len()) as f32;

@@ -1,17 +1,17 @@
-//! The input gradient of a convolution behind which a ReLU and a max pooling stand.
+//! The input gradient of a convolution that is followed by a ReLU and a max pooling.
 
 use super::pool::SILENT;
-use super::{Conv, InStack, MaxPool};
+use super::{Conv, MaxPool, StackIndex};
 use crate::add_rows::add_rows;
 use crate::aligned::Aligned;
 use crate::dense::Panels;
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 
-/// A convolution of stride 1 without padding, on the map of one image, its ReLU and its pooling, on the way back.
+/// The input gradient through a convolution of stride 1 without padding, its ReLU and its pooling, on the map of one image.
 ///
-/// Of a window of the pooling one number has a gradient, and none where ReLU silenced it. So every window lists its live channels
-/// by the position that won, and each of them adds a kernel row to a stretch of the map: a fraction of the dense convolution.
+/// In a channel of a pooling window one number has a gradient, none if ReLU silenced it. So every window lists its live channels
+/// by the position that won, and each of them adds kernel rows to the map: a fraction of the dense convolution.
 #[derive(Debug)]
 pub struct PooledGradient {
     conv: Conv,
@@ -24,8 +24,7 @@ pub struct PooledGradient {
 }
 
 impl PooledGradient {
-    /// Packs the filters, which are as [`Conv::pack`] makes them. A kernel row must fill registers: the kernel times the inputs a
-    /// multiple of 16.
+    /// Packs filters from [`Conv::pack`]. A kernel row must fill registers: kernel times inputs is a multiple of 16.
     pub fn new(conv: &Conv, pool: &MaxPool, filters: &Panels) -> Self {
         let shape = conv.shape();
         let row = product([shape.kernel, shape.inputs]);
@@ -45,8 +44,8 @@ impl PooledGradient {
         Self { conv: conv.clone(), pool: pool.clone(), isa: filters.isa(), table, row }
     }
 
-    /// The gradient of the map from that of the stack behind the pooling.
-    pub fn run(&self, upstream: &[f32], winners: &[u8], place: InStack, map: &mut [f32]) {
+    /// Computes the gradient of the map from the gradient of the stack of pooled maps.
+    pub fn run(&self, upstream: &[f32], winners: &[u8], place: StackIndex, map: &mut [f32]) {
         let shape = self.conv.shape();
         assert!(map.len() == shape.input_len(), "the map of one image");
         let (height, width) = self.pool.output();
@@ -61,7 +60,7 @@ struct Run<'a> {
     gradient: &'a PooledGradient,
     upstream: &'a [f32],
     winners: &'a [u8],
-    place: InStack,
+    place: StackIndex,
     map: &'a mut [f32],
 }
 
@@ -73,7 +72,7 @@ impl Kernel for Run<'_> {
         let PooledGradient { conv, pool, table, row, .. } = self.gradient;
         let (shape, row) = (conv.shape(), *row);
         let (outputs, taps) = (shape.outputs, pool.kernel() * pool.kernel());
-        // One list per position, and one for those that nobody wants.
+        // One list per position, and one for the silent channels, which is not used.
         let stride = outputs;
         let (mut values, mut rows) = (vec![0.0f32; (taps + 1) * stride], vec![0u32; (taps + 1) * stride]);
         let mut counts = vec![0usize; taps + 1];
@@ -96,8 +95,8 @@ impl Kernel for Run<'_> {
                 let (y, x) = (source / shape.output.1, source % shape.output.1);
                 for (ky, table) in table.chunks_exact(outputs * row).enumerate() {
                     let target = &mut self.map[((y + ky) * shape.input.1 + x) * shape.inputs..][..row];
-                    // SAFETY: every entry of `rows` is `channel * row` with `channel < outputs`, which fits in 32 bits (`new`). The
-                    // table has `outputs * row` numbers; `row` is a multiple of 16, hence of `LANES`.
+                    // SAFETY: every entry of `rows` is `channel * row` with `channel < outputs`, which fits in 32 bits (`new`).
+                    // The table has `outputs * row` numbers; `row` is a multiple of 16, hence of `LANES`.
                     unsafe { add_rows::<V>(target, values, rows, table) };
                 }
             }

@@ -1,19 +1,18 @@
-//! From an image to the first map, and back.
+//! Conversion of an image to the first map, and back.
 
 use crate::size::{product, sum};
 
-/// Puts an image of `[0, 1]` pixels, channel by channel, into the layout of maps, padded, with mean and standard deviation
-/// taken off.
+/// Converts an image of `[0, 1]` pixels, channel by channel, to a padded map, normalized by mean and standard deviation.
 ///
 /// A first convolution of stride 2 would use a register for three or even one channel. Here each 2×2 pixels become one pixel of
-/// four times the channels, `(row, column, channel)` with the channel fastest, and the convolution one of stride 1 with half
-/// the kernel, without padding: the same sums.
+/// four times the channels, `(row, column, channel)` with the channel fastest, and the convolution becomes one of stride 1 with
+/// half the kernel and without padding; its sums are the same.
 #[derive(Clone, Debug)]
 pub struct Shuffle {
     channels: usize,
     size: (usize, usize),
     kernel: usize,
-    /// Zeros in front of the image, with the one that makes the kernel even.
+    /// Zeros in front of the image, including the one that makes the kernel even.
     before: usize,
     map: (usize, usize),
     mean: Vec<f32>,
@@ -21,8 +20,8 @@ pub struct Shuffle {
 }
 
 impl Shuffle {
-    /// Images of `size` rows and columns, of each channel the mean and the standard deviation, for a convolution of stride 2 with
-    /// an odd kernel and an odd padding.
+    /// For images of `size` (rows and columns), with the mean and the standard deviation of each channel, and for a convolution
+    /// of stride 2 with an odd kernel and an odd padding.
     pub fn new(size: (usize, usize), mean: &[f32], std: &[f32], kernel: usize, padding: usize) -> Self {
         assert!(!mean.is_empty() && mean.len() == std.len() && size.0 > 0 && size.1 > 0, "images with channels and pixels");
         assert!(kernel % 2 == 1 && padding % 2 == 1, "a kernel and a padding that one more row of zeros makes even");
@@ -40,7 +39,7 @@ impl Shuffle {
         }
     }
 
-    /// Rows and columns of the padded map: just what the convolution reads.
+    /// Rows and columns of the padded map: exactly the pixels that the convolution reads.
     pub fn map(&self) -> (usize, usize) {
         self.map
     }
@@ -60,12 +59,12 @@ impl Shuffle {
         product([self.channels, self.size.0, self.size.1])
     }
 
-    /// Numbers in its map.
+    /// Numbers in the map of an image.
     pub fn map_len(&self) -> usize {
         product([self.map.0, self.map.1, self.map_channels()])
     }
 
-    /// `(channels, height, width)` to the map.
+    /// Converts an image `(channels, height, width)` to its map.
     pub fn forward(&self, pixels: &[f32], map: &mut [f32]) {
         assert!(pixels.len() == self.image_len() && map.len() == self.map_len(), "an image of this shape");
         map.fill(0.0);
@@ -76,7 +75,7 @@ impl Shuffle {
         });
     }
 
-    /// The gradient of the pixels from that of the map; where the convolution reads no pixel, zero.
+    /// Computes the gradient of the pixels from the gradient of the map; zero for pixels that the convolution does not read.
     pub fn backward(&self, map: &[f32], pixels: &mut [f32]) {
         assert!(pixels.len() == self.image_len() && map.len() == self.map_len(), "an image of this shape");
         pixels.fill(0.0);
@@ -87,8 +86,8 @@ impl Shuffle {
         });
     }
 
-    /// Every row of every channel that the convolution reads: the channel, where its pixels lie in the map, and where in the
-    /// image it starts.
+    /// Visits every row of every channel that the convolution reads: the channel, the positions of the row's pixels in the map,
+    /// and the start of the row in the image.
     fn rows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = usize>, usize)) {
         let (height, width) = self.size;
         let (read_rows, read_columns) = (height.min(2 * self.map.0 - self.before), width.min(2 * self.map.1 - self.before));
@@ -104,8 +103,8 @@ impl Shuffle {
         }
     }
 
-    /// The filters `(outputs, channels, kernel, kernel)` as those of the convolution on the map,
-    /// `(outputs, 4 * channels, half, half)`; where there is no weight, zero.
+    /// Converts filters `(outputs, channels, kernel, kernel)` to those of the convolution on the map,
+    /// `(outputs, 4 * channels, half, half)`; entries without a weight are zero.
     pub fn shuffle_filters(&self, weight: &[f32]) -> Vec<f32> {
         let (filter, shuffled) = self.filter_lens();
         assert!(weight.len().is_multiple_of(filter), "whole filters");
@@ -114,7 +113,7 @@ impl Shuffle {
         shuffled
     }
 
-    /// Back again: what [`Shuffle::shuffle_filters`] put in is taken out, the zeros are dropped.
+    /// The inverse of [`Shuffle::shuffle_filters`]; the entries without a weight are dropped.
     pub fn unshuffle_filters(&self, shuffled: &[f32]) -> Vec<f32> {
         let (filter, shuffled_filter) = self.filter_lens();
         assert!(shuffled.len().is_multiple_of(shuffled_filter), "whole filters");
@@ -129,7 +128,8 @@ impl Shuffle {
         (product([self.channels, self.kernel, self.kernel]), product([self.map_channels(), half, half]))
     }
 
-    /// The kernel gets a row and a column of zeros in front, so that it is even.
+    /// Visits every weight: its position in the filters and in the shuffled ones. The kernel gets a row and a column of zeros in
+    /// front, so that it is even.
     fn taps(&self, len: usize, mut visit: impl FnMut(usize, usize)) {
         let (channels, kernel, half) = (self.channels, self.kernel, self.map_kernel());
         for place in 0..len {

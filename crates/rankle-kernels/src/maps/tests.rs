@@ -1,4 +1,4 @@
-//! Every kernel of every instruction set against its definition in double precision.
+//! Comparison of every kernel of every instruction set with its definition in double precision.
 
 use super::*;
 use crate::dense::Panels;
@@ -7,7 +7,7 @@ use crate::testing::random;
 
 type Shape = (usize, usize, usize, (usize, usize), (usize, usize));
 
-/// Kernel, stride, padding, channels, rows and columns: as in residual networks, and odd ones that fill no panel and no tile.
+/// Kernel, stride, padding, channels, rows and columns: as in residual networks, and odd shapes that fill no panel and no tile.
 const SHAPES: [Shape; 11] = [
     (3, 1, 1, (5, 33), (6, 7)),
     (3, 1, 1, (40, 64), (1, 1)),
@@ -18,16 +18,16 @@ const SHAPES: [Shape; 11] = [
     (7, 2, 3, (3, 40), (9, 12)),
     (5, 3, 0, (2, 3), (11, 9)),
     (2, 3, 0, (4, 4), (5, 7)),
-    // Those whose panels are complete also run at the points of the minimal form.
+    // Shapes with complete panels, which also run in Winograd's form.
     (3, 1, 1, (32, 64), (4, 9)),
     (3, 1, 1, (64, 32), (11, 6)),
 ];
 
-/// The definition on maps, one number at a time.
+/// A convolution on maps by its definition, one number at a time.
 struct Slow(ConvShape, usize);
 
 impl Slow {
-    /// Calls `visit` with the places of input, weight (PyTorch's layout) and output of every product.
+    /// Calls `visit` with the positions of input, weight (PyTorch's layout) and output of every product.
     fn products(&self, mut visit: impl FnMut(usize, usize, usize)) {
         let Self(shape, images) = *self;
         for (oy, ox) in pixels(shape.output) {
@@ -67,12 +67,12 @@ fn close(name: &str, a: &[f32], b: &[f64]) {
 
 /// The filters in every form that the shape has.
 fn forms(conv: &Conv, filters: Panels) -> impl Iterator<Item = (&'static str, Panels)> {
-    let minimal = conv.minimal(&filters);
+    let winograd = conv.winograd(&filters);
     let complete = |channels: usize| channels.is_multiple_of(filters.isa().panel());
     let ConvShape { kernel, stride, inputs, outputs, input, .. } = conv.shape();
     let two = kernel == 3 && stride == 1 && complete(inputs) && complete(outputs) && input.0 * input.1 > 16;
-    assert_eq!(minimal.is_some(), two, "which shapes have two");
-    std::iter::once(("plain", filters)).chain(minimal.map(|minimal| ("minimal", minimal)))
+    assert_eq!(winograd.is_some(), two, "which shapes have two");
+    std::iter::once(("plain", filters)).chain(winograd.map(|winograd| ("minimal", winograd)))
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn convolutions_and_both_gradients_agree_with_their_definition() {
     }
 }
 
-/// An image's numbers are the same to the last bit whoever shares its chunk.
+/// An image's results are the same to the last bit with any other images in its chunk.
 #[test]
 fn an_image_does_not_depend_on_its_chunk() {
     for (isa, (kernel, stride, padding, channels, size)) in
@@ -188,13 +188,13 @@ fn check_finishes(conv: &Conv, filters: &Panels) {
     assert_eq!(y, each(&|at, sum| (sum + (of(at) + shortcut[at])).max(0.0)));
     assert!(y.iter().zip(&live).all(|(&y, &live)| (y > 0.0) == (live == 1)) && live.contains(&0) && live.contains(&1));
     assert_eq!(run(Finish::Relu { bias: &bias, shortcut: None, live: None }), each(&|at, sum| (sum + of(at)).max(0.0)));
-    assert_eq!(run(Finish::Silence(&live)), each(&|at, sum| if live[at] == 1 { sum } else { 0.0 }));
-    assert_eq!(run(Finish::Join { other: &shortcut, live: None }), each(&|at, sum| sum + shortcut[at]));
-    let both = Finish::Join { other: &shortcut, live: Some(&live) };
+    assert_eq!(run(Finish::ReluBackward(&live)), each(&|at, sum| if live[at] == 1 { sum } else { 0.0 }));
+    assert_eq!(run(Finish::AddBranch { other: &shortcut, live: None }), each(&|at, sum| sum + shortcut[at]));
+    let both = Finish::AddBranch { other: &shortcut, live: Some(&live) };
     assert_eq!(run(both), each(&|at, sum| if live[at] == 1 { sum + shortcut[at] } else { 0.0 }));
 }
 
-/// Windows that overlap, reach over the border, tie, and are silenced.
+/// Compares windows that overlap, reach over the border, tie, and are silenced.
 #[test]
 fn max_pooling_and_its_gradient_agree_with_their_definition() {
     for (kernel, stride, padding, size) in
@@ -224,8 +224,8 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
                 }
             }
         }
-        // As the second of three images.
-        let place = InStack { image: 1, images: 3 };
+        // The image is the second of three.
+        let place = StackIndex { image: 1, images: 3 };
         let in_stack = |map: &[f32], channels: usize| -> Vec<f32> {
             map.chunks_exact(channels)
                 .flat_map(|pixel| [vec![9.0; channels], pixel.to_vec(), vec![9.0; channels]].concat())
@@ -238,22 +238,22 @@ fn max_pooling_and_its_gradient_agree_with_their_definition() {
             assert_eq!((y, dx), (in_stack(&expected, row), expected_dx.clone()), "{isa}");
         }
     }
-    // A broken model is noticed.
+    // A NaN stays NaN, so that a broken model is noticed.
     let (pool, mut y, mut winners) = (MaxPool::new(2, 2, 0, (2, 2)), [0.0], [0]);
     for x in [[f32::NAN, 1.0, 2.0, 3.0], [1.0, 2.0, f32::NAN, -3.0]] {
-        pool.forward(Isa::best(), &x, 1, InStack { image: 0, images: 1 }, &mut y, &mut winners);
+        pool.forward(Isa::best(), &x, 1, StackIndex { image: 0, images: 1 }, &mut y, &mut winners);
         assert!(y[0].is_nan());
     }
 }
 
-/// Back through pooling and convolution by lists equals going through them one by one.
+/// The gradient by lists equals the gradient through pooling and convolution one after the other.
 #[test]
 fn the_gradient_behind_a_pooling_is_that_of_its_two_steps() {
     for (inputs, kernel, outputs, size) in [(12, 4, 20, (13, 16)), (4, 4, 33, (9, 8)), (16, 3, 5, (7, 7))] {
         let shape = ConvShape::new((inputs, outputs), kernel, 1, 0, size);
         let (conv, pool) = (Conv::new(shape), MaxPool::new(3, 2, 1, shape.output));
         let (height, width) = pool.output();
-        let place = InStack { image: 1, images: 2 };
+        let place = StackIndex { image: 1, images: 2 };
         let sums = random(1, shape.output_len());
         let upstream = random(2, 2 * height * width * outputs);
         let weight = random(3, outputs * inputs * kernel * kernel);
@@ -342,9 +342,9 @@ fn statistics_agree_with_double_precision() {
         norm::apply(isa, &x, &scale, &shift, None, false, &mut y);
         assert_eq!(y, each(&|at, c| scale[c] * x[at] + shift[c]));
         let mut back = upstream.clone();
-        norm::pull_back(isa, &mut back, &x, &scale, &shift, &mean);
+        norm::backward(isa, &mut back, &x, &scale, &shift, &mean);
         assert_eq!(back, each(&|at, c| scale[c] * upstream[at] + shift[c] * x[at] + mean[c]));
-        norm::silence(&mut back, &x);
+        norm::relu_backward(&mut back, &x);
         assert!(back.iter().zip(&x).all(|(back, &x)| x > 0.0 || *back == 0.0));
     }
 }

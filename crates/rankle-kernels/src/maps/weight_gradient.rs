@@ -1,4 +1,4 @@
-//! The gradient of a convolution's filters.
+//! The weight gradient of a convolution.
 
 use super::Conv;
 use super::axis::Reach;
@@ -6,22 +6,22 @@ use crate::simd::Isa;
 use crate::size::product;
 use crate::tile::{Left, Right, Store, Stretch, Stretches, split, tile};
 
-/// A chunk of images as the weight gradient needs it: what went into the convolution, and the gradient of what came out.
+/// A chunk of images for the weight gradient: the convolution's input, and the gradient of its output.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack<'a> {
     /// The convolution's input.
     pub input: &'a [f32],
-    /// The gradient of its output.
+    /// The gradient of the convolution's output.
     pub upstream: &'a [f32],
-    /// How many images.
+    /// Number of images.
     pub images: usize,
 }
 
-/// Rows of the gradient that are packed side by side at a time, at least: few enough for the cache, enough to be worth a tile.
+/// Fewest rows of the gradient that are packed at a time: they fit in the cache and are enough for a tile.
 const BLOCK: usize = 256;
 
 impl Conv {
-    /// Into how many parts [`Conv::weight_gradient`] falls: one per panel of outputs and row of the kernel.
+    /// Number of parts of [`Conv::weight_gradient`]: one per panel of outputs and row of the kernel.
     pub fn weight_gradient_parts(&self, isa: Isa) -> usize {
         product([self.shape.outputs.div_ceil(isa.panel()), self.shape.kernel])
     }
@@ -31,8 +31,8 @@ impl Conv {
         product([self.shape.kernel, self.shape.inputs, isa.panel()])
     }
 
-    /// One part of the gradient of the filters, over all images: chunk by chunk, so the sum depends on how the images were cut
-    /// into chunks and on nothing else. The parts one after the other are the gradient in the layout of [`Conv::pack`].
+    /// Computes one part of the weight gradient over all images, chunk by chunk: the order of the sum depends only on how the
+    /// images are cut into chunks. The parts in order are the gradient in the layout of [`Conv::pack`].
     pub fn weight_gradient(&self, isa: Isa, part: usize, stacks: &[Stack<'_>], gradient: &mut [f32]) {
         let shape = &self.shape;
         assert!(part < self.weight_gradient_parts(isa), "a part of this convolution's filters");
@@ -54,11 +54,11 @@ impl Conv {
         }
     }
 
-    /// Adds what packed lines of the gradient say about one tap. `source` is the line of the input under the first of them.
+    /// Adds the gradient of one tap from packed lines of the output's gradient. `source` is the input line under the first line.
     fn add_tap(&self, kx: usize, source: usize, lines: usize, stack: &Stack<'_>, packed: &Packed, gradient: &mut [f32]) {
         let (shape, images, isa, panel) = (&self.shape, stack.images, packed.isa, packed.isa.panel());
         let across = Overlap::of(shape.reach(|size| size.1), kx);
-        // Pixels that lie together on both sides.
+        // Number of pixels that are contiguous in both operands.
         let together = if shape.stride == 1 { across.count } else { 1 };
         let mut stretches = Vec::new();
         for y in 0..lines {
@@ -81,7 +81,7 @@ impl Conv {
     }
 }
 
-/// The outputs for which a tap lies inside the input, along one side.
+/// The outputs for which a tap is inside the input, along one axis.
 struct Overlap {
     target: usize,
     source: usize,
@@ -96,14 +96,14 @@ impl Overlap {
         Self { target, source, count: 1 + sources.take_while(|(_, source)| source.is_some()).count() }
     }
 
-    /// The targets in pieces of `most`.
+    /// The targets in pieces of at most `most`.
     fn lines(&self, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let end = self.target + self.count;
         (self.target..end).step_by(most).map(move |start| start..end.min(start + most))
     }
 }
 
-/// Lines of the gradient, one panel wide, side by side.
+/// Lines of the output's gradient, packed one panel wide.
 struct Packed {
     isa: Isa,
     first: usize,

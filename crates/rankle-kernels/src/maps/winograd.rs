@@ -1,12 +1,11 @@
-//! Convolutions of 3x3 with fewer multiplications.
+//! 3x3 convolutions with fewer multiplications.
 //!
 //! Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray, arXiv 1509.09308): a tile of 2x2 outputs costs 16 multiplications
-//! per pair of channels instead of 36. The 4x4 inputs of a tile and the 3x3 weights are brought to 16 points by additions (the
-//! weights once, beforehand), at each point channels are multiplied as matrices, and additions bring the products back.
+//! per pair of channels instead of 36. Additions transform the 4x4 inputs of a tile and (once, beforehand) the 3x3 weights to 16
+//! points, at each point channels are multiplied as matrices, and additions transform the products to the outputs.
 //!
-//! The points of this smallest of the family are 0, 1, -1 and infinity, so nothing is scaled up and the rounding errors are
-//! those of the plain sum (larger tiles save more and lose digits). What is zero by cancellation may come out as a rounding
-//! error, though.
+//! The points of this smallest variant are 0, 1, -1 and infinity, so no number is scaled up and the rounding errors are those of
+//! the plain sum (larger tiles save more and lose digits). A sum that cancels to zero may come out as a rounding error, though.
 
 use super::ConvShape;
 use super::finish::{Finish, FinishRows};
@@ -21,16 +20,16 @@ use std::ops::Range;
 /// Points at which the products are taken.
 pub(super) const POINTS: usize = 16;
 
-/// Rows of a matrix product at a time, about: what spreads from them stays in the cache, and filters are read once per so many.
+/// Approximate number of rows of a matrix product at a time: their points stay in the cache, and filters are read once per block.
 const ROWS: usize = 30;
 
-/// From a line of four to its points.
+/// Transforms a line of four inputs to its points.
 #[inline(always)]
 fn spread<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
     [a.subtract(c), add(b, c), c.subtract(b), b.subtract(d)]
 }
 
-/// From four points to the two outputs of a line.
+/// Transforms four points to the two outputs of a line.
 #[inline(always)]
 fn collect<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
     [add(add(a, b), c), b.subtract(c).subtract(d)]
@@ -46,18 +45,18 @@ fn column<V: Vector, const N: usize>(lines: &[[V; N]; 4], x: usize) -> [V; 4] {
     [lines[0][x], lines[1][x], lines[2][x], lines[3][x]]
 }
 
-/// From a line of three weights to its points.
+/// Transforms a line of three weights to its points.
 fn spread_weights([a, b, c]: [f32; 3]) -> [f32; 4] {
     [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
 }
 
-/// The point at which a kernel turned by half a circle has the value that the kernel has at `point`.
+/// The point at which a kernel rotated by 180° has the value that the kernel has at `point`.
 pub(super) fn turned(point: usize) -> usize {
     let line = |point: usize| [3, 1, 2, 0][point];
     line(point / 4) * 4 + line(point % 4)
 }
 
-/// Maps on which the points pay.
+/// Size of a map on which Winograd's form is faster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Winograd {
     height: usize,
@@ -65,16 +64,16 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// For convolutions that keep the size of the map, unless it is so small that borders, where the plain sum leaves taps out,
-    /// and incomplete tiles cost most of the gain.
+    /// Accepts 3x3 convolutions that keep the size of the map, unless it is so small that borders, where the plain sum leaves
+    /// taps out, and incomplete tiles cost most of the gain.
     pub(super) fn of(shape: ConvShape) -> Option<Self> {
         let ConvShape { kernel: 3, stride: 1, before: 1, input: (height, width), .. } = shape else { return None };
         let plain = (3 * height - 2) * (3 * width - 2);
-        let minimal = POINTS * height.div_ceil(2) * width.div_ceil(2);
-        (shape.output == shape.input && 2 * plain >= 3 * minimal).then_some(Self { height, width })
+        let winograd = POINTS * height.div_ceil(2) * width.div_ceil(2);
+        (shape.output == shape.input && 2 * plain >= 3 * winograd).then_some(Self { height, width })
     }
 
-    /// Plain filters at their points: columns are points, channels fastest. None where panels would be incomplete.
+    /// Transforms plain filters to their points: columns are points, channels fastest. `None` if panels would be incomplete.
     pub(super) fn filters(filters: &Panels) -> Option<Panels> {
         let (isa, taps) = (filters.isa(), 9);
         let (inputs, outputs, panel) = (filters.inputs() / taps, filters.outputs(), isa.panel());
@@ -96,13 +95,13 @@ impl Winograd {
         Some(points)
     }
 
-    /// The convolution, on `filters` at their points. Every number of the target depends on its image alone.
+    /// Runs the convolution with transformed `filters`. Every number of the target depends on its image alone.
     pub(super) fn run(self, filters: &Panels, source: &[f32], images: usize, mut finish: Finish<'_>, target: &mut [f32]) {
         let (isa, inputs, outputs) = (filters.isa(), filters.inputs() / POINTS, filters.outputs());
         let panel = isa.panel();
         assert!(inputs.is_multiple_of(panel) && outputs.is_multiple_of(panel), "complete panels");
         finish.check(target.len(), outputs);
-        // Rows a power of two apart would fight for the same lines of the cache.
+        // Rows a power of two apart would compete for the same cache lines.
         let stride = inputs + isa.lanes();
         let tiles = self.height.div_ceil(2) * self.width.div_ceil(2);
         let block = (ROWS / isa.rows() * isa.rows() / images).max(1);
@@ -144,18 +143,18 @@ impl Winograd {
         Some(y * self.width + x)
     }
 
-    /// The four in the middle.
+    /// The four output pixels of a tile: the middle of its 4x4 inputs.
     fn outputs_of(self, tile: usize) -> [Option<usize>; 4] {
         [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(y, x)| self.pixel(tile, y, x))
     }
 }
 
-/// The inputs of some tiles, brought to their points: `[points][tiles][images][stride]`.
+/// Transforms the inputs of some tiles to their points: `[points][tiles][images][stride]`.
 struct InputTransform<'a, 's> {
     map: Winograd,
     tiles: Range<usize>,
     source: &'a [f32],
-    /// A pixel of all images outside the map.
+    /// Zeros, for a pixel of all images outside the map.
     zeros: &'a [f32],
     images: usize,
     inputs: usize,
@@ -166,7 +165,7 @@ struct InputTransform<'a, 's> {
 impl Kernel for InputTransform<'_, '_> {
     type Output = ();
 
-    // Loops instead of closures, which the compiler would build without the instruction set.
+    // Loops instead of closures, which would be compiled without the instruction set.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self { map, tiles, source, zeros, images, inputs, stride, spread: out } = self;
@@ -194,7 +193,7 @@ impl Kernel for InputTransform<'_, '_> {
                     }
                     for x in 0..4 {
                         for (y, value) in spread(column(&values, x)).into_iter().enumerate() {
-                            // SAFETY: the largest place is `POINTS * rows * stride - stride + inputs - LANES`, checked above.
+                            // SAFETY: the largest position is `POINTS * rows * stride - stride + inputs - LANES`, checked above.
                             unsafe { value.store(out.as_mut_ptr().add((y * 4 + x) * rows * stride + target + channel)) };
                         }
                     }
@@ -204,18 +203,18 @@ impl Kernel for InputTransform<'_, '_> {
     }
 }
 
-/// The products of one tile, brought back to its pixels.
+/// Transforms the products of one tile to its output pixels.
 struct Collect<'a, 't> {
     map: Winograd,
     tile: usize,
     /// `[points][rows][outputs]`.
     products: &'a [f32],
-    /// The first row of the tile, one per image.
+    /// The first row of the tile, which has one per image.
     row: usize,
     rows: usize,
     images: usize,
     outputs: usize,
-    /// To what the target holds.
+    /// True if the results are added to the target.
     add_on: bool,
     target: &'t mut [f32],
 }
@@ -255,15 +254,15 @@ impl Kernel for Collect<'_, '_> {
     }
 }
 
-/// One thread's room, kept from call to call: fresh pages would cost more than the additions.
+/// Buffers of one thread, kept from call to call: fresh pages would cost more than the additions.
 struct Scratch {
     spread: Aligned,
     products: Aligned,
-    /// Never written.
+    /// Never written: always zero.
     zeros: Aligned,
 }
 
-/// `rows` per point.
+/// Calls `work` with this thread's buffers, large enough for `rows` rows per point.
 fn with_scratch<T>(rows: usize, stride: usize, outputs: usize, work: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {

@@ -1,4 +1,4 @@
-//! Which instructions to use, decided once at run time.
+//! The choice of an instruction set, made once at run time.
 //!
 //! A kernel is written once, generic over [`Vector`], and compiled for every instruction set: [`Isa::run`] enters a
 //! function that carries the right `target_feature`, into which the kernel and the vector operations are inlined.
@@ -16,6 +16,8 @@ mod portable;
 mod x86;
 
 use portable::Portable;
+
+static BEST: OnceLock<Isa> = OnceLock::new();
 
 /// An instruction set that this machine has: a value of this type is the proof that its kernels may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +39,7 @@ impl Isa {
     /// those of the other sets, which fuse them.
     pub const PORTABLE: Self = Self(Kind::Portable);
 
-    /// Everything that this machine can run, slowest first.
+    /// All sets that this machine can run, slowest first.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut, reason = "other machines have no more")]
         let mut all = vec![Self::PORTABLE];
@@ -55,7 +57,7 @@ impl Isa {
             if avx2 {
                 all.push(Self(Kind::Avx2));
             }
-            // `run_avx512` promises the compiler both.
+            // `run_avx512` enables the features of both.
             if avx2 && avx512 {
                 all.push(Self(Kind::Avx512));
             }
@@ -63,13 +65,21 @@ impl Isa {
         all
     }
 
-    /// The fastest set of this machine.
+    /// The fastest set of this machine, or the one of [`Isa::make_best`].
     pub fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::PORTABLE))
     }
 
-    /// How many numbers one register holds.
+    /// Makes this set the one that [`Isa::best`] returns, to the end of the process.
+    ///
+    /// # Errors
+    /// The other set that was returned before.
+    pub fn make_best(self) -> Result<(), Self> {
+        let best = *BEST.get_or_init(|| self);
+        if best == self { Ok(()) } else { Err(best) }
+    }
+
+    /// Number of `f32` that one register holds.
     pub fn lanes(self) -> usize {
         match self.0 {
             Kind::Portable => Portable::LANES,
@@ -87,7 +97,7 @@ impl Isa {
         2 * self.lanes()
     }
 
-    /// How many rows one tile of a matrix product may have: what the registers hold.
+    /// Most rows of one tile of a matrix product: as many as the registers hold.
     pub fn rows(self) -> usize {
         match self.0 {
             Kind::Portable => Portable::ROWS,
@@ -100,7 +110,7 @@ impl Isa {
         }
     }
 
-    /// Runs a kernel with these instructions.
+    /// Runs a kernel with this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
@@ -132,8 +142,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Work written once for every instruction set. Implementations mark `run` as `#[inline(always)]`: it must end up inside
-/// the function that carries the `target_feature`.
+/// A computation written once for every instruction set. Implementations mark `run` as `#[inline(always)]`: it must end up
+/// inside the function that carries the `target_feature`.
 pub(crate) trait Kernel {
     type Output;
     fn run<V: Vector>(self) -> Self::Output;
@@ -155,8 +165,8 @@ pub(crate) trait Vector: Copy {
     fn subtract(self, other: Self) -> Self;
     /// [`Vector::multiply_add`] on one number, rounded in the same way.
     fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32;
-    /// Keeps the `values[lane]` whose `winners[lane]` is `which`, with `first + lane * step` beside it, packed to the front of
-    /// `kept` and `places`; returns how many.
+    /// Packs each `values[lane]` whose `winners[lane]` is `which` to the front of `kept`, and its `first + lane * step` to the
+    /// front of `places`; returns their number.
     ///
     /// # Safety
     /// `LANES` elements can be read at `winners` and `values` and written at `kept` and `places`.
@@ -175,7 +185,7 @@ pub(crate) trait Vector: Copy {
             // SAFETY: the caller's promise; `count <= lane`.
             unsafe {
                 *kept.add(count) = *values.add(lane);
-                // As registers do it: of lanes that nobody keeps it may wrap.
+                // Wraps as registers do: lanes that are not kept may overflow.
                 *places.add(count) = first.wrapping_add((lane as u32).wrapping_mul(step));
                 count += usize::from(*winners.add(lane) == which);
             }
@@ -208,18 +218,18 @@ mod tests {
         assert_eq!(all[0], Isa::PORTABLE);
         assert_eq!(*all.last().unwrap(), Isa::best());
         assert!(all.is_sorted());
-        #[cfg(target_arch = "aarch64")] // which is never without it
+        #[cfg(target_arch = "aarch64")] // every such machine has NEON
         assert_eq!(all.last().unwrap().to_string(), "neon");
     }
 
-    /// Every operation on one register, with the inputs of its oracle.
+    /// Runs every operation on one register.
     struct Operations {
         a: [f32; 16],
         b: [f32; 16],
         winners: [u8; 16],
     }
 
-    /// What came out: sums and differences, `keep_equal`'s numbers and places, `select_equal`'s lanes.
+    /// Results: sums and differences, `keep_equal`'s numbers and positions, `select_equal`'s lanes.
     #[derive(Debug, PartialEq)]
     struct Results {
         fused: Vec<f32>,
@@ -260,7 +270,7 @@ mod tests {
     fn every_operation_on_a_register_is_its_definition() {
         for isa in Isa::available() {
             let lanes = 0..isa.lanes();
-            // (1 + x)(1 - x) - 1 is -x², and 0 where the product is rounded first.
+            // (1 + x)(1 - x) - 1 is -x², or 0 if the product is rounded first.
             let a: [f32; 16] = std::array::from_fn(|lane| 1.0 + (lane + 1) as f32 / 8192.0);
             let b = a.map(|a| 2.0 - a);
             for pattern in 0..1 << 16 {

@@ -10,7 +10,7 @@ pub(super) unsafe fn run_neon<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Neon>()
 }
 
-/// The instruction takes the addend first.
+/// Fused multiply-add: the instruction takes the addend first.
 ///
 /// # Safety
 /// As [`run_neon`].
@@ -33,7 +33,7 @@ register!(
     vsubq_f32,
     #[inline(always)]
     unsafe fn select_equal(winners: *const u8, which: u8, values: *const f32) -> Self {
-        // SAFETY: the caller's promise, and the feature as above. Four bytes are read, no more; each comparison's all-ones or
+        // SAFETY: the caller's promise, and the feature as above. Only four bytes are read; each comparison's all-ones or
         // all-zeros byte is widened to a mask of its lane.
         unsafe {
             let mut eight = [0; 8];

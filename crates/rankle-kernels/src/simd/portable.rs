@@ -2,7 +2,7 @@
 
 use super::Vector;
 
-/// Four lanes: what every x86-64 and every 64-bit ARM has.
+/// A register of four lanes, which every x86-64 and every 64-bit ARM has.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 

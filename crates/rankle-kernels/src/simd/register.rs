@@ -1,6 +1,6 @@
-//! What all registers of real instruction sets share, so that one differs from the next by the names of its intrinsics.
+//! Common code of the registers of all instruction sets, which differ in the names of their intrinsics.
 
-/// Makes `$name`, a [`Vector`](super::Vector) of `$lanes` numbers in an `$inner`, with tiles of at most `$rows` rows.
+/// Defines `$name`, a [`Vector`](super::Vector) of `$lanes` numbers in an `$inner`, with tiles of at most `$rows` rows.
 ///
 /// `$fma(value, factor, addend)` rounds once. `$extra` replaces default methods of the trait.
 macro_rules! register {
@@ -8,7 +8,7 @@ macro_rules! register {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($inner);
 
-        // SAFETY (all blocks): a vector of this type is only made inside `run_*`, which the machine's features allow; the
+        // SAFETY (all blocks): a vector of this type is only made inside `run_*`, whose features the machine has; the
         // memory is the caller's promise.
         impl Vector for $name {
             const LANES: usize = $lanes;
@@ -40,7 +40,7 @@ macro_rules! register {
             }
             #[inline(always)]
             fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
-                // One instruction: this is inlined into a function that has it.
+                // One instruction: this is inlined into a function that enables it.
                 value.mul_add(factor, addend)
             }
             $($extra)*

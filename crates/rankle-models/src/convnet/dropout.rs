@@ -1,11 +1,11 @@
-//! Dropout, in training only.
+//! Dropout in training.
 
 use rand::Rng;
 use rankle_core::Seed;
 use rankle_core::seed::Purpose;
 
-/// The dropout of one optimizer step: which numbers are silenced is keyed by seed, step and the image's position in the batch,
-/// so it depends neither on threads nor on interruptions.
+/// Dropout of one optimizer step. The dropped outputs are keyed by the seed, the step, the layer and the position of the image in
+/// the batch, so they depend neither on threads nor on interruptions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dropout {
     pub(super) seed: Seed,
@@ -13,13 +13,13 @@ pub(super) struct Dropout {
     pub(super) step: u32,
 }
 
-/// What the numbers that stay are multiplied with, so that sums keep their expected size.
+/// Factor of the outputs that are kept, so that the expected value of a sum stays the same.
 pub(super) fn scale(probability: f32) -> f32 {
     1.0 / (1.0 - probability)
 }
 
 impl Dropout {
-    /// Silences each of a layer's numbers with this probability. `rows` are those of the images from `first` on.
+    /// Drops each output of a layer with this probability. `rows` hold one image each, from position `first` of the batch on.
     pub(super) fn apply(&self, layer: usize, probability: f32, first: usize, rows: &mut [f32], width: usize) {
         for (image, row) in (first..).zip(rows.chunks_exact_mut(width)) {
             let mut rng = self.seed.stream(Purpose::Dropout, [u64::from(self.step), (layer as u64) << 32 | image as u64]);

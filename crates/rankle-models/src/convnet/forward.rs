@@ -1,4 +1,4 @@
-//! The forward pass, and what it keeps of itself.
+//! Forward pass, and the activations that it saves for the backward pass.
 
 use super::Convnet;
 use super::dropout::Dropout;
@@ -9,14 +9,14 @@ use rankle_kernels::Aligned;
 use rankle_kernels::conv::Scratch;
 use rayon::prelude::*;
 
-/// What every forward pass keeps: which pooling positions won, and what the dense layers answer, image after image; the last
-/// answers are the embeddings.
+/// Saved activations, image after image: the positions of the pooling maxima and the outputs of the dense layers. The outputs of
+/// the last dense layer are the embeddings.
 pub(super) struct Activations<W, A> {
     pub(super) winners: [W; 2],
     pub(super) answers: Vec<A>,
 }
 
-/// What is kept of a batch.
+/// Saved activations of a batch.
 pub(super) type Batch = Activations<Vec<u8>, Vec<f32>>;
 
 impl Batch {
@@ -26,11 +26,11 @@ impl Batch {
             answers: layers.dense.iter().map(|dense| vec![0.0; n * dense.outputs]).collect(),
         }
     }
-    /// One row per image.
+    /// Embeddings, one row per image.
     pub(super) fn embeddings(&self) -> &[f32] {
         self.answers.last().map_or(&[], Vec::as_slice)
     }
-    /// In pieces of `chunk` images.
+    /// Splits the activations into chunks of `chunk` images.
     pub(super) fn chunks(&self, layers: &Layers, chunk: usize) -> Vec<Activations<&[u8], &[f32]>> {
         let [first, second] = &self.winners;
         let winners = first.chunks(chunk * layers.first().pooled_len()).zip(second.chunks(chunk * layers.second().pooled_len()));
@@ -43,7 +43,7 @@ impl Batch {
             })
             .collect()
     }
-    /// As [`Batch::chunks`], to be written.
+    /// Splits the activations as [`Batch::chunks`], mutable.
     fn chunks_mut(&mut self, layers: &Layers, chunk: usize) -> Vec<Activations<&mut [u8], &mut [f32]>> {
         let [first, second] = &mut self.winners;
         let winners =
@@ -59,26 +59,26 @@ impl Batch {
     }
 }
 
-/// What a forward pass in training keeps besides: the inputs of the convolutions and of the first dense layer.
+/// Saved state of a forward pass in training.
 pub(super) struct Tape {
     pub(super) kept: Batch,
     pub(super) inputs: Inputs,
-    /// Whether the answers went through dropout.
+    /// True if dropout was applied to the outputs of the dense layers.
     pub(super) dropped: bool,
 }
 
-/// The inputs of both convolutions, padded, and of the first dense layer, image after image. A training keeps this memory from
-/// step to step: fresh pages took a twentieth of a step, when the allocator gave the old ones back.
+/// Padded inputs of both convolutions, and inputs of the first dense layer, image after image. Training reuses this memory in
+/// each step: fresh pages took a twentieth of a step, when the allocator returned the old ones to the system.
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) padded: Aligned,
-    /// Its borders are zero from the start, and nobody writes there.
+    /// Padded output of the first block. Its borders are zero from the start and never written.
     pub(super) pooled: Aligned,
     pub(super) features: Aligned,
 }
 
 impl Inputs {
-    /// For `n` images, in the memory of `spare` if that was for as many.
+    /// Buffers for `n` images; reuses `spare` if it has the same lengths.
     fn new(layers: &Layers, n: usize, spare: Option<Self>) -> Self {
         let lens = [layers.first().padded_len(), layers.second().padded_len(), layers.features()].map(|len| n * len);
         let fits = |spare: &Self| [&spare.padded, &spare.pooled, &spare.features].map(|buffer| buffer.len()) == lens;
@@ -89,7 +89,7 @@ impl Inputs {
     }
 }
 
-/// Where one image's activations go.
+/// Buffers for the activations of one image.
 struct State<'a> {
     padded: &'a mut [f32],
     pooled: &'a mut [f32],
@@ -98,7 +98,7 @@ struct State<'a> {
 }
 
 impl Convnet {
-    /// The forward pass of a frozen model.
+    /// Forward pass of a frozen model.
     pub(super) fn forward(&self, images: &[f32]) -> Batch {
         let (layers, pixels) = (&self.layers, self.layers.pixels());
         let n = images.len() / pixels;
@@ -120,14 +120,14 @@ impl Convnet {
         batch
     }
 
-    /// The forward pass of a model in training, with dropout where the network has it; without as an attack sees it. `spare` is
-    /// memory of an earlier pass.
+    /// Forward pass that saves the state for weight gradients. With `dropout: None` the embeddings are those that an attack sees.
+    /// `spare` is memory of an earlier pass.
     pub(super) fn record(&self, images: &[f32], dropout: Option<Dropout>, spare: Option<Inputs>) -> Tape {
         let (layers, pixels) = (&self.layers, self.layers.pixels());
         let (first, second, features) = (layers.first(), layers.second(), layers.features());
         let n = images.len() / pixels;
         let mut tape = Tape { kept: Batch::new(layers, n), inputs: Inputs::new(layers, n, spare), dropped: dropout.is_some() };
-        // Not in `shares`, which help the frozen pass: with them a step on two threads took a tenth longer.
+        // Not `shares`, which helps the frozen pass: with it a step on two threads took a tenth longer.
         let chunk = even(n, CHUNK);
         images
             .par_chunks(chunk * pixels)
@@ -153,7 +153,7 @@ impl Convnet {
         tape
     }
 
-    /// Both convolutions of one image.
+    /// Applies both convolutions to one image.
     fn convolve(&self, image: &[f32], state: State<'_>, scratch: &mut Scratch) {
         let State { padded, pooled, winners: [winners1, winners2], features } = state;
         let ([first, second], shape) = (&self.blocks, self.layers.first());
@@ -165,7 +165,7 @@ impl Convnet {
         second.forward(pooled, scratch, features, self.layers.pooled_second(), winners2);
     }
 
-    /// The dense layers of a chunk of images; dropout wants to know the position of the first one in its batch.
+    /// Applies the dense layers to a chunk of images. `dropout` comes with the position of the first image in its batch.
     fn answer<'a>(&self, features: &'a [f32], answers: Vec<&'a mut [f32]>, dropout: Option<(Dropout, usize)>) {
         let mut inputs = features;
         let layers = self.layers.dense.iter().zip(&self.weights.dense);

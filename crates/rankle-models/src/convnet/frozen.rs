@@ -1,4 +1,4 @@
-//! The backward pass of a frozen model: down to the pixels, past the weights.
+//! Backward pass of a frozen model: input gradients without weight gradients.
 
 use super::forward::Batch;
 use super::layers::Layers;
@@ -9,7 +9,7 @@ use rankle_kernels::conv::PooledUpstream;
 use rayon::prelude::*;
 
 impl Convnet {
-    /// The gradient of the loss with respect to the pixels, from that with respect to the embeddings.
+    /// Gradient of the loss with respect to the pixels, from the gradient with respect to the embeddings.
     pub(super) fn backward(&self, batch: &Batch, upstream: &[f32]) -> Vec<f32> {
         let (layers, pixels, dim) = (&self.layers, self.layers.pixels(), self.layers.embedding_size());
         let (shape, second_shape) = (layers.first(), layers.second());
@@ -42,9 +42,9 @@ impl Convnet {
     }
 }
 
-/// The gradients of what each dense layer sums up, before its ReLU, first layer first; `back` is the product of a layer's gradient with
-/// its weights. ReLU has gradient zero at exactly zero, as in PyTorch; so has what dropout silenced, if the answers went through it:
-/// the rest was scaled.
+/// Gradients of the sums of each dense layer, before its ReLU, first layer first. `back` multiplies a layer's gradient with its
+/// weights. ReLU has gradient zero at exactly zero, as in PyTorch. With `dropped`, outputs that dropout zeroed have gradient zero
+/// as well, and the gradient of the others has the scale of dropout.
 pub(super) fn dense_gradients<A: AsRef<[f32]>>(
     layers: &Layers,
     upstream: &[f32],

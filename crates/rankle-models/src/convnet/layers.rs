@@ -1,8 +1,8 @@
-//! The networks as data.
+//! Layer tables of the small networks.
 
 use rankle_kernels::conv::{ConvShape, PooledRows};
 
-/// A network of two convolutions, each behind a 2×2 max pooling, and dense layers: 28×28 gray images in, embeddings out.
+/// A network for 28×28 gray images: two convolutions, each followed by a 2×2 max pooling, and dense layers.
 ///
 /// | | [`Layers::C2F2`] | [`Layers::C2F2_512`] | [`Layers::LENET`] | [`Layers::C2F2_CLASSIFIER`] |
 /// |---|---|---|---|---|
@@ -19,34 +19,34 @@ pub struct Layers {
     pub(super) dense: &'static [Dense],
 }
 
-/// A convolution with its pooling, under its name in the public checkpoints.
+/// A convolution and the pooling after it. `name` is its name in the public checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Convolution {
     pub(super) name: &'static str,
     pub(super) shape: ConvShape,
 }
 
-/// A dense layer, under its name in the public checkpoints.
+/// A dense layer. `name` is its name in the public checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dense {
     pub(super) name: &'static str,
     pub(super) outputs: usize,
     pub(super) relu: bool,
-    /// The share of its numbers that a training step silences; only behind a ReLU, whose zeros tell the backward pass which.
+    /// Dropout probability in training. Only after a ReLU: the zeros tell the backward pass which outputs were dropped.
     pub(super) dropout: f32,
 }
 
-/// A parameter as PyTorch has it.
+/// Name, shape and fan-in of a parameter in PyTorch.
 pub(super) struct Parameter {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    /// How many numbers one output of its layer is the sum of.
+    /// Number of inputs that one output of the layer sums over.
     pub(super) fan_in: usize,
 }
 
-#[rustfmt::skip] // the columns are the point
+#[rustfmt::skip] // keeps the columns aligned
 impl Layers {
-    /// C2F2, the paper's network for MNIST and Fashion-MNIST.
+    /// C2F2, the network of the paper for MNIST and Fashion-MNIST.
     pub const C2F2: Self = Self {
         convolutions: [
             Convolution { name: "conv1", shape: ConvShape { inputs: 1,  outputs: 32, kernel: 5, padding: 2, height: 28, width: 28, relu: true } },
@@ -55,7 +55,7 @@ impl Layers {
         dense: &[Dense { name: "fc1", outputs: 1024, relu: false, dropout: 0.0 }],
     };
 
-    /// The paper's classification baseline: C2F2, and what turns it into ten logits.
+    /// C2F2 with ReLU, dropout and a dense layer for ten logits: the classifier of the paper.
     pub const C2F2_CLASSIFIER: Self = Self {
         dense: &[
             Dense { name: "fc1", outputs: 1024, relu: true,  dropout: 0.4 },
@@ -64,7 +64,7 @@ impl Layers {
         ..Self::C2F2
     };
 
-    /// The C2F2 of the paper's successor: one more dense layer, 512 numbers. There the layers are numbered.
+    /// C2F2 of the successor paper, with one more dense layer and 512-dimensional embeddings. Its code numbers the layers.
     pub const C2F2_512: Self = Self {
         convolutions: [
             Convolution { name: "backbone.0", ..Self::C2F2.convolutions[0] },
@@ -76,7 +76,7 @@ impl Layers {
         ],
     };
 
-    /// LeNet as in Caffe: no ReLU behind the convolutions, one behind the dense layer.
+    /// LeNet as in Caffe, without a ReLU after the convolutions and with one after the dense layer.
     pub const LENET: Self = Self {
         convolutions: [
             Convolution { name: "conv1", shape: ConvShape { inputs: 1,  outputs: 20, kernel: 5, padding: 0, height: 28, width: 28, relu: false } },
@@ -92,7 +92,7 @@ impl Layers {
         let ConvShape { inputs, height, width, .. } = self.first();
         (inputs, height, width)
     }
-    /// How many numbers an embedding has.
+    /// Dimension of the embeddings.
     pub fn embedding_size(&self) -> usize {
         self.dense.last().map_or(self.features(), |last| last.outputs)
     }
@@ -102,32 +102,32 @@ impl Layers {
     pub(super) fn second(&self) -> ConvShape {
         self.convolutions[1].shape
     }
-    /// Numbers in an image.
+    /// Pixels in an image.
     pub(super) fn pixels(&self) -> usize {
         self.first().height * self.first().width
     }
-    /// Numbers between the second convolution and the dense layers.
+    /// Number of features: outputs of the second convolution.
     pub(super) fn features(&self) -> usize {
         self.second().pooled_len()
     }
-    /// Numbers that go into a dense layer.
+    /// Number of inputs of a dense layer.
     pub(super) fn inputs(&self, dense: usize) -> usize {
         if dense == 0 { self.features() } else { self.dense[dense - 1].outputs }
     }
-    /// How the pooled rows of the first convolution lie inside the padded input of the second.
+    /// Layout of the pooled rows of the first convolution inside the padded input of the second.
     pub(super) fn pooled_first(&self) -> PooledRows {
         PooledRows { origin: self.second().padded_origin(), stride: self.second().padded_row() }
     }
-    /// The pooled rows of the second convolution are the features.
+    /// Layout of the pooled rows of the second convolution, which are the features.
     pub(super) fn pooled_second(&self) -> PooledRows {
         PooledRows { origin: 0, stride: self.second().pooled_row() }
     }
-    /// Where input `place` of a dense layer lies in our order: PyTorch's features are channel-major, ours channel-last.
+    /// Index, in our order, of PyTorch's input `place` of a dense layer: PyTorch's features are channel-first, ours channel-last.
     pub(super) fn place(&self, dense: usize, place: usize) -> usize {
         let (channels, windows) = (self.second().outputs, self.second().pooled_height() * self.second().pooled_width());
         if dense == 0 { place % windows * channels + place / windows } else { place }
     }
-    /// The parameters, in the order in which they are initialized: weights and bias of every layer.
+    /// Parameters in the order in which they are initialized: weights and bias of each layer.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let convolutions = self.convolutions.iter().map(|Convolution { name, shape }| {
             let ConvShape { inputs, outputs, kernel, .. } = *shape;

@@ -1,7 +1,7 @@
 //! C2F2, its classifier and LeNet: small networks for 28×28 gray images, on kernels of their own.
 //!
-//! [`Layers`] describes a network, [`Convnet`] is one with weights. Images go through the network in small chunks, each on one
-//! thread from the first pixel to the last number: no barrier between layers, and one chunk's activations stay in the cache.
+//! [`Layers`] describes a network, [`Convnet`] is a network with weights. Each small chunk of images passes through the whole
+//! network on one thread: there is no barrier between layers, and the activations of a chunk stay in the cache.
 
 mod dropout;
 mod forward;
@@ -35,17 +35,17 @@ pub struct Convnet {
     distance: Distance,
     weights: Packed,
     blocks: [ConvBlock; 2],
-    /// The dense layers packed for input gradients, made when first asked for: a training step leaves them stale.
+    /// Dense layers packed for input gradients. Packed on first use, and cleared by a training step.
     transposed: OnceLock<Vec<Panels>>,
     moments: Option<Box<[Packed; 2]>>,
-    /// The memory of the last training step, for the next.
+    /// Memory of the last training step, for the next one.
     spare: Option<Inputs>,
-    /// Keys the dropout of every training step.
+    /// Key of the dropout of every training step.
     seed: Seed,
 }
 
 impl Convnet {
-    /// Random weights, uniform in `±1/√fan_in` (PyTorch's default), keyed by the seed, as is the dropout of the training.
+    /// Initializes weights uniformly in `±1/√fan_in` (PyTorch's default), keyed by the seed, as is dropout in training.
     pub fn initialize(layers: Layers, distance: Distance, seed: Seed) -> Self {
         let parameters: Vec<Vec<f32>> = layers
             .parameters()
@@ -61,7 +61,7 @@ impl Convnet {
         Self { seed, ..Self::assemble(layers, isa, distance, Packed::pack(&layers, isa, &parameters)) }
     }
 
-    /// Weights under the names of the public PyTorch checkpoints, such as `conv1.weight`.
+    /// Loads weights under the names of the public PyTorch checkpoints, such as `conv1.weight`.
     ///
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
@@ -69,10 +69,10 @@ impl Convnet {
         Self::with_isa(layers, tensors, distance, Isa::best())
     }
 
-    /// As [`Convnet::from_tensors`], on a chosen instruction set.
+    /// Loads weights as [`Convnet::from_tensors`], for a chosen instruction set.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Convnet::from_tensors`].
     pub fn with_isa(layers: Layers, tensors: &Tensors, distance: Distance, isa: Isa) -> Result<Self> {
         let mut tensors = tensors.clone();
         let weights = Packed::take(&layers, isa, &mut tensors, "")?;
@@ -85,17 +85,16 @@ impl Convnet {
         Self { layers, isa, distance, weights, blocks, transposed: OnceLock::new(), moments: None, spare: None, seed: Seed(0) }
     }
 
-    /// Embeds, asks for the gradient, and returns the gradients of all weights, by name: what PyTorch leaves in `.grad` in evaluation
-    /// mode, without dropout.
+    /// Computes the gradients of all weights, by name: PyTorch's `.grad` in evaluation mode, without dropout.
     ///
     /// # Errors
-    /// As [`Differentiable::input_gradient`].
+    /// As [`Differentiable::input_gradient`]; [`Error::Empty`] for an empty batch.
     pub fn weight_gradients(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensors> {
         let (tape, upstream) = self.learn(images, upstream, None, None)?;
         self.gradients(&tape, self.layer_gradients(&tape, &upstream)).to_tensors(&self.layers, "")
     }
 
-    /// The forward pass of a model in training, and the gradient of the loss with respect to the embeddings.
+    /// Runs the forward pass of training, and asks for the gradient of the loss with respect to the embeddings.
     fn learn(
         &self,
         images: &Tensor,

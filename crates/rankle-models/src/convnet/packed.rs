@@ -1,4 +1,4 @@
-//! Parameters in the layouts of the kernels, and back.
+//! Parameters in the layouts of the kernels, converted from and to PyTorch's.
 
 use super::layers::Layers;
 use crate::dense::PackedDense;
@@ -9,16 +9,16 @@ use rankle_kernels::Isa;
 use rankle_kernels::conv::ConvBlock;
 use rankle_kernels::dense::Panels;
 
-/// One number for each parameter: the weights themselves, their gradient, or one of Adam's moments.
+/// One value for each parameter: the weights, their gradient, or one of Adam's moments.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
-    /// Weights and bias of each convolution in PyTorch's layout: they are small and repacked after each optimizer step.
+    /// Weights and bias of each convolution in PyTorch's layout: small, and repacked after each optimizer step.
     pub(super) convolutions: [Vec<f32>; 4],
     pub(super) dense: Vec<PackedDense>,
 }
 
 impl Packed {
-    /// From PyTorch's layout, in the order of [`Layers::parameters`].
+    /// Packs parameters in PyTorch's layout, in the order of [`Layers::parameters`].
     pub(super) fn pack(layers: &Layers, isa: Isa, parameters: &[Vec<f32>]) -> Self {
         let (convolutions, dense) = parameters.split_at(4);
         let dense = dense.chunks_exact(2).enumerate().map(|(layer, parameters)| {
@@ -32,7 +32,7 @@ impl Packed {
         Self { convolutions: std::array::from_fn(|i| convolutions[i].clone()), dense: dense.collect() }
     }
 
-    /// Back to PyTorch's layout.
+    /// Parameters in PyTorch's layout.
     fn unpack(&self, layers: &Layers) -> Vec<Vec<f32>> {
         let dense = self.dense.iter().enumerate().flat_map(|(layer, PackedDense { weights, bias })| {
             let (inputs, outputs) = (weights.inputs(), weights.outputs());
@@ -42,7 +42,7 @@ impl Packed {
         self.convolutions.iter().cloned().chain(dense).collect()
     }
 
-    /// Takes every parameter out of `tensors`, where their names have a prefix.
+    /// Takes every parameter out of `tensors`, under its name with a prefix.
     pub(super) fn take(layers: &Layers, isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Self> {
         let parameters = layers.parameters();
         let values = parameters.iter().map(|p| take(tensors, &format!("{prefix}{}", p.name), &p.shape));
@@ -55,13 +55,13 @@ impl Packed {
         named.map(|(p, values)| Ok((format!("{prefix}{}", p.name), Tensor::from_vec(values, p.shape, &Device::Cpu)?))).collect()
     }
 
-    /// The convolutions as the kernels want them.
+    /// Convolutions packed for the kernels.
     pub(super) fn blocks(&self, layers: &Layers, isa: Isa) -> [ConvBlock; 2] {
         let [weight1, bias1, weight2, bias2] = &self.convolutions;
         [ConvBlock::new(isa, layers.first(), weight1, bias1), ConvBlock::new(isa, layers.second(), weight2, bias2)]
     }
 
-    /// Zeros, as Adam's moments start.
+    /// Zeros in the same shapes, the start of Adam's moments.
     pub(super) fn zeros_like(&self) -> Self {
         let dense = self.dense.iter().map(PackedDense::zeros_like).collect();
         Self { convolutions: self.convolutions.each_ref().map(|values| vec![0.0; values.len()]), dense }

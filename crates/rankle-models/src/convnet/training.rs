@@ -1,4 +1,4 @@
-//! The backward pass of a model in training, and the optimizer's step.
+//! Backward pass of a model in training, and the optimizer step.
 
 use super::Convnet;
 use super::forward::Tape;
@@ -11,15 +11,15 @@ use rankle_kernels::conv::PooledUpstream;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// The gradients of a loss with respect to what a batch's dense layers sum up and to the parameters of the convolutions. The
-/// gradient of the dense weights is left to whoever can use it strip by strip.
+/// Gradients of a loss with respect to the sums of the dense layers, before ReLU, and to the parameters of the convolutions. The
+/// gradients of the dense weights are computed later, strip by strip where they are used.
 pub(super) struct LayerGradients {
     dense: Vec<Vec<f32>>,
     convolutions: [Vec<f32>; 4],
 }
 
 impl Convnet {
-    /// From the gradient with respect to the embeddings.
+    /// Computes the layer gradients from the gradient with respect to the embeddings.
     pub(super) fn layer_gradients(&self, tape: &Tape, upstream: &[f32]) -> LayerGradients {
         let (layers, n) = (&self.layers, upstream.len() / self.layers.embedding_size());
         let group = even(n, GROUP);
@@ -34,7 +34,7 @@ impl Convnet {
     }
 
     /// Gradients of both convolutions, in PyTorch's layout. Images are summed in fixed groups and the groups in order, so that
-    /// the sum does not depend on the number of threads. `gradient` is that of the first dense layer.
+    /// the sum does not depend on the number of threads. `upstream` is the gradient of the first dense layer's sums.
     fn convolution_gradients(&self, tape: &Tape, upstream: &[f32]) -> [Vec<f32>; 4] {
         let (layers, dense) = (&self.layers, &self.weights.dense[0].weights);
         let (shape1, shape2) = (layers.first(), layers.second());
@@ -75,14 +75,13 @@ impl Convnet {
         [self.blocks[0].unpack_gradient(&weight1), bias1, self.blocks[1].unpack_gradient(&weight2), bias2]
     }
 
-    /// The gradients of all parameters.
     pub(super) fn gradients(&self, tape: &Tape, gradients: LayerGradients) -> Packed {
         let layers = self.weights.dense.iter().zip(&gradients.dense).enumerate();
         let dense = layers.map(|(layer, (dense, upstream))| dense.gradient(tape.dense_inputs(layer), upstream));
         Packed { dense: dense.collect(), convolutions: gradients.convolutions }
     }
 
-    /// Moves all weights.
+    /// Takes one Adam step with all parameters.
     pub(super) fn update(&mut self, tape: &Tape, gradients: &LayerGradients, adam: &AdamStep) {
         let (isa, weights) = (self.isa, &mut self.weights);
         let start = || [weights.zeros_like(), weights.zeros_like()];
@@ -101,7 +100,7 @@ impl Convnet {
 }
 
 impl Tape {
-    /// What went into a dense layer.
+    /// Inputs of a dense layer.
     fn dense_inputs(&self, layer: usize) -> &[f32] {
         if layer == 0 { &self.inputs.features } else { &self.kept.answers[layer - 1] }
     }

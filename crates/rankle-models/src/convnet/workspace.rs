@@ -1,28 +1,28 @@
-//! Memory: how large the pieces of a batch are, and what a thread keeps from piece to piece.
+//! Chunk sizes, and the working memory that a thread reuses.
 
 use super::layers::Layers;
 use rankle_kernels::Aligned;
 use rankle_kernels::conv::Scratch;
 use std::cell::RefCell;
 
-/// Images per chunk, at most: four full tiles of rows, whose features fit the second-level cache.
+/// Maximum number of images per chunk: four full tiles of rows, whose features fit the second-level cache.
 pub(super) const CHUNK: usize = 56;
 
-/// Images per group of summed weight gradients, at most: each pass over the dense weights serves a whole group.
+/// Maximum number of images whose weight gradients are summed as one group: each pass over the dense weights serves a group.
 pub(super) const GROUP: usize = 64;
 
-/// One thread's working memory: fresh pages would cost more than some layers.
+/// Working memory of one thread, reused because fresh pages would cost more than some layers.
 pub(super) struct Workspace<'a> {
-    /// The padded input of the first convolution, of one image.
+    /// Padded input of the first convolution, for one image.
     pub(super) padded: &'a mut [f32],
-    /// That of the second; zero at first, so that its borders are.
+    /// Padded input of the second convolution, for one image. Zeroed before use, because its borders must be zero.
     pub(super) pooled: &'a mut [f32],
-    /// The features of a chunk or a group.
+    /// Features of a chunk or a group.
     pub(super) features: &'a mut [f32],
     pub(super) scratch: &'a mut Scratch,
 }
 
-/// Lends this thread's memory to `work`, for `images` images of a network.
+/// Lends the memory of this thread to `work`, with features for `images` images.
 pub(super) fn with_workspace<T>(layers: &Layers, images: usize, work: impl FnOnce(Workspace<'_>) -> T) -> T {
     thread_local! {
         static MEMORY: RefCell<([Aligned; 3], Scratch)> =
@@ -37,7 +37,7 @@ pub(super) fn with_workspace<T>(layers: &Layers, images: usize, work: impl FnOnc
     })
 }
 
-/// The first `len` numbers of a buffer that grows when it must.
+/// First `len` values of a buffer, which grows if it is shorter.
 fn first(buffer: &mut Aligned, len: usize) -> &mut [f32] {
     if buffer.len() < len {
         *buffer = Aligned::zeros(len);

@@ -1,20 +1,21 @@
-//! ConvNeXt: a family of networks that no one here designed, as candle-transformers has it, with timm's weights.
+//! ConvNeXt from candle-transformers, with timm's weights.
 //!
-//! Chosen because every operation on its way has an exact gradient in candle 0.11.1, which is true of few:
-//! - Transformers (ViT, DINOv2, CLIP) normalize numbers that lie in one piece, where `candle_nn::LayerNorm` takes a fused path
-//!   that drops the gradient without a word; ViT's and SigLIP's `softmax_last_dim` does, too. ConvNeXt normalizes over the
-//!   channels of maps, which never lie in one piece while a map has more than one pixel: hence [`Scale::SMALLEST_SIDE`].
+//! ConvNeXt was chosen because each of its operations has an exact gradient in candle 0.11.1. Most networks of
+//! candle-transformers have operations without one:
+//! - Transformers (ViT, DINOv2, CLIP) normalize contiguous tensors, for which `candle_nn::LayerNorm` takes a fused path that
+//!   drops the gradient without an error; so does `softmax_last_dim` in ViT and SigLIP. ConvNeXt normalizes over the channels
+//!   of maps, which are not contiguous while a map has more than one pixel: hence [`Scale::SMALLEST_SIDE`].
 //! - The gradient of max pooling is wrong, or an error (VGG, ResNet).
 //! - EfficientNet pads as TensorFlow does, and so is not the network whose names its weights have.
 //!
-//! The rest is in this crate: mean and standard deviation in front, timm's last norm behind. An embedding is what
-//! `timm.create_model(NAME, num_classes=0)` returns. Images go through one by one, several at a time: the matrix products of
-//! candle may take another path for another batch. The gradient runs the network once more, image by image, so that a batch
-//! needs the memory of as many images as there are threads.
+//! This crate adds the normalization of the pixels before it and timm's last layer normalization after it. An embedding is the
+//! output of `timm.create_model(NAME, num_classes=0)`. Each image is a batch of its own, several in parallel, because candle's
+//! matrix products may take another path for another batch size. The gradient runs the network once more, image by image, so
+//! that a batch needs the memory of as many images as there are threads.
 //!
-//! candle 0.11.1 asks the system for the number of cores in every product of matrices, thousands of times per image, unless the
-//! environment has `RAYON_NUM_THREADS`: most of the time is then spent reading `/proc/cpuinfo`. `rankle::run_with` sets it to 1 where
-//! it is called before the program starts a thread; a program that calls the libraries itself should do so, too.
+//! candle 0.11.1 asks the system for the number of cores in every matrix product, thousands of times per image, unless the
+//! environment variable `RAYON_NUM_THREADS` is set: most of the time is then spent reading `/proc/cpuinfo`. `rankle::run_with`
+//! sets it to 1 if it is called before the program starts a thread. A program that calls the libraries itself should set it, too.
 //!
 //! # Source
 //! Liu et al., "A ConvNet for the 2020s", CVPR 2022, arXiv:2201.03545; parameter names of timm.
@@ -29,7 +30,7 @@ pub use network::ConvNext;
 
 use rankle_core::{Filter, InputSpec, Resize};
 
-/// How deep and how wide a ConvNeXt is.
+/// Size of a ConvNeXt: its depth and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scale {
     /// 3.4 million weights, 0.55 billion multiply-adds for 224×224: timm's `convnext_atto`.
@@ -39,7 +40,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// Images of a shape, prepared as timm does.
+    /// Images of a shape, with timm's preparation of photographs.
     pub(crate) fn input(shape: (usize, usize, usize)) -> InputSpec {
         InputSpec {
             resize: Some(Resize::Shorter),
@@ -49,12 +50,12 @@ impl Scale {
         }
     }
 
-    /// Sides of images are multiples of it: the network halves them five times.
+    /// Divisor of the sides of images: the network halves them five times.
     pub const STEP: usize = 32;
-    /// The smallest side whose last map has more than one pixel: of a smaller one, candle would drop gradients.
+    /// Smallest side whose last map has more than one pixel. For smaller images candle would drop gradients.
     pub const SMALLEST_SIDE: usize = 64;
 
-    /// Numbers in an embedding.
+    /// Dimension of the embeddings.
     pub fn embedding_size(self) -> usize {
         match self {
             Self::Atto => 320,

@@ -1,4 +1,4 @@
-//! The network behind the trait.
+//! ConvNeXt as an `Embedder`.
 
 use super::Scale;
 use super::strict;
@@ -11,7 +11,7 @@ use candle_transformers::models::convnext::{Config, convnext_no_final_layer};
 use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Result, Upstream};
 use rayon::prelude::*;
 
-/// A ConvNeXt with its weights: frozen, to be attacked and measured.
+/// A ConvNeXt with its weights, frozen: for attacks and measurement, not for training.
 #[derive(Debug)]
 pub struct ConvNext {
     scale: Scale,
@@ -20,32 +20,32 @@ pub struct ConvNext {
     dtype: DType,
     mean: Tensor,
     std: Tensor,
-    /// Up to the mean over the pixels of the last map.
+    /// Network up to the mean over the pixels of the last map.
     trunk: Func<'static>,
-    /// Weight and bias of the last norm.
+    /// Weight and bias of the last layer normalization.
     norm: [Tensor; 2],
 }
 
-/// Of every norm.
+/// ε of every layer normalization.
 const EPSILON: f32 = 1e-6;
-/// A part of the second version of ConvNeXt that candle's builder looks for in the first.
+/// Name of a part of ConvNeXt V2 that candle's builder looks for in V1, too.
 const SECOND_VERSION: &str = ".grn.";
 
 impl ConvNext {
-    /// Weights under timm's names, `stem.0.weight` to `head.norm.bias`. A classifier (`head.fc.weight`, `head.fc.bias`) is no
-    /// part of an embedding and is passed over.
+    /// Loads weights under timm's names, `stem.0.weight` to `head.norm.bias`. A classifier (`head.fc.weight`, `head.fc.bias`) is
+    /// not part of an embedding and is ignored.
     ///
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite; [`Error::Shape`] for a format without
-    /// three channels or with sides that are no multiples of 32, or of which nothing but a pixel would be left.
+    /// three channels, with sides that are not multiples of 32, or so small that the last map would have one pixel.
     pub fn from_tensors(scale: Scale, tensors: &Tensors, format: ImageFormat, distance: Distance) -> Result<Self> {
         Self::with_dtype(scale, tensors, format, distance, DType::F32)
     }
 
-    /// As [`ConvNext::from_tensors`], with embeddings and gradients in `f32` or `f64`: the second shows how exact the first is.
+    /// Loads weights as [`ConvNext::from_tensors`], for computations in `f32`, or in `f64` to check the error of `f32`.
     ///
     /// # Errors
-    /// The same.
+    /// As [`ConvNext::from_tensors`].
     pub fn with_dtype(scale: Scale, tensors: &Tensors, format: ImageFormat, distance: Distance, dtype: DType) -> Result<Self> {
         let (height, width) = format.size;
         let whole = height.is_multiple_of(Scale::STEP) && width.is_multiple_of(Scale::STEP);
@@ -73,15 +73,15 @@ impl ConvNext {
         Ok(Self { scale, distance, format, dtype, mean, std, trunk, norm: [weight?, bias?] })
     }
 
-    /// One image, `(1, 3, height, width)`, to `(1, d)`.
+    /// Embeds one image, `(1, 3, height, width)`, as `(1, d)`.
     fn forward(&self, image: &Tensor) -> candle_core::Result<Tensor> {
         let pixels = image.broadcast_sub(&self.mean)?.broadcast_div(&self.std)?;
         let [weight, bias] = &self.norm;
-        // candle's own norm would take the path without a gradient here.
+        // `candle_nn::LayerNorm` would take its fused path here, which has no gradient.
         candle_nn::ops::layer_norm_slow(&self.trunk.forward(&pixels)?, weight, bias, EPSILON)
     }
 
-    /// What `work` makes of each of the images, `(n, …)`. As many at a time as there are threads, each of them alone.
+    /// Runs `work` on each image alone, as many at a time as there are threads, and stacks the results as `(n, …)`.
     fn each(&self, images: &Tensor, work: impl Fn(usize, Tensor) -> Result<Tensor> + Sync) -> Result<Option<Tensor>> {
         let n = check(images, self.format.input())?;
         with_pixels(&images.to_dtype(DType::F32)?, |_| ())?;

@@ -1,4 +1,4 @@
-//! Weights for the builders of candle, each checked: there, what is missing may be made up or left out.
+//! Checked weights for candle's network builders, which may make up or leave out missing tensors.
 
 use crate::weights::{Tensors, none_left, take};
 use candle_core::{DType, Device, Shape, Tensor};
@@ -7,8 +7,8 @@ use candle_nn::var_builder::SimpleBackend;
 use rankle_core::{Error, Result};
 use std::sync::{Mutex, PoisonError};
 
-/// Builds a network out of `tensors`, every one of which it must ask for. `without` is part of the names that the builder asks
-/// for to see whether they are there, and that this network does not have.
+/// Builds a network from `tensors`; the builder must ask for each of them. `without` is a part of the names of optional tensors
+/// that the builder looks for and that this network does not have.
 ///
 /// # Errors
 /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite.
@@ -22,13 +22,13 @@ pub(super) fn build<T>(
     let backend = Box::new(Strict { ledger: &ledger, without });
     let network = network(VarBuilder::from_backend(backend, dtype, Device::Cpu));
     let Ledger { tensors, problem } = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // First what was wrong with the weights: the builder may have gone on without them.
+    // Problems with the weights come first: the builder may have gone on without them.
     problem.map_or(Ok(()), Err)?;
     none_left(&tensors)?;
     Ok(network?)
 }
 
-/// What has not been asked for, and what was wrong first.
+/// Tensors that the builder has not asked for yet, and the first problem.
 struct Ledger {
     tensors: Tensors,
     problem: Option<Error>,
@@ -59,7 +59,7 @@ impl SimpleBackend for Strict<'_> {
         candle_core::bail!("tensor '{name}' was asked for without its shape")
     }
 
-    /// Asked where a parameter had another name once: ours all have the present ones.
+    /// Always true: the builder asks only for parameters that once had another name, and ours have the present names.
     fn contains_tensor(&self, _: &str) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! The network as an attack sees it: frozen, norms folded into the filters.
+//! Frozen network, as an attack sees it: batch normalizations folded into the filters.
 
 use super::DIM;
 use super::network::{Block, Network};
@@ -6,30 +6,30 @@ use super::parameters::{EPSILON, Layer};
 use crate::batch::shares;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
-use rankle_kernels::maps::{Finish, InStack, PooledGradient, mean_of_pixels, mean_of_pixels_backward, silence};
+use rankle_kernels::maps::{Finish, PooledGradient, StackIndex, mean_of_pixels, mean_of_pixels_backward, relu_backward};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-/// Filters with their norms folded in.
+/// Filters and biases with the batch normalizations folded in.
 #[derive(Debug)]
 pub(super) struct Frozen {
     isa: Isa,
     forward: Vec<Panels>,
     bias: Vec<Vec<f32>>,
-    /// The filters packed for input gradients, made when first asked for: embedding needs none.
+    /// Filters packed for input gradients. Packed on first use: embedding does not need them.
     backward: OnceLock<Backward>,
 }
 
-/// Everything packed for input gradients.
+/// Filters packed for input gradients.
 #[derive(Debug)]
 struct Backward {
     stem: PooledGradient,
-    /// By unit; that of the stem is not used.
+    /// Filters by unit; those of the stem are not used.
     filters: Vec<Panels>,
 }
 
-/// What the forward pass of a chunk keeps for the backward pass: who won, and who got through each ReLU.
+/// State of a chunk that the backward pass needs: positions of the pooling maxima, and a mark for each live ReLU output.
 pub(super) struct SavedForBackward {
     images: usize,
     winners: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct SavedForBackward {
 }
 
 impl Frozen {
-    /// Of the units that there are layers for: all, or the first ones.
+    /// Folds the batch normalizations of `layers` into their filters. `layers` may cover only the first units.
     pub(super) fn new(network: &Network, layers: &[Layer]) -> Self {
         let isa = layers[0].trained.filters.isa();
         let folded = network.units.par_iter().zip(layers).map(|(unit, layer)| {
@@ -48,13 +48,13 @@ impl Frozen {
             let bias = bias.map(|((shift, mean), scale)| shift - mean * scale).collect();
             debug_assert_eq!(scale.len(), unit.outputs());
             let filters = layer.trained.filters.scaled(|output| scale[output]);
-            (unit.conv.minimal(&filters).unwrap_or(filters), bias)
+            (unit.conv.winograd(&filters).unwrap_or(filters), bias)
         });
         let (forward, bias) = folded.unzip();
         Self { isa, forward, bias, backward: OnceLock::new() }
     }
 
-    /// `(n, 512)`, for `n` images.
+    /// Features of `n` images, `(n, 512)`.
     pub(super) fn embed(&self, network: &Network, pixels: &[f32]) -> Vec<f32> {
         let chunk = chunk_len(network, pixels.len() / network.shuffle.image_len());
         let mut embeddings = vec![0.0; pixels.len() / network.shuffle.image_len() * DIM];
@@ -63,7 +63,7 @@ impl Frozen {
         embeddings
     }
 
-    /// The same, and what [`Frozen::backward`] needs of it.
+    /// Features, and the state of each chunk for [`Frozen::backward`].
     pub(super) fn forward(&self, network: &Network, pixels: &[f32]) -> (Vec<f32>, Vec<SavedForBackward>) {
         let chunk = chunk_len(network, pixels.len() / network.shuffle.image_len());
         let chunks = pixels.par_chunks(chunk * network.shuffle.image_len()).map(|pixels| {
@@ -74,7 +74,7 @@ impl Frozen {
         (embeddings.concat(), kept)
     }
 
-    /// The gradient of the pixels from that of the embeddings.
+    /// Gradient of the pixels, from the gradient of the features.
     pub(super) fn backward(&self, network: &Network, kept: &[SavedForBackward], upstream: &[f32]) -> Vec<f32> {
         let backward = self.backward.get_or_init(|| {
             let filters = network.units.par_iter().zip(&self.forward).map(|(unit, filters)| unit.conv.transpose(filters));
@@ -93,7 +93,7 @@ impl Frozen {
         gradient
     }
 
-    /// What goes into the block behind `blocks`, for every chunk of `chunk` images.
+    /// Outputs of the last of `blocks`, for every chunk of `chunk` images.
     pub(super) fn states(&self, network: &Network, blocks: &[Block], pixels: &[f32], chunk: usize) -> Vec<Vec<f32>> {
         let chunks = pixels.par_chunks(chunk * network.shuffle.image_len());
         chunks.map(|pixels| self.run_chunk(network, blocks, pixels, None, <[f32]>::to_vec)).collect()
@@ -104,7 +104,7 @@ impl Frozen {
         self.run_chunk(network, &network.blocks, pixels, kept, |last| mean_of_pixels(last, numbers))
     }
 
-    /// Through the stem and the first `blocks`, to what `end` makes of the maps there.
+    /// Runs a chunk of images through the stem and `blocks`, and returns the result of `end` for the last maps.
     fn run_chunk<T>(
         &self,
         network: &Network,
@@ -128,7 +128,7 @@ impl Frozen {
                 let (map, stem) = (room(x, network.shuffle.map_len()), room(inner, network.stem().conv.shape().output_len()));
                 network.shuffle.forward(pixels, map);
                 network.stem().conv.forward(&self.forward[0], map, 1, Finish::Bias(&self.bias[0]), stem);
-                network.pool.forward(self.isa, stem, network.stem().outputs(), InStack { image, images }, pooled, winners);
+                network.pool.forward(self.isa, stem, network.stem().outputs(), StackIndex { image, images }, pooled, winners);
             }
             std::mem::swap(x, y);
             for (position, block) in blocks.iter().enumerate() {
@@ -186,7 +186,7 @@ fn backward_chunk(network: &Network, backward: &Backward, kept: &SavedForBackwar
         let last = room(y, network.blocks.last().map_or(0, output_len));
         mean_of_pixels_backward(upstream, last);
         if let Some([_, live]) = kept.live.last() {
-            silence(last, live);
+            relu_backward(last, live);
         }
         for (position, block) in network.blocks.iter().enumerate().rev() {
             let upstream = &y[..output_len(block)];
@@ -195,7 +195,7 @@ fn backward_chunk(network: &Network, backward: &Backward, kept: &SavedForBackwar
             };
             let live = &kept.live[position][0];
             let inner = room(inner, live.len());
-            run(block.second, upstream, Finish::Silence(live), inner);
+            run(block.second, upstream, Finish::ReluBackward(live), inner);
             let input_len = images * shape(block.first).input_len();
             let other = match block.shortcut {
                 Some(unit) => {
@@ -205,25 +205,24 @@ fn backward_chunk(network: &Network, backward: &Backward, kept: &SavedForBackwar
                 }
                 None => upstream,
             };
-            // In front of the first block is the pooling, which knows itself what is silent.
+            // Before the first block is the pooling, whose backward pass masks the dead outputs itself.
             let live = position.checked_sub(1).map(|below| &kept.live[below][1][..]);
-            run(block.first, inner, Finish::Join { other, live }, room(x, input_len));
+            run(block.first, inner, Finish::AddBranch { other, live }, room(x, input_len));
             std::mem::swap(x, y);
         }
         for (image, pixels) in pixels.chunks_exact_mut(network.shuffle.image_len()).enumerate() {
             let map = room(x, network.shuffle.map_len());
-            backward.stem.run(&y[..kept.winners.len()], &kept.winners, InStack { image, images }, map);
+            backward.stem.run(&y[..kept.winners.len()], &kept.winners, StackIndex { image, images }, map);
             network.shuffle.backward(map, pixels);
         }
     });
 }
 
-/// Images per chunk.
 fn chunk_len(network: &Network, images: usize) -> usize {
     shares(images, network.chunk)
 }
 
-/// One thread's maps, kept from chunk to chunk: fresh pages would cost more than some layers.
+/// Feature maps of one thread, reused for every chunk because fresh pages would cost more than some layers.
 #[derive(Default)]
 struct Maps {
     x: Vec<f32>,
@@ -240,7 +239,7 @@ fn with_maps<T>(work: impl FnOnce(&mut Maps) -> T) -> T {
     MAPS.with_borrow_mut(work)
 }
 
-/// The first `len` numbers of a buffer that grows as needed.
+/// First `len` values of a buffer, which grows if it is shorter.
 fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len {
         buffer.resize(len, 0.0);

@@ -1,4 +1,4 @@
-//! The linear layer behind the network, `fc`, where there is one.
+//! Head: an optional linear layer `fc` after the network.
 
 use super::DIM;
 use crate::dense::PackedDense;
@@ -8,14 +8,14 @@ use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use std::sync::OnceLock;
 
-/// torchvision's name.
+/// Name of the layer in torchvision.
 const NAME: &str = "fc";
 
-/// Features to embeddings.
+/// Linear layer from features to embeddings.
 #[derive(Debug)]
 pub(super) struct Head {
     pub layer: PackedDense,
-    /// Packed for input gradients, made when first asked for: a training step leaves it stale.
+    /// Weights packed for input gradients. Packed on first use, and cleared by a training step.
     transposed: OnceLock<Panels>,
 }
 
@@ -24,24 +24,23 @@ impl Head {
         Self { layer, transposed: OnceLock::new() }
     }
 
-    /// Random weights; `position` is that of the first of its two parameters.
+    /// Initializes weights at random; `position` is the position of its weights among the network's parameters.
     pub(super) fn initialize(isa: Isa, size: usize, seed: Seed, position: u64) -> Self {
         Self::new(PackedDense::initialize(isa, size, DIM, seed, position))
     }
 
-    /// Numbers in an embedding.
     pub(super) fn size(&self) -> usize {
         self.layer.bias.len()
     }
 
-    /// `(n, 512)` to `(n, size)`.
+    /// Embeddings `(n, size)` from features `(n, 512)`.
     pub(super) fn embed(&self, features: &[f32]) -> Vec<f32> {
         let mut embeddings = vec![0.0; features.len() / DIM * self.size()];
         self.layer.apply(features, &mut embeddings);
         embeddings
     }
 
-    /// One step of Adam, from what went in and the gradient of what came out.
+    /// Takes one Adam step, from the features and the gradient of the embeddings.
     pub(super) fn update(
         &mut self,
         moments: [&mut PackedDense; 2],
@@ -54,7 +53,7 @@ impl Head {
         self.transposed = OnceLock::new();
     }
 
-    /// The gradient of the features from that of the embeddings.
+    /// Gradient of the features, from the gradient of the embeddings.
     pub(super) fn back(&self, gradient: &[f32]) -> Vec<f32> {
         let mut features = vec![0.0; gradient.len() / self.size() * DIM];
         self.transposed.get_or_init(|| self.layer.weights.transposed()).multiply(gradient, &mut features);
@@ -67,12 +66,12 @@ pub(super) fn take(isa: Isa, size: usize, tensors: &mut Tensors, prefix: &str) -
     PackedDense::take(isa, size, DIM, tensors, &format!("{prefix}{NAME}"))
 }
 
-/// A head, or its gradient or moment, under torchvision's names behind a prefix.
+/// Tensors of a head, or of its gradient or moment, under torchvision's names with a prefix.
 pub(super) fn tensors(layer: &PackedDense, prefix: &str) -> Result<Tensors> {
     layer.to_tensors(&format!("{prefix}{NAME}"))
 }
 
-/// Whether a tensor of this name belongs to a head, or to the classifier of torchvision's files.
+/// True for the names of a head's tensors, which are those of the classifier in torchvision's files.
 pub(super) fn owns(name: &str) -> bool {
     name.strip_prefix(NAME).is_some_and(|rest| rest == ".weight" || rest == ".bias")
 }

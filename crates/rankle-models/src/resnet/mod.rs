@@ -8,17 +8,17 @@
 //! | two blocks of 128, 256, 512, the first of stride 2 | 28, 14, 7 | 4, 2, 1 |
 //! | mean over the pixels | 512 | 512 |
 //!
-//! A block is convolution 3×3, norm, ReLU, convolution 3×3, norm, plus the shortcut (where the stride is 2 a convolution 1×1
-//! and a norm), ReLU. There is no dense layer, and an embedding has 512 numbers, none below zero; or a linear one, `fc`, for
-//! embeddings of any size.
+//! "Norm" is batch normalization. A block is convolution 3×3, norm, ReLU, convolution 3×3, norm, plus the shortcut (with
+//! stride 2 a convolution 1×1 and a norm), ReLU. Without a dense layer, embeddings have 512 nonnegative values; with the
+//! optional linear layer `fc`, the head, they have any dimension.
 //!
-//! An attack sees the frozen network, its batch normalizations folded into the filters: images go through it in small chunks,
-//! each on one thread, without a barrier between layers. Training uses the statistics of the batch, so it goes layer by layer.
+//! An attack sees the frozen network, with the norms folded into the filters: images pass through it in small chunks, each on
+//! one thread, without a barrier between layers. Training uses the statistics of the batch, so it goes layer by layer.
 //!
-//! Training may begin at one of the four stages, `layer1` to `layer4`. What is in front of it is then the frozen network: its
-//! norms have their running statistics, which stay as they are, and nothing there gets a gradient. The paper trains `layer4`
-//! alone as well, but lets the norms in front of it see the batch and follow it (METHOD.md 3.4): there, weights that are
-//! called frozen embed an image otherwise after every step, and in another way in training than in an attack.
+//! Training may begin at one of the four stages, `layer1` to `layer4`. The layers before it are then frozen: their norms use
+//! the running statistics, which do not change, and their weights get no gradient. The paper, too, trains `layer4` alone, but
+//! updates the running statistics of the layers before it with every batch (METHOD.md 3.4). There, the frozen layers embed an
+//! image differently after every step, and differently in training than under attack.
 //!
 //! # Source
 //! He et al., CVPR 2016, arXiv:1512.03385; parameter names of torchvision; Zhou et al., ECCV 2020, arXiv:2002.11293
@@ -46,10 +46,10 @@ use rankle_kernels::Isa;
 use std::sync::OnceLock;
 use training::{Prefix, Tape};
 
-/// Numbers that the mean over the pixels leaves: an embedding without a linear layer.
+/// Dimension of the features: the mean over the pixels of the last maps.
 const DIM: usize = 512;
 
-/// The network with its weights packed for the kernels.
+/// ResNet-18 with its weights packed for the kernels.
 #[derive(Debug)]
 pub struct ResNet18 {
     isa: Isa,
@@ -59,16 +59,16 @@ pub struct ResNet18 {
     /// One per convolution, in the order of [`Network::units`].
     layers: Vec<Layer>,
     head: Option<Head>,
-    /// The network as an attack sees it, made when first asked for: a training step leaves it stale.
+    /// Frozen network, as an attack sees it. Built on first use, and cleared by a training step.
     frozen: OnceLock<Frozen>,
-    /// The block that training begins at, where it leaves others alone.
+    /// Index of the first trained block; `None` if all layers are trained.
     first_block: Option<usize>,
-    /// What is in front of it, made when first asked for.
+    /// Frozen layers before `first_block`. Built on first use.
     prefix: OnceLock<Frozen>,
     moments: Option<Box<Moments>>,
 }
 
-/// Adam's moments of what is trained.
+/// Adam's moments of the trained layers.
 #[derive(Debug)]
 struct Moments {
     layers: [Vec<Trained>; 2],
@@ -76,14 +76,15 @@ struct Moments {
 }
 
 impl ResNet18 {
-    /// Numbers in an embedding without a linear layer.
+    /// Dimension of the embeddings without a head.
     pub const EMBEDDING_SIZE: usize = DIM;
-    /// The layers that training can begin at: the stages, of two blocks each.
+    /// Layers at which training can begin: the stages, of two blocks each.
     pub const STAGES: [&str; 4] = ["layer1", "layer2", "layer3", "layer4"];
 
-    /// Random weights, keyed by the seed. For color images filters are normal with a variance of `2/fan_out`, as torchvision's
-    /// `resnet18()` has them; for gray ones uniform in `±1/√fan_in`, PyTorch's default, as the paper's network for 28×28 has them.
-    /// Norms start as the identity. `head` is the size of the embeddings where a linear layer makes them, uniform as above.
+    /// Initializes weights at random, keyed by the seed. For color images, filters are normal with a variance of `2/fan_out`, as
+    /// in torchvision's `resnet18()`. For gray images they are uniform in `±1/√fan_in`, PyTorch's default, as in the paper's
+    /// network for 28×28. Batch normalizations start as the identity. `head` is the output dimension of a linear layer after the
+    /// network, uniform in `±1/√fan_in`.
     pub fn initialize(format: ImageFormat, head: Option<usize>, distance: Distance, seed: Seed) -> Self {
         let (network, isa) = (Network::new(&format), Isa::best());
         let is_gray = format.mean.len() == 1;
@@ -93,9 +94,9 @@ impl ResNet18 {
         Self::assemble(format, distance, isa, network, layers, head)
     }
 
-    /// Weights under torchvision's names, `conv1.weight` to `layer4.1.bn2.running_var`, and `fc.weight` and `fc.bias` of the linear
-    /// layer where `head` says how large its embeddings are. Without one, a classifier (`fc` as well) is no part of an embedding
-    /// and is passed over, as the counters `num_batches_tracked` always are.
+    /// Loads weights under torchvision's names, `conv1.weight` to `layer4.1.bn2.running_var`. With `head`, the output dimension
+    /// of a linear layer after the network, also loads `fc.weight` and `fc.bias`. Without it, `fc` is a classifier, not part of
+    /// an embedding, and is ignored. The counters `num_batches_tracked` are always ignored.
     ///
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite, or a variance is below zero.
@@ -103,10 +104,10 @@ impl ResNet18 {
         Self::with_isa(tensors, format, head, distance, Isa::best())
     }
 
-    /// As [`ResNet18::from_tensors`], on a chosen instruction set.
+    /// Loads weights as [`ResNet18::from_tensors`], for a chosen instruction set.
     ///
     /// # Errors
-    /// The same.
+    /// As [`ResNet18::from_tensors`].
     pub fn with_isa(tensors: &Tensors, format: ImageFormat, head: Option<usize>, distance: Distance, isa: Isa) -> Result<Self> {
         let network = Network::new(&format);
         let mut tensors = without_extras(tensors, head.is_none());
@@ -116,8 +117,8 @@ impl ResNet18 {
         Ok(Self::assemble(format, distance, isa, network, layers, head))
     }
 
-    /// Weights to go on from, as [`ResNet18::from_tensors`] takes them. But where there is to be a linear layer and the file has
-    /// none, or one of another size, as a classifier for 1000 classes is, it starts with random weights keyed by the seed.
+    /// Loads weights for further training, as [`ResNet18::from_tensors`]. If the file has no linear layer of the size of `head`
+    /// (for example, only a classifier for 1000 classes), the head starts with random weights keyed by the seed.
     ///
     /// # Errors
     /// As [`ResNet18::from_tensors`].
@@ -152,8 +153,7 @@ impl ResNet18 {
         Self { isa, distance, format, network, layers, head, frozen, first_block: None, prefix, moments: None }
     }
 
-    /// Embeds as in training, asks for the gradient, and returns the gradients of all weights that are trained, by name: what PyTorch
-    /// leaves in `.grad`.
+    /// Computes the gradients of all trained weights, by name, with the batch statistics of training: PyTorch's `.grad`.
     ///
     /// # Errors
     /// As [`Differentiable::input_gradient`]; [`Error::Empty`] when a batch has too few images for statistics.
@@ -167,7 +167,7 @@ impl ResNet18 {
         Ok(gradients)
     }
 
-    /// The forward pass in training, and the gradient of the loss with respect to the embeddings.
+    /// Runs the forward pass of training, and asks for the gradient of the loss with respect to the embeddings.
     fn learn(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<(Tape, Vec<f32>)> {
         check(images, self.format.input())?;
         let prefix = self.first_block.map(|first_block| {
@@ -183,7 +183,7 @@ impl ResNet18 {
         Ok((tape, upstream))
     }
 
-    /// Asks about the embeddings that these features make.
+    /// Embeds the features and asks for the gradient of the embeddings.
     fn ask(&self, features: &[f32], upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
         match &self.head {
             Some(head) => ask(&head.embed(features), head.size(), upstream),
@@ -191,13 +191,13 @@ impl ResNet18 {
         }
     }
 
-    /// The gradients of the layers that are trained, from that of the embeddings.
+    /// Gradients of the trained layers, from the gradient of the embeddings.
     fn layer_gradients(&self, tape: &Tape, upstream: &[f32]) -> Vec<Trained> {
         let below = self.head.as_ref().map(|head| head.back(upstream));
         training::gradients(&self.network, &self.layers, tape, below.as_deref().unwrap_or(upstream))
     }
 
-    /// The first convolution that is trained.
+    /// Index of the first trained convolution.
     fn first_unit(&self) -> usize {
         self.first_block.map_or(0, |block| self.network.blocks[block].first)
     }
@@ -271,7 +271,7 @@ impl Trainable for ResNet18 {
         Ok(())
     }
 
-    /// `layer1` to `layer4`: the stem and the stages in front of it are left alone.
+    /// Freezes the stem and the stages before `layer`, which is one of `layer1` to `layer4`.
     fn freeze_below(&mut self, layer: &str) -> Result<()> {
         let stage = Self::STAGES.iter().position(|stage| *stage == layer);
         let stage = stage.ok_or_else(|| Error::Unknown { what: "layer", name: layer.into(), known: Self::STAGES.join(", ") })?;
@@ -321,7 +321,7 @@ impl Trainable for ResNet18 {
     }
 }
 
-/// Without the counters of torchvision's files, and without their classifier.
+/// Removes the counters of torchvision's files, and with `and_classifier` their classifier.
 fn without_extras(tensors: &Tensors, and_classifier: bool) -> Tensors {
     let mut tensors = tensors.clone();
     tensors.retain(|name, _| !(name.ends_with(".num_batches_tracked") || and_classifier && head::owns(name)));

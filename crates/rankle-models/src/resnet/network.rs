@@ -1,21 +1,21 @@
-//! Which layers there are and how they are connected.
+//! Layers of the network and their connections.
 
 use crate::ImageFormat;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rankle_kernels::maps::{Conv, ConvShape, MaxPool, Shuffle};
 
-/// A convolution without bias and the norm behind it.
+/// A convolution without bias and the batch normalization after it.
 #[derive(Debug)]
 pub(super) struct Unit {
-    /// As in `layer2.0.downsample.0`; `.weight` follows.
+    /// Parameter name of the convolution, such as `layer2.0.downsample.0`; `.weight` follows.
     pub conv_name: String,
-    /// As in `layer2.0.downsample.1`; `.weight`, `.bias`, `.running_mean`, `.running_var` follow.
+    /// Parameter name of the norm, such as `layer2.0.downsample.1`; `.weight`, `.bias`, `.running_mean`, `.running_var` follow.
     pub norm_name: String,
     pub conv: Conv,
     /// Shape of the weight in PyTorch.
     pub weight: [usize; 4],
-    /// The first convolution works on shuffled pixels.
+    /// Pixel shuffle before the first convolution; `None` for all others.
     shuffle: Option<Shuffle>,
 }
 
@@ -24,7 +24,7 @@ impl Unit {
         self.weight[0]
     }
 
-    /// Packs PyTorch's weights.
+    /// Packs weights in PyTorch's layout.
     pub(super) fn pack(&self, isa: Isa, weight: &[f32]) -> Panels {
         match &self.shuffle {
             Some(shuffle) => self.conv.pack(isa, &shuffle.shuffle_filters(weight), |_| 1.0),
@@ -32,7 +32,7 @@ impl Unit {
         }
     }
 
-    /// Back to PyTorch's layout.
+    /// Weights in PyTorch's layout.
     pub(super) fn unpack(&self, filters: &Panels) -> Vec<f32> {
         let weight = self.conv.unpack(filters);
         match &self.shuffle {
@@ -41,34 +41,33 @@ impl Unit {
         }
     }
 
-    /// A gradient without the numbers of those places where a shuffled filter holds no weight.
+    /// Sets a gradient to zero at the positions of a shuffled filter that hold no weight.
     pub(super) fn only_weights(&self, gradient: Panels) -> Panels {
         if self.shuffle.is_some() { self.pack(gradient.isa(), &self.unpack(&gradient)) } else { gradient }
     }
 }
 
-/// Two convolutions and what goes around them: positions in [`Network::units`].
+/// Indices in [`Network::units`] of a block's two convolutions and its shortcut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub first: usize,
     pub second: usize,
-    /// None where the input itself goes around.
+    /// Convolution of the shortcut; `None` if the shortcut is the block's input itself.
     pub shortcut: Option<usize>,
 }
 
-/// All layers.
 #[derive(Debug)]
 pub(super) struct Network {
     pub shuffle: Shuffle,
-    /// The stem first, then block by block: first, second, shortcut.
+    /// Stem, then block by block: first convolution, second convolution, shortcut.
     pub units: Vec<Unit>,
     pub pool: MaxPool,
     pub blocks: Vec<Block>,
-    /// Images per chunk, at most.
+    /// Maximum number of images per chunk.
     pub chunk: usize,
 }
 
-/// The stem's convolution, of stride 2, and the channels of the four stages.
+/// Kernel and padding of the stem's convolution, of stride 2, and the channels of the four stages.
 const KERNEL: usize = 7;
 const PADDING: usize = 3;
 const STAGES: [usize; 4] = [64, 128, 256, 512];
@@ -107,8 +106,8 @@ impl Network {
                 (size, inputs) = (second.output, outputs);
             }
         }
-        // Small maps need many images to fill a tile, and the filters of the last stage are read once per chunk; large ones would
-        // leave the cache.
+        // Small maps need many images to fill a tile, and the filters of the last stage are read once per chunk. Many large maps
+        // would not fit the cache.
         let chunk = if format.size.0 * format.size.1 > 64 * 64 { 4 } else { 14 };
         Self { shuffle, units, pool, blocks, chunk }
     }

@@ -1,4 +1,4 @@
-//! Weights, from and to tensors, and how they move.
+//! Weights: initialization, conversion from and to tensors, optimizer step.
 
 use super::network::{Network, Unit};
 use crate::weights::{Tensors, take};
@@ -11,23 +11,23 @@ use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
 
-/// Added to a variance before its root (PyTorch's default).
+/// ε of batch normalization, added to the variance (PyTorch's default).
 pub(super) const EPSILON: f64 = 1e-5;
 
-/// How far running statistics follow those of a batch (PyTorch's default).
+/// Momentum of the running statistics (PyTorch's default).
 const MOMENTUM: f32 = 0.1;
 
-/// How the filters of a new network are drawn.
+/// Distribution of the filters of a new network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Initialization {
-    /// Uniform in `±1/√fan_in`: PyTorch's default, which the paper's network for 28×28 gray images starts from (METHOD.md 3).
+    /// Uniform in `±1/√fan_in`: PyTorch's default, used for the paper's network for 28×28 gray images (METHOD.md 3).
     UniformByFanIn,
-    /// Normal with a variance of `2/fan_out`: Kaiming's for ReLU, which torchvision's ResNets start from.
+    /// Normal with a variance of `2/fan_out`: Kaiming initialization for ReLU, as in torchvision's ResNets.
     NormalByFanOut,
 }
 
 impl Initialization {
-    /// The weight of a convolution, in PyTorch's layout `(outputs, inputs, height, width)`.
+    /// Draws the weight of a convolution, in PyTorch's layout `(outputs, inputs, height, width)`.
     fn draw(self, [outputs, inputs, height, width]: [usize; 4], rng: &mut impl Rng) -> Vec<f32> {
         let count = outputs * inputs * height * width;
         match self {
@@ -43,7 +43,7 @@ impl Initialization {
     }
 }
 
-/// What training moves of a [`Unit`]; also its gradient, and each of Adam's moments.
+/// Trained parameters of a [`Unit`], their gradient, or one of Adam's moments.
 #[derive(Clone, Debug)]
 pub(super) struct Trained {
     pub filters: Panels,
@@ -51,7 +51,7 @@ pub(super) struct Trained {
     pub shift: Vec<f32>,
 }
 
-/// The weights of a [`Unit`].
+/// Trained parameters and running statistics of a [`Unit`].
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub trained: Trained,
@@ -59,18 +59,18 @@ pub(super) struct Layer {
     pub variance: Vec<f32>,
 }
 
-/// What a norm saw in a batch.
+/// Batch statistics of the input of a batch normalization, per channel.
 #[derive(Clone, Debug)]
 pub(super) struct Statistics {
     pub mean: Vec<f32>,
-    /// `1 / √(variance + ε)`, the variance over all numbers.
+    /// `1 / √(variance + ε)`, with the biased variance.
     pub inverse: Vec<f32>,
-    /// The variance over all numbers but one, which the running one follows.
+    /// Unbiased variance, which the running variance follows.
     pub unbiased: Vec<f32>,
 }
 
 impl Trained {
-    /// The parts that have a name each: name, shape, numbers in PyTorch's layout.
+    /// Name, shape and values in PyTorch's layout of each tensor.
     fn named(&self, unit: &Unit, prefix: &str) -> [(String, Vec<usize>, Vec<f32>); 3] {
         let (conv, norm) = (&unit.conv_name, &unit.norm_name);
         [
@@ -89,7 +89,7 @@ impl Trained {
         })
     }
 
-    /// One for each unit, out of tensors.
+    /// Takes the parameters of each unit out of tensors.
     pub(super) fn take_all(units: &[Unit], isa: Isa, tensors: &mut Tensors, prefix: &str) -> Result<Vec<Self>> {
         units.iter().map(|unit| Self::take(unit, isa, tensors, prefix)).collect()
     }
@@ -99,9 +99,8 @@ impl Trained {
         Self { filters: self.filters.zeros_like(), scale: zeros(&self.scale), shift: zeros(&self.shift) }
     }
 
-    /// One step of Adam.
     pub(super) fn update(&mut self, isa: Isa, adam: &AdamStep, first: &mut Self, second: &mut Self, gradient: &Self) {
-        /// Numbers that one thread updates at a time.
+        /// Number of values that one thread updates at a time.
         const PIECE: usize = 1 << 14;
         self.filters
             .as_mut_slice()
@@ -116,7 +115,7 @@ impl Trained {
 }
 
 impl Layer {
-    /// Random filters; norms start as the identity.
+    /// Draws random filters. Batch normalizations start as the identity.
     pub(super) fn initialize(network: &Network, isa: Isa, how: Initialization, seed: Seed) -> Vec<Self> {
         let layer = |(position, unit): (usize, &Unit)| {
             let mut rng = seed.stream(Purpose::Weights, [position as u64, 0]);
@@ -128,7 +127,7 @@ impl Layer {
         network.units.iter().enumerate().map(layer).collect()
     }
 
-    /// One for each unit, out of tensors.
+    /// Takes the parameters and running statistics of each unit out of tensors.
     pub(super) fn take_all(network: &Network, isa: Isa, tensors: &mut Tensors) -> Result<Vec<Self>> {
         let layer = |unit: &Unit| {
             let norm = &unit.norm_name;
@@ -145,7 +144,7 @@ impl Layer {
         network.units.iter().map(layer).collect()
     }
 
-    /// The running statistics follow a batch.
+    /// Moves the running statistics toward those of a batch.
     pub(super) fn follow(&mut self, batch: &Statistics) {
         let toward = |running: &mut [f32], batch: &[f32]| {
             running.iter_mut().zip(batch).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));
@@ -159,12 +158,12 @@ fn tensors(parts: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>) -> R
     parts.into_iter().map(|(name, shape, values)| Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))).collect()
 }
 
-/// What is trained, or a gradient or moment of it, under PyTorch's names behind a prefix.
+/// Trained parameters, or their gradient or moment, under PyTorch's names with a prefix.
 pub(super) fn trained_tensors(units: &[Unit], trained: &[Trained], prefix: &str) -> Result<Tensors> {
     tensors(units.iter().zip(trained).flat_map(|(unit, trained)| trained.named(unit, prefix)))
 }
 
-/// All weights, running statistics among them, under PyTorch's names.
+/// All parameters and running statistics, under PyTorch's names.
 pub(super) fn layer_tensors(network: &Network, layers: &[Layer]) -> Result<Tensors> {
     tensors(network.units.iter().zip(layers).flat_map(|(unit, layer)| {
         let running = |name: &str, values: &[f32]| (format!("{}.{name}", unit.norm_name), vec![values.len()], values.to_vec());

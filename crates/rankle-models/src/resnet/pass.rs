@@ -1,4 +1,4 @@
-//! One layer at a time, over all chunks of a batch in training.
+//! Forward and backward pass of single layers, over all chunks of a batch in training.
 
 use super::network::Network;
 use super::parameters::{EPSILON, Layer, Statistics, Trained};
@@ -9,17 +9,17 @@ use rankle_kernels::maps::{Finish, Stack, norm};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// A stack of maps of the whole batch, chunk by chunk.
+/// Feature maps of the whole batch, one vector per chunk.
 pub(super) type Map = Vec<Vec<f32>>;
 
-/// What a convolution and its norm leave behind.
+/// Saved output of a convolution, and its batch statistics.
 pub(super) struct Passed {
-    /// What the convolution computed.
+    /// Output of the convolution.
     pub(super) sums: Map,
     pub(super) statistics: Statistics,
 }
 
-/// One layer at a time, over all chunks.
+/// A network and the chunks of a batch. Its methods run one layer over all chunks.
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub network: &'a Network,
@@ -29,7 +29,7 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// A convolution, and what its norm sees.
+    /// Runs a convolution, and computes the statistics of its output over the batch.
     pub(super) fn convolve(&self, unit: usize, input: &Map) -> Result<Passed> {
         let (conv, filters) = (&self.network.units[unit].conv, self.filters(unit));
         let chunks = input.par_iter().zip(self.chunks);
@@ -44,16 +44,16 @@ impl Pass<'_> {
         Ok(Passed { sums, statistics })
     }
 
-    /// In the form that is fastest.
+    /// Filters of a unit, in Winograd's form where that is faster.
     fn filters(&self, unit: usize) -> Cow<'_, Panels> {
         let filters = &self.layers[unit].trained.filters;
-        self.network.units[unit].conv.minimal(filters).map_or(Cow::Borrowed(filters), Cow::Owned)
+        self.network.units[unit].conv.winograd(filters).map_or(Cow::Borrowed(filters), Cow::Owned)
     }
 
     fn statistics(&self, sums: &Map, channels: usize) -> Result<Statistics> {
         let count = rows(sums, channels);
         if count < 2.0 {
-            return Err(Error::Empty("images beside the one of the batch: batch normalization needs two in training"));
+            return Err(Error::Empty("images for a batch: batch normalization needs two in training"));
         }
         let mean: Vec<f32> = (self.total(channels, |chunk| norm::sum(self.isa, &sums[chunk], channels)).into_iter())
             .map(|sum| (sum / count) as f32)
@@ -66,7 +66,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Sums over chunks, in order.
+    /// Adds the sums of all chunks, in order.
     fn total(&self, channels: usize, sums: impl Fn(usize) -> Vec<f64> + Send + Sync) -> Vec<f64> {
         let parts: Vec<Vec<f64>> = (0..self.chunks.len()).into_par_iter().map(sums).collect();
         let mut total = vec![0.0; channels];
@@ -74,7 +74,7 @@ impl Pass<'_> {
         total
     }
 
-    /// The norm, with the statistics of the batch.
+    /// Normalizes with the statistics of the batch, adds the shortcut if there is one, and applies ReLU if `relu` is set.
     pub(super) fn normalize(&self, unit: usize, passed: &Passed, shortcut: Option<&Map>, relu: bool) -> Map {
         let Trained { scale, shift, .. } = &self.layers[unit].trained;
         let Statistics { mean, inverse, .. } = &passed.statistics;
@@ -89,7 +89,8 @@ impl Pass<'_> {
         passed.sums.par_iter().enumerate().map(chunk).collect()
     }
 
-    /// Back through a norm, and into the weights: turns the gradient of the norm's output into that of the convolution's.
+    /// Backward pass of a unit: turns `upstream` from the gradient of the norm's output into the gradient of the convolution's
+    /// output, and stores the gradients of the unit's parameters.
     pub(super) fn back<'s>(
         &self,
         unit: usize,
@@ -116,7 +117,7 @@ impl Pass<'_> {
         upstream
             .par_iter_mut()
             .zip(&passed.sums)
-            .for_each(|(upstream, sums)| norm::pull_back(self.isa, upstream, sums, &a, &b, &c));
+            .for_each(|(upstream, sums)| norm::backward(self.isa, upstream, sums, &a, &b, &c));
 
         let stacks: Vec<Stack<'_>> = (input.iter().zip(&*upstream).zip(self.chunks))
             .map(|((input, upstream), &images)| Stack { input, upstream, images })
@@ -135,7 +136,7 @@ impl Pass<'_> {
         upstream
     }
 
-    /// The gradient of a convolution's input; added to `onto` if there is one.
+    /// Gradient of a convolution's input, added to `onto` if given.
     pub(super) fn input_gradient(&self, unit: usize, upstream: &Map, onto: Option<Map>) -> Map {
         let conv = &self.network.units[unit].conv;
         let filters = conv.transpose(&self.filters(unit));
@@ -151,7 +152,7 @@ impl Pass<'_> {
     }
 }
 
-/// How many numbers each channel has.
+/// Number of values per channel.
 fn rows(map: &Map, channels: usize) -> f64 {
     (map.iter().map(Vec::len).sum::<usize>() / channels) as f64
 }

@@ -1,22 +1,22 @@
-//! The first convolution of the network in training, with its norm and pooling.
+//! Stem in training: the first convolution with its batch normalization and pooling.
 
 use super::parameters::Trained;
 use super::pass::{Map, Pass, Passed};
 use rankle_core::Result;
-use rankle_kernels::maps::InStack;
+use rankle_kernels::maps::StackIndex;
 use rayon::prelude::*;
 
-/// What the stem keeps.
+/// Saved state of the stem for the backward pass.
 pub(super) struct StemTape {
-    /// The stem takes the images one by one.
+    /// Chunk sizes of the stem, all 1.
     one_by_one: Vec<usize>,
-    /// The shuffled images.
+    /// Shuffled images, the input of the convolution.
     shuffled: Map,
     winners: Vec<Vec<u8>>,
 }
 
 impl Pass<'_> {
-    /// The stem with its pooling, in chunks of `chunk` images behind it.
+    /// Runs the stem and its pooling. The pooled maps are in chunks of `chunk` images.
     pub(super) fn stem(self, pixels: &[f32], chunk: usize) -> Result<(StemTape, Passed, Map)> {
         let Self { network, isa, .. } = self;
         let image_len = network.shuffle.image_len();
@@ -40,7 +40,7 @@ impl Pass<'_> {
                 let len = height * width * images * channels;
                 let (mut pooled, mut winners) = (vec![0.0; len], vec![0; len]);
                 for (image, map) in maps.iter().enumerate() {
-                    network.pool.forward(isa, map, channels, InStack { image, images }, &mut pooled, &mut winners);
+                    network.pool.forward(isa, map, channels, StackIndex { image, images }, &mut pooled, &mut winners);
                 }
                 (pooled, winners)
             })
@@ -48,7 +48,7 @@ impl Pass<'_> {
         Ok((StemTape { one_by_one, shuffled, winners }, passed, pooled))
     }
 
-    /// Back through the pooling, and into the stem's weights.
+    /// Backward pass of the pooling and the stem, down to the gradients of its weights.
     pub(super) fn back_through_stem(self, passed: &Passed, tape: &StemTape, upstream: &Map, gradients: &mut [Option<Trained>]) {
         let Self { network, .. } = self;
         let stem = network.stem();
@@ -56,7 +56,7 @@ impl Pass<'_> {
             .flat_map_iter(|((upstream, winners), &images)| {
                 (0..images).map(move |image| {
                     let mut map = vec![0.0; stem.conv.shape().output_len()];
-                    network.pool.backward(upstream, winners, stem.outputs(), InStack { image, images }, &mut map);
+                    network.pool.backward(upstream, winners, stem.outputs(), StackIndex { image, images }, &mut map);
                     map
                 })
             })

@@ -1,8 +1,8 @@
-//! The network in training: norms take the statistics of the batch, so the batch goes through it layer by layer. Where only the
-//! last layers are trained, those in front are the frozen network.
+//! Network in training: batch normalizations use the statistics of the batch, so the batch passes layer by layer. If only the
+//! last layers are trained, the layers before them are the frozen network.
 //!
-//! Images are cut into chunks of a fixed size, chunks are spread over threads, and whatever is summed over a batch is summed
-//! chunk by chunk in order: no result depends on the number of threads.
+//! Images are cut into chunks of a fixed size, and the chunks are spread over threads. Sums over a batch are added chunk by
+//! chunk in order, so no result depends on the number of threads.
 
 use super::DIM;
 use super::frozen::Frozen;
@@ -16,35 +16,35 @@ use rankle_kernels::Isa;
 use rankle_kernels::maps::{mean_of_pixels, mean_of_pixels_backward, norm};
 use rayon::prelude::*;
 
-/// What the forward pass keeps.
+/// Saved state of the forward pass, for the backward pass.
 pub(super) struct Tape {
-    /// Images in each chunk.
+    /// Number of images in each chunk.
     chunks: Vec<usize>,
-    /// Of the stem, where it is trained.
+    /// State of the stem; `None` if it is frozen.
     stem: Option<StemTape>,
-    /// Trained blocks begin here.
+    /// Index of the first trained block.
     first_block: usize,
-    /// By unit, from the first that is trained.
+    /// Convolution outputs and statistics by unit, from the first trained unit on.
     passed: Vec<Passed>,
-    /// The input of every trained block, and the output of the last one.
+    /// Inputs of all trained blocks, and the output of the last block.
     states: Vec<Map>,
     pub features: Vec<f32>,
 }
 
-/// Layers that are not trained: all in front of a block.
+/// Frozen layers: all before the first trained block.
 pub(super) struct Prefix<'a> {
     pub frozen: &'a Frozen,
     pub first_block: usize,
 }
 
 impl Tape {
-    /// What each norm saw, by unit, from the first that is trained.
+    /// Batch statistics by unit, from the first trained unit on.
     pub(super) fn statistics(&self) -> impl Iterator<Item = &Statistics> {
         self.passed.iter().map(|passed| &passed.statistics)
     }
 }
 
-/// The forward pass.
+/// Runs the forward pass.
 pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Option<Prefix<'_>>, pixels: &[f32]) -> Result<Tape> {
     let image_len = network.shuffle.image_len();
     let images = pixels.len() / image_len;
@@ -80,7 +80,7 @@ pub(super) fn record(network: &Network, layers: &[Layer], isa: Isa, prefix: Opti
     Ok(Tape { chunks, stem, first_block, passed, states, features })
 }
 
-/// The gradients of all weights from that of the features, by unit, from the first that is trained.
+/// Gradients of all trained weights, from the gradient of the features, by unit, from the first trained unit on.
 pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, upstream: &[f32]) -> Vec<Trained> {
     let isa = layers[0].trained.filters.isa();
     let pass = Pass { network, layers, isa, chunks: &tape.chunks };
@@ -98,10 +98,10 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, upstre
         .collect();
     let before = network.units.len() - tape.passed.len();
     for (position, block) in network.blocks[tape.first_block..].iter().enumerate().rev() {
-        // Nothing in front of the first trained layer asks for a gradient.
+        // The layers before the first trained block need no gradient.
         let is_wanted = position > 0 || tape.stem.is_some();
         let input = &tape.states[position];
-        silence(&mut output, &tape.states[position + 1]);
+        relu_backward(&mut output, &tape.states[position + 1]);
         let mut around = block.shortcut.map(|unit| (unit, output.clone()));
         let below = match &mut around {
             Some((unit, upstream)) => {
@@ -110,11 +110,11 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, upstre
             }
             None => is_wanted.then(|| output.clone()),
         };
-        // Computed again rather than kept: an eighth of the memory, for no time that could be measured.
+        // Computed again rather than saved: this saves an eighth of the memory and costs no measurable time.
         let inner = pass.normalize(block.first, &tape.passed[block.first - before], None, true);
         let between = pass.back(block.second, &tape.passed[block.second - before], &mut output, &inner, &mut gradients);
         let mut between = pass.input_gradient(block.second, between, None);
-        silence(&mut between, &inner);
+        relu_backward(&mut between, &inner);
         let first = pass.back(block.first, &tape.passed[block.first - before], &mut between, input, &mut gradients);
         if let Some(below) = below {
             output = pass.input_gradient(block.first, first, Some(below));
@@ -126,7 +126,7 @@ pub(super) fn gradients(network: &Network, layers: &[Layer], tape: &Tape, upstre
     gradients.into_iter().flatten().collect()
 }
 
-/// The way back through ReLUs.
-fn silence(upstream: &mut Map, activation: &Map) {
-    upstream.par_iter_mut().zip(activation).for_each(|(upstream, activation)| norm::silence(upstream, activation));
+/// Backward pass of a ReLU.
+fn relu_backward(upstream: &mut Map, activation: &Map) {
+    upstream.par_iter_mut().zip(activation).for_each(|(upstream, activation)| norm::relu_backward(upstream, activation));
 }

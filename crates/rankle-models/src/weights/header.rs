@@ -1,10 +1,10 @@
-//! The header of a safetensors file: a length of eight bytes, then as much JSON.
+//! Header of a safetensors file: eight bytes for the length, then JSON of that length.
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
 
-/// A name that stands twice in the header, if there is one and if it is a header at all.
+/// First name that occurs twice in the header; `None` if there is none, or if the header is not valid.
 pub(super) fn twice(bytes: &[u8]) -> Option<String> {
     let (length, rest) = bytes.split_first_chunk()?;
     let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;

@@ -1,24 +1,22 @@
-//! The weights of `fixtures/make_convnext.py`.
+//! Weights of `fixtures/make_convnext.py`.
 
 use super::formula::{byte, unit};
 use candle_core::{Device, Tensor};
 use rankle_models::{ImageFormat, Scale, weights::Tensors};
 
-/// The streams of the fixture count from here.
+/// First stream of the fixture.
 pub(crate) const FIRST_STREAM: u32 = 900_000;
 
-/// 64×64 pixels.
 pub(crate) fn format() -> ImageFormat {
     ImageFormat::imagenet_of(64)
 }
 
-/// `n` images of noise.
 pub(crate) fn images(n: usize) -> Tensor {
     let pixels: Vec<f32> = byte(FIRST_STREAM + 500, n * 3 * 64 * 64).into_iter().map(|byte| f32::from(byte) / 255.0).collect();
     Tensor::from_vec(pixels, (n, 3, 64, 64), &Device::Cpu).unwrap()
 }
 
-/// Names and shapes as timm has them.
+/// Names and shapes of timm's parameters.
 fn shapes(scale: Scale) -> Vec<(String, Vec<usize>)> {
     let (depths, widths) = match scale {
         Scale::Atto => ([2, 2, 6, 2], [40, 80, 160, 320]),
@@ -40,7 +38,7 @@ fn shapes(scale: Scale) -> Vec<(String, Vec<usize>)> {
             layer(format!("stages.{stage}.downsample.1"), &[width, widths[stage - 1], 2, 2]);
         }
         for block in (0..depths[stage]).map(|block| format!("stages.{stage}.blocks.{block}")) {
-            // The smaller ones have convolutions where the larger ones have dense layers.
+            // The smaller networks have convolutions where the larger ones have dense layers.
             let ones: &[usize] = if matches!(scale, Scale::Atto) { &[1, 1] } else { &[] };
             layer(format!("{block}.conv_dw"), &[width, 1, 7, 7]);
             layer(format!("{block}.norm"), &[width]);
@@ -54,7 +52,7 @@ fn shapes(scale: Scale) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// All weights by timm's names; the stream of each is its place in the order of their names.
+/// All weights by timm's names. The stream of a weight is its position in the order of the names.
 pub(crate) fn parameters(scale: Scale) -> Tensors {
     let numbered = (FIRST_STREAM + 1..).zip(shapes(scale));
     numbered

@@ -1,5 +1,5 @@
-//! Numbers that Rust and Python compute to the same bit, so that no fixture has to store weights; the description stands in
-//! `fixtures/formula.py`, which is the same in Python.
+//! Pseudorandom numbers that Rust and Python compute with equal bits, so that no fixture has to store weights. Described in
+//! `fixtures/formula.py`, the implementation in Python.
 
 #![allow(dead_code, reason = "every test file needs a part of it")]
 
@@ -8,11 +8,10 @@ use rankle_core::Distance;
 use rankle_models::weights::Tensors;
 use rankle_models::{Architecture, Convnet, Isa, Layers};
 
-/// The streams of the fixture count from here.
+/// First stream of the fixture.
 pub(crate) const FIRST_STREAM: u32 = 25_000;
 
-/// A network, and name, shape and scale of each of its parameters, in the order of their streams (the first has
-/// `FIRST_STREAM + 1`).
+/// A network, with name, shape and scale of each parameter, in the order of the streams from `FIRST_STREAM + 1` on.
 #[derive(Clone, Copy)]
 pub(crate) struct Network {
     pub(crate) name: &'static str,
@@ -21,7 +20,7 @@ pub(crate) struct Network {
     parameters: &'static [(&'static str, &'static [usize], f32)],
 }
 
-#[rustfmt::skip] // the columns are the point
+#[rustfmt::skip] // keeps the columns aligned
 pub(crate) const C2F2: Network = Network {
     name: "c2f2",
     layers: Layers::C2F2,
@@ -85,7 +84,6 @@ pub(crate) const C2F2_CLASSIFIER: Network = Network {
     ],
 };
 
-/// All of them.
 pub(crate) const NETWORKS: [Network; 4] = [C2F2, C2F2_512, LENET, C2F2_CLASSIFIER];
 
 impl Network {
@@ -99,17 +97,16 @@ impl Network {
             })
             .collect()
     }
-    /// The network with these parameters.
+    /// Network with [`Network::parameters`].
     pub(crate) fn model(&self, isa: Isa) -> Convnet {
         Convnet::with_isa(self.layers, &self.parameters(), Distance::Cosine, isa).unwrap()
     }
-    /// Numbers in an embedding.
     pub(crate) fn dim(&self) -> usize {
         self.layers.embedding_size()
     }
 }
 
-/// The 32-bit finalizer of MurmurHash3.
+/// Finalizer of MurmurHash3, 32 bits.
 fn mix(mut h: u32) -> u32 {
     h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
     h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
@@ -120,12 +117,12 @@ fn bits(stream: u32, index: usize) -> u32 {
     mix(mix(stream) ^ index as u32)
 }
 
-/// The first `count` numbers of a stream, in `[-1, 1)`: 24 bits each, exact in `f32`.
+/// First `count` numbers of a stream, in `[-1, 1)`: 24 bits each, exact in `f32`.
 pub(crate) fn unit(stream: u32, count: usize) -> Vec<f32> {
     (0..count).map(|index| (i64::from(bits(stream, index) >> 8) - (1 << 23)) as f32 / (1 << 23) as f32).collect()
 }
 
-/// The first `count` bytes of a stream.
+/// First `count` bytes of a stream.
 pub(crate) fn byte(stream: u32, count: usize) -> Vec<u8> {
     (0..count).map(|index| (bits(stream, index) >> 24) as u8).collect()
 }

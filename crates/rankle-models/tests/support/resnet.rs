@@ -1,19 +1,19 @@
-//! The weights of `fixtures/make_resnet18.py`.
+//! Weights of `fixtures/make_resnet18.py`.
 
 use super::formula::unit;
 use candle_core::{Device, Tensor};
 use rankle_models::ImageFormat;
 use std::collections::BTreeMap;
 
-/// The streams of the fixture count from here.
+/// First stream of the fixture.
 pub(crate) const FIRST_STREAM: u32 = 850_000;
 
-/// A color image with odd sides.
+/// Format of a color image with odd sides.
 pub(crate) fn color_format() -> ImageFormat {
     ImageFormat { size: (61, 75), ..ImageFormat::imagenet() }
 }
 
-/// Convolution, norm and weight shape of every unit.
+/// Names of the convolution and the batch normalization, and weight shape, of every unit.
 fn units(channels: usize) -> Vec<(String, String, [usize; 4])> {
     let mut units = vec![("conv1".to_owned(), "bn1".to_owned(), [64, channels, 7, 7])];
     let mut inputs = 64;

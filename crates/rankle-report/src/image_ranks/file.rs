@@ -1,4 +1,4 @@
-//! The file format: safetensors with one f32 tensor a record.
+//! The file format: safetensors with one f32 tensor per record.
 
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -6,24 +6,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Bytes of a file of ranks.
+/// Maximum size of a file of ranks in bytes.
 const LONGEST: u64 = 1 << 30;
 
-/// What the metadata says under [`KEY`].
+/// Value of the metadata entry [`KEY`].
 const FORMAT: &str = "1";
 const KEY: &str = "format";
 
-/// What helps.
+/// The remedy in error messages.
 pub(super) const ANEW: &str = "delete it, and `rankle sweep --image-ranks` with the plan of the records makes it anew";
 
 /// Values by the key of their record.
 pub(super) type Values = BTreeMap<String, Vec<f32>>;
 
-/// The values of a file; none of one that is not there.
+/// Reads the values of a file; empty if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Values> {
     match path.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Values::new()),
-        Ok(found) if !found.is_file() => return Err(Error::file("read", path)(std::io::Error::other("it is no ordinary file"))),
+        Ok(found) if !found.is_file() => {
+            return Err(Error::file("read", path)(std::io::Error::other("it is not a regular file")));
+        }
         _ => {}
     }
     let bytes = rankle_files::read_limited(path, LONGEST).map_err(Error::file("read", path))?;
@@ -51,7 +53,7 @@ fn parse(bytes: &[u8]) -> Result<Values, String> {
     Ok(values)
 }
 
-/// Replaces a file, or makes it; it is whole or what it was.
+/// Creates or replaces a file atomically.
 pub(super) fn write(path: &Path, values: &Values) -> Result<()> {
     let bytes: Vec<(&String, Vec<u8>)> =
         values.iter().map(|(key, values)| (key, values.iter().flat_map(|value| value.to_le_bytes()).collect())).collect();

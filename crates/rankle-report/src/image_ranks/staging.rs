@@ -1,4 +1,4 @@
-//! Ranks on their way into the file.
+//! Staging of ranks before they are merged into the file.
 
 use super::{
     ImageRanks,
@@ -12,26 +12,26 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Keeps the ranks of records that any number of processes add to one file.
+/// Writer of the ranks of records, for any number of processes that add to one file.
 ///
-/// The ranks of a record are first a file of their own, written before the record is, and later all of them are moved into the one file under
-/// the lock of the records. So a record never lacks its ranks whenever a process dies, no ranks are lost or there twice, and
-/// the large file is written once a sweep and not once a record.
+/// The ranks of a record are first staged in a file of their own, before the record is written. Later all staged ranks are merged
+/// into the one file under the lock of the records. So a record never lacks its ranks, whenever a process dies; no ranks are lost
+/// or stored twice; and the large file is written once per sweep, not once per record.
 #[derive(Debug)]
 pub struct RankKeeper {
     records: PathBuf,
     path: PathBuf,
     staging: PathBuf,
-    /// The keys that the file was seen to have, and when that was written.
+    /// Keys in the file when it was last read; `seen` is its modification time and length at that moment.
     known: HashSet<String>,
     seen: Option<(SystemTime, u64)>,
 }
 
 impl RankKeeper {
-    /// Beside these records. Of a link, beside the file behind it.
+    /// Opens the ranks beside `records` or, for a link, beside the file that it points to.
     ///
     /// # Errors
-    /// When there is a file of that name and it holds anything else, and when one is where ranks wait to be put into it.
+    /// If the file of ranks holds anything else, or if there is a file in place of the staging folder.
     pub fn beside(records: &Path) -> Result<Self> {
         let records = rankle_files::behind(records).map_err(Error::file("write", records))?;
         let mut keeper =
@@ -53,12 +53,12 @@ impl RankKeeper {
         Ok(())
     }
 
-    /// Whether the ranks of a record with this key are kept, by whichever process.
+    /// True if any process has stored the ranks of a record with this key.
     ///
     /// # Errors
     /// As [`RankKeeper::beside`].
     pub fn holds(&mut self, key: &str) -> Result<bool> {
-        // In this order: what is moved is in the file before it is gone here.
+        // In this order: merged ranks are in the file before their staged file is removed.
         if self.known.contains(key) || self.staged(key).is_file() {
             return Ok(true);
         }
@@ -66,10 +66,10 @@ impl RankKeeper {
         Ok(self.known.contains(key))
     }
 
-    /// Keeps the ranks of a record that is about to be written, under its key, and waits until the disk has them.
+    /// Stages the ranks of a record that is about to be written, under its key, and waits until the disk has them.
     ///
     /// # Errors
-    /// [`Error::File`] when they cannot be written.
+    /// [`Error::File`] if they cannot be written.
     pub fn keep(&self, key: &str, ranks: &[f32]) -> Result<()> {
         let values = Values::from([(key.to_owned(), ranks.to_vec())]);
         loop {
@@ -79,17 +79,17 @@ impl RankKeeper {
             }
             .map_err(Error::file("make the folder", &self.staging))?;
             match file::write(&self.staged(key), &values) {
-                // Another process was done with it and took the folder away.
+                // Another process merged its ranks and removed the folder.
                 Err(Error::File { .. }) if !self.staging.exists() => {}
                 written => return written,
             }
         }
     }
 
-    /// Moves the ranks with these keys, which have records, into the file.
+    /// Merges the staged ranks with these keys, which have records, into the file.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be written; the ranks are then where they were.
+    /// [`Error::File`] if the file cannot be written; the ranks then stay staged.
     pub fn merge(&mut self, recorded: &HashSet<String>) -> Result<()> {
         if read(&self.records)?.keys().any(|key| recorded.contains(key)) {
             let _held = Journal::at(&self.records).hold()?;
@@ -102,7 +102,7 @@ impl RankKeeper {
             self.known = values.into_keys().collect();
             moved.iter().try_for_each(|path| fs::remove_file(path).map_err(Error::file("remove", path)))?;
         }
-        // What others have staged meanwhile stays.
+        // The removal fails if others have staged ranks meanwhile, which stay.
         fs::remove_dir(&self.staging).ok();
         Ok(())
     }
@@ -112,7 +112,6 @@ impl RankKeeper {
     }
 }
 
-/// Where the ranks of records are staged.
 fn folder(records: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(records.file_name().unwrap_or_default());
@@ -120,7 +119,7 @@ fn folder(records: &Path) -> PathBuf {
     records.with_file_name(name)
 }
 
-/// All ranks that are staged beside these records.
+/// Reads all ranks that are staged beside `records`.
 pub(super) fn read(records: &Path) -> Result<Values> {
     let folder = folder(records);
     let entries = match fs::read_dir(&folder) {

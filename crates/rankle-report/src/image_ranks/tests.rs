@@ -11,7 +11,7 @@ fn changed(record: &Record, change: fn(&mut Record)) -> Record {
     record
 }
 
-/// A folder with four records on 20 images, one of them of shifts, and their ranks.
+/// A folder with four records on 20 images, one of them of `es`, and their ranks.
 struct Place {
     folder: TempDir,
     records: Vec<(Record, Vec<f32>)>,
@@ -41,7 +41,7 @@ impl Place {
         self.folder.path().join("records.jsonl")
     }
 
-    /// As a sweep does it: the ranks first, then the record.
+    /// Stores the ranks first, then the record, as a sweep does.
     fn add(&self, keeper: &RankKeeper, at: usize) {
         let (record, ranks) = &self.records[at];
         keeper.keep(&record.key().unwrap(), ranks).unwrap();
@@ -105,7 +105,7 @@ fn pairs_of_one_image_are_compared() {
     assert_eq!(Some(difference), Estimate::of(&by_hand));
     assert!((difference.mean - (one.rank_after.unwrap() - other.rank_after.unwrap())).abs() < 1e-5);
     assert_eq!(ranks.difference(one, one).unwrap().standard_error, Some(0.0));
-    // Of two sets a candidate attack perturbs other images than a query attack.
+    // With separate queries and gallery, a candidate attack perturbs other images than a query attack.
     let apart = changed(one, |record| record.facts.queries = Some(12));
     let asking = changed(&apart, |record| record.cell.spec.attack = AttackId::QA_PLUS);
     assert!(ranks.difference(&apart, &asking).unwrap_err().to_string().contains("their images are others"));
@@ -119,20 +119,20 @@ fn pairs_of_one_image_are_compared() {
     ] {
         let message = ranks.difference(one, &base).unwrap_err().to_string();
         assert!(
-            message.contains("records.ranks.safetensors pairs no images of mnist-ct ca+") && message.contains(why),
+            message.contains("records.ranks.safetensors cannot pair the images of mnist-ct ca+") && message.contains(why),
             "{message}"
         );
     }
 }
 
-/// Wherever a sweep dies, what has a record has its ranks, once.
+/// Every record has its ranks exactly once, wherever a sweep dies.
 #[test]
 fn a_record_never_lacks_its_ranks() {
     let place = Place::new();
     let mut keeper = RankKeeper::beside(&place.path()).unwrap();
     place.add(&keeper, 0);
     place.add(&keeper, 1);
-    // It dies before the third record is written.
+    // The sweep dies before the third record is written.
     keeper.keep(&place.key(2), &place.records[2].1).unwrap();
     assert_eq!(place.names(), [".records.jsonl.ranks", "records.jsonl"]);
     let of = |at: usize| ImageRanks::read(&place.path()).unwrap().of(&place.records[at].0).unwrap().is_some();
@@ -141,7 +141,7 @@ fn a_record_never_lacks_its_ranks() {
     place.merge(&mut keeper, 0..2);
     assert_eq!(place.names(), [".records.jsonl.ranks", "records.jsonl", "records.ranks.safetensors"]);
     assert_eq!([0, 1, 2].map(of), [true, true, false]);
-    // It dies again, between the two files: nothing is there twice.
+    // The sweep dies again, with ranks both staged and merged: they count once.
     keeper.keep(&place.key(1), &place.records[1].1).unwrap();
     assert_eq!([0, 1, 2].map(of), [true, true, false]);
 
@@ -153,7 +153,7 @@ fn a_record_never_lacks_its_ranks() {
     assert_eq!(place.names(), ["records.jsonl", "records.ranks.safetensors"]);
     let values = file::read(&ImageRanks::path(&place.path())).unwrap();
     assert_eq!((values.len(), ImageRanks::read(&place.path()).unwrap().values), (4, values));
-    // Who was there before learns of it.
+    // The first keeper sees the ranks that the second one merged.
     assert_eq!(holds(&mut keeper), [true; 4]);
     // The same ranks are the same bytes.
     let bytes = |place: &Place| fs::read(ImageRanks::path(&place.path())).unwrap();
@@ -195,13 +195,16 @@ fn ranks_that_do_not_fit_their_records_are_named() {
     for (message, part) in [
         (
             with(&|values| own(values, |ranks| ranks[7] = f32::NAN)),
-            format!("no rank of {cell} for image 7 of its sample but NaN"),
+            format!("the invalid rank NaN for image 7 of the sample of {cell}"),
         ),
-        (with(&|values| own(values, |ranks| ranks[7] = 100.1)), format!("no rank of {cell} for image 7 of its sample but 100.1")),
+        (
+            with(&|values| own(values, |ranks| ranks[7] = 100.1)),
+            format!("the invalid rank 100.1 for image 7 of the sample of {cell}"),
+        ),
         (with(&|values| own(values, |ranks| ranks.truncate(19))), format!("has 19 ranks of {cell}, and its record 20 images")),
         (with(&|values| own(values, |ranks| ranks[7] += 0.001)), format!("has ranks of {cell} whose mean is ")),
         (with(&|values| drop(values.remove(&key))), format!("has no ranks of {cell}; `rankle sweep --image-ranks`")),
-        (with(&|values| drop(values.insert("ab".into(), vec![1.0]))), "has ranks ab of no record in ".to_owned()),
+        (with(&|values| drop(values.insert("ab".into(), vec![1.0]))), "has ranks ab without a record in ".to_owned()),
     ] {
         assert!(message.starts_with(path.to_str().unwrap()) && message.contains(&part), "{message}");
     }
@@ -232,12 +235,12 @@ fn what_is_no_file_of_ranks_is_named() {
         fs::write(&path, bytes).unwrap();
         let message = place.refused();
         assert!(message.starts_with(path.to_str().unwrap()) && message.contains(part), "{message}");
-        // Nor is it added to.
+        // The keeper refuses the file, too.
         assert!(RankKeeper::beside(&place.path()).is_err());
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(place.refused().ends_with("it is no ordinary file"));
+    assert!(place.refused().ends_with("it is not a regular file"));
     fs::remove_file(place.path()).unwrap();
     assert!(place.refused().starts_with("cannot read "));
 }

@@ -1,37 +1,36 @@
-//! Whether a page is about the robustness that somebody claims.
+//! Caveats for claims of robustness.
 
 use super::{Sanity, Verdict};
 use crate::{Subject, System};
 
-/// What is said of robustness that nobody has looked into.
+/// Caveat for a claim of robustness that no sanity page covers.
 pub const UNCHECKED: &str = "robustness unchecked";
 
-/// The checks of a whole page, in its order.
+/// Names of the checks of a complete page, in order.
 pub const QUESTIONS: [&str; 8] = ["noise", "effort", "enough", "unbounded", "transfer", "gradients", "zeros", "collapse"];
 
-/// A page about fewer attacked images says too little.
+/// Minimum number of attacked images of a page that covers a claim.
 pub const ENOUGH_IMAGES: usize = 100;
 
-/// Somebody says that a model resists attacks.
+/// A claim that a model resists attacks.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// The model, and the data that it is robust on.
     pub system: &'a System,
-    /// SHA-256 of its weights file, in hexadecimal.
+    /// SHA-256 of the weights file, in hexadecimal.
     pub weights_sha256: &'a str,
-    /// The radius that it is claimed for, in pixel units. A page about a larger one says nothing of it: where an attack gets
-    /// everything, every search is long enough.
+    /// Radius of the claim, in pixel units; the page must have the same. At a larger radius an attack reaches its goal with any
+    /// search, so that every search looks long enough.
     pub epsilon: f64,
 }
 
 impl Sanity {
-    /// What has to be said beside a claim: nothing where this page is about it, asks every question, and no check failed or is
-    /// without an answer.
+    /// Caveat to print beside a claim; `None` if this page is about the claim and has all checks, and each of them passed.
     pub fn caveat(&self, claim: &Claim<'_>) -> Option<String> {
         self.gap(claim).map(|gap| format!("{UNCHECKED}: {gap}")).or_else(|| self.findings())
     }
 
-    /// Why the page does not reach as far as the claim.
+    /// The first reason why the page does not cover the claim.
     fn gap(&self, claim: &Claim<'_>) -> Option<String> {
         let Claim { system, weights_sha256, epsilon } = claim;
         if self.provenance.weights_sha256 != *weights_sha256 {
@@ -50,10 +49,10 @@ impl Sanity {
         }
         let asked = |question: &&str| self.checks.iter().any(|check| check.name == *question);
         let missing: Vec<&str> = QUESTIONS.into_iter().filter(|question| !asked(question)).collect();
-        (!missing.is_empty()).then(|| format!("its sanity page does not ask for {}", missing.join(", ")))
+        (!missing.is_empty()).then(|| format!("its sanity page lacks the checks {}", missing.join(", ")))
     }
 
-    /// What the page found against the claim, or left open.
+    /// The failed checks of the page or, if none failed, the open ones.
     fn findings(&self) -> Option<String> {
         let (failed, open) = (self.with(Verdict::Fail), self.open());
         let failed = (!failed.is_empty()).then(|| format!("its sanity page has failed checks: {}", failed.join(", ")));
@@ -80,7 +79,7 @@ mod tests {
     }
 
     fn said(page: &Sanity) -> Option<String> {
-        let system = System::plain("mnist", "c2f2", "cosine", "triplet").hardened();
+        let system = System::plain("mnist", "c2f2", "cosine", "triplet").defended();
         page.caveat(&Claim { system: &system, weights_sha256: HASH, epsilon: 0.3 })
     }
 
@@ -103,8 +102,8 @@ mod tests {
             (Sanity { epsilon: 0.01, ..whole() }, "about ε = 0.01, and 0.3 is claimed"),
             (Sanity { epsilon: 0.4, ..whole() }, "about ε = 0.4, and 0.3 is claimed"),
             (Sanity { images: 99, ..whole() }, "about 99 attacked images, 100 are needed"),
-            (Sanity { checks: whole().checks.split_off(2), ..whole() }, "does not ask for noise, effort"),
-            (Sanity { checks: Vec::new(), ..whole() }, "does not ask for noise, effort, enough"),
+            (Sanity { checks: whole().checks.split_off(2), ..whole() }, "lacks the checks noise, effort"),
+            (Sanity { checks: Vec::new(), ..whole() }, "lacks the checks noise, effort, enough"),
         ];
         for (page, word) in cases {
             let said = said(&page).unwrap();

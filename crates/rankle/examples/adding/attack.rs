@@ -1,11 +1,11 @@
-//! An attack: what is moved, what is lowered for that, and where the targets stand after it. It needs no loop: any
-//! solver searches for it, and the harness measures.
+//! An attack: the perturbed role, the targets, the loss, and the ranks of the targets. It has no loop: any solver minimizes the
+//! loss, and `rankle_attacks::run` measures.
 
 use candle_core::Tensor;
 use rankle_attacks::{AttackInstance, Batch, Measures, Objective, RankOf, RankRule, RankingAttack, Scene, Targets};
 use rankle_core::{Counted, DistanceTerm, Embeddings, Evaluation, Result, Role};
 
-/// Perturbs a query so that the last item of its list rises: lowers the distance to it.
+/// Perturbs a query so that the last item of its list rises, by lowering the distance to that item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BottomUp;
 
@@ -30,7 +30,7 @@ impl RankingAttack for BottomUp {
 struct BottomUpInstance<'a>(Batch<'a>);
 
 impl Objective for BottomUpInstance<'_> {
-    /// The distance to the target of each image, where the gallery computes it: on the CPU or on a device.
+    /// Distance to the target of each image, computed where the gallery is: on the CPU or on a device.
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         let (gallery, targets) = (self.0.gallery(), self.0.targets.indices());
         let embeddings = gallery.normalize(raw)?;

@@ -1,4 +1,4 @@
-//! A backbone: an [`Embedder`] is all that is measured, a [`Differentiable`] one is attacked by its gradient, and a [`Trainable`] one
+//! A backbone: an [`Embedder`] can be measured, a [`Differentiable`] one can be attacked by its gradient, and a [`Trainable`] one
 //! can also be trained.
 
 use candle_core::{Device, Tensor, Var};
@@ -7,14 +7,14 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
-/// The squares of 48 weighted sums of all pixels, and 16 weighted sums of these.
+/// Two layers: the squares of 48 weighted sums of all pixels, then 16 weighted sums of the squares.
 pub(crate) struct Energies {
     shape: (usize, usize, usize),
     hidden: Parameter,
     output: Parameter,
 }
 
-/// A weight with its moments.
+/// A weight with its moments in Adam.
 struct Parameter {
     weight: Tensor,
     first: Tensor,
@@ -50,7 +50,7 @@ impl Parameter {
         Ok(Self { first: weight.zeros_like()?, second: weight.zeros_like()?, weight })
     }
 
-    /// The weight after one step of Adam, with its moments.
+    /// Weight and moments after one step of Adam.
     fn after(&self, gradient: &Tensor, adam: &AdamStep) -> Result<Self> {
         let AdamStep { learning_rate, beta1, beta2, epsilon, weight_decay, step } = *adam;
         let gradient = (gradient + (&self.weight * weight_decay)?)?;

@@ -1,4 +1,4 @@
-//! A dataset: anything with labels, and images by their indices.
+//! A dataset: labels, and images by index.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -7,7 +7,7 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{Dataset, Result};
 use std::f32::consts::{PI, TAU};
 
-/// 12×12 gray images of stripes with noise. The direction of the stripes is the class, where they begin is chance.
+/// Gray images of 12×12 pixels with noisy stripes. The direction of the stripes is the class; their phase is random.
 pub(crate) struct Gratings {
     labels: Vec<u32>,
     pixels: Vec<f32>,
@@ -17,7 +17,7 @@ const SIDE: usize = 12;
 const DIRECTIONS: u32 = 6;
 
 impl Gratings {
-    /// So many images, drawn with a seed.
+    /// Draws `len` images with a seed.
     pub(crate) fn new(len: usize, seed: Seed) -> Self {
         let labels: Vec<u32> = (0..len as u32).map(|image| image % DIRECTIONS).collect();
         let pixels = labels.iter().zip(0..).flat_map(|(&label, image)| grating(label, seed, image)).collect();

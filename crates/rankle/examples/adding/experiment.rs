@@ -1,15 +1,15 @@
-//! An experiment: which attacks at which radii, and the table that comes of it. In the workspace one is a plan for `rankle run`
-//! (`xtask/plans/examples/lenet-euclidean.toml`), and records, resuming and reports come with it.
+//! An experiment: attacks at several radii, and a table of the ranks. In the workspace an experiment is a plan for `rankle run`
+//! (`xtask/plans/examples/lenet-euclidean.toml`), with records, resuming and reports.
 
 use rankle_attacks::{Estimate, Pgd, RankingAttack, Setting, Threat, run};
 use rankle_core::{Differentiable, Result};
 
 const EPSILONS: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
 
-/// A radius, and the mean rank that each attack leaves.
+/// A radius, and the mean rank after each attack.
 pub(crate) type Row = (f64, Vec<f64>);
 
-/// Every attack at every radius.
+/// Runs every attack at every radius.
 pub(crate) fn run_all<M: Differentiable + ?Sized>(
     setting: &Setting<'_, M>,
     images: &[usize],
@@ -27,7 +27,7 @@ pub(crate) fn run_all<M: Differentiable + ?Sized>(
         .collect()
 }
 
-/// In percent, as Markdown.
+/// Table in Markdown, ranks in percent.
 pub(crate) fn table(attacks: &[(&str, &dyn RankingAttack)], rows: &[Row]) -> String {
     let head: String = attacks.iter().map(|(name, _)| format!(" {name} |")).collect();
     let line = |(epsilon, ranks): &Row| {

@@ -1,21 +1,21 @@
-//! A loss: the labels and the placed embeddings of a batch to its value and its gradient.
+//! A loss: its value and gradient from the labels and normalized embeddings of a batch.
 
 use rankle_core::{Embeddings, Error, Result};
 
-/// Neighborhood components: when every image picks another one, the likelier the nearer, how likely is that of its class?
-/// `mean_i -ln Σ_{j of the class} exp(u_i·u_j / T) / Σ_{j ≠ i} exp(u_i·u_j / T)`, of unit vectors `u`. Images alone in their class
-/// pick nothing.
+/// Neighborhood components: every image picks another one, with a probability that falls with distance; the loss is the negative
+/// log probability of its own class, `mean_i -ln Σ_{j of the class} exp(u_i·u_j / T) / Σ_{j ≠ i} exp(u_i·u_j / T)`, for unit
+/// vectors `u`. An image alone in its class adds 0.
 ///
 /// # Source
 /// Goldberger et al., "Neighborhood Components Analysis", NIPS 2004.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NeighborhoodLoss {
-    /// `T`: the smaller, the more only the nearest count.
+    /// Temperature `T`: the smaller, the more the nearest images dominate.
     pub(crate) temperature: f64,
 }
 
 impl NeighborhoodLoss {
-    /// The loss and its gradient with respect to the points, `n x dim`.
+    /// Loss, and its gradient with respect to the embeddings, `n x dim`.
     pub(crate) fn evaluate(&self, points: &Embeddings, labels: &[u32]) -> Result<(f64, Vec<f32>)> {
         let (n, rows) = (points.len(), points.to_host()?);
         if labels.len() != n {

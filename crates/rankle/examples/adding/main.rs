@@ -1,5 +1,5 @@
-//! One of each, added: a dataset, a backbone, a loss, an attack and an experiment, a file each. Here they are put together; in
-//! the workspace their registration, an enum or a list, does that. `cargo run --release --example adding`.
+//! A new dataset, backbone, loss, attack and experiment, in one file each, put together here; in the workspace their registration
+//! does that. `cargo run --release --example adding`.
 
 mod attack;
 mod backbone;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [("ca+", &CandidateAttack::new(Direction::Raise, 1)), ("bottom-up", &BottomUp)];
     let rows = experiment::run_all(&setting, &images, &attacks)?;
     print!("{}", experiment::table(&attacks, &rows));
-    // The last item of a list rises, the further the larger the ball.
+    // The last item of a list rises further in a larger ball.
     let ranks: Vec<f64> = rows.iter().map(|(_, ranks)| ranks[1]).collect();
     assert!(ranks[0] > 0.99 && ranks.windows(2).all(|pair| pair[1] < pair[0]));
     Ok(())

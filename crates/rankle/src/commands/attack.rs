@@ -2,7 +2,7 @@
 
 mod saved;
 
-use crate::arguments::{self, SubjectArguments};
+use crate::arguments::{self, SubjectArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -17,16 +17,19 @@ use saved::{Destination, Made};
 use std::num::NonZero;
 use std::time::Instant;
 
-/// Attack test images and measure how their ranking changes.
+/// Attack test images, and measure how far ranks in the lists change
 ///
-/// Ranks are in percent of the gallery, 0 the top of a list: the mean over images of the
-/// mean over their targets. Gallery and queries are the whole clean test split, unless
-/// --gallery or --queries name others: ca+ and ca- perturb gallery images, all others queries.
+/// Each query image ranks the gallery by the distance of the embeddings. Queries and gallery
+/// are both the whole test split, unless --queries or --gallery name another dataset. An attack
+/// changes one image, no pixel by more than --epsilon:
 ///
-///   ca+ ca-        the image rises or sinks in the lists of its target queries
-///   qa+ qa-        the target candidates rise or sink in the list of the image
-///   sp-qa+ sp-qa-  as qa+ and qa-, while the nearest items stay in front
-///   es             the embedding moves as far as it can; no targets
+///   ca+ ca-        a gallery image, so that it rises or sinks in the lists of w target queries
+///   qa+ qa-        a query, so that m target images of the gallery rise or sink in its list
+///   sp-qa+ sp-qa-  as qa+ and qa-, while the nearest items keep their positions in front
+///   es             a query, so that its embedding shifts as far as possible; no targets
+///
+/// w and m are --targets. A rank is a position in percent of the gallery: 0 is the top of a list,
+/// about 50 is chance. The table has means over the images of the mean over their targets.
 #[derive(Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Attack {
@@ -34,28 +37,45 @@ pub(crate) struct Attack {
     system: SubjectArguments,
     #[command(flatten)]
     attack: AttackArguments,
-    /// How many images, sampled by the seed; 1000 when left out, or all there are
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
+    /// Number of images to attack, sampled by the seed; 1000 when left out, or all if there are fewer
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        conflicts_with = "image_indices",
+        help_heading = heading::IMAGES,
+        display_order = 0
+    )]
     images: Option<NonZero<usize>>,
-    /// Keep the images: FILE.safetensors has them before and after, as they were ranked, with their ranks; FILE.png has the one that
-    /// was attacked, a new or empty FOLDER/ a PNG for each and index.json. A PNG is rounded to 8 bits, which moves ranks a little:
-    /// --eight-bit ranks the rounded images
-    #[arg(long, value_name = "PATH", value_parser = PathBufValueParser::new().try_map(Destination::new))]
+    /// Save the images: FILE.safetensors has all of them, clean and adversarial, as they were ranked, with their ranks; FILE.png
+    /// the adversarial image, if one is attacked; a new or empty FOLDER/ a PNG for each and index.json. A PNG is rounded to 8
+    /// bits, which changes ranks a little: --eight-bit ranks the rounded images
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_parser = PathBufValueParser::new().try_map(Destination::new),
+        help_heading = heading::OUTPUT
+    )]
     save_adversarial: Option<Destination>,
-    /// On standard output: a table, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a table, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  rankle attack --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
-      --attack ca+ --targets 1 --epsilon 0.3 --images 1000 --seed 0 --protocol paper --format json
+  rankle attack --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack ca+ --epsilon 0.3
 
-  Raise test image 100 in the list that image 7 gives, and keep both images:
-  rankle attack --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
-      --attack qa+ --image-indices 7 --target-indices 100 --epsilon 0.1 \\
-      --save-adversarial seven.safetensors";
+  Raise test image 100 in the list of test image 7, and save image 7 before and after:
+  rankle attack --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack qa+ --epsilon 0.1 \\
+      --image-indices 7 --target-indices 100 --save-adversarial seven.safetensors";
 
 impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
@@ -86,7 +106,7 @@ impl Attack {
         let inputs = experiment.inputs(subject, images.len(), origin);
         let record = subject.followed(experiment::record(subject, inputs, &outcome, start));
         progress::clear();
-        // The numbers first: a disk that is full by now shall not cost them, nor a full standard output the file.
+        // The numbers are printed first, so that a full disk does not lose them; a full standard output does not lose the file.
         let answered = table::answer(&record, self.format);
         if let Some(saved) = saved {
             let (dataset, images, targets) = (subject.dataset(experiment.perturbs()), &*images, &targets);

@@ -1,4 +1,4 @@
-//! `rankle bench`: how long the steps take.
+//! `rankle bench`: times of networks, attack steps, ranking and training.
 
 mod formula;
 mod lab;
@@ -17,23 +17,24 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use timing::Timing;
 
-/// Time the networks, the attacks' steps, the ranking and the training, on real images and random weights.
+/// Time networks, attack steps, ranking and training on this machine.
 ///
-/// Two calls warm up; then each row runs at least five times (once, if that takes longer than --seconds) and at least for
-/// --seconds. `cargo xtask bench --against-pytorch` times the same in PyTorch.
+/// A row is one piece of work on a number of images, with random weights. After two calls to warm up, each row runs for --seconds
+/// and at least five times (once, if one call takes longer than --seconds). `cargo xtask bench --against-pytorch` times the same
+/// work in PyTorch.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle bench --threads 1 --name c2f2-pgd-step/100")]
 pub(crate) struct Bench {
-    /// Only the row NAME/IMAGES, or all rows whose NAME/IMAGES contains this
+    /// Time only the row NAME/IMAGES, or all rows whose NAME/IMAGES contains this
     #[arg(long, value_name = "PART", default_value = "")]
     name: String,
-    /// How long each row is timed, in seconds
+    /// Time spent on each row, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = arguments::positive)]
     seconds: f64,
-    /// Write the weights of the models that were timed to this folder, as ARCHITECTURE.safetensors
+    /// Folder to write the weights of the timed models to, as ARCHITECTURE.safetensors
     #[arg(long, value_name = "FOLDER")]
     save_weights: Option<PathBuf>,
-    /// On standard output: a table, or one JSON object
+    /// Print a table, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
 }

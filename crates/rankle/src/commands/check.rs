@@ -1,4 +1,4 @@
-//! `rankle check`: which images of a dataset are broken.
+//! `rankle check`: the broken images of a dataset.
 
 use crate::names::{self, Format};
 use crate::pass::Pass;
@@ -13,26 +13,26 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Name all broken images of a dataset at once.
+/// Find all broken images of a dataset.
 ///
-/// Every image is decoded. A line on standard output names each file that cannot be used and says why; with any of them the exit
-/// code is 1. The option skip-broken in the name of a dataset of photographs leaves them out: folder,skip-broken:PATH.
+/// Every image is decoded. Each one that cannot be used gets a line on standard output with its file and the reason; if there is
+/// any, the exit code is 1. The option skip-broken leaves broken photographs out of a dataset: folder,skip-broken:PATH.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle check folder:shoes")]
 pub(crate) struct Check {
     /// The images
     #[arg(value_name = "DATASET", value_parser = names::Datasets, long_help = names::DATASETS)]
     dataset: Source,
-    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// Which part of the dataset; all of it when left out. gallery is test where the dataset has no gallery of its own
+    /// Part of the dataset; all parts when left out. gallery is the same as test if the dataset has no separate gallery
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
-    /// The model that the images shall be shown to: whether they are of its size, too
+    /// Also check that the images have the input size of this model
     #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
     model: Option<Architecture>,
-    /// On standard output: lines, or one JSON object
+    /// Print lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Check {
 struct Checked {
     dataset: String,
     images: usize,
-    /// How many broken images the name of the dataset leaves out.
+    /// Number of broken images that `skip-broken` leaves out.
     left_out: usize,
     broken: Vec<Broken>,
 }
@@ -51,7 +51,7 @@ struct Checked {
 struct Broken {
     split: String,
     index: usize,
-    /// Its file as seen from the folder of the dataset, where it has one.
+    /// Path of the file relative to the folder of the dataset; `None` if images are not files.
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
     reason: String,
@@ -86,7 +86,7 @@ impl Check {
         bail!("{} of {images} images of {dataset} cannot be used: mend or remove them{leave}", broken.len())
     }
 
-    /// Each image is in one of them. Where every image is tested, none is left for training.
+    /// Splits to check; each image is in one of them. A folder whose images are all for testing has no training split.
     fn splits(&self) -> Vec<Split> {
         match (self.split, &self.dataset) {
             (Some(split), _) => vec![split],
@@ -97,7 +97,7 @@ impl Check {
     }
 
     fn open(&self, split: Split) -> Result<Arc<dyn Dataset>> {
-        // Without a model, decoding is all that is asked for: nothing can be smaller.
+        // Without a model only decoding is checked: no photograph is too small for one pixel.
         let input = self.model.map_or(InputSpec::of_shape((3, 1, 1)), Architecture::input_spec);
         if let Source::Published(_, overrides) | Source::Folder(Folder { overrides, .. }) = &self.dataset
             && (self.model, overrides.resize) == (None, Some(Resize::None))

@@ -1,10 +1,10 @@
-//! `rankle classify`: how good a classifier is, and how much of that FGSM or PGD leave.
+//! `rankle classify`: accuracy of a classifier, on clean images and under FGSM or PGD.
 
-use crate::arguments::{self, TensorNames};
+use crate::arguments::{self, TensorNames, heading};
 use crate::choice::Count;
 use crate::data::Data;
 use crate::device::Device;
-use crate::model_arguments::{self, ModelName, Said};
+use crate::model_arguments::{self, ModelName, ModelOptions};
 use crate::names::{self, Format};
 use crate::progress;
 use crate::provenance::Measured;
@@ -21,54 +21,80 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measure a classifier: the share of test images whose class has the largest logit, before and after an attack.
+/// Measure the accuracy of a classifier, on clean images and under an attack.
 ///
-/// The attacks raise the cross-entropy with the image's own class, whatever other class comes out: fgsm in one step of size
-/// epsilon, pgd in ten steps of epsilon/5. All numbers are in percent. Classifiers are here for comparison: all other commands are
-/// about rankings.
+/// The accuracy is the percentage of test images whose own class has the largest logit. An attack changes no pixel by more than
+/// --epsilon, to raise the cross-entropy with the image's own class: fgsm in one step of epsilon, pgd in ten steps of epsilon/5.
+/// Classifiers are here for comparison; all other attacks are on rankings.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(next_help_heading = heading::DATA, after_help = EXAMPLES)]
 pub(crate) struct Classify {
-    /// The images
+    /// The images; `rankle attack --help` lists the names
     #[arg(long, value_name = "NAME", value_parser = names::Datasets)]
     dataset: Source,
-    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// The folder that `rankle train` left, whose card tells the architecture; or an architecture, then with --weights
-    #[arg(long, value_name = "FOLDER|NAME", value_parser = model_arguments::CLASSIFIERS)]
+    /// The classifier: a folder that `rankle train` wrote, whose card.toml names the architecture; or an architecture, then with
+    /// --weights
+    #[arg(long, value_name = "FOLDER|NAME", value_parser = model_arguments::CLASSIFIERS, help_heading = heading::MODEL)]
     model: ModelName,
-    /// The weights: safetensors with the names of the public PyTorch code
-    #[arg(long, value_name = "FILE")]
+    /// The weights: a safetensors file with the tensor names of the public PyTorch code
+    #[arg(long, value_name = "FILE", help_heading = heading::MODEL)]
     weights: Option<PathBuf>,
-    /// What is said here counts where the card of the model says something else
-    #[arg(long)]
+    /// Let these options win where they contradict the card of the model; otherwise that is an error
+    #[arg(long, help_heading = heading::MODEL)]
     override_card: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = heading::MODEL)]
     names: TensorNames,
-    /// What to attack with; nothing when left out
-    #[arg(long, value_name = "NAME", value_parser = names::CLASSIFIER_ATTACKS, requires = "epsilon")]
+    /// The attack; none when left out
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = names::CLASSIFIER_ATTACKS,
+        requires = "epsilon",
+        help_heading = heading::ATTACK
+    )]
     attack: Option<ClassifierAttack>,
-    /// How far the attack may move a pixel, as in 0.03 or 8/255; pixels are in [0, 1]
-    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true, requires = "attack")]
+    /// Largest change of a pixel, in units of the pixel range [0, 1], as in 0.03 or 8/255
+    #[arg(
+        long,
+        value_name = "E",
+        value_parser = arguments::epsilon,
+        allow_negative_numbers = true,
+        requires = "attack",
+        help_heading = heading::ATTACK
+    )]
     epsilon: Option<Threat>,
-    /// How many test images, sampled by the seed; when left out all, or 1000 under an attack
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    /// Number of test images, sampled by the seed; when left out all, or at most 1000 under an attack
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
     images: Option<NonZero<usize>>,
-    /// The seed of the images
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    /// Seed of the sampled images
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
     seed: u64,
-    /// On standard output: a table, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a table, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
 const EXAMPLES: &str = "\
 Example:
   rankle train    --dataset mnist --model softmax --output models/softmax
-  rankle classify --dataset mnist --model softmax --weights models/softmax/model.safetensors --attack pgd --epsilon 0.1";
+  rankle classify --dataset mnist --model models/softmax --attack pgd --epsilon 0.1";
 
-/// The JSON object, in percent.
+/// The JSON object; accuracies are in percent.
 #[derive(Serialize)]
 pub(crate) struct Answer {
     accuracy: f64,
@@ -82,7 +108,7 @@ pub(crate) struct Answer {
     provenance: Measured,
 }
 
-/// What an attack leaves.
+/// An attack and the accuracy under it.
 #[derive(Serialize)]
 struct Attacked {
     attack: String,
@@ -114,7 +140,8 @@ impl Classify {
         let bar = progress::bar(0);
         let prefix = self.names.strip_prefix;
         let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
-        let said = Said { options, names, model: Some(model), weights, distance: Some(Distance::Euclidean), override_card };
+        let said =
+            ModelOptions { options, names, model: Some(model), weights, distance: Some(Distance::Euclidean), override_card };
         let key = said.model(None)?.key(Data::one(dataset, dataset_dir), prefix)?;
         let subject = key.open(device, &bar)?;
         let count = match (self.images, &attack) {
@@ -138,7 +165,7 @@ impl Classify {
     }
 }
 
-/// The mean and its standard error, in percent.
+/// Accuracy and its standard error, in percent.
 fn accuracy(hits: &[f64]) -> Result<(f64, Option<f64>)> {
     let estimate = Estimate::of(hits).context("no image was classified")?;
     Ok((percent(estimate.mean), estimate.standard_error.map(percent)))

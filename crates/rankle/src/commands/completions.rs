@@ -1,4 +1,4 @@
-//! `rankle completions`: what a shell completes.
+//! `rankle completions`: completion scripts of shells.
 
 use crate::arguments::Arguments;
 use crate::progress;
@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-/// Print the completions of a shell.
+/// Print the script that completes rankle's commands and options in a shell.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle completions bash > ~/.local/share/bash-completion/completions/rankle")]
 pub(crate) struct Completions {
-    /// The shell
+    /// Shell that the script is for
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }

@@ -1,4 +1,4 @@
-//! `rankle convert`: files of records of an older format, rewritten.
+//! `rankle convert`: files of records of an older format in the present one.
 
 use crate::files;
 use crate::progress;
@@ -8,20 +8,21 @@ use clap::Args;
 use rankle_record::Journal;
 use std::path::PathBuf;
 
-/// Bytes of a file of records.
+/// Largest size of a file of records, in bytes.
 const LONGEST: u64 = 1 << 30;
 
-/// Rewrite files of records of the format before 2, in place.
+/// Rewrite files of records that have a format older than 2, in place.
 ///
-/// Nothing of a record changes but its format; a file in which something would be lost, or that holds something else, is left as it
-/// is. Files are lines of records or, as beside a report, one array of them.
+/// A record holds the inputs and results of one attack. Only its format changes: a file that would lose anything, or that holds
+/// anything but records, is refused and left alone. Files have one record a line or, as beside a report, are one array of
+/// records.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle convert records.jsonl")]
 pub(crate) struct Convert {
-    /// The files
+    /// Files of records
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Mark records whose weights are in no folder below this one: nobody else can compute them again
+    /// Mark records whose weights are in no folder below this one, so that others cannot compute them again
     #[arg(long, value_name = "FOLDER")]
     weights_dir: Option<PathBuf>,
 }
@@ -31,7 +32,7 @@ impl Convert {
         let shelf = Shelf::with(self.weights_dir.as_deref())?;
         let is_shipped = |_: &str, sha256: &str| self.weights_dir.is_none() || shelf.holds(sha256);
         for file in &self.files {
-            // Nobody appends between reading and writing.
+            // Keeps others from appending between reading and writing.
             let _held = Journal::at(file).hold()?;
             let text = rankle_files::read_text(file, LONGEST).with_context(|| format!("{} cannot be read", file.display()))?;
             let converted = rankle_record::convert(&text, is_shipped).map_err(|reason| anyhow!("{} {reason}", file.display()))?;

@@ -1,6 +1,6 @@
-//! `rankle embed`: where images lie.
+//! `rankle embed`: the embeddings of images, in a file.
 
-use crate::arguments::{self, SystemArguments};
+use crate::arguments::{self, SystemArguments, heading};
 use crate::device::Device;
 use crate::files::Input;
 use crate::indices::Indices;
@@ -17,33 +17,57 @@ use serde_json::json;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-/// Write embeddings to a safetensors file.
+/// Write the embeddings of images to a safetensors file.
 ///
-/// It holds `embeddings` (f32, n x d; of length one for cosine distance, as the model gives them for Euclidean), `labels`
-/// (u32, n) and `image_indices` (u32, n). Of photographs also `image_names` (u8: the bytes of a JSON list of n names, as in
-/// mug-000/3.jpg) and `class_names` (u8: those of a JSON object, from label to name).
+/// An embedding is the vector by which a model ranks an image. The file holds `embeddings` (f32, n x d; normalized to length one
+/// for cosine distance, raw for Euclidean), `labels` (u32, n) and `image_indices` (u32, n). For photographs it also holds
+/// `image_names` (u8: the bytes of a JSON list of n names, as in mug-000/3.jpg) and `class_names` (u8: the bytes of a JSON object
+/// from label to name).
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  rankle embed --dataset mnist --split test --images 16 --model c2f2 --weights model.safetensors \
-                        --distance cosine --output embeddings.safetensors"
-)]
+#[command(after_help = "Example:\n  rankle embed --dataset mnist --model models/mnist-c2f2-cosine-triplet --images 16 \
+                        --output embeddings.safetensors")]
 pub(crate) struct Embed {
     #[command(flatten)]
     system: SystemArguments,
-    /// Which part of the dataset; gallery is test where it has no gallery of its own
-    #[arg(long, value_name = "NAME", default_value_t = Split::Test, value_parser = names::SPLITS)]
+    /// Part of the dataset; gallery is the same as test if the dataset has no separate gallery
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value_t = Split::Test,
+        value_parser = names::SPLITS,
+        help_heading = heading::IMAGES
+    )]
     split: Split,
-    /// How many images, from the first; all when left out
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
+    /// Number of images, the first ones; all when left out
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        conflicts_with = "image_indices",
+        help_heading = heading::IMAGES
+    )]
     images: Option<NonZero<usize>>,
-    /// Which images: indices, inclusive ranges and names, as in 0-15,20,mug-000/3.jpg, or @FILE with such lines
-    #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
+    /// The images: indices, inclusive ranges and names, as in 0-15,20,mug-000/3.jpg, or @FILE with such lines
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_parser = arguments::indices,
+        allow_hyphen_values = true,
+        help_heading = heading::IMAGES
+    )]
     image_indices: Option<Indices>,
-    /// The file to write, ending in .safetensors
-    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors())]
+    /// File to write, ending in .safetensors
+    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors(), help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// On standard output: a sentence, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a sentence, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 

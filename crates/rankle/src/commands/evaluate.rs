@@ -1,6 +1,6 @@
-//! `rankle evaluate`: how good a model is when nobody attacks it.
+//! `rankle evaluate`: retrieval metrics of a model on clean images.
 
-use crate::arguments::SubjectArguments;
+use crate::arguments::{SubjectArguments, heading};
 use crate::data::check_pairs;
 use crate::device::Device;
 use crate::names::{self, Format};
@@ -15,33 +15,41 @@ use rankle_metrics::Retrieval;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Measure a model: every test image is a query against all others, or every query against the gallery where these are two sets.
+/// Measure how good the rankings of a model are: recall at k, mean average precision and more
 ///
-/// All numbers are in percent, means over the queries. A query that is a gallery image is left out of its list by its index, and one
-/// without another image of its class is skipped. R is how many others of its class a query has to find. Of items at exactly one
-/// distance every order counts the same. For the accuracy of a classifier there is `rankle classify`.
+/// Every test image is a query that ranks all other test images by the distance of their
+/// embeddings, unless --queries or --gallery name another dataset. A query has to find the R
+/// other images of its class; a query without any is skipped. All numbers are means over the
+/// queries, in percent; for items at exactly the same distance they are means over all orders.
+/// `rankle classify` measures the accuracy of a classifier.
 ///
-///   recall at k             queries with one of their class among the k nearest; only where k is less than the list
+///   recall at k             queries with an item of their class among the k nearest; shown if the list is longer than k
 ///   mean average precision  the precision at the position of each of the R items, averaged over them
 ///     at R                  the same, where items behind the first R positions count as not found
 ///     at 10                 the same behind the first 10 positions, averaged over min(10, R) items
-///     at 10, robrank's      the same, averaged over 10 items always: published as "mAP@R" with robrank
+///     at 10, robrank's      the same, always averaged over 10 items: published as "mAP@R" with robrank
 ///   R-precision             the share of the first R items that are of the class
 ///   mean reciprocal rank    1 / the position of the first item of the class, counted from 1
 ///   mean normalized rank    the position of the R items as a share of the list; 50 % by chance
 ///   tied                    (query, item to find) pairs with another item at exactly the same distance
-///   below resolution        comparisons of an item to find with another that f32 had to decide by rounding. Others as close
-///                           are decided in f64; a list where these are more than 3 % (and 1,024) is left as it is
+///   below resolution        comparisons of an item to find with another that f32 decided by rounding. Close ones are
+///                           decided in f64, except in lists with more than 3 % (and 1,024) of them
 #[derive(Args)]
 #[command(
     verbatim_doc_comment,
-    after_help = "Example:\n  rankle evaluate --dataset mnist --model c2f2 --weights model.safetensors --distance cosine"
+    after_help = "Example:\n  rankle evaluate --dataset mnist --model models/mnist-c2f2-cosine-triplet"
 )]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     system: SubjectArguments,
-    /// On standard output: a table, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a table, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
@@ -63,20 +71,20 @@ struct Evaluation {
     r_precision: f64,
     mean_reciprocal_rank: f64,
     mean_normalized_rank: f64,
-    /// Of the (query, item to find) pairs.
+    /// Share of the (query, item to find) pairs with a tie.
     tie_share: f64,
-    /// Of the comparisons: those that rounding decided.
+    /// Share of the comparisons that rounding decided.
     undecided_share: f64,
     images: usize,
-    /// How many images are ranked, where the queries are no gallery images.
+    /// Number of gallery images; `None` if queries and gallery are the same images.
     #[serde(skip_serializing_if = "Option::is_none")]
     gallery: Option<usize>,
-    /// Queries without another image of their class in the gallery: they have nothing to find.
+    /// Number of queries that are skipped because the gallery has no other image of their class.
     skipped: usize,
     distance: String,
-    /// Of the embedding, without the ranking.
+    /// Speed of the embedding, without the ranking.
     images_per_second: f64,
-    /// The share of the embedding's time that the model waited for images, in percent.
+    /// Share of the embedding time in which the model waited for images, in percent.
     waiting_share: f64,
     #[serde(flatten)]
     provenance: Measured,
@@ -110,7 +118,7 @@ impl Evaluate {
 
 impl Evaluation {
     fn of(subject: &Subject, retrieval: &Retrieval, waiting: Waiting, seconds: f64) -> Self {
-        // Where k reaches the end of the list, the recall says nothing of the model.
+        // A recall at the length of the list is 100 % for any model.
         let recall = |k: usize| (k < retrieval.list_len).then(|| percent(retrieval.recall_at(k)));
         Self {
             recall_at_1: recall(1),

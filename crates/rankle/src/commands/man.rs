@@ -7,11 +7,11 @@ use clap::{Args, CommandFactory};
 use clap_mangen::Man as Page;
 use std::path::PathBuf;
 
-/// Write the manual pages: rankle.1, and one for every command.
+/// Write manual pages: rankle.1, and one for every command.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle man --output ~/.local/share/man/man1 && man rankle-attack")]
 pub(crate) struct Man {
-    /// The folder for the pages; made where there is none
+    /// Folder for the pages; created if it does not exist
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
 }

@@ -1,8 +1,8 @@
-//! `rankle picture`: an attack on a few images, to be looked at.
+//! `rankle picture`: pictures of an attack on a few images.
 
 mod lists;
 
-use crate::arguments::{self, SubjectArguments};
+use crate::arguments::{self, SubjectArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
@@ -23,30 +23,45 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Attack a few images and draw what happens to the lists they are in.
+/// Attack a few images, and draw them and the lists in which something moves.
 ///
-/// Each picture shows the image, what was added to it, the perturbed image, and for each query its list before and
-/// after: the first places and those around what moved, with ranks counted from 0 and an arrow for each move. Of a
-/// larger set the first ten are drawn.
+/// Each picture shows the image, its perturbation (what the attack adds to it), the perturbed image, and the lists before and
+/// after, with arrows: the nearest images and those around what moved, at their ranks, counted from 0. ca+ and ca- change a
+/// gallery image, which rises or sinks in the lists of its target queries; all other attacks change a query, in whose list
+/// targets move. At most ten targets are drawn. `rankle attack --help` explains the attacks.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Picture {
     #[command(flatten)]
     system: SubjectArguments,
-    /// The PNG to write; of several images each gets its index added to the name, and an image that is listed twice also a number
-    #[arg(long, value_name = "FILE", value_parser = arguments::png())]
-    output: PathBuf,
-    /// How many images, sampled by the seed; 1 when left out
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
-    images: Option<NonZero<usize>>,
-    /// On standard output: a line for each picture, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
-    format: Format,
     #[command(flatten)]
     attack: AttackArguments,
+    /// Number of images to attack, sampled by the seed; 1 when left out
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        conflicts_with = "image_indices",
+        help_heading = heading::IMAGES,
+        display_order = 0
+    )]
+    images: Option<NonZero<usize>>,
+    /// PNG to write; with several images each file name gets the index of its image, and a counter if an image is listed twice
+    #[arg(long, value_name = "FILE", value_parser = arguments::png(), help_heading = heading::OUTPUT)]
+    output: PathBuf,
+    /// Print a line for each picture, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
+    format: Format,
 }
 
-/// Pictures that are not written yet, and what they show.
+/// Pictures that are not written yet, with the lines and JSON that describe them.
 pub(crate) struct Drawn {
     lines: Vec<String>,
     pictures: Vec<Value>,
@@ -55,8 +70,8 @@ pub(crate) struct Drawn {
 }
 
 const EXAMPLES: &str = "\
-Example: how test image 7 rises in the lists of two queries
-  rankle picture --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
+Example: test image 7 rises in the lists of two queries
+  rankle picture --dataset mnist --model models/mnist-c2f2-cosine-triplet \\
       --attack ca+ --targets 2 --epsilon 0.3 --image-indices 7 --output seven.png";
 
 impl Picture {
@@ -64,7 +79,7 @@ impl Picture {
         let format = self.format;
         let drawn = self.draw(device)?;
         progress::clear();
-        // The numbers first, as in `rankle attack`.
+        // The numbers are printed first, as in `rankle attack`.
         let answered = match format {
             Format::Json => progress::answer(serde_json::json!({ "pictures": drawn.pictures, "record": drawn.record })),
             Format::Human => progress::answer(drawn.lines.join("\n")),
@@ -73,10 +88,10 @@ impl Picture {
         answered
     }
 
-    /// Attacks the images and draws them; nothing is written yet.
+    /// Attacks the images and draws them, without writing the files.
     ///
     /// # Errors
-    /// When data or weights cannot be read, or a file could not be written; an interrupt.
+    /// Data or weights that cannot be read, outputs that could not be written, and an interrupt.
     pub(crate) fn draw(self, device: Device) -> Result<Drawn> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::Exactly(self.images.map_or(1, NonZero::get)))?;
@@ -172,13 +187,13 @@ impl Drawn {
     }
 }
 
-/// Which image it is, and of which class.
+/// Index, name and class of an image, for the picture.
 fn whole_name(dataset: &dyn Dataset, image: usize) -> String {
     let name = dataset.image_name(image).map_or(String::new(), |name| format!(" ({name})"));
     format!("image #{image}{name} of class {}", called::class(dataset, dataset.labels()[image]))
 }
 
-/// What was done.
+/// Title of a picture: attack, targets, ε, and what moves.
 fn title(record: &Record, epsilon: &str) -> String {
     let AttackSpec { attack, targets, .. } = record.cell.spec;
     let Declaration { name, letter, moves, .. } = attack.declaration();
@@ -186,8 +201,8 @@ fn title(record: &Record, epsilon: &str) -> String {
     format!("{}{set}, ε = {epsilon}: {moves}", name.to_uppercase())
 }
 
-/// The file of each image: the named one, with the index of the image where there are several; an image that is listed several
-/// times, with other targets, gets a number, too.
+/// File of each image: `output`, with the index of the image if there are several. An image that is listed several times, with
+/// other targets each time, also gets a counter.
 fn names_of(output: &Path, images: &[usize]) -> Vec<PathBuf> {
     if images.len() == 1 {
         return vec![output.to_owned()];

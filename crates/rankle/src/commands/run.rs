@@ -1,6 +1,6 @@
-//! `rankle run`: whole experiments, as plans describe them.
+//! `rankle run`: whole experiments from plan files.
 
-use crate::arguments;
+use crate::arguments::{self, heading};
 use crate::device::Device;
 use crate::names::{self, Format};
 use crate::progress;
@@ -12,68 +12,87 @@ use rankle_report::{Cell, FolderLock, joined};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// Compute what plans describe, cell by cell, and print it beside the published numbers.
+/// Compute whole experiments from plan files, and print their tables beside the published numbers.
 ///
-/// A plan is an experiment in a TOML file, as those in xtask/plans of the repository, or a file with the inputs of one attack a
-/// line, as for `rankle sweep`. Writes records.jsonl, report.md and, of tables, cells.csv, curves.svg and curves.png into the
-/// output folder. Killed or interrupted, the same command goes on where it was: finished cells in records.jsonl are not computed
-/// again, an unfinished one begins anew, and so do the accuracies of classifiers.
+/// A plan is a TOML file, as in xtask/plans of the repository, or a file with the inputs of one attack a line, as for
+/// `rankle sweep`. A cell is one attack on one model with one epsilon, one number of a table. The output folder gets
+/// records.jsonl, report.md and, for tables, cells.csv, curves.svg and curves.png. After an interrupt the same command goes on:
+/// finished cells in records.jsonl are not computed again; the unfinished cell and accuracies of classifiers are.
 ///
-/// Models are taken from the plan where it names weights, else from --models, else from --trained, where they are trained with
-/// the recipe of the paper if need be.
+/// A model is the file of weights that the plan names, else a folder in --models, else one in --trained; if it is in none of
+/// them, it is trained there with the recipe of the paper.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
-    /// The plans
+    /// Plan files
     #[arg(value_name = "PLAN", required = true)]
     plans: Vec<PathBuf>,
-    /// The folder for records and reports; of several plans each gets a folder in it
-    #[arg(long, value_name = "FOLDER", required_unless_present = "list")]
-    output: Option<PathBuf>,
-    /// Attack 10,000 test images instead of a sample of 1,000
-    #[arg(long, conflicts_with_all = ["quick", "images"])]
-    full: bool,
-    /// Only the slice that the plan says, on 100 images (unless --images says otherwise). Models that are not there are trained
-    /// for one epoch only, into a folder beside --trained, and every output says so
-    #[arg(long)]
-    quick: bool,
-    /// Even less: models that are not there are trained on at most so many images, the first ones
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, requires = "quick")]
-    training_images: Option<NonZero<usize>>,
-    /// Train all models first, into the output folder, unless the plan names their weights: hours
-    #[arg(long, conflicts_with = "quick")]
-    retrain: bool,
-    /// The seed of the attacked images and their targets; 0 when left out
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    seed: Option<u64>,
-    /// The seed of the training; that of --seed when left out
-    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "retrain")]
-    train_seed: Option<u64>,
-    /// How many test images to attack
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
-    images: Option<NonZero<usize>>,
-    /// A folder with a folder for each model, as in models/mnist-c2f2-cosine-triplet; may be repeated
-    #[arg(long, value_name = "FOLDER", default_value = "models")]
-    models: Vec<PathBuf>,
-    /// The folder for models that are trained; models in the output folder when left out
-    #[arg(long, value_name = "FOLDER")]
-    trained: Option<PathBuf>,
-    /// The folder with the files of published datasets; MNIST needs none, it is in the program
-    #[arg(long, value_name = "FOLDER")]
-    dataset_dir: Option<PathBuf>,
-    /// On standard output: tables for people, or one JSON array of cells and nothing else
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
-    format: Format,
-    /// Say what the plans need and how long they take, and stop
+    /// Print what the plans need and how long they take, and stop
     #[arg(long)]
     list: bool,
+    /// Compute only the part that the plan marks as quick, on 100 images unless --images is given. Missing models are trained for
+    /// one epoch only, into a folder beside --trained, and every output says so
+    #[arg(long, help_heading = heading::IMAGES)]
+    quick: bool,
+    /// Attack 10,000 test images instead of a sample of 1,000
+    #[arg(long, conflicts_with_all = ["quick", "images"], help_heading = heading::IMAGES)]
+    full: bool,
+    /// Number of test images to attack
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
+    images: Option<NonZero<usize>>,
+    /// Seed of the attacked images and their targets; 0 when left out
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = heading::IMAGES)]
+    seed: Option<u64>,
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
+    #[arg(long, value_name = "FOLDER", help_heading = heading::IMAGES)]
+    dataset_dir: Option<PathBuf>,
+    /// Folder that has a folder for each model, as in models/mnist-c2f2-cosine-triplet; may be repeated
+    #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = heading::MODEL)]
+    models: Vec<PathBuf>,
+    /// Folder for models that are trained; models in the output folder when left out
+    #[arg(long, value_name = "FOLDER", help_heading = heading::MODEL)]
+    trained: Option<PathBuf>,
+    /// Train all models first, into the output folder, except those whose weights the plan names; takes hours
+    #[arg(long, conflicts_with = "quick", help_heading = heading::MODEL)]
+    retrain: bool,
+    /// Seed of the training; that of --seed when left out
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "retrain", help_heading = heading::MODEL)]
+    train_seed: Option<u64>,
+    /// With --quick: train missing models on at most the first N training images
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        requires = "quick",
+        help_heading = heading::MODEL
+    )]
+    training_images: Option<NonZero<usize>>,
+    /// Folder for records and reports; with several plans each gets a folder in it
+    #[arg(long, value_name = "FOLDER", required_unless_present = "list", help_heading = heading::OUTPUT)]
+    output: Option<PathBuf>,
+    /// Print tables, or one JSON array of cells and nothing else
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
-Example: the two MNIST tables of the paper, a slice of them in two minutes
+Example: a slice of the two MNIST tables of the paper, in two minutes
   rankle run xtask/plans/mnist.toml --quick --output mnist-quick
 
-Example: the cells of records again, as a plan of lines, with the weights that they name
+Example: the cells of a file of records again, with the weights that it names
   rankle run models/mnist-c2f2-cosine-triplet/records.jsonl --output again";
 
 impl Run {
@@ -83,7 +102,7 @@ impl Run {
             return self.list(plans);
         };
         let mut arrays = Vec::new();
-        // A full standard output costs no experiment.
+        // A full standard output does not end the experiments.
         let mut answered = Ok(());
         for (path, content) in plans {
             let output = if self.several() { output.join(stem(path)) } else { output.to_owned() };
@@ -104,7 +123,7 @@ impl Run {
         }
     }
 
-    /// The plans, each once and read as a whole before anything is computed.
+    /// Reads all plans before anything is computed, each file once.
     fn contents(&self) -> Result<Vec<(&Path, Content)>> {
         let mut contents: Vec<(&Path, Content)> = Vec::new();
         for (at, path) in self.plans.iter().enumerate() {
@@ -180,7 +199,7 @@ impl Run {
     }
 }
 
-/// The name of a plan.
+/// File name of a plan without its extension.
 fn stem(path: &Path) -> &Path {
     Path::new(path.file_stem().unwrap_or_default())
 }

@@ -1,12 +1,12 @@
-//! `rankle sanity`: whether a robust model is one.
+//! `rankle sanity`: checks whether a model that looks robust is robust.
 
 mod memory;
 
-use crate::arguments::{self, SubjectArguments};
+use crate::arguments::{self, SubjectArguments, heading};
 use crate::data::check_pairs;
 use crate::device::Device;
 use crate::files::Input;
-use crate::model_arguments::{ModelName, Said};
+use crate::model_arguments::{ModelName, ModelOptions};
 use crate::names::{self, Format};
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
@@ -26,51 +26,83 @@ use rankle_report::sanity::{Check, Verdict};
 use std::num::NonZero;
 use std::path::PathBuf;
 
-/// Ask a model the questions of a skeptic: is it robust, or does it only look so?
+/// Check whether a model is robust, or only hides its gradients from the attack.
 ///
-/// Noise, more effort, a ball without bounds, images made against another model, gradients beside differences of the
-/// loss, gradients of zero, and the spread of the embedding: each with a verdict. A failed check is a finding, not an
-/// error. Writes sanity.md and sanity.json into a folder, best that of the weights. Interrupted or killed, the same command goes on
-/// behind the searches that were done, which sanity.part.toml holds until then.
+/// Eight checks, each with a verdict: do random signs have the effect of the attack, does a longer search raise the loss or move
+/// ranks further, does epsilon = 1 break everything, do images made against another model have more effect, are gradients right,
+/// are gradients zero, and has the embedding collapsed? A failed check is a finding, not an error. The output folder, best that
+/// of the weights, gets sanity.md and sanity.json. After an interrupt the same command goes on: finished searches are kept in
+/// sanity.part.toml until the end.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sanity {
     #[command(flatten)]
     system: SubjectArguments,
-    /// Another model, a file of weights or the folder that `rankle train` left: are images made against it weaker than those made
-    /// against this one?
-    #[arg(long, value_name = "FILE|FOLDER")]
-    against: Option<PathBuf>,
-    /// The architecture of that model, where it is another
-    #[arg(long, value_name = "NAME", value_parser = names::RANKERS, requires = "against")]
-    against_model: Option<Architecture>,
-    /// The distance that model was trained for, where it is another
-    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES, requires = "against")]
-    against_distance: Option<Distance>,
-    /// How far a pixel may move: the radius that robustness is claimed for
-    #[arg(long, value_name = "E", default_value = "0.3", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    /// Largest change of a pixel, in units of the pixel range [0, 1]: the radius for which the model is claimed to be robust
+    #[arg(
+        long,
+        value_name = "E",
+        default_value = "0.3",
+        value_parser = arguments::epsilon,
+        allow_negative_numbers = true,
+        help_heading = heading::ATTACK
+    )]
     epsilon: Threat,
-    /// How many images are attacked, sampled by the seed; to compare attacks with noise, ten times as many
-    #[arg(long, value_name = "N", default_value = "100", value_parser = arguments::count, allow_negative_numbers = true)]
+    /// Another model, for the check with images made against it: a folder that `rankle train` wrote, or a file of weights
+    #[arg(long, value_name = "FILE|FOLDER", help_heading = heading::ATTACK)]
+    against: Option<PathBuf>,
+    /// Architecture of the --against model, if it differs from --model
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = names::RANKERS,
+        requires = "against",
+        help_heading = heading::ATTACK
+    )]
+    against_model: Option<Architecture>,
+    /// Distance that the --against model was trained for, if it differs from --distance
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = names::DISTANCES,
+        requires = "against",
+        help_heading = heading::ATTACK
+    )]
+    against_distance: Option<Distance>,
+    /// Number of images to attack, sampled by the seed; the comparison with noise takes ten times as many
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "100",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
     images: NonZero<usize>,
-    /// The seed of the images, the targets, the starts and the noise
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    /// Seed of the sampled images, their targets, the random starts and the noise
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
     seed: u64,
-    /// The folder for sanity.md and sanity.json; made where there is none
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder for sanity.md and sanity.json; created if it does not exist
+    #[arg(long, value_name = "FOLDER", help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// On standard output: a summary, or the page as one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a summary, or the page as one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
-/// The page for people.
+/// File name of the page for people.
 const PAGE: &str = "sanity.md";
 
 const EXAMPLES: &str = "\
-Example: a defended model, with images transferred from the plain one
-  rankle sanity --dataset mnist --model c2f2 --distance cosine --weights hardened/model.safetensors \\
-      --against plain/model.safetensors --output hardened";
+Example: a defended model, also attacked with images made against the plain one
+  rankle sanity --dataset mnist --model models/mnist-c2f2-cosine-triplet-est \\
+      --against models/mnist-c2f2-cosine-triplet --output sanity";
 
 impl Sanity {
     pub(crate) fn run(self, device: Device) -> Result<()> {
@@ -82,10 +114,10 @@ impl Sanity {
         }
     }
 
-    /// Asks all questions and writes the page.
+    /// Runs all checks and writes the page.
     ///
     /// # Errors
-    /// When data or weights cannot be read, or the folder cannot be written; an interrupt.
+    /// Data or weights that cannot be read, a folder that cannot be written, and an interrupt.
     pub(crate) fn page(self, device: Device) -> Result<Page> {
         if self.epsilon.radius() == 0.0 {
             return Err(Stop::usage("--epsilon 0 leaves no room for an attack: name the radius that is claimed").into());
@@ -93,7 +125,7 @@ impl Sanity {
         let override_card = self.system.system.model.override_card;
         let key = Key::try_from(self.system)?;
         let against = |weights: PathBuf| -> Result<Key> {
-            let said = Said {
+            let said = ModelOptions {
                 options: ["--against", "--against-distance"],
                 names: names::RANKERS,
                 model: self.against_model.map(ModelName::Architecture),
@@ -147,7 +179,7 @@ impl Sanity {
     }
 }
 
-/// What the searches depend on.
+/// Everything that the results of the searches depend on, by name.
 fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed, images: usize) -> About {
     let of = |subject: &Subject| {
         let Identity { subject, weights_sha256, .. } = &subject.identity;
@@ -175,7 +207,7 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
     words.into_iter().chain(other).map(|(name, word)| (name.to_owned(), word)).collect()
 }
 
-/// A line for each check.
+/// Summary of a page, with a line for each check.
 fn summary(page: &Page) -> String {
     let mut text = format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.data(), page.epsilon, page.headline());
     for Check { name, claim, verdict, answers, .. } in &page.checks {

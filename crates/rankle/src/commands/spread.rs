@@ -1,4 +1,4 @@
-//! `rankle spread`: how far the numbers of several trainings lie apart.
+//! `rankle spread`: ranges of results over models trained with different seeds.
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -6,19 +6,20 @@ use rankle_cli::answer;
 use rankle_report::{Journal, PublishedTable, Record, RunSetting, SeedSpread, published};
 use std::path::{Path, PathBuf};
 
-/// Compare models that were trained with different seeds, cell by cell, with the published table.
+/// Show how much the results of a table vary between models trained with different seeds.
 ///
-/// Each file holds the records of one model, as `rankle run --retrain --train-seed N` leaves them; all must be
-/// measured on as many images, with one seed and under one protocol.
+/// For each cell of a published table: the mean, lowest and highest result of the models beside the published number. Each file
+/// holds the records of one model, as `rankle run --retrain --train-seed N` writes them. All must be measured on the same number
+/// of images, with the same seed and protocol.
 #[derive(Args)]
 pub(crate) struct Spread {
-    /// Which published table, as in mnist-ct
+    /// Published table, as in mnist-ct
     #[arg(value_parser = published::table)]
     table: &'static PublishedTable,
-    /// The records of one model each
+    /// Files of records, one for each model
     #[arg(value_name = "RECORDS.jsonl", required = true)]
     files: Vec<PathBuf>,
-    /// On standard output: Markdown, or one line or object per cell
+    /// Print Markdown, or one line (csv) or object (json) per cell
     #[arg(long, value_enum, default_value_t = Format::Markdown)]
     format: Format,
 }
@@ -51,10 +52,10 @@ impl Spread {
     }
 }
 
-/// One set of records per file.
+/// Reads one set of records per file.
 ///
 /// # Errors
-/// When the files are not of several models measured in one setting.
+/// Two files of the same weights, and files that were not measured in one setting.
 fn read(table: &PublishedTable, files: &[PathBuf]) -> Result<(RunSetting, Vec<Vec<Record>>)> {
     let mut sets: Vec<Set> = Vec::new();
     for file in files {
@@ -102,7 +103,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
-    /// A file of 160 records, changed.
+    /// Writes a file of 160 records after `change`.
     fn file(folder: &Path, name: &str, change: impl Fn(&mut Record)) -> PathBuf {
         let (_, mut records) = sample::answered();
         records.iter_mut().for_each(change);

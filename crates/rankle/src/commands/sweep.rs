@@ -1,4 +1,4 @@
-//! `rankle sweep`: many attacks, each computed once.
+//! `rankle sweep`: the attacks of a plan, each computed once.
 
 use crate::arguments::TensorNames;
 use crate::device::Device;
@@ -13,28 +13,30 @@ use rankle_record::{Cell, Record};
 use rankle_report::ImageRanks;
 use std::path::{Path, PathBuf};
 
-/// Run every attack of a plan that the file of records does not hold yet.
+/// Run the attacks of a plan that a file of records does not hold yet.
 ///
-/// The plan has one JSON object a line, the inputs of a record or a whole record: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon,
-/// protocol, eight_bit, images, seed; where queries and gallery are other images also query_dataset and gallery_dataset, for balls of
-/// another norm norm, for ablations objective, target_band, xi, step, iterations, random_start and restarts, for a transfer from, for
-/// universal perturbations universal. Each finished attack is appended to the records at once, so an interrupted or killed sweep
-/// goes on where it was. Any number of sweeps may share one file, on several machines too: each takes what nobody has and
-/// nobody computes (elsewhere than on Linux, one computes at a time). On standard output: the records of the plan, one JSON object a line, in its order.
+/// A record holds the inputs and results of one attack. The plan has one JSON object a line, the inputs of a record or a whole
+/// record: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon, protocol, eight_bit, images, seed.
+/// Further inputs: query_dataset and gallery_dataset, if queries or gallery are other images; norm; objective, target_band, xi,
+/// step, iterations, random_start and restarts, for ablations; from, for a transfer; universal, for universal perturbations.
+///
+/// Each finished attack is appended to the records at once, so the same command goes on after an interrupt. Any number of sweeps
+/// may share one file, also on several machines: each takes attacks that are neither in the file nor being computed (on systems
+/// other than Linux one sweep computes at a time). Prints the records of the plan in its order, one JSON object a line.
 #[derive(Args)]
 #[command(after_help = "Example:\n  rankle sweep --plan plan.jsonl --records records.jsonl")]
 pub(crate) struct Sweep {
-    /// What to compute
+    /// File with the inputs of the attacks
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
-    /// Where records are looked for and appended
+    /// File of records, to which new records are appended
     #[arg(long, value_name = "FILE")]
     records: PathBuf,
-    /// Keep the rank of each image after the attack, too, in NAME.ranks.safetensors beside the records NAME.jsonl: a tensor a record,
-    /// called by the hash of its inputs. Attacks whose records have none are run again, and must have the same record
+    /// Also store the rank of each image after the attack in NAME.ranks.safetensors beside the records NAME.jsonl: one tensor per
+    /// record, named by the hash of its inputs. Attacks without stored ranks are run again, and must give the same record
     #[arg(long)]
     image_ranks: bool,
-    /// The folder with the files of the datasets; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -57,35 +59,34 @@ impl Sweep {
     }
 }
 
-/// Cells to compute.
+/// Cells to compute, and the files of their plan and records.
 pub(crate) struct Cells<'a> {
     pub(crate) plan: Vec<Cell>,
-    /// The file that the plan stands in.
+    /// File of the plan.
     pub(crate) file: &'a Path,
-    /// The file with the records.
+    /// File of the records.
     pub(crate) records: &'a Path,
-    /// Whether the rank of each image is kept beside the records.
+    /// True if the rank of each image is stored beside the records.
     pub(crate) image_ranks: bool,
-    /// Answers the folder with the files of a dataset, where it is not the usual one.
+    /// Folder with the files of a dataset by its name; `None` for the default folder.
     pub(crate) dataset_dir: &'a dyn Fn(&str) -> Option<PathBuf>,
-    /// In front of the names of tensors.
+    /// Prefix of the tensor names in files of weights.
     pub(crate) prefix: Option<String>,
 }
 
-/// Whether the words and numbers of a cell can be computed, as far as they alone tell.
+/// Checks the names and numbers of a cell, without reading its files.
 ///
 /// # Errors
-/// One line for a name that is not known and for a number out of range.
+/// An unknown name, and a number out of range.
 pub(crate) fn check(cell: Cell) -> Result<()> {
     sweep::job(cell, None, None, String::new()).map(drop)
 }
 
 impl Cells<'_> {
-    /// Computes what the file of records does not hold yet; returns the records of the plan, in its order.
+    /// Computes the cells that the file of records does not hold yet. Returns the records of the plan, in its order.
     ///
     /// # Errors
-    /// One line for a wrong cell, for data and weights that cannot be read, and for records that contradict one another; an
-    /// interrupt.
+    /// A wrong cell, data or weights that cannot be read, records that contradict one another, and an interrupt.
     pub(crate) fn compute(self, device: Device) -> Result<Vec<Record>> {
         let jobs = self.jobs()?;
         let read = jobs.iter().flat_map(|job| job.keys().flat_map(Key::inputs));
@@ -106,7 +107,7 @@ impl Cells<'_> {
         opened.compute(&planned, book, hint)
     }
 
-    /// The plan, checked line by line.
+    /// The jobs of the plan, each line checked.
     fn jobs(&self) -> Result<Vec<Job>> {
         if self.plan.is_empty() {
             bail!("{} holds no cell: write one JSON object a line", self.file.display());

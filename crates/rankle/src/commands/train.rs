@@ -1,4 +1,4 @@
-//! `rankle train`: a new model.
+//! `rankle train`: training of a model, with checkpoints and a card.
 
 mod card;
 mod checkpoint;
@@ -8,7 +8,7 @@ mod plan;
 mod quality;
 mod singles;
 
-use crate::arguments;
+use crate::arguments::{self, heading};
 use crate::data::{self, Data};
 use crate::device::Device;
 use crate::files::Input;
@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail};
 use card::Card;
 use checkpoint::Checkpoint;
 use clap::Args;
-use few::Few;
+use few::FirstImages;
 use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
@@ -31,7 +31,7 @@ use rankle_attacks::{Protocol, Threat};
 use rankle_core::{Dataset, Distance, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
-use rankle_eval::{MonitoredDefense, Unproven, percent};
+use rankle_eval::{MonitoredDefense, UncheckedGradient, percent};
 use rankle_models::{Architecture, weights};
 use rankle_record::Search;
 use rankle_report::FolderLock;
@@ -42,105 +42,132 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Train a model, plain or hardened against attacks.
+/// Train a model, plain or defended against attacks.
 ///
-/// The output folder gets model.safetensors and card.toml, which says how it was made. The loss that is shown, and kept there for
-/// every epoch, is the mean per image over the epoch: each image of photographs has a triplet or pair of its own; elsewhere the mean
-/// over a batch counts as often as the batch has images. Interrupted or killed, the same command goes on from the last checkpoint
-/// (every two minutes and after every epoch) and ends with the same weights, bit for bit; a finished folder is left as it is.
+/// The output folder gets model.safetensors and card.toml, which says how the model was made and lets other commands take the
+/// folder as --model. A defense trains on images that an attack has changed, no pixel by more than --epsilon. The loss shown, and
+/// stored in the card for every epoch, is the mean per image over the epoch. After an interrupt the same command goes on from the
+/// last checkpoint (one every two minutes and after every epoch) and ends with the same weights, bit for bit. A finished folder
+/// is left as it is.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(next_help_heading = heading::DATA, after_help = EXAMPLES)]
 pub(crate) struct Train {
-    /// The images to learn from: the training split
+    /// The images: the training split of a published dataset, or of folder:PATH with one sub-folder per class
     #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     dataset: Source,
-    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
-    /// Learn from the first N images only; from all when left out
+    /// Train on the first N images only; on all when left out
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     images: Option<NonZero<usize>>,
-    /// The architecture; that of a network for photographs with the side of its images, if it is not 224: resnet18,size=112
-    #[arg(long, value_name = "NAME", value_parser = names::TRAINABLE)]
+    /// Architecture; a network for photographs takes the side of its images, if it is not 224: resnet18,size=112
+    #[arg(long, value_name = "NAME", value_parser = names::TRAINABLE, help_heading = heading::MODEL)]
     model: Architecture,
-    /// Put a linear layer behind a ResNet-18 that makes so many numbers; resnet18,embedding-size=N means the same
-    #[arg(long, value_name = "N")]
-    embedding_size: Option<usize>,
-    /// Weights to start from, in safetensors: torchvision's with ImageNet's classes, say; a random start when left out
-    #[arg(long, value_name = "FILE")]
-    pretrained: Option<PathBuf>,
-    /// Take PREFIX off the names of the tensors to start from, as in model., where all begin with it. PyTorch's own (module. and
-    /// _orig_mod.) go by themselves
-    #[arg(long, value_name = "PREFIX", requires = "pretrained")]
-    strip_prefix: Option<String>,
-    /// Train a ResNet-18 from this layer on, with the linear layer behind it if there is one; those in front keep weights and
-    /// running statistics
-    #[arg(long, value_name = "NAME", default_value = names::ALL_LAYERS, value_parser = names::LAYERS)]
-    train_layers: &'static str,
-    /// The distance to train for; only for models that rank, not for the classifiers softmax and c2f2-classifier
-    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
+    /// Distance to train for, required except for the classifiers softmax and c2f2-classifier
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES, help_heading = heading::MODEL)]
     distance: Option<Distance>,
-    /// What to lower: triplet (when left out) draws an image of the class and one of another for every image, contrastive
-    /// takes all pairs of a batch, of photographs one for every image; cross-entropy is for classifiers, and the only one for them
-    #[arg(long, value_name = "NAME", value_parser = names::LOSSES)]
+    /// Length of the embeddings: put a linear layer of this size behind a ResNet-18; resnet18,embedding-size=N means the same
+    #[arg(long, value_name = "N", help_heading = heading::MODEL)]
+    embedding_size: Option<usize>,
+    /// Safetensors file of weights to start from, for example torchvision's for ImageNet; random weights when left out
+    #[arg(long, value_name = "FILE", help_heading = heading::MODEL)]
+    pretrained: Option<PathBuf>,
+    /// Remove PREFIX, as in model., from the names of the tensors to start from, where all names begin with it. module. and
+    /// _orig_mod., which PyTorch adds, are removed without it
+    #[arg(long, value_name = "PREFIX", requires = "pretrained", help_heading = heading::MODEL)]
+    strip_prefix: Option<String>,
+    /// First layer of a ResNet-18 to train, with all behind it; the layers in front keep their weights and running statistics
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = names::ALL_LAYERS,
+        value_parser = names::LAYERS,
+        help_heading = heading::MODEL
+    )]
+    train_layers: &'static str,
+    /// Loss to minimize: triplet (the default) compares every image with one of its class and one of another; contrastive
+    /// compares all pairs of a batch, or one pair per photograph; cross-entropy is the loss of classifiers
+    #[arg(long, value_name = "NAME", value_parser = names::LOSSES, help_heading = TRAINING)]
     loss: Option<Loss>,
-    /// With whom photographs are compared: strict (when left out) draws another image of the class and one of another class,
-    /// paper may draw the image itself and any other, and mislabels pairs of two classes, as the original does
-    #[arg(long, value_name = "NAME", value_parser = names::PROTOCOLS)]
-    protocol: Option<Protocol>,
-    /// What to harden with: embedding-shift trains on images moved as far as possible from their places, pgd trains classifiers
-    /// on images that raise their cross-entropy
-    #[arg(long, value_name = "NAME", default_value_t = Defense::None, value_parser = names::DEFENSES)]
+    /// Defense to train with: embedding-shift shifts the embeddings of the training images as far as possible, pgd raises the
+    /// cross-entropy of a classifier
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value_t = Defense::None,
+        value_parser = names::DEFENSES,
+        help_heading = TRAINING
+    )]
     defense: Defense,
-    /// How far the defense may move a pixel; 0.3 when left out, 0.06 for photographs
-    #[arg(long, value_name = "E", value_parser = arguments::epsilon, allow_negative_numbers = true)]
+    /// Largest change of a pixel by the defense, in units of the pixel range [0, 1]; 0.3 when left out, 0.06 for photographs
+    #[arg(
+        long,
+        value_name = "E",
+        value_parser = arguments::epsilon,
+        allow_negative_numbers = true,
+        help_heading = TRAINING
+    )]
     epsilon: Option<Threat>,
-    /// The seed of the first weights, the order, the crops, the triplets and the pairs
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
+    /// Rule that draws the images a photograph is compared with: strict (the default) draws another image of its class and one of
+    /// another class; paper, as the original code, may draw the image itself and any other, and mislabels pairs of two classes
+    #[arg(long, value_name = "NAME", value_parser = names::PROTOCOLS, help_heading = TRAINING)]
+    protocol: Option<Protocol>,
+    /// Seed of the first weights, and of the order, crops, triplets and pairs of the images
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = TRAINING,
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     #[command(flatten)]
     recipe: RecipeArguments,
-    /// The license of the weights, for the card; it names none when left out
-    #[arg(long, value_name = "TEXT")]
-    license: Option<String>,
-    /// The folder for the model; one run at a time
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder for the model; only one run at a time can use it
+    #[arg(long, value_name = "FOLDER", help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// On standard output: a sentence, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// License of the weights, for the card
+    #[arg(long, value_name = "TEXT", help_heading = heading::OUTPUT)]
+    license: Option<String>,
+    /// Print a sentence, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
-/// The JSON object: the card, and how fast this run was.
+/// Heading of the options for loss and defense.
+const TRAINING: &str = "Training";
+
+/// The JSON object: the card, and the speed of this run.
 #[derive(Serialize)]
 pub(crate) struct Trained {
     #[serde(flatten)]
     card: Card,
     output: PathBuf,
-    /// Of the training, with everything in between; null when there was nothing left to do.
+    /// Speed of the training, including checkpoints; `None` if the model was finished already.
     images_per_second: Option<f64>,
-    /// The share of the time that the model waited for images, in percent.
+    /// Share of the time that the model waited for images, in percent.
     waiting_share: Option<f64>,
 }
 
-/// Where the recipe shall differ from the paper's.
+/// Parts of the recipe that replace those of the paper.
 #[derive(Args)]
 #[command(next_help_heading = "Recipe (the paper's when left out)")]
 struct RecipeArguments {
-    /// Passes over the images; 30, for softmax 10; photographs 42, with the contrastive loss 6
+    /// Number of passes over the images; 30, for softmax 10; for photographs 42, with the contrastive loss 6
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     epochs: Option<NonZero<usize>>,
-    /// Images per step; 1000, for Euclidean distance 500; photographs 128, and with each the one or two it is compared with
+    /// Number of images per step; 1000, for Euclidean distance 500; for photographs 128, beside those they are compared with
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     batch_size: Option<NonZero<usize>>,
-    /// Adam's learning rate; 1e-3; photographs 1e-4, for Euclidean distance 1e-5
+    /// Learning rate of Adam; 1e-3; for photographs 1e-4, with Euclidean distance 1e-5
     #[arg(long, value_name = "R", value_parser = arguments::positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Added to the gradient; 1e-7
+    /// Weight decay: the multiple of the weights that is added to their gradient; 1e-7
     #[arg(long, value_name = "D", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Of triplet and contrastive loss; 0.2 for cosine, for photographs 0.5; 1.0 for Euclidean distance
+    /// Margin of the triplet or contrastive loss; 0.2 for cosine distance, for photographs 0.5; 1.0 for Euclidean distance
     #[arg(long, value_name = "M", value_parser = arguments::not_negative, allow_negative_numbers = true)]
     margin: Option<f64>,
 }
@@ -149,10 +176,10 @@ const EXAMPLES: &str = "\
 Examples:
   rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 --output models/plain
   rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 \\
-      --defense embedding-shift --epsilon 0.3 --output models/hardened
+      --defense embedding-shift --epsilon 0.3 --output models/defended
   rankle train --dataset mnist --model c2f2-classifier --output models/classifier";
 
-/// What the paper hardens with, at 28×28 and photographs.
+/// Default radius of a defense, as in the paper, for 28×28 images and for photographs.
 const USUAL_EPSILON: [f64; 2] = [0.3, 0.06];
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
@@ -166,10 +193,10 @@ impl Train {
         }
     }
 
-    /// Trains the model, or finds it trained.
+    /// Trains the model, unless the folder holds it already.
     ///
     /// # Errors
-    /// When data cannot be read, the folder cannot be written or holds another training; an interrupt.
+    /// Data that cannot be read, a folder that cannot be written or holds another training, and an interrupt.
     pub(crate) fn train(mut self, device: Device) -> Result<Trained> {
         self.model = arguments::sized(self.model, self.embedding_size)?;
         let goal = self.goal()?;
@@ -183,7 +210,7 @@ impl Train {
             data::check_pairs(&data.portable(), test.map(|set| set.labels()))?;
         }
         let credits = self.dataset.credits(self.dataset_dir.as_deref())?;
-        let dataset = Few::new(dataset, self.images.map(NonZero::get))?;
+        let dataset = FirstImages::new(dataset, self.images.map(NonZero::get))?;
         if goal.loss.is_ranking() {
             singles::check(&self.dataset, dataset.labels(), self.images.is_some())?;
         }
@@ -211,7 +238,7 @@ impl Train {
         }
 
         let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(|defense| {
-            let unproven = system::is_unproven(self.model).then(|| Unproven::at(None));
+            let unproven = system::is_unproven(self.model).then(|| UncheckedGradient::at(None));
             MonitoredDefense { defense, monitor: progress::Bar::monitor(&indicatif::ProgressBar::hidden()), unproven }
         });
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
@@ -241,7 +268,7 @@ impl Train {
         self.dataset.is_of_photographs()
     }
 
-    /// What kind of model is trained, and how.
+    /// Distance, loss and recipe of the training, after checks of the options.
     fn goal(&self) -> Result<Goal, Stop> {
         let model = self.model;
         let odd = |message: String| Err(Stop::usage(message));
@@ -297,7 +324,7 @@ impl Train {
         }
     }
 
-    /// The radius of the defense, where there is one.
+    /// Radius of the defense; `None` without a defense.
     fn epsilon(&self) -> Result<Option<Threat>> {
         match (self.defense, self.epsilon) {
             (Defense::None, None) => Ok(None),
@@ -310,7 +337,7 @@ impl Train {
         }
     }
 
-    /// What to do about numbers that are none.
+    /// Adds advice to an error about numbers that are not finite.
     fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref() {
             Some(rankle_core::Error::NotFinite(_) | rankle_core::Error::Unrankable { .. }) => error.context(format!(
@@ -321,7 +348,8 @@ impl Train {
         }
     }
 
-    /// Keeps the weights of a model that cannot be measured because of an image; a checkpoint of the last step is there.
+    /// Writes the weights of a model that cannot be measured because of a broken test image, and adds advice to the error. The
+    /// checkpoint of the last step stays.
     fn unmeasured(&self, error: anyhow::Error, folder: &Folder, weights: &[u8]) -> anyhow::Error {
         if !matches!(error.downcast_ref(), Some(rankle_core::Error::Image(_))) {
             return self.explained(error);
@@ -385,7 +413,7 @@ impl Train {
 }
 
 impl Trained {
-    /// What was done, for people; none where there was nothing left to do.
+    /// Sentence about the finished training; `None` if the model was finished already.
     pub(crate) fn sentence(&self) -> Option<String> {
         let Card { quality, test_images, .. } = &self.card;
         let model = Folder::new(&self.output).model;
@@ -393,7 +421,7 @@ impl Trained {
     }
 }
 
-/// What is trained for.
+/// Distance and loss to train for, and the paper's recipe for them.
 #[derive(Clone, Copy)]
 struct Goal {
     distance: Distance,
@@ -401,7 +429,7 @@ struct Goal {
     paper: Recipe,
 }
 
-/// The files of a run.
+/// Paths of the files of a training run.
 struct Folder {
     model: PathBuf,
     card: PathBuf,
@@ -414,10 +442,10 @@ impl Folder {
         Self { model: file("model.safetensors"), card: file("card.toml"), checkpoint: file("checkpoint.safetensors") }
     }
 
-    /// The card, when there is nothing left to do.
+    /// The card of a finished training; `None` if the training is not finished.
     ///
     /// # Errors
-    /// When the folder belongs to another run.
+    /// A folder that belongs to another run.
     fn finished(&self, plan: &Plan) -> Result<Option<Card>> {
         if !self.model.exists() || self.checkpoint.exists() {
             return Ok(None);
@@ -440,7 +468,7 @@ impl Folder {
         Ok(Some(card))
     }
 
-    /// A new model, with the weights of `pretrained` where there are such, or the one of the checkpoint.
+    /// The model and progress of the checkpoint; without a checkpoint a new model, with the weights of `pretrained` if given.
     fn start(
         &self,
         plan: &Plan,
@@ -463,7 +491,7 @@ impl Folder {
             return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), images, isa)));
         };
         let path = self.checkpoint.display();
-        // Of another dataset, every image is another one.
+        // The images of another dataset all differ, which the name of the dataset says already.
         let others = (plan.dataset == checkpoint.plan.dataset).then(|| images::difference(&checkpoint.images, &images)).flatten();
         let differences: Vec<String> = plan.difference(&checkpoint.plan).into_iter().chain(others).collect();
         if !differences.is_empty() {
@@ -486,7 +514,7 @@ impl Folder {
     }
 }
 
-/// Trains to the end, and keeps checkpoints; returns what was waited for images.
+/// Trains to the end and writes checkpoints. Returns the time that the model waited for images.
 fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Checkpoint, folder: &Folder) -> Result<Waiting> {
     let bar = progress::bar(training.steps() as u64);
     bar.set_position(checkpoint.step() as u64);
@@ -511,11 +539,11 @@ fn learn(training: &Training<'_>, model: &mut dyn Trainable, checkpoint: &mut Ch
         return Err(error);
     }
     match outcome {
-        // Nothing is learned yet.
+        // Before the end of the first step there is nothing to save.
         Err(rankle_core::Error::Interrupted) if checkpoint.step() == 0 => {
             Err(Stop::interrupted("nothing was learned yet; the same command starts anew").into())
         }
-        // An interrupt inside a step leaves the weights of the step before.
+        // An interrupt inside a step leaves the weights as they were before the step.
         Err(rankle_core::Error::Interrupted) => {
             checkpoint.write(&folder.checkpoint, model)?;
             Err(Stop::interrupted(format!("the same command goes on from step {} of {}", checkpoint.step(), training.steps()))
@@ -536,7 +564,7 @@ fn tell(bar: &ProgressBar, moment: Moment, per_epoch: usize) {
     bar.set_message(line);
 }
 
-/// The mean per image over the epoch so far, once a batch had something to teach.
+/// Mean loss per image over the epoch so far, for display; empty before the first batch with a loss.
 fn shown(loss: EpochLoss) -> String {
     loss.mean().map_or_else(String::new, |mean| format!(", loss {mean:.4}"))
 }

@@ -1,10 +1,10 @@
-//! `rankle transfer`: an attack on one model, measured on another.
+//! `rankle transfer`: attacks on one model, measured on another.
 
-use crate::arguments::{self, SetArguments, TensorNames, VictimArguments};
+use crate::arguments::{self, SetArguments, TensorNames, VictimArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::model_arguments::{ModelName, Said};
+use crate::model_arguments::{ModelName, ModelOptions};
 use crate::names::{self, Format};
 use crate::{progress, table};
 use anyhow::{Context, Result};
@@ -18,60 +18,76 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Attack test images on one model, and measure how their ranking changes in another one.
+/// Attack test images on one model, and measure how far ranks change in the lists of another.
 ///
-/// Each model ranks its own gallery by its own distance; the targets are the same images. Those of minus attacks are
-/// near the top of the lists of the model that is measured. Ranks are in percent of the gallery, 0 the top of a list.
+/// The attacks are those of `rankle attack --help`: ca+ and ca- change a gallery image, which rises or sinks in the lists of its
+/// target queries; all others change a query, in whose list targets move. Each model ranks its own embeddings of the gallery by
+/// its own distance. The targets are the same images for both models; those of minus attacks are near the top of the lists of the
+/// measured model. A rank is a position in percent of the gallery: 0 is the top of a list, about 50 is chance.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(next_help_heading = heading::DATA, after_help = EXAMPLES)]
 pub(crate) struct Transfer {
-    /// The images
+    /// The images: a published dataset, or folder:PATH with one sub-folder per class
     #[arg(long, value_name = "NAME", value_parser = names::Datasets, long_help = names::DATASETS)]
     dataset: Source,
-    /// The folder with the files of the dataset; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
     #[command(flatten)]
     sets: SetArguments,
-    /// The model that is attacked: the folder that `rankle train` left, or a file of weights, then with --model and --distance
-    #[arg(long, value_name = "FOLDER|FILE")]
+    /// The attacked model: a folder that `rankle train` wrote, or a file of weights, then with --model and --distance
+    #[arg(long, value_name = "FOLDER|FILE", help_heading = heading::MODEL)]
     from: PathBuf,
-    /// Its architecture; with the size of a linear layer, if there is one: resnet18,embedding-size=128
-    #[arg(long, value_name = "NAME", value_parser = names::RANKERS)]
-    model: Option<Architecture>,
-    /// The distance it was trained for
-    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES)]
-    distance: Option<Distance>,
-    /// The model on which is measured: a folder, or a file of weights
-    #[arg(long, value_name = "FOLDER|FILE")]
+    /// The measured model: a folder that `rankle train` wrote, or a file of weights
+    #[arg(long, value_name = "FOLDER|FILE", help_heading = heading::MODEL)]
     to: PathBuf,
-    /// What is said here counts where the card of a model says something else
+    /// Architecture of the attacked model, with the size of its linear layer, if it has one: resnet18,embedding-size=128
+    #[arg(long, value_name = "NAME", value_parser = names::RANKERS, help_heading = heading::MODEL)]
+    model: Option<Architecture>,
+    /// Distance that the attacked model was trained for
+    #[arg(long, value_name = "NAME", value_parser = names::DISTANCES, help_heading = heading::MODEL)]
+    distance: Option<Distance>,
+    #[command(flatten, next_help_heading = heading::MODEL)]
+    victim: VictimArguments,
+    /// Let these options win where they contradict the card of a model; otherwise that is an error
     #[arg(long)]
     override_card: bool,
     #[command(flatten)]
-    victim: VictimArguments,
-    #[command(flatten)]
     names: TensorNames,
-    /// How many images, sampled by the seed; 1000 when left out, or all there are
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true, conflicts_with = "image_indices")]
-    images: Option<NonZero<usize>>,
-    /// On standard output: a table, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
-    format: Format,
     #[command(flatten)]
     attack: AttackArguments,
+    /// Number of images to attack, sampled by the seed; 1000 when left out, or all if there are fewer
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        conflicts_with = "image_indices",
+        help_heading = heading::IMAGES,
+        display_order = 0
+    )]
+    images: Option<NonZero<usize>>,
+    /// Print a table, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
-Example:
-  rankle transfer --dataset mnist --model c2f2 --distance cosine --from plain.safetensors --to defended.safetensors \\
-      --attack ca+ --targets 1 --epsilon 0.3";
+Example: images made against a plain model, measured on a defended one
+  rankle transfer --dataset mnist --from models/mnist-c2f2-cosine-triplet --to models/mnist-c2f2-cosine-triplet-est \\
+      --attack ca+ --epsilon 0.3";
 
 impl Transfer {
     pub(crate) fn run(self, device: Device) -> Result<()> {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
-        let said = Said {
+        let said = ModelOptions {
             options: ["--from", "--distance"],
             names: names::RANKERS,
             model: self.model.map(ModelName::Architecture),

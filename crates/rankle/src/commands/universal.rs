@@ -1,8 +1,8 @@
-//! `rankle universal`: one perturbation for many images.
+//! `rankle universal`: perturbations that many images share.
 
 mod saved;
 
-use crate::arguments::{self, VictimArguments};
+use crate::arguments::{self, VictimArguments, heading};
 use crate::device::Device;
 use crate::files::Input;
 use crate::names::{self, Format};
@@ -21,68 +21,116 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Compute perturbations that many images share, and measure what they do to images they were not computed on.
+/// Compute one perturbation for many images, and measure it on images that it has not seen.
 ///
-/// Of each batch every other image is seen by the perturbation, the rest is unseen. Each perturbation has one target,
-/// drawn by the seed: with ca+ and ca- all images shall rise or sink in its list, with qa+ and qa- it shall rise or
-/// sink in theirs. Of minus attacks only the images nearest to the target are measured, 1 % of each half: 5 of 500.
+/// A perturbation is computed on the seen half of a batch of images and measured on both halves. Each has one target, drawn by
+/// the seed. ca+ and ca-: the images are gallery images, which rise or sink in the list of the target query. qa+ and qa-: the
+/// images are queries, in whose lists the target rises or sinks. For minus attacks only the images nearest to the target are
+/// measured, 1 % of each half: 5 of 500. Queries and gallery are the same test images, unless --queries or --gallery name another
+/// dataset.
 ///
-/// In the search of the paper all images of a batch have a say in how the perturbation is clipped, so that the unseen
-/// ones are not quite unseen; with --protocol strict they are.
+/// With --protocol paper both halves take part in clipping the perturbation, so the unseen half is not quite unseen; with
+/// --protocol strict it is.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
     #[command(flatten)]
     system: SubjectArguments,
-    /// What to move: ca+, ca-, qa+ or qa-
-    #[arg(long, value_name = "NAME", value_parser = names::ATTACKS)]
+    /// Measure on this model instead: a folder that `rankle train` wrote, or a file of weights
+    #[arg(long, value_name = "FILE|FOLDER", help_heading = heading::MODEL)]
+    to: Option<PathBuf>,
+    #[command(flatten, next_help_heading = heading::MODEL)]
+    victim: VictimArguments,
+    /// The attack: ca+ or ca- for gallery images, qa+ or qa- for queries; + raises, - lowers
+    #[arg(long, value_name = "NAME", value_parser = names::ATTACKS, help_heading = heading::ATTACK)]
     attack: AttackId,
     #[command(flatten)]
     threat: ThreatArguments,
-    /// How many images a batch has
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = arguments::count, allow_negative_numbers = true)]
-    batch: NonZero<usize>,
-    /// How many batches, sampled by the seed
-    #[arg(long, value_name = "N", default_value = "1", value_parser = arguments::count, allow_negative_numbers = true)]
-    batches: NonZero<usize>,
-    /// How many perturbations for each batch, each with a target of its own
-    #[arg(long, value_name = "N", default_value = "10", value_parser = arguments::count, allow_negative_numbers = true)]
-    perturbations: NonZero<usize>,
-    /// The size of the paper: all images, in batches of 1000 (100 for euclidean), a tenth as many perturbations each; hours
-    #[arg(long, conflicts_with_all = ["batch", "batches", "perturbations"])]
-    full: bool,
-    /// Measure on this model instead: a file of weights, or the folder that `rankle train` left
-    #[arg(long, value_name = "FILE|FOLDER")]
-    to: Option<PathBuf>,
-    #[command(flatten)]
-    victim: VictimArguments,
-    /// The seed of the images and the targets
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
-    /// Whose definitions: those of the paper, or corrected ones
-    #[arg(long, value_name = "NAME", default_value_t = Protocol::Paper, value_parser = names::PROTOCOLS)]
+    /// Definitions of targets, ranks and search: paper has those of the original code, strict corrects them
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value_t = Protocol::Paper,
+        value_parser = names::PROTOCOLS,
+        help_heading = heading::ATTACK
+    )]
     protocol: Protocol,
-    /// Rank the images as saved files would have them, rounded to 1/255
-    #[arg(long)]
+    /// Round adversarial images to 8 bits before ranking them, as saving to a file would
+    #[arg(long, help_heading = heading::ATTACK)]
     eight_bit: bool,
-    /// How far the perturbation moves in one step, in the norm of the radius; 2/255 when left out, with --norm l2 a fortieth of it
-    #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
+    /// Step size, in the norm of epsilon; 2/255 when left out, with --norm l2 epsilon/40
+    #[arg(
+        long,
+        value_name = "S",
+        value_parser = arguments::positive,
+        allow_negative_numbers = true,
+        help_heading = heading::SEARCH
+    )]
     step: Option<f64>,
-    /// How many steps; 100 when left out
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    /// Number of steps; 100 when left out
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::SEARCH
+    )]
     iterations: Option<NonZero<usize>>,
-    /// Write the perturbations with their targets and ranks to this safetensors file
-    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors())]
+    /// Number of images in a batch
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1000",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
+    batch: NonZero<usize>,
+    /// Number of batches, sampled by the seed
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
+    batches: NonZero<usize>,
+    /// Number of perturbations per batch, each with its own target
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10",
+        value_parser = arguments::count,
+        allow_negative_numbers = true,
+        help_heading = heading::IMAGES
+    )]
+    perturbations: NonZero<usize>,
+    /// Take the size of the paper: all images, in batches of 1000 (100 for euclidean), with 100 (10) perturbations each; takes
+    /// hours
+    #[arg(long, conflicts_with_all = ["batch", "batches", "perturbations"], help_heading = heading::IMAGES)]
+    full: bool,
+    /// Seed of the sampled images and the targets
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
+    seed: u64,
+    /// File to write the perturbations to, with their targets and ranks, ending in .safetensors
+    #[arg(long, value_name = "FILE", value_parser = arguments::safetensors(), help_heading = heading::OUTPUT)]
     save: Option<PathBuf>,
-    /// Draw the perturbations, ten at the most, each with a few unseen images, into this PNG
-    #[arg(long, value_name = "FILE", value_parser = arguments::png())]
+    /// PNG to draw the first perturbations in, ten at most, each with a few unseen images
+    #[arg(long, value_name = "FILE", value_parser = arguments::png(), help_heading = heading::OUTPUT)]
     picture: Option<PathBuf>,
-    /// On standard output: a table, or one JSON object
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
+    /// Print a table, or one JSON object
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
     format: Format,
 }
 
-/// Perturbations that are not written yet, and their record.
+/// Perturbations with their record, not written yet.
 pub(crate) struct Perturbations {
     record: Record,
     measured: RankedSubject,
@@ -95,7 +143,7 @@ pub(crate) struct Perturbations {
 
 const EXAMPLES: &str = "\
 Example: ten perturbations, each for 500 images, and their picture
-  rankle universal --dataset mnist --model c2f2 --weights model.safetensors --distance cosine \\
+  rankle universal --dataset mnist --model models/mnist-c2f2-cosine-triplet \\
       --attack ca+ --epsilon 0.3 --picture universal.png";
 
 impl Universal {
@@ -103,16 +151,16 @@ impl Universal {
         let format = self.format;
         let made = self.make(device)?;
         progress::clear();
-        // The numbers first, as in `rankle attack`.
+        // The numbers are printed first, as in `rankle attack`.
         let answered = table::answer(&made.record, format);
         made.write()?;
         answered
     }
 
-    /// Computes the perturbations and measures them; nothing is written yet.
+    /// Computes and measures the perturbations, without writing the files.
     ///
     /// # Errors
-    /// When data or weights cannot be read, or a file could not be written; an interrupt.
+    /// Data or weights that cannot be read, outputs that could not be written, and an interrupt.
     pub(crate) fn make(self, device: Device) -> Result<Perturbations> {
         if self.to.is_none() && self.victim.is_given() {
             return Err(Stop::usage("--to-model and --to-distance describe the model of --to, which is missing").into());
@@ -135,7 +183,7 @@ impl Universal {
         let (from, to) = from.open_beside(to, device, &bar)?;
         let role = rankle_attacks::build(self.attack, 1, AttackOptions::default()).perturbs();
         let (count, shared) = match self.full {
-            true => papers(from.embedder().distance(), from.dataset(role).len()),
+            true => paper_size(from.embedder().distance(), from.dataset(role).len()),
             false => (asked, shared),
         };
         let spec = AttackSpec { universal: Some(shared), ..spec };
@@ -159,7 +207,7 @@ impl Universal {
 }
 
 impl Perturbations {
-    /// Writes the files that were asked for.
+    /// Writes the files of `--save` and `--picture`.
     ///
     /// # Errors
     /// One line that names the file.
@@ -170,8 +218,8 @@ impl Perturbations {
     }
 }
 
-/// The paper's size: how many of all images, in which batches, with how many perturbations (METHOD.md 10).
-fn papers(distance: Distance, images: usize) -> (usize, SharedBy) {
+/// Size of the paper's experiment on `images` images: the number of images used, batches and perturbations (METHOD.md 10).
+fn paper_size(distance: Distance, images: usize) -> (usize, SharedBy) {
     let batch = match distance {
         Distance::Cosine => 1000,
         Distance::Euclidean => 100,
@@ -187,9 +235,9 @@ mod tests {
 
     #[test]
     fn the_papers_size_is_that_of_its_batches() {
-        assert_eq!(papers(Distance::Cosine, 10_000), (10_000, SharedBy { batches: 10, perturbations: 100 }));
-        assert_eq!(papers(Distance::Euclidean, 10_000), (10_000, SharedBy { batches: 100, perturbations: 10 }));
-        assert_eq!(papers(Distance::Cosine, 2_500), (2_000, SharedBy { batches: 2, perturbations: 100 }));
-        assert_eq!(papers(Distance::Cosine, 7), (7, SharedBy { batches: 1, perturbations: 1 }));
+        assert_eq!(paper_size(Distance::Cosine, 10_000), (10_000, SharedBy { batches: 10, perturbations: 100 }));
+        assert_eq!(paper_size(Distance::Euclidean, 10_000), (10_000, SharedBy { batches: 100, perturbations: 10 }));
+        assert_eq!(paper_size(Distance::Cosine, 2_500), (2_000, SharedBy { batches: 2, perturbations: 100 }));
+        assert_eq!(paper_size(Distance::Cosine, 7), (7, SharedBy { batches: 1, perturbations: 1 }));
     }
 }

@@ -1,4 +1,4 @@
-//! `rankle verify`: whether records are what this program computes.
+//! `rankle verify`: comparison of records with what this program computes.
 
 use crate::arguments::{self, TensorNames};
 use crate::device::Device;
@@ -7,7 +7,7 @@ use crate::names::{self, Format};
 use crate::progress;
 use crate::stop::Stop;
 use crate::sweep::{Opened, Planned};
-use crate::verify::{self, NotRun, Ready, Shelf, Surroundings};
+use crate::verify::{self, NotRun, Ready, Shelf, VerifyPaths};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rankle_eval::plan::Book;
@@ -19,38 +19,38 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Compute records again, and compare them column by column.
+/// Check published results: compute records again, and compare them column by column.
 ///
-/// A record is run with the search that it names, on the weights whose SHA-256 it has. They are looked for at the recorded path, beside the file of records,
-/// and in --weights-dir. What cannot be run is counted, with the reason.
+/// A record holds the inputs and results of one attack. It is run with the recorded search, on the weights with the recorded
+/// SHA-256, which are looked for at the recorded path, beside the file of records, and in --weights-dir. Records that cannot be
+/// run are counted, with the reason.
 ///
-/// On the instruction set and device of a record every column must be equal to the last bit, but for the seconds, the version of the code and the
-/// place of the weights. Elsewhere the inputs must be equal, mean ranks may differ by 0.5 and embedding shifts by 0.02; other columns are not compared.
-///
-/// Exit code 1 when a record disagrees, and when none could be run.
+/// On the instruction set and device of the record all columns must be equal to the last bit, except the seconds, the version of
+/// the code and the path of the weights. On others the inputs must be equal, mean ranks may differ by 0.5 and embedding shifts by
+/// 0.02; other columns are not compared. The exit code is 1 if a record disagrees, or if none could be run.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
-    /// Files of records: a JSON object a line, or an array of them
+    /// Files of records: one JSON object a line, or an array of objects
     #[arg(value_name = "RECORDS", required = true)]
     records: Vec<PathBuf>,
-    /// Only so many records, spread over attacks, models and files; those that took more than five seconds come last. FILE=N takes
-    /// only so many of one of the files
+    /// Compute only N records, spread over attacks, models and files, those that took more than five seconds last; FILE=N
+    /// computes only N records of one of the files
     #[arg(long, value_name = "[FILE=]N", value_parser = Sample::from_str)]
     sample: Vec<Sample>,
-    /// Where weights are looked for, too, in all folders below
+    /// Folder in which weights are looked for as well, with all folders below
     #[arg(long, value_name = "FOLDER")]
     weights_dir: Option<PathBuf>,
-    /// The folder with the files of the datasets; MNIST needs none, it is in the program
+    /// Folder with the files of published datasets; MNIST needs none, it is in the program
     #[arg(long, value_name = "FOLDER")]
     dataset_dir: Option<PathBuf>,
     #[command(flatten)]
     names: TensorNames,
-    /// Keep what is computed, so that the same command goes on where it was interrupted, and write all differences to
-    /// differences.jsonl. What another build of the program computed is computed again
+    /// Folder for the computed records, so that the same command goes on after an interrupt, and for differences.jsonl with all
+    /// differences. Records that another build of the program computed are computed again
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// On standard output: lines, or one JSON object
+    /// Print lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
 }
@@ -60,7 +60,7 @@ Examples:
   rankle verify models/mnist-c2f2-cosine-triplet/records.jsonl --sample 8
   rankle verify records.jsonl --weights-dir downloads --output verified";
 
-/// How many records are taken, of one file or of all.
+/// Value of `--sample`: the number of records to compute, of one file or of all (`None`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sample {
     file: Option<PathBuf>,
@@ -75,37 +75,37 @@ impl FromStr for Sample {
     }
 }
 
-/// What came of it: the JSON object.
+/// The JSON object: numbers of records and all differences.
 #[derive(Serialize)]
 struct Answer {
-    /// In the files.
+    /// Number of records in the files.
     records: usize,
     computed: usize,
     agree: usize,
-    /// Of those that agree: computed on another machine than this, and equal within the tolerance.
+    /// Number of agreeing records that were recorded on another kind of machine, and so are equal within the tolerance only.
     agree_nearly: usize,
     disagree: usize,
-    not_run: Vec<Lacking>,
+    not_run: Vec<NotRunCount>,
     differences: Vec<Difference>,
 }
 
-/// How many records are not run for one reason.
+/// Number of records that are not run for one reason.
 #[derive(Serialize)]
-struct Lacking {
+struct NotRunCount {
     records: usize,
     reason: String,
 }
 
-/// How many differences are printed where a file has all of them.
+/// Number of differences printed if a file has all of them.
 const SHOWN: usize = 20;
 
-/// The file with all differences.
+/// File name of the list of all differences.
 const DIFFERENCES: &str = "differences.jsonl";
 
-/// The records of all files.
+/// The records of all files, sorted into those that can be run and those that cannot.
 struct Sorted {
     records: usize,
-    /// Those that can be run, and what computes them.
+    /// Records that can be run; `planned` has the cell of each.
     ready: Vec<Ready>,
     planned: Vec<Planned>,
     not_run: BTreeMap<NotRun, usize>,
@@ -132,13 +132,13 @@ impl Verify {
         let disagrees = |one: &Ready| found.iter().any(|difference| difference.is_in(&one.recorded));
         let nearly = |(one, planned): &(&&Ready, &Planned)| one.is_of_another_machine(&planned.inputs) && !disagrees(one);
         let agree_nearly = wanted.iter().zip(&planned).filter(nearly).count();
-        let not_run = not_run.into_iter().map(|(reason, records)| Lacking { records, reason: reason.to_string() }).collect();
+        let not_run = not_run.into_iter().map(|(reason, records)| NotRunCount { records, reason: reason.to_string() }).collect();
         let answer = Answer { records, computed, agree, agree_nearly, disagree, not_run, differences: found };
         self.tell(&answer)?;
         self.verdict(&answer)
     }
 
-    /// Whether the samples are of files that are named, and of each one.
+    /// Checks that every `--sample` names one of the files, and no file twice.
     fn check_samples(&self) -> Result<(), Stop> {
         for (at, Sample { file, .. }) in self.sample.iter().enumerate() {
             if let Some(file) = file.as_ref().filter(|file| !self.records.contains(file)) {
@@ -151,15 +151,15 @@ impl Verify {
         Ok(())
     }
 
-    /// Reads the files, and opens what their records need.
+    /// Reads the files, and opens the data and models that their records need.
     fn sorted(&self, shelf: &Shelf, opened: &mut Opened) -> Result<Sorted> {
-        let around = Surroundings { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
+        let around = VerifyPaths { dataset_dir: self.dataset_dir.clone(), prefix: self.names.strip_prefix.clone() };
         let mut sorted = Sorted { records: 0, ready: Vec::new(), planned: Vec::new(), not_run: BTreeMap::new() };
         for (at, file) in self.records.iter().enumerate() {
             if self.records[..at].contains(file) {
                 continue;
             }
-            // They may be left out, but not lie.
+            // A file of image ranks may be missing, but not wrong.
             if ImageRanks::path(file).exists() {
                 ImageRanks::read(file)?;
             }
@@ -189,7 +189,7 @@ impl Verify {
         Ok(sorted)
     }
 
-    /// Computes the records, where they are not computed yet, and compares them.
+    /// Computes the records that are not computed yet, and compares all of them.
     fn differences(&self, wanted: &[&Ready], planned: &[Planned], opened: Opened) -> Result<Vec<Difference>> {
         let Some(output) = &self.output else {
             let folder = tempfile::tempdir().context("no temporary folder can be made")?;
@@ -219,7 +219,7 @@ impl Verify {
         if answer.differences.len() > shown {
             progress::answer(format_args!("… and {} more", answer.differences.len() - shown))?;
         }
-        for Lacking { records, reason } in &answer.not_run {
+        for NotRunCount { records, reason } in &answer.not_run {
             progress::answer(format_args!("{} not run: {}", counted(*records), rankle_cli::one_line(reason)))?;
         }
         let lacking: usize = answer.not_run.iter().map(|lacking| lacking.records).sum();

@@ -1,4 +1,4 @@
-//! What each choice of the paper's attacks is worth.
+//! Ablations: the effect of single choices of the paper's attacks.
 
 mod ask;
 
@@ -10,11 +10,11 @@ use rankle_report::{AttackId, AttackSpec, Cell, Change, System};
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The section `[ablations]` of a plan: the same tables for each of several models.
+/// Section `[ablations]` of a plan: the same tables for each of several models.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
-    /// The radius of the pictures.
+    /// Radius of the pictures.
     pictured: f64,
     #[serde(rename = "model")]
     models: Vec<Model>,
@@ -22,7 +22,7 @@ pub(super) struct Data {
     tables: Vec<AblationTable>,
 }
 
-/// A model, with a radius at which its attacks are neither idle nor saturated.
+/// A model, and a radius at which its attacks have an effect that is not saturated.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Model {
@@ -31,35 +31,35 @@ struct Model {
     epsilon: f64,
 }
 
-/// A table with a row for each variation and a column for each attack.
+/// A table with a row per variation and a column per attack.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AblationTable {
-    /// Where `{name}` and `{epsilon}` stand for those of the model.
+    /// Heading, in which `{name}` and `{epsilon}` are replaced by name and radius of the model.
     heading: String,
     corner: String,
-    /// The radius, where it is not the model's.
+    /// Radius; `None` for the model's own.
     epsilon: Option<f64>,
     attacks: Vec<AttackId>,
-    /// Whether the rank of what shall stay in front is shown as well.
+    /// Also shows the rank of the preserved items.
     #[serde(default)]
     preserved: bool,
     rows: Vec<Variation>,
 }
 
-/// A cell of the paper with some choices made otherwise.
+/// A cell of the paper with some choices changed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Variation {
     name: String,
-    /// The attacks that have that choice, where not all have it.
+    /// Attacks to which the choice applies; all if `None`.
     attacks: Option<Vec<AttackId>>,
     targets: Option<usize>,
     #[serde(flatten)]
     change: Change,
 }
 
-/// Tables of one choice after the other, for each model.
+/// Tables in which single choices are changed, for each model.
 pub(super) struct Ablations {
     name: String,
     title: String,
@@ -67,7 +67,7 @@ pub(super) struct Ablations {
     pictured: f64,
     models: Vec<(String, System, f64)>,
     tables: Vec<AblationTable>,
-    /// The set sizes of `--quick`; all when none.
+    /// Numbers of targets of `--quick`; all if `None`.
     few: Option<Vec<usize>>,
 }
 
@@ -89,7 +89,7 @@ const TARGET_AND_PRESERVED: Shown = |record| {
 };
 
 impl AblationTable {
-    /// The cells of one model. Of `few` set sizes only the rows with these.
+    /// Cells of one model. `few` limits the rows to these numbers of targets.
     fn asked(&self, (name, epsilon): (&str, f64), few: Option<&[usize]>, cell: impl Fn(AttackId, f64) -> Cell) -> Asked {
         let epsilon = self.epsilon.unwrap_or(epsilon);
         let row = |variation: &Variation| {
@@ -113,8 +113,7 @@ impl AblationTable {
 }
 
 impl Ablations {
-    /// # Errors
-    /// One line for a subject that is not there, and where there is nothing to do.
+    /// Reads the section of a plan; an unknown subject or a section without cells is an error of one line.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { pictured, models, tables } = plan.section("ablations", &plan.file.ablations)?;
         plan.check_epsilon(*pictured)?;
@@ -127,7 +126,7 @@ impl Ablations {
         Ok(Self { name: plan.name.clone(), title, note, pictured: *pictured, models, tables: tables.clone(), few })
     }
 
-    /// All tables of one model after the other.
+    /// All tables, model by model.
     fn tables(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Asked>> {
         let (setting, few) = (scope.setting(), self.few.as_deref().filter(|_| scope.quick));
         let mut asked = Vec::new();
@@ -188,7 +187,7 @@ mod tests {
         of_scope(Scope::default())
     }
 
-    /// What is written otherwise in one plan than in another.
+    /// Names of the fields that differ between two cells.
     fn changed(usual: &Cell, other: &Cell) -> Vec<String> {
         let [usual, other] = [usual, other].map(|planned| serde_json::to_value(planned).unwrap());
         let names = [&usual, &other].map(|planned| planned.as_object().unwrap().keys().cloned());
@@ -203,8 +202,8 @@ mod tests {
         assert_eq!(plan.len(), 2 * (7 * 4 + 2 + 8 * 4 + 16 * 2));
         assert_eq!(quick.iter().flat_map(Asked::cells).count(), 2 * (7 * 4 + 2 + 4 * 4 + 8 * 2));
         let lines = Cell::to_lines(&plan).unwrap();
-        // CA of CTD as in the paper stands in its table of choices and in that of the objective. SP-QA stands twice, too, but in
-        // the table of the weight its weight is written down.
+        // CTD has the paper's CA in its table of choices and in that of the objective. SP-QA is in two tables as well, but one of
+        // them states ξ.
         assert_eq!(lines.lines().collect::<HashSet<_>>().len(), plan.len() - 2);
     }
 

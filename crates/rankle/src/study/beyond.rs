@@ -1,4 +1,4 @@
-//! What experiments share whose cells stand in no published table.
+//! Reports of experiments whose cells are in no published table.
 
 use super::models::Models;
 use super::report::distinct;
@@ -10,28 +10,27 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is said above the tables.
+/// Text above the tables.
 pub(super) struct About<'a> {
     pub(super) title: &'a str,
     pub(super) scope: &'a Scope,
-    /// What the cells mean.
+    /// Meaning of the cells.
     pub(super) note: &'a str,
-    /// What has to be said wherever the numbers stand.
+    /// Caveats about the models, shown with the numbers.
     pub(super) caveats: &'a [String],
 }
 
-/// The caveats of the models that were hardly trained, each with the name of its model.
+/// Caveats of the models that have one, each with the id of its model.
 pub(super) fn caveats(models: &Models, systems: &[System]) -> Result<Vec<String>> {
     let caveat = |system: &System| Ok(models.of(system)?.caveat().map(|caveat| format!("{}: {caveat}", system.id())));
     systems.iter().filter_map(|system| caveat(system).transpose()).collect()
 }
 
-/// The heading of an attack.
 pub(super) fn heading(attack: AttackId) -> String {
     format!("{}: {}", attack.name().to_uppercase(), attack.description())
 }
 
-/// Plus attacks start anywhere, so only the rank after is of interest; minus attacks start near the top.
+/// Rank after a plus attack, which starts at any rank; ranks before and after a minus attack, which starts near the top.
 pub(super) fn ranks(attack: AttackId, before: Option<f64>, after: Option<f64>) -> String {
     match attack {
         AttackId::CA_PLUS | AttackId::QA_PLUS | AttackId::SP_QA_PLUS => number(after),
@@ -39,7 +38,7 @@ pub(super) fn ranks(attack: AttackId, before: Option<f64>, after: Option<f64>) -
     }
 }
 
-/// `1.99 → 90.42`.
+/// Two ranks in percent, as in `1.99 → 90.42`.
 pub(super) fn before_after(before: Option<f64>, after: Option<f64>) -> String {
     format!("{} → {}", number(before), number(after))
 }
@@ -48,7 +47,7 @@ fn number(rank: Option<f64>) -> String {
     rank.map_or_else(|| "?".to_owned(), |rank| format!("{rank:.2}"))
 }
 
-/// Writes report.md and cells.json, the records in the order of the tables, beside the records; says the same to people and programs.
+/// Writes report.md and cells.json, with the records in the order of the tables; returns the same as text and JSON.
 ///
 /// # Errors
 /// When the folder cannot be written.
@@ -60,7 +59,7 @@ pub(super) fn report(
     records: &[Record],
 ) -> Result<Outcome> {
     let (mut markdown, mut text) = body(about, grids, pictures);
-    // A cell may stand in two tables; it was computed once.
+    // A cell in two tables was computed once.
     let once: BTreeMap<String, f64> = records.iter().map(|record| (record.identity(), record.seconds)).collect();
     let seconds: f64 = once.values().sum();
     let machines = distinct(records.iter().map(|record| record.facts.provenance.machine()));
@@ -78,11 +77,11 @@ pub(super) fn report(
     Ok(Outcome { text, json })
 }
 
-/// What is said in Markdown and on a terminal, without what made the numbers.
+/// The report in Markdown and as plain text, without provenance.
 pub(super) fn body(about: &About<'_>, grids: &[(String, Grid)], pictures: &[(String, String)]) -> (String, String) {
     let About { title, scope, note, caveats } = about;
     let mut markdown = format!("# {title}\n\nScope: {scope}.\n\n{note}\n");
-    // A line for each part of it: the note as a whole is wider than a terminal.
+    // One line per clause, since the note is wider than a terminal.
     let mut text = format!("{title}\n{}\n", note.replace(". ", ".\n").replace("; ", ";\n"));
     for caveat in *caveats {
         markdown += &format!("\n**Beware: {caveat}.**\n");
@@ -99,12 +98,12 @@ pub(super) fn body(about: &About<'_>, grids: &[(String, Grid)], pictures: &[(Str
     (markdown + &gallery(pictures), text)
 }
 
-/// Pictures, each below its caption.
+/// Pictures in Markdown, each below its caption.
 pub(super) fn gallery(pictures: &[(String, String)]) -> String {
     pictures.iter().map(|(file, caption)| format!("\n{caption}:\n\n![{caption}]({file})\n")).collect()
 }
 
-/// The records, with the caveats in each where there are any.
+/// The records as a JSON array; each has the field `caveat` if there are caveats.
 fn json(records: &[Record], caveats: &[String]) -> Result<String> {
     let object = |record: &Record| -> Result<Value> {
         let mut value = serde_json::to_value(record).context("a record cannot be written as JSON")?;

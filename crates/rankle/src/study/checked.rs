@@ -1,4 +1,4 @@
-//! Whether anybody looked into the robustness of a model.
+//! Check that the robustness of a model was examined.
 
 use super::{recipe, shown};
 use crate::files;
@@ -6,8 +6,8 @@ use rankle_report::sanity::{Claim, UNCHECKED};
 use rankle_report::{Sanity, System};
 use std::path::Path;
 
-/// What has to be said of a defended model wherever its numbers stand: nothing where `rankle sanity` left a page beside these
-/// weights that speaks for all of it, at the radius of its defense. Nobody has such questions for a classifier.
+/// The caveat of a defended model; `None` if `rankle sanity` left a page beside these weights that covers the radius of the
+/// defense and has no failed check. A classifier always has a caveat, because it has no sanity page.
 pub(super) fn caveat(system: &System, weights: &Path) -> Option<String> {
     if system.is_classifier() {
         return Some(format!("{UNCHECKED}: a classifier has no sanity page, and nothing but the attacks shown here was tried"));
@@ -33,7 +33,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (weights, page) = (folder.path().join("model.safetensors"), folder.path().join("sanity.json"));
         std::fs::write(&weights, "abc").unwrap();
-        let system = System::plain("mnist", "c2f2", "cosine", "triplet").hardened();
+        let system = System::plain("mnist", "c2f2", "cosine", "triplet").defended();
         let said = || caveat(&system, &weights).unwrap_or_default();
         assert!(said().starts_with("robustness unchecked: there is no sanity page"));
         std::fs::write(&page, "{").unwrap();
@@ -60,7 +60,7 @@ mod tests {
         assert!(said().contains("about ε = 0.1, and 0.3 is claimed"), "{}", said());
         std::fs::write(&page, of(own, 0.3)).unwrap();
         assert_eq!(caveat(&system, &weights), None);
-        let classifier = System::classifier("mnist", "softmax").hardened();
+        let classifier = System::classifier("mnist", "softmax").defended();
         assert!(caveat(&classifier, &weights).unwrap().starts_with("robustness unchecked: a classifier"));
     }
 }

@@ -1,4 +1,4 @@
-//! What the usual attacks leave of the paper's classification baselines, to compare rankings with.
+//! Accuracy of the paper's classification baselines under attack, for comparison with rankings.
 
 use super::beyond::{self, About};
 use super::plan::Plan;
@@ -11,11 +11,11 @@ use rankle_report::{Grid, System};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-/// The section `[classification]` of a plan.
+/// Section `[classification]` of a plan.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
-    /// Subjects that classify.
+    /// Subjects that are classifiers.
     models: Vec<Spanned<String>>,
     attacks: Vec<Spanned<String>>,
     epsilons: Vec<f64>,
@@ -28,16 +28,16 @@ pub(super) struct Classification {
     systems: Vec<System>,
     attacks: Vec<String>,
     epsilons: Vec<f64>,
-    /// Those of `--quick`.
+    /// Radii of `--quick`.
     few: Vec<f64>,
 }
 
-/// The answer of `rankle classify`, as far as it is reported. Accuracies are in percent.
+/// The fields of the answer of `rankle classify` that are reported. Accuracies are in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Measured {
     dataset: String,
     model: String,
-    /// What it was trained with; the driver does not know.
+    /// Defense of the training; added here, since the command does not know it.
     #[serde(default)]
     defense: String,
     attack: String,
@@ -52,14 +52,13 @@ struct Measured {
     #[serde(flatten)]
     provenance: Provenance,
     seconds: f64,
-    /// What has to be said of the weights.
+    /// Caveat about the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caveat: Option<String>,
 }
 
 impl Classification {
-    /// # Errors
-    /// One line for a name that is not known, and where there is nothing to do.
+    /// Reads the section of a plan; an unknown name or a section without cells is an error of one line.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { models, attacks, epsilons } = plan.section("classification", &plan.file.classification)?;
         let systems: Vec<System> = plan.named(models)?.into_iter().map(|(_, system)| system).collect();
@@ -91,7 +90,7 @@ impl Study for Classification {
         self.systems.iter().map(|system| (system.clone(), cells)).collect()
     }
 
-    /// A cell takes seconds: they are computed anew each time, only the trainings are kept.
+    /// Computes every cell anew, since a cell takes seconds; only trained weights are kept.
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let models = session.weights(&self.systems)?;
@@ -122,7 +121,7 @@ impl Study for Classification {
     }
 }
 
-/// One for each model: a row for each attack, a column for each ε.
+/// One table per model: a row per attack, a column per ε.
 fn grids(cells: &[Measured]) -> Vec<(String, Grid)> {
     let of_model = |cells: &[Measured]| {
         let attacks: Vec<&[Measured]> = cells.chunk_by(|a, b| a.attack == b.attack).collect();
@@ -198,7 +197,7 @@ mod tests {
                         | fgsm | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n\
                         | pgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n";
         assert!(grids.iter().all(|(_, grid)| grid.markdown() == expected), "{}", grids[0].1.markdown());
-        assert_eq!(percent(50.0, None), "50.00"); // a single image has no error
+        assert_eq!(percent(50.0, None), "50.00"); // a single image has no standard error
     }
 
     #[test]

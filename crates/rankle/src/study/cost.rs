@@ -1,4 +1,4 @@
-//! How long an experiment takes, before it has begun.
+//! Estimated cost of an experiment.
 
 use super::models::{Availability, Shortened};
 use super::{Scope, Study, recipe};
@@ -7,30 +7,29 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// What an architecture costs, in seconds of one core.
+/// Cost of an architecture, in seconds on one core.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cost {
-    /// One epoch of ordinary training on 60,000 images.
+    /// One epoch of training without defense, on 60,000 images.
     epoch: f64,
-    /// The same with the defense, whose search has 30 steps, on photographs 20, of classifiers ten.
+    /// One epoch with the defense, whose search has 30 steps; 20 for photographs, 10 for classifiers.
     hardened_epoch: f64,
-    /// One cell of 1,000 images, on average over the cells of the paper's tables; of classifiers over FGSM and PGD.
+    /// One cell of 1,000 images, averaged over the cells of the paper's tables; for classifiers over FGSM and PGD.
     cell: f64,
 }
 
 /// Epochs of the paper's recipe.
 const EPOCHS: f64 = 30.0;
-/// On photographs.
+/// Epochs of the paper's recipe for photographs.
 const EPOCHS_OF_PHOTOGRAPHS: f64 = 42.0;
 const ALL_IMAGES: f64 = 60_000.0;
 const HOUR: f64 = 3600.0;
 
-/// By architecture.
 static COSTS: LazyLock<BTreeMap<String, Cost>> =
     LazyLock::new(|| toml::from_str(include_str!("costs.toml")).expect("the tests read it"));
 
-/// The core-hours of a study, with the trainings of the models that are missing; none where an architecture has no known cost.
+/// Core-hours of a study, including the training of missing models; `None` if the cost of an architecture is unknown.
 pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&System) -> Availability) -> Option<f64> {
     let seconds = |(system, cells): (System, usize)| {
         let cost = COSTS.get(&system.model)?;
@@ -40,7 +39,7 @@ pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&Syste
     Some(study.work(scope).into_iter().map(seconds).sum::<Option<f64>>()? / HOUR)
 }
 
-/// What a cell costs in usual ones, whose searches have 24 steps on average.
+/// Cost of a cell in units of an average cell of the tables, whose search has 24 steps.
 pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
     let Search { iterations, restarts, .. } = cell.spec.search;
     let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
@@ -48,7 +47,7 @@ pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
 }
 
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {
-    let epoch = if system.is_hardened() { cost.hardened_epoch } else { cost.epoch };
+    let epoch = if system.is_defended() { cost.hardened_epoch } else { cost.epoch };
     let short = quick.then(|| Shortened::of(system, None));
     let epochs = if recipe::sees_photographs(system) { EPOCHS_OF_PHOTOGRAPHS } else { EPOCHS };
     epoch * short.map_or(epochs, |short| short.epochs as f64 * short.images as f64 / ALL_IMAGES)
@@ -71,7 +70,7 @@ mod tests {
         }
     }
 
-    /// Nothing to train: only cells count.
+    /// With shipped weights only the cells count.
     #[test]
     fn the_size_of_mnist_is_that_of_its_cells() {
         let hours = core_hours(&*named("mnist").study, &Scope::default(), &|_| Availability::Shipped).unwrap();
@@ -84,7 +83,7 @@ mod tests {
             (System::plain("mnist", "c2f2", "cosine", "triplet"), Cost { epoch: 20.0, hardened_epoch: 360.0, cell: 5.0 });
         assert_eq!(training(&plain, &cost, false), 600.0);
         assert_eq!(training(&plain, &cost, true), 20.0);
-        assert_eq!(training(&plain.clone().hardened(), &cost, false), 10_800.0);
-        assert_eq!(training(&plain.hardened(), &cost, true), 60.0);
+        assert_eq!(training(&plain.clone().defended(), &cost, false), 10_800.0);
+        assert_eq!(training(&plain.defended(), &cost, true), 60.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The results that are kept in `xtask/results`: for each experiment what its default size left in its folder.
+//! Results committed in `xtask/results`: for each experiment the files of a run at its default size.
 
 use super::Weights;
 use super::plan::tests::named;
@@ -9,12 +9,11 @@ use rankle_report::{Cell, Grid, Journal, Record, Source, System};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The root of the repository.
 pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What is kept of one experiment.
+/// Committed files of one experiment.
 pub(super) struct CommittedResults {
     experiment: String,
     folder: PathBuf,
@@ -25,7 +24,7 @@ impl CommittedResults {
         Self { experiment: experiment.to_owned(), folder: root().join("xtask/results").join(experiment) }
     }
 
-    /// What lies beside the report, or with the models that it is about.
+    /// Records beside the report, or beside the models that the report is about.
     fn records(&self) -> Vec<Record> {
         let journal = |place: &Path| Journal::at(place.join("records.jsonl")).read().unwrap().records;
         let beside = match std::fs::read(self.folder.join("cells.json")) {
@@ -47,8 +46,8 @@ impl CommittedResults {
         std::fs::read_to_string(self.path(file)).unwrap()
     }
 
-    /// The records in the order of a plan, which is made for the places where the weights were; after checks that they are the
-    /// plan's, and of the weights that are shipped now.
+    /// Records in the order of a plan, made for the recorded paths of the weights. Checks that the plan asks for these records,
+    /// and that they name the weights that are shipped now.
     pub(super) fn answer(&self, plan: &dyn Fn(Weights<'_>) -> Result<Vec<Cell>>) -> Vec<Record> {
         let mut rest = self.records();
         let mut hashes = HashMap::new();
@@ -66,28 +65,28 @@ impl CommittedResults {
         let from = |source: &Option<Source>| source.as_ref().map(|source| source.weights.clone());
         let record = |planned: &Cell| {
             let asked = |Record { cell, .. }: &Record| {
-                planned.asks_for(cell)
+                planned.matches(cell)
                     && planned.subject.weights == cell.subject.weights
                     && from(&planned.from) == from(&cell.from)
             };
-            // The first one: of a variation, a cell of the plan says only what is unusual about it.
+            // The first match: a planned variation states only the fields that it changes.
             rest.remove(rest.iter().position(asked).unwrap_or_else(|| panic!("no record of {planned:?}")))
         };
         plan.iter().map(record).collect()
     }
 
-    /// The report must have these tables and no others.
+    /// Checks that the report has exactly these tables.
     pub(super) fn assert_grids(&self, grids: &[(String, Grid)]) {
         self.assert_tables(&grids.iter().map(|(_, grid)| grid.markdown()).collect::<String>());
     }
 
-    /// The report must begin with this.
+    /// Checks that the report begins with this title and note.
     pub(super) fn assert_note(&self, title: &str, note: &str) {
         let head = format!("# {title}\n\nScope: {}.\n\n{note}\n", Scope::default());
         assert!(self.text("report.md").starts_with(&head), "{}\n{head}", self.folder.display());
     }
 
-    /// Every row of every table of the report must be as in `markdown`, and the other way around.
+    /// Checks that the report has exactly the table rows of `markdown`.
     pub(super) fn assert_tables(&self, markdown: &str) {
         let rows = |text: &str| text.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
         let report = self.text("report.md");
@@ -96,7 +95,6 @@ impl CommittedResults {
     }
 }
 
-/// The hash of a file of the repository.
 pub(super) fn sha256(file: &str) -> String {
     files::hash(&std::fs::read(root().join(file)).unwrap())
 }
@@ -105,13 +103,13 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// The numbers with two digits behind the point.
+    /// Numbers with two decimal places.
     fn numbers(text: &str) -> impl Iterator<Item = &str> {
         let tokens = text.split(|c: char| !c.is_ascii_digit() && c != '.');
         tokens.filter(|token| token.split_once('.').is_some_and(|(whole, rest)| !whole.is_empty() && rest.len() == 2))
     }
 
-    /// The page of all results copies tables from the reports: each of its sections from those that it links to.
+    /// The page of all results copies tables from reports: each section from the reports that it links to.
     #[test]
     fn the_tables_of_the_page_hold_numbers_of_the_reports_only() {
         let folder = root().join("xtask/results");

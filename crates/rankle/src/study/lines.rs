@@ -1,4 +1,4 @@
-//! Plans that are lines of JSON: what `rankle sweep` does, with a table in the end.
+//! Plans in lines of JSON: the work of `rankle sweep`, followed by a table.
 
 use super::{Outcome, beyond, shown};
 use crate::commands::sweep::Cells;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use rankle_report::{Cell, Grid, Record};
 use std::path::{Path, PathBuf};
 
-/// Computes the cells that records.jsonl in a folder does not hold yet.
+/// Computes the cells that `records.jsonl` in the output folder does not hold yet.
 ///
 /// # Errors
 /// As `rankle sweep`.
@@ -28,7 +28,6 @@ pub(crate) fn compute(plan: Vec<Cell>, file: &Path, output: &Path, datasets: Opt
     Ok(Outcome { text, json })
 }
 
-/// A row for each record.
 fn table(records: &[Record]) -> Grid {
     let row = |record: &Record| {
         let error = record.rank_after_stderr.map_or_else(String::new, |error| format!(" ± {error:.2}"));

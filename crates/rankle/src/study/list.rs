@@ -5,7 +5,7 @@ use super::models::{Availability, Places};
 use super::{Experiment, Published, Scope};
 use rankle_report::System;
 
-/// Every experiment: what it needs, how long it takes, whether anything is published. In the order that the plans say.
+/// All experiments in the order that their plans state: cost, needs, and the extent of published numbers.
 pub(crate) fn list(mut experiments: Vec<Experiment>, places: &Places) -> String {
     experiments.sort_by_key(Experiment::place);
     let line = |[name, published, quick, usual, full, needs]: [&str; 6]| {
@@ -41,7 +41,7 @@ pub(crate) fn list(mut experiments: Vec<Experiment>, places: &Places) -> String 
     out
 }
 
-/// Two digits that count.
+/// Hours with about two significant digits.
 fn shown(hours: f64) -> String {
     let digits = if hours < 0.1 {
         3
@@ -53,7 +53,7 @@ fn shown(hours: f64) -> String {
     format!("{hours:.digits$}")
 }
 
-/// The datasets, then the models, each with where it is.
+/// Datasets, then models, each with its location.
 fn needs(systems: &[System], place: &dyn Fn(&System) -> Availability) -> Vec<String> {
     let mut datasets: Vec<&str> = systems.iter().map(|system| system.dataset.as_str()).collect();
     datasets.dedup();

@@ -1,4 +1,4 @@
-//! Where the weights of a system are: named by the plan, shipped, trained before, or trained now.
+//! Weights of the systems of an experiment: named by the plan, shipped, trained before, or trained now.
 
 use super::{Session, checked, recipe, shown};
 use crate::{files, hub};
@@ -7,82 +7,82 @@ use rankle_report::System;
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "model.safetensors";
-/// A defended model sees so many images when there is little time: its training costs almost twenty times an ordinary one's.
+/// Training images of a defended model under `--quick`; an epoch with the defense costs almost twenty times an ordinary one.
 const FEW_IMAGES: usize = 10_000;
-/// A model of photographs sees so many.
+/// Training images of a model of photographs under `--quick`.
 const FEW_PHOTOGRAPHS: usize = 200;
-/// The training images of MNIST and Fashion-MNIST.
+/// Training images of MNIST and of Fashion-MNIST.
 const ALL_IMAGES: usize = 60_000;
 
-/// Folders with models and data.
+/// Folders of models and datasets.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    /// With a folder for each model, looked into in this order; nothing is written there.
+    /// Folders with a sub-folder per model, searched in this order and never written to.
     pub(crate) models: Vec<PathBuf>,
-    /// For trainings with the paper's recipe, shared by all experiments; those of `--quick` have a folder beside it.
+    /// Folder for trainings with the paper's recipe, shared by all experiments. Trainings of `--quick` are in a folder beside it.
     pub(crate) trained: PathBuf,
-    /// With a folder for each dataset.
+    /// Folder with a sub-folder per dataset.
     pub(crate) datasets: Option<PathBuf>,
 }
 
-/// Where weights come from that the plan does not name.
+/// Source of the weights that the plan does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Training {
-    /// Shipped ones where there are any, else those that any experiment trained before, else they are trained now.
+    /// Shipped weights, else weights that any experiment trained before, else a new training.
     WhereMissing,
-    /// All are trained into the folder of the run, with seeds so much higher than the usual ones.
+    /// A new training in the folder of the run, for every system; the number is added to the system's seed.
     Always(u64),
 }
 
-/// The place of the weights of a system.
+/// Location of the weights of a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Availability {
-    /// In the plan.
+    /// A file that the plan names.
     Named,
-    /// In one of [`Places::models`].
+    /// One of [`Places::models`].
     Shipped,
-    /// In [`Places::trained`].
+    /// [`Places::trained`].
     Trained,
-    /// Nowhere yet.
+    /// No file yet.
     Missing,
 }
 
-/// How long to train, where that is not what the paper did.
+/// Length of a training that is shorter than the paper's recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shortened {
     pub(super) epochs: usize,
-    /// The first ones of the training set.
+    /// Number of images, from the start of the training set.
     pub(super) images: usize,
 }
 
-/// Weights on the disk.
+/// A file of weights.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
-    /// The file as records name it.
+    /// Path in the form of records.
     pub(super) name: String,
-    /// What has to be said of a training that was cut short.
+    /// Caveat about a shortened training.
     pub(super) short: Option<String>,
-    /// What has to be said of a robustness that nobody looked into.
+    /// Caveat about an unexamined robustness.
     unchecked: Option<String>,
 }
 
-/// The weights of the systems of an experiment.
+/// Weights of the systems of an experiment.
 pub(super) struct Models(Vec<(System, Weights)>);
 
 impl Weights {
-    /// What has to be said wherever their numbers stand: the worse of the two.
+    /// The caveat to show with the numbers; a shortened training takes precedence.
     pub(super) fn caveat(&self) -> Option<&str> {
         self.short.as_deref().or(self.unchecked.as_deref())
     }
 
     fn of(system: &System, file: &Path, short: Option<String>) -> Self {
-        let unchecked = system.is_hardened().then(|| checked::caveat(system, file)).flatten();
+        let unchecked = system.is_defended().then(|| checked::caveat(system, file)).flatten();
         Self { name: shown(file), short, unchecked }
     }
 }
 
 impl Places {
-    /// The place of weights that no plan names.
+    /// Location of the weights of a system that the plan does not name.
     pub(super) fn place(&self, system: &System) -> Availability {
         match (self.shipped(system), is_finished(&self.trained(system))) {
             (Some(_), _) => Availability::Shipped,
@@ -95,32 +95,32 @@ impl Places {
         self.models.iter().map(|folder| folder.join(system.id()).join(MODEL)).find(|file| file.is_file())
     }
 
-    /// The folder of a training with the paper's recipe.
+    /// Folder of a training with the paper's recipe.
     fn trained(&self, system: &System) -> PathBuf {
         self.trained.join(system.id())
     }
 
-    /// Every shortened recipe has a folder of its own, and none is that of a whole training.
+    /// Folder of a shortened training. Each recipe has its own, outside of the folders of whole trainings.
     fn quick(&self, system: &System, Shortened { epochs, images }: Shortened) -> PathBuf {
         let mut name = self.trained.file_name().unwrap_or_default().to_owned();
         name.push("-quick");
         self.trained.with_file_name(name).join(format!("{}-epochs-{epochs}-images-{images}", system.id()))
     }
 
-    /// Where a published dataset is looked for; none for the usual place, where its own folder holds nothing but a manifest. A folder of
-    /// one's own is named by its path.
+    /// Folder that holds a published dataset; `None` for the default folder. A sub-folder with nothing but a manifest does not
+    /// count. Datasets of the user are named by their path and need no folder.
     pub(super) fn data(&self, dataset: &str) -> Option<&Path> {
-        // What stands behind a comma says how it is read.
+        // The text after a comma says how the dataset is read.
         let name = dataset.split(',').next().unwrap_or(dataset);
         let holds = |folder: &&Path| match std::fs::read_dir(folder.join(name)) {
             Ok(entries) => entries.filter_map(std::io::Result::ok).any(|entry| entry.file_name() != "manifest.toml"),
-            // The program has MNIST; others may lie in the folder itself.
+            // MNIST is built into the program; other datasets may lie in the folder itself.
             Err(_) => name != "mnist",
         };
         self.datasets.as_deref().filter(|folder| !dataset.contains(':') && holds(folder))
     }
 
-    /// Those of `cargo xtask reproduce`.
+    /// Folders of `cargo xtask reproduce`.
     #[cfg(test)]
     pub(super) fn of_the_repository() -> Self {
         let root = super::kept::root();
@@ -129,9 +129,9 @@ impl Places {
 }
 
 impl Shortened {
-    /// The training of `--quick`: one epoch, on `at_most` so many images.
+    /// Training of `--quick`: one epoch, on at most `at_most` images.
     pub(super) fn of(system: &System, at_most: Option<usize>) -> Self {
-        let images = match (recipe::sees_photographs(system), system.is_hardened()) {
+        let images = match (recipe::sees_photographs(system), system.is_defended()) {
             (true, _) => FEW_PHOTOGRAPHS,
             (false, true) => FEW_IMAGES,
             (false, false) => ALL_IMAGES,
@@ -139,7 +139,7 @@ impl Shortened {
         Self { epochs: 1, images: at_most.map_or(images, |most| most.min(images)) }
     }
 
-    /// The arguments of `rankle train`.
+    /// Arguments for `rankle train`.
     fn arguments(self) -> [String; 2] {
         [format!("--epochs={}", self.epochs), format!("--images={}", self.images)]
     }
@@ -148,30 +148,29 @@ impl Shortened {
         let Self { epochs, images } = self;
         let plural = if epochs == 1 { "" } else { "s" };
         format!(
-            "quick model, trained for {epochs} epoch{plural} on {images} images, not with the paper's recipe: its numbers show \
-             that everything runs and nothing else"
+            "quick model, trained for {epochs} epoch{plural} on {images} images, not with the paper's recipe: its numbers are no results"
         )
     }
 }
 
 impl Models {
-    /// The weights of each system; what is missing is trained.
+    /// Weights of each system; missing ones are trained.
     pub(super) fn get(session: &Session<'_>, systems: &[System]) -> Result<Self> {
         let weights = |system: &System| Ok((system.clone(), weights(session, system)?));
         Ok(Self(systems.iter().map(weights).collect::<Result<_>>()?))
     }
 
-    /// Those of one system.
+    /// Weights of one system.
     ///
     /// # Errors
-    /// When they were not asked for.
+    /// When [`Models::get`] was not asked for this system.
     pub(super) fn of(&self, system: &System) -> Result<&Weights> {
         let found = self.0.iter().find(|(known, _)| known == system);
         found.map(|(_, weights)| weights).with_context(|| format!("nobody asked for the weights of {}", system.id()))
     }
 }
 
-/// Whether a training has ended there; an unfinished one leaves only checkpoints.
+/// True if a training has ended in this folder; an unfinished one leaves only checkpoints.
 fn is_finished(folder: &Path) -> bool {
     folder.join(MODEL).is_file() && folder.join("card.toml").is_file()
 }
@@ -205,7 +204,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
         let how = short.map_or("with the paper's recipe", |_| "for a moment only");
         tracing::info!("{}: training it {how}, in {}", seeded.id(), shown(&folder));
     }
-    // Finished ones are only checked: a folder that holds another training than the one asked for is refused.
+    // A finished training is only checked: a folder with another training than this one is refused.
     session.train(&seeded, &short.map_or(Vec::new(), |short| short.arguments().into()), &folder)?;
     if matches!(session.training, Training::Always(_)) {
         tracing::info!("{}", compared(&file, seeded.seed, system.seed, places.shipped(system).as_deref()));
@@ -213,7 +212,7 @@ fn weights(session: &Session<'_>, system: &System) -> Result<Weights> {
     Ok(Weights::of(system, &file, short.map(Shortened::caveat)))
 }
 
-/// Whether new weights are the shipped ones, in words.
+/// Comparison of new weights with the shipped ones, in words.
 fn compared(file: &Path, seed: u64, usual: u64, shipped: Option<&Path>) -> String {
     let place = shown(file);
     if seed != usual {
@@ -241,7 +240,7 @@ mod tests {
     #[test]
     fn a_quick_model_never_lies_where_a_real_one_is_looked_for() {
         let places = Places::of_the_repository();
-        for system in [plain(), plain().hardened()] {
+        for system in [plain(), plain().defended()] {
             let short = Shortened::of(&system, None);
             let quick = places.quick(&system, short);
             for real in [places.trained(&system), places.models[0].join(system.id())] {
@@ -251,8 +250,8 @@ mod tests {
             assert_ne!(quick, places.quick(&system, other), "each recipe has a folder of its own");
             assert!(short.caveat().contains("not with the paper's recipe"));
         }
-        assert_eq!(Shortened::of(&plain().hardened(), None).arguments().join(" "), "--epochs=1 --images=10000");
-        assert_eq!(Shortened::of(&plain().hardened(), Some(20_000)).images, 10_000);
+        assert_eq!(Shortened::of(&plain().defended(), None).arguments().join(" "), "--epochs=1 --images=10000");
+        assert_eq!(Shortened::of(&plain().defended(), Some(20_000)).images, 10_000);
         assert!(Shortened::of(&plain(), Some(200)).caveat().contains("for 1 epoch on 200 images"));
         let folder = places.quick(&plain(), Shortened::of(&plain(), None));
         assert!(folder.ends_with("target/models-quick/mnist-c2f2-cosine-triplet-epochs-1-images-60000"));

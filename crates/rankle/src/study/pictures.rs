@@ -1,4 +1,4 @@
-//! The attacks that a report shows as pictures: what happens to the lists of one image.
+//! Pictures of single attacks for a report: the ranked lists of one image.
 
 use super::Session;
 use super::models::Models;
@@ -6,7 +6,6 @@ use crate::threat_arguments::with_norm;
 use anyhow::Result;
 use rankle_report::{AttackId, Norm, System};
 
-/// An attack that is drawn.
 pub(super) struct Picture {
     system: System,
     attack: AttackId,
@@ -15,12 +14,12 @@ pub(super) struct Picture {
     caption: String,
 }
 
-/// One of CA+ and one of QA+ for each system, at one radius.
+/// Pictures of CA+ and QA+ for each system, all at one radius.
 pub(super) fn of(systems: impl IntoIterator<Item = System>, epsilon: f64) -> Vec<Picture> {
     at(systems.into_iter().map(|system| (system, (Norm::Linf, epsilon))))
 }
 
-/// The same, each at a radius of its own.
+/// Pictures of CA+ and QA+ for each system, at a radius per system.
 pub(super) fn at(systems: impl IntoIterator<Item = (System, (Norm, f64))>) -> Vec<Picture> {
     let of = |(system, (norm, epsilon)): (System, (Norm, f64))| {
         [AttackId::CA_PLUS, AttackId::QA_PLUS].map(|attack| Picture {
@@ -40,16 +39,16 @@ pub(super) fn at(systems: impl IntoIterator<Item = (System, (Norm, f64))>) -> Ve
 }
 
 impl Picture {
-    /// The file and what is seen in it.
+    /// File name and caption.
     pub(super) fn captioned(&self) -> (String, String) {
         (self.file.clone(), self.caption.clone())
     }
 }
 
-/// Draws them into the folder of the run; returns the files and what is seen in them.
+/// Draws pictures into the folder of the run; returns file names and captions.
 ///
 /// # Errors
-/// When the driver fails.
+/// When `rankle picture` fails.
 pub(super) fn draw(session: &Session<'_>, models: &Models, pictures: &[Picture]) -> Result<Vec<(String, String)>> {
     for Picture { system, attack, radius, file, .. } in pictures {
         session.picture(system, models.of(system)?, *attack, *radius, file)?;

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// The names that `study = "…"` may have.
+/// Allowed values of `study = "…"`.
 const STUDIES: [(&str, Make); 5] = [
     ("transfer", |plan| Ok(Box::new(Transfer::of(plan)?))),
     ("universal", |plan| Ok(Box::new(UniversalStudy::of(plan)?))),
@@ -28,38 +28,35 @@ const STUDIES: [(&str, Make); 5] = [
 
 type Make = fn(&Plan) -> Result<Box<dyn Study>>;
 
-/// The content of a file that is named as a plan.
 pub(crate) enum Content {
     /// An experiment in TOML.
     Experiment(Experiment),
-    /// Cells as lines of JSON, with the columns of a record's inputs.
+    /// Cells as lines of JSON, with the input columns of a record.
     Lines(Vec<Cell>),
 }
 
-/// A plan in TOML, checked as a whole.
+/// An experiment from a plan in TOML, fully checked.
 pub(crate) struct Experiment {
-    /// The name of the file without its ending: that of the output folder and of the cells.
+    /// File name without extension, which also names the output folder and the cells.
     pub(crate) name: String,
-    /// The experiment in one line.
     pub(crate) summary: String,
-    /// Its place in the list; those without one come last.
+    /// Position in the list of experiments; `None` for the end.
     pub(super) order: Option<u32>,
     /// Weights that the plan names.
     pub(super) weights: Vec<(System, String)>,
-    /// The drawn data of `--quick`.
+    /// Drawn images for `--quick`.
     pub(super) drawn: Option<Drawn>,
     pub(super) study: Box<dyn Study>,
 }
 
-/// The file as it is written.
+/// A plan in TOML, unchecked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    /// The heading of the report.
     pub(super) title: String,
     summary: String,
     order: Option<u32>,
-    /// What the cells of a study mean.
+    /// Meaning of the cells, for the report of a study.
     #[serde(default)]
     pub(super) note: String,
     study: Option<Spanned<String>>,
@@ -78,36 +75,36 @@ pub(super) struct File {
     pub(super) ablations: Option<ablations::Data>,
 }
 
-/// A model on its data, under a name that the rest of the plan uses.
+/// A model on its dataset, under a name for the rest of the plan.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Subject {
     name: Spanned<String>,
     dataset: Spanned<String>,
     model: Spanned<String>,
-    /// Of a ranking model.
+    /// Distance of a ranking model.
     distance: Option<Spanned<String>>,
     loss: Option<Spanned<String>>,
     defense: Option<Spanned<String>>,
     #[serde(default)]
     seed: u64,
-    /// A file of weights; nothing is trained then.
+    /// File of weights; no training takes place then.
     weights: Option<String>,
 }
 
-/// What `--quick` leaves of a plan.
+/// The part of a plan that `--quick` runs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Quick {
-    /// The heading of the report, where it is another.
+    /// Heading of the report, if it differs.
     pub(super) title: Option<String>,
-    /// Only cells with these radii.
+    /// Radii of the cells that are kept.
     pub(super) epsilons: Option<Vec<f64>>,
-    /// Only cells with these set sizes, and those without targets.
+    /// Numbers of targets of the cells that are kept; cells without targets are always kept.
     pub(super) targets: Option<Vec<usize>>,
-    /// Only these tables.
+    /// Ids of the tables that are kept.
     pub(super) tables: Option<Vec<Spanned<String>>>,
-    /// Other tables in the place of the plan's.
+    /// Tables in place of the plan's.
     #[serde(default, rename = "table")]
     pub(super) own: Vec<Spanned<tables::Entry>>,
     drawn: Option<Drawn>,
@@ -123,7 +120,7 @@ pub(super) struct Drawn {
     pub(super) folder: PathBuf,
 }
 
-/// A plan with what its messages need.
+/// A plan, with path and text for its error messages.
 pub(super) struct Plan {
     pub(super) name: String,
     pub(super) file: File,
@@ -133,7 +130,7 @@ pub(super) struct Plan {
 }
 
 impl Experiment {
-    /// Computes and reports it.
+    /// Computes and reports the experiment.
     ///
     /// # Errors
     /// As [`Study::run`].
@@ -141,7 +138,7 @@ impl Experiment {
         self.study.run(session)
     }
 
-    /// Its place in a list.
+    /// Sort key for the list of experiments.
     pub(super) fn place(&self) -> (u32, String) {
         (self.order.unwrap_or(u32::MAX), self.name.clone())
     }
@@ -150,7 +147,7 @@ impl Experiment {
 /// Reads a plan: lines of JSON, or TOML.
 ///
 /// # Errors
-/// One line that names the file, and the line in it where one is wrong.
+/// One line that names the file, and the line in the file if one is wrong.
 pub(crate) fn content(path: &Path) -> Result<Content> {
     let text =
         rankle_files::read_text_or_pipe(path, Cell::LONGEST_PLAN).with_context(|| format!("cannot read {}", path.display()))?;
@@ -161,7 +158,7 @@ pub(crate) fn content(path: &Path) -> Result<Content> {
 }
 
 impl Plan {
-    /// Parses the text of a plan and looks at its subjects.
+    /// Parses the text of a plan and resolves its subjects.
     pub(super) fn parse(path: &Path, text: String) -> Result<Self> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let file = toml::from_str(&text).map_err(|error| {
@@ -182,12 +179,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// An error about a place in the file, in one line.
+    /// An error at a position in the file, in one line.
     pub(super) fn wrong(&self, span: &Range<usize>, message: &str) -> anyhow::Error {
         wrong(&self.path, &self.text, span, message)
     }
 
-    /// Another error with the place in the file, unless it names one.
+    /// The error with a position in the file added, unless it already names the file.
     pub(super) fn at(&self, span: &Range<usize>, error: anyhow::Error) -> anyhow::Error {
         let (message, file) = (crate::stop::line(&error), self.path.display().to_string());
         let message = message.trim_start_matches("error: ");
@@ -199,10 +196,10 @@ impl Plan {
         anyhow!("{}: {message}", self.path.display())
     }
 
-    /// The subject of that name.
+    /// The subject with this name.
     ///
     /// # Errors
-    /// One line with the nearest and all names where there is none.
+    /// One line with all names, and with the nearest one, if the name is unknown.
     pub(super) fn subject(&self, name: &Spanned<String>) -> Result<&System> {
         let found = self.subjects.iter().find(|(known, _)| known == name.get_ref());
         found.map(|(_, system)| system).ok_or_else(|| {
@@ -211,12 +208,11 @@ impl Plan {
         })
     }
 
-    /// Several subjects, with their names.
     pub(super) fn named(&self, names: &[Spanned<String>]) -> Result<Vec<(String, System)>> {
         names.iter().map(|name| Ok((name.get_ref().clone(), self.subject(name)?.clone()))).collect()
     }
 
-    /// A subject in the words of records, each of them checked.
+    /// The system of a subject, with every word checked.
     fn system(&self, subject: &Subject) -> Result<System> {
         let of = |word: &Spanned<String>, found: Result<(), String>| {
             found.map_err(|message| self.wrong(&word.span(), &message)).map(|()| word.get_ref().clone())
@@ -239,21 +235,24 @@ impl Plan {
         };
         let distance = need("distance", distance, &|name| names::DISTANCES.find(name).map(drop), System::NO_DISTANCE)?;
         let loss = need("loss", loss, &|name| names::LOSSES.find(name).map(drop), "cross-entropy")?;
-        let hardened = defense.as_ref().map(|word| of(word, names::DEFENSES.find(word.get_ref()).map(drop))).transpose()?;
-        Ok(System { dataset, model, distance, loss, defense: hardened.unwrap_or_else(|| "none".to_owned()), seed: *seed })
+        let defended = defense.as_ref().map(|word| of(word, names::DEFENSES.find(word.get_ref()).map(drop))).transpose()?;
+        Ok(System { dataset, model, distance, loss, defense: defended.unwrap_or_else(|| "none".to_owned()), seed: *seed })
     }
 
-    /// The section of a study, which must be there.
+    /// The section of a study.
+    ///
+    /// # Errors
+    /// When the section is absent.
     pub(super) fn section<'a, T>(&self, name: &str, section: &'a Option<T>) -> Result<&'a T> {
         section.as_ref().ok_or_else(|| self.lacks(format!("study = \"{name}\" needs a section [{name}]")))
     }
 
-    /// A radius, checked.
+    /// Checks that a radius is in [0, 1].
     pub(super) fn check_epsilon(&self, epsilon: f64) -> Result<()> {
         rankle_attacks::Threat::linf(epsilon).map(drop).map_err(|error| self.lacks(error))
     }
 
-    /// The whole experiment. Every cell is looked at, so that a wrong one is found before anything is computed.
+    /// The checked experiment. Every cell is checked, so that a wrong one is found before anything is computed.
     pub(super) fn experiment(self) -> Result<Experiment> {
         let make: Make = match &self.file.study {
             None => |plan| Ok(Box::new(Tables::of(plan)?)),
@@ -278,7 +277,7 @@ impl Plan {
         Ok(Experiment { name: self.name, summary, order, weights, drawn, study })
     }
 
-    /// A section that the study does not read is a mistake.
+    /// Refuses a section that the study does not read.
     fn check_sections(&self) -> Result<()> {
         let File { study, tables, panels, transfer, universal, sanity, classification, ablations, .. } = &self.file;
         let named = study.as_ref().map(|study| study.get_ref().as_str());
@@ -303,17 +302,17 @@ impl Plan {
             Some(name) if !(tables.is_empty() && panels.is_empty() && self.file.quick.own.is_empty()) => {
                 bail!(self.lacks(format!("study = \"{name}\" has no [[table]] and no [[panel]]")))
             }
-            None if tables.is_empty() => bail!(self.lacks("it has neither a [[table]] nor a study")),
+            None if tables.is_empty() => bail!(self.lacks("it has no [[table]] and no study")),
             _ => Ok(()),
         }
     }
 }
 
 impl Drawn {
-    /// The folder, which must be there.
+    /// The folder, if it exists.
     ///
     /// # Errors
-    /// One line with the command that draws it.
+    /// One line with the command that draws the images.
     pub(super) fn here(&self) -> Result<&Path> {
         let Self { layout, products, views, folder } = self;
         if !folder.is_dir() {
@@ -325,7 +324,8 @@ impl Drawn {
     }
 }
 
-/// Where the word stands that a message names between backticks: of a table with flattened parts the parser knows the head alone.
+/// Position of the word that a message names between backticks. For a table with flattened parts the parser knows only the
+/// position of its head.
 fn named_within(text: &str, span: Range<usize>, message: &str) -> Range<usize> {
     let Some(word) = message.split('`').nth(1) else { return span };
     let mut at = span.start;
@@ -354,13 +354,13 @@ pub(super) mod tests {
     use rankle_report::{AttackSpec, Norm, ObjectiveKind, Protocol};
     use std::collections::HashSet;
 
-    /// The plan of that name in the repository.
+    /// The plan with this name in the repository.
     pub(in super::super) fn plan(name: &str) -> Plan {
         let path = root().join("xtask/plans").join(format!("{name}.toml"));
         Plan::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap()
     }
 
-    /// All of them, in the order of the list, and the example.
+    /// All experiments of the repository in the order of the list, including the example.
     pub(in super::super) fn all() -> Vec<Experiment> {
         let folder = root().join("xtask/plans");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -410,7 +410,7 @@ pub(super) mod tests {
         assert_eq!(parse(&text).unwrap().study.work(&Scope::default())[0].0, System::classifier("mnist", "softmax"));
     }
 
-    /// One line each: the file, the line where there is one, what is wrong.
+    /// Each message has one line: the file, the line if there is one, and the mistake.
     #[test]
     fn what_is_wrong_with_a_plan_is_said_in_one_line() {
         let table = "[[table]]\nid = \"own\"\ntitle = \"Own\"\nsubject = \"CT\"\n";
@@ -438,7 +438,7 @@ pub(super) mod tests {
                 format!("{HEAD}study = \"transfer\"\n{CT}{transfer}[quick]\ntargets = [1]\n"),
                 "\"transfer\" does not read targets of [quick]",
             ),
-            (HEAD.to_owned(), "p.toml: it has neither a [[table]] nor a study"),
+            (HEAD.to_owned(), "p.toml: it has no [[table]] and no study"),
             (whole.clone() + "[[panel]]\nours = \"mine\"\n", "p.toml line 14: unknown table 'mine'; known: own"),
             (whole.clone() + "[[panel]]\nours = \"own\"\npublished = \"mnist-cx\"\n", "p.toml line 15: unknown table 'mnist-cx'"),
             (whole.clone() + "[quick]\ntables = [\"owm\"]\n", "p.toml line 14: unknown table 'owm', did you mean 'own'?"),
@@ -464,7 +464,7 @@ pub(super) mod tests {
         }
     }
 
-    /// As every choice of a spec can be: here the protocol and the length of the search.
+    /// Every choice of a spec can be changed; here protocol, length of the search, objective and norm.
     #[test]
     fn a_table_may_do_otherwise_than_the_papers() {
         let table = "[[table]]\nid = \"long\"\ntitle = \"Long\"\nsubject = \"CT\"\nepsilons = [0.1]\ntargets = [1]\nattacks = [\"ca+\"]\n";

@@ -1,14 +1,14 @@
-//! Which of the paper's recipes a system is of.
+//! Differences between the paper's recipes.
 
 use rankle_data::Source;
 use rankle_report::System;
 
-/// Whether its images are photographs.
+/// True if the images of the system are photographs.
 pub(super) fn sees_photographs(system: &System) -> bool {
     system.dataset.parse().is_ok_and(|dataset: Source| dataset.is_of_photographs())
 }
 
-/// The radius that the paper's defense is trained for on such images, in pixel units.
+/// Radius that the paper's defense is trained for on such images, in pixel units.
 pub(super) fn defended_epsilon(system: &System) -> f64 {
     if sees_photographs(system) { 0.06 } else { 0.3 }
 }

@@ -1,4 +1,4 @@
-//! What a reproduction of tables leaves in its folder and says on standard output.
+//! Report of an experiment on tables: files in its folder, and the answer on standard output.
 
 use super::Scope;
 use crate::files;
@@ -7,20 +7,17 @@ use rankle_report::curves::{self, Panel};
 use rankle_report::{Comparison, Record, markdown, spreadsheet, terminal};
 use std::path::Path;
 
-/// What is reported.
 pub(super) struct Report<'a> {
-    /// The heading.
     pub(super) title: &'a str,
     pub(super) scope: &'a Scope,
     pub(super) comparisons: &'a [Comparison<'a>],
-    /// Of the figure.
     pub(super) panels: Vec<Panel<'a>>,
-    /// Of single attacks: files in the folder of the run, each with a caption.
+    /// Pictures of single attacks: files in the folder of the run, with captions.
     pub(super) pictures: Vec<(String, String)>,
 }
 
 impl Report<'_> {
-    /// Writes report.md, cells.csv, curves.svg and curves.png beside the records.
+    /// Writes report.md, cells.csv, curves.svg, curves.png and curves.pdf into the folder of the records.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -28,19 +25,20 @@ impl Report<'_> {
         files::write(&folder.join("cells.csv"), spreadsheet::render(self.comparisons)?)?;
         files::write(&folder.join("curves.svg"), curves::svg(&self.panels)?)?;
         files::write(&folder.join("curves.png"), curves::png(&self.panels)?)?;
+        files::write(&folder.join("curves.pdf"), curves::pdf(&self.panels)?)?;
         files::write(&folder.join("report.md"), self.as_markdown(records))
     }
 
-    /// The tables for a terminal, the cells that are furthest away, and where the files are.
+    /// Text for a terminal: the tables, the cells furthest from the published ranks, and the folder of the files.
     pub(super) fn for_people(&self, folder: &str) -> String {
         let tables: String = self.comparisons.iter().map(|comparison| terminal::render(comparison) + "\n").collect();
         let furthest = terminal::furthest(self.comparisons);
         format!(
-            "{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg, curves.png and pictures of single attacks are in {folder}\n"
+            "{tables}{furthest}\nrecords.jsonl, report.md, cells.csv, curves.svg, .png, .pdf and pictures of single attacks are in {folder}\n"
         )
     }
 
-    /// One array of all measured cells.
+    /// All measured cells as a JSON array.
     ///
     /// # Errors
     /// None that a record read from JSON can cause.
@@ -52,7 +50,8 @@ impl Report<'_> {
     fn as_markdown(&self, records: &[Record]) -> String {
         let mut out = format!("# {}\n\n", self.title);
         out += &format!("Scope: {}.\n\n{}\n", self.scope, markdown::legend());
-        out += "![Rank against epsilon with one target, ours and published](curves.svg)\n\n";
+        let caption = curves::caption(&self.panels);
+        out += &format!("![Rank against epsilon with one target, ours and published](curves.svg)\n\n*{caption}*\n\n");
         for comparison in self.comparisons {
             out += &markdown::render(comparison);
             let of_table = |record: &&Record| record.cell.table.as_deref() == Some(&comparison.table.id);
@@ -68,7 +67,7 @@ impl Report<'_> {
     }
 }
 
-/// Every value once, in the order in which they come.
+/// Distinct values in the order of their first appearance.
 pub(super) fn distinct(values: impl Iterator<Item = String>) -> String {
     let mut distinct: Vec<String> = Vec::new();
     for value in values {
@@ -79,7 +78,7 @@ pub(super) fn distinct(values: impl Iterator<Item = String>) -> String {
     distinct.join(", ")
 }
 
-/// What made the numbers: every value that occurs among the records.
+/// Provenance of a table: every value that occurs among the records.
 fn provenance(records: &[&Record]) -> String {
     let distinct = |text: &dyn Fn(&Record) -> String| distinct(records.iter().map(|record| text(record)));
     format!(
@@ -100,7 +99,7 @@ mod tests {
     use rankle_report::published;
     use serde_json::Value;
 
-    /// The report of the MNIST tables on `records`.
+    /// Calls `look` with the report of the MNIST tables on `records`.
     fn with_report<T>(records: &[Record], caveat: Option<&str>, look: impl Fn(&Report<'_>) -> T) -> T {
         let (scope, setting) = (Scope::default(), Scope::default().setting());
         let tables = ["mnist-ct", "mnist-ctd"].map(|id| published::table(id).unwrap());
@@ -127,7 +126,7 @@ mod tests {
             let (ours, theirs) = (cell["measured"].as_f64().unwrap(), cell["published"].as_f64().unwrap());
             assert!((ours - theirs - 0.5).abs() < 1e-9, "{cell}");
         }
-        // Outside readers take it as it is: the order of the fields, and no field more.
+        // Outside readers rely on the order of the fields, and on no field more.
         let first = "[\n  {\n    \"published\": 50.0,\n    \"measured\": 50.5,\n    \"stderr\": 0.25,\n    \"difference\": 0.5,\n    \"attack\": \"ca+\",";
         assert!(text.starts_with(first), "{}", &text[..200]);
     }
@@ -135,17 +134,18 @@ mod tests {
     #[test]
     fn the_folder_holds_the_report_and_the_pictures() {
         let (_, mut records) = sample::answered();
-        records[7].facts.provenance.instruction_set = "avx512".into(); // gone on with on another machine
+        records[7].facts.provenance.instruction_set = "avx512".into(); // resumed on another machine
         let folder = tempfile::tempdir().unwrap();
         with_report(&records, None, |report| report.write(folder.path(), &records)).unwrap();
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         assert!(read("curves.png").starts_with(b"\x89PNG"));
         assert!(read("curves.svg").starts_with(b"<svg"));
+        assert!(read("curves.pdf").starts_with(b"%PDF"));
         assert_eq!(String::from_utf8(read("cells.csv")).unwrap().lines().count(), 161);
         let text = String::from_utf8(read("report.md")).unwrap();
         for part in [
             "# The tables\n",
-            "(curves.svg)",
+            "(curves.svg)\n\n*Mean normalized rank after the attack against ε",
             "CA+:\n\n![CA+](p.png)\n",
             "1000 images attacked per cell, seed 0",
             "(CT)",
@@ -170,7 +170,7 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 
-    /// Numbers of a model that was hardly trained never go without saying so.
+    /// Numbers of a barely trained model always carry the caveat.
     #[test]
     fn a_caveat_is_in_every_output() {
         let (_, records) = sample::answered();

@@ -1,9 +1,9 @@
-//! A whole answer of a sweep, made up, for tests.
+//! Made-up records of a sweep, for tests.
 
 use super::Scope;
 use rankle_report::{Cell, Record, published, sample};
 
-/// The plan of the 160 cells, and a record for each of them, half a point above the published rank.
+/// The 160 planned cells, and a record per cell with a rank half a point above the published one.
 pub(crate) fn answered() -> (Vec<Cell>, Vec<Record>) {
     let setting = Scope::default().setting();
     let mut plan = Vec::new();

@@ -1,4 +1,4 @@
-//! Is the defense real? The driver's questions to a defended model, and to the ordinary one for contrast.
+//! Sanity checks of a defended model, and of the undefended one for contrast.
 
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, beyond, pictures, shown};
@@ -11,29 +11,28 @@ use serde_json::Value;
 use std::fmt::Write;
 use toml::Spanned;
 
-/// The section `[sanity]` of a plan.
+/// Section `[sanity]` of a plan.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
-    /// Two subjects, each with images transferred from the other.
+    /// Two subjects; images made against the one are transferred to the other.
     models: Vec<Spanned<String>>,
-    /// The radius that robustness is claimed for.
+    /// Radius of the claimed robustness.
     epsilon: f64,
 }
 
-/// The pages of a defended and an ordinary model of one dataset, each with images transferred from the other.
+/// Sanity pages of two models, each with images transferred from the other.
 pub(super) struct Sanity {
     title: String,
     systems: [System; 2],
     epsilon: f64,
 }
 
-/// A page takes a tenth of the images of a table: its searches are as many and as much longer.
+/// A page takes a tenth of the images of a table, because its searches are more and longer.
 const SHARE: usize = 10;
-/// How many usual cells a page costs for all that.
+/// Cost of a page, in usual cells with all images of a table.
 const CELLS: usize = 18;
 
-/// One page, and what has to be said beside it.
 struct Answered {
     folder: String,
     page: Page,
@@ -41,8 +40,7 @@ struct Answered {
 }
 
 impl Sanity {
-    /// # Errors
-    /// One line for a subject that is not there, where there are not two, and for a radius that leaves no room.
+    /// Reads the section of a plan. Unknown subjects, other than two distinct ones, and a radius outside of (0, 1] are refused.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { models, epsilon } = plan.section("sanity", &plan.file.sanity)?;
         plan.check_epsilon(*epsilon)?;
@@ -60,7 +58,7 @@ fn images(scope: &Scope) -> usize {
     (scope.images / SHARE).max(1)
 }
 
-/// A table of verdicts: a row for each check, a column for each model.
+/// Table of verdicts: a row per check, a column per model.
 fn markdown(title: &str, answered: &[Answered]) -> String {
     let mut out = format!("# {title}\n\n");
     for Answered { folder, page, caveat } in answered {
@@ -79,7 +77,7 @@ fn markdown(title: &str, answered: &[Answered]) -> String {
     out
 }
 
-/// The pages as an array, each with its caveat where there is one.
+/// The pages as a JSON array, with their caveats.
 fn json(answered: &[Answered]) -> Result<String> {
     let object = |Answered { page, caveat, .. }: &Answered| -> Result<Value> {
         let mut value = serde_json::to_value(page).context("a page cannot be written as JSON")?;
@@ -190,7 +188,7 @@ mod tests {
                 assert_eq!((page.epsilon, page.images, page.seed), (sanity.epsilon, images(&Scope::default()), 0));
                 assert_eq!(page.markdown(), kept.text(&format!("{folder}/sanity.md")));
                 let beside = |file| std::fs::read_to_string(models.join(file)).unwrap() == kept.text(&format!("{folder}/{file}"));
-                assert!(!system.is_hardened() || ["sanity.json", "sanity.md"].into_iter().all(beside), "{folder}");
+                assert!(!system.is_defended() || ["sanity.json", "sanity.md"].into_iter().all(beside), "{folder}");
                 Answered { folder, page, caveat: None }
             });
             kept.assert_tables(&markdown(&sanity.title, &answered));
@@ -203,7 +201,7 @@ mod tests {
         assert_eq!([Scope::QUICK, Scope::default(), Scope::FULL].map(|scope| images(&scope)), [10, 100, 1000]);
         for (name, Sanity { systems: [defended, plain], .. }) in both() {
             let dataset = if name == "sanity" { "mnist" } else { "fashion-mnist" };
-            assert!(defended.is_hardened() && !plain.is_hardened() && [&defended.dataset, &plain.dataset] == [dataset; 2]);
+            assert!(defended.is_defended() && !plain.is_defended() && [&defended.dataset, &plain.dataset] == [dataset; 2]);
         }
     }
 }

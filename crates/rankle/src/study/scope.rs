@@ -1,16 +1,16 @@
-//! How much is reproduced.
+//! Size of a run.
 
 use rankle_report::{Protocol, RunSetting};
 use std::fmt;
 
-/// Which cells, on how many images.
+/// Choice of the cells, and the number of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// How many images are attacked.
+    /// Number of attacked images per cell.
     pub(crate) images: usize,
-    /// The seed of the images and their targets.
+    /// Seed of the images and their targets.
     pub(crate) seed: u64,
-    /// Only a slice of the cells, and no long training.
+    /// Runs only a slice of the cells, and no long training.
     pub(crate) quick: bool,
 }
 
@@ -21,12 +21,12 @@ impl Default for Scope {
 }
 
 impl Scope {
-    /// The scope of `--quick`.
+    /// Scope of `--quick`.
     pub(crate) const QUICK: Self = Self { images: 100, seed: 0, quick: true };
-    /// The scope of `--full`.
+    /// Scope of `--full`.
     pub(crate) const FULL: Self = Self { images: 10_000, seed: 0, quick: false };
 
-    /// What all cells share.
+    /// Settings that all cells share.
     pub(crate) fn setting(&self) -> RunSetting {
         RunSetting { protocol: Protocol::Paper, eight_bit: false, images: self.images, seed: self.seed }
     }

@@ -1,4 +1,4 @@
-//! What a study has at hand while it runs: the sub-commands, in this process.
+//! A run of an experiment, and the sub-commands that its study calls in this process.
 
 use super::models::{Models, Places, Training, Weights};
 use super::{Experiment, Scope, recipe};
@@ -13,27 +13,26 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// One run of one experiment: how much, where, and with what.
+/// One run of one experiment: size, folder, device, and the source of weights.
 pub(crate) struct Session<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) scope: Scope,
     pub(crate) device: Device,
-    /// The folder of the run.
+    /// Folder of the run.
     pub(crate) output: &'a Path,
     pub(crate) places: &'a Places,
-    /// Where weights come from.
     pub(crate) training: Training,
-    /// The most images that a model is trained on that is trained for a moment only; none for as many as usual.
+    /// Upper limit of the training images under `--quick`; `None` for the usual number.
     pub(crate) training_images: Option<usize>,
 }
 
 impl Session<'_> {
-    /// Says what begins.
+    /// Logs the start of the work.
     pub(super) fn tell(&self, size: impl Display) {
         tracing::info!("{}: {size}, into {}", self.experiment.name, super::shown(self.output));
     }
 
-    /// The weights of the systems, in their order; what is missing is trained now.
+    /// Weights of the systems, in their order; missing ones are trained now.
     ///
     /// # Errors
     /// When a model cannot be trained.
@@ -44,13 +43,13 @@ impl Session<'_> {
         Models::get(self, systems)
     }
 
-    /// Trains the weights of a system: with the recipe of the paper where `further` arguments say nothing else. A finished folder
-    /// is left as it is, an unfinished one is gone on with.
+    /// Trains the weights of a system with the paper's recipe; `further` arguments override it. A finished training is left
+    /// alone, an unfinished one is resumed.
     ///
     /// # Errors
     /// When data cannot be read, and when the folder holds another training.
     pub(super) fn train(&self, system: &System, further: &[String], folder: &Path) -> Result<()> {
-        // The card names it so.
+        // The card names the folder in this form.
         let folder = folder.strip_prefix(".").unwrap_or(folder);
         let words = recipe(system).into_iter().chain(further.iter().cloned()).map(OsString::from);
         let words = words.chain(self.data(&system.dataset)).chain([option("output", folder)]);
@@ -60,8 +59,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Runs every cell of a plan that records.jsonl in the folder of the run does not hold yet; returns the records of the plan,
-    /// in its order.
+    /// Computes the cells of a plan that records.jsonl in the folder of the run does not hold yet; returns the records of the
+    /// plan, in its order.
     ///
     /// # Errors
     /// As `rankle sweep`.
@@ -80,7 +79,7 @@ impl Session<'_> {
         cells.compute(self.device)
     }
 
-    /// Draws an attack with one target on one image of a system into a file of the folder of the run.
+    /// Draws an attack with one target on one image of a system into a file in the folder of the run.
     ///
     /// # Errors
     /// As `rankle picture`.
@@ -98,7 +97,7 @@ impl Session<'_> {
         progress::quietly(|| command.draw(self.device)?.write()).with_context(|| format!("the picture {file}"))
     }
 
-    /// Draws the first universal perturbation of a system, for a batch of so many images.
+    /// Draws the first universal perturbation of a system, for a batch of `batch` images.
     ///
     /// # Errors
     /// As `rankle universal`.
@@ -117,8 +116,7 @@ impl Session<'_> {
         progress::quietly(|| command.make(self.device)?.write()).with_context(|| format!("the picture {file}"))
     }
 
-    /// Asks a system the questions of `rankle sanity`, on so many images, with images transferred from another one; sanity.md and
-    /// sanity.json come into a folder below that of the run.
+    /// Runs `rankle sanity` on a system, with images transferred from `other`; writes sanity.md and sanity.json into `folder`.
     ///
     /// # Errors
     /// As `rankle sanity`.
@@ -143,7 +141,7 @@ impl Session<'_> {
         progress::quietly(|| command.page(self.device)).with_context(|| format!("the page of {}", system.id()))
     }
 
-    /// The answer of `rankle classify`: the accuracy of a classifier before and after an attack.
+    /// Runs `rankle classify`: the accuracy of a classifier before and after an attack.
     ///
     /// # Errors
     /// As `rankle classify`.
@@ -159,7 +157,7 @@ impl Session<'_> {
         serde_json::to_value(answer).context("the result is no JSON")
     }
 
-    /// A sub-command on a system that ranks.
+    /// Arguments of a sub-command on a ranking system, parsed.
     fn command<A: clap::Args>(&self, system: &System, weights: &Weights, further: Vec<OsString>) -> Result<A> {
         let System { dataset, model, distance, .. } = system;
         let words = [("dataset", dataset), ("model", model), ("distance", distance), ("weights", &weights.name)];
@@ -171,18 +169,18 @@ impl Session<'_> {
         vec![format!("--seed={}", self.scope.seed).into()]
     }
 
-    /// The folder of drawn data, where this run is of such.
+    /// Folder of drawn images, if this run uses them.
     fn drawn(&self) -> Option<Result<&Path>> {
         Some(self.experiment.drawn.as_ref().filter(|_| self.scope.quick)?.here())
     }
 
-    /// Where a dataset is looked for; none for the usual place.
+    /// Folder of a dataset; `None` for the default.
     fn folder(&self, dataset: &str) -> Option<PathBuf> {
         let drawn = self.drawn().and_then(Result::ok);
         drawn.or_else(|| self.places.data(dataset)).map(Path::to_owned)
     }
 
-    /// The same as an option.
+    /// Option for the folder of a dataset.
     fn data(&self, dataset: &str) -> Option<OsString> {
         self.folder(dataset).map(|folder| option("dataset-dir", folder))
     }
@@ -199,7 +197,7 @@ fn attacking(attack: &str, epsilon: f64) -> Vec<OsString> {
     vec![option("attack", attack), option("epsilon", epsilon.to_string())]
 }
 
-/// The arguments of `rankle train` that depend on a system. The rest of the paper's recipe is what it does by itself.
+/// The arguments of `rankle train` that depend on a system. The rest of the paper's recipe is the default of the command.
 fn recipe(system: &System) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
@@ -210,7 +208,7 @@ fn recipe(system: &System) -> Vec<String> {
     }
     add("loss", &system.loss);
     add("seed", &system.seed.to_string());
-    if system.is_hardened() {
+    if system.is_defended() {
         add("defense", &system.defense);
         add("epsilon", &recipe::defended_epsilon(system).to_string());
     }
@@ -229,8 +227,8 @@ mod tests {
         assert_eq!(of("mnist-ct"), ordinary);
         let classifier = recipe(&System::classifier("mnist", "softmax").seeded(3)).join(" ");
         assert_eq!(classifier, "--dataset=mnist --model=softmax --loss=cross-entropy --seed=3");
-        let hardened = recipe(&System::classifier("mnist", "softmax").hardened().seeded(3)).join(" ");
-        assert_eq!(hardened, format!("{classifier} --defense=pgd --epsilon=0.3"));
+        let defended = recipe(&System::classifier("mnist", "softmax").defended().seeded(3)).join(" ");
+        assert_eq!(defended, format!("{classifier} --defense=pgd --epsilon=0.3"));
         assert_eq!(of("mnist-ctd"), format!("{ordinary} --defense=embedding-shift --epsilon=0.3"));
         for id in ["mnist-ct", "mnist-ctd"] {
             let words = recipe(&published::table(id).unwrap().system).into_iter().chain(["--output=x".to_owned()]);

@@ -1,4 +1,4 @@
-//! Experiments whose cells stand in tables: all of them are this code with other data.
+//! Experiments that fill tables; they differ in their data only.
 
 use super::pictures::{self, Picture};
 use super::plan::Plan;
@@ -14,16 +14,16 @@ use rankle_report::{
 use serde::Deserialize;
 use toml::Spanned;
 
-/// One `[[table]]`: a published one, or cells of one's own.
+/// One `[[table]]` of a plan: a published one, or one with other cells.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
-    /// The id of a published table, whose system, cells and numbers are taken.
+    /// Id of a published table, which provides system, cells and numbers.
     published: Option<Spanned<String>>,
     id: Option<String>,
     title: Option<String>,
     subject: Option<Spanned<String>>,
-    /// The rows of the paper's tables when left out, as the next two.
+    /// Radii. Like the next two fields, `None` means the values of the paper's tables.
     epsilons: Option<Vec<f64>>,
     targets: Option<Vec<usize>>,
     attacks: Option<Vec<AttackId>>,
@@ -41,27 +41,26 @@ pub(super) struct Entry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PanelEntry {
-    /// The table with our points.
+    /// Id of the table with our points.
     ours: Spanned<String>,
-    /// The table with the published points, where it is another.
+    /// Id of the table with the published points; the same table if `None`.
     published: Option<Spanned<String>>,
 }
 
-/// An experiment on one system per table.
+/// An experiment with one system per table.
 pub(super) struct Tables {
-    /// The heading of the report, and the one of `--quick`.
     title: String,
     quick_title: String,
-    /// Systems, cells and, where there are any, published numbers.
+    /// Systems, cells, and published numbers if there are any.
     tables: Vec<PublishedTable>,
-    /// Other ones of `--quick`.
+    /// Tables that replace these under `--quick`.
     quick_tables: Option<Vec<PublishedTable>>,
     slice: Slice,
-    /// The ids of the table with our points and of the one with the published points.
+    /// Ids of the table with our points and of the table with the published points, per panel.
     panels: Vec<(String, String)>,
 }
 
-/// The cells of `--quick`; everything where nothing is said.
+/// Cells of `--quick`; `None` keeps all.
 struct Slice {
     tables: Option<Vec<String>>,
     epsilons: Option<Vec<f64>>,
@@ -69,7 +68,7 @@ struct Slice {
 }
 
 impl Slice {
-    /// What has no targets, as the embedding shift, is always in.
+    /// True if the cell is in the slice. The embedding shift has no targets and is kept whatever `targets` says.
     fn holds(&self, cell: &PublishedCell) -> bool {
         let targets = self.targets.as_ref().is_none_or(|targets| targets.contains(&cell.targets));
         let epsilons = self.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(&cell.epsilon));
@@ -102,7 +101,7 @@ impl Entry {
         if own.contains(&true) {
             return Err(plan.wrong(&id.span(), "a published table has its own cells: leave out all but published and subject"));
         }
-        // A subject says only where the weights are.
+        // The subject may only add the weights.
         if let Some(name) = &self.subject
             && *plan.subject(name)? != table.system
         {
@@ -140,7 +139,7 @@ impl Entry {
     }
 }
 
-/// The tables of some entries, each with a name of its own.
+/// Tables of the entries, with distinct ids.
 fn tables(plan: &Plan, entries: &[Spanned<Entry>]) -> Result<Vec<PublishedTable>> {
     let mut tables: Vec<PublishedTable> = Vec::new();
     for entry in entries {
@@ -154,8 +153,7 @@ fn tables(plan: &Plan, entries: &[Spanned<Entry>]) -> Result<Vec<PublishedTable>
 }
 
 impl Tables {
-    /// # Errors
-    /// One line for a name that is not there, and for a slice without cells.
+    /// Reads the tables of a plan; an unknown name or a slice without cells is an error of one line.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let file = &plan.file;
         let all = tables(plan, &file.tables)?;
@@ -225,21 +223,20 @@ impl Tables {
         }
     }
 
-    /// Those that are in the scope.
     fn tables(&self, scope: &Scope) -> impl Iterator<Item = &PublishedTable> {
         let all = self.quick_tables.as_ref().filter(|_| scope.quick).unwrap_or(&self.tables);
         let quick = scope.quick;
         all.iter().filter(move |table| !quick || self.slice.tables.as_ref().is_none_or(|names| names.contains(&table.id)))
     }
 
-    /// The cells of a table that are in the scope, in its order.
+    /// Cells of a table in the scope, in the order of the table.
     fn cells<'a>(&'a self, table: &'a PublishedTable, scope: &Scope) -> impl Iterator<Item = PublishedCell> + use<'a> {
         let quick = scope.quick;
         table.cells().filter(move |cell| !quick || self.slice.holds(cell))
     }
 
-    /// The radius of the attacks on a system that are drawn: of the norm of its first table the largest that is computed in any case,
-    /// for that system or another.
+    /// Norm and radius of the pictures of a system: the norm of its first table, and the largest radius in this norm that every
+    /// scope computes, for this system or another.
     fn pictured(&self, scope: &Scope, system: &System) -> (Norm, f64) {
         let norm = self.tables(scope).find(|table| table.system == *system).map(PublishedTable::norm).unwrap_or_default();
         let sets = || self.tables.iter().chain(self.quick_tables.iter().flatten()).filter(|table| table.norm() == norm);
@@ -247,7 +244,7 @@ impl Tables {
         let in_slice = |epsilon: &f64| self.slice.epsilons.as_ref().is_none_or(|epsilons| epsilons.contains(epsilon));
         let largest = |epsilons: &mut dyn Iterator<Item = f64>| epsilons.fold(0.0, f64::max);
         match largest(&mut epsilons.clone().filter(in_slice)) {
-            // The slice has radii of another norm alone.
+            // All radii of the slice are in another norm.
             0.0 => (norm, largest(&mut epsilons.clone())),
             radius => (norm, radius),
         }
@@ -260,7 +257,6 @@ impl Tables {
         }))
     }
 
-    /// What is written about the records.
     fn report<'a>(&'a self, scope: &'a Scope, comparisons: &'a [Comparison<'a>]) -> Result<Report<'a>> {
         let panel = |(ours, theirs): &'a (String, String)| {
             let ours = comparisons.iter().find(|comparison| comparison.table.id == *ours)?;
@@ -274,7 +270,7 @@ impl Tables {
     }
 }
 
-/// A table of these, else a published one.
+/// The table with this id among `tables`, else among the published ones.
 fn find<'a>(tables: &'a [PublishedTable], id: &str) -> rankle_report::Result<&'a PublishedTable> {
     tables.iter().find(|table| table.id == id).map_or_else(|| published::table(id), Ok)
 }
@@ -391,7 +387,7 @@ mod tests {
         assert_eq!(plan[159].spec.attack.name(), "sp-qa-");
     }
 
-    /// The driver and outside readers take this line as it is.
+    /// Outside readers rely on this line, as the driver does.
     #[test]
     fn a_line_of_the_plan() {
         let line = Cell::to_lines(&mnist(Scope::default())[..1]).unwrap();
@@ -418,7 +414,7 @@ mod tests {
         assert_eq!(["products", "examples/lenet-euclidean"].map(of), [Published::None, Published::Some]);
     }
 
-    /// Bare `cargo xtask reproduce` means these 160 cells, for ever.
+    /// `cargo xtask reproduce` without arguments must always mean these 160 cells.
     #[test]
     fn each_plan_attacks_its_models() {
         let both = |dataset: &str, cells| {
@@ -439,14 +435,14 @@ mod tests {
         }
     }
 
-    /// A defended model of photographs takes weeks: with little time every step is tried on small drawn images.
+    /// Training a defended model of photographs takes weeks; under `--quick` every step is tried on small drawn images.
     #[test]
     fn little_time_means_small_drawn_images() {
         let cells = |name: &str, cells| [(name.to_owned(), cells), (format!("{name}-est"), cells)];
         assert_eq!(work("products", Scope::default()), cells("sop-resnet18-euclidean-triplet", 16));
         assert_eq!(work("products", Scope::QUICK), cells("sop-resnet18,size=64-euclidean-triplet", 8));
         let (products, drawn) = (tables("products"), named("products").drawn.unwrap());
-        // What was written down is of photographs.
+        // The recorded recalls are of photographs.
         let recalls = |tables: &[PublishedTable]| tables.iter().map(|table| table.recall_at_1).collect::<Vec<_>>();
         assert_eq!(recalls(&products.tables), [Some(45.3), Some(25.4)]);
         assert_eq!(recalls(products.quick_tables.as_deref().unwrap()), [None; 2]);
@@ -464,7 +460,7 @@ mod tests {
         }
     }
 
-    /// The pages of the models, and the few rows of the README, are made of the records that lie beside the weights.
+    /// Tables on the model pages, and the rows of the README, agree with the records beside the weights.
     #[test]
     fn the_tables_on_the_pages_are_made_of_the_records() {
         let (experiment, scope, root) = (tables("mnist"), Scope::default(), kept::root());
@@ -504,7 +500,7 @@ mod tests {
         }
     }
 
-    /// Every panel finds its tables, under the whole plan and under its slice.
+    /// Every panel finds its tables, in the whole plan and in its slice.
     #[test]
     fn every_panel_is_drawn() {
         for name in ["mnist", "curves", "fashion", "losses", "backbones", "products", "examples/lenet-euclidean"] {

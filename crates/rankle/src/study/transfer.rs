@@ -1,4 +1,4 @@
-//! Attacks on one model, measured on another: the paper's two matrices of five MNIST models.
+//! Transferred attacks: images perturbed against one model, measured on another.
 
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond, pictures};
@@ -7,7 +7,7 @@ use rankle_report::{AttackId, Cell, Grid, Record, Source, System};
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The section `[transfer]` of a plan.
+/// Section `[transfer]` of a plan.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
@@ -17,20 +17,19 @@ pub(super) struct Data {
     epsilon: f64,
 }
 
-/// Models, each attacked and each measured.
+/// Transfer between all pairs of several models.
 pub(super) struct Transfer {
     name: String,
     title: String,
     note: String,
-    /// With the names that the tables give them.
+    /// Models, under the names of the plan.
     models: Vec<(String, System)>,
     attacks: Vec<AttackId>,
     epsilon: f64,
 }
 
 impl Transfer {
-    /// # Errors
-    /// One line for a model that is not there, and where there is nothing to do.
+    /// Reads the section of a plan; an unknown subject or a section without cells is an error of one line.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { models, attacks, epsilon } = plan.section("transfer", &plan.file.transfer)?;
         if models.is_empty() || attacks.is_empty() {
@@ -48,8 +47,8 @@ impl Transfer {
         })
     }
 
-    /// One matrix: a row for each attacked model, a column for each measured one. `records` are those of the plan; `cell` is told
-    /// the record of both models, and that of the attack on the measured one itself.
+    /// A matrix with a row per attacked model and a column per measured one. `records` are in the order of the plan. `cell` gets
+    /// the record of a pair, and the record of the white-box attack on the measured model.
     fn matrix(&self, attack: AttackId, records: &[Record], cell: fn(AttackId, &Record, &Record) -> String) -> Grid {
         let (models, attacks) = (&self.models, self.attacks.len());
         let at = self.attacks.iter().position(|&other| other == attack).unwrap_or(0);
@@ -75,7 +74,7 @@ fn ranks(attack: AttackId, record: &Record, _own: &Record) -> String {
     beyond::ranks(attack, record.rank_before, record.rank_after)
 }
 
-/// How far ranks move, in relation to how far the attack on the measured model itself moves them.
+/// Change of the rank, in percent of the change under the white-box attack on the measured model.
 fn share(_attack: AttackId, record: &Record, own: &Record) -> String {
     let moved = |record: &Record| Some(record.rank_after? - record.rank_before?);
     let share = moved(record).zip(moved(own)).map(|(moved, own)| 100.0 * moved / own);
@@ -83,13 +82,13 @@ fn share(_attack: AttackId, record: &Record, own: &Record) -> String {
 }
 
 impl Study for Transfer {
-    /// What costs is the search, on the model that is attacked.
+    /// Counts cells by attacked model, because the search is the expensive part.
     fn work(&self, _scope: &Scope) -> Vec<(System, usize)> {
         let cells = self.models.len() * self.attacks.len();
         self.models.iter().map(|(_, system)| (system.clone(), cells)).collect()
     }
 
-    /// Measured model by measured model, so that each gallery is embedded once; then by source, then by attack.
+    /// Cells by measured model, so that each gallery is embedded once; then by attacked model, then by attack.
     fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         let mut plan = Vec::new();
         for (_, to) in &self.models {

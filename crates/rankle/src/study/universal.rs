@@ -1,4 +1,4 @@
-//! Perturbations that many images share: on the ordinary and the defended MNIST model, and from the one to the other.
+//! Universal perturbations: on several models, and transferred between them.
 
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond};
@@ -7,13 +7,13 @@ use rankle_report::{AttackId, Cell, Grid, Protocol, Record, RunSetting, SharedBy
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The section `[universal]` of a plan.
+/// Section `[universal]` of a plan.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Data {
     attacks: Vec<AttackId>,
     epsilon: f64,
-    /// The subject whose perturbations are drawn.
+    /// Subject whose perturbations are drawn.
     pictured: Spanned<String>,
     #[serde(rename = "row")]
     rows: Vec<RowData>,
@@ -25,41 +25,41 @@ pub(super) struct Data {
 struct RowData {
     name: String,
     attacked: Spanned<String>,
-    /// The subject that is measured, where it is another.
+    /// Measured subject; the attacked one if `None`.
     measured: Option<Spanned<String>>,
     protocol: Option<Protocol>,
 }
 
-/// I-CA± and I-QA±.
+/// A table of I-CA± and I-QA±.
 pub(super) struct UniversalStudy {
     name: String,
     title: String,
     note: String,
     attacks: Vec<AttackId>,
     epsilon: f64,
-    /// The model whose perturbations are drawn, with its name.
+    /// Model whose perturbations are drawn, with its name.
     pictured: (String, System),
     rows: Vec<Row>,
 }
 
-/// The images of a batch, half of which are seen (METHOD.md 10).
+/// Images per batch, half of which are seen (METHOD.md 10).
 const BATCH: usize = 1000;
 
-/// How much work a perturbation for a batch is, in cells of 1,000 images: 100 steps on every other image, where a cell has about
-/// 25 steps on each.
+/// Cost of a perturbation for a batch, in cells of 1,000 images: 100 steps on every other image, against about 25 steps on each
+/// image of a cell.
 const CELLS_PER_PERTURBATION: usize = 2;
 
 /// Two rows of the table.
 struct Row {
     name: String,
-    /// The model that is attacked.
+    /// Attacked model.
     from: System,
-    /// The model that is measured.
+    /// Measured model.
     to: System,
     protocol: Protocol,
 }
 
-/// How many images are used, and how they are split: one batch with ten targets, or all with the paper's hundred.
+/// Number of images, and their split: one batch with ten perturbations, or the paper's size with a hundred per batch.
 fn sizes(scope: &Scope) -> (usize, SharedBy) {
     let (batch, batches) = (scope.images.min(BATCH), (scope.images / BATCH).max(1));
     let perturbations = if scope.quick {
@@ -73,8 +73,7 @@ fn sizes(scope: &Scope) -> (usize, SharedBy) {
 }
 
 impl UniversalStudy {
-    /// # Errors
-    /// One line for a subject that is not there, and where there is nothing to do.
+    /// Reads the section of a plan; an unknown subject or a section without cells is an error of one line.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { attacks, epsilon, pictured, rows } = plan.section("universal", &plan.file.universal)?;
         if rows.is_empty() || attacks.is_empty() {
@@ -98,7 +97,7 @@ impl UniversalStudy {
         })
     }
 
-    /// The models, each once, in the order of the rows.
+    /// Models, each once, in the order of the rows.
     fn systems(&self) -> Vec<System> {
         let mut systems: Vec<System> = Vec::new();
         for system in self.rows.iter().flat_map(|row| [&row.from, &row.to]).chain([&self.pictured.1]) {
@@ -109,7 +108,7 @@ impl UniversalStudy {
         systems
     }
 
-    /// Two rows for each: the seen and the unseen half.
+    /// Table with two rows per row of the plan: the seen and the unseen half.
     fn table(&self, records: &[Record]) -> Grid {
         let halves = |(name, records): (&str, &[Record])| {
             let with_error = |before, after, error: Option<f64>| {
@@ -137,7 +136,7 @@ impl UniversalStudy {
         }
     }
 
-    /// What the cells mean, with the numbers of this run.
+    /// Meaning of the cells, with the numbers of this run.
     fn note(&self, size: &str, half: usize, counted: usize) -> String {
         let numbers = [("{size}", size.to_owned()), ("{counted}", counted.to_string()), ("{half}", half.to_string())];
         numbers.iter().fold(self.note.clone(), |note, (place, number)| note.replace(place, number))
@@ -145,14 +144,14 @@ impl UniversalStudy {
 }
 
 impl Study for UniversalStudy {
-    /// In cells of as many images.
+    /// Work in cells of `scope.images` images.
     fn work(&self, scope: &Scope) -> Vec<(System, usize)> {
         let cells = self.attacks.len() * sizes(scope).1.perturbations * CELLS_PER_PERTURBATION;
         let rows = |system: &System| self.rows.iter().filter(|row| row.from == *system).count();
         self.systems().into_iter().map(|system| (system.clone(), rows(&system) * cells)).collect()
     }
 
-    /// Row by row, attack by attack.
+    /// Cells row by row, attack by attack.
     fn plan(&self, scope: &Scope, weights: Weights<'_>) -> Result<Vec<Cell>> {
         let (images, shared) = sizes(scope);
         let mut plan = Vec::new();

@@ -1,4 +1,4 @@
-//! Weights that are here, found by their hashes.
+//! Local files of weights, found by their hashes.
 
 use crate::{arguments, files, hub};
 use anyhow::{Context, Result, bail};
@@ -7,39 +7,38 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// How deep folders of weights are searched, and how many files are looked at.
+/// Limits of the search for weights: the depth of folders, and the number of files.
 const DEEPEST: usize = 12;
 const MOST: usize = 10_000;
 
-/// Where weights are looked for.
+/// Places on this machine where weights are looked for.
 pub(crate) struct Shelf {
-    /// Those below the folder that the user named.
+    /// Files below the folder that the user named.
     named: Vec<PathBuf>,
-    /// Hashes of the files that were looked at; none of those that cannot be read.
+    /// Hashes of the files that were read; `None` for a file that cannot be read.
     hashes: RefCell<HashMap<PathBuf, Option<String>>>,
 }
 
-/// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Here(PathBuf),
-    /// Nowhere; whether the recorded path has other weights.
+    /// No file has the hash; `others_in_place` is true if the recorded path has other weights.
     Missing {
         others_in_place: bool,
     },
 }
 
 impl Shelf {
-    /// With the weights below a folder, where one is named.
+    /// Searches the recorded paths, and the folder if one is named.
     ///
     /// # Errors
-    /// When it cannot be read, or holds too many files.
+    /// When the folder cannot be read, or holds too many files.
     pub(crate) fn with(folder: Option<&Path>) -> Result<Self> {
         let named = folder.map_or(Ok(Vec::new()), below)?;
         Ok(Self { named, hashes: RefCell::default() })
     }
 
-    /// The file with this hash: at the recorded place, beside the records, or below the folder that the user named.
+    /// Finds the file with this hash: at the recorded path, beside the records, then below the folder that the user named.
     pub(crate) fn weights(&self, place: &str, sha256: &str, records: &Path) -> Found {
         let place = PathBuf::from(place);
         let own = self.hash(&place);
@@ -55,7 +54,7 @@ impl Shelf {
         }
     }
 
-    /// Whether weights with this hash are below the folder that the user named.
+    /// True if the folder that the user named holds weights with this hash.
     pub(crate) fn holds(&self, sha256: &str) -> bool {
         self.named.iter().any(|path| self.hash(path).as_deref() == Some(sha256))
     }
@@ -70,7 +69,7 @@ fn are_weights(path: &Path) -> bool {
     arguments::ends_in(path, "safetensors") && path.is_file()
 }
 
-/// The files of weights below a folder, in a fixed order.
+/// Files of weights below a folder, in a fixed order.
 fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     let refused = || format!("--weights-dir {} cannot be read", folder.display());
     std::fs::read_dir(folder).with_context(refused)?;
@@ -79,7 +78,7 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
         if seen == MOST {
             bail!("--weights-dir {} holds more than {MOST} files: name a smaller folder", folder.display());
         }
-        // A folder below that nobody may look into, or that leads back up, holds none of ours.
+        // A folder without permission, or a link that leads back up, is skipped.
         weights.extend(entry.map(walkdir::DirEntry::into_path).ok().filter(|path| are_weights(path)));
     }
     Ok(weights)

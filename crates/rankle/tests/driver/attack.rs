@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
-/// What two runs of the same thing may differ in.
+/// Fields that may differ between two runs.
 const INCIDENTAL: [&str; 1] = ["seconds"];
 
 #[test]
@@ -55,7 +55,7 @@ fn ablations_stand_in_the_record() {
     assert!((1.0..5.0).contains(&before) && after < before, "{before} {after}");
 }
 
-/// Where nothing else is said, 30 steps of a twelfth of the radius; and the images that are saved keep to it.
+/// Under L2 the default is 30 steps of ε/12, and saved images stay in the ball.
 #[test]
 fn a_radius_may_be_euclidean() {
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +101,7 @@ fn epsilon_zero_changes_nothing() {
     assert!(record["embedding_shift"].as_f64().unwrap().abs() < 1e-6, "{record}");
 }
 
-/// What the seed chose, said explicitly, gives the same numbers; and the file agrees with the record.
+/// Explicit images, targets and preserved items give the numbers of the seed that chose them; the file agrees with the record.
 #[test]
 fn the_saved_file_repeats_the_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ fn the_saved_file_repeats_the_run() {
     };
     let (shape, targets) = list("target_indices");
     assert_eq!(shape, [12, 2]);
-    // One list from a file, and the preserved items once listed and once found anew: those next to the image.
+    // A list from a file; preserved items once listed and once found anew as the items next to the image.
     let targets_file = folder.path().join("targets");
     std::fs::write(&targets_file, targets.replace(',', "\n")).unwrap();
     let explicit = "--attack sp-qa+ --epsilon 0.1 --iterations 4 --format json";
@@ -161,7 +161,7 @@ fn eight_bit_images_are_multiples_of_a_level() {
     assert_eq!((indices(&bytes, "image_indices").1, indices(&bytes, "target_indices").1), (vec![7], vec![100]));
 }
 
-/// The levels of a PNG.
+/// Gray levels of a PNG.
 fn levels(path: &Path) -> Vec<u8> {
     let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(path).unwrap())).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -170,7 +170,7 @@ fn levels(path: &Path) -> Vec<u8> {
     pixels
 }
 
-/// The files are the images that were ranked, rounded.
+/// The saved pictures are the images that were ranked, rounded.
 #[test]
 fn images_are_saved_as_images() {
     let folder = tempfile::tempdir().unwrap();
@@ -189,7 +189,7 @@ fn images_are_saved_as_images() {
     let rounded: Vec<u8> = ranked.iter().map(|pixel| (255.0 * pixel).round() as u8).collect();
     assert_eq!(levels(&picture), rounded);
 
-    // An image that is attacked twice has two files.
+    // An image that is attacked twice gets two files.
     let several = "--image-indices 7,8,7 --target-indices 100,200,300";
     let new = at("new/");
     let record = json(&mut attack(several, &new));
@@ -202,7 +202,7 @@ fn images_are_saved_as_images() {
     let mean = of("rank_after").iter().map(|rank| rank.as_f64().unwrap()).sum::<f64>() / 3.0;
     assert!((mean - record["rank_after"].as_f64().unwrap()).abs() < 1e-9, "{index}");
 
-    // An empty folder will do, one with anything in it will not, nor will a file for several images.
+    // An empty folder is accepted; a folder with content is not, nor is one file for several images.
     let empty = at("empty.png");
     std::fs::create_dir(&empty).unwrap();
     json(&mut attack(several, &empty));
@@ -216,20 +216,20 @@ fn images_are_saved_as_images() {
     assert!(!at("y.png").exists());
 }
 
-/// In a log, lines say how far the work is and how long it takes yet, unless nothing is to be said.
+/// A log has lines with the progress and the time left, except under `--quiet`.
 #[test]
 fn a_log_is_told_how_far_the_work_is() {
     let run = |rest: &str| {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        // Longer than the test waits, whatever the machine.
+        // A search that outlasts the test on any machine.
         let rest = format!("--attack ca+ --targets 10 --epsilon 0.3 --images 10000 --iterations 1000 --step 0.01 {rest}");
         let mut command = on_mnist("attack", &rest);
         let mut child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let start = std::time::Instant::now();
         let enough = |log: &str| log.matches("about ").count() > 1;
         let said = || std::fs::read_to_string(&log).unwrap();
-        // Two lines with a time, or, where none is awaited, the time of the first few.
+        // Waits for two lines with an estimate; under `--quiet` for longer than the first lines would take.
         let patience = if rest.ends_with("--quiet") { 7 } else { 120 };
         while !enough(&said()) && start.elapsed().as_secs() < patience {
             std::thread::sleep(std::time::Duration::from_millis(50));

@@ -20,7 +20,7 @@ fn an_old_file_is_rewritten_in_place_and_what_is_no_record_is_left_alone() {
     assert_eq!((convert(&[]).1, lines()), (format!("{}: converted\n", file.display()), vec![new.clone(), new.clone()]));
     assert_eq!(convert(&[]).1, format!("{}: nothing to do\n", file.display()));
 
-    // Where the weights are, no mark; elsewhere one, which stays.
+    // With the weights, a record is not marked as unverifiable; without them it is, and the mark stays.
     let own = weights().parent().unwrap().to_str().unwrap();
     assert!(convert(&["--weights-dir", own]).1.ends_with(": nothing to do\n"));
     let empty = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! What is wrong is told in one line, with the right exit code, and nothing is written.
+//! Error messages: one line, the right exit code, and nothing written.
 
 use crate::support::{on_mnist, outcome, rankle, weights};
 use std::fs;
 use std::process::Command;
 
-/// Checks exit code, silence on standard output, and the parts of the only line on standard error.
+/// Checks the exit code, that standard output is empty, and that the only line on standard error contains `parts`.
 #[track_caller]
 fn refused(command: &mut Command, code: i32, parts: &[&str]) {
     let (found, stdout, stderr) = outcome(command);
@@ -15,7 +15,7 @@ fn refused(command: &mut Command, code: i32, parts: &[&str]) {
     }
 }
 
-/// A model of others is known by its name in every build, and one that lacks it says what to do.
+/// An optional model is known by name in every build; a build without it says how to get it.
 #[test]
 fn a_model_that_is_not_in_the_build_is_told() {
     let mut command = rankle("evaluate --dataset mnist --model convnext-atto --distance cosine --weights");
@@ -25,14 +25,14 @@ fn a_model_that_is_not_in_the_build_is_told() {
 }
 
 #[test]
-#[rustfmt::skip] // the columns are the point
+#[rustfmt::skip] // keeps the columns aligned
 fn wrong_arguments_are_told_without_any_file() {
     for (arguments, parts) in [
         ("--attack ca+ --epsilon 8",                                              &["epsilon 8 is outside [0, 1]", "8/255"][..]),
         ("--attack ca+ --epsilon -0.1",                                           &["epsilon -0.1 is outside [0, 1]"]),
         ("--attack ca+ --epsilon NaN",                                            &["outside [0, 1]"]),
-        ("--attack ca+ --epsilon -1 --norm l2",                                   &["epsilon -1 is no Euclidean norm"]),
-        ("--attack ca+ --epsilon inf --norm l2",                                  &["epsilon inf is no Euclidean norm"]),
+        ("--attack ca+ --epsilon -1 --norm l2",                                   &["epsilon -1 is not the Euclidean norm"]),
+        ("--attack ca+ --epsilon inf --norm l2",                                  &["epsilon inf is not the Euclidean norm"]),
         ("--attack ca+ --epsilon 1 --norm l1",                                    &["unknown norm 'l1'", "linf, l2"]),
         ("--attack ca+ --epsilon much",                                           &["'much'", "no number"]),
         ("--attack ca+",                                                          &["--epsilon"]),
@@ -46,7 +46,7 @@ fn wrong_arguments_are_told_without_any_file() {
         ("--attack ca+ --epsilon 0.1 --step 0",                                   &["--step", "above 0"]),
         ("--attack ca+ --epsilon 0.1 --seed -1",                                  &["--seed", "'-1'"]),
         ("--attack ca+ --epsilon 0.1 --restarts 3",                               &["--random-start"]),
-        ("--attack ca+ --epsilon 0.1 --xi 3",                                     &["--xi", "ca+ keeps none"]),
+        ("--attack ca+ --epsilon 0.1 --xi 3",                                     &["--xi", "ca+ has no such items"]),
         ("--attack ca+ --epsilon 0.1 --objective rank",                           &["unknown objective 'rank'", "'ranking'", "distance"]),
         ("--attack es --epsilon 0.1 --objective distance",                        &["'distance'", "es has none"]),
         ("--attack ca- --epsilon 0.1 --target-band local",                        &["'local'", "not for ca-"]),

@@ -1,4 +1,4 @@
-//! A model's folder in the place of architecture, weights and distance.
+//! A model's folder in place of architecture, weights and distance.
 
 use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const ATTACK: &str = "--attack ca- --targets 2 --epsilon 0.2 --iterations 4 --images 15 --format json";
 
-/// A command on the folder of the model of [`weights`].
+/// A command on the folder of [`weights`].
 fn on_folder(command: &str, folder: &Path, rest: &str) -> Command {
     let mut command = rankle(command);
     command.args(["--dataset", "mnist", "--model"]).arg(folder).args(rest.split_whitespace());
@@ -17,7 +17,7 @@ fn on_folder(command: &str, folder: &Path, rest: &str) -> Command {
 #[test]
 fn a_folder_says_what_its_options_would() {
     let folder = weights().parent().unwrap();
-    // How it was trained only the card knows.
+    // Only the card knows loss and defense.
     let free = ["seconds", "loss", "defense"];
     let by_folder = json(&mut on_folder("attack", folder, ATTACK));
     assert_eq!((&by_folder["loss"], &by_folder["defense"]), (&"triplet".into(), &"none".into()));
@@ -70,7 +70,7 @@ fn what_is_missing_is_named() {
             "weights = \"../w\"\nweights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\n",
             "names the weights \"../w\": they have to lie beside it",
         ),
-        ("weights_sha256 = \"5f\"\n[training]\ndistance = \"cosine\"\n", "says no model in [training]"),
+        ("weights_sha256 = \"5f\"\n[training]\ndistance = \"cosine\"\n", "names no model in [training]"),
         ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f3\"\n", "card.toml: unknown model 'c2f3', did you mean 'c2f2'?"),
         ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosin\"\n", "card.toml: unknown distance 'cosin'"),
         ("weights_sha256 = \"5f\"\n[training]\nmodel = \"c2f2\"\ndistance = \"cosine\"\n", "model.safetensors"),
@@ -83,7 +83,7 @@ fn what_is_missing_is_named() {
     fs::copy(weights(), folder.path().join("model.safetensors")).unwrap();
     let (code, _, stderr) = evaluate();
     assert!(
-        code == 1 && stderr.contains("is about other weights than ") && stderr.contains("it says SHA-256 5f, and that is "),
+        code == 1 && stderr.contains("is about other weights than ") && stderr.contains("it says SHA-256 5f, the file has "),
         "{stderr}"
     );
     fs::remove_file(&card).unwrap();
@@ -91,7 +91,7 @@ fn what_is_missing_is_named() {
     assert!(code == 1 && stderr.contains("card.toml cannot be read: a model's folder has a card beside its weights"), "{stderr}");
 }
 
-/// A card of one's own is enough: of photographs it says how they are prepared.
+/// A card written by hand is enough; it says how photographs are prepared.
 #[test]
 fn a_card_tells_how_photographs_are_prepared() {
     let (folder, photos) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! `rankle sweep --image-ranks`: the rank of each image beside the records.
+//! `rankle sweep --image-ranks`: the rank of each image, in a file beside the records.
 
 use crate::support::{outcome, photographs, rankle, shipped, weights};
 use rankle_report::{AttackId, Estimate, ImageRanks, Journal, Record};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A plan of every kind of cell, on images of its own.
+/// A plan with every kind of cell, on its own photographs.
 struct Place {
     folder: TempDir,
     _photographs: TempDir,
@@ -67,7 +67,7 @@ impl Place {
     }
 }
 
-/// Mean, standard error and interval of a record are those of its ranks, each of which is rounded to f32.
+/// Checks mean, standard error and interval of a record against its ranks, which are rounded to f32.
 fn check_estimate(record: &Record, ranks: &ImageRanks) {
     let cell = &record.cell;
     let estimate: Estimate = ranks.estimate(record).unwrap();
@@ -102,7 +102,7 @@ fn uncertainty_can_be_computed_again_from_the_ranks() {
     let means = records[0].rank_after.unwrap() - records[1].rank_after.unwrap();
     assert!((difference.mean - means).abs() < 1e-4 && difference.count == 10);
 
-    // Records that have lost their ranks get them again, and stay.
+    // Records whose ranks are lost get them again, and stay unchanged.
     let (kept, written) = (fs::read(place.ranks()).unwrap(), lines(&place.records()));
     fs::remove_file(place.ranks()).unwrap();
     let (code, stdout, stderr) = outcome(&mut place.sweep());
@@ -112,7 +112,7 @@ fn uncertainty_can_be_computed_again_from_the_ranks() {
     let (_, _, stderr) = outcome(&mut place.sweep());
     assert!(stderr.contains("0 of 6 cells are to be computed"), "{stderr}");
 
-    // What is said of another computation gets none.
+    // A record with other numbers gets no ranks.
     let mut other: Value = serde_json::from_str(&written[0]).unwrap();
     other["rank_after"] = 0.5.into();
     fs::write(place.records(), format!("{other}\n")).unwrap();

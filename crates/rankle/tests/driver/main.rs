@@ -1,4 +1,4 @@
-//! The program from outside: arguments in, JSON, files and exit codes out.
+//! Tests of the program from outside: arguments in; JSON, files and exit codes out.
 
 mod attack;
 mod classify;

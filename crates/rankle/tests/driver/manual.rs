@@ -1,4 +1,4 @@
-//! What a shell and `man` know of the program.
+//! Shell completions and man pages.
 
 use crate::support::{outcome, rankle};
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 fn evaluate_measures_the_whole_test_split() {
     let evaluation = json(&mut on_mnist("evaluate", "--format json"));
     assert_eq!((evaluation["images"].as_u64(), evaluation["skipped"].as_u64()), (Some(10_000), Some(0)));
-    // The card of the model tells the same number, to the last digit.
+    // The card has the measured recall, to the last digit.
     let card = std::fs::read_to_string(weights().with_file_name("card.toml")).unwrap();
     let card: toml::Table = card.parse().unwrap();
     assert_eq!(evaluation["recall_at_1"].as_f64(), card["recall_at_1"].as_float());
@@ -28,7 +28,7 @@ fn evaluate_measures_the_whole_test_split() {
     assert!(number("mean_average_precision") > 30.0 && number("seconds") > 0.0);
 }
 
-/// The model of [`weights`] with other numbers in its last layer.
+/// The model of [`weights`] with tensors changed by `alter`.
 fn altered(folder: &Path, alter: impl Fn(&str, Tensor) -> Tensor) -> PathBuf {
     let mut tensors = rankle_models::weights::read(weights()).unwrap();
     for (name, tensor) in tensors.iter_mut().filter(|(name, _)| name.starts_with("fc1")) {
@@ -39,7 +39,7 @@ fn altered(folder: &Path, alter: impl Fn(&str, Tensor) -> Tensor) -> PathBuf {
     file
 }
 
-/// All images in one place: by position, the recall at 1 would be that of whoever comes first.
+/// With all embeddings equal, ties broken by position would make recall at 1 depend on the first image.
 #[test]
 fn a_collapsed_model_has_the_recall_of_chance_and_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,4 +156,32 @@ fn bench_prints_its_timings_and_saves_its_weights() {
     assert!(timing["results"]["mean_magnitude"].as_f64() > Some(0.0));
     let saved = folder.path().join("c2f2.safetensors");
     Architecture::C2f2.load(&saved, Distance::Cosine).unwrap();
+}
+
+/// The table for people has the numbers of the JSON, each beside its name.
+#[test]
+fn every_number_of_the_table_is_that_of_the_json() {
+    let names = [
+        ("recall at 1", "recall_at_1"),
+        ("recall at 10", "recall_at_10"),
+        ("recall at 100", "recall_at_100"),
+        ("recall at 1000", "recall_at_1000"),
+        ("mean average precision", "mean_average_precision"),
+        ("  at R", "mean_average_precision_at_r"),
+        ("  at 10", "mean_average_precision_at_10"),
+        ("  at 10, robrank's", "robrank_mean_average_precision_at_10"),
+        ("R-precision", "r_precision"),
+        ("mean reciprocal rank", "mean_reciprocal_rank"),
+        ("mean normalized rank", "mean_normalized_rank"),
+        ("tied", "tie_share"),
+        ("below resolution", "undecided_share"),
+    ];
+    let evaluation = json(&mut on_mnist("evaluate", "--format json"));
+    let (code, table, stderr) = outcome(&mut on_mnist("evaluate", ""));
+    assert_eq!(code, 0, "{stderr}");
+    let rows: Vec<&str> = table.lines().skip(1).collect();
+    let expected: Vec<String> =
+        names.iter().map(|(name, field)| format!("  {name:<30}{:>8.2} %", evaluation[field].as_f64().unwrap())).collect();
+    assert_eq!(rows, expected);
+    assert!(table.starts_with("mnist (c2f2, cosine), 10000 test images, "), "{table}");
 }

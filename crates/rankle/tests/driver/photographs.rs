@@ -1,4 +1,4 @@
-//! Folders of photographs: what of them is tested, and how they are prepared.
+//! Folders of photographs: splits, preprocessing, broken images and names.
 
 use crate::support::{bmp, indices, json, outcome, rankle};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// Three photographs of 12×16 pixels, noise about a shade of gray.
+/// Writes three photographs of 12×16 pixels, noise around a shade of gray.
 fn class(folder: &Path, shade: u32) {
     for image in 0..3u32 {
         let noise = |at: u32| (shade + (at * 37 + image * 101) % 90) as u8;
@@ -15,7 +15,7 @@ fn class(folder: &Path, shade: u32) {
     }
 }
 
-/// The folder below `root` with two classes in each of these folders.
+/// Writes two classes of photographs into each of the folders `parts` of `root`, and returns `root`.
 fn classes(root: &Path, parts: &[&str]) -> PathBuf {
     for part in parts {
         class(&root.join(part).join("bright"), 150);
@@ -24,7 +24,7 @@ fn classes(root: &Path, parts: &[&str]) -> PathBuf {
     root.to_owned()
 }
 
-/// A network that was trained on a folder with `train` and `val`, that folder, and what was said meanwhile. Made once.
+/// A folder with a network in `model` and its photographs in `splits`, and the standard error of the training. Made once.
 fn trained() -> &'static (TempDir, String) {
     static MODEL: OnceLock<(TempDir, String)> = OnceLock::new();
     MODEL.get_or_init(|| {
@@ -38,7 +38,7 @@ fn trained() -> &'static (TempDir, String) {
     })
 }
 
-/// A command on that network and the dataset `folder{options}:PATH`.
+/// A command on the network of [`trained`] and the dataset `folder{options}:PATH`.
 fn on(command: &str, options: &str, path: &Path) -> Command {
     let mut command = rankle(&format!("{command} --model resnet18,size=32 --distance cosine"));
     command.arg("--dataset").arg(format!("folder{options}:{}", path.display()));
@@ -51,17 +51,17 @@ fn train_and_val_are_splits() {
     let (folder, stderr) = trained();
     assert!(stderr.contains("tested: val/, trained on: train/"), "{stderr}");
     let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
-    // Nobody said whose they are.
+    // The license is unknown.
     assert!(!card.contains("\nlicense = "), "{card}");
     assert!(card.contains("\nimages = 6\n") && card.contains("\ntest_images = 6\n"), "{card}");
     let (code, stdout, stderr) = outcome(&mut on("evaluate", "", &folder.path().join("splits")));
     assert!(code == 0 && stdout.contains(", 6 test images, ") && stderr.contains("tested: val/"), "{stdout}{stderr}");
-    // Each image of one split with its like in the other.
+    // Each image has a similar one in the other split.
     let all = json(&mut on("evaluate --format json", ",test=all", &folder.path().join("splits")));
     assert_eq!((&all["images"], &all["recall_at_1"], &all["skipped"]), (&12.into(), &100.0.into(), &0.into()));
 }
 
-/// Whatever the command, and before it begins.
+/// Every command refuses them before it begins.
 #[test]
 fn test_images_of_one_class_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,11 +83,10 @@ fn test_images_of_one_class_are_refused() {
     picture.arg("--output").arg(folder.path().join("x.png"));
     for mut command in [at("evaluate"), at(&format!("attack {attack}")), sweep, train, picture] {
         let (code, stdout, stderr) = outcome(&mut command);
-        let message =
-            "are of one class, so recall would be 100 % whatever the model: test several classes, as in folder,images=50%";
+        let message = "are of one class, so recall is 100 % with any model: test several classes, as in folder,images=50%";
         assert!(code == 1 && stdout.is_empty() && stderr.contains(message), "{command:?}: {code} {stderr}");
     }
-    // Embedding them ranks nothing; what tests both classes is measured.
+    // `embed` ranks nothing and accepts one class; options that put both classes into the test split are accepted.
     let embed = outcome(at("embed").arg("--output").arg(folder.path().join("embeddings.safetensors")));
     assert_eq!(embed.0, 0, "{}", embed.2);
     for options in [",test=all", ",images=50%"] {
@@ -103,7 +102,10 @@ fn names_of_datasets_that_their_arguments_contradict() {
     train.arg(format!("folder,test=all:{}", splits.display()));
     for (mut command, message) in [
         (train, "tests every image and leaves none to train on: say what is tested"),
-        (on("evaluate", ",edge=31", &splits), "edge=31 does not fit a model that takes 32 pixels a side: 32 to 2048 can be had"),
+        (
+            on("evaluate", ",edge=31", &splits),
+            "edge=31 does not fit a model that takes 32 pixels a side: 32 to 2048 are possible",
+        ),
         (on("evaluate", ",resize=none,edge=64", &splits), "resize=none resizes nothing"),
         (on("evaluate", ",resize=wide", &splits), "write resize=shorter or resize=square or resize=none"),
         (on("evaluate", ",resise=square", &splits), "unknown option of a dataset 'resise', did you mean 'resize'?"),
@@ -113,7 +115,7 @@ fn names_of_datasets_that_their_arguments_contradict() {
     }
 }
 
-/// The record keeps how photographs were prepared, the card beside the weights as well, and another way is told.
+/// Records and cards name the preprocessing, and a different one causes a warning.
 #[test]
 fn preparations_are_recorded_and_compared() {
     let (folder, _) = trained();
@@ -138,7 +140,7 @@ fn preparations_are_recorded_and_compared() {
     assert!(code == 1 && stderr.contains(message), "{stderr}");
 }
 
-/// Eight photographs in two classes, three of them broken.
+/// Twelve photographs in two splits, three of them broken.
 fn damaged() -> (TempDir, [&'static str; 3]) {
     let folder = tempfile::tempdir().unwrap();
     classes(folder.path(), &["train", "val"]);
@@ -149,7 +151,7 @@ fn damaged() -> (TempDir, [&'static str; 3]) {
     (folder, broken)
 }
 
-/// One run finds all of them, where every other command stops at the first.
+/// `check` finds all broken images in one run; every other command stops at the first.
 #[test]
 fn broken_images_are_named_at_once() {
     let (folder, broken) = damaged();
@@ -169,16 +171,16 @@ fn broken_images_are_named_at_once() {
     assert_eq!((code, &answer["images"], &answer["broken"][1]["image"]), (1, &6.into(), &broken[2].into()));
     let (code, stdout, stderr) = check(",skip-broken", "");
     assert!(code == 0 && stdout.ends_with(": 0 of 9 images are broken, 3 broken ones are left out\n"), "{stdout}");
-    let warnings = stderr.lines().filter(|line| line.contains("are left out, for they cannot be decoded: ")).count();
+    let warnings = stderr.lines().filter(|line| line.contains("are left out because they cannot be decoded: ")).count();
     assert_eq!(warnings, 2, "{stderr}");
-    // Where nothing is resized, what is of another size is of no use either.
+    // Without resizing, an image of another size is as useless as a broken one.
     let (code, stdout, _) = check(",resize=none", "--model resnet18,size=32");
     assert!(code == 1 && stdout.ends_with(": 12 of 12 images are broken\n"), "{stdout}");
     assert_eq!(check(",resize=none", "").0, 2);
     assert_eq!(outcome(&mut rankle("check mnist")).1, "mnist: 0 of 70000 images are broken\n");
 }
 
-/// The record says how many were left out, and the name of its dataset why.
+/// The record has the number of images that were left out; the name of its dataset says why.
 #[test]
 fn broken_images_are_left_out_and_recorded() {
     let (folder, _) = damaged();
@@ -190,7 +192,7 @@ fn broken_images_are_left_out_and_recorded() {
         let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{code} {stderr}"));
         assert_eq!(answer["left_out"], 2, "{answer}");
         assert!(
-            stderr.contains(": 2 of 6 photographs are left out, for they cannot be decoded: val/bright/0.bmp, val/"),
+            stderr.contains(": 2 of 6 photographs are left out because they cannot be decoded: val/bright/0.bmp, val/"),
             "{stderr}"
         );
     }
@@ -200,12 +202,12 @@ fn broken_images_are_left_out_and_recorded() {
     assert_eq!(code, 0, "{stderr}");
     let card = std::fs::read_to_string(folder.path().join("model/card.toml")).unwrap();
     assert!(card.contains("\nleft_out = [\n    1,\n    2,\n]\n") || card.contains("\nleft_out = [1, 2]\n"), "{card}");
-    // Nothing is said where nothing was left out.
+    // The field is absent if no image was left out.
     let all = json(&mut on("evaluate --format json", "", &trained().0.path().join("splits")));
     assert!(all.get("left_out").is_none(), "{all}");
 }
 
-/// A model of 28×28 gray pixels, on photographs of colors.
+/// A model of 28×28 gray pixels on color photographs.
 #[test]
 fn photographs_serve_models_of_gray_images() {
     let folder = tempfile::tempdir().unwrap();
@@ -220,7 +222,7 @@ fn photographs_serve_models_of_gray_images() {
     assert_eq!(record["preprocessing"], "resize=shorter,edge=32,crop=28,filter=bilinear,exif=rotate,channels=1");
 }
 
-/// A bare name is not looked up by the library, and the driver says what it would be.
+/// The library does not look up a bare name as a path; the driver suggests the name to write.
 #[test]
 fn a_folder_that_is_named_without_a_word_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -239,14 +241,14 @@ fn a_folder_that_is_named_without_a_word_is_told() {
     }
 }
 
-/// The strings of a JSON value that is a tensor of bytes.
+/// JSON in a tensor of bytes.
 fn told(file: &Path, name: &str) -> serde_json::Value {
     let bytes = std::fs::read(file).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     serde_json::from_slice(tensors.tensor(name).unwrap().data()).unwrap()
 }
 
-/// They are chosen by name, and results say which they are: in files of tensors, beside images, in pictures.
+/// Images are chosen by name, and named in tensor files, beside saved images and in pictures.
 #[test]
 fn photographs_have_names() {
     let splits = trained().0.path().join("splits");
@@ -272,7 +274,7 @@ fn photographs_have_names() {
         command
     };
     let record = json(&mut attack(&at("new/")));
-    // By number, as records have it.
+    // Records name images by number.
     assert_eq!(record["chosen"], "images 4; targets 0");
     let index: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(at("new/index.json")).unwrap()).unwrap();
     let image = &index["images"][0];

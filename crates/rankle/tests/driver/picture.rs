@@ -2,7 +2,7 @@
 
 use crate::support::{json, on_mnist, outcome};
 
-/// Width and height of a PNG: the header is at a fixed place.
+/// Width and height of a PNG, from fixed positions in its header.
 fn size(path: &std::path::Path) -> (u32, u32) {
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(&bytes[1..4], b"PNG");

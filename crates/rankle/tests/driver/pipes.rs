@@ -1,4 +1,4 @@
-//! Pipes that nobody reads and disks that are full: what is computed is kept, and the exit code tells what came of it.
+//! Pipes without a reader and full disks: results are kept, and the exit code tells the failure.
 #![cfg(target_os = "linux")]
 
 use crate::support::{on_mnist, outcome, rankle};
@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where a stream may lead.
+/// Destinations of a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum To {
     Reader,
@@ -35,7 +35,7 @@ fn code(command: &mut Command, stdout: To, stderr: To) -> i32 {
     command.stdout(stdout.stdio()).stderr(stderr.stdio()).status().unwrap().code().unwrap_or(-1)
 }
 
-/// `train … 2>&1 | head -1` panicked and lost the training.
+/// `train … 2>&1 | head -1` once panicked and lost the training.
 #[test]
 fn whatever_becomes_of_the_streams_the_work_is_finished() {
     for (stdout, stderr) in [(To::NoReader, To::NoReader), (To::FullDisk, To::Reader), (To::Reader, To::FullDisk)] {
@@ -70,13 +70,13 @@ fn results_and_refusals_end_alike() {
     }
 }
 
-/// A disk that fills while an attack runs costs the file, not the numbers.
+/// A disk that fills during an attack loses the file, not the numbers.
 #[test]
 fn what_cannot_be_saved_is_told_after_the_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.safetensors");
-    // No file may be longer than 512 KiB: the check of the place passes, the 1,255 KB of 200 images do not. The signal that comes
-    // with it is ignored, as on a full disk, where there is none.
+    // Limits files to 512 KiB: the check before the work passes, and the 1,255 KB of 200 images fail. SIGXFSZ is ignored, because
+    // a full disk sends no signal.
     let mut command = Command::new("sh");
     command.args(["-c", r#"trap "" XFSZ; ulimit -f 1024; exec "$0" "$@""#, env!("CARGO_BIN_EXE_rankle")]);
     let attack = on_mnist("attack", "--attack es --epsilon 0.1 --images 200 --iterations 2 --format json --save-adversarial");
@@ -86,7 +86,7 @@ fn what_cannot_be_saved_is_told_after_the_numbers() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// Everything that is found before the work: nothing is computed for it.
+/// Outputs are checked before anything is computed.
 #[test]
 fn outputs_that_cannot_be_are_refused_before_the_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn outputs_that_cannot_be_are_refused_before_the_work() {
     assert!(code == 1 && stderr.contains("cannot be written"), "{stderr}");
 }
 
-/// They were read to no end.
+/// Endless inputs were once read without end.
 #[test]
 fn what_has_no_end_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,10 +123,10 @@ fn what_has_no_end_is_refused() {
     ] {
         let (code, stdout, stderr) = outcome(command);
         assert!((code == 1 || code == 2) && stdout.is_empty() && stderr.lines().count() == 1, "{stderr}");
-        let parts = ["it is no ordinary file", "at most 1024 threads"];
+        let parts = ["it is not a regular file", "at most 1024 threads"];
         assert!(parts.iter().any(|part| stderr.contains(part)), "{stderr}");
     }
-    // A list may come through a pipe, but not without end.
+    // A list may come through a pipe, up to a limit.
     let piped = |source: &str| {
         let mut command = Command::new("sh");
         command.args(["-c", &format!(r#"{source} | "$0" "$@""#), env!("CARGO_BIN_EXE_rankle")]);

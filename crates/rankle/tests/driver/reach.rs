@@ -1,10 +1,10 @@
-//! Searches that cannot do what their radius promises: told once, on standard error.
+//! Warnings about searches whose steps do not suit their radius, once each on standard error.
 
 use crate::support::{on_mnist, outcome, rankle, shipped, weights};
 use serde_json::json;
 use std::process::Command;
 
-/// The warnings of a run that must succeed.
+/// Warnings of a run that must succeed.
 #[track_caller]
 fn warnings(command: &mut Command) -> Vec<String> {
     let (code, _, stderr) = outcome(command);

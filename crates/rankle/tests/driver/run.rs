@@ -1,4 +1,4 @@
-//! `rankle run`: plans from outside.
+//! `rankle run`: plan files.
 
 use crate::support::{outcome, rankle, shipped, weights};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn run(plan: &Path, output: &Path, rest: &str) -> Command {
     command
 }
 
-/// A plan with two models that are there: the tests' own and the shipped one.
+/// A plan with two existing models: [`weights`] and [`shipped`].
 fn plan(folder: &Path, name: &str, rest: &str) -> PathBuf {
     let subject = |name: &str, seed: u64, weights: &Path| {
         format!(
@@ -38,7 +38,7 @@ fn objects(stdout: &str) -> Vec<Value> {
     serde_json::from_str(stdout).unwrap()
 }
 
-/// The example of the documentation: nothing but a file, of a model that is trained for a moment.
+/// The example of the documentation is a single file; its model is trained briefly.
 #[test]
 fn a_new_experiment_is_one_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -61,7 +61,7 @@ fn a_new_experiment_is_one_file() {
     let report = fs::read_to_string(output.join("report.md")).unwrap();
     assert!(report.starts_with("# LeNet for Euclidean distance\n\nScope: a slice of the cells, 2 images"), "{report}");
 
-    // The same command finds everything done, and says the same to programs.
+    // A second run computes nothing and gives the same result in JSON.
     let (code, stdout, stderr) = outcome(&mut run(&plan, &output, &format!("{rest} --format json")));
     assert!(code == 0 && stderr.contains("0 of 16 cells are to be computed"), "{stderr}");
     let cells = objects(&stdout);
@@ -71,7 +71,7 @@ fn a_new_experiment_is_one_file() {
     assert!(stdout.trim_start().starts_with("[\n  {\n    \"published\": 50.0,\n    \"measured\": "), "{stdout}");
 }
 
-/// Cells as lines are those of a sweep, which is the same code.
+/// Lines of cells are computed by the code of `rankle sweep`.
 #[test]
 fn a_plan_may_be_lines() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +89,7 @@ fn a_plan_may_be_lines() {
     assert!(stdout.contains("own ca+ w=2 ε=0.05") && stdout.contains("own es"), "{stdout}");
     assert!(stdout.contains(" → ") && stdout.ends_with(&format!("records.jsonl is in {}\n", output.display())), "{stdout}");
     let (_, stdout, _) = outcome(rankle("run --format json").arg(&plan).arg("--output").arg(&output));
-    // A sweep finds the same cells done.
+    // `rankle sweep` finds the same cells done.
     let mut sweep = rankle("sweep");
     let (code, swept, stderr) = outcome(sweep.arg("--plan").arg(&plan).arg("--records").arg(output.join("records.jsonl")));
     assert!(code == 0 && stderr.contains("0 of 2 cells are to be computed"), "{stderr}");
@@ -102,7 +102,7 @@ fn a_plan_may_be_lines() {
     );
 }
 
-/// Weights that the plan names are used as they are, whatever the study; several plans get a folder each.
+/// Every study uses the weights that the plan names; several plans get a folder each.
 #[test]
 fn every_study_runs_on_weights_of_the_plan() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +167,7 @@ fn classifiers_are_trained_for_a_moment_and_attacked() {
     assert!(cells.iter().all(|cell| cell["caveat"].as_str().unwrap().starts_with("quick model") && cell["images"] == 5));
     assert!(fs::read_to_string(output.join("report.md")).unwrap().contains("## softmax on mnist\n"));
 
-    // Files are named as they were given: in the folder itself a record and a card tell nothing of the machine.
+    // Files are named as given, so with relative paths neither record nor card reveals a path of this machine.
     let mut command = rankle("run ../c.toml --quick --images 5 --training-images 200 --format json --output .");
     let here = folder.path().join("here");
     fs::create_dir(&here).unwrap();

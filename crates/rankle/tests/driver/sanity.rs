@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The page on the disk is the one on standard output; every question has an answer for every attack.
+/// The written page equals the one on standard output; every check has an answer for every attack.
 #[test]
 fn every_question_is_answered() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,10 +23,10 @@ fn every_question_is_answered() {
             assert_eq!(check.answers.iter().map(|answer| answer.of.as_str()).collect::<Vec<_>>(), ["ca+", "ca-", "qa+", "qa-"]);
         }
     }
-    // What holds of every model, however little it was trained.
+    // These checks pass for every model, even a barely trained one.
     let check = |name: &str| page.checks.iter().find(|check| check.name == name).unwrap();
     assert_eq!(["effort", "zeros"].map(|name| check(name).verdict), [Verdict::Pass; 2]);
-    // Of a single image some gradients are lost in rounding.
+    // Rounding loses some gradients of a single image.
     let gradients = || check("gradients").answers.iter().map(|answer| answer.verdict);
     assert!(gradients().all(|verdict| verdict != Verdict::Fail) && gradients().any(|verdict| verdict == Verdict::Pass));
     assert_eq!((page.images, page.gallery, page.epsilon), (1, 10_000, 0.1));
@@ -50,7 +50,7 @@ fn what_makes_no_sense_is_refused_and_nothing_is_written() {
     }
 }
 
-/// What was found is not searched for again, and the page is that of a run without a break.
+/// A resumed run repeats no finished search, and its page equals that of an uninterrupted run.
 #[test]
 #[cfg(unix)]
 fn an_interrupted_run_keeps_what_it_has() {

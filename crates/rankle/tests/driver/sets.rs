@@ -1,4 +1,4 @@
-//! Queries that are no gallery images.
+//! Queries that are not in the gallery.
 
 use crate::support::{bmp, json, outcome, rankle, weights, without};
 use rankle_synth::Products;
@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Photographs in four classes, `copies` in each; those of another `kind` differ in every pixel. Names of files and classes do not
-/// come in one order in both.
+/// Writes `copies` photographs in each of four classes. Another `kind` has other pixels, one other class, and file names in
+/// another order than the classes.
 fn photographs(folder: &Path, kind: u32, copies: u32) {
     let classes = if kind == 0 { ["axe", "bow", "cup", "dog"] } else { ["dog", "ant", "bow", "axe"] };
     for (class, name) in classes.iter().enumerate() {
@@ -19,7 +19,7 @@ fn photographs(folder: &Path, kind: u32, copies: u32) {
     }
 }
 
-/// Forty photographs to be ranked, and twelve that ask.
+/// A gallery of forty photographs, and twelve queries.
 fn shop() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     photographs(&folder.path().join("shop"), 0, 10);
@@ -27,7 +27,7 @@ fn shop() -> TempDir {
     folder
 }
 
-/// A command on a model of gray images, with queries of their own.
+/// A command on a model of gray images, with queries from a separate folder.
 fn on(command: &str, folder: &TempDir, rest: &str) -> Command {
     let place = |name: &str| format!("folder,test=all:{}", folder.path().join(name).display());
     let mut command = rankle(command);
@@ -44,7 +44,7 @@ fn a_gallery_of_photographs_is_attacked_by_queries_that_are_not_in_it() {
         let rest =
             format!("--attack {attack} {targets} --epsilon 0.1 --protocol strict --iterations 5 --restarts 1 --format json");
         let record = json(&mut on("attack", &shop, &rest));
-        // All of the set that is perturbed.
+        // By default all images of the perturbed set are attacked.
         assert_eq!(
             (&record["images"], &record["gallery"], &record["queries"]),
             (&images.into(), &40.into(), &12.into()),
@@ -54,7 +54,7 @@ fn a_gallery_of_photographs_is_attacked_by_queries_that_are_not_in_it() {
         let (code, _, stderr) = outcome(&mut on("attack", &shop, &format!("{rest} --images {}", images + 1)));
         assert!(code == 1 && stderr.contains(&format!("are more than the {images} of ")), "{stderr}");
     }
-    // The other way around it is the gallery that is named.
+    // The same with `--dataset` for the queries and `--gallery` for the gallery.
     let (whole, asks) = (shop.path().join("shop"), shop.path().join("phone"));
     let mut command = rankle("attack --model c2f2 --distance cosine --attack qa+ --epsilon 0.1 --iterations 5 --format json");
     command.arg("--weights").arg(weights());
@@ -67,7 +67,7 @@ fn a_gallery_of_photographs_is_attacked_by_queries_that_are_not_in_it() {
     assert_eq!(without(named, &["gallery_dataset"]), without(other, &["query_dataset"]));
 }
 
-/// Classes are the same by name: of the four of the queries three are in the gallery.
+/// Classes are matched by name: three of the four query classes are in the gallery.
 #[test]
 fn queries_are_evaluated_against_the_gallery() {
     let shop = shop();
@@ -78,7 +78,7 @@ fn queries_are_evaluated_against_the_gallery() {
         code == 0 && stdout.contains(", 12 test images against 40 gallery images, 3 of them of no class of these and skipped "),
         "{stdout}{stderr}"
     );
-    // One set in both roles is the same as none that is named.
+    // The same set as queries and gallery equals one dataset.
     let place = format!("folder,test=all:{}", shop.path().join("shop").display());
     let plain = || {
         let mut command = rankle("evaluate --model c2f2 --distance cosine --format json --dataset");
@@ -103,7 +103,7 @@ fn what_does_not_go_together_is_told() {
         let (found, stdout, stderr) = outcome(command.arg("--weights").arg(weights()).args(rest.split_whitespace()));
         assert!(found == code && stdout.is_empty() && stderr.contains(part), "{rest}: {found} {stderr}");
     }
-    // Lists of images name those of the set that is meant.
+    // Image and target lists refer to the set of their role.
     let named =
         "--attack qa+ --epsilon 0.1 --iterations 2 --format json --image-indices dog/1-0-1.bmp --target-indices axe/0-0-3.bmp";
     assert_eq!(json(&mut on("attack", &shop, named))["images"], 1);
@@ -141,7 +141,7 @@ fn every_command_takes_queries_of_their_own() {
     assert!(std::fs::read_to_string(page.join("sanity.json")).unwrap().contains("\"query_dataset\":"));
 }
 
-/// The published layout has queries and gallery of its own; records of it can be computed again.
+/// A dataset published with queries and gallery; its records can be computed again.
 #[test]
 fn in_shop_is_trained_evaluated_attacked_and_verified() {
     let folder = tempfile::tempdir().unwrap();
@@ -172,7 +172,7 @@ fn in_shop_is_trained_evaluated_attacked_and_verified() {
     assert!(code == 0 && stdout.contains("3 agree"), "{stdout}{stderr}");
 }
 
-/// A file may hold cells with and without queries of their own: each is computed once, and as it says.
+/// A file may hold cells with and without separate queries; each is computed once, as it states.
 #[test]
 fn records_of_queries_of_their_own_are_resumed_and_verified() {
     let shop = shop();
@@ -210,7 +210,7 @@ fn what_is_in_both_sets_or_in_no_class_of_both_is_refused_before_the_work() {
         command.arg("--dataset").arg(format!("folder,test=all:{}", shop.path().join("shop").display()));
         outcome(command.args(["--queries", &queries]))
     };
-    // The same folder by another name.
+    // The same folder under another spelling.
     let again = format!("folder,test=all,resize=shorter:{}", shop.path().join("phone/../shop").display());
     for command in ["evaluate", "attack --attack qa+ --epsilon 0.1 --iterations 2"] {
         let (code, _, stderr) = asked(command, again.clone());

@@ -1,4 +1,4 @@
-//! Running the program, and weights to run it on.
+//! Helpers that run the program, and weights for it.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tempfile::TempDir;
 
-/// The program with arguments that are separated by blanks.
+/// The program, with arguments separated by blanks.
 pub(crate) fn rankle(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rankle"));
     command.args(arguments.split_whitespace());
     command
 }
 
-/// What a run left: exit code, standard output, standard error. Lines about progress are left out: they depend on how fast it was.
+/// Exit code, standard output and standard error of a run. Progress lines are removed, because they depend on the speed.
 pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let mut stderr = String::from_utf8(stderr).unwrap();
@@ -24,12 +24,12 @@ pub(crate) fn outcome(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap_or(-1), String::from_utf8(stdout).unwrap(), stderr)
 }
 
-/// Waits for a file that a running command is about to write.
+/// Waits until a running command has written a file.
 pub(crate) fn wait_for(path: &Path, child: &mut Child) {
     wait_until(child, &path.display().to_string(), || path.exists());
 }
 
-/// Waits for something that a running command is about to do.
+/// Waits for a condition while a command runs.
 pub(crate) fn wait_until(child: &mut Child, what: &str, is_there: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_there() {
@@ -39,7 +39,7 @@ pub(crate) fn wait_until(child: &mut Child, what: &str, is_there: impl Fn() -> b
     }
 }
 
-/// The one JSON object of a run that must succeed.
+/// The JSON object on standard output of a run that must succeed.
 pub(crate) fn json(command: &mut Command) -> Value {
     let (code, stdout, stderr) = outcome(command);
     assert_eq!(code, 0, "{stderr}");
@@ -47,7 +47,7 @@ pub(crate) fn json(command: &mut Command) -> Value {
     serde_json::from_str(&stdout).unwrap()
 }
 
-/// A JSON object without what may differ between two runs.
+/// A JSON object without the named fields.
 pub(crate) fn without(mut object: Value, fields: &[&str]) -> Value {
     for field in fields {
         object.as_object_mut().unwrap().remove(*field).unwrap_or_else(|| panic!("no field {field}"));
@@ -55,8 +55,8 @@ pub(crate) fn without(mut object: Value, fields: &[&str]) -> Value {
     object
 }
 
-/// A model that has seen 1,000 images twice: enough to rank better than by chance. Trained once by each build of the program, whatever
-/// number of processes run the tests.
+/// Weights of a model trained on 1,000 images for two epochs, enough to rank better than chance. Each build of the program trains
+/// it once, however many processes run the tests.
 pub(crate) fn weights() -> &'static Path {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
     MODEL.get_or_init(|| {
@@ -72,7 +72,7 @@ pub(crate) fn weights() -> &'static Path {
     })
 }
 
-/// A folder for what this build of the program makes; those of others go.
+/// Folder for the weights of this build; removes those of other builds.
 fn of_this_build() -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let program = std::fs::metadata(env!("CARGO_BIN_EXE_rankle")).unwrap();
@@ -81,19 +81,19 @@ fn of_this_build() -> PathBuf {
     for entry in std::fs::read_dir(place).unwrap().flatten() {
         let other = entry.file_name();
         if other.to_string_lossy().starts_with("weights-") && *other != *name {
-            // Another process may be faster.
+            // Another process may have removed the folder first.
             std::fs::remove_dir_all(entry.path()).ok();
         }
     }
     place.join(name)
 }
 
-/// The weights that the repository ships: another model.
+/// The shipped weights, of another model than [`weights`].
 pub(crate) fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist-c2f2-cosine-triplet/model.safetensors")
 }
 
-/// A command on the model of [`weights`].
+/// A command on the model of [`weights`] and MNIST.
 pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
     let mut command = rankle(command);
     command.args(["--dataset", "mnist", "--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());
@@ -101,7 +101,7 @@ pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
     command
 }
 
-/// Writes an uncompressed BMP by hand; a pixel is blue, green and red.
+/// Writes an uncompressed BMP; `pixel` returns blue, green and red.
 pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, u32) -> [u8; 3]) {
     let row = (3 * width).next_multiple_of(4);
     let header: [u32; 11] = [54 + row * height, 0, 54, 40, width, height, 1 | 24 << 16, 0, row * height, 0, 0];
@@ -114,7 +114,7 @@ pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, 
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Forty photographs in four classes: with a gallery like this a command takes no second.
+/// Forty photographs in four classes, a gallery so small that a command takes less than a second.
 pub(crate) fn photographs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for image in 0..40u32 {
@@ -124,7 +124,7 @@ pub(crate) fn photographs() -> TempDir {
     folder
 }
 
-/// The numbers of a tensor in a safetensors file, with its shape.
+/// Shape and numbers of a tensor in a safetensors file.
 pub(crate) fn floats(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
     let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
     let tensor = tensors.tensor(name).unwrap();
@@ -133,7 +133,7 @@ pub(crate) fn floats(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
     (tensor.shape().to_vec(), values)
 }
 
-/// The same for indices.
+/// Shape and indices of a tensor in a safetensors file.
 pub(crate) fn indices(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<u32>) {
     let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
     let tensor = tensors.tensor(name).unwrap();

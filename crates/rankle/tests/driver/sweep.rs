@@ -1,4 +1,4 @@
-//! `rankle sweep`: computed once, whatever happens in between.
+//! `rankle sweep`: every cell computed once, across interrupts and processes.
 
 use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn finished_cells_are_not_computed_again() {
     assert_eq!(code, 0, "{stderr}");
     let first = lines(&stdout);
 
-    // A process died while it wrote: the torn line is told and replaced, the whole one before it is kept.
+    // As after a crash while writing: the torn line is reported and replaced, the complete record before it is kept.
     let mut text = fs::read_to_string(&records).unwrap();
     text.push_str("{\"attack\":\"es");
     fs::write(&records, text).unwrap();
@@ -49,12 +49,12 @@ fn finished_cells_are_not_computed_again() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("warning: ") && stderr.contains("2 of 4 cells are to be computed"), "{stderr}");
     let all = lines(&stdout);
-    // In the order of the plan, the seconds of the first one untouched.
+    // In the order of the plan; the time of the first record is unchanged.
     assert_eq!(all.iter().map(|record| record["attack"].as_str().unwrap()).collect::<Vec<_>>(), ["ca+", "ca+", "es", "ca+"]);
     assert_eq!((&all[0], &all[3]), (&first[0], &first[0]));
     assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 3);
 
-    // Another objective and other targets are other cells; what is left out of them is usual.
+    // Another objective and another target pool make another cell; omitted fields mean the usual values.
     let usual = planned("qa+", 1, 0.05, 10);
     let mut unusual = usual.clone();
     unusual
@@ -81,7 +81,7 @@ fn finished_cells_are_not_computed_again() {
     assert_eq!(without(alone, &fields), without(first[0].clone(), &fields));
 }
 
-/// Transfers and universal perturbations in a plan are those of their own commands, also from a model to itself.
+/// Transferred and universal cells equal the results of their own commands, also from a model to itself.
 #[test]
 fn other_kinds_of_cells_are_those_of_their_commands() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
 fn an_interrupt_keeps_what_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
-    // The second would take minutes.
+    // The second cell would take minutes.
     write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
     let mut child = sweep(&plan, &records).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
@@ -170,7 +170,7 @@ fn an_interrupt_keeps_what_is_finished() {
     assert_eq!(lines(&fs::read_to_string(&records).unwrap()).len(), 1);
 }
 
-/// Four at once wrote four records of each cell.
+/// Four sweeps at once used to write four records of each cell.
 #[test]
 fn sweeps_that_share_a_file_share_the_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -191,7 +191,7 @@ fn sweeps_that_share_a_file_share_the_work() {
     assert_eq!(left, ["plan.jsonl", "records.jsonl"]);
 }
 
-/// The last of them was taken.
+/// The last of two contradicting records used to be taken.
 #[test]
 fn two_records_of_one_cell_that_differ_are_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,12 +212,12 @@ fn two_records_of_one_cell_that_differ_are_told() {
         stderr.contains("records.jsonl has two records of mnist-ct ca+") && stderr.contains(" and 0.5; delete the one"),
         "{stderr}"
     );
-    // What nobody asks for is in nobody's way.
+    // A contradiction about a cell outside of the plan does no harm.
     write(&plan, &[planned("ca+", 1, 0.05, 10)]);
     assert_eq!(outcome(&mut sweep(&plan, &records)).0, 0);
 }
 
-/// xtask was killed and its sweep went on beside that of the next xtask.
+/// After xtask was killed, its sweep used to run on beside the sweep of the next xtask.
 #[test]
 #[cfg(unix)]
 fn a_sweep_ends_with_its_parent() {
@@ -225,7 +225,7 @@ fn a_sweep_ends_with_its_parent() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
     write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
-    // The shell prints the number of the sweep, and waits for it until it is killed itself.
+    // The shell prints the process id of the sweep, and waits for the sweep until it is killed itself.
     let script = r#""$0" sweep --plan "$1" --records "$2" --parent $$ 2>/dev/null & echo $!; wait"#;
     let mut parent = Command::new("sh");
     parent.args(["-c", script, env!("CARGO_BIN_EXE_rankle")]).arg(&plan).arg(&records);

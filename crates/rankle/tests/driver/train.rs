@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Four steps of the inner search per image would do; the paper's smallest is ten.
+/// Radius with the shortest search of the paper's schedule, ten steps per image; four would do for these tests.
 const TRAIN: &str = "train --dataset mnist --model c2f2 --distance cosine --loss triplet --defense embedding-shift --epsilon 0.01 \
                      --images 400 --batch-size 100 --seed 3";
 
@@ -22,7 +22,7 @@ fn start(rest: &str, output: &Path) -> Child {
 
 #[test]
 fn a_training_that_diverges_leaves_no_model() {
-    // In a step, and when the model is measured.
+    // The batch sizes diverge in a step and in the measurement of the model.
     for batch_size in ["50", "100"] {
         let folder = tempfile::tempdir().unwrap();
         let plain = "train --dataset mnist --model c2f2 --distance cosine --images 100 --epochs 1 --lr 1e30 --batch-size";
@@ -52,7 +52,7 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     child.wait().unwrap();
     assert!(!parts.join("model.safetensors").exists());
 
-    // Another run must not go on from there, and is told why.
+    // A run with other arguments must not resume from this checkpoint, and says why.
     let (code, _, stderr) = outcome(&mut train("--epochs 5", &parts));
     assert_eq!(code, 1);
     assert!(stderr.contains("epochs 4 instead of 5") && stderr.contains("checkpoint.safetensors"), "{stderr}");
@@ -76,7 +76,7 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
     assert!(!checkpoint.exists());
 
-    // Finished: neither trained again nor overwritten by another run.
+    // A finished training is neither repeated nor overwritten by another run.
     let (code, stdout, stderr) = outcome(&mut train("--epochs 4 --format json", &parts));
     assert!(code == 0 && stderr.contains("is finished"), "{stderr}");
     let again: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -86,7 +86,7 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
     assert!(code == 1 && stderr.contains("epochs 4 instead of 5"), "{stderr}");
 }
 
-/// A model that was cut off was "finished: nothing to do", and a checkpoint at step 9999 of 2000 was gone on with.
+/// A truncated model used to be "finished: nothing to do", and a checkpoint at step 9999 of 2000 was resumed.
 #[test]
 fn what_is_finished_or_begun_is_checked() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,13 +105,13 @@ fn what_is_finished_or_begun_is_checked() {
     fs::write(&model, &whole).unwrap();
     assert!(outcome(train().arg(&output)).2.contains("nothing to do"));
 
-    // Of another run, and of nobody.
+    // A checkpoint of an unknown run.
     fs::write(output.join("checkpoint.safetensors"), "").unwrap();
     let (code, _, stderr) = outcome(train().arg(&output));
     assert!(code == 1 && stderr.contains("delete that file to start the training anew"), "{stderr}");
 }
 
-/// A checkpoint of step 0 is refused, so none is written, and the same command starts anew.
+/// A checkpoint of step 0 would be refused, so none is written and the same command starts anew.
 #[test]
 #[cfg(unix)]
 fn an_interrupt_in_the_first_step_loses_nothing() {
@@ -129,7 +129,7 @@ fn an_interrupt_in_the_first_step_loses_nothing() {
     assert!(!output.exists());
 }
 
-/// A refusal left an empty folder with a lock in it.
+/// A refused training used to leave an empty folder with a lock.
 #[test]
 fn a_refused_training_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,14 +141,14 @@ fn a_refused_training_leaves_no_folder() {
     let (code, _, stderr) = outcome(rankle(begin).arg(folder.path().join("c")).arg("--pretrained").arg(&weights));
     assert!(code == 1 && stderr.contains("w.safetensors"), "{stderr}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    // What it starts from is not what it ends with.
+    // The output must not replace the weights that training starts from.
     let model = folder.path().join("model.safetensors");
     fs::rename(&weights, &model).unwrap();
     let (code, _, stderr) = outcome(rankle(begin).arg(folder.path()).arg("--pretrained").arg(&model));
     assert!(code != 0 && fs::read(&model).unwrap() == b"no weights", "{stderr}");
 }
 
-/// Its dropout is keyed by the seed, which is in the plan, not among the tensors of the checkpoint.
+/// Dropout is keyed by the seed, which is in the plan and not among the tensors of the checkpoint.
 #[test]
 fn a_classifier_is_resumed_with_its_seed() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ fn a_classifier_is_resumed_with_its_seed() {
     assert!(fs::read(whole.join("model.safetensors")).unwrap() == fs::read(parts.join("model.safetensors")).unwrap());
 }
 
-/// Another network is another name: trained, attacked, and not mistaken for C2F2.
+/// Another architecture is trained and attacked under its name, and its weights are refused as C2F2.
 #[test]
 fn lenet_is_trained_and_attacked_by_its_name() {
     let output = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ fn lenet_is_trained_and_attacked_by_its_name() {
     assert!(stderr.contains("'conv1.weight' has shape [20, 1, 5, 5]"), "{stderr}");
 }
 
-/// A folder with two classes of photographs of 8×8 pixels, bright and dark noise.
+/// Two classes of photographs of 8×8 pixels, bright and dark noise.
 fn photographs(folder: &Path) {
     for (class, base) in [("bright", 150), ("dark", 20)] {
         for image in 0..8u32 {
@@ -204,8 +204,7 @@ fn photographs(folder: &Path) {
     }
 }
 
-/// One image of each class, as `../shared/cases/singletons-training` has it: there is no other to be near, and training ended with
-/// code 0 and a loss of 0.
+/// With one image per class (`../shared/cases/singletons-training`) there is no positive; training once ended with loss 0.
 #[test]
 fn images_without_a_pair_of_one_class_are_refused() {
     let (photos, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -228,7 +227,7 @@ fn images_without_a_pair_of_one_class_are_refused() {
         ("--model c2f2 --images 3", "mnist", ["has two of the 3 training images", "take more images with --images"]),
     ] {
         let (code, stdout, stderr) = train(line, dataset);
-        // What is tested and trained on is said in a line of its own.
+        // A separate line names the tested and the training images.
         let errors = stderr.lines().filter(|line| line.starts_with("error: ")).count();
         assert_eq!((code, stdout.as_str(), errors), (1, "", 1), "{stderr}");
         assert!(
@@ -237,14 +236,14 @@ fn images_without_a_pair_of_one_class_are_refused() {
         );
         assert!(!output.path().join("model").exists());
     }
-    // 5 0 4 1 9 2 1 3 1 4 3 5
+    // Labels of the first twelve images: 5 0 4 1 9 2 1 3 1 4 3 5.
     let (code, _, stderr) = train("--model c2f2 --images 12", "mnist");
     assert!(code == 0 && stderr.contains("3 of 7 classes of mnist have one training image"), "{stderr}");
     let (code, _, stderr) = train("--model c2f2 --batch-size 1", "mnist");
     assert!(code == 2 && stderr.contains("--batch-size 1"), "{stderr}");
 }
 
-/// Once, and on one line, whatever the files are called.
+/// One warning, on one line, whatever the file names contain.
 #[test]
 #[cfg(unix)]
 fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
@@ -272,17 +271,14 @@ fn files_that_are_no_photographs_are_passed_over_with_a_warning() {
     assert_eq!((code, stdout.lines().count()), (0, 2), "{sweep}");
     assert_eq!(sweep.matches("trained for cosine distances, ranked by euclidean ones").count(), 1, "{sweep}");
     for stderr in [train, sweep, stderr_of(transfer, ["--to", "m/model.safetensors"])] {
-        let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("passed over")).collect();
+        let warnings: Vec<&str> = stderr.split(['\r', '\n']).filter(|line| line.contains("is skipped")).collect();
         assert_eq!(warnings.len(), 1, "{stderr}");
-        assert!(
-            warnings[0].starts_with("warning: ") && warnings[0].contains(": dark/no tes .txt is passed over, for"),
-            "{stderr}"
-        );
+        assert!(warnings[0].starts_with("warning: ") && warnings[0].contains(": dark/no tes .txt is skipped: "), "{stderr}");
     }
 }
 
-/// The weights of a finished training are kept when a test image is broken; mended, the same command ends without training again.
-/// Training images that have changed since the checkpoint are named.
+/// A broken test image does not cost the weights of a finished training; once it is repaired, the same command ends without
+/// training again. Training images that changed after the checkpoint are named.
 #[test]
 fn broken_test_images_cost_no_training_and_changed_images_are_named() {
     let (folder, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -329,7 +325,7 @@ fn broken_test_images_cost_no_training_and_changed_images_are_named() {
     assert!(!output.path().join("model/checkpoint.safetensors").exists());
 }
 
-/// What the original draws, and forgets of it, makes another model: a folder is never gone on with under another protocol.
+/// The original's draws make another model, so a training is never resumed under another protocol.
 #[test]
 fn the_protocol_says_with_whom_photographs_are_compared() {
     let folder = tempfile::tempdir().unwrap();
@@ -356,7 +352,7 @@ fn the_protocol_says_with_whom_photographs_are_compared() {
     assert!(code == 1 && stderr.contains("protocol strict instead of paper"), "{stderr}");
 }
 
-/// Trained whole, then gone on from with the last stage and a new linear layer, then measured by its name.
+/// A network is trained, then its last stage and a new linear layer are trained from these weights, then it is evaluated by name.
 #[test]
 fn a_part_of_a_network_is_trained_from_weights_of_before() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ fn transfer(from: &std::path::Path, to: &std::path::Path, rest: &str) -> std::pr
     command
 }
 
-/// From a model to itself is the white-box attack, in every number.
+/// A transfer from a model to itself equals the white-box attack in every number.
 #[test]
 fn to_itself_is_the_attack() {
     let mut to_itself = json(&mut transfer(weights(), weights(), ATTACK));

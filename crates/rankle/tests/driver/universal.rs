@@ -77,14 +77,14 @@ fn what_makes_no_sense_is_refused_without_any_file() {
         (&*other, "ends in .safetensors"),
         (&*picture, "ends in .png"),
         ("--attack es --epsilon 0.1", "universal"),
-        ("--attack ca+ --epsilon 0.1 --batch 1", "a batch of 1 has no two halves"),
+        ("--attack ca+ --epsilon 0.1 --batch 1", "a batch of 1 cannot be halved"),
         ("--attack ca+ --epsilon 0.1 --to-model c2f2", "--to"),
         ("--attack ca+ --epsilon 0.1 --full --batches 2", "--full"),
     ] {
         let (code, _, stderr) = outcome(&mut on_mnist("universal", rest));
         assert!(code == 2 && stderr.contains(word), "{rest}: {code} {stderr}");
     }
-    // What the data stand in the way of.
+    // Arguments that are valid but do not fit the data.
     for (rest, word) in [
         ("--attack ca+ --epsilon 0.1 --batch 20000", "1 x 20000 = 20000 images are needed, and there are 10000"),
         ("--attack ca+ --epsilon 0.1 --batches 101", "101 x 1000 = 101000 images"),

@@ -1,4 +1,4 @@
-//! `rankle verify`: records are what the program computes, or it says which are not.
+//! `rankle verify`: records are compared with a new computation.
 
 use crate::support::{json, outcome, photographs, rankle, weights};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     let (code, stdout, stderr) = outcome(&mut verify(&file));
     assert_eq!((code, stdout.as_str()), (0, "4 agree, 0 disagree, 0 not run\n"), "{stderr}");
 
-    // A digit of the first, the method of the second, a choice by hand in the third.
+    // Changes a digit of the first record, the method of the second, and the choice of images of the third.
     records[0]["rank_after"] = json!(records[0]["rank_after"].as_f64().unwrap() + 0.001);
     records[1]["method_version"] = 7.into();
     records[2]["chosen"] = "images 1-10".into();
@@ -84,7 +84,7 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     assert_eq!(told["differences"], json!([line.clone()]));
     assert_eq!((&line["column"], &line["recorded"]), (&"rank_after".into(), &records[0]["rank_after"]));
 
-    // The same command goes on, and names the record with both numbers.
+    // The same command resumes, and names the record with both numbers.
     let (code, stdout, stderr) = outcome(verify(&file).arg("--output").arg(&output));
     assert!(code == 1 && stderr.contains("0 of 2 cells are to be computed"), "{stderr}");
     let (recorded, computed) = (&line["recorded"], &line["computed"]);
@@ -92,7 +92,7 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     assert_eq!(stdout.lines().next(), Some(first.as_str()));
     assert_eq!(stdout.lines().last(), Some("1 agree, 1 disagree, 2 not run"));
 
-    // A record of another machine is equal within a tolerance, which is told; one that is not counts once.
+    // A record of another machine agrees within a tolerance, and is counted as such; outside of it, it is one difference.
     records[3]["instruction_set"] = "of-another-machine".into();
     records[3]["rank_after_stderr"] = json!(records[3]["rank_after_stderr"].as_f64().unwrap() + 0.01);
     write(&file, &records);
@@ -104,7 +104,7 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     let (_, told, _) = answer(verify(&file).args(["--format", "json"]));
     assert_eq!((&told["agree"], &told["agree_nearly"], &told["disagree"]), (&0.into(), &0.into(), &2.into()));
 
-    // What is done already is nobody's proof of itself.
+    // Records of this very run are no proof of themselves.
     let own = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
     let (code, _, stderr) = outcome(verify(&own.join("records.jsonl")).arg("--output").arg(&output));
     assert!(code == 2 && stderr.contains("--output and RECORDS both name "), "{stderr}");
@@ -118,7 +118,7 @@ fn weights_are_found_by_their_hash_wherever_they_are() {
     let (file, moved, other) = (here.join("records.jsonl"), here.join("any.safetensors"), here.join("recorded.safetensors"));
     let photographs = photographs();
     let mut record = records(&photographs).remove(0);
-    // Another content of that name is not taken.
+    // A file with the recorded name but other content is not used.
     fs::write(&other, "other weights").unwrap();
     record["weights"] = other.to_str().unwrap().into();
     write(&file, &[record]);
@@ -156,7 +156,7 @@ fn a_sample_is_of_all_or_of_a_file() {
     }
 }
 
-/// Neither a record nor data nor a folder is believed.
+/// Malformed records and unreadable folders are named.
 #[test]
 fn what_is_no_record_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn an_interrupt_keeps_what_is_finished() {
     let photographs = photographs();
     let quick = records(&photographs).remove(0);
     let mut long = quick.clone();
-    // It would take minutes.
+    // A search that would take minutes.
     long["iterations"] = 10_000_000.into();
     long["epsilon"] = 0.3.into();
     write(&file, &[quick, long]);
@@ -202,4 +202,38 @@ fn an_interrupt_keeps_what_is_finished() {
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert_eq!((ended.status.code(), ended.stdout.len()), (Some(130), 0), "{stderr}");
     assert!(stderr.ends_with("interrupted; 1 of 2 records are computed, the same command goes on with the rest\n"), "{stderr}");
+}
+
+/// Records of every instruction set of this machine agree with what the fastest one computes, within the tolerance.
+#[test]
+fn records_of_every_instruction_set_agree() {
+    let photographs = photographs();
+    let dataset = format!("folder,test=all:{}", photographs.path().display());
+    let help = outcome(&mut rankle("check --instruction-set none mnist")).2;
+    let sets = help.split("this machine has ").nth(1).unwrap().lines().next().unwrap();
+    let sets: Vec<&str> = sets.split(", ").collect();
+    let best = *sets.last().unwrap();
+    for set in &sets {
+        let folder = tempfile::tempdir().unwrap();
+        let (plan, file) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
+        let cell = |attack: &str, protocol: &str| {
+            json!({
+                "dataset": dataset, "model": "c2f2", "weights": weights(), "distance": "cosine", "loss": "triplet",
+                "defense": "none", "attack": attack, "targets": usize::from(attack != "es"), "epsilon": 0.03,
+                "protocol": protocol, "eight_bit": false, "images": 10, "seed": 0,
+            })
+        };
+        let cells = [cell("ca+", "paper"), cell("sp-qa-", "paper"), cell("qa+", "strict"), cell("es", "paper")];
+        fs::write(&plan, cells.map(|cell| format!("{cell}\n")).concat()).unwrap();
+        let mut sweep = rankle("sweep --plan");
+        let (code, stdout, stderr) = outcome(sweep.arg(&plan).arg("--records").arg(&file).args(["--instruction-set", set]));
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(stdout.matches(&format!("\"instruction_set\":\"{set}\"")).count(), 4, "{stdout}");
+        // By the set that computed it: the same to the last digit.
+        let (code, stdout, _) = outcome(verify(&file).args(["--instruction-set", set]));
+        assert_eq!((code, stdout.as_str()), (0, "4 agree, 0 disagree, 0 not run\n"));
+        let (code, stdout, _) = outcome(&mut verify(&file));
+        let nearly = if *set == best { "" } else { " (4 of another instruction set, within its tolerance)" };
+        assert_eq!((code, stdout), (0, format!("4 agree{nearly}, 0 disagree, 0 not run\n")), "{set}");
+    }
 }

@@ -1,11 +1,11 @@
-//! Weights of elsewhere: wrapped, prefixed, or no safetensors at all.
+//! Weights from elsewhere: wrapped, prefixed, or in another format.
 
 use crate::support::{json, outcome, rankle, shipped, weights, without};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The model of [`weights`] with something in front of its names, as `../shared/cases/weights` has it for a ResNet-18.
+/// The model of [`weights`] with a prefix before its tensor names, as `../shared/cases/weights` has for a ResNet-18.
 fn prefixed(folder: &Path, prefix: &str) -> PathBuf {
     let tensors = rankle_models::weights::read(weights()).unwrap();
     let file = folder.join(format!("{prefix}safetensors"));
@@ -23,7 +23,7 @@ fn attack(weights: &Path, rest: &str) -> Command {
 #[test]
 fn wrapped_weights_load_and_another_prefix_is_named_with_its_option() {
     let folder = tempfile::tempdir().unwrap();
-    // The weights are those of the file, its hash is not.
+    // The tensors are the same; the hash of the file is not.
     let result = |record| without(record, &["seconds", "weights", "weights_sha256"]);
     let expected = result(json(&mut attack(weights(), "")));
     for prefix in ["module.", "_orig_mod.", "module._orig_mod."] {
@@ -55,7 +55,7 @@ fn every_command_strips_a_prefix() {
     for line in [
         format!("embed {model} --weights {file} --images 2 --output {}", at("e.safetensors")),
         format!("picture {model} --weights {file} {search} --output {}", at("p.png")),
-        // One of two has the prefix.
+        // Only one of the two files has the prefix.
         format!("transfer {model} --from {file} --to {plain} {search} --images 2"),
         format!("universal {model} --weights {plain} --to {file} {search} --batch 2 --perturbations 1"),
         format!("sweep --strip-prefix model. --plan {} --records {}", at("plan"), at("records")),
@@ -67,13 +67,13 @@ fn every_command_strips_a_prefix() {
         let (code, _, stderr) = outcome(&mut rankle(&line));
         assert_eq!(code, 0, "{line}: {stderr}");
     }
-    // The card says how it is done again, and whose it is if that was said.
+    // The card has the command that repeats the training, and the license if one was given.
     let card = fs::read_to_string(folder.path().join("trained/card.toml")).unwrap();
     assert!(card.contains("\nlicense = \"CC0-1.0\"\ndata_license = "), "{card}");
     assert!(card.contains(" --strip-prefix model. ") && card.contains("\nstrip_prefix = \"model.\"\n"), "{card}");
 }
 
-/// What else is called weights is told by what is in it, not by its name.
+/// Files in other formats are recognized by their content, not by their name.
 #[test]
 fn files_in_other_formats_are_recognized() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn files_in_other_formats_are_recognized() {
     }
 }
 
-/// A name as others spell it is that of the model in every record; a model that is not in the build is not offered.
+/// Other spellings of a model's name are accepted; a model that is not in the build is not offered.
 #[test]
 fn models_are_known_by_the_spellings_of_others() {
     let mut command = rankle("evaluate --dataset mnist --model C2F2_512 --distance cosine --weights");

@@ -1,11 +1,11 @@
-//! Faults at each system call with which files are written: strace kills the process there, or lets the call fail.
+//! Faults at each system call that writes files: strace kills the process there, or makes the call fail.
 
 use crate::Size;
 use crate::scenario::Scenario;
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
-/// The calls that change what is on a disk.
+/// System calls that change the content of a disk.
 const WRITING: &str = "write,fsync,fdatasync,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat";
 
 pub(crate) fn kills(size: &Size) {
@@ -22,7 +22,7 @@ pub(crate) fn errors(size: &Size) {
         for scenario in Scenario::all() {
             let failed = each_call(scenario, size, code, &|output, what| {
                 let stderr = String::from_utf8_lossy(&output.stderr);
-                // A remark that cannot be written is nobody's failure.
+                // A progress or warning line that cannot be written is no failure.
                 assert!(matches!(output.status.code(), Some(0 | 1)), "{what}: {:?}: {stderr}", output.status);
                 assert!(!stderr.contains("panicked"), "{what}: {stderr}");
             });
@@ -31,13 +31,13 @@ pub(crate) fn errors(size: &Size) {
     }
 }
 
-/// Runs a command with a fault at one of its writing calls, for one call after the other.
+/// Runs a command once per writing call, with a fault at that call; returns the number of faults that occurred.
 fn each_call(scenario: &Scenario, size: &Size, fault: &str, check: &dyn Fn(&Output, &str)) -> usize {
     let mut met = 0;
     for (name, number) in calls(scenario).into_iter().skip(size.every / 2).step_by(size.every) {
         let (folder, command) = scenario.start();
         let (output, log) = strace(&command, &["-e", &format!("inject={name}:{fault}:when={number}")]);
-        // A thread that says now and then how far the work is says less on another day.
+        // The number of progress lines depends on the time, so a call may be absent in this run.
         if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
             continue;
         }
@@ -51,14 +51,14 @@ fn each_call(scenario: &Scenario, size: &Size, fault: &str, check: &dyn Fn(&Outp
     met
 }
 
-/// The writing calls of a command: their names, each with 1 to the number of times that a thread makes it.
+/// Writing calls of a command: each name with the numbers 1 to the largest count of one thread.
 fn calls(scenario: &Scenario) -> Vec<(String, usize)> {
     let (_folder, command) = scenario.start();
     let (output, log) = strace(&command, &[]);
     assert!(output.status.success(), "{}: strace: {}", scenario.name, String::from_utf8_lossy(&output.stderr));
     let mut threads = BTreeMap::<(&str, &str), usize>::new();
     for line in log.lines() {
-        // Of a call that is interrupted by another thread's the end stands in a line of its own.
+        // A call that another thread interrupts is logged in two lines; only the first has a parenthesis after the name.
         let call = line.split_once(char::is_whitespace).map(|(thread, call)| (thread, call.trim_start()));
         if let Some((thread, (name, _))) = call.and_then(|(thread, call)| Some((thread, call.split_once('(')?))) {
             *threads.entry((name, thread)).or_default() += 1;
@@ -72,7 +72,7 @@ fn calls(scenario: &Scenario) -> Vec<(String, usize)> {
     most.into_iter().flat_map(|(name, count)| (1..=count).map(move |number| (name.to_owned(), number))).collect()
 }
 
-/// Runs a command on one thread under strace; returns its end and what strace saw of it.
+/// Runs a command on one thread under strace; returns its output and the log of strace.
 fn strace(command: &Command, injection: &[&str]) -> (Output, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");

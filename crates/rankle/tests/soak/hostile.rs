@@ -1,4 +1,4 @@
-//! Files that were cut off, spoiled or made to deceive, by the class of the file.
+//! Truncated, corrupted and malicious files, by class.
 
 use crate::Size;
 use crate::support::{bmp, on_mnist, outcome, rankle, weights};
@@ -12,12 +12,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Who takes longer is asked to end, and must.
+/// Time after which a process gets SIGTERM, which it must obey.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// No complaint is longer, whatever it quotes.
+/// Largest size of the messages, whatever they quote.
 const LONGEST: usize = 20_000;
 
-/// A file that is read, and the command that reads it.
+/// A file, and the command that reads it.
 struct Class {
     name: &'static str,
     folder: TempDir,
@@ -47,11 +47,11 @@ pub(crate) fn files(size: &Size) {
     }
 }
 
-/// One of a few ways in which files are wrong.
+/// The content with one of nine kinds of damage.
 fn spoil(whole: &[u8], input: usize, random: &mut impl Rng) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     let place = random.random_range(0..bytes.len().max(1)).min(bytes.len());
-    // Headers are where the lies are: half of the places are near the beginning.
+    // Half of the positions are near the beginning, because headers are the most sensitive part.
     let place = if random.random() { place } else { place.min(random.random_range(0..200)) };
     match input % 9 {
         0 => bytes.truncate(place),
@@ -61,7 +61,7 @@ fn spoil(whole: &[u8], input: usize, random: &mut impl Rng) -> Vec<u8> {
         4 => drop(bytes.splice(place..place, (0..100).map(|_| 0xFF))),
         5 => bytes.extend_from_within(place..),
         6 => drop(bytes.drain(..place)),
-        // A number that is another one, where the file is text.
+        // Changes digits of a text file.
         7 => bytes.iter_mut().skip(place).filter(|byte| byte.is_ascii_digit()).take(3).for_each(|byte| *byte = b'9'),
         _ => bytes.rotate_left(place),
     }
@@ -133,7 +133,7 @@ fn classes() -> Vec<Class> {
     let on_photographs = |folder: &Path, dataset: &str| {
         let train = "train --model resnet18,size=32 --distance cosine --epochs 1 --batch-size 4 --dataset";
         let mut command = rankle(train);
-        // A new folder each time: a finished one would not be read again.
+        // A new folder each time, because a finished training would not be read again.
         let output = tempfile::tempdir_in(folder).unwrap().keep();
         command.arg(dataset.replace('@', folder.join("photos").to_str().unwrap())).arg("--output").arg(output);
         command
@@ -196,7 +196,7 @@ fn classes() -> Vec<Class> {
     ]
 }
 
-/// A training that was killed after its first checkpoint.
+/// Leaves the checkpoint of a training that was killed.
 fn checkpoint(folder: &Path) {
     let output = folder.join("model");
     let file = output.join("checkpoint.safetensors");
@@ -215,7 +215,7 @@ fn checkpoint(folder: &Path) {
     panic!("no training could be killed between its first checkpoint and its end");
 }
 
-/// Eight images without a hash.
+/// Writes eight images in IDX files, without a hash to check.
 fn idx(folder: &Path) {
     fs::create_dir(folder.join("idx")).unwrap();
     let header = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();

@@ -1,4 +1,4 @@
-//! Processes that are killed, and readers that go, at a random moment.
+//! Processes that are killed, and readers that close their pipe, at random moments.
 
 use crate::Size;
 use crate::scenario::Scenario;
@@ -8,7 +8,7 @@ use rankle_core::seed::Purpose;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-/// Every other one is asked to end, as by Ctrl-C.
+/// Kills every other run and interrupts the rest as by Ctrl-C.
 pub(crate) fn at_random_moments(size: &Size) {
     let mut random = Seed(1).stream(Purpose::Toy, [0, 0]);
     for scenario in Scenario::all() {
@@ -24,7 +24,7 @@ pub(crate) fn at_random_moments(size: &Size) {
             let status = child.wait().unwrap();
             ended[asked] += usize::from(!status.success());
             let what = format!("{signal} after {after:?} (moment {moment})");
-            // Before it listens, Ctrl-C ends it like any other program.
+            // Until the handler is installed, SIGINT ends the process like any other program.
             let obeyed = matches!((asked, status.code()), (0, None | Some(0)) | (1, None | Some(0 | 130)));
             assert!(obeyed, "{}: {what}: {status}", scenario.name);
             scenario.check_begun(folder.path(), &what);
@@ -36,7 +36,7 @@ pub(crate) fn at_random_moments(size: &Size) {
     }
 }
 
-/// Somebody reads a little of both streams, and goes: the work is done to its end all the same.
+/// A reader takes a few bytes of both streams and closes them; the command must still finish.
 pub(crate) fn readers_that_go(size: &Size) {
     let mut random = Seed(2).stream(Purpose::Toy, [0, 0]);
     for scenario in Scenario::all() {
@@ -47,7 +47,7 @@ pub(crate) fn readers_that_go(size: &Size) {
             let mut child = command.arg("-vv").stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
             drop(command);
             let mut bytes = vec![0; read];
-            // It may say less than that.
+            // The command may print less than that.
             reader.read_exact(&mut bytes).ok();
             drop(reader);
             let status = child.wait().unwrap();

@@ -1,8 +1,8 @@
-//! What killing, starving and lying to the program leaves behind. Slow, so it is behind the feature `soak`: `cargo xtask soak` runs
-//! the long form, with --short the one of every change, and shows what was counted.
+//! Robustness against kills, full disks, closed pipes and hostile files. Slow, so behind the feature `soak`: `cargo xtask soak`
+//! runs the long form, with --short the form for every change, and shows the counts.
 //!
-//! Whatever happens to a command, a file under its final name is whole or not there; the same command then ends as if nothing had
-//! been, and leaves nothing else behind. What comes from outside never panics it.
+//! Whatever happens to a command, a file under its final name is whole or absent. The same command, run again, ends as if nothing
+//! had happened and leaves no other files. No input from outside makes it panic.
 
 #[cfg(target_os = "linux")]
 mod faults;
@@ -13,13 +13,13 @@ mod scenario;
 #[path = "../driver/support.rs"]
 mod support;
 
-/// How much is tried.
+/// Number of trials.
 struct Size {
-    /// Kills and interrupts at a random moment, and readers that go at one, per command.
+    /// Kills, interrupts and closed pipes at random moments, per command.
     moments: usize,
-    /// Of the system calls of a command only one in so many.
+    /// Step between the tested system calls of a command.
     every: usize,
-    /// Spoiled inputs of each class.
+    /// Corrupted inputs of each class.
     inputs: usize,
 }
 

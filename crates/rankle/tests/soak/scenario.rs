@@ -1,4 +1,4 @@
-//! Commands that write files, and what they leave.
+//! Commands that write files, and checks of the files.
 
 use crate::support::{self, outcome, rankle, weights};
 use rankle_report::ImageRanks;
@@ -12,11 +12,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// One command in folders of its own.
+/// A command that runs in a new folder each time.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     command: Make,
-    /// What it leaves when nothing happens, and how long that takes.
+    /// Files of an undisturbed run.
     reference: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) takes: Duration,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Scenario {
 /// Makes a command that writes into a folder.
 type Make = fn(&Path) -> Command;
 
-/// Every kind of file that the program writes.
+/// Commands that together write every kind of file.
 const ALL: [(&str, Make); 6] = [
     ("train", train),
     ("sweep", sweep),
@@ -34,7 +34,7 @@ const ALL: [(&str, Make); 6] = [
     ("picture", picture),
 ];
 
-/// The photographs of all scenarios.
+/// Photographs for all scenarios.
 fn photographs() -> &'static str {
     static FOLDER: OnceLock<(TempDir, String)> = OnceLock::new();
     let (_, path) = FOLDER.get_or_init(|| {
@@ -103,10 +103,10 @@ fn picture(folder: &Path) -> Command {
 }
 
 impl Scenario {
-    /// Each with its reference, which is made once.
+    /// All scenarios with their reference, which is computed once.
     pub(crate) fn all() -> &'static [Self] {
         static SCENARIOS: OnceLock<Vec<Scenario>> = OnceLock::new();
-        // Made now, so that no scenario seems to take as long as their training.
+        // Trains the weights now, so that no scenario's time includes it.
         weights();
         SCENARIOS.get_or_init(|| ALL.into_iter().map(|(name, command)| Self::new(name, command)).collect())
     }
@@ -126,7 +126,7 @@ impl Scenario {
         (folder, command)
     }
 
-    /// What was begun and may be there: nothing under a final name but what belongs there, whole.
+    /// Checks a folder after a fault: every file under a final name is a whole file of the reference.
     pub(crate) fn check_begun(&self, folder: &Path, what: &str) {
         if folder.join("records.jsonl").exists() && self.reference.contains_key(Path::new(RANKS)) {
             let read = ImageRanks::read(&folder.join("records.jsonl"));
@@ -137,9 +137,9 @@ impl Scenario {
             let passing = name.ends_with(".draft") || name.ends_with(".claims") || name == "checkpoint.safetensors";
             let whole = match self.reference.get(&file) {
                 _ if passing => true,
-                // Of records the first ones.
+                // Any number of records from the start.
                 Some(reference) if name == "records.jsonl" => reference.starts_with(&bytes),
-                // Of ranks any, and one record's in a file of its own.
+                // Any subset of the ranks; ranks of one record may be in a separate file.
                 _ if file.starts_with(STAGED) || file.ends_with(RANKS) => has_part_of(&self.reference[Path::new(RANKS)], &bytes),
                 reference => reference == Some(&bytes),
             };
@@ -147,7 +147,7 @@ impl Scenario {
         }
     }
 
-    /// After the same command was run again: everything as if nothing had been.
+    /// Runs the command again and checks that all files equal the reference.
     pub(crate) fn check_recovered(&self, folder: &Path, what: &str) {
         let (code, _, stderr) = outcome(&mut (self.command)(folder));
         assert_eq!(code, 0, "{}: {what}: {stderr}", self.name);
@@ -158,17 +158,17 @@ impl Scenario {
     }
 }
 
-/// The file of ranks, and where those are that are not in it yet.
+/// File of ranks, and the prefix of files with ranks that are not yet in it.
 const RANKS: &str = "records.ranks.safetensors";
 const STAGED: &str = ".records.jsonl.ranks";
 
-/// Whether every tensor of a file is one of another one.
+/// True if every tensor of `part` is also in `whole`.
 fn has_part_of(whole: &[u8], part: &[u8]) -> bool {
     let [whole, part] = [whole, part].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
     part.iter().all(|(name, tensor)| whole.tensor(name).is_ok_and(|other| other == tensor))
 }
 
-/// All files below a folder, without what differs between two runs: times, and who held a lock.
+/// All files below a folder, without the parts that differ between runs: times, and the owner of a lock.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -194,7 +194,7 @@ fn timeless(path: &Path, bytes: Vec<u8>) -> Vec<u8> {
             let differs = |line: &&str| line.starts_with("seconds") || line.starts_with("threads");
             lines.lines().filter(|line| !differs(line)).flat_map(|line| [line, "\n"]).collect::<String>().into()
         }
-        // A line that was cut off is not there for any reader.
+        // Readers ignore a truncated last line.
         "records.jsonl" => {
             let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let timeless = whole.map(|line| {

@@ -1,4 +1,4 @@
-//! rankle with a model, a loss and an attack more: every command knows `transformer`, `--loss neighborhood` and `--attack bottom-up+`.
+//! rankle with an added model, loss and attack: all commands know `transformer`, `--loss neighborhood`, `--attack bottom-up+`.
 
 #[path = "../../adding/attack.rs"]
 mod attack;

@@ -1,5 +1,4 @@
-//! A small vision transformer of candle's operations. None of them is fused: `candle_nn::ops::softmax_last_dim` and `layer_norm` drop
-//! gradients without a word.
+//! A small vision transformer of unfused operations: `candle_nn::ops::softmax_last_dim` and `layer_norm` silently drop gradients.
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use rand::Rng;
@@ -7,17 +6,17 @@ use rankle_core::seed::{Purpose, Seed};
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Trainable, Upstream};
 use std::collections::BTreeMap;
 
-/// The images are square, gray, and of so many pixels a side.
+/// Side of the square gray images, in pixels.
 pub const SIDE: usize = 28;
-/// Numbers an embedding.
+/// Numbers per embedding.
 pub const EMBEDDING: usize = 64;
-/// Of a patch, in pixels.
+/// Side of a patch, in pixels.
 const PATCH: usize = 7;
 const PATCHES: usize = (SIDE / PATCH) * (SIDE / PATCH);
-/// Numbers a token.
+/// Numbers per token.
 const WIDTH: usize = 32;
 
-/// The weights with their shapes.
+/// Names and shapes of the weights.
 const SHAPES: [(&str, [usize; 2]); 8] = [
     ("patch.weight", [PATCH * PATCH, WIDTH]),
     ("position", [PATCHES, WIDTH]),
@@ -29,10 +28,10 @@ const SHAPES: [(&str, [usize; 2]); 8] = [
     ("head.weight", [PATCHES * WIDTH, EMBEDDING]),
 ];
 
-/// One block: attention and a perceptron, each behind a layer norm and beside a shortcut.
+/// One block: attention and a perceptron, each with a layer norm before it and a shortcut around it.
 pub struct Transformer {
     weights: BTreeMap<String, Tensor>,
-    /// Adam's moments.
+    /// Moments of Adam.
     moments: BTreeMap<String, [Tensor; 2]>,
     distance: Distance,
 }
@@ -66,7 +65,7 @@ fn forward(images: &Tensor, weight: &dyn Fn(&str) -> Result<Tensor>) -> Result<T
 }
 
 impl Transformer {
-    /// With the weights of a file.
+    /// A transformer with weights from a file.
     pub fn of(tensors: &BTreeMap<String, Tensor>, distance: Distance) -> Result<Self> {
         let weight = |(name, shape): (&str, [usize; 2])| match tensors.get(name) {
             Some(tensor) if tensor.dims() == shape && tensor.dtype() == DType::F32 => Ok((name.to_owned(), tensor.clone())),
@@ -75,7 +74,7 @@ impl Transformer {
         Self::with(SHAPES.into_iter().map(weight).collect::<Result<_>>()?, distance)
     }
 
-    /// With weights that are uniform in `±1/√inputs`, keyed by the seed.
+    /// A transformer with random weights, uniform in `±1/√inputs`, keyed by the seed.
     pub fn random(distance: Distance, seed: Seed) -> Result<Self> {
         let weight = |(at, (name, [rows, columns])): (usize, (&str, [usize; 2]))| -> Result<(String, Tensor)> {
             let (bound, mut rng) = ((rows as f32).sqrt().recip(), seed.stream(Purpose::Weights, [at as u64, 0]));

@@ -1,4 +1,4 @@
-//! Every command on a model, with a loss and an attack, that rankle does not have.
+//! Every command with an added model, loss and attack.
 
 use serde_json::Value;
 use std::path::Path;
@@ -10,7 +10,7 @@ fn run(folder: &Path, line: &str) -> (String, String) {
     let Output { status, stdout, stderr } = output;
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert!(status.success(), "{line}: {stderr}");
-    // Its gradient is one: nobody warns.
+    // The gradient is correct, so there is no warning.
     assert!(!stderr.contains("input gradient"), "{line}: {stderr}");
     (stdout, stderr)
 }
@@ -43,13 +43,13 @@ fn every_command_knows_them() {
     run("transfer --dataset mnist --from m --to m --attack es --epsilon 0.1 --iterations 2 --images 5");
     run(&format!("universal {subject} --attack ca+ --epsilon 0.3 --batch 10 --perturbations 1 --iterations 2"));
     run(&format!("sanity {subject} --epsilon 0.1 --images 5 --output s"));
-    let hardened = "--defense embedding-shift --epsilon 0.1 --epochs 1 --images 40 --output d";
+    let defended = "--defense embedding-shift --epsilon 0.1 --epochs 1 --images 40 --output d";
     run(&format!("train --dataset mnist --model transformer --distance cosine --loss triplet {hardened}"));
     run(
         "train --dataset mnist --model transformer --distance cosine --loss neighborhood --margin 0.1 --epochs 1 --images 500 --output n",
     );
     let card = std::fs::read_to_string(folder.path().join("n/card.toml")).unwrap();
     assert!(card.contains("neighborhood"), "{card}");
-    // Interrupted work goes on: nothing is left to do, and that is said.
+    // A second run resumes a finished training and has nothing to do.
     run("train --dataset mnist --model transformer --distance cosine --loss triplet --epochs 1 --images 1500 --output m");
 }

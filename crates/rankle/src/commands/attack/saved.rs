@@ -1,4 +1,4 @@
-//! What `--save-adversarial` writes: tensors, an image, or a folder of images.
+//! Output of `--save-adversarial`: a file of tensors, an image, or a folder of images.
 
 use crate::files::Input;
 use crate::stop::Stop;
@@ -13,23 +13,23 @@ use rankle_report::picture::Image;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Where the images go.
+/// Destination of the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Destination {
-    /// A file of tensors, with all that is known of each image.
+    /// File of tensors, with the results of each image.
     Tensors(PathBuf),
-    /// A PNG: there is one image.
+    /// PNG of the only image.
     Picture(PathBuf),
-    /// A folder with a PNG for each image, and what is known of them in [`INDEX`].
+    /// Folder with a PNG for each image, and their results in [`INDEX`].
     Folder(PathBuf),
 }
 
-/// The file that tells of the images beside it.
+/// File with the results of the images beside it.
 const INDEX: &str = "index.json";
-/// A file is not called by more letters of the photograph that was attacked.
+/// Largest number of characters of a photograph's name in the name of a PNG.
 const LETTERS: usize = 50;
 
-/// What an attack has made.
+/// Results of an attack that are saved.
 pub(super) struct Made<'a> {
     pub(super) dataset: &'a dyn Dataset,
     pub(super) images: &'a [usize],
@@ -39,10 +39,10 @@ pub(super) struct Made<'a> {
 }
 
 impl Destination {
-    /// What a path is meant to be: a folder is there, or ends in a `/`; files are told by their ends.
+    /// Kind of destination that a path names: a folder if it exists as one or ends in `/`, else by its extension.
     ///
     /// # Errors
-    /// One line for any other end.
+    /// A path with another extension.
     pub(super) fn new(path: PathBuf) -> Result<Self, &'static str> {
         if path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator) {
             return Ok(Self::Folder(path));
@@ -54,7 +54,7 @@ impl Destination {
         }
     }
 
-    /// The file, where it is one.
+    /// The path of the file; `None` for a folder.
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::Tensors(path) | Self::Picture(path) => Some(path),
@@ -62,7 +62,7 @@ impl Destination {
         }
     }
 
-    /// Whether so many images can be kept there.
+    /// Checks that the destination can hold this number of images.
     ///
     /// # Errors
     /// [`Stop`] with the exit code for wrong arguments.
@@ -76,10 +76,11 @@ impl Destination {
         }
     }
 
-    /// Whether a folder can be written, and is new or empty: nothing is replaced, nor mixed with what an older attack has left.
+    /// Checks that a folder can be written and is new or empty, so that no file is replaced or mixed with those of an older
+    /// attack.
     ///
     /// # Errors
-    /// One line that names it.
+    /// One line that names the folder.
     pub(super) fn check_folder(&self, inputs: &[Input]) -> Result<()> {
         let Self::Folder(path) = self else { return Ok(()) };
         inputs.iter().try_for_each(|input| files::check_place("--save-adversarial", &path.join("image.png"), input))?;
@@ -111,9 +112,9 @@ impl Made<'_> {
         self.outcome.adversarial.as_ref().context("the adversarial images were not kept")
     }
 
-    /// The images before and after with all that is known of each: `images` and `adversarial` (f32, n x c x h x w),
-    /// `image_indices` (u32, n), and for attacks with targets `target_indices` (u32, n x set), `rank_before` and `rank_after`
-    /// (f32, n, percent), and `preserved_indices` (u32, n x set) where items are preserved; names as [`called::tensors`] has them.
+    /// Tensors of the clean and adversarial images and their results: `images` and `adversarial` (f32, n x c x h x w),
+    /// `image_indices` (u32, n), for attacks with targets `target_indices` (u32, n x targets per image), `rank_before` and
+    /// `rank_after` (f32, n, percent), for SP-QA `preserved_indices` (u32, n x items per image), and names ([`called::tensors`]).
     fn tensors(&self) -> Result<weights::Tensors> {
         let Self { dataset, images, targets, outcome, .. } = *self;
         let n = images.len();
@@ -142,13 +143,13 @@ impl Made<'_> {
         Ok(tensors)
     }
 
-    /// One of the adversarial images.
+    /// The adversarial image of a row as a PNG.
     fn png(&self, row: usize) -> Result<Vec<u8>> {
         let pixels = numbers(&self.adversarial()?.i(row)?)?.to_vec();
         Ok(Image::new(self.dataset.shape(), pixels)?.png()?)
     }
 
-    /// A file for each image, and the index behind them: where it is, the folder is whole.
+    /// Writes a PNG for each image, then the index: a folder with an index is complete.
     fn fill(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let mut entries = Vec::new();
@@ -160,7 +161,7 @@ impl Made<'_> {
         files::write(&folder.join(INDEX), format!("{index:#}\n"))
     }
 
-    /// What each file is called: by the index of the image and, of photographs, by their file.
+    /// File names of the images: the index of the image and, for photographs, the name of their file.
     fn files(&self) -> Vec<String> {
         let stem = |image: usize| {
             let name = self.dataset.image_name(image)?;
@@ -170,7 +171,7 @@ impl Made<'_> {
         tags.map(|(tag, &image)| stem(image).map_or(format!("{tag}.png"), |stem| format!("{tag}-{stem}.png"))).collect()
     }
 
-    /// What is known of an image.
+    /// Entry of an image in the index.
     fn entry(&self, row: usize, file: &str) -> serde_json::Value {
         let Self { dataset, images, targets, outcome, .. } = *self;
         let (image, label) = (images[row], dataset.labels()[images[row]]);

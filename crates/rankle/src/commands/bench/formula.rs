@@ -1,6 +1,6 @@
-//! Numbers that the PyTorch side of the benchmark computes to the same bit, so that nothing large has to be handed over.
+//! Pseudo-random numbers that the PyTorch side of the benchmark computes to the same bit, so that no large files are exchanged.
 
-/// `len` numbers in `[-1, 1)`: 24 bits of a hash of the stream and the place. `crates/rankle-models/tests/fixtures/formula.py`
+/// `len` numbers in `[-1, 1)`: 24 bits of a hash of the stream and the index. `crates/rankle-models/tests/fixtures/formula.py`
 /// is the same in Python.
 pub(super) fn unit(stream: u32, len: usize) -> impl Iterator<Item = f32> {
     let stream = mix(stream);
@@ -23,7 +23,7 @@ pub(super) fn some_items(images: usize, each: usize, items: usize) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// What `formula.unit(25_001, 3)` and `formula.unit(7, 2)` answer in Python.
+    /// The results of `formula.unit(25_001, 3)` and `formula.unit(7, 2)` in Python.
     #[test]
     fn python_computes_the_same() {
         assert_eq!(

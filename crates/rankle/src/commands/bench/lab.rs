@@ -1,4 +1,4 @@
-//! The work that is timed, on real images and a fresh model.
+//! Timed work, on real images and a new model.
 
 use super::formula::{some_items, unit};
 use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, Work};
@@ -19,19 +19,19 @@ use std::sync::Arc;
 
 const DISTANCE: Distance = Distance::Cosine;
 const SEED: Seed = Seed(0);
-/// Rounds of the peak's inner loop: a few milliseconds.
+/// Rounds of the inner loop of [`Work::Peak`]: a few milliseconds.
 const ROUNDS: usize = 2_000_000;
-/// How far items of a class scatter around their center: so much that the nearest item is often of another class.
+/// Scale of the noise around the center of a class, large enough that the nearest item is often of another class.
 const SPREAD: f32 = 2.1;
 
-/// What a call computed, for a comparison with what others compute from the same inputs.
+/// Result of a call, compared with the results of other programs on the same inputs.
 pub(super) enum Answer {
     Tensor(Tensor),
     Embeddings(Embeddings),
     Numbers(Vec<(&'static str, f64)>),
 }
 
-/// One call does the work once.
+/// A function that does the work once per call.
 pub(super) type Call = Box<dyn FnMut() -> Result<Answer>>;
 
 impl Answer {
@@ -48,17 +48,17 @@ impl Answer {
     }
 }
 
-/// Operations of one call of [`Work::Peak`].
+/// Floating-point operations of one call of [`Work::Peak`].
 pub(super) fn peak_operations() -> u64 {
     peak::operations(Isa::best(), ROUNDS)
 }
 
-/// A model as every run of the benchmark makes it.
+/// A model with the same random weights in every run of the benchmark.
 pub(super) fn model(architecture: Architecture) -> Result<Box<dyn Trainable>> {
     Ok(architecture.initialize(DISTANCE, SEED)?)
 }
 
-/// All that is not timed.
+/// Prepares the inputs of a row, untimed, and returns the call to time.
 pub(super) fn prepare(row: Row) -> Result<Call> {
     let n = row.images;
     match row.work {
@@ -91,7 +91,7 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
     }
 }
 
-/// Test images and their labels; where the network takes others than MNIST has, noise of its size in two classes.
+/// MNIST test images and their labels; for a network with another input shape, noise in two classes.
 fn images(architecture: Architecture, n: usize) -> Result<(Tensor, Vec<u32>)> {
     let (channels, height, width) = architecture.input();
     let dataset = mnist()?;
@@ -107,14 +107,14 @@ fn mnist() -> Result<Arc<dyn Dataset>> {
     Ok(rankle_data::open(Name::Mnist, Split::Test, None)?)
 }
 
-/// The test set as a list to rank, and the first `n` of it.
+/// The embedded test set as a gallery, and the embeddings of its first `n` images.
 fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
     let everything: Vec<usize> = (0..GALLERY).collect();
     let (points, _) = rankle_eval::embed(model, &Place::Kernels, &*mnist()?, &everything)?;
     Ok((Gallery::new(&points)?, points.select(&everything[..n])?))
 }
 
-/// The loss is the cosine distance to the embedding of another image.
+/// A step of projected gradient descent whose loss is the cosine distance to the embedding of another image.
 fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
     let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
     let toward = DISTANCE.normalize(&model.embed(&pixels.flip(&[0])?)?)?;
@@ -125,7 +125,7 @@ fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
     }))
 }
 
-/// A model that learns from one batch, with the same triplets in every step.
+/// A model that is trained on one batch, with the same triplets in every step.
 struct Learner {
     model: Box<dyn Trainable>,
     triplets: Vec<Triplet>,
@@ -153,7 +153,7 @@ impl Learner {
     }
 }
 
-/// One for each image as the anchor: the next image of its class, and the next of another class, in a circle.
+/// One triplet per image, the anchor: the next image of its class and the next of another class, in circular order.
 fn triplets(labels: &[u32]) -> Result<Vec<Triplet>> {
     let following = |anchor: usize, same: bool| {
         let mut places = (1..=labels.len()).map(|step| (anchor + step) % labels.len());
@@ -187,7 +187,7 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
     }))
 }
 
-/// Clusters of noise, as many and as large as the products of Stanford Online Products.
+/// Retrieval among as many items and classes as the test set of Stanford Online Products has; the classes are clusters of noise.
 fn retrieval(queries: usize) -> Result<Call> {
     let labels: Vec<u32> = (0..ITEMS as u32).map(|item| item % CLASSES).collect();
     let centers: Vec<f32> = unit(54_000, CLASSES as usize * ITEM_DIM).collect();
@@ -210,8 +210,8 @@ fn adversarial_batch(n: usize) -> Result<Call> {
     let mut learner = Learner::new(Architecture::C2f2, &labels)?;
     let (defense, keys) = (ShiftDefense::paper(Threat::linf(0.3)?), (0..n as u64).collect::<Vec<_>>());
     Ok(Box::new(move || {
-        let hardened = defense.perturb(&*learner.model, &pixels, &keys, 0, SEED)?;
-        learner.learn(&hardened)?;
+        let defended = defense.perturb(&*learner.model, &pixels, &keys, 0, SEED)?;
+        learner.learn(&defended)?;
         Ok(Answer::Numbers(Vec::new()))
     }))
 }

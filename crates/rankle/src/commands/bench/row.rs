@@ -1,37 +1,37 @@
-//! What is timed, and how much arithmetic it is.
+//! Rows of the benchmark, and their numbers of floating-point operations.
 
 use rankle_attacks::{AttackId, Direction};
 use rankle_models::Architecture;
 
-/// One thing to time.
+/// A piece of work on a number of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) work: Work,
-    /// How many images or queries at once.
+    /// Number of images or queries.
     pub(super) images: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Multiply-adds in registers: the yardstick for all others.
+    /// Multiply-adds in registers: the peak speed of the processor, to compare the other rows with.
     Peak,
-    /// Unit embeddings.
+    /// Embedding of images, normalized to length one.
     Forward(Architecture),
-    /// Embedding, and the input gradient of a cosine distance.
+    /// Input gradient of a cosine distance.
     Pgd(Architecture),
-    /// Forward, triplet loss, backward and Adam.
+    /// Training step: forward, triplet loss, backward and Adam.
     Training(Architecture),
-    /// The input gradient of a query attack with its loss over the whole gallery.
+    /// Input gradient of a query attack, whose loss runs over the whole gallery.
     Query(AttackId),
-    /// The place of one item in each list of 10,000.
+    /// Rank of one item in each list of 10,000.
     RankCount,
-    /// Every measure of retrieval for some queries among 60,502 items.
+    /// All retrieval metrics of queries among 60,502 items.
     Retrieval,
-    /// Adversaries for a batch, 30 steps, and a training step on them.
+    /// Adversarial images for a batch, in 30 steps, and a training step on them.
     AdversarialBatch,
 }
 
-/// Items of the test set that is searched, and of one as large as that of Stanford Online Products, with its classes.
+/// Size of the MNIST test set, and sizes of a gallery like the test set of Stanford Online Products.
 pub(super) const GALLERY: usize = 10_000;
 pub(super) const ITEMS: usize = 60_502;
 pub(super) const ITEM_DIM: usize = 512;
@@ -76,12 +76,12 @@ impl Row {
         }
     }
 
-    /// Name and size: no two rows share it.
+    /// Name and number of images, unique among all rows.
     pub(super) fn id(self) -> String {
         format!("{}/{}", self.name(), self.images)
     }
 
-    /// Which model it needs.
+    /// The model that the work uses, if any.
     pub(super) fn architecture(self) -> Option<Architecture> {
         match self.work {
             Work::Peak | Work::Retrieval => None,
@@ -90,8 +90,8 @@ impl Row {
         }
     }
 
-    /// Floating-point operations of one call, a multiply-add counted as two; `None` where work is skipped because numbers are
-    /// zero, so that nothing can be said beforehand, or saved by computing the same in another way.
+    /// Floating-point operations of one call, a multiply-add counted as two; `None` if operations on zeros are skipped, so that
+    /// their number is not known beforehand, or if another algorithm with fewer operations is used.
     pub(super) fn operations(self) -> Option<f64> {
         let images = self.images as f64;
         match self.work {
@@ -104,8 +104,8 @@ impl Row {
     }
 }
 
-/// Multiply-adds of C2F2 for one image, without the rows of the kernels that lie on the padding, since none are computed there:
-/// rows under all kernel rows, columns, kernel columns, inputs, outputs.
+/// Multiply-adds of C2F2 for one image, without those of kernel rows on the padding, which are not computed. Factors: image rows
+/// summed over all kernel rows, columns, kernel columns, inputs, outputs.
 const C2F2: usize = (5 * 28 - 6) * 28 * 5 * 32 + (5 * 14 - 6) * 14 * 5 * 32 * 64 + 3136 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How long calls take.
+//! Timing of calls.
 
 use super::lab::{Answer, Call};
 use super::row::Row;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Milliseconds per call.
+/// Times of the calls of a row, in milliseconds.
 #[derive(Debug, Serialize)]
 pub(super) struct Timing {
     pub(super) name: String,
@@ -17,18 +17,18 @@ pub(super) struct Timing {
     pub(super) median_ms: f64,
     pub(super) minimum_ms: f64,
     pub(super) repeats: usize,
-    /// Of all the time that its threads could have had, the share in which they had a processor; where the system tells.
+    /// Processor time divided by the wall-clock time of all threads; `None` if the system does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_share: Option<f64>,
-    /// Floating-point operations of one call, where nothing is skipped.
+    /// Floating-point operations of one call, if they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<f64>,
-    /// What the first call computed, for a comparison with others.
+    /// Results of the first call, compared with those of other programs.
     results: BTreeMap<&'static str, f64>,
 }
 
 impl Timing {
-    /// Two calls to warm up; then repeats for at least `seconds`, and at least five unless a single one takes longer than that.
+    /// Makes two calls to warm up, then repeats for at least `seconds`, and at least five times unless one call takes longer.
     pub(super) fn take(row: Row, call: &mut Call, seconds: f64) -> Result<Self> {
         let results = call()?.results()?;
         let mut answer: Answer = call()?;
@@ -38,7 +38,7 @@ impl Timing {
                 return Err(rankle_core::Error::Interrupted.into());
             }
             let before = Instant::now();
-            answer = call()?; // what it replaces is freed under the clock, as in any loop
+            answer = call()?; // the time includes freeing the previous answer, as in any loop
             times.push(before.elapsed().as_secs_f64() * 1e3);
         }
         let (passed, threads) = (start.elapsed().as_secs_f64(), rayon::current_num_threads());
@@ -59,7 +59,7 @@ impl Timing {
     }
 }
 
-/// Processor time of this program so far.
+/// Processor time of this process so far, in seconds.
 #[cfg(unix)]
 fn processor_seconds() -> Option<f64> {
     use nix::sys::resource::{UsageWho, getrusage};

@@ -1,4 +1,4 @@
-//! Which items stand where before and after an attack on one image, as its protocol ranks them.
+//! Ranked lists before and after an attack on one image, by the rank rule of its protocol.
 
 use crate::called;
 use anyhow::{Context, Result};
@@ -6,31 +6,31 @@ use rankle_attacks::{AttackId, Protocol, RankOf, RankRule, Targets, Ties};
 use rankle_core::{Dataset, Embeddings, Gallery, Role, Sets, numbers::numbers};
 use rankle_report::picture::{Image, List, Mark, Pair, SHOWN, Slot, grouped, window};
 
-/// How many of the first places are shown.
+/// Number of positions shown at the top of a list.
 const TOP: usize = 5;
-/// The same for the embedding shift, where nothing else is.
+/// Number of positions shown at the top after an embedding shift, which has no targets to show.
 const TOP_OF_SHIFT: usize = 10;
 
-/// An attacked image among all others.
+/// An attacked image with its queries and gallery.
 pub(super) struct Scene<'a> {
     pub(super) images: Sets<&'a dyn Dataset>,
     pub(super) sets: Sets<&'a Gallery>,
     pub(super) kind: AttackId,
-    /// What the attacked image is.
+    /// Role of the attacked image: query or candidate.
     pub(super) role: Role,
     pub(super) protocol: Protocol,
-    /// The index of the image in its set.
+    /// Index of the attacked image in its set.
     pub(super) image: usize,
-    /// Its targets alone.
+    /// Targets of this image only.
     pub(super) targets: Targets,
-    /// Its embedding before.
+    /// Embedding of the clean image.
     pub(super) clean: Embeddings,
-    /// And after.
+    /// Embedding of the perturbed image.
     pub(super) moved: Embeddings,
     pub(super) perturbed: &'a Image,
 }
 
-/// What can stand in a list.
+/// An entry of a list: a gallery item, or the perturbed image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     Gallery(usize),
@@ -38,10 +38,10 @@ enum Item {
 }
 
 impl Scene<'_> {
-    /// The lists in which something moves, each before and after.
+    /// The lists in which something moves, each before and after the attack.
     ///
     /// # Errors
-    /// When an image cannot be read or shown.
+    /// An image that cannot be read or shown.
     pub(super) fn pairs(&self) -> Result<Vec<Pair>> {
         match (self.kind, self.role) {
             (AttackId::EmbeddingShift, _) => Ok(vec![self.shifted_list()?]),
@@ -53,10 +53,10 @@ impl Scene<'_> {
         }
     }
 
-    /// The image before the attack.
+    /// The clean image.
     ///
     /// # Errors
-    /// When it cannot be read or shown.
+    /// An image that cannot be read or shown.
     pub(super) fn clean_image(&self) -> Result<Image> {
         self.image_of(self.role, self.image)
     }
@@ -69,12 +69,12 @@ impl Scene<'_> {
         RankRule::of(self.protocol, ranked)
     }
 
-    /// The gallery item that the attacked query is, where it is one.
+    /// Gallery index of the attacked query; `None` if the query is not a gallery image.
     fn itself(&self) -> Option<usize> {
         self.sets.itself(self.image)
     }
 
-    /// The list of one query of a candidate attack: the image moves in it.
+    /// The list of one target query of a candidate attack, in which the attacked image moves.
     fn list_of_query(&self, query: usize) -> Result<Pair> {
         let distances = self.sets.gallery.distances_from(self.sets.queries(), &[query])?;
         let strict = self.rule(RankOf::Perturbed).excludes_self;
@@ -111,7 +111,7 @@ impl Scene<'_> {
         Ok(Pair { caption, before: list(before), after: list(after) })
     }
 
-    /// The rank of the image, when it is at `points`, in the list of a query.
+    /// Rank of the attacked image in the list of a query, if its embedding is `points`.
     fn rank_among(&self, query: usize, distances: &[f32], points: &Embeddings, keep: impl Fn(usize) -> bool) -> Result<f64> {
         let (gallery, queries) = (self.sets.gallery, *self.sets.queries());
         let own = *queries.distances_to(points, &[query as u32])?.first().context("one distance")?;
@@ -122,7 +122,7 @@ impl Scene<'_> {
         Ok(rule.rank(count))
     }
 
-    /// The ranks of some items in the list of the image, before and after.
+    /// Ranks of gallery items in the list of the attacked query, before and after the attack.
     fn ranks(&self, items: &[usize], rule: RankRule) -> Result<[Vec<f64>; 2]> {
         let items: Vec<u32> = items.iter().map(|&item| item as u32).collect();
         let itself = self.itself().filter(|_| rule.excludes_self).map(|item| [item as u32]);
@@ -134,7 +134,7 @@ impl Scene<'_> {
         Ok([of(&self.clean)?, of(&self.moved)?])
     }
 
-    /// The list of the image itself, in which the targets of a query attack move.
+    /// The list of the attacked query, in which the targets of a query attack move.
     fn own_list(&self) -> Result<Pair> {
         let targets = distinct(self.targets.indices());
         let preserved = self.targets.preserved().map_or_else(Vec::new, |(preserved, _)| distinct(preserved));
@@ -149,7 +149,7 @@ impl Scene<'_> {
             }
         };
         let rule = self.rule(RankOf::Item);
-        // The strict protocol ranks without the clean image, unless that is a target.
+        // The strict protocol leaves the clean query out of its list, unless it is a target.
         let left_out = self.itself().filter(|itself| rule.excludes_self && !targets.contains(itself));
         let (before, after) = self.own_places(|item| Some(item) != left_out, mark, TOP)?;
         let [ranks_before, ranks_after] = self.ranks(&targets, rule)?;
@@ -163,7 +163,7 @@ impl Scene<'_> {
         Ok(Pair { caption: format!("In the list of the image: {}{more}", journeys.join("; ")), before, after })
     }
 
-    /// The list of an image whose embedding was shifted, without itself: where is its class?
+    /// The list of a query whose embedding is shifted, without the query itself. The images of its class are marked.
     fn shifted_list(&self) -> Result<Pair> {
         let (items, own) = (self.dataset(Role::Candidate), self.dataset(Role::Query).labels()[self.image]);
         let labels = items.labels();
@@ -202,7 +202,7 @@ impl Scene<'_> {
         Ok((before, after))
     }
 
-    /// What is worth showing of a list before and after.
+    /// Positions to draw of a list before and after: its top, and the surroundings of marked items.
     fn places(&self, lists: [&[Item]; 2], marks: [&dyn Fn(Item) -> Mark; 2], top: usize) -> Result<[Vec<Slot>; 2]> {
         let marked = [0, 1].map(|at| -> Vec<usize> {
             let moved = |&place: &usize| matches!(marks[at](lists[at][place]), Mark::Moved(_) | Mark::Preserved(_));
@@ -228,7 +228,7 @@ impl Scene<'_> {
     }
 }
 
-/// What an image is called below it: its index where nothing below that names it.
+/// Caption of an image: the word, and the index if the image has no name.
 fn short_name(dataset: &dyn Dataset, what: &str, index: usize) -> String {
     match dataset.image_name(index) {
         Some(_) => what.to_owned(),
@@ -236,7 +236,7 @@ fn short_name(dataset: &dyn Dataset, what: &str, index: usize) -> String {
     }
 }
 
-/// The first few of a list, each once.
+/// The first distinct items of a list, at most [`SHOWN`].
 fn distinct(items: &[u32]) -> Vec<usize> {
     let mut distinct = Vec::new();
     for item in items.iter().map(|&item| item as usize) {
@@ -247,7 +247,7 @@ fn distinct(items: &[u32]) -> Vec<usize> {
     distinct
 }
 
-/// The items by distance, of equals the lower index first: the order in which they are drawn. Ranks are counted
+/// Items in the order in which they are drawn: by distance, then by index. Ranks are counted separately
 /// ([`RankCount::rank`](rankle_core::rank::RankCount::rank)).
 fn ranked(distances: &[f32], keep: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut items: Vec<usize> = (0..distances.len()).filter(|&item| keep(item)).collect();
@@ -259,7 +259,7 @@ fn in_gallery(items: Vec<usize>) -> Vec<Item> {
     items.into_iter().map(Item::Gallery).collect()
 }
 
-/// From where to where, in words. The middle of an even number of tied items is half a rank.
+/// Ranks before and after, in words. The middle of an even number of tied items is a rank with a half.
 fn journey(before: f64, after: f64) -> String {
     let rank = |rank: f64| format!("{}{}", grouped(rank as usize), if rank.fract() > 0.0 { ".5" } else { "" });
     format!("{} before, {} after", rank(before), rank(after))
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(distinct(&(0..20).collect::<Vec<_>>()).len(), SHOWN);
     }
 
-    /// The places that are drawn are those that are measured.
+    /// The positions that are drawn are the ranks that are measured.
     #[test]
     fn what_moves_stands_where_the_standings_say() {
         let (dataset, embedder) = (toy::dataset(0), toy::embedder(0, Distance::Cosine).unwrap());
@@ -327,7 +327,7 @@ mod tests {
                     _ => measures.rank[row] * gallery.len() as f64,
                 };
                 assert!((rank(&pair.before) - measured(&outcome.before)).abs() < 1e-9, "{kind} {protocol} {image} before");
-                // The first match after a shift may be another image of the class.
+                // After a shift another image of the class may be the first match.
                 let after = rank(&pair.after) - measured(&outcome.after);
                 assert!(after.abs() < 1e-9 || kind == AttackId::EmbeddingShift && after > 0.0, "{kind} {protocol} {image} after");
             }

@@ -1,10 +1,10 @@
-//! The searches that are done, in a file beside the page to come: an interrupted or killed run loses the one it is at, and the same command
-//! goes on behind the others.
+//! File of finished searches, beside the page to come. An interrupted or killed run loses only its current search: the same
+//! command goes on after the finished ones.
 
 use crate::files;
 use crate::stop::{self, Stop};
 use anyhow::{Context, Result, bail};
-use rankle_eval::sanity::Remembered;
+use rankle_eval::sanity::StoredSearch;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,38 +13,38 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What the results depend on, in words by name.
+/// Settings that the results depend on, as words by name.
 pub(super) type About = BTreeMap<String, String>;
 
-/// In the folder of the page. TOML, for its numbers come back to the last bit.
+/// File name in the folder of the page. TOML, because it preserves numbers to the last bit.
 const FILE: &str = "sanity.part.toml";
 
-/// The searches of a run.
+/// Finished searches of a run.
 pub(super) struct Memory {
     path: PathBuf,
-    /// How many there will be.
+    /// Number of searches of the whole run.
     total: usize,
     found: RefCell<Found>,
     start: Instant,
-    /// Of the runs before this one.
+    /// Seconds that earlier parts of the run took.
     earlier: f64,
 }
 
-/// The file.
+/// Content of the file.
 #[derive(Serialize, Deserialize)]
 struct Found {
-    /// Of this run and those that it goes on from.
+    /// Seconds that all parts of the run took.
     seconds: f64,
     about: About,
     #[serde(default)]
-    searches: BTreeMap<String, Remembered>,
+    searches: BTreeMap<String, StoredSearch>,
 }
 
 impl Memory {
-    /// Of a run with `total` searches: what an earlier one has found, if it was about the same.
+    /// Opens the searches of a run of `total` searches, with those of an interrupted run with the same settings.
     ///
     /// # Errors
-    /// When the file of an earlier run cannot be read, or is about something else.
+    /// A file that cannot be read, or that has other settings.
     pub(super) fn open(folder: &Path, about: About, total: usize) -> Result<Self> {
         let path = folder.join(FILE);
         let found = match fs::read_to_string(&path) {
@@ -60,12 +60,12 @@ impl Memory {
         Ok(memory)
     }
 
-    /// How long it took so far, to the millisecond.
+    /// Seconds that the run took so far, to the millisecond.
     pub(super) fn seconds(&self) -> f64 {
         ((self.earlier + self.start.elapsed().as_secs_f64()) * 1000.0).round() / 1000.0
     }
 
-    /// An error, and after an interrupt what to do, where there is anything to go on from.
+    /// The error; if it is an interrupt and searches are finished, a message that the same command goes on.
     pub(super) fn going_on(&self, error: anyhow::Error) -> anyhow::Error {
         match stop::is_interrupt(&error) && self.len() > 0 {
             true => Stop::interrupted(format!("{}, the same command goes on with the rest", self.summary())).into(),
@@ -73,20 +73,20 @@ impl Memory {
         }
     }
 
-    /// How many searches are done.
+    /// Number of finished searches.
     fn len(&self) -> usize {
         self.found.borrow().searches.len()
     }
 
-    /// The same in words, for messages.
+    /// Number of finished searches in words, for messages.
     fn summary(&self) -> String {
         format!("{} of {} searches are in {}", self.len(), self.total, self.path.display())
     }
 
-    /// Removes the file: the page has it all.
+    /// Removes the file once the page is written.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// A file that cannot be removed.
     pub(super) fn forget(&self) -> Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -98,24 +98,24 @@ impl Memory {
 }
 
 impl rankle_eval::sanity::Memory for Memory {
-    fn recall(&self, name: &str) -> Option<Remembered> {
+    fn recall(&self, name: &str) -> Option<StoredSearch> {
         self.found.borrow().searches.get(name).cloned()
     }
 
-    fn keep(&self, name: &str, found: Remembered) {
+    fn keep(&self, name: &str, found: StoredSearch) {
         let mut all = self.found.borrow_mut();
         all.searches.insert(name.to_owned(), found);
         all.seconds = self.seconds();
         drop(all);
         let text = toml::to_string(&*self.found.borrow()).context("the searches are no TOML");
-        // What cannot be kept is searched for again some day; it is known now.
+        // A search that cannot be stored only has to be repeated after an interrupt: this run has its result.
         if let Err(error) = text.and_then(|text| files::write(&self.path, text)) {
             tracing::warn!("{error:#}");
         }
     }
 }
 
-/// The file of an earlier run about the same.
+/// Reads the file of an interrupted run, and checks that it has the same settings.
 fn read(path: &Path, text: &str, about: &About) -> Result<Found> {
     let path = path.display();
     let found: Found = toml::from_str(text).with_context(|| format!("{path} holds no searches of `rankle sanity`: delete it"))?;
@@ -133,10 +133,10 @@ fn read(path: &Path, text: &str, about: &About) -> Result<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_eval::sanity::{Memory as _, Tried};
+    use rankle_eval::sanity::{Memory as _, SearchResult};
 
-    fn tried(loss: f64) -> Tried {
-        Tried { before: vec![1.0 / 3.0, 50.0], after: vec![0.1 + 0.2, f64::MIN_POSITIVE], loss }
+    fn tried(loss: f64) -> SearchResult {
+        SearchResult { before: vec![1.0 / 3.0, 50.0], after: vec![0.1 + 0.2, f64::MIN_POSITIVE], loss }
     }
 
     #[test]
@@ -145,17 +145,17 @@ mod tests {
         let about = || About::from([("seed".to_owned(), "0".to_owned())]);
         let open = |about: About| Memory::open(folder.path(), about, 3);
         let first = open(about()).unwrap();
-        let bits = |tried: &Tried| -> Vec<u64> {
+        let bits = |tried: &SearchResult| -> Vec<u64> {
             tried.before.iter().chain(&tried.after).chain([&tried.loss]).map(|number| number.to_bits()).collect()
         };
-        let made = |work, tried| Remembered { work, tried };
+        let made = |work, tried| StoredSearch { work, tried };
         first.keep("a", made(7, vec![tried(1e-300)]));
         first.keep("b", made(1, vec![tried(-0.0), tried(f64::INFINITY)]));
         assert!(first.recall("c").is_none());
 
         let second = open(about()).unwrap();
         assert_eq!(second.summary(), format!("2 of 3 searches are in {}", folder.path().join(FILE).display()));
-        let Remembered { work, tried: again } = second.recall("a").unwrap();
+        let StoredSearch { work, tried: again } = second.recall("a").unwrap();
         assert_eq!((bits(&again[0]), work), (bits(&tried(1e-300)), 7));
         assert_eq!(bits(&second.recall("b").unwrap().tried[1]), bits(&tried(f64::INFINITY)));
 

@@ -1,4 +1,4 @@
-//! The card of a model: how it was made, how good it is, whose it is.
+//! The card of a trained model: training, quality, license.
 
 use super::checkpoint::Checkpoint;
 use super::plan::Plan;
@@ -12,48 +12,48 @@ use rankle_record::Provenance;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Rises whenever the same recipe makes other weights.
+/// Version of the training code. It rises whenever the same recipe makes other weights.
 const METHOD_VERSION: u32 = 1;
 
-/// `card.toml`.
+/// Content of `card.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Card {
-    /// The command that makes these weights, bit for bit on the same instruction set.
+    /// Command that makes these weights, bit for bit on the same instruction set.
     pub(crate) command: String,
-    /// The file beside the card.
+    /// File name of the weights beside the card.
     pub(crate) weights: String,
-    /// Its hash, the code and the machine; the instruction sets of all parts of the training.
+    /// Hash of the weights, version of the code, and machine, with the instruction sets of all parts of the training.
     #[serde(flatten)]
     pub(crate) provenance: Provenance,
-    /// `recall_at_1` or, of a classifier, `accuracy`: in percent, on the clean test images.
+    /// Quality on the clean test images, in percent: `recall_at_1`, for a classifier `accuracy`.
     #[serde(flatten)]
     pub(crate) quality: Quality,
     pub(crate) test_images: usize,
-    /// How many broken images were left out of those for training and for testing, as the name of the dataset asks for.
+    /// Numbers of broken training and test images that `skip-broken` left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left_out: Option<[usize; 2]>,
-    /// The license of the weights, where whoever trained them gave one: it is not for this program to say.
+    /// License of the weights, from `--license`. It is the choice of whoever trains, so there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) license: Option<String>,
-    /// The license of the images it was trained on, and whose they are.
+    /// License and attribution of the training images.
     pub(crate) data_license: String,
     pub(crate) data_attribution: String,
-    /// Wall-clock seconds of training, and with how many threads at the end.
+    /// Wall-clock seconds of the training; `threads` is the number of threads at its end.
     pub(crate) seconds: f64,
     pub(crate) threads: usize,
-    /// The mean loss per image of every epoch; cards of before have none.
+    /// Mean loss per image of every epoch; missing in older cards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) epoch_losses: Vec<f64>,
-    /// The arguments, spelled out.
+    /// All arguments, with the defaults filled in.
     pub(crate) training: Plan,
 }
 
 impl Card {
-    /// Of a finished run, without a license. The output folder and a folder of photographs are told as they were named, but of an absolute path
-    /// only the end: a card tells nothing of the machine.
+    /// The card of a finished run, without a license. Of an absolute path of the output or of a folder of photographs it has only
+    /// the last part, so that it tells nothing of the machine; relative paths are kept.
     ///
     /// # Errors
-    /// When the plan names no known dataset.
+    /// A plan that names no known dataset.
     pub(crate) fn new(
         plan: &Plan,
         credits: Credits,
@@ -89,7 +89,7 @@ impl Card {
         })
     }
 
-    /// The file.
+    /// The card as text of the file.
     ///
     /// # Errors
     /// None that a checked plan can cause.
@@ -100,7 +100,7 @@ impl Card {
     /// Reads a card.
     ///
     /// # Errors
-    /// When it cannot be read or is no card.
+    /// A file that cannot be read or is not a card.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = rankle_files::read_text(path, LONGEST).with_context(|| format!("{} cannot be read", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is no card of `rankle train`", path.display()))

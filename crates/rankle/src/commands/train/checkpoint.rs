@@ -1,4 +1,4 @@
-//! What a training run leaves behind while it lasts: one file, so its parts can never disagree.
+//! Checkpoints of a training run. A checkpoint is one file, so that its parts cannot be of different steps.
 
 use super::plan::Plan;
 use anyhow::{Context, Result, bail};
@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Where a run stands; beside it in the file, the weights and the optimizer's moments.
+/// Progress of a training run. The file also holds the weights and the moments of the optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// What is computed.
+    /// Plan of the run.
     pub(crate) plan: Plan,
-    /// The names of the training images, where they have some; checkpoints of before have none.
+    /// Names of the training images, if they have names; missing in older checkpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) images: Vec<String>,
-    /// Optimizer steps made so far.
+    /// Number of optimizer steps made so far.
     step: usize,
-    /// The loss of the epoch that the last step belongs to: its sum and the number of its images.
+    /// Loss of the epoch of the last step: the sum, and the number of images.
     loss: (Exact, usize),
-    /// The mean loss per image of every epoch that has ended.
+    /// Mean loss per image of every finished epoch.
     epoch_losses: Vec<Exact>,
     /// Wall-clock seconds of all parts of the run.
     pub(crate) seconds: f64,
-    /// The paths of the kernels that took part.
+    /// Instruction sets on which parts of the run were computed.
     pub(crate) instruction_sets: Vec<String>,
 }
 
-/// A number that comes back to the last bit, which decimal ones in JSON need not.
+/// A number that is stored to the last bit, which decimal numbers in JSON need not be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "u64", into = "u64")]
 struct Exact(f64);
@@ -47,29 +47,29 @@ impl From<Exact> for u64 {
     }
 }
 
-/// The tensor that holds the above as JSON, in bytes; and the one with the SHA-256 of a file of all others.
+/// Name of the tensor with the bytes of the [`Checkpoint`] as JSON, and of the tensor with the SHA-256 of a file of all others.
 const KEY: &str = "rankle.training";
 const HASH: &str = "rankle.sha256";
 
 impl Checkpoint {
-    /// Of a run that has not begun.
+    /// The checkpoint of a run that has not begun.
     pub(crate) fn new(plan: Plan, images: Vec<String>, instruction_set: String) -> Self {
         let (loss, epoch_losses) = ((Exact(0.0), 0), Vec::new());
         Self { plan, images, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
     }
 
-    /// Optimizer steps made so far.
+    /// Number of optimizer steps made so far.
     pub(crate) fn step(&self) -> usize {
         self.step
     }
 
-    /// Where training goes on.
+    /// Progress from which training goes on.
     pub(crate) fn progress(&self) -> Progress {
         let (Exact(sum), images) = self.loss;
         Progress { step: self.step, loss: EpochLoss { sum, images } }
     }
 
-    /// Takes over what a step has changed.
+    /// Updates step and losses after a step.
     pub(crate) fn follow(&mut self, Moment { progress: Progress { step, loss }, epoch_ended, .. }: Moment) {
         self.step = step;
         self.loss = (Exact(loss.sum), loss.images);
@@ -81,10 +81,10 @@ impl Checkpoint {
         self.epoch_losses.iter().map(|&Exact(loss)| loss).collect()
     }
 
-    /// Whether a run of so many steps can have come here.
+    /// Checks that a run of `steps` steps can have this progress.
     ///
     /// # Errors
-    /// In words, where it cannot.
+    /// Progress that the run cannot have.
     pub(crate) fn check_progress(&self, steps: usize, per_epoch: usize) -> Result<()> {
         let (step, epochs) = (self.step, self.epoch_losses.len());
         if !(1..=steps).contains(&step) {
@@ -96,10 +96,10 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file, completely or not at all.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// A file that cannot be written.
     pub(crate) fn write(&self, path: &Path, model: &dyn Trainable) -> Result<()> {
         let mut tensors = model.checkpoint()?;
         let text = serde_json::to_vec(self).context("the checkpoint is no JSON")?;
@@ -109,10 +109,10 @@ impl Checkpoint {
         Ok(weights::write(path, &tensors)?)
     }
 
-    /// Reads the file, if it is there.
+    /// Reads the file; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it is no checkpoint of a training run, or not as it was written.
+    /// A file that is not a checkpoint of a training run, or that has changed since it was written.
     pub(crate) fn read(path: &Path) -> Result<Option<(Self, Tensors)>> {
         if !path.exists() {
             return Ok(None);
@@ -140,7 +140,7 @@ impl Checkpoint {
     }
 }
 
-/// The SHA-256 of a file of these tensors.
+/// SHA-256 of a file of these tensors.
 fn hash(tensors: &Tensors) -> Result<Tensor> {
     Ok(Tensor::from_slice(&Sha256::digest(weights::serialize(tensors)?), 32, &Device::Cpu)?)
 }
@@ -176,7 +176,7 @@ mod tests {
             let progress = Progress { step, loss: EpochLoss { sum, images: 3 } };
             Moment { progress, steps: 9, epoch_ended }
         };
-        // Numbers that a JSON reader may take for their neighbors.
+        // Numbers that a JSON reader may round to a neighbor.
         checkpoint.follow(moment(3, 0.1 + 0.2, true));
         checkpoint.follow(moment(4, 1.0 / 3.0, false));
         checkpoint.write(&path, &*model).unwrap();
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!((read.progress(), read.epoch_losses()), (moment(4, 1.0 / 3.0, false).progress, vec![(0.1 + 0.2) / 3.0]));
         Architecture::C2f2.resume(Distance::Cosine, Seed(1), state).unwrap();
 
-        // A bit of a weight or of a moment that is another one is seen by nobody else.
+        // Only the hash reveals a flipped bit in a weight or a moment.
         let whole = std::fs::read(&path).unwrap();
         let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
         for place in [header, header + (whole.len() - header) / 2, whole.len() - 1] {
@@ -198,7 +198,7 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         assert!(Checkpoint::read(&path).unwrap_err().to_string().contains("delete that file"));
 
-        // One of before the loss of the epoch was a part of it.
+        // A checkpoint of a version without the loss of the current epoch.
         let mut old = serde_json::to_value(&checkpoint).unwrap();
         old.as_object_mut().unwrap().remove("loss").unwrap();
         let mut tensors = model.checkpoint().unwrap();

@@ -1,4 +1,4 @@
-//! The beginning of a dataset.
+//! The first images of a dataset.
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The first images of a dataset, or all.
-pub(crate) struct Few {
+pub(crate) struct FirstImages {
     whole: Arc<dyn Dataset>,
     len: usize,
 }
 
-impl Few {
+impl FirstImages {
     /// # Errors
-    /// When there are not so many.
+    /// A dataset with fewer than `len` images.
     pub(crate) fn new(whole: Arc<dyn Dataset>, len: Option<usize>) -> Result<Self> {
         match len {
             Some(len) if len > whole.len() => {
@@ -25,7 +25,7 @@ impl Few {
     }
 }
 
-impl Dataset for Few {
+impl Dataset for FirstImages {
     fn name(&self) -> &str {
         self.whole.name()
     }
@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn the_rest_is_out_of_reach() {
         let whole: Arc<dyn Dataset> = Arc::new(rankle_core::toy::dataset(0));
-        let few = Few::new(whole.clone(), Some(5)).unwrap();
+        let few = FirstImages::new(whole.clone(), Some(5)).unwrap();
         assert_eq!((few.len(), few.labels()), (5, &whole.labels()[..5]));
         assert!(few.images(&[4]).is_ok() && few.images(&[5]).is_err());
         assert!(few.training_images(&[4], Seed(0), 0).is_ok() && few.training_images(&[5], Seed(0), 0).is_err());
-        assert_eq!(Few::new(whole.clone(), None).unwrap().len(), whole.len());
-        assert!(Few::new(whole.clone(), Some(whole.len() + 1)).is_err());
+        assert_eq!(FirstImages::new(whole.clone(), None).unwrap().len(), whole.len());
+        assert!(FirstImages::new(whole.clone(), Some(whole.len() + 1)).is_err());
     }
 }

@@ -1,15 +1,15 @@
-//! Which images a training run learns from, by their names.
+//! Names of the training images, to find changes of a folder between parts of a run.
 
 use rankle_core::Dataset;
 use std::collections::HashSet;
 
-/// The names of all images, in order; none where they have no names.
+/// Names of all images, in order; empty if they have no names.
 pub(super) fn names(dataset: &dyn Dataset) -> Vec<String> {
     (0..dataset.len()).map_while(|index| dataset.image_name(index).map(|name| name.into_owned())).collect()
 }
 
-/// What the images with the names `before` have and those of `now` have not, in words: the first one that is gone, the first one
-/// that is new. `None` where they are the same, and where there were no names.
+/// Difference between two lists of names, in words: the first name that is gone and the first that is new, or the first that has
+/// moved. `None` if the lists are equal, or if there were no names before.
 pub(super) fn difference(before: &[String], now: &[String]) -> Option<String> {
     if before.is_empty() || before == now {
         return None;

@@ -1,4 +1,4 @@
-//! Everything that the weights of a training run depend on.
+//! Plan of a training run: everything that its weights depend on.
 
 use crate::files;
 use crate::names::Defense;
@@ -8,81 +8,81 @@ use rankle_train::{Loss, Recipe, Sampling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The arguments of a run, checked and complete. A checkpoint is gone on with only by a run with equal ones.
+/// The arguments of a run, checked and complete. Only a run with an equal plan may go on from a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) dataset: String,
-    /// The hash of its whole name, where `dataset` tells only the end of a path.
+    /// Hash of the whole name of the dataset; `None` unless `dataset` has only the last part of a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dataset_sha256: Option<String>,
-    /// Of photographs: how they become the model's images for testing; with the name of the dataset, also for training.
+    /// Preprocessing of the test photographs; with the name of the dataset it determines that of the training photographs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) preprocessing: Option<String>,
-    /// How many of the training images: the first ones.
+    /// Number of training images, the first ones of the dataset.
     pub(crate) images: usize,
     pub(crate) model: String,
-    /// The name of the file whose weights it started from.
+    /// Name of the file of weights that the training started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pretrained: Option<String>,
-    /// The hash of that file.
+    /// Hash of the `pretrained` file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pretrained_sha256: Option<String>,
-    /// What was taken off the names in it.
+    /// Prefix that was removed from the tensor names of the `pretrained` file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) strip_prefix: Option<String>,
-    /// The first layer that is trained, where not all are.
+    /// First layer that is trained; `None` if all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) train_layers: Option<String>,
-    /// None of a classifier.
+    /// Distance of a model that ranks; `None` for a classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distance: Option<String>,
     pub(crate) loss: String,
-    /// Of photographs: how those are drawn that an image is compared with.
+    /// Rule that draws the images a photograph is compared with; `None` for other images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<String>,
     pub(crate) defense: Defense,
-    /// Of the defense.
+    /// Radius of the defense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) epsilon: Option<f64>,
     pub(crate) epochs: usize,
     pub(crate) batch_size: usize,
     pub(crate) learning_rate: f64,
     pub(crate) weight_decay: f64,
-    /// Of a ranking loss.
+    /// Margin of a ranking loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) margin: Option<f64>,
     pub(crate) seed: u64,
 }
 
-/// What no options are for: the first says what a file held, the second which folder it was, and the third follows from the dataset
-/// and the model.
+/// Fields without an option: the hash of a file, the hash of a folder's name, and the preprocessing, which follows from the
+/// dataset and the model.
 const UNWRITTEN: [&str; 3] = ["pretrained-sha256", "dataset-sha256", "preprocessing"];
 
 impl Plan {
-    /// The numbers, for the loss of that name and the sampling of that protocol.
+    /// The recipe with the numbers of the plan; `loss` and `sampling` must be those that the plan names.
     pub(crate) fn recipe(&self, loss: Loss, sampling: Sampling) -> Recipe {
         let Self { epochs, batch_size, learning_rate, weight_decay, margin, .. } = *self;
         Recipe { epochs, batch_size, learning_rate, weight_decay, loss, margin: margin.unwrap_or(0.0), sampling }
     }
 
-    /// As a card tells it: nothing of the machine.
+    /// The plan for a card, without paths of the machine.
     ///
     /// # Errors
-    /// When it names no known dataset.
+    /// A plan that names no known dataset.
     pub(crate) fn portable(&self) -> Result<Self> {
         let dataset = self.dataset.parse::<Source>()?.portable().to_string();
         let hash = (dataset != self.dataset).then(|| files::hex(&Sha256::digest(&self.dataset)));
         Ok(Self { dataset, dataset_sha256: hash.or(self.dataset_sha256.clone()), ..self.clone() })
     }
 
-    /// In which arguments `other` differs, in words; `None` where it does not.
+    /// Arguments in which `other` differs, in words; `None` if it does not differ.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         let pairs = self.words().into_iter().zip(other.words()).filter(|(mine, its)| mine != its);
         let differences: Vec<String> = pairs.map(|((name, mine), (_, its))| format!("{name} {its} instead of {mine}")).collect();
         (!differences.is_empty()).then(|| differences.join(", "))
     }
 
-    /// The command that makes these weights.
+    /// Command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
         let optional = ["pretrained", "strip-prefix", "train-layers", "distance", "protocol", "epsilon", "margin"];
@@ -93,7 +93,7 @@ impl Plan {
         format!("{command} --output {output}")
     }
 
-    /// The arguments as they are written on the command line, and the hash of a file among them.
+    /// All fields as names and words: the options as written on the command line, and the fields without an option.
     fn words(&self) -> [(&'static str, String); 20] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
@@ -212,7 +212,7 @@ pub(super) mod tests {
         assert_eq!(plan().portable().unwrap(), plan());
     }
 
-    /// Every field has a word, so a field added later is told as a difference as well.
+    /// Every field has a word, so a field that is added later is compared as well.
     #[test]
     fn every_field_is_compared() {
         assert_eq!(serde_json::to_value(continued()).unwrap().as_object().unwrap().len(), plan().words().len());

@@ -1,4 +1,4 @@
-//! How good a model is on the clean test images.
+//! Quality of a model on the clean test images.
 
 use crate::interrupt;
 use crate::progress::{self, Bar};
@@ -10,22 +10,22 @@ use rankle_models::Architecture;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// In percent.
+/// Recall at 1 or accuracy, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Quality {
-    /// Of the test images whose nearest other test image is of their class.
+    /// Percentage of queries whose nearest gallery image, other than themselves, is of their class.
     #[serde(rename = "recall_at_1")]
     RecallAt1(f64),
-    /// Of the test images whose class has the largest logit.
+    /// Percentage of test images whose class has the largest logit.
     #[serde(rename = "accuracy")]
     Accuracy(f64),
 }
 
 impl Quality {
-    /// Measures on all test images: a classifier's accuracy, the recall of what ranks.
+    /// Measures a model on all test images: the accuracy of a classifier, else the recall at 1.
     ///
     /// # Errors
-    /// What the model reports, or an interrupt.
+    /// Those of the model and the images, and an interrupt.
     pub(crate) fn of(architecture: Architecture, model: &dyn Embedder, test: Sets<&dyn Dataset>) -> Result<Self> {
         let (queries, all) = (*test.queries(), test.iter().map(|set| set.len()).sum::<usize>());
         let everything: Vec<usize> = (0..queries.len()).collect();

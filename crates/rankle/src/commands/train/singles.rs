@@ -1,14 +1,14 @@
-//! Classes of one image, of which a ranking loss learns little.
+//! Check for classes with one training image, which have no pair for a ranking loss.
 
 use anyhow::{Result, bail};
 use rankle_data::Source;
 use std::collections::HashMap;
 
-/// Refuses training images without two of any class; warns where some classes have one image. `first` says whether the labels are
-/// those of the first images only.
+/// Refuses training images if no class has two of them; warns if some classes have one. `first` is true if `labels` are those of
+/// the first images only.
 ///
 /// # Errors
-/// Where no class has two images.
+/// Labels without two of any class.
 pub(crate) fn check(name: &Source, labels: &[u32], first: bool) -> Result<()> {
     let mut classes: HashMap<u32, usize> = HashMap::new();
     labels.iter().for_each(|&label| *classes.entry(label).or_default() += 1);

@@ -1,4 +1,4 @@
-//! The files of `--save` and `--picture`.
+//! Output files of `--save` and `--picture`.
 
 use crate::threat_arguments::ThreatArguments;
 use crate::{called, files};
@@ -13,15 +13,15 @@ use rankle_record::Record;
 use rankle_report::picture::{self, Example, Image, SHOWN, Shared, SharedPicture, grouped};
 use std::path::Path;
 
-/// How many unseen images are drawn for each perturbation.
+/// Number of unseen images drawn for each perturbation.
 const EXAMPLES: usize = 8;
 
-/// Writes all perturbations with what is known of each: `perturbations` (f32, n x c x h x w), `target_indices` (u32, n),
-/// `image_indices` (u32, n x batch; those at even places are seen), and `seen_rank_before`, `seen_rank_after`,
-/// `unseen_rank_before`, `unseen_rank_after` (f32, n, percent).
+/// Writes all perturbations with their results: `perturbations` (f32, n x c x h x w), `target_indices` (u32, n), `image_indices`
+/// (u32, n x batch; images at even indices are seen), and `seen_rank_before`, `seen_rank_after`, `unseen_rank_before`,
+/// `unseen_rank_after` (f32, n, percent).
 ///
 /// # Errors
-/// When the file cannot be written.
+/// A file that cannot be written.
 pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
     let n = made.len();
     let all: Vec<&Tensor> = made.iter().map(|made| &made.outcome.perturbation).collect();
@@ -47,7 +47,7 @@ pub(super) fn tensors(path: &Path, made: &[Made]) -> Result<()> {
 /// Draws the first perturbations, each with its target and a few unseen images before and after.
 ///
 /// # Errors
-/// When an image cannot be shown, or the file cannot be written.
+/// An image that cannot be shown, and a file that cannot be written.
 pub(super) fn picture(
     path: &Path,
     ranked: &RankedSubject,

@@ -1,18 +1,18 @@
-//! Tables of cells that are to be computed, and the same tables with what came out.
+//! Tables of cells, before and after they are computed.
 
 use rankle_report::{Cell, Grid, Record};
 
-/// What is shown of a record: one cell of a [`Grid`], or several beside one another.
+/// The cells of a [`Grid`] that show one record.
 pub(super) type Shown = fn(&Record) -> Vec<String>;
 
-/// A table before anything is measured.
+/// A table of cells that are not computed yet.
 #[derive(Clone)]
 pub(super) struct Asked {
     pub(super) heading: String,
     pub(super) corner: String,
-    /// As many for each cell as are shown of it.
+    /// Headings, as many per cell as `shown` returns texts.
     pub(super) columns: Vec<String>,
-    /// Names, and cells; none where there is nothing to ask for.
+    /// Row names and cells; `None` for an empty cell.
     pub(super) rows: Vec<(String, Vec<Option<Cell>>)>,
     pub(super) shown: Shown,
 }
@@ -23,7 +23,7 @@ impl Asked {
         self.rows.iter().flat_map(|(_, cells)| cells.iter().flatten())
     }
 
-    /// The table with its records, which are taken in the order of its cells.
+    /// The table filled with records, which are taken in the order of its cells.
     fn answered<'a>(&self, records: &mut impl Iterator<Item = &'a Record>) -> Grid {
         let mut row = |(name, cells): &(String, Vec<Option<Cell>>)| {
             let width = self.columns.len() / cells.len().max(1);
@@ -37,7 +37,7 @@ impl Asked {
     }
 }
 
-/// The tables with their headings; `records` are those of all cells, in their order.
+/// The filled tables with their headings; `records` has a record per cell, in the order of the cells.
 pub(super) fn answered(tables: &[Asked], records: &[Record]) -> Vec<(String, Grid)> {
     let mut records = records.iter();
     tables.iter().map(|table| (table.heading.clone(), table.answered(&mut records))).collect()

@@ -1,4 +1,4 @@
-//! The same search by kernels and by candle's operations.
+//! The same search in both compute backends: kernels and candle's operations.
 
 use crate::support::{LEN, embedder, place, world};
 use candle_core::Device;
@@ -18,7 +18,7 @@ fn kinds() -> impl Iterator<Item = (AttackId, ObjectiveKind, Distance)> {
     kinds.flat_map(|(kind, objective)| Distance::ALL.map(|distance| (kind, objective, distance)))
 }
 
-/// The gallery and other queries at a place: the world, and its images in another order.
+/// Gallery and queries in a compute backend: the world, and some of its images in another order.
 fn sets(place_of: &Place, distance: Distance) -> Sets<Box<dyn Ranking>> {
     let (world, embedder) = (world(), embedder(2, distance));
     let at = |images: &[usize]| {
@@ -56,7 +56,7 @@ fn losses_and_gradients_are_those_of_the_kernels() {
         let norm = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let off = |a: &[f32], b: &[f32]| norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>());
         let apart = off(&kernels.1, &tensors.1) / norm(&kernels.1);
-        // A hinge at its corner may fall to either side: one of a thousand.
+        // A hinge near zero may be active in only one of them: one of a thousand.
         assert!(apart < 2e-3 && kernels.1.len() == tensors.1.len(), "{kind} {objective} {distance}: {apart}");
         assert_eq!(kernels.2.is_some(), tensors.2.is_some());
         for (a, b) in kernels.2.iter().flatten().zip(tensors.2.iter().flatten()) {
@@ -65,7 +65,7 @@ fn losses_and_gradients_are_those_of_the_kernels() {
     }
 }
 
-/// Ranks are measured by the kernels: of images that are the same they are the same.
+/// Ranks are counted by the kernels in both backends, so the same images have the same ranks.
 #[test]
 fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
     let (world, other) = (world(), crate::sets::Backwards::new());
@@ -91,7 +91,7 @@ fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
             assert!((mean(&kernels.after.rank) - mean(&tensors.after.rank)).abs() < 0.02, "{kind} {threat}");
             assert!((mean(&kernels.embedding_shift) - mean(&tensors.embedding_shift)).abs() < 0.02, "{kind} {threat}");
         }
-        // One step from the clean image goes to the same place but for signs of gradients that are as good as zero.
+        // One step from the clean image leads to the same image, except for the signs of gradients near zero.
         let step = Pgd { keep: Iterate::Last, ..Pgd::from_clean(Threat::linf(0.05).unwrap(), 0.05, 1) };
         let [kernels, tensors] = both().map(|at| outcome(at, step));
         assert!((mean(&kernels.after.rank) - mean(&tensors.after.rank)).abs() < 0.005, "{kind}");
@@ -99,7 +99,7 @@ fn ranks_of_the_same_images_are_the_same_and_searches_get_as_far() {
 }
 
 #[test]
-fn embeddings_know_where_they_are() {
+fn embeddings_report_their_backend() {
     let (world, model) = (world(), embedder(2, Distance::Euclidean));
     let embeddings = place(&model, &world, &IMAGES);
     assert!(matches!(embeddings.place(), Place::Kernels));
