@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: speed of rankle, alone, beside PyTorch, or beside an older build.
 
 mod against;
+mod first_run;
 mod machine;
 mod markdown;
 mod rows;
@@ -12,6 +13,7 @@ use crate::driver::Driver;
 use crate::files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use first_run::FirstRun;
 use machine::Machine;
 use rankle_cli::{answer, say};
 use rows::Row;
@@ -56,8 +58,12 @@ pub(crate) struct Bench {
     /// or against.json with --against
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write BENCHMARKS.md and the excerpt in README.md from the JSON of an earlier run; time nothing
-    #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
+    /// Time `cargo xtask reproduce` in a clean clone, from its start to its first cell, and nothing else; the result is written to
+    /// target/bench/first-run.json
+    #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds", "json"])]
+    first_run: bool,
+    /// Write the section of this processor in BENCHMARKS.md and the excerpt in README.md from the JSON of earlier runs; time nothing
+    #[arg(long, conflicts_with_all = ["first_run", "against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
     markdown: bool,
 }
 
@@ -79,6 +85,14 @@ impl Bench {
         let file = self.file()?;
         if self.markdown {
             return write_pages(&file);
+        }
+        if self.first_run {
+            let run = FirstRun::measure()?;
+            let file = first_run::file();
+            files::write(&file, serde_json::to_string_pretty(&run)? + "\n")?;
+            answer(&run)?;
+            say(format_args!("written to {}", files::shown(&file)));
+            return Ok(());
         }
         let machine = Machine::here();
         let rows = self.rows(&machine)?;
@@ -201,8 +215,17 @@ fn write_pages(file: &std::path::Path) -> Result<()> {
     let report: Report = serde_json::from_str(&text).with_context(|| format!("{shown} is not what this version writes"))?;
     let readme = files::root().join("README.md");
     let old = std::fs::read_to_string(&readme).with_context(|| format!("{} cannot be read", files::shown(&readme)))?;
-    let new = markdown::into_readme(&old, &report)?;
-    files::write(&files::root().join("BENCHMARKS.md"), markdown::page(&report))?;
+    let first_run = match std::fs::read_to_string(first_run::file()) {
+        Ok(text) => Some(
+            serde_json::from_str::<FirstRun>(&text)
+                .with_context(|| format!("{} is damaged", files::shown(&first_run::file())))?,
+        ),
+        Err(_) => None,
+    };
+    let benchmarks = files::root().join("BENCHMARKS.md");
+    let page = markdown::page(&std::fs::read_to_string(&benchmarks).unwrap_or_default(), &report, first_run.as_ref());
+    let new = markdown::into_readme(&old, &page)?;
+    files::write(&benchmarks, page)?;
     files::write(&readme, new)?;
     say(format_args!("written: BENCHMARKS.md and the excerpt in README.md, from {shown}"));
     Ok(())

@@ -1,8 +1,8 @@
 //! Child processes, one at a time, and interrupts.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rankle_cli::Stop;
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
@@ -57,6 +57,32 @@ pub(crate) fn run(command: &mut Command, hint: &str) -> Result<ExitStatus> {
 /// As [`run`], and when the output is not UTF-8.
 pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitStatus, String)> {
     run_measuring(command, hint).map(|(status, output, _)| (status, output))
+}
+
+/// Runs a child until `reached` is true of a line on its standard error, then stops it as a Ctrl-C would.
+///
+/// # Errors
+/// As [`run`], and when the child ends before.
+pub(crate) fn run_until(command: &mut Command, mut reached: impl FnMut(&str) -> bool) -> Result<()> {
+    let hint = "nothing was written";
+    check_interrupt(hint)?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    CHILD.store(child.id(), Ordering::SeqCst);
+    let lines = BufReader::new(child.stderr.take().context("standard error is piped")?).lines();
+    let mut last = String::new();
+    let mut found = false;
+    for line in lines {
+        let line = line?;
+        if !found && reached(&line) {
+            found = true;
+            terminate(child.id());
+        }
+        last = line;
+    }
+    child.wait()?;
+    CHILD.store(0, Ordering::SeqCst);
+    check_interrupt(hint)?;
+    if found { Ok(()) } else { bail!("it ended before: {last}") }
 }
 
 /// Resources used by a child and by the children it waited for.

@@ -1,7 +1,8 @@
 //! The rank rule: which items leave the list, how ties count and which arithmetic compares distances (METHOD.md 8).
 //!
-//! Every rank of attacks and pictures is [`RankRule::rank`] of a [`RankCount`]. `Gallery::rank_counts` and `List::count` of
-//! `rankle-core` do the counting; the metrics need the expected value over the orders of tied items and use its `TieGroup`.
+//! Every rank of attacks and pictures is [`RankRule::rank`] of a [`RankCount`]. Items are counted by `Gallery::rank_counts` and
+//! `List::count` of `rankle-core`, and by the sorted lists of a candidate attack; where a target is the query itself, it stays in
+//! the list. The metrics need the expected value over the orders of tied items and use the `TieGroup` of `rankle-core`.
 
 use crate::Protocol;
 use rankle_core::rank::{Precision, RankCount};
@@ -98,5 +99,10 @@ mod tests {
         let ties = |protocol| [RankOf::Perturbed, RankOf::Item].map(|ranked| RankRule::of(protocol, ranked).ties);
         assert_eq!(ties(Protocol::Paper), [Ties::Min, Ties::Ordinal]);
         assert_eq!(ties(Protocol::Strict), [Ties::Average, Ties::Average]);
+        for ranked in [RankOf::Perturbed, RankOf::Item] {
+            let [paper, strict] = [Protocol::Paper, Protocol::Strict].map(|protocol| RankRule::of(protocol, ranked));
+            assert_eq!([paper.precision, strict.precision], [Precision::Single, Precision::Resolved]);
+            assert_eq!([paper.excludes_self, strict.excludes_self], [false, true]);
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::{Error, Result, Seed};
 use candle_core::Tensor;
 use std::borrow::Cow;
 
-/// Labeled images, each identified by its index: a query is left out of its own list by its index, never as the nearest item.
+/// Labeled images, each identified by its index: a query that leaves its own list is found by index, never as the nearest item.
 pub trait Dataset: Send + Sync {
     /// The registered name, as in `mnist`.
     fn name(&self) -> &str;

@@ -19,8 +19,8 @@ impl Role {
     }
 }
 
-/// Gallery and queries: two sets, or one set in both roles. In one set every query is an item of the gallery and is left out of
-/// its own list by its index.
+/// Gallery and queries: two sets, or one set in both roles. In one set every query is an item of the gallery; where a
+/// rule leaves it out of its own list, it does so by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sets<T> {
     /// The set that is ranked.

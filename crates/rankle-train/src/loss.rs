@@ -155,7 +155,7 @@ mod tests {
             assert!((mean - (first.0 + second.0) / 2.0).abs() < 1e-6);
             let sums = first.1.iter().zip(&second.1).map(|(first, second)| first + second);
             assert!(gradient.iter().zip(sums).all(|(gradient, sum)| (gradient - sum).abs() < 1e-6));
-            for (draw, mislabeled) in [(PairRule::Checked, false), (PairRule::Paper, true)] {
+            for (draw, mislabeled) in [(PairRule::Strict, false), (PairRule::Paper, true)] {
                 let pairs = [(0, 1, true), (2, 3, true), (4, 5, false)];
                 let (sum, gradient) = PairLoss { margin: 0.9, mislabeled }.evaluate(&points, &pairs).unwrap();
                 assert_eq!(of(Loss::Contrastive, draw), (sum / 3.0, gradient));

@@ -21,7 +21,7 @@ pub enum Sampling {
 pub enum PairRule {
     /// The intended rule: the positive is another image of the class if there is one, and the negative is of another class.
     #[default]
-    Checked,
+    Strict,
     /// The rule of the original: the positive may be the image itself, the negative is any image, and a pair of two classes is
     /// mislabeled (METHOD.md 2.2, 4.1).
     Paper,
@@ -58,21 +58,21 @@ impl<'a> Sampler<'a> {
     fn of_its_class(&self, image: usize, random: &mut impl Rng) -> usize {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
-            PairRule::Checked if members.len() > 1 => {
+            PairRule::Strict if members.len() > 1 => {
                 // Skips the image itself: it and all members behind it move up by one.
                 let place = below(members.len() - 1, random);
                 members[place + usize::from(members[place] >= image)]
             }
-            PairRule::Checked | PairRule::Paper => members[below(members.len(), random)],
+            PairRule::Strict | PairRule::Paper => members[below(members.len(), random)],
         }
     }
 
-    /// A negative. [`PairRule::Checked`] needs a second class.
+    /// A negative. [`PairRule::Strict`] needs a second class.
     fn of_another(&self, image: usize, random: &mut impl Rng) -> usize {
         let members = &self.classes[&self.labels[image]];
         match self.draw {
             PairRule::Paper => below(self.labels.len(), random),
-            PairRule::Checked => {
+            PairRule::Strict => {
                 let place = below(self.labels.len() - members.len(), random);
                 // From a position among images of other classes to an index: each member of the class in front adds one.
                 members.iter().fold(place, |place, &member| place + usize::from(member <= place))
@@ -113,15 +113,15 @@ mod tests {
 
     #[test]
     fn every_companion_is_as_likely_as_the_others() {
-        uniform(&counts(PairRule::Checked, 1), &[0, 5, 9]);
-        uniform(&counts(PairRule::Checked, 2), &[1, 3, 4, 6, 7, 8]);
+        uniform(&counts(PairRule::Strict, 1), &[0, 5, 9]);
+        uniform(&counts(PairRule::Strict, 2), &[1, 3, 4, 6, 7, 8]);
         uniform(&counts(PairRule::Paper, 1), &[0, 2, 5, 9]);
         uniform(&counts(PairRule::Paper, 2), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
     fn triplets_are_what_they_say() {
-        let sampler = Sampler::new(&LABELS, PairRule::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Strict);
         for (image, &label) in LABELS.iter().enumerate() {
             for epoch in 0..50 {
                 let [anchor, positive, negative] = sampler.triplet(image, Seed(1), epoch);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn half_of_the_pairs_are_of_one_class() {
-        let sampler = Sampler::new(&LABELS, PairRule::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Strict);
         let same = |&epoch: &u64| {
             let [first, second] = sampler.pair(4, Seed(0), epoch);
             assert!(first == 4 && second != 4);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn draws_are_keyed() {
-        let sampler = Sampler::new(&LABELS, PairRule::Checked);
+        let sampler = Sampler::new(&LABELS, PairRule::Strict);
         let draws = |seed: u64, epochs: std::ops::Range<u64>| -> Vec<[usize; 3]> {
             epochs.map(|epoch| sampler.triplet(0, Seed(seed), epoch)).collect()
         };

@@ -145,10 +145,10 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
     let dataset = Bars::sixty();
     let mut models = Vec::new();
     for (distance, loss, draw) in [
-        (Distance::Cosine, Loss::Triplet, PairRule::Checked),
+        (Distance::Cosine, Loss::Triplet, PairRule::Strict),
         (Distance::Cosine, Loss::Triplet, PairRule::Paper),
-        (Distance::Euclidean, Loss::Triplet, PairRule::Checked),
-        (Distance::Cosine, Loss::Contrastive, PairRule::Checked),
+        (Distance::Euclidean, Loss::Triplet, PairRule::Strict),
+        (Distance::Cosine, Loss::Contrastive, PairRule::Strict),
         (Distance::Cosine, Loss::Contrastive, PairRule::Paper),
     ] {
         let paper = Recipe::photographs(distance, loss, draw);
@@ -174,7 +174,7 @@ fn the_loss_falls_with_companions_from_the_whole_set() {
 #[test]
 fn the_loss_of_an_epoch_does_not_depend_on_the_batch_size() {
     let dataset = Bars::new((0..31).map(|image| image % 3));
-    let of_the_set = [Loss::Triplet, Loss::Contrastive].map(|loss| (loss, Architecture::C2f2, Sampling::Set(PairRule::Checked)));
+    let of_the_set = [Loss::Triplet, Loss::Contrastive].map(|loss| (loss, Architecture::C2f2, Sampling::Set(PairRule::Strict)));
     for (loss, architecture, sampling) in
         of_the_set.into_iter().chain([(Loss::CrossEntropy, Architecture::Softmax, Sampling::Batch)])
     {
@@ -201,7 +201,7 @@ fn the_images_of_some_steps_are_counted() {
     let images = [0..0, 0..1, 2..3, 0..3, 1..4, 0..6].map(|steps| plain.images(steps));
     assert_eq!(images, [0, 25, 10, 60, 60, 120]);
     for (loss, each) in [(Loss::Triplet, 3), (Loss::Contrastive, 2)] {
-        let recipe = Recipe { loss, sampling: Sampling::Set(PairRule::Checked), ..in_25s };
+        let recipe = Recipe { loss, sampling: Sampling::Set(PairRule::Strict), ..in_25s };
         assert_eq!(Training { recipe, ..training(&dataset) }.images(0..6), each * 120);
     }
 }
@@ -226,7 +226,7 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     shift.search.iterations = 2;
     // The contrastive loss draws nothing, so one stop is as good a test as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
-    let whole_set = Recipe { sampling: Sampling::Set(PairRule::Checked), ..RECIPE };
+    let whole_set = Recipe { sampling: Sampling::Set(PairRule::Strict), ..RECIPE };
     let runs: [Run<'_>; 5] = [
         ("none", RECIPE, None, &[1, 2, 3, 4, 5]),
         ("noise", RECIPE, Some(&Noise), &[1, 2, 3, 4, 5]),

@@ -98,6 +98,23 @@ fn sections(rest: &str) -> Vec<String> {
     found
 }
 
+/// The files of METHOD.md 15 exist. A name without a folder is beside the one before it.
+#[test]
+fn the_files_of_the_method_are_there() {
+    let method = text("METHOD.md");
+    let table = method.split("## 15.").nth(1).unwrap();
+    let (mut folder, mut count) = (root(), 0);
+    for name in table.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+        let file = if name.starts_with("crates/") { root().join(name) } else { folder.join(name) };
+        assert!(file.exists(), "METHOD.md 15: there is no {name}");
+        if name.starts_with("crates/") {
+            folder = file.parent().unwrap().to_owned();
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+}
+
 #[test]
 fn what_comments_cite_is_there() {
     let mut all = Vec::new();

@@ -3,6 +3,7 @@
 use crate::process;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Properties that do not change during a run.
@@ -11,6 +12,9 @@ pub(super) struct Machine {
     /// Model name of the processor; `None` if the system does not report it.
     pub(super) processor: Option<String>,
     pub(super) cores: usize,
+    /// Sizes of the caches that a core sees, as in `L1d 48K, L2 2048K`; `None` if the system does not report them.
+    #[serde(default)]
+    pub(super) caches: Option<String>,
     /// Instruction set of rankle's kernels.
     pub(super) instruction_set: String,
     pub(super) rankle: String,
@@ -25,6 +29,7 @@ impl Machine {
         Self {
             processor: fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| processor(&text)),
             cores: cores(),
+            caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
             rustc: compiler.map(|(_, version)| version.trim().to_owned()).unwrap_or_default(),
             ..Self::default()
         }
@@ -34,6 +39,21 @@ impl Machine {
 /// Number of threads that can run at once.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Data caches in a folder of the kernel, one sub-folder each.
+fn caches(folder: &Path) -> Option<String> {
+    let cache = |index: usize| {
+        let read = |name: &str| fs::read_to_string(folder.join(format!("index{index}")).join(name));
+        let (level, kind, size) = (read("level").ok()?, read("type").ok()?, read("size").ok()?);
+        Some(match kind.trim() {
+            "Instruction" => None,
+            "Data" => Some(format!("L{}d {}", level.trim(), size.trim())),
+            _ => Some(format!("L{} {}", level.trim(), size.trim())),
+        })
+    };
+    let caches: Vec<String> = (0..).map_while(cache).flatten().collect();
+    (!caches.is_empty()).then(|| caches.join(", "))
 }
 
 fn processor(cpuinfo: &str) -> Option<String> {
@@ -49,6 +69,22 @@ pub(super) fn load() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn caches_are_listed_without_that_of_instructions() {
+        let folder = tempfile::tempdir().unwrap();
+        for (index, [level, kind, size]) in
+            [["1", "Data", "48K"], ["1", "Instruction", "32K"], ["2", "Unified", "2048K"]].iter().enumerate()
+        {
+            let cache = folder.path().join(format!("index{index}"));
+            fs::create_dir(&cache).unwrap();
+            for (name, value) in [("level", level), ("type", kind), ("size", size)] {
+                fs::write(cache.join(name), format!("{value}\n")).unwrap();
+            }
+        }
+        assert_eq!(caches(folder.path()).as_deref(), Some("L1d 48K, L2 2048K"));
+        assert_eq!(caches(&folder.path().join("none")), None);
+    }
 
     #[test]
     fn the_processor_is_named_as_it_names_itself() {

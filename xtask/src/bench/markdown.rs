@@ -1,10 +1,49 @@
 //! BENCHMARKS.md and the excerpt in the README, from a result.
 
 use super::Report;
+use super::first_run::{FirstRun, minutes};
+use super::machine::Machine;
 use super::table::{Line, megabytes, percent, time};
 use anyhow::{Context, Result};
 
-pub(super) fn page(report: &Report) -> String {
+/// A section of the page: its heading without the marks, and its text.
+type Section = (String, String);
+
+/// Heading of the section with the times from a clone to the first cell.
+const FIRST_RUN: &str = "First run";
+/// Heading of the last section.
+const READING: &str = "How to read the tables";
+
+/// BENCHMARKS.md: the old page with the section of the report's processor replaced, or added, and with the row of a first run.
+pub(super) fn page(old: &str, report: &Report, first_run: Option<&FirstRun>) -> String {
+    let mut sections = sections(old);
+    sections.retain(|(heading, _)| heading != READING);
+    let own = (name(&report.machine), processor(report));
+    match sections.iter_mut().find(|(heading, _)| *heading == own.0) {
+        Some(section) => *section = own,
+        None => sections.insert(0, own),
+    }
+    if let Some(first_run) = first_run {
+        let old = sections.iter().position(|(heading, _)| heading == FIRST_RUN).map(|at| sections.remove(at).1);
+        sections.push((FIRST_RUN.to_owned(), first_runs(&old.unwrap_or_default(), first_run)));
+    }
+    sections.push((READING.to_owned(), LEGEND.to_owned()));
+    let sections: Vec<String> = sections.iter().map(|(heading, text)| format!("## {heading}\n\n{}\n", text.trim_end())).collect();
+    format!("# Benchmarks\n\n{HEAD}\n{}", sections.join("\n"))
+}
+
+fn sections(page: &str) -> Vec<Section> {
+    let sections = page.split("\n## ").skip(1);
+    sections.filter_map(|section| section.split_once('\n')).map(|(heading, text)| (heading.into(), text.trim().into())).collect()
+}
+
+/// Heading of a processor's section.
+fn name(machine: &Machine) -> String {
+    format!("{}, {}", machine.processor.as_deref().unwrap_or("unknown processor"), machine.instruction_set)
+}
+
+/// Text of a processor's section: the facts of the run, and its table.
+fn processor(report: &Report) -> String {
     let machine = &report.machine;
     let unknown = || "unknown".to_owned();
     let numbers = |values: &[Option<f64>]| {
@@ -13,8 +52,8 @@ pub(super) fn page(report: &Report) -> String {
     };
     let facts = [
         ("command", format!("`{}`", report.command)),
-        ("processor", machine.processor.clone().unwrap_or_else(unknown)),
-        ("cores, instructions", format!("{}, {}", machine.cores, machine.instruction_set)),
+        ("cores", machine.cores.to_string()),
+        ("caches", machine.caches.clone().unwrap_or_else(unknown)),
         (
             "versions",
             format!("rankle {}, {}, PyTorch {}", machine.rankle, machine.rustc, machine.pytorch.as_deref().unwrap_or("none")),
@@ -26,16 +65,38 @@ pub(super) fn page(report: &Report) -> String {
             report.table.peak_gflops.map_or_else(unknown, |peak| format!("{peak:.0}")),
         ),
     ];
-    let mut out = format!("# Benchmarks\n\n{HEAD}\n|  |  |\n|---|---|\n");
+    let mut out = "|  |  |\n|---|---|\n".to_owned();
     facts.iter().for_each(|(what, value)| out += &format!("| {what} | {value} |\n"));
     out += "\n| row / images | rankle | others | best other / rankle | of peak | MB | CPU |\n|---|---:|---|---|---:|---:|---:|\n";
     report.table.lines.iter().for_each(|line| out += &row(line));
-    out + "\n" + LEGEND
+    out
 }
 
+/// The table of first runs: the rows of other processors, and that of this run.
+fn first_runs(old: &str, run: &FirstRun) -> String {
+    let FirstRun { machine, load, xtask, driver, first_cell } = run;
+    let processor = machine.processor.as_deref().unwrap_or("unknown processor");
+    let head = format!("| {processor} |");
+    let others =
+        old.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| processor |") && !line.starts_with(&head));
+    let load = load.map_or_else(|| "unknown".to_owned(), |load| format!("{load:.1}"));
+    let stages = [*xtask, driver - xtask, first_cell - driver, *first_cell].map(minutes);
+    let own = format!("{head} {} | {load} | {} |", machine.cores, stages.join(" | "));
+    let rows: Vec<&str> = others.chain([own.as_str()]).collect();
+    format!("{FIRST_RUN_TABLE}{}\n", rows.join("\n"))
+}
+
+const FIRST_RUN_TABLE: &str = "\
+From a clean clone to the first printed cell of `cargo xtask reproduce`: `cargo xtask bench --first-run`. All of it is compiling; the
+crates of the registry are downloaded before.
+
+| processor | cores | load before | xtask, and what both share | the driver | first cell | all |
+|---|---:|---:|---:|---:|---:|---:|
+";
+
 const HEAD: &str = "\
-Written by `cargo xtask bench --markdown` from the numbers of the command below. Ratios are within that one run: both sides take
-turns, row by row, and the medians over the rounds are compared. Absolute times depend on the machine.
+Written by `cargo xtask bench --markdown` from the numbers of the commands below, a section for each processor. Ratios are
+within one run: both sides take turns, row by row, and the medians over the rounds are compared. Absolute times depend on the machine.
 ";
 
 const LEGEND: &str = "\
@@ -86,33 +147,41 @@ const END: &str = "<!-- bench:end -->";
 const EXCERPT: [&str; 5] =
     ["c2f2-pgd-step/500", "c2f2-training-step/500", "resnet18-pgd-step/8", "attack-ca+-w1/1000", "retrieval/1024"];
 
-/// The README with its excerpt replaced: a few rows, each beside the best other side.
+/// The README with its excerpt replaced: a few rows of every processor of the page, each beside the best other side.
 ///
 /// # Errors
 /// When the README lacks the marks of the excerpt.
-pub(super) fn into_readme(readme: &str, report: &Report) -> Result<String> {
+pub(super) fn into_readme(readme: &str, page: &str) -> Result<String> {
     let (before, rest) = readme.split_once(BEGIN).with_context(|| format!("the README has no line {}", BEGIN.trim_end()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the README has no line {END}"))?;
-    let machine = &report.machine;
-    let mut excerpt = format!(
-        "An excerpt of [BENCHMARKS.md](BENCHMARKS.md) ({}, {}; PyTorch {}):\n\n",
-        machine.processor.as_deref().unwrap_or("unknown processor"),
-        machine.instruction_set,
-        machine.pytorch.as_deref().unwrap_or("none"),
-    );
-    excerpt += "| row / images | rankle | best other | other / rankle |\n|---|---:|---|---:|\n";
-    for line in report.table.lines.iter().filter(|line| EXCERPT.contains(&&*line.row)) {
-        if let Some(verdict) = line.verdicts.iter().min_by(|a, b| a.ratio.total_cmp(&b.ratio)) {
-            let (ours, theirs, ratio) = (time(line.ours.ms), time(line.ours.ms * verdict.ratio), verdict.ratio);
-            excerpt += &format!("| {} | {ours} | {} {theirs} | {ratio:.2}x |\n", line.row, verdict.best);
-        }
+    let mut sections = sections(page);
+    sections.retain(|(heading, _)| heading != FIRST_RUN && heading != READING);
+    let mut excerpt = "An excerpt of [BENCHMARKS.md](BENCHMARKS.md): the time of rankle, and how many times as long the fastest \
+                       PyTorch of the same run takes.\n\n| row / images |"
+        .to_owned();
+    sections.iter().for_each(|(heading, _)| excerpt += &format!(" {heading} |"));
+    excerpt += &format!("\n|---|{}\n", "---|".repeat(sections.len()));
+    for row in EXCERPT {
+        let cells: Vec<String> = sections.iter().map(|(_, text)| excerpt_cell(text, row).unwrap_or_else(|| "·".into())).collect();
+        excerpt += &format!("| {row} | {} |\n", cells.join(" | "));
     }
     Ok(format!("{before}{BEGIN}{excerpt}{END}{after}"))
 }
 
+/// Our time, the smallest ratio and its other side, from a row of a processor's table.
+fn excerpt_cell(section: &str, row: &str) -> Option<String> {
+    let line = section.lines().find(|line| line.strip_prefix("| ").is_some_and(|rest| rest.starts_with(&format!("{row} |"))))?;
+    let [_, _, ours, _, verdicts, ..] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else { return None };
+    let ratios = verdicts.split("<br>").filter_map(|verdict| {
+        let (ratio, rest) = verdict.split_once("x ")?;
+        Some((ratio.parse::<f64>().ok()?, rest.split(" (").next()?))
+    });
+    let (ratio, best) = ratios.min_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(format!("{ours}, {ratio:.2}x {best}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::machine::Machine;
     use super::super::table::tests::example;
     use super::*;
 
@@ -120,6 +189,7 @@ mod tests {
         let machine = Machine {
             processor: Some("Some CPU".into()),
             cores: 2,
+            caches: Some("L1d 48K, L2 2048K".into()),
             instruction_set: "avx512".into(),
             rankle: "0.1.0".into(),
             rustc: "rustc 1.95.0".into(),
@@ -131,10 +201,11 @@ mod tests {
 
     #[test]
     fn the_page_says_who_made_it_and_shows_every_number() {
-        let page = page(&report());
+        let page = page("", &report(), None);
         for line in [
             "| command | `cargo xtask bench --against-pytorch` |",
-            "| processor | Some CPU |",
+            "## Some CPU, avx512",
+            "| caches | L1d 48K, L2 2048K |",
             "| load before each round (processes that wanted to run) | 0.5, unknown |",
             "| f32-peak/1 | 10.0 ms |  |  | 100 % | 100 | 90 % |",
             "| c2f2-forward/100 | 5.0 ms | eager 9.0 ms<br>compile 6.5 ms | 1.30x compile (≥ 1.1x) | 90 % | 100 / 100 | 90 % / 90 % |",
@@ -146,13 +217,40 @@ mod tests {
     }
 
     #[test]
+    fn every_processor_keeps_its_section() {
+        let run = |processor: &str, seconds| FirstRun {
+            machine: Machine { processor: Some(processor.into()), cores: 2, ..Machine::default() },
+            load: Some(0.1),
+            xtask: 60.0,
+            driver: 180.0,
+            first_cell: seconds,
+        };
+        let mut other = report();
+        other.machine.processor = Some("Other CPU".into());
+        let first = page("", &report(), Some(&run("Some CPU", 190.0)));
+        let both = page(&first, &other, Some(&run("Other CPU", 200.0)));
+        let headings: Vec<&str> = both.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(headings, ["## Other CPU, avx512", "## Some CPU, avx512", "## First run", "## How to read the tables"]);
+        assert!(
+            both.contains("\n| Some CPU | 2 | 0.1 | 1:00 min | 2:00 min | 0:10 min | 3:10 min |\n| Other CPU | 2 |"),
+            "{both}"
+        );
+        // The same run again changes nothing; without a first run those of before stay.
+        assert_eq!(page(&both, &other, Some(&run("Other CPU", 200.0))), both);
+        assert_eq!(page(&both, &report(), None), both);
+    }
+
+    #[test]
     fn the_readme_changes_between_its_marks_only() {
         let readme = format!("above\n{BEGIN}old\n{END}\nbelow\n");
-        let new = into_readme(&readme, &report()).unwrap();
+        let page = page("", &report(), None);
+        let new = into_readme(&readme, &page).unwrap();
         assert!(new.starts_with("above\n<!-- bench:begin -->\nAn excerpt") && new.ends_with("<!-- bench:end -->\nbelow\n"));
-        assert!(new.contains("| attack-ca+-w1/1000 | 4.00 s | vectorized 12.00 s | 3.00x |"), "{new}");
+        assert!(new.contains("| row / images | Some CPU, avx512 |\n|---|---|\n"), "{new}");
+        assert!(new.contains("\n| attack-ca+-w1/1000 | 4.00 s, 3.00x vectorized |\n"), "{new}");
+        assert!(new.contains("\n| retrieval/1024 | · |\n"), "{new}");
         assert!(!new.contains("old") && !new.contains("research 36") && !new.contains("c2f2-forward"));
-        assert_eq!(into_readme(&new, &report()).unwrap(), new);
-        assert!(into_readme("nothing here", &report()).is_err());
+        assert_eq!(into_readme(&new, &page).unwrap(), new);
+        assert!(into_readme("nothing here", &page).is_err());
     }
 }

@@ -74,7 +74,7 @@ impl ConvShape {
 }
 
 /// A convolution: a [`ConvShape`] with precomputed geometry. Filters are [`Panels`] in one of two forms, see [`Conv::pack`] and
-/// [`Conv::minimal`].
+/// [`Conv::winograd`].
 #[derive(Clone, Debug)]
 pub struct Conv {
     pub(super) shape: ConvShape,
@@ -124,7 +124,7 @@ impl Conv {
         self.shape
     }
 
-    /// Computes the output map of `images` images; `filters` come from [`Conv::pack`] or [`Conv::minimal`].
+    /// Computes the output map of `images` images; `filters` come from [`Conv::pack`] or [`Conv::winograd`].
     pub fn forward(&self, filters: &Panels, input: &[f32], images: usize, finish: Finish<'_>, output: &mut [f32]) {
         let shape = &self.shape;
         assert!(filters.outputs() == shape.outputs, "filters of this shape");

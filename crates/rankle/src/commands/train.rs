@@ -309,7 +309,7 @@ impl Train {
             (None, _) => odd(format!("--distance is missing: {model} ranks by cosine or euclidean")),
             (Some(distance), loss) if self.learns_photographs() => {
                 let draw = match self.protocol {
-                    None | Some(Protocol::Strict) => PairRule::Checked,
+                    None | Some(Protocol::Strict) => PairRule::Strict,
                     Some(Protocol::Paper) => PairRule::Paper,
                 };
                 Ok(Goal { distance, loss, paper: Recipe::photographs(distance, loss, draw) })
@@ -397,7 +397,7 @@ impl Train {
             loss: loss.to_string(),
             protocol: match paper.sampling {
                 Sampling::Batch => None,
-                Sampling::Set(PairRule::Checked) => Some(Protocol::Strict.to_string()),
+                Sampling::Set(PairRule::Strict) => Some(Protocol::Strict.to_string()),
                 Sampling::Set(PairRule::Paper) => Some(Protocol::Paper.to_string()),
             },
             defense: self.defense,

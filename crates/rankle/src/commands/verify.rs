@@ -26,8 +26,9 @@ use std::str::FromStr;
 /// run are counted, with the reason.
 ///
 /// On the instruction set and device of the record all columns must be equal to the last bit, except the seconds, the version of
-/// the code and the path of the weights. On others the inputs must be equal, mean ranks may differ by 0.5 and embedding shifts by
-/// 0.02; other columns are not compared. The exit code is 1 if a record disagrees, or if none could be run.
+/// the code, the paths of the weights and notes on the record (`verifiable`, `gradient_error`, `caveat`). On others the inputs must
+/// be equal too; mean ranks may differ by 0.5, embedding shifts by 0.02, recalls by 1, shares by 2, standard errors by 0.1. The exit
+/// code is 1 if a record disagrees, or if none could be run.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
