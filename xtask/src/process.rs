@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use rankle_cli::Stop;
 use std::io::{BufRead, BufReader, Read, Seek};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 use wait4::{ResUse, Wait4};
@@ -63,26 +63,20 @@ pub(crate) fn run_capturing(command: &mut Command, hint: &str) -> Result<(ExitSt
 ///
 /// # Errors
 /// As [`run`], and when the child ends before.
-pub(crate) fn run_until(command: &mut Command, mut reached: impl FnMut(&str) -> bool) -> Result<()> {
-    let hint = "nothing was written";
-    check_interrupt(hint)?;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    CHILD.store(child.id(), Ordering::SeqCst);
-    let lines = BufReader::new(child.stderr.take().context("standard error is piped")?).lines();
-    let mut last = String::new();
-    let mut found = false;
-    for line in lines {
-        let line = line?;
-        if !found && reached(&line) {
-            found = true;
-            terminate(child.id());
+pub(crate) fn run_until(command: &mut Command, hint: &str, mut reached: impl FnMut(&str) -> bool) -> Result<()> {
+    let (_, last, _) = run_child(command.stdout(Stdio::null()).stderr(Stdio::piped()), hint, |child| {
+        let (id, mut last) = (child.id(), Some(String::new()));
+        for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')).map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if last.is_some() && reached(&line) {
+                terminate(id);
+                last = None;
+            }
+            last = last.map(|_| line.into_owned());
         }
-        last = line;
-    }
-    child.wait()?;
-    CHILD.store(0, Ordering::SeqCst);
-    check_interrupt(hint)?;
-    if found { Ok(()) } else { bail!("it ended before: {last}") }
+        last
+    })?;
+    last.map_or(Ok(()), |last| bail!("it ended before: {last}"))
 }
 
 /// Resources used by a child and by the children it waited for.
@@ -119,14 +113,26 @@ pub(crate) fn run_hearing(command: &mut Command, hint: &str) -> Result<(ExitStat
 
 fn run_measured(command: &mut Command, hint: &str) -> Result<(ExitStatus, String, Usage)> {
     let program = command.get_program().to_string_lossy().into_owned();
+    let (status, output, usage) = run_child(command, hint, |child| {
+        let mut output = String::new();
+        child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut output)).map(|_| output)
+    })?;
+    if status.code() == Some(130) {
+        return Err(Stop::interrupted(hint).into());
+    }
+    Ok((status, output.with_context(|| format!("the output of {program} is not text"))?, usage))
+}
+
+/// Starts a child, lets `read` take its output, and waits for its end.
+fn run_child<T>(command: &mut Command, hint: &str, read: impl FnOnce(&mut Child) -> T) -> Result<(ExitStatus, T, Usage)> {
+    let program = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {program}"))?;
     CHILD.store(child.id(), Ordering::SeqCst);
     if interrupted() {
         terminate(child.id()); // the interrupt came between the start and the line above
     }
-    let mut output = String::new();
-    let read = child.stdout.take().map(|mut stdout| stdout.read_to_string(&mut output));
+    let output = read(&mut child);
     let used = child.wait4();
     CHILD.store(0, Ordering::SeqCst);
     let ResUse { status, rusage } = used.with_context(|| format!("lost {program}"))?;
@@ -135,10 +141,7 @@ fn run_measured(command: &mut Command, hint: &str) -> Result<(ExitStatus, String
         cpu_seconds: (rusage.utime + rusage.stime).as_secs_f64(),
         peak_mb: (rusage.maxrss > 0).then_some(rusage.maxrss as f64 / 1e6),
     };
-    if interrupted() || status.code() == Some(130) {
-        return Err(Stop::interrupted(hint).into());
-    }
-    read.transpose().with_context(|| format!("the output of {program} is not text"))?;
+    check_interrupt(hint)?;
     Ok((status, output, usage))
 }
 
@@ -170,5 +173,21 @@ mod tests {
         assert_eq!((rankle_cli::code(&error), error.to_string()), (130, "interrupted; say it again".to_owned()));
         let error = run(&mut Command::new("no-such-program"), "").unwrap_err();
         assert_eq!(error.to_string(), "cannot start no-such-program");
+    }
+
+    #[test]
+    fn a_child_is_stopped_at_the_line_that_is_waited_for() {
+        let mut lines = Vec::new();
+        let start = Instant::now();
+        let mut slow = shell(r"printf 'one\n\377\ntwo\n' >&2; sleep 30; echo three >&2");
+        run_until(&mut slow, "", |line| {
+            lines.push(line.to_owned());
+            line == "two"
+        })
+        .unwrap();
+        assert_eq!(lines, ["one", "\u{fffd}", "two"]);
+        assert!(start.elapsed().as_secs() < 20);
+        let error = run_until(&mut shell("echo broken >&2; exit 1"), "", |_| false).unwrap_err();
+        assert_eq!(error.to_string(), "it ended before: broken");
     }
 }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Compute published results, cell by cell, and print them beside the published numbers; --list names the experiments.
 ///
-/// Works offline with the data and the weights of the repository. Writes records.jsonl, report.md, cells.csv, curves.svg and
-/// curves.png into the output folder. After an interrupt the same command resumes: finished cells in records.jsonl are not
+/// Works offline with the data and the weights of the repository. Writes records.jsonl, report.md, cells.csv and the
+/// figure (curves.svg, .png, .pdf) into the output folder. After an interrupt the same command resumes: finished cells in records.jsonl are not
 /// computed again. An unfinished cell starts anew, and so do accuracies of classifiers and sanity pages, which take a few minutes
 /// at their default size. Models that are not shipped are first trained with the paper's recipe, once for all experiments, into
 /// target/models/ID.

@@ -125,7 +125,7 @@ mod tests {
         assert!(credits.contains("synth sop --products 4 --views 2 --seed 0"), "{credits}");
         let message = draw(Layout::Sop, Products { count: 4, views: 2, seed: 1 }, &output, &ProgressBar::hidden());
         let message = message.unwrap_err().to_string();
-        assert!(message.contains("is there already") && message.contains("--output"), "{message}");
+        assert!(message.contains("exists and was not changed") && message.contains("--output"), "{message}");
         assert_eq!(fs::read_to_string(output.join("credits.toml")).unwrap(), credits);
         // No temporary folder is left.
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);

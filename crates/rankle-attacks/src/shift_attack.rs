@@ -64,11 +64,8 @@ impl AttackInstance for ShiftInstance<'_> {
                 let lists = rows.iter().zip(distances.chunks_exact(gallery.len()));
                 lists
                     .map(|(&row, distances)| {
-                        let list = gallery.list(
-                            points.row(row),
-                            distances,
-                            RankRule::of(scene.protocol, RankOf::Perturbed).precision,
-                        )?;
+                        let list =
+                            gallery.list(points.row(row), distances, RankRule::of(scene.protocol, RankOf::Item).precision)?;
                         let (image, label) = (images[row], labels.queries()[images[row]]);
                         Ok(first_match(&list, labels.gallery, label, scene.sets.itself(image)))
                     })

@@ -192,7 +192,7 @@ fn clothes_have_queries_and_a_gallery() {
     let says = fault("inshop", &inner, Test);
     assert!(says.contains("has neither a folder Img/img nor img: unpack the photographs there"), "{says}");
     let says = fault("inshop", &inner.join("Eval"), Test);
-    assert!(says.contains("Eval holds no inshop: name the folder In-shop_Clothes_Retrieval_Benchmark with"), "{says}");
+    assert!(says.contains("Eval does not hold inshop: name the folder In-shop_Clothes_Retrieval_Benchmark with"), "{says}");
     assert!(says.contains("it holds Eval/list_eval_partition.txt or list_eval_partition.txt, and https://"), "{says}");
 }
 

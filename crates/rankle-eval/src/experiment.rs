@@ -144,8 +144,8 @@ impl Experiment {
             (false, true) => restarts,
         };
         let (searches, steps) = (searches as u64, (searches as u64).saturating_mul(iterations as u64));
-        // The best iterate is only known once the last one of a search is embedded.
-        let compared = if keep == Iterate::Best { searches } else { 0 };
+        // Searches and iterates are compared by the loss, for which the end of each search is embedded.
+        let compared = if keep == Iterate::Best || searches > 1 { searches } else { 0 };
         self.gradient_units().saturating_mul(steps).saturating_add(2 + compared).saturating_mul(images as u64)
     }
 

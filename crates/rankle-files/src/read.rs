@@ -7,7 +7,7 @@ use std::path::Path;
 /// Reads an ordinary file, whose length is known.
 ///
 /// # Errors
-/// [`io::Error`] if it cannot be read, is no ordinary file, or does not fit into memory.
+/// [`io::Error`] if it cannot be read, is not a regular file, or does not fit into memory.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::metadata(path)?.file_type() {
         kind if kind.is_file() => fs::read(path),

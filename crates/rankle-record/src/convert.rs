@@ -46,7 +46,7 @@ fn record(mut columns: Map<String, Value>, is_shipped: impl Fn(&str, &str) -> bo
     // An old record may have null in a column that is now omitted.
     let lost = columns.iter().find(|(name, value)| back.get(name.as_str()) != Some(value) && !value.is_null());
     if let Some((name, value)) = lost {
-        return Err(format!("{name} {value} has no place in format 2"));
+        return Err(format!("{name} {value} has no place in format {FORMAT}"));
     }
     let mut weights = vec![(&record.cell.subject.weights, &record.facts.provenance.weights_sha256)];
     weights.extend(record.cell.from.as_ref().map(|from| (&from.weights, &from.weights_sha256)));

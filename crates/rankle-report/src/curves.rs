@@ -135,7 +135,7 @@ fn has_published(panel: Panel<'_>) -> bool {
 }
 
 fn of_another_system(panels: &[Panel<'_>]) -> bool {
-    panels.iter().any(|panel| panel.theirs.other_system.is_some())
+    panels.iter().any(|panel| has_published(*panel) && panel.theirs.other_system.is_some())
 }
 
 /// The figure as PNG, as [`svg`] has it. The letters come from a font inside this crate: none needs to be installed.
@@ -255,11 +255,13 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels
     area.draw(&PathElement::new([at(x, 18), at(x + 28, 18)], INK.stroke_width(2 * scale as u32)))?;
     area.draw(&(EmptyElement::at(at(x + 14, 18)) + Polygon::new(mark(round, FILLED), INK.filled())))?;
     let images = images(panels).map_or_else(String::new, |images| format!(", n = {images}"));
-    label(x + 36, 18, &format!("ours{images}, ± standard error"))?;
+    let ours = format!("ours{images}, ± standard error");
+    label(x + 36, 18, &ours)?;
     if panels.iter().any(|panel| has_published(*panel)) {
         let hollow = PathElement::new(mark(round, HOLLOW), INK.stroke_width(scale as u32));
-        area.draw(&(EmptyElement::at(at(x + 290, 18)) + hollow))?;
-        label(x + 302, 18, if of_another_system(panels) { "published, other system" } else { "published" })?;
+        let x = x + 60 + 8 * ours.chars().count() as i32;
+        area.draw(&(EmptyElement::at(at(x, 18)) + hollow))?;
+        label(x + 12, 18, if of_another_system(panels) { "published, other system" } else { "published" })?;
     }
     Ok(())
 }

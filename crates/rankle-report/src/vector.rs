@@ -186,6 +186,7 @@ impl Drawing {
         segments
     }
 
+    /// Adds a shape unless it is transparent; any other color is taken for opaque.
     fn add(&mut self, shape: Shape, color: BackendColor) {
         if color.alpha > 0.0 {
             self.shapes.push((shape, color.rgb));
@@ -251,7 +252,9 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
     written.expect("memory takes every byte")
 }
 
+/// The text for XML, in which control characters are not allowed.
 fn escaped(text: &str) -> String {
+    let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -329,5 +332,57 @@ impl DrawingBackend for &mut Drawing {
         let origin = (x + cos * along - sin * down, y + sin * along + cos * down);
         self.add(Shape::Text(Text { words: words.to_owned(), glyphs, origin, turn, scale }), style.color());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plotters::prelude::{BLACK, IntoDrawingArea, IntoFont, Text as Label};
+    use plotters::style::text_anchor::Pos;
+
+    #[test]
+    fn what_xml_does_not_take_is_escaped_or_left_out() {
+        assert_eq!(escaped("a<b> & \"c\"\u{1}\n"), "a&lt;b&gt; &amp; &quot;c&quot;");
+    }
+
+    /// The transformation of a text at (100, 50) with this anchor and turn.
+    fn matrix(transform: FontTransform, pos: Pos) -> [f32; 6] {
+        crate::canvas::know_font();
+        let mut drawing = Drawing::new((200, 100));
+        let style = (crate::canvas::FONT, 10 * UNITS).into_font().transform(transform).color(&BLACK).pos(pos);
+        (&mut drawing).into_drawing_area().draw(&Label::new("HH", (1000, 500), style)).unwrap();
+        let [(Shape::Text(text), _)] = &drawing.shapes[..] else { panic!("one text") };
+        text.matrix()
+    }
+
+    #[test]
+    fn texts_are_turned_about_their_anchor() {
+        let (em, left) = (10.0 * EM, |v_pos| Pos { h_pos: HPos::Left, v_pos });
+        let close = |found: [f32; 6], expected: [f32; 6]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3), "{found:?} is not {expected:?}");
+        };
+        let font = FontRef::try_from_slice(FONT_FILE).unwrap();
+        let scale = em / font.units_per_em().unwrap();
+        let width = 2.0 * font.h_advance_unscaled(font.glyph_id('H')) * scale;
+        // Units of the font count upward, points downward.
+        close(matrix(FontTransform::None, left(VPos::Top)), [scale, 0.0, 0.0, -scale, 100.0, 50.0 + 0.76 * em]);
+        let right = Pos { h_pos: HPos::Right, v_pos: VPos::Center };
+        close(matrix(FontTransform::None, right), [scale, 0.0, 0.0, -scale, 100.0 - width, 50.0 + 0.27 * em]);
+        // Turned to the left the text runs upward, and what was below its anchor is to the right of it.
+        close(matrix(FontTransform::Rotate270, left(VPos::Top)), [0.0, -scale, -scale, 0.0, 100.0 + 0.76 * em, 50.0]);
+        close(matrix(FontTransform::Rotate90, left(VPos::Top)), [0.0, scale, scale, 0.0, 100.0 - 0.76 * em, 50.0]);
+    }
+
+    #[test]
+    fn outlines_are_closed_contours() {
+        let drawing = Drawing::new((1, 1));
+        let contours = |letter: char| {
+            let outline = drawing.outline(drawing.font.glyph_id(letter));
+            let count = |wanted: fn(&Segment) -> bool| outline.iter().filter(|segment| wanted(segment)).count();
+            assert_eq!(count(|segment| matches!(segment, Segment::Move(_))), count(|segment| *segment == Segment::Close));
+            count(|segment| *segment == Segment::Close)
+        };
+        assert_eq!(['o', '%', 'l', ' '].map(contours), [2, 5, 1, 0]);
     }
 }

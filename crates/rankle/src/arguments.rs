@@ -64,8 +64,8 @@ pub(crate) struct Global {
     /// Number of threads; all cores when left out. No result depends on it
     #[arg(long, global = true, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<NonZero<usize>>,
-    /// Compute with another instruction set of this machine than the fastest one, as a machine without that would. Results of
-    /// two sets agree but for rounding
+    /// Let rankle's kernels use another instruction set of this machine than the fastest one. Results of two sets agree but for
+    /// rounding
     #[arg(long, global = true, value_name = "NAME", value_parser = instruction_set)]
     instruction_set: Option<Isa>,
     /// Say more on standard error; twice for everything

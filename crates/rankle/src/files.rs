@@ -42,7 +42,7 @@ static ROOM: [u8; 1 << 16] = [0; 1 << 16];
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
     match path.metadata() {
         Ok(found) if found.is_dir() => bail!("{} is a folder: name a file in it", path.display()),
-        Ok(found) if !found.is_file() => bail!("{} is no ordinary file: name one that is, or a new one", path.display()),
+        Ok(found) if !found.is_file() => bail!("{} is not a regular file: name one that is, or a new one", path.display()),
         // A name that is too long, or a folder without permission.
         Err(error) if ![ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Err(error).with_context(|| refused(path));
@@ -202,6 +202,6 @@ mod tests {
         write(&path, "").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
         check_writable(&link).unwrap();
-        assert!(check_writable(Path::new("/dev/null")).unwrap_err().to_string().contains("no ordinary file"));
+        assert!(check_writable(Path::new("/dev/null")).unwrap_err().to_string().contains("not a regular file"));
     }
 }

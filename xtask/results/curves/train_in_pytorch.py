@@ -53,7 +53,7 @@ def main(folder, seed, output):
     images = torch.from_numpy(idx(f"{folder}/train-images-idx3-ubyte.gz", 16)).float().div(255).view(-1, 1, 28, 28)
     labels = idx(f"{folder}/train-labels-idx1-ubyte.gz", 8)
     model = C2F2().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-7)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-7)
     for epoch in range(1, EPOCHS + 1):
         losses = []
         for batch in np.split(rng.permutation(len(images)), len(images) // BATCH):
@@ -61,9 +61,9 @@ def main(folder, seed, output):
             anchor, positive, negative = (embeddings[rows] for rows in triplets(labels[batch], rng))
             nearer = F.cosine_similarity(anchor, negative) - F.cosine_similarity(anchor, positive)
             loss = (nearer + MARGIN).clamp(min=0).mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             losses.append(loss.item())
         print(f"epoch {epoch} of {EPOCHS}, loss {np.mean(losses):.4f}", flush=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, output)

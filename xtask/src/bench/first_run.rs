@@ -52,7 +52,7 @@ impl FirstRun {
             }
         }
         command.args(["xtask", "reproduce"]).current_dir(&clone);
-        process::run_until(&mut command, |line| {
+        process::run_until(&mut command, "nothing was written", |line| {
             let now = start.elapsed().as_secs_f64();
             let line = line.trim_start();
             if xtask.is_none() && line.starts_with("Compiling ") {

@@ -32,7 +32,7 @@ impl List {
     pub(super) fn read(path: PathBuf) -> Result<Self> {
         match path.metadata() {
             Ok(metadata) if !metadata.is_file() => {
-                Err(Error::Layout { path, found: "is no ordinary file".into(), help: "put the list itself there".into() })
+                Err(Error::Layout { path, found: "is not a regular file".into(), help: "put the list itself there".into() })
             }
             _ => Self::read_once(path),
         }
@@ -167,14 +167,14 @@ mod tests {
     #[test]
     fn devices_pipes_and_endless_lists() {
         let says = |list: Result<List>| list.err().expect("it has an end").to_string();
-        assert!(says(List::read("/dev/zero".into())).contains("is no ordinary file"));
+        assert!(says(List::read("/dev/zero".into())).contains("is not a regular file"));
         assert!(says(List::read_once("/dev/zero".into())).contains("cannot read /dev/zero"));
         let folder = tempfile::tempdir().unwrap();
         let (large, pipe) = (folder.path().join("large"), folder.path().join("pipe"));
         std::fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
         assert!(says(List::read(large)).contains("is larger than 64 MiB"));
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(says(List::read(pipe.clone())).contains("is no ordinary file"));
+        assert!(says(List::read(pipe.clone())).contains("is not a regular file"));
         std::thread::scope(|scope| {
             scope.spawn(|| std::fs::write(&pipe, "a/b.jpg").unwrap());
             assert_eq!(List::read_once(pipe.clone()).unwrap().text, "a/b.jpg");

@@ -53,7 +53,7 @@ impl Pass<'_> {
     fn statistics(&self, sums: &Map, channels: usize) -> Result<Statistics> {
         let count = rows(sums, channels);
         if count < 2.0 {
-            return Err(Error::Empty("images for a batch: batch normalization needs two in training"));
+            return Err(Error::Empty("images beside the one of the batch: batch normalization needs two in training"));
         }
         let mean: Vec<f32> = (self.total(channels, |chunk| norm::sum(self.isa, &sums[chunk], channels)).into_iter())
             .map(|sum| (sum / count) as f32)

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 ///
 /// A plan is a TOML file, as in xtask/plans of the repository, or a file with the inputs of one attack a line, as for
 /// `rankle sweep`. A cell is one attack on one model with one epsilon, one number of a table. The output folder gets
-/// records.jsonl, report.md and, for tables, cells.csv, curves.svg and curves.png. After an interrupt the same command goes on:
+/// records.jsonl, report.md and, for tables, cells.csv and the figure (curves.svg, .png, .pdf). After an interrupt the same command goes on:
 /// finished cells in records.jsonl are not computed again; the unfinished cell and accuracies of classifiers are.
 ///
 /// A model is the file of weights that the plan names, else a folder in --models, else one in --trained; if it is in none of

@@ -500,7 +500,7 @@ impl Folder {
         }
         if !checkpoint.instruction_sets.contains(&isa) {
             tracing::warn!(
-                "{path} was made with {}, this machine has {isa}: the last bits will differ",
+                "{path} was made with {}, this run computes with {isa}: the last bits will differ",
                 checkpoint.instruction_sets.join(", ")
             );
             checkpoint.instruction_sets.push(isa);

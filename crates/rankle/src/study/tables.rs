@@ -334,6 +334,7 @@ impl Study for Tables {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checked;
     use super::super::kept::{self, CommittedResults};
     use super::super::plan::tests::{named, plan};
     use super::*;
@@ -455,8 +456,22 @@ mod tests {
         for name in ["curves", "fashion", "losses", "backbones"] {
             let (kept, experiment) = (CommittedResults::of(name), tables(name));
             let records = &kept.answer(&|weights| experiment.plan(&scope, weights));
-            let render = |table: &PublishedTable| markdown::render(&Comparison::new(table, &scope.setting(), records, None));
-            kept.assert_tables(&experiment.tables.iter().map(render).collect::<String>());
+            let caveats: Vec<Option<String>> = (experiment.tables.iter())
+                .map(|PublishedTable { system, .. }| {
+                    let weights = kept::root().join("models").join(system.id()).join("model.safetensors");
+                    system.is_defended().then(|| checked::caveat(system, &weights)).flatten()
+                })
+                .collect();
+            let setting = scope.setting();
+            let both = experiment.tables.iter().zip(&caveats);
+            let comparisons: Vec<_> =
+                both.map(|(table, caveat)| Comparison::new(table, &setting, records, caveat.as_deref())).collect();
+            let folder = tempfile::tempdir().unwrap();
+            experiment.report(&scope, &comparisons).unwrap().write(folder.path(), records).unwrap();
+            for file in ["report.md", "curves.svg"] {
+                let made = std::fs::read_to_string(folder.path().join(file)).unwrap();
+                assert!(made == kept.text(file), "{name}/{file} is not what its records make: `rankle run` writes it anew");
+            }
         }
     }
 

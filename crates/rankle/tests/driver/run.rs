@@ -53,7 +53,7 @@ fn a_new_experiment_is_one_file() {
     );
     assert!(stdout.ends_with(&format!("pictures of single attacks are in {}\n", output.display())), "{stdout}");
     assert!(stderr.contains("mine: a slice of the cells, 2 images attacked per cell, seed 0, into "), "{stderr}");
-    let files = ["plan.jsonl", "records.jsonl", "report.md", "cells.csv", "curves.svg", "curves.png"];
+    let files = ["plan.jsonl", "records.jsonl", "report.md", "cells.csv", "curves.svg", "curves.png", "curves.pdf"];
     let pictures = ["mnist-c2f2-cosine-triplet-ca+.png", "mnist-lenet-euclidean-triplet-qa+.png"];
     assert!(files.iter().chain(&pictures).all(|file| output.join(file).is_file()));
     let trained = output.join("models-quick/mnist-lenet-euclidean-triplet-epochs-1-images-100/model.safetensors");

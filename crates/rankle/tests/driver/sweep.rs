@@ -134,7 +134,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
         (wrong, "expected `paper` or `strict`"),
         (sinking, "not for ca-"),
         (shared("es", 10, 1), "no universal form"),
-        (shared("ca+", 10, 3), "10 images are no 3 batches"),
+        (shared("ca+", 10, 3), "10 images cannot be split into 3 equal batches"),
     ] {
         write(&plan, &[planned("ca+", 1, 0.05, 10), cell]);
         let (code, stdout, stderr) = outcome(&mut sweep(&plan, &records));
