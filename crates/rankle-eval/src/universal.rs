@@ -56,12 +56,14 @@ pub fn check_room(experiment: &Experiment, images: usize, measured: &Subject) ->
     Ok(())
 }
 
-/// Cost of the perturbations, in units of a [`Monitor`](crate::Monitor).
-pub fn cost(experiment: &Experiment, images: usize) -> u64 {
+/// Cost in units of a progress bar; measured on another model, too, if `transferred`.
+pub fn cost(experiment: &Experiment, images: usize, transferred: bool) -> u64 {
     let perturbations = experiment.spec.universal.map_or(0, |shared| shared.perturbations);
-    let searched =
-        (images as u64 / 2).saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
-    searched.saturating_add(4 * images as u64).saturating_mul(perturbations as u64)
+    let (images, seen) = (images as u64, images as u64 / 2);
+    let searched = seen.saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.iterations as u64);
+    // Before and after on each model, and the end of the search.
+    let embedded = seen + 2 * images * if transferred { 2 } else { 1 };
+    searched.saturating_add(embedded).saturating_mul(perturbations as u64)
 }
 
 /// Makes all perturbations, batch by batch. An attack without a direction counts as one that raises.

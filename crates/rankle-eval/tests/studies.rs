@@ -375,7 +375,10 @@ fn the_work_of_a_study_is_what_its_cost_says() {
         let experiment = Experiment::new(&spec).unwrap();
         let start = done();
         universal::run(&experiment, &ranked, None, &images).unwrap();
-        assert_eq!(done() - start, universal::cost(&experiment, images.len()), "universal {attack}");
+        assert_eq!(done() - start, universal::cost(&experiment, images.len(), false), "universal {attack}");
+        let start = done();
+        universal::run(&experiment, &ranked, Some(&other), &images).unwrap();
+        assert_eq!(done() - start, universal::cost(&experiment, images.len(), true), "universal {attack}, transferred");
     }
     let units = |attack, objective| {
         let options = AttackOptions { objective, ..AttackOptions::default() };

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(line(&table, "tied ranks"), ["3.33 %"]);
         assert_eq!(line(&table, "below resolution"), ["4.44 %"]);
         assert!(table.starts_with("sp-qa+ on mnist (c2f2, cosine), m = 2, ε = 0.25\n"), "{table}");
-        assert!(table.contains("\n1000 images of 10000 images, seed 0, protocol paper\n24 steps of 0.0100, 3 random starts\n"));
+        assert!(table.contains("\n1000 of 10000 images, seed 0, protocol paper\n24 steps of 0.0100, 3 random starts\n"));
         assert!(table.ends_with("\n\n7.7 s on cpu (avx2)") || table.ends_with("\n\n7.6 s on cpu (avx2)"), "{table}");
     }
 

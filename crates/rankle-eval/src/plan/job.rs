@@ -48,7 +48,7 @@ impl<K> Job<K> {
     pub fn cost(&self) -> u64 {
         let images = self.cell.images;
         match (self.experiment.spec.universal, &self.from) {
-            (Some(_), _) => universal::cost(&self.experiment, images),
+            (Some(_), from) => universal::cost(&self.experiment, images, from.is_some()),
             (None, Some(_)) => transfer::cost(&self.experiment, images),
             (None, None) => self.experiment.cost(images),
         }

@@ -192,7 +192,8 @@ impl Universal {
         universal::check_room(&experiment, count, &from)?;
         let images = from.sample(role, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);
-        bar.set_length(universal::cost(&experiment, count).saturating_add(2 * from.len() as u64));
+        let galleries = from.len() as u64 * if to.is_some() { 2 } else { 1 };
+        bar.set_length(universal::cost(&experiment, count, to.is_some()).saturating_add(galleries));
         bar.set_message(format!("universal {} on {from}", self.attack));
         let (from, to) = (RankedSubject::new(from)?, to.map(RankedSubject::new).transpose()?);
 

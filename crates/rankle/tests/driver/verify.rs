@@ -223,7 +223,7 @@ fn records_of_every_instruction_set_agree() {
                 "protocol": protocol, "eight_bit": false, "images": 10, "seed": 0,
             })
         };
-        let cells = [cell("ca+", "paper"), cell("sp-qa-", "paper"), cell("qa+", "strict"), cell("es", "paper")];
+        let cells = [cell("ca+", "paper"), cell("qa+", "paper"), cell("qa+", "strict"), cell("es", "paper")];
         fs::write(&plan, cells.map(|cell| format!("{cell}\n")).concat()).unwrap();
         let mut sweep = rankle("sweep --plan");
         let (code, stdout, stderr) = outcome(sweep.arg(&plan).arg("--records").arg(&file).args(["--instruction-set", set]));
