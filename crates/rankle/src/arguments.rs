@@ -42,7 +42,8 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples: how good a model is, and how far an attack moves images in its lists
   rankle evaluate --dataset mnist --model models/mnist-c2f2-cosine-triplet
-  rankle attack   --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack ca+ --epsilon 0.3";
+  rankle attack   --dataset mnist --model models/mnist-c2f2-cosine-triplet \\
+      --attack ca+ --epsilon 0.3";
 
 /// Headings of the groups of options, in the order in which the help of a command shows them.
 pub(crate) mod heading {
