@@ -20,7 +20,7 @@ use rows::Row;
 use serde::{Deserialize, Serialize};
 use sides::Sides;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use table::BenchTable;
 use timing::{Answer, Timing};
 
@@ -208,27 +208,32 @@ impl Report {
     }
 }
 
-fn write_pages(file: &std::path::Path) -> Result<()> {
-    let shown = files::shown(file);
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{shown} cannot be read: `cargo xtask bench --against-pytorch` writes it"))?;
-    let report: Report = serde_json::from_str(&text).with_context(|| format!("{shown} is not what this version writes"))?;
-    let readme = files::root().join("README.md");
+/// Writes the pages from the JSON of a run, of a first run, or of both.
+fn write_pages(file: &Path) -> Result<()> {
+    let (report, first_run) = (read::<Report>(file)?, read::<FirstRun>(&first_run::file())?);
+    if report.is_none() && first_run.is_none() {
+        bail!("there is no {}: `cargo xtask bench --against-pytorch` writes it", files::shown(file));
+    }
+    let (readme, benchmarks) = (files::root().join("README.md"), files::root().join("BENCHMARKS.md"));
     let old = std::fs::read_to_string(&readme).with_context(|| format!("{} cannot be read", files::shown(&readme)))?;
-    let first_run = match std::fs::read_to_string(first_run::file()) {
-        Ok(text) => Some(
-            serde_json::from_str::<FirstRun>(&text)
-                .with_context(|| format!("{} is damaged", files::shown(&first_run::file())))?,
-        ),
-        Err(_) => None,
-    };
-    let benchmarks = files::root().join("BENCHMARKS.md");
-    let page = markdown::page(&std::fs::read_to_string(&benchmarks).unwrap_or_default(), &report, first_run.as_ref());
+    let page = markdown::page(&std::fs::read_to_string(&benchmarks).unwrap_or_default(), report.as_ref(), first_run.as_ref());
     let new = markdown::into_readme(&old, &page)?;
     files::write(&benchmarks, page)?;
     files::write(&readme, new)?;
-    say(format_args!("written: BENCHMARKS.md and the excerpt in README.md, from {shown}"));
+    say(format_args!("written: BENCHMARKS.md and the excerpt in README.md"));
     Ok(())
+}
+
+/// The JSON of an earlier run; `None` if there was none.
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    let shown = files::shown(file);
+    match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => {
+            let text = text.with_context(|| format!("{shown} cannot be read"))?;
+            serde_json::from_str(&text).map(Some).with_context(|| format!("{shown} is not what this version writes"))
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

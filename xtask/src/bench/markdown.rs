@@ -15,13 +15,15 @@ const FIRST_RUN: &str = "First run";
 const READING: &str = "How to read the tables";
 
 /// BENCHMARKS.md: the old page with the section of the report's processor replaced, or added, and with the row of a first run.
-pub(super) fn page(old: &str, report: &Report, first_run: Option<&FirstRun>) -> String {
+pub(super) fn page(old: &str, report: Option<&Report>, first_run: Option<&FirstRun>) -> String {
     let mut sections = sections(old);
     sections.retain(|(heading, _)| heading != READING);
-    let own = (name(&report.machine), processor(report));
-    match sections.iter_mut().find(|(heading, _)| *heading == own.0) {
-        Some(section) => *section = own,
-        None => sections.insert(0, own),
+    if let Some(report) = report {
+        let own = (name(&report.machine), processor(report));
+        match sections.iter_mut().find(|(heading, _)| *heading == own.0) {
+            Some(section) => *section = own,
+            None => sections.insert(0, own),
+        }
     }
     if let Some(first_run) = first_run {
         let old = sections.iter().position(|(heading, _)| heading == FIRST_RUN).map(|at| sections.remove(at).1);
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_page_says_who_made_it_and_shows_every_number() {
-        let page = page("", &report(), None);
+        let page = page("", Some(&report()), None);
         for line in [
             "| command | `cargo xtask bench --against-pytorch` |",
             "## Some CPU, avx512",
@@ -227,8 +229,8 @@ mod tests {
         };
         let mut other = report();
         other.machine.processor = Some("Other CPU".into());
-        let first = page("", &report(), Some(&run("Some CPU", 190.0)));
-        let both = page(&first, &other, Some(&run("Other CPU", 200.0)));
+        let first = page("", Some(&report()), Some(&run("Some CPU", 190.0)));
+        let both = page(&first, Some(&other), Some(&run("Other CPU", 200.0)));
         let headings: Vec<&str> = both.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(headings, ["## Other CPU, avx512", "## Some CPU, avx512", "## First run", "## How to read the tables"]);
         assert!(
@@ -236,14 +238,15 @@ mod tests {
             "{both}"
         );
         // The same run again changes nothing; without a first run those of before stay.
-        assert_eq!(page(&both, &other, Some(&run("Other CPU", 200.0))), both);
-        assert_eq!(page(&both, &report(), None), both);
+        assert_eq!(page(&both, Some(&other), Some(&run("Other CPU", 200.0))), both);
+        assert_eq!(page(&both, Some(&report()), None), both);
+        assert_eq!(page(&both, None, Some(&run("Other CPU", 200.0))), both);
     }
 
     #[test]
     fn the_readme_changes_between_its_marks_only() {
         let readme = format!("above\n{BEGIN}old\n{END}\nbelow\n");
-        let page = page("", &report(), None);
+        let page = page("", Some(&report()), None);
         let new = into_readme(&readme, &page).unwrap();
         assert!(new.starts_with("above\n<!-- bench:begin -->\nAn excerpt") && new.ends_with("<!-- bench:end -->\nbelow\n"));
         assert!(new.contains("| row / images | Some CPU, avx512 |\n|---|---|\n"), "{new}");

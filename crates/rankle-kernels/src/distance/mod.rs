@@ -118,7 +118,7 @@ impl Group {
 
     /// Distances to the gallery rows `block`: `out[row * columns + lane]`.
     fn distances(&self, rows: &GalleryRows, block: std::ops::Range<usize>, out: &mut [f32]) {
-        let right = Right { data: &self.data, stride: self.columns };
+        let right = Right { data: &self.data, stride: self.columns, ahead: &[] };
         for piece in split(block.len(), self.isa.rows()) {
             let data = &rows.data[(block.start + piece.start) * rows.stride..];
             let left = Left { data, row: rows.stride, step: 1, stretches: Stretches::ONE, len: rows.dim };
