@@ -44,7 +44,7 @@ fn every_command_knows_them() {
     run(&format!("universal {subject} --attack ca+ --epsilon 0.3 --batch 10 --perturbations 1 --iterations 2"));
     run(&format!("sanity {subject} --epsilon 0.1 --images 5 --output s"));
     let defended = "--defense embedding-shift --epsilon 0.1 --epochs 1 --images 40 --output d";
-    run(&format!("train --dataset mnist --model transformer --distance cosine --loss triplet {hardened}"));
+    run(&format!("train --dataset mnist --model transformer --distance cosine --loss triplet {defended}"));
     run(
         "train --dataset mnist --model transformer --distance cosine --loss neighborhood --margin 0.1 --epochs 1 --images 500 --output n",
     );
