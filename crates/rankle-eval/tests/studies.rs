@@ -337,7 +337,7 @@ fn the_recalls_of_a_shift_are_those_of_a_sort() {
     assert!(expected[0] != ten && ten[0] != ten[1] && ten != hundred && hundred[0] != hundred[1], "{expected:?}");
 }
 
-/// What a progress bar is told beforehand is what is counted until its end.
+/// The cost that a progress bar is told beforehand is what the monitor counts until the end.
 #[test]
 fn the_work_of_a_study_is_what_its_cost_says() {
     let monitors = [0, 1].map(|_| Arc::new(Ending(AtomicU64::new(0), u64::MAX)));

@@ -1,4 +1,4 @@
-//! What all pictures share: the font, and the way from a drawing to a PNG.
+//! The font and the PNG encoding of all pictures.
 
 use crate::{Error, Result};
 use plotters::coord::Shift;
@@ -8,26 +8,26 @@ use std::sync::Once;
 
 /// Pixels of a PNG per point.
 pub(crate) const DENSITY: u32 = 2;
-/// The one font, inside this crate: none needs to be installed.
+/// Name of the only font. It is part of this crate: none needs to be installed.
 pub(crate) const FONT: &str = "sans-serif";
-/// Its file.
+/// File of [`FONT`].
 pub(crate) const FONT_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
 /// The color of letters and axes.
 pub(crate) const INK: RGBColor = RGBColor(40, 40, 40);
 
-/// The text with a question mark for every letter that [`FONT`] lacks: Latin and Greek is what it has.
+/// Replaces every letter that [`FONT`] lacks by a question mark; it has Latin and Greek letters and a few symbols.
 pub(crate) fn legible(text: &str) -> String {
     let has = |c: char| matches!(c, ' '..='~' | '\u{a0}'..='ÿ' | 'Α'..='ω' | '–' | '—' | '−' | '∞' | '≤' | '≥' | '○' | '●');
     text.chars().map(|c| if has(c) { c } else { '?' }).collect()
 }
 
-/// A PNG is drawn this much larger and averaged, because plotters does not smooth the edges of what it fills.
+/// Factor by which a PNG is drawn larger and then averaged, because plotters does not smooth the edges of filled shapes.
 const OVERSAMPLING: u32 = 2;
 
-/// A surface for pixels.
+/// A drawing area of pixels.
 pub(crate) type Surface<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-/// Makes [`FONT`] known to plotters.
+/// Registers [`FONT`] with plotters.
 pub(crate) fn know_font() {
     static KNOWN: Once = Once::new();
     KNOWN.call_once(|| {
@@ -35,10 +35,10 @@ pub(crate) fn know_font() {
     });
 }
 
-/// A PNG of `size` points. `draw` gets a surface and how many of its pixels make a point.
+/// Draws a PNG of `size` points. `draw` receives a surface and its number of pixels per point.
 ///
 /// # Errors
-/// [`Error::Make`] when the picture, called `what`, cannot be made.
+/// [`Error::Make`] when the picture cannot be made; the message calls it `what`.
 pub(crate) fn png(size: (u32, u32), what: &'static str, draw: impl FnOnce(&Surface<'_>, u32) -> Result<()>) -> Result<Vec<u8>> {
     let scale = DENSITY * OVERSAMPLING;
     let large = (size.0 * scale, size.1 * scale);
@@ -47,7 +47,7 @@ pub(crate) fn png(size: (u32, u32), what: &'static str, draw: impl FnOnce(&Surfa
     encode((size.0 * DENSITY, size.1 * DENSITY), png::ColorType::Rgb, &shrink(&pixels, large.0 as usize), what)
 }
 
-/// A PNG of these bytes, one for each channel of a pixel.
+/// Encodes a PNG of `size` pixels, given one byte per channel and pixel.
 ///
 /// # Errors
 /// As [`png()`].

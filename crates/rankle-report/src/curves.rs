@@ -1,5 +1,5 @@
-//! The figure of mean rank against epsilon, with one target: our values as lines with filled markers, the published ones as hollow
-//! markers, one panel per model. Series differ in color and in marker, so that they can be told apart in gray.
+//! Figure of the mean rank against epsilon for attacks with one target, one panel per model: our values are lines with filled
+//! markers, published values hollow markers. Series differ in color and in marker, so that they can be told apart in gray.
 
 use crate::canvas::{self, FONT, INK};
 use crate::published::PublishedTable;
@@ -8,7 +8,7 @@ use crate::{AttackId, Comparison, Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Width and height of a panel in points; panels stand in rows of two.
+/// Width and height of a panel in points; each row has two panels.
 pub const PANEL: (u32, u32) = (580, 500);
 /// Pixels of the PNG per point.
 pub const DENSITY: u32 = canvas::DENSITY;
@@ -17,22 +17,22 @@ const COLUMNS: u32 = 2;
 const LEGEND_HEIGHT: u32 = 44;
 const WHAT: &str = "the curves";
 const TITLE: &str = "Mean rank after the attack against epsilon";
-/// The range of epsilon, and that of the ranks in percent.
+/// Ranges of the axes: epsilon, and ranks in percent.
 const EPSILONS: std::ops::Range<f64> = -0.005..0.305;
 const RANKS: std::ops::Range<f64> = -2.0..102.0;
-/// A shift of this size stands as high as a rank of 100 %: the cosine distance ends here.
+/// Shift drawn as high as a rank of 100 %: the largest cosine distance.
 const LARGEST_SHIFT: f64 = 2.0;
 
-/// What is drawn in one panel.
+/// Data of one panel.
 #[derive(Clone, Copy, Debug)]
 pub struct Panel<'a> {
-    /// Our points: the measured cells with one target, or without any. Title and caveat stand above the panel.
+    /// Comparison with our measured cells, of which those with at most one target are drawn, and the panel's title and caveat.
     pub ours: &'a Comparison<'a>,
-    /// The published points: its cells with one target. Any table of the same system.
+    /// Published table of the same system, of which the cells with at most one target are drawn.
     pub theirs: &'a PublishedTable,
 }
 
-/// Colors that the color-blind can tell apart (Okabe and Ito 2008).
+/// Color of a series; the color-blind can tell the colors apart (Okabe and Ito 2008).
 fn color(attack: AttackId) -> RGBColor {
     match attack {
         AttackId::CA_PLUS => RGBColor(0, 114, 178),
@@ -43,19 +43,19 @@ fn color(attack: AttackId) -> RGBColor {
     }
 }
 
-/// The corners of the marker of a series, around its middle, for a marker that reaches 1 in every direction.
+/// Corners of the marker of a series, relative to its center, for a radius of about 1.
 fn marker(attack: AttackId) -> Vec<(f64, f64)> {
     match attack {
         AttackId::CA_PLUS => vec![(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)],
         AttackId::CA_MINUS => vec![(0.0, 1.1), (1.1, -0.9), (-1.1, -0.9)],
         AttackId::SP_QA_PLUS => vec![(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
         AttackId::EmbeddingShift => vec![(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
-        // A circle, nearly.
+        // A polygon close to a circle.
         _ => (0..24).map(|n| f64::from(n) * std::f64::consts::TAU / 24.0).map(|angle| (angle.cos(), angle.sin())).collect(),
     }
 }
 
-/// The corners of a marker of this radius in pixels, the first one also as the last.
+/// Corners of a marker with a radius in pixels; the first corner is repeated at the end.
 fn corners(attack: AttackId, radius: f64) -> Vec<(i32, i32)> {
     let mut corners: Vec<_> =
         marker(attack).into_iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect();
@@ -63,11 +63,11 @@ fn corners(attack: AttackId, radius: f64) -> Vec<(i32, i32)> {
     corners
 }
 
-/// Radii of filled and hollow markers in points: both are seen where they meet.
+/// Radii of filled and hollow markers in points. They differ so that both are visible where they coincide.
 const FILLED: f64 = 3.5;
 const HOLLOW: f64 = 5.0;
 
-/// One of our points. The value is a rank in percent, or a shift in units of the distance.
+/// One of our points. `value` is a rank in percent, or a shift in units of the distance.
 struct Point {
     epsilon: f64,
     value: f64,
@@ -96,7 +96,7 @@ fn drawing(panels: &[Panel<'_>]) -> Result<Drawing> {
     Ok(drawing)
 }
 
-/// The caption of the figure: what is shown, on how many images, what the bars are, and what was published where.
+/// The caption of the figure: the measures, the number of images, the meaning of the bars, and the published sources.
 pub fn caption(panels: &[Panel<'_>]) -> String {
     let shift = if has_shift(panels) { ", and mean embedding shift (ES, right axis)," } else { "" };
     let mut caption = format!("Mean normalized rank after the attack{shift} against ε, one target per image. ");
@@ -123,7 +123,7 @@ pub fn caption(panels: &[Panel<'_>]) -> String {
     caption
 }
 
-/// The number of images behind each of our points, or the range of it; `None` if no point is measured.
+/// Number of images behind each of our points, or the range of these numbers; `None` if no point is measured.
 fn images(panels: &[Panel<'_>]) -> Option<String> {
     let images = || panels.iter().flat_map(|panel| panel.ours.measured()).filter_map(|row| Some(row.record?.cell.images));
     let (least, most) = (images().min()?, images().max()?);
@@ -138,7 +138,7 @@ fn of_another_system(panels: &[Panel<'_>]) -> bool {
     panels.iter().any(|panel| has_published(*panel) && panel.theirs.other_system.is_some())
 }
 
-/// The figure as PNG, as [`svg`] has it. The letters come from a font inside this crate: none needs to be installed.
+/// The figure of [`svg`] as a PNG. Letters come from a font inside this crate: none needs to be installed.
 ///
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
@@ -146,7 +146,7 @@ pub fn png(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
     canvas::png(size(panels), WHAT, |root, scale| draw(root, scale, panels))
 }
 
-/// Width and height of the whole picture in points.
+/// Width and height of the figure in points.
 fn size(panels: &[Panel<'_>]) -> (u32, u32) {
     (COLUMNS * PANEL.0, rows(panels) * PANEL.1 + LEGEND_HEIGHT)
 }
@@ -211,7 +211,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
             .draw()?;
     }
     if let Some(caveat) = panel.ours.caveat {
-        // At the top left: no curve of a rank goes there.
+        // At the top left, where no rank curve runs.
         let style = (FONT, 13 * scale).into_font().color(&RGBColor(200, 0, 0));
         for (line, words) in wrapped(caveat, 70).into_iter().enumerate() {
             chart.draw_series([Text::new(words, (EPSILONS.start + 0.01, 97.0 - 4.0 * line as f64), style.clone())])?;
@@ -219,7 +219,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
     }
 
     for attack in drawn(panel) {
-        // A shift is drawn on the axis of the ranks, at its place on the other one.
+        // All values are plotted on the rank axis: a shift is scaled to its height on the secondary axis.
         let place = |value: f64| if attack == AttackId::EmbeddingShift { value / percent } else { value };
         let (line, ours) = (color(attack).stroke_width(2 * scale), ours(panel.ours, attack));
         let published = theirs(panel.theirs, attack).map(|(epsilon, value)| (epsilon, place(value)));
@@ -236,7 +236,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
     Ok(())
 }
 
-/// The legend below the panels: series with their markers; filled and hollow ones.
+/// Draws the legend below the panels: the marker of each series, then filled and hollow markers.
 fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels: &[Panel<'_>]) -> Drawn<DB> {
     let at = |x: i32, y: i32| (x * scale, y * scale);
     let style = (FONT, 14 * scale).into_font().color(&INK);
@@ -266,10 +266,10 @@ fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels
     Ok(())
 }
 
-/// What has a curve in a panel, in the order of the paper.
+/// Attacks with a curve in a panel, in the order of the paper.
 fn drawn(panel: Panel<'_>) -> impl Iterator<Item = AttackId> {
     let known = move |attack: &AttackId| panel.theirs.attacks().chain(panel.ours.table.attacks()).any(|known| known == *attack);
-    // The shift only where we have measured it as well: it needs an axis of its own.
+    // The shift only if our table has it as well: it needs an axis of its own.
     let wanted = move |attack: &AttackId| *attack != AttackId::EmbeddingShift || panel.ours.table.attacks().any(|a| a == *attack);
     AttackId::ALL.into_iter().filter(known).filter(wanted)
 }
@@ -278,7 +278,7 @@ fn has_shift(panels: &[Panel<'_>]) -> bool {
     panels.iter().any(|panel| drawn(*panel).any(|attack| attack == AttackId::EmbeddingShift))
 }
 
-/// Our points of one curve, by rising epsilon.
+/// Our points of one curve, by ascending epsilon.
 fn ours(comparison: &Comparison<'_>, attack: AttackId) -> Vec<Point> {
     let here = comparison.measured().filter(|row| row.published.attack == attack && row.published.targets <= 1);
     let point = |row: &crate::Row<'_>| {
@@ -295,7 +295,7 @@ fn theirs(table: &PublishedTable, attack: AttackId) -> impl Iterator<Item = (f64
     here.filter_map(|cell| Some((cell.epsilon, cell.rank?)))
 }
 
-/// The words of a text in lines of at most so many letters.
+/// Breaks a text into lines of at most `width` letters; a longer word gets a line of its own.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -319,7 +319,7 @@ mod tests {
         published::table(id).unwrap()
     }
 
-    /// The panels of both MNIST tables, with rings at 31 epsilons.
+    /// Calls `look` with the panels of both MNIST tables, which have published values at 31 epsilons.
     fn with_panels<T>(records: &[Record], caveat: Option<&str>, look: impl Fn(&[Panel<'_>]) -> T) -> T {
         let setting = synthetic::setting();
         let ours = ["mnist-ct", "mnist-ctd"].map(|id| Comparison::new(table(id), &setting, records, caveat));
@@ -349,20 +349,20 @@ mod tests {
         for words in ["(CT)", "(CTD)", "CA+", "SP-QA-", "published", "ε, the radius", "mean normalized rank"] {
             assert!(text.contains(words), "{words}");
         }
-        // 2 models x 4 attacks, and the legend: one of each series, and one for ours and the published.
+        // 2 models x 4 attacks, and the legend: one marker per series, and one each for ours and published.
         assert_eq!(marks(&text), [2 * 4 * 5 + 4 + 1, 2 * 4 * 31 + 1]);
         assert!(!text.contains("embedding shift"), "no axis without a curve");
         let without = with_panels(&[], None, svg).unwrap();
         assert_eq!(marks(&without), [4 + 1, 2 * 4 * 31 + 1]);
     }
 
-    /// How many filled and hollow markers there are: closed paths, without the white ground.
+    /// Numbers of filled and hollow markers: closed paths other than the white background.
     fn marks(svg: &str) -> [usize; 2] {
         let closed = || svg.lines().filter(|line| line.ends_with("Z\"/>") && !line.contains("id=") && !line.contains("#ffffff"));
         [closed().filter(|line| !line.contains("stroke")).count(), closed().filter(|line| line.contains("stroke")).count()]
     }
 
-    /// What a reader of a printed copy needs: every series has a marker of its own.
+    /// Every series has a marker of its own, for readers of a copy without color.
     #[test]
     fn series_differ_in_their_markers() {
         let mut attacks = AttackId::TABLE.to_vec();
@@ -395,7 +395,7 @@ mod tests {
         let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
         assert!(has(b"/MediaBox [0 0 1160 544]") && has(b"/Count 1") && has(b"/Title (Mean rank"));
         assert!(!has(b"/Font"), "letters are outlines");
-        // The content is as in the SVG: as many closed and open paths.
+        // As many stroked and filled paths as in the SVG.
         let start = bytes.windows(7).position(|window| window == b"stream\n").unwrap() + 7;
         let mut content = String::new();
         std::io::Read::read_to_string(&mut flate2::read::ZlibDecoder::new(&bytes[start..]), &mut content).unwrap();
@@ -443,7 +443,7 @@ mod tests {
         for attack in AttackId::TABLE {
             assert!(count(color(attack)) > 2000, "{attack} is hardly visible: {}", count(color(attack)));
         }
-        // The caption of the first panel: letters, not an empty strip. Its rows hold nothing else.
+        // The caption of the first panel has letters. These rows of pixels hold nothing else.
         let width = frame.width as usize;
         let dark = (24..70).flat_map(|y| (0..width / 2).map(move |x| (y, x))).filter(|(y, x)| pixels[(y * width + x) * 3] < 100);
         assert!(dark.count() > 500);

@@ -1,7 +1,7 @@
-//! One attack on one image, to be looked at: the image, what was added to it, and the lists before and after.
+//! Pictures of one attack on one image: the image, the perturbation, and the ranked lists before and after the attack.
 //!
-//! Whoever ranks says which items stand where; this module decides which places are worth showing ([`window`]) and draws them.
-//! Pixels are plain numbers in `[0, 1]`, gray or color, of any size. Places are counted from 0, the top of a list.
+//! The caller ranks the items; this module selects the positions to show ([`window`]) and draws them. Images are gray or color,
+//! of any size, with pixels in `[0, 1]`. Positions count from 0, the top of a list.
 
 mod image;
 mod lists;
@@ -18,83 +18,83 @@ use plotters::prelude::*;
 use sheet::{Sheet, WHAT};
 use std::collections::BTreeSet;
 
-/// How many queries, or moved items of one list, a picture shows at most: more of them are no easier to look at.
+/// Largest number of lists, of moved items of one list, or of perturbations in a picture; more would be no easier to look at.
 pub const SHOWN: usize = 10;
 
-/// Everything a picture shows.
+/// Contents of a picture.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// What was done, in one line.
+    /// The attack and its settings, in one line.
     pub title: String,
-    /// To what, and what came of it: a line each.
+    /// Lines below the title: the model, the attacked image, the result.
     pub lines: Vec<String>,
-    /// The radius of the ball in pixel units.
+    /// Perturbation drawn white, in pixel units: the radius of an L∞ ball, or the largest value under another norm.
     pub epsilon: f64,
-    /// The same as it was given, as in `8/255`.
+    /// Text for `epsilon`, as in `8/255`.
     pub epsilon_as_given: String,
-    /// The image before.
+    /// The clean image.
     pub clean: Image,
-    /// The image after, of the same shape.
+    /// The adversarial image, of the same shape.
     pub adversarial: Image,
-    /// The lists in which something moved.
+    /// Lists in which the attack moved an item.
     pub lists: Vec<Pair>,
 }
 
 /// One list before and after the attack.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// What moved from where to where, in one line.
+    /// The moved items with their ranks before and after, in one line.
     pub caption: String,
-    /// With the clean image.
+    /// The list before the attack.
     pub before: List,
-    /// With the perturbed one.
+    /// The list after the attack.
     pub after: List,
 }
 
-/// A part of the list that a query gives.
+/// A part of the ranked list of a query.
 #[derive(Clone, Debug)]
 pub struct List {
-    /// The query.
+    /// Image of the query.
     pub query: Image,
-    /// What the query is called, in a word or two.
+    /// Name of the query, in a word or two.
     pub name: String,
-    /// Its class and its file, or the like: a line each, where they have names.
+    /// Class and file of the query, one line each; empty if they have no names.
     pub names: Vec<String>,
-    /// Some of its places, from the top.
+    /// Items to show, from the top.
     pub places: Vec<Slot>,
 }
 
 /// One item of a list.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    /// Its place, counted from 0.
+    /// Position in the list, counted from 0.
     pub rank: usize,
-    /// The item.
+    /// Image of the item.
     pub image: Image,
-    /// As [`List::names`].
+    /// Names of the item, as in [`List::names`].
     pub names: Vec<String>,
-    /// Why it is of interest.
+    /// Reason to highlight the item.
     pub mark: Mark,
 }
 
-/// Why an item of a list is of interest.
+/// Reason to highlight an item of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mark {
-    /// It is not.
+    /// No highlight.
     None,
-    /// The attack moves it. Equal numbers are the same item before and after.
+    /// An item that the attack moves. Equal numbers mark the same item before and after.
     Moved(usize),
-    /// The attack keeps it where it is. Numbered like the moved ones.
+    /// A preserved item: the attack keeps its rank. Numbered like the moved items.
     Preserved(usize),
-    /// It is of the class of the query.
+    /// An item of the class of the query.
     SameClass,
-    /// It is the query itself, or the clean copy of the image that was perturbed.
+    /// The query itself, or the clean copy of the perturbed image.
     Itself,
 }
 
-/// The places that are worth showing of a list before and after, of so many items each: the first `top`, those in `marked`, and
-/// next to these their neighbors, as long as there are no more than two of them. Both lists show the same places, so that a
-/// move is seen as one, as long as that are no more than seventeen; else each shows its own.
+/// Positions to show of a list before and after, with `lens` items: the first `top`, those in `marked`, and the neighbors of the
+/// marked ones if a list has at most two of them. Both lists show the same positions, so that a move is visible as one, if these
+/// are at most 17; else each list shows its own.
 ///
 /// ```
 /// use rankle_report::picture::window;
@@ -117,7 +117,7 @@ pub fn window(lens: [usize; 2], top: usize, marked: [&[usize]; 2]) -> [Vec<usize
     [inside((before, lens[0])), inside((after, lens[1]))]
 }
 
-/// Draws the picture as PNG, two pixels to a point.
+/// Draws the picture as a PNG with two pixels per point.
 ///
 /// # Errors
 /// [`crate::Error::Make`] when the two images have different shapes, or when the picture cannot be made.
@@ -141,7 +141,7 @@ pub fn png(picture: &Picture) -> Result<Vec<u8>> {
     })
 }
 
-/// Title, the three images, and what the frames mean.
+/// Top of the picture: the title, three images, and the legend of the frames.
 mod header {
     use super::sheet::{GRAY, MARGIN, Sheet};
     use super::{Image, Mark, Picture};
@@ -149,7 +149,7 @@ mod header {
     use crate::canvas::INK;
     use plotters::style::text_anchor::HPos;
 
-    /// The least width of a picture.
+    /// Smallest width of a picture.
     pub(super) const WIDTH: i32 = 760;
     const SIDE: i32 = 112;
     const STEP: i32 = SIDE + 34;

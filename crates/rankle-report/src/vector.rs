@@ -1,5 +1,5 @@
-//! Vector drawings as SVG and PDF: a plotters backend that records shapes, with letters as outlines of the font inside this crate,
-//! so that a file looks the same in every viewer and no font has to be installed or embedded.
+//! A plotters backend that records shapes and writes them as SVG and PDF. Letters are outlines of the font inside this crate, so
+//! that a file looks the same in every viewer and no font has to be installed or embedded.
 
 use crate::canvas::FONT_FILE;
 use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve};
@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt::Write;
 
-/// Units of the recorder per point: positions have one decimal.
+/// Plotters units per point: positions have one decimal.
 pub(crate) const UNITS: u32 = 10;
-/// Points per em, for the size that plotters calls 1.
+/// Points per em at font size 1 of plotters.
 const EM: f32 = 1.0 / 1.24;
 
 type Position = (f32, f32);
 
-/// A part of a path, in points.
+/// A part of a path, in points; in the outline of a glyph, in font units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Segment {
     Move(Position),
@@ -34,16 +34,16 @@ enum Paint {
     Stroke(f32),
 }
 
-/// Letters on a line.
+/// A line of text.
 #[derive(Clone, Debug, PartialEq)]
 struct Text {
     words: String,
-    /// Each glyph with its position on the line, in units of the font.
+    /// Glyphs with their positions along the line, in font units.
     glyphs: Vec<(GlyphId, f32)>,
     origin: Position,
-    /// Cosine and sine of the angle by which the line is turned clockwise.
+    /// Cosine and sine of the clockwise rotation of the line.
     turn: (f32, f32),
-    /// Points per unit of the font.
+    /// Points per font unit.
     scale: f32,
 }
 
@@ -53,7 +53,7 @@ enum Shape {
     Text(Text),
 }
 
-/// A drawing of shapes, one above the other. plotters draws into it; its size is in [`UNITS`] per point.
+/// A drawing of shapes, later ones on top. It is the surface of plotters, with [`UNITS`] units per point.
 pub(crate) struct Drawing {
     /// Width and height in points.
     size: (u32, u32),
@@ -62,13 +62,13 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    /// Width and height in points.
+    /// An empty drawing with a width and a height in points.
     pub(crate) fn new(size: (u32, u32)) -> Self {
         let font = FontRef::try_from_slice(FONT_FILE).expect("the font inside this crate is a font");
         Self { size, font, shapes: Vec::new() }
     }
 
-    /// The drawing as SVG. `description` is what a screen reader says.
+    /// The drawing as SVG. Screen readers read `description` aloud.
     pub(crate) fn to_svg(&self, title: &str, description: &str) -> String {
         let (width, height) = self.size;
         let mut svg = format!(
@@ -111,7 +111,7 @@ impl Drawing {
         use pdf_writer::{Content, Filter, Finish, Pdf, Rect, Ref, TextStr};
         let (width, height) = (self.size.0 as f32, self.size.1 as f32);
         let mut content = Content::new();
-        // A PDF counts upward.
+        // The y axis of a PDF points up.
         content.transform([1.0, 0.0, 0.0, -1.0, 0.0, height]).set_line_join(LineJoinStyle::RoundJoin);
         for (shape, (red, green, blue)) in &self.shapes {
             let [red, green, blue] = [red, green, blue].map(|&part| f32::from(part) / 255.0);
@@ -151,13 +151,13 @@ impl Drawing {
         pdf.finish()
     }
 
-    /// The glyphs in use.
+    /// Glyphs in use.
     fn glyphs(&self) -> BTreeSet<GlyphId> {
         let texts = self.shapes.iter().filter_map(|(shape, _)| if let Shape::Text(text) = shape { Some(text) } else { None });
         texts.flat_map(|text| text.glyphs.iter().map(|&(glyph, _)| glyph)).collect()
     }
 
-    /// The outline of a glyph in units of the font, which count upward; empty for a space.
+    /// Outline of a glyph in font units, with the y axis up; empty for a space.
     fn outline(&self, glyph: GlyphId) -> Vec<Segment> {
         let curves = self.font.outline(glyph).map(|outline| outline.curves).unwrap_or_default();
         let (mut segments, mut at) = (Vec::new(), None);
@@ -165,7 +165,7 @@ impl Drawing {
             let (from, segment, to) = match curve {
                 OutlineCurve::Line(a, b) => (a, Segment::Line((b.x, b.y)), b),
                 OutlineCurve::Quad(a, control, b) => {
-                    // The cubic curve that equals the quadratic one.
+                    // A quadratic curve as a cubic one.
                     let toward = |end: f32, control: f32| end + (control - end) * 2.0 / 3.0;
                     let first = (toward(a.x, control.x), toward(a.y, control.y));
                     let second = (toward(b.x, control.x), toward(b.y, control.y));
@@ -186,7 +186,7 @@ impl Drawing {
         segments
     }
 
-    /// Adds a shape unless it is transparent; any other color is taken for opaque.
+    /// Adds a shape unless it is fully transparent; any other color is drawn opaque.
     fn add(&mut self, shape: Shape, color: BackendColor) {
         if color.alpha > 0.0 {
             self.shapes.push((shape, color.rgb));
@@ -195,19 +195,19 @@ impl Drawing {
 }
 
 impl Text {
-    /// The transformation from units of the font, which count upward, to points.
+    /// Transformation from font units, with the y axis up, to points.
     fn matrix(&self) -> [f32; 6] {
         let ((cos, sin), scale) = (self.turn, self.scale);
         [cos * scale, sin * scale, sin * scale, -cos * scale, self.origin.0, self.origin.1]
     }
 }
 
-/// A position of the recorder in points.
+/// Converts a position from plotters units to points.
 fn points((x, y): BackendCoord) -> Position {
     (x as f32 / UNITS as f32, y as f32 / UNITS as f32)
 }
 
-/// A path along some positions, closed where it ends at its start.
+/// A path along `positions`, closed if it ends at its start.
 fn path(positions: impl IntoIterator<Item = BackendCoord>) -> Vec<Segment> {
     let positions: Vec<BackendCoord> = positions.into_iter().collect();
     let mut segments: Vec<Segment> = positions.iter().map(|&position| Segment::Line(points(position))).collect();
@@ -221,7 +221,7 @@ fn path(positions: impl IntoIterator<Item = BackendCoord>) -> Vec<Segment> {
     segments
 }
 
-/// The `d` of a path in SVG.
+/// The `d` attribute of a path in SVG.
 fn path_data(segments: &[Segment]) -> String {
     let mut data = String::new();
     for segment in segments {
@@ -252,7 +252,7 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
     written.expect("memory takes every byte")
 }
 
-/// The text for XML, in which control characters are not allowed.
+/// Escapes a text for XML and drops control characters, which XML does not allow.
 fn escaped(text: &str) -> String {
     let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -316,7 +316,7 @@ impl DrawingBackend for &mut Drawing {
             HPos::Center => -width * scale / 2.0,
             HPos::Right => -width * scale,
         };
-        // From the position down to the line that the letters stand on: half of an x for the middle, as in SVG.
+        // From the anchor down to the baseline: half the height of an x if centered, as in SVG.
         let down = match style.anchor().v_pos {
             VPos::Top => 0.76 * em,
             VPos::Center => 0.27 * em,
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(escaped("a<b> & \"c\"\u{1}\n"), "a&lt;b&gt; &amp; &quot;c&quot;");
     }
 
-    /// The transformation of a text at (100, 50) with this anchor and turn.
+    /// Matrix of a text at (100, 50) points with an anchor and a rotation.
     fn matrix(transform: FontTransform, pos: Pos) -> [f32; 6] {
         crate::canvas::know_font();
         let mut drawing = Drawing::new((200, 100));
@@ -365,11 +365,11 @@ mod tests {
         let font = FontRef::try_from_slice(FONT_FILE).unwrap();
         let scale = em / font.units_per_em().unwrap();
         let width = 2.0 * font.h_advance_unscaled(font.glyph_id('H')) * scale;
-        // Units of the font count upward, points downward.
+        // The y axis points up in font units, down in points.
         close(matrix(FontTransform::None, left(VPos::Top)), [scale, 0.0, 0.0, -scale, 100.0, 50.0 + 0.76 * em]);
         let right = Pos { h_pos: HPos::Right, v_pos: VPos::Center };
         close(matrix(FontTransform::None, right), [scale, 0.0, 0.0, -scale, 100.0 - width, 50.0 + 0.27 * em]);
-        // Turned to the left the text runs upward, and what was below its anchor is to the right of it.
+        // Rotated to the left, the text runs upward, and its lower side is to the right of the anchor.
         close(matrix(FontTransform::Rotate270, left(VPos::Top)), [0.0, -scale, -scale, 0.0, 100.0 + 0.76 * em, 50.0]);
         close(matrix(FontTransform::Rotate90, left(VPos::Top)), [0.0, scale, scale, 0.0, 100.0 - 0.76 * em, 50.0]);
     }

@@ -1,4 +1,4 @@
-//! Pixels to be shown.
+//! Images in a picture.
 
 use super::sheet::WHAT;
 use crate::{Error, Result, canvas};
@@ -13,11 +13,11 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of `(channels, height, width)`, one channel or three, with pixels in `[0, 1]` in that order. Values outside
-    /// are shown as the nearest end of that range.
+    /// An image of shape `(channels, height, width)` with one channel or three and pixels in `[0, 1]`, in that order. Values
+    /// outside of the range are clipped when drawn.
     ///
     /// # Errors
-    /// [`Error::Make`] for another number of channels or of pixels, for no pixel at all, and for NaN and infinity.
+    /// [`Error::Make`] for another number of channels, pixels that do not fit the shape, no pixels, NaN and infinity.
     pub fn new((channels, height, width): (usize, usize, usize), pixels: Vec<f32>) -> Result<Self> {
         let fault = if channels != 1 && channels != 3 {
             Some(format!("an image has {channels} channels, only 1 and 3 can be shown"))
@@ -34,7 +34,7 @@ impl Image {
         }
     }
 
-    /// A perturbation as an image, amplified so that ±epsilon are white and black, and nothing is gray.
+    /// A perturbation as an image, amplified so that -epsilon is black, 0 is gray and +epsilon is white.
     ///
     /// # Errors
     /// As [`Image::new`].
@@ -43,10 +43,10 @@ impl Image {
         Self::new(shape, added.iter().map(|added| 0.5 + gain * added).collect())
     }
 
-    /// The image itself as a PNG of 8 bits, gray or color, a pixel for each of its own.
+    /// The image as a PNG of the same size, gray or color, with 8 bits per channel.
     ///
     /// # Errors
-    /// [`Error::Make`] for an image that is larger than a PNG can be.
+    /// [`Error::Make`] for an image larger than a PNG can be.
     pub fn png(&self) -> Result<Vec<u8>> {
         let fail = |error: &dyn std::fmt::Display| Error::Make { what: WHAT, reason: error.to_string() };
         let side = |length: usize| u32::try_from(length).map_err(|error| fail(&error));
@@ -64,7 +64,7 @@ impl Image {
         )
     }
 
-    /// What was added to `clean`, amplified so that ±epsilon are white and black, and nothing is gray.
+    /// Difference from `clean`, amplified as in [`Image::perturbation`].
     pub(super) fn difference(&self, clean: &Self, epsilon: f64) -> Result<Self> {
         let shape = |image: &Self| (image.channels, image.height, image.width);
         if shape(self) != shape(clean) {
@@ -76,14 +76,14 @@ impl Image {
         Ok(Self { pixels, ..*self })
     }
 
-    /// Width and height of the image in a square of `side`: the proportions stay.
+    /// Width and height of the image scaled to a square of `side` with its proportions.
     pub(super) fn fit(&self, side: u32) -> (u32, u32) {
         let longest = self.width.max(self.height) as u64;
         let fit = |length: usize| ((u64::from(side) * length as u64 + longest / 2) / longest).max(1) as u32;
         (fit(self.width), fit(self.height))
     }
 
-    /// Red, green and blue of every pixel at another size: each is the mean of what it covers.
+    /// Red, green and blue of every pixel at another size; each is the mean of the pixels that it covers.
     pub(super) fn bytes(&self, (width, height): (u32, u32)) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(width as usize * height as usize * 3);
         let columns: Vec<_> = (0..width).map(|x| covered(x, width, self.width)).collect();
@@ -105,7 +105,7 @@ fn amplification(epsilon: f64) -> f32 {
     if epsilon > 0.0 { (0.5 / epsilon) as f32 } else { 0.0 }
 }
 
-/// Which of `len` pixels lie below pixel `at` of `size`.
+/// Range of the `len` original pixels that pixel `at` of `size` covers.
 fn covered(at: u32, size: u32, len: usize) -> std::ops::Range<usize> {
     let (at, size) = (at as usize, size as usize);
     at * len / size..((at + 1) * len).div_ceil(size)

@@ -1,4 +1,4 @@
-//! A list before and after, one above the other, with an arrow for everything that moved.
+//! A list before and after the attack, one above the other, with an arrow for each moved or preserved item.
 
 use super::sheet::{GRAY, MARGIN, Sheet};
 use super::{List, Mark, Pair, SHOWN, Slot};
@@ -9,22 +9,22 @@ use plotters::style::text_anchor::HPos;
 
 const SIDE: i32 = 54;
 const GAP: i32 = 10;
-/// Where places are left out.
+/// Width of the dots that stand for omitted positions.
 const ELLIPSIS: i32 = 26;
-/// Where the query is, and where its list begins.
+/// Left edges of the query and of its list.
 const QUERY: i32 = MARGIN + 56;
 const LIST: i32 = QUERY + SIDE + 44;
 
 const CAPTION: i32 = 26;
 const LABEL: i32 = 22;
 const STRIP: i32 = 40;
-/// A line of the names below a place or a query, and how wide each may be.
+/// Height of a line of names, and the largest widths of the names of an item and of a query.
 const NAME: i32 = 12;
 const PLACE_NAME: i32 = SIDE + GAP - 8;
 const QUERY_NAME: i32 = SIDE + 40;
 
-/// One color for each moved item; the first five, with the green of what is kept, are those that the color-blind can tell
-/// apart (Okabe and Ito 2008).
+/// Colors of the moved items. The color-blind can tell the first five and the green of preserved items apart (Okabe and Ito
+/// 2008).
 const MOVED: [RGBColor; SHOWN] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -37,12 +37,12 @@ const MOVED: [RGBColor; SHOWN] = [
     RGBColor(128, 128, 0),
     RGBColor(25, 25, 112),
 ];
-/// The first of them, wherever there is one target only.
+/// Color of a single target.
 pub(super) const TARGET: RGBColor = MOVED[0];
 const KEPT: RGBColor = RGBColor(0, 158, 115);
 const PALE: RGBColor = RGBColor(170, 170, 170);
 
-/// The frame around an item: color and width.
+/// Color and width of the frame around an item.
 pub(super) fn frame(mark: Mark) -> Option<(RGBColor, i32)> {
     match mark {
         Mark::None => None,
@@ -53,7 +53,7 @@ pub(super) fn frame(mark: Mark) -> Option<(RGBColor, i32)> {
     }
 }
 
-/// A pair of lists, laid out.
+/// A pair of lists with the left edges of their items.
 pub(super) struct ListPair<'a> {
     pair: &'a Pair,
     before: Vec<i32>,
@@ -61,7 +61,7 @@ pub(super) struct ListPair<'a> {
 }
 
 impl<'a> ListPair<'a> {
-    /// What a pair without names takes.
+    /// Height of a pair without names.
     pub(super) const HEIGHT: i32 = CAPTION + 2 * (SIDE + LABEL) + STRIP + 22;
 
     pub(super) fn new(pair: &'a Pair) -> Self {
@@ -72,7 +72,7 @@ impl<'a> ListPair<'a> {
         Self::HEIGHT + 2 * self.names()
     }
 
-    /// What the names take below one of the lists.
+    /// Height of the names below one list.
     fn names(&self) -> i32 {
         let lists = [&self.pair.before, &self.pair.after];
         let lines = |list: &List| list.places.iter().map(|place| place.names.len()).chain([list.names.len()]).max();
@@ -84,7 +84,7 @@ impl<'a> ListPair<'a> {
         last.map_or(LIST, |column| column + SIDE) + MARGIN + GAP
     }
 
-    /// Draws the pair below `top`, on a sheet of that width.
+    /// Draws the pair below `top`, on a sheet of `sheet_width`.
     pub(super) fn draw(&self, sheet: &Sheet<'_, '_>, top: i32, sheet_width: i32) -> Result<()> {
         let Pair { caption, before, after } = self.pair;
         sheet.fill((MARGIN, top), (self.width().max(super::header::WIDTH) - 2 * MARGIN, 1), RGBColor(225, 225, 225))?;
@@ -108,7 +108,7 @@ impl<'a> ListPair<'a> {
     }
 }
 
-/// Where the places stand.
+/// Left edges of the items.
 fn columns(places: &[Slot]) -> Vec<i32> {
     let mut x = LIST;
     let mut columns = Vec::with_capacity(places.len());
@@ -151,7 +151,7 @@ fn list(sheet: &Sheet<'_, '_>, y: i32, when: &str, list: &List, columns: &[i32])
     Ok(())
 }
 
-/// Names below the label of the image at `y`, around `x`.
+/// Draws names below the label of the image at `y`, centered at `x`.
 fn names(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), width: i32, names: &[String]) -> Result<()> {
     names
         .iter()
@@ -159,7 +159,7 @@ fn names(sheet: &Sheet<'_, '_>, (x, y): (i32, i32), width: i32, names: &[String]
         .try_for_each(|(n, name)| sheet.label((x, y + SIDE + LABEL + NAME * n as i32), width, (9, GRAY, HPos::Center), name))
 }
 
-/// A number with a comma between its thousands, as pictures show ranks: `4,711`.
+/// A number with commas between thousands, as pictures show ranks: `4,711`.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Perturbations that many images share.
+//! Pictures of universal perturbations, which many images share.
 
 use super::Image;
 use super::sheet::{GRAY, MARGIN, Sheet, WHAT};
@@ -7,58 +7,58 @@ use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-/// A picture of perturbations that many images share, one below the other.
+/// Contents of a picture of universal perturbations, one below the other.
 #[derive(Clone, Debug)]
 pub struct SharedPicture {
-    /// What was done, in one line.
+    /// The attack and its settings, in one line.
     pub title: String,
-    /// To what: a line each.
+    /// Lines below the title, such as the model and the images.
     pub lines: Vec<String>,
-    /// The radius of the ball in pixel units as it was given, as in `8/255`.
+    /// Text for the perturbation drawn white, in pixel units, as in `8/255`.
     pub epsilon: String,
-    /// The perturbations.
+    /// Perturbations to show.
     pub rows: Vec<Shared>,
 }
 
-/// One perturbation and what it does to a few images.
+/// One universal perturbation and its effect on a few images.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// What came of it, in one line.
+    /// Result of the perturbation, in one line.
     pub caption: String,
-    /// What the target is called, in a word or two.
+    /// Name of the target, in a word or two.
     pub name: String,
-    /// The one query or candidate that it is about.
+    /// Image of the target: a query or a candidate.
     pub target: Image,
     /// The perturbation, amplified ([`Image::perturbation`]).
     pub perturbation: Image,
-    /// Some images with it and without.
+    /// Images without and with the perturbation.
     pub examples: Vec<Example>,
 }
 
-/// One image with the perturbation and without.
+/// One image without and with the perturbation.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Without.
+    /// The clean image.
     pub before: Image,
-    /// With.
+    /// The perturbed image.
     pub after: Image,
-    /// The rank without, in a few letters.
+    /// Rank without the perturbation, in a few letters.
     pub rank_before: String,
-    /// The rank with it.
+    /// Rank with the perturbation, in a few letters.
     pub rank_after: String,
 }
 
 const SIDE: i32 = 54;
 const LARGE: i32 = 128;
 const LABEL: i32 = 22;
-/// How wide the name of the target may be: it stands between the border and the perturbation.
+/// Largest width of the name of the target, which stands between the border and the perturbation.
 const NAME: i32 = SIDE + 50;
 const STRIP: i32 = 24;
 const HEIGHT: i32 = 26 + 2 * (SIDE + LABEL) + STRIP + 16;
 const EXAMPLES: i32 = MARGIN + SIDE + 40 + LARGE + 48;
 const WIDTH: i32 = 760;
 
-/// Draws the picture as PNG, two pixels to a point.
+/// Draws the picture as a PNG with two pixels per point.
 ///
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.

@@ -1,4 +1,4 @@
-//! Drawing in points, from the upper left corner.
+//! Drawing in points, with the origin in the upper left corner.
 
 use super::Image;
 use crate::canvas::{FONT, Surface, legible};
@@ -6,14 +6,14 @@ use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// What error messages call the picture.
+/// Name of the picture in error messages.
 pub(super) const WHAT: &str = "the ranking picture";
-/// The empty border.
+/// Width of the empty border.
 pub(super) const MARGIN: i32 = 16;
-/// What is said beside the point.
+/// Color of secondary text and of lines.
 pub(super) const GRAY: RGBColor = RGBColor(110, 110, 110);
 
-/// A surface with a scale.
+/// A surface with a scale in pixels per point.
 pub(super) struct Sheet<'a, 'b> {
     surface: &'a Surface<'b>,
     scale: i32,
@@ -30,34 +30,34 @@ impl<'a, 'b> Sheet<'a, 'b> {
         (x * self.scale, y * self.scale)
     }
 
-    /// One line of text below `at`, to its right, around it or to its left.
+    /// Draws a line of text below `at`; `anchor` is the side of the text that is aligned with `at`.
     pub(super) fn text(&self, at: Point, size: i32, color: RGBColor, anchor: HPos, text: &str) -> Result<()> {
         let style = (FONT, size * self.scale).into_font().color(&color).pos(Pos::new(anchor, VPos::Top));
         self.surface.draw(&Text::new(legible(text), self.at(at), style)).map_err(Error::make(WHAT))
     }
 
-    /// The same in no more than `width` points: what is longer loses its middle.
+    /// Draws a line of text in at most `width` points; a longer text loses its middle.
     pub(super) fn label(&self, at: Point, width: i32, style: (i32, RGBColor, HPos), text: &str) -> Result<()> {
         let (size, color, anchor) = style;
         self.text(at, size, color, anchor, &shortened(text, |text| Ok(self.width(size, text)? <= width))?)
     }
 
-    /// How many points a line of text takes.
+    /// Width of a line of text in points.
     fn width(&self, size: i32, text: &str) -> Result<i32> {
         let style = (FONT, size * self.scale).into_font().color(&GRAY);
         let (width, _) = self.surface.estimate_text_size(&legible(text), &style).map_err(Error::make(WHAT))?;
         Ok((width as i32 + self.scale - 1) / self.scale)
     }
 
-    /// A filled rectangle.
+    /// Draws a filled rectangle.
     pub(super) fn fill(&self, at: Point, (width, height): Point, color: RGBColor) -> Result<()> {
         let (x, y) = self.at(at);
-        // plotters leaves the last row and column out.
+        // plotters does not fill the last row and column.
         let end = (x + width * self.scale, y + height * self.scale);
         self.surface.draw(&Rectangle::new([(x, y), end], color.filled())).map_err(Error::make(WHAT))
     }
 
-    /// A frame around a square.
+    /// Draws a frame around a square.
     pub(super) fn frame(&self, (x, y): Point, side: i32, width: i32, color: RGBColor) -> Result<()> {
         let outer = side + 2 * width;
         self.fill((x - width, y - width), (outer, width), color)?;
@@ -66,7 +66,7 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.fill((x + side, y), (width, side), color)
     }
 
-    /// An image in the middle of a square.
+    /// Draws an image in the middle of a square.
     pub(super) fn image(&self, at: Point, side: i32, image: &Image) -> Result<()> {
         let square = (side * self.scale) as u32;
         let size = image.fit(square);
@@ -79,7 +79,7 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.surface.draw(&bitmap).map_err(Error::make(WHAT))
     }
 
-    /// What the grays of a perturbation mean; `epsilon` as it was given, or with fewer digits where there is no room for both ends.
+    /// Draws the gray scale of a perturbation with its ends, ±`epsilon`, shortened if there is no room for both.
     pub(super) fn scale(&self, (x, y): Point, width: i32, epsilon: &str) -> Result<()> {
         const SIZE: i32 = 11;
         const APART: i32 = 4;
@@ -101,12 +101,11 @@ impl<'a, 'b> Sheet<'a, 'b> {
         self.label((x + width, y + 11), (width - APART) / 2, (SIZE, GRAY, HPos::Right), &high)
     }
 
-    /// A dot.
     pub(super) fn dot(&self, at: Point, color: RGBColor) -> Result<()> {
         self.surface.draw(&Circle::new(self.at(at), self.scale * 3 / 2, color.filled())).map_err(Error::make(WHAT))
     }
 
-    /// An arrow with its tip at `to`.
+    /// Draws an arrow with its tip at `to`.
     pub(super) fn arrow(&self, from: Point, to: Point, width: i32, color: RGBColor) -> Result<()> {
         let (from, to) = (self.at(from), self.at(to));
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
@@ -118,7 +117,7 @@ impl<'a, 'b> Sheet<'a, 'b> {
             let y = f64::from(to.1) - along * dy - across * dx;
             (x.round() as i32, y.round() as i32)
         };
-        // The line ends inside the tip, or its own end would blunt it.
+        // The line ends inside the tip; otherwise its end would blunt the tip.
         let line = PathElement::new([from, beside(0.7 * reach, 0.0)], color.stroke_width((width * self.scale) as u32));
         self.surface.draw(&line).map_err(Error::make(WHAT))?;
         let tip = [to, beside(reach, 0.45 * reach), beside(reach, -0.45 * reach)];
@@ -126,13 +125,13 @@ impl<'a, 'b> Sheet<'a, 'b> {
     }
 }
 
-/// A number with four digits that count; what is none stays as it is.
+/// Rounds a number to four significant digits; any other text stays as it is.
 fn four_digits(number: &str) -> String {
     let short = number.parse().ok().and_then(|value: f64| format!("{value:.3e}").parse().ok());
     short.map_or_else(|| number.to_owned(), |value: f64| value.to_string())
 }
 
-/// The text, or as much of its ends as fits.
+/// The text if it fits, else as much of its two ends as fits.
 fn shortened(text: &str, fits: impl Fn(&str) -> Result<bool>) -> Result<String> {
     if fits(text)? {
         return Ok(text.to_owned());

@@ -44,11 +44,11 @@ fn a_color_picture_has_its_frames_arrows_and_images() {
     assert_eq!((width, height), (2 * header::WIDTH as u32, 2 * (header::height(2) + 2 * ListPair::HEIGHT) as u32));
     let count = |wanted: [u8; 3]| pixels.chunks_exact(3).filter(|rgb| *rgb == wanted).count();
     let vermilion = [213, 94, 0];
-    // Two pairs of frames of 3 points around 54, and one arrow in each: 2 pixels a point in both directions.
+    // Two pairs of frames, 3 points wide around 54 points, and one arrow in each; 2 pixels per point in both directions.
     let frames = 2 * 2 * 4 * (60 * 60 - 54 * 54);
     assert!(count(vermilion) > frames + 2 * 4 * 2 * 40, "{}", count(vermilion));
     assert!(count([0, 158, 115]) > 4 * (58 * 58 - 54 * 54), "what is kept has a frame");
-    // Nothing was added: the middle of the three images is gray, 112 points wide and 12/20 as high.
+    // The perturbation is zero: the middle one of the three images is gray, 112 points wide and 12/20 as high.
     assert!(count([128, 128, 128]) > 4 * 112 * 66, "{}", count([128, 128, 128]));
     assert!(count([255, 51, 51]) > 0 && count([51, 51, 255]) > 0, "the brightest red and blue of the ramps");
 }
@@ -64,7 +64,7 @@ fn the_width_follows_the_lists() {
     assert_eq!(decode(png(&wide).unwrap()).0, 2 * header::WIDTH as u32);
 }
 
-/// Where ink is, in the columns of a strip of the picture: text runs of letters that are closer than `gap`, as first and last column.
+/// Runs of dark columns in some rows of the picture, as first and last column; gaps of at most `gap` columns do not end a run.
 fn runs((width, pixels): (usize, &[u8]), rows: std::ops::Range<usize>, gap: usize) -> Vec<(usize, usize)> {
     let dark = |x: usize| rows.clone().any(|y| pixels[3 * (y * width + x)] < 200);
     let mut runs: Vec<(usize, usize)> = Vec::new();
@@ -88,16 +88,16 @@ fn epsilon_is_shown_as_given_and_nothing_is_overprinted() {
         runs((width as usize, &pixels), below..height as usize, 7)
     };
     let all = ["0.1", "8/255", "0.03137254901960784", "0.000031372549019607843"].map(labels);
-    // The last ones leave no room for the zero.
+    // The last epsilon leaves no room for the zero.
     assert_eq!(all.each_ref().map(Vec::len), [3, 3, 3, 2], "{all:?}");
-    // As wide as the image above it: 112 points from the second tile on.
+    // The scale is as wide as the image above it: 112 points, from the left edge of the second image.
     let [first, last] = [2 * (16 + 146), 2 * (16 + 146 + 112)];
     for labels in all {
         assert!(labels[0].0 + 4 >= first && labels[labels.len() - 1].1 <= last + 4, "{labels:?}");
     }
 }
 
-/// Names are below the ranks, as wide as there is room for, and only where there are any.
+/// Names stand below the ranks, at most as wide as their space, and take no space if there are none.
 #[test]
 fn names_have_room_of_their_own() {
     let mut named = picture();
@@ -110,7 +110,7 @@ fn names_have_room_of_their_own() {
     }
     let (width, height, pixels) = decode(png(&named).unwrap());
     assert_eq!(height, plain + 2 * 2 * 2 * 24);
-    // The second line of names of the first list: the query and six places, none in another's room.
+    // The second line of names of the first list: the query and six items, none of which overlap.
     let line = 2 * (header::height(2) + 32 + 54 + 22 + 12) as usize;
     let names = runs((width as usize, &pixels), line..line + 20, 11);
     assert!(names.len() >= 7, "{names:?}");
