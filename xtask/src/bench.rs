@@ -4,6 +4,7 @@ mod against;
 mod first_run;
 mod machine;
 mod markdown;
+mod profile;
 mod rows;
 mod sides;
 mod table;
@@ -58,12 +59,16 @@ pub(crate) struct Bench {
     /// or against.json with --against
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Print the functions and lines in which ROW, a row of `rankle bench` as in c2f2-pgd-step/100, spends its time, sampled by perf on
+    /// one thread for --seconds; the driver is built with names
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "json"])]
+    profile: Option<String>,
     /// Time `cargo xtask reproduce` in a clean clone, from its start to its first cell, and nothing else; the result is written to
     /// target/bench/first-run.json
-    #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds", "json"])]
+    #[arg(long, conflicts_with_all = ["against", "against_pytorch", "python", "name", "quick", "rounds", "seconds", "json", "profile"])]
     first_run: bool,
     /// Write the section of this processor in BENCHMARKS.md and the excerpt in README.md from the JSON of earlier runs; time nothing
-    #[arg(long, conflicts_with_all = ["first_run", "against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
+    #[arg(long, conflicts_with_all = ["first_run", "profile", "against", "against_pytorch", "python", "name", "quick", "rounds", "seconds"])]
     markdown: bool,
 }
 
@@ -85,6 +90,14 @@ impl Bench {
         let file = self.file()?;
         if self.markdown {
             return write_pages(&file);
+        }
+        if let Some(id) = &self.profile {
+            let known = rows::all();
+            let Some(row) = known.iter().find(|row| row.id() == *id) else {
+                let known: Vec<String> = known.iter().map(Row::id).collect();
+                bail!("--profile {id}: there is no such row; known: {}", known.join(", "));
+            };
+            return profile::run(row, self.seconds);
         }
         if self.first_run {
             let run = FirstRun::measure()?;

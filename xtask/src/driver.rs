@@ -35,9 +35,21 @@ impl Driver {
     /// # Errors
     /// When it does not build.
     pub(crate) fn build() -> Result<Self> {
+        Self::build_as("release")
+    }
+
+    /// Builds the driver with names and line numbers, for profilers.
+    ///
+    /// # Errors
+    /// As [`Driver::build`].
+    pub(crate) fn profiling() -> Result<Self> {
+        Self::build_as("profiling")
+    }
+
+    fn build_as(profile: &str) -> Result<Self> {
         let mut command = cargo();
         // No --package: see .cargo/config.toml.
-        command.args(["build", "--release", "--bin", "rankle"]);
+        command.args(["build", "--profile", profile, "--bin", "rankle"]);
         command.arg("--message-format=json-render-diagnostics");
         let (status, messages) = process::run_capturing(&mut command, "nothing was computed yet")?;
         if !status.success() {
@@ -62,6 +74,11 @@ impl Driver {
             }
             _ => bail!("{} is no driver: asked for its --version, `rankle` says its name and a number", program.display()),
         }
+    }
+
+    /// Path of the program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// SHA-256 of the program, which tells builds apart.
