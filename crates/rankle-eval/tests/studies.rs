@@ -102,40 +102,52 @@ fn a_model_transfers_to_another_and_shares_perturbations() {
     assert_eq!(refused(&usual(AttackId::QA_PLUS), &images).to_string(), "the spec of qa+ has no universal part");
 }
 
-/// A model with half of the true gradient, and a model without one.
-struct Lying(toy::ToyEmbedder);
-struct BlackBox(toy::ToyEmbedder);
+/// The toy model with its embeddings scaled and moved, and its gradient times a factor; without one it is a black box.
+struct Altered {
+    toy: toy::ToyEmbedder,
+    scale: f64,
+    shift: f64,
+    gradient: Option<f64>,
+    shape: (usize, usize, usize),
+}
 
-impl Embedder for Lying {
+/// The toy model as it is.
+fn unaltered() -> Altered {
+    let toy = toy::embedder(0, Distance::Cosine).unwrap();
+    Altered { shape: toy.input().shape, toy, scale: 1.0, shift: 0.0, gradient: Some(1.0) }
+}
+
+/// A model with half of the true gradient.
+fn lying() -> Altered {
+    Altered { gradient: Some(0.5), ..unaltered() }
+}
+
+impl Altered {
+    fn alter(&self, embeddings: &Tensor) -> Result<Tensor> {
+        Ok(embeddings.affine(self.scale, self.shift)?)
+    }
+}
+
+impl Embedder for Altered {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        self.0.embed(images)
+        self.alter(&self.toy.embed(images)?)
     }
     fn distance(&self) -> Distance {
-        self.0.distance()
+        self.toy.distance()
     }
     fn input(&self) -> InputSpec {
-        self.0.input()
+        InputSpec::of_shape(self.shape)
     }
     fn differentiable(&self) -> Option<&dyn Differentiable> {
-        Some(self)
+        self.gradient.map(|_| self as _)
     }
 }
 
-impl Differentiable for Lying {
+impl Differentiable for Altered {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        Ok((self.0.input_gradient(images, upstream)? * 0.5)?)
-    }
-}
-
-impl Embedder for BlackBox {
-    fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        self.0.embed(images)
-    }
-    fn distance(&self) -> Distance {
-        self.0.distance()
-    }
-    fn input(&self) -> InputSpec {
-        self.0.input()
+        let mut altered = |embeddings: &Tensor| upstream(&self.alter(embeddings)?);
+        let gradient = self.toy.input_gradient(images, &mut altered)?;
+        Ok((gradient * (self.scale * self.gradient.unwrap_or(0.0)))?)
     }
 }
 
@@ -146,7 +158,7 @@ fn of_model(embedder: impl Embedder + 'static) -> RankedSubject {
 
 #[test]
 fn a_record_says_that_the_gradient_it_followed_was_none() {
-    let ranked = of_model(Lying(toy::embedder(0, Distance::Cosine).unwrap()));
+    let ranked = of_model(lying());
     let record = |epsilon: f64| {
         let threat = Threat::linf(epsilon).unwrap();
         let experiment = Experiment::usual(AttackId::CA_PLUS, threat, Protocol::Paper, Seed(0));
@@ -164,7 +176,7 @@ fn a_record_says_that_the_gradient_it_followed_was_none() {
 
 #[test]
 fn a_black_box_is_ranked_and_refuses_searches_by_gradient() {
-    let ranked = of_model(BlackBox(toy::embedder(0, Distance::Cosine).unwrap()));
+    let ranked = of_model(Altered { gradient: None, ..unaltered() });
     let experiment = usual(AttackId::CA_PLUS);
     let targets = experiment.choose(&[7], ranked.sets()).unwrap();
     let refused = experiment.run(&ranked, &[7], &targets, false).unwrap_err();
@@ -174,19 +186,7 @@ fn a_black_box_is_ranked_and_refuses_searches_by_gradient() {
 
 #[test]
 fn what_does_not_fit_is_told() {
-    struct Square(toy::ToyEmbedder);
-    impl Embedder for Square {
-        fn embed(&self, images: &Tensor) -> Result<Tensor> {
-            self.0.embed(images)
-        }
-        fn distance(&self) -> Distance {
-            self.0.distance()
-        }
-        fn input(&self) -> InputSpec {
-            InputSpec::of_shape((3, 8, 8))
-        }
-    }
-    let model = Model::new(Square(toy::embedder(0, Distance::Cosine).unwrap()));
+    let model = Model::new(Altered { shape: (3, 8, 8), ..unaltered() });
     let refused = Subject::new(model, toy_images(), identity("own"), unwatched()).err().unwrap().to_string();
     assert_eq!(refused, "the model takes images of (3, 8, 8) (channels, height, width), those of toy are (1, 8, 8)");
     let few = subject(0, unwatched()).sample(Role::Query, Seed(0), 201).unwrap_err().to_string();
@@ -388,59 +388,9 @@ fn the_work_of_a_study_is_what_its_cost_says() {
     assert_eq!(units(AttackId::QA_PLUS, ObjectiveKind::Distance), 2);
 }
 
-/// A model without any gradient, as rounding or saturation leave it.
-struct Masked(toy::ToyEmbedder);
-
-impl Embedder for Masked {
-    fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        self.0.embed(images)
-    }
-    fn distance(&self) -> Distance {
-        self.0.distance()
-    }
-    fn input(&self) -> InputSpec {
-        self.0.input()
-    }
-    fn differentiable(&self) -> Option<&dyn Differentiable> {
-        Some(self)
-    }
-}
-
-impl Differentiable for Masked {
-    fn input_gradient(&self, images: &Tensor, _upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        Ok(images.zeros_like()?)
-    }
-}
-
-/// A model whose embeddings are nearly one point.
-struct Collapsed(toy::ToyEmbedder);
-
-impl Embedder for Collapsed {
-    fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(((self.0.embed(images)? * 1e-3)? + 1.0)?)
-    }
-    fn distance(&self) -> Distance {
-        self.0.distance()
-    }
-    fn input(&self) -> InputSpec {
-        self.0.input()
-    }
-    fn differentiable(&self) -> Option<&dyn Differentiable> {
-        Some(self)
-    }
-}
-
-impl Differentiable for Collapsed {
-    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        let mut moved = |embeddings: &Tensor| upstream(&((embeddings * 1e-3)? + 1.0)?);
-        Ok((self.0.input_gradient(images, &mut moved)? * 1e-3)?)
-    }
-}
-
 /// Every check that a model can fail has a model that passes it and one that fails it. Only a defect of the search fails `effort`.
 #[test]
 fn every_verdict_of_the_sanity_checks_is_reached_in_both_directions() {
-    let toy = |seed| toy::embedder(seed, Distance::Cosine).unwrap();
     let page = |ranked: RankedSubject, other: Option<RankedSubject>, epsilon: f64| {
         let threat = Threat::linf(epsilon).unwrap();
         Questions { ranked, other, threat, images: 40, seed: Seed(0), memory: &NoMemory }.ask().unwrap()
@@ -455,7 +405,7 @@ fn every_verdict_of_the_sanity_checks_is_reached_in_both_directions() {
             assert!(found.contains(&((*check).to_owned(), *verdict)), "{name}: {check} is not {verdict}: {found:?}");
         }
     };
-    let sound = page(of_model(toy(0)), Some(of_model(toy(1))), 0.05);
+    let sound = page(of_model(unaltered()), Some(of_model(toy::embedder(1, Distance::Cosine).unwrap())), 0.05);
     expect(
         "sound",
         &sound,
@@ -470,7 +420,7 @@ fn every_verdict_of_the_sanity_checks_is_reached_in_both_directions() {
             ("collapse", Pass),
         ],
     );
-    let masked = page(of_model(Masked(toy(0))), Some(of_model(toy(0))), 0.05);
+    let masked = page(of_model(Altered { gradient: Some(0.0), ..unaltered() }), Some(of_model(unaltered())), 0.05);
     expect(
         "masked",
         &masked,
@@ -484,6 +434,6 @@ fn every_verdict_of_the_sanity_checks_is_reached_in_both_directions() {
             ("collapse", Pass),
         ],
     );
-    expect("lying", &page(of_model(Lying(toy(0))), None, 0.05), &[("gradients", Fail), ("zeros", Pass), ("noise", Pass)]);
-    expect("collapsed", &page(of_model(Collapsed(toy(0))), None, 0.05), &[("collapse", Fail)]);
+    expect("lying", &page(of_model(lying()), None, 0.05), &[("gradients", Fail), ("zeros", Pass), ("noise", Pass)]);
+    expect("collapsed", &page(of_model(Altered { scale: 1e-3, shift: 1.0, ..unaltered() }), None, 0.05), &[("collapse", Fail)]);
 }

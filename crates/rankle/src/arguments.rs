@@ -8,6 +8,7 @@ use crate::data::Data;
 use crate::device::Device;
 use crate::indices::Indices;
 use crate::model_arguments::{ModelArguments, ModelName, ModelOptions};
+use crate::names::Format;
 use crate::stop::Stop;
 use crate::system::{self, Key};
 use crate::{interrupt, names};
@@ -54,6 +55,20 @@ pub(crate) mod heading {
     pub(crate) const IMAGES: &str = "Images";
     pub(crate) const OUTPUT: &str = "Output";
     pub(crate) const MACHINE: &str = "Machine and messages";
+}
+
+/// Form of the answer on standard output.
+#[derive(Args)]
+pub(crate) struct FormatArgument {
+    /// Print for people, or one JSON object and nothing else
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value_t = Format::Human,
+        value_parser = names::FORMATS,
+        help_heading = heading::OUTPUT
+    )]
+    pub(crate) format: Format,
 }
 
 #[derive(Args)]

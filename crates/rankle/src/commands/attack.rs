@@ -2,11 +2,10 @@
 
 mod saved;
 
-use crate::arguments::{self, SubjectArguments, heading};
+use crate::arguments::{self, FormatArgument, SubjectArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::names::{self, Format};
 use crate::system::Key;
 use crate::{files, progress, table};
 use anyhow::{Result, anyhow};
@@ -58,15 +57,8 @@ pub(crate) struct Attack {
         help_heading = heading::OUTPUT
     )]
     save_adversarial: Option<Destination>,
-    /// Print a table, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -74,8 +66,8 @@ Examples:
   rankle attack --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack ca+ --epsilon 0.3
 
   Raise test image 100 in the list of test image 7, and save image 7 before and after:
-  rankle attack --dataset mnist --model models/mnist-c2f2-cosine-triplet --attack qa+ --epsilon 0.1 \\
-      --image-indices 7 --target-indices 100 --save-adversarial seven.safetensors";
+  rankle attack --dataset mnist --model models/mnist-c2f2-cosine-triplet \\
+      --attack qa+ --epsilon 0.1 --image-indices 7 --target-indices 100 --save-adversarial seven.safetensors";
 
 impl Attack {
     pub(crate) fn run(self, device: Device) -> Result<()> {
@@ -107,7 +99,7 @@ impl Attack {
         let record = subject.followed(experiment::record(subject, inputs, &outcome, start));
         progress::clear();
         // The numbers are printed first, so that a full disk does not lose them; a full standard output does not lose the file.
-        let answered = table::answer(&record, self.format);
+        let answered = table::answer(&record, self.answer.format);
         if let Some(saved) = saved {
             let (dataset, images, targets) = (subject.dataset(experiment.perturbs()), &*images, &targets);
             saved.write(&Made { dataset, images, targets, outcome: &outcome, record: &record })?;

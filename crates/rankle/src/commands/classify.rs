@@ -1,6 +1,6 @@
 //! `rankle classify`: accuracy of a classifier, on clean images and under FGSM or PGD.
 
-use crate::arguments::{self, TensorNames, heading};
+use crate::arguments::{self, FormatArgument, TensorNames, heading};
 use crate::choice::Count;
 use crate::data::Data;
 use crate::device::Device;
@@ -78,15 +78,8 @@ pub(crate) struct Classify {
     /// Seed of the sampled images
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
     seed: u64,
-    /// Print a table, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -122,7 +115,7 @@ struct Attacked {
 
 impl Classify {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let format = self.format;
+        let format = self.answer.format;
         let (answer, subject) = self.measure(device)?;
         match format {
             Format::Json => progress::answer(serde_json::to_string(&answer).context("the result is no JSON")?),

@@ -1,6 +1,6 @@
 //! `rankle embed`: the embeddings of images, in a file.
 
-use crate::arguments::{self, SystemArguments, heading};
+use crate::arguments::{self, FormatArgument, SystemArguments, heading};
 use crate::device::Device;
 use crate::files::Input;
 use crate::indices::Indices;
@@ -24,8 +24,9 @@ use std::path::PathBuf;
 /// `image_names` (u8: the bytes of a JSON list of n names, as in mug-000/3.jpg) and `class_names` (u8: the bytes of a JSON object
 /// from label to name).
 #[derive(Args)]
-#[command(after_help = "Example:\n  rankle embed --dataset mnist --model models/mnist-c2f2-cosine-triplet --images 16 \
-                        --output embeddings.safetensors")]
+#[command(
+    after_help = "Example:\n  rankle embed --dataset mnist --model models/mnist-c2f2-cosine-triplet \\\n      --images 16 --output embeddings.safetensors"
+)]
 pub(crate) struct Embed {
     #[command(flatten)]
     system: SystemArguments,
@@ -60,15 +61,8 @@ pub(crate) struct Embed {
     /// File to write, ending in .safetensors
     #[arg(long, value_name = "FILE", value_parser = arguments::safetensors(), help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// Print a sentence, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 impl Embed {
@@ -103,7 +97,7 @@ impl Embed {
         weights::write(&self.output, &tensors)?;
         progress::clear();
         let output = self.output.display().to_string();
-        match self.format {
+        match self.answer.format {
             Format::Human => progress::answer(format!("{}: {n} embeddings of {dim} numbers in {output}", subject)),
             Format::Json => {
                 let mut object = json!({

@@ -1,9 +1,9 @@
 //! `rankle evaluate`: retrieval metrics of a model on clean images.
 
-use crate::arguments::{SubjectArguments, heading};
+use crate::arguments::{FormatArgument, SubjectArguments};
 use crate::data::check_pairs;
 use crate::device::Device;
-use crate::names::{self, Format};
+use crate::names::Format;
 use crate::provenance::Measured;
 use crate::system::Key;
 use crate::{interrupt, progress};
@@ -42,15 +42,8 @@ use std::time::Instant;
 pub(crate) struct Evaluate {
     #[command(flatten)]
     system: SubjectArguments,
-    /// Print a table, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 /// The JSON object, in percent.
@@ -109,7 +102,7 @@ impl Evaluate {
         warn_of_ties(&subject.to_string(), retrieval.tie_share(), retrieval.resolution);
         let evaluation = Evaluation::of(&subject, &retrieval, waiting, seconds_since(start));
         progress::clear();
-        match self.format {
+        match self.answer.format {
             Format::Json => progress::answer(serde_json::to_string(&evaluation).context("the result is no JSON")?),
             Format::Human => progress::answer(evaluation.table(&subject)),
         }

@@ -2,11 +2,11 @@
 
 mod lists;
 
-use crate::arguments::{self, SubjectArguments, heading};
+use crate::arguments::{self, FormatArgument, SubjectArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
-use crate::names::{self, Format};
+use crate::names::Format;
 use crate::system::Key;
 use crate::{called, files, progress};
 use anyhow::{Context, Result};
@@ -50,15 +50,8 @@ pub(crate) struct Picture {
     /// PNG to write; with several images each file name gets the index of its image, and a counter if an image is listed twice
     #[arg(long, value_name = "FILE", value_parser = arguments::png(), help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// Print a line for each picture, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 /// Pictures that are not written yet, with the lines and JSON that describe them.
@@ -76,7 +69,7 @@ Example: test image 7 rises in the lists of two queries
 
 impl Picture {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let format = self.format;
+        let format = self.answer.format;
         let drawn = self.draw(device)?;
         progress::clear();
         // The numbers are printed first, as in `rankle attack`.

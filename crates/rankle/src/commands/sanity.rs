@@ -2,7 +2,7 @@
 
 mod memory;
 
-use crate::arguments::{self, SubjectArguments, heading};
+use crate::arguments::{self, FormatArgument, SubjectArguments, heading};
 use crate::data::check_pairs;
 use crate::device::Device;
 use crate::files::Input;
@@ -85,15 +85,8 @@ pub(crate) struct Sanity {
     /// Folder for sanity.md and sanity.json; created if it does not exist
     #[arg(long, value_name = "FOLDER", help_heading = heading::OUTPUT)]
     output: PathBuf,
-    /// Print a summary, or the page as one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 /// File name of the page for people.
@@ -106,7 +99,7 @@ Example: a defended model, also attacked with images made against the plain one
 
 impl Sanity {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let (format, file) = (self.format, self.output.join(PAGE));
+        let (format, file) = (self.answer.format, self.output.join(PAGE));
         let page = self.page(device)?;
         match format {
             Format::Json => progress::answer(page.to_line()?),

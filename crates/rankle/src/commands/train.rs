@@ -8,7 +8,7 @@ mod plan;
 mod quality;
 mod singles;
 
-use crate::arguments::{self, heading};
+use crate::arguments::{self, FormatArgument, heading};
 use crate::data::{self, Data};
 use crate::device::Device;
 use crate::files::Input;
@@ -125,15 +125,8 @@ pub(crate) struct Train {
     /// License of the weights, for the card
     #[arg(long, value_name = "TEXT", help_heading = heading::OUTPUT)]
     license: Option<String>,
-    /// Print a sentence, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 /// Heading of the options for loss and defense.
@@ -174,7 +167,8 @@ struct RecipeArguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 --output models/plain
+  rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 \\
+      --output models/plain
   rankle train --dataset mnist --model c2f2 --distance cosine --loss triplet --seed 0 \\
       --defense embedding-shift --epsilon 0.3 --output models/defended
   rankle train --dataset mnist --model c2f2-classifier --output models/classifier";
@@ -185,7 +179,7 @@ const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(120);
 
 impl Train {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let format = self.format;
+        let format = self.answer.format;
         let trained = self.train(device)?;
         match format {
             Format::Json => progress::answer(serde_json::to_string(&trained).context("the result is no JSON")?),

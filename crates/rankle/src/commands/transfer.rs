@@ -1,11 +1,11 @@
 //! `rankle transfer`: attacks on one model, measured on another.
 
-use crate::arguments::{self, SetArguments, TensorNames, VictimArguments, heading};
+use crate::arguments::{self, FormatArgument, SetArguments, TensorNames, VictimArguments, heading};
 use crate::attack_arguments::AttackArguments;
 use crate::choice::Count;
 use crate::device::Device;
 use crate::model_arguments::{ModelName, ModelOptions};
-use crate::names::{self, Format};
+use crate::names;
 use crate::{progress, table};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -67,21 +67,14 @@ pub(crate) struct Transfer {
         display_order = 0
     )]
     images: Option<NonZero<usize>>,
-    /// Print a table, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 const EXAMPLES: &str = "\
 Example: images made against a plain model, measured on a defended one
-  rankle transfer --dataset mnist --from models/mnist-c2f2-cosine-triplet --to models/mnist-c2f2-cosine-triplet-est \\
-      --attack ca+ --epsilon 0.3";
+  rankle transfer --dataset mnist --from models/mnist-c2f2-cosine-triplet \\
+      --to models/mnist-c2f2-cosine-triplet-est --attack ca+ --epsilon 0.3";
 
 impl Transfer {
     pub(crate) fn run(self, device: Device) -> Result<()> {
@@ -117,6 +110,6 @@ impl Transfer {
         inputs.cell.from = Some(transfer::source(from.subject()));
         let record = from.subject().followed(transfer::record(to.subject(), inputs, &outcome, start));
         progress::clear();
-        table::answer(&record, self.format)
+        table::answer(&record, self.answer.format)
     }
 }

@@ -2,10 +2,10 @@
 
 mod saved;
 
-use crate::arguments::{self, VictimArguments, heading};
+use crate::arguments::{self, FormatArgument, VictimArguments, heading};
 use crate::device::Device;
 use crate::files::Input;
-use crate::names::{self, Format};
+use crate::names;
 use crate::search::{self, Remedy};
 use crate::stop::Stop;
 use crate::system::Key;
@@ -119,15 +119,8 @@ pub(crate) struct Universal {
     /// PNG to draw the first perturbations in, ten at most, each with a few unseen images
     #[arg(long, value_name = "FILE", value_parser = arguments::png(), help_heading = heading::OUTPUT)]
     picture: Option<PathBuf>,
-    /// Print a table, or one JSON object
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value_t = Format::Human,
-        value_parser = names::FORMATS,
-        help_heading = heading::OUTPUT
-    )]
-    format: Format,
+    #[command(flatten)]
+    answer: FormatArgument,
 }
 
 /// Perturbations with their record, not written yet.
@@ -148,7 +141,7 @@ Example: ten perturbations, each for 500 images, and their picture
 
 impl Universal {
     pub(crate) fn run(self, device: Device) -> Result<()> {
-        let format = self.format;
+        let format = self.answer.format;
         let made = self.make(device)?;
         progress::clear();
         // The numbers are printed first, as in `rankle attack`.

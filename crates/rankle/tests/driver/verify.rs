@@ -213,6 +213,7 @@ fn records_of_every_instruction_set_agree() {
     let sets = help.split("this machine has ").nth(1).unwrap().lines().next().unwrap();
     let sets: Vec<&str> = sets.split(", ").collect();
     let best = *sets.last().unwrap();
+    let mut shifts = Vec::new();
     for set in &sets {
         let folder = tempfile::tempdir().unwrap();
         let (plan, file) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
@@ -229,6 +230,8 @@ fn records_of_every_instruction_set_agree() {
         let (code, stdout, stderr) = outcome(sweep.arg(&plan).arg("--records").arg(&file).args(["--instruction-set", set]));
         assert_eq!(code, 0, "{stderr}");
         assert_eq!(stdout.matches(&format!("\"instruction_set\":\"{set}\"")).count(), 4, "{stdout}");
+        let shift = |line: &str| serde_json::from_str::<Value>(line).unwrap()["embedding_shift"].as_f64().unwrap();
+        shifts.push(stdout.lines().map(shift).collect::<Vec<f64>>());
         // By the set that computed it: the same to the last digit.
         let (code, stdout, _) = outcome(verify(&file).args(["--instruction-set", set]));
         assert_eq!((code, stdout.as_str()), (0, "4 agree, 0 disagree, 0 not run\n"));
@@ -236,4 +239,6 @@ fn records_of_every_instruction_set_agree() {
         let nearly = if *set == best { "" } else { " (4 of another instruction set, within its tolerance)" };
         assert_eq!((code, stdout), (0, format!("4 agree{nearly}, 0 disagree, 0 not run\n")), "{set}");
     }
+    // The sets do compute: plain Rust rounds where the others fuse.
+    assert!(shifts.len() == 1 || shifts[0] != shifts[shifts.len() - 1], "{shifts:?}");
 }
