@@ -136,13 +136,8 @@ impl Panels {
                 }
             }
             for (first, weights) in self.panels().enumerate().map(|(p, weights)| (p * panel, weights)) {
-                let data = &weights[block.start * panel..block.end * panel];
-                // Weights come from memory once per call, slower than the first tile needs them: the tiles of a panel ask for the next.
-                let next = self.data.get(first * self.inputs + self.panel_len() + block.start * panel..).unwrap_or(&[]);
-                let next = &next[..next.len().min(data.len())];
-                let parts = next.chunks(next.len().div_ceil(n.div_ceil(self.isa.rows())).max(1));
-                for (rows, ahead) in split(n, self.isa.rows()).zip(parts.chain(std::iter::repeat(&[][..]))) {
-                    let right = Right { data, stride: panel, ahead };
+                let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
+                for rows in split(n, self.isa.rows()) {
                     let data = &packed[rows.start * block.len()..rows.end * block.len()];
                     let left = Left { data, row: 1, step: rows.len(), stretches: Stretches::ONE, len: block.len() };
                     let out = &mut y[rows.start * self.outputs + first..];
@@ -195,7 +190,7 @@ impl Panels {
                     inputs.len(),
                     columns,
                     left,
-                    Right { data: group, stride: panel, ahead: &[] },
+                    Right { data: group, stride: panel },
                     &mut sums,
                     columns,
                     Store::Overwrite,
@@ -226,7 +221,7 @@ impl PanelShape {
         for (row, dy) in right.chunks_exact_mut(panel).zip(dy.chunks_exact(self.outputs)) {
             row[..width].copy_from_slice(&dy[first..first + width]);
         }
-        let right = Right { data: &right, stride: panel, ahead: &[] };
+        let right = Right { data: &right, stride: panel };
         let mut sums = Aligned::zeros(self.isa.rows() * panel);
         for inputs in split(self.inputs, self.isa.rows()) {
             let left = Left { data: &x[inputs.start..], row: 1, step: self.inputs, stretches: Stretches::ONE, len: n };

@@ -23,8 +23,6 @@ pub(crate) struct Left<'a> {
 pub(crate) struct Right<'a> {
     pub data: &'a [f32],
     pub stride: usize,
-    /// Numbers that later tiles need, to be brought near while this one is computed; may be empty.
-    pub ahead: &'a [f32],
 }
 
 /// Layout of the inner dimension in memory.
@@ -183,17 +181,11 @@ impl Tile<'_, '_> {
     fn compute<V: Vector, const DIFFERENCE: bool, const M: usize, const N: usize>(self) {
         let Left { data, row, step, stretches, len } = self.left;
         let right_len = len * self.right.stride;
-        // A few numbers ahead for every inner element; the same line is asked for again until the next one is reached.
-        let ahead_step = self.right.ahead.len().div_ceil(stretches.count() * len);
-        let ahead = if self.right.ahead.is_empty() { self.right.data } else { self.right.ahead };
-        let mut ahead = ahead.as_ptr();
         let mut sums = [[V::splat(0.0); N]; M];
         for s in 0..stretches.count() {
             let start = stretches.at(s, right_len);
             let (mut left, mut right) = (data[start.left..].as_ptr(), self.right.data[start.right..].as_ptr());
             for _ in 0..len {
-                V::prefetch(ahead);
-                ahead = ahead.wrapping_add(ahead_step);
                 // SAFETY: `tile` checked that the last element of every operand is inside its slice.
                 unsafe {
                     let mut columns = [V::splat(0.0); N];
@@ -262,7 +254,7 @@ mod tests {
                     let (count, len, row, apart, step, stride) = (3, 5, 2, 17, 3, columns + 4);
                     let left = random(1, rows * row + count * apart + len * step);
                     let right = random(2, count * len * stride);
-                    let right = Right { data: &right, stride, ahead: &[] };
+                    let right = Right { data: &right, stride };
                     // Even stretches, and listed ones in reverse order on the right.
                     let listed: Vec<Stretch> =
                         (0..count).map(|s| Stretch { left: s * apart, right: (count - 1 - s) * len * stride }).collect();
@@ -315,7 +307,7 @@ mod tests {
                 let listed = listed.map(|stretch| [Stretch { left: 0, right: 0 }, stretch]);
                 let stretches = listed.as_ref().map_or(Stretches::Even { count: 4, apart }, |list| Stretches::Listed(list));
                 let left = Left { data: &data, row, step, stretches, len: 4 };
-                let right = Right { data: &data, stride, ahead: &[] };
+                let right = Right { data: &data, stride };
                 let tile = || tile(isa, 4, columns, left, right, &mut out, out_stride, Store::Overwrite);
                 catch_unwind(AssertUnwindSafe(tile)).is_ok()
             };

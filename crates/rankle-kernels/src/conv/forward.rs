@@ -43,7 +43,7 @@ impl ConvBlock {
                             columns.len(),
                             if few { self.isa.lanes() } else { panel },
                             left,
-                            Right { data: &weights[reach.start * kernel_row * panel..], stride: panel, ahead: &[] },
+                            Right { data: &weights[reach.start * kernel_row * panel..], stride: panel },
                             out,
                             stride,
                             Store::Overwrite,

@@ -124,7 +124,7 @@ impl Active {
         if !any {
             return;
         }
-        let right = Right { data: &self.weights, stride: columns, ahead: &[] };
+        let right = Right { data: &self.weights, stride: columns };
         for piece in split(rows.dim, isa.rows()) {
             let data = &rows.data[block.start * rows.stride + piece.start..];
             let left = Left { data, row: 1, step: rows.stride, stretches: Stretches::ONE, len: block.len() };

@@ -118,12 +118,9 @@ impl Group {
 
     /// Distances to the gallery rows `block`: `out[row * columns + lane]`.
     fn distances(&self, rows: &GalleryRows, block: std::ops::Range<usize>, out: &mut [f32]) {
+        let right = Right { data: &self.data, stride: self.columns };
         for piece in split(block.len(), self.isa.rows()) {
             let data = &rows.data[(block.start + piece.start) * rows.stride..];
-            // The rows of the next tile: every row begins on a page of its own, where the processor's own prefetching starts anew.
-            let ahead = data.get(piece.len() * rows.stride..).unwrap_or(&[]);
-            let ahead = &ahead[..ahead.len().min(piece.len() * rows.stride)];
-            let right = Right { data: &self.data, stride: self.columns, ahead };
             let left = Left { data, row: rows.stride, step: 1, stretches: Stretches::ONE, len: rows.dim };
             let out = &mut out[piece.start * self.columns..piece.end * self.columns];
             tile_of(self.metric.term(), self.isa, piece.len(), self.columns, left, right, out, self.columns, Store::Overwrite);

@@ -210,7 +210,7 @@ impl Geometry {
                                 stretches: Stretches::Listed(&stretches),
                                 len: together * inputs,
                             };
-                            let right = Right { data: filters, stride: panel, ahead: &[] };
+                            let right = Right { data: filters, stride: panel };
                             if stretches.is_empty() {
                                 // These pixels have no taps inside the source.
                                 if store == Store::Overwrite {

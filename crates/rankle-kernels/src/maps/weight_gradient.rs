@@ -74,7 +74,7 @@ impl Conv {
         for channels in split(shape.inputs, isa.rows()) {
             let (data, len) = (&stack.input[channels.start..], together * images);
             let left = Left { data, row: 1, step: shape.inputs, stretches: Stretches::Listed(&stretches), len };
-            let right = Right { data: &packed.rows, stride: panel, ahead: &[] };
+            let right = Right { data: &packed.rows, stride: panel };
             let out = &mut gradient[channels.start * panel..];
             tile(isa, channels.len(), panel, left, right, out, panel, Store::Add);
         }

@@ -113,8 +113,7 @@ impl Winograd {
                 for (point, spread) in spread.chunks_exact(rows * stride).take(POINTS).enumerate() {
                     let products = &mut products[point * rows * outputs..][..rows * outputs];
                     for (first, filters) in filters.panels().enumerate().map(|(index, filters)| (index * panel, filters)) {
-                        let right =
-                            Right { data: &filters[point * inputs * panel..][..inputs * panel], stride: panel, ahead: &[] };
+                        let right = Right { data: &filters[point * inputs * panel..][..inputs * panel], stride: panel };
                         for piece in split(rows, isa.rows()) {
                             let data = &spread[piece.start * stride..];
                             let left = Left { data, row: stride, step: 1, stretches: Stretches::ONE, len: inputs };

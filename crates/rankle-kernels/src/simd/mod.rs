@@ -160,10 +160,6 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// `LANES` numbers can be written at `to`.
     unsafe fn store(self, to: *mut f32);
-    /// Brings the cache line at `from`, which may be any address, into the second-level cache; does nothing where there is no such
-    /// instruction.
-    #[inline(always)]
-    fn prefetch(_from: *const f32) {}
     /// `self * factor + addend`, fused where the hardware can.
     fn multiply_add(self, factor: Self, addend: Self) -> Self;
     fn subtract(self, other: Self) -> Self;

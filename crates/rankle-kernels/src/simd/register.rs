@@ -4,7 +4,7 @@
 ///
 /// `$fma(value, factor, addend)` rounds once. `$extra` replaces default methods of the trait.
 macro_rules! register {
-    ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)* $(,)?) => {
+    ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)*) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($inner);
 

@@ -17,22 +17,7 @@ pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
 
-register!(
-    Avx2,
-    __m256,
-    8,
-    6,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps,
-    _mm256_sub_ps,
-    #[inline(always)]
-    fn prefetch(from: *const f32) {
-        // SAFETY: no address faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) };
-    }
-);
+register!(Avx2, __m256, 8, 6, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_sub_ps);
 register!(
     Avx512,
     __m512,
@@ -43,11 +28,6 @@ register!(
     _mm512_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_sub_ps,
-    #[inline(always)]
-    fn prefetch(from: *const f32) {
-        // SAFETY: no address faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) };
-    },
     #[inline(always)]
     unsafe fn keep_equal(
         winners: *const u8,
