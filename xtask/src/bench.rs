@@ -17,7 +17,7 @@ use clap::Args;
 use first_run::FirstRun;
 use machine::Machine;
 use rankle_cli::{answer, say};
-use rows::Row;
+use rows::{RESEARCH, Row};
 use serde::{Deserialize, Serialize};
 use sides::Sides;
 use std::num::NonZero;
@@ -129,7 +129,7 @@ impl Bench {
         for round in 1..=rounds {
             report.loads.push(machine::load());
             for row in &rows {
-                report.time(row, &sides, &mut failed, &format!("round {round} of {rounds}"))?;
+                report.time(row, &sides, &mut failed, (round, rounds))?;
             }
             report.table = BenchTable::of(&rows, &report.timings);
             // Written after every round, so that an interrupt does not cost an hour.
@@ -189,16 +189,24 @@ impl Bench {
 }
 
 impl Report {
-    /// Times all sides of one row once. A variant that fails is reported and left out from then on.
-    fn time(&mut self, row: &Row, sides: &Sides, failed: &mut Vec<(String, &str)>, round: &str) -> Result<()> {
-        let id = row.id();
+    /// Times all sides of one row once, [`RESEARCH`] in the first round only. A variant that fails is reported and left out from
+    /// then on.
+    fn time(
+        &mut self,
+        row: &Row,
+        sides: &Sides,
+        failed: &mut Vec<(String, &str)>,
+        (round, rounds): (usize, usize),
+    ) -> Result<()> {
+        let (id, once) = (row.id(), round > 1);
+        let round = format!("round {round} of {rounds}");
         say(format_args!("{round}: {id}, rankle"));
         let (answer, timing) = sides.ours(row)?;
         if let Some(Answer { version, instruction_set, .. }) = answer {
             (self.machine.rankle, self.machine.instruction_set) = (version, instruction_set);
         }
         self.timings.push(Timing { row: id.clone(), ..timing });
-        for variant in row.variants().filter(|variant| sides.can(variant)) {
+        for variant in row.variants().filter(|&variant| sides.can(variant) && !(once && variant == RESEARCH)) {
             if failed.iter().any(|(row, other)| (row, *other) == (&id, variant)) {
                 continue;
             }

@@ -7,7 +7,7 @@
 use crate::aligned::Aligned;
 use crate::simd::Isa;
 use crate::size::{product, whole};
-use crate::tile::{Left, Right, Store, Stretches, split, tile};
+use crate::tile::{Left, Picks, Right, Store, Stretches, split, tile};
 
 /// A matrix of `outputs x inputs` numbers in panels of [`Isa::panel`] outputs; a last, incomplete panel is filled with zeros.
 #[derive(Clone, Debug)]
@@ -126,20 +126,29 @@ impl Panels {
         let mut edge = vec![0.0; self.isa.rows() * panel];
         // Rows side by side, as a tile reads them: rows a power of two apart would compete for the same cache lines.
         let mut packed = Aligned::zeros(n * BLOCK.min(self.inputs));
+        // Per group of rows the inputs that are not zero in all of them: behind a ReLU they may be few.
+        let mut live = vec![Picks::default(); n.div_ceil(self.isa.rows())];
         for block in split(self.inputs, BLOCK) {
             let store = if block.start == 0 { Store::Overwrite } else { Store::Add };
-            for rows in split(n, self.isa.rows()) {
+            for (rows, live) in split(n, self.isa.rows()).zip(&mut live) {
                 let packed = &mut packed[rows.start * block.len()..rows.end * block.len()];
                 for (m, row) in rows.clone().enumerate() {
                     let row = &x[row * self.inputs..][block.clone()];
                     packed[m..].iter_mut().step_by(rows.len()).zip(row).for_each(|(packed, &value)| *packed = value);
                 }
+                live.clear();
+                for (input, values) in packed.chunks_exact(rows.len()).enumerate() {
+                    if values.iter().any(|&value| value != 0.0) {
+                        live.push(input * rows.len(), input * panel);
+                    }
+                }
             }
             for (first, weights) in self.panels().enumerate().map(|(p, weights)| (p * panel, weights)) {
                 let right = Right { data: &weights[block.start * panel..block.end * panel], stride: panel };
-                for rows in split(n, self.isa.rows()) {
+                for (rows, live) in split(n, self.isa.rows()).zip(&live) {
                     let data = &packed[rows.start * block.len()..rows.end * block.len()];
-                    let left = Left { data, row: 1, step: rows.len(), stretches: Stretches::ONE, len: block.len() };
+                    let all = Left { data, row: 1, step: rows.len(), stretches: Stretches::ONE, len: block.len() };
+                    let left = live.left(all);
                     let out = &mut y[rows.start * self.outputs + first..];
                     let width = panel.min(self.outputs - first);
                     if width == panel {
@@ -303,6 +312,34 @@ mod tests {
                 panels.multiply(row, &mut alone);
                 assert_eq!(alone, expected, "{isa}");
             }
+        }
+    }
+
+    /// Inputs that are zero in all rows of a tile are left out: a row gets the bits that it gets beside a row without zeros.
+    #[test]
+    fn zeros_are_left_out_without_a_trace() {
+        for isa in Isa::available() {
+            let (w, full) = (random(1, 40 * 1500), random(2, 1500));
+            let panels = Panels::pack(isa, 40, 1500, |o, i| w[o * 1500 + i]);
+            for live in [0, 1, 5, 9, 10] {
+                let zero = |at: usize| if at % 2 == 0 { 0.0 } else { -0.0 };
+                let sparse: Vec<f32> = random(3, 1500)
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, x)| if at * 7 % 10 < live { x } else { zero(at) })
+                    .collect();
+                let (mut alone, mut together) = (vec![0.0; 40], vec![0.0; 80]);
+                panels.multiply(&sparse, &mut alone);
+                panels.multiply(&[&sparse[..], &full].concat(), &mut together);
+                assert_eq!(alone, together[..40], "{isa}, {live} of 10");
+                assert_eq!(alone.iter().all(|&y| y == 0.0), live == 0);
+            }
+            // Nor is a number lost that is none.
+            let mut broken = vec![0.0; 1500];
+            broken[3] = f32::NAN;
+            let mut y = vec![0.0; 40];
+            panels.multiply(&broken, &mut y);
+            assert!(y.iter().all(|y| y.is_nan()), "{isa}");
         }
     }
 }

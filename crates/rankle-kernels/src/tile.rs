@@ -32,10 +32,43 @@ pub(crate) enum Stretches<'a> {
     Even { count: usize, apart: usize },
     /// Stretches at listed starts.
     Listed(&'a [Stretch]),
+    /// Single elements; `len` is 1.
+    Picked(&'a Picks),
+}
+
+/// The inner elements at which the left operand is not zero in every row: all others add zeros, and the sums stay the same to
+/// the last bit without them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Picks {
+    /// Start in the left and in the right operand.
+    places: Vec<[u32; 2]>,
+    /// The largest starts.
+    last: Stretch,
+}
+
+impl Picks {
+    pub(crate) fn clear(&mut self) {
+        self.places.clear();
+        self.last = Stretch::default();
+    }
+
+    /// Adds an element by its start in both operands, which have less than 2³² elements.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, left: usize, right: usize) {
+        self.places.push([left as u32, right as u32]);
+        self.last = Stretch { left: self.last.left.max(left), right: self.last.right.max(right) };
+    }
+
+    /// The left operand without its zeros, unless they are too few for the look-up of the places to pay.
+    pub(crate) fn left<'a>(&'a self, all: Left<'a>) -> Left<'a> {
+        let len = all.stretches.count() * all.len;
+        let few = !self.places.is_empty() && self.places.len() < len - len / 16;
+        if few { Left { stretches: Stretches::Picked(self), len: 1, ..all } } else { all }
+    }
 }
 
 /// Start of a stretch, relative to the start of each operand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stretch {
     pub left: usize,
     pub right: usize,
@@ -50,6 +83,7 @@ impl Stretches<'_> {
         match self {
             Self::Even { count, .. } => count,
             Self::Listed(list) => list.len(),
+            Self::Picked(picks) => picks.places.len(),
         }
     }
     /// Start of stretch `s`; `right_len` is the length of a stretch on the right.
@@ -58,6 +92,10 @@ impl Stretches<'_> {
         match self {
             Self::Even { apart, .. } => Stretch { left: s * apart, right: s * right_len },
             Self::Listed(list) => list[s],
+            Self::Picked(picks) => {
+                let [left, right] = picks.places[s];
+                Stretch { left: left as usize, right: right as usize }
+            }
         }
     }
     /// The largest start in each operand.
@@ -68,6 +106,7 @@ impl Stretches<'_> {
                 left: last.left.max(stretch.left),
                 right: last.right.max(stretch.right),
             }),
+            Self::Picked(picks) => picks.last,
         }
     }
 }
@@ -119,6 +158,7 @@ pub(crate) fn tile_of(
 ) {
     // The bounds that make the raw pointers below sound, checked once per tile.
     assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && left.stretches.count() >= 1);
+    assert!(left.len == 1 || !matches!(left.stretches, Stretches::Picked(_)), "picks are single elements");
     assert!(columns == isa.lanes() || columns == isa.panel());
     let last = left.stretches.last(product([left.len, right.stride]));
     let last_left = sum([last.left, product([rows - 1, left.row]), product([left.len - 1, left.step])]);
@@ -182,30 +222,23 @@ impl Tile<'_, '_> {
         let Left { data, row, step, stretches, len } = self.left;
         let right_len = len * self.right.stride;
         let mut sums = [[V::splat(0.0); N]; M];
-        for s in 0..stretches.count() {
-            let start = stretches.at(s, right_len);
-            let (mut left, mut right) = (data[start.left..].as_ptr(), self.right.data[start.right..].as_ptr());
-            for _ in 0..len {
+        if let Stretches::Picked(picks) = stretches {
+            for &[left, right] in &picks.places {
+                let (left, right) =
+                    (data.as_ptr().wrapping_add(left as usize), self.right.data.as_ptr().wrapping_add(right as usize));
                 // SAFETY: `tile` checked that the last element of every operand is inside its slice.
-                unsafe {
-                    let mut columns = [V::splat(0.0); N];
-                    for (n, column) in columns.iter_mut().enumerate() {
-                        *column = V::load(right.add(n * V::LANES));
-                    }
-                    for (m, sums) in sums.iter_mut().enumerate() {
-                        let factor = V::splat(*left.add(m * row));
-                        for (sum, column) in sums.iter_mut().zip(columns) {
-                            *sum = if DIFFERENCE {
-                                let difference = factor.subtract(column);
-                                difference.multiply_add(difference, *sum)
-                            } else {
-                                factor.multiply_add(column, *sum)
-                            };
-                        }
-                    }
+                unsafe { add_products::<V, DIFFERENCE, M, N>(&mut sums, (left, row), right) };
+            }
+        } else {
+            for s in 0..stretches.count() {
+                let start = stretches.at(s, right_len);
+                let (mut left, mut right) = (data[start.left..].as_ptr(), self.right.data[start.right..].as_ptr());
+                for _ in 0..len {
+                    // SAFETY: as above.
+                    unsafe { add_products::<V, DIFFERENCE, M, N>(&mut sums, (left, row), right) };
+                    left = left.wrapping_add(step);
+                    right = right.wrapping_add(self.right.stride);
                 }
-                left = left.wrapping_add(step);
-                right = right.wrapping_add(self.right.stride);
             }
         }
         for (m, sums) in sums.into_iter().enumerate() {
@@ -219,6 +252,36 @@ impl Tile<'_, '_> {
                         Store::Add => sum.multiply_add(V::splat(1.0), V::load(out)).store(out),
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Adds the terms of one inner element.
+///
+/// # Safety
+/// M numbers, `row` apart, can be read at `left`, and N registers at `right`.
+#[inline(always)]
+unsafe fn add_products<V: Vector, const DIFFERENCE: bool, const M: usize, const N: usize>(
+    sums: &mut [[V; N]; M],
+    (left, row): (*const f32, usize),
+    right: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut columns = [V::splat(0.0); N];
+        for (n, column) in columns.iter_mut().enumerate() {
+            *column = V::load(right.add(n * V::LANES));
+        }
+        for (m, sums) in sums.iter_mut().enumerate() {
+            let factor = V::splat(*left.add(m * row));
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = if DIFFERENCE {
+                    let difference = factor.subtract(column);
+                    difference.multiply_add(difference, *sum)
+                } else {
+                    factor.multiply_add(column, *sum)
+                };
             }
         }
     }

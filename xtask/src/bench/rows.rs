@@ -8,6 +8,8 @@ const NETWORK: &[&str] = &["eager", "channels_last", "compile"];
 pub(super) const ONE_THREAD: &str = "rankle, one thread";
 /// The peak that other rows are measured against: multiply-adds in registers.
 pub(super) const PEAK: &str = "f32-peak";
+/// Scripts as they are often written. They take minutes, so that one round has to do.
+pub(super) const RESEARCH: &str = "research";
 /// Images of a cell of an attack table.
 const CELL: usize = 1000;
 /// Placeholder in the arguments for a folder of the run, relative to the root of the workspace.
@@ -40,38 +42,40 @@ pub(super) enum Ours {
     Command(String),
 }
 
-/// Other sides, the best of which must take at least `floor` times as long as rankle.
+/// Other sides, the best of which must take at least `floor` times as long as rankle, unless rankle reaches the share `enough` of
+/// the peak.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Contest {
     pub(super) floor: f64,
+    pub(super) enough: f64,
     pub(super) variants: &'static [&'static str],
 }
 
 /// All rows, in the order of the table.
 pub(super) fn all() -> Vec<Row> {
     let network = |name, images, floor| Row::step(name, images).against(floor, NETWORK);
-    let two = |name| Row { threads: 2, ..Row::step(name, 500) }.against(1.8, &[ONE_THREAD]);
+    let two = |name| Row { threads: 2, ..Row::step(name, 500) }.against(1.85, &[ONE_THREAD]);
     vec![
         Row::step(PEAK, 1),
-        network("c2f2-forward", 100, 1.1),
-        network("c2f2-forward", 500, 1.15),
-        network("c2f2-pgd-step", 100, 2.3),
-        network("c2f2-pgd-step", 500, 2.5),
-        network("c2f2-training-step", 100, 1.6),
-        network("c2f2-training-step", 500, 1.6),
+        network("c2f2-forward", 100, 1.3),
+        network("c2f2-forward", 500, 1.35),
+        network("c2f2-pgd-step", 100, 2.8),
+        network("c2f2-pgd-step", 500, 2.8),
+        network("c2f2-training-step", 100, 1.8),
+        network("c2f2-training-step", 500, 1.8),
         network("lenet-pgd-step", 100, 1.5),
-        network("resnet18-28-pgd-step", 100, 1.5),
+        network("resnet18-28-pgd-step", 100, 1.6),
         network("resnet18-forward", 8, 1.05),
         network("resnet18-pgd-step", 8, 1.25),
-        network("resnet18-training-step", 8, 1.0),
+        network("resnet18-training-step", 8, 1.1),
         network("qa-step", 100, 1.5),
         network("sp-qa-step", 100, 1.5),
-        Row::step("gallery-rank-count", 1000).against(1.6, &["cosine", "cdist"]),
+        Row::step("gallery-rank-count", 1000).against(1.5, &["cosine", "cdist"]).or_of_peak(0.92),
         Row::step("retrieval", 1024).against(2.0, &["cdist+topk"]).against(2.0, &["cdist+topk+count"]).within(1073.7),
-        attack("ca+", 1).against(10.0, &["research"]).against(2.0, &["vectorized"]),
-        attack("ca+", 10).against(15.0, &["research"]).against(2.0, &["vectorized"]),
-        attack("sp-qa+", 1).against(12.0, &["research"]).against(2.0, &["vectorized"]),
-        Row::step("adversarial-batch", 1000).against(4.0, &["research"]).against(2.0, &["vectorized"]),
+        attack("ca+", 1).against(10.0, &[RESEARCH]).against(3.0, &["vectorized"]),
+        attack("ca+", 10).against(15.0, &[RESEARCH]).against(2.0, &["vectorized"]),
+        attack("sp-qa+", 1).against(12.0, &[RESEARCH]).against(2.0, &["vectorized"]),
+        Row::step("adversarial-batch", 1000).against(4.0, &[RESEARCH]).against(2.0, &["vectorized"]),
         two("c2f2-forward"),
         two("c2f2-pgd-step"),
         two("c2f2-training-step"),
@@ -97,7 +101,13 @@ impl Row {
     }
 
     fn against(mut self, floor: f64, variants: &'static [&'static str]) -> Self {
-        self.contests.push(Contest { floor, variants });
+        self.contests.push(Contest { floor, enough: 0.95, variants });
+        self
+    }
+
+    /// The share of the peak at which no floor binds, instead of 95 %.
+    fn or_of_peak(mut self, enough: f64) -> Self {
+        self.contests.iter_mut().for_each(|contest| contest.enough = enough);
         self
     }
 
