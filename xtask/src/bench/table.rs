@@ -235,7 +235,10 @@ pub(super) mod tests {
         assert_eq!(ratios, [(9.0, false), (3.0, true)]);
         // Nobody can be faster than the peak.
         let at_peak = |ms| {
-            let timings = [sample("f32-peak/1", None, 10.0), sample("c2f2-forward/100", None, ms)];
+            let timings = [
+                Timing { operations: Some(2e9), ..sample("f32-peak/1", None, 10.0) },
+                Timing { operations: Some(9e8), ..sample("c2f2-forward/100", None, ms) },
+            ];
             let eager = sample("c2f2-forward/100", Some("eager"), ms);
             BenchTable::of(&named(&["f32-peak/1", "c2f2-forward/100"]), &[&timings[..], &[eager]].concat()).lines[1].verdicts[0]
                 .met()
