@@ -1,0 +1,323 @@
+//! Convolutions.
+
+use crate::attach::attach;
+use crate::check::{detached, parameter, same_type};
+use crate::padding::{Padding, Windows};
+use candle_core::{D, Result, Shape, Tensor, bail};
+
+/// Options of a convolution. Pairs are rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Distance of neighboring windows, in pixels.
+    pub stride: [usize; 2],
+    /// Zeros around the images.
+    pub padding: Padding,
+    /// Distance of neighboring pixels in a window.
+    pub dilation: [usize; 2],
+    /// Number of equal groups of channels: outputs of a group see the inputs of this group alone.
+    pub groups: usize,
+}
+
+impl Default for Conv2d {
+    /// Stride and dilation 1, no padding, one group.
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: Padding::default(), dilation: [1, 1], groups: 1 }
+    }
+}
+
+/// Cross-correlation, as PyTorch's `conv2d`: images `x` `(n, c, h, w)`, `weight` `(o, c / groups, kernel rows, kernel columns)`
+/// and `bias` `(o)` give `(n, o, rows, columns)`. Here `rows` is
+/// `(h + top + bottom - dilation * (kernel rows - 1) - 1) / stride + 1`, rounded down, and `columns` alike.
+///
+/// # Errors
+/// Shapes or options that do not fit, a zero among them, tensors of different types, or anything but f32 and f64.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2d) -> Result<Tensor> {
+    let convolution = Convolution::new(x, weight, options)?;
+    let images = detached("conv2d", x)?;
+    let kernels = detached("conv2d", weight)?;
+    let outputs = convolution.outputs;
+    let shift = bias.map(|bias| parameter("conv2d: bias", bias, x, outputs, (1, outputs, 1, 1))).transpose()?;
+
+    let mut output = convolution.forward(&images, &kernels)?;
+    if let Some(shift) = &shift {
+        output = output.broadcast_add(shift)?;
+    }
+    let frozen = images.clone();
+    attach([x, weight, bias.unwrap_or(&frozen)], output, move |gradient, [for_x, for_weight, for_bias]| {
+        let for_x = for_x.then(|| convolution.input_gradient(gradient, &kernels));
+        let for_weight = for_weight.then(|| convolution.weight_gradient(&images, gradient));
+        // Two sums: candle is quick only for the last dimensions.
+        let for_bias = for_bias.then(|| gradient.flatten_from(2)?.sum(2)?.sum(0));
+        Ok([for_x.transpose()?, for_weight.transpose()?, for_bias.transpose()?])
+    })
+}
+
+/// A convolution between tensors of known shapes, which are contiguous and off the tape.
+#[derive(Clone, Copy, Debug)]
+struct Convolution {
+    windows: Windows,
+    groups: usize,
+    /// Channels of the images, `c`.
+    inputs: usize,
+    /// Channels of the results, `o`.
+    outputs: usize,
+}
+
+impl Convolution {
+    fn new(x: &Tensor, weight: &Tensor, &Conv2d { stride, padding, dilation, groups }: &Conv2d) -> Result<Self> {
+        let [outputs, depth, rows, columns] = *weight.dims() else {
+            bail!("conv2d: weight of shape {:?}, where (o, c / groups, rows, columns) is needed", weight.shape())
+        };
+        let windows = Windows::new("conv2d", x, [[rows, columns], stride, dilation], padding)?;
+        let inputs = x.dims()[1];
+        if groups == 0 || outputs == 0 || depth.checked_mul(groups) != Some(inputs) || outputs % groups != 0 {
+            bail!("conv2d: weight of shape {:?} in {groups} groups for images of shape {:?}", weight.shape(), x.shape())
+        }
+        same_type("conv2d: weight", weight, x)?;
+        Ok(Self { windows, groups, inputs, outputs })
+    }
+
+    /// Every output sees one input: matrices of one row each, for which products are slow.
+    fn depthwise(&self) -> bool {
+        self.groups == self.inputs && self.groups > 1
+    }
+
+    /// Number of pixels in a window.
+    fn area(&self) -> usize {
+        self.windows.kernel.iter().product()
+    }
+
+    /// Results `(n, o, rows, columns)` of images `(n, c, h, w)`.
+    fn forward(&self, images: &Tensor, kernels: &Tensor) -> Result<Tensor> {
+        let Windows { stride, dilation, padding, .. } = self.windows;
+        if self.depthwise() {
+            return self.forward_by_taps(&padding.with_zeros(images)?, kernels);
+        }
+        if self.groups == 1 && self.area() == 1 {
+            return self.forward_by_pixels(&padding.with_zeros(images)?, kernels);
+        }
+        if self.groups == 1 && stride[0] == stride[1] && dilation[0] == dilation[1] {
+            return match padding.uniform() {
+                Some(padding) => images.conv2d(kernels, padding, stride[0], dilation[0], 1),
+                None => padding.with_zeros(images)?.conv2d(kernels, 0, stride[0], dilation[0], 1),
+            };
+        }
+        self.forward_by_columns(&padding.with_zeros(images)?, kernels)
+    }
+
+    /// A depthwise convolution: the sum over the taps of shifted images times one weight per channel.
+    fn forward_by_taps(&self, padded: &Tensor, kernels: &Tensor) -> Result<Tensor> {
+        let (n, [rows, columns]) = (padded.dim(0)?, self.windows.output);
+        let weights = self.weights_by_tap(kernels)?;
+        let parts = self.windows.taps().map(|tap| {
+            let shifted = self.windows.tap(padded, tap)?.unsqueeze(2)?;
+            shifted.broadcast_mul(&self.weight_of(&weights, tap)?)
+        });
+        let shape = (n, self.inputs, self.outputs / self.inputs, rows, columns);
+        total(parts, shape, padded)?.reshape((n, self.outputs, rows, columns))
+    }
+
+    /// A convolution with kernels of one pixel: a product of matrices for each image.
+    fn forward_by_pixels(&self, padded: &Tensor, kernels: &Tensor) -> Result<Tensor> {
+        let (n, [rows, columns]) = (padded.dim(0)?, self.windows.output);
+        let pixels = self.windows.tap(padded, [0, 0])?.reshape((n, self.inputs, rows * columns))?;
+        let matrices = kernels.reshape((1, self.outputs, self.inputs))?.broadcast_as((n, self.outputs, self.inputs))?;
+        matrices.matmul(&pixels)?.reshape((n, self.outputs, rows, columns))
+    }
+
+    /// Any convolution: for each group a product of matrices, of its kernels and the pixels in the windows.
+    fn forward_by_columns(&self, padded: &Tensor, kernels: &Tensor) -> Result<Tensor> {
+        let [rows, columns] = self.windows.output;
+        let matrices = kernels.reshape((self.groups, self.outputs / self.groups, ()))?;
+        let parts = runs(padded, self.inputs * self.area() * rows * columns)?.map(|(first, count)| {
+            let results = matrices.matmul(&self.columns(&padded.narrow(0, first, count)?)?)?;
+            results.reshape((self.outputs, count, rows, columns))?.transpose(0, 1)?.contiguous()
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// The pixels in the windows of padded images: `(groups, c / groups * area, n * rows * columns)`.
+    fn columns(&self, padded: &Tensor) -> Result<Tensor> {
+        let Windows { kernel, stride, dilation, output, .. } = self.windows;
+        let mut view = padded.clone();
+        for (axis, dim) in [(0, 2), (1, 3)] {
+            let extent = (kernel[axis] - 1) * dilation[axis] + 1;
+            let length = (output[axis] - 1) * stride[axis] + extent;
+            view = view.narrow(dim, 0, length)?.unfold(dim, extent, stride[axis])?;
+        }
+        // (n, c, rows, columns, extent, extent): of each extent the pixels under a tap.
+        for (axis, dim) in [(0, 4), (1, 5)] {
+            view = view.unfold(dim, 1, dilation[axis])?.squeeze(D::Minus1)?;
+        }
+        let depth = self.inputs / self.groups * self.area();
+        view.permute((1, 4, 5, 0, 2, 3))?.contiguous()?.reshape((self.groups, depth, ()))
+    }
+
+    /// The gradient of the images, for that of the results.
+    fn input_gradient(&self, gradient: &Tensor, kernels: &Tensor) -> Result<Tensor> {
+        let spreads = [0, 1].map(|axis| Spread::new(&self.windows, axis));
+        let [rows, columns] = &spreads;
+        let padding = Padding { top: rows.before, bottom: rows.after, left: columns.before, right: columns.after };
+        if self.depthwise() {
+            return self.input_gradient_by_taps(&padding.with_zeros(gradient)?, kernels, &spreads);
+        }
+        // With at most as many outputs as inputs, windows over the gradient hold at most as many numbers as its products.
+        if self.groups == 1 && self.windows.stride == [1, 1] && self.outputs <= self.inputs && self.area() > 1 {
+            let windows = Windows::new("conv2d", gradient, [self.windows.kernel, [1, 1], self.windows.dilation], padding)?;
+            // Otherwise some results see padding alone, and have no part in the gradient.
+            if windows.output == self.windows.input {
+                let flipped = kernels.transpose(0, 1)?.contiguous()?.flip(&[2, 3])?;
+                return Self { windows, groups: 1, inputs: self.outputs, outputs: self.inputs }.forward(gradient, &flipped);
+            }
+        }
+        self.input_gradient_by_products(&padding.with_zeros(gradient)?, kernels, &spreads)
+    }
+
+    /// A depthwise convolution: sums over the taps of shifted gradients times one weight per channel.
+    fn input_gradient_by_taps(&self, padded: &Tensor, kernels: &Tensor, spreads: &[Spread; 2]) -> Result<Tensor> {
+        let (n, _, h, w) = padded.dims4()?;
+        let multiplier = self.outputs / self.inputs;
+        let weights = self.weights_by_tap(kernels)?;
+        let padded = padded.reshape((n, self.inputs, multiplier, h, w))?;
+        self.interleave(n, spreads, &padded, |tap, [top, left]| {
+            let shifted = padded.narrow(3, top, spreads[0].length)?.narrow(4, left, spreads[1].length)?;
+            let part = shifted.broadcast_mul(&self.weight_of(&weights, tap)?)?;
+            if multiplier == 1 { part.squeeze(2) } else { part.sum(2) }
+        })
+    }
+
+    /// Any convolution: for each group a product of matrices, of its kernels and the gradient; then sums over the taps of shifted
+    /// products.
+    fn input_gradient_by_products(&self, padded: &Tensor, kernels: &Tensor, spreads: &[Spread; 2]) -> Result<Tensor> {
+        let (_, _, h, w) = padded.dims4()?;
+        let [kernel_rows, kernel_columns] = self.windows.kernel;
+        let (outputs, depth) = (self.outputs / self.groups, self.inputs / self.groups * self.area());
+        let matrices = kernels.reshape((self.groups, outputs, depth))?.transpose(1, 2)?.contiguous()?;
+        let parts = runs(padded, self.inputs * self.area() * h * w)?.map(|(first, count)| {
+            let gradient = padded.narrow(0, first, count)?;
+            // (n, c, kernel rows, kernel columns, h, w)
+            let products = if self.groups == 1 {
+                let products = matrices.broadcast_as((count, depth, outputs))?.matmul(&gradient.flatten_from(2)?)?;
+                products.reshape((count, self.inputs, kernel_rows, kernel_columns, h, w))?
+            } else {
+                let products = matrices.matmul(&gradient.transpose(0, 1)?.reshape((self.groups, outputs, ()))?)?;
+                products.reshape((self.inputs, kernel_rows, kernel_columns, count, h, w))?.permute((3, 0, 1, 2, 4, 5))?
+            };
+            self.interleave(count, spreads, &products, |tap, [top, left]| {
+                let products = products.narrow(2, tap[0], 1)?.narrow(3, tap[1], 1)?.squeeze(3)?.squeeze(2)?;
+                products.narrow(2, top, spreads[0].length)?.narrow(3, left, spreads[1].length)
+            })
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// Gradient of `n` images from its parts, each under one tap. `part` gets the tap, and the row and column of the
+    /// padded gradient where the part starts.
+    ///
+    /// With a stride, rows and columns take turns in which taps they lie under: each turn is summed for itself.
+    fn interleave(
+        &self,
+        n: usize,
+        [rows, columns]: &[Spread; 2],
+        like: &Tensor,
+        part: impl Fn([usize; 2], [usize; 2]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let [h, w] = self.windows.input;
+        let shape = (n, self.inputs, rows.length, columns.length);
+        let turns = rows.turns.iter().map(|row_taps| {
+            let turns = columns.turns.iter().map(|column_taps| {
+                let pairs = row_taps.iter().flat_map(|row| column_taps.iter().map(move |column| (row, column)));
+                total(pairs.map(|(row, column)| part([row.tap, column.tap], [row.start, column.start])), shape, like)
+            });
+            Tensor::stack(&turns.collect::<Result<Vec<_>>>()?, 4)
+        });
+        let grid = Tensor::stack(&turns.collect::<Result<Vec<_>>>()?, 3)?;
+        let grid = grid.reshape((n, self.inputs, rows.length * rows.turns.len(), columns.length * columns.turns.len()))?;
+        grid.narrow(2, 0, h)?.narrow(3, 0, w)?.contiguous()
+    }
+
+    /// The gradient of the kernels, for that of the results.
+    fn weight_gradient(&self, images: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let padded = self.windows.padding.with_zeros(images)?;
+        let (n, [rows, columns]) = (padded.dim(0)?, self.windows.output);
+        let sum = if self.depthwise() {
+            let gradient = gradient.reshape((n, self.inputs, self.outputs / self.inputs, rows, columns))?;
+            let sums = self.windows.taps().map(|tap| {
+                let products = self.windows.tap(&padded, tap)?.unsqueeze(2)?.broadcast_mul(&gradient)?;
+                // Two sums: candle is quick for the last dimensions alone.
+                products.flatten_from(3)?.sum(3)?.sum(0)
+            });
+            Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 2)?
+        } else {
+            let products = runs(&padded, self.inputs * self.area() * rows * columns)?.map(|(first, count)| {
+                let columns = self.columns(&padded.narrow(0, first, count)?)?;
+                let gradient = gradient.narrow(0, first, count)?.transpose(0, 1)?;
+                gradient.reshape((self.groups, self.outputs / self.groups, ()))?.matmul(&columns.transpose(1, 2)?)
+            });
+            total(products, (self.outputs, self.inputs / self.groups, self.area()), &padded)?
+        };
+        sum.reshape((self.outputs, self.inputs / self.groups, self.windows.kernel[0], self.windows.kernel[1]))
+    }
+
+    /// The kernels of a depthwise convolution, to take the weights under one tap from.
+    fn weights_by_tap(&self, kernels: &Tensor) -> Result<Tensor> {
+        kernels.reshape((1, self.inputs, self.outputs / self.inputs, self.area(), 1))
+    }
+
+    /// The weights under one tap, `(1, c, o / c, 1, 1)`.
+    fn weight_of(&self, weights: &Tensor, [row, column]: [usize; 2]) -> Result<Tensor> {
+        weights.narrow(3, row * self.windows.kernel[1] + column, 1)
+    }
+}
+
+/// The windows that the pixels of one dimension lie in.
+struct Spread {
+    /// For each position of a pixel within a stride, the taps that it can lie under.
+    turns: Vec<Vec<Meeting>>,
+    /// Zeros that the gradient of the results needs before and after.
+    before: usize,
+    after: usize,
+    /// Number of strides that cover all pixels.
+    length: usize,
+}
+
+/// A tap, and the window in which the first pixel of a turn lies under it. The pixel one stride on lies in the next window.
+struct Meeting {
+    tap: usize,
+    /// Among the windows with the zeros before them.
+    start: usize,
+}
+
+impl Spread {
+    fn new(windows: &Windows, axis: usize) -> Self {
+        let [stride, dilation, count] = [windows.stride[axis], windows.dilation[axis], windows.output[axis]].map(|n| n as isize);
+        let [padding, _] = windows.padding.along(axis);
+        let length = windows.input[axis].div_ceil(windows.stride[axis]);
+        let meetings = |turn: usize| {
+            let taps = (0..windows.kernel[axis]).map(move |tap| (tap, (turn + padding) as isize - tap as isize * dilation));
+            taps.filter(|(_, shift)| shift.rem_euclid(stride) == 0).map(|(tap, shift)| (tap, shift.div_euclid(stride)))
+        };
+        let windows_met = || (0..windows.stride[axis]).flat_map(meetings).map(|(_, window)| window);
+        let before = windows_met().min().map_or(0, |first| (-first).max(0));
+        let after = windows_met().max().map_or(0, |last| (length as isize + last - count).max(0));
+        let start = |(tap, window): (usize, isize)| Meeting { tap, start: (window + before) as usize };
+        let turns = (0..windows.stride[axis]).map(|turn| meetings(turn).map(start).collect()).collect();
+        Self { turns, before: before as usize, after: after as usize, length }
+    }
+}
+
+/// The sum of the parts, which are like `like`, or zeros of `shape` without any.
+fn total(mut parts: impl Iterator<Item = Result<Tensor>>, shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
+    match parts.next() {
+        Some(first) => parts.try_fold(first?, |sum, part| sum + part?),
+        None => Tensor::zeros(shape, like.dtype(), like.device()),
+    }
+}
+
+/// Runs of images, first and count. Intermediate results, with `each` numbers an image, should not outgrow the cache of a CPU by
+/// far. A GPU wants few and large ones.
+fn runs(images: &Tensor, each: usize) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
+    let limit = if images.device().is_cpu() { 1 << 22 } else { 1 << 26 };
+    let (n, count) = (images.dim(0)?, (limit / each.max(1)).max(1));
+    Ok((0..n).step_by(count).map(move |first| (first, count.min(n - first))))
+}

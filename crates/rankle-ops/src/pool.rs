@@ -1,0 +1,158 @@
+//! Pooling over windows and over whole images.
+
+use crate::attach::attach;
+use crate::check::detached;
+use crate::padding::{Padding, Windows};
+use crate::resize::{coefficients, separable};
+use candle_core::{Device, Result, Tensor, bail};
+use std::ops::Range;
+
+/// Windows of a pooling. Pairs are rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Pixels in a window.
+    pub kernel: [usize; 2],
+    /// Distance of neighboring windows, in pixels.
+    pub stride: [usize; 2],
+    /// Padding of the images, at most half a window on each side.
+    pub padding: Padding,
+}
+
+impl Pool {
+    /// Square windows, and as much padding on every side.
+    pub const fn new(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: Padding::even(padding) }
+    }
+
+    fn windows(&self, operation: &str, x: &Tensor) -> Result<Windows> {
+        let windows = Windows::new(operation, x, [self.kernel, self.stride, [1, 1]], self.padding)?;
+        // So every window has a pixel.
+        if [0, 1].into_iter().any(|axis| self.padding.along(axis).into_iter().any(|n| n > self.kernel[axis] / 2)) {
+            let Self { kernel, padding, .. } = self;
+            bail!("{operation}: {padding:?} is more than half a window of {kernel:?}, for images of shape {:?}", x.shape())
+        }
+        Ok(windows)
+    }
+}
+
+/// The largest pixel in each window: images `(n, c, h, w)` give `(n, c, rows, columns)`, with
+/// `rows = (h + top + bottom - kernel rows) / stride + 1`, rounded down, and `columns` alike. Padding is never the largest.
+///
+/// The first of equal maxima in row-major order gets the whole gradient. A NaN counts as the largest, and the last of several NaN
+/// gets the gradient. All this is as in PyTorch.
+///
+/// # Errors
+/// Images of another shape or without a pixel, a zero among the options, no room for a window, padding of more than half a
+/// window, or anything but f32 and f64.
+pub fn max_pool2d(x: &Tensor, pool: &Pool) -> Result<Tensor> {
+    let windows = pool.windows("max_pool2d", x)?;
+    let (n, c, h, w) = x.dims4()?;
+    let [rows, columns] = windows.output;
+    let images = detached("max_pool2d", x)?;
+    // The nearest pixel is in the window already: its copies change neither the maximum nor which of equal pixels comes first.
+    let padded = windows.padding.with_edges(&images)?;
+    let positions = x.track_op().then(|| positions(&windows, x.device())).transpose()?;
+
+    let mut best = windows.tap(&padded, [0, 0])?.contiguous()?;
+    let mut best_at =
+        positions.as_ref().map(|positions| positions.get(0)?.broadcast_as(best.shape())?.contiguous()).transpose()?;
+    for (index, tap) in windows.taps().enumerate().skip(1) {
+        let pixels = windows.tap(&padded, tap)?;
+        let wins = (pixels.gt(&best)? + pixels.ne(&pixels)?)?;
+        best = wins.where_cond(&pixels, &best)?;
+        if let (Some(positions), Some(at)) = (&positions, &best_at) {
+            best_at = Some(wins.where_cond(&positions.get(index)?.broadcast_as(best.shape())?, at)?);
+        }
+    }
+    let Some(best_at) = best_at else { return Ok(best) };
+
+    let best_at = best_at.reshape((n * c, rows * columns))?;
+    attach([x], best, move |gradient, _| {
+        let sum = Tensor::zeros((n * c, h * w), gradient.dtype(), gradient.device())?;
+        sum.scatter_add_set(&best_at, &gradient.reshape((n * c, rows * columns))?, 1)?;
+        Ok([Some(sum.reshape((n, c, h, w))?)])
+    })
+}
+
+/// For each tap and window, the index of the pixel in its image, u32 `(taps, rows, columns)`. In padding, of the nearest pixel.
+fn positions(windows: &Windows, device: &Device) -> Result<Tensor> {
+    let [_, w] = windows.input.map(|n| n as u32);
+    let along = |axis: usize, scale: u32| {
+        let ([before, _], last) = (windows.padding.along(axis), windows.input[axis] - 1);
+        let at = move |tap: usize, window: usize| {
+            (window * windows.stride[axis] + tap).saturating_sub(before).min(last) as u32 * scale
+        };
+        (0..windows.kernel[axis])
+            .flat_map(move |tap| (0..windows.output[axis]).map(move |window| at(tap, window)))
+            .collect::<Vec<_>>()
+    };
+    let ([kernel_rows, kernel_columns], [rows, columns]) = (windows.kernel, windows.output);
+    let row_starts = Tensor::from_vec(along(0, w), (kernel_rows, 1, rows, 1), device)?;
+    let within_row = Tensor::from_vec(along(1, 1), (1, kernel_columns, 1, columns), device)?;
+    row_starts.broadcast_add(&within_row)?.reshape((kernel_rows * kernel_columns, rows, columns))
+}
+
+/// The mean of the pixels in each window: images `(n, c, h, w)` give `(n, c, rows, columns)`, with
+/// `rows = (h + top + bottom - kernel rows) / stride + 1`, rounded down, and `columns` alike. Padding counts as pixels of value 0
+/// with `count_padding`, and not at all without: PyTorch's `count_include_pad`.
+///
+/// A gradient that is not finite turns that of its whole image into NaN.
+///
+/// # Errors
+/// Images of another shape or without a pixel, a zero among the options, no room for a window, padding of more than half a
+/// window, or anything but f32 and f64.
+pub fn avg_pool2d(x: &Tensor, pool: &Pool, count_padding: bool) -> Result<Tensor> {
+    let windows = pool.windows("avg_pool2d", x)?;
+    let padded = windows.padding.with_zeros(&detached("avg_pool2d", x)?)?;
+    let ([kernel_rows, kernel_columns], [stride_rows, stride_columns]) = (windows.kernel, windows.stride);
+    let mut means = padded.avg_pool2d_with_stride((kernel_rows, kernel_columns), (stride_rows, stride_columns))?;
+
+    // How many pixels each window averages over, along one dimension.
+    let counts = [0, 1].map(|axis| {
+        let count = |window: usize| if count_padding { windows.kernel[axis] } else { covered(&windows, axis, window).len() };
+        (0..windows.output[axis]).map(count).collect::<Vec<_>>()
+    });
+    let fully = |axis: usize| counts[axis].iter().all(|count| *count == windows.kernel[axis]);
+    if !(fully(0) && fully(1)) {
+        let factors = |axis: usize| counts[axis].iter().map(|count| windows.kernel[axis] as f64 / *count as f64).collect();
+        let [rows, columns] = windows.output;
+        let (rows, columns) = (coefficients(factors(0), (rows, 1), x)?, coefficients(factors(1), (1, columns), x)?);
+        means = means.broadcast_mul(&rows.broadcast_mul(&columns)?)?;
+    }
+    let like = x.detach();
+    attach([x], means, move |gradient, _| {
+        // What each pixel, a row, adds to each window, a column.
+        let shares = |axis: usize| {
+            let (pixels, count) = (windows.input[axis], windows.output[axis]);
+            let mut shares = vec![0.0; pixels * count];
+            for window in 0..count {
+                covered(&windows, axis, window)
+                    .for_each(|pixel| shares[pixel * count + window] = 1.0 / counts[axis][window] as f64);
+            }
+            coefficients(shares, (pixels, count), &like)
+        };
+        Ok([Some(separable(gradient, Some(&shares(0)?), Some(&shares(1)?))?)])
+    })
+}
+
+/// The pixels in a window along one dimension.
+fn covered(windows: &Windows, axis: usize, window: usize) -> Range<usize> {
+    let ([before, _], start) = (windows.padding.along(axis), window * windows.stride[axis]);
+    start.saturating_sub(before)..(start + windows.kernel[axis] - before).min(windows.input[axis])
+}
+
+/// The mean of each channel: images `(n, c, h, w)` give `(n, c)`.
+///
+/// # Errors
+/// Images of another shape or without a pixel, or anything but f32 and f64.
+pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = match *x.dims() {
+        [n, c, h, w] if x.elem_count() > 0 => (n, c, h, w),
+        _ => bail!("global_avg_pool: images of shape {:?}, where (n, c, h, w) without a zero is needed", x.shape()),
+    };
+    let means = detached("global_avg_pool", x)?.flatten_from(2)?.mean(2)?;
+    attach([x], means, move |gradient, _| {
+        let share = (gradient / (h * w) as f64)?.reshape((n, c, 1, 1))?;
+        Ok([Some(share.broadcast_as((n, c, h, w))?.contiguous()?)])
+    })
+}
