@@ -322,7 +322,7 @@ mod tests {
             let (w, full) = (random(1, 40 * 1500), random(2, 1500));
             let panels = Panels::pack(isa, 40, 1500, |o, i| w[o * 1500 + i]);
             for live in [0, 1, 5, 9, 10] {
-                let zero = |at: usize| if at % 2 == 0 { 0.0 } else { -0.0 };
+                let zero = |at: usize| if at.is_multiple_of(2) { 0.0 } else { -0.0 };
                 let sparse: Vec<f32> = random(3, 1500)
                     .into_iter()
                     .enumerate()
