@@ -6,9 +6,11 @@
 //! same tests with NEON under QEMU on any other Linux machine.
 //!
 //! - [`conv`]: convolution, bias, optional ReLU and pooling as one block, with sparse gradients;
-//! - [`dense`]: dense layers on packed weights;
+//! - [`dense`]: dense layers on packed weights; [`matmul`]: products of matrices that change from call to call;
 //! - [`distance`]: distances to a gallery, ranks by counting, hinge sums with their gradient;
 //! - [`maps`]: the layers of deep networks: convolutions of any shape, pooling, batch normalization;
+//! - [`planes`]: convolutions of maps in PyTorch's layout: depthwise ones, and any other by columns;
+//! - [`features`]: layer normalization, softmax and activation functions;
 //! - [`rows`]: normalization; [`adam`]: the optimizer; [`peak`]: the peak rate of the machine.
 //!
 //! Within one instruction set every result is the same to the last bit, whatever the batch size and the number of threads:
@@ -38,8 +40,11 @@ mod aligned;
 pub mod conv;
 pub mod dense;
 pub mod distance;
+pub mod features;
 pub mod maps;
+pub mod matmul;
 pub mod peak;
+pub mod planes;
 pub mod rows;
 mod simd;
 mod size;

@@ -4,7 +4,9 @@
 
 use crate::attach::{attach, attach_with_output};
 use crate::check::detached;
+use crate::cpu;
 use candle_core::{Result, Tensor, bail};
+use rankle_kernels::features::Activation;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 /// `sqrt(2 / π)`
@@ -15,6 +17,9 @@ const SQRT_2_OVER_PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 /// # Errors
 /// `x` is not f32 or f64.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return cpu::activation(x, Activation::RELU);
+    }
     let input = detached("relu", x)?;
     // Not candle's `relu`, which turns NaN into 0; and a product with a mask would turn gradients of NaN and infinity into NaN.
     let positive = |input: &Tensor, numbers: &Tensor| -> Result<Tensor> {
@@ -41,6 +46,9 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
 pub fn clip(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
     if low.is_nan() || high.is_nan() || low > high {
         bail!("clip: bounds {low} and {high} for inputs of shape {:?}, where the first must be at most the second", x.shape())
+    }
+    if cpu::takes(x) {
+        return cpu::activation(x, Activation::Clip { low: low as f32, high: high as f32 });
     }
     let input = detached("clip", x)?;
     let output = clipped(&input, low, high)?;
@@ -120,6 +128,9 @@ pub fn hard_swish(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// `x` is not f32 or f64.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    if cpu::takes(x) {
+        return cpu::activation(x, Activation::Gelu);
+    }
     let input = detached("gelu", x)?;
     attach([x], input.gelu_erf()?, move |gradient, _| {
         let distribution = (((&input / SQRT_2)?.erf()? + 1.0)? * 0.5)?;

@@ -1,7 +1,7 @@
 //! Results with a backward function of their own.
 
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -52,12 +52,35 @@ pub(crate) fn attach_with_output<const N: usize>(
     if !inputs.iter().any(|input| input.track_op()) {
         return Ok(output);
     }
+    let copied = copy(&output)?;
+    drop(output);
+    join(inputs, copied, backward)
+}
+
+/// As [`attach_with_output`], for an output of f32 on the CPU, which need not be copied.
+pub(crate) fn attach_numbers<const N: usize>(
+    inputs: [&Tensor; N],
+    output: Vec<f32>,
+    shape: impl Into<Shape>,
+    backward: impl Fn(&Tensor, &Tensor, [bool; N]) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if !inputs.iter().any(|input| input.track_op()) {
+        return Tensor::from_vec(output, shape.into(), &Device::Cpu);
+    }
+    join(inputs, (Storage::Cpu(CpuStorage::F32(output)), shape.into()), backward)
+}
+
+/// Joins an output to the tape.
+fn join<const N: usize>(
+    inputs: [&Tensor; N],
+    output: (Storage, Shape),
+    backward: impl Fn(&Tensor, &Tensor, [bool; N]) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+) -> Result<Tensor> {
     let backward: Box<Backward> = Box::new(move |output, gradient, needed| {
         let needed = std::array::from_fn(|input| needed[input]);
         Ok(backward(output, gradient, needed)?.into_iter().collect())
     });
-    let attached = Attached { output: Mutex::new(Some(copy(&output)?)), backward };
-    drop(output);
+    let attached = Attached { output: Mutex::new(Some(output)), backward };
     match inputs.as_slice() {
         [a] => a.apply_op1(attached),
         [a, b] => a.apply_op2(b, attached),

@@ -1,7 +1,8 @@
 //! Convolutions.
 
-use crate::attach::attach;
+use crate::attach::{attach, attach_numbers};
 use crate::check::{detached, parameter, same_type};
+use crate::cpu;
 use crate::padding::{Padding, Windows};
 use candle_core::{D, Result, Shape, Tensor, bail};
 
@@ -38,6 +39,25 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv
     let outputs = convolution.outputs;
     let shift = bias.map(|bias| parameter("conv2d: bias", bias, x, outputs, (1, outputs, 1, 1))).transpose()?;
 
+    let Convolution { windows, groups, inputs, .. } = convolution;
+    if cpu::takes(x)
+        && let Some(on_cpu) = cpu::Convolution::new(&windows, groups, inputs, outputs)
+    {
+        let output = on_cpu.forward(&images, &kernels, shift.as_ref())?;
+        let shape = (x.dims()[0], outputs, windows.output[0], windows.output[1]);
+        let frozen = images.clone();
+        return attach_numbers(
+            [x, weight, bias.unwrap_or(&frozen)],
+            output,
+            shape,
+            move |_, gradient, [for_x, for_weight, for_bias]| {
+                let for_x = for_x.then(|| on_cpu.input_gradient(gradient, &kernels));
+                let for_weight = for_weight.then(|| convolution.weight_gradient(&images, gradient));
+                let for_bias = for_bias.then(|| gradient.flatten_from(2)?.sum(2)?.sum(0));
+                Ok([for_x.transpose()?, for_weight.transpose()?, for_bias.transpose()?])
+            },
+        );
+    }
     let mut output = convolution.forward(&images, &kernels)?;
     if let Some(shift) = &shift {
         output = output.broadcast_add(shift)?;
@@ -89,20 +109,14 @@ impl Convolution {
 
     /// Results `(n, o, rows, columns)` of images `(n, c, h, w)`.
     fn forward(&self, images: &Tensor, kernels: &Tensor) -> Result<Tensor> {
-        let Windows { stride, dilation, padding, .. } = self.windows;
+        let padded = self.windows.padding.with_zeros(images)?;
         if self.depthwise() {
-            return self.forward_by_taps(&padding.with_zeros(images)?, kernels);
+            self.forward_by_taps(&padded, kernels)
+        } else {
+            // Not by the convolution of candle: it takes twice as long on the CPU, may round to TF32 in cuDNN, and has neither unequal
+            // strides nor unequal dilations.
+            self.forward_by_columns(&padded, kernels)
         }
-        if self.groups == 1 && self.area() == 1 {
-            return self.forward_by_pixels(&padding.with_zeros(images)?, kernels);
-        }
-        if self.groups == 1 && stride[0] == stride[1] && dilation[0] == dilation[1] {
-            return match padding.uniform() {
-                Some(padding) => images.conv2d(kernels, padding, stride[0], dilation[0], 1),
-                None => padding.with_zeros(images)?.conv2d(kernels, 0, stride[0], dilation[0], 1),
-            };
-        }
-        self.forward_by_columns(&padding.with_zeros(images)?, kernels)
     }
 
     /// A depthwise convolution: the sum over the taps of shifted images times one weight per channel.
@@ -117,26 +131,19 @@ impl Convolution {
         total(parts, shape, padded)?.reshape((n, self.outputs, rows, columns))
     }
 
-    /// A convolution with kernels of one pixel: a product of matrices for each image.
-    fn forward_by_pixels(&self, padded: &Tensor, kernels: &Tensor) -> Result<Tensor> {
-        let (n, [rows, columns]) = (padded.dim(0)?, self.windows.output);
-        let pixels = self.windows.tap(padded, [0, 0])?.reshape((n, self.inputs, rows * columns))?;
-        let matrices = kernels.reshape((1, self.outputs, self.inputs))?.broadcast_as((n, self.outputs, self.inputs))?;
-        matrices.matmul(&pixels)?.reshape((n, self.outputs, rows, columns))
-    }
-
-    /// Any convolution: for each group a product of matrices, of its kernels and the pixels in the windows.
+    /// Any convolution: for each image and group a product of matrices, of the kernels and the pixels in the windows.
     fn forward_by_columns(&self, padded: &Tensor, kernels: &Tensor) -> Result<Tensor> {
         let [rows, columns] = self.windows.output;
-        let matrices = kernels.reshape((self.groups, self.outputs / self.groups, ()))?;
-        let parts = runs(padded, self.inputs * self.area() * rows * columns)?.map(|(first, count)| {
-            let results = matrices.matmul(&self.columns(&padded.narrow(0, first, count)?)?)?;
-            results.reshape((self.outputs, count, rows, columns))?.transpose(0, 1)?.contiguous()
+        let (outputs, depth) = (self.outputs / self.groups, self.inputs / self.groups * self.area());
+        let matrices = kernels.reshape((self.groups, outputs, depth))?;
+        let parts = self.runs(padded, rows * columns)?.map(|(first, count)| {
+            let pixels = self.columns(&padded.narrow(0, first, count)?)?.reshape((count * self.groups, depth, rows * columns))?;
+            self.for_each_image(&matrices, count)?.matmul(&pixels)?.reshape((count, self.outputs, rows, columns))
         });
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// The pixels in the windows of padded images: `(groups, c / groups * area, n * rows * columns)`.
+    /// The pixels in the windows of padded images: a view `(n, c, kernel rows, kernel columns, rows, columns)`.
     fn columns(&self, padded: &Tensor) -> Result<Tensor> {
         let Windows { kernel, stride, dilation, output, .. } = self.windows;
         let mut view = padded.clone();
@@ -149,8 +156,28 @@ impl Convolution {
         for (axis, dim) in [(0, 4), (1, 5)] {
             view = view.unfold(dim, 1, dilation[axis])?.squeeze(D::Minus1)?;
         }
-        let depth = self.inputs / self.groups * self.area();
-        view.permute((1, 4, 5, 0, 2, 3))?.contiguous()?.reshape((self.groups, depth, ()))
+        view.permute((0, 1, 4, 5, 2, 3))
+    }
+
+    /// One matrix for each group, `(groups, rows, columns)`, repeated to `(n * groups, rows, columns)`.
+    fn for_each_image(&self, matrices: &Tensor, n: usize) -> Result<Tensor> {
+        let (groups, rows, columns) = matrices.dims3()?;
+        if groups == 1 {
+            // A view.
+            matrices.broadcast_as((n, rows, columns))
+        } else {
+            matrices.broadcast_as((n, groups, rows, columns))?.reshape((n * groups, rows, columns))
+        }
+    }
+
+    /// Runs of images, first and count, such that results with `area` numbers for each of the `pixels` of a channel take 16 MiB of
+    /// f32, or 256 MiB on a GPU, which wants few and large ones.
+    fn runs(&self, images: &Tensor, pixels: usize) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
+        let limit = if images.device().is_cpu() { 1 << 22 } else { 1 << 26 };
+        let n = images.dim(0)?;
+        // Kernels of one pixel need no such results.
+        let count = if self.area() == 1 { n } else { (limit / (self.inputs * self.area() * pixels)).max(1) };
+        Ok((0..n).step_by(count).map(move |first| (first, count.min(n - first))))
     }
 
     /// The gradient of the images, for that of the results.
@@ -158,19 +185,12 @@ impl Convolution {
         let spreads = [0, 1].map(|axis| Spread::new(&self.windows, axis));
         let [rows, columns] = &spreads;
         let padding = Padding { top: rows.before, bottom: rows.after, left: columns.before, right: columns.after };
+        let padded = padding.with_zeros(gradient)?;
         if self.depthwise() {
-            return self.input_gradient_by_taps(&padding.with_zeros(gradient)?, kernels, &spreads);
+            self.input_gradient_by_taps(&padded, kernels, &spreads)
+        } else {
+            self.input_gradient_by_products(&padded, kernels, &spreads)
         }
-        // With at most as many outputs as inputs, windows over the gradient hold at most as many numbers as its products.
-        if self.groups == 1 && self.windows.stride == [1, 1] && self.outputs <= self.inputs && self.area() > 1 {
-            let windows = Windows::new("conv2d", gradient, [self.windows.kernel, [1, 1], self.windows.dilation], padding)?;
-            // Otherwise some results see padding alone, and have no part in the gradient.
-            if windows.output == self.windows.input {
-                let flipped = kernels.transpose(0, 1)?.contiguous()?.flip(&[2, 3])?;
-                return Self { windows, groups: 1, inputs: self.outputs, outputs: self.inputs }.forward(gradient, &flipped);
-            }
-        }
-        self.input_gradient_by_products(&padding.with_zeros(gradient)?, kernels, &spreads)
     }
 
     /// A depthwise convolution: sums over the taps of shifted gradients times one weight per channel.
@@ -186,23 +206,17 @@ impl Convolution {
         })
     }
 
-    /// Any convolution: for each group a product of matrices, of its kernels and the gradient; then sums over the taps of shifted
-    /// products.
+    /// Any convolution: for each image and group a product of matrices, of the kernels and the gradient; then sums over the taps of
+    /// shifted products.
     fn input_gradient_by_products(&self, padded: &Tensor, kernels: &Tensor, spreads: &[Spread; 2]) -> Result<Tensor> {
         let (_, _, h, w) = padded.dims4()?;
         let [kernel_rows, kernel_columns] = self.windows.kernel;
         let (outputs, depth) = (self.outputs / self.groups, self.inputs / self.groups * self.area());
         let matrices = kernels.reshape((self.groups, outputs, depth))?.transpose(1, 2)?.contiguous()?;
-        let parts = runs(padded, self.inputs * self.area() * h * w)?.map(|(first, count)| {
-            let gradient = padded.narrow(0, first, count)?;
-            // (n, c, kernel rows, kernel columns, h, w)
-            let products = if self.groups == 1 {
-                let products = matrices.broadcast_as((count, depth, outputs))?.matmul(&gradient.flatten_from(2)?)?;
-                products.reshape((count, self.inputs, kernel_rows, kernel_columns, h, w))?
-            } else {
-                let products = matrices.matmul(&gradient.transpose(0, 1)?.reshape((self.groups, outputs, ()))?)?;
-                products.reshape((self.inputs, kernel_rows, kernel_columns, count, h, w))?.permute((3, 0, 1, 2, 4, 5))?
-            };
+        let parts = self.runs(padded, h * w)?.map(|(first, count)| {
+            let gradient = padded.narrow(0, first, count)?.reshape((count * self.groups, outputs, h * w))?;
+            let products = self.for_each_image(&matrices, count)?.matmul(&gradient)?;
+            let products = products.reshape((count, self.inputs, kernel_rows, kernel_columns, h, w))?;
             self.interleave(count, spreads, &products, |tap, [top, left]| {
                 let products = products.narrow(2, tap[0], 1)?.narrow(3, tap[1], 1)?.squeeze(3)?.squeeze(2)?;
                 products.narrow(2, top, spreads[0].length)?.narrow(3, left, spreads[1].length)
@@ -249,12 +263,15 @@ impl Convolution {
             });
             Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 2)?
         } else {
-            let products = runs(&padded, self.inputs * self.area() * rows * columns)?.map(|(first, count)| {
-                let columns = self.columns(&padded.narrow(0, first, count)?)?;
+            let (outputs, depth) = (self.outputs / self.groups, self.inputs / self.groups * self.area());
+            let products = self.runs(&padded, rows * columns)?.map(|(first, count)| {
+                // All images in one product, which sums over them.
+                let pixels = self.columns(&padded.narrow(0, first, count)?)?.permute((1, 2, 3, 0, 4, 5))?;
+                let pixels = pixels.reshape((self.groups, depth, count * rows * columns))?;
                 let gradient = gradient.narrow(0, first, count)?.transpose(0, 1)?;
-                gradient.reshape((self.groups, self.outputs / self.groups, ()))?.matmul(&columns.transpose(1, 2)?)
+                gradient.reshape((self.groups, outputs, count * rows * columns))?.matmul(&pixels.transpose(1, 2)?)
             });
-            total(products, (self.outputs, self.inputs / self.groups, self.area()), &padded)?
+            total(products, (self.groups, outputs, depth), &padded)?
         };
         sum.reshape((self.outputs, self.inputs / self.groups, self.windows.kernel[0], self.windows.kernel[1]))
     }
@@ -312,12 +329,4 @@ fn total(mut parts: impl Iterator<Item = Result<Tensor>>, shape: impl Into<Shape
         Some(first) => parts.try_fold(first?, |sum, part| sum + part?),
         None => Tensor::zeros(shape, like.dtype(), like.device()),
     }
-}
-
-/// Runs of images, first and count. Intermediate results, with `each` numbers an image, should not outgrow the cache of a CPU by
-/// far. A GPU wants few and large ones.
-fn runs(images: &Tensor, each: usize) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
-    let limit = if images.device().is_cpu() { 1 << 22 } else { 1 << 26 };
-    let (n, count) = (images.dim(0)?, (limit / each.max(1)).max(1));
-    Ok((0..n).step_by(count).map(move |first| (first, count.min(n - first))))
 }

@@ -13,8 +13,8 @@
 //! - normalization: [`batch_norm`], [`batch_norm_training`], [`layer_norm`], [`softmax`], [`normalize_pixels`], [`unit_rows`];
 //! - resampling of images: [`resize`].
 //!
-//! Everything is computed by candle's operations on the device of the inputs. Nothing is read back to the host, and there are no
-//! kernels of one device alone. Weights that are not on the tape are frozen: no gradient is computed for them.
+//! Everything is computed by candle's operations on the device of the inputs, and nothing is read back to the host. On the CPU,
+//! what candle is slow at in f32 is computed by `rankle-kernels`. Weights that are not on the tape are frozen: no gradient is computed for them.
 //!
 //! An argument that does not fit is an error of one line that names the shapes, never a panic. NaN and infinity are no errors:
 //! they go through, as the documentation of each operation says.
@@ -84,6 +84,7 @@ mod activation;
 mod attach;
 mod check;
 mod conv;
+mod cpu;
 mod linear;
 mod norm;
 mod padding;

@@ -1,8 +1,9 @@
 //! Products of matrices.
 
-use crate::attach::attach;
+use crate::attach::{attach, attach_numbers};
 use crate::check::{detached, parameter, same_type};
-use candle_core::{Result, Tensor, bail};
+use crate::cpu;
+use candle_core::{Result, Shape, Tensor, bail};
 
 /// `x · weightᵀ + bias`: `x` `(.., k)`, `weight` `(o, k)` and `bias` `(o)` give `(.., o)`.
 ///
@@ -21,6 +22,19 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
     // Every backend takes transposed views of contiguous matrices.
     let matrix = weight.detach().contiguous()?;
+    if cpu::takes(x) && weight.elem_count() > 0 {
+        let y = cpu::linear(&rows, &matrix, shift.as_ref())?;
+        let (input_shape, frozen) = (x.shape().clone(), x.detach());
+        let inputs = [x, weight, bias.unwrap_or(&frozen)];
+        return attach_numbers(inputs, y, shape, move |_, gradient, [for_x, for_weight, for_bias]| {
+            let gradient = gradient.reshape((count, outputs))?;
+            let product = |a: &Tensor, b: &Tensor, shape: &Shape| Tensor::from_vec(cpu::products(a, b)?, shape, a.device());
+            let for_x = for_x.then(|| product(&gradient, &matrix, &input_shape));
+            let for_weight = for_weight.then(|| product(&gradient.t()?, &rows, matrix.shape()));
+            let for_bias = for_bias.then(|| gradient.sum(0));
+            Ok([for_x.transpose()?, for_weight.transpose()?, for_bias.transpose()?])
+        });
+    }
     let mut output = rows.matmul(&matrix.t()?)?;
     if let Some(shift) = &shift {
         output = output.broadcast_add(shift)?;
@@ -54,6 +68,23 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let rows = leading.iter().product::<usize>() * m / batch.max(1);
     let (inner, columns) = (*inner, *columns);
 
+    if cpu::takes(a) && b.elem_count() > 0 {
+        let (first, second) = if b.rank() == a.rank() {
+            (a.detach(), b.detach())
+        } else {
+            (a.detach().contiguous()?.reshape((rows, inner))?, b.detach())
+        };
+        let output = cpu::products(&first, &second)?;
+        let shapes = [a.shape().clone(), b.shape().clone()];
+        let gradient_shape = [&first.dims()[..first.rank() - 1], &[columns]].concat();
+        return attach_numbers([a, b], output, shape, move |_, gradient, [for_a, for_b]| {
+            let gradient = gradient.reshape(&gradient_shape[..])?;
+            let product = |a: &Tensor, b: &Tensor, shape: &Shape| Tensor::from_vec(cpu::products(a, b)?, shape, a.device());
+            let for_a = for_a.then(|| product(&gradient, &second.t()?, &shapes[0]));
+            let for_b = for_b.then(|| product(&first.t()?, &gradient, &shapes[1]));
+            Ok([for_a.transpose()?, for_b.transpose()?])
+        });
+    }
     let first = detached("matmul", a)?.reshape((batch, rows, inner))?;
     let second = b.detach().contiguous()?.reshape((batch, inner, columns))?;
     // Every backend takes transposed views of contiguous matrices.

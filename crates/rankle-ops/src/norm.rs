@@ -1,7 +1,8 @@
 //! Normalizations.
 
-use crate::attach::{attach, attach_with_output};
+use crate::attach::{attach, attach_numbers, attach_with_output};
 use crate::check::{detached, parameter};
+use crate::cpu;
 use candle_core::{Result, Shape, Tensor, bail};
 
 /// Layer normalization over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, mean and variance those
@@ -19,6 +20,18 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
     let input = detached("layer_norm", x)?.reshape((count, features))?;
     let scale = Scale::new("layer_norm", weight, bias, x, features, (1, features))?;
 
+    if cpu::takes(x) {
+        let (norm, y) = cpu::NormalizedRows::new(input.clone(), scale.weight.clone(), scale.bias.clone(), epsilon)?;
+        let frozen = x.detach();
+        let inputs = [x, weight.unwrap_or(&frozen), bias.unwrap_or(&frozen)];
+        return attach_numbers(inputs, y, x.shape(), move |_, gradient, [for_x, for_weight, for_bias]| {
+            let upstream = gradient.reshape((count, features))?;
+            let for_x = for_x.then(|| norm.backward(gradient));
+            let for_weight = for_weight.then(|| (&upstream * Standardized::new(input.clone(), epsilon)?.normalized()?)?.sum(0));
+            let for_bias = for_bias.then(|| upstream.sum(0));
+            Ok([for_x.transpose()?, for_weight.transpose()?, for_bias.transpose()?])
+        });
+    }
     let rows = Standardized::new(input, epsilon)?;
     let output = scale.apply(&rows.normalized()?)?.reshape(x.shape())?;
     let frozen = x.detach();

@@ -21,11 +21,6 @@ impl Padding {
         Self { top: n, bottom: n, left: n, right: n }
     }
 
-    /// Rows or columns on each side, if all sides have equally many.
-    pub(crate) fn uniform(self) -> Option<usize> {
-        (self == Self::even(self.top)).then_some(self.top)
-    }
-
     /// What is added before and after: rows for axis 0, columns for axis 1.
     pub(crate) fn along(self, axis: usize) -> [usize; 2] {
         if axis == 0 { [self.top, self.bottom] } else { [self.left, self.right] }
@@ -99,15 +94,14 @@ impl Windows {
     }
 
     /// The pixel at one position of every window: a view `(n, c, rows, columns)` of padded images.
-    pub(crate) fn tap(self, padded: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
-        let mut view = padded.clone();
-        for (axis, dim) in [(0, 2), (1, 3)] {
-            let length = (self.output[axis] - 1) * self.stride[axis] + 1;
-            view = view.narrow(dim, tap[axis] * self.dilation[axis], length)?;
-            if self.stride[axis] > 1 {
-                view = view.unfold(dim, 1, self.stride[axis])?.squeeze(D::Minus1)?;
-            }
-        }
-        Ok(view)
+    pub(crate) fn tap(self, padded: &Tensor, [row, column]: [usize; 2]) -> Result<Tensor> {
+        self.tap_along(0, &self.tap_along(1, padded, column)?, row)
+    }
+
+    /// The pixels at one row, axis 0, or column, axis 1, of every window: a view with one row or column for each window.
+    pub(crate) fn tap_along(self, axis: usize, padded: &Tensor, tap: usize) -> Result<Tensor> {
+        let (dim, stride) = (axis + 2, self.stride[axis]);
+        let view = padded.narrow(dim, tap * self.dilation[axis], (self.output[axis] - 1) * stride + 1)?;
+        if stride == 1 { Ok(view) } else { view.unfold(dim, 1, stride)?.squeeze(D::Minus1) }
     }
 }

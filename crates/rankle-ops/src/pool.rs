@@ -4,7 +4,7 @@ use crate::attach::attach;
 use crate::check::detached;
 use crate::padding::{Padding, Windows};
 use crate::resize::{coefficients, separable};
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use std::ops::Range;
 
 /// Windows of a pooling. Pairs are rows, columns.
@@ -47,25 +47,24 @@ impl Pool {
 pub fn max_pool2d(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     let windows = pool.windows("max_pool2d", x)?;
     let (n, c, h, w) = x.dims4()?;
-    let [rows, columns] = windows.output;
     let images = detached("max_pool2d", x)?;
-    // The nearest pixel is in the window already: its copies change neither the maximum nor which of equal pixels comes first.
-    let padded = windows.padding.with_edges(&images)?;
-    let positions = x.track_op().then(|| positions(&windows, x.device())).transpose()?;
-
-    let mut best = windows.tap(&padded, [0, 0])?.contiguous()?;
-    let mut best_at =
-        positions.as_ref().map(|positions| positions.get(0)?.broadcast_as(best.shape())?.contiguous()).transpose()?;
-    for (index, tap) in windows.taps().enumerate().skip(1) {
-        let pixels = windows.tap(&padded, tap)?;
-        let wins = (pixels.gt(&best)? + pixels.ne(&pixels)?)?;
-        best = wins.where_cond(&pixels, &best)?;
-        if let (Some(positions), Some(at)) = (&positions, &best_at) {
-            best_at = Some(wins.where_cond(&positions.get(index)?.broadcast_as(best.shape())?, at)?);
-        }
+    // A nearest pixel is in the window already: its copies change neither the maximum nor which of equal pixels comes first.
+    let mut best = windows.padding.with_edges(&images)?;
+    let mut best_at = None;
+    if x.track_op() {
+        // The index of each pixel in its image.
+        let first_of_row = Tensor::arange_step(0, (h * w) as u32, w as u32, x.device())?.reshape((1, 1, h, 1))?;
+        let at = first_of_row.broadcast_add(&Tensor::arange(0, w as u32, x.device())?)?;
+        best_at = Some(windows.padding.with_edges(&at)?.broadcast_as(best.shape())?);
     }
+    // First within each row of a window, then among its rows: the first maximum is the same.
+    for axis in [1, 0] {
+        (best, best_at) = maxima(&windows, axis, &best, best_at.as_ref())?;
+    }
+    let best = best.contiguous()?;
     let Some(best_at) = best_at else { return Ok(best) };
 
+    let [rows, columns] = windows.output;
     let best_at = best_at.reshape((n * c, rows * columns))?;
     attach([x], best, move |gradient, _| {
         let sum = Tensor::zeros((n * c, h * w), gradient.dtype(), gradient.device())?;
@@ -74,22 +73,20 @@ pub fn max_pool2d(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     })
 }
 
-/// For each tap and window, the index of the pixel in its image, u32 `(taps, rows, columns)`. In padding, of the nearest pixel.
-fn positions(windows: &Windows, device: &Device) -> Result<Tensor> {
-    let [_, w] = windows.input.map(|n| n as u32);
-    let along = |axis: usize, scale: u32| {
-        let ([before, _], last) = (windows.padding.along(axis), windows.input[axis] - 1);
-        let at = move |tap: usize, window: usize| {
-            (window * windows.stride[axis] + tap).saturating_sub(before).min(last) as u32 * scale
-        };
-        (0..windows.kernel[axis])
-            .flat_map(move |tap| (0..windows.output[axis]).map(move |window| at(tap, window)))
-            .collect::<Vec<_>>()
-    };
-    let ([kernel_rows, kernel_columns], [rows, columns]) = (windows.kernel, windows.output);
-    let row_starts = Tensor::from_vec(along(0, w), (kernel_rows, 1, rows, 1), device)?;
-    let within_row = Tensor::from_vec(along(1, 1), (1, kernel_columns, 1, columns), device)?;
-    row_starts.broadcast_add(&within_row)?.reshape((kernel_rows * kernel_columns, rows, columns))
+/// The largest pixel of each window within a column, axis 0, or a row, axis 1, and which of `positions` it has.
+fn maxima(windows: &Windows, axis: usize, pixels: &Tensor, positions: Option<&Tensor>) -> Result<(Tensor, Option<Tensor>)> {
+    let mut best = windows.tap_along(axis, pixels, 0)?;
+    let mut best_at = positions.map(|positions| windows.tap_along(axis, positions, 0)).transpose()?;
+    for tap in 1..windows.kernel[axis] {
+        let pixels = windows.tap_along(axis, pixels, tap)?;
+        // Larger, or NaN.
+        let wins = (pixels.gt(&best)? + pixels.ne(&pixels)?)?;
+        best = wins.where_cond(&pixels, &best)?;
+        if let (Some(positions), Some(at)) = (positions, &best_at) {
+            best_at = Some(wins.where_cond(&windows.tap_along(axis, positions, tap)?, at)?);
+        }
+    }
+    Ok((best, best_at))
 }
 
 /// The mean of the pixels in each window: images `(n, c, h, w)` give `(n, c, rows, columns)`, with

@@ -2,6 +2,7 @@
 
 use crate::attach::attach_with_output;
 use crate::check::detached;
+use crate::cpu;
 use candle_core::{D, Result, Tensor, bail};
 
 /// `exp(x) / Σ exp(x)` over the last dimension: `(.., d)` to `(.., d)`. The maximum of a row is subtracted first, so nothing
@@ -12,6 +13,9 @@ use candle_core::{D, Result, Tensor, bail};
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if x.dims().last().is_none_or(|&len| len == 0) {
         bail!("softmax: shape {:?}, where a last dimension of at least 1 is needed", x.shape())
+    }
+    if cpu::takes(x) {
+        return cpu::softmax(x);
     }
     let input = detached("softmax", x)?;
     let powers = input.broadcast_sub(&input.max_keepdim(D::Minus1)?)?.exp()?;
