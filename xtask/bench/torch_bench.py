@@ -27,6 +27,7 @@ def main():
     torch.set_num_threads(args.threads)
     import attacks
     import gallery
+    import operations
     import steps
 
     if args.row in attacks.ROWS:
@@ -35,7 +36,7 @@ def main():
         share = (time.process_time() - cpu) / (time.perf_counter() - start)
         timing = {"median_ms": 1e3 * seconds, "minimum_ms": 1e3 * seconds, "repeats": 1, "cpu_share": share}
     else:
-        prepare = gallery.ROWS.get(args.row) or steps.row(args.row)
+        prepare = gallery.ROWS.get(args.row) or operations.ROWS.get(args.row) or steps.row(args.row)
         if prepare is None:
             raise SystemExit(f"unknown row {args.row}")
         step, results_of = prepare(args)

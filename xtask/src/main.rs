@@ -4,6 +4,7 @@
 //! release mode and runs as a process.
 
 mod bench;
+mod check_device;
 mod driver;
 mod fetch;
 mod files;
@@ -36,6 +37,7 @@ enum Command {
     Reproduce(reproduce::Reproduce),
     Spread(spread::Spread),
     Test(test::Test),
+    CheckDevice(check_device::CheckDevice),
     Soak(soak::Soak),
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Reproduce(command) => command.run(),
         Command::Spread(command) => command.run(),
         Command::Test(command) => command.run(),
+        Command::CheckDevice(command) => command.run(),
         Command::Soak(command) => command.run(),
         Command::Fetch(command) => command.run(),
         Command::Bench(command) => command.run(),

@@ -2,7 +2,6 @@
 
 use crate::driver::cargo;
 use crate::process;
-use crate::test::OPTIONAL;
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -34,8 +33,7 @@ impl Soak {
 
     fn arguments(&self) -> Vec<String> {
         let form = if self.short { "short" } else { "long" };
-        let features = format!("{OPTIONAL},{SOAK}");
-        let command = ["test", "--workspace", "--features", &features, "--test", "soak", "--", "--nocapture"];
+        let command = ["test", "--workspace", "--features", SOAK, "--test", "soak", "--", "--nocapture"];
         command.into_iter().map(str::to_owned).chain([format!("{form}::{}", self.name)]).collect()
     }
 }
@@ -50,7 +48,7 @@ mod tests {
     #[test]
     fn one_form_is_run() {
         let line = |short, name: &str| Soak { short, name: name.into() }.arguments().join(" ");
-        assert!(line(true, "").ends_with("--features rankle/candle-transformers,rankle/soak --test soak -- --nocapture short::"));
+        assert!(line(true, "").ends_with("--features rankle/soak --test soak -- --nocapture short::"));
         assert!(line(false, "dead_pipes").ends_with(" long::dead_pipes"));
     }
 }

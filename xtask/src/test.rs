@@ -4,8 +4,8 @@ mod emulate;
 mod sanitize;
 
 use crate::driver::cargo;
-use crate::process;
 use crate::soak::SOAK;
+use crate::{check_device, process};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rankle_cli::{answer, say};
@@ -23,7 +23,7 @@ use std::time::Instant;
 /// linted as well.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Also run the slow tests, and the tests of the kernels under AddressSanitizer if the compiler has it
+    /// Also run the slow tests, the tests of the kernels under AddressSanitizer if the compiler has it, and `check-device`
     #[arg(long)]
     slow: bool,
     /// Run only the tests of the kernels, compiled for another processor, under QEMU. Needs a Rust library for that processor, a
@@ -32,18 +32,34 @@ pub(crate) struct Test {
     emulate: Option<emulate::Processor>,
 }
 
-/// Optional features, which are tested like all other code.
-pub(crate) const OPTIONAL: &str = "rankle/candle-transformers";
 /// A program with its own model, outside of the workspace.
 const OUTSIDE: &str = "crates/rankle/examples/own-model/Cargo.toml";
 const FORMATTING: &str = "fmt --all --check";
 const CLIPPY: &str = "clippy --workspace --all-targets";
 
+/// A call of cargo.
 #[derive(Debug, PartialEq)]
-struct Step {
-    title: &'static str,
-    arguments: Vec<String>,
-    environment: Vec<(String, OsString)>,
+pub(crate) struct Step {
+    pub(crate) title: &'static str,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, OsString)>,
+}
+
+impl Step {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When cargo fails; it has written the reason to standard error.
+    pub(crate) fn run(&self) -> Result<()> {
+        say(format_args!("── {} · cargo {}", self.title, self.arguments.join(" ")));
+        let mut command = cargo();
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        let status = process::run(&mut command, "no verdict")?;
+        if !status.success() {
+            bail!("{} failed: `cargo {}` ended with {status}", self.title, self.arguments.join(" "));
+        }
+        Ok(())
+    }
 }
 
 impl Test {
@@ -57,17 +73,14 @@ impl Test {
         if self.slow {
             match sanitize::step() {
                 Ok(step) => steps.push(step),
-                Err(reason) => left_out = format!("; left out: kernels under AddressSanitizer, for {reason}"),
+                Err(reason) => left_out.push_str(&format!("; left out: kernels under AddressSanitizer, for {reason}")),
             }
+            let (of_devices, without) = check_device::steps()?;
+            steps.extend(of_devices);
+            left_out.extend(without.map(|reason| format!("; {reason}")));
         }
         for step in &steps {
-            say(format_args!("── {} · cargo {}", step.title, step.arguments.join(" ")));
-            let mut command = cargo();
-            command.args(&step.arguments).envs(step.environment.iter().cloned());
-            let status = process::run(&mut command, "no verdict")?;
-            if !status.success() {
-                bail!("{} failed: `cargo {}` ended with {status}", step.title, step.arguments.join(" "));
-            }
+            step.run()?;
         }
         let titles: Vec<&str> = steps.iter().map(|step| step.title).collect();
         answer(format_args!("cargo xtask test: {} all passed in {} s{left_out}", titles.join(", "), start.elapsed().as_secs()))?;
@@ -82,8 +95,10 @@ fn steps(slow: &[String], nextest: bool, run_slow: bool) -> Vec<Step> {
         if line != FORMATTING {
             let slow = slow.iter().filter(|_| with_slow).map(String::as_str);
             let soak = (line == CLIPPY).then_some(SOAK);
-            let features: Vec<&str> = [OPTIONAL].into_iter().chain(slow).chain(soak).collect();
-            arguments.extend(["--features".to_owned(), features.join(",")]);
+            let features: Vec<&str> = slow.chain(soak).collect();
+            if !features.is_empty() {
+                arguments.extend(["--features".to_owned(), features.join(",")]);
+            }
         }
         arguments.extend(rest.iter().map(|&word| word.to_owned()));
         Step { title, arguments, environment: Vec::new() }
@@ -120,12 +135,12 @@ fn nextest() -> bool {
 }
 
 /// The compiler that cargo uses.
-fn rustc() -> PathBuf {
+pub(crate) fn rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
 }
 
 /// Standard output of a program, without the last line break; `None` if the program does not exist or fails.
-fn heard(command: &mut Command) -> Option<String> {
+pub(crate) fn heard(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim_end().to_owned())
 }
@@ -157,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn without_slow_tests_the_optional_part_alone_is_named() {
+    fn without_slow_tests_those_of_soak_alone_are_linted() {
         assert_eq!(
             lines(&[], true, true),
             [
                 "fmt --all --check",
-                "clippy --workspace --all-targets --features rankle/candle-transformers,rankle/soak -- -D warnings",
-                "doc --workspace --no-deps --features rankle/candle-transformers",
-                "test --workspace --doc --features rankle/candle-transformers",
-                "nextest run --workspace --features rankle/candle-transformers",
+                "clippy --workspace --all-targets --features rankle/soak -- -D warnings",
+                "doc --workspace --no-deps",
+                "test --workspace --doc",
+                "nextest run --workspace",
                 "fmt --check --manifest-path crates/rankle/examples/own-model/Cargo.toml",
                 "clippy --manifest-path crates/rankle/examples/own-model/Cargo.toml --target-dir target --all-targets -- -D warnings",
                 "test --manifest-path crates/rankle/examples/own-model/Cargo.toml --target-dir target",
@@ -176,10 +191,10 @@ mod tests {
     #[test]
     fn slow_tests_are_always_linted_and_run_on_demand() {
         let slow = ["a/slow-tests", "b/slow-tests"];
-        let features = "rankle/candle-transformers,a/slow-tests,b/slow-tests";
+        let features = "a/slow-tests,b/slow-tests";
         let fast = lines(&slow, false, false);
         assert_eq!(fast[1], format!("clippy --workspace --all-targets --features {features},rankle/soak -- -D warnings"));
-        assert_eq!(fast[4], "test --workspace --lib --bins --tests --features rankle/candle-transformers");
+        assert_eq!(fast[4], "test --workspace --lib --bins --tests");
         assert_eq!(lines(&slow, true, true)[4], format!("nextest run --workspace --features {features}"));
         assert_eq!(steps(&[], true, false)[2].environment, [("RUSTDOCFLAGS".into(), "-D warnings".into())]);
     }

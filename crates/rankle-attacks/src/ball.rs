@@ -171,6 +171,9 @@ impl Ball {
 
     /// A uniform point of the ball for each image, keyed by image and restart (METHOD.md 6.6), clamped to `[0, 1]`.
     pub(crate) fn random(&self, seed: Seed, keys: &[u64], restart: u64) -> Result<Tensor> {
+        if let Place::Tensors(_) = self.place {
+            return self.random_of_tensors(seed, keys, restart);
+        }
         let clean = numbers(&self.clean)?;
         let mut pixels = Vec::with_capacity(clean.len());
         for (&key, clean) in keys.iter().zip(clean.chunks_exact(self.size())) {
@@ -189,6 +192,26 @@ impl Ball {
             }
         }
         self.tensor(pixels)
+    }
+
+    /// Does the same as [`Ball::random`] on the device of the images, which receives the draws; under L∞ to the last bit.
+    fn random_of_tensors(&self, seed: Seed, keys: &[u64], restart: u64) -> Result<Tensor> {
+        let (size, radius) = (self.size(), self.threat.radius());
+        let mut moves = Vec::with_capacity(keys.len() * size);
+        for &key in keys {
+            let mut rng = seed.stream(Purpose::Start, [key, restart]);
+            match self.threat.norm() {
+                Norm::Linf => moves.extend((0..size).map(|_| 2.0 * radius as f32 * (0.5 - rng.random::<f32>()))),
+                Norm::L2 => moves.extend(within_sphere(&mut rng, size, radius)),
+            }
+        }
+        let moved = (&self.clean + self.tensor(moves)?)?;
+        let held = match self.threat.norm() {
+            Norm::Linf => moved.minimum(&(&self.clean + radius)?)?.maximum(&(&self.clean - radius)?)?,
+            // Draws are inside the ball.
+            Norm::L2 => moved,
+        };
+        Ok(held.clamp(0f32, 1f32)?)
     }
 
     fn map(&self, images: &Tensor, f: impl Fn(&mut [f32], &[f32])) -> Result<Tensor> {

@@ -1,7 +1,7 @@
 //! The best iterates of a search.
 
-use candle_core::{DType, Tensor};
-use rankle_core::numbers::numbers;
+use candle_core::Tensor;
+use rankle_core::numbers::{doubles, numbers};
 use rankle_core::{Place, Result};
 
 /// The iterate with the lowest loss so far, for each image of a batch.
@@ -33,8 +33,7 @@ impl<'a> Best<'a> {
 }
 
 fn lower_on_the_cpu((images, loss): (Tensor, Tensor), new: &Tensor, new_loss: &Tensor) -> Result<(Tensor, Tensor)> {
-    let losses = |loss: &Tensor| loss.to_dtype(DType::F64)?.to_vec1::<f64>();
-    let (mut pixels, mut loss, new_loss) = (numbers(&images)?.to_vec(), losses(&loss)?, losses(new_loss)?);
+    let (mut pixels, mut loss, new_loss) = (numbers(&images)?.to_vec(), doubles(&loss)?, doubles(new_loss)?);
     let new = numbers(new)?;
     let size = new.len() / loss.len();
     for (image, (&new_loss, old)) in new_loss.iter().zip(&mut loss).enumerate() {

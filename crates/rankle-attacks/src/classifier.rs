@@ -2,10 +2,9 @@
 
 use crate::{Ball, Objective, Pgd, Problem, Solver, Threat};
 use candle_core::Tensor;
-use rankle_core::classes::{cross_entropy, predictions};
+use rankle_core::classes::predictions;
 use rankle_core::dataset::check_indices;
-use rankle_core::numbers::numbers;
-use rankle_core::{Dataset, Differentiable, Error, Evaluation, Place, Result, Seed};
+use rankle_core::{Dataset, Differentiable, Error, Evaluation, Place, Result, Seed, in_pieces};
 use std::{fmt, str::FromStr};
 
 /// Searches against classifiers: `fgsm`, `pgd`.
@@ -36,16 +35,14 @@ impl ClassifierAttack {
 pub struct Misclassification {
     /// One label per image of the batch.
     pub labels: Vec<u32>,
+    /// Compute backend of the logits.
+    pub place: Place,
 }
 
 impl Objective for Misclassification {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        let &[_, classes] = raw.dims() else {
-            return Err(Error::Shape { what: "the logits", actual: raw.dims().to_vec(), expected: "(n, classes)".into() });
-        };
-        let (losses, gradient) = cross_entropy(&numbers(raw)?, classes, &self.labels)?;
-        let gradient = Tensor::from_vec(gradient, raw.shape(), raw.device())?.neg()?;
-        Ok(Evaluation { loss: Tensor::new(losses, raw.device())?.neg()?, gradient })
+        let Evaluation { loss, gradient } = self.place.cross_entropy(raw, &self.labels)?;
+        Ok(Evaluation { loss: loss.neg()?, gradient: gradient.neg()? })
     }
 }
 
@@ -82,20 +79,23 @@ impl<'a> Classification<'a> {
         }
         check_indices("image", images, self.dataset.len())?;
         let mut hits = Hits::default();
-        for indices in images.chunks(self.batch_size.max(1)) {
-            let clean = self.dataset.images(indices)?;
+        let place = self.classifier.place();
+        in_pieces(images.len(), self.batch_size, |piece| {
+            let indices = &images[piece];
+            let clean = place.to_device(&self.dataset.images(indices)?)?;
             let labels: Vec<u32> = indices.iter().map(|&image| self.dataset.labels()[image]).collect();
-            hits.before.extend(self.hits(&clean, &labels)?);
+            let before = self.hits(&clean, &labels)?;
             if let Some(solver) = solver {
                 let keys: Vec<u64> = indices.iter().map(|&image| image as u64).collect();
-                let objective = Misclassification { labels };
-                let place = &Place::Kernels;
-                let problem = Problem { images: &clean, keys: &keys, objective: &objective, seed, place };
+                let objective = Misclassification { labels, place: place.clone() };
+                let problem = Problem { images: &clean, keys: &keys, objective: &objective, seed, place: &place };
                 let moved = solver.solve(self.classifier, &problem)?;
                 let moved = Ball::around(&clean, solver.threat()).project(&moved)?;
                 hits.after.extend(self.hits(&moved, &objective.labels)?);
             }
-        }
+            hits.before.extend(before);
+            Ok(())
+        })?;
         Ok(hits)
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn the_loss_rises_inside_the_ball() {
         let dataset = toy::dataset(1);
         let images = dataset.images(&[0, 1, 2, 3]).unwrap();
-        let objective = Misclassification { labels: dataset.labels()[..4].to_vec() };
+        let objective = Misclassification { labels: dataset.labels()[..4].to_vec(), place: Place::Kernels };
         let loss = |images: &Tensor| objective.evaluate(&Quarters.embed(images).unwrap()).unwrap().losses().unwrap();
         let problem =
             Problem { images: &images, keys: &[0, 1, 2, 3], objective: &objective, seed: Seed(0), place: &Place::Kernels };
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_gradient_agrees_with_finite_differences() {
-        let aim = Misclassification { labels: vec![1, 0] };
+        let aim = Misclassification { labels: vec![1, 0], place: Place::Kernels };
         let at = |values: &[f32; 6]| aim.evaluate(&Tensor::from_slice(values, (2, 3), &Device::Cpu).unwrap()).unwrap();
         let values = [0.5, -1.0, 2.0, 0.1, 0.2, -0.7];
         let gradient = at(&values).gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -236,10 +236,13 @@ mod tests {
         let run = |images: &[usize]| setting.run(None, images, Seed(0));
         assert!(matches!(run(&[]), Err(Error::Empty(_))));
         assert!(matches!(run(&[200]), Err(Error::Index { .. })));
-        let aim = Misclassification { labels: vec![0] };
+        let aim = Misclassification { labels: vec![0], place: Place::Kernels };
         let logits = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         assert!(matches!(aim.evaluate(&logits(&[2, 3])), Err(Error::Shape { .. })));
         assert!(matches!(aim.evaluate(&logits(&[3])), Err(Error::Shape { .. })));
-        assert!(matches!(Misclassification { labels: vec![3] }.evaluate(&logits(&[1, 3])), Err(Error::Index { .. })));
+        assert!(matches!(
+            Misclassification { labels: vec![3], place: Place::Kernels }.evaluate(&logits(&[1, 3])),
+            Err(Error::Index { .. })
+        ));
     }
 }

@@ -3,7 +3,7 @@
 use crate::{AttackInstance, Ball, Batch, CandidateAttack, Measures, Problem, RankingAttack, Scene, Solver, Targets, shifts};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets};
+use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets, in_pieces};
 
 /// Model, images and settings of an attack. `M` is the model interface that the solver needs.
 pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
@@ -83,17 +83,18 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
             adversarial = ball.eight_bit(&adversarial)?;
         }
         let perturbed = |row: usize| perturbed(dataset, indices[row]);
-        outcomes[0].append(instance, clean, &embed(setting.embedder, place, &adversarial, perturbed)?)?;
-        for (other, outcome) in others.iter().zip(&mut outcomes[1..]) {
+        let mut found = vec![Outcome::of(instance, clean, &embed(setting.embedder, place, &adversarial, perturbed)?)?];
+        for other in others {
             let place = other.sets.gallery.place();
             let clean = embed(other.embedder, place, images, |row| dataset.describe(indices[row]))?;
             let moved = embed(other.embedder, place, &adversarial, perturbed)?;
             let instance = attack.instantiate(setting.batch(other.sets, indices, &clean, targets.clone()))?;
-            outcome.append(&*instance, &clean, &moved)?;
+            found.push(Outcome::of(&*instance, &clean, &moved)?);
         }
-        if setting.keep_images {
-            kept.push(adversarial.to_device(&Device::Cpu)?);
-        }
+        let adversarial = if setting.keep_images { Some(adversarial.to_device(&Device::Cpu)?) } else { None };
+        // Nothing fails from here on, so that no image is counted twice.
+        outcomes.iter_mut().zip(found).for_each(|(outcome, found)| outcome.append(found));
+        kept.extend(adversarial);
         Ok(())
     })?;
     if setting.keep_images {
@@ -113,7 +114,8 @@ pub(crate) struct BatchInHand<'b> {
     pub(crate) targets: &'b Targets,
 }
 
-/// Passes the images to `hand_on` in embedded batches, with the attack on each batch. No result depends on the batch size.
+/// Passes the images to `hand_on` in embedded batches, with the attack on each batch. No result depends on the batch size, which
+/// is halved where a device has no memory for it: `hand_on` keeps nothing of a batch that fails.
 pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
     ranker: &Ranker<'_, E>,
@@ -124,16 +126,14 @@ pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
     let (role, sets) = (attack.perturbs(), ranker.sets);
     check(sets, role, setting, images, targets)?;
     let dataset = *setting.images.of(role);
-    let mut done = 0;
-    for indices in images.chunks(setting.at_once(role, targets)) {
+    in_pieces(images.len(), setting.at_once(role, targets), |piece| {
+        let indices = &images[piece.clone()];
         let images = sets.gallery.place().to_device(&dataset.images(indices)?)?;
-        let targets = targets.of_images(done..done + indices.len());
+        let targets = targets.of_images(piece);
         let clean = embed(ranker.embedder, sets.gallery.place(), &images, |row| dataset.describe(indices[row]))?;
         let instance = attack.instantiate(setting.batch(sets, indices, &clean, targets.clone()))?;
-        hand_on(BatchInHand { indices, images: &images, clean: &clean, instance: &*instance, targets: &targets })?;
-        done += indices.len();
-    }
-    Ok(())
+        hand_on(BatchInHand { indices, images: &images, clean: &clean, instance: &*instance, targets: &targets })
+    })
 }
 
 impl<M: Embedder + ?Sized> Clone for Setting<'_, M> {
@@ -174,11 +174,17 @@ impl<M: Embedder + ?Sized> Setting<'_, M> {
 }
 
 impl Outcome {
-    fn append(&mut self, instance: &dyn AttackInstance, clean: &Embeddings, moved: &Embeddings) -> Result<()> {
-        self.before.append(instance.measures(clean)?);
-        self.after.append(instance.measures(moved)?);
-        self.embedding_shift.append(&mut shifts(clean, moved)?);
-        Ok(())
+    /// The outcome of a batch, without its images.
+    pub(crate) fn of(instance: &dyn AttackInstance, clean: &Embeddings, moved: &Embeddings) -> Result<Self> {
+        let (before, after) = (instance.measures(clean)?, instance.measures(moved)?);
+        Ok(Self { before, after, embedding_shift: shifts(clean, moved)?, adversarial: None })
+    }
+
+    /// Adds the outcome of another batch.
+    fn append(&mut self, mut other: Self) {
+        self.before.append(other.before);
+        self.after.append(other.after);
+        self.embedding_shift.append(&mut other.embedding_shift);
     }
 }
 

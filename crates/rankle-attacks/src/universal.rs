@@ -4,7 +4,7 @@ use crate::ball::{length, steepest};
 use crate::draw::distinct;
 use crate::run::{BatchInHand, Ranker, check_sets, each_batch, embed, perturbed};
 use crate::{
-    AttackInstance, Ball, Direction, Measures, Norm, Protocol, RankingAttack, Scene, Setting, Targets, Threat, Victim, shifts,
+    AttackInstance, Ball, Direction, Measures, Norm, Outcome, Protocol, RankingAttack, Scene, Setting, Targets, Threat, Victim,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -280,9 +280,10 @@ impl Work<'_> {
             }
             let whose = |row: usize| perturbed(self.dataset, indices[row]);
             let moved = embed(ranker.embedder, ranker.sets.gallery.place(), &moved, whose)?;
-            half.before.append(instance.measures(clean)?);
-            half.after.append(instance.measures(&moved)?);
-            half.embedding_shift.append(&mut shifts(clean, &moved)?);
+            let Outcome { before, after, mut embedding_shift, .. } = Outcome::of(instance, clean, &moved)?;
+            half.before.append(before);
+            half.after.append(after);
+            half.embedding_shift.append(&mut embedding_shift);
             Ok(())
         })?;
         half.images = images;

@@ -14,12 +14,7 @@ use candle_core::Tensor;
 /// # Errors
 /// [`Error::Shape`] when there is not one label per row, [`Error::Index`] for a label of no class. NaN logits give NaN losses.
 pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(Vec<f64>, Vec<f32>)> {
-    if logits.len() != labels.len() * classes {
-        let expected = format!("({}, {classes}), one row per label", labels.len());
-        return Err(Error::Shape { what: "the list of logits", actual: vec![logits.len()], expected });
-    }
-    let places: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
-    check_indices("class", &places, classes)?;
+    let places = check_labels(logits.len(), classes, labels)?;
     let mut losses = Vec::with_capacity(labels.len());
     let mut gradient = Vec::with_capacity(logits.len());
     for (row, &label) in logits.chunks_exact(classes.max(1)).zip(&places) {
@@ -35,6 +30,17 @@ pub fn cross_entropy(logits: &[f32], classes: usize, labels: &[u32]) -> Result<(
         }));
     }
     Ok((losses, gradient))
+}
+
+/// Checks that there are logits for every label, and that every label is a class; returns the labels as indices.
+pub(crate) fn check_labels(logits: usize, classes: usize, labels: &[u32]) -> Result<Vec<usize>> {
+    if logits != labels.len() * classes {
+        let expected = format!("({}, {classes}), one row per label", labels.len());
+        return Err(Error::Shape { what: "the list of logits", actual: vec![logits], expected });
+    }
+    let places: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
+    check_indices("class", &places, classes)?;
+    Ok(places)
 }
 
 /// The class of the largest logit of each row `(n, classes)`; the first of equal ones.

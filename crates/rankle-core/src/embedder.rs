@@ -1,6 +1,6 @@
 //! The two traits of a model: black box and white box.
 
-use crate::{Distance, Error, InputSpec, Result};
+use crate::{Distance, Error, InputSpec, Place, Result};
 use candle_core::{Tensor, Var};
 
 /// A function from embeddings `(n, d)` to the gradient of a loss with respect to them, `(n, d)`.
@@ -22,6 +22,11 @@ pub trait Embedder: Send + Sync {
 
     /// The images that this embedder takes.
     fn input(&self) -> InputSpec;
+
+    /// Compute backend of the model, and so of searches on it; a model on a GPU returns [`Place::Tensors`] with its device.
+    fn place(&self) -> Place {
+        Place::Kernels
+    }
 
     /// The model as a white box; `None` if it is a black box.
     fn differentiable(&self) -> Option<&dyn Differentiable> {
@@ -57,6 +62,9 @@ impl<E: Embedder + ?Sized> Embedder for &E {
     }
     fn input(&self) -> InputSpec {
         (**self).input()
+    }
+    fn place(&self) -> Place {
+        (**self).place()
     }
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         (**self).differentiable()

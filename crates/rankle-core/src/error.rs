@@ -82,3 +82,13 @@ pub enum Error {
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }
+
+impl Error {
+    /// True if a device had no memory left for a tensor.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Tensor(error) = self else { return false };
+        // candle passes on the words of the driver: CUDA_ERROR_OUT_OF_MEMORY, "out of memory".
+        let words = error.to_string().to_lowercase().replace('_', " ");
+        words.contains("out of memory") || words.contains("insufficient memory")
+    }
+}

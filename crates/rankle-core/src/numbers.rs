@@ -1,8 +1,18 @@
-//! Reading a tensor without copying it.
+//! Reading tensors on the host: the only exit from a device.
 
 use crate::Result;
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
+use std::cell::Cell;
 use std::ops::{Deref, Range};
+
+thread_local! {
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Number of tensors that this thread has read so far. Inside a search on a device it stays the same.
+pub fn reads() -> u64 {
+    READS.get()
+}
 
 /// The numbers of `tensor` in row-major order: borrowed if they are contiguous on the CPU, else copied. While they are borrowed
 /// the tensor is locked for writing.
@@ -10,7 +20,17 @@ use std::ops::{Deref, Range};
 /// # Errors
 /// [`crate::Error::Tensor`] when the numbers are not f32 or cannot be copied.
 pub fn numbers(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
+    READS.set(READS.get() + 1);
     read(tensor)
+}
+
+/// The numbers of a vector, in double precision.
+///
+/// # Errors
+/// [`crate::Error::Tensor`] when it is no vector, or cannot be copied.
+pub fn doubles(vector: &Tensor) -> Result<Vec<f64>> {
+    READS.set(READS.get() + 1);
+    Ok(vector.to_dtype(DType::F64)?.to_vec1()?)
 }
 
 enum Numbers<G> {

@@ -1,10 +1,11 @@
 //! The compute backend of a search.
 
-use crate::{Distance, Embeddings, Error, Gallery, Ranking, Result, kernels, tensors};
+use crate::numbers::numbers;
+use crate::{Distance, Embeddings, Error, Evaluation, Gallery, Ranking, Result, classes, kernels, tensors};
 use candle_core::{Device, Tensor};
 
-/// Compute backend of a search, for everything but the model. It is chosen once, with the embeddings of a gallery; the device of
-/// a tensor does not determine it, since kernels and candle's operations both run on [`Device::Cpu`].
+/// Compute backend of a model ([`crate::Embedder::place`]) and of all searches on it. The device of a tensor does not determine
+/// it, since kernels and candle's operations both run on [`Device::Cpu`].
 #[derive(Clone, Debug, Default)]
 pub enum Place {
     /// rankle's kernels on the CPU: fast, and bit-identical within one instruction set.
@@ -15,6 +16,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// The device of its tensors.
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Kernels => &Device::Cpu,
+            Self::Tensors(device) => device,
+        }
+    }
+
     /// Copies images to the device of this backend; [`Place::Kernels`] leaves them where they are.
     ///
     /// # Errors
@@ -40,6 +49,24 @@ impl Place {
             Self::Tensors(device) => tensors::normalize(distance, &raw.to_device(device)?)?,
         };
         Embeddings::new(rows, norms, distance, self.clone())
+    }
+
+    /// The cross-entropy of each row of logits `(n, classes)` with its label, and its gradient.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not one label per row, [`Error::Index`] for a label without a logit.
+    pub fn cross_entropy(&self, logits: &Tensor, labels: &[u32]) -> Result<Evaluation> {
+        let &[_, classes] = logits.dims() else {
+            return Err(Error::Shape { what: "the logits", actual: logits.dims().to_vec(), expected: "(n, classes)".into() });
+        };
+        match self {
+            Self::Kernels => {
+                let (losses, gradient) = classes::cross_entropy(&numbers(logits)?, classes, labels)?;
+                let gradient = Tensor::from_vec(gradient, logits.shape(), logits.device())?;
+                Ok(Evaluation { loss: Tensor::new(losses, logits.device())?, gradient })
+            }
+            Self::Tensors(_) => tensors::cross_entropy(logits, labels),
+        }
     }
 
     /// The gallery of these embeddings on this backend.

@@ -1,7 +1,8 @@
 //! The interface of attacks to a gallery.
 
 use crate::{Distance, Embeddings, Gallery, Place, Result, SortedLists};
-use candle_core::{DType, Tensor};
+use crate::numbers::doubles;
+use candle_core::Tensor;
 use rankle_kernels::distance::Hinge;
 use std::fmt::Debug;
 
@@ -20,7 +21,7 @@ impl Evaluation {
     /// # Errors
     /// [`crate::Error::Tensor`] when they cannot be copied.
     pub fn losses(&self) -> Result<Vec<f64>> {
-        Ok(self.loss.to_dtype(DType::F64)?.to_vec1()?)
+        doubles(&self.loss)
     }
 }
 

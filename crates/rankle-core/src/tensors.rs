@@ -2,6 +2,7 @@
 //!
 //! Every result stays on the device. Sums are f32, so results differ from those of the kernels by rounding.
 
+use crate::classes::check_labels;
 use crate::dataset::check_indices;
 use crate::kernels::OFFSET;
 use crate::lists::check_slots;
@@ -38,6 +39,23 @@ pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Resul
             Evaluation { loss, gradient }
         }
     })
+}
+
+/// As [`crate::Place::cross_entropy`], for a matrix of logits.
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Evaluation> {
+    let (n, classes) = logits.dims2()?;
+    check_labels(n * classes, classes, labels)?;
+    let labels = Tensor::new(labels, logits.device())?.unsqueeze(1)?;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?)?;
+    let powers = shifted.exp()?;
+    let sums = powers.sum_keepdim(1)?;
+    let loss = (sums.log()? - shifted.gather(&labels, 1)?)?.squeeze(1)?;
+    let indices = Tensor::arange(0u32, classes as u32, logits.device())?.unsqueeze(0)?;
+    let own = indices.broadcast_eq(&labels)?.to_dtype(DType::F32)?;
+    // As in the kernels the label's gradient is a sum over the other classes, which does not vanish.
+    let others = (&powers * (1.0 - &own)?)?;
+    let gradient = (&others - own.broadcast_mul(&others.sum_keepdim(1)?)?)?.broadcast_div(&sums)?;
+    Ok(Evaluation { loss, gradient })
 }
 
 /// The reciprocal of each positive number, and 0 for all others.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Problem, Solver, Threat};
 use rankle_core::dataset::check_indices;
-use rankle_core::{Defense, Differentiable, Place, Result, Seed};
+use rankle_core::{Defense, Differentiable, Result, Seed};
 
 /// Replaces every image of a batch by the result of a search that raises the cross-entropy with the image's own label. For
 /// comparison with [`crate::ShiftDefense`], which needs no labels.
@@ -29,7 +29,10 @@ impl Defense for MisclassificationDefense {
     fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], _epoch: u64, seed: Seed) -> Result<Tensor> {
         let places: Vec<usize> = keys.iter().map(|&key| key as usize).collect();
         check_indices("training image", &places, self.labels.len())?;
-        let objective = Misclassification { labels: places.iter().map(|&place| self.labels[place]).collect() };
-        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &Place::Kernels })
+        let place = frozen.place();
+        let images = &place.to_device(images)?;
+        let labels = places.iter().map(|&place| self.labels[place]).collect();
+        let objective = Misclassification { labels, place: place.clone() };
+        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &place })
     }
 }

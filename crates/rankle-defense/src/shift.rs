@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rankle_attacks::{EmbeddingShift, Pgd, Problem, Solver, Threat, signs};
 use rankle_core::seed::Purpose;
-use rankle_core::{Defense, Differentiable, Place, Result, Seed};
+use rankle_core::{Defense, Differentiable, Result, Seed};
 
 /// Replaces every image of a batch, anchors, positives and negatives alike, by one whose embedding is as far as possible from its
 /// clean embedding. Later work calls the result EST, embedding-shifted triplet.
@@ -26,10 +26,12 @@ impl ShiftDefense {
 
 impl Defense for ShiftDefense {
     fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
-        let clean = frozen.distance().normalize(&frozen.embed(images)?)?;
+        let place = frozen.place();
+        let images = &place.to_device(images)?;
+        let clean = place.normalize(frozen.distance(), &frozen.embed(images)?)?;
         let keyed: Vec<[u64; 2]> = keys.iter().map(|&image| [epoch, image]).collect();
         let objective = EmbeddingShift::new(clean, signs(seed, Purpose::TrainingFirstStep, &keyed))?;
-        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &Place::Kernels })
+        self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &place })
     }
 }
 

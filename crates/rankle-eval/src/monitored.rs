@@ -4,7 +4,7 @@
 use crate::Monitor;
 use candle_core::Tensor;
 use rankle_attacks::GradientCheck;
-use rankle_core::{Defense, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Upstream};
+use rankle_core::{Defense, Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Seed, Upstream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -107,6 +107,9 @@ impl Embedder for Monitored<'_> {
     }
     fn input(&self) -> InputSpec {
         self.inner.input()
+    }
+    fn place(&self) -> Place {
+        self.inner.place()
     }
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         self.inner.differentiable().map(|_| self as _)

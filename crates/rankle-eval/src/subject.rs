@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, invalid};
 use crate::{Monitor, Monitored, UncheckedGradient, collapse};
-use rankle_core::{Dataset, Embedder, Embeddings, Gallery, Place, Ranking, Role, Seed, Sets, Waiting, read_ahead};
+use rankle_core::{Dataset, Embedder, Embeddings, Gallery, Ranking, Role, Seed, Sets, Waiting, in_pieces, read_ahead};
 use rankle_record::{Provenance, Record};
 use std::sync::Arc;
 
@@ -31,24 +31,21 @@ pub struct Subject {
     pub identity: Identity,
     embedder: Monitored<'static>,
     images: Sets<Arc<dyn Dataset>>,
-    place: Place,
     monitor: Arc<dyn Monitor>,
 }
 
-/// A model with its compute backend, marked if no test proves its gradient.
+/// A model, marked if no test proves its gradient.
 pub struct Model {
     /// The model.
     pub embedder: Box<dyn Embedder>,
     /// True if the gradient is to be compared with difference quotients before its first use.
     pub unproven: bool,
-    /// The compute backend of searches on the model.
-    pub place: Place,
 }
 
 impl Model {
-    /// A model whose gradient no test proves, with searches on rankle's kernels.
+    /// A model whose gradient no test proves.
     pub fn new(embedder: impl Embedder + 'static) -> Self {
-        Self { embedder: Box::new(embedder), unproven: true, place: Place::Kernels }
+        Self { embedder: Box::new(embedder), unproven: true }
     }
 }
 
@@ -64,8 +61,8 @@ impl Subject {
     /// # Errors
     /// [`Error::Invalid`] for images of another shape than the model takes, and errors of reading the first images.
     pub fn new(model: Model, images: Sets<Arc<dyn Dataset>>, identity: Identity, monitor: Arc<dyn Monitor>) -> Result<Self> {
-        let Model { embedder, unproven, place } = model;
-        let shape = embedder.input().shape;
+        let Model { embedder, unproven } = model;
+        let (shape, place) = (embedder.input().shape, embedder.place());
         if let Some(other) = images.iter().find(|set| set.shape() != shape) {
             let (name, own) = (other.name(), other.shape());
             return invalid(format!(
@@ -76,7 +73,7 @@ impl Subject {
         let unproven =
             if unproven { Some(UncheckedGradient::at(Some(place.to_device(&images.gallery.images(&first)?)?))) } else { None };
         let embedder = Monitored::new(embedder, monitor.clone()).unproven(unproven);
-        Ok(Self { identity, embedder, images, place, monitor })
+        Ok(Self { identity, embedder, images, monitor })
     }
 
     /// The model.
@@ -151,7 +148,7 @@ impl Subject {
     /// # Errors
     /// Errors of the model, or an interrupt by the monitor.
     pub fn embed(&self, role: Role, images: &[usize]) -> Result<Embeddings> {
-        Ok(embed(&self.embedder, &self.place, self.dataset(role), images)?.0)
+        Ok(embed(&self.embedder, self.dataset(role), images)?.0)
     }
 
     /// Embeds all images of both sets for ranking; also returns how long the model waited for them.
@@ -159,7 +156,7 @@ impl Subject {
     /// # Errors
     /// As [`Subject::embed`], and for an embedding that cannot be ranked.
     pub fn embed_all(&self) -> Result<(Sets<Box<dyn Ranking>>, Waiting)> {
-        let embedded = embed_sets(&self.embedder, &self.place, self.datasets());
+        let embedded = embed_sets(&self.embedder, self.datasets());
         embedded.map_err(|error| Error::at(&self.identity.subject.weights)(error.into()))
     }
 }
@@ -209,19 +206,16 @@ impl RankedSubject {
 ///
 /// # Errors
 /// Errors of the model, and an embedding that cannot be ranked.
-pub fn embed(
-    embedder: &dyn Embedder,
-    place: &Place,
-    dataset: &dyn Dataset,
-    images: &[usize],
-) -> rankle_core::Result<(Embeddings, Waiting)> {
-    let mut chunks = Vec::new();
+pub fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<(Embeddings, Waiting)> {
+    let (place, mut chunks) = (embedder.place(), Vec::new());
     let waiting = read_ahead(
         images.chunks(chunk(dataset.shape())),
         |chunk| dataset.images(chunk),
         |images| {
-            chunks.push(embedder.embed(&place.to_device(&images)?)?);
-            Ok(())
+            in_pieces(images.dims()[0], usize::MAX, |piece| {
+                chunks.push(embedder.embed(&place.to_device(&images.narrow(0, piece.start, piece.len())?)?)?);
+                Ok(())
+            })
         },
     )?;
     let embeddings = place.normalize(embedder.distance(), &candle_core::Tensor::cat(&chunks, 0)?)?;
@@ -234,17 +228,13 @@ pub fn embed(
 ///
 /// # Errors
 /// As [`embed`].
-pub fn embed_sets(
-    embedder: &dyn Embedder,
-    place: &Place,
-    sets: Sets<&dyn Dataset>,
-) -> rankle_core::Result<(Sets<Box<dyn Ranking>>, Waiting)> {
+pub fn embed_sets(embedder: &dyn Embedder, sets: Sets<&dyn Dataset>) -> rankle_core::Result<(Sets<Box<dyn Ranking>>, Waiting)> {
     let mut all = Waiting::default();
     let embedded = sets.try_map(|set| {
         let everything: Vec<usize> = (0..set.len()).collect();
-        let (embeddings, waiting) = embed(embedder, place, set, &everything)?;
+        let (embeddings, waiting) = embed(embedder, set, &everything)?;
         all = Waiting { waited: all.waited + waiting.waited, total: all.total + waiting.total };
-        place.ranking(&embeddings)
+        embedder.place().ranking(&embeddings)
     })?;
     Ok((embedded, all))
 }

@@ -1,7 +1,10 @@
 //! Models by name.
 
-use crate::{Backbone, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
-use rankle_core::{Distance, Embedder, Error, InputSpec, Result, Seed, Trainable};
+use crate::expression::{Expression, TensorModel};
+use crate::resnet::ResNet18Expression;
+use crate::softmax::SoftmaxExpression;
+use crate::{Backbone, ConvNext, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
+use rankle_core::{Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable};
 use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
 
@@ -26,8 +29,7 @@ pub enum Architecture {
         /// Output dimension of a linear layer after the network (`embedding-size`); `None` without such a layer.
         head: Option<usize>,
     },
-    /// timm's ConvNeXt for square color images: 320- or 768-dimensional embeddings. Built of candle's operations, for attacks and
-    /// measurement, not for training. Only in builds with the feature `candle-transformers`.
+    /// timm's ConvNeXt for square color images: 320- or 768-dimensional embeddings. For attacks and measurement, not for training.
     ConvNext {
         /// Depth and width.
         scale: Scale,
@@ -47,7 +49,7 @@ enum Network {
     Convnet(Layers),
     /// Image format, and embedding dimension of a head.
     ResNet18(ImageFormat, Option<usize>),
-    ConvNext(Scale, ImageFormat),
+    ConvNext(ConvNext),
     Softmax,
     Custom(Registered<Backbone>),
 }
@@ -109,15 +111,9 @@ impl Architecture {
         }
     }
 
-    /// True if the gradients come from this project's kernels, which tests compare with finite differences. Other models have the
-    /// gradients of candle's automatic differentiation, for whatever operations they consist of.
-    pub fn has_kernels(self) -> bool {
-        !matches!(self, Self::ConvNext { .. } | Self::Custom(_))
-    }
-
-    /// True if this build contains the model. Only builds with the feature `candle-transformers` contain ConvNeXt.
-    pub fn is_in_this_build(self) -> bool {
-        cfg!(feature = "candle-transformers") || !matches!(self, Self::ConvNext { .. })
+    /// True if tests of this crate compare the gradients with finite differences; false for models of other programs.
+    pub fn is_proven(self) -> bool {
+        !matches!(self, Self::Custom(_))
     }
 
     /// Finds an architecture by its name, without arguments. Other spellings are understood: upper case, `_`, a `-` more or less,
@@ -157,7 +153,7 @@ impl Architecture {
             Self::LeNet => Network::Convnet(Layers::LENET),
             Self::ResNet18Of28 { head } => Network::ResNet18(ImageFormat::gray28(), head),
             Self::ResNet18 { side, head } => Network::ResNet18(ImageFormat::imagenet_of(side), head),
-            Self::ConvNext { scale, side } => Network::ConvNext(scale, ImageFormat::imagenet_of(side)),
+            Self::ConvNext { scale, side } => Network::ConvNext(ConvNext { scale, format: ImageFormat::imagenet_of(side) }),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
             Self::Custom(backbone) => Network::Custom(backbone),
@@ -168,7 +164,7 @@ impl Architecture {
     pub fn input(self) -> (usize, usize, usize) {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
-            Network::ResNet18(format, _) | Network::ConvNext(_, format) => format.input(),
+            Network::ResNet18(format, _) | Network::ConvNext(ConvNext { format, .. }) => format.input(),
             Network::Softmax => SoftmaxRegression::INPUT,
             Network::Custom(backbone) => backbone.input.shape,
         }
@@ -189,47 +185,67 @@ impl Architecture {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
             Network::ResNet18(_, head) => head.unwrap_or(ResNet18::EMBEDDING_SIZE),
-            Network::ConvNext(scale, _) => scale.embedding_size(),
+            Network::ConvNext(network) => network.scale.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
             Network::Custom(backbone) => backbone.embedding_size,
         }
     }
 
-    /// Loads a model from a safetensors file, frozen, for attacks and measurement.
+    /// The network as an expression in operations on tensors; `None` for a model of another program.
+    pub fn expression(self) -> Option<Box<dyn Expression>> {
+        match self.network() {
+            Network::Convnet(layers) => Some(Box::new(layers)),
+            Network::ResNet18(format, head) => Some(Box::new(ResNet18Expression { format, head })),
+            Network::ConvNext(network) => Some(Box::new(network)),
+            Network::Softmax => Some(Box::new(SoftmaxExpression)),
+            Network::Custom(_) => None,
+        }
+    }
+
+    /// Loads a model from a safetensors file, frozen, for attacks and measurement in a compute backend: with the kernels of this
+    /// project, or as an expression on a device.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] if this build lacks the
-    /// model.
-    pub fn load(self, path: &Path, distance: Distance) -> Result<Box<dyn Embedder>> {
-        self.with_weights(path, &weights::read(path)?, distance)
+    /// [`Error::Refused`] naming the file when it cannot be read or does not fit.
+    pub fn load(self, path: &Path, distance: Distance, place: &Place) -> Result<Box<dyn Embedder>> {
+        self.with_weights(path, &weights::read(path)?, distance, place)
     }
 
     /// Loads a model as [`Architecture::load`], with tensors that were read from `path` before.
     ///
     /// # Errors
     /// As [`Architecture::load`].
-    pub fn with_weights(self, path: &Path, tensors: &weights::Tensors, distance: Distance) -> Result<Box<dyn Embedder>> {
-        let model = match self.network() {
-            Network::Convnet(layers) => Convnet::from_tensors(layers, tensors, distance).map(boxed),
-            Network::ResNet18(format, head) => ResNet18::from_tensors(tensors, format, head, distance).map(boxed),
-            #[cfg(feature = "candle-transformers")]
-            Network::ConvNext(scale, format) => crate::ConvNext::from_tensors(scale, tensors, format, distance).map(boxed),
-            #[cfg(not(feature = "candle-transformers"))]
-            Network::ConvNext(..) => {
-                return Err(Error::Refused(format!("this build has no {self}: build it with --features candle-transformers")));
+    pub fn with_weights(
+        self,
+        path: &Path,
+        tensors: &weights::Tensors,
+        distance: Distance,
+        place: &Place,
+    ) -> Result<Box<dyn Embedder>> {
+        let model = match (self.network(), place) {
+            (Network::Convnet(layers), Place::Kernels) => Convnet::from_tensors(layers, tensors, distance).map(boxed),
+            (Network::ResNet18(format, head), Place::Kernels) => {
+                ResNet18::from_tensors(tensors, format, head, distance).map(boxed)
             }
-            Network::Softmax => SoftmaxRegression::from_tensors(tensors).map(boxed),
-            Network::Custom(backbone) => (backbone.load)(tensors, distance),
+            (Network::Softmax, Place::Kernels) => SoftmaxRegression::from_tensors(tensors).map(boxed),
+            (Network::Custom(backbone), _) => (backbone.load)(tensors, distance, place),
+            _ => self.tensor_model(tensors, distance, place).map(boxed),
         };
         weights::named(path, model)
     }
 
-    /// Builds a model with random weights, for training (METHOD.md 3).
+    /// The network as an expression, with these weights.
+    fn tensor_model(self, tensors: &weights::Tensors, distance: Distance, place: &Place) -> Result<TensorModel> {
+        let expression = self.expression().ok_or_else(|| Error::Refused(format!("{self} has no expression")))?;
+        TensorModel::boxed(expression, tensors, distance, place)
+    }
+
+    /// Builds a model with random weights, for training in a compute backend (METHOD.md 3). The weights are the same in all.
     ///
     /// # Errors
     /// [`Error::Refused`] for a model that cannot be trained.
-    pub fn initialize(self, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
-        Ok(match self.network() {
+    pub fn initialize(self, distance: Distance, seed: Seed, place: &Place) -> Result<Box<dyn Trainable>> {
+        let model: Box<dyn Trainable> = match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialize(layers, distance, seed)),
             Network::ResNet18(format, head) => Box::new(ResNet18::initialize(format, head, distance, seed)),
             Network::ConvNext(..) => {
@@ -237,12 +253,21 @@ impl Architecture {
             }
             Network::Softmax => Box::new(SoftmaxRegression::initialize(seed)),
             Network::Custom(backbone) => match backbone.initialize {
-                Some(initialize) => initialize(distance, seed)?,
+                Some(initialize) => return initialize(distance, seed, place),
                 None => {
                     return Err(Error::Refused(format!("{self} cannot be trained here: it was registered without a training")));
                 }
             },
-        })
+        };
+        self.moved(model, seed, place)
+    }
+
+    /// Moves a model that begins its training from the kernels to the device of a compute backend.
+    fn moved(self, model: Box<dyn Trainable>, seed: Seed, place: &Place) -> Result<Box<dyn Trainable>> {
+        match place {
+            Place::Kernels => Ok(model),
+            Place::Tensors(_) => Ok(Box::new(self.tensor_model(&model.parameters()?, model.distance(), place)?.with_seed(seed))),
+        }
     }
 
     /// Loads a model from a safetensors file, for further training. A ResNet-18 with a head accepts a file with another head or
@@ -251,8 +276,8 @@ impl Architecture {
     /// # Errors
     /// [`Error::Refused`] naming the file when it cannot be read or does not fit; [`Error::Refused`] for a model that cannot be
     /// trained.
-    pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed) -> Result<Box<dyn Trainable>> {
-        self.pretrained_with(path, weights::read(path)?, distance, seed)
+    pub fn pretrained(self, path: &Path, distance: Distance, seed: Seed, place: &Place) -> Result<Box<dyn Trainable>> {
+        self.pretrained_with(path, weights::read(path)?, distance, seed, place)
     }
 
     /// Loads a model as [`Architecture::pretrained`], with tensors that were read from `path` before.
@@ -265,12 +290,12 @@ impl Architecture {
         tensors: weights::Tensors,
         distance: Distance,
         seed: Seed,
+        place: &Place,
     ) -> Result<Box<dyn Trainable>> {
         let model = match self.network() {
-            Network::ResNet18(format, head) => {
-                ResNet18::pretrained(&tensors, format, head, distance, seed).map(|model| Box::new(model) as Box<dyn Trainable>)
-            }
-            _ => self.resume(distance, seed, tensors),
+            Network::ResNet18(format, head) => ResNet18::pretrained(&tensors, format, head, distance, seed)
+                .and_then(|model| self.moved(Box::new(model), seed, place)),
+            _ => self.resume(distance, seed, tensors, place),
         };
         weights::named(path, model)
     }
@@ -279,8 +304,8 @@ impl Architecture {
     ///
     /// # Errors
     /// [`Error::Refused`] when the checkpoint does not fit.
-    pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors) -> Result<Box<dyn Trainable>> {
-        let mut model = self.initialize(distance, seed)?;
+    pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors, place: &Place) -> Result<Box<dyn Trainable>> {
+        let mut model = self.initialize(distance, seed, place)?;
         model.restore(state)?;
         Ok(model)
     }
@@ -358,13 +383,7 @@ impl FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self> {
         let mut parts = name.split(',');
         let plain = parts.next().unwrap_or_default();
-        let known = || {
-            Self::ALL
-                .into_iter()
-                .chain(Self::registered())
-                .filter(|model| model.is_in_this_build())
-                .map(|model| model.to_string())
-        };
+        let known = || Self::ALL.into_iter().chain(Self::registered()).map(|model| model.to_string());
         let model = Self::named(plain).ok_or_else(|| Error::Unknown {
             what: "model",
             name: plain.into(),
@@ -420,15 +439,14 @@ mod tests {
             Some("model 'convnext-tiny' takes no 'embedding-size=9'")
         );
         assert_eq!(says("c2f2,size=32"), "model 'c2f2' takes no 'size=32'");
-        for side in ["32", "65", "1056", "", "-64", "64.0"] {
+        for side in ["31", "65", "1056", "", "-64", "64.0"] {
             let message = says(&format!("convnext-atto,size={side}"));
             assert!(
-                message.contains(&format!("takes no 'size={side}'; it takes size=N, of 64 to 1024 pixels, a multiple of 32"))
+                message.contains(&format!("takes no 'size={side}'; it takes size=N, of 32 to 1024 pixels, a multiple of 32"))
             );
         }
         let unknown = says("resnet,size=64");
-        assert!(unknown.starts_with("unknown model 'resnet'; known: c2f2, "));
-        assert_eq!(unknown.contains("convnext"), cfg!(feature = "candle-transformers"), "{unknown}");
+        assert!(unknown.starts_with("unknown model 'resnet'; known: c2f2, ") && unknown.contains("convnext-tiny"), "{unknown}");
     }
 
     #[test]

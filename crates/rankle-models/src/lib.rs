@@ -1,15 +1,14 @@
 //! Embedding networks (C2F2, LeNet, ResNet-18, ConvNeXt) and two classifiers, each an [`Embedder`](rankle_core::Embedder).
 //!
 //! Parameters have the names and shapes of the public PyTorch checkpoints; safetensors files are read and written without a
-//! converter. The forward and backward passes are this project's own kernels: candle's gradients of pooling, ReLU and
-//! convolution differ from PyTorch's, and a sign attack follows every such difference. Only [`ConvNext`](Architecture::ConvNext)
-//! (feature `candle-transformers`) is built of candle's operations, those with exact gradients. A classifier embeds an image as
-//! its logits, one per class. A program adds its own model as a [`Backbone`].
+//! converter. Each network exists as an [`Expression`] in the operations of `rankle_ops`, which a [`TensorModel`] runs and trains
+//! on any device of candle; the smaller ones exist on this project's own kernels, too, which are faster on the CPU and its
+//! default. A classifier embeds an image as its logits, one per class. A program adds its own model as a [`Backbone`].
 //!
 //! Datasets are in `rankle_data`, attacks in `rankle_attacks`, losses and the training loop in `rankle_train`.
 //!
 //! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
-//! [`rankle_kernels`](../rankle_kernels/index.html), [`rankle_registry`](../rankle_registry/index.html),
+//! [`rankle_kernels`](../rankle_kernels/index.html), [`rankle_ops`](../rankle_ops/index.html), [`rankle_registry`](../rankle_registry/index.html),
 //! [`rankle_train`](../rankle_train/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
@@ -29,6 +28,8 @@ mod batch;
 mod convnet;
 mod convnext;
 mod dense;
+mod dropout;
+mod expression;
 mod foreign;
 mod image_format;
 mod resnet;
@@ -38,9 +39,8 @@ pub mod weights;
 pub use architecture::Architecture;
 pub use backbone::{Backbone, Initialize};
 pub use convnet::{Convnet, Layers};
-#[cfg(feature = "candle-transformers")]
-pub use convnext::ConvNext;
-pub use convnext::Scale;
+pub use convnext::{ConvNext, Scale};
+pub use expression::{Expression, Parameter, Pass, TensorModel};
 pub use image_format::ImageFormat;
 pub use rankle_kernels::{Isa, peak};
 pub use resnet::ResNet18;

@@ -2,7 +2,8 @@
 
 use crate::batch::{ask, check, finite, shares, with_pixels};
 use crate::dense::PackedDense;
-use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
+use crate::expression::{Expression, Parameter, Pass};
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_left};
 use candle_core::Tensor;
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Result, Seed, Trainable, Upstream};
 use rankle_kernels::Isa;
@@ -142,12 +143,33 @@ impl Trainable for SoftmaxRegression {
 
     fn restore(&mut self, mut state: Tensors) -> Result<()> {
         let mut restored = Self::assemble(self.isa, take(self.isa, &mut state, "")?);
-        if !state.is_empty() {
+        if have_moments(&state) {
             let mut moment = |prefix| take(self.isa, &mut state, prefix);
             restored.moments = Some(Box::new([moment(FIRST_MOMENT)?, moment(SECOND_MOMENT)?]));
         }
         none_left(&state)?;
         *self = restored;
         Ok(())
+    }
+}
+
+/// The expression of [`SoftmaxRegression`].
+pub(crate) struct SoftmaxExpression;
+
+impl Expression for SoftmaxExpression {
+    fn input(&self) -> InputSpec {
+        InputSpec::of_shape(SoftmaxRegression::INPUT)
+    }
+
+    fn embedding_size(&self) -> usize {
+        SoftmaxRegression::CLASSES
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Parameter::layer(LAYER, [SoftmaxRegression::CLASSES, PIXELS]).into()
+    }
+
+    fn forward(&self, pass: &Pass<'_>, images: &Tensor) -> candle_core::Result<Tensor> {
+        pass.linear(LAYER, &images.flatten_from(1)?)
     }
 }

@@ -153,6 +153,11 @@ fn prefix_of<'a>(tensors: &'a Tensors, name: &str) -> Option<&'a str> {
     prefixes.max_by_key(|prefix| count(prefix)).filter(|prefix| 2 * count(prefix) > tensors.len())
 }
 
+/// True if tensors hold a moment of Adam.
+pub(crate) fn have_moments(tensors: &Tensors) -> bool {
+    tensors.keys().any(|name| name.starts_with(FIRST_MOMENT) || name.starts_with(SECOND_MOMENT))
+}
+
 /// Refuses tensors that belong to no parameter.
 pub(crate) fn none_left(tensors: &Tensors) -> Result<()> {
     match tensors.keys().next() {

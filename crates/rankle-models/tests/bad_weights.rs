@@ -5,13 +5,13 @@ mod formula;
 
 use candle_core::{DType, Device, Tensor};
 use formula::{C2F2, FIRST_STREAM, NETWORKS, byte, unit};
-use rankle_core::{Distance, Error, Seed, Trainable};
+use rankle_core::{Distance, Error, Place, Seed, Trainable};
 use rankle_models::{Architecture, Convnet, Isa, weights};
 use std::path::Path;
 
 /// Message of the one error that bad weights may cause.
 fn message(path: &Path) -> String {
-    match Architecture::C2f2.load(path, Distance::Cosine).err() {
+    match Architecture::C2f2.load(path, Distance::Cosine, &Place::default()).err() {
         Some(Error::Refused(message)) => message,
         other => panic!("{}: {other:?} instead of a complaint about weights", path.display()),
     }
@@ -61,12 +61,12 @@ fn tensors_that_do_not_fit_are_named_with_their_file() {
         check(&path, parts);
     }
     // Training that starts from these weights reports the same error.
-    let pretrained = |path| Architecture::C2f2.pretrained(path, Distance::Cosine, Seed(1));
+    let pretrained = |path| Architecture::C2f2.pretrained(path, Distance::Cosine, Seed(1), &Place::default());
     let message = pretrained(&path).err().unwrap().to_string();
     assert!(message.starts_with(&path.display().to_string()) && message.contains("'conv1.bias'"), "{message}");
     // Without a change the weights load, so the errors above are about the changes.
     weights::write(&path, &C2F2.parameters()).unwrap();
-    assert!(Architecture::C2f2.load(&path, Distance::Cosine).is_ok());
+    assert!(Architecture::C2f2.load(&path, Distance::Cosine, &Place::default()).is_ok());
     let started = pretrained(&path).unwrap().parameters().unwrap();
     for (name, tensor) in C2F2.parameters() {
         let numbers = |tensor: &Tensor| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).unwrap();
@@ -82,7 +82,7 @@ fn no_network_takes_the_weights_of_another() {
     for of in NETWORKS {
         weights::write(&path, &of.parameters()).unwrap();
         for to in NETWORKS {
-            let loaded = to.architecture.load(&path, Distance::Cosine);
+            let loaded = to.architecture.load(&path, Distance::Cosine, &Place::default());
             if of.name == to.name {
                 let (channels, height, width) = to.architecture.input();
                 let image = tensor(&vec![0.5; channels * height * width], &[1, channels, height, width]);
@@ -139,7 +139,8 @@ fn prefixes_are_taken_off_or_named() {
         let more = more.iter().map(|&name| (name.to_owned(), with(0.0)));
         weights::write(&path, &named.chain(more).collect()).unwrap();
     };
-    let loads = |tensors: &weights::Tensors| Architecture::C2f2.with_weights(&path, tensors, Distance::Cosine).is_ok();
+    let loads =
+        |tensors: &weights::Tensors| Architecture::C2f2.with_weights(&path, tensors, Distance::Cosine, &Place::default()).is_ok();
     for wrapper in ["module.", "_orig_mod.", "_orig_mod.module.", "module.module."] {
         write(wrapper, &[]);
         assert!(loads(&weights::read(&path).unwrap()), "{wrapper}");
@@ -178,6 +179,12 @@ fn weights_that_cannot_be_written_say_where() {
     }
 }
 
+/// Weights without moments, and a tensor of another network.
+fn of_another_network(state: &weights::Tensors) -> weights::Tensors {
+    let weights = state.iter().filter(|(name, _)| !name.starts_with("adam"));
+    weights.map(|(name, weight)| (name.clone(), weight.clone())).chain([("fc2.bias".into(), with(0.0))]).collect()
+}
+
 /// A checkpoint that does not fit is refused as a whole; the model does not change.
 #[test]
 fn a_bad_checkpoint_leaves_the_model_alone() {
@@ -197,12 +204,13 @@ fn a_bad_checkpoint_leaves_the_model_alone() {
     }
     type Change = fn(&mut weights::Tensors);
     #[rustfmt::skip] // keeps the columns aligned
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 6] = [
         (|t| drop(t.remove("conv1.weight")),                                    "'conv1.weight'"),
         (|t| drop(t.remove("adam.second.conv1.bias")),                          "'adam.second.conv1.bias'"),
         (|t| drop(t.insert("adam.first.conv1.bias".into(), with(f32::NAN))),    "'adam.first.conv1.bias'"),
         (|t| drop(t.insert("adam.third.conv1.bias".into(), with(0.0))),         "'adam.third.conv1.bias'"),
         (|t| t.retain(|name, _| !name.starts_with("adam.second")),              "'adam.second.conv1.weight'"),
+        (|t| *t = of_another_network(t),                                        "'fc2.bias' belongs to no parameter"),
     ];
     for (change, part) in cases {
         let mut state = state.clone();

@@ -5,7 +5,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use formula::{C2F2_CLASSIFIER, FIRST_STREAM, byte, unit};
-use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Seed, Trainable};
+use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Place, Seed, Trainable};
 use rankle_models::weights::Tensors;
 use rankle_models::{Architecture, Convnet, Layers};
 
@@ -154,9 +154,9 @@ fn a_resumed_classifier_silences_the_same_numbers() {
     for architecture in Architecture::CLASSIFIERS {
         let train =
             |model: &mut dyn Trainable, number| model.train_step(&images, &mut |_| Ok(upstream(3)), &adam(number)).unwrap();
-        let mut whole = architecture.initialize(Distance::Euclidean, seed).unwrap();
+        let mut whole = architecture.initialize(Distance::Euclidean, seed, &Place::default()).unwrap();
         train(&mut *whole, 1);
-        let mut resumed = architecture.resume(Distance::Euclidean, seed, whole.checkpoint().unwrap()).unwrap();
+        let mut resumed = architecture.resume(Distance::Euclidean, seed, whole.checkpoint().unwrap(), &Place::default()).unwrap();
         train(&mut *whole, 2);
         train(&mut *resumed, 2);
         let state = |model: &dyn Trainable| model.checkpoint().unwrap().values().map(numbers).collect::<Vec<_>>();

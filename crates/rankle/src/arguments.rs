@@ -74,7 +74,8 @@ pub(crate) struct FormatArgument {
 #[derive(Args)]
 #[command(next_help_heading = heading::MACHINE)]
 pub(crate) struct Global {
-    /// Device to compute on: cpu, cuda[:N] or metal. The models of this version run on the CPU only
+    /// Device to compute on: cpu (kernels of this program), candle-cpu (candle's operations on the CPU, as on a GPU but slower),
+    /// cuda[:N] or metal, in builds with these features
     #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
     /// Number of threads; all cores when left out. No result depends on it

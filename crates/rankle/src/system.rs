@@ -8,7 +8,7 @@ use crate::weights::Weights;
 use crate::{card, device::Device};
 use anyhow::Result;
 use indicatif::ProgressBar;
-use rankle_core::{Dataset, Distance, Place, Sets};
+use rankle_core::{Dataset, Distance, Sets};
 use rankle_data::{Source, Split};
 use rankle_eval::{Identity, Model, Monitor, Subject};
 use rankle_models::{Architecture, Isa};
@@ -27,7 +27,7 @@ pub(crate) fn leave_gradients_unchecked(unchecked: bool) {
 /// True if the gradient of a model has to be compared with difference quotients before its first use. Models with rankle's own
 /// kernels are tested already.
 pub(crate) fn is_unproven(model: Architecture) -> bool {
-    !model.has_kernels() && !UNCHECKED.load(Ordering::Relaxed)
+    !model.is_proven() && !UNCHECKED.load(Ordering::Relaxed)
 }
 
 /// Names of everything that makes up a system. Equal keys mean the same system.
@@ -192,18 +192,19 @@ impl Key {
         monitor: Arc<dyn Monitor>,
         data: impl FnOnce(&Self) -> Result<Sets<Arc<dyn Dataset>>>,
     ) -> Result<Subject> {
-        device.check()?;
+        let place = device.place()?;
         let preprocessing = self.preprocessing()?;
         // Weights first: a wrong path to them is the more frequent mistake.
         let (embedder, weights_sha256) = {
             let Weights { path, tensors, sha256 } = Weights::read(&self.weights, self.prefix.as_deref())?.checked(sha256)?;
-            (self.model.with_weights(&path, &tensors, self.distance)?, sha256)
+            (self.model.with_weights(&path, &tensors, self.distance, &place)?, sha256)
         };
+        device.check(self.model, &*embedder)?;
         let images = data(self)?;
         for set in images.iter() {
             tracing::debug!("{} images of {}, weights {weights_sha256}", set.len(), set.name());
         }
-        let model = Model { embedder, unproven: is_unproven(self.model), place: Place::Kernels };
+        let model = Model { embedder, unproven: is_unproven(self.model) };
         let identity = Identity {
             subject: self.subject(),
             shown: self.data.portable(),
@@ -243,6 +244,7 @@ pub(crate) const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_core::Place;
     use rankle_eval::Unwatched;
 
     /// A record names the weights that were used, even if the file is replaced between two cells.
@@ -251,7 +253,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("model.safetensors");
         let write = |seed| {
-            let model = Architecture::C2f2.initialize(Distance::Cosine, rankle_core::Seed(seed)).unwrap();
+            let model = Architecture::C2f2.initialize(Distance::Cosine, rankle_core::Seed(seed), &Place::Kernels).unwrap();
             rankle_models::weights::write(&weights, &model.parameters().unwrap()).unwrap();
         };
         let key = Key {

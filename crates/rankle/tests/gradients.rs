@@ -1,9 +1,9 @@
-//! A model with a wrong gradient, in a program that registers it.
+//! Models with a wrong gradient or without a device, in a program that registers them.
 
 use candle_core::{Device, Tensor};
 use rankle::{Backbone, Registry};
-use rankle_core::{Differentiable, Distance, Embedder, InputSpec, Result};
-use rankle_models::weights;
+use rankle_core::{Differentiable, Distance, Embedder, InputSpec, Place, Result, Seed};
+use rankle_models::{Architecture, weights};
 use serde_json::Value;
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn record(folder: &Path, name: &str, more: &[&str]) -> Value {
         name: "halved",
         input: InputSpec::of_shape((1, 28, 28)),
         embedding_size: 8,
-        load: |tensors, distance| Ok(Box::new(Halved { weight: tensors["weight"].clone(), distance })),
+        load: |tensors, distance, _| Ok(Box::new(Halved { weight: tensors["weight"].clone(), distance })),
         initialize: None,
     };
     let registry = Registry { backbones: vec![halved], ..Registry::default() };
@@ -67,4 +67,30 @@ fn a_wrong_gradient_stands_in_the_record_unless_nobody_asked() {
     assert!((error - 50.0).abs() < 1.0, "{error}");
     let unasked = record(folder.path(), "unasked.jsonl", &["--no-gradient-check"]);
     assert!(unasked.get("gradient_error").is_none() && unasked["rank_after"] == asked["rank_after"]);
+}
+
+/// A model that ignores the compute backend would run on the CPU, and its records would name another device.
+#[test]
+fn a_model_for_the_kernels_alone_is_refused_on_other_devices() {
+    let c2f2 = Backbone {
+        name: "c2f2-of-the-kernels",
+        input: InputSpec::of_shape((1, 28, 28)),
+        embedding_size: 1024,
+        load: |tensors, distance, _| Architecture::C2f2.with_weights(Path::new("w"), tensors, distance, &Place::Kernels),
+        initialize: Some(|distance, seed, _| Architecture::C2f2.initialize(distance, seed, &Place::Kernels)),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [weights, output] = ["w.safetensors", "e.safetensors"].map(|name| folder.path().join(name));
+    let fresh = Architecture::C2f2.initialize(Distance::Cosine, Seed(0), &Place::Kernels).unwrap();
+    weights::write(&weights, &fresh.parameters().unwrap()).unwrap();
+    let run = |line: String| {
+        let registry = Registry { backbones: vec![c2f2], ..Registry::default() };
+        rankle::run_with(registry, format!("rankle {line} --dataset mnist --distance cosine").split_whitespace())
+    };
+    let model = "--model c2f2-of-the-kernels";
+    let embed = format!("embed {model} --weights {} --images 2 --output {}", weights.display(), output.display());
+    assert_eq!((run(format!("{embed} --device candle-cpu")), output.exists()), (1, false));
+    assert_eq!((run(embed), output.exists()), (0, true));
+    let model = format!("{model} --images 20 --output {}", folder.path().join("m").display());
+    assert_eq!((run(format!("train {model} --device candle-cpu")), folder.path().join("m").exists()), (1, false));
 }

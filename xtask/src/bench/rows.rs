@@ -6,6 +6,10 @@ use crate::driver::TRAINED;
 const NETWORK: &[&str] = &["eager", "channels_last", "compile"];
 /// Variant name of rankle on one thread, with which two threads are compared.
 pub(super) const ONE_THREAD: &str = "rankle, one thread";
+/// Configurations of PyTorch for single operations.
+const OPERATION: &[&str] = &["eager", "channels_last"];
+/// Single operations may take 1.3 times as long as PyTorch.
+const OPERATION_FLOOR: f64 = 0.77;
 /// The peak that other rows are measured against: multiply-adds in registers.
 pub(super) const PEAK: &str = "f32-peak";
 /// Scripts as they are often written. They take minutes, so that one round has to do.
@@ -54,6 +58,7 @@ pub(super) struct Contest {
 /// All rows, in the order of the table.
 pub(super) fn all() -> Vec<Row> {
     let network = |name, images, floor| Row::step(name, images).against(floor, NETWORK);
+    let operation = |name| Row::step(name, 8).against(OPERATION_FLOOR, OPERATION);
     let two = |name| Row { threads: 2, ..Row::step(name, 500) }.against(1.85, &[ONE_THREAD]);
     vec![
         Row::step(PEAK, 1),
@@ -76,6 +81,12 @@ pub(super) fn all() -> Vec<Row> {
         attack("ca+", 10).against(15.0, &[RESEARCH]).against(2.0, &["vectorized"]),
         attack("sp-qa+", 1).against(12.0, &[RESEARCH]).against(2.0, &["vectorized"]),
         Row::step("adversarial-batch", 1000).against(4.0, &[RESEARCH]).against(2.0, &["vectorized"]),
+        operation("op-conv3x3"),
+        operation("op-conv1x1"),
+        operation("op-depthwise3x3"),
+        operation("op-depthwise5x5"),
+        operation("op-attention"),
+        operation("op-layer-norm"),
         two("c2f2-forward"),
         two("c2f2-pgd-step"),
         two("c2f2-training-step"),
@@ -179,7 +190,8 @@ mod tests {
         ids.sort_unstable();
         assert!(ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
         for row in &rows {
-            assert!(row.contests.iter().all(|contest| contest.floor >= 1.0 && !contest.variants.is_empty()));
+            let least = if row.name.starts_with("op-") { OPERATION_FLOOR } else { 1.0 };
+            assert!(row.contests.iter().all(|contest| contest.floor >= least && !contest.variants.is_empty()));
             assert!(row.name == PEAK || !row.contests.is_empty() || matches!(row.ours, Ours::Command(_)), "{row:?}");
         }
     }

@@ -1,11 +1,14 @@
 //! The same search in both compute backends: kernels and candle's operations.
 
 use crate::support::{LEN, embedder, place, world};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use rankle_attacks::{
-    AttackId, AttackOptions, Batch, Iterate, ObjectiveKind, Outcome, Pgd, Protocol, Scene, Setting, Threat, build, run,
+    AttackId, AttackOptions, Batch, Iterate, ObjectiveKind, Outcome, Pgd, Problem, Protocol, Scene, Setting, Solver, Threat,
+    build, run,
 };
-use rankle_core::{Dataset, Distance, Embedder, Place, Ranking, Seed, Sets};
+use rankle_core::numbers::{numbers, reads};
+use rankle_core::{Dataset, Differentiable, Distance, Embedder, InputSpec, Place, Ranking, Result, Seed, Sets, Upstream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const IMAGES: [usize; 6] = [3, 99, 17, 250, 0, 64];
 
@@ -107,4 +110,103 @@ fn embeddings_report_their_backend() {
     assert!(matches!(elsewhere.place(), Place::Tensors(Device::Cpu)));
     assert_eq!(elsewhere.to_host().unwrap().as_slice(), embeddings.to_host().unwrap().as_slice());
     assert!(matches!(Place::default().ranking(&embeddings).unwrap().place(), Place::Kernels));
+}
+
+/// A search on a device reads nothing back to the host: only what goes in, and what comes out of it, is there.
+#[test]
+fn nothing_leaves_the_device_inside_a_search() {
+    let world = world();
+    for (kind, objective, distance) in kinds() {
+        let at = Place::Tensors(Device::Cpu);
+        let model = embedder(2, distance);
+        let sets = sets(&at, distance);
+        let scene = Scene { sets: sets.as_ref().map(|set| &**set), protocol: Protocol::Strict, seed: Seed(9) };
+        let attack = build(kind, 3, AttackOptions { objective, ..AttackOptions::default() });
+        let targets = attack.choose(&IMAGES, &scene).unwrap();
+        let images = world.images(&IMAGES).unwrap();
+        let clean = at.normalize(distance, &model.embed(&images).unwrap()).unwrap();
+        let labels = Sets { gallery: world.labels(), queries: Some(&world.labels()[..300]) };
+        let instance = attack.instantiate(Batch { scene, labels, images: &IMAGES, clean: &clean, targets }).unwrap();
+        let keys = IMAGES.map(|image| image as u64);
+        for threat in [Threat::linf(0.1).unwrap(), Threat::l2(0.5).unwrap()] {
+            let search = Pgd { iterations: 3, restarts: 2, ..Pgd::strict(threat) };
+            let problem = Problem { images: &images, keys: &keys, objective: &*instance, seed: Seed(9), place: &at };
+            let before = reads();
+            let moved = Solver::<dyn Differentiable>::solve(&search, &model, &problem).unwrap();
+            assert_eq!(reads(), before, "{kind} {objective} {distance} {threat}");
+            // The counter sees what is read afterwards.
+            assert!(numbers(&moved).unwrap().len() == numbers(&images).unwrap().len() && reads() == before + 2);
+        }
+    }
+}
+
+/// The model of a device with room for a few images.
+struct Small<'a> {
+    model: &'a dyn Differentiable,
+    room: usize,
+    refusals: AtomicUsize,
+}
+
+impl Small<'_> {
+    fn check(&self, images: &Tensor) -> Result<()> {
+        if images.dims()[0] <= self.room {
+            return Ok(());
+        }
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        Err(candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into()).into())
+    }
+}
+
+impl Embedder for Small<'_> {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        self.check(images)?;
+        self.model.embed(images)
+    }
+    fn distance(&self) -> Distance {
+        self.model.distance()
+    }
+    fn input(&self) -> InputSpec {
+        self.model.input()
+    }
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for Small<'_> {
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        self.check(images)?;
+        self.model.input_gradient(images, upstream)
+    }
+}
+
+/// A device without memory for a batch gets smaller ones, and every image has one result, the same as ever.
+#[test]
+fn out_of_memory_halves_the_batch() {
+    let (world, model) = (world(), embedder(2, Distance::Cosine));
+    let all: Vec<usize> = (0..LEN).collect();
+    let gallery = Place::Kernels.ranking(&place(&model, &world, &all)).unwrap();
+    let scene = Scene { sets: Sets::one(&*gallery), protocol: Protocol::Paper, seed: Seed(9) };
+    let attack = build(AttackId::ALL[0], 2, AttackOptions::default());
+    let targets = attack.choose(&IMAGES, &scene).unwrap();
+    let search = Pgd { iterations: 2, ..Pgd::paper(Threat::linf(0.1).unwrap()) };
+    let outcome = |room: usize| {
+        let small = Small { model: &model, room, refusals: AtomicUsize::new(0) };
+        let embedder: &dyn Differentiable = &small;
+        let images = Sets::one(&world as &dyn Dataset);
+        let setting = Setting { embedder, scene, images, batch_size: 100, eight_bit: false, keep_images: true };
+        (run(&*attack, &search, &setting, &IMAGES, &targets), small.refusals.into_inner())
+    };
+    let (whole, refusals) = outcome(6);
+    let whole = whole.unwrap();
+    assert_eq!((refusals, whole.after.rank.len()), (0, IMAGES.len()));
+    for room in [5, 3, 2, 1] {
+        let (parts, refusals) = outcome(room);
+        let parts = parts.unwrap();
+        assert!((1..=2).contains(&refusals), "{refusals}");
+        assert_eq!((&parts.before, &parts.after, &parts.embedding_shift), (&whole.before, &whole.after, &whole.embedding_shift));
+        assert_eq!(parts.adversarial.unwrap().dims(), whole.adversarial.as_ref().unwrap().dims());
+    }
+    let message = outcome(0).0.unwrap_err().to_string();
+    assert!(message.contains("no memory for a single image") && message.lines().count() == 1, "{message}");
 }

@@ -30,7 +30,7 @@ fn images_are_those_of_torchattacks() {
     let fixture = safetensors::load(path, &Device::Cpu).unwrap();
     let classifier = Classifier { first: fixture["first"].clone(), second: fixture["second"].clone() };
     let images = &fixture["images"];
-    let objective = Misclassification { labels: fixture["labels"].to_vec1().unwrap() };
+    let objective = Misclassification { labels: fixture["labels"].to_vec1().unwrap(), place: Place::Kernels };
     let keys: Vec<u64> = (0..objective.labels.len() as u64).collect();
     let problem = Problem { images, keys: &keys, objective: &objective, seed: Seed(0), place: &Place::Kernels };
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();

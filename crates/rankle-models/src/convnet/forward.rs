@@ -1,10 +1,10 @@
 //! Forward pass, and the activations that it saves for the backward pass.
 
 use super::Convnet;
-use super::dropout::Dropout;
 use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
 use crate::batch::{even, shares};
+use crate::dropout::Dropout;
 use rankle_kernels::Aligned;
 use rankle_kernels::conv::Scratch;
 use rayon::prelude::*;

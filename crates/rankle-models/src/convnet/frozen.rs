@@ -1,10 +1,11 @@
 //! Backward pass of a frozen model: input gradients without weight gradients.
 
+use super::Convnet;
 use super::forward::Batch;
 use super::layers::Layers;
 use super::workspace::{CHUNK, Workspace, with_workspace};
-use super::{Convnet, dropout};
 use crate::batch::shares;
+use crate::dropout;
 use rankle_kernels::conv::PooledUpstream;
 use rayon::prelude::*;
 

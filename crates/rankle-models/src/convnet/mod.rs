@@ -3,7 +3,7 @@
 //! [`Layers`] describes a network, [`Convnet`] is a network with weights. Each small chunk of images passes through the whole
 //! network on one thread: there is no barrier between layers, and the activations of a chunk stay in the cache.
 
-mod dropout;
+mod expression;
 mod forward;
 mod frozen;
 mod layers;
@@ -14,9 +14,9 @@ mod workspace;
 pub use layers::Layers;
 
 use crate::batch::{ask, check, finite, with_pixels};
-use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
+use crate::dropout::Dropout;
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_left};
 use candle_core::Tensor;
-use dropout::Dropout;
 use forward::{Inputs, Tape};
 use packed::Packed;
 use rand::Rng as _;
@@ -172,7 +172,7 @@ impl Trainable for Convnet {
         let take = |prefix: &str, state: &mut Tensors| Packed::take(&self.layers, self.isa, state, prefix);
         let weights = take("", &mut state)?;
         let mut restored = Self { seed: self.seed, ..Self::assemble(self.layers, self.isa, self.distance, weights) };
-        if !state.is_empty() {
+        if have_moments(&state) {
             restored.moments = Some(Box::new([take(FIRST_MOMENT, &mut state)?, take(SECOND_MOMENT, &mut state)?]));
         }
         none_left(&state)?;

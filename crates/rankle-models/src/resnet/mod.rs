@@ -24,6 +24,7 @@
 //! He et al., CVPR 2016, arXiv:1512.03385; parameter names of torchvision; Zhou et al., ECCV 2020, arXiv:2002.11293
 //! (METHOD.md 3.3, 3.4).
 
+mod expression;
 mod frozen;
 mod head;
 mod network;
@@ -35,8 +36,9 @@ mod training;
 use crate::ImageFormat;
 use crate::batch::{ask, check, finite, with_pixels};
 use crate::dense::PackedDense;
-use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, none_left};
+use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_left};
 use candle_core::Tensor;
+pub(crate) use expression::ResNet18Expression;
 use frozen::Frozen;
 use head::Head;
 use network::{Network, Unit};
@@ -307,7 +309,7 @@ impl Trainable for ResNet18 {
             |state: &mut Tensors, prefix: &str| size.map(|size| head::take(self.isa, size, state, prefix)).transpose();
         let head = take_head(&mut state, "")?;
         let mut moments = None;
-        if !state.is_empty() {
+        if have_moments(&state) {
             let mut take = |prefix| Trained::take_all(self.trained_units(), self.isa, &mut state, prefix);
             let layers = [take(FIRST_MOMENT)?, take(SECOND_MOMENT)?];
             let head = [take_head(&mut state, FIRST_MOMENT)?, take_head(&mut state, SECOND_MOMENT)?];
@@ -324,6 +326,11 @@ impl Trainable for ResNet18 {
 /// Removes the counters of torchvision's files, and with `and_classifier` their classifier.
 fn without_extras(tensors: &Tensors, and_classifier: bool) -> Tensors {
     let mut tensors = tensors.clone();
-    tensors.retain(|name, _| !(name.ends_with(".num_batches_tracked") || and_classifier && head::owns(name)));
+    tensors.retain(|name, _| !is_extra(name, and_classifier));
     tensors
+}
+
+/// True for a counter of torchvision's files, and with `and_classifier` for their classifier.
+fn is_extra(name: &str, and_classifier: bool) -> bool {
+    name.ends_with(".num_batches_tracked") || and_classifier && head::owns(name)
 }

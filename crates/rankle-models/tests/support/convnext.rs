@@ -2,14 +2,10 @@
 
 use super::formula::{byte, unit};
 use candle_core::{Device, Tensor};
-use rankle_models::{ImageFormat, Scale, weights::Tensors};
+use rankle_models::{Scale, weights::Tensors};
 
 /// First stream of the fixture.
 pub(crate) const FIRST_STREAM: u32 = 900_000;
-
-pub(crate) fn format() -> ImageFormat {
-    ImageFormat::imagenet_of(64)
-}
 
 pub(crate) fn images(n: usize) -> Tensor {
     let pixels: Vec<f32> = byte(FIRST_STREAM + 500, n * 3 * 64 * 64).into_iter().map(|byte| f32::from(byte) / 255.0).collect();

@@ -1,5 +1,7 @@
 //! Weights of `fixtures/make_resnet18.py`.
 
+#![allow(dead_code, reason = "every test file needs a part of it")]
+
 use super::formula::unit;
 use candle_core::{Device, Tensor};
 use rankle_models::ImageFormat;

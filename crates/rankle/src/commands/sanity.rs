@@ -188,6 +188,7 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
         ("epsilon", threat.radius().to_string()),
         ("images", images.to_string()),
         ("seed", seed.0.to_string()),
+        ("device", subject.identity.device.clone()),
         ("instruction-set", system::instruction_set()),
         ("version", system::CODE_VERSION.to_owned()),
     ];

@@ -28,7 +28,7 @@ use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
 use rankle_attacks::{Protocol, Threat};
-use rankle_core::{Dataset, Distance, Seed, Trainable, Waiting};
+use rankle_core::{Dataset, Distance, Place, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
 use rankle_eval::{MonitoredDefense, UncheckedGradient, percent};
@@ -195,7 +195,7 @@ impl Train {
         self.model = arguments::sized(self.model, self.embedding_size)?;
         let goal = self.goal()?;
         let epsilon = self.epsilon()?;
-        device.check()?;
+        let place = device.place()?;
         let dataset = data::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let data = Data::one(self.dataset.clone(), self.dataset_dir.clone());
         let test = data::open_sets(&data, self.model)?;
@@ -238,7 +238,9 @@ impl Train {
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);
         let recipe = plan.recipe(goal.loss, goal.paper.sampling);
         let training = Training { dataset: &dataset, recipe, defense, seed: Seed(self.seed) };
-        let (mut model, mut checkpoint) = folder.start(&plan, &training, self.model, goal.distance, pretrained)?;
+        let (mut model, mut checkpoint) =
+            folder.start(&plan, &training, (self.model, goal.distance, &place), device, pretrained)?;
+        device.check(self.model, &*model)?;
         let from = checkpoint.step();
         let waiting = learn(&training, &mut *model, &mut checkpoint, &folder).map_err(|error| self.explained(error))?;
 
@@ -467,8 +469,8 @@ impl Folder {
         &self,
         plan: &Plan,
         training: &Training<'_>,
-        model: Architecture,
-        distance: Distance,
+        (model, distance, place): (Architecture, Distance, &Place),
+        device: Device,
         pretrained: Option<Weights>,
     ) -> Result<(Box<dyn Trainable>, Checkpoint)> {
         let (isa, seed) = (system::instruction_set(), Seed(plan.seed));
@@ -479,10 +481,10 @@ impl Folder {
         let images = images::names(training.dataset);
         let Some((mut checkpoint, state)) = Checkpoint::read(&self.checkpoint)? else {
             let model = match pretrained {
-                Some(Weights { path, tensors, .. }) => model.pretrained_with(&path, tensors, distance, seed),
-                None => model.initialize(distance, seed),
+                Some(Weights { path, tensors, .. }) => model.pretrained_with(&path, tensors, distance, seed, place),
+                None => model.initialize(distance, seed, place),
             };
-            return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), images, isa)));
+            return Ok((freeze(model?)?, Checkpoint::new(plan.clone(), images, (device.to_string(), isa))));
         };
         let path = self.checkpoint.display();
         // The images of another dataset all differ, which the name of the dataset says already.
@@ -499,9 +501,17 @@ impl Folder {
             );
             checkpoint.instruction_sets.push(isa);
         }
+        let device = device.to_string();
+        if !checkpoint.devices.contains(&device) {
+            tracing::warn!(
+                "{path} was made on {}, this run computes on {device}: digits will differ",
+                checkpoint.devices.join(", ")
+            );
+            checkpoint.devices.push(device);
+        }
         let cannot = || format!("{path} cannot be gone on from; delete it to start anew");
         checkpoint.check_progress(training.steps(), training.steps_per_epoch()).with_context(cannot)?;
-        let mut resumed = freeze(model.initialize(distance, seed)?)?;
+        let mut resumed = freeze(model.initialize(distance, seed, place)?)?;
         resumed.restore(state).with_context(cannot)?;
         tracing::info!("going on from step {}", checkpoint.step());
         Ok((resumed, checkpoint))

@@ -226,7 +226,7 @@ impl Verify {
         let lacking: usize = answer.not_run.iter().map(|lacking| lacking.records).sum();
         let nearly = match answer.agree_nearly {
             0 => String::new(),
-            nearly => format!(" ({nearly} of another instruction set, within its tolerance)"),
+            nearly => format!(" ({nearly} of another device or instruction set, within its tolerance)"),
         };
         progress::answer(format_args!("{} agree{nearly}, {} disagree, {lacking} not run", answer.agree, answer.disagree))
     }

@@ -15,13 +15,10 @@ fn refused(command: &mut Command, code: i32, parts: &[&str]) {
     }
 }
 
-/// An optional model is known by name in every build; a build without it says how to get it.
 #[test]
-fn a_model_that_is_not_in_the_build_is_told() {
+fn weights_of_another_model_are_told() {
     let mut command = rankle("evaluate --dataset mnist --model convnext-atto --distance cosine --weights");
-    let lacks = ["this build has no convnext-atto: build it with --features candle-transformers"];
-    let has = ["tensor 'head.norm.weight' of shape [320] is missing"];
-    refused(command.arg(weights()), 1, if cfg!(feature = "candle-transformers") { &has } else { &lacks });
+    refused(command.arg(weights()), 1, &["tensor 'stem.0.weight' of shape [40, 3, 4, 4] is missing"]);
 }
 
 #[test]
@@ -109,7 +106,8 @@ fn a_list_must_fit_the_usual_number_of_images() {
 #[test]
 fn what_needs_a_file_or_the_machine_ends_with_1() {
     let attack = |rest: &str| on_mnist("attack", &format!("--attack ca+ --epsilon 0.1 {rest}"));
-    refused(&mut attack("--device cuda:1"), 1, &["cuda:1", "--device cpu"]);
+    refused(&mut attack("--device cuda:1"), 1, &["cuda:1", "--features cuda", "--device cpu"]);
+    refused(&mut attack("--device metal"), 1, &["this build has no Metal", "--device cpu"]);
     refused(&mut attack("--images 10001"), 1, &["10001", "10000 of mnist"]);
     refused(&mut attack("--images 1 --targets 10001"), 1, &["10001 targets", "10000"]);
     refused(&mut attack("--image-indices 0-10000"), 1, &["--image-indices", "index 10000 is out of range"]);

@@ -3,6 +3,7 @@
 mod attack;
 mod classify;
 mod convert;
+mod devices;
 mod faults;
 mod folder;
 mod image_ranks;

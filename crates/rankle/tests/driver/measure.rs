@@ -133,7 +133,7 @@ fn embed_writes_what_the_library_computes() {
         let labels: Vec<u32> = expected.iter().map(|&index| dataset.labels()[index]).collect();
         assert_eq!((indices(&bytes, "image_indices").1, indices(&bytes, "labels").1), (places, labels));
 
-        let model = Architecture::C2f2.load(weights(), Distance::Cosine).unwrap();
+        let model = Architecture::C2f2.load(weights(), Distance::Cosine, &rankle_core::Place::default()).unwrap();
         let points = Distance::Cosine.normalize(&model.embed(&dataset.images(&expected).unwrap()).unwrap()).unwrap();
         assert_eq!(embeddings, points.to_host().unwrap().as_slice());
         let norm: f32 = embeddings[..1024].iter().map(|x| x * x).sum();
@@ -155,7 +155,7 @@ fn bench_prints_its_timings_and_saves_its_weights() {
     assert!(timing["minimum_ms"].as_f64() <= timing["median_ms"].as_f64() && timing["repeats"].as_u64() >= Some(1));
     assert!(timing["results"]["mean_magnitude"].as_f64() > Some(0.0));
     let saved = folder.path().join("c2f2.safetensors");
-    Architecture::C2f2.load(&saved, Distance::Cosine).unwrap();
+    Architecture::C2f2.load(&saved, Distance::Cosine, &rankle_core::Place::default()).unwrap();
 }
 
 /// The table for people has the numbers of the JSON, each beside its name.

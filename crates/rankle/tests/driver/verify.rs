@@ -97,7 +97,7 @@ fn records_agree_with_what_computed_them_and_others_do_not() {
     records[3]["rank_after_stderr"] = json!(records[3]["rank_after_stderr"].as_f64().unwrap() + 0.01);
     write(&file, &records);
     let (code, stdout, _) = outcome(verify(&file).arg("--output").arg(&output));
-    let last = "1 agree (1 of another instruction set, within its tolerance), 1 disagree, 2 not run";
+    let last = "1 agree (1 of another device or instruction set, within its tolerance), 1 disagree, 2 not run";
     assert_eq!((code, stdout.lines().last()), (1, Some(last)));
     records[3]["rank_after_stderr"] = json!(99.0);
     write(&file, &records);
@@ -236,7 +236,7 @@ fn records_of_every_instruction_set_agree() {
         let (code, stdout, _) = outcome(verify(&file).args(["--instruction-set", set]));
         assert_eq!((code, stdout.as_str()), (0, "4 agree, 0 disagree, 0 not run\n"));
         let (code, stdout, _) = outcome(&mut verify(&file));
-        let nearly = if *set == best { "" } else { " (4 of another instruction set, within its tolerance)" };
+        let nearly = if *set == best { "" } else { " (4 of another device or instruction set, within its tolerance)" };
         assert_eq!((code, stdout), (0, format!("4 agree{nearly}, 0 disagree, 0 not run\n")), "{set}");
     }
     // The sets do compute: plain Rust rounds where the others fuse.

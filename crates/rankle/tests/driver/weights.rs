@@ -92,7 +92,7 @@ fn files_in_other_formats_are_recognized() {
     }
 }
 
-/// Other spellings of a model's name are accepted; a model that is not in the build is not offered.
+/// Other spellings of a model's name are accepted; a model that cannot be trained is not offered for training.
 #[test]
 fn models_are_known_by_the_spellings_of_others() {
     let mut command = rankle("evaluate --dataset mnist --model C2F2_512 --distance cosine --weights");
@@ -101,8 +101,7 @@ fn models_are_known_by_the_spellings_of_others() {
     let (_, help, _) = outcome(&mut rankle("evaluate --help"));
     let (_, _, unknown) = outcome(&mut rankle("evaluate --dataset mnist --model resnet50 --distance cosine --weights w"));
     for text in [help, unknown] {
-        assert!(text.contains("resnet18"), "{text}");
-        assert_eq!(text.contains("convnext-"), cfg!(feature = "candle-transformers"), "{text}");
+        assert!(text.contains("resnet18") && text.contains("convnext-"), "{text}");
     }
     let (_, help, _) = outcome(&mut rankle("train --help"));
     assert!(help.contains("c2f2-classifier") && !help.contains("convnext-"), "{help}");

@@ -9,6 +9,7 @@ mod transformer;
 use rankle::{Backbone, CustomAttack, CustomLoss, Registry};
 use rankle_attacks::{Declaration, Direction};
 use rankle_core::InputSpec;
+use rankle_models::TensorModel;
 use std::process::ExitCode;
 use transformer::{EMBEDDING, SIDE, Transformer};
 
@@ -17,8 +18,10 @@ fn main() -> ExitCode {
         name: "transformer",
         input: InputSpec::of_shape((1, SIDE, SIDE)),
         embedding_size: EMBEDDING,
-        load: |tensors, distance| Ok(Box::new(Transformer::of(tensors, distance)?)),
-        initialize: Some(|distance, seed| Ok(Box::new(Transformer::random(distance, seed)?))),
+        load: |tensors, distance, place| Ok(Box::new(TensorModel::new(Transformer, tensors, distance, place)?)),
+        initialize: Some(|distance, seed, place| {
+            Ok(Box::new(TensorModel::new(Transformer, &transformer::random(seed)?, distance, place)?.with_seed(seed)))
+        }),
     };
     let neighborhood = CustomLoss {
         name: "neighborhood",

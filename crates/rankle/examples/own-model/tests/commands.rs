@@ -29,6 +29,13 @@ fn every_command_knows_them() {
     let attacked = json(&format!("attack {subject} --attack ca+ --epsilon 0.3 --images 20 --format json"));
     let [before, after] = ["rank_before", "rank_after"].map(|name| attacked[name].as_f64().unwrap());
     assert!(after < before / 2.0 && attacked["model"] == "transformer" && attacked["gradient_error"].is_null(), "{attacked}");
+    let candle = json(&format!("attack {subject} --attack ca+ --epsilon 0.3 --images 20 --device candle-cpu --format json"));
+    assert!(candle["device"] == "candle-cpu" && candle["gradient_error"].is_null(), "{candle}");
+    for field in ["rank_before", "rank_after"] {
+        let [one, other] = [&attacked, &candle].map(|record| record[field].as_f64().unwrap());
+        eprintln!("{field} {one} {other}");
+        assert!((one - other).abs() < 0.5, "{field}: {one} {other}");
+    }
     let own = json(&format!("attack {subject} --attack bottom-up+ --epsilon 0.3 --images 20 --format json"));
     let [before, after] = ["rank_before", "rank_after"].map(|name| own[name].as_f64().unwrap());
     assert!(before > 99.0 && after < 90.0 && own["attack"] == "bottom-up+", "{own}");
@@ -42,7 +49,9 @@ fn every_command_knows_them() {
     run(&format!("picture {subject} --attack qa+ --epsilon 0.1 --iterations 2 --image-indices 7 --output p.png"));
     run("transfer --dataset mnist --from m --to m --attack es --epsilon 0.1 --iterations 2 --images 5");
     run(&format!("universal {subject} --attack ca+ --epsilon 0.3 --batch 10 --perturbations 1 --iterations 2"));
-    run(&format!("sanity {subject} --epsilon 0.1 --images 5 --output s"));
+    let page = json(&format!("sanity {subject} --epsilon 0.1 --images 5 --output s --format json"));
+    let gradients = page["checks"].as_array().unwrap().iter().find(|check| check["name"] == "gradients").unwrap();
+    assert_eq!(gradients["verdict"], "pass", "{gradients}");
     let defended = "--defense embedding-shift --epsilon 0.1 --epochs 1 --images 40 --output d";
     run(&format!("train --dataset mnist --model transformer --distance cosine --loss triplet {defended}"));
     run(

@@ -55,7 +55,7 @@ pub(super) fn peak_operations() -> u64 {
 
 /// A model with the same random weights in every run of the benchmark.
 pub(super) fn model(architecture: Architecture) -> Result<Box<dyn Trainable>> {
-    Ok(architecture.initialize(DISTANCE, SEED)?)
+    Ok(architecture.initialize(DISTANCE, SEED, &Place::Kernels)?)
 }
 
 /// Prepares the inputs of a row, untimed, and returns the call to time.
@@ -88,6 +88,7 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
         }
         Work::Retrieval => retrieval(n),
         Work::AdversarialBatch => adversarial_batch(n),
+        Work::Operation(operation) => operation.prepare(n),
     }
 }
 
@@ -110,7 +111,7 @@ fn mnist() -> Result<Arc<dyn Dataset>> {
 /// The embedded test set as a gallery, and the embeddings of its first `n` images.
 fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
     let everything: Vec<usize> = (0..GALLERY).collect();
-    let (points, _) = rankle_eval::embed(model, &Place::Kernels, &*mnist()?, &everything)?;
+    let (points, _) = rankle_eval::embed(model, &*mnist()?, &everything)?;
     Ok((Gallery::new(&points)?, points.select(&everything[..n])?))
 }
 

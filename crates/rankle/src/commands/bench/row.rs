@@ -1,5 +1,6 @@
 //! Rows of the benchmark, and their numbers of floating-point operations.
 
+use super::operation::Operation;
 use rankle_attacks::{AttackId, Direction};
 use rankle_models::Architecture;
 
@@ -29,6 +30,8 @@ pub(super) enum Work {
     Retrieval,
     /// Adversarial images for a batch, in 30 steps, and a training step on them.
     AdversarialBatch,
+    /// An operation and its input gradient.
+    Operation(Operation),
 }
 
 /// Size of the MNIST test set, and sizes of a gallery like the test set of Stanford Online Products.
@@ -60,7 +63,8 @@ impl Row {
             (Retrieval, 1024),
             (AdversarialBatch, 1000),
         ];
-        rows.map(|(work, images)| Self { work, images }).into()
+        let operations = Operation::ALL.map(|operation| (Work::Operation(operation), 8));
+        rows.into_iter().chain(operations).map(|(work, images)| Self { work, images }).collect()
     }
 
     pub(super) fn name(self) -> String {
@@ -73,6 +77,7 @@ impl Row {
             Work::RankCount => "gallery-rank-count".to_owned(),
             Work::Retrieval => "retrieval".to_owned(),
             Work::AdversarialBatch => "adversarial-batch".to_owned(),
+            Work::Operation(operation) => operation.name().to_owned(),
         }
     }
 
@@ -84,7 +89,7 @@ impl Row {
     /// The model that the work uses, if any.
     pub(super) fn architecture(self) -> Option<Architecture> {
         match self.work {
-            Work::Peak | Work::Retrieval => None,
+            Work::Peak | Work::Retrieval | Work::Operation(_) => None,
             Work::Forward(model) | Work::Pgd(model) | Work::Training(model) => Some(model),
             Work::Query(_) | Work::RankCount | Work::AdversarialBatch => Some(Architecture::C2f2),
         }
@@ -99,7 +104,12 @@ impl Row {
             Work::Forward(Architecture::C2f2) => Some(2.0 * images * C2F2 as f64),
             Work::RankCount => Some(2.0 * images * (GALLERY * 1024) as f64),
             Work::Retrieval => Some(2.0 * images * (ITEMS * ITEM_DIM) as f64),
-            Work::Forward(_) | Work::Pgd(_) | Work::Training(_) | Work::Query(_) | Work::AdversarialBatch => None,
+            Work::Forward(_)
+            | Work::Pgd(_)
+            | Work::Training(_)
+            | Work::Query(_)
+            | Work::AdversarialBatch
+            | Work::Operation(_) => None,
         }
     }
 }

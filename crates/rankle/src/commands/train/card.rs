@@ -4,7 +4,6 @@ use super::checkpoint::Checkpoint;
 use super::plan::Plan;
 use super::quality::Quality;
 use crate::card::LONGEST;
-use crate::device::Device;
 use crate::system::CODE_VERSION;
 use anyhow::{Context, Result};
 use rankle_data::Credits;
@@ -72,7 +71,7 @@ impl Card {
             provenance: Provenance {
                 weights_sha256,
                 method_version: METHOD_VERSION,
-                device: Device::Cpu.to_string(),
+                device: checkpoint.devices.join(", "),
                 instruction_set: checkpoint.instruction_sets.join(", "),
                 code_version: CODE_VERSION.to_owned(),
             },
@@ -114,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_card_comes_back_as_it_was_written_and_tells_nothing_of_the_machine() {
-        let checkpoint = Checkpoint::new(plan(), Vec::new(), "avx2".into());
+        let checkpoint = Checkpoint::new(plan(), Vec::new(), ("cpu".into(), "avx2".into()));
         let credits = || Credits { license: "CC0".into(), attribution: "me".into() };
         let new = |output| {
             Card::new(&plan(), credits(), &checkpoint, "5f".repeat(32), Quality::RecallAt1(98.3), 10_000, Path::new(output))

@@ -26,8 +26,15 @@ pub(crate) struct Checkpoint {
     epoch_losses: Vec<Exact>,
     /// Wall-clock seconds of all parts of the run.
     pub(crate) seconds: f64,
+    /// Devices on which parts of the run were computed; missing in older checkpoints, which knew only one.
+    #[serde(default = "processor")]
+    pub(crate) devices: Vec<String>,
     /// Instruction sets on which parts of the run were computed.
     pub(crate) instruction_sets: Vec<String>,
+}
+
+fn processor() -> Vec<String> {
+    vec![crate::device::Device::default().to_string()]
 }
 
 /// A number that is stored to the last bit, which decimal numbers in JSON need not be.
@@ -53,9 +60,18 @@ const HASH: &str = "rankle.sha256";
 
 impl Checkpoint {
     /// The checkpoint of a run that has not begun.
-    pub(crate) fn new(plan: Plan, images: Vec<String>, instruction_set: String) -> Self {
+    pub(crate) fn new(plan: Plan, images: Vec<String>, (device, instruction_set): (String, String)) -> Self {
         let (loss, epoch_losses) = ((Exact(0.0), 0), Vec::new());
-        Self { plan, images, step: 0, loss, epoch_losses, seconds: 0.0, instruction_sets: vec![instruction_set] }
+        Self {
+            plan,
+            images,
+            step: 0,
+            loss,
+            epoch_losses,
+            seconds: 0.0,
+            devices: vec![device],
+            instruction_sets: vec![instruction_set],
+        }
     }
 
     /// Number of optimizer steps made so far.
@@ -157,7 +173,7 @@ mod tests {
         let at = |step, losses: usize| Checkpoint {
             step,
             epoch_losses: vec![Exact(0.5); losses],
-            ..Checkpoint::new(plan(), Vec::new(), "avx2".into())
+            ..Checkpoint::new(plan(), Vec::new(), ("cpu".into(), "avx2".into()))
         };
         let said = |checkpoint: Checkpoint| checkpoint.check_progress(2000, 100).map_err(|error| error.to_string());
         assert_eq!([at(1, 0), at(2000, 20), at(150, 1)].map(said), [Ok(()), Ok(()), Ok(())]);
@@ -170,8 +186,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         assert!(Checkpoint::read(&path).unwrap().is_none());
-        let model = Architecture::C2f2.initialize(Distance::Cosine, Seed(1)).unwrap();
-        let mut checkpoint = Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), vec!["a/1.png".into()], "avx2".into()) };
+        let model = Architecture::C2f2.initialize(Distance::Cosine, Seed(1), &rankle_core::Place::Kernels).unwrap();
+        let mut checkpoint =
+            Checkpoint { seconds: 0.1 + 0.2, ..Checkpoint::new(plan(), vec!["a/1.png".into()], ("cpu".into(), "avx2".into())) };
         let moment = |step: usize, sum: f64, epoch_ended: bool| {
             let progress = Progress { step, loss: EpochLoss { sum, images: 3 } };
             Moment { progress, steps: 9, epoch_ended }
@@ -183,7 +200,7 @@ mod tests {
         let (read, state) = Checkpoint::read(&path).unwrap().unwrap();
         assert_eq!(read, checkpoint);
         assert_eq!((read.progress(), read.epoch_losses()), (moment(4, 1.0 / 3.0, false).progress, vec![(0.1 + 0.2) / 3.0]));
-        Architecture::C2f2.resume(Distance::Cosine, Seed(1), state).unwrap();
+        Architecture::C2f2.resume(Distance::Cosine, Seed(1), state, &rankle_core::Place::Kernels).unwrap();
 
         // Only the hash reveals a flipped bit in a weight or a moment.
         let whole = std::fs::read(&path).unwrap();

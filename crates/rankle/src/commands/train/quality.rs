@@ -4,7 +4,7 @@ use crate::interrupt;
 use crate::progress::{self, Bar};
 use anyhow::Result;
 use rankle_attacks::{Classification, Estimate};
-use rankle_core::{Dataset, Embedder, Place, Seed, Sets};
+use rankle_core::{Dataset, Embedder, Seed, Sets};
 use rankle_eval::{Monitored, embed_sets, experiment, percent, warn_of_ties};
 use rankle_models::Architecture;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Quality {
             let hits = setting.run(None, &everything, Seed(0))?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
-        let (embedded, _) = embed_sets(&watched, &Place::Kernels, test)?;
+        let (embedded, _) = embed_sets(&watched, test)?;
         let labels = test.map(|set| set.labels());
         let retrieval = rankle_metrics::retrieve(embedded.as_ref().map(|set| set.exact()), labels, &everything, &mut |done| {
             bar.set_position((all + done) as u64);

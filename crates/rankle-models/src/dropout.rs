@@ -7,20 +7,20 @@ use rankle_core::seed::Purpose;
 /// Dropout of one optimizer step. The dropped outputs are keyed by the seed, the step, the layer and the position of the image in
 /// the batch, so they depend neither on threads nor on interruptions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dropout {
-    pub(super) seed: Seed,
+pub(crate) struct Dropout {
+    pub(crate) seed: Seed,
     /// The optimizer step, counted from 1.
-    pub(super) step: u32,
+    pub(crate) step: u32,
 }
 
 /// Factor of the outputs that are kept, so that the expected value of a sum stays the same.
-pub(super) fn scale(probability: f32) -> f32 {
+pub(crate) fn scale(probability: f32) -> f32 {
     1.0 / (1.0 - probability)
 }
 
 impl Dropout {
     /// Drops each output of a layer with this probability. `rows` hold one image each, from position `first` of the batch on.
-    pub(super) fn apply(&self, layer: usize, probability: f32, first: usize, rows: &mut [f32], width: usize) {
+    pub(crate) fn apply(&self, layer: usize, probability: f32, first: usize, rows: &mut [f32], width: usize) {
         for (image, row) in (first..).zip(rows.chunks_exact_mut(width)) {
             let mut rng = self.seed.stream(Purpose::Dropout, [u64::from(self.step), (layer as u64) << 32 | image as u64]);
             for number in row {
