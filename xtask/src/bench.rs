@@ -112,11 +112,11 @@ impl Bench {
         let (seconds, rounds) = if self.quick { (0.3, 1) } else { (self.seconds, self.rounds.get()) };
         if let Some(older) = &self.against {
             let older = Driver::older(older).with_context(|| format!("--against {}", older.display()))?;
-            let sides = Sides::without_python(Driver::build()?, seconds)?;
+            let sides = Sides::without_python(Driver::release()?, seconds)?;
             return against::run(self.command(), machine, &sides, older, (&rows, seconds, rounds), &file);
         }
         let python = if self.against_pytorch { Some(sides::python(self.python.as_deref())?) } else { None };
-        let sides = Sides::new(Driver::build()?, seconds, python)?;
+        let sides = Sides::new(Driver::release()?, seconds, python)?;
         let mut report = Report {
             command: self.command(),
             machine,

@@ -1,4 +1,4 @@
-//! The driver `rankle`, built in release mode and run as a process. All that xtask knows of its command line is here.
+//! The driver `rankle`, built by cargo and run as a process. All that xtask knows of its command line is here.
 
 use crate::files;
 use crate::process::{self, Usage};
@@ -30,11 +30,20 @@ pub(crate) fn cargo() -> Command {
 }
 
 impl Driver {
-    /// Builds the driver if need be. Cargo shows its own progress.
+    /// Builds the driver if need be, in the profile of this program: `cargo xtask` is a release, `cargo run --bin xtask` shares what
+    /// the tests have compiled. No result depends on it. Cargo shows its own progress.
     ///
     /// # Errors
     /// When it does not build.
     pub(crate) fn build() -> Result<Self> {
+        Self::build_as(if cfg!(debug_assertions) { "dev" } else { "release" })
+    }
+
+    /// Builds the driver as users have it, for timing.
+    ///
+    /// # Errors
+    /// As [`Driver::build`].
+    pub(crate) fn release() -> Result<Self> {
         Self::build_as("release")
     }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the published tables, checks, downloads and benchmarks of rankle.
 //!
-//! This program links no tensor library, so it starts at once. Work on tensors is done by the driver `rankle`, which it builds in
-//! release mode and runs as a process.
+//! This program links no tensor library, so it starts at once. Work on tensors is done by the driver `rankle`, which it builds
+//! and runs as a process.
 
 mod bench;
 mod check_device;

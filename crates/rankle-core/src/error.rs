@@ -78,8 +78,8 @@ pub enum Error {
     /// A stop that the caller asked for.
     #[error("interrupted")]
     Interrupted,
-    /// A failed tensor operation.
-    #[error("tensor operation failed: {0}")]
+    /// A failed tensor operation. Its message leaves out the backtrace that candle appends under `RUST_BACKTRACE`.
+    #[error("tensor operation failed: {}", .0.to_string().lines().next().unwrap_or_default())]
     Tensor(#[from] candle_core::Error),
 }
 

@@ -237,7 +237,7 @@ impl Architecture {
     /// The network as an expression, with these weights.
     fn tensor_model(self, tensors: &weights::Tensors, distance: Distance, place: &Place) -> Result<TensorModel> {
         let expression = self.expression().ok_or_else(|| Error::Refused(format!("{self} has no expression")))?;
-        TensorModel::boxed(expression, tensors, distance, place)
+        TensorModel::new(expression, tensors, distance, place)
     }
 
     /// Builds a model with random weights, for training in a compute backend (METHOD.md 3). The weights are the same in all.

@@ -18,7 +18,7 @@ const TOLERANCE: f64 = 3e-6;
 const DIM: usize = 320;
 
 fn load(tensors: &Tensors, scale: Scale, side: usize, place: &Place) -> rankle_core::Result<TensorModel> {
-    TensorModel::new(ConvNext::new(scale, ImageFormat::imagenet_of(side))?, tensors, Distance::Cosine, place)
+    TensorModel::new(Box::new(ConvNext::new(scale, ImageFormat::imagenet_of(side))?), tensors, Distance::Cosine, place)
 }
 
 fn model(scale: Scale) -> TensorModel {

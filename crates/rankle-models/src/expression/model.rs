@@ -39,11 +39,7 @@ impl TensorModel {
     ///
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite, or a running variance is below zero.
-    pub fn new(expression: impl Expression + 'static, tensors: &Tensors, distance: Distance, place: &Place) -> Result<Self> {
-        Self::boxed(Box::new(expression), tensors, distance, place)
-    }
-
-    pub(crate) fn boxed(expression: Box<dyn Expression>, tensors: &Tensors, distance: Distance, place: &Place) -> Result<Self> {
+    pub fn new(expression: Box<dyn Expression>, tensors: &Tensors, distance: Distance, place: &Place) -> Result<Self> {
         let parameters = expression.parameters();
         let trained = parameters.iter().filter(|parameter| parameter.trained).map(|parameter| parameter.name.clone()).collect();
         let mut model = Self {
@@ -87,8 +83,8 @@ impl TensorModel {
         self.place.device()
     }
 
-    /// Checks a batch, and copies it to the device in the type of the weights. With [`Place::Kernels`] all pixels must be finite;
-    /// a device is not asked, and a NaN ends in the embedding.
+    /// Checks a batch, and copies it to the device in the type of the weights. With [`Place::Kernels`] all pixels must be finite.
+    /// A device is not asked inside a search, and a NaN ends in the embedding, which is refused when it is ranked.
     fn prepared(&self, images: &Tensor) -> Result<Tensor> {
         check(images, self.expression.input().shape)?;
         if matches!(self.place, Place::Kernels) && images.dtype() == DType::F32 && !finite(&numbers(images)?) {
@@ -237,6 +233,9 @@ impl Differentiable for TensorModel {
 
 impl Trainable for TensorModel {
     fn train_step(&mut self, images: &Tensor, upstream: &mut Upstream<'_>, adam: &AdamStep) -> Result<()> {
+        if !finite(&numbers(&images.to_dtype(DType::F32)?)?) {
+            return Err(Error::NotFinite("a batch of images".into()));
+        }
         let images = self.prepared(images)?;
         if images.dims()[0] == 0 {
             return Err(Error::Empty("images in a batch"));

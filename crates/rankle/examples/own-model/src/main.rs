@@ -18,9 +18,9 @@ fn main() -> ExitCode {
         name: "transformer",
         input: InputSpec::of_shape((1, SIDE, SIDE)),
         embedding_size: EMBEDDING,
-        load: |tensors, distance, place| Ok(Box::new(TensorModel::new(Transformer, tensors, distance, place)?)),
+        load: |tensors, distance, place| Ok(Box::new(TensorModel::new(Box::new(Transformer), tensors, distance, place)?)),
         initialize: Some(|distance, seed, place| {
-            Ok(Box::new(TensorModel::new(Transformer, &transformer::random(seed)?, distance, place)?.with_seed(seed)))
+            Ok(Box::new(TensorModel::new(Box::new(Transformer), &transformer::random(seed)?, distance, place)?.with_seed(seed)))
         }),
     };
     let neighborhood = CustomLoss {
