@@ -72,6 +72,16 @@ fn above_zero(numbers: &Tensor) -> Result<Tensor> {
 /// Number of distances in a block of a sweep over the gallery: 64 MiB.
 const BLOCK: usize = 16 << 20;
 
+/// Items that are compared at once.
+#[derive(Clone, Copy)]
+struct Block {
+    start: usize,
+    len: usize,
+    /// Number of items for which products are computed, the same in all blocks of a sweep: products of another shape may be summed
+    /// in another order, and equal rows would then differ in their distance.
+    computed: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct TensorGallery {
     exact: Gallery,
@@ -110,8 +120,9 @@ impl TensorGallery {
     }
 
     /// The distances from centered embeddings `(n, d)` to the rows of one block, `(n, block)`.
-    fn block_distances(&self, embeddings: &Tensor, (start, len): (usize, usize)) -> Result<Tensor> {
-        let products = embeddings.matmul(&self.rows.narrow(0, start, len)?.t()?)?;
+    fn block_distances(&self, embeddings: &Tensor, Block { start, len, computed }: Block) -> Result<Tensor> {
+        let first = start.min(self.exact.len() - computed);
+        let products = embeddings.matmul(&self.rows.narrow(0, first, computed)?.t()?)?.narrow(1, start - first, len)?;
         Ok(match &self.center {
             None => (1.0 - products)?,
             Some((_, squares)) => {
@@ -122,15 +133,16 @@ impl TensorGallery {
         })
     }
 
-    /// Start and length of each block of a sweep that compares `rows` embeddings with the gallery.
-    fn blocks(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> {
-        let (len, block) = (self.exact.len(), (BLOCK / rows.max(1)).max(1));
-        (0..len).step_by(block).map(move |start| (start, block.min(len - start)))
+    /// The blocks of a sweep that compares `rows` embeddings with the gallery.
+    fn blocks(&self, rows: usize) -> impl Iterator<Item = Block> {
+        let len = self.exact.len();
+        let computed = (BLOCK / rows.max(1)).clamp(1, len);
+        (0..len).step_by(computed).map(move |start| Block { start, len: computed.min(len - start), computed })
     }
 
     /// `Σ_x w_x ∇d(p, x)` over the rows of a block; distances and weights are `(n, block)`.
-    fn block_gradient(&self, embeddings: &Tensor, weights: &Tensor, distances: &Tensor, block: (usize, usize)) -> Result<Tensor> {
-        let rows = self.rows.narrow(0, block.0, block.1)?;
+    fn block_gradient(&self, embeddings: &Tensor, weights: &Tensor, distances: &Tensor, block: Block) -> Result<Tensor> {
+        let rows = self.rows.narrow(0, block.start, block.len)?;
         Ok(match self.exact.distance() {
             Distance::Cosine => weights.matmul(&rows)?.neg()?,
             Distance::Euclidean => {
@@ -261,5 +273,43 @@ impl Lists for TensorLists<'_> {
         }
         let sorted = self.gallery.exact.sorted_lists(self.set, &self.rows)?;
         Ok(self.sorted.get_or_init(|| sorted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gallery of two blocks, the second of them short; its last row equals its first.
+    #[test]
+    fn blocks_add_up_and_equal_rows_have_equal_distances() {
+        let len = 5000;
+        let numbers: Vec<f32> = (0..3 * len).map(|at| ((at % (3 * (len - 1))) as f32 * 0.37).sin()).collect();
+        let raw = Tensor::from_vec(numbers, (len, 3), &candle_core::Device::Cpu).unwrap();
+        for distance in Distance::ALL {
+            let [kernels, tensors] = [Place::Kernels, Place::Tensors(candle_core::Device::Cpu)].map(|place| {
+                let all = place.normalize(distance, &raw).unwrap();
+                let targets: Vec<u32> = (0..len as u32).map(|row| (row * 7 + 1) % len as u32).collect();
+                let terms = [Hinge { targets: &targets, raise: true, weight: 1.0 / len as f32 }];
+                let Evaluation { loss, gradient } = place.ranking(&all).unwrap().hinges(&all, &terms).unwrap();
+                [loss.to_dtype(DType::F32).unwrap(), gradient].map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            });
+            for (kernels, tensors) in kernels.iter().zip(&tensors) {
+                let largest = kernels.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                assert!(kernels.iter().zip(tensors).all(|(a, b)| (a - b).abs() < 2e-3 * largest), "{distance}");
+            }
+
+            let embeddings = Place::Tensors(candle_core::Device::Cpu).normalize(distance, &raw).unwrap();
+            let gallery = TensorGallery::new(Gallery::new(&embeddings).unwrap(), embeddings.tensor()).unwrap();
+            let own = gallery.centered(embeddings.tensor()).unwrap();
+            let blocks: Vec<Block> = gallery.blocks(len).collect();
+            let lens: Vec<usize> = blocks.iter().map(|block| block.len).collect();
+            assert_eq!((lens.len(), lens.iter().sum::<usize>()), (2, len));
+            let column = |block: Block, item: usize| {
+                let distances = gallery.block_distances(&own, block).unwrap();
+                distances.narrow(1, item, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            assert_eq!(column(blocks[0], 0), column(blocks[1], lens[1] - 1), "{distance}");
+        }
     }
 }
