@@ -59,7 +59,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_at_all_and_other_errors_end_the_work() {
         let message = in_pieces(4, 4, |_| Err(full())).unwrap_err().to_string();
-        assert!(message.contains("a single image") && message.contains("--device cpu") && message.lines().count() == 1, "{message}");
+        assert!(
+            message.contains("a single image") && message.contains("--device cpu") && message.lines().count() == 1,
+            "{message}"
+        );
         let mut calls = 0;
         let failed = in_pieces(4, 2, |_| {
             calls += 1;

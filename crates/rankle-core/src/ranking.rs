@@ -1,7 +1,7 @@
 //! The interface of attacks to a gallery.
 
-use crate::{Distance, Embeddings, Gallery, Place, Result, SortedLists};
 use crate::numbers::doubles;
+use crate::{Distance, Embeddings, Gallery, Place, Result, SortedLists};
 use candle_core::Tensor;
 use rankle_kernels::distance::Hinge;
 use std::fmt::Debug;

@@ -24,7 +24,8 @@ fn every_image_is_doubted_more_inside_the_ball_and_its_label_is_found_by_its_key
     let defended = defense.perturb(&classifier, &images, &indices.map(|index| index as u64), 3, Seed(5)).unwrap();
     let moved = (&defended - &images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(moved <= 0.1 + 1e-6);
-    let aim = Misclassification { labels: indices.map(|index| dataset.labels()[index]).to_vec(), place: rankle_core::Place::Kernels };
+    let aim =
+        Misclassification { labels: indices.map(|index| dataset.labels()[index]).to_vec(), place: rankle_core::Place::Kernels };
     let losses = |images: &Tensor| aim.evaluate(&classifier.embed(images).unwrap()).unwrap().losses().unwrap();
     assert!(losses(&defended).iter().zip(losses(&images)).all(|(after, before)| *after < before - 0.1));
 

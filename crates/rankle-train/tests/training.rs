@@ -273,7 +273,8 @@ fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
 fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_without_a_class() {
     let dataset = Bars::sixty();
     let training = Training { recipe: Recipe { batch_size: 20, ..Recipe::classifier(2) }, ..training(&dataset) };
-    let start = |seed| Architecture::C2f2Classifier.initialize(Distance::Euclidean, seed, &rankle_core::Place::default()).unwrap();
+    let start =
+        |seed| Architecture::C2f2Classifier.initialize(Distance::Euclidean, seed, &rankle_core::Place::default()).unwrap();
     let mut whole = start(Seed(0));
     let mut state = None;
     training
@@ -285,7 +286,8 @@ fn a_classifier_goes_on_as_if_it_had_not_been_stopped_and_takes_no_labels_withou
         })
         .unwrap();
     let (state, progress) = state.unwrap();
-    let mut resumed = Architecture::C2f2Classifier.resume(Distance::Euclidean, Seed(0), state, &rankle_core::Place::default()).unwrap();
+    let mut resumed =
+        Architecture::C2f2Classifier.resume(Distance::Euclidean, Seed(0), state, &rankle_core::Place::default()).unwrap();
     training.run(&mut *resumed, progress, &mut to_the_end).unwrap();
     assert!(bytes(&*resumed) == bytes(&*whole));
 
