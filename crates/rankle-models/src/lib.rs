@@ -8,8 +8,8 @@
 //! Datasets are in `rankle_data`, attacks in `rankle_attacks`, losses and the training loop in `rankle_train`.
 //!
 //! Definitions: [METHOD.md](../rankle/method/index.html). Neighbors: [`rankle_core`](../rankle_core/index.html),
-//! [`rankle_kernels`](../rankle_kernels/index.html), [`rankle_ops`](../rankle_ops/index.html), [`rankle_registry`](../rankle_registry/index.html),
-//! [`rankle_train`](../rankle_train/index.html), [`rankle`](../rankle/index.html).
+//! [`rankle_kernels`](../rankle_kernels/index.html), [`rankle_ops`](../rankle_ops/index.html),
+//! [`rankle_registry`](../rankle_registry/index.html), [`rankle_train`](../rankle_train/index.html), [`rankle`](../rankle/index.html).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

@@ -1,5 +1,7 @@
 //! Results with a backward function of their own.
 
+use crate::tape::{self, Node};
+use candle_core::op::BackpropOp;
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
 };
@@ -80,6 +82,15 @@ fn join<const N: usize>(
         let needed = std::array::from_fn(|input| needed[input]);
         Ok(backward(output, gradient, needed)?.into_iter().collect())
     });
+    if tape::is_recording() {
+        let (storage, shape) = output;
+        if !storage.device().same_device(inputs[0].device()) {
+            bail!("an output of shape {shape:?} on another device than its inputs")
+        }
+        let output = Tensor::from_storage(storage, shape, BackpropOp::none(), true);
+        tape::push(Node { inputs: inputs.map(Tensor::clone).into(), output: output.clone(), backward });
+        return Ok(output);
+    }
     let attached = Attached { output: Mutex::new(Some(output)), backward };
     match inputs.as_slice() {
         [a] => a.apply_op1(attached),
@@ -99,7 +110,7 @@ fn copy(output: &Tensor) -> Result<(Storage, Shape)> {
 }
 
 /// The output, its gradient, and for each input whether its gradient is needed, to the gradients of the inputs.
-type Backward = dyn Fn(&Tensor, &Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync;
+pub(crate) type Backward = dyn Fn(&Tensor, &Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync;
 
 /// An operation whose forward pass took place before.
 struct Attached {

@@ -11,10 +11,13 @@
 //!   [`tanh`](fn@tanh), [`gelu`], [`gelu_tanh`], [`erf`];
 //! - products: [`linear`], [`matmul`];
 //! - normalization: [`batch_norm`], [`batch_norm_training`], [`layer_norm`], [`softmax`], [`normalize_pixels`], [`unit_rows`];
+//! - attention: [`self_attention`];
+//! - gradients of all of them together: [`Recorded`];
 //! - resampling of images: [`resize`].
 //!
 //! Everything is computed by candle's operations on the device of the inputs, and nothing is read back to the host. On the CPU,
-//! what candle is slow at in f32 is computed by `rankle-kernels`. Weights that are not on the tape are frozen: no gradient is computed for them.
+//! what candle is slow at in f32 is computed by `rankle-kernels`. Weights that are not on the tape are frozen: no gradient is
+//! computed for them.
 //!
 //! An argument that does not fit is an error of one line that names the shapes, never a panic. NaN and infinity are no errors:
 //! they go through, as the documentation of each operation says.
@@ -82,6 +85,7 @@
 
 mod activation;
 mod attach;
+mod attention;
 mod check;
 mod conv;
 mod cpu;
@@ -91,9 +95,11 @@ mod padding;
 mod pool;
 mod resize;
 mod softmax;
+mod tape;
 
 pub use activation::{clip, erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu, tanh};
 pub use attach::attach;
+pub use attention::self_attention;
 pub use conv::{Conv2d, conv2d};
 pub use linear::{linear, matmul};
 pub use norm::{BatchStatistics, batch_norm, batch_norm_training, layer_norm, normalize_pixels, unit_rows};
@@ -101,3 +107,4 @@ pub use padding::Padding;
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use resize::{Filter, Resize, resize};
 pub use softmax::softmax;
+pub use tape::Recorded;

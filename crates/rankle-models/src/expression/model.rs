@@ -8,6 +8,7 @@ use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_le
 use candle_core::{DType, Device, Tensor, Var};
 use rankle_core::numbers::numbers;
 use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable, Upstream};
+use rankle_ops::Recorded;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -218,9 +219,9 @@ impl Differentiable for TensorModel {
         }
         let back = |images: &Tensor, upstream: &mut Upstream<'_>| {
             let images = Var::from_tensor(images)?;
-            let embeddings = self.forward(&images)?;
-            let gradient = ask(&embeddings, upstream)?;
-            (embeddings * gradient)?.sum_all()?.backward()?.remove(&images).ok_or(Error::NoGradient)
+            let recorded = Recorded::new(|| self.expression.forward(&Pass::new(&self.weights, None), &images))?;
+            let gradient = ask(&recorded.output(), upstream)?;
+            recorded.gradients(&gradient, &[&images])?.remove(0).ok_or(Error::NoGradient)
         };
         if let Place::Tensors(_) = self.place {
             return back(&images, upstream);
@@ -251,16 +252,16 @@ impl Trainable for TensorModel {
             statistics: RefCell::default(),
         };
         let pass = Pass::new(&weights, Some(training));
-        let embeddings = self.expression.forward(&pass, &images)?;
+        let recorded = Recorded::new(|| self.expression.forward(&pass, &images))?;
         let statistics = pass.into_statistics();
-        let gradient = ask(&embeddings, upstream)?;
+        let gradient = ask(&recorded.output(), upstream)?;
         if !finite(&numbers(&gradient.to_dtype(DType::F32)?)?) {
             return Err(Error::NotFinite("the gradient of the loss".into()));
         }
-        let gradients = (embeddings * gradient)?.sum_all()?.backward()?;
-        for (name, variable) in &variables {
-            if let Some(gradient) = gradients.get(variable) {
-                self.update(name, gradient, adam)?;
+        let of: Vec<&Tensor> = variables.iter().map(|(_, variable)| variable.as_tensor()).collect();
+        for ((name, _), gradient) in variables.iter().zip(recorded.gradients(&gradient, &of)?) {
+            if let Some(gradient) = gradient {
+                self.update(name, &gradient, adam)?;
             }
         }
         for (layer, batch) in statistics {

@@ -4,7 +4,7 @@ use super::formula::unit;
 use super::lab::{Answer, Call};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
-use rankle_ops::{Conv2d, Padding, conv2d, layer_norm, linear, matmul, softmax};
+use rankle_ops::{Conv2d, Padding, Recorded, conv2d, layer_norm, linear, self_attention};
 
 /// An operation of `rankle-ops`, with the shape that `xtask/bench/operations.py` gives it, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +53,8 @@ impl Operation {
                 let (expand, expand_bias) = (numbers(1, &[3 * FEATURES, FEATURES])?, numbers(2, &[3 * FEATURES])?);
                 let (project, project_bias) = (numbers(3, &[FEATURES, FEATURES])?, numbers(4, &[FEATURES])?);
                 call(&[n, TOKENS, FEATURES], move |x| {
-                    let parts = linear(x, &expand, Some(&expand_bias))?;
-                    let parts = parts.reshape((n, TOKENS, 3, HEADS, FEATURES / HEADS))?.permute((2, 0, 3, 1, 4))?;
-                    let [query, key, value] = [parts.get(0)?, parts.get(1)?, parts.get(2)?];
-                    let scores = (matmul(&query, &key.transpose(2, 3)?)? * (HEADS as f64 / FEATURES as f64).sqrt())?;
-                    let heads = matmul(&softmax(&scores)?, &value)?;
-                    linear(&heads.transpose(1, 2)?.reshape((n, TOKENS, FEATURES))?, &project, Some(&project_bias))
+                    let heads = self_attention(&linear(x, &expand, Some(&expand_bias))?, HEADS)?;
+                    linear(&heads, &project, Some(&project_bias))
                 })
             }
             Self::LayerNorm => {
@@ -85,8 +81,9 @@ fn convolution(images: [usize; 4], weight: [usize; 4], groups: usize) -> Result<
 
 fn call(shape: &[usize], operation: impl Fn(&Tensor) -> candle_core::Result<Tensor> + 'static) -> Result<Call> {
     let x = Var::from_tensor(&numbers(0, shape)?)?;
+    let upstream = operation(&x.as_detached_tensor())?.ones_like()?;
     Ok(Box::new(move || {
-        let mut gradients = operation(&x)?.backward()?;
-        Ok(Answer::Tensor(gradients.remove(&x).context("the input has no gradient")?))
+        let gradient = Recorded::new(|| operation(&x))?.gradients(&upstream, &[&x])?.remove(0);
+        Ok(Answer::Tensor(gradient.context("the input has no gradient")?))
     }))
 }

@@ -1,0 +1,199 @@
+//! A tape for the operations of this crate, walked without the zeros and additions of candle's.
+
+use crate::attach::Backward;
+use candle_core::{Result, Tensor, TensorId, bail};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+thread_local! {
+    /// What the recording of this thread has seen so far; `None` while nothing is recorded.
+    static NODES: RefCell<Option<Vec<Node>>> = const { RefCell::new(None) };
+}
+
+/// An operation of this crate that was recorded.
+pub(crate) struct Node {
+    pub(crate) inputs: Vec<Tensor>,
+    /// A variable: candle's tape ends here.
+    pub(crate) output: Tensor,
+    pub(crate) backward: Box<Backward>,
+}
+
+/// True while the operations of this thread are recorded.
+pub(crate) fn is_recording() -> bool {
+    NODES.with_borrow(Option::is_some)
+}
+
+/// Adds an operation to the recording of this thread.
+pub(crate) fn push(node: Node) {
+    NODES.with_borrow_mut(|nodes| {
+        if let Some(nodes) = nodes {
+            nodes.push(node);
+        }
+    });
+}
+
+/// A forward pass that was recorded, for its gradients.
+///
+/// They are the gradients of candle's [`Tensor::backward`], which begins each gradient as zeros and adds to it; here a gradient with
+/// one source is that source. Operations of candle may stand between those of this crate.
+///
+/// ```
+/// use candle_core::{Device, Result, Tensor, Var};
+/// use rankle_ops::{Recorded, relu};
+///
+/// let x = Var::new(&[-1f32, 2.0], &Device::Cpu)?;
+/// let recorded = Recorded::new(|| (relu(&x)? * 3.0)?.sqr())?;
+/// let upstream = recorded.output().ones_like()?;
+/// let gradients = recorded.gradients(&upstream, &[&x])?;
+/// assert_eq!(gradients[0].as_ref().unwrap().to_vec1::<f32>()?, [0.0, 36.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub struct Recorded {
+    nodes: Vec<Node>,
+    output: Tensor,
+}
+
+/// What was recorded outside of a recording, which goes on after it.
+struct Outside(Option<Vec<Node>>);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        NODES.set(self.0.take());
+    }
+}
+
+impl Recorded {
+    /// Records the operations of this thread during `forward`, which returns the output.
+    ///
+    /// # Errors
+    /// Those of `forward`.
+    pub fn new(forward: impl FnOnce() -> Result<Tensor>) -> Result<Self> {
+        let _outside = Outside(NODES.replace(Some(Vec::new())));
+        let output = forward()?;
+        Ok(Self { nodes: NODES.take().unwrap_or_default(), output })
+    }
+
+    /// The output, off the tape.
+    pub fn output(&self) -> Tensor {
+        self.output.detach()
+    }
+
+    /// For each of the variables `of` the gradient of the sum of the output times `upstream`, which has its shape; `None` for a
+    /// variable on which the output does not depend.
+    ///
+    /// # Errors
+    /// Another shape of `upstream`, and the errors of the backward functions.
+    pub fn gradients(self, upstream: &Tensor, of: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+        if upstream.shape() != self.output.shape() {
+            bail!("an upstream gradient of shape {:?} for an output of shape {:?}", upstream.shape(), self.output.shape())
+        }
+        let mut gradients = Gradients::default();
+        gradients.give(&self.output, upstream.detach())?;
+        for Node { inputs, output, backward } in self.nodes.into_iter().rev() {
+            let Some(gradient) = gradients.0.remove(&output.id()) else { continue };
+            let needed: Vec<bool> = inputs.iter().map(Tensor::track_op).collect();
+            let results = backward(&output.detach(), &gradient.contiguous()?, &needed)?;
+            for ((input, gradient), _) in inputs.iter().zip(results).zip(needed).filter(|(_, needed)| *needed) {
+                match gradient {
+                    Some(gradient) => gradients.give(input, gradient)?,
+                    None => bail!("no gradient for an input of shape {:?}, which is on the tape", input.shape()),
+                }
+            }
+        }
+        Ok(of.iter().map(|variable| gradients.0.remove(&variable.id())).collect())
+    }
+}
+
+/// Gradients of variables.
+#[derive(Default)]
+struct Gradients(HashMap<TensorId, Tensor>);
+
+impl Gradients {
+    fn give(&mut self, tensor: &Tensor, gradient: Tensor) -> Result<()> {
+        if tensor.is_variable() {
+            return self.add(tensor.id(), gradient);
+        }
+        if !tensor.track_op() {
+            return Ok(());
+        }
+        // Operations of candle, down to the next variables.
+        let beyond = (tensor * gradient)?.sum_all()?.backward()?;
+        let ids: Vec<TensorId> = beyond.get_ids().copied().collect();
+        ids.into_iter().try_for_each(|id| beyond.get_id(id).map_or(Ok(()), |gradient| self.add(id, gradient.clone())))
+    }
+
+    fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        // candle's gradients depend on the variables that they were computed from.
+        let gradient = gradient.detach();
+        let sum = match self.0.remove(&id) {
+            Some(other) => (other + gradient)?,
+            None => gradient,
+        };
+        self.0.insert(id, sum);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{linear, relu, softmax};
+    use candle_core::{Device, Var};
+
+    fn numbers(stream: f64, shape: &[usize]) -> Tensor {
+        let len = shape.iter().product::<usize>() as f64;
+        let numbers = Tensor::arange(0.0, len, &Device::Cpu).unwrap();
+        ((numbers * 0.7).unwrap() + stream).unwrap().sin().unwrap().reshape(shape).unwrap()
+    }
+
+    /// Operations of both kinds, used twice, one after the other and beside each other, with a view at the end.
+    fn network(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let y = relu(&linear(&(x * 2.0)?, weight, None)?)?;
+        let z = (&y + softmax(&y.transpose(0, 1)?.contiguous()?)?.transpose(0, 1)?)?;
+        let w = linear(&z, weight, None)?;
+        ((w * &y)? + x)?.transpose(0, 1)
+    }
+
+    #[test]
+    fn gradients_are_those_of_candle() {
+        let (x, weight) = (Var::from_tensor(&numbers(0.1, &[5, 5])).unwrap(), Var::from_tensor(&numbers(0.4, &[5, 5])).unwrap());
+        let unused = Var::from_tensor(&numbers(0.2, &[2])).unwrap();
+        let upstream = numbers(0.9, &[5, 5]);
+        let output = network(&x, &weight).unwrap();
+        let expected = (&output * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+        let recorded = Recorded::new(|| network(&x, &weight)).unwrap();
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(values(&recorded.output()), values(&output));
+        let gradients = recorded.gradients(&upstream, &[&x, &unused, &weight]).unwrap();
+        assert!(gradients[1].is_none());
+        for (variable, gradient) in [(&x, &gradients[0]), (&weight, &gradients[2])] {
+            let (ours, candle) = (values(gradient.as_ref().unwrap()), values(expected.get(variable).unwrap()));
+            let apart = ours.iter().zip(&candle).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(apart < 1e-11, "{apart:e}");
+        }
+        // Frozen weights have none; the input alone may be one of candle's own operations, or the output itself.
+        let frozen = Recorded::new(|| network(&x, weight.as_tensor())).unwrap().gradients(&upstream, &[&x]).unwrap();
+        assert!(frozen[0].is_some());
+        let same = Recorded::new(|| Ok(x.as_tensor().clone())).unwrap().gradients(&upstream, &[&x]).unwrap();
+        assert_eq!(values(same[0].as_ref().unwrap()), values(&upstream));
+    }
+
+    #[test]
+    fn a_recording_ends_with_its_forward_pass() {
+        let x = Var::from_tensor(&numbers(0.1, &[3])).unwrap();
+        assert!(Recorded::new(|| relu(&Tensor::new(&[1u32], &Device::Cpu)?)).is_err() && !is_recording());
+        assert!(
+            std::panic::catch_unwind(|| Recorded::new(|| panic!("a network of another program"))).is_err() && !is_recording()
+        );
+        let outer = Recorded::new(|| {
+            let y = relu(&x)?;
+            let inner = Recorded::new(|| relu(&x))?.gradients(&x, &[&x])?;
+            assert!(inner[0].is_some() && is_recording());
+            relu(&(y * 3.0)?)
+        });
+        let outer = outer.unwrap();
+        assert!(!is_recording() && outer.nodes.len() == 2);
+        let message = outer.gradients(&numbers(0.0, &[2]), &[&x]).unwrap_err().to_string();
+        assert!(message.starts_with("an upstream gradient of shape [2] for an output of shape [3]"), "{message}");
+    }
+}
