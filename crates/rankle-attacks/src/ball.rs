@@ -69,6 +69,14 @@ fn project_image(threat: Threat, image: &mut [f32], clean: &[f32]) {
     }
 }
 
+/// The Euclidean norm of each row, `(n, 1)`.
+fn lengths(rows: &Tensor) -> candle_core::Result<Tensor> {
+    // The largest number is taken out first: squares overflow early.
+    let largest = rows.abs()?.max_keepdim(D::Minus1)?;
+    let safe = largest.eq(0f64)?.where_cond(&largest.ones_like()?, &largest)?;
+    rows.broadcast_div(&safe)?.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? * safe
+}
+
 impl Ball {
     /// The ball around clean images `(n, …)`, pixels in `[0, 1]`.
     pub fn around(clean: &Tensor, threat: Threat) -> Self {
@@ -87,6 +95,14 @@ impl Ball {
     /// [`Error::Shape`] when the images do not have the shape of the clean ones.
     pub fn project(&self, images: &Tensor) -> Result<Tensor> {
         self.map(images, |image, clean| project_image(self.threat, image, clean))
+    }
+
+    /// As [`Ball::project`], in the compute backend of the steps.
+    pub(crate) fn hold(&self, images: &Tensor) -> Result<Tensor> {
+        match self.place {
+            Place::Kernels => self.project(images),
+            Place::Tensors(_) => self.project_tensors(images),
+        }
     }
 
     /// Rounds every pixel to a multiple of 1/255, as a saved file would, inside the ball. A pixel that rounding would carry out
@@ -111,7 +127,7 @@ impl Ball {
         self.check(images)?;
         self.check(gradient)?;
         if let Place::Tensors(_) = self.place {
-            return self.step_of_tensors(images, gradient, step);
+            return self.step_of_tensors(images, gradient, &Tensor::full(step as f32, images.dims()[0], images.device())?);
         }
         let (images, gradient, clean) = (numbers(images)?, numbers(gradient)?, numbers(&self.clean)?);
         let step = step as f32;
@@ -137,36 +153,72 @@ impl Ball {
         self.tensor(moved)
     }
 
-    /// Does the same as [`Ball::step`] by candle's operations on the device of the images; under L∞ to the last bit.
-    fn step_of_tensors(&self, images: &Tensor, gradient: &Tensor, step: f64) -> Result<Tensor> {
-        let (clean, radius) = (&self.clean, self.threat.radius());
-        match self.threat.norm() {
-            Norm::Linf => {
-                let sign = (gradient.gt(0f64)?.to_dtype(DType::F32)? - gradient.lt(0f64)?.to_dtype(DType::F32)?)?;
-                let moved = (images - (sign * step)?)?;
-                Ok(moved.minimum(&(clean + radius)?)?.maximum(&(clean - radius)?)?.clamp(0f32, 1f32)?)
-            }
+    /// Does the same as [`Ball::step`] by candle's operations on the device of the images, with one step size for each image; under
+    /// L∞ to the last bit.
+    fn step_of_tensors(&self, images: &Tensor, gradient: &Tensor, steps: &Tensor) -> Result<Tensor> {
+        let (gradient, steps) = (self.rows(gradient)?, steps.unsqueeze(1)?);
+        let direction = match self.threat.norm() {
+            Norm::Linf => (gradient.gt(0f64)?.to_dtype(DType::F32)? - gradient.lt(0f64)?.to_dtype(DType::F32)?)?,
             Norm::L2 => {
-                let rows = |tensor: &Tensor| tensor.reshape((tensor.dims()[0], self.size()));
-                let length = |rows: &Tensor| -> candle_core::Result<Tensor> {
-                    // The largest number is taken out first: squares overflow early.
-                    let largest = rows.abs()?.max_keepdim(D::Minus1)?;
-                    let safe = largest.eq(0f64)?.where_cond(&largest.ones_like()?, &largest)?;
-                    rows.broadcast_div(&safe)?.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? * safe
-                };
-                let gradient = rows(gradient)?;
                 let finite = gradient.abs()?.le(f64::from(f32::MAX))?;
                 let gradient = finite.where_cond(&gradient, &gradient.zeros_like()?)?;
-                let own = length(&gradient)?;
-                let own = own.eq(0f64)?.where_cond(&own.ones_like()?, &own)?;
-                let moved = (rows(images)? - (gradient.broadcast_div(&own)? * step)?)?;
-                let clean = rows(clean)?;
-                let added = (moved - &clean)?;
-                let shorter = (length(&added)?.recip()? * radius)?.minimum(1f64)?;
-                let held = (clean + added.broadcast_mul(&shorter)?)?.clamp(0f32, 1f32)?;
-                Ok(held.reshape(images.shape())?)
+                let own = lengths(&gradient)?;
+                gradient.broadcast_div(&own.eq(0f64)?.where_cond(&own.ones_like()?, &own)?)?
             }
+        };
+        self.project_tensors(&(self.rows(images)? - direction.broadcast_mul(&steps)?)?.reshape(images.shape())?)
+    }
+
+    /// Does the same as [`Ball::project`] by candle's operations, for finite pixels; under L∞ to the last bit.
+    fn project_tensors(&self, images: &Tensor) -> Result<Tensor> {
+        let (clean, radius) = (&self.clean, self.threat.radius());
+        let held = match self.threat.norm() {
+            Norm::Linf => images.minimum(&(clean + radius)?)?.maximum(&(clean - radius)?)?,
+            Norm::L2 => {
+                let clean = self.rows(clean)?;
+                let added = (self.rows(images)? - &clean)?;
+                let shorter = (lengths(&added)?.recip()? * radius)?.minimum(1f64)?;
+                (clean + added.broadcast_mul(&shorter)?)?.reshape(images.shape())?
+            }
+        };
+        Ok(held.clamp(0f32, 1f32)?)
+    }
+
+    /// One row for each image.
+    fn rows(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(images.reshape((images.dims()[0], self.size()))?)
+    }
+
+    /// Takes a step against the gradient, of each image's own size in `steps`, then moves on by `momentum` times the last movement,
+    /// from `previous` to `images`, and by the rest of the step. Both are projected onto the ball.
+    pub(crate) fn glide(
+        &self,
+        images: &Tensor,
+        previous: &Tensor,
+        gradient: &Tensor,
+        steps: &Tensor,
+        momentum: f64,
+    ) -> Result<Tensor> {
+        [images, previous, gradient].into_iter().try_for_each(|images| self.check(images))?;
+        if let Place::Tensors(_) = self.place {
+            let stepped = self.step_of_tensors(images, gradient, steps)?;
+            let moved = (images + ((stepped - images)? * (1.0 - momentum))?)?;
+            return self.project_tensors(&(moved + ((images - previous)? * momentum)?)?);
         }
+        let (images, previous, clean) = (numbers(images)?, numbers(previous)?, numbers(&self.clean)?);
+        let (steps, size, momentum) = (numbers(steps)?, self.size(), momentum as f32);
+        let mut moved = numbers(gradient)?.to_vec();
+        let rows = images.chunks_exact(size).zip(previous.chunks_exact(size)).zip(clean.chunks_exact(size));
+        for ((moved, ((image, previous), clean)), &step) in moved.chunks_exact_mut(size).zip(rows).zip(steps.iter()) {
+            steepest(self.threat.norm(), moved);
+            moved.iter_mut().zip(image).for_each(|(moved, pixel)| *moved = pixel - step * *moved);
+            project_image(self.threat, moved, clean);
+            for ((moved, pixel), previous) in moved.iter_mut().zip(image).zip(previous) {
+                *moved = pixel + (1.0 - momentum) * (*moved - pixel) + momentum * (pixel - previous);
+            }
+            project_image(self.threat, moved, clean);
+        }
+        self.tensor(moved)
     }
 
     /// A uniform point of the ball for each image, keyed by image and restart (METHOD.md 6.6), clamped to `[0, 1]`.

@@ -1,13 +1,13 @@
 //! The best iterates of a search.
 
 use candle_core::Tensor;
-use rankle_core::numbers::{doubles, numbers};
+use rankle_core::numbers::numbers;
 use rankle_core::{Place, Result};
 
-/// The iterate with the lowest loss so far, for each image of a batch.
+/// The iterate with the lowest number so far, a loss or a rank, for each image of a batch.
 pub(crate) struct Best<'a> {
     place: &'a Place,
-    /// The kept images and their losses.
+    /// The kept images and their numbers.
     kept: Option<(Tensor, Tensor)>,
 }
 
@@ -16,12 +16,14 @@ impl<'a> Best<'a> {
         Self { place, kept: None }
     }
 
-    /// Compares one iterate of every image with the kept one. Of equal losses the earlier wins; NaN never wins.
-    pub(crate) fn offer(&mut self, images: &Tensor, loss: Tensor) -> Result<()> {
-        self.kept = Some(match (self.kept.take(), self.place) {
-            (None, _) => (images.clone(), loss),
-            (Some(kept), Place::Kernels) => lower_on_the_cpu(kept, images, &loss)?,
-            (Some(kept), Place::Tensors(_)) => lower(kept, images, &loss)?,
+    /// Compares one iterate of every image with the kept one. Of equal numbers the earlier wins; NaN never wins.
+    pub(crate) fn offer(&mut self, images: &Tensor, number: Tensor) -> Result<()> {
+        self.kept = Some(match self.kept.take() {
+            None => (images.clone(), number),
+            Some((kept, lowest)) => {
+                let wins = is_lower(&number, &lowest)?;
+                (choose(self.place, &wins, images, &kept)?, wins.where_cond(&number, &lowest)?)
+            }
         });
         Ok(())
     }
@@ -32,27 +34,28 @@ impl<'a> Best<'a> {
     }
 }
 
-fn lower_on_the_cpu((images, loss): (Tensor, Tensor), new: &Tensor, new_loss: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (mut pixels, mut loss, new_loss) = (numbers(&images)?.to_vec(), doubles(&loss)?, doubles(new_loss)?);
-    let new = numbers(new)?;
-    let size = new.len() / loss.len();
-    for (image, (&new_loss, old)) in new_loss.iter().zip(&mut loss).enumerate() {
-        if new_loss < *old || (old.is_nan() && !new_loss.is_nan()) {
-            *old = new_loss;
-            pixels[image * size..][..size].copy_from_slice(&new[image * size..][..size]);
-        }
-    }
-    let kept = Tensor::from_vec(pixels, images.shape(), &candle_core::Device::Cpu)?;
-    Ok((kept.to_device(images.device())?, Tensor::new(loss, &candle_core::Device::Cpu)?))
+/// 1 where a number is below an older one, or is one where the older is NaN; else 0.
+pub(crate) fn is_lower(new: &Tensor, old: &Tensor) -> Result<Tensor> {
+    // NaN is unequal to itself.
+    let (is_number, was_number) = (new.eq(new)?, old.eq(old)?);
+    Ok((new.lt(old)? + (is_number * was_number.eq(0u8)?)?)?.gt(0u8)?)
 }
 
-fn lower((images, loss): (Tensor, Tensor), new: &Tensor, new_loss: &Tensor) -> Result<(Tensor, Tensor)> {
-    // NaN is unequal to itself.
-    let (is_number, was_number) = (new_loss.eq(new_loss)?, loss.eq(&loss)?);
-    let wins = (new_loss.lt(&loss)? + (is_number * was_number.eq(0u8)?)?)?.gt(0u8)?;
-    let shape: Vec<usize> = images.dims().iter().enumerate().map(|(at, &len)| if at == 0 { len } else { 1 }).collect();
-    let mask = wins.reshape(shape)?.broadcast_as(images.shape())?;
-    Ok((mask.where_cond(new, &images)?, wins.where_cond(new_loss, &loss)?))
+/// The images of `these` where `mask`, of one number per image, is not 0, and those of `others` elsewhere.
+pub(crate) fn choose(place: &Place, mask: &Tensor, these: &Tensor, others: &Tensor) -> Result<Tensor> {
+    if let Place::Kernels = place {
+        let (mask, these) = (mask.to_vec1::<u8>()?, numbers(these)?);
+        if mask.iter().all(|&mask| mask == 0) {
+            return Ok(others.clone());
+        }
+        let mut chosen = numbers(others)?.to_vec();
+        let size = chosen.len() / mask.len();
+        let rows = chosen.chunks_exact_mut(size).zip(these.chunks_exact(size)).zip(mask);
+        rows.filter(|(_, mask)| *mask != 0).for_each(|((chosen, this), _)| chosen.copy_from_slice(this));
+        return Ok(Tensor::from_vec(chosen, others.shape(), others.device())?);
+    }
+    let shape: Vec<usize> = others.dims().iter().enumerate().map(|(at, &len)| if at == 0 { len } else { 1 }).collect();
+    Ok(mask.reshape(shape)?.broadcast_as(others.shape())?.where_cond(these, others)?)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Construction of the attack and the search that a spec describes.
 
 use crate::{
-    AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack, RankingAttack,
-    Search, ShiftAttack, Threat, UniversalAttack, custom,
+    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack,
+    RankingAttack, Search, SearchKind, ShiftAttack, Square, Standard, Threat, UniversalAttack, custom,
 };
-use rankle_core::Result;
+use rankle_core::{Error, Result};
 
 /// Builds the attack with `targets` targets per image; `es` has no targets and ignores `options`.
 pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
@@ -21,13 +21,29 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
     }
 }
 
-/// Builds the search of a spec. Values that the spec leaves open come from its protocol, or for a universal perturbation from
-/// [`UniversalAttack::paper`]. Without a random start the default is one search.
+/// Builds the search of a spec: that of its protocol unless it names another one. Without a random start the default is one search.
 ///
 /// # Errors
-/// [`rankle_core::Error::Refused`] for a radius that its norm cannot have.
-pub fn search(spec: &AttackSpec) -> Result<Pgd> {
+/// [`Error::Refused`] for a radius that its norm cannot have, and for a parameter that the search does not take.
+pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
+    let Search { kind, iterations, random_start, restarts, query_budget, .. } = spec.search;
+    let kind = kind.unwrap_or_default();
+    spec.search.check_parameters(kind).map_err(Error::Refused)?;
+    Ok(match kind {
+        SearchKind::Pgd => AnySearch::Pgd(pgd(spec, threat)),
+        SearchKind::Apgd => {
+            let random_start = random_start.unwrap_or(restarts.is_some_and(|restarts| restarts > 1));
+            let restarts = restarts.unwrap_or(1);
+            AnySearch::Apgd(Apgd { threat, iterations: iterations.unwrap_or(Apgd::ITERATIONS), random_start, restarts })
+        }
+        SearchKind::Square => AnySearch::Square(Square { threat, queries: query_budget.unwrap_or(Square::QUERIES) }),
+        SearchKind::Standard => AnySearch::Standard(Standard { threat }),
+    })
+}
+
+/// Values that the spec leaves open come from its protocol, or for a universal perturbation from [`UniversalAttack::paper`].
+fn pgd(spec: &AttackSpec, threat: Threat) -> Pgd {
     let prescribed = match (spec.universal, spec.protocol) {
         (Some(_), _) => {
             let UniversalAttack { step, iterations, .. } = UniversalAttack::paper(threat);
@@ -36,15 +52,15 @@ pub fn search(spec: &AttackSpec) -> Result<Pgd> {
         (None, Protocol::Paper) => Pgd::paper(threat),
         (None, Protocol::Strict) => Pgd::strict(threat),
     };
-    let Search { step, iterations, random_start, restarts } = spec.search;
+    let Search { step, iterations, random_start, restarts, .. } = spec.search;
     let random_start = random_start.unwrap_or(prescribed.random_start);
-    Ok(Pgd {
+    Pgd {
         step: step.unwrap_or(prescribed.step),
         iterations: iterations.unwrap_or(prescribed.iterations),
         random_start,
         restarts: restarts.unwrap_or(if random_start { prescribed.restarts } else { 1 }),
         ..prescribed
-    })
+    }
 }
 
 /// Fills in the values that a spec leaves to its protocol.
@@ -52,7 +68,7 @@ pub fn search(spec: &AttackSpec) -> Result<Pgd> {
 /// # Errors
 /// As [`search`].
 pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
-    let Pgd { step, iterations, random_start, restarts, .. } = search(spec)?;
+    let search = search(spec)?;
     let xi = match spec.attack {
         AttackId::PreservingQuery(direction) => {
             Some(spec.options.xi.unwrap_or(PreservingQueryAttack::new(direction, spec.targets).xi))
@@ -63,12 +79,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
         // Turns `-0.0` into `0.0`.
         epsilon: spec.epsilon + 0.0,
         targets: if spec.attack.has_targets() { spec.targets } else { 0 },
-        search: Search {
-            step: Some(step),
-            iterations: Some(iterations),
-            random_start: Some(random_start),
-            restarts: Some(restarts),
-        },
+        search: search.parameters(),
         options: AttackOptions { xi, ..spec.options },
         ..*spec
     })
@@ -96,6 +107,10 @@ mod tests {
     fn what_a_spec_leaves_open_the_protocol_prescribes() {
         let threat = Threat::linf(0.3).unwrap();
         let plain = spec(AttackId::CA_PLUS, Protocol::Paper);
+        let search = |spec: &AttackSpec| match search(spec)? {
+            AnySearch::Pgd(pgd) => Ok(pgd),
+            other => Err(Error::Refused(format!("{other:?}"))),
+        };
         assert_eq!(search(&plain).unwrap(), Pgd::paper(threat));
         assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(threat));
         let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };

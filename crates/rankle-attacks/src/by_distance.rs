@@ -27,6 +27,6 @@ pub(crate) fn by_distance(
     let distances = parts.iter().map(|(items, _)| set.distances_to(&embeddings, items)).collect::<Result<Vec<_>>>()?;
     let term = |(&(targets, scale), distances)| DistanceTerm { targets, distances, weights: None, scale };
     let terms: Vec<DistanceTerm<'_>> = parts.iter().zip(&distances).map(term).collect();
-    let Evaluation { loss, gradient } = set.weighted_distances(&embeddings, &terms)?;
-    Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
+    let Evaluation { loss, gradient, .. } = set.weighted_distances(&embeddings, &terms)?;
+    Ok(Evaluation::new(loss, embeddings.backward(&gradient)?))
 }

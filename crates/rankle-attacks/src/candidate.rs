@@ -3,6 +3,7 @@
 use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbors, reverse_neighbors};
 use crate::scene::{Choice, top_percent};
+use crate::soft_rank::gap_loss;
 use crate::target_pool;
 use crate::{
     AttackInstance, Batch, Direction, Measures, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene,
@@ -13,7 +14,7 @@ use rand::Rng;
 use rankle_core::dataset::check_indices;
 use rankle_core::rank::{Precision, RankCount, Resolution};
 use rankle_core::seed::Purpose;
-use rankle_core::{DistanceTerm, Embeddings, Evaluation, Lists, Ranking, Result, Role, SortedLists};
+use rankle_core::{DistanceTerm, Embeddings, Evaluation, GapLoss, ListSums, Lists, Ranking, Result, Role, SortedLists};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -102,6 +103,7 @@ struct CandidateInstance<'a> {
     batch: Batch<'a>,
     direction: Direction,
     objective: ObjectiveKind,
+    gap_loss: GapLoss,
     /// Index in `lists` of the query of each (image, query) pair.
     slots: Vec<usize>,
     lists: Box<dyn Lists + 'a>,
@@ -133,7 +135,8 @@ impl<'a> CandidateInstance<'a> {
         let images: Vec<u32> = (0..slots.len()).map(|pair| batch.images[pair / attack.queries] as u32).collect();
         let copies = exact.distances_to_from((asking.exact(), &of_pairs), &images)?;
         let CandidateAttack { direction, objective, .. } = *attack;
-        Ok(Self { direction, objective, slots, lists, own, copies, batch })
+        let gap_loss = gap_loss(objective, &batch)?;
+        Ok(Self { direction, objective, gap_loss, slots, lists, own, copies, batch })
     }
 
     fn rule(&self) -> RankRule {
@@ -207,16 +210,26 @@ impl Objective for CandidateInstance<'_> {
         if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.queries(), self.direction, 0.0, raw);
         }
+        self.gap_sums(raw, self.gap_loss)
+    }
+
+    fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.gap_sums(raw, GapLoss::Hinge)?.rank)
+    }
+}
+
+impl CandidateInstance<'_> {
+    fn gap_sums(&self, raw: &Tensor, of: GapLoss) -> Result<Evaluation> {
         let (queries, targets) = (self.queries(), self.batch.targets.indices());
         let embeddings = queries.normalize(raw)?;
         self.batch.check(&embeddings)?;
         let distances = queries.distances_to(&embeddings, targets)?;
         let share = 1.0 / (self.batch.targets.targets_per_image() * self.batch.gallery().len()) as f64;
         let raise = self.direction == Direction::Raise;
-        let (loss, weights) = self.lists.hinges(&self.slots, &distances, raise, share)?;
-        let term = DistanceTerm { targets, distances: &distances, weights: Some(&weights), scale: share };
+        let ListSums { loss, derivative, positive } = self.lists.gap_sums(&self.slots, &distances, raise, share, of)?;
+        let term = DistanceTerm { targets, distances: &distances, weights: Some(&derivative), scale: share };
         let Evaluation { gradient, .. } = queries.weighted_distances(&embeddings, &[term])?;
-        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)?, rank: Some(positive) })
     }
 }
 

@@ -41,8 +41,8 @@ pub struct Misclassification {
 
 impl Objective for Misclassification {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
-        let Evaluation { loss, gradient } = self.place.cross_entropy(raw, &self.labels)?;
-        Ok(Evaluation { loss: loss.neg()?, gradient: gradient.neg()? })
+        let Evaluation { loss, gradient, .. } = self.place.cross_entropy(raw, &self.labels)?;
+        Ok(Evaluation::new(loss.neg()?, gradient.neg()?))
     }
 }
 

@@ -45,6 +45,8 @@
 //! # Ok::<(), rankle_core::Error>(())
 //! ```
 
+mod any_search;
+mod apgd;
 mod attack;
 mod ball;
 mod best;
@@ -67,13 +69,18 @@ mod scene;
 mod shift;
 mod shift_attack;
 mod slope;
+mod soft_rank;
 mod solver;
+mod square;
+mod standard;
 mod target_pool;
 mod targets;
 mod threat;
 mod transfer;
 mod universal;
 
+pub use any_search::{AnySearch, Cost};
+pub use apgd::Apgd;
 pub use attack::{AttackInstance, Batch, Measures, RankingAttack};
 pub use ball::Ball;
 pub use build::{build, resolve, search};
@@ -89,8 +96,8 @@ pub use probe::{Zeros, gradients, losses};
 pub use query::{PreservingQueryAttack, QueryAttack};
 pub use rank_rule::{RankOf, RankRule, Ties};
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Declaration, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SharedBy,
-    TargetPool,
+    AttackId, AttackOptions, AttackSpec, Declaration, Direction, Estimate, Norm, ObjectiveKind, Protocol, Search, SearchKind,
+    SharedBy, TargetPool,
 };
 pub use run::{Outcome, Setting, run};
 pub use scene::Scene;
@@ -98,6 +105,8 @@ pub use shift::{EmbeddingShift, shifts, signs};
 pub use shift_attack::ShiftAttack;
 pub use slope::{Agreement, Slope, directions, slopes};
 pub use solver::{Problem, Solver};
+pub use square::Square;
+pub use standard::{Part, PartOutcome, Standard, run_spec, transfer_spec};
 pub use targets::Targets;
 pub use threat::Threat;
 pub use transfer::{Transfer, Victim, target_gallery, transfer};

@@ -11,6 +11,16 @@ pub trait Objective: Send + Sync {
     /// [`rankle_core::Error::Shape`] when the embeddings are not those of the batch.
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation>;
 
+    /// The rank of each image, `(n)`, as in [`Evaluation::rank`], for a loss whose evaluation does not count it. `None`, the default,
+    /// for an attack that is after the loss itself.
+    ///
+    /// # Errors
+    /// As [`Objective::evaluate`].
+    fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {
+        let _ = raw;
+        Ok(None)
+    }
+
     /// The gradient `(n, d)` of the first step of a search from the clean images, for a loss that has no gradient there (the
     /// embedding shift under cosine distance). `None`, the default, follows the loss.
     ///

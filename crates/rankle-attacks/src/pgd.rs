@@ -1,7 +1,7 @@
 //! Projected gradient descent.
 
 use crate::best::Best;
-use crate::{Ball, Norm, Problem, Solver, Threat};
+use crate::{Ball, Cost, Norm, Problem, Solver, Threat};
 use candle_core::Tensor;
 use rankle_core::{Differentiable, Evaluation, Result};
 
@@ -80,6 +80,14 @@ impl Pgd {
         Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Iterate::Best }
     }
 
+    /// Cost of the search for each image, at a radius above 0.
+    pub fn cost(&self) -> Cost {
+        let searches = if self.random_start { self.restarts.max(1) as u64 } else { 1 };
+        // Searches and iterates are compared by the loss, for which the end of each search is embedded.
+        let compared = if self.keep == Iterate::Best || searches > 1 { searches } else { 0 };
+        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: compared }
+    }
+
     /// Largest distance of an image from the start of the search, in the norm of the threat: all steps in one direction.
     pub fn reach(&self) -> f64 {
         self.step * self.iterations as f64
@@ -124,7 +132,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
                         // The loss at the clean image is needed only to compare iterates.
                         Some(gradient) if self.keep == Iterate::Last => gradient,
                         first => {
-                            let Evaluation { loss: current, gradient } = objective.evaluate(raw)?;
+                            let Evaluation { loss: current, gradient, .. } = objective.evaluate(raw)?;
                             loss = Some(current);
                             first.unwrap_or(gradient)
                         }

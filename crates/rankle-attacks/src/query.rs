@@ -3,6 +3,7 @@
 use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbors};
 use crate::scene::Choice;
+use crate::soft_rank::gap_loss;
 use crate::target_pool;
 use crate::{
     AttackInstance, Batch, Direction, Measures, Objective, ObjectiveKind, Protocol, RankOf, RankRule, RankingAttack, Scene,
@@ -11,7 +12,7 @@ use crate::{
 use candle_core::Tensor;
 use rankle_core::rank::RankCount;
 use rankle_core::seed::Purpose;
-use rankle_core::{Counted, Embeddings, Error, Evaluation, Hinge, Result, Role};
+use rankle_core::{Counted, Embeddings, Error, Evaluation, GapLoss, GapTerm, Result, Role};
 
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
@@ -85,7 +86,7 @@ impl RankingAttack for QueryAttack {
     }
     fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, false)?;
-        Ok(Box::new(QueryInstance { direction: self.direction, objective: self.objective, xi: 0.0, batch }))
+        Ok(Box::new(QueryInstance::new(batch, self.direction, self.objective, 0.0)?))
     }
 }
 
@@ -103,7 +104,7 @@ impl RankingAttack for PreservingQueryAttack {
     }
     fn instantiate<'a>(&self, batch: Batch<'a>) -> Result<Box<dyn AttackInstance + 'a>> {
         batch.targets.expect(batch.images.len(), self.candidates, true)?;
-        Ok(Box::new(QueryInstance { direction: self.direction, objective: self.objective, xi: self.xi, batch }))
+        Ok(Box::new(QueryInstance::new(batch, self.direction, self.objective, self.xi)?))
     }
 }
 
@@ -147,6 +148,7 @@ struct QueryInstance<'a> {
     batch: Batch<'a>,
     direction: Direction,
     objective: ObjectiveKind,
+    gap_loss: GapLoss,
     xi: f64,
 }
 
@@ -155,21 +157,34 @@ impl Objective for QueryInstance<'_> {
         if self.objective == ObjectiveKind::Distance {
             return by_distance(&self.batch, self.batch.gallery(), self.direction, self.xi, raw);
         }
+        self.gap_sums(raw, self.gap_loss)
+    }
+
+    fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.gap_sums(raw, GapLoss::Hinge)?.rank)
+    }
+}
+
+impl<'a> QueryInstance<'a> {
+    fn new(batch: Batch<'a>, direction: Direction, objective: ObjectiveKind, xi: f64) -> Result<Self> {
+        let gap_loss = gap_loss(objective, &batch)?;
+        Ok(Self { batch, direction, objective, gap_loss, xi })
+    }
+
+    fn gap_sums(&self, raw: &Tensor, of: GapLoss) -> Result<Evaluation> {
         let (gallery, targets) = (self.batch.gallery(), &self.batch.targets);
         let embeddings = gallery.normalize(raw)?;
         self.batch.check(&embeddings)?;
         let share = |set: usize| 1.0 / (set * gallery.len()) as f64;
         let raise = self.direction == Direction::Raise;
-        let mut terms = vec![Hinge { targets: targets.indices(), raise, weight: share(targets.targets_per_image()) as f32 }];
+        let mut terms = vec![GapTerm { targets: targets.indices(), raise, weight: share(targets.targets_per_image()) as f32 }];
         if let Some((preserved, set)) = targets.preserved() {
-            terms.push(Hinge { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
+            terms.push(GapTerm { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
         }
-        let Evaluation { loss, gradient } = gallery.hinges(&embeddings, &terms)?;
-        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
+        let Evaluation { loss, gradient, rank } = gallery.gap_sums(&embeddings, &terms, of)?;
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)?, rank })
     }
-}
 
-impl QueryInstance<'_> {
     /// The targets of every image, then its preserved items, row by row, and their number per image: one pass over the gallery
     /// ranks both.
     fn items(&self) -> (Vec<u32>, usize) {

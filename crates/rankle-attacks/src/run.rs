@@ -1,6 +1,9 @@
 //! The harness: attacks images and measures their ranks before and after.
 
-use crate::{AttackInstance, Ball, Batch, CandidateAttack, Measures, Problem, RankingAttack, Scene, Solver, Targets, shifts};
+use crate::{
+    AttackInstance, Ball, Batch, CandidateAttack, Measures, PartOutcome, Problem, RankingAttack, Scene, Solver, Targets, Threat,
+    shifts,
+};
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets, in_pieces};
@@ -32,6 +35,16 @@ pub struct Outcome {
     pub embedding_shift: Vec<f64>,
     /// Adversarial images `(n, c, h, w)`, on the CPU; `None` if they are not kept.
     pub adversarial: Option<Tensor>,
+    /// Outcomes of the parts of [`crate::Standard`], each alone; empty for other searches.
+    pub parts: Vec<PartOutcome>,
+}
+
+/// Source of the adversarial images that are measured.
+pub(crate) enum Adversary<'a, M: Embedder + ?Sized> {
+    /// A search.
+    Solver(&'a dyn Solver<M>),
+    /// The images themselves, `(n, c, h, w)` on the CPU, in the order of the attacked ones.
+    Images { threat: Threat, images: &'a Tensor },
 }
 
 /// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. The images of the solver are
@@ -49,7 +62,7 @@ pub fn run<M: Embedder + ?Sized>(
     images: &[usize],
     targets: &Targets,
 ) -> Result<Outcome> {
-    let mut outcomes = run_on(attack, solver, setting, &[], images, targets)?;
+    let mut outcomes = run_on(attack, Adversary::Solver(solver), setting, &[], images, targets)?;
     Ok(outcomes.swap_remove(0))
 }
 
@@ -62,7 +75,7 @@ pub(crate) struct Ranker<'a, M: Embedder + ?Sized + 'a = dyn Embedder + 'a> {
 /// Does as [`run`], and measures `others`, too: one outcome for the attacked model, then one for each other model.
 pub(crate) fn run_on<M: Embedder + ?Sized>(
     attack: &dyn RankingAttack,
-    solver: &dyn Solver<M>,
+    adversary: Adversary<'_, M>,
     setting: &Setting<'_, M>,
     others: &[Ranker<'_>],
     images: &[usize],
@@ -71,14 +84,20 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
     others.iter().try_for_each(|other| check_sets(other.sets, setting))?;
     let dataset = *setting.images.of(attack.perturbs());
     let mut outcomes = vec![Outcome::default(); 1 + others.len()];
-    let mut kept = Vec::new();
+    let (mut kept, mut done) = (Vec::new(), 0);
     each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {
         let BatchInHand { indices, images, clean, instance, targets } = batch;
         let place = setting.scene.sets.gallery.place();
-        let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-        let ball = Ball::around(images, solver.threat());
-        let problem = Problem { images, keys: &keys, objective: instance, seed: setting.scene.seed, place };
-        let mut adversarial = ball.project(&solver.solve(setting.embedder, &problem)?)?;
+        let (threat, moved) = match adversary {
+            Adversary::Solver(solver) => {
+                let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
+                let problem = Problem { images, keys: &keys, objective: instance, seed: setting.scene.seed, place };
+                (solver.threat(), solver.solve(setting.embedder, &problem)?)
+            }
+            Adversary::Images { threat, images } => (threat, images.narrow(0, done, indices.len())?),
+        };
+        let ball = Ball::around(images, threat);
+        let mut adversarial = ball.project(&moved)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;
         }
@@ -95,6 +114,7 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
         // Nothing fails from here on, so that no image is counted twice.
         outcomes.iter_mut().zip(found).for_each(|(outcome, found)| outcome.append(found));
         kept.extend(adversarial);
+        done += indices.len();
         Ok(())
     })?;
     if setting.keep_images {
@@ -177,7 +197,7 @@ impl Outcome {
     /// The outcome of a batch, without its images.
     pub(crate) fn of(instance: &dyn AttackInstance, clean: &Embeddings, moved: &Embeddings) -> Result<Self> {
         let (before, after) = (instance.measures(clean)?, instance.measures(moved)?);
-        Ok(Self { before, after, embedding_shift: shifts(clean, moved)?, adversarial: None })
+        Ok(Self { before, after, embedding_shift: shifts(clean, moved)?, ..Self::default() })
     }
 
     /// Adds the outcome of another batch.

@@ -43,8 +43,8 @@ impl EmbeddingShift {
 impl Objective for EmbeddingShift {
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
         let moved = self.normalized(raw)?;
-        let Evaluation { loss, gradient } = moved.shift_from(&self.clean)?;
-        Ok(Evaluation { loss: loss.neg()?, gradient: moved.backward(&gradient.neg()?)? })
+        let Evaluation { loss, gradient, .. } = moved.shift_from(&self.clean)?;
+        Ok(Evaluation::new(loss.neg()?, moved.backward(&gradient.neg()?)?))
     }
 
     fn first_gradient(&self, raw: &Tensor) -> Result<Option<Tensor>> {

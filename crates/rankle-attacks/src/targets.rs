@@ -80,9 +80,17 @@ impl Targets {
     /// # Panics
     /// When the range ends behind the last image.
     pub fn of_images(&self, range: Range<usize>) -> Self {
-        let rows = |indices: &[u32], set: usize| indices[range.start * set..range.end * set].to_vec();
+        self.select(&range.collect::<Vec<_>>())
+    }
+
+    /// The targets of some images, given by their places.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    pub fn select(&self, places: &[usize]) -> Self {
+        let rows = |indices: &[u32], set: usize| places.iter().flat_map(|at| &indices[at * set..][..set]).copied().collect();
         Self {
-            images: range.len(),
+            images: places.len(),
             indices: rows(&self.indices, self.set),
             set: self.set,
             preserved: self.preserved().map(|(indices, set)| (rows(indices, set), set)),

@@ -1,6 +1,6 @@
 //! Transfer: images perturbed against one model, measured on another.
 
-use crate::run::{Ranker, run_on};
+use crate::run::{Adversary, Ranker, run_on};
 use crate::{AttackId, Direction, Outcome, RankingAttack, Setting, Solver, Targets};
 use rankle_core::{Embedder, Ranking, Result, Sets};
 
@@ -52,7 +52,7 @@ pub fn transfer<M: Embedder + ?Sized>(
     targets: &Targets,
 ) -> Result<Transfer> {
     let other = Ranker { embedder: victim.embedder, sets: victim.sets };
-    let mut outcomes = run_on(attack, solver, setting, &[other], images, targets)?;
+    let mut outcomes = run_on(attack, Adversary::Solver(solver), setting, &[other], images, targets)?;
     let victim = outcomes.swap_remove(1);
     Ok(Transfer { source: outcomes.swap_remove(0), victim })
 }

@@ -4,10 +4,11 @@ use crate::counted::{Counted, PointList};
 use crate::dataset::check_indices;
 use crate::numbers::numbers;
 use crate::rank::{List, Precision, Resolution};
-use crate::{Distance, DistanceTerm, Embeddings, Error, Evaluation, Lists, Place, Ranking, Result, SortedLists};
+use crate::{
+    Distance, DistanceTerm, Embeddings, Error, Evaluation, GapLoss, GapTerm, Lists, Place, Ranking, Result, SortedLists,
+};
 use candle_core::{Device, Tensor};
 use rankle_kernels::distance as kernel;
-pub use rankle_kernels::distance::Hinge;
 use rankle_kernels::distance::Width;
 use rayon::prelude::*;
 
@@ -122,6 +123,24 @@ impl Gallery {
         let points = self.items_of(set, items)?;
         self.check_targets(items.len(), targets)?;
         self.count(&points, targets, without, precision)
+    }
+
+    /// The standard deviation of the distances from the items of `set` to this gallery: of at most 100 and 1,000 of them, evenly
+    /// spaced.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the two sets do not fit.
+    pub fn spread_from(&self, set: &Self) -> Result<f64> {
+        let some = |len: usize, most: usize| {
+            let count = len.min(most);
+            (0..count).map(move |at| at * len / count)
+        };
+        let (points, items) = (some(set.len(), 100).collect::<Vec<_>>(), some(self.len(), 1000));
+        let targets: Vec<u32> = points.iter().flat_map(|_| items.clone().map(|item| item as u32)).collect();
+        let distances = self.distances_to_from((set, &points), &targets)?;
+        let mean = |numbers: &mut dyn Iterator<Item = f64>| numbers.sum::<f64>() / distances.len() as f64;
+        let center = mean(&mut distances.iter().map(|&distance| f64::from(distance)));
+        Ok(mean(&mut distances.iter().map(|&distance| (f64::from(distance) - center).powi(2))).sqrt())
     }
 
     /// Number of lists of distances to hold at once: 64, or fewer so that they fill at most 64 MiB.
@@ -285,15 +304,16 @@ impl Ranking for Gallery {
             });
         }
         let gradient = Tensor::from_vec(gradient, embeddings.tensor().shape(), &Device::Cpu)?;
-        Ok(Evaluation { loss: Tensor::new(loss, &Device::Cpu)?, gradient })
+        Ok(Evaluation::new(Tensor::new(loss, &Device::Cpu)?, gradient))
     }
 
-    fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation> {
+    fn gap_sums(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Evaluation> {
         self.check(embeddings)?;
         terms.iter().try_for_each(|term| self.check_targets(embeddings.len(), term.targets))?;
-        let sum = kernel::hinges(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms);
+        let sum = kernel::gap_sums(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms, of);
         let gradient = Tensor::from_vec(sum.gradient, embeddings.tensor().shape(), &Device::Cpu)?;
-        Ok(Evaluation { loss: Tensor::new(sum.loss, &Device::Cpu)?, gradient })
+        let [loss, active] = [sum.loss, sum.active].map(|numbers| Tensor::new(numbers, &Device::Cpu));
+        Ok(Evaluation { loss: loss?, gradient, rank: Some(active?) })
     }
 
     fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {
@@ -369,10 +389,10 @@ mod tests {
             ));
             assert!(matches!(weighted(None, &[0, 1, 2]), Err(Error::Shape { what: "the distances of a term", .. })));
             let lists = gallery.lists(&*gallery, &[4, 2]).unwrap();
-            assert!(lists.hinges(&[0, 1, 1, 0, 0, 1], &distances, true, 1.0).is_ok());
-            assert!(matches!(lists.hinges(&[0, 1], &distances, true, 1.0), Err(Error::Shape { .. })));
+            assert!(lists.gap_sums(&[0, 1, 1, 0, 0, 1], &distances, true, 1.0, GapLoss::Hinge).is_ok());
+            assert!(matches!(lists.gap_sums(&[0, 1], &distances, true, 1.0, GapLoss::Hinge), Err(Error::Shape { .. })));
             assert!(matches!(
-                lists.hinges(&[0, 1, 2, 0, 0, 1], &distances, true, 1.0),
+                lists.gap_sums(&[0, 1, 2, 0, 0, 1], &distances, true, 1.0, GapLoss::Hinge),
                 Err(Error::Index { index: 2, len: 2, .. })
             ));
             assert!(gallery.lists(&*gallery, &[5]).is_err());

@@ -47,8 +47,6 @@ pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Resul
             (distances, gradient)
         }
     };
-    Ok(Evaluation {
-        loss: Tensor::new(distances, &Device::Cpu)?,
-        gradient: Tensor::from_vec(gradient, moved.shape(), &Device::Cpu)?,
-    })
+    let gradient = Tensor::from_vec(gradient, moved.shape(), &Device::Cpu)?;
+    Ok(Evaluation::new(Tensor::new(distances, &Device::Cpu)?, gradient))
 }

@@ -2,8 +2,9 @@
 
 use crate::dataset::check_indices;
 use crate::numbers::numbers;
-use crate::{Error, Lists, Result};
+use crate::{Error, GapLoss, ListSums, Lists, Result};
 use candle_core::{Device, Tensor};
+use rankle_kernels::distance::list_sigmoids;
 use rayon::prelude::*;
 
 /// Sorted lists of distances, all of one length, with one prefix sum per 64 distances.
@@ -60,22 +61,46 @@ impl SortedLists {
         let farther = (self.len - near) as f64;
         (self.sum(list, self.len) - self.sum(list, near) - farther * f64::from(distance), -farther)
     }
+
+    /// Number of positive gaps of one list at `distance`.
+    fn positive(&self, list: usize, distance: f32, raise: bool) -> usize {
+        if raise { self.below(list, distance) } else { self.len - self.not_above(list, distance) }
+    }
+
+    /// The sum of sigmoids of one list at `distance`, and its derivative with respect to `distance`.
+    fn sigmoids(&self, list: usize, distance: f32, raise: bool, temperature: f32) -> (f64, f64) {
+        // Beyond, a sigmoid is 0 or 1 in f32.
+        let width = 18.0 * temperature;
+        let (first, last) = (self.below(list, distance - width), self.not_above(list, distance + width));
+        let (sum, derivative) = list_sigmoids(&self.list(list)[first..last], distance, raise, temperature);
+        let beyond = if raise { first } else { self.len - last };
+        (sum + beyond as f64, derivative)
+    }
 }
 
 impl Lists for SortedLists {
-    fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+    fn gap_sums(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64, of: GapLoss) -> Result<ListSums> {
         check_slots(slots, distances, self.sums.len() / self.len.div_ceil(STRIDE))?;
         let (n, targets) = distances.dims2()?;
-        let (own, mut loss, mut derivative) = (numbers(distances)?, vec![0.0f64; n], vec![0.0f32; n * targets]);
+        let (own, mut derivative) = (numbers(distances)?, vec![0.0f32; n * targets]);
+        let (mut loss, mut positive) = (vec![0.0f64; n], vec![0.0f64; n]);
         let images = own.par_chunks_exact(targets).zip(slots.par_chunks_exact(targets));
-        images.zip(derivative.par_chunks_exact_mut(targets)).zip(&mut loss).for_each(|(((own, slots), derivative), loss)| {
+        let sums = derivative.par_chunks_exact_mut(targets).zip(loss.par_iter_mut().zip(&mut positive));
+        images.zip(sums).for_each(|((own, slots), (derivative, (loss, positive)))| {
             for ((&distance, &slot), derivative) in own.iter().zip(slots).zip(derivative) {
-                let (sum, count) = self.hinge(slot, distance, raise);
+                let (hinge, slope) = self.hinge(slot, distance, raise);
+                let (sum, slope) = match of {
+                    GapLoss::Hinge => (hinge, slope),
+                    GapLoss::Sigmoid { temperature } => self.sigmoids(slot, distance, raise, temperature),
+                };
                 *loss += share * sum;
-                *derivative = count as f32;
+                *derivative = slope as f32;
+                *positive += share * self.positive(slot, distance, raise) as f64;
             }
         });
-        Ok((Tensor::new(loss, &Device::Cpu)?, Tensor::from_vec(derivative, (n, targets), &Device::Cpu)?))
+        let [loss, positive] = [loss, positive].map(|numbers| Tensor::new(numbers, &Device::Cpu));
+        let derivative = Tensor::from_vec(derivative, (n, targets), &Device::Cpu)?;
+        Ok(ListSums { loss: loss?, derivative, positive: positive? })
     }
 
     fn exact(&self) -> Result<&Self> {

@@ -63,7 +63,7 @@ impl Place {
             Self::Kernels => {
                 let (losses, gradient) = classes::cross_entropy(&numbers(logits)?, classes, labels)?;
                 let gradient = Tensor::from_vec(gradient, logits.shape(), logits.device())?;
-                Ok(Evaluation { loss: Tensor::new(losses, logits.device())?, gradient })
+                Ok(Evaluation::new(Tensor::new(losses, logits.device())?, gradient))
             }
             Self::Tensors(_) => tensors::cross_entropy(logits, labels),
         }

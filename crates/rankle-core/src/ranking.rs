@@ -3,7 +3,7 @@
 use crate::numbers::doubles;
 use crate::{Distance, Embeddings, Gallery, Place, Result, SortedLists};
 use candle_core::Tensor;
-use rankle_kernels::distance::Hinge;
+pub use rankle_kernels::distance::{GapLoss, GapTerm};
 use std::fmt::Debug;
 
 /// A loss per image and its gradient, on the device where they were computed.
@@ -13,9 +13,17 @@ pub struct Evaluation {
     pub loss: Tensor,
     /// `(n, d)`: the gradient of each image's own loss.
     pub gradient: Tensor,
+    /// `(n)`, of the type of the loss: the rank that the attack is after, lower is better for the attacker. `None` if the loss is no
+    /// sum over a gallery, or is what the attack is after.
+    pub rank: Option<Tensor>,
 }
 
 impl Evaluation {
+    /// A loss and its gradient, without ranks.
+    pub fn new(loss: Tensor, gradient: Tensor) -> Self {
+        Self { loss, gradient, rank: None }
+    }
+
     /// The losses on the host.
     ///
     /// # Errors
@@ -59,12 +67,12 @@ pub trait Ranking: Send + Sync + Debug {
     /// As [`Ranking::distances_to`], and [`crate::Error::Shape`] when distances or weights do not fit.
     fn weighted_distances(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<Evaluation>;
 
-    /// Sums of hinges over the whole gallery with their gradient (METHOD.md 7.3): per embedding,
-    /// `Σ_terms weight · Σ_c Σ_x [±(d(p,c) - d(p,x))]₊`.
+    /// Sums over the gaps to the whole gallery with their gradient (METHOD.md 7.3): per embedding,
+    /// `Σ_terms weight · Σ_c Σ_x f(±(d(p,c) - d(p,x)))`, where `f` is `of`. The rank is the same sum, of 1 for each positive gap.
     ///
     /// # Errors
     /// As [`Ranking::distances_to`].
-    fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation>;
+    fn gap_sums(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Evaluation>;
 
     /// The lists of some queries over this gallery: the `rows` of `queries`, which may be this gallery.
     ///
@@ -95,15 +103,26 @@ impl dyn Ranking + '_ {
     }
 }
 
+/// Sums over the gaps of some images to the items of the lists of their queries.
+#[derive(Clone, Debug)]
+pub struct ListSums {
+    /// The sum of each image over all its queries, times the share, `(n)`.
+    pub loss: Tensor,
+    /// The derivative of each sum over one list with respect to its distance, `(n, targets)`.
+    pub derivative: Tensor,
+    /// The number of positive gaps of each image over all its queries, times the share, `(n)`.
+    pub positive: Tensor,
+}
+
 /// Lists of the distances from queries to a whole gallery.
 pub trait Lists: Send + Sync + Debug {
-    /// Hinge sums of images with `distances` `(n, targets)` to their queries; `slots` holds the index of each query's list: to
-    /// raise an image `Σ_x [distance - d(q,x)]₊`, to lower it `Σ_x [d(q,x) - distance]₊`. Returns the sum per image times
-    /// `share`, `(n)`, and the derivative of each hinge sum (without `share`) with respect to its distance, `(n, targets)`.
+    /// Sums over the gaps of images with `distances` `(n, targets)` to their queries; `slots` holds the index of each query's list.
+    /// A gap is `distance - d(q,x)` to raise an image, and `d(q,x) - distance` to lower it. The sums of each image, not the
+    /// derivatives, are multiplied by `share`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] or [`crate::Error::Index`] when slots and distances do not fit.
-    fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)>;
+    fn gap_sums(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64, of: GapLoss) -> Result<ListSums>;
 
     /// The same lists on the host, sorted.
     ///

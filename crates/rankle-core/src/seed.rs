@@ -42,6 +42,8 @@ pub enum Purpose {
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,
+    /// The squares of a random search, keyed by image.
+    Square = 60,
     /// The directions along which the gradient of a loss is checked, keyed by image.
     Directions = 70,
 }

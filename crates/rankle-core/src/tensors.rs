@@ -6,9 +6,11 @@ use crate::classes::check_labels;
 use crate::dataset::check_indices;
 use crate::kernels::OFFSET;
 use crate::lists::check_slots;
-use crate::{Distance, DistanceTerm, Embeddings, Evaluation, Gallery, Lists, Place, Ranking, Result, SortedLists};
+use crate::{
+    Distance, DistanceTerm, Embeddings, Evaluation, Gallery, GapLoss, GapTerm, ListSums, Lists, Place, Ranking, Result,
+    SortedLists,
+};
 use candle_core::{DType, Tensor};
-use rankle_kernels::distance::Hinge;
 use std::sync::OnceLock;
 
 /// As [`crate::Place::normalize`]: the rows, and for cosine distance their norms.
@@ -31,12 +33,12 @@ pub(crate) fn backward(rows: &Tensor, norms: &Tensor, gradient: &Tensor) -> Resu
 /// As [`crate::Embeddings::shift_from`].
 pub(crate) fn shift(distance: Distance, clean: &Tensor, moved: &Tensor) -> Result<Evaluation> {
     Ok(match distance {
-        Distance::Cosine => Evaluation { loss: (1.0 - (clean * moved)?.sum(1)?)?, gradient: clean.neg()? },
+        Distance::Cosine => Evaluation::new((1.0 - (clean * moved)?.sum(1)?)?, clean.neg()?),
         Distance::Euclidean => {
             let difference = ((moved - clean)? + f64::from(OFFSET))?;
             let loss = difference.sqr()?.sum(1)?.sqrt()?;
             let gradient = difference.broadcast_mul(&inverse(&loss)?.unsqueeze(1)?)?;
-            Evaluation { loss, gradient }
+            Evaluation::new(loss, gradient)
         }
     })
 }
@@ -55,7 +57,7 @@ pub(crate) fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Evaluatio
     // As in the kernels the label's gradient is a sum over the other classes, which does not vanish.
     let others = (&powers * (1.0 - &own)?)?;
     let gradient = (&others - own.broadcast_mul(&others.sum_keepdim(1)?)?)?.broadcast_div(&sums)?;
-    Ok(Evaluation { loss, gradient })
+    Ok(Evaluation::new(loss, gradient))
 }
 
 /// The reciprocal of each positive number, and 0 for all others.
@@ -67,6 +69,29 @@ fn inverse(numbers: &Tensor) -> Result<Tensor> {
 /// 1 where a number is above 0, and 0 elsewhere.
 fn above_zero(numbers: &Tensor) -> Result<Tensor> {
     Ok(numbers.gt(0f64)?.to_dtype(DType::F32)?)
+}
+
+/// A function of gaps, its derivatives, and 1 for each positive gap.
+struct Gaps {
+    values: Tensor,
+    derivatives: Tensor,
+    positive: Tensor,
+}
+
+impl Gaps {
+    fn new(gaps: &Tensor, of: GapLoss) -> Result<Self> {
+        let positive = above_zero(gaps)?;
+        Ok(match of {
+            GapLoss::Hinge => Self { values: gaps.relu()?, derivatives: positive.clone(), positive },
+            GapLoss::Sigmoid { temperature } => {
+                let inverse = 1.0 / f64::from(temperature);
+                // exp overflows to infinity, whose reciprocal is 0.
+                let values = (gaps.affine(-inverse, 0.0)?.exp()? + 1.0)?.recip()?;
+                let derivatives = (&values * (1.0 - &values)?)?.affine(inverse, 0.0)?;
+                Self { values, derivatives, positive }
+            }
+        })
+    }
 }
 
 /// Number of distances in a block of a sweep over the gallery: 64 MiB.
@@ -190,40 +215,43 @@ impl Ranking for TensorGallery {
             };
             gradient = (gradient + term)?;
         }
-        Ok(Evaluation { loss, gradient })
+        Ok(Evaluation::new(loss, gradient))
     }
 
-    fn hinges(&self, embeddings: &Embeddings, terms: &[Hinge<'_>]) -> Result<Evaluation> {
+    fn gap_sums(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Evaluation> {
         let (n, own) = (embeddings.len(), self.centered(embeddings.tensor())?);
         let distances = terms.iter().map(|term| self.distances_to(embeddings, term.targets)).collect::<Result<Vec<_>>>()?;
         let mut loss = Tensor::zeros(n, DType::F32, own.device())?;
         let mut gradient = own.zeros_like()?;
-        // Number of items on the wrong side of each target.
-        let mut counts = distances.iter().map(Tensor::zeros_like).collect::<candle_core::Result<Vec<_>>>()?;
+        let mut rank = loss.clone();
+        // Derivative of the sum of each target with respect to its own distance.
+        let mut slopes = distances.iter().map(Tensor::zeros_like).collect::<candle_core::Result<Vec<_>>>()?;
         for block in self.blocks(n) {
             let to_items = self.block_distances(&own, block)?;
             let mut weights = to_items.zeros_like()?;
-            for ((term, distances), counts) in terms.iter().zip(&distances).zip(&mut counts) {
+            for ((term, distances), slopes) in terms.iter().zip(&distances).zip(&mut slopes) {
                 let (sign, weight) = (if term.raise { 1.0 } else { -1.0 }, f64::from(term.weight));
                 let mut added = Vec::new();
                 for target in 0..distances.dims()[1] {
-                    let hinge = distances.narrow(1, target, 1)?.broadcast_sub(&to_items)?.affine(sign, 0.0)?.relu()?;
-                    let wrong = above_zero(&hinge)?;
-                    loss = (loss + hinge.sum(1)?.affine(weight, 0.0)?)?;
-                    weights = (weights + wrong.affine(sign * weight, 0.0)?)?;
-                    added.push(wrong.sum_keepdim(1)?);
+                    let gaps = distances.narrow(1, target, 1)?.broadcast_sub(&to_items)?.affine(sign, 0.0)?;
+                    let Gaps { values, derivatives, positive } = Gaps::new(&gaps, of)?;
+                    loss = (loss + values.sum(1)?.affine(weight, 0.0)?)?;
+                    rank = (rank + positive.sum(1)?.affine(weight, 0.0)?)?;
+                    weights = (weights + derivatives.affine(sign * weight, 0.0)?)?;
+                    added.push(derivatives.sum_keepdim(1)?);
                 }
-                *counts = (&*counts + Tensor::cat(&added, 1)?)?;
+                *slopes = (&*slopes + Tensor::cat(&added, 1)?)?;
             }
             gradient = (gradient - self.block_gradient(&own, &weights, &to_items, block)?)?;
         }
-        let own_terms: Vec<DistanceTerm<'_>> = (terms.iter().zip(&distances).zip(&counts))
-            .map(|((term, distances), counts)| {
+        let own_terms: Vec<DistanceTerm<'_>> = (terms.iter().zip(&distances).zip(&slopes))
+            .map(|((term, distances), slopes)| {
                 let scale = if term.raise { f64::from(term.weight) } else { -f64::from(term.weight) };
-                DistanceTerm { targets: term.targets, distances, weights: Some(counts), scale }
+                DistanceTerm { targets: term.targets, distances, weights: Some(slopes), scale }
             })
             .collect();
-        Ok(Evaluation { loss, gradient: (gradient + self.weighted_distances(embeddings, &own_terms)?.gradient)? })
+        let gradient = (gradient + self.weighted_distances(embeddings, &own_terms)?.gradient)?;
+        Ok(Evaluation { loss, gradient, rank: Some(rank) })
     }
 
     fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {
@@ -249,7 +277,7 @@ struct TensorLists<'a> {
 }
 
 impl Lists for TensorLists<'_> {
-    fn hinges(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64) -> Result<(Tensor, Tensor)> {
+    fn gap_sums(&self, slots: &[usize], distances: &Tensor, raise: bool, share: f64, of: GapLoss) -> Result<ListSums> {
         check_slots(slots, distances, self.rows.len())?;
         let (device, shape) = (self.queries.device(), distances.dims2()?);
         let slots: Vec<u32> = slots.iter().map(|&slot| slot as u32).collect();
@@ -257,14 +285,16 @@ impl Lists for TensorLists<'_> {
         let own = distances.reshape((shape.0 * shape.1, 1))?;
         let sign = if raise { 1.0 } else { -1.0 };
         let mut sum = Tensor::zeros(own.dims()[0], DType::F32, device)?;
-        let mut counts = sum.clone();
+        let (mut slopes, mut positive) = (sum.clone(), sum.clone());
         for block in self.gallery.blocks(own.dims()[0]) {
             let to_items = self.gallery.block_distances(&self.queries, block)?.index_select(&slots, 0)?;
-            let hinge = own.broadcast_sub(&to_items)?.affine(sign, 0.0)?.relu()?;
-            counts = (counts + above_zero(&hinge)?.sum(1)?)?;
-            sum = (sum + hinge.sum(1)?)?;
+            let gaps = Gaps::new(&own.broadcast_sub(&to_items)?.affine(sign, 0.0)?, of)?;
+            sum = (sum + gaps.values.sum(1)?)?;
+            slopes = (slopes + gaps.derivatives.sum(1)?)?;
+            positive = (positive + gaps.positive.sum(1)?)?;
         }
-        Ok((sum.reshape(shape)?.sum(1)?.affine(share, 0.0)?, counts.reshape(shape)?.affine(sign, 0.0)?))
+        let [loss, positive] = [sum, positive].map(|sums| sums.reshape(shape)?.sum(1)?.affine(share, 0.0));
+        Ok(ListSums { loss: loss?, derivative: slopes.reshape(shape)?.affine(sign, 0.0)?, positive: positive? })
     }
 
     fn exact(&self) -> Result<&SortedLists> {
@@ -286,13 +316,15 @@ mod tests {
         let len = 5000;
         let numbers: Vec<f32> = (0..3 * len).map(|at| ((at % (3 * (len - 1))) as f32 * 0.37).sin()).collect();
         let raw = Tensor::from_vec(numbers, (len, 3), &candle_core::Device::Cpu).unwrap();
-        for distance in Distance::ALL {
+        let losses = [GapLoss::Hinge, GapLoss::Sigmoid { temperature: 0.1 }];
+        for (distance, of) in Distance::ALL.into_iter().flat_map(|distance| losses.map(|of| (distance, of))) {
             let [kernels, tensors] = [Place::Kernels, Place::Tensors(candle_core::Device::Cpu)].map(|place| {
                 let all = place.normalize(distance, &raw).unwrap();
                 let targets: Vec<u32> = (0..len as u32).map(|row| (row * 7 + 1) % len as u32).collect();
-                let terms = [Hinge { targets: &targets, raise: true, weight: 1.0 / len as f32 }];
-                let Evaluation { loss, gradient } = place.ranking(&all).unwrap().hinges(&all, &terms).unwrap();
-                [loss.to_dtype(DType::F32).unwrap(), gradient].map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                let terms = [GapTerm { targets: &targets, raise: true, weight: 1.0 / len as f32 }];
+                let Evaluation { loss, gradient, rank } = place.ranking(&all).unwrap().gap_sums(&all, &terms, of).unwrap();
+                let [loss, rank] = [loss, rank.unwrap()].map(|numbers| numbers.to_dtype(DType::F32).unwrap());
+                [loss, gradient, rank].map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             });
             for (kernels, tensors) in kernels.iter().zip(&tensors) {
                 let largest = kernels.iter().fold(0.0f32, |most, x| most.max(x.abs()));

@@ -3,10 +3,11 @@
 use crate::error::Result;
 use crate::{RankedSubject, Subject, collapse, percent, seconds_since};
 use rankle_attacks::{
-    Direction, Estimate, Iterate, Measures, Outcome, Pgd, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets, Threat,
+    AnySearch, Cost, Direction, Estimate, Measures, Outcome, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets,
+    Threat,
 };
 use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
-use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, Protocol, Record};
+use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, PartOutcome, Protocol, Record, Search};
 use std::time::Instant;
 
 /// Version of the method under a protocol, raised whenever the same inputs give another number: a record of another version does
@@ -29,7 +30,7 @@ pub struct Experiment {
     /// The spec, with every number that its protocol prescribes.
     pub spec: AttackSpec,
     /// The search.
-    pub search: Pgd,
+    pub search: AnySearch,
     /// Number of images attacked at once. Costs memory, changes no result.
     pub batch_size: usize,
 }
@@ -71,10 +72,9 @@ impl Experiment {
     pub fn new(spec: &AttackSpec) -> Result<Self, String> {
         spec.check()?;
         let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
-        if search.restarts > 1 && !search.random_start {
+        if let Search { restarts: Some(restarts @ 2..), random_start: Some(false), .. } = search.parameters() {
             return Err(format!(
-                "{} restarts are all alike from the clean image: add a random start (random_start, --random-start)",
-                search.restarts
+                "{restarts} restarts are all alike from the clean image: add a random start (random_start, --random-start)"
             ));
         }
         let spec = rankle_attacks::resolve(spec).map_err(|error| error.to_string())?;
@@ -130,23 +130,26 @@ impl Experiment {
     /// gallery once more.
     pub fn gradient_units(&self) -> u64 {
         match (self.spec.attack, self.spec.options.objective) {
-            (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking) => 3,
+            (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking | ObjectiveKind::SoftRank) => 3,
             _ => 2,
         }
     }
 
     /// Cost of attacking this many images, in units of a [`Monitor`](crate::Monitor).
     pub fn cost(&self, images: usize) -> u64 {
-        let Pgd { threat, iterations, random_start, restarts, keep, .. } = self.search;
-        let searches = match (threat.radius() == 0.0, random_start) {
-            (true, _) => 0,
-            (false, false) => 1,
-            (false, true) => restarts,
+        let searches = match self.search {
+            // One more, to measure the strongest result.
+            AnySearch::Standard(standard) => {
+                let parts = standard.parts_of(&self.spec).into_iter().map(|part| part.search.cost());
+                parts.chain([Cost::default()]).collect()
+            }
+            search => vec![search.cost()],
         };
-        let (searches, steps) = (searches as u64, (searches as u64).saturating_mul(iterations as u64));
-        // Searches and iterates are compared by the loss, for which the end of each search is embedded.
-        let compared = if keep == Iterate::Best || searches > 1 { searches } else { 0 };
-        self.gradient_units().saturating_mul(steps).saturating_add(2 + compared).saturating_mul(images as u64)
+        // Clean and adversarial images are embedded to be measured.
+        let cost =
+            |&Cost { gradients, queries }: &Cost| self.gradient_units().saturating_mul(gradients).saturating_add(queries + 2);
+        let each = searches.iter().map(cost).fold(0u64, u64::saturating_add);
+        each.saturating_mul(images as u64)
     }
 
     /// The inputs of the record.
@@ -186,7 +189,7 @@ impl Experiment {
     /// Errors of the attack, or an interrupt by the monitor.
     pub fn run(&self, ranked: &RankedSubject, images: &[usize], targets: &Targets, keep_images: bool) -> Result<Outcome> {
         let setting = self.setting(ranked, keep_images)?;
-        Ok(rankle_attacks::run(&*self.attack(), &self.search, &setting, images, targets)?)
+        Ok(rankle_attacks::run_spec(&self.search, &self.spec, &setting, images, targets)?)
     }
 }
 
@@ -250,11 +253,25 @@ pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Inst
         undecided_share: percent(after.resolution.undecided_share()),
         white_box: None,
         unseen: None,
+        parts: outcome.parts.iter().map(part).collect(),
         gradient_error: None,
         seconds: seconds_since(start),
         format: Format,
         cell,
         facts,
+    }
+}
+
+fn part(part: &rankle_attacks::PartOutcome) -> PartOutcome {
+    let mean = |values: &[f64]| Estimate::of(values).map(|estimate| estimate.mean);
+    let images = part.embedding_shift.len().max(1) as f64;
+    PartOutcome {
+        name: part.name.to_owned(),
+        rank_after: mean(&part.rank).map(percent),
+        preserved_rank_after: mean(&part.preserved).map(percent),
+        embedding_shift: mean(&part.embedding_shift).unwrap_or(0.0),
+        gradients: part.gradients as f64 / images,
+        queries: part.queries as f64 / images,
     }
 }
 

@@ -23,8 +23,8 @@ pub fn run(
     images: &[usize],
     targets: &Targets,
 ) -> Result<Transfer> {
-    let (attack, setting) = (experiment.attack(), experiment.setting(from, false)?);
-    Ok(rankle_attacks::transfer(&*attack, &experiment.search, &setting, victim(to), images, targets)?)
+    let setting = experiment.setting(from, false)?;
+    Ok(rankle_attacks::transfer_spec(&experiment.search, &experiment.spec, &setting, victim(to), images, targets)?)
 }
 
 /// Cost of a transfer, in units of a [`Monitor`](crate::Monitor).

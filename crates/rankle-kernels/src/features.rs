@@ -274,7 +274,7 @@ impl Kernel for SoftmaxBack<'_> {
 
 /// `exp(x)` for `x <= 0`, within 2 units in the last place; below -87, where numbers lose digits, 0.
 #[inline(always)]
-fn exp<V: Vector>(x: f32) -> f32 {
+pub(crate) fn exp<V: Vector>(x: f32) -> f32 {
     /// 1.5 * 2²³: added to a small number it leaves the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     // ln(2) in two parts, the first one with few digits: its multiples are exact.

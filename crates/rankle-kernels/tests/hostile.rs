@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rankle_kernels::adam::AdamStep;
 use rankle_kernels::conv::{ConvBlock, PooledRows, PooledUpstream, Scratch};
 use rankle_kernels::dense::Panels;
-use rankle_kernels::distance::{self, GalleryRows, Hinge, Metric};
+use rankle_kernels::distance::{self, GalleryRows, GapLoss, GapTerm, Metric};
 use rankle_kernels::maps::{Conv, ConvShape, Finish, MaxPool, PooledGradient, Shuffle, Stack, StackIndex, norm};
 use rankle_kernels::{Aligned, Isa, conv, maps, peak, rows};
 use std::cell::Cell;
@@ -417,8 +417,9 @@ proptest! {
         prop_assert_eq!(own.map(|own| own.len()), fit.then_some(targets.len()));
         let counts = try_to(|| distance::rank_counts(metric, &points, &rows, &targets, listed));
         prop_assert!(counts.is_none_or(|(counts, _)| fit && counts.len() == targets.len()));
-        let term = Hinge { targets: &targets, raise: far, weight: 1.0 };
-        let sum = try_to(|| distance::hinges(metric, &points, &rows, &[term, term]));
+        let term = GapTerm { targets: &targets, raise: far, weight: 1.0 };
+        let of = if far { GapLoss::Hinge } else { GapLoss::Sigmoid { temperature: 0.1 } };
+        let sum = try_to(|| distance::gap_sums(metric, &points, &rows, &[term, term], of));
         prop_assert!(sum.is_none_or(|sum| fit && sum.gradient.len() == points.len()));
     }
 

@@ -125,6 +125,8 @@ impl Cell {
     pub fn matches(&self, cell: &Self) -> bool {
         let (asked, found) = (&self.spec, &cell.spec);
         let search = crate::Search {
+            kind: asked.search.kind.or(found.search.kind),
+            query_budget: asked.search.query_budget.or(found.search.query_budget),
             step: asked.search.step.or(found.search.step),
             iterations: asked.search.iterations.or(found.search.iterations),
             random_start: asked.search.random_start.or(found.search.random_start),

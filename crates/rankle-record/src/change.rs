@@ -1,7 +1,7 @@
 //! Deviations of a plan from the paper's tables.
 
 use crate::options::is_usual;
-use crate::{AttackOptions, AttackSpec, Norm, ObjectiveKind, Protocol, Search, TargetPool, finite};
+use crate::{AttackOptions, AttackSpec, Norm, ObjectiveKind, Protocol, Search, SearchKind, TargetPool, finite};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -35,6 +35,9 @@ pub struct Change {
     /// Number of starts per image.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub restarts: Option<usize>,
+    /// The search.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub search: Option<SearchKind>,
 }
 
 impl Change {
@@ -50,6 +53,8 @@ impl Change {
                 target_band: self.target_band.unwrap_or(options.target_band),
             },
             search: Search {
+                kind: self.search.or(search.kind),
+                query_budget: search.query_budget,
                 step: self.step_per_epsilon.map(|share| share * epsilon).or(search.step),
                 iterations: self.iterations.or(search.iterations),
                 random_start: self.random_start.or(search.random_start),

@@ -50,9 +50,9 @@ pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use journal::{Follower, Journal, Reading, TornLine};
 pub use lock::FolderLock;
-pub use options::{Norm, ObjectiveKind, Protocol, TargetPool};
+pub use options::{Norm, ObjectiveKind, Protocol, SearchKind, TargetPool};
 pub use provenance::Provenance;
-pub use record::{FORMAT, Format, Record, Unseen, WhiteBox};
+pub use record::{FORMAT, Format, PartOutcome, Record, Unseen, WhiteBox};
 pub use spec::{AttackOptions, AttackSpec, Search, SharedBy};
 pub use subject::{Subject, data_in_words};
 

@@ -18,7 +18,7 @@ pub enum Protocol {
     Strict,
 }
 
-/// Loss that an attack with targets minimizes during the search. Ranks are measured alike under both.
+/// Loss that an attack with targets minimizes during the search. Ranks are measured alike under all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveKind {
@@ -29,6 +29,24 @@ pub enum ObjectiveKind {
     /// Mean distance to the targets, or its negative, whatever else is in the list (METHOD.md 7.6). For ablations: a target that
     /// has reached its goal pulls as hard as one that is far from it.
     Distance,
+    /// A smooth rank: sigmoids of the gaps between each target and every gallery item, in place of hinges (METHOD.md 7.7). Its
+    /// temperature is in units of the spread of the distances, so that it means the same for every model.
+    SoftRank,
+}
+
+/// Algorithm that searches the ball around an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SearchKind {
+    /// Projected gradient descent with a fixed step, as in the paper.
+    #[default]
+    Pgd,
+    /// Auto-PGD: momentum, and steps that each image halves by itself.
+    Apgd,
+    /// Square attack: random search that only embeds images.
+    Square,
+    /// Several searches of both kinds without parameters, and for each image the strongest result.
+    Standard,
 }
 
 /// Part of an image's own list that the targets of a plus attack are drawn from. Targets of minus attacks are always near the
@@ -104,7 +122,8 @@ macro_rules! names {
 }
 
 names!(Protocol, "protocol", Paper = "paper", Strict = "strict");
-names!(ObjectiveKind, "objective", Ranking = "ranking", Distance = "distance");
+names!(ObjectiveKind, "objective", Ranking = "ranking", Distance = "distance", SoftRank = "soft-rank");
+names!(SearchKind, "search", Pgd = "pgd", Apgd = "apgd", Square = "square", Standard = "standard");
 names!(Norm, "norm", Linf = "linf", L2 = "l2");
 names!(TargetPool, "target band", Global = "global", Local = "local");
 
@@ -147,6 +166,7 @@ mod tests {
         assert_named(&ObjectiveKind::ALL);
         assert_named(&TargetPool::ALL);
         assert_named(&Norm::ALL);
+        assert_named(&SearchKind::ALL);
         assert_eq!("ours".parse::<Protocol>().unwrap_err().to_string(), "unknown protocol 'ours'; known: paper, strict");
     }
 }

@@ -1,7 +1,7 @@
 //! A cell and its outcome.
 
 use crate::columns::Columns;
-use crate::schema::{self, COLUMNS, Column, Written};
+use crate::schema::{self, COLUMNS, Column};
 use crate::{Cell, Error, Facts, Result, finite};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -89,6 +89,9 @@ pub struct Record {
     /// Outcome of universal perturbations on the unseen images; the other ranks are of the seen ones. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Unseen>,
+    /// Outcomes of the parts of the search `standard`, each alone. Omitted if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartOutcome>,
     /// Error of the gradient that the search followed, in percent of the slope (the difference quotient), if a check of the
     /// gradient failed. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
@@ -148,6 +151,30 @@ pub struct Unseen {
     /// Standard error of `rank_after` over the perturbations; `None` for a single one.
     #[serde(serialize_with = "finite::optional")]
     pub rank_after_stderr: Option<f64>,
+}
+
+/// Outcome of one part of a search on all images, in the units of the record. An image that an earlier part had brought as far as it
+/// can get was left out, and counts with that outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOutcome {
+    /// The part, as in `apgd soft-rank random`.
+    pub name: String,
+    /// Mean normalized rank after; `None` for `es`.
+    #[serde(serialize_with = "finite::optional")]
+    pub rank_after: Option<f64>,
+    /// SP-QA: mean rank of the preserved items, after.
+    #[serde(serialize_with = "finite::optional")]
+    pub preserved_rank_after: Option<f64>,
+    /// Mean distance between the embeddings of the clean and the perturbed image.
+    #[serde(serialize_with = "finite::number")]
+    pub embedding_shift: f64,
+    /// Mean number of input gradients of an image.
+    #[serde(serialize_with = "finite::number")]
+    pub gradients: f64,
+    /// Mean number of embeddings of an image beside those of its gradients.
+    #[serde(serialize_with = "finite::number")]
+    pub queries: f64,
 }
 
 /// Checks that a record has the format [`FORMAT`].
@@ -220,11 +247,14 @@ impl Record {
         if let Some(unknown) = columns.keys().find(|name| schema::find(name).is_none()) {
             return Err(wrong(format!("unknown column `{unknown}`, which a newer program may know")));
         }
-        let missing = |column: &&Column| column.written != Written::WhereUnusual && !columns.contains_key(column.name);
-        if let Some(Column { name, .. }) = COLUMNS.iter().find(missing) {
-            return Err(wrong(format!("missing column `{name}`")));
+        let missing = |name: &str| wrong(format!("missing column `{name}`"));
+        if let Some(Column { name, .. }) =
+            COLUMNS.iter().find(|column| column.is_required() && !columns.contains_key(column.name))
+        {
+            return Err(missing(name));
         }
-        serde_json::from_slice(line).map_err(|reason| wrong(reason.to_string()))
+        let record: Self = serde_json::from_slice(line).map_err(|reason| wrong(reason.to_string()))?;
+        record.cell.spec.search.lacks().map_or(Ok(record), |name| Err(missing(name)))
     }
 
     /// The record as one line of JSON, without the line break.

@@ -32,7 +32,8 @@ pub fn provenance() -> Provenance {
 
 /// A record of an attack on `subject`, in a table, with the given rank after the attack.
 pub fn record(table: &str, subject: Subject, attack: AttackId, targets: usize, epsilon: f64, rank_after: f64) -> Record {
-    let search = Search { step: Some(0.01), iterations: Some(24), random_start: Some(false), restarts: Some(1) };
+    let search =
+        Search { step: Some(0.01), iterations: Some(24), random_start: Some(false), restarts: Some(1), ..Search::default() };
     Record {
         format: Format,
         cell: Cell {
@@ -69,6 +70,7 @@ pub fn record(table: &str, subject: Subject, attack: AttackId, targets: usize, e
         tie_share: 0.0,
         undecided_share: 0.0,
         white_box: None,
+        parts: Vec::new(),
         unseen: None,
         gradient_error: None,
         seconds: 4.5,

@@ -1,6 +1,6 @@
 //! Columns of a record: names, units, meanings, and the direction of a stronger attack.
 
-use crate::{AttackId, Declaration, Direction, Norm, ObjectiveKind, Protocol, TargetPool};
+use crate::{AttackId, Declaration, Direction, Norm, ObjectiveKind, Protocol, SearchKind, TargetPool};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -32,6 +32,8 @@ pub enum Kind {
     Interval,
     /// An object.
     Object,
+    /// A list of objects.
+    List,
 }
 
 /// Presence of a column in a record.
@@ -43,6 +45,8 @@ pub enum Written {
     OrNull,
     /// Only if the value differs from the usual one.
     WhereUnusual,
+    /// Only if the search has such a parameter, and then always.
+    WithSearch,
 }
 
 /// A column of a record.
@@ -73,12 +77,19 @@ const fn column(
     Column { name, role, kind, written, unit, meaning }
 }
 
+impl Column {
+    /// True if every record has the column.
+    pub(crate) fn is_required(&self) -> bool {
+        matches!(self.written, Written::Always | Written::OrNull)
+    }
+}
+
 /// All columns of [`crate::Record`], in the order of the line.
 #[rustfmt::skip] // a table
 pub static COLUMNS: &[Column] = {
-    use Kind::{Count, Flag, Interval, Number, Object, Text};
+    use Kind::{Count, Flag, Interval, List, Number, Object, Text};
     use Role::{Choice, Circumstance, Fact, Outcome};
-    use Written::{Always, OrNull, WhereUnusual};
+    use Written::{Always, OrNull, WhereUnusual, WithSearch};
     &[
         column("format", Fact, Count, Always, "", "the number of this format"),
         column("table", Choice, Text, OrNull, "", "the table that the cell stands in, as in mnist-ct"),
@@ -94,12 +105,14 @@ pub static COLUMNS: &[Column] = {
         column("targets", Choice, Count, Always, "", "queries (ca) or candidates (qa, sp-qa) attacked at once; 0 for es"),
         column("epsilon", Choice, Number, Always, "pixel units", "the radius of the ball; pixels are in [0, 1]"),
         column("norm", Choice, Text, WhereUnusual, "", "norm of the radius: linf, the largest change of a pixel, or l2, the Euclidean norm of the perturbation"),
-        column("step", Choice, Number, Always, "pixel units", "the step size, in that norm"),
-        column("iterations", Choice, Count, Always, "", "steps"),
-        column("random_start", Choice, Flag, Always, "", "whether the first iterate is drawn from the ball"),
-        column("restarts", Choice, Count, Always, "", "starts per image"),
+        column("search", Choice, Text, WhereUnusual, "", "the algorithm that searches the ball: pgd, apgd, square or standard"),
+        column("step", Choice, Number, WithSearch, "pixel units", "pgd: the step size, in that norm"),
+        column("iterations", Choice, Count, WithSearch, "", "pgd, apgd: steps"),
+        column("random_start", Choice, Flag, WithSearch, "", "pgd, apgd: whether the first iterate is drawn from the ball"),
+        column("restarts", Choice, Count, WithSearch, "", "pgd, apgd: starts per image"),
+        column("query_budget", Choice, Count, WithSearch, "", "square: number of times that each image is embedded"),
         column("xi", Choice, Number, OrNull, "", "the weight of the semantics-preserving term; null without one"),
-        column("objective", Choice, Text, WhereUnusual, "", "what the attack minimizes: ranking, or distance"),
+        column("objective", Choice, Text, WhereUnusual, "", "what the attack minimizes: ranking, distance or soft-rank"),
         column("target_band", Choice, Text, WhereUnusual, "", "where targets of plus attacks are drawn from: global, or local"),
         column("protocol", Choice, Text, Always, "", "definitions of targets and ranks: paper or strict"),
         column("eight_bit", Choice, Flag, Always, "", "whether images are ranked after rounding to 1/255"),
@@ -137,6 +150,7 @@ pub static COLUMNS: &[Column] = {
         column("undecided_share", Outcome, Number, WhereUnusual, "percent of the comparisons", "comparisons after the attack that f32 decided below its resolution, where above 1"),
         column("white_box", Outcome, Object, WhereUnusual, "", "of a transfer: the outcome on the model that was attacked, by the names used here"),
         column("unseen", Outcome, Object, WhereUnusual, "", "of universal perturbations: the outcome on the images that they were not computed on, by the names used here"),
+        column("parts", Outcome, List, WhereUnusual, "", "of the search standard: for each of its parts, what it found alone, by the names used here, and its cost for each image in gradients and queries"),
         column("gradient_error", Circumstance, Number, WhereUnusual, "percent of the slope", "by how much the gradient that was followed misses the slope of the embedding, where a check found that it does: the attack is weaker than it could be"),
         column("seconds", Circumstance, Number, Always, "seconds", "wall-clock time"),
     ]
@@ -157,6 +171,7 @@ pub fn json_schema() -> String {
             Kind::Number => json!({ "type": "number" }),
             Kind::Interval => json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 }),
             Kind::Object => json!({ "type": "object" }),
+            Kind::List => json!({ "type": "array", "items": { "type": "object" } }),
         };
         let mut property =
             if column.written == Written::OrNull { json!({ "anyOf": [plain, { "type": "null" }] }) } else { plain };
@@ -172,8 +187,7 @@ pub fn json_schema() -> String {
         }
         (column.name.to_owned(), property)
     };
-    let required: Vec<&str> =
-        COLUMNS.iter().filter(|column| column.written != Written::WhereUnusual).map(|column| column.name).collect();
+    let required: Vec<&str> = COLUMNS.iter().filter(|column| column.is_required()).map(|column| column.name).collect();
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A record of rankle: one line of a file of records",
@@ -191,6 +205,7 @@ fn names(column: &str) -> Option<Vec<String>> {
         "attack" => Some(AttackId::ALL.map(|attack| attack.to_string()).into()),
         "protocol" => Some(Protocol::ALL.map(|protocol| protocol.to_string()).into()),
         "norm" => Some(Norm::ALL.map(|norm| norm.to_string()).into()),
+        "search" => Some(SearchKind::ALL.map(|search| search.to_string()).into()),
         "objective" => Some(ObjectiveKind::ALL.map(|objective| objective.to_string()).into()),
         "target_band" => Some(TargetPool::ALL.map(|pool| pool.to_string()).into()),
         _ => None,
@@ -213,7 +228,11 @@ pub fn markdown() -> String {
             Role::Outcome => "outcome",
             Role::Circumstance => "circumstance",
         };
-        let written = if *written == Written::WhereUnusual { "; written where unusual" } else { "" };
+        let written = match written {
+            Written::WhereUnusual => "; written where unusual",
+            Written::WithSearch => "; written where the search has it",
+            Written::Always | Written::OrNull => "",
+        };
         writeln!(out, "| `{name}` | {role} | {unit} | {meaning}{written} |").expect("a string takes everything");
     }
     out
@@ -222,7 +241,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Record, SharedBy, Source, Unseen, WhiteBox, sample};
+    use crate::{PartOutcome, Record, SharedBy, Source, Unseen, WhiteBox, sample};
     use std::path::Path;
 
     /// A record that has every column.
@@ -241,6 +260,16 @@ mod tests {
         record.cell.spec.universal = Some(SharedBy { batches: 1, perturbations: 1 });
         record.cell.from = Some(Source::planned(&sample::subject()));
         record.undecided_share = 2.0;
+        record.cell.spec.search.kind = Some(SearchKind::Pgd);
+        record.cell.spec.search.query_budget = Some(100);
+        record.parts = vec![PartOutcome {
+            name: "square".into(),
+            rank_after: Some(1.0),
+            preserved_rank_after: None,
+            embedding_shift: 1.0,
+            gradients: 0.0,
+            queries: 100.0,
+        }];
         record.unseen = Some(Unseen { rank_before: 1.0, rank_after: 1.0, rank_after_stderr: None });
         record.white_box = Some(WhiteBox {
             rank_before: None,
@@ -267,8 +296,10 @@ mod tests {
     fn every_column_of_a_record_is_declared_and_every_declared_one_is_written() {
         let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         assert_eq!(names(&whole()), all);
-        let usual: Vec<&str> =
-            COLUMNS.iter().filter(|column| column.written != Written::WhereUnusual).map(|column| column.name).collect();
+        let usual: Vec<&str> = (COLUMNS.iter())
+            .filter(|column| column.written != Written::WhereUnusual && column.name != "query_budget")
+            .map(|column| column.name)
+            .collect();
         assert_eq!(names(&sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0)), usual);
         let value = serde_json::to_value(whole()).unwrap();
         for column in COLUMNS {
@@ -280,6 +311,7 @@ mod tests {
                 Kind::Number => value.is_number(),
                 Kind::Interval => value.as_array().is_some_and(|pair| pair.len() == 2),
                 Kind::Object => value.is_object(),
+                Kind::List => value.is_array(),
             };
             assert!(fits || (value.is_null() && column.written == Written::OrNull), "{}: {value}", column.name);
         }

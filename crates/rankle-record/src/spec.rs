@@ -1,7 +1,7 @@
 //! An attack with all its choices.
 
 use crate::options::is_usual;
-use crate::{AttackId, Direction, Norm, ObjectiveKind, Protocol, TargetPool, finite};
+use crate::{AttackId, Direction, Norm, ObjectiveKind, Protocol, SearchKind, TargetPool, finite};
 use serde::{Deserialize, Serialize};
 
 /// An attack on images with all its choices: parsed from the command line, listed in plans, stored in records.
@@ -50,9 +50,13 @@ pub struct AttackOptions {
     pub target_band: TargetPool,
 }
 
-/// Parameters of a search; `None` stands for the value that the protocol prescribes.
+/// A search and its parameters; `None` stands for the value that the protocol prescribes, or for a parameter that the search does
+/// not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
+    /// The algorithm; `None` for the protocol's, and for PGD if there is a step. Omitted if `None`, as in records of PGD.
+    #[serde(default, rename = "search", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<SearchKind>,
     /// Step size in pixel units, in the norm of the ball.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "finite::optional")]
     pub step: Option<f64>,
@@ -65,6 +69,9 @@ pub struct Search {
     /// Number of starts per image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<usize>,
+    /// Number of times that each image is embedded by a search without gradients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_budget: Option<usize>,
 }
 
 /// Numbers of batches and of universal perturbations. A perturbation is computed on one half of its batch; the other half
@@ -151,6 +158,9 @@ impl AttackSpec {
         if targets != 1 {
             return Err(format!("targets is {targets}: a universal perturbation has 1"));
         }
+        if let Some(kind) = self.search.kind.filter(|kind| *kind != SearchKind::Pgd) {
+            return Err(format!("the search is {kind}: a universal perturbation takes pgd"));
+        }
         Ok(())
     }
 }
@@ -164,12 +174,49 @@ impl Search {
         if let Some(step) = self.step.filter(|step| !(0.0..=Norm::LONGEST).contains(step)) {
             return Err(format!("step is {step}: a number from 0 to {} is needed", Norm::LONGEST));
         }
-        for (name, count) in [("iterations", self.iterations), ("restarts", self.restarts)] {
+        for (name, count) in [("iterations", self.iterations), ("restarts", self.restarts), ("query_budget", self.query_budget)] {
             if count == Some(0) {
                 return Err(format!("{name} is 0: at least one is needed"));
             }
         }
         Ok(())
+    }
+
+    /// Checks that the search takes all parameters that have a value.
+    ///
+    /// # Errors
+    /// One line that names the parameter.
+    pub fn check_parameters(&self, kind: SearchKind) -> Result<(), String> {
+        match self.parameters().into_iter().find(|(name, has)| *has && !Self::takes(kind, name)) {
+            Some((name, _)) => Err(format!("{name} (--{}) is no parameter of the search {kind}", name.replace('_', "-"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of a parameter of this search that has no value; `None` in a record.
+    pub fn lacks(&self) -> Option<&'static str> {
+        let kind = self.kind.unwrap_or_default();
+        self.parameters().into_iter().find(|(name, has)| !has && Self::takes(kind, name)).map(|(name, _)| name)
+    }
+
+    /// Names of all parameters, and whether they have a value.
+    fn parameters(&self) -> [(&'static str, bool); 5] {
+        [
+            ("step", self.step.is_some()),
+            ("iterations", self.iterations.is_some()),
+            ("random_start", self.random_start.is_some()),
+            ("restarts", self.restarts.is_some()),
+            ("query_budget", self.query_budget.is_some()),
+        ]
+    }
+
+    fn takes(kind: SearchKind, parameter: &str) -> bool {
+        match kind {
+            SearchKind::Pgd => parameter != "query_budget",
+            SearchKind::Apgd => !matches!(parameter, "step" | "query_budget"),
+            SearchKind::Square => parameter == "query_budget",
+            SearchKind::Standard => false,
+        }
     }
 }
 
@@ -187,7 +234,13 @@ mod tests {
         let expected = r#"{"attack":"ca+","targets":1,"epsilon":0.3,"xi":null,"protocol":"paper","eight_bit":false,"seed":0}"#;
         assert_eq!(line, expected);
         assert_eq!(serde_json::from_str::<AttackSpec>(&line).unwrap(), spec("ca+"));
-        let search = Search { step: Some(0.1 + 0.2), iterations: Some(24), random_start: Some(false), restarts: Some(1) };
+        let search = Search {
+            step: Some(0.1 + 0.2),
+            iterations: Some(24),
+            random_start: Some(false),
+            restarts: Some(1),
+            ..Search::default()
+        };
         let whole = AttackSpec {
             search,
             options: AttackOptions { xi: None, objective: ObjectiveKind::Distance, target_band: TargetPool::Local },
@@ -206,7 +259,7 @@ mod tests {
     fn what_does_not_fit_together_is_told() {
         assert_eq!(spec("es").check(), Ok(()));
         type Change = fn(AttackSpec) -> AttackSpec;
-        let cases: [(&str, Change, &str); 9] = [
+        let cases: [(&str, Change, &str); 10] = [
             ("ca+",    |spec| AttackSpec { epsilon: f64::NAN, ..spec }, "epsilon NaN is outside [0, 1]; pixels are in [0, 1], so write 8/255 as 0.0314, not as 8"),
             ("ca+",    |spec| AttackSpec { targets: 0, ..spec }, "targets is 0: at least one is needed"),
             ("sp-qa+", |spec| AttackSpec { options: AttackOptions { xi: Some(-1.0), ..spec.options }, ..spec }, "xi is -1: a number of at least 0 is needed"),
@@ -216,6 +269,7 @@ mod tests {
             ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number from 0 to 1000000 is needed"),
             ("ca+",    |spec| AttackSpec { search: Search { iterations: Some(0), ..spec.search }, ..spec }, "iterations is 0: at least one is needed"),
             ("ca+",    |spec| AttackSpec { search: Search { restarts: Some(0), ..spec.search }, ..spec }, "restarts is 0: at least one is needed"),
+            ("ca+",    |spec| AttackSpec { search: Search { query_budget: Some(0), ..spec.search }, ..spec }, "query_budget is 0: at least one is needed"),
         ];
         for (attack, change, line) in cases {
             assert_eq!(change(spec(attack)).check().unwrap_err(), line);
@@ -236,6 +290,11 @@ mod tests {
             (of("ca+", 3, 1), 10, "10 images cannot be split into 3 equal batches"),
             (of("ca+", 10, 1), 10, "a batch of 1 cannot be halved"),
             (AttackSpec { targets: 2, ..of("ca+", 1, 1) }, 10, "targets is 2"),
+            (
+                AttackSpec { search: Search { kind: Some(SearchKind::Square), ..Search::default() }, ..of("ca+", 1, 1) },
+                10,
+                "the search is square",
+            ),
             (
                 AttackSpec {
                     options: AttackOptions { objective: ObjectiveKind::Distance, ..AttackOptions::default() },

@@ -11,7 +11,7 @@ use crate::threat_arguments::ThreatArguments;
 use crate::variant::VariantArguments;
 use clap::Args;
 use rankle_eval::{Experiment, experiment};
-use rankle_record::{AttackId, AttackSpec, Protocol, Search};
+use rankle_record::{AttackId, AttackSpec, Protocol, Search, SearchKind};
 use std::num::NonZero;
 
 /// An attack, its search, and the images and targets that it is run on.
@@ -52,18 +52,25 @@ pub(crate) struct AttackArguments {
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = heading::SEARCH)]
 struct SearchArguments {
-    /// Step size: the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
+    /// Algorithm: pgd, that of the protocols, with a fixed step; apgd, with momentum and steps that halve; square, a random search
+    /// that needs no gradient; standard, several of these without parameters, the strongest of which counts
+    #[arg(long, value_name = "NAME", value_parser = names::SEARCHES)]
+    search: Option<SearchKind>,
+    /// pgd: step size, the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
-    /// Number of steps
+    /// pgd, apgd: number of steps
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
-    /// Start at a random image within epsilon of the clean one; --random-start=false starts at the clean one
+    /// pgd, apgd: start at a random image within epsilon of the clean one; --random-start=false starts at the clean one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     random_start: Option<bool>,
-    /// Number of random starts; for each image the result with the lowest loss counts
+    /// pgd, apgd: number of random starts; for each image the result with the lowest loss or, with apgd, the strongest rank counts
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     restarts: Option<NonZero<usize>>,
+    /// square: number of times that each image is embedded; 1000 when left out
+    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
+    query_budget: Option<NonZero<usize>>,
 }
 
 /// Lists of images, targets and preserved items that replace the seed's choice.
@@ -84,9 +91,9 @@ struct Chosen {
 
 impl SearchArguments {
     fn chosen(self) -> Search {
-        let Self { step, iterations, random_start, restarts } = self;
-        let [iterations, restarts] = [iterations, restarts].map(|count| count.map(NonZero::get));
-        Search { step, iterations, random_start, restarts }
+        let Self { search, step, iterations, random_start, restarts, query_budget } = self;
+        let [iterations, restarts, query_budget] = [iterations, restarts, query_budget].map(|count| count.map(NonZero::get));
+        Search { kind: search, step, iterations, random_start, restarts, query_budget }
     }
 }
 

@@ -7,7 +7,7 @@ use rankle_attacks::ClassifierAttack;
 use rankle_core::Distance;
 use rankle_data::{Source, Split};
 use rankle_models::Architecture;
-use rankle_record::{AttackId, Norm, ObjectiveKind, Protocol, TargetPool};
+use rankle_record::{AttackId, Norm, ObjectiveKind, Protocol, SearchKind, TargetPool};
 use rankle_train::Loss;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -58,6 +58,7 @@ pub(crate) const ATTACKS: Names<AttackId> = Names { own: AttackId::registered, .
 pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names::of("attack", &ClassifierAttack::ALL);
 pub(crate) const PROTOCOLS: Names<Protocol> = Names::of("protocol", &Protocol::ALL);
 pub(crate) const NORMS: Names<Norm> = Names::of("norm", &Norm::ALL);
+pub(crate) const SEARCHES: Names<SearchKind> = Names::of("search", &SearchKind::ALL);
 pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names::of("objective", &ObjectiveKind::ALL);
 pub(crate) const TARGET_POOLS: Names<TargetPool> = Names::of("target band", &TargetPool::ALL);
 pub(crate) const LOSSES: Names<Loss> = Names { own: Loss::registered, ..Names::of("loss", &Loss::ALL) };

@@ -1,6 +1,6 @@
 //! Warnings about searches whose steps do not suit their radius.
 
-use rankle_attacks::Pgd;
+use rankle_attacks::{AnySearch, Pgd};
 use rankle_record::Search;
 
 /// The settings that a warning tells the user to change, in the words of the command.
@@ -15,15 +15,20 @@ pub(crate) enum Remedy {
 }
 
 /// Logs the [`warning`] about a search, if there is one.
-pub(crate) fn heed(search: &Pgd, chosen: Search, remedy: Remedy) {
+pub(crate) fn heed(search: &AnySearch, chosen: Search, remedy: Remedy) {
     if let Some(warning) = warning(search, chosen, remedy) {
         tracing::warn!("{warning}");
     }
 }
 
 /// The warning about a search that cannot reach the edge of its ball, or whose step is longer than the radius. A long step is
-/// reported only if the user chose it: below ε = 1/255 the steps of a protocol are longer by definition.
-pub(crate) fn warning(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
+/// reported only if the user chose it: below ε = 1/255 the steps of a protocol are longer by definition. Only PGD has a step.
+pub(crate) fn warning(search: &AnySearch, chosen: Search, remedy: Remedy) -> Option<String> {
+    let AnySearch::Pgd(search) = search else { return None };
+    warning_of_steps(search, chosen, remedy)
+}
+
+fn warning_of_steps(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
     let (epsilon, step) = (search.threat.radius(), four_digits(search.step));
     if search.falls_short() {
         let more = match remedy {
@@ -78,7 +83,7 @@ mod tests {
     /// The prescribed searches cause no warning at any radius of the paper; above 0.3 the paper's schedule is too short.
     #[test]
     fn what_is_prescribed_is_quiet_up_to_the_radius_of_the_paper() {
-        let own = |search: &Pgd| warning(search, Search::default(), Remedy::Options);
+        let own = |search: &Pgd| warning_of_steps(search, Search::default(), Remedy::Options);
         let published = rankle_report::published::table("mnist-ct-curves").unwrap();
         assert_eq!(published.epsilons.len(), 31);
         for epsilon in published.epsilons.iter().copied().chain([1.0 / 255.0, 0.5 / 255.0, 8.0 / 255.0]) {
@@ -86,7 +91,7 @@ mod tests {
             for protocol in [Protocol::Paper, Protocol::Strict] {
                 let universal = Some(SharedBy { batches: 1, perturbations: 1 });
                 let shared = AttackSpec { universal, ..AttackSpec::new(AttackId::CA_PLUS, epsilon, protocol, 0) };
-                assert_eq!(own(&rankle_attacks::search(&shared).unwrap()), None);
+                assert_eq!(warning(&rankle_attacks::search(&shared).unwrap(), Search::default(), Remedy::Options), None);
             }
             let searches = [Pgd::paper(threat), Pgd::strict(threat), ShiftDefense::paper(threat).search];
             for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(threat))) {

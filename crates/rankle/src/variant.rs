@@ -9,7 +9,8 @@ use rankle_record::{AttackOptions, ObjectiveKind, TargetPool};
 #[derive(Args)]
 #[command(next_help_heading = "Variants (those of the paper's tables when left out)")]
 pub(crate) struct VariantArguments {
-    /// Loss that the attack minimizes: ranking, the hinges of its definition, or distance, the distance to the targets
+    /// Loss that the attack minimizes: ranking, the hinges of its definition; distance, the distance to the targets; or soft-rank, a
+    /// smooth count of the items on the wrong side of the targets
     #[arg(long, value_name = "NAME", default_value_t, value_parser = names::OBJECTIVES)]
     objective: ObjectiveKind,
     /// Pool that the targets of ca+, qa+ and sp-qa+ are drawn from: the whole list, or the first 1 to 5 % of the image's own list

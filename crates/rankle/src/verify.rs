@@ -119,7 +119,7 @@ pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_attacks::Pgd;
+    use rankle_attacks::{AnySearch, Pgd};
     use rankle_eval::verify::{choose, differences, read, records_of};
     use rankle_record::Protocol;
     use serde_json::{Map, Value};
@@ -232,7 +232,7 @@ mod tests {
             for recorded in read(&path).unwrap() {
                 match prepared(recorded, &shelf) {
                     Ok(Ready { cell, job, .. }) => {
-                        let pgd = job.experiment.search;
+                        let AnySearch::Pgd(pgd) = job.experiment.search else { continue };
                         let usual = match cell.spec.protocol {
                             Protocol::Paper => Pgd::paper(pgd.threat),
                             Protocol::Strict => Pgd::strict(pgd.threat),

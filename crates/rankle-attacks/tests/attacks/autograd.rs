@@ -21,7 +21,7 @@ fn close(what: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
 /// Every attack with every objective it has.
 fn attacks() -> Vec<(AttackId, ObjectiveKind)> {
     let all = AttackId::ALL.into_iter().flat_map(|kind| ObjectiveKind::ALL.map(|objective| (kind, objective)));
-    all.filter(|attack| *attack != (AttackId::EmbeddingShift, ObjectiveKind::Distance)).collect()
+    all.filter(|(kind, objective)| *kind != AttackId::EmbeddingShift || *objective == ObjectiveKind::Ranking).collect()
 }
 
 /// Loss and gradient of an attack, with three targets and five preserved items for each of four images.
@@ -57,7 +57,11 @@ fn every_objective_agrees_with_pytorch() {
     for distance in Distance::ALL {
         for attack in attacks() {
             let (kind, objective) = attack;
-            let name = if objective == ObjectiveKind::Ranking { kind.to_string() } else { format!("{kind}.by-distance") };
+            let name = match objective {
+                ObjectiveKind::Ranking => kind.to_string(),
+                ObjectiveKind::Distance => format!("{kind}.by-distance"),
+                ObjectiveKind::SoftRank => format!("{kind}.soft-rank"),
+            };
             let name = format!("{name}.{distance}");
             let (loss, gradient) =
                 evaluate(attack, distance, &tensors["gallery"], &tensors["clean"], &tensors["embeddings"], &targets, &preserved);
@@ -103,6 +107,11 @@ fn plain(
         match objective {
             ObjectiveKind::Ranking => signed(gap)?.relu()?.mean_all(),
             ObjectiveKind::Distance => signed(pairs(&point, &items)?.mean_all()?),
+            ObjectiveKind::SoftRank => {
+                let all = pairs(&gallery, &gallery)?.flatten_all()?;
+                let spread = all.broadcast_sub(&all.mean_all()?)?.sqr()?.mean_all()?.sqrt()?.to_scalar::<f64>()?;
+                ((signed(gap)?.affine(-10.0 / spread, 0.0)?.exp()? + 1.0)?.recip()?).mean_all()
+            }
         }
     };
     let losses = (0..4).map(|image| match kind {

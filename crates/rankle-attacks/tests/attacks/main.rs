@@ -7,6 +7,7 @@ mod harness;
 mod pgd_l2;
 mod resolution;
 mod sanity;
+mod searches;
 mod sets;
 mod slope;
 mod support;

@@ -20,7 +20,7 @@ pub fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) 
         let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
         let noisy = more(images, *lens.of(usual.perturbs()));
         let searches = EFFORTS.iter().map(|&effort| longer(threat, effort)).chain([unbounded_search()]);
-        let searched: u64 = searches.map(|search| Experiment { search, ..usual }.cost(images)).sum();
+        let searched: u64 = searches.map(|search| Experiment { search: search.into(), ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
     };
     ATTACKS.into_iter().map(cost).sum()

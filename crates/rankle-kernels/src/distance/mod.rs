@@ -1,14 +1,14 @@
-//! Distances to a gallery, ranks in it, and hinge sums over it, in blocks of the gallery. Only [`distances`] stores a matrix.
+//! Distances to a gallery, ranks in it, and sums over its gaps, in blocks of the gallery. Only [`distances`] stores a matrix.
 //!
 //! Points are side by side in the lanes of a register, gallery rows come one after the other. Every distance is one chain of
 //! multiply-adds in the order of the coordinates: equal pairs have equal distances to the last bit, so comparing them is
 //! meaningful and an item never outranks itself.
 
-mod hinge;
+mod gaps;
 mod pairs;
 mod rank;
 
-pub use hinge::{Hinge, HingeLoss, hinges};
+pub use gaps::{GapLoss, GapSums, GapTerm, gap_sums, list_sigmoids};
 pub use pairs::distances_to;
 pub use rank::{Near, RankCount, Width, rank_counts};
 

@@ -36,8 +36,8 @@ impl Objective for BottomUpInstance<'_> {
         let embeddings = gallery.normalize(raw)?;
         let distances = gallery.distances_to(&embeddings, targets)?;
         let term = DistanceTerm { targets, distances: &distances, weights: None, scale: 1.0 };
-        let Evaluation { loss, gradient } = gallery.weighted_distances(&embeddings, &[term])?;
-        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)? })
+        let Evaluation { loss, gradient, .. } = gallery.weighted_distances(&embeddings, &[term])?;
+        Ok(Evaluation::new(loss, embeddings.backward(&gradient)?))
     }
 }
 

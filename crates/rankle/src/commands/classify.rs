@@ -143,7 +143,7 @@ impl Classify {
         };
         let images = subject.sample(Role::Query, Seed(seed), count)?;
         if let Some((_, search)) = &attack {
-            search::heed(search, Search::default(), Remedy::Radius);
+            search::heed(&(*search).into(), Search::default(), Remedy::Radius);
         }
         bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
 

@@ -149,7 +149,7 @@ impl Sanity {
         for role in [Role::Candidate, Role::Query] {
             subject.sample(role, seed, images)?;
         }
-        search::heed(&Pgd::paper(self.epsilon), Search::default(), Remedy::Radius);
+        search::heed(&Pgd::paper(self.epsilon).into(), Search::default(), Remedy::Radius);
         let galleries = subject.len() as u64 * if other.is_some() { 2 } else { 1 };
         let lens = subject.datasets().map(|set| set.len());
         bar.set_length(galleries + work(self.epsilon, images, lens, other.is_some()));

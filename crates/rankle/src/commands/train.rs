@@ -372,7 +372,7 @@ impl Train {
                 (defense.search, Box::new(defense))
             }
         };
-        search::heed(&search, Search::default(), Remedy::Radius);
+        search::heed(&search.into(), Search::default(), Remedy::Radius);
         Some(defense)
     }
 

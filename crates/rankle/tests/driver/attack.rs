@@ -55,6 +55,39 @@ fn ablations_stand_in_the_record() {
     assert!((1.0..5.0).contains(&before) && after < before, "{before} {after}");
 }
 
+/// Records of other searches have their parameters and no other, and are verified.
+#[test]
+fn another_search_is_named_in_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.jsonl");
+    let rest = "--attack ca+ --epsilon 0.3 --images 2 --protocol strict --format json";
+    let record = |search: &str| json(&mut on_mnist("attack", &format!("{rest} {search}")));
+    let apgd = record("--search apgd --iterations 8 --objective soft-rank");
+    assert_eq!((apgd["search"].as_str(), apgd["iterations"].as_u64(), apgd.get("step")), (Some("apgd"), Some(8), None));
+    assert!(apgd["rank_after"].as_f64() < apgd["rank_before"].as_f64(), "{apgd}");
+    let square = record("--search square --query-budget 30");
+    assert_eq!((square["query_budget"].as_u64(), square.get("iterations")), (Some(30), None));
+    let standard = record("--search standard");
+    let parts = standard["parts"].as_array().unwrap();
+    assert_eq!((parts.len(), parts[0]["gradients"].as_f64()), (4, Some(100.0)));
+    let ranks = parts.iter().map(|part| part["rank_after"].as_f64().unwrap());
+    assert!(ranks.fold(100.0, f64::min) >= standard["rank_after"].as_f64().unwrap() - 1e-9, "{standard}");
+    std::fs::write(&file, format!("{apgd}\n{square}\n{standard}\n")).unwrap();
+    let (code, stdout, stderr) = outcome(crate::support::rankle("verify").arg(&file));
+    assert_eq!((code, stdout.as_str()), (0, "3 agree, 0 disagree, 0 not run\n"), "{stderr}");
+    for (wrong, reason) in [
+        ("--search apgd --step 0.1", "step (--step) is no parameter of the search apgd"),
+        ("--search standard --iterations 3", "iterations (--iterations) is no parameter of the search standard"),
+        ("--query-budget 3", "query_budget (--query-budget) is no parameter of the search pgd"),
+        ("--search square --query-budget 0", "'--query-budget <N>'"),
+        ("--search apgdd", "'apgd'"),
+    ] {
+        let (code, stdout, stderr) = outcome(&mut on_mnist("attack", &format!("--attack ca+ --epsilon 0.3 {wrong}")));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains(reason), "{wrong}: {stderr}");
+    }
+}
+
 /// Under L2 the default is 30 steps of ε/12, and saved images stay in the ball.
 #[test]
 fn a_radius_may_be_euclidean() {

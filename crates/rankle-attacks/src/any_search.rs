@@ -1,0 +1,114 @@
+//! Searches of every kind under one type, with their cost.
+
+use crate::{Apgd, Pgd, Problem, Solver, Square, Standard, Threat};
+use candle_core::Tensor;
+use rankle_core::{Differentiable, Result};
+use rankle_record::{Search, SearchKind};
+
+/// A search of any kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AnySearch {
+    /// Projected gradient descent.
+    Pgd(Pgd),
+    /// Auto-PGD.
+    Apgd(Apgd),
+    /// Square attack.
+    Square(Square),
+    /// The standard attack.
+    Standard(Standard),
+}
+
+/// Cost of a search for each image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Number of input gradients.
+    pub gradients: u64,
+    /// Number of embeddings beside those of the gradients.
+    pub queries: u64,
+}
+
+impl From<Pgd> for AnySearch {
+    fn from(search: Pgd) -> Self {
+        Self::Pgd(search)
+    }
+}
+
+impl AnySearch {
+    /// Norm and radius of the ball.
+    pub fn threat(&self) -> Threat {
+        match self {
+            Self::Pgd(search) => search.threat,
+            Self::Apgd(search) => search.threat,
+            Self::Square(search) => search.threat,
+            Self::Standard(search) => search.threat,
+        }
+    }
+
+    /// Its name.
+    pub fn kind(&self) -> SearchKind {
+        match self {
+            Self::Pgd(_) => SearchKind::Pgd,
+            Self::Apgd(_) => SearchKind::Apgd,
+            Self::Square(_) => SearchKind::Square,
+            Self::Standard(_) => SearchKind::Standard,
+        }
+    }
+
+    /// All its parameters, as a record has them.
+    pub fn parameters(&self) -> Search {
+        match *self {
+            // Records of PGD do not name it.
+            Self::Pgd(Pgd { step, iterations, random_start, restarts, .. }) => Search {
+                step: Some(step),
+                iterations: Some(iterations),
+                random_start: Some(random_start),
+                restarts: Some(restarts),
+                ..Search::default()
+            },
+            Self::Apgd(Apgd { iterations, random_start, restarts, .. }) => Search {
+                kind: Some(self.kind()),
+                iterations: Some(iterations),
+                random_start: Some(random_start),
+                restarts: Some(restarts),
+                ..Search::default()
+            },
+            Self::Square(Square { queries, .. }) => {
+                Search { kind: Some(self.kind()), query_budget: Some(queries), ..Search::default() }
+            }
+            Self::Standard(_) => Search { kind: Some(self.kind()), ..Search::default() },
+        }
+    }
+
+    /// Cost of the search for each image; of [`Standard`] that of all its parts, for an image that never gets as far as it can.
+    pub fn cost(&self) -> Cost {
+        if self.threat().radius() == 0.0 {
+            return Cost::default();
+        }
+        match self {
+            Self::Pgd(search) => search.cost(),
+            Self::Apgd(search) => search.cost(),
+            Self::Square(search) => Cost { gradients: 0, queries: search.queries as u64 },
+            Self::Standard(search) => {
+                (search.parts().iter()).map(|part| part.search.cost()).fold(Cost::default(), |sum, cost| Cost {
+                    gradients: sum.gradients + cost.gradients,
+                    queries: sum.queries + cost.queries,
+                })
+            }
+        }
+    }
+}
+
+impl<M: Differentiable + ?Sized> Solver<M> for AnySearch {
+    fn threat(&self) -> Threat {
+        self.threat()
+    }
+
+    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        match self {
+            Self::Pgd(search) => search.solve(model, problem),
+            Self::Apgd(search) => search.solve(model, problem),
+            Self::Square(search) => search.solve(model, problem),
+            Self::Standard(search) => search.solve(model, problem),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Auto-PGD: projected gradient descent with momentum, in which each image halves its own step size.
+
+use crate::best::{Best, choose, is_lower};
+use crate::{Ball, Cost, Objective, Problem, Solver, Threat};
+use candle_core::{DType, Tensor};
+use rankle_core::{Differentiable, Evaluation, Place, Result};
+
+/// Auto-PGD (APGD). The first step is twice the radius. At checkpoints, which become more frequent, an image whose loss fell in
+/// fewer than three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
+/// with the best measured rank is returned ([`Evaluation::rank`]), for a loss without ranks that of the lowest loss.
+///
+/// # Source
+/// Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", ICML 2020,
+/// arXiv:2003.01690, algorithm 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Apgd {
+    /// Norm and radius of the ball.
+    pub threat: Threat,
+    /// Number of steps of each search, which is its number of gradients.
+    pub iterations: usize,
+    /// True if a search starts at a uniform random point of the ball, false if at the clean image.
+    pub random_start: bool,
+    /// Number of searches, each from its own random start. Without a random start one is made.
+    pub restarts: usize,
+}
+
+/// Share of a step that is new; the rest repeats the step before.
+const MOMENTUM: f64 = 0.75;
+/// Share of the steps between two checkpoints that must lower the loss.
+const ENOUGH: f64 = 0.75;
+/// Length of the first stretch between checkpoints, by how much each stretch is shorter than the one before, and the shortest
+/// one, in shares of all steps.
+const STRETCHES: [f64; 3] = [0.22, 0.03, 0.06];
+
+impl Apgd {
+    /// Default number of steps, that of AutoAttack.
+    pub const ITERATIONS: usize = 100;
+
+    /// A search of `iterations` steps from the clean image.
+    pub fn from_clean(threat: Threat, iterations: usize) -> Self {
+        Self { threat, iterations, random_start: false, restarts: 1 }
+    }
+
+    /// Cost of the search for each image, at a radius above 0.
+    pub fn cost(&self) -> Cost {
+        let searches = if self.random_start { self.restarts.max(1) as u64 } else { 1 };
+        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches }
+    }
+
+    /// Searches from one start, and offers all iterates to `best`.
+    fn descend<M: Differentiable + ?Sized>(
+        &self,
+        model: &M,
+        problem: &Problem<'_>,
+        ball: &Ball,
+        start: Tensor,
+        best: &mut Best<'_>,
+    ) -> Result<()> {
+        let (place, objective) = (problem.place, problem.objective);
+        let mut stretches = Stretches::of(self.iterations);
+        let (mut x, mut previous) = (start.clone(), start);
+        let mut descent: Option<Descent> = None;
+        for iteration in 0..self.iterations {
+            let mut found = None;
+            let mut gradient = model.input_gradient(&x, &mut |raw| {
+                let at_clean = iteration == 0 && !self.random_start;
+                let first = if at_clean { objective.first_gradient(raw)? } else { None };
+                let (Evaluation { loss, gradient, .. }, rank) = ranked(objective, raw)?;
+                found = Some((loss, rank));
+                Ok(first.unwrap_or(gradient).to_device(raw.device())?)
+            })?;
+            let Some((loss, rank)) = found else { break };
+            best.offer(&x, rank)?;
+            match &mut descent {
+                None => descent = Some(Descent::new(&x, &gradient, loss, 2.0 * self.threat.radius())?),
+                Some(descent) => {
+                    descent.follow(place, &x, &gradient, loss)?;
+                    if stretches.ends_after(iteration) {
+                        (x, gradient) = descent.check(place, (x, gradient), stretches.len())?;
+                    }
+                }
+            }
+            let Some(Descent { steps, .. }) = &descent else { break };
+            let momentum = if iteration == 0 { 0.0 } else { 1.0 - MOMENTUM };
+            let next = ball.glide(&x, &previous, &gradient, steps, momentum)?;
+            previous = x;
+            x = next;
+        }
+        best.offer(&x, ranked(objective, &model.embed(&x)?)?.1)
+    }
+}
+
+/// The loss, its gradient, and the number by which iterates are kept: the rank that the attack is after, or else the loss.
+pub(crate) fn ranked(objective: &dyn Objective, raw: &Tensor) -> Result<(Evaluation, Tensor)> {
+    let evaluation = objective.evaluate(raw)?;
+    let rank = match &evaluation.rank {
+        Some(rank) => Some(rank.clone()),
+        None => objective.rank(raw)?,
+    };
+    let rank = rank.unwrap_or_else(|| evaluation.loss.clone());
+    Ok((evaluation, rank))
+}
+
+impl<M: Differentiable + ?Sized> Solver<M> for Apgd {
+    fn threat(&self) -> Threat {
+        self.threat
+    }
+
+    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        problem.check()?;
+        let Problem { images, keys, seed, place, .. } = *problem;
+        if self.threat.radius() == 0.0 || keys.is_empty() {
+            return Ok(images.clone());
+        }
+        let ball = Ball::around(images, self.threat).at(place);
+        let mut best = Best::new(place);
+        let searches = if self.random_start { self.restarts.max(1) } else { 1 };
+        for restart in 0..searches {
+            let start = if self.random_start { ball.random(seed, keys, restart as u64)? } else { images.clone() };
+            self.descend(model, problem, &ball, start, &mut best)?;
+        }
+        Ok(best.into_images().unwrap_or_else(|| images.clone()))
+    }
+}
+
+/// The stretches between checkpoints.
+struct Stretches {
+    len: usize,
+    shortest: usize,
+    shorter_by: usize,
+    /// Steps of the current stretch.
+    taken: usize,
+}
+
+impl Stretches {
+    fn of(iterations: usize) -> Self {
+        let [first, shorter_by, shortest] = STRETCHES.map(|share| ((share * iterations as f64) as usize).max(1));
+        Self { len: first, shortest, shorter_by, taken: 0 }
+    }
+
+    /// Counts the step before an iteration; true if it ends a stretch, whose length then is [`Stretches::len`].
+    fn ends_after(&mut self, iteration: usize) -> bool {
+        debug_assert!(iteration > 0);
+        self.taken += 1;
+        self.taken == self.len
+    }
+
+    /// Length of the stretch that has ended; begins the next one.
+    fn len(&mut self) -> usize {
+        let ended = self.len;
+        self.taken = 0;
+        self.len = (self.len - self.shorter_by.min(self.len)).max(self.shortest);
+        ended
+    }
+}
+
+/// The state of each image, as tensors of one number per image.
+struct Descent {
+    /// Step sizes.
+    steps: Tensor,
+    /// The loss before the last step.
+    loss: Tensor,
+    /// Number of steps of this stretch that lowered the loss.
+    fell: Tensor,
+    /// The iterate of the lowest loss, its gradient and its loss.
+    lowest: (Tensor, Tensor, Tensor),
+    /// The lowest loss at the last checkpoint, and 1 if the step was halved there; before the first one it counts as halved.
+    before: (Tensor, Tensor),
+}
+
+impl Descent {
+    fn new(x: &Tensor, gradient: &Tensor, loss: Tensor, step: f64) -> Result<Self> {
+        let zeros = loss.zeros_like()?;
+        Ok(Self {
+            steps: Tensor::full(step as f32, loss.dims(), loss.device())?,
+            fell: zeros.to_dtype(DType::U32)?,
+            lowest: (x.clone(), gradient.clone(), loss.clone()),
+            before: (loss.clone(), zeros.eq(&zeros)?),
+            loss,
+        })
+    }
+
+    /// Sees the loss after a step, and its gradient.
+    fn follow(&mut self, place: &Place, x: &Tensor, gradient: &Tensor, loss: Tensor) -> Result<()> {
+        self.fell = (&self.fell + loss.lt(&self.loss)?.to_dtype(DType::U32)?)?;
+        let (lowest_x, lowest_gradient, lowest) = &mut self.lowest;
+        let wins = is_lower(&loss, lowest)?;
+        *lowest_x = choose(place, &wins, x, lowest_x)?;
+        *lowest_gradient = choose(place, &wins, gradient, lowest_gradient)?;
+        *lowest = wins.where_cond(&loss, lowest)?;
+        self.loss = loss;
+        Ok(())
+    }
+
+    /// Halves the steps of the images that need it after a stretch of `len` steps, and returns the iterates and gradients to go on
+    /// from.
+    fn check(&mut self, place: &Place, (x, gradient): (Tensor, Tensor), len: usize) -> Result<(Tensor, Tensor)> {
+        let ((lowest_x, lowest_gradient, lowest), (before, halved)) = (&self.lowest, &self.before);
+        let few = self.fell.le((ENOUGH * len as f64) as u32)?;
+        let is_stuck = (halved.eq(0u8)? * lowest.ge(before)?)?;
+        let halve = (few + is_stuck)?.gt(0u8)?;
+        self.steps = halve.where_cond(&(&self.steps * 0.5)?, &self.steps)?;
+        let from = (choose(place, &halve, lowest_x, &x)?, choose(place, &halve, lowest_gradient, &gradient)?);
+        self.fell = self.fell.zeros_like()?;
+        self.before = (lowest.clone(), halve);
+        Ok(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Misclassification;
+    use candle_core::{Device, safetensors};
+    use rankle_core::{Distance, Embedder, InputSpec, Seed};
+
+    /// Checkpoints of 100 steps: those of the paper.
+    #[test]
+    fn checkpoints_become_more_frequent() {
+        let checkpoints = |iterations: usize| {
+            let mut stretches = Stretches::of(iterations);
+            (1..iterations).filter(|&at| stretches.ends_after(at) && stretches.len() > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
+        assert_eq!(checkpoints(10), [2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    /// A classifier whose logits are a linear map of `tanh` of a linear map.
+    struct Classifier {
+        first: Tensor,
+        second: Tensor,
+    }
+
+    impl Embedder for Classifier {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            Ok(images.flatten_from(1)?.matmul(&self.first)?.tanh()?.matmul(&self.second)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, 5, 5))
+        }
+    }
+
+    impl Differentiable for Classifier {}
+
+    /// From the same starts, on the same loss: `tests/fixtures/README.md`.
+    #[test]
+    fn images_are_those_of_torchattacks() {
+        let load = |name: &str| {
+            let path = format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+            safetensors::load(path, &Device::Cpu).unwrap()
+        };
+        let (given, fixture) = (load("pgd_l2"), load("apgd"));
+        let classifier = Classifier { first: given["first"].clone(), second: given["second"].clone() };
+        let images = &given["images"];
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+            let objective = Misclassification { labels: given["labels"].to_vec1().unwrap(), place: place.clone() };
+            let keys: Vec<u64> = (0..objective.labels.len() as u64).collect();
+            let problem = Problem { images, keys: &keys, objective: &objective, seed: Seed(0), place: &place };
+            for (name, threat, iterations) in [
+                ("linf", Threat::linf(0.15), 8),
+                ("linf-long", Threat::linf(0.3), 15),
+                ("l2", Threat::l2(0.8), 12),
+                ("covers", Threat::l2(6.0), 9),
+            ] {
+                let search = Apgd::from_clean(threat.unwrap(), iterations);
+                let ball = Ball::around(images, search.threat).at(&place);
+                let mut best = Best::new(&place);
+                search.descend(&classifier, &problem, &ball, fixture[&format!("{name}.start")].clone(), &mut best).unwrap();
+                let (ours, theirs) = (values(&best.into_images().unwrap()), values(&fixture[&format!("{name}.found")]));
+                let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 2e-5, "{name} {place:?}: {apart}");
+                assert!(ours.iter().zip(values(images)).any(|(a, b)| (a - b).abs() > 0.1), "{name}: nothing moved");
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The standard attack: several searches without parameters, and for each image the strongest result.
+
+use crate::apgd::ranked;
+use crate::best::Best;
+use crate::run::{Adversary, Ranker, run_on};
+use crate::{
+    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene, Setting,
+    Solver, Square, Targets, Threat, Transfer, Victim, build,
+};
+use candle_core::{Device, Tensor};
+use rankle_core::numbers::numbers;
+use rankle_core::{Differentiable, Result, Seed};
+
+/// Searches of different kinds, one after the other, and for each image the result with the strongest measured rank, as AutoAttack
+/// does for classifiers. Nothing is to be chosen. Images that have got as far as they can are left out of what follows.
+///
+/// APGD follows the hinges and the soft rank, from the clean image and from random starts; Square attack, which needs no gradient,
+/// finds what a hidden gradient would hide.
+///
+/// # Source
+/// Croce and Hein, ICML 2020, arXiv:2003.01690, for the idea; METHOD.md 6.7.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standard {
+    /// Norm and radius of the ball.
+    pub threat: Threat,
+}
+
+/// One search of the standard attack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Name in records.
+    pub name: &'static str,
+    /// The loss that it follows; `None` for the attack's own.
+    pub objective: Option<ObjectiveKind>,
+    /// The search.
+    pub search: AnySearch,
+}
+
+/// The outcome of one part on all images: one entry per image, as in [`Outcome`]. An image that an earlier part had brought as far
+/// as it can get counts with that outcome.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartOutcome {
+    /// Name of the part.
+    pub name: &'static str,
+    /// Per image the mean rank over its targets; empty for the embedding shift.
+    pub rank: Vec<f64>,
+    /// Per image the mean rank of its preserved items; empty for attacks that preserve none.
+    pub preserved: Vec<f64>,
+    /// Distance by which each embedding moved.
+    pub embedding_shift: Vec<f64>,
+    /// Number of input gradients of all images together.
+    pub gradients: u64,
+    /// Number of other embeddings of all images together.
+    pub queries: u64,
+}
+
+/// Number of random starts for each loss.
+const STARTS: usize = 3;
+
+impl Standard {
+    /// Its searches, in their order.
+    pub fn parts(&self) -> [Part; 5] {
+        let threat = self.threat;
+        let clean = AnySearch::Apgd(Apgd::from_clean(threat, Apgd::ITERATIONS));
+        let random = AnySearch::Apgd(Apgd { threat, iterations: Apgd::ITERATIONS, random_start: true, restarts: STARTS });
+        let part = |name, objective, search| Part { name, objective, search };
+        [
+            part("apgd from the clean image", None, clean),
+            part("apgd on the soft rank, from the clean image", Some(ObjectiveKind::SoftRank), clean),
+            part("apgd from random starts", None, random),
+            part("apgd on the soft rank, from random starts", Some(ObjectiveKind::SoftRank), random),
+            part("square", None, AnySearch::Square(Square { threat, queries: Square::QUERIES })),
+        ]
+    }
+
+    /// The parts that an attack has. Without targets there is no soft rank; with a single query its gradient has the direction of
+    /// the hinges' (METHOD.md 7.6), so that from the clean image it would search once more what was searched.
+    pub fn parts_of(&self, spec: &AttackSpec) -> Vec<Part> {
+        let has_soft_rank = |part: &Part| match (spec.attack, part.search) {
+            (AttackId::Candidate(_), AnySearch::Apgd(Apgd { random_start: false, .. })) => spec.targets > 1,
+            (AttackId::Candidate(_) | AttackId::Query(_) | AttackId::PreservingQuery(_), _) => true,
+            (AttackId::EmbeddingShift | AttackId::Custom(_), _) => false,
+        };
+        self.parts().into_iter().filter(|part| part.objective.is_none() || has_soft_rank(part)).collect()
+    }
+}
+
+/// All parts that follow the objective of the problem.
+impl<M: Differentiable + ?Sized> Solver<M> for Standard {
+    fn threat(&self) -> Threat {
+        self.threat
+    }
+
+    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        let mut best = Best::new(problem.place);
+        for part in self.parts().iter().filter(|part| part.objective.is_none()) {
+            let moved = part.search.solve(model, problem)?;
+            let (_, rank) = ranked(problem.objective, &model.embed(&moved)?)?;
+            best.offer(&moved, rank)?;
+        }
+        Ok(best.into_images().unwrap_or_else(|| problem.images.clone()))
+    }
+}
+
+/// Runs the attack of a spec by a search of any kind on images, as [`crate::run()`] does by a single search.
+///
+/// # Errors
+/// As [`crate::run()`].
+pub fn run_spec<'a>(
+    search: &AnySearch,
+    spec: &AttackSpec,
+    setting: &Setting<'a>,
+    images: &[usize],
+    targets: &Targets,
+) -> Result<Outcome> {
+    Ok(run_on_all(search, spec, setting, &[], images, targets)?.swap_remove(0))
+}
+
+/// Does as [`run_spec`], and measures the victim of a transfer, too.
+///
+/// # Errors
+/// As [`crate::transfer()`].
+pub fn transfer_spec<'a>(
+    search: &AnySearch,
+    spec: &AttackSpec,
+    setting: &Setting<'a>,
+    victim: Victim<'_>,
+    images: &[usize],
+    targets: &Targets,
+) -> Result<Transfer> {
+    let other = Ranker { embedder: victim.embedder, sets: victim.sets };
+    let mut outcomes = run_on_all(search, spec, setting, &[other], images, targets)?;
+    let victim = outcomes.swap_remove(1);
+    Ok(Transfer { source: outcomes.swap_remove(0), victim })
+}
+
+fn run_on_all<'a>(
+    search: &AnySearch,
+    spec: &AttackSpec,
+    setting: &Setting<'a>,
+    others: &[Ranker<'_>],
+    images: &[usize],
+    targets: &Targets,
+) -> Result<Vec<Outcome>> {
+    if let AnySearch::Standard(standard) = search {
+        return run_standard(standard, spec, setting, others, images, targets);
+    }
+    let attack = build(spec.attack, spec.targets, spec.options);
+    run_on(&*attack, Adversary::Solver(search), setting, others, images, targets)
+}
+
+fn run_standard<'a>(
+    standard: &Standard,
+    spec: &AttackSpec,
+    setting: &Setting<'a>,
+    others: &[Ranker<'_>],
+    images: &[usize],
+    targets: &Targets,
+) -> Result<Vec<Outcome>> {
+    let goal = Goal::of(spec, setting.scene.sets.gallery.len());
+    let attack_of = |objective: Option<ObjectiveKind>| {
+        let objective = objective.unwrap_or(spec.options.objective);
+        build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options })
+    };
+    let mut strongest = Strongest::default();
+    let mut remaining: Vec<usize> = (0..images.len()).collect();
+    for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
+        // Every part has random starts of its own.
+        let seed = Seed(spec.seed.wrapping_add(index as u64));
+        let searching = Setting { keep_images: true, scene: Scene { seed, ..setting.scene }, ..*setting };
+        let mut found = PartOutcome { name: part.name, ..strongest.so_far.clone() };
+        (found.gradients, found.queries) = (0, 0);
+        if !remaining.is_empty() {
+            let some: Vec<usize> = remaining.iter().map(|&at| images[at]).collect();
+            let adversary = Adversary::Solver(&part.search);
+            let outcomes = run_on(&*attack_of(part.objective), adversary, &searching, &[], &some, &targets.select(&remaining))?;
+            let cost = part.search.cost();
+            (found.gradients, found.queries) = (cost.gradients * some.len() as u64, cost.queries * some.len() as u64);
+            strongest.offer(&goal, &remaining, &outcomes[0], &mut found)?;
+            remaining.retain(|&at| !goal.is_reached(&strongest.so_far, at));
+        }
+        strongest.parts.push(found);
+    }
+    let shape: Vec<usize> = [&[images.len()], &strongest.shape[1..]].concat();
+    let adversarial = Tensor::from_vec(strongest.pixels, shape, &Device::Cpu)?;
+    let adversary = Adversary::Images { threat: standard.threat, images: &adversarial };
+    let mut outcomes = run_on(&*attack_of(None), adversary, setting, others, images, targets)?;
+    outcomes[0].parts = strongest.parts;
+    Ok(outcomes)
+}
+
+/// The quantity that an attack lowers.
+struct Goal {
+    direction: Option<Direction>,
+    /// Weight of the preserved items.
+    xi: f64,
+    /// The lowest rank that a lowered target can have.
+    bottom: f64,
+}
+
+impl Goal {
+    fn of(spec: &AttackSpec, gallery: usize) -> Self {
+        // Behind all others; the image itself leaves the list under `strict`.
+        let others = gallery.saturating_sub(if spec.protocol == Protocol::Strict { 2 } else { 1 });
+        Self { direction: spec.attack.direction(), xi: spec.options.xi.unwrap_or(0.0), bottom: others as f64 / gallery as f64 }
+    }
+
+    /// The number of an image; the lower the stronger.
+    fn number(&self, found: &PartOutcome, at: usize) -> f64 {
+        let kept = found.preserved.get(at).map_or(0.0, |rank| self.xi * rank);
+        match self.direction {
+            Some(Direction::Raise) => found.rank[at] + kept,
+            Some(Direction::Lower) => kept - found.rank[at],
+            None => -found.embedding_shift[at],
+        }
+    }
+
+    /// True if no search can get an image further.
+    fn is_reached(&self, found: &PartOutcome, at: usize) -> bool {
+        let at_top = |rank: f64| rank == 0.0;
+        let kept = found.preserved.get(at).is_none_or(|&rank| self.xi == 0.0 || at_top(rank));
+        kept && match self.direction {
+            Some(Direction::Raise) => at_top(found.rank[at]),
+            Some(Direction::Lower) => found.rank[at] >= self.bottom,
+            None => false,
+        }
+    }
+}
+
+/// The strongest result of each image.
+#[derive(Default)]
+struct Strongest {
+    so_far: PartOutcome,
+    pixels: Vec<f32>,
+    shape: Vec<usize>,
+    parts: Vec<PartOutcome>,
+}
+
+impl Strongest {
+    /// Takes the outcome of a part on the images at these places, and writes it into `found`.
+    fn offer(&mut self, goal: &Goal, places: &[usize], outcome: &Outcome, found: &mut PartOutcome) -> Result<()> {
+        let Some(adversarial) = &outcome.adversarial else { return Ok(()) };
+        let (pixels, after) = (numbers(adversarial)?, &outcome.after);
+        let size = pixels.len() / places.len();
+        let is_first = self.pixels.is_empty();
+        if is_first {
+            // The first part runs on all images.
+            let Outcome { embedding_shift, .. } = outcome.clone();
+            *found =
+                PartOutcome { rank: after.rank.clone(), preserved: after.preserved.clone(), embedding_shift, ..found.clone() };
+            (self.so_far, self.pixels, self.shape) = (found.clone(), pixels.to_vec(), adversarial.dims().to_vec());
+            return Ok(());
+        }
+        let set = |numbers: &mut Vec<f64>, at: usize, new: &[f64], row: usize| {
+            if let (Some(slot), Some(&new)) = (numbers.get_mut(at), new.get(row)) {
+                *slot = new;
+            }
+        };
+        let write = |into: &mut PartOutcome, at: usize, row: usize| {
+            set(&mut into.rank, at, &after.rank, row);
+            set(&mut into.preserved, at, &after.preserved, row);
+            set(&mut into.embedding_shift, at, &outcome.embedding_shift, row);
+        };
+        for (row, &at) in places.iter().enumerate() {
+            write(found, at, row);
+            if goal.number(found, at) < goal.number(&self.so_far, at) {
+                write(&mut self.so_far, at, row);
+                self.pixels[at * size..][..size].copy_from_slice(&pixels[row * size..][..size]);
+            }
+        }
+        Ok(())
+    }
+}
