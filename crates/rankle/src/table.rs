@@ -4,7 +4,9 @@ use crate::names::Format;
 use crate::progress;
 use crate::threat_arguments::with_norm;
 use anyhow::Result;
-use rankle_record::{AttackSpec, Cell, ObjectiveKind, Record, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
+use rankle_record::{
+    AttackSpec, Cell, ObjectiveKind, Record, Search, SearchKind, SharedBy, Subject, TargetPool, Unseen, WhiteBox,
+};
 use std::fmt;
 
 /// Prints a record, as a table or as a line of JSON.
@@ -37,14 +39,12 @@ impl fmt::Display for RecordTable<'_> {
             let (size, made) = (images / (*batches).max(1), batches * perturbations);
             writeln!(f, "{made} universal perturbations, each for {size} images: half of them are seen, half unseen")?;
         }
-        let starts = search.restarts.filter(|_| search.random_start == Some(true));
-        let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
         let of = match facts.queries {
             None => format!("{images} of {} images", facts.gallery),
             Some(queries) => format!("{images} images, {queries} queries, {} gallery images", facts.gallery),
         };
         writeln!(f, "{of}, seed {seed}, protocol {protocol}")?;
-        writeln!(f, "{} steps of {:.4}{starts}", search.iterations.unwrap_or(0), search.step.unwrap_or(0.0))?;
+        writeln!(f, "{}", in_words(search))?;
         if options.objective != ObjectiveKind::default() {
             writeln!(f, "objective: {}", options.objective)?;
         }
@@ -60,7 +60,24 @@ impl fmt::Display for RecordTable<'_> {
         for (name, share) in [("tied ranks", self.0.tie_share), ("below resolution", self.0.undecided_share)] {
             write!(f, "\n{name:<24}{:>16}{share:>14.2} %", "")?;
         }
+        for part in &self.0.parts {
+            let after = part.rank_after.map_or_else(|| format!("{:.4}", part.embedding_shift), |rank| format!("{rank:.2}"));
+            write!(f, "\n{:<48}{after:>8}", part.name)?;
+        }
         write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, facts.provenance.device, facts.provenance.instruction_set)
+    }
+}
+
+/// The search and its parameters, as in `24 steps of 0.0100, 3 random starts`.
+fn in_words(search: &Search) -> String {
+    let starts = search.restarts.filter(|_| search.random_start == Some(true));
+    let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
+    let iterations = search.iterations.unwrap_or(0);
+    match search.kind.unwrap_or_default() {
+        SearchKind::Pgd => format!("{iterations} steps of {:.4}{starts}", search.step.unwrap_or(0.0)),
+        SearchKind::Apgd => format!("APGD, {iterations} steps{starts}"),
+        SearchKind::Square => format!("Square attack, {} queries", search.query_budget.unwrap_or(0)),
+        SearchKind::Standard => "the standard attack; what each part found alone stands below".to_owned(),
     }
 }
 
@@ -108,7 +125,7 @@ impl RecordTable<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_record::{AttackId, sample};
+    use rankle_record::{AttackId, PartOutcome, sample};
 
     fn record(attack: AttackId) -> Record {
         let record = sample::record("mnist-ct", sample::subject(), attack, 2, 0.25, 4.32);
@@ -138,6 +155,33 @@ mod tests {
         assert!(table.starts_with("sp-qa+ on mnist (c2f2, cosine), m = 2, ε = 0.25\n"), "{table}");
         assert!(table.contains("\n1000 of 10000 images, seed 0, protocol paper\n24 steps of 0.0100, 3 random starts\n"));
         assert!(table.ends_with("\n\n7.7 s on cpu (avx2)") || table.ends_with("\n\n7.6 s on cpu (avx2)"), "{table}");
+    }
+
+    #[test]
+    fn other_searches_are_named_with_their_parameters_and_parts() {
+        let mut record = record(AttackId::CA_PLUS);
+        let words = |search| {
+            RecordTable(&Record {
+                cell: Cell { spec: AttackSpec { search, ..record.cell.spec }, ..record.cell.clone() },
+                ..record.clone()
+            })
+            .to_string()
+        };
+        let search = |kind| Search { kind: Some(kind), ..Search::default() };
+        assert!(words(Search { iterations: Some(100), ..search(SearchKind::Apgd) }).contains("\nAPGD, 100 steps\n"));
+        assert!(words(Search { query_budget: Some(30), ..search(SearchKind::Square) }).contains("\nSquare attack, 30 queries\n"));
+        assert!(words(search(SearchKind::Standard)).contains("\nthe standard attack; what"));
+        let part = PartOutcome {
+            name: "square".into(),
+            rank_after: Some(7.125),
+            preserved_rank_after: None,
+            embedding_shift: 0.5,
+            gradients: 0.0,
+            queries: 1000.0,
+        };
+        record.parts = vec![part.clone(), PartOutcome { name: "apgd".into(), rank_after: None, ..part }];
+        let table = RecordTable(&record).to_string();
+        assert_eq!((line(&table, "square"), line(&table, "apgd")), (vec!["7.12".to_owned()], vec!["0.5000".to_owned()]));
     }
 
     #[test]
