@@ -58,6 +58,8 @@ def parity(args):
     # Tensors are named by the hash of the inputs, which are the same on both devices.
     same = [{key: value} for key, value in ranks[0].items() if key in ranks[1]]
     good = len(same) == len(ranks[0])
+    if not good:
+        print(json.dumps({"part": "parity", "cells": len(ranks[0]), "of_both_devices": len(same), "agrees": False}))
     for index, (one, other) in enumerate(zip(read(f"{args.one}.jsonl"), read(f"{args.other}.jsonl"), strict=True)):
         assert (one["attack"], one["distance"]) == (other["attack"], other["distance"]), index
         line = {"part": "parity", "attack": one["attack"], "distance": one["distance"], "images": one["images"]}
@@ -66,9 +68,13 @@ def parity(args):
         for column, bound in BOUNDS.items():
             if one.get(column) is None and other.get(column) is None:
                 continue
+            if one.get(column) is None or other.get(column) is None:
+                over.append(column)
+                continue
             difference = abs(one[column] - other[column])
             line[f"{column}_difference"] = difference
-            if difference > bound:
+            # Not `>`: NaN agrees with nothing.
+            if not difference <= bound:
                 over.append(column)
         line["agrees"] = not over
         good = good and not over
@@ -76,7 +82,7 @@ def parity(args):
     print(json.dumps({"part": "parity", "images_of_all_cells": images_of_all(*ranks)}))
     one, other = (tensors(f"{name}.safetensors") for name in (args.one, args.other))
     moved = one["adversarial"] - other["adversarial"]
-    share = float((abs(moved) > 1e-6).mean())
+    share = float((~(abs(moved) <= 1e-6)).mean())
     print(json.dumps({"part": "parity", "step": 1, "pixels_apart_share": share, "agrees": share <= SIGNS}))
     if not good or share > SIGNS:
         sys.exit("the devices disagree: see the lines with agrees false")

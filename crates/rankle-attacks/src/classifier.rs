@@ -80,7 +80,7 @@ impl<'a> Classification<'a> {
         check_indices("image", images, self.dataset.len())?;
         let mut hits = Hits::default();
         let place = self.classifier.place();
-        in_pieces(images.len(), self.batch_size, |piece| {
+        in_pieces(images.len(), &mut { self.batch_size }, |piece| {
             let indices = &images[piece];
             let clean = place.to_device(&self.dataset.images(indices)?)?;
             let labels: Vec<u32> = indices.iter().map(|&image| self.dataset.labels()[image]).collect();

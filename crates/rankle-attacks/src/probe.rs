@@ -95,7 +95,9 @@ fn batches<M: Embedder + ?Sized>(
     let mut done = 0;
     each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {
         let at = at.narrow(0, done, batch.indices.len())?;
+        each(&at, batch.instance)?;
+        // Not before: a batch for which a device has no memory comes again.
         done += batch.indices.len();
-        each(&at, batch.instance)
+        Ok(())
     })
 }

@@ -146,7 +146,7 @@ pub(crate) fn each_batch<E: Embedder + ?Sized, M: Embedder + ?Sized>(
     let (role, sets) = (attack.perturbs(), ranker.sets);
     check(sets, role, setting, images, targets)?;
     let dataset = *setting.images.of(role);
-    in_pieces(images.len(), setting.at_once(role, targets), |piece| {
+    in_pieces(images.len(), &mut setting.at_once(role, targets), |piece| {
         let indices = &images[piece.clone()];
         let images = sets.gallery.place().to_device(&dataset.images(indices)?)?;
         let targets = targets.of_images(piece);

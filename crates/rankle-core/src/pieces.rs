@@ -3,18 +3,19 @@
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Does `work` on `0..len` in pieces of at most `most`. A piece for which the device has no memory is halved, as are all that
-/// follow, with a warning. `work` must not have counted a piece that fails.
+/// Does `work` on `0..len` in pieces of at most `most`. A piece for which the device has no memory is halved, with a warning; `most`
+/// then is what fits, for all that follow. `work` must not have counted a piece that fails.
 ///
 /// # Errors
 /// Errors of `work`; [`Error::Refused`] when the memory does not suffice for a single one.
-pub fn in_pieces(len: usize, most: usize, mut work: impl FnMut(Range<usize>) -> Result<()>) -> Result<()> {
-    let (mut done, mut most) = (0, most.max(1));
+pub fn in_pieces(len: usize, most: &mut usize, mut work: impl FnMut(Range<usize>) -> Result<()>) -> Result<()> {
+    let mut done = 0;
+    *most = (*most).max(1);
     while done < len {
-        let piece = done..len.min(done + most);
+        let piece = done..len.min(done.saturating_add(*most));
         match work(piece.clone()) {
             Err(error) if error.is_out_of_memory() && piece.len() > 1 => {
-                most = piece.len() / 2;
+                *most = piece.len() / 2;
                 tracing::warn!("the device has no memory for {} images at once: going on with {most}", piece.len());
             }
             Err(error) if error.is_out_of_memory() => {
@@ -50,7 +51,9 @@ mod tests {
                 done.extend(piece);
                 Ok(())
             };
-            in_pieces(len, most, work).unwrap();
+            let mut fits = most;
+            in_pieces(len, &mut fits, work).unwrap();
+            assert!(fits >= 1 && (failed == 0 || fits <= room), "{len} {most} {room}");
             assert_eq!(done, (0..len).collect::<Vec<_>>(), "{len} {most} {room}");
             assert!(failed <= 5, "{failed}");
         }
@@ -58,13 +61,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_at_all_and_other_errors_end_the_work() {
-        let message = in_pieces(4, 4, |_| Err(full())).unwrap_err().to_string();
+        let message = in_pieces(4, &mut 4, |_| Err(full())).unwrap_err().to_string();
         assert!(
             message.contains("a single image") && message.contains("--device cpu") && message.lines().count() == 1,
             "{message}"
         );
         let mut calls = 0;
-        let failed = in_pieces(4, 2, |_| {
+        let failed = in_pieces(4, &mut 2, |_| {
             calls += 1;
             Err(Error::BlackBox)
         });

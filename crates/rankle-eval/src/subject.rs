@@ -207,12 +207,12 @@ impl RankedSubject {
 /// # Errors
 /// Errors of the model, and an embedding that cannot be ranked.
 pub fn embed(embedder: &dyn Embedder, dataset: &dyn Dataset, images: &[usize]) -> rankle_core::Result<(Embeddings, Waiting)> {
-    let (place, mut chunks) = (embedder.place(), Vec::new());
+    let (place, mut chunks, mut most) = (embedder.place(), Vec::new(), usize::MAX);
     let waiting = read_ahead(
         images.chunks(chunk(dataset.shape())),
         |chunk| dataset.images(chunk),
         |images| {
-            in_pieces(images.dims()[0], usize::MAX, |piece| {
+            in_pieces(images.dims()[0], &mut most, |piece| {
                 chunks.push(embedder.embed(&place.to_device(&images.narrow(0, piece.start, piece.len())?)?)?);
                 Ok(())
             })

@@ -13,7 +13,11 @@ use candle_core::{D, Result, Tensor, bail};
 /// `x` has other dimensions, its last one is no multiple of `3 * heads`, there are no tokens, or it is not f32 or f64.
 pub fn self_attention(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (n, tokens, width) = match x.dims() {
-        &[n, tokens, width] if heads > 0 && tokens > 0 && width > 0 && width % (3 * heads) == 0 => (n, tokens, width / 3),
+        &[n, tokens, width]
+            if tokens > 0 && width > 0 && heads.checked_mul(3).is_some_and(|parts| parts > 0 && width % parts == 0) =>
+        {
+            (n, tokens, width / 3)
+        }
         _ => bail!("self_attention: shape {:?} for {heads} heads, where (n, tokens, 3 * heads * d) is needed", x.shape()),
     };
     let layout = Layout { n, tokens, heads, features: width / heads };

@@ -63,7 +63,8 @@ impl Drop for Outside {
 }
 
 impl Recorded {
-    /// Records the operations of this thread during `forward`, which returns the output.
+    /// Records the operations of this thread during `forward`, which returns the output. What `forward` gives to other threads is not
+    /// recorded; what a thread pool has this thread do meanwhile must be recorded on its own, as the models of `rankle_models` are.
     ///
     /// # Errors
     /// Those of `forward`.

@@ -38,7 +38,14 @@ fn views_give_what_their_copies_give() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let x = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    for (shape, heads) in [(&[2usize, 3, 12][..], 5), (&[2, 3, 12], 0), (&[2, 0, 12], 1), (&[2, 3, 0], 1), (&[3, 12], 1)] {
+    for (shape, heads) in [
+        (&[2usize, 3, 12][..], 5),
+        (&[2, 3, 12], 0),
+        (&[2, 0, 12], 1),
+        (&[2, 3, 0], 1),
+        (&[3, 12], 1),
+        (&[2, 3, 12], usize::MAX / 3 + 1),
+    ] {
         refused(self_attention(&x(shape), heads), &["self_attention", "heads"]);
     }
     refused(self_attention(&x(&[1, 2, 3]).to_dtype(DType::U32).unwrap(), 1), &["self_attention"]);

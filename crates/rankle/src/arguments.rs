@@ -74,7 +74,7 @@ pub(crate) struct FormatArgument {
 #[derive(Args)]
 #[command(next_help_heading = heading::MACHINE)]
 pub(crate) struct Global {
-    /// Device to compute on: cpu (kernels of this program), candle-cpu (candle's operations on the CPU, as on a GPU but slower),
+    /// Device to compute on: cpu (kernels of this program), candle-cpu (networks and searches on tensors, as on a GPU),
     /// cuda[:N] or metal, in builds with these features
     #[arg(long, global = true, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,

@@ -11,7 +11,7 @@ pub(crate) enum Device {
     /// The CPU, with this project's kernels.
     #[default]
     Cpu,
-    /// The CPU, with the operations that run on a GPU.
+    /// The CPU, with the networks and searches on tensors that run on a GPU.
     CandleCpu,
     /// An NVIDIA GPU, by its index from 0.
     Cuda(usize),
@@ -26,24 +26,23 @@ impl Device {
     /// One line that says what to do, if this build or this machine lacks the device.
     pub(crate) fn place(self) -> Result<Place> {
         type Opened = candle_core::Result<candle_core::Device>;
-        let (name, feature, built, open): (_, _, _, &dyn Fn() -> Opened) = match self {
+        let (name, feature, built, see, open): (_, _, _, _, &dyn Fn() -> Opened) = match self {
             Self::Cpu => return Ok(Place::Kernels),
             Self::CandleCpu => return Ok(Place::Tensors(candle_core::Device::Cpu)),
             // A stream of its own: two threads do not wait for each other.
             Self::Cuda(number) => {
-                ("CUDA", "cuda", cfg!(feature = "cuda"), &move || candle_core::Device::new_cuda_with_stream(number))
+                ("CUDA", "cuda", cfg!(feature = "cuda"), "see `nvidia-smi` for the cards of this machine, or ", &move || {
+                    candle_core::Device::new_cuda_with_stream(number)
+                })
             }
-            Self::Metal => ("Metal", "metal", cfg!(feature = "metal"), &|| candle_core::Device::new_metal(0)),
+            Self::Metal => ("Metal", "metal", cfg!(feature = "metal"), "", &|| candle_core::Device::new_metal(0)),
         };
         if !built {
             bail!("this build has no {name}, so there is no {self}: build it with --features {feature}, or use --device cpu");
         }
         open().map(Place::Tensors).or_else(|error| {
             let error = error.to_string();
-            bail!(
-                "{self} cannot be used ({}): see `nvidia-smi` for the cards of this machine, or use --device cpu",
-                error.lines().next().unwrap_or_default()
-            )
+            bail!("{self} cannot be used ({}): {see}use --device cpu", error.lines().next().unwrap_or_default())
         })
     }
 

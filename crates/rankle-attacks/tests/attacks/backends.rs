@@ -140,16 +140,17 @@ fn nothing_leaves_the_device_inside_a_search() {
     }
 }
 
-/// The model of a device with room for a few images.
+/// The model of a device with room for a few images, and for fewer in a backward pass.
 struct Small<'a> {
     model: &'a dyn Differentiable,
     room: usize,
+    room_to_go_back: usize,
     refusals: AtomicUsize,
 }
 
 impl Small<'_> {
-    fn check(&self, images: &Tensor) -> Result<()> {
-        if images.dims()[0] <= self.room {
+    fn check(&self, images: &Tensor, room: usize) -> Result<()> {
+        if images.dims()[0] <= room {
             return Ok(());
         }
         self.refusals.fetch_add(1, Ordering::Relaxed);
@@ -159,7 +160,7 @@ impl Small<'_> {
 
 impl Embedder for Small<'_> {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
-        self.check(images)?;
+        self.check(images, self.room)?;
         self.model.embed(images)
     }
     fn distance(&self) -> Distance {
@@ -175,7 +176,7 @@ impl Embedder for Small<'_> {
 
 impl Differentiable for Small<'_> {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-        self.check(images)?;
+        self.check(images, self.room_to_go_back)?;
         self.model.input_gradient(images, upstream)
     }
 }
@@ -191,7 +192,7 @@ fn out_of_memory_halves_the_batch() {
     let targets = attack.choose(&IMAGES, &scene).unwrap();
     let search = Pgd { iterations: 2, ..Pgd::paper(Threat::linf(0.1).unwrap()) };
     let outcome = |room: usize| {
-        let small = Small { model: &model, room, refusals: AtomicUsize::new(0) };
+        let small = Small { model: &model, room, room_to_go_back: room, refusals: AtomicUsize::new(0) };
         let embedder: &dyn Differentiable = &small;
         let images = Sets::one(&world as &dyn Dataset);
         let setting = Setting { embedder, scene, images, batch_size: 100, eight_bit: false, keep_images: true };
@@ -209,4 +210,17 @@ fn out_of_memory_halves_the_batch() {
     }
     let message = outcome(0).0.unwrap_err().to_string();
     assert!(message.contains("no memory for a single image") && message.lines().count() == 1, "{message}");
+
+    // The gradient at given pixels: where only the backward pass has no room, its batch comes again.
+    let at = (world.images(&IMAGES).unwrap() * 0.9).unwrap();
+    let probed = |room_to_go_back: usize| {
+        let small = Small { model: &model, room: 6, room_to_go_back, refusals: AtomicUsize::new(0) };
+        let embedder: &dyn Differentiable = &small;
+        let images = Sets::one(&world as &dyn Dataset);
+        let setting = Setting { embedder, scene, images, batch_size: 100, eight_bit: false, keep_images: false };
+        let gradient = rankle_attacks::gradients(&*attack, &setting, &IMAGES, &targets, &at).unwrap();
+        (gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), small.refusals.into_inner())
+    };
+    let ((whole, none), (parts, some)) = (probed(6), probed(2));
+    assert!(none == 0 && some > 0 && whole == parts);
 }
