@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use rankle_core::{Differentiable, Evaluation, Place, Result};
 
 /// Auto-PGD (APGD). The first step is twice the radius. At checkpoints, which become more frequent, an image whose loss fell in
-/// fewer than three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
+/// at most three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
 /// with the best measured rank is returned ([`Evaluation::rank`]), for a loss without ranks that of the lowest loss.
 ///
 /// # Source

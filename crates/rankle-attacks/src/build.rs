@@ -1,8 +1,8 @@
 //! Construction of the attack and the search that a spec describes.
 
 use crate::{
-    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, CandidateAttack, Pgd, PreservingQueryAttack, Protocol, QueryAttack,
-    RankingAttack, Search, SearchKind, ShiftAttack, Square, Standard, Threat, UniversalAttack, custom,
+    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, CandidateAttack, ObjectiveKind, Pgd, PreservingQueryAttack, Protocol,
+    QueryAttack, RankingAttack, Search, SearchKind, ShiftAttack, Square, Standard, Threat, UniversalAttack, custom,
 };
 use rankle_core::{Error, Result};
 
@@ -24,12 +24,17 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
 /// Builds the search of a spec: that of its protocol unless it names another one. Without a random start the default is one search.
 ///
 /// # Errors
-/// [`Error::Refused`] for a radius that its norm cannot have, and for a parameter that the search does not take.
+/// [`Error::Refused`] for a radius that its norm cannot have, and for a parameter or an objective that the search does not take.
 pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
     let Search { kind, iterations, random_start, restarts, query_budget, .. } = spec.search;
     let kind = kind.unwrap_or_default();
     spec.search.check_parameters(kind).map_err(Error::Refused)?;
+    if kind == SearchKind::Standard && spec.options.objective != ObjectiveKind::default() {
+        return Err(Error::Refused(
+            "objective (--objective) is no parameter of the search standard, which follows several".into(),
+        ));
+    }
     Ok(match kind {
         SearchKind::Pgd => AnySearch::Pgd(pgd(spec, threat)),
         SearchKind::Apgd => {

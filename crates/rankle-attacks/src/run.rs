@@ -208,7 +208,8 @@ impl Outcome {
     }
 }
 
-fn check<M: Embedder + ?Sized>(
+/// Checks that there are images, that they are in their set, and that sets and targets fit.
+pub(crate) fn check<M: Embedder + ?Sized>(
     sets: Sets<&dyn Ranking>,
     role: Role,
     setting: &Setting<'_, M>,

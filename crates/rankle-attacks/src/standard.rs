@@ -2,14 +2,16 @@
 
 use crate::apgd::ranked;
 use crate::best::Best;
-use crate::run::{Adversary, Ranker, run_on};
+use crate::run::{Adversary, Ranker, check, run_on};
 use crate::{
     AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene, Setting,
-    Solver, Square, Targets, Threat, Transfer, Victim, build,
+    Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
 };
 use candle_core::{Device, Tensor};
+use rand::RngCore;
 use rankle_core::numbers::numbers;
-use rankle_core::{Differentiable, Result, Seed};
+use rankle_core::seed::Purpose;
+use rankle_core::{Differentiable, Ranking, Result, Seed, Sets};
 
 /// Searches of different kinds, one after the other, and for each image the result with the strongest measured rank, as AutoAttack
 /// does for classifiers. Nothing is to be chosen. Images that have got as far as they can are left out of what follows.
@@ -157,7 +159,10 @@ fn run_standard<'a>(
     images: &[usize],
     targets: &Targets,
 ) -> Result<Vec<Outcome>> {
-    let goal = Goal::of(spec, setting.scene.sets.gallery.len());
+    let spec = &resolve(spec)?;
+    let attack = build(spec.attack, spec.targets, spec.options);
+    check(setting.scene.sets, attack.perturbs(), setting, images, targets)?;
+    let goal = Goal::of(spec, setting.scene.sets);
     let attack_of = |objective: Option<ObjectiveKind>| {
         let objective = objective.unwrap_or(spec.options.objective);
         build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options })
@@ -166,7 +171,10 @@ fn run_standard<'a>(
     let mut remaining: Vec<usize> = (0..images.len()).collect();
     for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
         // Every part has random starts of its own.
-        let seed = Seed(spec.seed.wrapping_add(index as u64));
+        let seed = match index {
+            0 => setting.scene.seed,
+            _ => Seed(setting.scene.seed.stream(Purpose::Parts, [index as u64, 0]).next_u64()),
+        };
         let searching = Setting { keep_images: true, scene: Scene { seed, ..setting.scene }, ..*setting };
         let mut found = PartOutcome { name: part.name, ..strongest.so_far.clone() };
         (found.gradients, found.queries) = (0, 0);
@@ -199,10 +207,16 @@ struct Goal {
 }
 
 impl Goal {
-    fn of(spec: &AttackSpec, gallery: usize) -> Self {
-        // Behind all others; the image itself leaves the list under `strict`.
-        let others = gallery.saturating_sub(if spec.protocol == Protocol::Strict { 2 } else { 1 });
-        Self { direction: spec.attack.direction(), xi: spec.options.xi.unwrap_or(0.0), bottom: others as f64 / gallery as f64 }
+    fn of(spec: &AttackSpec, sets: Sets<&dyn Ranking>) -> Self {
+        // What a target at the bottom is not behind: itself, unless it is a perturbed image, which is no item; under `strict` the clean
+        // copy, which leaves the list, and the query, if it is an item.
+        let left_out = match (spec.protocol, spec.attack) {
+            (Protocol::Paper, AttackId::Candidate(_)) => 0,
+            (Protocol::Paper, _) => 1,
+            (Protocol::Strict, _) => 1 + usize::from(sets.is_one()),
+        };
+        let (gallery, xi) = (sets.gallery.len(), spec.options.xi.unwrap_or(0.0));
+        Self { direction: spec.attack.direction(), xi, bottom: gallery.saturating_sub(left_out) as f64 / gallery as f64 }
     }
 
     /// The number of an image; the lower the stronger.

@@ -44,6 +44,8 @@ pub enum Purpose {
     Augmentation = 50,
     /// The squares of a random search, keyed by image.
     Square = 60,
+    /// Seeds of the parts of the standard attack, keyed by the part.
+    Parts = 61,
     /// The directions along which the gradient of a loss is checked, keyed by image.
     Directions = 70,
 }

@@ -86,8 +86,10 @@ impl Gaps {
             GapLoss::Sigmoid { temperature } => {
                 let inverse = 1.0 / f64::from(temperature);
                 // exp overflows to infinity, whose reciprocal is 0.
-                let values = (gaps.affine(-inverse, 0.0)?.exp()? + 1.0)?.recip()?;
-                let derivatives = (&values * (1.0 - &values)?)?.affine(inverse, 0.0)?;
+                let sigmoid = |sign: f64| (gaps.affine(sign * inverse, 0.0)?.exp()? + 1.0)?.recip();
+                let values = sigmoid(-1.0)?;
+                // Not of 1 less the values, which is 0 where the gradient still has a direction.
+                let derivatives = (&values * sigmoid(1.0)?)?.affine(inverse, 0.0)?;
                 Self { values, derivatives, positive }
             }
         })

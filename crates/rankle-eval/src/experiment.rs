@@ -146,8 +146,9 @@ impl Experiment {
             search => vec![search.cost()],
         };
         // Clean and adversarial images are embedded to be measured.
-        let cost =
-            |&Cost { gradients, queries }: &Cost| self.gradient_units().saturating_mul(gradients).saturating_add(queries + 2);
+        let cost = |&Cost { gradients, queries }: &Cost| {
+            self.gradient_units().saturating_mul(gradients).saturating_add(queries.saturating_add(2))
+        };
         let each = searches.iter().map(cost).fold(0u64, u64::saturating_add);
         each.saturating_mul(images as u64)
     }
@@ -170,17 +171,25 @@ impl Experiment {
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
-    /// The attack setting on one subject, whose model must be a white box.
+    /// The attack setting on one subject, whose model must be a white box. [`Experiment::run`] needs one for all searches but Square.
     ///
     /// # Errors
     /// [`rankle_core::Error::BlackBox`] for a model without gradients.
     pub fn setting<'a>(&self, ranked: &'a RankedSubject, keep_images: bool) -> Result<Setting<'a>> {
-        let subject = ranked.subject();
-        let model: &dyn Embedder = subject.embedder();
-        subject.embedder().gradient_counts(self.gradient_units());
+        let model: &dyn Embedder = ranked.subject().embedder();
+        ranked.subject().embedder().gradient_counts(self.gradient_units());
+        Ok(self.setting_of(model.white_box()?, ranked, keep_images))
+    }
+
+    fn setting_of<'a, M: Embedder + ?Sized>(
+        &self,
+        embedder: &'a M,
+        ranked: &'a RankedSubject,
+        keep_images: bool,
+    ) -> Setting<'a, M> {
         let Self { spec: AttackSpec { eight_bit, .. }, batch_size, .. } = *self;
-        let (scene, images) = (self.scene(ranked.sets()), subject.datasets());
-        Ok(Setting { embedder: model.white_box()?, scene, images, batch_size, eight_bit, keep_images })
+        let (scene, images) = (self.scene(ranked.sets()), ranked.subject().datasets());
+        Setting { embedder, scene, images, batch_size, eight_bit, keep_images }
     }
 
     /// Attacks the images and measures the outcome.
@@ -188,6 +197,12 @@ impl Experiment {
     /// # Errors
     /// Errors of the attack, or an interrupt by the monitor.
     pub fn run(&self, ranked: &RankedSubject, images: &[usize], targets: &Targets, keep_images: bool) -> Result<Outcome> {
+        if let AnySearch::Square(search) = &self.search {
+            // It needs no gradient.
+            let model: &dyn Embedder = ranked.subject().embedder();
+            let setting = self.setting_of(model, ranked, keep_images);
+            return Ok(rankle_attacks::run(&*self.attack(), search, &setting, images, targets)?);
+        }
         let setting = self.setting(ranked, keep_images)?;
         Ok(rankle_attacks::run_spec(&self.search, &self.spec, &setting, images, targets)?)
     }
@@ -253,13 +268,18 @@ pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Inst
         undecided_share: percent(after.resolution.undecided_share()),
         white_box: None,
         unseen: None,
-        parts: outcome.parts.iter().map(part).collect(),
+        parts: parts(outcome),
         gradient_error: None,
         seconds: seconds_since(start),
         format: Format,
         cell,
         facts,
     }
+}
+
+/// What each part of the standard attack found, as a record says it.
+pub(crate) fn parts(outcome: &Outcome) -> Vec<PartOutcome> {
+    outcome.parts.iter().map(part).collect()
 }
 
 fn part(part: &rankle_attacks::PartOutcome) -> PartOutcome {

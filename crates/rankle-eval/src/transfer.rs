@@ -40,7 +40,8 @@ pub fn source(attacked: &Subject) -> Source {
 
 /// The record of a transfer to `to`.
 pub fn record(to: &Subject, inputs: Inputs, transfer: &Transfer, start: Instant) -> Record {
-    Record { white_box: Some(white_box(&transfer.source)), ..experiment::record(to, inputs, &transfer.victim, start) }
+    let parts = experiment::parts(&transfer.source);
+    Record { white_box: Some(white_box(&transfer.source)), parts, ..experiment::record(to, inputs, &transfer.victim, start) }
 }
 
 fn white_box(outcome: &Outcome) -> WhiteBox {

@@ -120,12 +120,17 @@ impl Cell {
         RunSetting { protocol, eight_bit, images: self.images, seed }
     }
 
-    /// True if `cell` has all inputs of this one, except the paths and hashes of weights. The step, the number of steps, the
+    /// True if `cell` has all inputs of this one, except the paths and hashes of weights. The step, the queries, the number of steps, the
     /// starts and ξ, which the protocol prescribes, match any value if they are `None` here.
     pub fn matches(&self, cell: &Self) -> bool {
         let (asked, found) = (&self.spec, &cell.spec);
         let search = crate::Search {
-            kind: asked.search.kind.or(found.search.kind),
+            // PGD may be named or not.
+            kind: if asked.search.kind.unwrap_or_default() == found.search.kind.unwrap_or_default() {
+                found.search.kind
+            } else {
+                asked.search.kind
+            },
             query_budget: asked.search.query_budget.or(found.search.query_budget),
             step: asked.search.step.or(found.search.step),
             iterations: asked.search.iterations.or(found.search.iterations),
@@ -257,13 +262,23 @@ fn canonical(value: &Value) -> String {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AttackSpec {
-            attack, targets, epsilon, norm, options: AttackOptions { objective, target_band, .. }, universal, ..
+            attack,
+            targets,
+            epsilon,
+            norm,
+            search,
+            options: AttackOptions { objective, target_band, .. },
+            universal,
+            ..
         } = &self.spec;
         let data = self.subject.data();
         let place = self.table.as_deref().unwrap_or(&data);
         write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.declaration().letter)?;
         if !is_usual(norm) {
             write!(f, " norm={norm}")?;
+        }
+        if let Some(kind) = search.kind {
+            write!(f, " search={kind}")?;
         }
         if !is_usual(objective) {
             write!(f, " objective={objective}")?;

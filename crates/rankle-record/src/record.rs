@@ -158,7 +158,7 @@ pub struct Unseen {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartOutcome {
-    /// The part, as in `apgd soft-rank random`.
+    /// The part, as in `apgd from random starts`.
     pub name: String,
     /// Mean normalized rank after; `None` for `es`.
     #[serde(serialize_with = "finite::optional")]

@@ -150,7 +150,7 @@ pub static COLUMNS: &[Column] = {
         column("undecided_share", Outcome, Number, WhereUnusual, "percent of the comparisons", "comparisons after the attack that f32 decided below its resolution, where above 1"),
         column("white_box", Outcome, Object, WhereUnusual, "", "of a transfer: the outcome on the model that was attacked, by the names used here"),
         column("unseen", Outcome, Object, WhereUnusual, "", "of universal perturbations: the outcome on the images that they were not computed on, by the names used here"),
-        column("parts", Outcome, List, WhereUnusual, "", "of the search standard: for each of its parts, what it found alone, by the names used here, and its cost for each image in gradients and queries"),
+        column("parts", Outcome, List, WhereUnusual, "", "of the search standard: for each of its parts, what it found alone on the model that was attacked, by the names used here, and its cost for each image in gradients and queries"),
         column("gradient_error", Circumstance, Number, WhereUnusual, "percent of the slope", "by how much the gradient that was followed misses the slope of the embedding, where a check found that it does: the attack is weaker than it could be"),
         column("seconds", Circumstance, Number, Always, "seconds", "wall-clock time"),
     ]

@@ -54,7 +54,7 @@ pub struct AttackOptions {
 /// not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// The algorithm; `None` for the protocol's, and for PGD if there is a step. Omitted if `None`, as in records of PGD.
+    /// The algorithm; `None` is PGD, the search of both protocols. Omitted if `None`, as in records of PGD.
     #[serde(default, rename = "search", skip_serializing_if = "Option::is_none")]
     pub kind: Option<SearchKind>,
     /// Step size in pixel units, in the norm of the ball.

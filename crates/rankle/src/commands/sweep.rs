@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// A record holds the inputs and results of one attack. The plan has one JSON object a line, the inputs of a record or a whole
 /// record: table, dataset, model, weights, distance, loss, defense, attack, targets, epsilon, protocol, eight_bit, images, seed.
 /// Further inputs: query_dataset and gallery_dataset, if queries or gallery are other images; norm; objective, target_band, xi,
-/// step, iterations, random_start and restarts, for ablations; from, for a transfer; universal, for universal perturbations.
+/// search, step, iterations, random_start, restarts and query_budget, for ablations; from, for a transfer; universal, for universal perturbations.
 ///
 /// Each finished attack is appended to the records at once, so the same command goes on after an interrupt. Any number of sweeps
 /// may share one file, also on several machines: each takes attacks that are neither in the file nor being computed (on systems
