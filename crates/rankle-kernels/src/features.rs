@@ -1,6 +1,6 @@
 //! Layers on rows of features: layer normalization and softmax, forward and backward; and activation functions of single numbers.
 //!
-//! Sums run in [`LANES`] chains, which are then added up in order: always the same bits for the same row.
+//! Sums run in `LANES` chains, which are then added up in order: always the same bits for the same row.
 
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::product;

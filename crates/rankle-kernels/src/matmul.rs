@@ -1,7 +1,7 @@
 //! Products of matrices whose operands are packed anew in each call.
 //!
 //! For weights that never change, [`crate::dense`] packs once. Here the right operand is packed in blocks of at most
-//! [`INNER`] inner elements, and the rows of the product are shared among threads.
+//! `INNER` inner elements, and the rows of the product are shared among threads.
 
 use crate::aligned::Aligned;
 use crate::simd::{Isa, Kernel, Vector};
