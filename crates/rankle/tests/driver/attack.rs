@@ -1,6 +1,6 @@
 //! `rankle attack`.
 
-use crate::support::{floats, indices, json, on_mnist, outcome, without};
+use crate::support::{Digits, floats, indices, json, on_mnist, outcome, shipped, without};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -60,8 +60,9 @@ fn ablations_stand_in_the_record() {
 fn another_search_is_named_in_the_record() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("records.jsonl");
-    let rest = "--attack ca+ --epsilon 0.3 --images 2 --protocol strict --format json";
-    let record = |search: &str| json(&mut on_mnist("attack", &format!("{rest} {search}")));
+    let digits = Digits::new(200);
+    let attack = "attack --attack ca+ --epsilon 0.3 --images 2 --protocol strict --format json";
+    let record = |search: &str| json(digits.on(&format!("{attack} {search}")).arg("--weights").arg(shipped()));
     let apgd = record("--search apgd --iterations 8 --objective soft-rank");
     assert_eq!((apgd["search"].as_str(), apgd["iterations"].as_u64(), apgd.get("step")), (Some("apgd"), Some(8), None));
     assert!(apgd["rank_after"].as_f64() < apgd["rank_before"].as_f64(), "{apgd}");

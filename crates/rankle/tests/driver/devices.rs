@@ -4,9 +4,8 @@
 //! L∞ follows the signs of a gradient. They differ where it is within rounding of zero, at one pixel of 1,000 or none, and what
 //! steps apart may stay apart.
 
-use crate::support::{bmp, floats, indices, json, outcome, rankle, shipped, wait_for, without};
+use crate::support::{Digits, floats, indices, json, outcome, rankle, shipped, splits, wait_for, without};
 use rankle_core::{Distance, Place, Seed};
-use rankle_data::{Name, Split};
 use rankle_models::{Architecture, weights};
 use serde_json::{Value, json};
 use std::fs;
@@ -15,38 +14,6 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 const DEVICES: [&str; 2] = ["cpu", "candle-cpu"];
-
-/// Writes the first digits of a split of MNIST as photographs: embedding all of MNIST for every command would take minutes.
-fn write_digits(folder: &Path, split: Split, count: usize) {
-    let dataset = rankle_data::open(Name::Mnist, split, None).unwrap();
-    let pixels = dataset.images(&(0..count).collect::<Vec<_>>()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    for (image, (pixels, label)) in pixels.chunks_exact(784).zip(dataset.labels()).enumerate() {
-        let pixel = |x: u32, y: u32| [(255.0 * pixels[(28 * y + x) as usize]).round() as u8; 3];
-        bmp(&folder.join(format!("{label}/{image:03}.bmp")), (28, 28), pixel);
-    }
-}
-
-/// Test digits, all of them queries and gallery.
-struct Digits(TempDir);
-
-impl Digits {
-    fn new(count: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write_digits(folder.path(), Split::Test, count);
-        Self(folder)
-    }
-
-    fn name(&self) -> String {
-        format!("folder,test=all:{}", self.0.path().display())
-    }
-
-    /// A command on the digits and a C2F2, by cosine distance.
-    fn on(&self, line: &str) -> Command {
-        let mut command = rankle(line);
-        command.args(["--dataset", &self.name(), "--model", "c2f2", "--distance", "cosine"]);
-        command
-    }
-}
 
 /// The shipped model that was trained with a defense.
 fn defended() -> PathBuf {
@@ -306,14 +273,6 @@ fn records_are_verified_by_either_device() {
     assert_eq!(code, 0, "{stderr}");
     let timeless = |records: Vec<Value>| records.into_iter().map(|record| without(record, &["seconds"])).collect::<Vec<_>>();
     assert_eq!(timeless(serde_json::from_str(&stdout).unwrap()), timeless(swept));
-}
-
-/// Digits to train on and to test with.
-fn splits() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    write_digits(&folder.path().join("train"), Split::Train, 200);
-    write_digits(&folder.path().join("test"), Split::Test, 100);
-    folder
 }
 
 fn card(folder: &Path) -> toml::Table {

@@ -1,7 +1,7 @@
 //! Pipes without a reader and full disks: results are kept, and the exit code tells the failure.
 #![cfg(target_os = "linux")]
 
-use crate::support::{on_mnist, outcome, rankle};
+use crate::support::{Digits, on_mnist, outcome, rankle, splits, weights};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -38,17 +38,20 @@ fn code(command: &mut Command, stdout: To, stderr: To) -> i32 {
 /// `train … 2>&1 | head -1` once panicked and lost the training.
 #[test]
 fn whatever_becomes_of_the_streams_the_work_is_finished() {
+    let digits = splits();
     for (stdout, stderr) in [(To::NoReader, To::NoReader), (To::FullDisk, To::Reader), (To::Reader, To::FullDisk)] {
         let expected = i32::from(stdout == To::FullDisk);
         let folder = tempfile::tempdir().unwrap();
-        let train = "train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 1 --output";
-        let ended = code(rankle(train).arg(folder.path().join("model")), stdout, stderr);
+        let mut train = rankle("train --model c2f2 --distance cosine --batch-size 100 --epochs 1 --dataset");
+        train.arg(format!("folder:{}", digits.path().display())).arg("--output").arg(folder.path().join("model"));
+        let ended = code(&mut train, stdout, stderr);
         assert_eq!(ended, expected, "train: {stdout:?} {stderr:?}");
         assert!(folder.path().join("model/card.toml").exists());
 
-        let attack = "--attack ca+ --epsilon 0.1 --images 2 -vv --save-adversarial";
         let file = folder.path().join("x.safetensors");
-        assert_eq!(code(on_mnist("attack", attack).arg(&file), stdout, stderr), expected, "attack: {stdout:?} {stderr:?}");
+        let mut attack = Digits::new(100).on("attack --attack ca+ --epsilon 0.1 --images 2 -vv");
+        attack.arg("--weights").arg(weights()).arg("--save-adversarial").arg(&file);
+        assert_eq!(code(&mut attack, stdout, stderr), expected, "attack: {stdout:?} {stderr:?}");
         assert!(file.exists());
     }
 }

@@ -1,5 +1,6 @@
 //! Helpers that run the program, and weights for it.
 
+use rankle_data::{Name, Split};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -112,6 +113,46 @@ pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, 
     }
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Writes the first digits of a split of MNIST as photographs: embedding all of MNIST for every command would take minutes.
+fn write_digits(folder: &Path, split: Split, count: usize) {
+    let dataset = rankle_data::open(Name::Mnist, split, None).unwrap();
+    let pixels = dataset.images(&(0..count).collect::<Vec<_>>()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (image, (pixels, label)) in pixels.chunks_exact(784).zip(dataset.labels()).enumerate() {
+        let pixel = |x: u32, y: u32| [(255.0 * pixels[(28 * y + x) as usize]).round() as u8; 3];
+        bmp(&folder.join(format!("{label}/{image:03}.bmp")), (28, 28), pixel);
+    }
+}
+
+/// Test digits, all of them queries and gallery.
+pub(crate) struct Digits(TempDir);
+
+impl Digits {
+    pub(crate) fn new(count: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_digits(folder.path(), Split::Test, count);
+        Self(folder)
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("folder,test=all:{}", self.0.path().display())
+    }
+
+    /// A command on the digits and a C2F2, by cosine distance.
+    pub(crate) fn on(&self, line: &str) -> Command {
+        let mut command = rankle(line);
+        command.args(["--dataset", &self.name(), "--model", "c2f2", "--distance", "cosine"]);
+        command
+    }
+}
+
+/// Digits to train on and to test with.
+pub(crate) fn splits() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_digits(&folder.path().join("train"), Split::Train, 200);
+    write_digits(&folder.path().join("test"), Split::Test, 100);
+    folder
 }
 
 /// Forty photographs in four classes, a gallery so small that a command takes less than a second.
