@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use tempfile::TempDir;
 
 const DEVICES: [&str; 2] = ["cpu", "candle-cpu"];
 
