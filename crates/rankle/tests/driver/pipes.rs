@@ -38,7 +38,7 @@ fn code(command: &mut Command, stdout: To, stderr: To) -> i32 {
 /// `train … 2>&1 | head -1` once panicked and lost the training.
 #[test]
 fn whatever_becomes_of_the_streams_the_work_is_finished() {
-    let digits = splits();
+    let (digits, queries) = (splits(), Digits::new(100));
     for (stdout, stderr) in [(To::NoReader, To::NoReader), (To::FullDisk, To::Reader), (To::Reader, To::FullDisk)] {
         let expected = i32::from(stdout == To::FullDisk);
         let folder = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ fn whatever_becomes_of_the_streams_the_work_is_finished() {
         assert!(folder.path().join("model/card.toml").exists());
 
         let file = folder.path().join("x.safetensors");
-        let mut attack = Digits::new(100).on("attack --attack ca+ --epsilon 0.1 --images 2 -vv");
+        let mut attack = queries.on("attack --attack ca+ --epsilon 0.1 --images 2 -vv");
         attack.arg("--weights").arg(weights()).arg("--save-adversarial").arg(&file);
         assert_eq!(code(&mut attack, stdout, stderr), expected, "attack: {stdout:?} {stderr:?}");
         assert!(file.exists());
