@@ -41,9 +41,14 @@ impl Apgd {
         Self { threat, iterations, random_start: false, restarts: 1 }
     }
 
+    /// Number of searches: one from the clean image, else one from each random start.
+    fn searches(&self) -> usize {
+        if self.random_start { self.restarts.max(1) } else { 1 }
+    }
+
     /// Cost of the search for each image, at a radius above 0.
     pub fn cost(&self) -> Cost {
-        let searches = if self.random_start { self.restarts.max(1) as u64 } else { 1 };
+        let searches = self.searches() as u64;
         Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches }
     }
 
@@ -75,8 +80,8 @@ impl Apgd {
                 None => descent = Some(Descent::new(&x, &gradient, loss, 2.0 * self.threat.radius())?),
                 Some(descent) => {
                     descent.follow(place, &x, &gradient, loss)?;
-                    if stretches.ends_after(iteration) {
-                        (x, gradient) = descent.check(place, (x, gradient), stretches.len())?;
+                    if let Some(len) = stretches.step() {
+                        (x, gradient) = descent.check(place, (x, gradient), len)?;
                     }
                 }
             }
@@ -114,7 +119,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Apgd {
         }
         let ball = Ball::around(images, self.threat).at(place);
         let mut best = Best::new(place);
-        let searches = if self.random_start { self.restarts.max(1) } else { 1 };
+        let searches = self.searches();
         for restart in 0..searches {
             let start = if self.random_start { ball.random(seed, keys, restart as u64)? } else { images.clone() };
             self.descend(model, problem, &ball, start, &mut best)?;
@@ -138,19 +143,16 @@ impl Stretches {
         Self { len: first, shortest, shorter_by, taken: 0 }
     }
 
-    /// Counts the step before an iteration; true if it ends a stretch, whose length then is [`Stretches::len`].
-    fn ends_after(&mut self, iteration: usize) -> bool {
-        debug_assert!(iteration > 0);
+    /// Counts a step; the length of the stretch that it ends, if it ends one.
+    fn step(&mut self) -> Option<usize> {
         self.taken += 1;
-        self.taken == self.len
-    }
-
-    /// Length of the stretch that has ended; begins the next one.
-    fn len(&mut self) -> usize {
+        if self.taken < self.len {
+            return None;
+        }
         let ended = self.len;
         self.taken = 0;
-        self.len = (self.len - self.shorter_by.min(self.len)).max(self.shortest);
-        ended
+        self.len = self.len.saturating_sub(self.shorter_by).max(self.shortest);
+        Some(ended)
     }
 }
 
@@ -219,7 +221,7 @@ mod tests {
     fn checkpoints_become_more_frequent() {
         let checkpoints = |iterations: usize| {
             let mut stretches = Stretches::of(iterations);
-            (1..iterations).filter(|&at| stretches.ends_after(at) && stretches.len() > 0).collect::<Vec<_>>()
+            (1..iterations).filter(|_| stretches.step().is_some()).collect::<Vec<_>>()
         };
         assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
         assert_eq!(checkpoints(10), [2, 3, 4, 5, 6, 7, 8, 9]);

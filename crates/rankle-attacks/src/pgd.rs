@@ -80,9 +80,14 @@ impl Pgd {
         Self { threat, step, iterations: 50, random_start: true, restarts: 3, keep: Iterate::Best }
     }
 
+    /// Number of searches: one from the clean image, else one from each random start.
+    fn searches(&self) -> usize {
+        if self.random_start { self.restarts.max(1) } else { 1 }
+    }
+
     /// Cost of the search for each image, at a radius above 0.
     pub fn cost(&self) -> Cost {
-        let searches = if self.random_start { self.restarts.max(1) as u64 } else { 1 };
+        let searches = self.searches() as u64;
         // Searches and iterates are compared by the loss, for which the end of each search is embedded.
         let compared = if self.keep == Iterate::Best || searches > 1 { searches } else { 0 };
         Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: compared }
@@ -119,7 +124,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Pgd {
             return Ok(images.clone());
         }
         let ball = Ball::around(images, self.threat).at(place);
-        let searches = if self.random_start { self.restarts.max(1) } else { 1 };
+        let searches = self.searches();
         let mut best = Best::new(place);
         for restart in 0..searches {
             let mut x = if self.random_start { ball.random(seed, keys, restart as u64)? } else { images.clone() };

@@ -258,3 +258,59 @@ fn half(rows: usize, columns: usize) -> Vec<f64> {
     let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
     values.iter().map(|value| value / norm.max(TINY)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_core::Seed;
+
+    /// The values of `eta` and `p_selection` in torchattacks 3.5.1.
+    #[test]
+    fn bumps_and_shares_are_those_of_torchattacks() {
+        let three = [0.136083, 0.680414, 0.136083, -0.129099, -0.129099, -0.129099, -0.129099, -0.645497, -0.129099];
+        let four = [0.049402, 0.160555, 0.160555, 0.160555, 0.049402, 0.160555, 0.605169, 0.160555];
+        let four: Vec<f32> = four.iter().copied().chain(four.map(|x: f32| -x)).collect();
+        let mut rng = Seed(0).stream(Purpose::Square, [0, 0]);
+        let mut transposed = [0, 0];
+        for _ in 0..50 {
+            for (side, expected) in [(3, &three[..]), (4, &four[..])] {
+                let bump = Bump::random(&mut rng, side);
+                transposed[usize::from(bump.transposed)] += 1;
+                for (at, expected) in expected.iter().enumerate() {
+                    let (row, column) = (at / side, at % side);
+                    let value = if bump.transposed { bump.at(column, row) } else { bump.at(row, column) };
+                    assert!((value - expected).abs() < 1e-6, "{side} {at}: {value} {expected}");
+                }
+            }
+        }
+        assert!(transposed.iter().all(|&count| count > 20), "{transposed:?}");
+        for (queries, query, halvings) in
+            [(10_000, 10, 0), (10_000, 11, 1), (10_000, 500, 3), (10_000, 8001, 9), (1000, 5, 1), (1000, 999, 9)]
+        {
+            let share = Square { threat: Threat::linf(0.1).unwrap(), queries }.share(query);
+            assert_eq!(share, 0.8 / f64::from(1 << halvings), "{queries} {query}");
+        }
+    }
+
+    /// Each image has one square of the side that its share gives, up or down by the diameter in each channel.
+    #[test]
+    fn a_proposal_is_one_square() {
+        let images = Tensor::zeros((6, 2, 9, 8), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let streams = (0..6).map(|key| Seed(1).stream(Purpose::Square, [key, 0])).collect();
+        let squares = Draws { images: &images, streams, radius: 0.25 }.squares(0.2).unwrap();
+        let channels = squares.flatten(0, 1).unwrap().flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
+        let places =
+            |channel: &[f32]| channel.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(at, _)| at).collect::<Vec<_>>();
+        for two in channels.chunks(2) {
+            // The square root of 0.2 · 72 is 3.8.
+            let square = places(&two[0]);
+            let expected: Vec<usize> = (0..16).map(|at| square[0] + at / 4 * 8 + at % 4).collect();
+            assert_eq!((&square, &places(&two[1])), (&expected, &expected));
+            for channel in two {
+                assert!(square.iter().all(|&at| channel[at] == channel[square[0]] && channel[at].abs() == 0.5));
+            }
+        }
+        let distinct: std::collections::BTreeSet<usize> = channels.iter().map(|channel| places(channel)[0]).collect();
+        assert!(distinct.len() > 2);
+    }
+}

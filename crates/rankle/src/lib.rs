@@ -136,7 +136,7 @@ pub fn run_with<A: Into<OsString> + Clone>(registry: Registry, arguments: impl I
 }
 
 /// Keeps freed memory of up to half a gigabyte for the next tensors. glibc would return each tensor of some megabytes to the system,
-/// which clears its pages again for the next one: up to a third of the time of a large network.
+/// which clears its pages again for the next one: up to a third of the time of a convolution on large maps.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (setting, bytes) in [(libc::M_MMAP_THRESHOLD, 32 << 20), (libc::M_TRIM_THRESHOLD, 512 << 20)] {
