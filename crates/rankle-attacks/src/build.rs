@@ -1,8 +1,8 @@
 //! Construction of the attack and the search that a spec describes.
 
 use crate::{
-    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, CandidateAttack, ObjectiveKind, Pgd, PreservingQueryAttack, Protocol,
-    QueryAttack, RankingAttack, Search, SearchKind, ShiftAttack, Square, Standard, Threat, UniversalAttack, custom,
+    AnySearch, AttackId, AttackOptions, AttackSpec, CandidateAttack, ObjectiveKind, Prescribed, PreservingQueryAttack,
+    QueryAttack, RankingAttack, SearchKind, ShiftAttack, Threat, custom,
 };
 use rankle_core::{Error, Result};
 
@@ -21,51 +21,23 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
     }
 }
 
-/// Builds the search of a spec: that of its protocol unless it names another one. Without a random start the default is one search.
+/// Builds the search of a spec: the one that is [`Prescribed`] unless it names another one.
 ///
 /// # Errors
 /// [`Error::Refused`] for a radius that its norm cannot have, and for a parameter or an objective that the search does not take.
 pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
-    let Search { kind, iterations, random_start, restarts, query_budget, .. } = spec.search;
-    let kind = kind.unwrap_or_default();
-    spec.search.check_parameters(kind).map_err(Error::Refused)?;
-    if kind == SearchKind::Standard && spec.options.objective != ObjectiveKind::default() {
+    let prescribed = match spec.universal {
+        Some(_) => Prescribed::universal(threat),
+        None => Prescribed::by(spec.protocol, threat),
+    };
+    let search = prescribed.fill(spec.search)?;
+    if search.kind() == SearchKind::Standard && spec.options.objective != ObjectiveKind::default() {
         return Err(Error::Refused(
             "objective (--objective) is no parameter of the search standard, which follows several".into(),
         ));
     }
-    Ok(match kind {
-        SearchKind::Pgd => AnySearch::Pgd(pgd(spec, threat)),
-        SearchKind::Apgd => {
-            let random_start = random_start.unwrap_or(restarts.is_some_and(|restarts| restarts > 1));
-            let restarts = restarts.unwrap_or(1);
-            AnySearch::Apgd(Apgd { threat, iterations: iterations.unwrap_or(Apgd::ITERATIONS), random_start, restarts })
-        }
-        SearchKind::Square => AnySearch::Square(Square { threat, queries: query_budget.unwrap_or(Square::QUERIES) }),
-        SearchKind::Standard => AnySearch::Standard(Standard { threat }),
-    })
-}
-
-/// Values that the spec leaves open come from its protocol, or for a universal perturbation from [`UniversalAttack::paper`].
-fn pgd(spec: &AttackSpec, threat: Threat) -> Pgd {
-    let prescribed = match (spec.universal, spec.protocol) {
-        (Some(_), _) => {
-            let UniversalAttack { step, iterations, .. } = UniversalAttack::paper(threat);
-            Pgd { step, iterations, ..Pgd::paper(threat) }
-        }
-        (None, Protocol::Paper) => Pgd::paper(threat),
-        (None, Protocol::Strict) => Pgd::strict(threat),
-    };
-    let Search { step, iterations, random_start, restarts, .. } = spec.search;
-    let random_start = random_start.unwrap_or(prescribed.random_start);
-    Pgd {
-        step: step.unwrap_or(prescribed.step),
-        iterations: iterations.unwrap_or(prescribed.iterations),
-        random_start,
-        restarts: restarts.unwrap_or(if random_start { prescribed.restarts } else { 1 }),
-        ..prescribed
-    }
+    Ok(search)
 }
 
 /// Fills in the values that a spec leaves to its protocol.
@@ -93,7 +65,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Iterate, Norm, SharedBy};
+    use crate::{Iterate, Norm, Pgd, Protocol, Search, SharedBy};
     use rankle_core::Role;
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {

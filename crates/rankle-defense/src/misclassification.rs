@@ -1,7 +1,7 @@
 //! Adversarial training of classifiers.
 
 use candle_core::Tensor;
-use rankle_attacks::{ClassifierAttack, Misclassification, Pgd, Problem, Solver, Threat};
+use rankle_attacks::{AnySearch, ClassifierAttack, Misclassification, Prescribed, Problem, Solver, Threat};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Defense, Differentiable, Result, Seed};
 
@@ -13,15 +13,25 @@ use rankle_core::{Defense, Differentiable, Result, Seed};
 #[derive(Clone, Debug, PartialEq)]
 pub struct MisclassificationDefense {
     /// The inner search for adversarial images.
-    pub search: Pgd,
+    pub search: AnySearch,
     labels: Vec<u32>,
 }
 
 impl MisclassificationDefense {
+    /// The defense by any search. `labels` are those of the whole training set, in its order.
+    pub fn new(search: AnySearch, labels: Vec<u32>) -> Self {
+        Self { search, labels }
+    }
+
     /// The search of the paper's code: ten steps of ε/5 from the clean image, here on the classifier in evaluation mode, without
-    /// dropout. `labels` are those of the whole training set, in its order.
+    /// dropout. `labels` as for [`Self::new`].
     pub fn paper(threat: Threat, labels: Vec<u32>) -> Self {
-        Self { search: ClassifierAttack::Pgd.search(threat), labels }
+        Self::new(ClassifierAttack::Pgd.search(threat).into(), labels)
+    }
+
+    /// The search of the paper's code, and values for others.
+    pub fn prescribed(threat: Threat) -> Prescribed {
+        Prescribed::of(ClassifierAttack::Pgd.search(threat))
     }
 }
 

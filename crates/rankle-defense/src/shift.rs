@@ -1,7 +1,7 @@
 //! Adversarial training with maximum-shift adversaries.
 
 use candle_core::Tensor;
-use rankle_attacks::{EmbeddingShift, Pgd, Problem, Solver, Threat, signs};
+use rankle_attacks::{AnySearch, EmbeddingShift, Pgd, Prescribed, Problem, Solver, Threat, signs};
 use rankle_core::seed::Purpose;
 use rankle_core::{Defense, Differentiable, Result, Seed};
 
@@ -13,14 +13,19 @@ use rankle_core::{Defense, Differentiable, Result, Seed};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShiftDefense {
     /// The inner search for adversarial images.
-    pub search: Pgd,
+    pub search: AnySearch,
 }
 
 impl ShiftDefense {
     /// The paper's inner search: `T = min(max(10, 2ε/α), 30)` steps of `α = min(max(ε/10, 1/255), 0.01)` from the clean image
     /// (METHOD.md 11; unlike an attack it has no special case for tiny ε). The paper uses ε = 0.3 at 28×28.
     pub fn paper(threat: Threat) -> Self {
-        Self { search: Pgd::many_steps(threat) }
+        Self { search: Pgd::many_steps(threat).into() }
+    }
+
+    /// The paper's inner search, and values for others.
+    pub fn prescribed(threat: Threat) -> Prescribed {
+        Prescribed::of(Pgd::many_steps(threat))
     }
 }
 
@@ -50,8 +55,10 @@ mod tests {
             (0.06,    0.006,       20),
             (0.001,   1.0 / 255.0, 10),
         ] {
-            let search = ShiftDefense::paper(Threat::linf(epsilon).unwrap()).search;
-            assert_eq!((search.step, search.iterations), (step, iterations), "{epsilon}");
+            let prescribed = ShiftDefense::prescribed(Threat::linf(epsilon).unwrap());
+            assert_eq!(ShiftDefense::paper(prescribed.pgd.threat).search, prescribed.pgd.into());
+            assert_eq!((prescribed.pgd.step, prescribed.pgd.iterations), (step, iterations), "{epsilon}");
+            assert_eq!(prescribed.apgd.iterations, iterations, "{epsilon}");
         }
     }
 

@@ -222,8 +222,8 @@ fn one_seed_gives_one_model_and_another_seed_another() {
 #[test]
 fn a_run_that_was_stopped_at_any_step_goes_on_as_if_it_had_not() {
     let dataset = Bars::sixty();
-    let mut shift = ShiftDefense::paper(rankle_attacks::Threat::linf(0.1).unwrap());
-    shift.search.iterations = 2;
+    let pgd = ShiftDefense::prescribed(rankle_attacks::Threat::linf(0.1).unwrap()).pgd;
+    let shift = ShiftDefense { search: rankle_attacks::Pgd { iterations: 2, ..pgd }.into() };
     // The contrastive loss draws nothing, so one stop is as good a test as all.
     type Run<'a> = (&'a str, Recipe, Option<&'a dyn Defense>, &'a [usize]);
     let whole_set = Recipe { sampling: Sampling::Set(PairRule::Strict), ..RECIPE };

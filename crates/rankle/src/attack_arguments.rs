@@ -6,12 +6,13 @@ use crate::files::Input;
 use crate::indices::Indices;
 use crate::names;
 use crate::search::{self, Remedy};
+use crate::search_arguments::SearchArguments;
 use crate::stop::Stop;
 use crate::threat_arguments::ThreatArguments;
 use crate::variant::VariantArguments;
 use clap::Args;
 use rankle_eval::{Experiment, experiment};
-use rankle_record::{AttackId, AttackSpec, Protocol, Search, SearchKind};
+use rankle_record::{AttackId, AttackSpec, Protocol};
 use std::num::NonZero;
 
 /// An attack, its search, and the images and targets that it is run on.
@@ -48,31 +49,6 @@ pub(crate) struct AttackArguments {
     batch_size: NonZero<usize>,
 }
 
-/// Parts of the search that replace those of the protocol.
-#[derive(Args, Clone, Copy)]
-#[command(next_help_heading = heading::SEARCH)]
-struct SearchArguments {
-    /// Algorithm: pgd, that of the protocols, with a fixed step; apgd, with momentum and steps that halve; square, a random search
-    /// that needs no gradient; standard, several of these without parameters, the strongest of which counts
-    #[arg(long, value_name = "NAME", value_parser = names::SEARCHES)]
-    search: Option<SearchKind>,
-    /// pgd: step size, the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
-    #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
-    step: Option<f64>,
-    /// pgd, apgd: number of steps
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
-    iterations: Option<NonZero<usize>>,
-    /// pgd, apgd: start at a random image within epsilon of the clean one; --random-start=false starts at the clean one
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    random_start: Option<bool>,
-    /// pgd, apgd: number of random starts; for each image the result with the lowest loss or, with apgd, the strongest rank counts
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
-    restarts: Option<NonZero<usize>>,
-    /// square: number of times that each image is embedded; 1000 when left out
-    #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
-    query_budget: Option<NonZero<usize>>,
-}
-
 /// Lists of images, targets and preserved items that replace the seed's choice.
 #[derive(Args)]
 #[command(next_help_heading = heading::IMAGES)]
@@ -87,14 +63,6 @@ struct Chosen {
     /// sp-qa+ and sp-qa-: the items that keep their positions, in the same order; the nearest ones when left out
     #[arg(long, value_name = "LIST", value_parser = arguments::indices, allow_hyphen_values = true)]
     preserved_indices: Option<Indices>,
-}
-
-impl SearchArguments {
-    fn chosen(self) -> Search {
-        let Self { search, step, iterations, random_start, restarts, query_budget } = self;
-        let [iterations, restarts, query_budget] = [iterations, restarts, query_budget].map(|count| count.map(NonZero::get));
-        Search { kind: search, step, iterations, random_start, restarts, query_budget }
-    }
 }
 
 fn default_batch() -> NonZero<usize> {

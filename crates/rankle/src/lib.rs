@@ -53,6 +53,7 @@ mod pass;
 mod progress;
 mod provenance;
 mod search;
+mod search_arguments;
 mod stop;
 mod study;
 mod sweep;

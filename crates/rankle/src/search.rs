@@ -93,7 +93,7 @@ mod tests {
                 let shared = AttackSpec { universal, ..AttackSpec::new(AttackId::CA_PLUS, epsilon, protocol, 0) };
                 assert_eq!(warning(&rankle_attacks::search(&shared).unwrap(), Search::default(), Remedy::Options), None);
             }
-            let searches = [Pgd::paper(threat), Pgd::strict(threat), ShiftDefense::paper(threat).search];
+            let searches = [Pgd::paper(threat), Pgd::strict(threat), ShiftDefense::prescribed(threat).pgd];
             for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(threat))) {
                 assert_eq!(own(&search), None, "{search:?}");
             }

@@ -15,6 +15,7 @@ use crate::files::Input;
 use crate::hub;
 use crate::names::{self, Defense, Format};
 use crate::search::{self, Remedy};
+use crate::search_arguments::SearchArguments;
 use crate::stop::Stop;
 use crate::system;
 use crate::weights::Weights;
@@ -27,7 +28,7 @@ use few::FirstImages;
 use indicatif::ProgressBar;
 use plan::Plan;
 use quality::Quality;
-use rankle_attacks::{Protocol, Threat};
+use rankle_attacks::{AnySearch, Prescribed, Protocol, Threat};
 use rankle_core::{Dataset, Distance, Place, Seed, Trainable, Waiting};
 use rankle_data::{Source, Split};
 use rankle_defense::{MisclassificationDefense, ShiftDefense};
@@ -45,7 +46,8 @@ use std::time::{Duration, Instant};
 /// Train a model, plain or defended against attacks.
 ///
 /// The output folder gets model.safetensors and card.toml, which says how the model was made and lets other commands take the
-/// folder as --model. A defense trains on images that an attack has changed, no pixel by more than --epsilon. The loss shown, and
+/// folder as --model. A defense trains on images that an attack has changed, no pixel by more than --epsilon; its search is the
+/// paper's, PGD of at most 30 steps, unless --search names another (apgd makes as many steps). The loss shown, and
 /// stored in the card for every epoch, is the mean per image over the epoch. After an interrupt the same command goes on from the
 /// last checkpoint (one every two minutes and after every epoch) and ends with the same weights, bit for bit. A finished folder
 /// is left as it is.
@@ -109,6 +111,8 @@ pub(crate) struct Train {
         help_heading = TRAINING
     )]
     epsilon: Option<Threat>,
+    #[command(flatten)]
+    search: SearchArguments,
     /// Rule that draws the images a photograph is compared with: strict (the default) draws another image of its class and one of
     /// another class; paper, as the original code, may draw the image itself and any other, and mislabels pairs of two classes
     #[arg(long, value_name = "NAME", value_parser = names::PROTOCOLS, help_heading = TRAINING)]
@@ -194,7 +198,7 @@ impl Train {
     pub(crate) fn train(mut self, device: Device) -> Result<Trained> {
         self.model = arguments::sized(self.model, self.embedding_size)?;
         let goal = self.goal()?;
-        let epsilon = self.epsilon()?;
+        let search = self.inner_search()?;
         let place = device.place()?;
         let dataset = data::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
         let data = Data::one(self.dataset.clone(), self.dataset_dir.clone());
@@ -213,7 +217,7 @@ impl Train {
         let start = pretrained.as_ref().map(|weights| weights.sha256.clone());
         let plan = Plan {
             preprocessing: data::preprocessing(&self.dataset, self.model)?,
-            ..self.plan(goal, dataset.len(), epsilon, start)
+            ..self.plan(goal, dataset.len(), search, start)
         };
         let folder = Folder::new(&self.output);
         let pretrained_file = self.pretrained.as_ref().map(|path| Input::new("--pretrained", path));
@@ -231,7 +235,7 @@ impl Train {
             return Ok(Trained { card, output: self.output, images_per_second: None, waiting_share: None });
         }
 
-        let defense = epsilon.and_then(|epsilon| self.defense(epsilon, &dataset)).map(|defense| {
+        let defense = search.and_then(|search| self.defense(search, &dataset)).map(|defense| {
             let unproven = system::is_unproven(self.model).then(|| UncheckedGradient::at(None));
             MonitoredDefense { defense, monitor: progress::Bar::monitor(&indicatif::ProgressBar::hidden()), unproven }
         });
@@ -320,16 +324,31 @@ impl Train {
         }
     }
 
-    /// Radius of the defense; `None` without a defense.
-    fn epsilon(&self) -> Result<Option<Threat>> {
-        match (self.defense, self.epsilon) {
-            (Defense::None, None) => Ok(None),
-            (Defense::None, Some(_)) => {
-                Err(Stop::usage("--epsilon is the radius of a defense: add --defense or leave it out").into())
+    /// Inner search of the defense; `None` without a defense.
+    fn inner_search(&self) -> Result<Option<AnySearch>> {
+        let chosen = self.search.chosen();
+        let usual = || Threat::linf(USUAL_EPSILON[usize::from(self.learns_photographs())]);
+        let threat = self.epsilon.map_or_else(usual, Ok)?;
+        let Some(prescribed) = self.prescribed(threat) else {
+            if self.epsilon.is_some() {
+                return Err(Stop::usage("--epsilon is the radius of a defense: add --defense or leave it out").into());
             }
-            (_, epsilon) => {
-                Ok(Some(epsilon.map_or_else(|| Threat::linf(USUAL_EPSILON[usize::from(self.learns_photographs())]), Ok)?))
+            if chosen != Search::default() {
+                return Err(Stop::usage("the options under Search are for a defense: add --defense or leave them out").into());
             }
+            return Ok(None);
+        };
+        let search = prescribed.fill(chosen).map_err(|error| Stop::usage(error.to_string()))?;
+        search::heed(&search, chosen, Remedy::Options);
+        Ok(Some(search))
+    }
+
+    /// Searches of the defense; `None` without a defense.
+    fn prescribed(&self, threat: Threat) -> Option<Prescribed> {
+        match self.defense {
+            Defense::None => None,
+            Defense::EmbeddingShift => Some(ShiftDefense::prescribed(threat)),
+            Defense::Pgd => Some(MisclassificationDefense::prescribed(threat)),
         }
     }
 
@@ -360,23 +379,15 @@ impl Train {
         kept.map_or_else(|refused| refused, |kept| error.context(kept))
     }
 
-    fn defense(&self, epsilon: Threat, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
-        let (search, defense): (_, Box<dyn rankle_core::Defense>) = match self.defense {
-            Defense::None => return None,
-            Defense::EmbeddingShift => {
-                let defense = ShiftDefense::paper(epsilon);
-                (defense.search, Box::new(defense))
-            }
-            Defense::Pgd => {
-                let defense = MisclassificationDefense::paper(epsilon, dataset.labels().to_vec());
-                (defense.search, Box::new(defense))
-            }
-        };
-        search::heed(&search.into(), Search::default(), Remedy::Radius);
-        Some(defense)
+    fn defense(&self, search: AnySearch, dataset: &dyn Dataset) -> Option<Box<dyn rankle_core::Defense>> {
+        match self.defense {
+            Defense::None => None,
+            Defense::EmbeddingShift => Some(Box::new(ShiftDefense { search })),
+            Defense::Pgd => Some(Box::new(MisclassificationDefense::new(search, dataset.labels().to_vec()))),
+        }
     }
 
-    fn plan(&self, goal: Goal, images: usize, epsilon: Option<Threat>, pretrained_sha256: Option<String>) -> Plan {
+    fn plan(&self, goal: Goal, images: usize, search: Option<AnySearch>, pretrained_sha256: Option<String>) -> Plan {
         let (Goal { distance, loss, paper }, given) = (goal, &self.recipe);
         let ranks = !self.model.is_classifier();
         Plan {
@@ -397,7 +408,10 @@ impl Train {
                 Sampling::Set(PairRule::Paper) => Some(Protocol::Paper.to_string()),
             },
             defense: self.defense,
-            epsilon: epsilon.map(Threat::radius),
+            epsilon: search.map(|search| search.threat().radius()),
+            search: search
+                .filter(|search| Some(*search) != self.prescribed(search.threat()).map(|prescribed| prescribed.pgd.into()))
+                .map_or(Search::default(), |search| search.parameters()),
             epochs: given.epochs.map_or(paper.epochs, NonZero::get),
             batch_size: given.batch_size.map_or(paper.batch_size, NonZero::get),
             learning_rate: given.lr.unwrap_or(paper.learning_rate),

@@ -4,6 +4,7 @@ use crate::files;
 use crate::names::Defense;
 use anyhow::Result;
 use rankle_data::Source;
+use rankle_record::Search;
 use rankle_train::{Loss, Recipe, Sampling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,9 @@ pub(crate) struct Plan {
     /// Radius of the defense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) epsilon: Option<f64>,
+    /// Inner search of the defense; all `None` for that of the paper.
+    #[serde(flatten)]
+    pub(crate) search: Search,
     pub(crate) epochs: usize,
     pub(crate) batch_size: usize,
     pub(crate) learning_rate: f64,
@@ -85,18 +89,20 @@ impl Plan {
     /// Command that makes these weights.
     pub(crate) fn command(&self, output: &str) -> String {
         let mut command = "rankle train".to_owned();
-        let optional = ["pretrained", "strip-prefix", "train-layers", "distance", "protocol", "epsilon", "margin"];
-        let is_written = |name: &str, value: &str| !UNWRITTEN.contains(&name) && (value != "none" || !optional.contains(&name));
+        // A defense may be none.
+        let is_written = |name: &str, value: &str| !UNWRITTEN.contains(&name) && (value != "none" || name == "defense");
         for (name, value) in self.words().into_iter().filter(|(name, value)| is_written(name, value)) {
-            command += &format!(" --{name} {value}");
+            command += &format!(" --{name}{}{value}", if name == "random-start" { "=" } else { " " });
         }
         format!("{command} --output {output}")
     }
 
     /// All fields as names and words: the options as written on the command line, and the fields without an option.
-    fn words(&self) -> [(&'static str, String); 20] {
+    fn words(&self) -> [(&'static str, String); 26] {
         let none = || "none".to_owned();
         let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
+        let count = |count: Option<usize>| count.map_or_else(none, |count| count.to_string());
+        let Search { kind, step, iterations, random_start, restarts, query_budget } = self.search;
         [
             ("dataset", self.dataset.clone()),
             (UNWRITTEN[1], text(&self.dataset_sha256)),
@@ -112,6 +118,12 @@ impl Plan {
             ("protocol", self.protocol.clone().unwrap_or_else(none)),
             ("defense", self.defense.to_string()),
             ("epsilon", self.epsilon.map_or_else(none, |epsilon| epsilon.to_string())),
+            ("search", kind.map_or_else(none, |kind| kind.to_string())),
+            ("step", step.map_or_else(none, |step| step.to_string())),
+            ("iterations", count(iterations)),
+            ("random-start", random_start.map_or_else(none, |random| random.to_string())),
+            ("restarts", count(restarts)),
+            ("query-budget", count(query_budget)),
             ("epochs", self.epochs.to_string()),
             ("batch-size", self.batch_size.to_string()),
             ("lr", self.learning_rate.to_string()),
@@ -125,6 +137,7 @@ impl Plan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use rankle_record::SearchKind;
 
     pub(in super::super) fn plan() -> Plan {
         Plan {
@@ -142,6 +155,7 @@ pub(super) mod tests {
             protocol: Some("strict".into()),
             defense: Defense::EmbeddingShift,
             epsilon: Some(0.3),
+            search: Search::default(),
             epochs: 30,
             batch_size: 1000,
             learning_rate: 1e-3,
@@ -187,6 +201,14 @@ pub(super) mod tests {
             dataset_sha256: Some("6a".repeat(32)),
             preprocessing: Some("resize=square".into()),
             train_layers: Some("layer4".into()),
+            search: Search {
+                kind: Some(SearchKind::Apgd),
+                step: Some(0.1),
+                iterations: Some(20),
+                random_start: Some(false),
+                restarts: Some(1),
+                query_budget: Some(7),
+            },
             ..plan()
         }
     }
@@ -196,6 +218,8 @@ pub(super) mod tests {
         let command = continued().command("x");
         let part = " --model resnet18,embedding-size=128 --pretrained resnet18.safetensors --strip-prefix model. --train-layers layer4 --distance cosine ";
         assert!(command.contains(part) && !command.contains("5f5f") && !command.contains("resize"), "{command}");
+        let part = " --search apgd --step 0.1 --iterations 20 --random-start=false --restarts 1 --query-budget 7 --epochs";
+        assert!(command.contains(part), "{command}");
         let other = Plan { pretrained_sha256: Some("60".repeat(32)), strip_prefix: None, train_layers: None, ..continued() };
         let difference = continued().difference(&other).unwrap();
         assert!(
