@@ -33,6 +33,24 @@ impl From<Pgd> for AnySearch {
     }
 }
 
+impl From<Apgd> for AnySearch {
+    fn from(search: Apgd) -> Self {
+        Self::Apgd(search)
+    }
+}
+
+impl From<Square> for AnySearch {
+    fn from(search: Square) -> Self {
+        Self::Square(search)
+    }
+}
+
+impl From<Standard> for AnySearch {
+    fn from(search: Standard) -> Self {
+        Self::Standard(search)
+    }
+}
+
 impl AnySearch {
     /// Norm and radius of the ball.
     pub fn threat(&self) -> Threat {

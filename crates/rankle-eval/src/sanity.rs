@@ -1,4 +1,4 @@
-//! Eight checks of a model that is claimed to be robust, each with a verdict (METHOD.md 14).
+//! Nine checks of a model that is claimed to be robust, each with a verdict (METHOD.md 14).
 
 mod attacks;
 mod bounds;
@@ -73,7 +73,7 @@ impl Questions<'_> {
         let of = |role| ranked.subject().sample(role, seed, images);
         let queries = ranked.subject().datasets().queries.map(|_| of(Role::Query)).transpose()?;
         let sampled = Sets { gallery: of(Role::Candidate)?, queries };
-        let mut lab = Lab { memory, question: String::new(), ranked, images: sampled, threat, seed, attacks: Vec::new() };
+        let mut lab = Lab { memory, question: String::new(), ranked, images: sampled, threat, seed, attacks: Vec::new(), families: Vec::new() };
         let (checks, recall_at_1) = ask(&mut lab, other.as_ref())?;
         let subject = lab.ranked.subject();
         Ok(Page {
@@ -106,9 +106,13 @@ fn ask(lab: &mut Lab<'_>, other: Option<&RankedSubject>) -> Result<(Vec<Check>, 
                 lab.attack()?;
                 attacks::effort(lab)?
             }
-            "enough" => attacks::enough(lab)?,
+            "enough" => {
+                lab.attack_families()?;
+                attacks::enough(lab)?
+            }
             "unbounded" => attacks::unbounded(lab)?,
             "transfer" => attacks::transferred(lab, other)?,
+            "gradient-free" => attacks::gradient_free(lab)?,
             "gradients" => gradients::differences(lab)?,
             "zeros" => gradients::zeros(lab)?,
             "collapse" => {

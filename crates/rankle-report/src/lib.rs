@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bars;
 mod canvas;
 mod comparison;
 pub mod curves;

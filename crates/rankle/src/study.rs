@@ -4,6 +4,7 @@
 //! its data. Weights are found in folders or trained ([`models`]); all other work is done by the sub-commands, in this process.
 
 mod ablations;
+mod ask;
 mod beyond;
 mod checked;
 mod classification;
@@ -22,6 +23,7 @@ pub(crate) mod sample;
 mod sanity;
 mod scope;
 mod session;
+mod strength;
 mod tables;
 mod transfer;
 mod universal;

@@ -1,11 +1,11 @@
-//! The checks `noise`, `effort`, `enough`, `unbounded` and `transfer`.
+//! The checks `noise`, `effort`, `enough`, `unbounded`, `transfer` and `gradient-free`.
 
 use super::bounds::{BROKEN, EFFORTS, ENOUGH, NOISE};
-use super::lab::{ATTACKS, Attacked, Lab, SearchResult, WhiteBox, effects, error, is_plus, longer, mean, ranks};
+use super::lab::{ATTACKS, Attacked, FAMILIES, Family, Lab, SearchResult, WhiteBox, effects, error, is_plus, longer, mean, ranks};
 use super::wording;
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, transfer};
-use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Threat, sample_images};
+use rankle_attacks::{AttackId, Noise, Pgd, Protocol, Standard, Threat, sample_images};
 use rankle_core::{Seed, Sets};
 use rankle_report::sanity::{Answer, Check, Verdict};
 
@@ -23,12 +23,18 @@ pub fn work(threat: Threat, images: usize, lens: Sets<usize>, with_other: bool) 
         let searched: u64 = searches.map(|search| Experiment { search: search.into(), ..usual }.cost(images)).sum();
         searched + usual.cost(images) * if with_other { 2 } else { 1 } + usual.cost(noisy) + 2 * noisy as u64
     };
-    ATTACKS.into_iter().map(cost).sum()
+    let family = |kind| {
+        let usual = Experiment::usual(kind, threat, Protocol::Paper, Seed(0));
+        let standard = Experiment { search: Standard { threat }.into(), ..usual };
+        usual.cost(images) + standard.cost(images)
+    };
+    ATTACKS.into_iter().map(cost).chain(FAMILIES.into_iter().map(family)).fold(0, u64::saturating_add)
 }
 
-/// Number of searches that a study stores: noise, the attack beside it, the tables' search, each effort, unbounded, transfer.
+/// Number of searches that a study stores: noise, the attack beside it, the tables' search, each effort, unbounded, transfer, and
+/// for each family the standard attack.
 pub fn searches(with_other: bool) -> usize {
-    ATTACKS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other))
+    ATTACKS.len() * (2 + 1 + EFFORTS.len() + 1 + usize::from(with_other)) + FAMILIES.len()
 }
 
 /// Number of images that noise is measured on.
@@ -104,18 +110,37 @@ pub(super) fn effort(lab: &Lab) -> Result<Check> {
     Ok(wording::effort(&Pgd::paper(lab.threat)).answered(answers))
 }
 
-/// Checks that the search of the tables has nearly the effect of a much longer one.
+/// Checks that the search of the tables has nearly the effect of the standard attack.
 pub(super) fn enough(lab: &Lab) -> Result<Check> {
-    let answers = each(lab, |Attacked { kind, usual, longer, .. }| {
-        let by_usual = mean(&effect(*kind, usual));
-        let reached: Vec<f64> = longer.iter().map(|tried| mean(&tried.after)).collect();
-        let by_long = longer.last().map_or(f64::NAN, |tried| mean(&effect(*kind, tried)));
-        let share = by_usual / by_long;
-        let numbers: Vec<f64> =
-            [mean(&usual.before), mean(&usual.after)].into_iter().chain(reached).chain([100.0 * share]).collect();
-        Ok(Answer::new(kind, &numbers, verdict(by_usual > 0.0 && (by_long <= by_usual || share >= ENOUGH))))
-    })?;
-    Ok(wording::enough().answered(answers))
+    let answer = |Family { kind, usual, standard, .. }: &Family| {
+        let (by_usual, by_standard) = (mean(&effect(*kind, usual)), mean(&effect(*kind, standard)));
+        let share = by_usual / by_standard;
+        let numbers = [mean(&usual.before), mean(&usual.after), mean(&standard.after), 100.0 * share];
+        Answer::new(kind, &numbers, verdict(by_usual > 0.0 && (by_standard <= by_usual || share >= ENOUGH)))
+    };
+    Ok(wording::enough().answered(lab.families.iter().map(answer).collect()))
+}
+
+/// Checks that no attack without gradients beats those that follow them.
+pub(super) fn gradient_free(lab: &Lab) -> Result<Check> {
+    let answer = |Family { kind, white_box, gradient_free, .. }: &Family| {
+        let ahead: Vec<f64> =
+            effect(*kind, gradient_free).iter().zip(effect(*kind, white_box)).map(|(free, white)| free - white).collect();
+        let numbers = [mean(&white_box.before), mean(&white_box.after), mean(&gradient_free.after), mean(&ahead), error(&ahead)];
+        Answer::new(kind, &numbers, gradient_free_verdict(mean(&ahead), error(&ahead)))
+    };
+    Ok(wording::gradient_free().answered(lab.families.iter().map(answer).collect()))
+}
+
+/// Verdict on the effect of the attack without gradients beyond that of the others: a failure above 0, no answer if two standard
+/// errors reach down to 0. The error of a single image, NaN, counts as 0.
+fn gradient_free_verdict(ahead: f64, error: f64) -> Verdict {
+    let reach = if error.is_nan() { 0.0 } else { 2.0 * error };
+    match ahead > 0.0 {
+        true if ahead > reach => Verdict::Fail,
+        true => Verdict::NoAnswer,
+        false => Verdict::Pass,
+    }
 }
 
 /// Checks that a search without bounds reaches any rank.
@@ -150,6 +175,15 @@ pub(super) fn transferred(lab: &Lab, other: Option<&RankedSubject>) -> Result<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attack_without_gradients_must_be_ahead_by_more_than_its_error() {
+        let verdicts = [(1.0, 0.4), (1.0, 0.6), (0.0, 0.1), (-1.0, 0.1), (1.0, f64::NAN), (f64::NAN, 0.0)];
+        assert_eq!(
+            verdicts.map(|(ahead, error)| gradient_free_verdict(ahead, error)),
+            [Verdict::Fail, Verdict::NoAnswer, Verdict::Pass, Verdict::Pass, Verdict::Fail, Verdict::Pass]
+        );
+    }
 
     #[test]
     fn noise_near_the_bound_is_no_answer() {

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
 use rankle_attacks::{
-    AttackId, Direction, Estimate, Outcome, Pgd, Protocol, RankingAttack, Setting, Solver, Targets, Threat, losses,
+    AnySearch, AttackId, AttackSpec, Direction, Estimate, Measures, Outcome, Part, PartOutcome, Pgd, Protocol, RankingAttack,
+    Setting, Solver, Standard, Targets, Threat, losses,
 };
 use rankle_core::{Differentiable, Seed, Sets};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,17 @@ use serde::{Deserialize, Serialize};
 /// The attacks of a study, on candidates and queries, plus and minus. Query attacks preserve no items: an attacker that preserves
 /// items holds back by choice, and would not break a model even in a ball without bounds.
 pub(super) const ATTACKS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
+
+/// The attacks that are searched by the standard attack, too: all that the tables have.
+pub(super) const FAMILIES: [AttackId; 7] = [
+    AttackId::CA_PLUS,
+    AttackId::CA_MINUS,
+    AttackId::QA_PLUS,
+    AttackId::QA_MINUS,
+    AttackId::SP_QA_PLUS,
+    AttackId::SP_QA_MINUS,
+    AttackId::EmbeddingShift,
+];
 
 /// The state of a sanity study.
 pub(super) struct Lab<'m> {
@@ -26,6 +38,7 @@ pub(super) struct Lab<'m> {
     pub(super) threat: Threat,
     pub(super) seed: Seed,
     pub(super) attacks: Vec<Attacked>,
+    pub(super) families: Vec<Family>,
 }
 
 /// One attack with one target per image, and the result of the search of the paper's tables (`usual`).
@@ -35,6 +48,20 @@ pub(super) struct Attacked {
     pub(super) usual: SearchResult,
     /// Results of the searches of [`EFFORTS`].
     pub(super) longer: Vec<SearchResult>,
+}
+
+/// One attack by the search of the tables and by the standard attack. The number of an image is what the attack is after: the rank in
+/// percent, with preserved items that and ξ times theirs, for the embedding shift the shift.
+pub(super) struct Family {
+    pub(super) kind: AttackId,
+    /// The search of the tables.
+    pub(super) usual: SearchResult,
+    /// The standard attack.
+    pub(super) standard: SearchResult,
+    /// The strongest of its parts that follow gradients.
+    pub(super) white_box: SearchResult,
+    /// Its part that follows none.
+    pub(super) gradient_free: SearchResult,
 }
 
 /// A search that may follow the gradient of a model.
@@ -72,6 +99,27 @@ impl Lab<'_> {
             };
             let longer = EFFORTS.iter().map(longer).collect::<Result<_>>()?;
             self.attacks.push(Attacked { kind, targets, usual, longer });
+        }
+        Ok(())
+    }
+
+    /// Runs every family by the search of the tables and by the standard attack.
+    ///
+    /// # Errors
+    /// Errors of the attack, or an interrupt.
+    pub(super) fn attack_families(&mut self) -> Result<()> {
+        for kind in FAMILIES {
+            let experiment = self.experiment(kind);
+            let images = self.images_of(kind);
+            let targets = experiment.choose(images, self.ranked.sets())?;
+            let [usual, standard, white_box, gradient_free] = self.remembered(format!("{kind}, standard attack"), || {
+                let usual = experiment.run(&self.ranked, images, &targets, false)?;
+                let search = Standard { threat: self.threat };
+                let longer = Experiment { search: search.into(), ..experiment };
+                let standard = longer.run(&self.ranked, images, &targets, false)?;
+                Ok(family(&experiment.spec, &search, &usual, &standard))
+            })?;
+            self.families.push(Family { kind, usual, standard, white_box, gradient_free });
         }
         Ok(())
     }
@@ -165,6 +213,28 @@ impl Lab<'_> {
         let loss = mean(&losses(&*attack, &setting, self.images_of(kind), targets, &adversarial)?);
         Ok((SearchResult { loss, ..tried }, adversarial))
     }
+}
+
+/// The results of a [`Family`], in the order of its fields.
+fn family(spec: &AttackSpec, search: &Standard, usual: &Outcome, standard: &Outcome) -> [SearchResult; 4] {
+    let goal = |rank: &[f64], preserved: &[f64], shift: &[f64]| -> Vec<f64> {
+        let Some(direction) = spec.attack.direction() else { return shift.to_vec() };
+        let sign = if direction == Direction::Raise { 1.0 } else { -1.0 };
+        let kept = |image: usize| preserved.get(image).map_or(0.0, |kept| sign * spec.options.xi.unwrap_or(0.0) * kept);
+        rank.iter().enumerate().map(|(image, rank)| percent(rank + kept(image))).collect()
+    };
+    let measured = |measures: &Measures, shift: &[f64]| goal(&measures.rank, &measures.preserved, shift);
+    let before = measured(&usual.before, &vec![0.0; usual.embedding_shift.len()]);
+    let result = |after: Vec<f64>| SearchResult { before: before.clone(), after, loss: f64::NAN };
+    let whole = |outcome: &Outcome| result(measured(&outcome.after, &outcome.embedding_shift));
+    let parts = search.parts_of(spec).into_iter().zip(&standard.parts);
+    let (free, white): (Vec<_>, Vec<_>) = parts.partition(|(part, _)| matches!(part.search, AnySearch::Square(_)));
+    let strongest = |parts: Vec<(Part, &PartOutcome)>| {
+        let found = parts.into_iter().map(|(_, part)| result(goal(&part.rank, &part.preserved, &part.embedding_shift)));
+        let effect = |result: &SearchResult| mean(&effects(spec.attack, &result.before, &result.after));
+        found.max_by(|a, b| effect(a).total_cmp(&effect(b))).unwrap_or_else(|| result(before.clone()))
+    };
+    [whole(usual), whole(standard), strongest(white), strongest(free)]
 }
 
 /// The ranks of an attack in percent, without its loss.

@@ -7,7 +7,8 @@ use crate::{Subject, System};
 pub const UNCHECKED: &str = "robustness unchecked";
 
 /// Names of the checks of a complete page, in order.
-pub const QUESTIONS: [&str; 8] = ["noise", "effort", "enough", "unbounded", "transfer", "gradients", "zeros", "collapse"];
+pub const QUESTIONS: [&str; 9] =
+    ["noise", "effort", "enough", "unbounded", "transfer", "gradient-free", "gradients", "zeros", "collapse"];
 
 /// Minimum number of attacked images of a page that covers a claim.
 pub const ENOUGH_IMAGES: usize = 100;
@@ -60,8 +61,8 @@ impl Sanity {
             let told = || format!("robustness not fully checked: its sanity page has no answer to {}", open.join(", "));
             return (!open.is_empty()).then(told);
         }
-        // These two are measured effects beyond that of the tables; the others leave open how large it would be.
-        let overstated = failed.iter().any(|check| ["enough", "transfer"].contains(&check.name.as_str()));
+        // These are measured effects beyond that of the tables; the others leave open how large it would be.
+        let overstated = failed.iter().any(|check| ["enough", "transfer", "gradient-free"].contains(&check.name.as_str()));
         let findings: Vec<String> = failed.into_iter().map(finding).collect();
         Some(format!("robustness {}: {}", if overstated { "overstated" } else { "in doubt" }, findings.join("; ")))
     }
@@ -72,9 +73,10 @@ fn finding(check: &Check) -> String {
     match check.name.as_str() {
         "noise" => "random noise does too much of what the attack does",
         "effort" => "more steps of the search were weaker than fewer",
-        "enough" => return longer_search(check),
+        "enough" => return stronger_search(check),
         "unbounded" => "even an attack without a bound does not reach every rank",
         "transfer" => "images perturbed against another model move ranks further than the attack on this one",
+        "gradient-free" => "an attack without gradients moves ranks further than those that follow them",
         "gradients" => "the gradients are not those of the loss",
         "zeros" => "too many gradients are exactly zero",
         "collapse" => "the embedding has collapsed",
@@ -83,18 +85,18 @@ fn finding(check: &Check) -> String {
     .to_owned()
 }
 
-/// Distance that a longer search moves ranks: the last number of an answer is the effect of the tables' search in percent of that
-/// of the longest one.
-fn longer_search(check: &Check) -> String {
+/// Distance that a stronger search moves ranks: the last number of an answer is the effect of the tables' search in percent of that
+/// of the standard attack.
+fn stronger_search(check: &Check) -> String {
     let failed = check.answers.iter().filter(|answer| answer.verdict == Verdict::Fail);
     let shares = failed.filter_map(|answer| answer.numbers.last().copied().flatten());
     let mut factors: Vec<f64> = shares.map(|share| 100.0 / share).filter(|factor| factor.is_finite()).collect();
     factors.sort_by(f64::total_cmp);
     let factors: Vec<String> = factors.into_iter().map(|factor| format!("{factor:.1}")).collect();
     match (factors.first(), factors.last()) {
-        (Some(least), Some(most)) if least == most => format!("a longer search moves ranks {most} times as far"),
-        (Some(least), Some(most)) => format!("a longer search moves ranks {least} to {most} times as far"),
-        _ => "a longer search moves ranks further".to_owned(),
+        (Some(least), Some(most)) if least == most => format!("a stronger search moves ranks {most} times as far"),
+        (Some(least), Some(most)) => format!("a stronger search moves ranks {least} to {most} times as far"),
+        _ => "a stronger search moves ranks further".to_owned(),
     }
 }
 
@@ -170,11 +172,11 @@ mod tests {
             said(&page).unwrap()
         };
         let two = [("ca+", 95.0, Pass), ("ca-", 74.39, Fail), ("qa+", 81.86, Fail)];
-        assert_eq!(with(&two), "robustness overstated: a longer search moves ranks 1.2 to 1.3 times as far");
-        assert_eq!(with(&two[..2]), "robustness overstated: a longer search moves ranks 1.3 times as far");
+        assert_eq!(with(&two), "robustness overstated: a stronger search moves ranks 1.2 to 1.3 times as far");
+        assert_eq!(with(&two[..2]), "robustness overstated: a stronger search moves ranks 1.3 times as far");
         assert_eq!(
             with(&[("ca+", f64::NAN, Fail), ("ca-", 0.0, Fail)]),
-            "robustness overstated: a longer search moves ranks further"
+            "robustness overstated: a stronger search moves ranks further"
         );
     }
 
@@ -189,8 +191,8 @@ mod tests {
             assert!(!said.contains("failed check"), "{said}");
         }
         let mut page = whole();
-        page.checks[5] = check("gradients", &[("ca+", 80.0, Fail)]);
-        page.checks[7] = check("collapse", &[("ca+", 80.0, Fail)]);
+        page.checks[6] = check("gradients", &[("ca+", 80.0, Fail)]);
+        page.checks[8] = check("collapse", &[("ca+", 80.0, Fail)]);
         assert_eq!(
             said(&page).unwrap(),
             "robustness in doubt: the gradients are not those of the loss; the embedding has collapsed"

@@ -28,9 +28,9 @@ use std::path::PathBuf;
 
 /// Check whether a model is robust, or only hides its gradients from the attack.
 ///
-/// Eight checks, each with a verdict: do random signs have the effect of the attack, does a longer search raise the loss or move
-/// ranks further, does epsilon = 1 break everything, do images made against another model have more effect, are gradients right,
-/// are gradients zero, and has the embedding collapsed? A failed check is a finding, not an error. The output folder, best that
+/// Nine checks, each with a verdict: do random signs have the effect of the attack, does a longer search raise the loss, does the
+/// standard attack move ranks further, does epsilon = 1 break everything, do images made against another model have more effect,
+/// does an attack without gradients, are gradients right, are gradients zero, and has the embedding collapsed? A failed check is a finding, not an error. The output folder, best that
 /// of the weights, gets sanity.md and sanity.json. After an interrupt the same command goes on: finished searches are kept in
 /// sanity.part.toml until the end.
 #[derive(Args)]

@@ -1,11 +1,9 @@
 //! Ablations: the effect of single choices of the paper's attacks.
 
-mod ask;
-
+use super::ask::{self, Asked, Shown};
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond, cost, pictures};
 use anyhow::Result;
-use ask::{Asked, Shown};
 use rankle_report::{AttackId, AttackSpec, Cell, Change, System};
 use serde::Deserialize;
 use toml::Spanned;

@@ -3,6 +3,7 @@
 use super::ablations::{self, Ablations};
 use super::classification::{self, Classification};
 use super::sanity::{self, Sanity};
+use super::strength::{self, Strength};
 use super::tables::{self, Tables};
 use super::transfer::{self, Transfer};
 use super::universal::{self, UniversalStudy};
@@ -18,12 +19,13 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// Allowed values of `study = "…"`.
-const STUDIES: [(&str, Make); 5] = [
+const STUDIES: [(&str, Make); 6] = [
     ("transfer", |plan| Ok(Box::new(Transfer::of(plan)?))),
     ("universal", |plan| Ok(Box::new(UniversalStudy::of(plan)?))),
     ("sanity", |plan| Ok(Box::new(Sanity::of(plan)?))),
     ("classification", |plan| Ok(Box::new(Classification::of(plan)?))),
     ("ablations", |plan| Ok(Box::new(Ablations::of(plan)?))),
+    ("strength", |plan| Ok(Box::new(Strength::of(plan)?))),
 ];
 
 type Make = fn(&Plan) -> Result<Box<dyn Study>>;
@@ -73,6 +75,7 @@ pub(super) struct File {
     pub(super) sanity: Option<sanity::Data>,
     pub(super) classification: Option<classification::Data>,
     pub(super) ablations: Option<ablations::Data>,
+    pub(super) strength: Option<strength::Data>,
 }
 
 /// A model on its dataset, under a name for the rest of the plan.
@@ -279,9 +282,16 @@ impl Plan {
 
     /// Refuses a section that the study does not read.
     fn check_sections(&self) -> Result<()> {
-        let File { study, tables, panels, transfer, universal, sanity, classification, ablations, .. } = &self.file;
+        let File { study, tables, panels, transfer, universal, sanity, classification, ablations, strength, .. } = &self.file;
         let named = study.as_ref().map(|study| study.get_ref().as_str());
-        let is_there = [transfer.is_some(), universal.is_some(), sanity.is_some(), classification.is_some(), ablations.is_some()];
+        let is_there = [
+            transfer.is_some(),
+            universal.is_some(),
+            sanity.is_some(),
+            classification.is_some(),
+            ablations.is_some(),
+            strength.is_some(),
+        ];
         if let Some(((other, _), _)) =
             STUDIES.iter().zip(is_there).find(|((name, _), is_there)| *is_there && Some(*name) != named)
         {
@@ -292,7 +302,7 @@ impl Plan {
             ("title", quick.title.is_some() && named.is_some()),
             ("tables", quick.tables.is_some() && named.is_some()),
             ("drawn", quick.drawn.is_some() && named.is_some()),
-            ("epsilons", quick.epsilons.is_some() && !matches!(named, None | Some("classification"))),
+            ("epsilons", quick.epsilons.is_some() && !matches!(named, None | Some("classification" | "strength"))),
             ("targets", quick.targets.is_some() && !matches!(named, None | Some("ablations"))),
         ];
         if let (Some((key, _)), Some(name)) = (unread.iter().find(|(_, unread)| *unread), named) {

@@ -45,7 +45,7 @@ pub(super) fn answered(tables: &[Asked], records: &[Record]) -> Vec<(String, Gri
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::sample;
+    use super::super::sample;
     use super::*;
 
     #[test]
