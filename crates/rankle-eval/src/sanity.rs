@@ -73,7 +73,16 @@ impl Questions<'_> {
         let of = |role| ranked.subject().sample(role, seed, images);
         let queries = ranked.subject().datasets().queries.map(|_| of(Role::Query)).transpose()?;
         let sampled = Sets { gallery: of(Role::Candidate)?, queries };
-        let mut lab = Lab { memory, question: String::new(), ranked, images: sampled, threat, seed, attacks: Vec::new(), families: Vec::new() };
+        let mut lab = Lab {
+            memory,
+            question: String::new(),
+            ranked,
+            images: sampled,
+            threat,
+            seed,
+            attacks: Vec::new(),
+            families: Vec::new(),
+        };
         let (checks, recall_at_1) = ask(&mut lab, other.as_ref())?;
         let subject = lab.ranked.subject();
         Ok(Page {

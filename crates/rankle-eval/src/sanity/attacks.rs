@@ -1,7 +1,9 @@
 //! The checks `noise`, `effort`, `enough`, `unbounded`, `transfer` and `gradient-free`.
 
 use super::bounds::{BROKEN, EFFORTS, ENOUGH, NOISE};
-use super::lab::{ATTACKS, Attacked, FAMILIES, Family, Lab, SearchResult, WhiteBox, effects, error, is_plus, longer, mean, ranks};
+use super::lab::{
+    ATTACKS, Attacked, FAMILIES, Family, Lab, SearchResult, WhiteBox, effects, error, is_plus, longer, mean, ranks,
+};
 use super::wording;
 use crate::error::Result;
 use crate::{Experiment, RankedSubject, transfer};

@@ -95,7 +95,8 @@ pub(super) fn gradient_free() -> Check {
             "of the parts of the standard attack, the strongest that follows gradients beside Square attack, a random search that only \
              asks for embeddings. The error is the standard error of the difference over the images. {NUMBERS}"
         ),
-        "Square attack has no more effect; no answer where it has, but by less than two standard errors: take more images.".to_owned(),
+        "Square attack has no more effect; no answer where it has, but by less than two standard errors: take more images."
+            .to_owned(),
         "the gradients are hidden: attacks that follow them overstate the robustness of this model.".to_owned(),
     ];
     let names = ["clean", "by gradients", "Square", "Square's effect beyond, points", "error, points"];

@@ -78,7 +78,8 @@ impl Strength {
                 };
                 (format!("{}, ε = {epsilon}", attack.name().to_uppercase()), self.searches.iter().map(cell).collect())
             };
-            let rows = self.epsilons(scope).iter().flat_map(|&epsilon| self.attacks.iter().map(move |&attack| row(attack, epsilon)));
+            let rows =
+                self.epsilons(scope).iter().flat_map(|&epsilon| self.attacks.iter().map(move |&attack| row(attack, epsilon)));
             Ok(Asked {
                 heading: name.clone(),
                 corner: "attack".to_owned(),
