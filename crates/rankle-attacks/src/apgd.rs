@@ -36,6 +36,11 @@ impl Apgd {
     /// Default number of steps, that of AutoAttack.
     pub const ITERATIONS: usize = 100;
 
+    /// The search of the protocol `strict` (METHOD.md 6.3): 200 steps from the clean image.
+    pub fn strict(threat: Threat) -> Self {
+        Self::from_clean(threat, 2 * Self::ITERATIONS)
+    }
+
     /// A search of `iterations` steps from the clean image.
     pub fn from_clean(threat: Threat, iterations: usize) -> Self {
         Self { threat, iterations, random_start: false, restarts: 1 }

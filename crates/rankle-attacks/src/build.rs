@@ -6,9 +6,11 @@ use crate::{
 };
 use rankle_core::{Error, Result};
 
-/// Builds the attack with `targets` targets per image; `es` has no targets and ignores `options`.
+/// Builds the attack with `targets` targets per image; `es` has no targets and ignores `options`. Without an objective it follows the
+/// hinges.
 pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dyn RankingAttack> {
     let AttackOptions { objective, target_band: target_pool, xi } = options;
+    let objective = objective.unwrap_or_default();
     match attack {
         AttackId::Candidate(direction) => Box::new(CandidateAttack { direction, queries: targets, objective, target_pool }),
         AttackId::Query(direction) => Box::new(QueryAttack { direction, candidates: targets, objective, target_pool }),
@@ -32,12 +34,17 @@ pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
         None => Prescribed::by(spec.protocol, threat),
     };
     let search = prescribed.fill(spec.search)?;
-    if search.kind() == SearchKind::Standard && spec.options.objective != ObjectiveKind::default() {
+    if search.kind() == SearchKind::Standard && spec.options.objective.is_some() {
         return Err(Error::Refused(
             "objective (--objective) is no parameter of the search standard, which follows several".into(),
         ));
     }
     Ok(search)
+}
+
+/// True for attacks with targets whose ranks this crate defines.
+pub(crate) fn has_soft_rank(attack: AttackId) -> bool {
+    matches!(attack, AttackId::Candidate(_) | AttackId::Query(_) | AttackId::PreservingQuery(_))
 }
 
 /// Fills in the values that a spec leaves to its protocol.
@@ -52,12 +59,18 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
         }
         _ => None,
     };
+    // Records of other searches leave the hinges out.
+    let objective = match (search.kind(), spec.options.objective) {
+        (SearchKind::Apgd, None) if has_soft_rank(spec.attack) && spec.universal.is_none() => Some(ObjectiveKind::SoftRank),
+        (SearchKind::Apgd, objective) => objective,
+        (_, objective) => objective.filter(|objective| *objective != ObjectiveKind::default()),
+    };
     Ok(AttackSpec {
         // Turns `-0.0` into `0.0`.
         epsilon: spec.epsilon + 0.0,
         targets: if spec.attack.has_targets() { spec.targets } else { 0 },
         search: search.parameters(),
-        options: AttackOptions { xi, ..spec.options },
+        options: AttackOptions { xi, objective, ..spec.options },
         ..*spec
     })
 }

@@ -70,7 +70,7 @@ impl Pgd {
         Self { threat, step, iterations, random_start: false, restarts: 1, keep: Iterate::Last }
     }
 
-    /// The strict search (METHOD.md 6.3): 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, from each of 3 random starts, and
+    /// A long search, which `--search pgd` is under the protocol `strict` (METHOD.md 6.3): 50 steps of `max(ε/10, 1/255)`, under L2 of `ε/10`, from each of 3 random starts, and
     /// the iterate with the lowest loss.
     pub fn strict(threat: Threat) -> Self {
         let step = match threat.norm() {

@@ -17,11 +17,13 @@ pub struct Prescribed {
 impl Prescribed {
     /// The searches of attacks on single images under a protocol.
     pub fn by(protocol: Protocol, threat: Threat) -> Self {
-        let pgd = match protocol {
-            Protocol::Paper => Pgd::paper(threat),
-            Protocol::Strict => Pgd::strict(threat),
-        };
-        Self { usual: SearchKind::Pgd, pgd, apgd: Apgd::from_clean(threat, Apgd::ITERATIONS) }
+        match protocol {
+            Protocol::Paper => {
+                let apgd = Apgd::from_clean(threat, Apgd::ITERATIONS);
+                Self { usual: SearchKind::Pgd, pgd: Pgd::paper(threat), apgd }
+            }
+            Protocol::Strict => Self { usual: SearchKind::Apgd, pgd: Pgd::strict(threat), apgd: Apgd::strict(threat) },
+        }
     }
 
     /// The searches of universal perturbations.

@@ -2,6 +2,7 @@
 
 use crate::apgd::ranked;
 use crate::best::Best;
+use crate::build::has_soft_rank;
 use crate::run::{Adversary, Ranker, check, run_on};
 use crate::{
     AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene, Setting,
@@ -78,12 +79,11 @@ impl Standard {
     /// The parts that an attack has. Without targets there is no soft rank; with a single query its gradient has the direction of
     /// the hinges' (METHOD.md 7.6), so that from the clean image it would search once more what was searched.
     pub fn parts_of(&self, spec: &AttackSpec) -> Vec<Part> {
-        let has_soft_rank = |part: &Part| match (spec.attack, part.search) {
+        let is_another = |part: &Part| match (spec.attack, part.search) {
             (AttackId::Candidate(_), AnySearch::Apgd(Apgd { random_start: false, .. })) => spec.targets > 1,
-            (AttackId::Candidate(_) | AttackId::Query(_) | AttackId::PreservingQuery(_), _) => true,
-            (AttackId::EmbeddingShift | AttackId::Custom(_), _) => false,
+            (attack, _) => has_soft_rank(attack),
         };
-        self.parts().into_iter().filter(|part| part.objective.is_none() || has_soft_rank(part)).collect()
+        self.parts().into_iter().filter(|part| part.objective.is_none() || is_another(part)).collect()
     }
 }
 
@@ -164,8 +164,7 @@ fn run_standard<'a>(
     check(setting.scene.sets, attack.perturbs(), setting, images, targets)?;
     let goal = Goal::of(spec, setting.scene.sets);
     let attack_of = |objective: Option<ObjectiveKind>| {
-        let objective = objective.unwrap_or(spec.options.objective);
-        build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options })
+        build(spec.attack, spec.targets, AttackOptions { objective: objective.or(spec.options.objective), ..spec.options })
     };
     let mut strongest = Strongest::default();
     let mut remaining: Vec<usize> = (0..images.len()).collect();

@@ -129,7 +129,7 @@ impl Experiment {
     /// Cost of an input gradient of one image, in forward passes: the ranking objectives of query attacks pass over the whole
     /// gallery once more.
     pub fn gradient_units(&self) -> u64 {
-        match (self.spec.attack, self.spec.options.objective) {
+        match (self.spec.attack, self.spec.options.objective.unwrap_or_default()) {
             (AttackId::Query(_) | AttackId::PreservingQuery(_), ObjectiveKind::Ranking | ObjectiveKind::SoftRank) => 3,
             _ => 2,
         }

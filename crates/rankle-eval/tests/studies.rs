@@ -381,7 +381,7 @@ fn the_work_of_a_study_is_what_its_cost_says() {
         assert_eq!(done() - start, universal::cost(&experiment, images.len(), true), "universal {attack}, transferred");
     }
     let units = |attack, objective| {
-        let options = AttackOptions { objective, ..AttackOptions::default() };
+        let options = AttackOptions { objective: Some(objective), ..AttackOptions::default() };
         Experiment::new(&AttackSpec { options, ..AttackSpec::new(attack, 0.1, Protocol::Paper, 0) }).unwrap().gradient_units()
     };
     assert_eq!([AttackId::CA_PLUS, AttackId::QA_PLUS].map(|attack| units(attack, ObjectiveKind::Ranking)), [2, 3]);

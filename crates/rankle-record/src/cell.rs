@@ -280,7 +280,7 @@ impl fmt::Display for Cell {
         if let Some(kind) = search.kind {
             write!(f, " search={kind}")?;
         }
-        if !is_usual(objective) {
+        if let Some(objective) = objective {
             write!(f, " objective={objective}")?;
         }
         if !is_usual(target_band) {
@@ -309,7 +309,7 @@ mod tests {
         record.facts.preprocessing = Some("resize=square".into());
         record.facts.left_out = Some(1);
         record.cell.spec.norm = Norm::L2;
-        record.cell.spec.options.objective = ObjectiveKind::Distance;
+        record.cell.spec.options.objective = Some(ObjectiveKind::Distance);
         record.cell.spec.options.target_band = TargetPool::Local;
         record
     }

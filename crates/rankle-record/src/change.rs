@@ -49,7 +49,7 @@ impl Change {
             norm: self.norm.unwrap_or(spec.norm),
             options: AttackOptions {
                 xi: self.xi.or(options.xi),
-                objective: self.objective.unwrap_or(options.objective),
+                objective: self.objective.or(options.objective),
                 target_band: self.target_band.unwrap_or(options.target_band),
             },
             search: Search {
@@ -88,7 +88,7 @@ mod tests {
         let changed = change.of(usual);
         let expected = AttackSpec {
             protocol: Protocol::Strict,
-            options: AttackOptions { objective: ObjectiveKind::Distance, ..usual.options },
+            options: AttackOptions { objective: Some(ObjectiveKind::Distance), ..usual.options },
             search: Search { step: Some(0.05), iterations: Some(7), ..Search::default() },
             ..usual
         };

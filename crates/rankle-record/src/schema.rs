@@ -255,7 +255,7 @@ mod tests {
         record.facts.verifiable = false;
         record.cell.spec.norm = Norm::L2;
         record.gradient_error = Some(23.0);
-        record.cell.spec.options.objective = ObjectiveKind::Distance;
+        record.cell.spec.options.objective = Some(ObjectiveKind::Distance);
         record.cell.spec.options.target_band = TargetPool::Local;
         record.cell.spec.universal = Some(SharedBy { batches: 1, perturbations: 1 });
         record.cell.from = Some(Source::planned(&sample::subject()));

@@ -42,9 +42,10 @@ pub struct AttackOptions {
     /// Weight ξ of the semantics-preserving term; `None` for attacks without it.
     #[serde(default, serialize_with = "finite::optional")]
     pub xi: Option<f64>,
-    /// Loss that the attack minimizes; omitted if it is the default.
+    /// Loss that the attack minimizes. `None`, and omitted, for that of the search: the soft rank for APGD, the hinges for all others.
+    /// A record of APGD has it.
     #[serde(default, skip_serializing_if = "is_usual")]
-    pub objective: ObjectiveKind,
+    pub objective: Option<ObjectiveKind>,
     /// Part of the list that the targets of plus attacks are drawn from; omitted if it is the default.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub target_band: TargetPool,
@@ -124,7 +125,7 @@ impl AttackSpec {
         if xi.is_some() && !matches!(attack, AttackId::PreservingQuery(_)) {
             return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} has no such items"));
         }
-        if objective != ObjectiveKind::Ranking && !attack.has_targets() {
+        if let Some(objective) = objective.filter(|objective| *objective != ObjectiveKind::Ranking && !attack.has_targets()) {
             return Err(format!("the objective '{objective}' is for attacks with targets; {attack} has none"));
         }
         if target_band != TargetPool::Global && attack.direction() != Some(Direction::Raise) {
@@ -243,7 +244,7 @@ mod tests {
         };
         let whole = AttackSpec {
             search,
-            options: AttackOptions { xi: None, objective: ObjectiveKind::Distance, target_band: TargetPool::Local },
+            options: AttackOptions { xi: None, objective: Some(ObjectiveKind::Distance), target_band: TargetPool::Local },
             ..spec("sp-qa+")
         };
         let line = serde_json::to_string(&whole).unwrap();
@@ -264,7 +265,7 @@ mod tests {
             ("ca+",    |spec| AttackSpec { targets: 0, ..spec }, "targets is 0: at least one is needed"),
             ("sp-qa+", |spec| AttackSpec { options: AttackOptions { xi: Some(-1.0), ..spec.options }, ..spec }, "xi is -1: a number of at least 0 is needed"),
             ("qa+",    |spec| AttackSpec { options: AttackOptions { xi: Some(1.0), ..spec.options }, ..spec }, "xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; qa+ has no such items"),
-            ("es",     |spec| AttackSpec { options: AttackOptions { objective: ObjectiveKind::Distance, ..spec.options }, ..spec }, "the objective 'distance' is for attacks with targets; es has none"),
+            ("es",     |spec| AttackSpec { options: AttackOptions { objective: Some(ObjectiveKind::Distance), ..spec.options }, ..spec }, "the objective 'distance' is for attacks with targets; es has none"),
             ("ca-",    |spec| AttackSpec { options: AttackOptions { target_band: TargetPool::Local, ..spec.options }, ..spec }, "the target band 'local' is for ca+, qa+ and sp-qa+, not for ca-"),
             ("ca+",    |spec| AttackSpec { search: Search { step: Some(f64::INFINITY), ..spec.search }, ..spec }, "step is inf: a number from 0 to 1000000 is needed"),
             ("ca+",    |spec| AttackSpec { search: Search { iterations: Some(0), ..spec.search }, ..spec }, "iterations is 0: at least one is needed"),
@@ -297,7 +298,7 @@ mod tests {
             ),
             (
                 AttackSpec {
-                    options: AttackOptions { objective: ObjectiveKind::Distance, ..AttackOptions::default() },
+                    options: AttackOptions { objective: Some(ObjectiveKind::Distance), ..AttackOptions::default() },
                     ..of("ca+", 1, 1)
                 },
                 10,

@@ -4,9 +4,7 @@ use crate::names::Format;
 use crate::progress;
 use crate::threat_arguments::with_norm;
 use anyhow::Result;
-use rankle_record::{
-    AttackSpec, Cell, ObjectiveKind, Record, Search, SearchKind, SharedBy, Subject, TargetPool, Unseen, WhiteBox,
-};
+use rankle_record::{AttackSpec, Cell, Record, Search, SearchKind, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
 use std::fmt;
 
 /// Prints a record, as a table or as a line of JSON.
@@ -45,8 +43,8 @@ impl fmt::Display for RecordTable<'_> {
         };
         writeln!(f, "{of}, seed {seed}, protocol {protocol}")?;
         writeln!(f, "{}", in_words(search))?;
-        if options.objective != ObjectiveKind::default() {
-            writeln!(f, "objective: {}", options.objective)?;
+        if let Some(objective) = options.objective {
+            writeln!(f, "objective: {objective}")?;
         }
         if options.target_band != TargetPool::default() {
             writeln!(f, "target band: {}", options.target_band)?;

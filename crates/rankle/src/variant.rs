@@ -10,9 +10,9 @@ use rankle_record::{AttackOptions, ObjectiveKind, TargetPool};
 #[command(next_help_heading = "Variants (those of the paper's tables when left out)")]
 pub(crate) struct VariantArguments {
     /// Loss that the attack minimizes: ranking, the hinges of its definition; distance, the distance to the targets; or soft-rank, a
-    /// smooth count of the items on the wrong side of the targets
-    #[arg(long, value_name = "NAME", default_value_t, value_parser = names::OBJECTIVES)]
-    objective: ObjectiveKind,
+    /// smooth count of the items on the wrong side of the targets. When left out soft-rank with apgd, else ranking
+    #[arg(long, value_name = "NAME", value_parser = names::OBJECTIVES)]
+    objective: Option<ObjectiveKind>,
     /// Pool that the targets of ca+, qa+ and sp-qa+ are drawn from: the whole list, or the first 1 to 5 % of the image's own list
     #[arg(long, value_name = "NAME", default_value_t, value_parser = names::TARGET_POOLS, conflicts_with = "target_indices")]
     target_band: TargetPool,

@@ -43,7 +43,7 @@ fn evaluate(
         }
         _ => Targets::new(4, targets.to_vec(), 3, None, gallery.len()).unwrap(),
     };
-    let variant = AttackOptions { objective, ..AttackOptions::default() };
+    let variant = AttackOptions { objective: Some(objective), ..AttackOptions::default() };
     let evaluation = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper).evaluate(moved).unwrap();
     (evaluation.losses().unwrap(), numbers(&evaluation.gradient))
 }
@@ -183,7 +183,7 @@ fn one_query_pulls_alike_under_both_objectives() {
         for kind in [AttackId::Candidate(Direction::Raise), AttackId::Candidate(Direction::Lower)] {
             let gradient = |objective| {
                 let targets = Targets::new(4, vec![5, 6, 7, 8], 1, None, gallery.len()).unwrap();
-                let variant = AttackOptions { objective, ..AttackOptions::default() };
+                let variant = AttackOptions { objective: Some(objective), ..AttackOptions::default() };
                 let bound = bind(kind, variant, &gallery, &[0, 1, 2, 3], &clean, targets, Protocol::Paper);
                 numbers(&bound.evaluate(&moved).unwrap().gradient)
             };

@@ -39,7 +39,7 @@ fn losses_and_gradients_are_those_of_the_kernels() {
         let model = embedder(2, distance);
         let moved = (world.images(&IMAGES).unwrap() * 0.8).unwrap();
         let raw = model.embed(&moved).unwrap();
-        let attack = build(kind, 3, AttackOptions { objective, ..AttackOptions::default() });
+        let attack = build(kind, 3, AttackOptions { objective: Some(objective), ..AttackOptions::default() });
         let evaluate = |at: Place| {
             let sets = sets(&at, distance);
             let scene = Scene { sets: sets.as_ref().map(|set| &**set), protocol: Protocol::Paper, seed: Seed(9) };
@@ -121,7 +121,7 @@ fn nothing_leaves_the_device_inside_a_search() {
         let model = embedder(2, distance);
         let sets = sets(&at, distance);
         let scene = Scene { sets: sets.as_ref().map(|set| &**set), protocol: Protocol::Strict, seed: Seed(9) };
-        let attack = build(kind, 3, AttackOptions { objective, ..AttackOptions::default() });
+        let attack = build(kind, 3, AttackOptions { objective: Some(objective), ..AttackOptions::default() });
         let targets = attack.choose(&IMAGES, &scene).unwrap();
         let images = world.images(&IMAGES).unwrap();
         let clean = at.normalize(distance, &model.embed(&images).unwrap()).unwrap();

@@ -172,7 +172,7 @@ fn other_objectives_and_targets_get_their_way_as_well() {
             (AttackId::Candidate(Raise), ObjectiveKind::Ranking, TargetPool::Local),
             (AttackId::PreservingQuery(Raise), ObjectiveKind::Distance, TargetPool::Local),
         ] {
-            let variant = AttackOptions { objective, target_band: band, xi: None };
+            let variant = AttackOptions { objective: Some(objective), target_band: band, xi: None };
             let [outcome, again] =
                 [100, 7].map(|batch| scene.run_variant(variant, kind, &paper, &IMAGES, Protocol::Paper, batch));
             assert_eq!(pixels(&outcome.adversarial.clone().unwrap()), pixels(&again.adversarial.unwrap()));

@@ -286,7 +286,7 @@ fn a_spec_means_one_search() {
         assert_eq!(search(&of(chosen)).unwrap_err().to_string(), name);
     }
     let objective = AttackSpec {
-        options: AttackOptions { objective: ObjectiveKind::SoftRank, ..AttackOptions::default() },
+        options: AttackOptions { objective: Some(ObjectiveKind::SoftRank), ..AttackOptions::default() },
         ..of(Search::default())
     };
     assert!(search(&objective).is_ok());

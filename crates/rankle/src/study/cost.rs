@@ -41,15 +41,14 @@ pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&Syste
 
 /// Cost of a cell in units of an average cell of the tables, whose search has 24 steps.
 pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
-    if cell.spec.search.kind.is_some()
-        && let Ok(search) = rankle_attacks::search(&cell.spec)
-    {
-        let rankle_attacks::Cost { gradients, queries } = search.cost();
-        return (gradients as f64 + queries as f64 / 2.0) / 24.0;
+    let is_usual = cell.spec.protocol == Protocol::Paper && cell.spec.search == Search::default();
+    match rankle_attacks::search(&cell.spec) {
+        Ok(search) if !is_usual => {
+            let rankle_attacks::Cost { gradients, queries } = search.cost();
+            (gradients as f64 + queries as f64 / 2.0) / 24.0
+        }
+        _ => 1.0,
     }
-    let Search { iterations, restarts, .. } = cell.spec.search;
-    let searches = restarts.unwrap_or(1) as f64 * iterations.map_or(1.0, |iterations| iterations as f64 / 24.0);
-    if cell.spec.protocol == Protocol::Strict { 8.0 } else { searches }
 }
 
 fn training(system: &System, cost: &Cost, quick: bool) -> f64 {

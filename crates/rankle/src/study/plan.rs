@@ -482,7 +482,7 @@ pub(super) mod tests {
         let study = parse(&text).unwrap().study;
         let cells = study.plan(&Scope::default(), &|system| Ok(system.id())).unwrap();
         let AttackSpec { protocol, search, options, .. } = cells[0].spec;
-        assert_eq!((cells.len(), protocol, options.objective), (1, Protocol::Paper, ObjectiveKind::Distance));
+        assert_eq!((cells.len(), protocol, options.objective), (1, Protocol::Paper, Some(ObjectiveKind::Distance)));
         assert_eq!((search.iterations, search.step.map(|step| (step * 1e6).round())), (Some(48), Some(1e4)));
         assert_eq!(study.work(&Scope::default())[0].1, 2, "twice as long as a usual cell");
         let round = table.replace("[0.1]", "[2.0]") + "norm = \"l2\"\n";
