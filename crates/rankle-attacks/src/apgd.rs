@@ -252,6 +252,15 @@ mod tests {
 
     impl Differentiable for Classifier {}
 
+    /// Cross-entropy without a rank, so that iterates are kept by the loss, as in torchattacks.
+    struct ByLoss(Misclassification);
+
+    impl Objective for ByLoss {
+        fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+            self.0.evaluate(raw)
+        }
+    }
+
     /// From the same starts, on the same loss: `tests/fixtures/README.md`.
     #[test]
     fn images_are_those_of_torchattacks() {
@@ -264,8 +273,9 @@ mod tests {
         let images = &given["images"];
         let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
-            let objective = Misclassification { labels: given["labels"].to_vec1().unwrap(), place: place.clone() };
-            let keys: Vec<u64> = (0..objective.labels.len() as u64).collect();
+            let labels: Vec<u32> = given["labels"].to_vec1().unwrap();
+            let keys: Vec<u64> = (0..labels.len() as u64).collect();
+            let objective = ByLoss(Misclassification { labels, place: place.clone() });
             let problem = Problem { images, keys: &keys, objective: &objective, seed: Seed(0), place: &place };
             for (name, threat, iterations) in [
                 ("linf", Threat::linf(0.15), 8),

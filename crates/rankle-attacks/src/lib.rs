@@ -11,8 +11,8 @@
 //!
 //! [`transfer`] measures an attack on another model than the one it was computed on. [`UniversalAttack`] computes one
 //! perturbation for many images. Robustness is checked (METHOD.md 14) with [`Noise`] in place of a search, with [`losses`] and
-//! [`gradients`] at given images, with [`slopes`], and with [`GradientCheck`] for a model alone. [`Classification`] measures FGSM
-//! and PGD on classifiers.
+//! [`gradients`] at given images, with [`slopes`], and with [`GradientCheck`] for a model alone. [`Classification`] measures a
+//! [`ClassifierAttack`] on a classifier.
 //!
 //! Left out: datasets (`rankle-data`), architectures (`rankle-models`), record format (`rankle-record`), command line (`rankle`).
 //!
@@ -54,10 +54,13 @@ mod build;
 mod by_distance;
 mod candidate;
 mod classifier;
+mod classifier_attack;
 mod custom;
 mod differences;
 mod draw;
 mod gradient_check;
+mod logits;
+mod misclassification;
 mod noise;
 mod objective;
 mod pgd;
@@ -75,6 +78,7 @@ mod solver;
 mod square;
 mod standard;
 mod target_pool;
+mod targeted_dlr;
 mod targets;
 mod threat;
 mod transfer;
@@ -86,10 +90,12 @@ pub use attack::{AttackInstance, Batch, Measures, RankingAttack};
 pub use ball::Ball;
 pub use build::{build, resolve, search};
 pub use candidate::CandidateAttack;
-pub use classifier::{Classification, ClassifierAttack, Hits, Misclassification};
+pub use classifier::{Classification, Hits, PartHits};
+pub use classifier_attack::{ClassifierAttack, ClassifierLoss, ClassifierPart};
 pub use custom::CustomAttack;
 pub use draw::sample_images;
 pub use gradient_check::GradientCheck;
+pub use misclassification::Misclassification;
 pub use noise::Noise;
 pub use objective::Objective;
 pub use pgd::{Iterate, Pgd};
@@ -109,6 +115,7 @@ pub use slope::{Agreement, Slope, directions, slopes};
 pub use solver::{Problem, Solver};
 pub use square::Square;
 pub use standard::{Part, PartOutcome, Standard, run_spec, transfer_spec};
+pub use targeted_dlr::TargetedDlr;
 pub use targets::Targets;
 pub use threat::Threat;
 pub use transfer::{Transfer, Victim, target_gallery, transfer};

@@ -169,11 +169,7 @@ fn run_standard<'a>(
     let mut strongest = Strongest::default();
     let mut remaining: Vec<usize> = (0..images.len()).collect();
     for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
-        // Every part has random starts of its own.
-        let seed = match index {
-            0 => setting.scene.seed,
-            _ => Seed(setting.scene.seed.stream(Purpose::Parts, [index as u64, 0]).next_u64()),
-        };
+        let seed = part_seed(setting.scene.seed, index);
         let searching = Setting { keep_images: true, scene: Scene { seed, ..setting.scene }, ..*setting };
         let mut found = PartOutcome { name: part.name, ..strongest.so_far.clone() };
         (found.gradients, found.queries) = (0, 0);
@@ -194,6 +190,14 @@ fn run_standard<'a>(
     let mut outcomes = run_on(&*attack_of(None), adversary, setting, others, images, targets)?;
     outcomes[0].parts = strongest.parts;
     Ok(outcomes)
+}
+
+/// The seed of one of several searches, each of which has random starts of its own.
+pub(crate) fn part_seed(seed: Seed, index: usize) -> Seed {
+    match index {
+        0 => seed,
+        _ => Seed(seed.stream(Purpose::Parts, [index as u64, 0]).next_u64()),
+    }
 }
 
 /// The quantity that an attack lowers.

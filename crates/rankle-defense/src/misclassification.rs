@@ -26,12 +26,12 @@ impl MisclassificationDefense {
     /// The search of the paper's code: ten steps of ε/5 from the clean image, here on the classifier in evaluation mode, without
     /// dropout. `labels` as for [`Self::new`].
     pub fn paper(threat: Threat, labels: Vec<u32>) -> Self {
-        Self::new(ClassifierAttack::Pgd.search(threat).into(), labels)
+        Self::new(ClassifierAttack::pgd(threat).into(), labels)
     }
 
     /// The search of the paper's code, and values for others.
     pub fn prescribed(threat: Threat) -> Prescribed {
-        Prescribed::of(ClassifierAttack::Pgd.search(threat))
+        Prescribed::of(ClassifierAttack::pgd(threat))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Adversarial training of classifiers on the toy data.
 
 use candle_core::Tensor;
-use rankle_attacks::{Misclassification, Objective, Threat};
+use rankle_attacks::{AnySearch, Misclassification, Objective, Pgd, Threat};
 use rankle_core::{Dataset, Defense, Distance, Embedder, Error, Seed, toy};
 use rankle_defense::MisclassificationDefense;
 
@@ -11,8 +11,8 @@ fn defense(labels: &[u32]) -> MisclassificationDefense {
 
 #[test]
 fn the_search_is_that_of_the_paper() {
-    let search = defense(&[]).search;
-    assert_eq!((search.iterations, search.step, search.random_start), (10, 0.1 / 5.0, false));
+    let pgd = Pgd::from_clean(Threat::linf(0.1).unwrap(), 0.1 / 5.0, 10);
+    assert_eq!(defense(&[]).search, AnySearch::Pgd(pgd));
 }
 
 /// The 16 numbers of a toy embedding serve as logits.

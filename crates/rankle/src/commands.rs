@@ -22,7 +22,7 @@ mod verify;
 pub(crate) use attack::Attack;
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
-pub(crate) use classify::Classify;
+pub(crate) use classify::{Classify, PartAccuracy};
 pub(crate) use completions::Completions;
 pub(crate) use convert::Convert;
 pub(crate) use embed::Embed;

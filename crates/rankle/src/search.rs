@@ -94,8 +94,11 @@ mod tests {
                 assert_eq!(warning(&rankle_attacks::search(&shared).unwrap(), Search::default(), Remedy::Options), None);
             }
             let searches = [Pgd::paper(threat), Pgd::strict(threat), ShiftDefense::prescribed(threat).pgd];
-            for search in searches.into_iter().chain(ClassifierAttack::ALL.map(|attack| attack.search(threat))) {
+            for search in searches {
                 assert_eq!(own(&search), None, "{search:?}");
+            }
+            for part in ClassifierAttack::ALL.into_iter().flat_map(|attack| attack.parts(threat)) {
+                assert_eq!(warning(&part.search, Search::default(), Remedy::Radius), None, "{part:?}");
             }
         }
         let half = Threat::linf(0.5).unwrap();

@@ -1,4 +1,4 @@
-//! `rankle classify`: accuracy of a classifier, on clean images and under FGSM or PGD.
+//! `rankle classify`: accuracy of a classifier, on clean images and under attack.
 
 use crate::arguments::{self, FormatArgument, TensorNames, heading};
 use crate::choice::Count;
@@ -11,12 +11,12 @@ use crate::provenance::Measured;
 use crate::search::{self, Remedy};
 use anyhow::{Context, Result};
 use clap::Args;
-use rankle_attacks::{Classification, ClassifierAttack, Estimate, Hits, Pgd, Solver, Threat};
+use rankle_attacks::{Classification, ClassifierAttack, ClassifierPart, Cost, Estimate, Hits, PartHits, Threat};
 use rankle_core::{Distance, Role, Seed};
 use rankle_data::Source;
 use rankle_eval::{Subject, experiment, percent, seconds_since};
 use rankle_record::Search;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,7 +24,9 @@ use std::time::Instant;
 /// Measure the accuracy of a classifier, on clean images and under an attack.
 ///
 /// The accuracy is the percentage of test images whose own class has the largest logit. An attack changes no pixel by more than
-/// --epsilon, to raise the cross-entropy with the image's own class: fgsm in one step of epsilon, pgd in ten steps of epsilon/5.
+/// --epsilon. Three raise the cross-entropy with the image's own class: fgsm in one step of epsilon, pgd in ten steps of epsilon/5,
+/// apgd in 100 steps whose size it adapts to each image. standard is the strongest: it does as apgd, then attacks the images that
+/// are still classified correctly with each of up to nine other classes as the target, in 100 steps on the difference of logits ratio.
 /// Classifiers are here for comparison; all other attacks are on rankings.
 #[derive(Args)]
 #[command(next_help_heading = heading::DATA, after_help = EXAMPLES)]
@@ -75,7 +77,7 @@ pub(crate) struct Classify {
         help_heading = heading::IMAGES
     )]
     images: Option<NonZero<usize>>,
-    /// Seed of the sampled images
+    /// Seed of the sampled images and of random starts
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = heading::IMAGES)]
     seed: u64,
     #[command(flatten)]
@@ -106,11 +108,27 @@ pub(crate) struct Answer {
 struct Attacked {
     attack: String,
     epsilon: f64,
-    step: f64,
-    iterations: usize,
+    /// Of FGSM and PGD; the others adapt theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<f64>,
+    /// Number of steps of each search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iterations: Option<usize>,
     accuracy_after: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy_after_stderr: Option<f64>,
+    /// Empty for an attack of a single part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartAccuracy>,
+}
+
+/// The accuracy after one part of an attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartAccuracy {
+    name: String,
+    accuracy_after: f64,
+    /// Number of input gradients of all images together.
+    gradients: u64,
 }
 
 impl Classify {
@@ -129,7 +147,8 @@ impl Classify {
     /// When data or weights cannot be read; an interrupt.
     pub(crate) fn measure(self, device: Device) -> Result<(Answer, Subject)> {
         let Self { dataset, dataset_dir, model, weights, override_card, seed, .. } = self;
-        let attack = self.attack.zip(self.epsilon).map(|(attack, threat)| (attack, attack.search(threat)));
+        let attack = self.attack.zip(self.epsilon);
+        let parts = attack.map_or(Vec::new(), |(attack, threat)| attack.parts(threat));
         let bar = progress::bar(0);
         let prefix = self.names.strip_prefix;
         let (options, names) = (["--weights", "--distance"], names::CLASSIFIERS);
@@ -142,17 +161,15 @@ impl Classify {
             (images, _) => Count::usual(images).of(subject.len()),
         };
         let images = subject.sample(Role::Query, Seed(seed), count)?;
-        if let Some((_, search)) = &attack {
-            search::heed(&(*search).into(), Search::default(), Remedy::Radius);
-        }
-        bar.set_length(count as u64 * attack.map_or(1, |(_, search)| 2 + 2 * search.iterations as u64));
+        parts.iter().for_each(|part| search::heed(&part.search, Search::default(), Remedy::Radius));
+        bar.set_length(cost(&parts, count));
 
         let start = Instant::now();
         let dataset = subject.dataset(Role::Query);
         let setting = Classification { classifier: subject.embedder(), dataset, batch_size: experiment::BATCH };
-        let solver = attack.as_ref().map(|(_, search)| search as &dyn Solver<_>);
-        let hits = setting.run(solver, &images, Seed(seed))?;
-        let answer = Answer::of(&subject, &hits, attack, seed, seconds_since(start))?;
+        let hits = setting.run(&parts, &images, Seed(seed))?;
+        let attacked = attack.map(|(attack, threat)| Attacked::of(attack, threat, &parts, &hits)).transpose()?;
+        let answer = Answer::of(&subject, &hits, attacked, seed, seconds_since(start))?;
         progress::clear();
         Ok((answer, subject))
     }
@@ -164,18 +181,33 @@ fn accuracy(hits: &[f64]) -> Result<(f64, Option<f64>)> {
     Ok((percent(estimate.mean), estimate.standard_error.map(percent)))
 }
 
+/// Cost of classifying this many images and attacking them, in units of a progress bar. Images that leave their class early cost
+/// less.
+fn cost(parts: &[ClassifierPart], images: usize) -> u64 {
+    let each: u64 = parts.iter().map(ClassifierPart::cost).map(|Cost { gradients, queries }| 2 * gradients + queries).sum();
+    images as u64 * (1 + each)
+}
+
+impl Attacked {
+    fn of(attack: ClassifierAttack, threat: Threat, parts: &[ClassifierPart], hits: &Hits) -> Result<Self> {
+        let Search { step, iterations, .. } = parts.first().map(|part| part.search.parameters()).unwrap_or_default();
+        let (accuracy_after, accuracy_after_stderr) = accuracy(hits.after())?;
+        let part = |PartHits { name, hits, gradients }: &PartHits| {
+            Ok(PartAccuracy { name: (*name).to_owned(), accuracy_after: accuracy(hits)?.0, gradients: *gradients })
+        };
+        let parts = if hits.parts.len() > 1 { hits.parts.iter().map(part).collect::<Result<_>>()? } else { Vec::new() };
+        let (attack, epsilon) = (attack.to_string(), threat.radius());
+        Ok(Self { attack, epsilon, step, iterations, accuracy_after, accuracy_after_stderr, parts })
+    }
+}
+
 impl Answer {
-    fn of(subject: &Subject, hits: &Hits, attack: Option<(ClassifierAttack, Pgd)>, seed: u64, seconds: f64) -> Result<Self> {
-        let attacked = attack.map(|(attack, Pgd { threat, step, iterations, .. })| {
-            let (accuracy_after, accuracy_after_stderr) = accuracy(&hits.after)?;
-            let (attack, epsilon) = (attack.to_string(), threat.radius());
-            anyhow::Ok(Attacked { attack, epsilon, step, iterations, accuracy_after, accuracy_after_stderr })
-        });
+    fn of(subject: &Subject, hits: &Hits, attacked: Option<Attacked>, seed: u64, seconds: f64) -> Result<Self> {
         let (accuracy, accuracy_stderr) = accuracy(&hits.before)?;
         Ok(Self {
             accuracy,
             accuracy_stderr,
-            attacked: attacked.transpose()?,
+            attacked,
             images: hits.before.len(),
             seed,
             provenance: Measured::of(subject, seconds),
@@ -193,5 +225,51 @@ impl Answer {
             table += &line(&format!("{attack}, ε = {epsilon}"), *accuracy_after, *accuracy_after_stderr);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rankle_core::{Dataset, Differentiable, Embedder, toy};
+    use rankle_eval::{Monitor, Monitored};
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl Monitor for Counting {
+        fn advance(&self, units: u64) -> ControlFlow<()> {
+            self.0.fetch_add(units, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Within so small a radius no image leaves its class.
+    #[test]
+    fn the_bar_is_as_long_as_the_work() {
+        let dataset = toy::dataset(0);
+        let run = |classifier: &dyn Differentiable, parts: &[ClassifierPart], images: &[usize]| {
+            Classification { classifier, dataset: &dataset, batch_size: 3 }.run(parts, images, Seed(0)).unwrap()
+        };
+        // A toy embedder that happens to be right about some images.
+        let right = |seed| {
+            let classifier = toy::embedder(seed, Distance::Euclidean).unwrap();
+            let hits = run(&classifier, &[], &(0..dataset.len()).collect::<Vec<_>>()).before;
+            let images: Vec<usize> = (0..dataset.len()).filter(|&image| hits[image] > 0.0).take(5).collect();
+            (images.len() == 5).then_some((classifier, images))
+        };
+        let (classifier, images) = (0..100).find_map(right).unwrap();
+        let attacks = ClassifierAttack::ALL
+            .into_iter()
+            .flat_map(|attack| [0.0, 1e-6].map(|epsilon| attack.parts(Threat::linf(epsilon).unwrap())));
+        for parts in attacks.chain([Vec::new()]) {
+            let counting = Arc::new(Counting::default());
+            let watched = Monitored::new(Box::new(&classifier as &dyn Embedder), counting.clone());
+            run(&watched, &parts, &images);
+            assert_eq!(counting.0.load(Ordering::Relaxed), cost(&parts, images.len()), "{parts:?}");
+        }
     }
 }

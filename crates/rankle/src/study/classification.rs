@@ -4,6 +4,7 @@ use super::beyond::{self, About};
 use super::plan::Plan;
 use super::report::distinct;
 use super::{Outcome, Scope, Session, Study, shown};
+use crate::commands::PartAccuracy;
 use crate::{files, names};
 use anyhow::{Context, Result};
 use rankle_record::Provenance;
@@ -46,6 +47,9 @@ struct Measured {
     accuracy_stderr: Option<f64>,
     accuracy_after: f64,
     accuracy_after_stderr: Option<f64>,
+    /// What was left after each part, of an attack of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartAccuracy>,
     images: usize,
     seed: u64,
     weights: String,
@@ -90,7 +94,7 @@ impl Study for Classification {
         self.systems.iter().map(|system| (system.clone(), cells)).collect()
     }
 
-    /// Computes every cell anew, since a cell takes seconds; only trained weights are kept.
+    /// Computes every cell anew, since a cell takes minutes at most; only trained weights are kept.
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let models = session.weights(&self.systems)?;
@@ -168,6 +172,7 @@ mod tests {
             accuracy_stderr: Some(0.86),
             accuracy_after: 92.0 - 100.0 * epsilon,
             accuracy_after_stderr: Some(0.5),
+            parts: Vec::new(),
             images: 1000,
             seed: 0,
             weights: "w.safetensors".into(),
@@ -195,7 +200,9 @@ mod tests {
         );
         let expected = "| attack | clean | ε = 0.01 | ε = 0.03 | ε = 0.1 | ε = 0.3 |\n|---|---:|---:|---:|---:|---:|\n\
                         | fgsm | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n\
-                        | pgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n";
+                        | pgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n\
+                        | apgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n\
+                        | standard | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n";
         assert!(grids.iter().all(|(_, grid)| grid.markdown() == expected), "{}", grids[0].1.markdown());
         assert_eq!(percent(50.0, None), "50.00"); // a single image has no standard error
     }

@@ -15,7 +15,7 @@ struct Cost {
     epoch: f64,
     /// One epoch with the defense, whose search has 30 steps; 20 for photographs, 10 for classifiers.
     hardened_epoch: f64,
-    /// One cell of 1,000 images, averaged over the cells of the paper's tables; for classifiers over FGSM and PGD.
+    /// One cell of 1,000 images, averaged over the cells of the paper's tables; for classifiers over all attacks on them.
     cell: f64,
 }
 

@@ -34,7 +34,7 @@ impl Quality {
         let watched = Monitored::new(Box::new(model), Bar::monitor(&bar));
         if architecture.is_classifier() {
             let setting = Classification { classifier: &watched, dataset: queries, batch_size: experiment::BATCH };
-            let hits = setting.run(None, &everything, Seed(0))?;
+            let hits = setting.run(&[], &everything, Seed(0))?;
             return Ok(Self::Accuracy(Estimate::of(&hits.before).map_or(0.0, |estimate| percent(estimate.mean))));
         }
         let (embedded, _) = embed_sets(&watched, test)?;
