@@ -206,7 +206,7 @@ impl Report {
             (self.machine.rankle, self.machine.instruction_set) = (version, instruction_set);
         }
         self.timings.push(Timing { row: id.clone(), ..timing });
-        for variant in row.variants().filter(|&variant| sides.can(variant) && !(once && variant == RESEARCH)) {
+        for variant in row.variants().filter(|&variant| sides.can(row, variant) && !(once && variant == RESEARCH)) {
             if failed.iter().any(|(row, other)| (row, *other) == (&id, variant)) {
                 continue;
             }

@@ -6,6 +6,10 @@ use crate::driver::TRAINED;
 const NETWORK: &[&str] = &["eager", "channels_last", "compile"];
 /// Variant name of rankle on one thread, with which two threads are compared.
 pub(super) const ONE_THREAD: &str = "rankle, one thread";
+/// Variant name of rankle's PGD, with which a search of as many steps is compared.
+pub(super) const PGD: &str = "rankle, PGD";
+/// Row of [`PGD`].
+const PGD_SEARCH: &str = "pgd-search";
 /// Configurations of PyTorch for single operations.
 const OPERATION: &[&str] = &["eager", "channels_last"];
 /// Single operations may take 1.3 times as long as PyTorch.
@@ -75,6 +79,7 @@ pub(super) fn all() -> Vec<Row> {
         network("resnet18-training-step", 8, 1.1),
         network("qa-step", 100, 1.5),
         network("sp-qa-step", 100, 1.5),
+        Row::step("apgd-search", 100).against(0.91, &[PGD]),
         Row::step("gallery-rank-count", 1000).against(1.5, &["cosine", "cdist"]).or_of_peak(0.92),
         Row::step("retrieval", 1024).against(2.0, &["cdist+topk"]).against(2.0, &["cdist+topk+count"]).within(1073.7),
         attack("ca+", 1).against(10.0, &[RESEARCH]).against(3.0, &["vectorized"]),
@@ -105,6 +110,15 @@ impl Row {
     /// A row of `rankle bench`, on one thread.
     pub(super) fn step(name: &str, images: usize) -> Self {
         Self { name: name.to_owned(), images, threads: 1, ours: Ours::Step, contests: Vec::new(), limit_mb: None }
+    }
+
+    /// The row of rankle that a variant stands for; `None` for a variant of PyTorch.
+    pub(super) fn other(&self, variant: &str) -> Option<Self> {
+        match variant {
+            ONE_THREAD => Some(Self { threads: 1, ..self.clone() }),
+            PGD => Some(Self { name: PGD_SEARCH.to_owned(), ..self.clone() }),
+            _ => None,
+        }
     }
 
     fn whole(name: &str, images: usize, arguments: String) -> Self {

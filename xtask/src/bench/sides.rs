@@ -1,6 +1,6 @@
 //! Runs of rankle and of PyTorch, one process per row, so that its peak memory belongs to the row.
 
-use super::rows::{FOLDER, ONE_THREAD, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
+use super::rows::{FOLDER, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
 use super::timing::{Answer, Timing, parse};
 use crate::driver::Driver;
 use crate::{files, process, synth};
@@ -106,19 +106,20 @@ impl Sides {
     }
 
     /// True if this variant can be run.
-    pub(super) fn can(&self, variant: &str) -> bool {
-        variant == ONE_THREAD || self.python.is_some()
+    pub(super) fn can(&self, row: &Row, variant: &str) -> bool {
+        row.other(variant).is_some() || self.python.is_some()
     }
 
-    /// Times another side on a row; the answer is `None` if that is rankle on one thread.
+    /// Times another side on a row; the answer is `None` if that is rankle, too.
     ///
     /// # Errors
     /// When the other side fails.
     pub(super) fn other(&self, row: &Row, variant: &str) -> Result<(Option<Answer>, Timing)> {
         let named = |timing| Timing { variant: Some(variant.to_owned()), ..timing };
-        let Some(python) = self.python.as_ref().filter(|_| variant != ONE_THREAD) else {
-            return Ok((None, named(self.step(&self.driver, row, 1)?.1)));
-        };
+        if let Some(other) = row.other(variant) {
+            return Ok((None, named(self.step(&self.driver, &other, other.threads)?.1)));
+        }
+        let Some(python) = self.python.as_ref() else { bail!("{variant} needs a Python with torch") };
         let mut command = Command::new(python);
         command.current_dir(files::root()).arg(SCRIPT).args(["--row", &row.name, "--images", &row.images.to_string()]);
         command.args(["--variant", variant, "--threads", &row.threads.to_string(), "--seconds", &self.seconds.to_string()]);

@@ -1,12 +1,15 @@
 //! Timed work, on real images and a new model.
 
 use super::formula::{some_items, unit};
-use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, Work};
+use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, STEPS, Work};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use rankle_attacks::{AttackId, AttackOptions, Batch, Protocol, RankingAttack, Scene, Targets, Threat, build};
+use rankle_attacks::{
+    AttackId, AttackOptions, Batch, Prescribed, Problem, Protocol, RankingAttack, Scene, Search, SearchKind, Solver as _,
+    Targets, Threat, build,
+};
 use rankle_core::rank::Precision;
-use rankle_core::{Dataset, Defense as _, Distance, Embeddings, Gallery, Place, Ranking, Seed, Sets, Trainable};
+use rankle_core::{Dataset, Defense as _, Differentiable, Distance, Embeddings, Gallery, Place, Ranking, Seed, Sets, Trainable};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_eval::Experiment;
@@ -77,6 +80,7 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
             Ok(Box::new(move || learner.learn(&pixels)))
         }
         Work::Query(kind) => query_attack(kind, n),
+        Work::Search(kind) => search(kind, n),
         Work::RankCount => {
             let (gallery, points) = gallery(&*model(Architecture::C2f2)?, n)?;
             let targets: Vec<u32> = (1..=n as u32).collect();
@@ -185,6 +189,25 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
         let bound = attack.instantiate(batch)?;
         let mut upstream = |raw: &Tensor| Ok(bound.evaluate(raw)?.gradient);
         Ok(Answer::Tensor(model.input_gradient(&pixels, &mut upstream)?))
+    }))
+}
+
+/// A whole search by CA+, from the clean image.
+fn search(kind: SearchKind, n: usize) -> Result<Call> {
+    let model = model(Architecture::C2f2)?;
+    let (gallery, clean) = gallery(&*model, n)?;
+    let (pixels, labels) = (images(Architecture::C2f2, n)?.0, mnist()?.labels().to_vec());
+    let (images, keys): (Vec<usize>, Vec<u64>) = ((0..n).collect(), (0..n as u64).collect());
+    let targets = Targets::new(n, some_items(n, 1, GALLERY), 1, None, GALLERY)?;
+    let attack: Box<dyn RankingAttack> = build(AttackId::CA_PLUS, 1, AttackOptions::default());
+    let chosen = Search { kind: Some(kind), iterations: Some(STEPS), ..Search::default() };
+    let search = Prescribed::by(Protocol::Paper, Threat::linf(0.3)?).fill(chosen)?;
+    Ok(Box::new(move || {
+        let scene = Scene { sets: Sets::one(&gallery as &dyn Ranking), protocol: Protocol::Paper, seed: SEED };
+        let (labels, images, clean) = (Sets::one(&*labels), &*images, &clean);
+        let instance = attack.instantiate(Batch { scene, labels, images, clean, targets: targets.clone() })?;
+        let problem = Problem { images: &pixels, keys: &keys, objective: &*instance, seed: SEED, place: &Place::Kernels };
+        Ok(Answer::Tensor(search.solve(&*model as &dyn Differentiable, &problem)?))
     }))
 }
 

@@ -3,6 +3,7 @@
 use super::operation::Operation;
 use rankle_attacks::{AttackId, Direction};
 use rankle_models::Architecture;
+use rankle_record::SearchKind;
 
 /// A piece of work on a number of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(super) enum Work {
     Training(Architecture),
     /// Input gradient of a query attack, whose loss runs over the whole gallery.
     Query(AttackId),
+    /// A search of [`STEPS`] steps by CA+ with one query.
+    Search(SearchKind),
     /// Rank of one item in each list of 10,000.
     RankCount,
     /// All retrieval metrics of queries among 60,502 items.
@@ -34,6 +37,8 @@ pub(super) enum Work {
     Operation(Operation),
 }
 
+/// Number of steps of a search.
+pub(super) const STEPS: usize = 30;
 /// Size of the MNIST test set, and sizes of a gallery like the test set of Stanford Online Products.
 pub(super) const GALLERY: usize = 10_000;
 pub(super) const ITEMS: usize = 60_502;
@@ -42,7 +47,7 @@ pub(super) const CLASSES: u32 = 11_316;
 
 impl Row {
     pub(super) fn all() -> Vec<Self> {
-        use Work::{AdversarialBatch, Forward, Peak, Pgd, Query, RankCount, Retrieval, Training};
+        use Work::{AdversarialBatch, Forward, Peak, Pgd, Query, RankCount, Retrieval, Search, Training};
         let c2f2 = Architecture::C2f2;
         let rows = [
             (Peak, 1),
@@ -59,6 +64,8 @@ impl Row {
             (Training(Architecture::RESNET18), 8),
             (Query(AttackId::Query(Direction::Raise)), 100),
             (Query(AttackId::PreservingQuery(Direction::Raise)), 100),
+            (Search(SearchKind::Pgd), 100),
+            (Search(SearchKind::Apgd), 100),
             (RankCount, 1000),
             (Retrieval, 1024),
             (AdversarialBatch, 1000),
@@ -74,6 +81,7 @@ impl Row {
             Work::Pgd(model) => format!("{model}-pgd-step"),
             Work::Training(model) => format!("{model}-training-step"),
             Work::Query(kind) => format!("{}-step", kind.to_string().trim_end_matches('+')),
+            Work::Search(search) => format!("{search}-search"),
             Work::RankCount => "gallery-rank-count".to_owned(),
             Work::Retrieval => "retrieval".to_owned(),
             Work::AdversarialBatch => "adversarial-batch".to_owned(),
@@ -91,7 +99,7 @@ impl Row {
         match self.work {
             Work::Peak | Work::Retrieval | Work::Operation(_) => None,
             Work::Forward(model) | Work::Pgd(model) | Work::Training(model) => Some(model),
-            Work::Query(_) | Work::RankCount | Work::AdversarialBatch => Some(Architecture::C2f2),
+            Work::Query(_) | Work::Search(_) | Work::RankCount | Work::AdversarialBatch => Some(Architecture::C2f2),
         }
     }
 
@@ -108,6 +116,7 @@ impl Row {
             | Work::Pgd(_)
             | Work::Training(_)
             | Work::Query(_)
+            | Work::Search(_)
             | Work::AdversarialBatch
             | Work::Operation(_) => None,
         }
