@@ -4,6 +4,7 @@ use crate::{Apgd, Pgd, Problem, Solver, Square, Standard, Threat};
 use candle_core::Tensor;
 use rankle_core::{Differentiable, Result};
 use rankle_record::{Search, SearchKind};
+use std::iter::Sum;
 
 /// A search of any kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,15 @@ pub struct Cost {
     pub gradients: u64,
     /// Number of embeddings beside those of the gradients.
     pub queries: u64,
+}
+
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            gradients: sum.gradients.saturating_add(cost.gradients),
+            queries: sum.queries.saturating_add(cost.queries),
+        })
+    }
 }
 
 impl From<Pgd> for AnySearch {
@@ -97,7 +107,7 @@ impl AnySearch {
         }
     }
 
-    /// Cost of the search for each image; of [`Standard`] that of all its parts, for an image that never gets as far as it can.
+    /// Cost of the search for each image, as a [`Solver`].
     pub fn cost(&self) -> Cost {
         if self.threat().radius() == 0.0 {
             return Cost::default();
@@ -106,12 +116,7 @@ impl AnySearch {
             Self::Pgd(search) => search.cost(),
             Self::Apgd(search) => search.cost(),
             Self::Square(search) => Cost { gradients: 0, queries: search.queries as u64 },
-            Self::Standard(search) => {
-                (search.parts().iter()).map(|part| part.search.cost()).fold(Cost::default(), |sum, cost| Cost {
-                    gradients: sum.gradients + cost.gradients,
-                    queries: sum.queries + cost.queries,
-                })
-            }
+            Self::Standard(search) => search.cost(),
         }
     }
 }

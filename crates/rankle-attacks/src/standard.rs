@@ -5,8 +5,8 @@ use crate::best::Best;
 use crate::build::has_soft_rank;
 use crate::run::{Adversary, Ranker, check, run_on};
 use crate::{
-    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene, Setting,
-    Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
+    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Cost, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene,
+    Setting, Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
 };
 use candle_core::{Device, Tensor};
 use rand::RngCore;
@@ -17,8 +17,8 @@ use rankle_core::{Differentiable, Ranking, Result, Seed, Sets};
 /// Searches of different kinds, one after the other, and for each image the result with the strongest measured rank, as AutoAttack
 /// does for classifiers. Nothing is to be chosen. Images that have got as far as they can are left out of what follows.
 ///
-/// APGD follows the hinges and the soft rank, from the clean image and from random starts; Square attack, which needs no gradient,
-/// finds what a hidden gradient would hide.
+/// APGD follows the hinges and the soft rank from the clean image, and the soft rank from random starts; Square attack, which needs no
+/// gradient, finds what a hidden gradient would hide.
 ///
 /// # Source
 /// Croce and Hein, ICML 2020, arXiv:2003.01690, for the idea; METHOD.md 6.7.
@@ -57,37 +57,47 @@ pub struct PartOutcome {
     pub queries: u64,
 }
 
-/// Number of random starts for each loss.
-const STARTS: usize = 3;
+/// Number of random starts.
+const STARTS: usize = 5;
 
 impl Standard {
-    /// Its searches, in their order.
-    pub fn parts(&self) -> [Part; 5] {
+    /// Its searches on one loss, with their names: from the clean image, from random starts, and without gradients.
+    fn searches(&self) -> [(&'static str, AnySearch); 3] {
         let threat = self.threat;
-        let clean = AnySearch::Apgd(Apgd::from_clean(threat, Apgd::ITERATIONS));
-        let random = AnySearch::Apgd(Apgd { threat, iterations: Apgd::ITERATIONS, random_start: true, restarts: STARTS });
-        let part = |name, objective, search| Part { name, objective, search };
+        let clean = Apgd::from_clean(threat, Apgd::ITERATIONS);
         [
-            part("apgd from the clean image", None, clean),
-            part("apgd on the soft rank, from the clean image", Some(ObjectiveKind::SoftRank), clean),
-            part("apgd from random starts", None, random),
-            part("apgd on the soft rank, from random starts", Some(ObjectiveKind::SoftRank), random),
-            part("square", None, AnySearch::Square(Square { threat, queries: Square::QUERIES })),
+            ("apgd from the clean image", clean.into()),
+            ("apgd from random starts", Apgd { random_start: true, restarts: STARTS, ..clean }.into()),
+            ("square", Square { threat, queries: Square::QUERIES }.into()),
         ]
     }
 
-    /// The parts that an attack has. Without targets there is no soft rank; with a single query its gradient has the direction of
-    /// the hinges' (METHOD.md 7.6), so that from the clean image it would search once more what was searched.
+    /// Cost for each image, as a [`Solver`]; the result of every search is embedded once more to be compared.
+    pub fn cost(&self) -> Cost {
+        self.searches().iter().map(|(_, search)| search.cost()).chain([Cost { gradients: 0, queries: 3 }]).sum()
+    }
+
+    /// Its parts for an attack, in their order. Random starts follow the soft rank, which gets furthest, where the attack has one. With
+    /// a single query the gradient of the soft rank has the direction of the hinges' (METHOD.md 7.6), so that from the clean image it
+    /// would search once more what was searched.
     pub fn parts_of(&self, spec: &AttackSpec) -> Vec<Part> {
-        let is_another = |part: &Part| match (spec.attack, part.search) {
-            (AttackId::Candidate(_), AnySearch::Apgd(Apgd { random_start: false, .. })) => spec.targets > 1,
-            (attack, _) => has_soft_rank(attack),
-        };
-        self.parts().into_iter().filter(|part| part.objective.is_none() || is_another(part)).collect()
+        let [(name, clean), (random_name, random), (square_name, square)] = self.searches();
+        let mut parts = vec![Part { name, objective: None, search: clean }];
+        if has_soft_rank(spec.attack) {
+            let part = |name, search| Part { name, objective: Some(ObjectiveKind::SoftRank), search };
+            if spec.targets > 1 || !matches!(spec.attack, AttackId::Candidate(_)) {
+                parts.push(part("apgd on the soft rank, from the clean image", clean));
+            }
+            parts.push(part("apgd on the soft rank, from random starts", random));
+        } else {
+            parts.push(Part { name: random_name, objective: None, search: random });
+        }
+        parts.push(Part { name: square_name, objective: None, search: square });
+        parts
     }
 }
 
-/// All parts that follow the objective of the problem.
+/// All searches, on the objective of the problem.
 impl<M: Differentiable + ?Sized> Solver<M> for Standard {
     fn threat(&self) -> Threat {
         self.threat
@@ -95,8 +105,8 @@ impl<M: Differentiable + ?Sized> Solver<M> for Standard {
 
     fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
         let mut best = Best::new(problem.place);
-        for part in self.parts().iter().filter(|part| part.objective.is_none()) {
-            let moved = part.search.solve(model, problem)?;
+        for (_, search) in self.searches() {
+            let moved = search.solve(model, problem)?;
             let (_, rank) = ranked(problem.objective, &model.embed(&moved)?)?;
             best.offer(&moved, rank)?;
         }

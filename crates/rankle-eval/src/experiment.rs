@@ -139,7 +139,7 @@ impl Experiment {
     pub fn cost(&self, images: usize) -> u64 {
         let searches = match self.search {
             // One more, to measure the strongest result.
-            AnySearch::Standard(standard) => {
+            AnySearch::Standard(standard) if self.spec.universal.is_none() => {
                 let parts = standard.parts_of(&self.spec).into_iter().map(|part| part.search.cost());
                 parts.chain([Cost::default()]).collect()
             }
@@ -247,6 +247,7 @@ pub fn record(measured: &Subject, inputs: Inputs, outcome: &Outcome, start: Inst
     let error = |estimate: Option<Estimate>| estimate?.standard_error.map(percent);
     let (rank_before, rank_after) = (rank(before), rank(after));
     let resolution = before.resolution.and(after.resolution);
+    collapse::warn_of_a_flat_loss(&cell.to_string(), cell.spec.epsilon, embedding_shift);
     collapse::warn_of_ties(&cell.to_string(), before.tie_share().max(after.tie_share()), resolution);
     Record {
         rank_before: rank_before.map(|estimate| percent(estimate.mean)),

@@ -80,7 +80,7 @@ pub(super) fn enough() -> Check {
         "The search of the tables moves ranks nearly as far as the standard attack.".to_owned(),
         format!(
             "ranks after the search of the tables and after the standard attack, which has no parameters: APGD on the hinges and on the \
-             soft rank, from the clean image and from random starts, and Square attack; the strongest counts for each image. {NUMBERS}"
+             soft rank from the clean image, on the soft rank from random starts, and Square attack; the strongest counts for each image. {NUMBERS}"
         ),
         format!("the search of the tables has at least {} % of the effect of the standard attack.", 100.0 * ENOUGH),
         "robustness read from the tables is overstated: a stronger search moves ranks further. Quote what the standard attack leaves.".to_owned(),
