@@ -78,7 +78,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Iterate, Norm, Pgd, Protocol, Search, SharedBy};
+    use crate::{Apgd, Iterate, Norm, Pgd, Protocol, Search, SharedBy};
     use rankle_core::Role;
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
@@ -97,17 +97,21 @@ mod tests {
     fn what_a_spec_leaves_open_the_protocol_prescribes() {
         let threat = Threat::linf(0.3).unwrap();
         let plain = spec(AttackId::CA_PLUS, Protocol::Paper);
+        assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Apgd::strict(threat).into());
         let search = |spec: &AttackSpec| match search(spec)? {
             AnySearch::Pgd(pgd) => Ok(pgd),
             other => Err(Error::Refused(format!("{other:?}"))),
         };
         assert_eq!(search(&plain).unwrap(), Pgd::paper(threat));
-        assert_eq!(search(&spec(AttackId::CA_PLUS, Protocol::Strict)).unwrap(), Pgd::strict(threat));
+        // Only PGD has a step.
+        let stepped = Search { step: Some(0.02), ..Search::default() };
+        let stepped = AttackSpec { search: stepped, ..spec(AttackId::CA_PLUS, Protocol::Strict) };
+        assert_eq!(search(&stepped).unwrap(), Pgd { step: 0.02, ..Pgd::strict(threat) });
         let shared = AttackSpec { universal: Some(SharedBy { batches: 1, perturbations: 1 }), ..plain };
         let Pgd { step, iterations, keep, .. } = search(&shared).unwrap();
         assert_eq!((step, iterations, keep), (2.0 / 255.0, 100, Iterate::Last));
         // Restarts from the clean image would all be alike, so a strict search without random starts makes one.
-        let clean = Search { random_start: Some(false), ..Search::default() };
+        let clean = Search { kind: Some(SearchKind::Pgd), random_start: Some(false), ..Search::default() };
         let clean = AttackSpec { search: clean, ..spec(AttackId::CA_PLUS, Protocol::Strict) };
         assert_eq!(search(&clean).unwrap().restarts, 1);
         assert!(search(&AttackSpec { epsilon: 1.5, ..plain }).is_err());
@@ -124,7 +128,13 @@ mod tests {
                 assert_eq!(search(&whole).unwrap(), search(&open).unwrap());
                 assert_eq!(resolve(&whole).unwrap(), whole);
                 assert_eq!(whole.options.xi.is_some(), matches!(attack, AttackId::PreservingQuery(_)));
-                assert!(whole.search.step.is_some() && whole.search.restarts.is_some());
+                assert!(whole.search.iterations.is_some() && whole.search.restarts.is_some());
+                // APGD follows the soft rank, if there is one, and says so.
+                let soft = protocol == Protocol::Strict && attack.has_targets();
+                assert_eq!(whole.options.objective, soft.then_some(ObjectiveKind::SoftRank), "{attack}");
+                let hinges = AttackOptions { objective: Some(ObjectiveKind::Ranking), ..AttackOptions::default() };
+                let hinges = resolve(&AttackSpec { options: hinges, ..open }).unwrap();
+                assert_eq!(hinges.options.objective, (protocol == Protocol::Strict).then_some(ObjectiveKind::Ranking));
             }
         }
         let pointless = AttackSpec { targets: 3, ..spec(AttackId::EmbeddingShift, Protocol::Paper) };
