@@ -4,6 +4,7 @@ use crate::{Apgd, Pgd, Problem, Solver, Square, Standard, Threat};
 use candle_core::Tensor;
 use rankle_core::{Differentiable, Result};
 use rankle_record::{Search, SearchKind};
+use std::iter::Sum;
 
 /// A search of any kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +28,15 @@ pub struct Cost {
     pub queries: u64,
 }
 
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            gradients: sum.gradients.saturating_add(cost.gradients),
+            queries: sum.queries.saturating_add(cost.queries),
+        })
+    }
+}
+
 impl From<Pgd> for AnySearch {
     fn from(search: Pgd) -> Self {
         Self::Pgd(search)
@@ -41,6 +51,16 @@ impl AnySearch {
             Self::Apgd(search) => search.threat,
             Self::Square(search) => search.threat,
             Self::Standard(search) => search.threat,
+        }
+    }
+
+    /// The search in another ball, with the same steps.
+    pub(crate) fn with_threat(self, threat: Threat) -> Self {
+        match self {
+            Self::Pgd(search) => Self::Pgd(Pgd { threat, ..search }),
+            Self::Apgd(search) => Self::Apgd(Apgd { threat, ..search }),
+            Self::Square(search) => Self::Square(Square { threat, ..search }),
+            Self::Standard(_) => Self::Standard(Standard { threat }),
         }
     }
 
@@ -88,12 +108,7 @@ impl AnySearch {
             Self::Pgd(search) => search.cost(),
             Self::Apgd(search) => search.cost(),
             Self::Square(search) => Cost { gradients: 0, queries: search.queries as u64 },
-            Self::Standard(search) => {
-                (search.parts().iter()).map(|part| part.search.cost()).fold(Cost::default(), |sum, cost| Cost {
-                    gradients: sum.gradients + cost.gradients,
-                    queries: sum.queries + cost.queries,
-                })
-            }
+            Self::Standard(search) => search.parts().iter().map(|part| part.search.cost()).sum(),
         }
     }
 }

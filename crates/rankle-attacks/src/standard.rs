@@ -4,8 +4,8 @@ use crate::apgd::ranked;
 use crate::best::Best;
 use crate::run::{Adversary, Ranker, check, run_on};
 use crate::{
-    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene, Setting,
-    Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
+    AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Cost, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene,
+    Setting, Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
 };
 use candle_core::{Device, Tensor};
 use rand::RngCore;
@@ -87,6 +87,19 @@ impl Standard {
     }
 }
 
+impl Standard {
+    /// The parts that follow the objective of a problem.
+    fn parts_of_solver(&self) -> impl Iterator<Item = Part> {
+        self.parts().into_iter().filter(|part| part.objective.is_none())
+    }
+
+    /// Cost of the search as a [`Solver`] for each image, which is embedded once more to compare the parts.
+    pub(crate) fn cost_of_solver(&self) -> Cost {
+        let cost = |part: Part| [part.search.cost(), Cost { gradients: 0, queries: 1 }];
+        if self.threat.radius() == 0.0 { Cost::default() } else { self.parts_of_solver().flat_map(cost).sum() }
+    }
+}
+
 /// All parts that follow the objective of the problem.
 impl<M: Differentiable + ?Sized> Solver<M> for Standard {
     fn threat(&self) -> Threat {
@@ -95,7 +108,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Standard {
 
     fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
         let mut best = Best::new(problem.place);
-        for part in self.parts().iter().filter(|part| part.objective.is_none()) {
+        for part in self.parts_of_solver() {
             let moved = part.search.solve(model, problem)?;
             let (_, rank) = ranked(problem.objective, &model.embed(&moved)?)?;
             best.offer(&moved, rank)?;
