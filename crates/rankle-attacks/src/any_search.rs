@@ -72,6 +72,16 @@ impl AnySearch {
         }
     }
 
+    /// The search in another ball, with the same steps.
+    pub(crate) fn with_threat(self, threat: Threat) -> Self {
+        match self {
+            Self::Pgd(search) => Self::Pgd(Pgd { threat, ..search }),
+            Self::Apgd(search) => Self::Apgd(Apgd { threat, ..search }),
+            Self::Square(search) => Self::Square(Square { threat, ..search }),
+            Self::Standard(_) => Self::Standard(Standard { threat }),
+        }
+    }
+
     /// Its name.
     pub fn kind(&self) -> SearchKind {
         match self {

@@ -51,6 +51,19 @@ pub(crate) fn steepest(norm: Norm, gradient: &mut [f32]) {
     }
 }
 
+/// Projects a perturbation onto the ball around zero: each number to the nearest one under L∞; under L2 it is shortened.
+pub(crate) fn shorten(threat: Threat, perturbation: &mut [f32]) {
+    let radius = threat.radius();
+    match threat.norm() {
+        Norm::Linf => perturbation.iter_mut().for_each(|p| *p = p.clamp(-radius as f32, radius as f32)),
+        Norm::L2 => {
+            let length = length(perturbation.iter().copied());
+            let scale = if length > radius { (radius / length) as f32 } else { 1.0 };
+            perturbation.iter_mut().for_each(|p| *p *= scale);
+        }
+    }
+}
+
 /// Projects one image onto the ball around its clean copy: to the nearest point under L∞. Under L2 the perturbation is shortened,
 /// then pixels are clamped to `[0, 1]`, which only shortens it further.
 fn project_image(threat: Threat, image: &mut [f32], clean: &[f32]) {

@@ -70,6 +70,7 @@ mod query;
 mod rank_rule;
 mod run;
 mod scene;
+mod shared_images;
 mod shift;
 mod shift_attack;
 mod slope;

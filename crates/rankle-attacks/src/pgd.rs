@@ -65,6 +65,16 @@ impl Pgd {
         }
     }
 
+    /// The search of the paper for universal perturbations (METHOD.md 10): 100 steps of 2/255. Under L2, which the paper does not
+    /// have, 100 steps of `ε/40`.
+    pub fn universal(threat: Threat) -> Self {
+        let step = match threat.norm() {
+            Norm::Linf => 2.0 * LEVEL,
+            Norm::L2 => threat.radius() / 40.0,
+        };
+        Self::from_clean(threat, step, 100)
+    }
+
     /// A search of `iterations` steps from the clean image, which returns the last iterate.
     pub fn from_clean(threat: Threat, step: f64, iterations: usize) -> Self {
         Self { threat, step, iterations, random_start: false, restarts: 1, keep: Iterate::Last }

@@ -1,6 +1,6 @@
 //! The searches that a protocol or a defense prescribes.
 
-use crate::{AnySearch, Apgd, Pgd, Protocol, Search, SearchKind, Square, Standard, Threat, UniversalAttack};
+use crate::{AnySearch, Apgd, Pgd, Protocol, Search, SearchKind, Square, Standard, Threat};
 use rankle_core::{Error, Result};
 
 /// Values for what a [`Search`] leaves open.
@@ -28,8 +28,7 @@ impl Prescribed {
 
     /// The searches of universal perturbations.
     pub fn universal(threat: Threat) -> Self {
-        let UniversalAttack { step, iterations, .. } = UniversalAttack::paper(threat);
-        Self::of(Pgd { step, iterations, ..Pgd::paper(threat) })
+        Self::of(Pgd::universal(threat))
     }
 
     /// PGD, or APGD from the clean image with as many gradients.

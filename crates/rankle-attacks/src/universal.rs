@@ -1,10 +1,12 @@
 //! Universal perturbations: one perturbation for many images.
 
-use crate::ball::{length, steepest};
+use crate::ball::{shorten, steepest};
 use crate::draw::distinct;
 use crate::run::{BatchInHand, Ranker, check_sets, each_batch, embed, perturbed};
+use crate::shared_images::{Chunk, SharedImages};
 use crate::{
-    AttackInstance, Ball, Direction, Measures, Norm, Outcome, Protocol, RankingAttack, Scene, Setting, Targets, Threat, Victim,
+    AnySearch, AttackInstance, Ball, Cost, Direction, Measures, Outcome, Pgd, Protocol, RankingAttack, Scene, Setting, Targets,
+    Threat, Victim,
 };
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -15,24 +17,24 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 
 /// Searches for one perturbation that moves all images of a batch (I-CA±) or one item in the lists of all of them (I-QA±).
 ///
-/// The perturbation starts at zero. Every step follows the steepest descent of the loss, summed over the images that it is
-/// computed on. Then every image clips the perturbation, first to keep that image in `[0, 1]`, then to the ball, and the mean of
-/// the clipped copies is kept. The perturbation is computed on the images at even positions of the batch, the seen half. Those at
-/// odd positions, the unseen half, measure its effect on other images.
+/// The perturbation is computed on the images at even positions of the batch, the seen half. Those at odd positions, the unseen
+/// half, measure its effect on other images. The loss is the sum over the seen half.
 ///
-/// Under [`Protocol::Paper`] images are not clipped while the gradient is computed, and the unseen half takes part in the
-/// clipping, as in the original (METHOD.md 10). Under [`Protocol::Strict`] images are clipped, and the unseen half is not used.
+/// [`Pgd`] starts at zero and follows the steepest descent. After every step each image clips the perturbation, first to keep that
+/// image in `[0, 1]`, then to the ball, and the mean of the clipped copies is kept. Under [`Protocol::Paper`] images are not clipped
+/// while the gradient is computed, and the unseen half takes part in the clipping, as in the original (METHOD.md 10). Under
+/// [`Protocol::Strict`] images are clipped, and the unseen half is not used.
+///
+/// For other searches the perturbation is the only image of the problem, and its rank the sum over the seen half. Under both
+/// protocols images are clipped to `[0, 1]`, and the unseen half is not used. Random draws are keyed by the target.
+/// [`crate::Standard`] runs the parts that follow the loss of the attack.
 ///
 /// # Source
 /// Zhou et al., ECCV 2020, arXiv:2002.11293, section 4.5; METHOD.md 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UniversalAttack {
-    /// Norm and radius of the perturbation of an image.
-    pub threat: Threat,
-    /// Distance that the perturbation moves in one step, in the norm of the threat.
-    pub step: f64,
-    /// Number of steps.
-    pub iterations: usize,
+    /// The search, whose threat is that of the perturbation: [`Pgd::universal`], or any other one.
+    pub search: AnySearch,
 }
 
 /// A universal perturbation and its measures.
@@ -70,13 +72,14 @@ pub struct Half {
 }
 
 impl UniversalAttack {
-    /// The search of the paper: 100 steps of 2/255. Under L2, which the paper does not have, 100 steps of `ε/40`.
-    pub fn paper(threat: Threat) -> Self {
-        let step = match threat.norm() {
-            Norm::Linf => 2.0 / 255.0,
-            Norm::L2 => threat.radius() / 40.0,
-        };
-        Self { threat, step, iterations: 100 }
+    /// Cost of the search for each seen image. A query of [`crate::Square`] embeds all of them.
+    pub fn cost(&self) -> Cost {
+        let Cost { gradients, queries } = self.search.cost();
+        if let AnySearch::Pgd(_) = self.search {
+            return self.search.cost();
+        }
+        // The loss takes the embeddings of all images, which are embedded once more for their gradients.
+        Cost { gradients, queries: queries.saturating_add(gradients) }
     }
 
     /// Computes the perturbation for the images with the given indices in their set and one target (the query of I-CA±, the
@@ -84,8 +87,8 @@ impl UniversalAttack {
     /// bounds the number of images that are embedded at once and changes no result.
     ///
     /// # Errors
-    /// [`Error::Empty`] for fewer than two images, which have no halves; [`Error::Index`] and [`Error::Shape`] when images,
-    /// target and sets do not fit; and the errors of the embedders and the attack.
+    /// [`Error::Empty`] for fewer than two images, which have no halves; [`Error::Refused`] for [`Pgd`] with a random start;
+    /// [`Error::Index`] and [`Error::Shape`] when images, target and sets do not fit; and the errors of the embedders and the attack.
     pub fn run(
         &self,
         (attack, direction): (&dyn RankingAttack, Direction),
@@ -97,9 +100,12 @@ impl UniversalAttack {
         if images.len() < 2 {
             return Err(Error::Empty("unseen images (a universal perturbation needs at least two images)"));
         }
+        if let AnySearch::Pgd(Pgd { random_start: true, .. }) = self.search {
+            return Err(Error::Refused("a universal perturbation by pgd starts at zero, not at random".into()));
+        }
         let dataset = *setting.images.of(attack.perturbs());
         check_indices("image", images, dataset.len())?;
-        let work = Work { attack, direction, setting, dataset, target, threat: self.threat };
+        let work = Work { attack, direction, setting, dataset, target, threat: self.search.threat() };
         let source: Ranker<'_> = Ranker { embedder: setting.embedder, sets: setting.scene.sets };
         let victim = victim.map(|Victim { embedder, sets }| Ranker { embedder, sets });
         [Some(&source), victim.as_ref()].into_iter().flatten().try_for_each(|ranker| check_sets(ranker.sets, setting))?;
@@ -121,52 +127,53 @@ impl UniversalAttack {
     }
 
     fn search(&self, work: &Work<'_>, source: &Ranker<'_>, seen: &[usize], clipping: &[usize]) -> Result<Vec<f32>> {
-        let size = work.size();
-        let chunks: Vec<&[usize]> = seen.chunks(work.setting.batch_size.max(1)).collect();
-        let clean: Vec<Embeddings> = chunks.iter().map(|images| work.clean(source, images)).collect::<Result<_>>()?;
-        let instantiate = |(images, clean)| work.instantiate(source, images, clean);
-        let instances: Vec<Box<dyn AttackInstance>> =
-            chunks.iter().copied().zip(&clean).map(instantiate).collect::<Result<_>>()?;
-        let clipping = work.dataset.images(clipping)?;
-        let clipping = numbers(&clipping)?;
-        let mut perturbation = vec![0.0f32; size];
-        if self.threat.radius() == 0.0 {
-            return Ok(perturbation);
+        let at_once = work.setting.batch_size.max(1);
+        let clean: Vec<Embeddings> = seen.chunks(at_once).map(|images| work.clean(source, images)).collect::<Result<_>>()?;
+        if work.threat.radius() == 0.0 {
+            return Ok(vec![0.0; work.size()]);
         }
-        for _ in 0..self.iterations {
-            let mut gradient = vec![0.0f64; size];
-            for (images, instance) in chunks.iter().zip(&instances) {
-                work.add_gradient(images, &**instance, &perturbation, &mut gradient)?;
-            }
-            let mut direction: Vec<f32> = gradient.into_iter().map(|sum| sum as f32).collect();
-            steepest(self.threat.norm(), &mut direction);
-            perturbation.iter_mut().zip(direction).for_each(|(p, direction)| *p -= self.step as f32 * direction);
-            self.clip(&mut perturbation, &clipping);
+        let mut chunks = Vec::new();
+        for (number, (images, clean)) in seen.chunks(at_once).zip(&clean).enumerate() {
+            let instance = work.instantiate(source, images, clean)?;
+            chunks.push(Chunk { first: number * at_once, images: work.dataset.images(images)?, instance });
         }
-        Ok(perturbation)
+        let shared = SharedImages {
+            embedder: work.setting.embedder,
+            place: work.setting.scene.sets.gallery.place(),
+            threat: work.threat,
+            clips: !matches!(self.search, AnySearch::Pgd(_)) || work.setting.scene.protocol == Protocol::Strict,
+            chunks,
+        };
+        match self.search {
+            AnySearch::Pgd(search) => descend(&search, &shared, &*numbers(&work.dataset.images(clipping)?)?, work.size()),
+            search => shared.solve(search, u64::from(work.target), work.setting.scene.seed),
+        }
     }
+}
 
-    /// Replaces the perturbation by the mean of its copies, each clipped first to keep one image in `[0, 1]`, then to the ball.
-    fn clip(&self, perturbation: &mut [f32], images: &[f32]) {
-        let radius = self.threat.radius();
-        let mut sums = vec![0.0f64; perturbation.len()];
-        for image in images.chunks_exact(perturbation.len()) {
-            let in_cube = || perturbation.iter().zip(image).map(|(&p, &x)| p.clamp(-x, 1.0 - x));
-            match self.threat.norm() {
-                Norm::Linf => {
-                    let epsilon = radius as f32;
-                    sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(p.clamp(-epsilon, epsilon)));
-                }
-                Norm::L2 => {
-                    let length = length(in_cube());
-                    let scale = if length > radius { (radius / length) as f32 } else { 1.0 };
-                    sums.iter_mut().zip(in_cube()).for_each(|(sum, p)| *sum += f64::from(p * scale));
-                }
-            }
-        }
-        let count = (images.len() / perturbation.len()) as f64;
-        perturbation.iter_mut().zip(sums).for_each(|(p, sum)| *p = (sum / count) as f32);
+/// Descends from zero. After every step all images of `clipping` clip the perturbation.
+fn descend(search: &Pgd, shared: &SharedImages<'_>, clipping: &[f32], size: usize) -> Result<Vec<f32>> {
+    let mut perturbation = vec![0.0f32; size];
+    for _ in 0..search.iterations {
+        let gradient = shared.gradient(&perturbation, |chunk, raw| Ok(chunk.instance.evaluate(raw)?.gradient))?;
+        let mut direction: Vec<f32> = gradient.into_iter().map(|sum| sum as f32).collect();
+        steepest(search.threat.norm(), &mut direction);
+        perturbation.iter_mut().zip(direction).for_each(|(p, direction)| *p -= search.step as f32 * direction);
+        clip(search.threat, &mut perturbation, clipping);
     }
+    Ok(perturbation)
+}
+
+/// Replaces the perturbation by the mean of its copies, each clipped first to keep one image in `[0, 1]`, then to the ball.
+fn clip(threat: Threat, perturbation: &mut [f32], images: &[f32]) {
+    let (mut sums, mut copy) = (vec![0.0f64; perturbation.len()], vec![0.0f32; perturbation.len()]);
+    for image in images.chunks_exact(perturbation.len()) {
+        copy.iter_mut().zip(perturbation.iter().zip(image)).for_each(|(copy, (&p, &x))| *copy = p.clamp(-x, 1.0 - x));
+        shorten(threat, &mut copy);
+        sums.iter_mut().zip(&copy).for_each(|(sum, &p)| *sum += f64::from(p));
+    }
+    let count = (images.len() / perturbation.len()) as f64;
+    perturbation.iter_mut().zip(sums).for_each(|(p, sum)| *p = (sum / count) as f32);
 }
 
 /// The target of perturbation `number` of batch `batch`, whose images have the given role: a uniform item of the set of targets.
@@ -234,34 +241,6 @@ impl Work<'_> {
     /// The same target for every image.
     fn target_of(&self, images: &[usize], ranker: &Ranker<'_>) -> Result<Targets> {
         Targets::new(images.len(), vec![self.target; images.len()], 1, None, self.targets(ranker.sets).len())
-    }
-
-    /// Adds the gradient of the summed loss of some images with respect to the perturbation, image by image.
-    fn add_gradient(
-        &self,
-        images: &[usize],
-        instance: &dyn AttackInstance,
-        perturbation: &[f32],
-        sums: &mut [f64],
-    ) -> Result<()> {
-        let clean = self.dataset.images(images)?;
-        let mut x = clean.broadcast_add(&self.tensor(perturbation)?)?;
-        let strict = self.setting.scene.protocol == Protocol::Strict;
-        if strict {
-            x = x.clamp(0f32, 1f32)?;
-        }
-        let mut upstream = |raw: &Tensor| Ok(instance.evaluate(raw)?.gradient.to_device(raw.device())?);
-        let gradient =
-            self.setting.embedder.input_gradient(&self.setting.scene.sets.gallery.place().to_device(&x)?, &mut upstream)?;
-        let (gradient, clean) = (numbers(&gradient)?, numbers(&clean)?);
-        for (gradient, clean) in gradient.chunks_exact(sums.len()).zip(clean.chunks_exact(sums.len())) {
-            for (((sum, &g), &x), &p) in sums.iter_mut().zip(gradient).zip(clean).zip(perturbation) {
-                // A clipped pixel does not follow the perturbation.
-                let follows = !strict || (0.0..=1.0).contains(&(x + p));
-                *sum += if follows { f64::from(g) } else { 0.0 };
-            }
-        }
-        Ok(())
     }
 
     fn measure(&self, ranker: &Ranker<'_>, images: &[usize], perturbation: &[f32]) -> Result<Half> {

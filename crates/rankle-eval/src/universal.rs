@@ -3,7 +3,9 @@
 use crate::error::{Error, Result, invalid};
 use crate::experiment::{self, Experiment, Inputs};
 use crate::{RankedSubject, Subject, percent, transfer};
-use rankle_attacks::{AnySearch, Direction, Estimate, Half, Halves, Measures, Outcome, Pgd, UniversalOutcome, universal_target};
+use rankle_attacks::{
+    Cost, Direction, Estimate, Half, Halves, Measures, Outcome, UniversalAttack, UniversalOutcome, universal_target,
+};
 use rankle_core::rank::Resolution;
 use rankle_record::{Protocol, Record, SharedBy, Unseen, WhiteBox};
 use std::time::Instant;
@@ -60,8 +62,9 @@ pub fn check_room(experiment: &Experiment, images: usize, measured: &Subject) ->
 pub fn cost(experiment: &Experiment, images: usize, transferred: bool) -> u64 {
     let perturbations = experiment.spec.universal.map_or(0, |shared| shared.perturbations);
     let (images, seen) = (images as u64, images as u64 / 2);
-    let searched = seen.saturating_mul(experiment.gradient_units()).saturating_mul(experiment.search.cost().gradients);
-    // Before and after on each model, and the end of the search.
+    let Cost { gradients, queries } = UniversalAttack { search: experiment.search }.cost();
+    let searched = seen.saturating_mul(experiment.gradient_units().saturating_mul(gradients).saturating_add(queries));
+    // Before and after on each model, and the start of the search.
     let embedded = seen + 2 * images * if transferred { 2 } else { 1 };
     searched.saturating_add(embedded).saturating_mul(perturbations as u64)
 }
@@ -73,10 +76,7 @@ pub fn cost(experiment: &Experiment, images: usize, transferred: bool) -> u64 {
 pub fn run(experiment: &Experiment, from: &RankedSubject, to: Option<&RankedSubject>, images: &[usize]) -> Result<Vec<Made>> {
     let SharedBy { batches, perturbations } = shared(experiment, images.len())?;
     let (built, direction) = (experiment.attack(), experiment.spec.attack.direction().unwrap_or(Direction::Raise));
-    let AnySearch::Pgd(Pgd { threat, step, iterations, .. }) = experiment.search else {
-        return invalid(format!("a universal perturbation takes the search pgd, not {}", experiment.search.kind()));
-    };
-    let search = rankle_attacks::UniversalAttack { threat, step, iterations };
+    let search = UniversalAttack { search: experiment.search };
     let setting = experiment.setting(from, false)?;
     let mut made = Vec::new();
     for (batch, images) in images.chunks_exact(images.len() / batches).enumerate() {

@@ -9,7 +9,7 @@ use rankle_eval::{
     Error, Experiment, Identity, Model, Monitor, Origin, RankedSubject, Subject, Unwatched, experiment, percent, transfer,
     universal, verify,
 };
-use rankle_record::{AttackOptions, AttackSpec, Cell, ObjectiveKind, SharedBy};
+use rankle_record::{AttackOptions, AttackSpec, Cell, ObjectiveKind, SearchKind, SharedBy};
 use rankle_report::sanity::Verdict;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -369,9 +369,11 @@ fn the_work_of_a_study_is_what_its_cost_says() {
     let start = done();
     experiment.run(&ranked, &images, &targets, false).unwrap();
     assert_eq!(done() - start, experiment.cost(images.len()), "three searches");
-    for attack in [AttackId::CA_PLUS, AttackId::QA_PLUS] {
-        let shared = SharedBy { batches: 2, perturbations: 3 };
-        let spec = AttackSpec { universal: Some(shared), ..AttackSpec::new(attack, 0.1, Protocol::Paper, 3) };
+    let kinds = [None, Some(SearchKind::Apgd), Some(SearchKind::Square), Some(SearchKind::Standard)];
+    for (attack, kind) in [AttackId::CA_PLUS, AttackId::QA_PLUS].into_iter().flat_map(|attack| kinds.map(|kind| (attack, kind))) {
+        let shared = SharedBy { batches: 2, perturbations: if kind.is_none() { 3 } else { 1 } };
+        let search = rankle_record::Search { kind, ..Default::default() };
+        let spec = AttackSpec { universal: Some(shared), search, ..AttackSpec::new(attack, 0.1, Protocol::Paper, 3) };
         let experiment = Experiment::new(&spec).unwrap();
         let start = done();
         universal::run(&experiment, &ranked, None, &images).unwrap();

@@ -159,8 +159,12 @@ impl AttackSpec {
         if targets != 1 {
             return Err(format!("targets is {targets}: a universal perturbation has 1"));
         }
-        if let Some(kind) = self.search.kind.filter(|kind| *kind != SearchKind::Pgd) {
-            return Err(format!("the search is {kind}: a universal perturbation takes pgd"));
+        let Search { kind, random_start, restarts, .. } = self.search;
+        let is_pgd = kind.is_none_or(|kind| kind == SearchKind::Pgd);
+        if is_pgd && (random_start == Some(true) || restarts.is_some_and(|restarts| restarts > 1)) {
+            return Err("a universal perturbation by pgd starts at zero: leave random_start (--random-start) and restarts \
+                        (--restarts) out, or choose apgd"
+                .to_owned());
         }
         Ok(())
     }
@@ -285,17 +289,19 @@ mod tests {
         };
         assert_eq!(of("ca+", 2, 10).check_universal(20), Ok(()));
         assert_eq!(spec("es").check_universal(1), Ok(()));
+        let with = |search: Search| AttackSpec { search, ..of("ca+", 1, 1) };
+        let random = Search { random_start: Some(true), restarts: Some(3), ..Search::default() };
+        for kind in [SearchKind::Apgd, SearchKind::Square, SearchKind::Standard] {
+            assert_eq!(with(Search { kind: Some(kind), ..random }).check_universal(10), Ok(()));
+        }
         for (wrong, images, part) in [
             (of("es", 1, 1), 10, "es has no universal form"),
             (of("ca+", 1, 0), 10, "perturbations is 0"),
             (of("ca+", 3, 1), 10, "10 images cannot be split into 3 equal batches"),
             (of("ca+", 10, 1), 10, "a batch of 1 cannot be halved"),
             (AttackSpec { targets: 2, ..of("ca+", 1, 1) }, 10, "targets is 2"),
-            (
-                AttackSpec { search: Search { kind: Some(SearchKind::Square), ..Search::default() }, ..of("ca+", 1, 1) },
-                10,
-                "the search is square",
-            ),
+            (with(Search { random_start: Some(true), ..Search::default() }), 10, "by pgd starts at zero"),
+            (with(Search { restarts: Some(2), kind: Some(SearchKind::Pgd), ..Search::default() }), 10, "or choose apgd"),
             (
                 AttackSpec {
                     options: AttackOptions { objective: Some(ObjectiveKind::Distance), ..AttackOptions::default() },

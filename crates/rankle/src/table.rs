@@ -42,7 +42,7 @@ impl fmt::Display for RecordTable<'_> {
             Some(queries) => format!("{images} images, {queries} queries, {} gallery images", facts.gallery),
         };
         writeln!(f, "{of}, seed {seed}, protocol {protocol}")?;
-        writeln!(f, "{}", in_words(search))?;
+        writeln!(f, "{}", in_words(search, !self.0.parts.is_empty()))?;
         if let Some(objective) = options.objective {
             writeln!(f, "objective: {objective}")?;
         }
@@ -66,8 +66,8 @@ impl fmt::Display for RecordTable<'_> {
     }
 }
 
-/// The search and its parameters, as in `24 steps of 0.0100, 3 random starts`.
-fn in_words(search: &Search) -> String {
+/// The search and its parameters, as in `24 steps of 0.0100, 3 random starts`; whether its parts follow.
+fn in_words(search: &Search, has_parts: bool) -> String {
     let starts = search.restarts.filter(|_| search.random_start == Some(true));
     let starts = starts.map_or_else(String::new, |restarts| format!(", {restarts} random starts"));
     let iterations = search.iterations.unwrap_or(0);
@@ -75,7 +75,8 @@ fn in_words(search: &Search) -> String {
         SearchKind::Pgd => format!("{iterations} steps of {:.4}{starts}", search.step.unwrap_or(0.0)),
         SearchKind::Apgd => format!("APGD, {iterations} steps{starts}"),
         SearchKind::Square => format!("Square attack, {} queries", search.query_budget.unwrap_or(0)),
-        SearchKind::Standard => "the standard attack; what each part found alone stands below".to_owned(),
+        SearchKind::Standard if has_parts => "the standard attack; what each part found alone stands below".to_owned(),
+        SearchKind::Standard => "the standard attack".to_owned(),
     }
 }
 

@@ -126,7 +126,7 @@ fn standard_keeps_the_strongest_and_says_what_each_part_found() {
         let found = outcome(&model, &spec, &AnySearch::Standard(standard), &Place::Kernels, 8);
         let names: Vec<&str> = found.parts.iter().map(|part| part.name).collect();
         assert_eq!(names, standard.parts_of(&spec).iter().map(|part| part.name).collect::<Vec<_>>());
-        assert_eq!(names.len(), if attack == AttackId::EmbeddingShift { 3 } else { 5 });
+        assert_eq!(names.len(), if attack == AttackId::EmbeddingShift { 3 } else { 4 });
         let strongest = numbers(&spec, &found);
         let alone: Vec<Vec<f64>> = (found.parts.iter())
             .map(|part| {
@@ -258,9 +258,9 @@ fn a_spec_means_one_search() {
     let kind = |kind| Search { kind: Some(kind), ..Search::default() };
     let found = |chosen| search(&of(chosen)).unwrap();
     assert_eq!(found(kind(SearchKind::Pgd)), Pgd::strict(threat).into());
-    assert_eq!(found(kind(SearchKind::Apgd)), AnySearch::Apgd(Apgd::from_clean(threat, 100)));
+    assert_eq!(found(kind(SearchKind::Apgd)), AnySearch::Apgd(Apgd::from_clean(threat, 200)));
     let restarted = Search { restarts: Some(3), ..kind(SearchKind::Apgd) };
-    assert_eq!(found(restarted), AnySearch::Apgd(Apgd { threat, iterations: 100, random_start: true, restarts: 3 }));
+    assert_eq!(found(restarted), AnySearch::Apgd(Apgd { threat, iterations: 200, random_start: true, restarts: 3 }));
     let few = Search { query_budget: Some(7), ..kind(SearchKind::Square) };
     assert_eq!(found(few), AnySearch::Square(Square { threat, queries: 7 }));
     for chosen in [Search::default(), kind(SearchKind::Apgd), restarted, few, kind(SearchKind::Standard)] {

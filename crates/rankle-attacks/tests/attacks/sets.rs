@@ -231,7 +231,7 @@ fn who_is_drawn_does_not_depend_on_who_else_is_attacked() {
 fn one_perturbation_serves_images_of_either_set() {
     let shop = shop();
     let setting = shop.setting(Protocol::Strict);
-    let universal = UniversalAttack { iterations: 10, ..UniversalAttack::paper(Threat::linf(0.1).unwrap()) };
+    let universal = UniversalAttack { search: Pgd { iterations: 10, ..Pgd::universal(Threat::linf(0.1).unwrap()) }.into() };
     for (attack, role) in [(AttackId::CA_PLUS, Role::Candidate), (AttackId::QA_PLUS, Role::Query)] {
         let images = images(role);
         let target = universal_target(&setting.scene, role, (0, 0), &images).unwrap();

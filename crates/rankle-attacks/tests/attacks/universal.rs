@@ -3,8 +3,8 @@
 use crate::support::{Curved, LEN, World, at, embedder, gallery, place, world};
 use candle_core::{Device, Tensor, Var};
 use rankle_attacks::{
-    AttackId, AttackOptions, Direction, Half, Norm, Protocol, Setting, Threat, UniversalAttack, UniversalOutcome, Victim, build,
-    universal_target,
+    AnySearch, Apgd, AttackId, AttackOptions, Direction, Half, Norm, Pgd, Protocol, Setting, Square, Standard, Threat,
+    UniversalAttack, UniversalOutcome, Victim, build, universal_target,
 };
 use rankle_core::{Dataset, Distance, Embedder, Error, Gallery, Result, Role, Sets};
 
@@ -28,12 +28,22 @@ fn scene(distance: Distance) -> Scene {
     Scene { world, model, gallery }
 }
 
-fn search(epsilon: f64, iterations: usize) -> UniversalAttack {
-    UniversalAttack { iterations, ..UniversalAttack::paper(Threat::linf(epsilon).unwrap()) }
+fn search(epsilon: f64, iterations: usize) -> Pgd {
+    Pgd { iterations, ..Pgd::universal(Threat::linf(epsilon).unwrap()) }
 }
 
-fn euclidean(epsilon: f64, iterations: usize) -> UniversalAttack {
-    UniversalAttack { iterations, ..UniversalAttack::paper(Threat::l2(epsilon).unwrap()) }
+fn euclidean(epsilon: f64, iterations: usize) -> Pgd {
+    Pgd { iterations, ..Pgd::universal(Threat::l2(epsilon).unwrap()) }
+}
+
+/// Searches that see the perturbation as one image.
+fn others(threat: Threat) -> [AnySearch; 4] {
+    [
+        AnySearch::Apgd(Apgd::from_clean(threat, 20)),
+        AnySearch::Apgd(Apgd { threat, iterations: 10, random_start: true, restarts: 2 }),
+        AnySearch::Square(Square { threat, queries: 100 }),
+        AnySearch::Standard(Standard { threat }),
+    ]
 }
 
 fn norm(numbers: &[f32]) -> f32 {
@@ -41,7 +51,7 @@ fn norm(numbers: &[f32]) -> f32 {
 }
 
 fn compute(
-    search: UniversalAttack,
+    search: impl Into<AnySearch>,
     kind: AttackId,
     setting: &Setting<'_>,
     victim: Option<Victim<'_>>,
@@ -49,7 +59,7 @@ fn compute(
     target: u32,
 ) -> Result<UniversalOutcome> {
     let attack = build(kind, 1, AttackOptions::default());
-    search.run((&*attack, kind.direction().unwrap()), setting, victim, images, target)
+    UniversalAttack { search: search.into() }.run((&*attack, kind.direction().unwrap()), setting, victim, images, target)
 }
 
 impl Scene {
@@ -63,7 +73,7 @@ impl Scene {
             keep_images: false,
         }
     }
-    fn run(&self, search: UniversalAttack, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
+    fn run(&self, search: impl Into<AnySearch>, kind: AttackId, protocol: Protocol, images: &[usize]) -> UniversalOutcome {
         compute(search, kind, &self.setting(protocol, 7), None, images, TARGET).unwrap()
     }
 }
@@ -101,7 +111,7 @@ fn loss(scene: &Scene, kind: AttackId, x: &Tensor) -> Tensor {
 }
 
 /// The perturbation, step by step as in METHOD.md 10.
-fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], search: &UniversalAttack) -> Vec<f32> {
+fn slow(scene: &Scene, kind: AttackId, protocol: Protocol, images: &[usize], search: &Pgd) -> Vec<f32> {
     let (epsilon, step, round) = (search.threat.radius() as f32, search.step as f32, search.threat.norm() == Norm::L2);
     let seen: Vec<usize> = images.iter().step_by(2).copied().collect();
     let x = scene.world.images(&seen).unwrap();
@@ -140,7 +150,7 @@ fn the_perturbation_is_that_of_the_slow_version() {
     for distance in Distance::ALL {
         let scene = scene(distance);
         for (kind, protocol) in KINDS.into_iter().flat_map(|kind| Protocol::ALL.map(|protocol| (kind, protocol))) {
-            for search in [search(0.02, 6), UniversalAttack { step: 0.05, ..euclidean(0.2, 6) }] {
+            for search in [search(0.02, 6), Pgd { step: 0.05, ..euclidean(0.2, 6) }] {
                 let fast = pixels(&scene.run(search, kind, protocol, &images).perturbation);
                 let slow = slow(&scene, kind, protocol, &images, &search);
                 let apart = fast.iter().zip(&slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -183,20 +193,53 @@ fn both_halves_move_and_the_ball_is_kept() {
 fn no_bit_depends_on_how_many_images_are_embedded_at_once() {
     let images: Vec<usize> = (0..30).collect();
     let scene = scene(Distance::Euclidean);
-    let with = |batch_size| {
+    let with = |search: AnySearch, batch_size| {
         let victim = Victim { embedder: &scene.model, sets: Sets::one(&scene.gallery) };
         let setting = scene.setting(Protocol::Paper, batch_size);
-        let outcome = compute(search(0.1, 5), KINDS[2], &setting, Some(victim), &images, TARGET).unwrap();
+        let outcome = compute(search, KINDS[2], &setting, Some(victim), &images, TARGET).unwrap();
         let half = |half: &Half| (half.before.clone(), half.after.clone());
         let [source, victim] = [outcome.source, outcome.victim.unwrap()].map(|halves| [half(&halves.seen), half(&halves.unseen)]);
         assert_eq!(source, victim, "a victim that is the source");
         (pixels(&outcome.perturbation), source)
     };
-    assert_eq!(with(1), with(100));
-    assert_eq!(with(4), with(100));
+    // Standard has no part of its own.
+    let [apgd, random, square, _] = others(Threat::linf(0.1).unwrap());
+    for search in [search(0.1, 5).into(), apgd, random, square] {
+        let together = with(search, 100);
+        assert!([1, 4].into_iter().all(|batch_size| with(search, batch_size) == together), "{search:?}");
+    }
 }
 
-/// Under the strict protocol the unseen half has no part in the perturbation; under the paper's it clips.
+/// What another search than PGD finds is in the ball and has an effect.
+#[test]
+fn any_search_finds_a_perturbation_and_apgd_one_as_strong_as_that_of_pgd() {
+    let images: Vec<usize> = (0..40).collect();
+    let scene = scene(Distance::Cosine);
+    for (kind, pgd) in KINDS.into_iter().flat_map(|kind| [search(0.1, 20), euclidean(0.4, 20)].map(|pgd| (kind, pgd))) {
+        let (threat, raises) = (pgd.threat, kind.direction() == Some(Direction::Raise));
+        let gain = |half: &Half| {
+            let gain = mean(&half.before.rank) - mean(&half.after.rank);
+            if raises { gain } else { -gain }
+        };
+        let by_pgd = gain(&scene.run(pgd, kind, Protocol::Strict, &images).source.seen);
+        for search in others(threat) {
+            let outcome = scene.run(search, kind, Protocol::Paper, &images);
+            let perturbation = pixels(&outcome.perturbation);
+            match threat.norm() {
+                Norm::Linf => assert!(perturbation.iter().all(|p| p.abs() <= 0.1)),
+                Norm::L2 => assert!(norm(&perturbation) <= 0.4 + 1e-6),
+            }
+            let by_search = gain(&outcome.source.seen);
+            assert!(by_search > 0.0, "{kind} {search:?}: {by_search}");
+            // The single image that a minus attack counts is not what iterates are kept by.
+            let is_compared =
+                raises && matches!(search, AnySearch::Apgd(Apgd { random_start: false, .. }) | AnySearch::Standard(_));
+            assert!(!is_compared || by_search >= by_pgd, "{kind} {search:?}: {by_pgd} {by_search}");
+        }
+    }
+}
+
+/// Under the strict protocol the unseen half has no part in the perturbation; under the paper's it clips that of PGD.
 #[test]
 fn the_unseen_half_is_unseen_under_the_strict_protocol() {
     let scene = scene(Distance::Cosine);
@@ -204,14 +247,21 @@ fn the_unseen_half_is_unseen_under_the_strict_protocol() {
     let perturbation = |protocol, unseen| pixels(&scene.run(search(0.3, 20), KINDS[0], protocol, &batch(unseen)).perturbation);
     assert_eq!(perturbation(Protocol::Strict, 200), perturbation(Protocol::Strict, 700));
     assert_ne!(perturbation(Protocol::Paper, 200), perturbation(Protocol::Paper, 700));
+    let by_apgd = |unseen| {
+        let [apgd, ..] = others(Threat::linf(0.3).unwrap());
+        pixels(&scene.run(apgd, KINDS[0], Protocol::Paper, &batch(unseen)).perturbation)
+    };
+    assert_eq!(by_apgd(200), by_apgd(700));
 }
 
 #[test]
 fn epsilon_zero_changes_nothing() {
     let scene = scene(Distance::Cosine);
-    let outcome = scene.run(search(0.0, 5), KINDS[0], Protocol::Paper, &[1, 2, 3, 4]);
-    assert_eq!(pixels(&outcome.perturbation), [0.0; 25]);
-    assert_eq!(outcome.source.seen.before, outcome.source.seen.after);
+    for search in [search(0.0, 5).into()].into_iter().chain(others(Threat::linf(0.0).unwrap())) {
+        let outcome = scene.run(search, KINDS[0], Protocol::Paper, &[1, 2, 3, 4]);
+        assert_eq!(pixels(&outcome.perturbation), [0.0; 25]);
+        assert_eq!(outcome.source.seen.before, outcome.source.seen.after);
+    }
 }
 
 #[test]
@@ -237,7 +287,10 @@ fn what_does_not_fit_is_reported() {
     let run = |kind, images: &[usize], target| compute(search(0.1, 1), kind, &setting, None, images, target).map(drop);
     // The embedding shift has no target.
     let es = (&*build(AttackId::EmbeddingShift, 0, AttackOptions::default()), Direction::Raise);
-    assert!(matches!(search(0.1, 1).run(es, &setting, None, &[1, 2], TARGET), Err(Error::Shape { .. })));
+    let one_step = UniversalAttack { search: search(0.1, 1).into() };
+    assert!(matches!(one_step.run(es, &setting, None, &[1, 2], TARGET), Err(Error::Shape { .. })));
+    let random = Pgd { random_start: true, ..search(0.1, 1) };
+    assert!(matches!(compute(random, KINDS[0], &setting, None, &[1, 2], TARGET), Err(Error::Refused(_))));
     assert!(matches!(run(KINDS[0], &[1], TARGET), Err(Error::Empty(_))));
     assert!(matches!(run(KINDS[0], &[1, LEN], TARGET), Err(Error::Index { .. })));
     assert!(matches!(run(KINDS[0], &[1, 2], LEN as u32), Err(Error::Index { what: "target", .. })));

@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::files::Input;
 use crate::names;
 use crate::search::{self, Remedy};
+use crate::search_arguments::SearchArguments;
 use crate::stop::Stop;
 use crate::system::Key;
 use crate::threat_arguments::ThreatArguments;
@@ -16,7 +17,7 @@ use clap::Args;
 use rankle_core::{Distance, Embedder as _, Role};
 use rankle_eval::universal::{self, Made};
 use rankle_eval::{Experiment, Origin, RankedSubject, transfer};
-use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol, Record, Search, SharedBy};
+use rankle_record::{AttackId, AttackOptions, AttackSpec, Protocol, Record, SharedBy};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,8 +30,11 @@ use std::time::Instant;
 /// measured, 1 % of each half: 5 of 500. Queries and gallery are the same test images, unless --queries or --gallery name another
 /// dataset.
 ///
-/// With --protocol paper both halves take part in clipping the perturbation, so the unseen half is not quite unseen; with
-/// --protocol strict it is.
+/// The search is pgd unless --search names another one. pgd starts at no perturbation and makes 100 steps of 2/255, with --norm l2
+/// of epsilon/40. With --protocol paper both halves take part in clipping its perturbation, so the unseen half is not quite unseen;
+/// with --protocol strict it is. The other searches treat the perturbation as one image: they clip the perturbed images and leave
+/// the unseen half alone under both protocols. apgd makes 100 steps; a query of square embeds the whole seen half; standard runs
+/// apgd from no perturbation and from 5 random starts, then square.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
@@ -58,24 +62,8 @@ pub(crate) struct Universal {
     /// Round adversarial images to 8 bits before ranking them, as saving to a file would
     #[arg(long, help_heading = heading::ATTACK)]
     eight_bit: bool,
-    /// Step size, in the norm of epsilon; 2/255 when left out, with --norm l2 epsilon/40
-    #[arg(
-        long,
-        value_name = "S",
-        value_parser = arguments::positive,
-        allow_negative_numbers = true,
-        help_heading = heading::SEARCH
-    )]
-    step: Option<f64>,
-    /// Number of steps; 100 when left out
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = arguments::count,
-        allow_negative_numbers = true,
-        help_heading = heading::SEARCH
-    )]
-    iterations: Option<NonZero<usize>>,
+    #[command(flatten)]
+    search: SearchArguments,
     /// Number of images in a batch
     #[arg(
         long,
@@ -161,10 +149,11 @@ impl Universal {
         let (batch, shared) =
             (self.batch.get(), SharedBy { batches: self.batches.get(), perturbations: self.perturbations.get() });
         let asked = batch.checked_mul(shared.batches).ok_or_else(|| Stop::usage("--batches: so many images are no number"))?;
-        let chosen = Search { step: self.step, iterations: self.iterations.map(NonZero::get), ..Search::default() };
+        let chosen = self.search.chosen();
         let plain = self.threat.of(AttackSpec::new(self.attack, 0.0, self.protocol, self.seed));
         let spec = AttackSpec { search: chosen, eight_bit: self.eight_bit, universal: Some(shared), ..plain };
         spec.check_universal(asked).map_err(Stop::usage)?;
+        let experiment = Experiment::new(&spec).map_err(Stop::usage)?;
         let override_card = self.system.system.model.override_card;
         let from: Key = self.system.try_into()?;
         let to = self.to.as_ref().map(|path| Input::new("--to", path));
@@ -179,9 +168,8 @@ impl Universal {
             true => paper_size(from.embedder().distance(), from.dataset(role).len()),
             false => (asked, shared),
         };
-        let spec = AttackSpec { universal: Some(shared), ..spec };
-        spec.check_universal(count).map_err(anyhow::Error::msg)?;
-        let experiment = Experiment::new(&spec).map_err(anyhow::Error::msg)?;
+        let experiment = Experiment { spec: AttackSpec { universal: Some(shared), ..experiment.spec }, ..experiment };
+        experiment.spec.check_universal(count).map_err(anyhow::Error::msg)?;
         universal::check_room(&experiment, count, &from)?;
         let images = from.sample(role, experiment.seed(), count)?;
         search::heed(&experiment.search, chosen, Remedy::Options);

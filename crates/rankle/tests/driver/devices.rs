@@ -208,14 +208,16 @@ fn another_model_is_attacked_and_images_are_perturbed_together() {
     });
     agree("the transfer", &kernels, &candle, 10.0);
     let file = folder.path().join("x.safetensors");
-    let [kernels, candle] = answers(|| {
-        let mut universal = digits.on("universal --attack ca+ --epsilon 0.1 --batch 20 --perturbations 1 --iterations 5");
-        universal.arg("--weights").arg(shipped()).arg("--save").arg(&file);
-        universal
-    });
-    agree("the perturbation", &kernels, &candle, 5.0);
-    let (shape, perturbation) = floats(&fs::read(&file).unwrap(), "perturbations");
-    assert!(shape == [1, 1, 28, 28] && perturbation.iter().any(|p| p.abs() > 0.01), "{shape:?}");
+    for search in ["pgd", "apgd"] {
+        let [kernels, candle] = answers(|| {
+            let mut universal = digits.on("universal --attack ca+ --epsilon 0.1 --batch 20 --perturbations 1 --iterations 5");
+            universal.args(["--search", search, "--weights"]).arg(shipped()).arg("--save").arg(&file);
+            universal
+        });
+        agree(&format!("the perturbation by {search}"), &kernels, &candle, 5.0);
+        let (shape, perturbation) = floats(&fs::read(&file).unwrap(), "perturbations");
+        assert!(shape == [1, 1, 28, 28] && perturbation.iter().any(|p| p.abs() > 0.01), "{shape:?}");
+    }
     let picture = folder.path().join("x.png");
     let [kernels, candle] = answers(|| {
         let mut draw = digits.on("picture --attack ca+ --targets 2 --epsilon 0.1 --iterations 3 --image-indices 7");

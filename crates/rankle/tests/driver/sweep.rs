@@ -126,6 +126,8 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
         cell["universal"] = json!({ "batches": batches, "perturbations": 1 });
         cell
     };
+    let mut random = shared("ca+", 10, 1);
+    random["random_start"] = true.into();
     for (cell, part) in [
         (planned("ca+", 1, 5.0, 10), "epsilon 5 is outside [0, 1]"),
         (planned("ca+", 1, 0.05, 0), "images is 0"),
@@ -134,6 +136,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
         (wrong, "expected `paper` or `strict`"),
         (sinking, "not for ca-"),
         (shared("es", 10, 1), "no universal form"),
+        (random, "a universal perturbation by pgd starts at zero"),
         (shared("ca+", 10, 3), "10 images cannot be split into 3 equal batches"),
     ] {
         write(&plan, &[planned("ca+", 1, 0.05, 10), cell]);

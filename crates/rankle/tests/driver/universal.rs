@@ -1,6 +1,7 @@
 //! `rankle universal`.
 
 use crate::support::{floats, indices, json, on_mnist, outcome, shipped, without};
+use serde_json::json;
 
 const SHARED: &str = "--epsilon 0.3 --batch 20 --batches 2 --perturbations 2 --iterations 4 --format json";
 
@@ -14,7 +15,7 @@ fn the_files_agree_with_the_record() {
         (record["images"].as_u64(), record["targets"].as_u64(), record["iterations"].as_u64()),
         (Some(40), Some(1), Some(4))
     );
-    assert_eq!(record["universal"], serde_json::json!({ "batches": 2, "perturbations": 2 }));
+    assert_eq!(record["universal"], json!({ "batches": 2, "perturbations": 2 }));
 
     let bytes = std::fs::read(&file).unwrap();
     let (shape, perturbations) = floats(&bytes, "perturbations");
@@ -48,6 +49,34 @@ fn a_perturbation_may_be_short_by_its_euclidean_norm() {
     assert!((0.5..4.0 + 1e-6).contains(&norm), "{norm}");
     assert!(record["rank_after"].as_f64() < record["rank_before"].as_f64(), "{record}");
     assert_eq!(&std::fs::read(&picture).unwrap()[1..4], b"PNG");
+}
+
+#[test]
+fn any_search_may_compute_it() {
+    let size = "--attack ca+ --epsilon 0.3 --batch 20 --perturbations 1 --format json";
+    for (search, parameters) in [
+        ("--search apgd --iterations 8", json!({ "search": "apgd", "iterations": 8, "random_start": false, "restarts": 1 })),
+        ("--search square --query-budget 40", json!({ "search": "square", "query_budget": 40 })),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.safetensors");
+        let record = json(on_mnist("universal", &format!("{size} {search}")).arg("--save").arg(&file));
+        for (name, value) in parameters.as_object().unwrap() {
+            assert_eq!(&record[name], value, "{name} {record}");
+        }
+        let perturbation = floats(&std::fs::read(&file).unwrap(), "perturbations").1;
+        assert!(perturbation.iter().all(|p| p.abs() <= 0.3) && perturbation.iter().any(|p| p.abs() > 0.29), "{search}");
+        assert!(record["rank_after"].as_f64() < record["rank_before"].as_f64(), "{record}");
+    }
+    for (search, word) in [
+        ("--search apgd --step 0.1", "step (--step) is no parameter of the search apgd"),
+        ("--search square --iterations 3", "iterations (--iterations) is no parameter of the search square"),
+        ("--random-start", "a universal perturbation by pgd starts at zero"),
+        ("--search pgd --restarts 2", "or choose apgd"),
+    ] {
+        let (code, _, stderr) = outcome(&mut on_mnist("universal", &format!("{size} {search}")));
+        assert!(code == 2 && stderr.contains(word), "{search}: {code} {stderr}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn records(photographs: &TempDir) -> Vec<Value> {
     };
     let mut universal = planned("ca+", 1, 0.1);
     universal["universal"] = json!({ "batches": 1, "perturbations": 2 });
+    (universal["search"], universal["iterations"]) = ("apgd".into(), 5.into());
     let mut euclidean = planned("es", 0, 1.5);
     euclidean["norm"] = "l2".into();
     let cells = [planned("ca+", 1, 0.0), universal, euclidean];
