@@ -30,7 +30,7 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
 pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
     let prescribed = match spec.universal {
-        Some(_) => Prescribed::universal(threat),
+        Some(_) => Prescribed::universal(spec.protocol, threat),
         None => Prescribed::by(spec.protocol, threat),
     };
     let search = prescribed.fill(spec.search)?;

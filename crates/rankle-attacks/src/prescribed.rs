@@ -26,9 +26,13 @@ impl Prescribed {
         }
     }
 
-    /// The searches of universal perturbations.
-    pub fn universal(threat: Threat) -> Self {
-        Self::of(Pgd::universal(threat))
+    /// The searches of universal perturbations under a protocol.
+    pub fn universal(protocol: Protocol, threat: Threat) -> Self {
+        let usual = match protocol {
+            Protocol::Paper => SearchKind::Pgd,
+            Protocol::Strict => SearchKind::Apgd,
+        };
+        Self { usual, ..Self::of(Pgd::universal(threat)) }
     }
 
     /// PGD, or APGD from the clean image with as many gradients.

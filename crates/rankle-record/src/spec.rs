@@ -159,8 +159,11 @@ impl AttackSpec {
         if targets != 1 {
             return Err(format!("targets is {targets}: a universal perturbation has 1"));
         }
-        let Search { kind, random_start, restarts, .. } = self.search;
-        let is_pgd = kind.is_none_or(|kind| kind == SearchKind::Pgd);
+        let Search { kind, step, random_start, restarts, .. } = self.search;
+        let is_pgd = match kind {
+            Some(kind) => kind == SearchKind::Pgd,
+            None => self.protocol == Protocol::Paper || step.is_some(),
+        };
         if is_pgd && (random_start == Some(true) || restarts.is_some_and(|restarts| restarts > 1)) {
             return Err("a universal perturbation by pgd starts at zero: leave random_start (--random-start) and restarts \
                         (--restarts) out, or choose apgd"
