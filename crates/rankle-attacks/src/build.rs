@@ -1,8 +1,9 @@
 //! Construction of the attack and the search that a spec describes.
 
+use crate::goal::counts_ranks;
 use crate::{
     AnySearch, AttackId, AttackOptions, AttackSpec, CandidateAttack, ObjectiveKind, Prescribed, PreservingQueryAttack,
-    QueryAttack, RankingAttack, SearchKind, ShiftAttack, Threat, custom,
+    QueryAttack, RankingAttack, Search, SearchKind, ShiftAttack, Threat, custom,
 };
 use rankle_core::{Error, Result};
 
@@ -30,10 +31,10 @@ pub fn build(attack: AttackId, targets: usize, options: AttackOptions) -> Box<dy
 pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     let threat = Threat::new(spec.norm, spec.epsilon)?;
     let prescribed = match spec.universal {
-        Some(_) => Prescribed::universal(spec.protocol, threat),
+        Some(_) => Prescribed::universal(threat),
         None => Prescribed::by(spec.protocol, threat),
     };
-    let search = prescribed.fill(spec.search)?;
+    let search = prescribed.fill(Search { kind: Some(spec.search_kind()), ..spec.search })?;
     if search.kind() == SearchKind::Standard && spec.options.objective.is_some() {
         return Err(Error::Refused(
             "objective (--objective) is no parameter of the search standard, which follows several".into(),
@@ -42,9 +43,10 @@ pub fn search(spec: &AttackSpec) -> Result<AnySearch> {
     Ok(search)
 }
 
-/// True for attacks with targets whose ranks this crate defines.
-pub(crate) fn has_soft_rank(attack: AttackId) -> bool {
-    matches!(attack, AttackId::Candidate(_) | AttackId::Query(_) | AttackId::PreservingQuery(_))
+/// True for attacks that are after ranks of targets, in the sense of this crate; `xi` is the weight of preserved items.
+pub(crate) fn has_soft_rank(attack: AttackId, xi: Option<f64>) -> bool {
+    let has_ranks = matches!(attack, AttackId::Candidate(_) | AttackId::Query(_) | AttackId::PreservingQuery(_));
+    has_ranks && counts_ranks(xi.unwrap_or(0.0))
 }
 
 /// Fills in the values that a spec leaves to its protocol.
@@ -61,8 +63,9 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
     };
     // Records of other searches leave the hinges out.
     let objective = match (search.kind(), spec.options.objective) {
-        (SearchKind::Apgd, None) if has_soft_rank(spec.attack) && spec.universal.is_none() => Some(ObjectiveKind::SoftRank),
-        (SearchKind::Apgd, objective) => objective,
+        _ if !spec.attack.has_targets() => None,
+        (SearchKind::Apgd, None) if has_soft_rank(spec.attack, xi) && spec.universal.is_none() => Some(ObjectiveKind::SoftRank),
+        (SearchKind::Apgd, objective) => objective.or(spec.universal.is_none().then_some(ObjectiveKind::Ranking)),
         (_, objective) => objective.filter(|objective| *objective != ObjectiveKind::default()),
     };
     Ok(AttackSpec {
@@ -78,7 +81,7 @@ pub fn resolve(spec: &AttackSpec) -> Result<AttackSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Apgd, Iterate, Norm, Pgd, Protocol, Search, SharedBy};
+    use crate::{Apgd, Iterate, Norm, Pgd, Protocol, SharedBy};
     use rankle_core::Role;
 
     fn spec(attack: AttackId, protocol: Protocol) -> AttackSpec {
@@ -130,11 +133,12 @@ mod tests {
                 assert_eq!(whole.options.xi.is_some(), matches!(attack, AttackId::PreservingQuery(_)));
                 assert!(whole.search.iterations.is_some() && whole.search.restarts.is_some());
                 // APGD follows the soft rank, if there is one, and says so.
-                let soft = protocol == Protocol::Strict && attack.has_targets();
-                assert_eq!(whole.options.objective, soft.then_some(ObjectiveKind::SoftRank), "{attack}");
+                let said = protocol == Protocol::Strict && attack.has_targets();
+                let usual = if attack == AttackId::SP_QA_MINUS { ObjectiveKind::Ranking } else { ObjectiveKind::SoftRank };
+                assert_eq!(whole.options.objective, said.then_some(usual), "{attack}");
                 let hinges = AttackOptions { objective: Some(ObjectiveKind::Ranking), ..AttackOptions::default() };
                 let hinges = resolve(&AttackSpec { options: hinges, ..open }).unwrap();
-                assert_eq!(hinges.options.objective, (protocol == Protocol::Strict).then_some(ObjectiveKind::Ranking));
+                assert_eq!(hinges.options.objective, said.then_some(ObjectiveKind::Ranking), "{attack}");
             }
         }
         let pointless = AttackSpec { targets: 3, ..spec(AttackId::EmbeddingShift, Protocol::Paper) };

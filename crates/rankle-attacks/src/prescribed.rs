@@ -6,8 +6,6 @@ use rankle_core::{Error, Result};
 /// Values for what a [`Search`] leaves open.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prescribed {
-    /// The algorithm, unless another one or the step of [`Pgd`] is chosen.
-    pub usual: SearchKind,
     /// Values for PGD.
     pub pgd: Pgd,
     /// Values for APGD.
@@ -18,38 +16,36 @@ impl Prescribed {
     /// The searches of attacks on single images under a protocol.
     pub fn by(protocol: Protocol, threat: Threat) -> Self {
         match protocol {
-            Protocol::Paper => {
-                let apgd = Apgd::from_clean(threat, Apgd::ITERATIONS);
-                Self { usual: SearchKind::Pgd, pgd: Pgd::paper(threat), apgd }
-            }
-            Protocol::Strict => Self { usual: SearchKind::Apgd, pgd: Pgd::strict(threat), apgd: Apgd::strict(threat) },
+            Protocol::Paper => Self { pgd: Pgd::paper(threat), apgd: Apgd::from_clean(threat, Apgd::ITERATIONS) },
+            Protocol::Strict => Self { pgd: Pgd::strict(threat), apgd: Apgd::strict(threat) },
         }
     }
 
-    /// The searches of universal perturbations under a protocol.
-    pub fn universal(protocol: Protocol, threat: Threat) -> Self {
-        let usual = match protocol {
-            Protocol::Paper => SearchKind::Pgd,
-            Protocol::Strict => SearchKind::Apgd,
-        };
-        Self { usual, ..Self::of(Pgd::universal(threat)) }
+    /// The searches of universal perturbations.
+    pub fn universal(threat: Threat) -> Self {
+        Self::of(Pgd::universal(threat))
     }
 
     /// PGD, or APGD from the clean image with as many gradients.
     pub fn of(pgd: Pgd) -> Self {
-        Self { usual: SearchKind::Pgd, pgd, apgd: Apgd::from_clean(pgd.threat, pgd.iterations) }
+        Self { pgd, apgd: Apgd::from_clean(pgd.threat, pgd.iterations) }
     }
 
-    /// The search that is chosen, its open values filled in. Without a random start the default is one search.
+    /// The search that is chosen, PGD where none is named, its open values filled in. Without a random start the default is one search.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a parameter that the search does not take.
+    /// [`Error::Refused`] for a parameter that is out of range or that the search does not take, and for restarts that would all be alike.
     pub fn fill(&self, chosen: Search) -> Result<AnySearch> {
         let Search { kind, step, iterations, random_start, restarts, query_budget } = chosen;
-        let kind = kind.unwrap_or(if step.is_some() { SearchKind::Pgd } else { self.usual });
+        let kind = kind.unwrap_or_default();
+        chosen.check().map_err(Error::Refused)?;
         chosen.check_parameters(kind).map_err(Error::Refused)?;
         let threat = self.pgd.threat;
-        // Several searches from one start would all be alike.
+        if let (Some(false), Some(restarts @ 2..)) = (random_start, restarts) {
+            return Err(Error::Refused(format!(
+                "{restarts} restarts are all alike from the clean image: add a random start (random_start, --random-start)"
+            )));
+        }
         let starts = |is_random: bool, usual: usize| {
             let random_start = random_start.unwrap_or(is_random || restarts.is_some_and(|restarts| restarts > 1));
             (random_start, restarts.unwrap_or(if random_start { usual } else { 1 }))

@@ -2,6 +2,7 @@
 
 use crate::by_distance::by_distance;
 use crate::draw::{distinct, neighbors};
+use crate::goal::counts_ranks;
 use crate::scene::Choice;
 use crate::soft_rank::gap_loss;
 use crate::target_pool;
@@ -161,6 +162,9 @@ impl Objective for QueryInstance<'_> {
     }
 
     fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {
+        if !counts_ranks(self.xi) {
+            return Ok(None);
+        }
         Ok(self.gap_sums(raw, GapLoss::Hinge)?.rank)
     }
 }
@@ -182,6 +186,7 @@ impl<'a> QueryInstance<'a> {
             terms.push(GapTerm { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
         }
         let Evaluation { loss, gradient, rank } = gallery.gap_sums(&embeddings, &terms, of)?;
+        let rank = rank.filter(|_| counts_ranks(self.xi));
         Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)?, rank })
     }
 

@@ -3,13 +3,13 @@
 use crate::apgd::ranked;
 use crate::best::Best;
 use crate::build::has_soft_rank;
+use crate::goal::Goal;
 use crate::run::{Adversary, Ranker, check, run_on};
 use crate::{
     AnySearch, Apgd, AttackId, AttackOptions, AttackSpec, Cost, Direction, ObjectiveKind, Outcome, Problem, Protocol, Scene,
-    Setting, Solver, Square, Targets, Threat, Transfer, Victim, build, resolve,
+    Setting, Solver, Square, Targets, Threat, Transfer, Victim, build, losses, resolve,
 };
 use candle_core::{Device, Tensor};
-use rand::RngCore;
 use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{Differentiable, Ranking, Result, Seed, Sets};
@@ -78,12 +78,12 @@ impl Standard {
     }
 
     /// Its parts for an attack, in their order. Random starts follow the soft rank, which gets furthest, where the attack has one. With
-    /// a single query the gradient of the soft rank has the direction of the hinges' (METHOD.md 7.6), so that from the clean image it
+    /// a single query the gradient of the soft rank has the direction of the hinges' (METHOD.md 7.7), so that from the clean image it
     /// would search once more what was searched.
     pub fn parts_of(&self, spec: &AttackSpec) -> Vec<Part> {
         let [(name, clean), (random_name, random), (square_name, square)] = self.searches();
         let mut parts = vec![Part { name, objective: None, search: clean }];
-        if has_soft_rank(spec.attack) {
+        if has_soft_rank(spec.attack, spec.options.xi) {
             let part = |name, search| Part { name, objective: Some(ObjectiveKind::SoftRank), search };
             if spec.targets > 1 || !matches!(spec.attack, AttackId::Candidate(_)) {
                 parts.push(part("apgd on the soft rank, from the clean image", clean));
@@ -157,6 +157,7 @@ fn run_on_all<'a>(
     if let AnySearch::Standard(standard) = search {
         return run_standard(standard, spec, setting, others, images, targets);
     }
+    let spec = resolve(&AttackSpec { search: search.parameters(), ..*spec })?;
     let attack = build(spec.attack, spec.targets, spec.options);
     run_on(&*attack, Adversary::Solver(search), setting, others, images, targets)
 }
@@ -169,13 +170,12 @@ fn run_standard<'a>(
     images: &[usize],
     targets: &Targets,
 ) -> Result<Vec<Outcome>> {
-    let spec = &resolve(spec)?;
+    let spec = &resolve(&AttackSpec { search: AnySearch::from(*standard).parameters(), ..*spec })?;
     let attack = build(spec.attack, spec.targets, spec.options);
     check(setting.scene.sets, attack.perturbs(), setting, images, targets)?;
-    let goal = Goal::of(spec, setting.scene.sets);
-    let attack_of = |objective: Option<ObjectiveKind>| {
-        build(spec.attack, spec.targets, AttackOptions { objective: objective.or(spec.options.objective), ..spec.options })
-    };
+    let (goal, end) = (Goal::of(spec), End::of(spec, setting.scene.sets));
+    let attack_of =
+        |objective: Option<ObjectiveKind>| build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options });
     let mut strongest = Strongest::default();
     let mut remaining: Vec<usize> = (0..images.len()).collect();
     for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
@@ -189,8 +189,17 @@ fn run_standard<'a>(
             let outcomes = run_on(&*attack_of(part.objective), adversary, &searching, &[], &some, &targets.select(&remaining))?;
             let cost = part.search.cost();
             (found.gradients, found.queries) = (cost.gradients * some.len() as u64, cost.queries * some.len() as u64);
-            strongest.offer(&goal, &remaining, &outcomes[0], &mut found)?;
-            remaining.retain(|&at| !goal.is_reached(&strongest.so_far, at));
+            let Outcome { after, embedding_shift, adversarial, .. } = &outcomes[0];
+            let numbers = match (goal, adversarial) {
+                (Some(goal), _) => {
+                    let number = |row| goal.number(row, (&after.rank, &after.preserved, embedding_shift));
+                    (0..some.len()).map(number).collect()
+                }
+                (None, Some(images)) => losses(&*attack_of(None), &searching, &some, &targets.select(&remaining), images)?,
+                (None, None) => Vec::new(),
+            };
+            strongest.offer(&numbers, &remaining, &outcomes[0], &mut found)?;
+            remaining.retain(|&at| !end.is_reached(&strongest.so_far, at));
         }
         strongest.parts.push(found);
     }
@@ -206,20 +215,20 @@ fn run_standard<'a>(
 pub(crate) fn part_seed(seed: Seed, index: usize) -> Seed {
     match index {
         0 => seed,
-        _ => Seed(seed.stream(Purpose::Parts, [index as u64, 0]).next_u64()),
+        _ => seed.derived(Purpose::Parts, [index as u64, 0]),
     }
 }
 
-/// The quantity that an attack lowers.
-struct Goal {
+/// The end of what an attack can get.
+struct End {
     direction: Option<Direction>,
-    /// Weight of the preserved items.
-    xi: f64,
+    /// True if preserved items count.
+    preserves: bool,
     /// The lowest rank that a lowered target can have.
     bottom: f64,
 }
 
-impl Goal {
+impl End {
     fn of(spec: &AttackSpec, sets: Sets<&dyn Ranking>) -> Self {
         // What a target at the bottom is not behind: itself, unless it is a perturbed image, which is no item; under `strict` the clean
         // copy, which leaves the list, and the query, if it is an item.
@@ -228,24 +237,14 @@ impl Goal {
             (Protocol::Paper, _) => 1,
             (Protocol::Strict, _) => 1 + usize::from(sets.is_one()),
         };
-        let (gallery, xi) = (sets.gallery.len(), spec.options.xi.unwrap_or(0.0));
-        Self { direction: spec.attack.direction(), xi, bottom: gallery.saturating_sub(left_out) as f64 / gallery as f64 }
-    }
-
-    /// The number of an image; the lower the stronger.
-    fn number(&self, found: &PartOutcome, at: usize) -> f64 {
-        let kept = found.preserved.get(at).map_or(0.0, |rank| self.xi * rank);
-        match self.direction {
-            Some(Direction::Raise) => found.rank[at] + kept,
-            Some(Direction::Lower) => kept - found.rank[at],
-            None => -found.embedding_shift[at],
-        }
+        let (gallery, preserves) = (sets.gallery.len(), spec.options.xi.is_some_and(|xi| xi > 0.0));
+        Self { direction: spec.attack.direction(), preserves, bottom: gallery.saturating_sub(left_out) as f64 / gallery as f64 }
     }
 
     /// True if no search can get an image further.
     fn is_reached(&self, found: &PartOutcome, at: usize) -> bool {
         let at_top = |rank: f64| rank == 0.0;
-        let kept = found.preserved.get(at).is_none_or(|&rank| self.xi == 0.0 || at_top(rank));
+        let kept = found.preserved.get(at).is_none_or(|&rank| !self.preserves || at_top(rank));
         kept && match self.direction {
             Some(Direction::Raise) => at_top(found.rank[at]),
             Some(Direction::Lower) => found.rank[at] >= self.bottom,
@@ -258,14 +257,16 @@ impl Goal {
 #[derive(Default)]
 struct Strongest {
     so_far: PartOutcome,
+    /// What the results are compared by; the lower the stronger.
+    numbers: Vec<f64>,
     pixels: Vec<f32>,
     shape: Vec<usize>,
     parts: Vec<PartOutcome>,
 }
 
 impl Strongest {
-    /// Takes the outcome of a part on the images at these places, and writes it into `found`.
-    fn offer(&mut self, goal: &Goal, places: &[usize], outcome: &Outcome, found: &mut PartOutcome) -> Result<()> {
+    /// Takes the outcome of a part on the images at these places, with its numbers, and writes it into `found`.
+    fn offer(&mut self, by: &[f64], places: &[usize], outcome: &Outcome, found: &mut PartOutcome) -> Result<()> {
         let Some(adversarial) = &outcome.adversarial else { return Ok(()) };
         let (pixels, after) = (numbers(adversarial)?, &outcome.after);
         let size = pixels.len() / places.len();
@@ -276,6 +277,7 @@ impl Strongest {
             *found =
                 PartOutcome { rank: after.rank.clone(), preserved: after.preserved.clone(), embedding_shift, ..found.clone() };
             (self.so_far, self.pixels, self.shape) = (found.clone(), pixels.to_vec(), adversarial.dims().to_vec());
+            self.numbers = by.to_vec();
             return Ok(());
         }
         let set = |numbers: &mut Vec<f64>, at: usize, new: &[f64], row: usize| {
@@ -290,7 +292,8 @@ impl Strongest {
         };
         for (row, &at) in places.iter().enumerate() {
             write(found, at, row);
-            if goal.number(found, at) < goal.number(&self.so_far, at) {
+            if by[row] < self.numbers[at] {
+                self.numbers[at] = by[row];
                 write(&mut self.so_far, at, row);
                 self.pixels[at * size..][..size].copy_from_slice(&pixels[row * size..][..size]);
             }

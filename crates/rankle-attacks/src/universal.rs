@@ -20,7 +20,7 @@ use rankle_core::{Dataset, Embeddings, Error, Gallery, Ranking, Result, Role, Se
 /// The perturbation is computed on the images at even positions of the batch, the seen half. Those at odd positions, the unseen
 /// half, measure its effect on other images. The loss is the sum over the seen half.
 ///
-/// [`Pgd`] starts at zero and follows the steepest descent. After every step each image clips the perturbation, first to keep that
+/// [`Pgd`] starts at zero, whatever it keeps returns its last iterate, and follows the steepest descent. After every step each image clips the perturbation, first to keep that
 /// image in `[0, 1]`, then to the ball, and the mean of the clipped copies is kept. Under [`Protocol::Paper`] images are not clipped
 /// while the gradient is computed, and the unseen half takes part in the clipping, as in the original (METHOD.md 10). Under
 /// [`Protocol::Strict`] images are clipped, and the unseen half is not used.

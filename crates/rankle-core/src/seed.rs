@@ -1,6 +1,6 @@
 //! Keyed random numbers: a stream depends on seed, purpose and key, never on the draws before it.
 
-use rand::SeedableRng;
+use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Seed of a run: the same seed repeats the run.
@@ -46,11 +46,18 @@ pub enum Purpose {
     Square = 60,
     /// Seeds of the parts of the standard attack, keyed by the part.
     Parts = 61,
+    /// Seeds of the searches of adversarial training, keyed by the epoch.
+    TrainingSearch = 62,
     /// The directions along which the gradient of a loss is checked, keyed by image.
     Directions = 70,
 }
 
 impl Seed {
+    /// The seed of a part of the work that has draws of its own.
+    pub fn derived(self, purpose: Purpose, key: [u64; 2]) -> Self {
+        Self(self.stream(purpose, key).next_u64())
+    }
+
     /// An independent stream for `purpose` and `key`, the same on every machine.
     pub fn stream(self, purpose: Purpose, key: [u64; 2]) -> ChaCha8Rng {
         let mut bytes = [0; 32];
@@ -64,7 +71,6 @@ impl Seed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::RngCore;
 
     #[test]
     fn streams_differ_in_every_part_of_the_key_and_repeat() {

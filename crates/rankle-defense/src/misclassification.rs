@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use rankle_attacks::{AnySearch, ClassifierAttack, Misclassification, Prescribed, Problem, Solver, Threat};
 use rankle_core::dataset::check_indices;
+use rankle_core::seed::Purpose;
 use rankle_core::{Defense, Differentiable, Result, Seed};
 
 /// Replaces every image of a batch by the result of a search that raises the cross-entropy with the image's own label. For
@@ -36,13 +37,14 @@ impl MisclassificationDefense {
 }
 
 impl Defense for MisclassificationDefense {
-    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], _epoch: u64, seed: Seed) -> Result<Tensor> {
+    fn perturb(&self, frozen: &dyn Differentiable, images: &Tensor, keys: &[u64], epoch: u64, seed: Seed) -> Result<Tensor> {
         let places: Vec<usize> = keys.iter().map(|&key| key as usize).collect();
         check_indices("training image", &places, self.labels.len())?;
         let place = frozen.place();
         let images = &place.to_device(images)?;
         let labels = places.iter().map(|&place| self.labels[place]).collect();
         let objective = Misclassification { labels, place: place.clone() };
+        let seed = seed.derived(Purpose::TrainingSearch, [epoch, 0]);
         self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &place })
     }
 }

@@ -36,6 +36,7 @@ impl Defense for ShiftDefense {
         let clean = place.normalize(frozen.distance(), &frozen.embed(images)?)?;
         let keyed: Vec<[u64; 2]> = keys.iter().map(|&image| [epoch, image]).collect();
         let objective = EmbeddingShift::new(clean, signs(seed, Purpose::TrainingFirstStep, &keyed))?;
+        let seed = seed.derived(Purpose::TrainingSearch, [epoch, 0]);
         self.search.solve(frozen, &Problem { images, keys, objective: &objective, seed, place: &place })
     }
 }
@@ -60,6 +61,20 @@ mod tests {
             assert_eq!((prescribed.pgd.step, prescribed.pgd.iterations), (step, iterations), "{epsilon}");
             assert_eq!(prescribed.apgd.iterations, iterations, "{epsilon}");
         }
+    }
+
+    /// Random starts are those of the epoch.
+    #[test]
+    fn epochs_have_starts_of_their_own() {
+        let (dataset, embedder) = (toy::dataset(0), toy::embedder(1, Distance::Cosine).unwrap());
+        let prescribed = ShiftDefense::prescribed(Threat::linf(0.1).unwrap());
+        let images = dataset.images(&[4, 9]).unwrap();
+        let pixels = |search: AnySearch, epoch| {
+            let moved = ShiftDefense { search }.perturb(&embedder, &images, &[4, 9], epoch, Seed(5)).unwrap();
+            moved.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let random = Pgd { random_start: true, iterations: 1, ..prescribed.pgd }.into();
+        assert!(pixels(random, 3) == pixels(random, 3) && pixels(random, 3) != pixels(random, 4));
     }
 
     /// Every image moves, none leaves the ball, and neither the batch nor its order matters.

@@ -32,18 +32,21 @@ pub(crate) fn warn_of_collapse(dataset: &str, points: &Embeddings) -> rankle_cor
 
 /// Share of ties, or of comparisons below the resolution of f32, above which a warning is given.
 const NOTICEABLE: f64 = 0.01;
+/// Largest distance between two embeddings that is put down to rounding.
+const ROUNDING: f64 = 1e-6;
 
 /// Warns if an attack moved no embedding at all.
 pub(crate) fn warn_of_a_flat_loss(whose: &str, epsilon: f64, embedding_shift: &[f64]) {
     if is_flat(epsilon, embedding_shift) {
         tracing::warn!(
-            "{whose}: no embedding moved: the loss is flat, because the model hides its gradients or gives the same answer to all images, or              because every target is where the attack wants it; `rankle sanity` tells which"
+            "{whose}: no embedding moved: the loss is flat, because the model hides its gradients or gives the same answer to all images, or \
+             because every target is where the attack wants it; `rankle sanity` tells which"
         );
     }
 }
 
 fn is_flat(epsilon: f64, embedding_shift: &[f64]) -> bool {
-    epsilon > 0.0 && !embedding_shift.is_empty() && embedding_shift.iter().all(|&shift| shift == 0.0)
+    epsilon > 0.0 && !embedding_shift.is_empty() && embedding_shift.iter().all(|shift| shift.abs() < ROUNDING)
 }
 
 /// Warns if many ranks are tied or were decided by rounding.

@@ -3,11 +3,11 @@
 use crate::error::Result;
 use crate::{RankedSubject, Subject, collapse, percent, seconds_since};
 use rankle_attacks::{
-    AnySearch, Cost, Direction, Estimate, Measures, Outcome, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets,
+    AnySearch, Cost, Direction, Estimate, Goal, Measures, Outcome, PreservingQueryAttack, RankingAttack, Scene, Setting, Targets,
     Threat,
 };
 use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
-use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, PartOutcome, Protocol, Record, Search};
+use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, PartOutcome, Protocol, Record};
 use std::time::Instant;
 
 /// Version of the method under a protocol, raised whenever the same inputs give another number: a record of another version does
@@ -72,11 +72,6 @@ impl Experiment {
     pub fn new(spec: &AttackSpec) -> Result<Self, String> {
         spec.check()?;
         let search = rankle_attacks::search(spec).map_err(|error| error.to_string())?;
-        if let Search { restarts: Some(restarts @ 2..), random_start: Some(false), .. } = search.parameters() {
-            return Err(format!(
-                "{restarts} restarts are all alike from the clean image: add a random start (random_start, --random-start)"
-            ));
-        }
         let spec = rankle_attacks::resolve(spec).map_err(|error| error.to_string())?;
         Ok(Self { spec, search, batch_size: BATCH })
     }
@@ -140,7 +135,10 @@ impl Experiment {
         let searches = match self.search {
             // One more, to measure the strongest result.
             AnySearch::Standard(standard) if self.spec.universal.is_none() => {
+                // Without a goal results are embedded once more to be compared by the loss.
+                let compared = u64::from(Goal::of(&self.spec).is_none());
                 let parts = standard.parts_of(&self.spec).into_iter().map(|part| part.search.cost());
+                let parts = parts.map(|cost| Cost { queries: cost.queries + compared, ..cost });
                 parts.chain([Cost::default()]).collect()
             }
             search => vec![search.cost()],

@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::options::is_usual;
 use crate::schema::{self, Role};
-use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, Subject, record};
+use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, SearchKind, Subject, record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -120,29 +120,32 @@ impl Cell {
         RunSetting { protocol, eight_bit, images: self.images, seed }
     }
 
-    /// True if `cell` has all inputs of this one, except the paths and hashes of weights. The step, the queries, the number of steps, the
-    /// starts and ξ, which the protocol prescribes, match any value if they are `None` here.
+    /// True if `cell`, that of a record, has all inputs of this one, except the paths and hashes of weights. The step, the queries, the
+    /// number of steps, the starts, the objective of APGD and ξ, which are prescribed, match any value if they are `None` here.
     pub fn matches(&self, cell: &Self) -> bool {
         let (asked, found) = (&self.spec, &cell.spec);
+        let kind = asked.search_kind();
         let search = crate::Search {
-            // PGD may be named or not.
-            kind: if asked.search.kind.unwrap_or_default() == found.search.kind.unwrap_or_default() {
-                found.search.kind
-            } else {
-                asked.search.kind
-            },
+            // PGD may be named or not, and so may the search of the protocol.
+            kind: if kind == found.search.kind.unwrap_or_default() { found.search.kind } else { Some(kind) },
             query_budget: asked.search.query_budget.or(found.search.query_budget),
             step: asked.search.step.or(found.search.step),
             iterations: asked.search.iterations.or(found.search.iterations),
             random_start: asked.search.random_start.or(found.search.random_start),
             restarts: asked.search.restarts.or(found.search.restarts),
         };
+        // As a record has it.
+        let objective = match (kind, asked.options.objective) {
+            (SearchKind::Apgd, None) => found.options.objective,
+            (SearchKind::Apgd, objective) => objective,
+            (_, objective) => objective.filter(|objective| !is_usual(objective)),
+        };
         let named = |source: &Source| (source.model.clone(), source.distance.clone());
         let asked = Self {
             subject: Subject { weights: cell.subject.weights.clone(), ..self.subject.clone() },
             spec: AttackSpec {
                 search,
-                options: AttackOptions { xi: asked.options.xi.or(found.options.xi), ..asked.options },
+                options: AttackOptions { xi: asked.options.xi.or(found.options.xi), objective, ..asked.options },
                 ..*asked
             },
             from: cell.from.clone(),

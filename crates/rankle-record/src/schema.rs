@@ -105,7 +105,7 @@ pub static COLUMNS: &[Column] = {
         column("targets", Choice, Count, Always, "", "queries (ca) or candidates (qa, sp-qa) attacked at once; 0 for es"),
         column("epsilon", Choice, Number, Always, "pixel units", "the radius of the ball; pixels are in [0, 1]"),
         column("norm", Choice, Text, WhereUnusual, "", "norm of the radius: linf, the largest change of a pixel, or l2, the Euclidean norm of the perturbation"),
-        column("search", Choice, Text, WhereUnusual, "", "the algorithm that searches the ball: pgd, apgd, square or standard"),
+        column("search", Choice, Text, WhereUnusual, "", "the algorithm that searches the ball: pgd, apgd, square or standard; pgd where it is not written"),
         column("step", Choice, Number, WithSearch, "pixel units", "pgd: the step size, in that norm"),
         column("iterations", Choice, Count, WithSearch, "", "pgd, apgd: steps"),
         column("random_start", Choice, Flag, WithSearch, "", "pgd, apgd: whether the first iterate is drawn from the ball"),

@@ -42,8 +42,8 @@ pub struct AttackOptions {
     /// Weight ξ of the semantics-preserving term; `None` for attacks without it.
     #[serde(default, serialize_with = "finite::optional")]
     pub xi: Option<f64>,
-    /// Loss that the attack minimizes. `None`, and omitted, for that of the search: the soft rank for APGD, the hinges for all others.
-    /// A record of APGD has it.
+    /// Loss that the attack minimizes. `None`, and omitted, for that of the search: the soft rank for APGD on single images, the hinges
+    /// for all others. A record has it where it is not the hinges, and with APGD on single images.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub objective: Option<ObjectiveKind>,
     /// Part of the list that the targets of plus attacks are drawn from; omitted if it is the default.
@@ -55,7 +55,7 @@ pub struct AttackOptions {
 /// not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// The algorithm; `None` is PGD, the search of both protocols. Omitted if `None`, as in records of PGD.
+    /// The algorithm; `None`, and omitted, for the one of [`AttackSpec::search_kind`]. A record without it is of PGD.
     #[serde(default, rename = "search", skip_serializing_if = "Option::is_none")]
     pub kind: Option<SearchKind>,
     /// Step size in pixel units, in the norm of the ball.
@@ -103,6 +103,15 @@ impl AttackSpec {
         }
     }
 
+    /// The algorithm of the search: the one that is named or, since only PGD has one, PGD where there is a step; else that of the protocol,
+    /// PGD for `paper` and APGD for `strict`.
+    pub fn search_kind(&self) -> SearchKind {
+        self.search.kind.unwrap_or(match self.protocol {
+            Protocol::Strict if self.search.step.is_none() => SearchKind::Apgd,
+            Protocol::Paper | Protocol::Strict => SearchKind::Pgd,
+        })
+    }
+
     /// Checks that the choices apply to the attack and that the numbers are in range.
     ///
     /// # Errors
@@ -125,7 +134,7 @@ impl AttackSpec {
         if xi.is_some() && !matches!(attack, AttackId::PreservingQuery(_)) {
             return Err(format!("xi (--xi) weighs the items that sp-qa+ and sp-qa- keep in front; {attack} has no such items"));
         }
-        if let Some(objective) = objective.filter(|objective| *objective != ObjectiveKind::Ranking && !attack.has_targets()) {
+        if let Some(objective) = objective.filter(|_| !attack.has_targets()) {
             return Err(format!("the objective '{objective}' is for attacks with targets; {attack} has none"));
         }
         if target_band != TargetPool::Global && attack.direction() != Some(Direction::Raise) {
@@ -159,12 +168,9 @@ impl AttackSpec {
         if targets != 1 {
             return Err(format!("targets is {targets}: a universal perturbation has 1"));
         }
-        let Search { kind, step, random_start, restarts, .. } = self.search;
-        let is_pgd = match kind {
-            Some(kind) => kind == SearchKind::Pgd,
-            None => self.protocol == Protocol::Paper || step.is_some(),
-        };
-        if is_pgd && (random_start == Some(true) || restarts.is_some_and(|restarts| restarts > 1)) {
+        let Search { random_start, restarts, .. } = self.search;
+        if self.search_kind() == SearchKind::Pgd && (random_start == Some(true) || restarts.is_some_and(|restarts| restarts > 1))
+        {
             return Err("a universal perturbation by pgd starts at zero: leave random_start (--random-start) and restarts \
                         (--restarts) out, or choose apgd"
                 .to_owned());

@@ -3,7 +3,7 @@
 
 use crate::canvas::{self, FONT, INK};
 use crate::vector::{Drawing, UNITS};
-use crate::{AttackId, Error, Record, Result};
+use crate::{AttackId, Direction, Error, Record, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -41,7 +41,8 @@ pub struct Bar {
 impl Bar {
     /// The change that a record measured; `None` for an attack without targets.
     pub fn of(record: &Record) -> Option<Self> {
-        let effect = (record.rank_after? - record.rank_before?).abs();
+        let change = record.rank_after? - record.rank_before?;
+        let effect = if record.cell.spec.attack.direction() == Some(Direction::Raise) { -change } else { change };
         Some(Self { effect, stderr: record.rank_after_stderr.unwrap_or(0.0) })
     }
 }
@@ -89,10 +90,6 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, panel: &Panel, 
     let mut builder = ChartBuilder::on(area);
     builder.caption(&panel.title, text(18)).margin(12 * UNITS).x_label_area_size(30 * UNITS).y_label_area_size(58 * UNITS);
     let mut chart = builder.build_cartesian_2d(0.0..groups as f64, EFFECTS)?;
-    let name = |at: &f64| {
-        let group = panel.groups.get(at.floor() as usize);
-        group.map_or_else(String::new, |(attack, _)| attack.name().to_uppercase())
-    };
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -124,9 +121,9 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, panel: &Panel, 
     }))?;
     let (_, bottom) = chart.backend_coord(&(0.0, 0.0));
     let (left, top) = area.get_base_pixel();
-    for group in 0..panel.groups.len() {
+    for (group, (attack, _)) in panel.groups.iter().enumerate() {
         let (middle, _) = chart.backend_coord(&(group as f64 + 0.5, 0.0));
-        let words = name(&(group as f64));
+        let words = attack.name().to_uppercase();
         let centered = text(13).pos(plotters::style::text_anchor::Pos::new(
             plotters::style::text_anchor::HPos::Center,
             plotters::style::text_anchor::VPos::Top,
@@ -155,16 +152,17 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_high_as_the_rank_moves() {
-        let record = |before, after| Record {
+        let record = |attack, before, after| Record {
             rank_before: before,
             rank_after: after,
             rank_after_stderr: Some(0.5),
-            ..sample::record("t", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 1.0)
+            ..sample::record("t", sample::subject(), attack, 1, 0.3, 1.0)
         };
         let bar = |effect| Some(Bar { effect, stderr: 0.5 });
-        assert_eq!(Bar::of(&record(Some(50.0), Some(20.0))), bar(30.0));
-        assert_eq!(Bar::of(&record(Some(1.0), Some(9.0))), bar(8.0));
-        assert_eq!(Bar::of(&record(None, None)), None);
+        assert_eq!(Bar::of(&record(AttackId::CA_PLUS, Some(50.0), Some(20.0))), bar(30.0));
+        assert_eq!(Bar::of(&record(AttackId::CA_PLUS, Some(1.0), Some(9.0))), bar(-8.0));
+        assert_eq!(Bar::of(&record(AttackId::CA_MINUS, Some(1.0), Some(9.0))), bar(8.0));
+        assert_eq!(Bar::of(&record(AttackId::EmbeddingShift, None, None)), None);
     }
 
     /// Heights of the rectangles of one color, in points.

@@ -51,7 +51,7 @@ pub(crate) mod heading {
     pub(crate) const DATA: &str = "Data";
     pub(crate) const MODEL: &str = "Model";
     pub(crate) const ATTACK: &str = "Attack";
-    pub(crate) const SEARCH: &str = "Search (as the protocol prescribes when left out)";
+    pub(crate) const SEARCH: &str = "Search (as prescribed when left out)";
     pub(crate) const IMAGES: &str = "Images";
     pub(crate) const OUTPUT: &str = "Output";
     pub(crate) const MACHINE: &str = "Machine and messages";

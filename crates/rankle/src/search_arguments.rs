@@ -17,13 +17,13 @@ pub(crate) struct SearchArguments {
     /// pgd: step size, the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
-    /// pgd, apgd: number of steps
+    /// pgd, apgd: number of steps; 100 for apgd when left out, 200 with --protocol strict
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
     /// pgd, apgd: start at a random image within epsilon of the clean one; --random-start=false starts at the clean one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     random_start: Option<bool>,
-    /// pgd, apgd: number of random starts; for each image the result with the lowest loss or, with apgd, the strongest rank counts
+    /// pgd, apgd: number of random starts, which more than one turns on; for each image the result with the lowest loss or, with apgd, the strongest rank counts
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     restarts: Option<NonZero<usize>>,
     /// square: number of times that each image is embedded; 1000 when left out

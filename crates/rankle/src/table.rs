@@ -58,9 +58,16 @@ impl fmt::Display for RecordTable<'_> {
         for (name, share) in [("tied ranks", self.0.tie_share), ("below resolution", self.0.undecided_share)] {
             write!(f, "\n{name:<24}{:>16}{share:>14.2} %", "")?;
         }
+        if !self.0.parts.is_empty() {
+            write!(f, "\neach part alone, on the attacked model")?;
+        }
         for part in &self.0.parts {
-            let after = part.rank_after.map_or_else(|| format!("{:.4}", part.embedding_shift), |rank| format!("{rank:.2}"));
-            write!(f, "\n{:<48}{after:>8}", part.name)?;
+            let after = match (part.rank_after, part.preserved_rank_after) {
+                (Some(rank), Some(kept)) => format!("{rank:.2} ({kept:.2})"),
+                (Some(rank), None) => format!("{rank:.2}"),
+                (None, _) => format!("{:.4}", part.embedding_shift),
+            };
+            write!(f, "\n  {:<46}{after:>8}", part.name)?;
         }
         write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, facts.provenance.device, facts.provenance.instruction_set)
     }

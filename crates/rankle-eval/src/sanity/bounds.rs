@@ -2,7 +2,7 @@
 
 /// Largest effect of noise, as a fraction of the effect of the attack.
 pub(super) const NOISE: f64 = 0.2;
-/// Least effect of the search of the tables, as a fraction of the effect of the longest search.
+/// Least effect of the search of the tables, as a fraction of the effect of the standard attack.
 pub(super) const ENOUGH: f64 = 0.9;
 /// Largest rank, in percent from the end of the list that the attack wants, in a ball without bounds.
 pub(super) const BROKEN: f64 = 10.0;

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
 use rankle_attacks::{
-    AnySearch, AttackId, AttackSpec, Direction, Estimate, Measures, Outcome, Part, PartOutcome, Pgd, Protocol, RankingAttack,
+    AnySearch, AttackId, AttackSpec, Direction, Estimate, Goal, Outcome, Part, PartOutcome, Pgd, Protocol, RankingAttack,
     Setting, Solver, Standard, Targets, Threat, losses,
 };
 use rankle_core::{Differentiable, Seed, Sets};
@@ -16,14 +16,13 @@ use serde::{Deserialize, Serialize};
 /// items holds back by choice, and would not break a model even in a ball without bounds.
 pub(super) const ATTACKS: [AttackId; 4] = [AttackId::CA_PLUS, AttackId::CA_MINUS, AttackId::QA_PLUS, AttackId::QA_MINUS];
 
-/// The attacks that are searched by the standard attack, too: all that the tables have.
-pub(super) const FAMILIES: [AttackId; 7] = [
+/// The attacks that are searched by the standard attack, too: all of the tables but SP-QA-, whose ξ = 100 has it keep rather than move.
+pub(super) const FAMILIES: [AttackId; 6] = [
     AttackId::CA_PLUS,
     AttackId::CA_MINUS,
     AttackId::QA_PLUS,
     AttackId::QA_MINUS,
     AttackId::SP_QA_PLUS,
-    AttackId::SP_QA_MINUS,
     AttackId::EmbeddingShift,
 ];
 
@@ -67,13 +66,13 @@ pub(super) struct Family {
 /// A search that may follow the gradient of a model.
 pub(super) type WhiteBox<'a> = dyn Solver<dyn Differentiable + 'a>;
 
-/// A search with the steps of `strict` from random points of the ball, which returns the best iterate of all.
+/// A search with the steps of [`Pgd::strict`] from random points of the ball, which returns the best iterate of all.
 pub(super) fn longer(threat: Threat, (iterations, restarts): (usize, usize)) -> Pgd {
     Pgd { iterations, restarts, ..Pgd::strict(threat) }
 }
 
 /// Result of one search.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SearchResult {
     /// Rank of every target before the attack, in percent.
     pub before: Vec<f64>,
@@ -217,20 +216,20 @@ impl Lab<'_> {
 
 /// The results of a [`Family`], in the order of its fields.
 fn family(spec: &AttackSpec, search: &Standard, usual: &Outcome, standard: &Outcome) -> [SearchResult; 4] {
-    let goal = |rank: &[f64], preserved: &[f64], shift: &[f64]| -> Vec<f64> {
-        let Some(direction) = spec.attack.direction() else { return shift.to_vec() };
-        let sign = if direction == Direction::Raise { 1.0 } else { -1.0 };
-        let kept = |image: usize| preserved.get(image).map_or(0.0, |kept| sign * spec.options.xi.unwrap_or(0.0) * kept);
-        rank.iter().enumerate().map(|(image, rank)| percent(rank + kept(image))).collect()
+    let Some(goal) = Goal::of(spec) else { return Default::default() };
+    // Ranks in percent, with the sign of the tables.
+    let sign = if spec.attack.direction() == Some(Direction::Raise) { 1.0 } else { -1.0 };
+    let scale = if spec.attack.has_targets() { percent(sign) } else { sign };
+    let numbers = |rank: &[f64], preserved: &[f64], shift: &[f64]| -> Vec<f64> {
+        (0..shift.len()).map(|image| scale * goal.number(image, (rank, preserved, shift))).collect()
     };
-    let measured = |measures: &Measures, shift: &[f64]| goal(&measures.rank, &measures.preserved, shift);
-    let before = measured(&usual.before, &vec![0.0; usual.embedding_shift.len()]);
+    let before = numbers(&usual.before.rank, &usual.before.preserved, &vec![0.0; usual.embedding_shift.len()]);
     let result = |after: Vec<f64>| SearchResult { before: before.clone(), after, loss: f64::NAN };
-    let whole = |outcome: &Outcome| result(measured(&outcome.after, &outcome.embedding_shift));
+    let whole = |outcome: &Outcome| result(numbers(&outcome.after.rank, &outcome.after.preserved, &outcome.embedding_shift));
     let parts = search.parts_of(spec).into_iter().zip(&standard.parts);
     let (free, white): (Vec<_>, Vec<_>) = parts.partition(|(part, _)| matches!(part.search, AnySearch::Square(_)));
     let strongest = |parts: Vec<(Part, &PartOutcome)>| {
-        let found = parts.into_iter().map(|(_, part)| result(goal(&part.rank, &part.preserved, &part.embedding_shift)));
+        let found = parts.into_iter().map(|(_, part)| result(numbers(&part.rank, &part.preserved, &part.embedding_shift)));
         let effect = |result: &SearchResult| mean(&effects(spec.attack, &result.before, &result.after));
         found.max_by(|a, b| effect(a).total_cmp(&effect(b))).unwrap_or_else(|| result(before.clone()))
     };

@@ -72,8 +72,8 @@ pub(super) fn effort(usual: &Pgd) -> Check {
 }
 
 /// What the numbers of a family are.
-const NUMBERS: &str = "For sp-qa± a number is the rank and ξ times that of what shall stay in front (for sp-qa-, less that); for es it is the embedding \
-                       shift.";
+const NUMBERS: &str = "For sp-qa+ a number is the rank and ξ times that of what shall stay in front; for es it is the embedding shift. sp-qa- is left \
+                       out: its ξ of 100 has it keep rather than move.";
 
 pub(super) fn enough() -> Check {
     let texts = [

@@ -90,7 +90,7 @@ fn finding(check: &Check) -> String {
 fn stronger_search(check: &Check) -> String {
     let failed = check.answers.iter().filter(|answer| answer.verdict == Verdict::Fail);
     let shares = failed.filter_map(|answer| answer.numbers.last().copied().flatten());
-    let mut factors: Vec<f64> = shares.map(|share| 100.0 / share).filter(|factor| factor.is_finite()).collect();
+    let mut factors: Vec<f64> = shares.map(|share| 100.0 / share).filter(|factor| factor.is_finite() && *factor > 1.0).collect();
     factors.sort_by(f64::total_cmp);
     let factors: Vec<String> = factors.into_iter().map(|factor| format!("{factor:.1}")).collect();
     match (factors.first(), factors.last()) {
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(with(&two), "robustness overstated: a stronger search moves ranks 1.2 to 1.3 times as far");
         assert_eq!(with(&two[..2]), "robustness overstated: a stronger search moves ranks 1.3 times as far");
         assert_eq!(
-            with(&[("ca+", f64::NAN, Fail), ("ca-", 0.0, Fail)]),
+            with(&[("ca+", f64::NAN, Fail), ("ca-", 0.0, Fail), ("qa+", -3.0, Fail)]),
             "robustness overstated: a stronger search moves ranks further"
         );
     }

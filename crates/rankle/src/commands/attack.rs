@@ -86,7 +86,7 @@ impl Attack {
         saved.map_or(Ok(()), |saved| saved.check_count(images.len() as u64)).map_err(|stop| anyhow!("{stop}"))?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(subject.len() as u64 + experiment.cost(images.len()));
+        bar.set_length(experiment.cost(images.len()).saturating_add(subject.len() as u64));
         bar.set_message(format!("{} on {subject}", experiment.spec.attack));
         let ranked = RankedSubject::new(subject)?;
         let subject = ranked.subject();

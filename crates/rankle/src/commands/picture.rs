@@ -98,7 +98,7 @@ impl Picture {
         files::check_outputs(&outputs, &inputs)?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(subject.len() as u64 + experiment.cost(images.len()) + 2 * images.len() as u64);
+        bar.set_length(experiment.cost(images.len()).saturating_add((subject.len() + 2 * images.len()) as u64));
         bar.set_message(format!("{} on {subject}", experiment.spec.attack));
         let ranked = RankedSubject::new(subject)?;
         let (subject, dataset) = (ranked.subject(), ranked.subject().dataset(experiment.perturbs()));

@@ -96,7 +96,7 @@ impl Transfer {
         let (images, rows) = choice.images(&to)?;
         let experiment = experiment.with_targets(rows.set(experiment.spec.targets));
         self.attack.heed(&experiment);
-        bar.set_length(2 * to.len() as u64 + transfer::cost(&experiment, images.len()));
+        bar.set_length(transfer::cost(&experiment, images.len()).saturating_add(2 * to.len() as u64));
         let of = |subject: &Subject| format!("{} ({})", subject.identity.subject.model, subject.identity.subject.distance);
         bar.set_message(format!("{} from {} to {}", experiment.spec.attack, of(&from), of(&to)));
         let (from, to) = (RankedSubject::new(from)?, RankedSubject::new(to)?);

@@ -50,7 +50,7 @@ pub(crate) struct Universal {
     attack: AttackId,
     #[command(flatten)]
     threat: ThreatArguments,
-    /// Definitions of targets, ranks and search: paper has those of the original code, strict corrects them
+    /// Definitions of targets, ranks and search: paper has those of the original code, strict corrects them and searches by apgd
     #[arg(
         long,
         value_name = "NAME",

@@ -2,6 +2,7 @@
 
 use super::models::{Availability, Shortened};
 use super::{Scope, Study, recipe};
+use rankle_eval::Experiment;
 use rankle_report::{Cell, Protocol, Search, System};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -39,14 +40,14 @@ pub(super) fn core_hours(study: &dyn Study, scope: &Scope, place: &dyn Fn(&Syste
     Some(study.work(scope).into_iter().map(seconds).sum::<Option<f64>>()? / HOUR)
 }
 
-/// Cost of a cell in units of an average cell of the tables, whose search has 24 steps.
+/// Units of an image in an average cell of the tables, whose search has 24 steps of two passes.
+const USUAL: f64 = 50.0;
+
+/// Cost of a cell in units of an average cell of the tables.
 pub(super) fn in_usual_cells(cell: &Cell) -> f64 {
     let is_usual = cell.spec.protocol == Protocol::Paper && cell.spec.search == Search::default();
-    match rankle_attacks::search(&cell.spec) {
-        Ok(search) if !is_usual => {
-            let rankle_attacks::Cost { gradients, queries } = search.cost();
-            (gradients as f64 + queries as f64 / 2.0) / 24.0
-        }
+    match Experiment::new(&cell.spec) {
+        Ok(experiment) if !is_usual => experiment.cost(1) as f64 / USUAL,
         _ => 1.0,
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Sanity {
 /// A page takes a tenth of the images of a table, because its searches are more and longer.
 const SHARE: usize = 10;
 /// Cost of a page, in usual cells with all images of a table.
-const CELLS: usize = 18;
+const CELLS: usize = 50;
 
 struct Answered {
     folder: String,

@@ -91,7 +91,7 @@ impl Strength {
         self.models.iter().map(table).collect()
     }
 
-    /// A panel per model and radius, with the attacks that have targets.
+    /// A panel per model and radius, with the attacks that have targets; without SP-QA-, whose ξ has it keep rather than move.
     fn panels(&self, scope: &Scope, records: &[Record]) -> Vec<Panel> {
         let mut records = records.chunks_exact(self.searches.len());
         let mut panels = Vec::new();
@@ -99,6 +99,9 @@ impl Strength {
             for epsilon in self.epsilons(scope) {
                 let found = records.by_ref().take(self.attacks.len());
                 let group = |(attack, records): (&AttackId, &[Record])| {
+                    if *attack == AttackId::SP_QA_MINUS {
+                        return None;
+                    }
                     let bars: Option<Vec<Bar>> = records.iter().map(Bar::of).collect();
                     Some((*attack, bars?))
                 };
@@ -110,10 +113,16 @@ impl Strength {
     }
 }
 
-/// The rank before and after the attack, in percent; of the embedding shift the distance and the recall at 1.
+/// The rank before and after the attack, in percent, of SP-QA that of the preserved items, too; of the embedding shift the distance and
+/// the recall at 1.
 fn shown(record: &Record) -> String {
     let percent = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), |value| format!("{value:.2}"));
     match record.rank_after {
+        Some(_) if record.preserved_rank_after.is_some() => format!(
+            "{} ({})",
+            beyond::before_after(record.rank_before, record.rank_after),
+            beyond::before_after(record.preserved_rank_before, record.preserved_rank_after)
+        ),
         Some(_) => beyond::before_after(record.rank_before, record.rank_after),
         None => format!(
             "{:.3} (R@1 {} → {})",
@@ -202,7 +211,7 @@ mod tests {
         let panels = strength.panels(&Scope::default(), &records);
         assert_eq!(panels.iter().map(|panel| panel.title.as_str()).collect::<Vec<_>>()[1], "CT, ε = 0.3");
         let last = &panels[3].groups;
-        assert_eq!((panels.len(), last.len()), (4, 6));
+        assert_eq!((panels.len(), last.len()), (4, 5));
         // The first attack of the last panel is row 21, the second 22, each of three cells.
         assert_eq!(last[1].1.iter().map(|bar| bar.effect).collect::<Vec<_>>(), [34.0, 33.0, 32.0]);
     }
