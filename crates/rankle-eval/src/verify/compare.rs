@@ -38,6 +38,8 @@ const NEARLY: &[(&str, f64)] = &[
     (".gradients", 30.0),
     (".queries", 100.0),
 ];
+/// Endings of columns that a single image may change by this much, divided by the number of images.
+const OF_AN_IMAGE: (&[&str], f64) = (&[".gradients", ".queries"], 1000.0);
 
 /// Columns that name the machine of a record.
 const MACHINE: [&str; 2] = ["device", "instruction_set"];
@@ -103,6 +105,7 @@ fn shown(value: &Value) -> String {
 pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
     let [recorded, computed, inputs] = [recorded, computed, inputs].map(flat);
     let here = MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
+    let images = recorded.get("images").and_then(Value::as_f64).unwrap_or(f64::INFINITY);
     let names: BTreeSet<&String> = recorded.keys().chain(computed.keys()).collect();
     let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).cloned().unwrap_or_default();
     let column =
@@ -111,6 +114,9 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
         true => recorded == computed,
         false => {
             let bound = NEARLY.iter().find(|(name, _)| column.ends_with(name)).map_or(0.0, |(_, bound)| *bound);
+            let (names, whole) = OF_AN_IMAGE;
+            let one = if names.iter().any(|name| column.ends_with(name)) { whole / images } else { 0.0 };
+            let bound = bound.max(one);
             MACHINE.contains(&column.as_str()) || near(recorded, computed, bound)
         }
     };
@@ -172,6 +178,18 @@ mod tests {
             "white_box": { "rank_after": 2.0 }, "recall_at_1_after": null, "parts": [{ "name": "a", "rank_after": 2.0, "queries": 900.0 }],
             "seconds": 1.0, "code_version": "0.1.0", "device": "cpu", "instruction_set": "avx512",
         })
+    }
+
+    /// Of few images a single one that is left out changes the mean cost by much.
+    #[test]
+    fn the_cost_may_differ_by_one_image() {
+        let differs = |images: usize, queries: f64| {
+            let record = |queries: f64, isa: &str| {
+                object(json!({ "images": images, "instruction_set": isa, "parts": [{ "name": "a", "queries": queries }] }))
+            };
+            columns(&record(900.0, "avx512"), &record(queries, "avx2"), &object(json!({ "images": 0 }))).len()
+        };
+        assert_eq!([differs(5, 700.0), differs(5, 690.0), differs(1000, 810.0), differs(1000, 790.0)], [0, 1, 0, 1]);
     }
 
     /// Names of the columns that differ after one column got another value.

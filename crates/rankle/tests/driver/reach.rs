@@ -39,7 +39,7 @@ fn every_command_with_a_search_tells() {
     let train = format!("{train} --defense embedding-shift --epsilon 0.5");
     let told = warnings(rankle(&train).arg("--output").arg(folder.path().join("model")));
     let told: Vec<&String> = told.iter().filter(|line| line.contains("out of reach")).collect();
-    assert!(told.len() == 1 && told[0].ends_with("and epsilon is 0.5; choose a smaller epsilon"), "{told:?}");
+    assert!(told.len() == 1 && told[0].ends_with("and epsilon is 0.5; raise --iterations or --step"), "{told:?}");
 }
 
 #[test]
