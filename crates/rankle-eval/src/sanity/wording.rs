@@ -83,7 +83,7 @@ pub(super) fn enough() -> Check {
              soft rank from the clean image, on the soft rank from random starts, and Square attack; the strongest counts for each image. {NUMBERS}"
         ),
         format!("the search of the tables has at least {} % of the effect of the standard attack.", 100.0 * ENOUGH),
-        "robustness read from the tables is overstated: a stronger search moves ranks further. Quote what the standard attack leaves.".to_owned(),
+        "robustness read from the tables is overstated: a stronger search has more effect. Quote what the standard attack leaves.".to_owned(),
     ];
     check("enough", texts, columns(&["clean", "tables' search", "standard attack", "tables' / standard effect, %"]))
 }

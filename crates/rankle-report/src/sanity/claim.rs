@@ -85,7 +85,7 @@ fn finding(check: &Check) -> String {
     .to_owned()
 }
 
-/// Distance that a stronger search moves ranks: the last number of an answer is the effect of the tables' search in percent of that
+/// Effect of a stronger search: the last number of an answer is the effect of the tables' search in percent of that
 /// of the standard attack.
 fn stronger_search(check: &Check) -> String {
     let failed = check.answers.iter().filter(|answer| answer.verdict == Verdict::Fail);
@@ -94,9 +94,9 @@ fn stronger_search(check: &Check) -> String {
     factors.sort_by(f64::total_cmp);
     let factors: Vec<String> = factors.into_iter().map(|factor| format!("{factor:.1}")).collect();
     match (factors.first(), factors.last()) {
-        (Some(least), Some(most)) if least == most => format!("a stronger search moves ranks {most} times as far"),
-        (Some(least), Some(most)) => format!("a stronger search moves ranks {least} to {most} times as far"),
-        _ => "a stronger search moves ranks further".to_owned(),
+        (Some(least), Some(most)) if least == most => format!("a stronger search has {most} times the effect"),
+        (Some(least), Some(most)) => format!("a stronger search has {least} to {most} times the effect"),
+        _ => "a stronger search has more effect".to_owned(),
     }
 }
 
@@ -172,11 +172,11 @@ mod tests {
             said(&page).unwrap()
         };
         let two = [("ca+", 95.0, Pass), ("ca-", 74.39, Fail), ("qa+", 81.86, Fail)];
-        assert_eq!(with(&two), "robustness overstated: a stronger search moves ranks 1.2 to 1.3 times as far");
-        assert_eq!(with(&two[..2]), "robustness overstated: a stronger search moves ranks 1.3 times as far");
+        assert_eq!(with(&two), "robustness overstated: a stronger search has 1.2 to 1.3 times the effect");
+        assert_eq!(with(&two[..2]), "robustness overstated: a stronger search has 1.3 times the effect");
         assert_eq!(
             with(&[("ca+", f64::NAN, Fail), ("ca-", 0.0, Fail), ("qa+", -3.0, Fail)]),
-            "robustness overstated: a stronger search moves ranks further"
+            "robustness overstated: a stronger search has more effect"
         );
     }
 
