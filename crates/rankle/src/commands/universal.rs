@@ -30,9 +30,9 @@ use std::time::Instant;
 /// measured, 1 % of each half: 5 of 500. Queries and gallery are the same test images, unless --queries or --gallery name another
 /// dataset.
 ///
-/// With --protocol paper the search is pgd, which starts at no perturbation and makes 100 steps of 2/255, with --norm l2 of epsilon/40.
-/// Both halves take part in clipping its perturbation, so the unseen half is not quite unseen; with --protocol strict --search pgd it
-/// is. With --protocol strict the search is apgd. The other searches treat the perturbation as one image: they clip the perturbed images and leave
+/// The search is pgd unless --search names another one. pgd starts at no perturbation and makes 100 steps of 2/255, with --norm l2
+/// of epsilon/40. With --protocol paper both halves take part in clipping its perturbation, so the unseen half is not quite unseen;
+/// with --protocol strict it is. The other searches treat the perturbation as one image: they clip the perturbed images and leave
 /// the unseen half alone under both protocols. apgd makes 100 steps; a query of square embeds the whole seen half; standard runs
 /// apgd from no perturbation and from 5 random starts, then square.
 #[derive(Args)]
@@ -50,7 +50,7 @@ pub(crate) struct Universal {
     attack: AttackId,
     #[command(flatten)]
     threat: ThreatArguments,
-    /// Definitions of targets, ranks and search: paper has those of the original code, strict corrects them and searches by apgd
+    /// Definitions of targets and ranks, and clipping: paper has those of the original code, strict corrects them
     #[arg(
         long,
         value_name = "NAME",
