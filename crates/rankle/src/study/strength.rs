@@ -212,8 +212,8 @@ mod tests {
         assert_eq!(panels.iter().map(|panel| panel.title.as_str()).collect::<Vec<_>>()[1], "CT, ε = 0.3");
         let last = &panels[3].groups;
         assert_eq!((panels.len(), last.len()), (4, 5));
-        // The first attack of the last panel is row 21, the second 22, each of three cells.
-        assert_eq!(last[1].1.iter().map(|bar| bar.effect).collect::<Vec<_>>(), [34.0, 33.0, 32.0]);
+        // The first attack of the last panel is row 21, the second, CA-, 22, each of three cells.
+        assert_eq!(last[1].1.iter().map(|bar| bar.effect).collect::<Vec<_>>(), [-34.0, -33.0, -32.0]);
     }
 
     #[test]
