@@ -92,7 +92,8 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         let order =
             ["mnist", "curves", "fashion", "losses", "backbones", "transfer", "self-transfer", "universal", "classification"];
-        let others = ["classification-fashion", "ablations", "sanity", "sanity-fashion", "products", "strength", "strength-fashion"];
+        let others =
+            ["classification-fashion", "ablations", "sanity", "sanity-fashion", "products", "strength", "strength-fashion"];
         let order = [&order[..], &others, &["lenet-euclidean"]];
         assert_eq!(all().iter().map(|experiment| experiment.name.as_str()).collect::<Vec<_>>(), order.concat());
     }

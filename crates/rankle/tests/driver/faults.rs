@@ -42,7 +42,7 @@ fn wrong_arguments_are_told_without_any_file() {
         ("--attack ca+ --epsilon 0.1 --step 1/0",                                 &["--step", "above 0"]),
         ("--attack ca+ --epsilon 0.1 --step 0",                                   &["--step", "above 0"]),
         ("--attack ca+ --epsilon 0.1 --seed -1",                                  &["--seed", "'-1'"]),
-        ("--attack ca+ --epsilon 0.1 --restarts 3",                               &["--random-start"]),
+        ("--attack ca+ --epsilon 0.1 --restarts 3 --random-start=false",          &["--random-start"]),
         ("--attack ca+ --epsilon 0.1 --xi 3",                                     &["--xi", "ca+ has no such items"]),
         ("--attack ca+ --epsilon 0.1 --objective rank",                           &["unknown objective 'rank'", "'ranking'", "distance"]),
         ("--attack es --epsilon 0.1 --objective distance",                        &["'distance'", "es has none"]),
