@@ -187,7 +187,7 @@ mod tests {
         };
         record.parts = vec![part.clone(), PartOutcome { name: "apgd".into(), rank_after: None, ..part }];
         let table = RecordTable(&record).to_string();
-        assert_eq!((line(&table, "square"), line(&table, "apgd")), (vec!["7.12".to_owned()], vec!["0.5000".to_owned()]));
+        assert_eq!((line(&table, "  square"), line(&table, "  apgd")), (vec!["7.12".to_owned()], vec!["0.5000".to_owned()]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `rankle sanity`.
 
-use crate::support::{json, on_mnist, outcome, shipped, wait_until, weights, without};
+use crate::support::{Digits, json, on_mnist, outcome, shipped, wait_until, weights, without};
 use rankle_report::sanity::{QUESTIONS, Sanity, Verdict};
 use std::fs;
 use std::path::Path;
@@ -57,10 +57,10 @@ fn what_makes_no_sense_is_refused_and_nothing_is_written() {
 #[cfg(unix)]
 fn an_interrupted_run_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let (whole, parts, digits) = (folder.path().join("whole"), folder.path().join("parts"), Digits::new(200));
     let sanity = |rest: &str, output: &Path| {
-        let mut command = on_mnist("sanity", &format!("--images 1 --epsilon 0.1 --format json {rest}"));
-        command.arg("--output").arg(output);
+        let mut command = digits.on(&format!("sanity --images 1 --epsilon 0.1 --format json {rest}"));
+        command.arg("--weights").arg(weights()).arg("--output").arg(output);
         command
     };
     let part = parts.join("sanity.part.toml");
