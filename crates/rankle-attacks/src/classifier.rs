@@ -79,6 +79,7 @@ impl<'a> Classification<'a> {
         // Every image of a classifier has as many other classes.
         let classes = 1 + rivals[0].len();
         let (mut now, mut found, mut searches) = (before.clone(), Vec::new(), 0);
+        let rival = |at: usize, target: usize| rivals[at][target];
         for part in parts {
             let mut gradients = 0;
             for target in 0..part.loss.searches(classes) {
@@ -89,7 +90,7 @@ impl<'a> Classification<'a> {
                     let batch = self.batch(&places.iter().map(|&at| images[at]).collect::<Vec<_>>())?;
                     let targets = match part.loss {
                         ClassifierLoss::CrossEntropy => Vec::new(),
-                        ClassifierLoss::TargetedDlr => places.iter().map(|&at| rivals[at][target]).collect(),
+                        ClassifierLoss::TargetedDlr => places.iter().map(|&at| rival(at, target)).collect(),
                     };
                     let after = self.attack(part, &batch, targets, seed)?;
                     places.iter().zip(after).for_each(|(&at, hit)| now[at] = hit);

@@ -145,7 +145,7 @@ impl UniversalAttack {
             chunks,
         };
         match self.search {
-            AnySearch::Pgd(search) => descend(&search, &shared, &*numbers(&work.dataset.images(clipping)?)?, work.size()),
+            AnySearch::Pgd(search) => descend(&search, &shared, &numbers(&work.dataset.images(clipping)?)?, work.size()),
             search => shared.solve(search, u64::from(work.target), work.setting.scene.seed),
         }
     }

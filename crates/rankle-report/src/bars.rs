@@ -173,10 +173,7 @@ mod tests {
             let numbers = data.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'));
             numbers.filter_map(|number| number.parse().ok()).skip(1).step_by(2).collect()
         };
-        paths
-            .map(|path| ys(path))
-            .map(|ys| ys.iter().fold(0.0, |a: f64, b| a.max(*b)) - ys.iter().fold(1e9, |a: f64, b| a.min(*b)))
-            .collect()
+        paths.map(ys).map(|ys| ys.iter().fold(0.0, |a: f64, b| a.max(*b)) - ys.iter().fold(1e9, |a: f64, b| a.min(*b))).collect()
     }
 
     #[test]
