@@ -118,9 +118,13 @@ pub(super) fn enough(lab: &Lab) -> Result<Check> {
         let (by_usual, by_standard) = (mean(&effect(*kind, usual)), mean(&effect(*kind, standard)));
         let share = by_usual / by_standard;
         let numbers = [mean(&usual.before), mean(&usual.after), mean(&standard.after), 100.0 * share];
-        Answer::new(kind, &numbers, verdict(by_usual > 0.0 && (by_standard <= by_usual || share >= ENOUGH)))
+        Answer::new(kind, &numbers, verdict(is_enough(by_usual, by_standard)))
     };
     Ok(wording::enough().answered(lab.families.iter().map(answer).collect()))
+}
+
+fn is_enough(by_usual: f64, by_standard: f64) -> bool {
+    by_usual > 0.0 && (by_standard <= by_usual || by_usual / by_standard >= ENOUGH)
 }
 
 /// Checks that no attack without gradients beats those that follow them.
@@ -177,6 +181,12 @@ pub(super) fn transferred(lab: &Lab, other: Option<&RankedSubject>) -> Result<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_is_enough_with_nine_tenths_of_the_effect() {
+        let pairs = [(9.1, 10.0), (8.9, 10.0), (10.0, 9.0), (0.0, 0.0), (-1.0, -2.0), (f64::NAN, 1.0)];
+        assert_eq!(pairs.map(|(usual, standard)| is_enough(usual, standard)), [true, false, true, false, false, false]);
+    }
 
     #[test]
     fn an_attack_without_gradients_must_be_ahead_by_more_than_its_error() {
