@@ -103,7 +103,10 @@ mod tests {
         assert!(lines[3].starts_with("mnist-ctd,ca+,1,0.03,47.4,47.9,0.25,0.5,"), "{}", lines[3]);
         let mut strict = table.clone();
         strict.change = Change { protocol: Some(Protocol::Strict), ..Change::default() };
-        records.iter_mut().for_each(|record| record.cell.spec.protocol = Protocol::Strict);
+        for record in &mut records {
+            record.cell.spec.protocol = Protocol::Strict;
+            record.cell.spec.search.kind = Some(rankle_record::SearchKind::Apgd);
+        }
         let text = render(&[Comparison::new(&strict, &synthetic::setting(), &records, None)]).unwrap();
         assert!(text.lines().nth(1).unwrap().ends_with(",4.5,,\"protocol = \"\"strict\"\"\""), "{text}");
     }
