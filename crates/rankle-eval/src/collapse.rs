@@ -66,3 +66,14 @@ pub fn warn_of_ties(whose: &str, tie_share: f64, resolution: Resolution) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_flat;
+
+    #[test]
+    fn a_loss_is_flat_where_nothing_moved_although_it_could() {
+        assert!(is_flat(0.1, &[0.0, -1e-7]));
+        assert!(!is_flat(0.1, &[0.0, 1e-3]) && !is_flat(0.0, &[0.0]) && !is_flat(0.1, &[]));
+    }
+}

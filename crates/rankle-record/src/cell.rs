@@ -329,6 +329,24 @@ mod tests {
         Record::from_line(fields.to_string().as_bytes()).unwrap()
     }
 
+    /// A planned cell leaves the search and the loss of its protocol open; a record has them.
+    #[test]
+    fn what_is_planned_as_strict_is_a_record_of_apgd() {
+        let strict = |cell: Cell, kind, objective| {
+            let search = crate::Search { kind, iterations: Some(200), ..crate::Search::default() };
+            let options = AttackOptions { objective, ..cell.spec.options };
+            Cell { spec: AttackSpec { protocol: crate::Protocol::Strict, search, options, ..cell.spec }, ..cell }
+        };
+        let open = strict(asked(), None, None);
+        let soft = Some(ObjectiveKind::SoftRank);
+        assert!(open.matches(&strict(asked(), Some(SearchKind::Apgd), soft)));
+        assert!(!open.matches(&strict(asked(), None, None)) && !open.matches(&strict(asked(), Some(SearchKind::Square), None)));
+        let hinges = strict(asked(), None, Some(ObjectiveKind::Ranking));
+        assert!(!hinges.matches(&strict(asked(), Some(SearchKind::Apgd), soft)));
+        let pgd = strict(asked(), Some(SearchKind::Pgd), Some(ObjectiveKind::Ranking));
+        assert!(pgd.matches(&strict(asked(), None, None)));
+    }
+
     #[test]
     fn neither_the_place_of_the_weights_nor_the_machine_is_an_input() {
         let one = record();
