@@ -104,10 +104,10 @@ impl AttackSpec {
     }
 
     /// The algorithm of the search: the one that is named or, since only PGD has one, PGD where there is a step; else that of the protocol,
-    /// PGD for `paper` and for universal perturbations, APGD for `strict`.
+    /// PGD for `paper` and APGD for `strict`.
     pub fn search_kind(&self) -> SearchKind {
         self.search.kind.unwrap_or(match self.protocol {
-            Protocol::Strict if self.search.step.is_none() && self.universal.is_none() => SearchKind::Apgd,
+            Protocol::Strict if self.search.step.is_none() => SearchKind::Apgd,
             Protocol::Paper | Protocol::Strict => SearchKind::Pgd,
         })
     }

@@ -119,7 +119,7 @@ pub(crate) fn folder_of_this_build(output: &Path) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankle_attacks::{AnySearch, Pgd};
+    use rankle_attacks::{AnySearch, Apgd, Pgd};
     use rankle_eval::verify::{choose, differences, read, records_of};
     use rankle_record::Protocol;
     use serde_json::{Map, Value};
@@ -232,16 +232,24 @@ mod tests {
             for recorded in read(&path).unwrap() {
                 match prepared(recorded, &shelf) {
                     Ok(Ready { cell, job, .. }) => {
-                        let AnySearch::Pgd(pgd) = job.experiment.search else { continue };
-                        let usual = match cell.spec.protocol {
-                            Protocol::Paper => Pgd::paper(pgd.threat),
-                            Protocol::Strict => Pgd::strict(pgd.threat),
-                        };
-                        let table = cell.table.clone().unwrap();
-                        let ablation = table == "ablations" && pgd.keep == usual.keep;
-                        assert!(pgd == usual || ablation || cell.spec.universal.is_some(), "{cell}");
                         let named = (cell.spec.search.step, cell.spec.search.iterations, cell.spec.search.restarts);
-                        assert_eq!((Some(pgd.step), Some(pgd.iterations), Some(pgd.restarts)), named);
+                        let universal = cell.spec.universal.is_some();
+                        match job.experiment.search {
+                            AnySearch::Pgd(pgd) => {
+                                let usual = match cell.spec.protocol {
+                                    Protocol::Paper => Pgd::paper(pgd.threat),
+                                    Protocol::Strict => Pgd::strict(pgd.threat),
+                                };
+                                let ablation = cell.table.as_deref() == Some("ablations") && pgd.keep == usual.keep;
+                                assert!(pgd == usual || ablation || universal, "{cell}");
+                                assert_eq!((Some(pgd.step), Some(pgd.iterations), Some(pgd.restarts)), named);
+                            }
+                            AnySearch::Apgd(apgd) => {
+                                assert!(apgd == Apgd::strict(apgd.threat) || universal, "{cell}");
+                                assert_eq!((None, Some(apgd.iterations), Some(apgd.restarts)), named);
+                            }
+                            AnySearch::Square(_) | AnySearch::Standard(_) => {}
+                        }
                         *runs.entry(path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()).or_default() += 1;
                     }
                     Err(reason) => *reasons.entry(reason).or_default() += 1,

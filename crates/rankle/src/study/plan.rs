@@ -12,7 +12,7 @@ use crate::commands::sweep;
 use crate::names;
 use anyhow::{Context, Result, anyhow, bail};
 use rankle_data::Source;
-use rankle_report::{Cell, System};
+use rankle_report::{AttackId, Cell, System};
 use serde::Deserialize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,8 @@ pub(super) struct Quick {
     pub(super) title: Option<String>,
     /// Radii of the cells that are kept.
     pub(super) epsilons: Option<Vec<f64>>,
+    /// Attacks that the study `strength` keeps.
+    pub(super) attacks: Option<Vec<AttackId>>,
     /// Numbers of targets of the cells that are kept; cells without targets are always kept.
     pub(super) targets: Option<Vec<usize>>,
     /// Ids of the tables that are kept.
@@ -304,9 +306,11 @@ impl Plan {
             ("drawn", quick.drawn.is_some() && named.is_some()),
             ("epsilons", quick.epsilons.is_some() && !matches!(named, None | Some("classification" | "strength"))),
             ("targets", quick.targets.is_some() && !matches!(named, None | Some("ablations"))),
+            ("attacks", quick.attacks.is_some() && named != Some("strength")),
         ];
-        if let (Some((key, _)), Some(name)) = (unread.iter().find(|(_, unread)| *unread), named) {
-            bail!(self.lacks(format!("study = \"{name}\" does not read {key} of [quick]")));
+        if let Some((key, _)) = unread.iter().find(|(_, unread)| *unread) {
+            let reader = named.map_or_else(|| "a plan without a study".to_owned(), |name| format!("study = \"{name}\""));
+            bail!(self.lacks(format!("{reader} does not read {key} of [quick]")));
         }
         match named {
             Some(name) if !(tables.is_empty() && panels.is_empty() && self.file.quick.own.is_empty()) => {
@@ -448,6 +452,7 @@ pub(super) mod tests {
                 format!("{HEAD}study = \"transfer\"\n{CT}{transfer}[quick]\ntargets = [1]\n"),
                 "\"transfer\" does not read targets of [quick]",
             ),
+            (whole.clone() + "[quick]\nattacks = [\"ca+\"]\n", "p.toml: a plan without a study does not read attacks of [quick]"),
             (HEAD.to_owned(), "p.toml: it has no [[table]] and no study"),
             (whole.clone() + "[[panel]]\nours = \"mine\"\n", "p.toml line 14: unknown table 'mine'; known: own"),
             (whole.clone() + "[[panel]]\nours = \"own\"\npublished = \"mnist-cx\"\n", "p.toml line 15: unknown table 'mnist-cx'"),

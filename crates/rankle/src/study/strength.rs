@@ -40,20 +40,25 @@ pub(super) struct Strength {
     attacks: Vec<AttackId>,
     epsilons: Vec<f64>,
     searches: Vec<Column>,
-    /// Radii of `--quick`.
-    few: Vec<f64>,
+    /// Attacks and radii of `--quick`.
+    few: (Vec<AttackId>, Vec<f64>),
 }
 
 impl Strength {
     /// Reads the section of a plan; an unknown subject, a share outside of (0, 1] and a section without cells are refused.
     pub(super) fn of(plan: &Plan) -> Result<Self> {
         let Data { models, attacks, epsilons, searches } = plan.section("strength", &plan.file.strength)?;
-        let few = plan.file.quick.epsilons.clone().unwrap_or_else(|| epsilons.clone());
-        epsilons.iter().chain(&few).try_for_each(|&epsilon| plan.check_epsilon(epsilon))?;
+        let quick = &plan.file.quick;
+        let few = (
+            quick.attacks.clone().unwrap_or_else(|| attacks.clone()),
+            quick.epsilons.clone().unwrap_or_else(|| epsilons.clone()),
+        );
+        epsilons.iter().chain(&few.1).try_for_each(|&epsilon| plan.check_epsilon(epsilon))?;
         if let Some(Column { name, share, .. }) = searches.iter().find(|column| !(column.share > 0.0 && column.share <= 1.0)) {
             return Err(plan.lacks(format!("the share of '{name}' is {share}: it must be above 0 and at most 1")));
         }
-        if [models.is_empty(), attacks.is_empty(), few.is_empty(), searches.is_empty()].contains(&true) {
+        let lacking = [models.is_empty(), few.0.is_empty(), few.1.is_empty(), searches.is_empty()];
+        if lacking.contains(&true) || attacks.is_empty() || epsilons.is_empty() {
             return Err(plan.lacks("[strength] needs a model, an attack, an epsilon and a search at least"));
         }
         let (title, note, models) = (plan.file.title.clone(), plan.file.note.clone(), plan.named(models)?);
@@ -61,8 +66,12 @@ impl Strength {
         Ok(Self { name: plan.name.clone(), title, note, models, attacks, epsilons, searches, few })
     }
 
+    fn attacks(&self, scope: &Scope) -> &[AttackId] {
+        if scope.quick { &self.few.0 } else { &self.attacks }
+    }
+
     fn epsilons(&self, scope: &Scope) -> &[f64] {
-        if scope.quick { &self.few } else { &self.epsilons }
+        if scope.quick { &self.few.1 } else { &self.epsilons }
     }
 
     /// A table per model.
@@ -78,8 +87,10 @@ impl Strength {
                 };
                 (format!("{}, ε = {epsilon}", attack.name().to_uppercase()), self.searches.iter().map(cell).collect())
             };
-            let rows =
-                self.epsilons(scope).iter().flat_map(|&epsilon| self.attacks.iter().map(move |&attack| row(attack, epsilon)));
+            let rows = self
+                .epsilons(scope)
+                .iter()
+                .flat_map(|&epsilon| self.attacks(scope).iter().map(move |&attack| row(attack, epsilon)));
             Ok(Asked {
                 heading: name.clone(),
                 corner: "attack".to_owned(),
@@ -97,7 +108,7 @@ impl Strength {
         let mut panels = Vec::new();
         for (name, _) in &self.models {
             for epsilon in self.epsilons(scope) {
-                let found = records.by_ref().take(self.attacks.len());
+                let found = records.by_ref().take(self.attacks(scope).len());
                 let group = |(attack, records): (&AttackId, &[Record])| {
                     if *attack == AttackId::SP_QA_MINUS {
                         return None;
@@ -105,7 +116,7 @@ impl Strength {
                     let bars: Option<Vec<Bar>> = records.iter().map(Bar::of).collect();
                     Some((*attack, bars?))
                 };
-                let groups = self.attacks.iter().zip(found).filter_map(group).collect();
+                let groups = self.attacks(scope).iter().zip(found).filter_map(group).collect();
                 panels.push(Panel { title: format!("{name}, ε = {epsilon}"), groups });
             }
         }
@@ -183,7 +194,7 @@ mod tests {
         for strength in both() {
             let cells = |scope: Scope| strength.plan(&scope, &|system| Ok(system.id())).unwrap();
             let (whole, quick) = (cells(Scope::default()), cells(Scope::QUICK));
-            assert_eq!((whole.len(), quick.len()), (2 * 2 * 7 * 3, 2 * 7 * 3));
+            assert_eq!((whole.len(), quick.len()), (2 * 2 * 7 * 3, 2 * 3 * 3));
             let [paper, strict, standard] = [&whole[0], &whole[1], &whole[2]];
             assert_eq!([paper, strict, standard].map(|cell| cell.images), [1000, 1000, 200]);
             assert_eq!(
