@@ -154,14 +154,11 @@ impl Study for Ablations {
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let systems: Vec<System> = self.models.iter().map(|(_, system, _)| system.clone()).collect();
-        let models = session.weights(&systems)?;
-        session.tell(scope);
-        let weights = |system: &System| Ok(models.of(system)?.name.clone());
-        let records = session.sweep(&self.plan(scope, &weights)?)?;
+        let (models, records) = session.answers(&systems, scope, |weights| self.plan(scope, weights))?;
         let caveats = beyond::caveats(&models, &systems)?;
         let about = beyond::About { title: &self.title, scope, note: &self.note, caveats: &caveats };
         let pictures = pictures::draw(session, &models, &pictures::of(systems, self.pictured))?;
-        let tables = ask::answered(&self.tables(scope, &weights)?, &records);
+        let tables = ask::answered(&self.tables(scope, &|system| models.name(system))?, &records);
         beyond::report(session.output, &about, &tables, &pictures, &records)
     }
 }

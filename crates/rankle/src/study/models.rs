@@ -168,6 +168,14 @@ impl Models {
         let found = self.0.iter().find(|(known, _)| known == system);
         found.map(|(_, weights)| weights).with_context(|| format!("nobody asked for the weights of {}", system.id()))
     }
+
+    /// File of the weights of one system.
+    ///
+    /// # Errors
+    /// As [`Models::of`].
+    pub(super) fn name(&self, system: &System) -> Result<String> {
+        Ok(self.of(system)?.name.clone())
+    }
 }
 
 /// True if a training has ended in this folder; an unfinished one leaves only checkpoints.

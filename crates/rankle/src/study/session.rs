@@ -43,6 +43,22 @@ impl Session<'_> {
         Models::get(self, systems)
     }
 
+    /// The weights of the systems, and the records of a plan on them, in its order.
+    ///
+    /// # Errors
+    /// As [`Session::weights`] and [`Session::sweep`].
+    pub(super) fn answers(
+        &self,
+        systems: &[System],
+        size: impl Display,
+        plan: impl FnOnce(super::Weights<'_>) -> Result<Vec<Cell>>,
+    ) -> Result<(Models, Vec<Record>)> {
+        let models = self.weights(systems)?;
+        self.tell(size);
+        let records = self.sweep(&plan(&|system| models.name(system))?)?;
+        Ok((models, records))
+    }
+
     /// Trains the weights of a system with the paper's recipe; `further` arguments override it. A finished training is left
     /// alone, an unfinished one is resumed.
     ///
@@ -64,7 +80,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As `rankle sweep`.
-    pub(super) fn sweep(&self, plan: &[Cell]) -> Result<Vec<Record>> {
+    fn sweep(&self, plan: &[Cell]) -> Result<Vec<Record>> {
         let (file, records) = (self.output.join("plan.jsonl"), self.output.join("records.jsonl"));
         files::write(&file, Cell::to_lines(plan)?)?;
         let dataset_dir = |dataset: &str| self.folder(dataset);

@@ -162,15 +162,12 @@ impl Study for Strength {
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let systems: Vec<System> = self.models.iter().map(|(_, system)| system.clone()).collect();
-        let models = session.weights(&systems)?;
-        session.tell(scope);
-        let weights = |system: &System| Ok(models.of(system)?.name.clone());
-        let records = session.sweep(&self.plan(scope, &weights)?)?;
+        let (models, records) = session.answers(&systems, scope, |weights| self.plan(scope, weights))?;
         let caveats = beyond::caveats(&models, &systems)?;
         let about = beyond::About { title: &self.title, scope, note: &self.note, caveats: &caveats };
         let series: Vec<&str> = self.searches.iter().map(|column| column.name.as_str()).collect();
         files::write(&session.output.join(FIGURE), bars::svg(&self.panels(scope, &records), &series)?)?;
-        let tables = ask::answered(&self.tables(scope, &weights)?, &records);
+        let tables = ask::answered(&self.tables(scope, &|system| models.name(system))?, &records);
         beyond::report(session.output, &about, &tables, &[(FIGURE.to_owned(), bars::caption(&series))], &records)
     }
 }

@@ -317,9 +317,8 @@ impl Study for Tables {
 
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
-        let models = session.weights(&(self.work(scope).into_iter().map(|(system, _)| system).collect::<Vec<_>>()))?;
-        session.tell(scope);
-        let records = session.sweep(&self.plan(scope, &|system| Ok(models.of(system)?.name.clone()))?)?;
+        let systems: Vec<System> = self.work(scope).into_iter().map(|(system, _)| system).collect();
+        let (models, records) = session.answers(&systems, scope, |weights| self.plan(scope, weights))?;
         let setting = scope.setting();
         let mut comparisons = Vec::new();
         for table in self.tables(scope) {

@@ -106,12 +106,10 @@ impl Study for Transfer {
     fn run(&self, session: &Session<'_>) -> Result<Outcome> {
         let scope = &session.scope;
         let systems: Vec<System> = self.models.iter().map(|(_, system)| system.clone()).collect();
-        let weights = session.weights(&systems)?;
-        session.tell(scope);
-        let records = session.sweep(&self.plan(scope, &|system| Ok(weights.of(system)?.name.clone()))?)?;
-        let caveats = beyond::caveats(&weights, &systems)?;
+        let (models, records) = session.answers(&systems, scope, |weights| self.plan(scope, weights))?;
+        let caveats = beyond::caveats(&models, &systems)?;
         let about = beyond::About { title: &self.title, scope, note: &self.note, caveats: &caveats };
-        let pictures = pictures::draw(session, &weights, &pictures::of(systems, self.epsilon))?;
+        let pictures = pictures::draw(session, &models, &pictures::of(systems, self.epsilon))?;
         beyond::report(session.output, &about, &self.grids(&records), &pictures, &records)
     }
 }

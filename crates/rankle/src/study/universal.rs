@@ -174,22 +174,20 @@ impl Study for UniversalStudy {
             bail!("--images {}: a universal perturbation is for two images at least", scope.images);
         }
         let systems = self.systems();
-        let weights = session.weights(&systems)?;
         let (images, SharedBy { batches, perturbations }) = sizes(scope);
         let batch = images / batches;
         let size = format!("{images} images in batches of {batch}, {perturbations} perturbations each");
-        session.tell(&size);
-        let records = session.sweep(&self.plan(scope, &|system| Ok(weights.of(system)?.name.clone()))?)?;
+        let (models, records) = session.answers(&systems, &size, |weights| self.plan(scope, weights))?;
         let mut pictures = Vec::new();
         let (name, system) = &self.pictured;
         for &attack in &self.attacks {
             let file = format!("universal-{}.png", attack.name());
-            session.universal(system, weights.of(system)?, attack, self.epsilon, batch, &file)?;
+            session.universal(system, models.of(system)?, attack, self.epsilon, batch, &file)?;
             let upper = attack.name().to_uppercase();
             pictures.push((file, format!("The first perturbation of I-{upper} on {name}, under the definitions of the paper")));
         }
         let note = self.note(&size, batch / 2, (batch / 200).max(1));
-        let caveats = beyond::caveats(&weights, &systems)?;
+        let caveats = beyond::caveats(&models, &systems)?;
         let about = beyond::About { title: &self.title, scope, note: &note, caveats: &caveats };
         beyond::report(session.output, &about, &[(String::new(), self.table(&records))], &pictures, &records)
     }
