@@ -223,13 +223,14 @@ fn refused(command: &CommandLine, reason: String) -> Error {
     Error::Refused(format!("{command} {reason}"))
 }
 
-/// The bytes as a quote, if they begin like text and not like a length.
+/// The first line of the bytes as a quote, if they begin like text and not like a length.
 fn text(bytes: &[u8]) -> Option<String> {
     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     let begins = bytes.iter().take(2).filter(|byte| is_text(byte)).count() == bytes.len().min(2) && !bytes.is_empty();
     begins.then(|| {
         let printed: Vec<u8> = bytes.iter().copied().take_while(|byte| is_text(byte) || *byte >= 0x80).collect();
-        format!("\"{}\"", excerpt(String::from_utf8_lossy(&printed).trim()))
+        let printed = String::from_utf8_lossy(&printed);
+        format!("\"{}\"", excerpt(printed.trim().lines().next().unwrap_or_default()))
     })
 }
 

@@ -102,7 +102,7 @@ fn a_program_that_hangs_is_ended_in_time() {
         ("deaf", "gave no answer to describe within 2 s: raise --model-timeout if it needs longer"),
         ("hangs", "gave no answer to embed within 2 s: raise --model-timeout"),
         ("half", "gave no more than 50 bytes to embed within 2 s"),
-        ("greets-shortly", "prints \"hi"),
+        ("greets-shortly", "prints \"hi\" to standard output"),
         ("closes", "gave no answer to embed: it closed its standard output"),
     ] {
         let message = told(how, short);

@@ -84,6 +84,13 @@ impl ForeignName {
         }
     }
 
+    /// False for a program: what it is turns out when it runs. A file is known by its hash.
+    pub(crate) fn is_a_file(&self) -> bool {
+        match self {
+            Self::Exec(_) => false,
+        }
+    }
+
     /// Opens the model that the command line names.
     ///
     /// # Errors

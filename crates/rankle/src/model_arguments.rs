@@ -61,11 +61,13 @@ impl TypedValueParser for ModelNames {
     type Value = ModelName;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ModelName, clap::Error> {
-        if let Some(name) = ForeignName::parse(value).filter(|_| self.foreign) {
+        let foreign = ForeignName::parse(value);
+        if let Some(name) = foreign.clone().filter(|_| self.foreign) {
             return Ok(ModelName::Foreign(name));
         }
         match self.architectures.parse_ref(command, arg, value) {
             Ok(architecture) => Ok(ModelName::Architecture(architecture)),
+            Err(error) if foreign.is_some() => Err(error),
             Err(_) if Path::new(value).is_dir() => Ok(ModelName::Folder(value.into())),
             Err(_) if Path::new(value).components().count() > 1 => {
                 let line = format!("there is no folder {value:?} with a model: name one with a card.toml, or an architecture");
@@ -135,7 +137,7 @@ impl ModelOptions<'_> {
     ///
     /// # Errors
     /// [`Stop`] for a missing option, and for one that contradicts the card; a card that cannot be read.
-    pub(crate) fn model(mut self, usual: Option<(Option<Architecture>, Distance)>) -> Result<Model> {
+    pub(crate) fn model(self, usual: Option<(Option<Architecture>, Distance)>) -> Result<Model> {
         if let Some(name) = self.foreign()? {
             return self.of_its_own(&name, usual.map(|(_, distance)| distance));
         }
@@ -193,21 +195,14 @@ impl ModelOptions<'_> {
     ///
     /// # Errors
     /// [`Stop`] for an architecture or weights beside it, which it has itself.
-    fn foreign(&mut self) -> Result<Option<ForeignName>, Stop> {
-        let alone = |name: ForeignName, other: &str| Stop::usage(format!("{name} is a whole model: leave out {other}"));
-        match (self.model.take(), &self.weights) {
-            (Some(ModelName::Foreign(name)), None) => Ok(Some(name)),
-            (Some(ModelName::Foreign(name)), Some(_)) => Err(alone(name, self.options[0])),
-            (model, weights) => {
-                let name = weights.as_ref().and_then(|weights| ForeignName::parse(weights.as_os_str()));
-                match (name, &model) {
-                    (Some(name), Some(_)) => Err(alone(name, "its architecture")),
-                    (name, _) => {
-                        self.model = model;
-                        Ok(name)
-                    }
-                }
-            }
+    fn foreign(&self) -> Result<Option<ForeignName>, Stop> {
+        let alone = |name: &ForeignName, other: &str| Stop::usage(format!("{name} is a whole model: leave out {other}"));
+        let in_place_of_weights = self.weights.as_ref().and_then(|weights| ForeignName::parse(weights.as_os_str()));
+        match (&self.model, &self.weights, in_place_of_weights) {
+            (Some(ModelName::Foreign(name)), Some(_), _) => Err(alone(name, self.options[0])),
+            (Some(ModelName::Foreign(name)), None, _) => Ok(Some(name.clone())),
+            (Some(_), _, Some(name)) => Err(alone(&name, "its architecture")),
+            (_, _, name) => Ok(name),
         }
     }
 

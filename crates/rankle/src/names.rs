@@ -101,7 +101,7 @@ impl Models {
     /// # Errors
     /// An unknown name, and arguments that the model does not take.
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
-        if let Some(foreign) = ForeignName::recorded(name, "") {
+        if let Some(foreign) = ForeignName::parse(OsStr::new(name)) {
             return Err(format!("{foreign} {}", self.foreign));
         }
         let plain = name.split(',').next().unwrap_or_default();

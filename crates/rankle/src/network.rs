@@ -34,6 +34,14 @@ impl Network {
         }
     }
 
+    /// False where the weights are in no file.
+    pub(crate) fn is_a_file(&self) -> bool {
+        match self {
+            Self::Architecture(_) => true,
+            Self::Foreign(foreign) => foreign.name().is_a_file(),
+        }
+    }
+
     /// Images that the network takes.
     pub(crate) fn input_spec(&self) -> InputSpec {
         match self {

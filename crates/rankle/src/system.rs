@@ -68,7 +68,7 @@ impl Key {
         let named = [("--dataset", Some(dataset)), ("--queries", queries.as_ref()), ("--gallery", gallery.as_ref())];
         let named = named.into_iter().filter_map(|(option, name)| Some((option, name?)));
         let mut inputs: Vec<Input> = named.flat_map(|(option, name)| data_inputs(option, name, dir.as_deref())).collect();
-        if self.model.architecture().is_some() {
+        if self.model.is_a_file() {
             inputs.push(Input::new("--weights", &self.weights));
         }
         inputs

@@ -87,8 +87,7 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
         return Err(NotRun::Chosen);
     }
     let weights = |model: &str, place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
-        // A program is no file: what it is turns out when it runs.
-        _ if ForeignName::recorded(model, place).is_some() => Ok(place.to_owned()),
+        _ if ForeignName::recorded(model, place).is_some_and(|name| !name.is_a_file()) => Ok(place.to_owned()),
         Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
         Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
     };

@@ -229,9 +229,7 @@ fn no_file_starts_a_program() {
     let toml = folder.path().join("plan.toml");
     fs::write(
         &toml,
-        format!(
-            "[[subjects]]\nname = \"a\"\ndataset = \"mnist\"\nmodel = {whole:?}\ndistance = \"cosine\"\nloss = \"triplet\"\n"
-        ),
+        format!("title = \"T\"\nsummary = \"s\"\n[[subject]]\nname = \"a\"\ndataset = \"mnist\"\nmodel = {whole:?}\ndistance = \"cosine\"\nloss = \"triplet\"\n"),
     )
     .unwrap();
     let mut evaluate = rankle("evaluate --dataset mnist --model");
