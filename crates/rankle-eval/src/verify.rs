@@ -11,7 +11,7 @@ use crate::Inputs;
 use crate::error::{Error, Result, invalid};
 use crate::plan::Job;
 use rankle_record::schema::{self, Role};
-use rankle_record::{Cell, ProbeDistances, Record};
+use rankle_record::{Cell, Record};
 use serde_json::{Map, Value};
 
 /// A record whose weights are available.
@@ -20,8 +20,6 @@ pub struct Ready<K> {
     pub recorded: Recorded,
     /// Its inputs as written.
     pub cell: Cell,
-    /// Identity of its model as written, if that is a program.
-    pub probe_distances: Option<ProbeDistances>,
     /// The job that computes it again.
     pub job: Job<K>,
 }

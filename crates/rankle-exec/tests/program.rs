@@ -53,7 +53,7 @@ fn a_program_embeds_and_has_a_gradient() {
 #[test]
 fn results_do_not_depend_on_the_number_of_copies() {
     let images = probe_images((1, 28, 28)).unwrap();
-    let images = Tensor::cat(&vec![&images; 9], 0).unwrap();
+    let images = Tensor::cat(&[&images; 9], 0).unwrap();
     let embed = |processes| {
         let embeddings = plain(Settings { processes, ..SETTINGS }).model(Distance::Cosine).embed(&images).unwrap();
         embeddings.to_vec2::<f32>().unwrap()

@@ -108,7 +108,7 @@ impl Key {
     pub(crate) fn check_search(&self, search: SearchKind) -> Result<(), Stop> {
         match &self.model {
             Network::Foreign(foreign) if !foreign.has_gradient() && search != SearchKind::Square => Err(Stop::usage(format!(
-                "{} answers no gradient, which the search {search} follows: take the search that needs none, square",
+                "{} answers no gradient, which the search {search} follows: --search square is the one that needs none",
                 foreign.name()
             ))),
             _ => Ok(()),

@@ -78,8 +78,7 @@ pub(crate) fn prepare(recorded: Recorded, shelf: &Shelf, around: &VerifyPaths) -
         return Ok(Err(NotRun::Classifier));
     }
     let Record { cell, facts, .. } = recorded.record()?;
-    let probe_distances = facts.provenance.probe_distances.clone();
-    Ok(job(&cell, &facts, &recorded, shelf, around).map(|job| Ready { recorded, cell, probe_distances, job }))
+    Ok(job(&cell, &facts, &recorded, shelf, around).map(|job| Ready { recorded, cell, job }))
 }
 
 fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &VerifyPaths) -> Result<Job, NotRun> {
@@ -116,13 +115,15 @@ pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Planned,
         Err(error) => return Ok(Err(NotRun::Refused(plain(&error)))),
         Ok(planned) => planned,
     };
-    let here = &planned.inputs;
-    let sources = [&ready.cell, &here.cell].map(|cell| cell.from.as_ref().and_then(|from| from.probe_distances.as_ref()));
-    let own = [&ready.probe_distances, &here.facts.provenance.probe_distances].map(Option::as_ref);
-    let weights = [&here.cell.subject.weights, here.cell.from.as_ref().map_or(&here.cell.subject.weights, |from| &from.weights)];
-    let other =
-        [own, sources].into_iter().zip(weights).find_map(|([recorded, here], weights)| is_another(recorded, here, weights));
-    Ok(other.map_or(Ok(planned), Err))
+    let (cell, facts) = (&planned.inputs.cell, &planned.inputs.facts);
+    let recorded = ready.recorded.columns.get("probe_distances");
+    let recorded = recorded.and_then(|distances| serde_json::from_value::<ProbeDistances>(distances.clone()).ok());
+    let own = is_another(recorded.as_ref(), facts.provenance.probe_distances.as_ref(), &cell.subject.weights);
+    let source = cell.from.as_ref().and_then(|from| {
+        let recorded = ready.cell.from.as_ref().and_then(|recorded| recorded.probe_distances.as_ref());
+        is_another(recorded, from.probe_distances.as_ref(), &from.weights)
+    });
+    Ok(own.or(source).map_or(Ok(planned), Err))
 }
 
 /// The reason why a program is not the recorded model; `None` if it is, and for weights, which are known by their hash.

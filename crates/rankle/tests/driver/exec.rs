@@ -110,7 +110,7 @@ fn a_black_box_is_attacked_without_gradients() {
         let (code, stdout, stderr) = outcome(&mut command);
         assert!(code == 2 && stdout.is_empty() && stderr.lines().count() == 1, "{line}: {stderr}");
         assert!(
-            stderr.contains(" answers no gradient, which the search ") && stderr.ends_with("needs none, square\n"),
+            stderr.contains(" answers no gradient, which the search ") && stderr.ends_with(": --search square is the one that needs none\n"),
             "{stderr}"
         );
     }
