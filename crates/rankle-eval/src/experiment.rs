@@ -169,25 +169,18 @@ impl Experiment {
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }
 
-    /// The attack setting on one subject, whose model must be a white box. [`Experiment::run`] needs one for all searches but Square.
+    /// The attack setting on one subject, whose model must be a white box for all searches but Square.
     ///
     /// # Errors
-    /// [`rankle_core::Error::BlackBox`] for a model without gradients.
+    /// [`rankle_core::Error::BlackBox`] for a model without the gradients that the search follows.
     pub fn setting<'a>(&self, ranked: &'a RankedSubject, keep_images: bool) -> Result<Setting<'a>> {
-        let model: &dyn Embedder = ranked.subject().embedder();
-        ranked.subject().embedder().gradient_counts(self.gradient_units());
-        Ok(self.setting_of(model.white_box()?, ranked, keep_images))
-    }
-
-    fn setting_of<'a, M: Embedder + ?Sized>(
-        &self,
-        embedder: &'a M,
-        ranked: &'a RankedSubject,
-        keep_images: bool,
-    ) -> Setting<'a, M> {
+        let (embedder, images) = (ranked.subject().embedder(), ranked.subject().datasets());
+        if !matches!(self.search, AnySearch::Square(_)) {
+            (embedder as &dyn Embedder).white_box()?;
+        }
+        embedder.gradient_counts(self.gradient_units());
         let Self { spec: AttackSpec { eight_bit, .. }, batch_size, .. } = *self;
-        let (scene, images) = (self.scene(ranked.sets()), ranked.subject().datasets());
-        Setting { embedder, scene, images, batch_size, eight_bit, keep_images }
+        Ok(Setting { embedder, scene: self.scene(ranked.sets()), images, batch_size, eight_bit, keep_images })
     }
 
     /// Attacks the images and measures the outcome.
@@ -195,12 +188,6 @@ impl Experiment {
     /// # Errors
     /// Errors of the attack, or an interrupt by the monitor.
     pub fn run(&self, ranked: &RankedSubject, images: &[usize], targets: &Targets, keep_images: bool) -> Result<Outcome> {
-        if let AnySearch::Square(search) = &self.search {
-            // It needs no gradient.
-            let model: &dyn Embedder = ranked.subject().embedder();
-            let setting = self.setting_of(model, ranked, keep_images);
-            return Ok(rankle_attacks::run(&*self.attack(), search, &setting, images, targets)?);
-        }
         let setting = self.setting(ranked, keep_images)?;
         Ok(rankle_attacks::run_spec(&self.search, &self.spec, &setting, images, targets)?)
     }

@@ -27,8 +27,8 @@
 //!     distance: "cosine".into(), loss: None, defense: None,
 //! };
 //! let identity = Identity {
-//!     shown: named.data(), subject: named, preprocessing: None, weights_sha256: String::new(), device: "cpu".into(),
-//!     instruction_set: String::new(), code_version: String::new(),
+//!     shown: named.data(), subject: named, preprocessing: None, weights_sha256: String::new(), probe_distances: None,
+//!     device: "cpu".into(), instruction_set: String::new(), code_version: String::new(),
 //! };
 //! let model = Model::new(toy::embedder(0, Distance::Cosine)?);
 //! let subject = Subject::new(model, Sets::one(Arc::new(toy::dataset(0))), identity, Arc::new(Unwatched))?;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, invalid};
 use crate::{Monitor, Monitored, UncheckedGradient, collapse};
 use rankle_core::{Dataset, Embedder, Embeddings, Gallery, Ranking, Role, Seed, Sets, Waiting, in_pieces, read_ahead};
-use rankle_record::{Provenance, Record};
+use rankle_record::{ProbeDistances, Provenance, Record};
 use std::sync::Arc;
 
 /// Names of a subject in records and messages.
@@ -17,6 +17,8 @@ pub struct Identity {
     pub preprocessing: Option<String>,
     /// SHA-256 of the weights, in hexadecimal.
     pub weights_sha256: String,
+    /// Identity of a model that is a program; `None` for weights.
+    pub probe_distances: Option<ProbeDistances>,
     /// The device of the model, as in `cpu`.
     pub device: String,
     /// The instruction set of the kernels, as in `avx512`.
@@ -118,8 +120,8 @@ impl Subject {
 
     /// The weights, the method version, the code and the machine behind its numbers.
     pub fn provenance(&self, method_version: u32) -> Provenance {
-        let Identity { weights_sha256, device, instruction_set, code_version, .. } = self.identity.clone();
-        Provenance { weights_sha256, method_version, device, instruction_set, code_version }
+        let Identity { weights_sha256, probe_distances, device, instruction_set, code_version, .. } = self.identity.clone();
+        Provenance { weights_sha256, probe_distances, method_version, device, instruction_set, code_version }
     }
 
     /// Adds the gradient error to the record of an attack that followed the gradient of this model, if the check found it wrong.

@@ -34,8 +34,8 @@ pub fn cost(experiment: &Experiment, images: usize) -> u64 {
 
 /// The attacked subject, as a record describes it.
 pub fn source(attacked: &Subject) -> Source {
-    let Identity { weights_sha256, subject, .. } = &attacked.identity;
-    Source { weights_sha256: weights_sha256.clone(), ..Source::planned(subject) }
+    let Identity { weights_sha256, probe_distances, subject, .. } = attacked.identity.clone();
+    Source { weights_sha256, probe_distances, ..Source::planned(&subject) }
 }
 
 /// The record of a transfer to `to`.

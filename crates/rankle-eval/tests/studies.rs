@@ -32,6 +32,7 @@ fn identity(name: &str) -> Identity {
         subject,
         preprocessing: None,
         weights_sha256: format!("hash of {name}"),
+        probe_distances: None,
         device: "cpu".into(),
         instruction_set: "any".into(),
         code_version: "0".into(),

@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::options::is_usual;
 use crate::schema::{self, Role};
-use crate::{AttackOptions, AttackSpec, Error, Provenance, Record, Result, SearchKind, Subject, record};
+use crate::{AttackOptions, AttackSpec, Error, ProbeDistances, Provenance, Record, Result, SearchKind, Subject, record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -43,6 +43,9 @@ pub struct Source {
     /// SHA-256 of the weights file, in hexadecimal; empty in a plan, before the file is opened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub weights_sha256: String,
+    /// Identity of a model that is a program. Omitted if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_distances: Option<ProbeDistances>,
     /// The distance, as in `cosine`.
     pub distance: String,
 }
@@ -106,7 +109,7 @@ impl Source {
     /// The model of `subject` as the source of a planned transfer, whose weights are not yet opened.
     pub fn planned(subject: &Subject) -> Self {
         let Subject { model, weights, distance, .. } = subject.clone();
-        Self { model, weights, weights_sha256: String::new(), distance }
+        Self { model, weights, weights_sha256: String::new(), probe_distances: None, distance }
     }
 }
 
@@ -248,6 +251,7 @@ impl Cell {
         };
         if let Some(from) = &mut cell.from {
             from.weights_sha256.clear();
+            from.probe_distances = None;
         }
         Ok(cell)
     }
@@ -427,7 +431,7 @@ mod tests {
         let line = plain.to_line().unwrap();
         assert!(!line.contains("from") && !line.contains("universal"), "{line}");
         let [model, weights, distance] = ["lenet", "here", "euclidean"].map(str::to_owned);
-        let source = Source { model, weights, weights_sha256: "ab".repeat(32), distance };
+        let source = Source { model, weights, weights_sha256: "ab".repeat(32), probe_distances: None, distance };
         let of = |from: Option<Source>, universal: Option<(usize, usize)>| {
             let mut record = record();
             record.cell.from = from;
@@ -471,7 +475,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut record = unusual();
         let [model, weights, distance] = ["lenet", "here", "euclidean"].map(str::to_owned);
-        record.cell.from = Some(Source { model, weights, weights_sha256: "ab".repeat(32), distance });
+        record.cell.from = Some(Source { model, weights, weights_sha256: "ab".repeat(32), probe_distances: None, distance });
         std::fs::write(file.path(), record.to_line().unwrap()).unwrap();
         let [again] = Cell::read_plan(file.path()).unwrap().try_into().unwrap();
         assert!(again.matches(&record.cell) && again.from.unwrap().weights_sha256.is_empty());
@@ -528,7 +532,7 @@ mod tests {
     fn transfers_and_universal_perturbations_are_asked_for_as_such() {
         let source = |model: &str, hash: &str| {
             let [model, weights_sha256] = [model, hash].map(str::to_owned);
-            Some(Source { model, weights: "a".into(), weights_sha256, distance: "cosine".into() })
+            Some(Source { model, weights: "a".into(), weights_sha256, probe_distances: None, distance: "cosine".into() })
         };
         let universal = Some(SharedBy { batches: 1, perturbations: 10 });
         let with = |cell: Cell, from, universal| Cell { from, spec: AttackSpec { universal, ..cell.spec }, ..cell };

@@ -1,12 +1,16 @@
 //! Provenance of a number.
 
+use crate::ProbeDistances;
 use serde::{Deserialize, Serialize};
 
 /// The weights, the code and the machine behind a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// SHA-256 of the weights file, in hexadecimal.
+    /// SHA-256 of the weights file, in hexadecimal; for a program, of its `probe_distances`.
     pub weights_sha256: String,
+    /// Identity of a model that is a program. Omitted if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_distances: Option<ProbeDistances>,
     /// Version of the method, which rises whenever the same inputs give another number.
     #[serde(default = "first")]
     pub method_version: u32,

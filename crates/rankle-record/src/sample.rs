@@ -27,7 +27,14 @@ pub fn subject() -> Subject {
 /// Weights, code and machine of the made-up records.
 pub fn provenance() -> Provenance {
     let [device, instruction_set, code_version] = ["cpu", "avx2", "0.1.0"].map(str::to_owned);
-    Provenance { weights_sha256: "5f".repeat(32), method_version: 1, device, instruction_set, code_version }
+    Provenance {
+        weights_sha256: "5f".repeat(32),
+        probe_distances: None,
+        method_version: 1,
+        device,
+        instruction_set,
+        code_version,
+    }
 }
 
 /// A record of an attack on `subject`, in a table, with the given rank after the attack.

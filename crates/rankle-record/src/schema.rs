@@ -30,6 +30,8 @@ pub enum Kind {
     Number,
     /// Two numbers.
     Interval,
+    /// Any number of numbers.
+    Numbers,
     /// An object.
     Object,
     /// A list of objects.
@@ -87,7 +89,7 @@ impl Column {
 /// All columns of [`crate::Record`], in the order of the line.
 #[rustfmt::skip] // a table
 pub static COLUMNS: &[Column] = {
-    use Kind::{Count, Flag, Interval, List, Number, Object, Text};
+    use Kind::{Count, Flag, Interval, List, Number, Numbers, Object, Text};
     use Role::{Choice, Circumstance, Fact, Outcome};
     use Written::{Always, OrNull, WhereUnusual, WithSearch};
     &[
@@ -96,8 +98,8 @@ pub static COLUMNS: &[Column] = {
         column("dataset", Choice, Text, Always, "", "the dataset, as in mnist"),
         column("query_dataset", Choice, Text, WhereUnusual, "", "another dataset, whose test images are the queries"),
         column("gallery_dataset", Choice, Text, WhereUnusual, "", "another dataset, which is ranked"),
-        column("model", Choice, Text, Always, "", "the architecture, as in c2f2; in a transfer that of the measured model"),
-        column("weights", Choice, Text, Always, "", "where the weights were; display only, weights_sha256 tells weights apart"),
+        column("model", Choice, Text, Always, "", "the architecture, as in c2f2, or exec for a program; in a transfer that of the measured model"),
+        column("weights", Choice, Text, Always, "", "where the weights were, or the command of a program; display only, weights_sha256 tells weights apart"),
         column("distance", Choice, Text, Always, "", "the distance that ranks, as in cosine"),
         column("loss", Choice, Text, OrNull, "", "the loss that the weights were trained with, where it is known"),
         column("defense", Choice, Text, OrNull, "", "the defense that the weights were trained with, none or embedding-shift, where it is known"),
@@ -119,14 +121,15 @@ pub static COLUMNS: &[Column] = {
         column("seed", Choice, Count, Always, "", "the seed of the sample, the targets and the starts"),
         column("universal", Choice, Object, WhereUnusual, "", "batches and perturbations for each batch, where one perturbation is made for many images"),
         column("images", Choice, Count, Always, "", "attacked images"),
-        column("from", Choice, Object, WhereUnusual, "", "model, weights, weights_sha256 and distance of the model that images were perturbed against: a transfer"),
+        column("from", Choice, Object, WhereUnusual, "", "model, weights, weights_sha256, distance and, of a program, probe_distances of the model that images were perturbed against: a transfer"),
         column("preprocessing", Fact, Text, WhereUnusual, "", "how photographs became the model's images"),
         column("gallery", Fact, Count, Always, "", "ranked items"),
         column("queries", Fact, Count, WhereUnusual, "", "queries, where they are no gallery items"),
         column("left_out", Fact, Count, WhereUnusual, "", "broken images that were left out of both"),
         column("chosen", Fact, Text, OrNull, "", "images, targets and preserved items that were chosen by hand, in words"),
         column("verifiable", Circumstance, Flag, WhereUnusual, "", "false where the weights are in no folder of the repository"),
-        column("weights_sha256", Fact, Text, Always, "", "SHA-256 of the weights file, in hexadecimal"),
+        column("weights_sha256", Fact, Text, Always, "", "SHA-256 of the weights file, in hexadecimal; of a program, of its probe_distances"),
+        column("probe_distances", Fact, Numbers, WhereUnusual, "distance", "of a program: the distances of all pairs of 16 fixed images; two programs are one model if none differs by more than 1e-4 of the largest"),
         column("method_version", Fact, Count, Always, "", "rises whenever the same inputs give another number"),
         column("device", Circumstance, Text, Always, "", "where it was computed, as in cpu"),
         column("instruction_set", Circumstance, Text, Always, "", "the path of the kernels, as in avx512: results are bit-identical within one"),
@@ -170,6 +173,7 @@ pub fn json_schema() -> String {
             Kind::Count => json!({ "type": "integer", "minimum": 0 }),
             Kind::Number => json!({ "type": "number" }),
             Kind::Interval => json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 }),
+            Kind::Numbers => json!({ "type": "array", "items": { "type": "number" } }),
             Kind::Object => json!({ "type": "object" }),
             Kind::List => json!({ "type": "array", "items": { "type": "object" } }),
         };
@@ -241,7 +245,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PartOutcome, Record, SharedBy, Source, Unseen, WhiteBox, sample};
+    use crate::{PartOutcome, ProbeDistances, Record, SharedBy, Source, Unseen, WhiteBox, sample};
     use std::path::Path;
 
     /// A record that has every column.
@@ -249,6 +253,7 @@ mod tests {
         let mut record = sample::record("mnist-ct", sample::subject(), AttackId::CA_PLUS, 1, 0.3, 2.0);
         record.facts.preprocessing = Some("resize=square".into());
         record.facts.left_out = Some(1);
+        record.facts.provenance.probe_distances = ProbeDistances::new(vec![0.5]);
         record.facts.queries = Some(12);
         record.cell.subject.query_dataset = Some("idx:b".into());
         record.cell.subject.gallery_dataset = Some("folder:a".into());
@@ -310,6 +315,7 @@ mod tests {
                 Kind::Count => value.is_u64(),
                 Kind::Number => value.is_number(),
                 Kind::Interval => value.as_array().is_some_and(|pair| pair.len() == 2),
+                Kind::Numbers => value.as_array().is_some_and(|all| all.iter().all(Value::is_number)),
                 Kind::Object => value.is_object(),
                 Kind::List => value.is_array(),
             };

@@ -211,7 +211,7 @@ impl Sanity {
         if let Some(recall) = self.recall_at_1 {
             writeln!(out, "- recall at 1 without an attack: {recall:.1} % of the items that `collapse` looks at")?;
         }
-        if let Some(Source { weights, weights_sha256, model, distance }) = &self.against {
+        if let Some(Source { weights, weights_sha256, model, distance, .. }) = &self.against {
             writeln!(out, "- transferred from: {model} ({distance}), `{weights}`, SHA-256 {weights_sha256}")?;
         }
         let Provenance { device, instruction_set, code_version, .. } = provenance;

@@ -6,6 +6,7 @@ use crate::commands::{
 };
 use crate::data::Data;
 use crate::device::Device;
+use crate::foreign::{self, ForeignArguments};
 use crate::indices::Indices;
 use crate::model_arguments::{ModelArguments, ModelName, ModelOptions};
 use crate::names::Format;
@@ -94,6 +95,8 @@ pub(crate) struct Global {
     /// Skip the check that compares gradients from automatic differentiation with difference quotients before their first use
     #[arg(long, global = true)]
     no_gradient_check: bool,
+    #[command(flatten)]
+    foreign: ForeignArguments,
     /// End as after Ctrl-C once the parent process is no longer the one with this ID
     #[arg(long, global = true, hide = true, value_name = "PID")]
     parent: Option<u32>,
@@ -230,7 +233,7 @@ impl VictimArguments {
             override_card,
         };
         let Key { data, prefix, model, distance, .. } = from.clone();
-        said.model(Some((model, distance)))?.key(data, prefix)
+        said.model(Some((model.architecture(), distance)))?.key(data, prefix)
     }
 }
 
@@ -254,6 +257,7 @@ impl Arguments {
             return Err(Stop::usage(format!("this process computes with {best} already")).into());
         }
         interrupt::watch(self.global.parent)?;
+        foreign::start(self.global.foreign);
         system::leave_gradients_unchecked(self.global.no_gradient_check);
         #[cfg(feature = "hub")]
         crate::hub::start(self.global.hub);

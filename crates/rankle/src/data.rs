@@ -1,12 +1,12 @@
 //! Datasets by name: opening them, and checks against the model.
 
 use crate::files::Input;
+use crate::network::Network;
 use crate::pass::Pass;
 use crate::stop::Stop;
 use anyhow::{Result, bail};
 use rankle_core::{Dataset, Sets};
 use rankle_data::{Source, Split, Watch, with_classes_of};
-use rankle_models::Architecture;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Data {
 ///
 /// # Errors
 /// [`Stop`] with the exit code for wrong arguments when the photographs cannot be prepared for the model.
-pub(crate) fn preprocessing(dataset: &Source, model: Architecture) -> Result<Option<String>, Stop> {
+pub(crate) fn preprocessing(dataset: &Source, model: &Network) -> Result<Option<String>, Stop> {
     let preparation = dataset.preparation(&model.input_spec()).map_err(|error| Stop::usage(error.to_string()))?;
     Ok(preparation.map(|preparation| preparation.to_string()))
 }
@@ -64,7 +64,7 @@ pub(crate) fn data_inputs(option: &'static str, name: &Source, folder: Option<&P
 ///
 /// # Errors
 /// When the dataset cannot be read, its images have another shape than the input, or a classifier does not know its classes.
-pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: Architecture) -> Result<Arc<dyn Dataset>> {
+pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, model: &Network) -> Result<Arc<dyn Dataset>> {
     let dataset = opened(|watch| name.open_watched(split, folder, &model.input_spec(), watch))?;
     check_fit(name, &*dataset, model)?;
     Ok(dataset)
@@ -74,7 +74,7 @@ pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, mode
 ///
 /// # Errors
 /// When the images have another shape, or when a classifier does not know their classes.
-pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: Architecture) -> Result<()> {
+pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: &Network) -> Result<()> {
     if dataset.shape() != model.input() {
         bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
     }
@@ -99,10 +99,10 @@ pub(crate) fn opened(open: impl FnOnce(Watch<'_>) -> rankle_data::Result<Arc<dyn
 /// # Errors
 /// As [`open_data`]; for a model that ranks, as [`check_classes`]; when a photograph is in both sets; when only one of the two
 /// sets has class names.
-pub(crate) fn open_sets(data: &Data, model: Architecture) -> Result<Sets<Arc<dyn Dataset>>> {
+pub(crate) fn open_sets(data: &Data, model: &Network) -> Result<Sets<Arc<dyn Dataset>>> {
     let sets = data.sets();
     let images = sets.try_map(|(name, split)| open_data(name, split, data.dir.as_deref(), model))?;
-    if !model.is_classifier() {
+    if model.classes().is_none() {
         check_classes(sets.gallery.0, images.gallery.labels())?;
     }
     let Some(queries) = images.queries else { return Ok(images) };
@@ -144,9 +144,9 @@ fn check_apart(queries: (&Source, &dyn Dataset), gallery: (&Source, &dyn Dataset
 ///
 /// # Errors
 /// When a label has no logit.
-fn check_labels(name: &Source, model: Architecture, labels: &[u32]) -> Result<()> {
-    let classes = model.embedding_size();
-    if let Some(label) = labels.iter().copied().max().filter(|&label| model.is_classifier() && label as usize >= classes) {
+fn check_labels(name: &Source, model: &Network, labels: &[u32]) -> Result<()> {
+    let most = labels.iter().copied().max();
+    if let Some((classes, label)) = model.classes().zip(most).filter(|&(classes, label)| label as usize >= classes) {
         bail!("{model} tells {classes} classes apart, counted from 0, and {name} has the label {label}: choose another --model");
     }
     Ok(())
@@ -192,6 +192,7 @@ pub(crate) fn check_pairs(shown: &str, labels: Sets<&[u32]>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_models::Architecture;
 
     #[test]
     fn queries_and_gallery_are_one_set_where_they_are_the_same_images() {
@@ -228,9 +229,10 @@ mod tests {
         let message = check_pairs(&shown, Sets { gallery: &[0, 0], queries: Some(&[3, 3]) }).unwrap_err().to_string();
         assert!(message.starts_with("no class of the queries is in the gallery"), "{message}");
         assert!(
-            check_labels(&name, Architecture::C2f2, &[77]).is_ok() && check_labels(&name, Architecture::Softmax, &[9]).is_ok()
+            check_labels(&name, &Architecture::C2f2.into(), &[77]).is_ok()
+                && check_labels(&name, &Architecture::Softmax.into(), &[9]).is_ok()
         );
-        let message = check_labels(&name, Architecture::Softmax, &[3, 26, 1]).unwrap_err().to_string();
+        let message = check_labels(&name, &Architecture::Softmax.into(), &[3, 26, 1]).unwrap_err().to_string();
         assert!(
             message.starts_with("softmax tells 10 classes apart, counted from 0, and folder,images=20%:shoes has the label 26")
         );

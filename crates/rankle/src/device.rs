@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 use rankle_core::{Embedder, Place};
-use rankle_models::Architecture;
 use std::{fmt, str::FromStr};
 
 /// A device on the command line.
@@ -50,7 +49,7 @@ impl Device {
     ///
     /// # Errors
     /// One line that names the model.
-    pub(crate) fn check(self, name: Architecture, model: &dyn Embedder) -> Result<()> {
+    pub(crate) fn check(self, name: impl fmt::Display, model: &dyn Embedder) -> Result<()> {
         if self != Self::Cpu && matches!(model.place(), Place::Kernels) {
             bail!("the model {name} runs on the CPU only, not on {self}: use --device cpu");
         }
@@ -87,6 +86,7 @@ impl FromStr for Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rankle_models::Architecture;
 
     #[test]
     fn names_go_both_ways() {

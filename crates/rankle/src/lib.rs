@@ -41,6 +41,7 @@ mod commands;
 mod data;
 mod device;
 mod files;
+mod foreign;
 mod hub;
 mod indices;
 mod interrupt;
@@ -49,6 +50,7 @@ mod interrupt;
 pub mod method {}
 mod model_arguments;
 mod names;
+mod network;
 mod pass;
 mod progress;
 mod provenance;

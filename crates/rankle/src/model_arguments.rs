@@ -3,7 +3,9 @@
 use crate::arguments::heading;
 use crate::card::{CARD, Card};
 use crate::data::Data;
+use crate::foreign::ForeignName;
 use crate::names::{self, Models};
+use crate::network::Network;
 use crate::stop::Stop;
 use crate::system::Key;
 use anyhow::Result;
@@ -23,21 +25,49 @@ pub(crate) enum ModelName {
     Architecture(Architecture),
     /// Folder with weights and a card.
     Folder(PathBuf),
+    /// A model that is no architecture of this program.
+    Foreign(ForeignName),
 }
 
-/// Parser of a [`ModelName`]: the name of an architecture, else that of a folder.
-#[derive(Clone)]
-pub(crate) struct ModelNames(Models);
+impl ModelName {
+    /// The network alone: that of a folder is named by its card.
+    ///
+    /// # Errors
+    /// A card that cannot be read, and a foreign model that cannot be opened.
+    pub(crate) fn network(&self) -> Result<Network> {
+        match self {
+            Self::Architecture(architecture) => Ok((*architecture).into()),
+            Self::Folder(folder) => {
+                let card = folder.join(CARD);
+                Ok(Card::read(&card)?.architecture(&card, &names::MODELS)?.into())
+            }
+            Self::Foreign(name) => Ok(Network::Foreign(name.open()?)),
+        }
+    }
+}
 
-pub(crate) const RANKERS: ModelNames = ModelNames(names::RANKERS);
-pub(crate) const CLASSIFIERS: ModelNames = ModelNames(names::CLASSIFIERS);
+/// Parser of a [`ModelName`]: a foreign model where one is allowed, the name of an architecture, else that of a folder.
+#[derive(Clone)]
+pub(crate) struct ModelNames {
+    architectures: Models,
+    foreign: bool,
+}
+
+pub(crate) const RANKERS: ModelNames = ModelNames { architectures: names::RANKERS, foreign: true };
+pub(crate) const CLASSIFIERS: ModelNames = ModelNames { architectures: names::CLASSIFIERS, foreign: false };
+pub(crate) const ALL: ModelNames = ModelNames { architectures: names::MODELS, foreign: true };
 
 impl TypedValueParser for ModelNames {
     type Value = ModelName;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ModelName, clap::Error> {
-        match self.0.parse_ref(command, arg, value) {
+        let foreign = ForeignName::parse(value);
+        if let Some(name) = foreign.clone().filter(|_| self.foreign) {
+            return Ok(ModelName::Foreign(name));
+        }
+        match self.architectures.parse_ref(command, arg, value) {
             Ok(architecture) => Ok(ModelName::Architecture(architecture)),
+            Err(error) if foreign.is_some() => Err(error),
             Err(_) if Path::new(value).is_dir() => Ok(ModelName::Folder(value.into())),
             Err(_) if Path::new(value).components().count() > 1 => {
                 let line = format!("there is no folder {value:?} with a model: name one with a card.toml, or an architecture");
@@ -48,7 +78,8 @@ impl TypedValueParser for ModelNames {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.possible_values()?.chain([PossibleValue::new("FOLDER")])))
+        let foreign = self.foreign.then(|| PossibleValue::new("exec:COMMAND"));
+        Some(Box::new(self.architectures.possible_values()?.chain([PossibleValue::new("FOLDER")]).chain(foreign)))
     }
 }
 
@@ -57,9 +88,10 @@ impl TypedValueParser for ModelNames {
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct ModelArguments {
     /// The model: a folder that `rankle train` wrote, whose card.toml names architecture, distance and preprocessing; or an
-    /// architecture, then with --weights and --distance. A network for photographs takes the side of its images, if it is not
-    /// 224: resnet18,size=112
-    #[arg(long, value_name = "FOLDER|NAME", value_parser = RANKERS)]
+    /// architecture, then with --weights and --distance; or any program, as in exec:'python3 model.py', then with --distance. A
+    /// network for photographs takes the side of its images, if it is not 224: resnet18,size=112. A command is split into words
+    /// as by a shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
+    #[arg(long, value_name = "FOLDER|NAME|exec:COMMAND", value_parser = RANKERS)]
     pub(crate) model: ModelName,
     /// The weights: a safetensors file with the tensor names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE]
     /// is a file on the Hugging Face hub, for programs built with the feature hub
@@ -91,7 +123,8 @@ pub(crate) struct ModelOptions<'a> {
 
 /// A model and its distance, complete.
 pub(crate) struct Model {
-    pub(crate) architecture: Architecture,
+    pub(crate) network: Network,
+    /// File of weights; the command of a program.
     pub(crate) weights: PathBuf,
     pub(crate) distance: Distance,
     /// The card of the model, with its path; `None` if no folder is named.
@@ -104,12 +137,15 @@ impl ModelOptions<'_> {
     ///
     /// # Errors
     /// [`Stop`] for a missing option, and for one that contradicts the card; a card that cannot be read.
-    pub(crate) fn model(self, usual: Option<(Architecture, Distance)>) -> Result<Model> {
+    pub(crate) fn model(self, usual: Option<(Option<Architecture>, Distance)>) -> Result<Model> {
+        if let Some(name) = self.foreign()? {
+            return self.of_its_own(&name, usual.map(|(_, distance)| distance));
+        }
         let Self { options: [weights_option, distance_option], names, model, weights, distance, override_card } = self;
         let (architecture, mut folder) = match model {
             Some(ModelName::Architecture(architecture)) => (Some(architecture), None),
             Some(ModelName::Folder(folder)) => (None, Some(folder)),
-            None => (None, None),
+            Some(ModelName::Foreign(_)) | None => (None, None),
         };
         let weights = match weights {
             Some(path) if path.is_dir() && folder.is_none() => {
@@ -124,7 +160,10 @@ impl ModelOptions<'_> {
         let (usual_architecture, usual_distance) = usual.unzip();
         let Some(folder) = folder else {
             return Ok(Model {
-                architecture: architecture.or(usual_architecture).ok_or_else(|| missing("--model", "an architecture"))?,
+                network: architecture
+                    .or(usual_architecture.flatten())
+                    .ok_or_else(|| missing("--model", "an architecture"))?
+                    .into(),
                 weights: weights.ok_or_else(|| missing(weights_option, "a file of weights"))?,
                 distance: distance.or(usual_distance).ok_or_else(|| missing(distance_option, "a distance"))?,
                 card: None,
@@ -149,7 +188,31 @@ impl ModelOptions<'_> {
             }
             card.check(&place, &weights)?;
         }
-        Ok(Model { architecture, weights, distance, card: Some((card, place)), override_card })
+        Ok(Model { network: architecture.into(), weights, distance, card: Some((card, place)), override_card })
+    }
+
+    /// The foreign model that is named, in place of an architecture or of a file of weights.
+    ///
+    /// # Errors
+    /// [`Stop`] for an architecture or weights beside it, which it has itself.
+    fn foreign(&self) -> Result<Option<ForeignName>, Stop> {
+        let alone = |name: &ForeignName, other: &str| Stop::usage(format!("{name} is a whole model: leave out {other}"));
+        let in_place_of_weights = self.weights.as_ref().and_then(|weights| ForeignName::parse(weights.as_os_str()));
+        match (&self.model, &self.weights, in_place_of_weights) {
+            (Some(ModelName::Foreign(name)), Some(_), _) => Err(alone(name, self.options[0])),
+            (Some(ModelName::Foreign(name)), None, _) => Ok(Some(name.clone())),
+            (Some(_), _, Some(name)) => Err(alone(&name, "its architecture")),
+            (_, _, name) => Ok(name),
+        }
+    }
+
+    /// Opens a foreign model.
+    fn of_its_own(self, name: &ForeignName, usual: Option<Distance>) -> Result<Model> {
+        let distance = self.distance.or(usual).ok_or_else(|| {
+            Stop::usage(format!("{} is missing: name the distance by which {name} ranks, cosine or euclidean", self.options[1]))
+        })?;
+        let (network, weights) = (Network::Foreign(name.open()?), name.weights().into());
+        Ok(Model { network, weights, distance, card: None, override_card: self.override_card })
     }
 }
 
@@ -186,7 +249,7 @@ impl Model {
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
         let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
-        let own = crate::data::preprocessing(&prepared, self.architecture)?.unwrap_or_default();
+        let own = crate::data::preprocessing(&prepared, &self.network)?.unwrap_or_default();
         if own != said && !self.override_card {
             return Err(CardConflict { card: place, override_card: false }.stop(&format!("{option} with"), own, said).into());
         }
@@ -206,7 +269,7 @@ impl Model {
             gallery: prepared("--gallery", gallery)?,
             dir,
         };
-        let Self { architecture: model, weights, distance, card, .. } = self;
+        let Self { network: model, weights, distance, card, .. } = self;
         let [loss, defense] = card.map_or([None, None], |(card, _)| card.trained());
         Ok(Key { data, model, weights, prefix, distance, loss, defense })
     }
@@ -223,6 +286,9 @@ impl ModelArguments {
             ModelName::Architecture(model) => ModelName::Architecture(crate::arguments::sized(model, embedding_size)?),
             ModelName::Folder(_) if embedding_size.is_some() => {
                 return Err(Stop::usage("--embedding-size is for an architecture: the card of a folder tells it").into());
+            }
+            ModelName::Foreign(_) if embedding_size.is_some() => {
+                return Err(Stop::usage("--embedding-size is for an architecture: a program says its own").into());
             }
             folder => folder,
         };

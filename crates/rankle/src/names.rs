@@ -1,5 +1,6 @@
 //! Parsers of names on the command line, with suggestions for misspelled ones.
 
+use crate::foreign::ForeignName;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
@@ -47,12 +48,26 @@ photographs as stored instead of turning them upright; skip-broken leaves out ph
 
 /// Value parsers of the options.
 pub(crate) const SPLITS: Names<Split> = Names::of("split", &Split::ALL);
-pub(crate) const TRAINABLE: Models =
-    Models { what: "model", all: &Architecture::ALL, own: Architecture::registered, offered: Architecture::is_trainable };
-pub(crate) const MODELS: Models = Models { offered: |_| true, ..TRAINABLE };
+pub(crate) const TRAINABLE: Models = Models {
+    what: "model",
+    all: &Architecture::ALL,
+    own: Architecture::registered,
+    offered: Architecture::is_trainable,
+    foreign: "cannot be trained here: its weights are its own",
+};
+pub(crate) const MODELS: Models = Models {
+    offered: |_| true,
+    foreign: "is a whole model, and an architecture is needed here: name it in place of the weights, on the command line",
+    ..TRAINABLE
+};
 pub(crate) const RANKERS: Models = Models { all: &Architecture::RANKERS, ..MODELS };
-pub(crate) const CLASSIFIERS: Models =
-    Models { what: "classifier", all: &Architecture::CLASSIFIERS, own: Vec::new, offered: |_| true };
+pub(crate) const CLASSIFIERS: Models = Models {
+    what: "classifier",
+    all: &Architecture::CLASSIFIERS,
+    own: Vec::new,
+    foreign: "ranks, and a classifier is needed here",
+    ..MODELS
+};
 pub(crate) const DISTANCES: Names<Distance> = Names::of("distance", &Distance::ALL);
 pub(crate) const ATTACKS: Names<AttackId> = Names { own: AttackId::registered, ..Names::of("attack", &AttackId::ALL) };
 pub(crate) const CLASSIFIER_ATTACKS: Names<ClassifierAttack> = Names::of("attack", &ClassifierAttack::ALL);
@@ -78,12 +93,17 @@ pub(crate) struct Models {
     own: fn() -> Vec<Architecture>,
     /// True for the models that messages and the help list as usable.
     offered: fn(Architecture) -> bool,
+    /// Why no foreign model can be named here.
+    foreign: &'static str,
 }
 
 impl Models {
     /// # Errors
     /// An unknown name, and arguments that the model does not take.
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
+        if let Some(foreign) = ForeignName::parse(OsStr::new(name)) {
+            return Err(format!("{foreign} {}", self.foreign));
+        }
         let plain = name.split(',').next().unwrap_or_default();
         match Architecture::named(plain).filter(|model| self.all().any(|one| one == *model)) {
             Some(_) => name.parse().map_err(|error: rankle_core::Error| error.to_string()),

@@ -2,7 +2,9 @@
 
 use crate::data::Data;
 use crate::device::Device;
+use crate::foreign::ForeignName;
 use crate::names;
+use crate::network::Network;
 use crate::progress::{self, Bar};
 use crate::search::{self, Remedy};
 use crate::stop::{self, Stop};
@@ -30,8 +32,8 @@ pub(crate) fn job(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<Strin
     let (queries, gallery) = (other(query_dataset)?, other(gallery_dataset)?);
     let key = Key {
         data: Data { dataset: dataset.parse()?, queries, gallery, dir: dataset_dir },
-        model: names::RANKERS.find(model).map_err(Error::msg)?,
-        weights: weights.into(),
+        model: network(model, weights)?,
+        weights: self::weights(model, weights),
         prefix,
         distance: names::DISTANCES.find(distance).map_err(Error::msg)?,
         // The cell names loss and defense, if they are known.
@@ -41,15 +43,34 @@ pub(crate) fn job(cell: Cell, dataset_dir: Option<PathBuf>, prefix: Option<Strin
     key.preprocessing().map_err(|stop| anyhow!("{stop}"))?;
     let from = |source: &Source| -> Result<Key> {
         Ok(Key {
-            model: names::RANKERS.find(&source.model).map_err(Error::msg)?,
-            weights: (&source.weights).into(),
+            model: network(&source.model, &source.weights)?,
+            weights: self::weights(&source.model, &source.weights),
             distance: names::DISTANCES.find(&source.distance).map_err(Error::msg)?,
             ..key.clone()
         })
     };
     let from = cell.from.as_ref().map(from).transpose()?;
     from.as_ref().map_or(Ok(()), |from| from.check_beside(&key)).map_err(|stop| anyhow!("{stop}"))?;
-    Ok(Job::new(cell, key, from, place)?)
+    let job = Job::new(cell, key, from, place)?;
+    let attacked = job.from.as_ref().unwrap_or(&job.key);
+    attacked.check_search(job.experiment.search.kind())?;
+    Ok(job)
+}
+
+/// The network that a plan or a record names.
+///
+/// # Errors
+/// An unknown name; a program, unless it may be started.
+fn network(model: &str, weights: &str) -> Result<Network> {
+    match ForeignName::recorded(model, weights) {
+        Some(name) => Ok(Network::Foreign(name.open_recorded()?)),
+        None => names::RANKERS.find(model).map(Network::from).map_err(Error::msg),
+    }
+}
+
+/// The weights that a plan or a record names.
+fn weights(model: &str, weights: &str) -> PathBuf {
+    ForeignName::recorded(model, weights).map_or_else(|| weights.into(), |name| name.weights().into())
 }
 
 /// Open systems of a plan, each opened once, from which the inputs of records are read.

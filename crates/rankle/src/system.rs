@@ -2,16 +2,17 @@
 
 use crate::data::{Data, data_inputs, open_data, open_sets, preprocessing};
 use crate::files::Input;
+use crate::network::{Loaded, Network};
 use crate::progress::Bar;
 use crate::stop::Stop;
-use crate::weights::Weights;
 use crate::{card, device::Device};
 use anyhow::Result;
 use indicatif::ProgressBar;
 use rankle_core::{Dataset, Distance, Sets};
 use rankle_data::{Source, Split};
 use rankle_eval::{Identity, Model, Monitor, Subject};
-use rankle_models::{Architecture, Isa};
+use rankle_models::Isa;
+use rankle_record::SearchKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,17 +25,17 @@ pub(crate) fn leave_gradients_unchecked(unchecked: bool) {
     UNCHECKED.store(unchecked, Ordering::Relaxed);
 }
 
-/// True if the gradient of a model has to be compared with difference quotients before its first use. Models with rankle's own
-/// kernels are tested already.
-pub(crate) fn is_unproven(model: Architecture) -> bool {
-    !model.is_proven() && !UNCHECKED.load(Ordering::Relaxed)
+/// True after `--no-gradient-check`.
+pub(crate) fn gradients_are_left_unchecked() -> bool {
+    UNCHECKED.load(Ordering::Relaxed)
 }
 
 /// Names of everything that makes up a system. Equal keys mean the same system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) data: Data,
-    pub(crate) model: Architecture,
+    pub(crate) model: Network,
+    /// File of weights; the command of a program.
     pub(crate) weights: PathBuf,
     /// Prefix to remove from the tensor names, if all have it.
     pub(crate) prefix: Option<String>,
@@ -54,7 +55,7 @@ impl TestImages {
         if let Some((_, known)) = self.0.iter().find(|(known, _)| about(known) == about(key)) {
             return Ok(known.clone());
         }
-        let images = open_sets(&key.data, key.model)?;
+        let images = open_sets(&key.data, &key.model)?;
         self.0.push((key.clone(), images.clone()));
         Ok(images)
     }
@@ -67,7 +68,9 @@ impl Key {
         let named = [("--dataset", Some(dataset)), ("--queries", queries.as_ref()), ("--gallery", gallery.as_ref())];
         let named = named.into_iter().filter_map(|(option, name)| Some((option, name?)));
         let mut inputs: Vec<Input> = named.flat_map(|(option, name)| data_inputs(option, name, dir.as_deref())).collect();
-        inputs.push(Input::new("--weights", &self.weights));
+        if self.model.is_a_file() {
+            inputs.push(Input::new("--weights", &self.weights));
+        }
         inputs
     }
 
@@ -98,13 +101,27 @@ impl Key {
         Ok(())
     }
 
+    /// Checks that the model has the gradient that a search follows.
+    ///
+    /// # Errors
+    /// [`Stop`] with the exit code for wrong arguments for a black box.
+    pub(crate) fn check_search(&self, search: SearchKind) -> Result<(), Stop> {
+        match &self.model {
+            Network::Foreign(foreign) if !foreign.has_gradient() && search != SearchKind::Square => Err(Stop::usage(format!(
+                "{} answers no gradient, which the search {search} follows: --search square is the one that needs none",
+                foreign.name()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Preprocessing of photographs for the model, as records name it; `None` for other images.
     ///
     /// # Errors
     /// [`Stop`] with the exit code for wrong arguments when the photographs cannot be prepared for the model, or when queries and
     /// gallery are prepared differently.
     pub(crate) fn preprocessing(&self) -> Result<Option<String>, Stop> {
-        let of = |(name, _): (&Source, Split)| preprocessing(name, self.model);
+        let of = |(name, _): (&Source, Split)| preprocessing(name, &self.model);
         let sets = self.data.sets();
         let (gallery, queries) = (of(sets.gallery)?, of(*sets.queries())?);
         if gallery != queries {
@@ -136,7 +153,7 @@ impl Key {
     pub(crate) fn open_split(self, split: Split, device: Device, bar: &ProgressBar) -> Result<Subject> {
         let data = |key: &Self| {
             let Data { dataset, dir, .. } = &key.data;
-            open_data(dataset, split, dir.as_deref(), key.model).map(Sets::one)
+            open_data(dataset, split, dir.as_deref(), &key.model).map(Sets::one)
         };
         let subject = self.open_with(None, device, Bar::monitor(bar), data)?;
         self.heed_card(&subject);
@@ -179,6 +196,9 @@ impl Key {
 
     /// Warns if a card beside the weights names another distance or another preprocessing.
     pub(crate) fn heed_card(&self, subject: &Subject) {
+        if self.model.architecture().is_none() {
+            return;
+        }
         let Identity { preprocessing, weights_sha256, .. } = &subject.identity;
         for warning in card::warnings(&self.weights, weights_sha256, (self.distance, preprocessing.as_deref())) {
             tracing::warn!("{warning}");
@@ -195,21 +215,21 @@ impl Key {
         let place = device.place()?;
         let preprocessing = self.preprocessing()?;
         // Weights first: a wrong path to them is the more frequent mistake.
-        let (embedder, weights_sha256) = {
-            let Weights { path, tensors, sha256 } = Weights::read(&self.weights, self.prefix.as_deref())?.checked(sha256)?;
-            (self.model.with_weights(&path, &tensors, self.distance, &place)?, sha256)
-        };
-        device.check(self.model, &*embedder)?;
+        let weights = (&*self.weights, self.prefix.as_deref());
+        let loaded = self.model.load(weights, sha256, self.distance, &place)?;
+        let Loaded { embedder, weights_sha256, probe_distances } = loaded;
+        device.check(&self.model, &*embedder)?;
         let images = data(self)?;
         for set in images.iter() {
             tracing::debug!("{} images of {}, weights {weights_sha256}", set.len(), set.name());
         }
-        let model = Model { embedder, unproven: is_unproven(self.model) };
+        let model = Model { embedder, unproven: self.model.is_unproven() };
         let identity = Identity {
             subject: self.subject(),
             shown: self.data.portable(),
             preprocessing,
             weights_sha256,
+            probe_distances,
             device: device.to_string(),
             instruction_set: instruction_set(),
             code_version: CODE_VERSION.to_owned(),
@@ -246,6 +266,7 @@ mod tests {
     use super::*;
     use rankle_core::Place;
     use rankle_eval::Unwatched;
+    use rankle_models::Architecture;
 
     /// A record names the weights that were used, even if the file is replaced between two cells.
     #[test]
@@ -258,7 +279,7 @@ mod tests {
         };
         let key = Key {
             data: Data::one("mnist".parse().unwrap(), None),
-            model: Architecture::C2f2,
+            model: Architecture::C2f2.into(),
             weights: weights.clone(),
             prefix: None,
             distance: Distance::Cosine,

@@ -4,13 +4,14 @@ mod shelf;
 
 pub(crate) use shelf::Shelf;
 
+use crate::foreign::ForeignName;
 use crate::stop;
 use crate::sweep::{self, Job, Opened, Planned};
 use crate::system::Key;
 use anyhow::Result;
 use rankle_eval::experiment;
 use rankle_eval::verify::Recorded;
-use rankle_record::{Cell, Facts, Record, Source, Subject};
+use rankle_record::{Cell, Facts, ProbeDistances, Record, Source, Subject};
 use shelf::Found;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub(crate) enum NotRun {
     Version { recorded: u32, computed: u32 },
     /// Weights that are in no file; `others_in_place` is true if the recorded path has other weights.
     Weights { place: String, others_in_place: bool },
+    /// A program that is another model than the recorded one; `moved` is the difference of its probe distances as a fraction of the
+    /// largest, `None` if the record has none.
+    Program { command: String, moved: Option<String> },
     /// Data, a model or numbers that this program does not accept.
     Refused(String),
 }
@@ -46,6 +50,12 @@ impl fmt::Display for NotRun {
             }
             Self::Weights { place, others_in_place: false } => {
                 write!(f, "the weights are missing ({place}); --weights-dir names a folder to look in")
+            }
+            Self::Program { command, moved: Some(moved) } => {
+                write!(f, "{command} is another model than the record's: its probe distances differ by {moved} of the largest")
+            }
+            Self::Program { command, moved: None } => {
+                write!(f, "the record has no probe_distances, by which {command} would be known")
             }
             Self::Refused(reason) => f.write_str(reason),
         }
@@ -75,12 +85,15 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     if facts.chosen.is_some() {
         return Err(NotRun::Chosen);
     }
-    let weights = |place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
+    let weights = |model: &str, place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
+        _ if ForeignName::recorded(model, place).is_some_and(|name| !name.is_a_file()) => Ok(place.to_owned()),
         Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
         Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
     };
-    let own = weights(&cell.subject.weights, &facts.provenance.weights_sha256)?;
-    let source = |from: &Source| Ok(Source { weights: weights(&from.weights, &from.weights_sha256)?, ..from.clone() });
+    let subject = &cell.subject;
+    let own = weights(&subject.model, &subject.weights, &facts.provenance.weights_sha256)?;
+    let source =
+        |from: &Source| Ok(Source { weights: weights(&from.model, &from.weights, &from.weights_sha256)?, ..from.clone() });
     let from = cell.from.as_ref().map(source).transpose()?;
     let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
     let VerifyPaths { dataset_dir, prefix } = around.clone();
@@ -97,10 +110,31 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
 /// # Errors
 /// An interrupt.
 pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Planned, NotRun>> {
-    match opened.planned(ready.job.clone()) {
-        Err(error) if stop::is_interrupt(&error) => Err(error),
-        planned => Ok(planned.map_err(|error| NotRun::Refused(plain(&error)))),
-    }
+    let planned = match opened.planned(ready.job.clone()) {
+        Err(error) if stop::is_interrupt(&error) => return Err(error),
+        Err(error) => return Ok(Err(NotRun::Refused(plain(&error)))),
+        Ok(planned) => planned,
+    };
+    let (cell, facts) = (&planned.inputs.cell, &planned.inputs.facts);
+    let recorded = ready.recorded.columns.get("probe_distances");
+    let recorded = recorded.and_then(|distances| serde_json::from_value::<ProbeDistances>(distances.clone()).ok());
+    let own = is_another(recorded.as_ref(), facts.provenance.probe_distances.as_ref(), &cell.subject.weights);
+    let source = cell.from.as_ref().and_then(|from| {
+        let recorded = ready.cell.from.as_ref().and_then(|recorded| recorded.probe_distances.as_ref());
+        is_another(recorded, from.probe_distances.as_ref(), &from.weights)
+    });
+    Ok(own.or(source).map_or(Ok(planned), Err))
+}
+
+/// The reason why a program is not the recorded model; `None` if it is, and for weights, which are known by their hash.
+fn is_another(recorded: Option<&ProbeDistances>, here: Option<&ProbeDistances>, command: &str) -> Option<NotRun> {
+    let moved = match (recorded, here) {
+        (_, None) => return None,
+        (Some(recorded), Some(here)) if recorded.are_of_one_model(here) => return None,
+        (Some(recorded), Some(here)) => Some(format!("{:.2e}", recorded.difference(here))),
+        (None, Some(_)) => None,
+    };
+    Some(NotRun::Program { command: command.to_owned(), moved })
 }
 
 fn plain(error: &anyhow::Error) -> String {

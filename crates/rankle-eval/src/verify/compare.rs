@@ -1,7 +1,7 @@
 //! Comparison of records with the same records computed again, column by column.
 
 use super::recorded::{Location, Recorded};
-use rankle_record::{Cell, Provenance};
+use rankle_record::{Cell, ProbeDistances, Provenance};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,10 @@ const NEARLY: &[(&str, f64)] = &[
 ];
 /// Endings of columns that a single image may change by this much, divided by the number of images.
 const OF_AN_IMAGE: (&[&str], f64) = (&[".gradients", ".queries"], 1000.0);
+
+/// Ends of the columns that are the identity of a model that is a program; both hold for the measured model and for that of `from`.
+const PROBES: &str = "probe_distances";
+const HASH: &str = "weights_sha256";
 
 /// Columns that name the machine of a record.
 const MACHINE: [&str; 2] = ["device", "instruction_set"];
@@ -104,13 +108,19 @@ fn shown(value: &Value) -> String {
 /// The columns that differ. `inputs` are the columns that determine the others: they must be equal on every machine.
 pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Value>, inputs: &Map<String, Value>) -> Vec<Column> {
     let [recorded, computed, inputs] = [recorded, computed, inputs].map(flat);
-    let here = MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
+    let programs = recorded.keys().any(|name| name.ends_with(PROBES));
+    // Nobody promises that a program gives the same bits twice.
+    let here = !programs && MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
+    let is_of = |probes: &str| recorded.contains_key(probes) && computed.contains_key(probes);
     let images = recorded.get("images").and_then(Value::as_f64).unwrap_or(f64::INFINITY);
     let names: BTreeSet<&String> = recorded.keys().chain(computed.keys()).collect();
     let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).cloned().unwrap_or_default();
     let column =
         |name: &String| Column { column: name.clone(), recorded: value(&recorded, name), computed: value(&computed, name) };
     let equal = |Column { column, recorded, computed }: &Column| match here || inputs.contains_key(column) {
+        _ if programs && column.ends_with(PROBES) => are_of_one_model(recorded, computed),
+        // The hash of these distances.
+        _ if programs && column.ends_with(HASH) && is_of(&column.replace(HASH, PROBES)) => true,
         true => recorded == computed,
         false => {
             let bound = NEARLY.iter().find(|(name, _)| column.ends_with(name)).map_or(0.0, |(_, bound)| *bound);
@@ -121,6 +131,12 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
         }
     };
     names.into_iter().filter(|name| !FREE.contains(&name.as_str())).map(column).filter(|column| !equal(column)).collect()
+}
+
+/// True if both values are probe distances of one model.
+fn are_of_one_model(recorded: &Value, computed: &Value) -> bool {
+    let distances = |value: &Value| serde_json::from_value::<ProbeDistances>(value.clone()).ok();
+    distances(recorded).zip(distances(computed)).is_some_and(|(recorded, computed)| recorded.are_of_one_model(&computed))
 }
 
 /// True if a record was computed on another device or instruction set than this.
@@ -239,6 +255,24 @@ mod tests {
             assert_eq!(found(pointer, value.clone(), "avx512"), here, "{pointer}");
             assert_eq!(found(pointer, value, "avx2"), elsewhere, "{pointer}");
         }
+    }
+
+    #[test]
+    fn a_program_is_known_by_its_probes_and_may_round_otherwise() {
+        let differs = |changes: &[(&str, Value)]| {
+            let mut whole = record();
+            (whole["probe_distances"], whole["from"]["probe_distances"]) = (json!([0.5, 2.0]), json!([0.5, 2.0]));
+            let mut computed = whole.clone();
+            changes.iter().for_each(|(pointer, value)| *computed.pointer_mut(pointer).unwrap() = value.clone());
+            let inputs = object(json!({ "epsilon": 0, "weights_sha256": 0, "probe_distances": 0 }));
+            let columns = columns(&object(whole), &object(computed), &inputs);
+            columns.iter().map(|column| column.column.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(differs(&[("/rank_after", json!(2.3)), ("/from/weights_sha256", json!("6f"))]), "");
+        assert_eq!(differs(&[("/probe_distances", json!([0.5001, 2.0])), ("/from/probe_distances", json!([0.5, 2.0001]))]), "");
+        assert_eq!(differs(&[("/rank_after", json!(2.9)), ("/epsilon", json!(0.2))]), "epsilon rank_after");
+        assert_eq!(differs(&[("/probe_distances", json!([0.6, 2.0]))]), "probe_distances");
+        assert_eq!(differs(&[("/from/probe_distances", json!(null))]), "from.probe_distances");
     }
 
     #[test]

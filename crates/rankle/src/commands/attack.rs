@@ -74,6 +74,7 @@ impl Attack {
         let experiment = self.attack.experiment()?;
         let choice = self.attack.choice(&experiment, Count::usual(self.images))?;
         let key: Key = self.system.try_into()?;
+        key.check_search(experiment.search.kind())?;
         let saved = self.save_adversarial.as_ref();
         saved.zip(choice.image_count()).map_or(Ok(()), |(saved, images)| saved.check_count(images))?;
         let file = ("--save-adversarial", saved.and_then(Destination::file));

@@ -1,6 +1,8 @@
 //! `rankle check`: the broken images of a dataset.
 
+use crate::model_arguments::{self, ModelName};
 use crate::names::{self, Format};
+use crate::network::Network;
 use crate::pass::Pass;
 use crate::stop::Stop;
 use crate::{data, progress};
@@ -8,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rankle_core::{Dataset, InputSpec, Resize};
 use rankle_data::{Division, Folder, Source, Split, broken_images};
-use rankle_models::Architecture;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub(crate) struct Check {
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
     /// Also check that the images have the input size of this model
-    #[arg(long, value_name = "NAME", value_parser = names::MODELS)]
-    model: Option<Architecture>,
+    #[arg(long, value_name = "NAME|exec:COMMAND", value_parser = model_arguments::ALL)]
+    model: Option<ModelName>,
     /// Print lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]
     format: Format,
@@ -60,8 +61,9 @@ struct Broken {
 impl Check {
     pub(crate) fn run(self) -> Result<()> {
         let mut checked = Checked { dataset: self.dataset.to_string(), ..Checked::default() };
+        let model = self.model.as_ref().map(ModelName::network).transpose()?;
         for split in self.splits() {
-            let dataset = self.open(split)?;
+            let dataset = self.open(split, model.as_ref())?;
             let pass = Pass::default();
             let broken = broken_images(&*dataset, &|done, of| pass.show(done, of))?;
             checked.images += dataset.len();
@@ -96,17 +98,17 @@ impl Check {
         }
     }
 
-    fn open(&self, split: Split) -> Result<Arc<dyn Dataset>> {
+    fn open(&self, split: Split, model: Option<&Network>) -> Result<Arc<dyn Dataset>> {
         // Without a model only decoding is checked: no photograph is too small for one pixel.
-        let input = self.model.map_or(InputSpec::of_shape((3, 1, 1)), Architecture::input_spec);
+        let input = model.map_or(InputSpec::of_shape((3, 1, 1)), Network::input_spec);
         if let Source::Published(_, overrides) | Source::Folder(Folder { overrides, .. }) = &self.dataset
-            && (self.model, overrides.resize) == (None, Some(Resize::None))
+            && (model, overrides.resize) == (None, Some(Resize::None))
         {
             return Err(Stop::usage("resize=none takes photographs of the model's size only: add --model").into());
         }
         let folder = self.dataset_dir.as_deref();
         let dataset = data::opened(|watch| self.dataset.open_to_check(split, folder, &input, watch))?;
-        self.model.map_or(Ok(()), |model| data::check_fit(&self.dataset, &*dataset, model))?;
+        model.map_or(Ok(()), |model| data::check_fit(&self.dataset, &*dataset, model))?;
         Ok(dataset)
     }
 }

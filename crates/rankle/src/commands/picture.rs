@@ -90,6 +90,7 @@ impl Picture {
         let choice = self.attack.choice(&experiment, Count::Exactly(self.images.map_or(1, NonZero::get)))?;
         let bar = progress::bar(0);
         let key: Key = self.system.try_into()?;
+        key.check_search(experiment.search.kind())?;
         let inputs = [key.inputs(), self.attack.inputs()].concat();
         let subject = key.open(device, &bar)?;
         let (images, rows) = choice.images(&subject)?;

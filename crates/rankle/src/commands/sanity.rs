@@ -20,7 +20,7 @@ use rankle_core::{Distance, Role, Seed};
 use rankle_eval::sanity::{Questions, searches, work};
 use rankle_eval::{Identity, RankedSubject, Subject};
 use rankle_models::Architecture;
-use rankle_record::Search;
+use rankle_record::{Search, SearchKind};
 use rankle_report::Sanity as Page;
 use rankle_report::sanity::{Check, Verdict};
 use std::num::NonZero;
@@ -48,8 +48,9 @@ pub(crate) struct Sanity {
         help_heading = heading::ATTACK
     )]
     epsilon: Threat,
-    /// Another model, for the check with images made against it: a folder that `rankle train` wrote, or a file of weights
-    #[arg(long, value_name = "FILE|FOLDER", help_heading = heading::ATTACK)]
+    /// Another model, for the check with images made against it: a folder that `rankle train` wrote, a file of weights, or
+    /// exec:COMMAND
+    #[arg(long, value_name = "FILE|FOLDER|exec:COMMAND", help_heading = heading::ATTACK)]
     against: Option<PathBuf>,
     /// Architecture of the --against model, if it differs from --model
     #[arg(
@@ -127,14 +128,14 @@ impl Sanity {
                 override_card,
             };
             let Key { data, prefix, model, distance, .. } = key.clone();
-            said.model(Some((model, distance)))?.key(data, prefix)
+            said.model(Some((model.architecture(), distance)))?.key(data, prefix)
         };
         let other = self.against.map(against).transpose()?;
+        [&key].into_iter().chain(&other).try_for_each(|key| key.check_search(SearchKind::Pgd))?;
         other.as_ref().map_or(Ok(()), |other| key.check_beside(other))?;
         std::fs::create_dir_all(&self.output).with_context(|| format!("{} cannot be made", self.output.display()))?;
         let [page_file, json_file] = [PAGE, "sanity.json"].map(|name| self.output.join(name));
-        let other_weights = other.as_ref().map(|other| Input::new("--against", &other.weights));
-        let inputs: Vec<Input> = key.inputs().into_iter().chain(other_weights).collect();
+        let inputs: Vec<Input> = [&key].into_iter().chain(&other).flat_map(Key::inputs).collect();
         files::check_outputs(&[&page_file, &json_file].map(|file| ("--output", Some(file.as_path()))), &inputs)?;
 
         let bar = progress::bar(0);

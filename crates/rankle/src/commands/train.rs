@@ -14,6 +14,7 @@ use crate::device::Device;
 use crate::files::Input;
 use crate::hub;
 use crate::names::{self, Defense, Format};
+use crate::network::Network;
 use crate::search::{self, Remedy};
 use crate::search_arguments::SearchArguments;
 use crate::stop::Stop;
@@ -200,9 +201,9 @@ impl Train {
         let goal = self.goal()?;
         let search = self.inner_search()?;
         let place = device.place()?;
-        let dataset = data::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), self.model)?;
+        let dataset = data::open_data(&self.dataset, Split::Train, self.dataset_dir.as_deref(), &self.model.into())?;
         let data = Data::one(self.dataset.clone(), self.dataset_dir.clone());
-        let test = data::open_sets(&data, self.model)?;
+        let test = data::open_sets(&data, &self.model.into())?;
         let test = test.as_ref().map(|set| &**set);
         if !self.model.is_classifier() {
             data::check_pairs(&data.portable(), test.map(|set| set.labels()))?;
@@ -216,7 +217,7 @@ impl Train {
         let pretrained = self.pretrained.as_deref().map(read).transpose()?;
         let start = pretrained.as_ref().map(|weights| weights.sha256.clone());
         let plan = Plan {
-            preprocessing: data::preprocessing(&self.dataset, self.model)?,
+            preprocessing: data::preprocessing(&self.dataset, &self.model.into())?,
             ..self.plan(goal, dataset.len(), search, start)
         };
         let folder = Folder::new(&self.output);
@@ -236,7 +237,7 @@ impl Train {
         }
 
         let defense = search.and_then(|search| self.defense(search, &dataset)).map(|defense| {
-            let unproven = system::is_unproven(self.model).then(|| UncheckedGradient::at(None));
+            let unproven = Network::from(self.model).is_unproven().then(|| UncheckedGradient::at(None));
             MonitoredDefense { defense, monitor: progress::Bar::monitor(&indicatif::ProgressBar::hidden()), unproven }
         });
         let defense = defense.as_ref().map(|defense| defense as &dyn rankle_core::Defense);

@@ -35,11 +35,12 @@ pub(crate) struct Transfer {
     dataset_dir: Option<PathBuf>,
     #[command(flatten)]
     sets: SetArguments,
-    /// The attacked model: a folder that `rankle train` wrote, or a file of weights, then with --model and --distance
-    #[arg(long, value_name = "FOLDER|FILE", help_heading = heading::MODEL)]
+    /// The attacked model: a folder that `rankle train` wrote, a file of weights, then with --model and --distance, or
+    /// exec:COMMAND, then with --distance
+    #[arg(long, value_name = "FOLDER|FILE|exec:COMMAND", help_heading = heading::MODEL)]
     from: PathBuf,
-    /// The measured model: a folder that `rankle train` wrote, or a file of weights
-    #[arg(long, value_name = "FOLDER|FILE", help_heading = heading::MODEL)]
+    /// The measured model: a folder that `rankle train` wrote, a file of weights, or exec:COMMAND
+    #[arg(long, value_name = "FOLDER|FILE|exec:COMMAND", help_heading = heading::MODEL)]
     to: PathBuf,
     /// Architecture of the attacked model, with the size of its linear layer, if it has one: resnet18,embedding-size=128
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS, help_heading = heading::MODEL)]
@@ -89,6 +90,7 @@ impl Transfer {
             override_card: self.override_card,
         };
         let from = said.model(None)?.key(self.sets.of(self.dataset, self.dataset_dir), self.names.strip_prefix)?;
+        from.check_search(experiment.search.kind())?;
         let to = self.victim.key(&from, self.to, self.override_card)?;
         let bar = progress::bar(0);
         let (from, to) = from.open_beside(Some(to), device, &bar)?;

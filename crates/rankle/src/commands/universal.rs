@@ -40,8 +40,8 @@ use std::time::Instant;
 pub(crate) struct Universal {
     #[command(flatten)]
     system: SubjectArguments,
-    /// Measure on this model instead: a folder that `rankle train` wrote, or a file of weights
-    #[arg(long, value_name = "FILE|FOLDER", help_heading = heading::MODEL)]
+    /// Measure on this model instead: a folder that `rankle train` wrote, a file of weights, or exec:COMMAND
+    #[arg(long, value_name = "FILE|FOLDER|exec:COMMAND", help_heading = heading::MODEL)]
     to: Option<PathBuf>,
     #[command(flatten, next_help_heading = heading::MODEL)]
     victim: VictimArguments,
@@ -156,6 +156,7 @@ impl Universal {
         let experiment = Experiment::new(&spec).map_err(Stop::usage)?;
         let override_card = self.system.system.model.override_card;
         let from: Key = self.system.try_into()?;
+        from.check_search(experiment.search.kind())?;
         let to = self.to.as_ref().map(|path| Input::new("--to", path));
         let inputs: Vec<Input> = from.inputs().into_iter().chain(to).collect();
         files::check_outputs(&[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())], &inputs)?;

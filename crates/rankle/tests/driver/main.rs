@@ -4,6 +4,7 @@ mod attack;
 mod classify;
 mod convert;
 mod devices;
+mod exec;
 mod faults;
 mod folder;
 mod image_ranks;

@@ -70,6 +70,7 @@ impl Card {
             weights: "model.safetensors".to_owned(),
             provenance: Provenance {
                 weights_sha256,
+                probe_distances: None,
                 method_version: METHOD_VERSION,
                 device: checkpoint.devices.join(", "),
                 instruction_set: checkpoint.instruction_sets.join(", "),
