@@ -3,7 +3,9 @@
 use crate::expression::{Expression, TensorModel};
 use crate::resnet::{Depth, ResNetExpression};
 use crate::softmax::SoftmaxExpression;
-use crate::{Backbone, ConvNext, Convnet, ImageFormat, Layers, MobileNetV2, Naming, ResNet18, Scale, SoftmaxRegression, Vit, weights};
+use crate::{
+    Backbone, ConvNext, Convnet, ImageFormat, Layers, MobileNetV2, Naming, ResNet18, Scale, SoftmaxRegression, Vit, weights,
+};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable};
 use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
@@ -226,9 +228,7 @@ impl Architecture {
     pub fn expression(self) -> Option<Box<dyn Expression>> {
         match self.network() {
             Network::Convnet(layers) => Some(Box::new(layers)),
-            Network::ResNet18(format, head) => {
-                Some(Box::new(ResNetExpression { depth: Depth::Eighteen, format, head }))
-            }
+            Network::ResNet18(format, head) => Some(Box::new(ResNetExpression { depth: Depth::Eighteen, format, head })),
             Network::Expression(network) => Some(network),
             Network::Softmax => Some(Box::new(SoftmaxExpression)),
             Network::Custom(_) => None,

@@ -80,7 +80,7 @@ fn check(architecture: Architecture, what: &str, ours: &[f64], tolerance: f64) {
     assert!(worst <= tolerance && ours.iter().all(|o| o.is_finite()), "{architecture}: {what}: {worst:e}");
 }
 
-/// Measured are 8e-7 and 2e-6; PyTorch's own float32 is within 7e-7 and 9e-7 of its float64, which the fixture holds.
+/// Measured are 6e-7 and 1.1e-6; PyTorch's own float32 is within 7e-7 and 9e-7 of its float64, which the fixture holds.
 #[test]
 fn embeddings_and_input_gradients_equal_pytorch() {
     for architecture in networks() {
@@ -96,7 +96,7 @@ fn embeddings_and_input_gradients_equal_pytorch() {
     }
 }
 
-/// The gradient that a training step follows.
+/// The gradient that a training step follows. Measured are 6e-7.
 #[test]
 fn weight_gradients_of_vision_transformers_equal_pytorch() {
     for architecture in networks().filter(|network| network.to_string().contains("heads=")) {
@@ -125,7 +125,8 @@ fn training_may_begin_at_a_block() {
         model.train_step(&images(architecture), &mut |raw| Ok(raw.ones_like()?), &STEP).unwrap();
         let after = model.parameters().unwrap();
         let moved = |name: &str| numbers(&after[name]) != numbers(&tensors[name]);
-        let below = |layer: &str| tensors.keys().filter(move |name| name.starts_with(&format!("{layer}."))).cloned().collect::<Vec<_>>();
+        let below =
+            |layer: &str| tensors.keys().filter(move |name| name.starts_with(&format!("{layer}."))).cloned().collect::<Vec<_>>();
         assert!(below(layer).iter().all(|name| moved(name)), "{architecture}");
         assert!(!below(frozen).iter().any(|name| moved(name)), "{architecture}");
         let message = model.freeze_below("layer4").unwrap_err().to_string();

@@ -76,7 +76,9 @@ impl Preprocessor {
             _ => None,
         };
         let (resize, edge, side) = match (self.size, squeezed, crop) {
-            (Some(Size::Shortest { shortest_edge: edge } | Size::One(edge)), _, Some(Some(side))) => (Resize::Shorter, edge, side),
+            (Some(Size::Shortest { shortest_edge: edge } | Size::One(edge)), _, Some(Some(side))) => {
+                (Resize::Shorter, edge, side)
+            }
             (_, Some(edge), Some(Some(side))) => (Resize::Square, edge, side),
             (_, Some(side), None) => (Resize::Square, side, side),
             _ => return refuse(PREPROCESSOR, "'size' and 'crop_size' make no images of one square size"),

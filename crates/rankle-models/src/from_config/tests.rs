@@ -97,7 +97,7 @@ fn files_of_timm_name_architectures() {
 fn what_is_not_supported_is_said_in_one_bounded_line() {
     let says = |config: &str, preprocessor: Option<&str>| read(config, preprocessor).unwrap_err().to_string();
     let long = "\n".to_owned() + &"x".repeat(5000);
-    let deep = "[".repeat(100_000);
+    let deep = format!("{{\"x\": {}", "[".repeat(100_000));
     for (config, problem) in [
         ("", "EOF"),
         ("[]", "config.json: "),

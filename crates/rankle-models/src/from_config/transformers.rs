@@ -58,7 +58,10 @@ pub(super) fn vit(model_type: &str, config: &str) -> Result<Vit> {
         "siglip" => parse::<Towers>(CONFIG, config)?.vision_config.shape(SIGLIP),
         other => {
             let known = "dinov2, dinov2_with_registers, clip, clip_vision_model, siglip and siglip_vision_model";
-            refuse(CONFIG, format!("model_type '{}' is not supported; supported are {known}, and image models of timm", quoted(other)))
+            refuse(
+                CONFIG,
+                format!("model_type '{}' is not supported; supported are {known}, and image models of timm", quoted(other)),
+            )
         }
     }
 }
@@ -72,9 +75,7 @@ impl Vision {
             side => Ok(side.flatten()),
         };
         let dense_width = match default.kind {
-            VitKind::Dinov2 { .. } => {
-                (self.mlp_ratio.unwrap_or(DENSE_RATIO) * self.hidden_size.unwrap_or(WIDTH) as f64) as usize
-            }
+            VitKind::Dinov2 { .. } => (self.mlp_ratio.unwrap_or(DENSE_RATIO) * self.hidden_size.unwrap_or(WIDTH) as f64) as usize,
             _ => self.intermediate_size.unwrap_or(DENSE_WIDTH),
         };
         let is_clip = matches!(default.kind, VitKind::Clip { .. });

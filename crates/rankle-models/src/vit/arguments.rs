@@ -204,7 +204,10 @@ mod tests {
     fn arguments_that_do_not_fit_are_named() {
         let says = |name: &str| parsed(name).unwrap_err().to_string();
         let takes = says("dinov2-small,size=2000");
-        assert!(takes.starts_with("model 'dinov2-small' takes no 'size=2000'; it takes width=N, of 4 to 4096, depth="), "{takes}");
+        assert!(
+            takes.starts_with("model 'dinov2-small' takes no 'size=2000'; it takes width=N, of 4 to 4096, depth="),
+            "{takes}"
+        );
         assert!(takes.contains("registers=N") && !takes.contains("embedding-size"), "{takes}");
         for (name, argument) in [
             ("clip-vit-base-patch32,registers=4", "registers=4"),

@@ -59,11 +59,7 @@ const DINOV2: Names = Names {
     before: None,
     blocks: blocks!("encoder.layer."),
     norms: ["norm1", "norm2"],
-    projection: Projection::Separate([
-        "attention.attention.query",
-        "attention.attention.key",
-        "attention.attention.value",
-    ]),
+    projection: Projection::Separate(["attention.attention.query", "attention.attention.key", "attention.attention.value"]),
     output: "attention.output.dense",
     scales: [Some("layer_scale1.lambda1"), Some("layer_scale2.lambda1")],
     after: "layernorm",

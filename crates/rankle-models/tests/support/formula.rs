@@ -135,7 +135,7 @@ pub(crate) fn weights(first_stream: u32, shapes: impl IntoIterator<Item = (Strin
             let numbers = unit(stream, shape.iter().product()).into_iter();
             let values: Vec<f32> = match shape.get(1..).unwrap_or_default().iter().product::<usize>() {
                 fan_in if shape.len() > 1 => {
-                    let factor = 2f64.powi((2.0 / fan_in as f64).sqrt().log2().round() as i32) as f32;
+                    let factor = 2f64.powi(((2.0 / fan_in as f64).sqrt().log2() + 0.5).floor() as i32) as f32;
                     numbers.map(|u| u * factor).collect()
                 }
                 _ if name.ends_with("running_var") => numbers.map(|u| u + 1.5).collect(),
