@@ -137,7 +137,8 @@ impl Architecture {
         }
     }
 
-    /// True if tests of this crate compare the gradients with finite differences; false for models of other programs.
+    /// True if tests of this crate compare the gradients with finite differences or with PyTorch's; false for models of other
+    /// programs.
     pub fn is_proven(self) -> bool {
         !matches!(self, Self::Custom(_))
     }

@@ -44,7 +44,7 @@ impl Normalization {
     pub fn std(self) -> [f32; 3] {
         match self {
             Self::ImageNet => [0.229, 0.224, 0.225],
-            Self::Clip => [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            Self::Clip => [0.268_629_54, 0.261_302_6, 0.275_777_1],
             Self::Half => [0.5; 3],
         }
     }

@@ -102,7 +102,7 @@ fn what_is_not_supported_is_said_in_one_bounded_line() {
         ("", "EOF"),
         ("[]", "config.json: "),
         ("{}", "neither 'model_type'"),
-        (&deep, "recursion limit"),
+        (&deep, "EOF while parsing"),
         (&" ".repeat(2_000_000), "at most 1048576 are read"),
         (r#"{"model_type": "bert"}"#, "model_type 'bert' is not supported; supported are dinov2"),
         (&format!("{{\"model_type\": {long:?}}}"), "…' is not supported"),

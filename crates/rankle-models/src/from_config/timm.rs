@@ -5,13 +5,14 @@ use super::{CONFIG, input, normalization, refuse};
 use crate::{Architecture, Normalization, Vit, VitKind};
 use rankle_core::{Filter, InputSpec, Resize, Result};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 /// `config.json`; older files have the preparation of photographs beside the name of the network.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
-    model_args: BTreeMap<String, serde_json::Value>,
+    model_args: BTreeMap<String, IgnoredAny>,
     global_pool: Option<String>,
     pretrained_cfg: Option<Preparation>,
 }
