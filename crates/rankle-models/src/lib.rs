@@ -5,6 +5,7 @@
 //! converter. Each network exists as an [`Expression`] in the operations of `rankle_ops`, which a [`TensorModel`] runs and trains
 //! on any device of candle; the smaller ones exist on this project's own kernels, too, which are faster on the CPU and its
 //! default. A classifier embeds an image as its logits, one per class. A program adds its own model as a [`Backbone`].
+//! [`Architecture::from_config`] finds the network of public weights by the configuration files beside them.
 //!
 //! Datasets are in `rankle_data`, attacks in `rankle_attacks`, losses and the training loop in `rankle_train`.
 //!

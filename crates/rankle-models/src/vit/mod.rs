@@ -34,7 +34,9 @@ use names::VISUAL_PROJECTION;
 use rankle_core::{Filter, InputSpec, Resize};
 use rankle_ops::normalize_pixels;
 
-/// A vision transformer for square color images, by its kind and shape, with its name and arguments on command lines.
+/// A vision transformer for square color images, by its kind and shape. Parsed from a name, as an
+/// [`Architecture`](crate::Architecture): a checkpoint's, `dinov2-small`, or the kind's and the shape,
+/// `dinov2,width=48,depth=2,heads=3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vit {
     pub(crate) kind: VitKind,
