@@ -1,9 +1,11 @@
 //! Models by name.
 
 use crate::expression::{Expression, TensorModel};
-use crate::resnet::ResNet18Expression;
+use crate::resnet::{Depth, ResNetExpression};
 use crate::softmax::SoftmaxExpression;
-use crate::{Backbone, ConvNext, Convnet, ImageFormat, Layers, ResNet18, Scale, SoftmaxRegression, weights};
+use crate::{
+    Backbone, ConvNext, Convnet, ImageFormat, Layers, MobileNetV2, Naming, ResNet18, Scale, SoftmaxRegression, Vit, weights,
+};
 use rankle_core::{Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable};
 use rankle_registry::Registered;
 use std::{fmt, path::Path, str::FromStr};
@@ -36,6 +38,20 @@ pub enum Architecture {
         /// Side of the images in pixels (`size`), by default 224.
         side: usize,
     },
+    /// torchvision's ResNet-50 for square color images: 2048-dimensional embeddings, nonnegative (METHOD.md 3.7).
+    ResNet50 {
+        /// Side of the images in pixels (`size`), by default 224.
+        side: usize,
+    },
+    /// MobileNetV2 for square color images: 1280-dimensional embeddings, nonnegative (METHOD.md 3.7).
+    MobileNetV2 {
+        /// `mobilenet-v2` has torchvision's parameter names, `mobilenetv2-100` timm's.
+        naming: Naming,
+        /// Side of the images in pixels (`size`), by default 224.
+        side: usize,
+    },
+    /// Vision transformer for square color images: DINOv2, CLIP, SigLIP or timm's (METHOD.md 3.7).
+    Vit(Vit),
     /// Softmax regression: 28×28 gray images, ten logits (METHOD.md 3.6).
     Softmax,
     /// C2F2 as a classifier: 28×28 gray images, ten logits (METHOD.md 3.6).
@@ -49,7 +65,8 @@ enum Network {
     Convnet(Layers),
     /// Image format, and embedding dimension of a head.
     ResNet18(ImageFormat, Option<usize>),
-    ConvNext(ConvNext),
+    /// A network without kernels of its own.
+    Expression(Box<dyn Expression>),
     Softmax,
     Custom(Registered<Backbone>),
 }
@@ -71,28 +88,37 @@ impl Architecture {
     /// timm's `convnext_tiny` for 224×224 color images.
     pub const CONVNEXT_TINY: Self = Self::ConvNext { scale: Scale::Tiny, side: SIDE };
 
+    /// torchvision's ResNet-50 for 224×224 color images.
+    pub const RESNET50: Self = Self::ResNet50 { side: SIDE };
+    /// torchvision's `mobilenet_v2` for 224×224 color images.
+    pub const MOBILENET_V2: Self = Self::MobileNetV2 { naming: Naming::Torchvision, side: SIDE };
+    /// timm's `mobilenetv2_100` for 224×224 color images.
+    pub const MOBILENETV2_100: Self = Self::MobileNetV2 { naming: Naming::Timm, side: SIDE };
+
     /// All architectures of this crate, without arguments.
-    pub const ALL: [Self; 9] = [
-        Self::C2f2,
-        Self::C2f2Of512,
-        Self::LeNet,
-        Self::RESNET18_OF_28,
-        Self::RESNET18,
-        Self::CONVNEXT_ATTO,
-        Self::CONVNEXT_TINY,
-        Self::Softmax,
-        Self::C2f2Classifier,
-    ];
+    pub const ALL: [Self; Self::RANKERS.len() + Self::CLASSIFIERS.len()] = joined(&Self::RANKERS, &Self::CLASSIFIERS);
     /// Architectures whose embeddings rank images.
-    pub const RANKERS: [Self; 7] = [
-        Self::C2f2,
-        Self::C2f2Of512,
-        Self::LeNet,
-        Self::RESNET18_OF_28,
-        Self::RESNET18,
-        Self::CONVNEXT_ATTO,
-        Self::CONVNEXT_TINY,
-    ];
+    pub const RANKERS: [Self; 10 + Vit::PRESETS.len()] = {
+        let mut vits = [Self::Vit(Vit::PRESETS[0].1); Vit::PRESETS.len()];
+        let mut index = 0;
+        while index < vits.len() {
+            vits[index] = Self::Vit(Vit::PRESETS[index].1);
+            index += 1;
+        }
+        let convolutional = [
+            Self::C2f2,
+            Self::C2f2Of512,
+            Self::LeNet,
+            Self::RESNET18_OF_28,
+            Self::RESNET18,
+            Self::RESNET50,
+            Self::MOBILENET_V2,
+            Self::MOBILENETV2_100,
+            Self::CONVNEXT_ATTO,
+            Self::CONVNEXT_TINY,
+        ];
+        joined(&convolutional, &vits)
+    };
     /// Classifiers, whose embeddings are logits, one per class. They rank nothing, and are used with the Euclidean distance,
     /// which does not normalize logits.
     pub const CLASSIFIERS: [Self; 2] = [Self::Softmax, Self::C2f2Classifier];
@@ -111,13 +137,15 @@ impl Architecture {
         }
     }
 
-    /// True if tests of this crate compare the gradients with finite differences; false for models of other programs.
+    /// True if tests of this crate compare the gradients with finite differences or with PyTorch's; false for models of other
+    /// programs.
     pub fn is_proven(self) -> bool {
         !matches!(self, Self::Custom(_))
     }
 
     /// Finds an architecture by its name, without arguments. Other spellings are understood: upper case, `_`, a `-` more or less,
-    /// and for ResNet-18 and ConvNeXt the tag that timm puts after a dot (`convnext_atto.d2_in1k`).
+    /// and for networks of timm the tag that it puts after a dot (`convnext_atto.d2_in1k`). The name of a kind of vision
+    /// transformers (`dinov2`, `clip-vit`, `siglip`, `vit`) stands for its first checkpoint, for a shape in arguments.
     ///
     /// ```
     /// use rankle_models::Architecture;
@@ -128,8 +156,12 @@ impl Architecture {
     /// ```
     pub fn named(name: &str) -> Option<Self> {
         let called = |name: &str| Self::ALL.into_iter().chain(Self::registered()).find(|model| model.is_called(name));
-        let of_elsewhere = |model: &Self| matches!(model, Self::ResNet18 { .. } | Self::ConvNext { .. });
-        called(name).or_else(|| called(name.split_once('.')?.0).filter(of_elsewhere))
+        let of_elsewhere = |model: &Self| {
+            use Architecture::{ConvNext, MobileNetV2, ResNet18, ResNet50, Vit};
+            matches!(model, ResNet18 { .. } | ResNet50 { .. } | MobileNetV2 { .. } | ConvNext { .. } | Vit(_))
+        };
+        let tagged = || called(name.split_once('.')?.0).filter(of_elsewhere);
+        called(name).or_else(tagged).or_else(|| Vit::of_family(name).map(Self::Vit))
     }
 
     /// True if `name` is a spelling of the name of this architecture.
@@ -140,10 +172,7 @@ impl Architecture {
 
     /// Names of the layers at which training can begin, with all layers in front frozen: see [`Trainable::freeze_below`].
     pub fn stages(self) -> &'static [&'static str] {
-        match self {
-            Self::ResNet18Of28 { .. } | Self::ResNet18 { .. } => &ResNet18::STAGES,
-            _ => &[],
-        }
+        self.expression().map_or(&[], |network| network.stages())
     }
 
     fn network(self) -> Network {
@@ -153,7 +182,12 @@ impl Architecture {
             Self::LeNet => Network::Convnet(Layers::LENET),
             Self::ResNet18Of28 { head } => Network::ResNet18(ImageFormat::gray28(), head),
             Self::ResNet18 { side, head } => Network::ResNet18(ImageFormat::imagenet_of(side), head),
-            Self::ConvNext { scale, side } => Network::ConvNext(ConvNext { scale, format: ImageFormat::imagenet_of(side) }),
+            Self::ConvNext { scale, side } => without_kernels(ConvNext { scale, format: ImageFormat::imagenet_of(side) }),
+            Self::ResNet50 { side } => {
+                without_kernels(ResNetExpression { depth: Depth::Fifty, format: ImageFormat::imagenet_of(side), head: None })
+            }
+            Self::MobileNetV2 { naming, side } => without_kernels(MobileNetV2 { naming, format: ImageFormat::imagenet_of(side) }),
+            Self::Vit(vit) => without_kernels(vit),
             Self::Softmax => Network::Softmax,
             Self::C2f2Classifier => Network::Convnet(Layers::C2F2_CLASSIFIER),
             Self::Custom(backbone) => Network::Custom(backbone),
@@ -164,18 +198,18 @@ impl Architecture {
     pub fn input(self) -> (usize, usize, usize) {
         match self.network() {
             Network::Convnet(layers) => layers.input(),
-            Network::ResNet18(format, _) | Network::ConvNext(ConvNext { format, .. }) => format.input(),
+            Network::ResNet18(format, _) => format.input(),
+            Network::Expression(network) => network.input().shape,
             Network::Softmax => SoftmaxRegression::INPUT,
             Network::Custom(backbone) => backbone.input.shape,
         }
     }
 
-    /// Shape of the images, and the recommended preparation of photographs. timm tests ConvNeXt on the middle 7/8 of photographs
-    /// that keep their aspect ratio. ResNet-18 recommends none, because the paper trains it on photographs squeezed to a square.
+    /// Shape of the images, and the recommended preparation of photographs, if the model's authors specify one.
     pub fn input_spec(self) -> InputSpec {
-        match self {
-            Self::ConvNext { .. } => Scale::input(self.input()),
-            Self::Custom(backbone) => backbone.input,
+        match self.network() {
+            Network::Expression(network) => network.input(),
+            Network::Custom(backbone) => backbone.input,
             _ => InputSpec::of_shape(self.input()),
         }
     }
@@ -185,7 +219,7 @@ impl Architecture {
         match self.network() {
             Network::Convnet(layers) => layers.embedding_size(),
             Network::ResNet18(_, head) => head.unwrap_or(ResNet18::EMBEDDING_SIZE),
-            Network::ConvNext(network) => network.scale.embedding_size(),
+            Network::Expression(network) => network.embedding_size(),
             Network::Softmax => SoftmaxRegression::CLASSES,
             Network::Custom(backbone) => backbone.embedding_size,
         }
@@ -195,8 +229,8 @@ impl Architecture {
     pub fn expression(self) -> Option<Box<dyn Expression>> {
         match self.network() {
             Network::Convnet(layers) => Some(Box::new(layers)),
-            Network::ResNet18(format, head) => Some(Box::new(ResNet18Expression { format, head })),
-            Network::ConvNext(network) => Some(Box::new(network)),
+            Network::ResNet18(format, head) => Some(Box::new(ResNetExpression { depth: Depth::Eighteen, format, head })),
+            Network::Expression(network) => Some(network),
             Network::Softmax => Some(Box::new(SoftmaxExpression)),
             Network::Custom(_) => None,
         }
@@ -248,7 +282,10 @@ impl Architecture {
         let model: Box<dyn Trainable> = match self.network() {
             Network::Convnet(layers) => Box::new(Convnet::initialize(layers, distance, seed)),
             Network::ResNet18(format, head) => Box::new(ResNet18::initialize(format, head, distance, seed)),
-            Network::ConvNext(..) => {
+            Network::Expression(network) if self.is_trainable() => {
+                return Ok(Box::new(TensorModel::initialize(network, distance, seed, place)?));
+            }
+            Network::Expression(_) => {
                 return Err(Error::Refused(format!("{self} cannot be trained here: attack it with weights from elsewhere")));
             }
             Network::Softmax => Box::new(SoftmaxRegression::initialize(seed)),
@@ -305,6 +342,11 @@ impl Architecture {
     /// # Errors
     /// [`Error::Refused`] when the checkpoint does not fit.
     pub fn resume(self, distance: Distance, seed: Seed, state: weights::Tensors, place: &Place) -> Result<Box<dyn Trainable>> {
+        if let Network::Expression(network) = self.network()
+            && self.is_trainable()
+        {
+            return Ok(Box::new(TensorModel::resume(network, state, distance, place)?.with_seed(seed)));
+        }
         let mut model = self.initialize(distance, seed, place)?;
         model.restore(state)?;
         Ok(model)
@@ -316,6 +358,7 @@ impl Architecture {
     /// [`Error::Refused`] for an argument that the architecture does not take.
     pub fn with(self, argument: &str) -> Result<Self> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+        let refused = || Error::Refused(format!("model '{self}' takes no '{argument}'{}", self.arguments()));
         match (self, key, value.parse()) {
             (Self::ResNet18Of28 { head: None }, "embedding-size", Ok(size @ 1..=LARGEST)) => {
                 Ok(Self::ResNet18Of28 { head: Some(size) })
@@ -324,12 +367,15 @@ impl Architecture {
                 Ok(Self::ResNet18 { side, head: Some(size) })
             }
             (Self::ResNet18 { head, .. }, "size", Ok(side @ SHORTEST..=LONGEST)) => Ok(Self::ResNet18 { side, head }),
+            (Self::ResNet50 { .. }, "size", Ok(side @ SHORTEST..=LONGEST)) => Ok(Self::ResNet50 { side }),
+            (Self::MobileNetV2 { naming, .. }, "size", Ok(side @ SHORTEST..=LONGEST)) => Ok(Self::MobileNetV2 { naming, side }),
             (Self::ConvNext { scale, .. }, "size", Ok(side @ Scale::SMALLEST_SIDE..=LONGEST))
                 if side.is_multiple_of(Scale::STEP) =>
             {
                 Ok(Self::ConvNext { scale, side })
             }
-            _ => Err(Error::Refused(format!("model '{self}' takes no '{argument}'{}", self.arguments()))),
+            (Self::Vit(vit), ..) => vit.with(key, value).map(Self::Vit).ok_or_else(refused),
+            _ => Err(refused()),
         }
     }
 
@@ -340,7 +386,8 @@ impl Architecture {
         match self {
             Self::ResNet18Of28 { head: None } => format!("; it takes {head}"),
             Self::ResNet18 { head: None, .. } => format!("; it takes {size}, and {head}"),
-            Self::ResNet18 { .. } => format!("; it takes {size}"),
+            Self::ResNet18 { .. } | Self::ResNet50 { .. } | Self::MobileNetV2 { .. } => format!("; it takes {size}"),
+            Self::Vit(vit) => vit.arguments(),
             Self::ConvNext { .. } => {
                 let (least, step) = (Scale::SMALLEST_SIDE, Scale::STEP);
                 format!("; it takes size=N, of {least} to {LONGEST} pixels, a multiple of {step}")
@@ -358,6 +405,10 @@ impl fmt::Display for Architecture {
             Self::LeNet => "lenet",
             Self::ResNet18Of28 { .. } => "resnet18-28",
             Self::ResNet18 { .. } => "resnet18",
+            Self::ResNet50 { .. } => "resnet50",
+            Self::MobileNetV2 { naming: Naming::Torchvision, .. } => "mobilenet-v2",
+            Self::MobileNetV2 { naming: Naming::Timm, .. } => "mobilenetv2-100",
+            Self::Vit(vit) => return vit.fmt(f),
             Self::ConvNext { scale: Scale::Atto, .. } => "convnext-atto",
             Self::ConvNext { scale: Scale::Tiny, .. } => "convnext-tiny",
             Self::Softmax => "softmax",
@@ -367,7 +418,7 @@ impl fmt::Display for Architecture {
         let (side, head) = match *self {
             Self::ResNet18 { side, head } => (Some(side), head),
             Self::ResNet18Of28 { head } => (None, head),
-            Self::ConvNext { side, .. } => (Some(side), None),
+            Self::ResNet50 { side } | Self::MobileNetV2 { side, .. } | Self::ConvNext { side, .. } => (Some(side), None),
             _ => (None, None),
         };
         if let Some(side) = side.filter(|&side| side != SIDE) {
@@ -389,8 +440,26 @@ impl FromStr for Architecture {
             name: plain.into(),
             known: known().collect::<Vec<_>>().join(", "),
         })?;
-        parts.try_fold(model, Self::with)
+        match parts.try_fold(model, Self::with)? {
+            Self::Vit(vit) => vit.checked().map(Self::Vit),
+            model => Ok(model),
+        }
     }
+}
+
+fn without_kernels(network: impl Expression + 'static) -> Network {
+    Network::Expression(Box::new(network))
+}
+
+/// Two lists one after the other, `N` in all.
+const fn joined<const N: usize>(first: &[Architecture], second: &[Architecture]) -> [Architecture; N] {
+    let mut all = [Architecture::C2f2; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
 }
 
 fn boxed(model: impl Embedder + 'static) -> Box<dyn Embedder> {
@@ -413,6 +482,9 @@ mod tests {
             "resnet18-28,embedding-size=64",
             "convnext-atto,size=64",
             "convnext-tiny,size=96",
+            "resnet50,size=128",
+            "mobilenet-v2,size=192",
+            "mobilenetv2-100,size=32",
         ] {
             assert_eq!(name.parse::<Architecture>().unwrap().to_string(), name);
         }
@@ -461,7 +533,10 @@ mod tests {
             ("C2F2-classifier",             Some("c2f2-classifier")),
             ("c2f2.best",                   None),
             ("resnet18d",                   None),
-            ("resnet50",                    None),
+            ("resnet50.a1_in1k",            Some("resnet50")),
+            ("mobilenet_v2",                Some("mobilenet-v2")),
+            ("mobilenetv2_100.ra_in1k",     Some("mobilenetv2-100")),
+            ("resnet101",                   None),
             ("",                            None),
         ] {
             let found = spelled.parse::<Architecture>().map(|model| model.to_string());

@@ -3,7 +3,7 @@
 use crate::ImageFormat;
 use crate::expression::{Expression, Parameter, Pass};
 use candle_core::{Result, Tensor};
-use rankle_core::{Error, Filter, InputSpec, Resize};
+use rankle_core::{Error, Filter, InputSpec};
 use rankle_ops::{Conv2d, Padding, gelu, global_avg_pool, linear, normalize_pixels};
 
 /// ConvNeXt for square color images, with timm's parameter names: the output of `timm.create_model(NAME, num_classes=0)`.
@@ -53,16 +53,6 @@ impl Scale {
     /// Dimension of the embeddings.
     pub fn embedding_size(self) -> usize {
         self.widths()[3]
-    }
-
-    /// Images of a shape, with timm's preparation of photographs.
-    pub(crate) fn input(shape: (usize, usize, usize)) -> InputSpec {
-        InputSpec {
-            resize: Some(Resize::Shorter),
-            edge: Some(shape.1 * 8 / 7), // timm rounds down
-            filter: Some(Filter::Bicubic),
-            ..InputSpec::of_shape(shape)
-        }
     }
 
     /// Channels of the four stages.
@@ -121,7 +111,7 @@ fn block(pass: &Pass<'_>, name: &str, x: &Tensor) -> Result<Tensor> {
 
 impl Expression for ConvNext {
     fn input(&self) -> InputSpec {
-        Scale::input(self.format.input())
+        self.format.center(Filter::Bicubic)
     }
 
     fn embedding_size(&self) -> usize {

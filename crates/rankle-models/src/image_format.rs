@@ -1,5 +1,7 @@
 //! Size and normalization of the images that a network takes.
 
+use rankle_core::{Filter, InputSpec, Resize};
+
 /// Size of a network's images, and the mean and standard deviation that normalize each channel first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageFormat {
@@ -25,6 +27,16 @@ impl ImageFormat {
     /// Photographs of `side` by `side` pixels, with ImageNet's statistics.
     pub fn imagenet_of(side: usize) -> Self {
         Self { size: (side, side), mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+    }
+
+    /// Square images of this format, cut from the middle 7/8 of photographs that keep their aspect ratio.
+    pub(crate) fn center(&self, filter: Filter) -> InputSpec {
+        InputSpec {
+            resize: Some(Resize::Shorter),
+            edge: Some(self.size.0 * 8 / 7), // timm rounds down
+            filter: Some(filter),
+            ..InputSpec::of_shape(self.input())
+        }
     }
 
     /// `(channels, height, width)`.

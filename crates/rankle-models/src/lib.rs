@@ -1,9 +1,11 @@
-//! Embedding networks (C2F2, LeNet, ResNet-18, ConvNeXt) and two classifiers, each an [`Embedder`](rankle_core::Embedder).
+//! Embedding networks (C2F2, LeNet, ResNet, MobileNetV2, ConvNeXt, vision transformers) and two classifiers, each an
+//! [`Embedder`](rankle_core::Embedder).
 //!
 //! Parameters have the names and shapes of the public PyTorch checkpoints; safetensors files are read and written without a
 //! converter. Each network exists as an [`Expression`] in the operations of `rankle_ops`, which a [`TensorModel`] runs and trains
 //! on any device of candle; the smaller ones exist on this project's own kernels, too, which are faster on the CPU and its
 //! default. A classifier embeds an image as its logits, one per class. A program adds its own model as a [`Backbone`].
+//! [`Architecture::from_config`] finds the network of public weights by the configuration files beside them.
 //!
 //! Datasets are in `rankle_data`, attacks in `rankle_attacks`, losses and the training loop in `rankle_train`.
 //!
@@ -25,15 +27,21 @@
 mod architecture;
 mod backbone;
 mod batch;
+mod conv_norm;
 mod convnet;
 mod convnext;
 mod dense;
 mod dropout;
 mod expression;
 mod foreign;
+mod from_config;
 mod image_format;
+mod mobilenet;
+mod normalization;
+mod numbered;
 mod resnet;
 mod softmax;
+mod vit;
 pub mod weights;
 
 pub use architecture::Architecture;
@@ -42,6 +50,9 @@ pub use convnet::{Convnet, Layers};
 pub use convnext::{ConvNext, Scale};
 pub use expression::{Expression, Parameter, Pass, TensorModel};
 pub use image_format::ImageFormat;
+pub use mobilenet::{MobileNetV2, Naming};
+pub use normalization::Normalization;
 pub use rankle_kernels::{Isa, peak};
 pub use resnet::ResNet18;
 pub use softmax::SoftmaxRegression;
+pub use vit::{Activation, Vit, VitKind};

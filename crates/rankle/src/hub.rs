@@ -1,9 +1,13 @@
-//! Weights on the Hugging Face hub, named as `hf:OWNER/REPO`.
+//! Weights on the Hugging Face hub, named as `hf:OWNER/REPO`, and models by the configuration beside their weights.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rankle_core::InputSpec;
+use rankle_models::Architecture;
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Prefix of a name on the hub; no file name starts with it.
 const SCHEME: &str = "hf:";
@@ -19,6 +23,55 @@ pub(crate) fn local(weights: &Path) -> Result<Cow<'_, Path>> {
     }
 }
 
+/// True for a name on the hub.
+pub(crate) fn is_name(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(SCHEME))
+}
+
+/// A model on the hub, as the files beside its weights describe it.
+pub(crate) struct Published {
+    pub(crate) architecture: Architecture,
+    /// Its preparation of photographs.
+    pub(crate) input: InputSpec,
+    /// Name of the weights on the hub.
+    pub(crate) weights: PathBuf,
+}
+
+impl Published {
+    /// Reads `config.json` and, if there is one, `preprocessor_config.json` beside the weights `name`.
+    ///
+    /// # Errors
+    /// As [`local`]; one line for files that are not understood and networks that are not supported.
+    pub(crate) fn read(name: &str) -> Result<Self> {
+        let config = text(&on_hub(&beside(name, "config.json"))?)?;
+        let preprocessor = on_hub_if_there(&beside(name, "preprocessor_config.json"))?.map(|path| text(&path)).transpose()?;
+        let (architecture, input) =
+            Architecture::from_config(&config, preprocessor.as_deref()).with_context(|| name.to_owned())?;
+        tracing::info!("{name} is {architecture}");
+        Ok(Self { architecture, input, weights: name.into() })
+    }
+}
+
+/// Name of another file in the folder of the weights.
+fn beside(weights: &str, file: &str) -> String {
+    let mut parts = weights.splitn(3, '/');
+    let repository = [parts.next(), parts.next()].into_iter().flatten().collect::<Vec<_>>().join("/");
+    match parts.next().and_then(|path| path.rsplit_once('/')) {
+        Some((folder, _)) => format!("{repository}/{folder}/{file}"),
+        None => format!("{repository}/{file}"),
+    }
+}
+
+/// Text of a small file.
+fn text(path: &Path) -> Result<String> {
+    /// Bytes that are read of a longer file, which [`Architecture::from_config`] then refuses.
+    const MOST: u64 = (1 << 20) + 1;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    read.with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(text)
+}
+
 /// Name of the weights without paths of this machine: the name on the hub, or the file name.
 pub(crate) fn name(weights: &Path) -> String {
     let on_hub = weights.to_str().filter(|name| name.starts_with(SCHEME)).map(OsStr::new);
@@ -26,17 +79,22 @@ pub(crate) fn name(weights: &Path) -> String {
 }
 
 #[cfg(not(feature = "hub"))]
-fn on_hub(name: &str) -> Result<std::path::PathBuf> {
+fn on_hub(name: &str) -> Result<PathBuf> {
     anyhow::bail!(
         "{name} is on the hub, and this program was built without it: build it with `cargo install --path crates/rankle --features \
          hub`, or download the file and name that"
     )
 }
 
-#[cfg(feature = "hub")]
-use with_hub::on_hub;
+#[cfg(not(feature = "hub"))]
+fn on_hub_if_there(name: &str) -> Result<Option<PathBuf>> {
+    on_hub(name).map(Some)
+}
+
 #[cfg(feature = "hub")]
 pub(crate) use with_hub::start;
+#[cfg(feature = "hub")]
+use with_hub::{on_hub, on_hub_if_there};
 
 #[cfg(feature = "hub")]
 mod with_hub {
@@ -56,6 +114,19 @@ mod with_hub {
     }
 
     pub(super) fn on_hub(name: &str) -> Result<PathBuf> {
+        fetched(name)?.map_err(Into::into)
+    }
+
+    /// As [`on_hub`]; `None` if the repository has no such file, or offline the cache.
+    pub(super) fn on_hub_if_there(name: &str) -> Result<Option<PathBuf>> {
+        match fetched(name)? {
+            Err(Error::Status { status: 404, .. } | Error::Offline { .. }) => Ok(None),
+            path => Ok(Some(path?)),
+        }
+    }
+
+    /// The outcome of a download.
+    fn fetched(name: &str) -> Result<rankle_hub::Result<PathBuf>> {
         let Reference { repository, file } = name.parse().map_err(|error: Error| Stop::usage(error.to_string()))?;
         let access = ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or_default();
         let bar = progress::bar(0);
@@ -69,12 +140,13 @@ mod with_hub {
         let path = Hub::new(&access)?.file(&repository, &file, None, &mut watch);
         bar.finish_and_clear();
         match path {
-            Ok(path) => {
-                tracing::debug!("{name} is {}", path.display());
+            Err(Error::Interrupted) => Err(Stop::interrupted("the same command goes on with the download").into()),
+            path => {
+                if let Ok(path) = &path {
+                    tracing::debug!("{name} is {}", path.display());
+                }
                 Ok(path)
             }
-            Err(Error::Interrupted) => Err(Stop::interrupted("the same command goes on with the download").into()),
-            Err(error) => Err(error.into()),
         }
     }
 }
@@ -90,5 +162,19 @@ mod tests {
         }
         assert_eq!(name(Path::new("deep/model.safetensors")), "model.safetensors");
         assert_eq!(name(Path::new("hf:a/b@c/d.safetensors")), "hf:a/b@c/d.safetensors");
+        assert!(is_name(OsStr::new("hf:a/b")) && !is_name(OsStr::new("resnet18")));
+    }
+
+    #[test]
+    fn the_configuration_lies_beside_the_weights() {
+        for (weights, config) in [
+            ("hf:a/b", "hf:a/b/config.json"),
+            ("hf:a/b@c", "hf:a/b@c/config.json"),
+            ("hf:a/b@c/d.safetensors", "hf:a/b@c/config.json"),
+            ("hf:a/b/c/d/e.safetensors", "hf:a/b/c/d/config.json"),
+            ("hf:a", "hf:a/config.json"),
+        ] {
+            assert_eq!(beside(weights, "config.json"), config);
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! Options that name a model: an architecture with a file of weights, or a folder that `rankle train` wrote.
+//! Options that name a model: an architecture with a file of weights, a folder that `rankle train` wrote, or a model on the hub.
 
 use crate::arguments::heading;
 use crate::card::{CARD, Card};
 use crate::data::Data;
 use crate::foreign::ForeignName;
+use crate::hub::{self, Published};
 use crate::names::{self, Models};
 use crate::network::Network;
 use crate::stop::Stop;
@@ -12,7 +13,7 @@ use anyhow::Result;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
-use rankle_core::Distance;
+use rankle_core::{Distance, InputSpec};
 use rankle_data::Source;
 use rankle_models::Architecture;
 use std::ffi::OsStr;
@@ -25,6 +26,8 @@ pub(crate) enum ModelName {
     Architecture(Architecture),
     /// Folder with weights and a card.
     Folder(PathBuf),
+    /// Weights on the hub, beside a configuration that names the architecture.
+    Hub(String),
     /// A model that is no architecture of this program.
     Foreign(ForeignName),
 }
@@ -33,7 +36,7 @@ impl ModelName {
     /// The network alone: that of a folder is named by its card.
     ///
     /// # Errors
-    /// A card that cannot be read, and a foreign model that cannot be opened.
+    /// A card or a configuration that cannot be read, and a foreign model that cannot be opened.
     pub(crate) fn network(&self) -> Result<Network> {
         match self {
             Self::Architecture(architecture) => Ok((*architecture).into()),
@@ -41,12 +44,14 @@ impl ModelName {
                 let card = folder.join(CARD);
                 Ok(Card::read(&card)?.architecture(&card, &names::MODELS)?.into())
             }
+            Self::Hub(name) => Ok(Published::read(name)?.architecture.into()),
             Self::Foreign(name) => Ok(Network::Foreign(name.open()?)),
         }
     }
 }
 
-/// Parser of a [`ModelName`]: a foreign model where one is allowed, the name of an architecture, else that of a folder.
+/// Parser of a [`ModelName`]: a foreign model or one on the hub where it is allowed, the name of an architecture, else that of a
+/// folder.
 #[derive(Clone)]
 pub(crate) struct ModelNames {
     architectures: Models,
@@ -65,6 +70,9 @@ impl TypedValueParser for ModelNames {
         if let Some(name) = foreign.clone().filter(|_| self.foreign) {
             return Ok(ModelName::Foreign(name));
         }
+        if let Some(name) = value.to_str().filter(|_| self.foreign && hub::is_name(value)) {
+            return Ok(ModelName::Hub(name.to_owned()));
+        }
         match self.architectures.parse_ref(command, arg, value) {
             Ok(architecture) => Ok(ModelName::Architecture(architecture)),
             Err(error) if foreign.is_some() => Err(error),
@@ -78,7 +86,7 @@ impl TypedValueParser for ModelNames {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let foreign = self.foreign.then(|| PossibleValue::new("exec:COMMAND"));
+        let foreign = ["hf:OWNER/REPO", "exec:COMMAND"].into_iter().filter(|_| self.foreign).map(PossibleValue::new);
         Some(Box::new(self.architectures.possible_values()?.chain([PossibleValue::new("FOLDER")]).chain(foreign)))
     }
 }
@@ -88,10 +96,11 @@ impl TypedValueParser for ModelNames {
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct ModelArguments {
     /// The model: a folder that `rankle train` wrote, whose card.toml names architecture, distance and preprocessing; or an
-    /// architecture, then with --weights and --distance; or any program, as in exec:'python3 model.py', then with --distance. A
+    /// architecture, then with --weights and --distance; or weights on the Hugging Face hub beside a config.json of transformers or
+    /// timm, as in hf:facebook/dinov2-small, then with --distance; or any program, as in exec:'python3 model.py', then with --distance. A
     /// network for photographs takes the side of its images, if it is not 224: resnet18,size=112. A command is split into words
     /// as by a shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
-    #[arg(long, value_name = "FOLDER|NAME|exec:COMMAND", value_parser = RANKERS)]
+    #[arg(long, value_name = "FOLDER|NAME|hf:OWNER/REPO|exec:COMMAND", value_parser = RANKERS)]
     pub(crate) model: ModelName,
     /// The weights: a safetensors file with the tensor names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE]
     /// is a file on the Hugging Face hub, for programs built with the feature hub
@@ -129,6 +138,8 @@ pub(crate) struct Model {
     pub(crate) distance: Distance,
     /// The card of the model, with its path; `None` if no folder is named.
     card: Option<(Card, PathBuf)>,
+    /// Preparation of photographs in the configuration of a model on the hub.
+    published: Option<InputSpec>,
     override_card: bool,
 }
 
@@ -142,12 +153,18 @@ impl ModelOptions<'_> {
             return self.of_its_own(&name, usual.map(|(_, distance)| distance));
         }
         let Self { options: [weights_option, distance_option], names, model, weights, distance, override_card } = self;
+        let (mut published, mut own_weights) = (None, None);
         let (architecture, mut folder) = match model {
             Some(ModelName::Architecture(architecture)) => (Some(architecture), None),
             Some(ModelName::Folder(folder)) => (None, Some(folder)),
+            Some(ModelName::Hub(name)) => {
+                let model = Published::read(&name)?;
+                (published, own_weights) = (Some(model.input), Some(model.weights));
+                (Some(model.architecture), None)
+            }
             Some(ModelName::Foreign(_)) | None => (None, None),
         };
-        let weights = match weights {
+        let weights = match weights.or(own_weights) {
             Some(path) if path.is_dir() && folder.is_none() => {
                 folder = Some(path);
                 None
@@ -167,6 +184,7 @@ impl ModelOptions<'_> {
                 weights: weights.ok_or_else(|| missing(weights_option, "a file of weights"))?,
                 distance: distance.or(usual_distance).ok_or_else(|| missing(distance_option, "a distance"))?,
                 card: None,
+                published,
                 override_card,
             });
         };
@@ -188,7 +206,7 @@ impl ModelOptions<'_> {
             }
             card.check(&place, &weights)?;
         }
-        Ok(Model { network: architecture.into(), weights, distance, card: Some((card, place)), override_card })
+        Ok(Model { network: architecture.into(), weights, distance, card: Some((card, place)), published, override_card })
     }
 
     /// The foreign model that is named, in place of an architecture or of a file of weights.
@@ -212,7 +230,7 @@ impl ModelOptions<'_> {
             Stop::usage(format!("{} is missing: name the distance by which {name} ranks, cosine or euclidean", self.options[1]))
         })?;
         let (network, weights) = (Network::Foreign(name.open()?), name.weights().into());
-        Ok(Model { network, weights, distance, card: None, override_card: self.override_card })
+        Ok(Model { network, weights, distance, card: None, published: None, override_card: self.override_card })
     }
 }
 
@@ -241,11 +259,14 @@ impl CardConflict<'_> {
 }
 
 impl Model {
-    /// The dataset with the preprocessing of the card, where its name does not choose another.
+    /// The dataset with the preprocessing of the card or of the configuration on the hub, where its name does not choose another.
     ///
     /// # Errors
     /// [`Stop`] for a name that contradicts the card.
     pub(crate) fn prepared(&self, option: &str, dataset: Source) -> Result<Source> {
+        if let Some(InputSpec { resize: Some(resize), edge: Some(edge), filter: Some(filter), .. }) = self.published {
+            return Ok(dataset.prepared_as(&format!("resize={resize},edge={edge},filter={filter}"))?);
+        }
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
         let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
@@ -286,6 +307,9 @@ impl ModelArguments {
             ModelName::Architecture(model) => ModelName::Architecture(crate::arguments::sized(model, embedding_size)?),
             ModelName::Folder(_) if embedding_size.is_some() => {
                 return Err(Stop::usage("--embedding-size is for an architecture: the card of a folder tells it").into());
+            }
+            ModelName::Hub(_) if embedding_size.is_some() => {
+                return Err(Stop::usage("--embedding-size is for an architecture: config.json on the hub tells it").into());
             }
             ModelName::Foreign(_) if embedding_size.is_some() => {
                 return Err(Stop::usage("--embedding-size is for an architecture: a program says its own").into());

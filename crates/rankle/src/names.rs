@@ -78,8 +78,7 @@ pub(crate) const OBJECTIVES: Names<ObjectiveKind> = Names::of("objective", &Obje
 pub(crate) const TARGET_POOLS: Names<TargetPool> = Names::of("target band", &TargetPool::ALL);
 pub(crate) const LOSSES: Names<Loss> = Names { own: Loss::registered, ..Names::of("loss", &Loss::ALL) };
 pub(crate) const DEFENSES: Names<Defense> = Names::of("defense", &Defense::ALL);
-/// Values of `--train-layers`: [`ALL_LAYERS`], or the first layer that is trained.
-pub(crate) const LAYERS: Names<&str> = Names::of("layer", &[ALL_LAYERS, "layer1", "layer2", "layer3", "layer4"]);
+/// Value of `--train-layers` beside the names of layers.
 pub(crate) const ALL_LAYERS: &str = "all";
 pub(crate) const FORMATS: Names<Format> = Names::of("format", &Format::ALL);
 

@@ -3,6 +3,9 @@
 #[path = "../../rankle-hub/tests/server/mod.rs"]
 mod server;
 
+use rankle_core::{Distance, Place, Seed};
+use rankle_models::{Architecture, weights};
+use safetensors::SafeTensors;
 use server::{COMMIT, Files, Server, hub};
 use std::fs;
 use std::path::Path;
@@ -44,6 +47,67 @@ fn weights_come_from_the_hub_once() {
         assert!(fs::read(&out).unwrap() == wanted, "{weights} {more:?}");
     }
     assert_eq!(server.asked().iter().filter(|line| line.starts_with("GET /elsewhere")).count(), 1);
+}
+
+const CONFIG: &str = r#"{"model_type": "dinov2", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+    "patch_size": 14}"#;
+const PREPROCESSOR: &str = r#"{"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}, "resample": 2,
+    "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#;
+/// What the two files say.
+const NAME: &str = "dinov2,width=8,depth=1,heads=2,patch=14,pretrained-size=28,size=28,normalization=half";
+
+/// Four photographs of noise, in two classes.
+fn photographs(folder: &Path) {
+    for image in 0..4u32 {
+        let class = folder.join((image % 2).to_string());
+        fs::create_dir_all(&class).unwrap();
+        let mut encoder = png::Encoder::new(fs::File::create(class.join(format!("{image}.png"))).unwrap(), 50, 40);
+        encoder.set_color(png::ColorType::Rgb);
+        let pixels: Vec<u8> =
+            (0..50 * 40 * 3).map(|at: u32| ((at + image * 7).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
+}
+
+/// The files beside the weights name the architecture and the preparation of photographs.
+#[test]
+fn a_model_comes_from_the_hub_with_its_configuration() {
+    let (photos, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    photographs(photos.path());
+    let file = folder.path().join("model.safetensors");
+    let new = NAME.parse::<Architecture>().unwrap().initialize(Distance::Cosine, Seed(1), &Place::Kernels).unwrap();
+    weights::write(&file, &new.parameters().unwrap()).unwrap();
+    let content = [("config.json", CONFIG.into()), ("preprocessor_config.json", PREPROCESSOR.into())];
+    let mut files = Files::from(content.map(|(name, text): (_, Vec<u8>)| (format!("/us/dino/{name}"), text)));
+    files.insert("/us/dino/model.safetensors".into(), fs::read(&file).unwrap());
+    files.insert("/us/bert/config.json".into(), br#"{"model_type": "bert"}"#.to_vec());
+    let server = Server::new(hub(files));
+    let embed = |model: &str, options: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rankle"));
+        command.args("embed --split test --distance cosine".split(' ')).args(["--model", model]).args(more);
+        command.args(["--dataset", &format!("folder,test=all{options}:{}", photos.path().display())]);
+        command.arg("--output").arg(folder.path().join("out.safetensors")).arg("--hub-cache").arg(folder.path().join("cache"));
+        let output = command.env("HF_ENDPOINT", &server.url).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let embeddings = |model: &str, options: &str, more: &[&str]| {
+        let (code, says) = embed(model, options, more);
+        assert_eq!(code, 0, "{says}");
+        let bytes = fs::read(folder.path().join("out.safetensors")).unwrap();
+        SafeTensors::deserialize(&bytes).unwrap().tensor("embeddings").unwrap().data().to_vec()
+    };
+    let as_said = embeddings(NAME, ",resize=shorter,edge=32,filter=bilinear", &["--weights", file.to_str().unwrap()]);
+    assert!(embeddings("hf:us/dino", "", &[]) == as_said);
+    assert!(embeddings("hf:us/dino", "", &["--offline"]) == as_said);
+    // The name of the dataset takes precedence.
+    assert!(embeddings("hf:us/dino", ",edge=40", &[]) != as_said);
+    for (model, line) in [
+        ("hf:us/none", "there is no such file"),
+        ("hf:us/bert", "hf:us/bert: config.json: model_type 'bert' is not supported; supported are dinov2"),
+    ] {
+        let (code, says) = embed(model, "", &[]);
+        assert!(code == 1 && says.contains(line) && says.lines().count() == 1, "{says}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! A [`TensorModel`] joins it with weights on a device and does the rest: embeddings, input gradients, training by the tape. All
 //! networks of this crate are expressions; on the CPU the networks with kernels of their own are faster and remain the default.
 
+mod initialization;
 mod model;
 mod pass;
 
@@ -37,8 +38,15 @@ pub trait Expression: Send + Sync {
 
     /// Names of the layers at which training can begin. All parameters listed before the first one whose name begins with the
     /// layer's name and a dot are then frozen.
-    fn stages(&self) -> &[&'static str] {
+    fn stages(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Standard deviation of the normal distribution that a new weight of two or more dimensions is drawn from; by default
+    /// `√(2/fan_out)`, Kaiming initialization for ReLU.
+    fn deviation(&self, shape: &[usize]) -> f64 {
+        let fan_out: usize = shape.iter().enumerate().filter(|(dimension, _)| *dimension != 1).map(|(_, size)| size).product();
+        (2.0 / fan_out as f64).sqrt()
     }
 }
 

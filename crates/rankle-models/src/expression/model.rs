@@ -1,5 +1,6 @@
 //! An expression with its weights, on a device.
 
+use super::initialization::initial_weights;
 use super::pass::{Pass, Training};
 use super::{Expression, Parameter, RUNNING_MEAN, RUNNING_VARIANCE};
 use crate::batch::{check, finite};
@@ -41,9 +42,30 @@ impl TensorModel {
     /// # Errors
     /// [`Error::Refused`] when a tensor is missing, left over, misshapen or not finite, or a running variance is below zero.
     pub fn new(expression: Box<dyn Expression>, tensors: &Tensors, distance: Distance, place: &Place) -> Result<Self> {
+        let mut model = Self::without_weights(expression, distance, place);
+        let mut tensors = tensors.clone();
+        model.weights = model.take_weights(&mut tensors)?;
+        none_left(&tensors)?;
+        Ok(model)
+    }
+
+    /// Draws random weights, keyed by the seed.
+    pub(crate) fn initialize(expression: Box<dyn Expression>, distance: Distance, seed: Seed, place: &Place) -> Result<Self> {
+        let weights = initial_weights(&*expression, seed)?;
+        Ok(Self::new(expression, &weights, distance, place)?.with_seed(seed))
+    }
+
+    /// Restores a model from a checkpoint.
+    pub(crate) fn resume(expression: Box<dyn Expression>, state: Tensors, distance: Distance, place: &Place) -> Result<Self> {
+        let mut model = Self::without_weights(expression, distance, place);
+        model.restore(state)?;
+        Ok(model)
+    }
+
+    fn without_weights(expression: Box<dyn Expression>, distance: Distance, place: &Place) -> Self {
         let parameters = expression.parameters();
         let trained = parameters.iter().filter(|parameter| parameter.trained).map(|parameter| parameter.name.clone()).collect();
-        let mut model = Self {
+        Self {
             expression,
             parameters,
             weights: Tensors::new(),
@@ -52,11 +74,7 @@ impl TensorModel {
             trained,
             moments: Default::default(),
             seed: Seed(0),
-        };
-        let mut tensors = tensors.clone();
-        model.weights = model.take_weights(&mut tensors)?;
-        none_left(&tensors)?;
-        Ok(model)
+        }
     }
 
     /// The same model, with dropout keyed by the seed of a training.

@@ -2,8 +2,9 @@
 
 use super::DIM;
 use super::network::{Block, Network};
-use super::parameters::{EPSILON, Layer};
+use super::parameters::Layer;
 use crate::batch::shares;
+use crate::conv_norm::EPSILON;
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rankle_kernels::maps::{Finish, PooledGradient, StackIndex, mean_of_pixels, mean_of_pixels_backward, relu_backward};

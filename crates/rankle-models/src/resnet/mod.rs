@@ -38,7 +38,7 @@ use crate::batch::{ask, check, finite, with_pixels};
 use crate::dense::PackedDense;
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_left};
 use candle_core::Tensor;
-pub(crate) use expression::ResNet18Expression;
+pub(crate) use expression::{Depth, ResNetExpression};
 use frozen::Frozen;
 use head::Head;
 use network::{Network, Unit};

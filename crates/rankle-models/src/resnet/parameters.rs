@@ -11,9 +11,6 @@ use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;
 use rayon::prelude::*;
 
-/// ε of batch normalization, added to the variance (PyTorch's default).
-pub(super) const EPSILON: f64 = 1e-5;
-
 /// Momentum of the running statistics (PyTorch's default).
 const MOMENTUM: f32 = 0.1;
 

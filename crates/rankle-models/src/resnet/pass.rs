@@ -1,7 +1,8 @@
 //! Forward and backward pass of single layers, over all chunks of a batch in training.
 
 use super::network::Network;
-use super::parameters::{EPSILON, Layer, Statistics, Trained};
+use super::parameters::{Layer, Statistics, Trained};
+use crate::conv_norm::EPSILON;
 use rankle_core::{Error, Result};
 use rankle_kernels::Isa;
 use rankle_kernels::dense::Panels;

@@ -1,6 +1,6 @@
 //! Weights of `fixtures/make_convnext.py`.
 
-use super::formula::{byte, unit};
+use super::formula::{byte, weights};
 use candle_core::{Device, Tensor};
 use rankle_models::{Scale, weights::Tensors};
 
@@ -50,19 +50,5 @@ fn shapes(scale: Scale) -> Vec<(String, Vec<usize>)> {
 
 /// All weights by timm's names. The stream of a weight is its position in the order of the names.
 pub(crate) fn parameters(scale: Scale) -> Tensors {
-    let numbered = (FIRST_STREAM + 1..).zip(shapes(scale));
-    numbered
-        .map(|(stream, (name, shape))| {
-            let numbers = unit(stream, shape.iter().product()).into_iter();
-            let values: Vec<f32> = match shape[1..].iter().product::<usize>() {
-                fan_in if shape.len() > 1 => {
-                    let factor = 2f64.powi((2.0 / fan_in as f64).sqrt().log2().round() as i32) as f32;
-                    numbers.map(|u| u * factor).collect()
-                }
-                _ if name.ends_with("bias") => numbers.map(|u| u * 0.25).collect(),
-                _ => numbers.map(|u| u * 0.25 + 0.75).collect(),
-            };
-            (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
-        })
-        .collect()
+    weights(FIRST_STREAM, shapes(scale))
 }

@@ -126,3 +126,23 @@ pub(crate) fn unit(stream: u32, count: usize) -> Vec<f32> {
 pub(crate) fn byte(stream: u32, count: usize) -> Vec<u8> {
     (0..count).map(|index| (bits(stream, index) >> 24) as u8).collect()
 }
+
+/// Parameters of any network as `weight` in `fixtures/formula.py` computes them, from names and shapes in the order of the streams.
+pub(crate) fn weights(first_stream: u32, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Tensors {
+    let numbered = (first_stream + 1..).zip(shapes);
+    numbered
+        .map(|(stream, (name, shape))| {
+            let numbers = unit(stream, shape.iter().product()).into_iter();
+            let values: Vec<f32> = match shape.get(1..).unwrap_or_default().iter().product::<usize>() {
+                fan_in if shape.len() > 1 => {
+                    let factor = 2f64.powi(((2.0 / fan_in as f64).sqrt().log2() + 0.5).floor() as i32) as f32;
+                    numbers.map(|u| u * factor).collect()
+                }
+                _ if name.ends_with("running_var") => numbers.map(|u| u + 1.5).collect(),
+                _ if name.ends_with("bias") || name.ends_with("running_mean") => numbers.map(|u| u * 0.25).collect(),
+                _ => numbers.map(|u| u * 0.25 + 0.75).collect(),
+            };
+            (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+        })
+        .collect()
+}

@@ -80,15 +80,10 @@ pub(crate) struct Train {
     /// _orig_mod., which PyTorch adds, are removed without it
     #[arg(long, value_name = "PREFIX", requires = "pretrained", help_heading = heading::MODEL)]
     strip_prefix: Option<String>,
-    /// First layer of a ResNet-18 to train, with all behind it; the layers in front keep their weights and running statistics
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = names::ALL_LAYERS,
-        value_parser = names::LAYERS,
-        help_heading = heading::MODEL
-    )]
-    train_layers: &'static str,
+    /// First layer to train, with all behind it; the layers in front keep their weights and running statistics. Of a ResNet
+    /// layer1 to layer4, of other networks a block by the name that its parameters begin with, as encoder.layer.6
+    #[arg(long, value_name = "NAME", default_value = names::ALL_LAYERS, help_heading = heading::MODEL)]
+    train_layers: String,
     /// Loss to minimize: triplet (the default) compares every image with one of its class and one of another; contrastive
     /// compares all pairs of a batch, or one pair per photograph; cross-entropy is the loss of classifiers
     #[arg(long, value_name = "NAME", value_parser = names::LOSSES, help_heading = TRAINING)]
@@ -276,11 +271,11 @@ impl Train {
         if !model.is_trainable() {
             return odd(format!("{model} cannot be trained here, only attacked and measured: choose another --model"));
         }
-        if self.train_layers != names::ALL_LAYERS && !model.stages().contains(&self.train_layers) {
-            return odd(format!(
-                "--train-layers {} is for a resnet18; all layers of {model} are trained: leave it out",
-                self.train_layers
-            ));
+        let layer = &*self.train_layers;
+        match model.stages() {
+            stages if layer == names::ALL_LAYERS || stages.contains(&layer) => {}
+            [] => return odd(format!("--train-layers {layer} cannot be: all layers of {model} are trained: leave it out")),
+            stages => return odd(names::unknown("layer", layer, &[&[names::ALL_LAYERS], stages].concat())),
         }
         if model.is_classifier() {
             if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
@@ -400,7 +395,7 @@ impl Train {
             strip_prefix: self.strip_prefix.clone(),
             dataset_sha256: None,
             preprocessing: None,
-            train_layers: Some(self.train_layers).filter(|&layers| layers != names::ALL_LAYERS).map(str::to_owned),
+            train_layers: Some(self.train_layers.clone()).filter(|layers| layers != names::ALL_LAYERS),
             distance: ranks.then(|| distance.to_string()),
             loss: loss.to_string(),
             protocol: match paper.sampling {

@@ -390,7 +390,7 @@ fn a_part_of_a_network_is_trained_from_weights_of_before() {
     let (code, _, stderr) = measure("resnet18,size=32,embedding-size=8");
     assert!(code == 1 && stderr.contains("'fc.weight' has shape [16, 512], this model needs [8, 512]"), "{stderr}");
     for (arguments, complaint) in [
-        ("train --model c2f2 --train-layers layer4", "--train-layers layer4 is for a resnet18"),
+        ("train --model c2f2 --train-layers layer4", "--train-layers layer4 cannot be: all layers of c2f2 are trained"),
         ("train --model resnet18 --train-layers layer9", "unknown layer 'layer9', did you mean 'layer1'?"),
         ("train --model c2f2 --embedding-size 9", "model 'c2f2' takes no 'embedding-size=9'"),
         ("train --model resnet18,embedding-size=8 --embedding-size 9", "takes no 'embedding-size=9'; it takes size=N"),
