@@ -164,7 +164,9 @@ pub(crate) fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usiz
     if before == 0 && after == 0 {
         return Ok(x.clone());
     }
-    Ok(record(&[x], x.pad_with_zeros(axis, before, after)?, move |gradient, _| Ok(vec![Some(gradient.narrow(axis, before, len)?)])))
+    Ok(record(&[x], x.pad_with_zeros(axis, before, after)?, move |gradient, _| {
+        Ok(vec![Some(gradient.narrow(axis, before, len)?)])
+    }))
 }
 
 /// What stands at `indices` along an axis.

@@ -154,7 +154,11 @@ fn producers<'a>(graph: &proto::Graph<'a>) -> Result<HashMap<&'a str, usize>> {
 }
 
 /// The nodes that a value needs, with their indices, in the order of the file.
-fn needed<'g, 'a>(graph: &'g proto::Graph<'a>, producers: &HashMap<&str, usize>, output: &str) -> Vec<(usize, &'g proto::Node<'a>)> {
+fn needed<'g, 'a>(
+    graph: &'g proto::Graph<'a>,
+    producers: &HashMap<&str, usize>,
+    output: &str,
+) -> Vec<(usize, &'g proto::Node<'a>)> {
     let mut needed = vec![false; graph.nodes.len()];
     let mut open: Vec<usize> = producers.get(output).copied().into_iter().collect();
     while let Some(at) = open.pop() {
@@ -183,7 +187,10 @@ fn known(nodes: &[(usize, &proto::Node<'_>)]) -> Result<()> {
         true => ": a quantized model has no gradients, export it in float32",
         false => "",
     };
-    bail!("operators that are not implemented: {listed}{hint}; implemented are {}", operators::names().collect::<Vec<_>>().join(", "))
+    bail!(
+        "operators that are not implemented: {listed}{hint}; implemented are {}",
+        operators::names().collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The one input that the result needs, which must have a gradient, and its shape.

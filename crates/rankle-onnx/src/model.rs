@@ -50,7 +50,8 @@ impl OnnxModel {
     /// [`Error::Refused`], one line that names the file and what is wrong with it, its options or its graph.
     pub fn load(file: &Path, options: &Options, distance: Distance, place: &Place) -> Result<Self> {
         let refused = |what: String| Error::Refused(format!("{}: {what}", file.display()));
-        let bytes = rankle_files::read_limited(file, LARGEST_FILE).map_err(|error| refused(format!("cannot be read ({error})")))?;
+        let bytes =
+            rankle_files::read_limited(file, LARGEST_FILE).map_err(|error| refused(format!("cannot be read ({error})")))?;
         let graph = Graph::read(&bytes, &Folder::of(file), options.output.as_deref(), place.device());
         drop(bytes);
         Self::new(graph.map_err(|error| refused(line(&error)))?, options, distance, place).map_err(|error| refused(line(&error)))
@@ -87,9 +88,9 @@ impl OnnxModel {
         };
         // A graph may take batches of any size by its word and of one by its nodes.
         if matches!(place, Place::Tensors(_)) && model.batch.is_none() {
-            let two = model.program(2).and_then(|program| {
-                model.output(&program, &Tensor::zeros((2, c, h, w), DType::F32, place.device())?)
-            });
+            let two = model
+                .program(2)
+                .and_then(|program| model.output(&program, &Tensor::zeros((2, c, h, w), DType::F32, place.device())?));
             if !two.is_ok_and(|output| output.dims().first() == Some(&2)) {
                 model.batch = Some(1);
             }
@@ -188,7 +189,12 @@ impl OnnxModel {
     }
 
     /// As [`OnnxModel::each`] on consecutive pieces of `images`, for as many at a time as there are threads.
-    fn in_turns<T: Send>(&self, images: &Tensor, piece: usize, work: impl Fn(usize, Tensor) -> Result<T> + Sync) -> Result<Vec<T>> {
+    fn in_turns<T: Send>(
+        &self,
+        images: &Tensor,
+        piece: usize,
+        work: impl Fn(usize, Tensor) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
         let starts = (0..images.dims()[0]).step_by(piece).collect::<Vec<_>>();
         let mut results = Vec::with_capacity(starts.len());
         for starts in starts.chunks(rayon::current_num_threads()) {

@@ -130,7 +130,8 @@ struct Trace {
 
 impl Trace {
     fn new(graph: &Graph, images: &Tensor, limit: usize) -> Self {
-        let uses = graph.nodes.iter().enumerate().flat_map(|(at, node)| node.inputs.iter().flatten().map(move |&slot| (slot, at)));
+        let uses =
+            graph.nodes.iter().enumerate().flat_map(|(at, node)| node.inputs.iter().flatten().map(move |&slot| (slot, at)));
         Self {
             values: HashMap::from([(graph.input, images.clone())]),
             constants: graph.constants.clone(),
@@ -147,7 +148,8 @@ impl Trace {
         let slots = node.inputs.iter().flatten();
         let constant = operators::sees_shapes_only(&node.operator) || slots.clone().all(|slot| self.constants.contains_key(slot));
         let results = {
-            let build = Build { node, opset: graph.opset, constants: &self.constants, device: self.values[&graph.input].device() };
+            let build =
+                Build { node, opset: graph.opset, constants: &self.constants, device: self.values[&graph.input].device() };
             let operator = operators::build(&build)?;
             let value = |slot: &Option<Slot>| slot.map(|slot| self.value(graph, slot)).transpose();
             let inputs = node.inputs.iter().map(value).collect::<Result<Vec<_>>>()?;

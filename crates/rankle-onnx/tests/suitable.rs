@@ -163,7 +163,10 @@ fn pixels_are_normalized_first() {
     let by_hand = images.broadcast_sub(&mean).unwrap().broadcast_div(&std).unwrap();
     assert_eq!(results(&normalized, &images)[0], results(&plain, &by_hand)[0]);
     let input = normalized.input();
-    assert_eq!((input.resize, input.edge, input.filter), (Some(rankle_core::Resize::Square), Some(8), Some(rankle_core::Filter::Bicubic)));
+    assert_eq!(
+        (input.resize, input.edge, input.filter),
+        (Some(rankle_core::Resize::Square), Some(8), Some(rankle_core::Filter::Bicubic))
+    );
 }
 
 /// Weights in half precision are those of f32, rounded.

@@ -49,7 +49,8 @@ fn normalized(draft: &Draft, at: usize) -> Option<(Slot, f64)> {
         (draft.input(sub, 0)?, draft.input(sub, 1)?)
     };
     let sum = draft.input(draft.made_by(deviation, "Sqrt")?, 0)?;
-    let (variance, epsilon) = draft.pairs(draft.made_by(sum, "Add")?).into_iter().find_map(|(a, b)| Some((a, draft.number(b)?)))?;
+    let (variance, epsilon) =
+        draft.pairs(draft.made_by(sum, "Add")?).into_iter().find_map(|(a, b)| Some((a, draft.number(b)?)))?;
     let squares = mean_of(draft, variance)?;
     let square = match (draft.made_by(squares, "Pow"), draft.made_by(squares, "Mul")) {
         (Some(pow), _) => draft.is_number(draft.input(pow, 1)?, 2.0).then(|| draft.input(pow, 0))??,

@@ -3,8 +3,8 @@
 //! Every rule looks at one node as the last of its pattern, and replaces it. What nobody needs any more is dropped at the end.
 
 mod conv;
-mod gelu;
 mod gate;
+mod gelu;
 mod layer_norm;
 mod linear;
 
@@ -130,7 +130,8 @@ impl Draft {
 
     /// A constant vector of this length, in any shape that is broadcast along the last dimension.
     fn vector(&self, slot: Slot, len: usize) -> Result<Option<Tensor>> {
-        let vector = self.constant(slot).filter(|x| x.elem_count() == len && x.dims().last() == Some(&len) && x.dtype() == DType::F32);
+        let vector =
+            self.constant(slot).filter(|x| x.elem_count() == len && x.dims().last() == Some(&len) && x.dtype() == DType::F32);
         vector.map(Tensor::flatten_all).transpose()
     }
 

@@ -21,9 +21,9 @@ pub(crate) fn einsum(build: &Build<'_>) -> Result<Operator> {
             let x = labelled(inputs.floats(0)?, &only)?;
             x.summed(|letter| output.contains(&letter))?.ordered(&output)
         }),
-        (Some(second), Some(first), true) => one(move |inputs| {
-            pair(inputs, labelled(inputs.floats(0)?, &first)?, labelled(inputs.floats(1)?, &second)?, &output)
-        }),
+        (Some(second), Some(first), true) => {
+            one(move |inputs| pair(inputs, labelled(inputs.floats(0)?, &first)?, labelled(inputs.floats(1)?, &second)?, &output))
+        }
         _ => bail!("equation '{equation}' of more than two tensors"),
     }
 }

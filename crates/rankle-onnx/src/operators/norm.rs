@@ -36,7 +36,8 @@ pub(crate) fn layer(build: &Build<'_>) -> Result<Operator> {
         let first = axis(first, x.rank())?;
         let (rows, features) = (x.dims()[..first].iter().product::<usize>(), x.dims()[first..].iter().product::<usize>());
         let flat = |input: usize| inputs.optional_floats(input)?.map(|x| d::reshape(x, &[features])).transpose();
-        let normalized = rankle_ops::layer_norm(&d::reshape(x, &[rows, features])?, flat(1)?.as_ref(), flat(2)?.as_ref(), epsilon)?;
+        let normalized =
+            rankle_ops::layer_norm(&d::reshape(x, &[rows, features])?, flat(1)?.as_ref(), flat(2)?.as_ref(), epsilon)?;
         d::reshape(&normalized, x.dims())
     })
 }

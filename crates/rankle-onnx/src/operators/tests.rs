@@ -72,7 +72,9 @@ fn every_operator_has_a_case() {
     let mut missing = names().collect::<BTreeSet<_>>();
     for file in &files {
         let graph = proto::Model::read(file).unwrap().graph.unwrap();
-        graph.nodes.iter().for_each(|node| drop(missing.remove(node.operator)));
+        for node in &graph.nodes {
+            missing.remove(node.operator);
+        }
     }
     assert!(missing.is_empty(), "{missing:?}");
 }
@@ -81,8 +83,9 @@ fn every_operator_has_a_case() {
 #[test]
 fn the_documentation_lists_the_operators() {
     let documentation = include_str!("../lib.rs");
-    let listed = documentation.lines().filter(|line| line.starts_with("//! | ")).flat_map(|line| {
-        line.rsplit('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2)
-    });
+    let listed = documentation
+        .lines()
+        .filter(|line| line.starts_with("//! | "))
+        .flat_map(|line| line.rsplit('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2));
     assert_eq!(listed.collect::<BTreeSet<_>>(), names().collect());
 }

@@ -19,7 +19,9 @@ pub(crate) struct Windows {
 enum Pads {
     Given(Padding),
     /// As many windows as strides; an odd pixel is added before or after.
-    Same { odd_before: bool },
+    Same {
+        odd_before: bool,
+    },
 }
 
 impl Windows {
@@ -66,7 +68,8 @@ impl Windows {
         let extent = (self.kernel[axis] - 1).checked_mul(self.dilation[axis])?.checked_add(1)?;
         match self.padding {
             Pads::Same { odd_before } => {
-                let total = (side.div_ceil(stride).saturating_sub(1)).checked_mul(stride)?.checked_add(extent)?.saturating_sub(side);
+                let total =
+                    (side.div_ceil(stride).saturating_sub(1)).checked_mul(stride)?.checked_add(extent)?.saturating_sub(side);
                 let (less, more) = (total / 2, total - total / 2);
                 Some(if odd_before { [more, less] } else { [less, more] })
             }

@@ -82,7 +82,8 @@ impl File {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let all = |field: u64, messages: &[Vec<u8>]| messages.iter().flat_map(|message| bytes(field, message)).collect::<Vec<_>>();
+        let all =
+            |field: u64, messages: &[Vec<u8>]| messages.iter().flat_map(|message| bytes(field, message)).collect::<Vec<_>>();
         let outputs = self.outputs.iter().flat_map(|name| bytes(12, value(name, 1, &[]))).collect::<Vec<_>>();
         let graph = [all(1, &self.nodes), all(5, &self.constants), all(11, &self.inputs), outputs].concat();
         [number(1, 8), bytes(7, graph), bytes(8, number(2, 17))].concat()
