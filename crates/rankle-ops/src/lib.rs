@@ -12,7 +12,7 @@
 //! - products: [`linear`], [`matmul`];
 //! - normalization: [`batch_norm`], [`batch_norm_training`], [`layer_norm`], [`softmax`], [`normalize_pixels`], [`unit_rows`];
 //! - attention: [`self_attention`];
-//! - gradients of all of them together: [`Recorded`];
+//! - gradients of all of them together: [`Recorded`], with backward functions for candle's operations: [`record`];
 //! - resampling of images: [`resize`].
 //!
 //! Everything is computed by candle's operations on the device of the inputs, and nothing is read back to the host. On the CPU,
@@ -107,4 +107,4 @@ pub use padding::Padding;
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use resize::{Filter, Resize, resize};
 pub use softmax::softmax;
-pub use tape::Recorded;
+pub use tape::{Recorded, record};

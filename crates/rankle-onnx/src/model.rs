@@ -1,0 +1,338 @@
+//! A file's graph as a model.
+
+use crate::external::Folder;
+use crate::graph::{Graph, line};
+use crate::hint;
+use crate::options::{Layout, Options};
+use crate::program::Program;
+use candle_core::{DType, Tensor, Var};
+use rankle_core::numbers::numbers;
+use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Upstream};
+use rankle_ops::{Recorded, normalize_pixels};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Largest file that is read: protobuf has no larger ones. Larger models have their constants in files beside it.
+const LARGEST_FILE: u64 = 2 << 30;
+
+/// Bytes of the results that may wait for their gradients, at most. Beyond them images pass once more.
+const RECORDED: usize = 2 << 30;
+
+/// Batch sizes whose programs are kept.
+const PROGRAMS: usize = 4;
+
+/// A model from an ONNX file: a white box.
+///
+/// With [`Place::Kernels`] each image passes through the graph alone, several in parallel, so that no result depends on the batch or
+/// the number of threads. With [`Place::Tensors`] a batch passes as a whole, on the device; results then differ by rounding between
+/// batches. A graph for batches of one size gets batches of this size, the last one filled up.
+pub struct OnnxModel {
+    graph: Graph,
+    input: InputSpec,
+    layout: Layout,
+    /// Mean and standard deviation of each channel.
+    normalization: Option<[Vec<f32>; 2]>,
+    /// Size of all batches, if the graph takes no other.
+    batch: Option<usize>,
+    embedding_size: usize,
+    distance: Distance,
+    place: Place,
+    hint: Option<String>,
+    /// By batch size, the last used one at the end.
+    programs: Mutex<Vec<(usize, Arc<Program>)>>,
+}
+
+impl OnnxModel {
+    /// Reads a file and prepares its graph on the device of `place`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], one line that names the file and what is wrong with it, its options or its graph.
+    pub fn load(file: &Path, options: &Options, distance: Distance, place: &Place) -> Result<Self> {
+        let refused = |what: String| Error::Refused(format!("{}: {what}", file.display()));
+        let bytes =
+            rankle_files::read_limited(file, LARGEST_FILE).map_err(|error| refused(format!("cannot be read ({error})")))?;
+        let graph = Graph::read(&bytes, &Folder::of(file), options.output.as_deref(), place.device());
+        drop(bytes);
+        Self::new(graph.map_err(|error| refused(line(&error)))?, options, distance, place).map_err(|error| refused(line(&error)))
+    }
+
+    fn new(graph: Graph, options: &Options, distance: Distance, place: &Place) -> candle_core::Result<Self> {
+        let dims = dims(&graph)?;
+        let (layout, shape) = shape(dims, options)?;
+        let mut model = Self {
+            input: InputSpec { shape, resize: options.resize, edge: options.edge, filter: options.filter },
+            layout,
+            normalization: normalization(options, shape.0)?,
+            batch: dims[0],
+            graph,
+            embedding_size: 0,
+            distance,
+            place: place.clone(),
+            hint: None,
+            programs: Mutex::default(),
+        };
+        let batch = model.batch.unwrap_or(1);
+        let program = model.program(batch)?;
+        let (c, h, w) = shape;
+        let output = model.output(&program, &Tensor::zeros((batch, c, h, w), DType::F32, place.device())?)?;
+        model.embedding_size = match *output.dims() {
+            // (n, d), or with further dimensions of 1.
+            [n, ref rest @ ..] if n == batch && rest.iter().filter(|&&len| len > 1).count() <= 1 && !rest.is_empty() => {
+                rest.iter().product()
+            }
+            _ => {
+                let (name, dims) = (&model.graph.names[model.graph.output], output.dims());
+                candle_core::bail!("'{name}' has shape {dims:?} for {batch} images, where (n, d) is needed: say output=NAME")
+            }
+        };
+        // A graph may take batches of any size by its word and of one by its nodes.
+        if matches!(place, Place::Tensors(_)) && model.batch.is_none() {
+            let two = model
+                .program(2)
+                .and_then(|program| model.output(&program, &Tensor::zeros((2, c, h, w), DType::F32, place.device())?));
+            if !two.is_ok_and(|output| output.dims().first() == Some(&2)) {
+                model.batch = Some(1);
+            }
+        }
+        if options.output.is_none() {
+            model.hint = hint::before_scores(&model.graph, model.embedding_size);
+        }
+        Ok(model)
+    }
+
+    /// Dimension of the embeddings.
+    pub fn embedding_size(&self) -> usize {
+        self.embedding_size
+    }
+
+    /// Name of the result that is the embedding.
+    pub fn output_name(&self) -> &str {
+        &self.graph.names[self.graph.output]
+    }
+
+    /// What to tell the user of a model whose output looks like the scores of a classifier, in one line.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The program for batches of a size, made on the first use.
+    fn program(&self, batch: usize) -> candle_core::Result<Arc<Program>> {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match programs.iter().position(|(size, _)| *size == batch) {
+            Some(at) => programs.remove(at),
+            None => {
+                let (c, h, w) = self.input.shape;
+                let dims = match self.layout {
+                    Layout::Nchw => [batch, c, h, w],
+                    Layout::Nhwc => [batch, h, w, c],
+                };
+                let program = Program::new(&self.graph, &Tensor::zeros(&dims, DType::F32, self.place.device())?);
+                let program = crate::graph::in_context(|| format!("images of {c} x {h} x {w}"), program)?;
+                (batch, Arc::new(program))
+            }
+        };
+        let program = Arc::clone(&found.1);
+        programs.push(found);
+        if programs.len() > PROGRAMS {
+            programs.remove(0);
+        }
+        Ok(program)
+    }
+
+    /// The output of the graph for images `(n, c, h, w)`.
+    fn output(&self, program: &Program, images: &Tensor) -> candle_core::Result<Tensor> {
+        let mut images = images.clone();
+        if let Some([mean, std]) = &self.normalization {
+            images = normalize_pixels(&images, mean, std)?;
+        }
+        if self.layout == Layout::Nhwc {
+            images = crate::differentiable::permute(&images, &[0, 2, 3, 1])?;
+        }
+        program.run(&images)
+    }
+
+    /// Embeddings of a batch of the size that the program is for.
+    fn forward(&self, program: &Program, images: &Tensor) -> candle_core::Result<Tensor> {
+        let output = self.output(program, images)?;
+        crate::differentiable::reshape(&output, &[images.dims()[0], self.embedding_size])
+    }
+
+    /// Checks a batch, and copies it to the device. With [`Place::Kernels`] all pixels must be finite.
+    fn prepared(&self, images: &Tensor) -> Result<Tensor> {
+        let (c, h, w) = self.input.shape;
+        if !matches!(images.dims(), &[_, channels, height, width] if (channels, height, width) == (c, h, w)) {
+            let expected = format!("(n, {c}, {h}, {w})");
+            return Err(Error::Shape { what: "a batch of images", actual: images.dims().to_vec(), expected });
+        }
+        let images = images.detach().to_device(self.place.device())?.to_dtype(DType::F32)?.contiguous()?;
+        if matches!(self.place, Place::Kernels) && !numbers(&images)?.iter().all(|pixel| pixel.is_finite()) {
+            return Err(Error::NotFinite("a batch of images".into()));
+        }
+        Ok(images)
+    }
+
+    /// Size of the batches in which `n` images pass.
+    fn piece(&self, n: usize) -> usize {
+        self.batch.unwrap_or(match self.place {
+            Place::Kernels => 1,
+            Place::Tensors(_) => n,
+        })
+    }
+
+    /// Runs `work` on each piece of a batch; with [`Place::Kernels`] in parallel.
+    fn each<I: Send, T: Send>(&self, pieces: Vec<I>, work: impl Fn(I) -> Result<T> + Sync) -> Result<Vec<T>> {
+        match self.place {
+            Place::Kernels => pieces.into_par_iter().map(&work).collect(),
+            Place::Tensors(_) => pieces.into_iter().map(&work).collect(),
+        }
+    }
+
+    /// As [`OnnxModel::each`] on consecutive pieces of `images`, for as many at a time as there are threads.
+    fn in_turns<T: Send>(
+        &self,
+        images: &Tensor,
+        piece: usize,
+        work: impl Fn(usize, Tensor) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let starts = (0..images.dims()[0]).step_by(piece).collect::<Vec<_>>();
+        let mut results = Vec::with_capacity(starts.len());
+        for starts in starts.chunks(rayon::current_num_threads()) {
+            results.extend(self.each(starts.to_vec(), |start| work(start, part(images, start, piece)?))?);
+        }
+        Ok(results)
+    }
+}
+
+/// `count` rows from `start` on, the last of them zeros where there are fewer.
+fn part(rows: &Tensor, start: usize, count: usize) -> candle_core::Result<Tensor> {
+    let held = count.min(rows.dims()[0] - start);
+    rows.narrow(0, start, held)?.pad_with_zeros(0, 0, count - held)?.contiguous()
+}
+
+/// The first `n` rows of all parts together.
+fn joined(parts: &[Tensor], n: usize) -> Result<Tensor> {
+    Ok(Tensor::cat(parts, 0)?.narrow(0, 0, n)?.contiguous()?)
+}
+
+/// Asks for the gradient of the embeddings, and checks its shape.
+fn ask(embeddings: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+    let gradient = upstream(embeddings)?;
+    if gradient.dims() != embeddings.dims() {
+        let (n, size) = embeddings.dims2()?;
+        let expected = format!("({n}, {size})");
+        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected });
+    }
+    Ok(gradient.detach().to_device(embeddings.device())?.to_dtype(embeddings.dtype())?)
+}
+
+impl Embedder for OnnxModel {
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let images = self.prepared(images)?;
+        let n = images.dims()[0];
+        if n == 0 {
+            return Ok(Tensor::zeros((0, self.embedding_size), DType::F32, self.place.device())?);
+        }
+        let piece = self.piece(n);
+        let program = self.program(piece)?;
+        joined(&self.in_turns(&images, piece, |_, images| Ok(self.forward(&program, &images)?))?, n)
+    }
+
+    fn distance(&self) -> Distance {
+        self.distance
+    }
+
+    fn input(&self) -> InputSpec {
+        self.input
+    }
+
+    fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+}
+
+impl Differentiable for OnnxModel {
+    fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+        let images = self.prepared(images)?;
+        let n = images.dims()[0];
+        if n == 0 {
+            return Ok(images);
+        }
+        let piece = self.piece(n);
+        let program = self.program(piece)?;
+        let record = |images: Tensor| -> Result<(Var, Recorded)> {
+            let images = Var::from_tensor(&images)?;
+            let recorded = Recorded::new(|| self.forward(&program, &images))?;
+            Ok((images, recorded))
+        };
+        let back = |(images, recorded): (Var, Recorded), upstream: Tensor| -> Result<Tensor> {
+            recorded.gradients(&upstream, &[&images])?.remove(0).ok_or(Error::NoGradient)
+        };
+        let count = n.div_ceil(piece);
+        let gradients = if count <= rayon::current_num_threads().max(RECORDED / program.bytes().max(1)) {
+            // The loss sees the whole batch, so all recordings wait for it.
+            let recorded = self.in_turns(&images, piece, |_, images| record(images))?;
+            let outputs = recorded.iter().map(|(_, recorded)| recorded.output()).collect::<Vec<_>>();
+            let gradient = ask(&joined(&outputs, n)?, upstream)?;
+            drop(outputs);
+            let pairs = recorded.into_iter().zip((0..n).step_by(piece)).collect();
+            self.each(pairs, |(recorded, start)| back(recorded, part(&gradient, start, piece)?))?
+        } else {
+            let gradient = ask(&self.embed(&images)?, upstream)?;
+            self.in_turns(&images, piece, |start, images| back(record(images)?, part(&gradient, start, piece)?))?
+        };
+        joined(&gradients, n)
+    }
+}
+
+/// Lengths of the dimensions of the images, `None` for one that is open.
+fn dims(graph: &Graph) -> candle_core::Result<[Option<usize>; 4]> {
+    match graph.input_dims.as_deref() {
+        None => Ok([None; 4]),
+        Some(&[n, first, second, third]) => Ok([n, first, second, third]),
+        Some(dims) => {
+            let (name, rank) = (&graph.names[graph.input], dims.len());
+            candle_core::bail!("input '{name}' has {rank} dimensions, where images have four: (n, channels, height, width)")
+        }
+    }
+}
+
+/// Layout, channels, height and width of the images.
+fn shape(dims: [Option<usize>; 4], options: &Options) -> candle_core::Result<(Layout, (usize, usize, usize))> {
+    let [_, first, second, third] = dims;
+    let is_color = |len: Option<usize>| matches!(len, Some(1 | 3));
+    let layout = options.layout.unwrap_or(match is_color(third) && !is_color(first) {
+        true => Layout::Nhwc,
+        false => Layout::Nchw,
+    });
+    let (channels, height, width) = match layout {
+        Layout::Nchw => (first, second, third),
+        Layout::Nhwc => (third, first, second),
+    };
+    let side = |len: Option<usize>, what: &str| match (len, options.size) {
+        (Some(len), Some(size)) if len != size => candle_core::bail!("size={size}, but the graph takes images of {what} {len}"),
+        (Some(len), _) => Ok(len),
+        (None, Some(size)) => Ok(size),
+        (None, None) => candle_core::bail!("the graph takes images of any {what}: say size=N, the side in pixels"),
+    };
+    // A graph that leaves its channels open takes color images.
+    Ok((layout, (channels.unwrap_or(3), side(height, "height")?, side(width, "width")?)))
+}
+
+/// Mean and standard deviation of each of the channels.
+fn normalization(options: &Options, channels: usize) -> candle_core::Result<Option<[Vec<f32>; 2]>> {
+    if options.mean.is_none() && options.std.is_none() {
+        return Ok(None);
+    }
+    let each = |name: &str, given: &Option<Vec<f32>>, default: f32| match given.as_deref() {
+        None => Ok(vec![default; channels]),
+        Some(&[one]) => Ok(vec![one; channels]),
+        Some(several) if several.len() == channels => Ok(several.to_vec()),
+        Some(several) => candle_core::bail!("{} numbers in {name}, for {channels} channels", several.len()),
+    };
+    Ok(Some([each("mean", &options.mean, 0.0)?, each("std", &options.std, 1.0)?]))
+}

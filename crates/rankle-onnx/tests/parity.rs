@@ -1,0 +1,71 @@
+//! Exports of image networks against onnxruntime and PyTorch: `tests/fixtures/make.py` writes the files.
+
+mod common;
+
+use candle_core::{Device, Tensor};
+use common::numbers;
+use rankle_core::{Differentiable, Distance, Embedder, Place};
+use rankle_onnx::{OnnxModel, Options};
+use std::path::Path;
+
+/// The largest difference, relative to the largest expected number.
+fn apart(actual: &Tensor, expected: &Tensor) -> f32 {
+    assert_eq!(actual.shape(), expected.shape());
+    let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (actual, expected) = (values(actual), values(expected));
+    assert!(actual.iter().all(|x| x.is_finite()));
+    let largest = expected.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    actual.iter().zip(&expected).fold(0f32, |most, (a, e)| most.max((a - e).abs())) / largest
+}
+
+/// Relative errors of embeddings and gradients of a network, by `place`.
+fn errors(folder: &Path, name: &str, place: &Place) -> [f32; 2] {
+    let model = OnnxModel::load(&folder.join(format!("{name}.onnx")), &Options::default(), Distance::Cosine, place).unwrap();
+    let stored = candle_core::safetensors::load(folder.join(format!("{name}.safetensors")), &Device::Cpu).unwrap();
+    let (c, h, w) = model.input().shape;
+    let images = numbers(1000, &[2, c, h, w]);
+    let upstream = numbers(1001, &[2, model.embedding_size()]).affine(2.0, -1.0).unwrap();
+    let embeddings = model.embed(&images).unwrap();
+    let gradient = model.input_gradient(&images, &mut |seen| {
+        assert_eq!(apart(seen, &embeddings), 0.0);
+        Ok(upstream.clone())
+    });
+    [apart(&embeddings, &stored["embeddings"]), apart(&gradient.unwrap(), &stored["gradient"])]
+}
+
+/// Compares all networks of a folder, to 1e-5 and 1e-4.
+fn check(folder: &Path) {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let networks = files.filter(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    let mut names = networks.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>();
+    names.sort();
+    assert!(!names.is_empty());
+    let mut wrong = Vec::new();
+    for name in names {
+        for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+            let [embeddings, gradient] = errors(folder, &name, &place);
+            println!("{name}: embeddings {embeddings:.1e}, gradient {gradient:.1e}");
+            if embeddings > 1e-5 || gradient > 1e-4 {
+                wrong.push(format!("{name} by {place:?}: embeddings {embeddings:e}, gradient {gradient:e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn small_networks_are_those_of_onnxruntime_and_pytorch() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"));
+}
+
+/// The same in full size: `make.py --full target/onnx-exports` writes the folder. Without it there is nothing to compare.
+#[cfg(feature = "slow-tests")]
+#[test]
+fn full_networks_are_those_of_onnxruntime_and_pytorch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/onnx-exports");
+    if folder.is_dir() {
+        check(&folder);
+    } else {
+        eprintln!("left out: no folder {}", folder.display());
+    }
+}
