@@ -77,7 +77,7 @@ fn binary(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         [0x80, 2..=5, ..] => Some(("a pickle, as older versions of PyTorch write it", CONVERT)),
         // Protocol buffers: the version of the format, then a string, the graph or the operators.
         [0x08, 3..=32, 0x12 | 0x1a | 0x22 | 0x3a | 0x42, ..] => {
-            Some(("an ONNX model", "save the weights of the network it was made from with safetensors.torch.save_file"))
+            Some(("an ONNX model", "it is a whole model, not weights alone: rankle takes it as --model onnx:FILE"))
         }
         _ => None,
     }
@@ -96,7 +96,7 @@ mod tests {
             (zipped("conv1.npy"), "a NumPy archive: ", "safetensors.numpy"),
             (zipped("model.safetensors"), "a ZIP archive: ", "unpack"),
             (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec(), "a pickle, ", "torch.load"),
-            (b"\x08\x07\x12\x07pytorch\x1a\x051.2.3".to_vec(), "an ONNX model: ", "save_file"),
+            (b"\x08\x07\x12\x07pytorch\x1a\x051.2.3".to_vec(), "an ONNX model: ", "onnx:FILE"),
             (
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:5f\nsize 9\n".to_vec(),
                 "a Git-LFS pointer: ",

@@ -1,18 +1,28 @@
 //! Constants outside of the file, beside it.
 
 use candle_core::{Result, bail};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 /// The folder of an ONNX file. Constants may be in other files of this folder and in none besides.
-#[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// True once numbers were read from another file.
+    is_used: Cell<bool>,
+}
 
 impl Folder {
     pub(crate) fn of(file: &Path) -> Self {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self(folder.to_owned())
+        Self { path: folder.to_owned(), is_used: Cell::new(false) }
+    }
+
+    /// True once numbers were read from another file than the model's own.
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.get()
     }
 
     /// Reads `size` bytes of the place that `entries` name.
@@ -34,6 +44,7 @@ impl Folder {
             bail!("{} bytes in '{location}' where its shape needs {size}", length.unwrap_or(0))
         }
         let mut file = self.open(location)?;
+        self.is_used.set(true);
         let mut read = || -> std::io::Result<Option<Vec<u8>>> {
             // Before the memory is taken: a shape may claim anything.
             let held = file.metadata()?.len();
@@ -57,7 +68,7 @@ impl Folder {
         if location.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
             bail!("numbers in '{location}', which is outside of the model's folder")
         }
-        let resolved = fs::canonicalize(&self.0).and_then(|folder| Ok((fs::canonicalize(self.0.join(relative))?, folder)));
+        let resolved = fs::canonicalize(&self.path).and_then(|folder| Ok((fs::canonicalize(self.path.join(relative))?, folder)));
         let (path, folder) = match resolved {
             Ok(paths) => paths,
             Err(error) => bail!("numbers in '{location}', which cannot be read ({error}): it belongs beside the model"),

@@ -39,6 +39,7 @@ pub struct OnnxModel {
     distance: Distance,
     place: Place,
     hint: Option<String>,
+    in_several_files: bool,
     /// By batch size, the last used one at the end.
     programs: Mutex<Vec<(usize, Arc<Program>)>>,
 }
@@ -52,9 +53,12 @@ impl OnnxModel {
         let refused = |what: String| Error::Refused(format!("{}: {what}", file.display()));
         let bytes =
             rankle_files::read_limited(file, LARGEST_FILE).map_err(|error| refused(format!("cannot be read ({error})")))?;
-        let graph = Graph::read(&bytes, &Folder::of(file), options.output.as_deref(), place.device());
+        let folder = Folder::of(file);
+        let graph = Graph::read(&bytes, &folder, options.output.as_deref(), place.device());
         drop(bytes);
-        Self::new(graph.map_err(|error| refused(line(&error)))?, options, distance, place).map_err(|error| refused(line(&error)))
+        let graph = graph.map_err(|error| refused(line(&error)))?;
+        let model = Self::new(graph, options, distance, place).map_err(|error| refused(line(&error)))?;
+        Ok(Self { in_several_files: folder.is_used(), ..model })
     }
 
     fn new(graph: Graph, options: &Options, distance: Distance, place: &Place) -> candle_core::Result<Self> {
@@ -70,6 +74,7 @@ impl OnnxModel {
             distance,
             place: place.clone(),
             hint: None,
+            in_several_files: false,
             programs: Mutex::default(),
         };
         let batch = model.batch.unwrap_or(1);
@@ -114,6 +119,11 @@ impl OnnxModel {
     /// What to tell the user of a model whose output looks like the scores of a classifier, in one line.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// True if some constants are in other files beside the model's own, whose hash does not tell them.
+    pub fn is_in_several_files(&self) -> bool {
+        self.in_several_files
     }
 
     /// The program for batches of a size, made on the first use.

@@ -65,10 +65,7 @@ impl Options {
     /// # Errors
     /// [`Error::Unknown`] for another name or word, [`Error::Refused`] for a value that is none and an option given twice.
     pub fn parse(text: &str) -> Result<(PathBuf, Self)> {
-        // Names of files may hold commas; they end where the first option begins.
-        let begins = |at: &usize| text[at + 1..].split_once('=').is_some_and(|(name, _)| !name.contains([',', '/', '\\']));
-        let end = text.match_indices(',').map(|(at, _)| at).find(begins).unwrap_or(text.len());
-        let (file, rest) = text.split_at(end);
+        let (file, rest) = Self::split(text);
         if file.is_empty() {
             return Err(Error::Refused("an ONNX file is missing: onnx:FILE[,option=value..]".into()));
         }
@@ -80,6 +77,13 @@ impl Options {
             options.set(name, value)?;
         }
         Ok((file.into(), options))
+    }
+
+    /// The two parts of `FILE[,name=value..]`; the second one begins with its comma, or is empty.
+    pub fn split(text: &str) -> (&str, &str) {
+        // Names of files may hold commas; they end where the first option begins.
+        let begins = |at: &usize| text[at + 1..].split_once('=').is_some_and(|(name, _)| !name.contains([',', '/', '\\']));
+        text.split_at(text.match_indices(',').map(|(at, _)| at).find(begins).unwrap_or(text.len()))
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {

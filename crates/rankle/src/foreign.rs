@@ -1,6 +1,8 @@
 //! Foreign models: no architectures of this program; they say themselves which images they take.
 
 mod exec;
+mod onnx;
+mod open;
 
 use crate::arguments;
 use crate::network::Loaded;
@@ -8,7 +10,9 @@ use crate::stop::Stop;
 use anyhow::Result;
 use clap::Args;
 use exec::Exec;
-use rankle_core::{Distance, InputSpec};
+use onnx::Onnx;
+use rankle_core::{Distance, InputSpec, Place};
+use rankle_onnx::Options;
 use std::ffi::OsStr;
 use std::fmt;
 use std::num::NonZero;
@@ -20,6 +24,8 @@ use std::time::Duration;
 pub(crate) enum ForeignName {
     /// A program, by its command.
     Exec(String),
+    /// An ONNX file with its options, `FILE[,option=value..]`.
+    Onnx(String),
 }
 
 /// Limits of foreign models, and whether files may name any.
@@ -54,33 +60,41 @@ pub(crate) fn start(arguments: ForeignArguments) {
 #[derive(Clone)]
 pub(crate) enum Foreign {
     Exec(Arc<Exec>),
+    Onnx(Arc<Onnx>),
 }
 
 impl ForeignName {
-    /// A name on the command line, as in `exec:COMMAND`; `None` for all others.
+    /// A name on the command line, as in `exec:COMMAND` and `onnx:FILE`; `None` for all others.
     pub(crate) fn parse(text: &OsStr) -> Option<Self> {
-        text.to_str()?.strip_prefix("exec:").map(|command| Self::Exec(command.to_owned()))
+        match text.to_str()?.split_once(':')? {
+            ("exec", command) => Some(Self::Exec(command.to_owned())),
+            ("onnx", file) => Some(Self::Onnx(file.to_owned())),
+            _ => None,
+        }
     }
 
     /// A name in the columns `model` and `weights` of plans and records; `None` for an architecture.
     pub(crate) fn recorded(model: &str, weights: &str) -> Option<Self> {
         match model {
             "exec" => Some(Self::Exec(weights.to_owned())),
+            _ if model == "onnx" || model.starts_with("onnx,") => Some(Self::Onnx(format!("{weights}{}", &model["onnx".len()..]))),
             _ => Self::parse(OsStr::new(model)),
         }
     }
 
-    /// The column `model`.
+    /// The column `model`: `exec`, or `onnx` with its options.
     pub(crate) fn model(&self) -> String {
         match self {
             Self::Exec(_) => "exec".to_owned(),
+            Self::Onnx(name) => format!("onnx{}", Options::split(name).1),
         }
     }
 
-    /// The column `weights`: the command.
+    /// The column `weights`: the command, or the file.
     pub(crate) fn weights(&self) -> &str {
         match self {
             Self::Exec(command) => command,
+            Self::Onnx(name) => Options::split(name).0,
         }
     }
 
@@ -88,6 +102,7 @@ impl ForeignName {
     pub(crate) fn is_a_file(&self) -> bool {
         match self {
             Self::Exec(_) => false,
+            Self::Onnx(_) => true,
         }
     }
 
@@ -102,6 +117,7 @@ impl ForeignName {
         let processes = processes.map_or_else(rayon::current_num_threads, NonZero::get);
         match self {
             Self::Exec(command) => Ok(Foreign::Exec(Exec::open(command, timeout, processes)?)),
+            Self::Onnx(name) => Ok(Foreign::Onnx(Onnx::open(name)?)),
         }
     }
 
@@ -116,7 +132,7 @@ impl ForeignName {
                 let line = "is a program named by a file: it runs with --allow-exec only, for files that you trust";
                 Err(Stop::usage(format!("{self} {line}")).into())
             }
-            Self::Exec(_) => self.open(),
+            Self::Exec(_) | Self::Onnx(_) => self.open(),
         }
     }
 }
@@ -126,6 +142,7 @@ impl fmt::Display for ForeignName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exec(command) => write!(f, "exec:{command}"),
+            Self::Onnx(name) => write!(f, "onnx:{name}"),
         }
     }
 }
@@ -134,6 +151,7 @@ impl Foreign {
     pub(crate) fn name(&self) -> ForeignName {
         match self {
             Self::Exec(exec) => ForeignName::Exec(exec.program.command().to_owned()),
+            Self::Onnx(onnx) => ForeignName::Onnx(onnx.name.clone()),
         }
     }
 
@@ -141,6 +159,7 @@ impl Foreign {
     pub(crate) fn input_spec(&self) -> InputSpec {
         match self {
             Self::Exec(exec) => exec.program.description().input,
+            Self::Onnx(onnx) => onnx.input,
         }
     }
 
@@ -148,16 +167,18 @@ impl Foreign {
     pub(crate) fn has_gradient(&self) -> bool {
         match self {
             Self::Exec(exec) => exec.program.description().gradient,
+            Self::Onnx(_) => true,
         }
     }
 
-    /// The model for a distance, with its identity.
+    /// The model for a distance, with its identity. A program has no use for the compute backend.
     ///
     /// # Errors
     /// One line that names the model.
-    pub(crate) fn load(&self, distance: Distance) -> Result<Loaded> {
+    pub(crate) fn load(&self, distance: Distance, place: &Place) -> Result<Loaded> {
         match self {
             Self::Exec(exec) => exec.load(distance),
+            Self::Onnx(onnx) => onnx.load(distance, place),
         }
     }
 }
@@ -191,6 +212,15 @@ mod tests {
             assert_eq!(ForeignName::parse(OsStr::new(other)), None, "{other}");
             assert_eq!(ForeignName::recorded(other, "exec:x"), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_file_has_its_options_beside_the_architecture_in_records() {
+        let named = ForeignName::parse(OsStr::new("onnx:deep/m.onnx,output=features,size=64")).unwrap();
+        assert_eq!((named.model().as_str(), named.weights()), ("onnx,output=features,size=64", "deep/m.onnx"));
+        assert_eq!(ForeignName::recorded(&named.model(), named.weights()), Some(named.clone()));
+        assert_eq!(ForeignName::recorded("onnx", "m.onnx"), ForeignName::parse(OsStr::new("onnx:m.onnx")));
+        assert!(named.is_a_file() && ForeignName::recorded("onnxruntime", "m.onnx").is_none());
     }
 
     /// Tests set no arguments: nothing that a file names may run then.

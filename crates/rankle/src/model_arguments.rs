@@ -86,7 +86,7 @@ impl TypedValueParser for ModelNames {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let foreign = ["hf:OWNER/REPO", "exec:COMMAND"].into_iter().filter(|_| self.foreign).map(PossibleValue::new);
+        let foreign = ["hf:OWNER/REPO", "onnx:FILE", "exec:COMMAND"].into_iter().filter(|_| self.foreign).map(PossibleValue::new);
         Some(Box::new(self.architectures.possible_values()?.chain([PossibleValue::new("FOLDER")]).chain(foreign)))
     }
 }
@@ -97,10 +97,12 @@ impl TypedValueParser for ModelNames {
 pub(crate) struct ModelArguments {
     /// The model: a folder that `rankle train` wrote, whose card.toml names architecture, distance and preprocessing; or an
     /// architecture, then with --weights and --distance; or weights on the Hugging Face hub beside a config.json of transformers or
-    /// timm, as in hf:facebook/dinov2-small, then with --distance; or any program, as in exec:'python3 model.py', then with --distance. A
-    /// network for photographs takes the side of its images, if it is not 224: resnet18,size=112. A command is split into words
-    /// as by a shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
-    #[arg(long, value_name = "FOLDER|NAME|hf:OWNER/REPO|exec:COMMAND", value_parser = RANKERS)]
+    /// timm, as in hf:facebook/dinov2-small, then with --distance; or an ONNX file, as in onnx:model.onnx, or any program, as in
+    /// exec:'python3 model.py', then with --distance. A network for photographs takes the side of its images, if it is not 224:
+    /// resnet18,size=112. An ONNX file takes what it does not say itself: onnx:FILE,output=NAME,size=N,resize=shorter,edge=N,
+    /// filter=bicubic,mean=0.5:0.5:0.5,std=0.5,layout=nhwc; without mean and std pixels go in as numbers from 0 to 1. A command is
+    /// split into words as by a shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
+    #[arg(long, value_name = "FOLDER|NAME|hf:OWNER/REPO|onnx:FILE|exec:COMMAND", value_parser = RANKERS)]
     pub(crate) model: ModelName,
     /// The weights: a safetensors file with the tensor names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE]
     /// is a file on the Hugging Face hub, for programs built with the feature hub
@@ -312,7 +314,7 @@ impl ModelArguments {
                 return Err(Stop::usage("--embedding-size is for an architecture: config.json on the hub tells it").into());
             }
             ModelName::Foreign(_) if embedding_size.is_some() => {
-                return Err(Stop::usage("--embedding-size is for an architecture: a program says its own").into());
+                return Err(Stop::usage("--embedding-size is for an architecture: a foreign model says its own").into());
             }
             folder => folder,
         };

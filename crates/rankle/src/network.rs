@@ -82,7 +82,7 @@ impl Network {
                 let embedder = architecture.with_weights(&path, &tensors, distance, place)?;
                 Ok(Loaded { embedder, weights_sha256: sha256, probe_distances: None })
             }
-            Self::Foreign(foreign) => foreign.load(distance),
+            Self::Foreign(foreign) => foreign.load(distance, place),
         }
     }
 }

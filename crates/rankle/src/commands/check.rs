@@ -31,7 +31,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "NAME", value_parser = names::SPLITS)]
     split: Option<Split>,
     /// Also check that the images have the input size of this model
-    #[arg(long, value_name = "NAME|hf:OWNER/REPO|exec:COMMAND", value_parser = model_arguments::ALL)]
+    #[arg(long, value_name = "NAME|hf:OWNER/REPO|onnx:FILE|exec:COMMAND", value_parser = model_arguments::ALL)]
     model: Option<ModelName>,
     /// Print lines, or one JSON object
     #[arg(long, value_name = "FORMAT", default_value_t = Format::Human, value_parser = names::FORMATS)]

@@ -49,8 +49,8 @@ pub(crate) struct Sanity {
     )]
     epsilon: Threat,
     /// Another model, for the check with images made against it: a folder that `rankle train` wrote, a file of weights, or
-    /// exec:COMMAND
-    #[arg(long, value_name = "FILE|FOLDER|exec:COMMAND", help_heading = heading::ATTACK)]
+    /// onnx:FILE or exec:COMMAND
+    #[arg(long, value_name = "FILE|FOLDER|onnx:FILE|exec:COMMAND", help_heading = heading::ATTACK)]
     against: Option<PathBuf>,
     /// Architecture of the --against model, if it differs from --model
     #[arg(

@@ -36,11 +36,11 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     sets: SetArguments,
     /// The attacked model: a folder that `rankle train` wrote, a file of weights, then with --model and --distance, or
-    /// exec:COMMAND, then with --distance
-    #[arg(long, value_name = "FOLDER|FILE|exec:COMMAND", help_heading = heading::MODEL)]
+    /// onnx:FILE or exec:COMMAND, then with --distance
+    #[arg(long, value_name = "FOLDER|FILE|onnx:FILE|exec:COMMAND", help_heading = heading::MODEL)]
     from: PathBuf,
-    /// The measured model: a folder that `rankle train` wrote, a file of weights, or exec:COMMAND
-    #[arg(long, value_name = "FOLDER|FILE|exec:COMMAND", help_heading = heading::MODEL)]
+    /// The measured model: a folder that `rankle train` wrote, a file of weights, onnx:FILE or exec:COMMAND
+    #[arg(long, value_name = "FOLDER|FILE|onnx:FILE|exec:COMMAND", help_heading = heading::MODEL)]
     to: PathBuf,
     /// Architecture of the attacked model, with the size of its linear layer, if it has one: resnet18,embedding-size=128
     #[arg(long, value_name = "NAME", value_parser = names::RANKERS, help_heading = heading::MODEL)]

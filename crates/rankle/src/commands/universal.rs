@@ -40,8 +40,8 @@ use std::time::Instant;
 pub(crate) struct Universal {
     #[command(flatten)]
     system: SubjectArguments,
-    /// Measure on this model instead: a folder that `rankle train` wrote, a file of weights, or exec:COMMAND
-    #[arg(long, value_name = "FILE|FOLDER|exec:COMMAND", help_heading = heading::MODEL)]
+    /// Measure on this model instead: a folder that `rankle train` wrote, a file of weights, onnx:FILE or exec:COMMAND
+    #[arg(long, value_name = "FILE|FOLDER|onnx:FILE|exec:COMMAND", help_heading = heading::MODEL)]
     to: Option<PathBuf>,
     #[command(flatten, next_help_heading = heading::MODEL)]
     victim: VictimArguments,

@@ -66,7 +66,7 @@ impl Shelf {
 }
 
 fn are_weights(path: &Path) -> bool {
-    arguments::ends_in(path, "safetensors") && path.is_file()
+    ["safetensors", "onnx"].iter().any(|ending| arguments::ends_in(path, ending)) && path.is_file()
 }
 
 /// Files of weights below a folder, in a fixed order.

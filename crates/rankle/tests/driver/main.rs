@@ -10,6 +10,7 @@ mod folder;
 mod image_ranks;
 mod manual;
 mod measure;
+mod onnx;
 mod photographs;
 mod picture;
 mod pipes;

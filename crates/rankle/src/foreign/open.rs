@@ -1,0 +1,28 @@
+//! Models that are open: the lines of a plan that name one model share it.
+
+use anyhow::Result;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Open models of one kind by their names, for as long as anybody uses them.
+pub(super) struct Open<T>(Mutex<Vec<(String, Weak<T>)>>);
+
+impl<T> Open<T> {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// The model with this name, opened if it is not open.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn get(&self, name: &str, open: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, model)| model.strong_count() > 0);
+        if let Some(known) = all.iter().find(|(known, _)| known == name).and_then(|(_, model)| model.upgrade()) {
+            return Ok(known);
+        }
+        let model = Arc::new(open()?);
+        all.push((name.to_owned(), Arc::downgrade(&model)));
+        Ok(model)
+    }
+}
