@@ -39,8 +39,8 @@ fn color(place: [usize; 4]) -> f32 {
 /// # Errors
 /// Errors of the model, and [`Error::Unrankable`] for an embedding of zeros, which has no cosine distance.
 pub fn probe_distances(model: &dyn Embedder) -> Result<Vec<f64>> {
-    let embeddings = model.embed(&probe_images(model.input().shape)?)?;
-    let values = numbers(&embeddings.to_device(&Device::Cpu)?)?;
+    let embeddings = model.embed(&probe_images(model.input().shape)?)?.to_device(&Device::Cpu)?;
+    let values = numbers(&embeddings)?;
     let rows: Vec<Vec<f64>> =
         values.chunks_exact((values.len() / PROBES).max(1)).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
