@@ -5,6 +5,7 @@ use crate::check::{detached, parameter, same_type};
 use crate::cpu;
 use crate::padding::{Padding, Windows};
 use candle_core::{D, Result, Shape, Tensor, bail};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Options of a convolution. Pairs are rows, columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +34,61 @@ impl Default for Conv2d {
 /// # Errors
 /// Shapes or options that do not fit, a zero among them, tensors of different types, or anything but f32 and f64.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2d) -> Result<Tensor> {
+    convolve(x, weight, bias, options, |convolution| convolution.on_cpu().map(Arc::new))
+}
+
+/// [`conv2d`] with weights that stay the same. On the CPU, what is prepared of them is kept from one call to the next, for images of
+/// one size: deep networks spend a fifth of their time on it.
+#[derive(Debug)]
+pub struct FrozenConv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    options: Conv2d,
+    /// Of the images that came last.
+    prepared: Mutex<Option<(Convolution, Arc<cpu::Convolution>)>>,
+}
+
+impl FrozenConv2d {
+    /// Freezes `weight` and `bias`, which get no gradients.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, options: Conv2d) -> Self {
+        Self { weight: weight.detach(), bias: bias.map(Tensor::detach), options, prepared: Mutex::default() }
+    }
+
+    /// The convolution of images, as [`conv2d`].
+    ///
+    /// # Errors
+    /// As [`conv2d`].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        convolve(x, &self.weight, self.bias.as_ref(), &self.options, |convolution| {
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, on_cpu)) = prepared.as_ref().filter(|(of, _)| of == convolution) {
+                return Some(Arc::clone(on_cpu));
+            }
+            let on_cpu = Arc::new(convolution.on_cpu()?);
+            *prepared = Some((*convolution, Arc::clone(&on_cpu)));
+            Some(on_cpu)
+        })
+    }
+}
+
+/// [`conv2d`], with the CPU's kernels for a convolution as `prepare` finds them.
+fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: &Conv2d,
+    prepare: impl FnOnce(&Convolution) -> Option<Arc<cpu::Convolution>>,
+) -> Result<Tensor> {
     let convolution = Convolution::new(x, weight, options)?;
     let images = detached("conv2d", x)?;
     let kernels = detached("conv2d", weight)?;
     let outputs = convolution.outputs;
     let shift = bias.map(|bias| parameter("conv2d: bias", bias, x, outputs, (1, outputs, 1, 1))).transpose()?;
 
-    let Convolution { windows, groups, inputs, .. } = convolution;
     if cpu::takes(x)
-        && let Some(on_cpu) = cpu::Convolution::new(&windows, groups, inputs, outputs)
+        && let Some(on_cpu) = prepare(&convolution)
     {
+        let windows = convolution.windows;
         let output = on_cpu.forward(&images, &kernels, shift.as_ref())?;
         let shape = (x.dims()[0], outputs, windows.output[0], windows.output[1]);
         let frozen = images.clone();
@@ -73,7 +119,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv
 }
 
 /// A convolution between tensors of known shapes, which are contiguous and off the tape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Convolution {
     windows: Windows,
     groups: usize,
@@ -95,6 +141,11 @@ impl Convolution {
         }
         same_type("conv2d: weight", weight, x)?;
         Ok(Self { windows, groups, inputs, outputs })
+    }
+
+    /// The same by the CPU's kernels; `None` for sizes that they refuse.
+    fn on_cpu(&self) -> Option<cpu::Convolution> {
+        cpu::Convolution::new(&self.windows, self.groups, self.inputs, self.outputs)
     }
 
     /// Every output sees one input: matrices of one row each, for which products are slow.

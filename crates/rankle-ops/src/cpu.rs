@@ -297,9 +297,16 @@ enum Form {
     Depthwise,
     /// Kernels of one pixel: products of matrices, without a copy of the images.
     Pixels,
-    /// The kernels of deep networks, after a conversion of the layout. Filters are packed once for both passes.
-    Stack(Box<Conv>, OnceLock<Panels>),
+    /// The kernels of deep networks, after a conversion of the layout. Filters are packed once for each pass.
+    Stack(Box<Conv>, Box<Packed>),
     Columns,
+}
+
+/// Filters for the kernels of deep networks, packed when they are first needed.
+#[derive(Debug, Default)]
+struct Packed {
+    forward: OnceLock<Panels>,
+    backward: OnceLock<Panels>,
 }
 
 impl Convolution {
@@ -328,7 +335,7 @@ impl Convolution {
             let pair = |[rows, columns]: [usize; 2]| (rows, columns);
             let (kernel, stride, before) = (kernel[0], stride[0], before[0]);
             let shape = ConvShape { inputs, outputs, kernel, stride, before, input: pair(input), output: pair(output) };
-            Form::Stack(Box::new(Conv::new(shape)), OnceLock::new())
+            Form::Stack(Box::new(Conv::new(shape)), Box::default())
         } else {
             Form::Columns
         };
@@ -355,8 +362,8 @@ impl Convolution {
                     multiply_add(isa, weight, Matrix::new(x, self.inputs, input_len), y);
                 });
             }
-            Form::Stack(conv, filters) => {
-                let filters = filters.get_or_init(|| filters_of(conv, isa, weight));
+            Form::Stack(conv, packed) => {
+                let filters = packed.forward.get_or_init(|| filters_of(conv, isa, weight));
                 let count = chunk(conv);
                 let tasks = y.par_chunks_mut(count * result_len).zip(x.par_chunks(count * image_len));
                 tasks.for_each(|(y, x)| {
@@ -405,15 +412,16 @@ impl Convolution {
                     multiply(isa, weight.t(), Matrix::new(gradient, self.outputs, output_len), dx);
                 });
             }
-            Form::Stack(conv, filters) => {
-                let filters = conv.transpose(filters.get_or_init(|| filters_of(conv, isa, weight)));
+            Form::Stack(conv, packed) => {
+                let filters = || packed.forward.get_or_init(|| filters_of(conv, isa, weight));
+                let filters = packed.backward.get_or_init(|| conv.transpose(filters()));
                 let count = chunk(conv);
                 let tasks = dx.par_chunks_mut(count * image_len).zip(gradient.par_chunks(count * result_len));
                 tasks.for_each(|(dx, gradient)| {
                     let images = gradient.len() / result_len;
                     let (mut source, mut target) = (vec![0.0; gradient.len()], vec![0.0; dx.len()]);
                     to_stack(gradient, images, self.outputs, &mut source);
-                    conv.input_gradient(&filters, &source, images, Finish::Sums, &mut target);
+                    conv.input_gradient(filters, &source, images, Finish::Sums, &mut target);
                     from_stack(&target, images, self.inputs, dx);
                 });
             }
@@ -454,7 +462,7 @@ fn fill(bias: Option<&[f32]>, output_len: usize, y: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv2d, Padding, clip, conv2d, gelu, layer_norm, linear, matmul, relu, self_attention, softmax};
+    use crate::{Conv2d, FrozenConv2d, Padding, clip, conv2d, gelu, layer_norm, linear, matmul, relu, self_attention, softmax};
     use candle_core::Var;
 
     /// Numbers between -1 and 1 without a pattern.
@@ -550,6 +558,18 @@ mod tests {
             let inputs = [numbers(1, x.to_vec()), numbers(2, weight.to_vec()), numbers(3, weight[0])];
             check(name, |x| conv2d(&x[0], &x[1], Some(&x[2]), &options), &inputs);
             check(name, |x| conv2d(&x[0], &x[1], None, &options), &inputs[..2]);
+            // What one call prepared serves the next one, also for images of another size between.
+            let frozen = FrozenConv2d::new(&inputs[1], Some(&inputs[2]), options);
+            let gradient = |f: &dyn Fn(&Tensor) -> Result<Tensor>, x: &Tensor| {
+                let x = Var::from_tensor(x).unwrap();
+                let output = f(&x).unwrap();
+                let gradient = (&output * numbers(98, output.shape())).unwrap().backward().unwrap().remove(&x).unwrap();
+                [output, gradient].map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            };
+            for x in [&inputs[0], &inputs[0].pad_with_zeros(2, 1, 2).unwrap(), &inputs[0], &inputs[0]] {
+                let expected = gradient(&|x| conv2d(x, &inputs[1], Some(&inputs[2]), &options), x);
+                assert_eq!(gradient(&|x| frozen.forward(x), x), expected, "{name}");
+            }
         };
         let plain = Conv2d::default();
         let around = Conv2d { padding: Padding::even(1), ..plain };

@@ -6,7 +6,7 @@
 //! backward function of its own ([`attach`]), so they mix freely with candle's operations, and
 //! [`Tensor::backward`](candle_core::Tensor::backward) differentiates through both.
 //!
-//! - convolution and pooling: [`conv2d`], [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool`];
+//! - convolution and pooling: [`conv2d`], and with weights that stay [`FrozenConv2d`], [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool`];
 //! - activations: [`relu`], [`relu6`], [`clip`], [`leaky_relu`], [`sigmoid`], [`hard_sigmoid`], [`hard_swish`], [`silu`],
 //!   [`tanh`](fn@tanh), [`gelu`], [`gelu_tanh`], [`erf`];
 //! - products: [`linear`], [`matmul`];
@@ -100,7 +100,7 @@ mod tape;
 pub use activation::{clip, erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu, tanh};
 pub use attach::attach;
 pub use attention::self_attention;
-pub use conv::{Conv2d, conv2d};
+pub use conv::{Conv2d, FrozenConv2d, conv2d};
 pub use linear::{linear, matmul};
 pub use norm::{BatchStatistics, batch_norm, batch_norm_training, layer_norm, normalize_pixels, unit_rows};
 pub use padding::Padding;

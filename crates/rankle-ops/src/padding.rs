@@ -39,7 +39,7 @@ impl Padding {
 }
 
 /// Windows of a convolution or a pooling. Pairs are rows, columns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Windows {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],

@@ -3,11 +3,13 @@
 use super::windows::{Windows, columns, rows};
 use super::{Build, Operator, one};
 use candle_core::{Result, bail};
-use rankle_ops::{Conv2d, conv2d};
+use rankle_ops::{Conv2d, FrozenConv2d, Padding, conv2d};
+use std::sync::OnceLock;
 
-/// Kernels and bias may depend on the pixels.
+/// Kernels and bias may depend on the pixels. If they do not, what is prepared of them is kept.
 pub(crate) fn conv(build: &Build<'_>) -> Result<Operator> {
-    let kernel = match build.node.inputs.get(1).copied().flatten().and_then(|slot| build.constants.get(&slot)) {
+    let constant = |input: usize| build.node.inputs.get(input).copied().flatten().map(|slot| build.constants.get(&slot));
+    let kernel = match constant(1).flatten() {
         Some(weight) => match *weight.dims() {
             [_, _, rows, columns] => Some([rows, columns]),
             _ => bail!("kernels of shape {:?}, where (outputs, inputs, rows, columns) is needed", weight.shape()),
@@ -20,12 +22,19 @@ pub(crate) fn conv(build: &Build<'_>) -> Result<Operator> {
         Some(Ok(groups)) => groups,
         Some(Err(_)) => bail!("a negative number of groups"),
     };
+    let frozen: Option<OnceLock<(Padding, FrozenConv2d)>> =
+        matches!((constant(1), constant(2)), (Some(Some(_)), None | Some(Some(_)))).then(OnceLock::new);
     one(move |inputs| {
         let (x, weight, bias) = (inputs.floats(0)?, inputs.floats(1)?, inputs.optional_floats(2)?);
         let (n, _, height, width) = x.dims4()?;
         let padding = windows.padding([height, width])?;
         let outputs = weight.dims().first().copied().unwrap_or(0);
         inputs.room(&[n, outputs, rows(height, padding), columns(width, padding)])?;
-        conv2d(x, weight, bias, &Conv2d { stride: windows.stride, padding, dilation: windows.dilation, groups })
+        let options = Conv2d { stride: windows.stride, padding, dilation: windows.dilation, groups };
+        // Images of a program have one size, and so one padding.
+        match frozen.as_ref().map(|frozen| frozen.get_or_init(|| (padding, FrozenConv2d::new(weight, bias, options)))) {
+            Some((of, conv)) if *of == padding => conv.forward(x),
+            _ => conv2d(x, weight, bias, &options),
+        }
     })
 }
