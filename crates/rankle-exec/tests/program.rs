@@ -97,18 +97,19 @@ fn a_program_that_misbehaves_is_told_in_one_line() {
 
 #[test]
 fn a_program_that_hangs_is_ended_in_time() {
-    let (start, short) = (Instant::now(), Duration::from_secs(2));
+    // Long enough for Python to start on a busy machine.
+    let (start, short) = (Instant::now(), Duration::from_secs(5));
     for (how, reason) in [
-        ("deaf", "gave no answer to describe within 2 s: raise --model-timeout if it needs longer"),
-        ("hangs", "gave no answer to embed within 2 s: raise --model-timeout"),
-        ("half", "gave no more than 50 bytes to embed within 2 s"),
+        ("deaf", "gave no answer to describe within 5 s: raise --model-timeout if it needs longer"),
+        ("hangs", "gave no answer to embed within 5 s: raise --model-timeout"),
+        ("half", "gave no more than 50 bytes to embed within 5 s"),
         ("greets-shortly", "prints \"hi\" to standard output"),
         ("closes", "gave no answer to embed: it closed its standard output"),
     ] {
         let message = told(how, short);
         assert!(message.starts_with(reason), "{how}: {message}");
     }
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
 }
 
 #[test]
