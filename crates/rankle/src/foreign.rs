@@ -77,7 +77,9 @@ impl ForeignName {
     pub(crate) fn recorded(model: &str, weights: &str) -> Option<Self> {
         match model {
             "exec" => Some(Self::Exec(weights.to_owned())),
-            _ if model == "onnx" || model.starts_with("onnx,") => Some(Self::Onnx(format!("{weights}{}", &model["onnx".len()..]))),
+            _ if model == "onnx" || model.starts_with("onnx,") => {
+                Some(Self::Onnx(format!("{weights}{}", &model["onnx".len()..])))
+            }
             _ => Self::parse(OsStr::new(model)),
         }
     }
