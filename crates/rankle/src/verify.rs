@@ -291,7 +291,7 @@ mod tests {
             }
         }
         let of = |folder: &str| runs.get(folder).copied().unwrap_or_default();
-        assert_eq!((of("mnist-c2f2-cosine-triplet"), of("curves"), of("ablations"), of("universal")), (160, 310, 188, 16));
+        assert_eq!((of("mnist-c2f2-cosine-triplet"), of("curves"), of("ablations"), of("universal")), (160, 310, 188, 20));
         assert!(of("self-transfer") >= 4 && of("transfer") > 0, "{runs:?}");
         assert!(reasons[&NotRun::Classifier] > 0);
         let without_weights = reasons.keys().filter(|reason| matches!(reason, NotRun::Weights { .. })).count();
