@@ -275,7 +275,7 @@ impl Train {
         match model.stages() {
             stages if layer == names::ALL_LAYERS || stages.contains(&layer) => {}
             [] => return odd(format!("--train-layers {layer} cannot be: all layers of {model} are trained: leave it out")),
-            stages => return odd(names::unknown("layer", layer, &[&[names::ALL_LAYERS], stages].concat())),
+            stages => return odd(names::unknown("layer", layer, &[&[names::ALL_LAYERS][..], stages].concat())),
         }
         if model.is_classifier() {
             if let Some(loss) = self.loss.filter(|&loss| loss != Loss::CrossEntropy) {
