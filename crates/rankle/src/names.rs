@@ -265,8 +265,8 @@ mod tests {
             assert_eq!(ATTACKS.find(slip).unwrap_err(), line);
         }
         assert_eq!(DISTANCES.find("cosin").unwrap_err(), "unknown distance 'cosin', did you mean 'cosine'? known: cosine, euclidean");
-        let known = "known: c2f2, c2f2-512, lenet, resnet18-28, resnet18, convnext-atto, convnext-tiny";
-        assert_eq!(RANKERS.find("resnet,size=9").unwrap_err(), format!("unknown model 'resnet', did you mean 'resnet18'? {known}"));
+        let known = "known: c2f2, c2f2-512, lenet, resnet18-28, resnet18, resnet50, ";
+        assert!(RANKERS.find("resnet,size=9").unwrap_err().starts_with(&format!("unknown model 'resnet', did you mean 'resnet18'? {known}")));
         assert!(!TRAINABLE.find("resnet").unwrap_err().contains("convnext") && TRAINABLE.find("convnext_atto").is_ok());
         assert_eq!(RANKERS.find("ResNet-18,size=96"), RANKERS.find("resnet18,size=96"));
         assert!(RANKERS.find("resnet18,size=9").unwrap_err().starts_with("model 'resnet18' takes no 'size=9'"));

@@ -215,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn four_cells_are_strict_and_four_are_measured_elsewhere() {
+    fn eight_cells_are_strict_and_four_are_measured_elsewhere() {
         let plan = universal().plan(&Scope::default(), &|system| Ok(system.id())).unwrap();
         let work = |scope| universal().work(&scope).into_iter().map(|(_, cells)| cells).collect::<Vec<_>>();
-        assert_eq!((work(Scope::default()), work(Scope::QUICK)), (vec![240, 80], vec![72, 24]));
-        assert_eq!(plan.len(), 16);
-        assert_eq!(plan.iter().filter(|planned| planned.spec.protocol == Protocol::Strict).count(), 4);
+        assert_eq!((work(Scope::default()), work(Scope::QUICK)), (vec![240, 160], vec![72, 48]));
+        assert_eq!(plan.len(), 20);
+        assert_eq!(plan.iter().filter(|planned| planned.spec.protocol == Protocol::Strict).count(), 8);
         assert_eq!(plan.iter().filter(|planned| planned.from.is_some()).count(), 4);
         let last = plan.last().unwrap();
         assert_eq!((last.spec.attack.name(), last.subject.weights.as_str()), ("qa-", "mnist-c2f2-cosine-triplet-est"));
@@ -239,18 +239,18 @@ mod tests {
 
     #[test]
     fn each_record_fills_two_rows() {
-        let mut records = vec![sample::answered().1.swap_remove(0); 16];
+        let mut records = vec![sample::answered().1.swap_remove(0); 20];
         for (n, record) in records.iter_mut().enumerate() {
             (record.rank_before, record.rank_after) = (Some(50.0), Some(n as f64));
             record.unseen = Some(Unseen { rank_before: 49.0, rank_after: n as f64 + 0.5, rank_after_stderr: Some(0.25) });
             record.rank_after_stderr = None;
         }
         let grid = universal().table(&records);
-        assert_eq!(grid.rows.len(), 8);
+        assert_eq!(grid.rows.len(), 10);
         assert_eq!((grid.rows[4].0.as_str(), grid.rows[4].1[1].as_str()), ("CTD, seen", "50.00 → 9.00"));
         assert_eq!(
-            (grid.rows[7].0.as_str(), grid.rows[7].1[3].as_str()),
-            ("CT, measured on CTD, unseen", "49.00 → 15.50 ± 0.25")
+            (grid.rows[9].0.as_str(), grid.rows[9].1[3].as_str()),
+            ("CT, measured on CTD, unseen", "49.00 → 19.50 ± 0.25")
         );
     }
 }
