@@ -17,7 +17,7 @@ pub struct Identity {
     pub preprocessing: Option<String>,
     /// SHA-256 of the weights, in hexadecimal.
     pub weights_sha256: String,
-    /// Identity of a model that is a program; `None` for weights.
+    /// Identity of a model that is not one file; `None` for one that is.
     pub probe_distances: Option<ProbeDistances>,
     /// The device of the model, as in `cpu`.
     pub device: String,

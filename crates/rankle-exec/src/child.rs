@@ -4,7 +4,7 @@ use crate::command::CommandLine;
 use crate::frame::LENGTH;
 use crate::stderr::LastWords;
 use std::io::{self, Read, Write};
-use std::process::{self, ChildStdin, ChildStdout};
+use std::process::{self, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -41,7 +41,7 @@ pub(crate) struct Child {
     /// Bytes that were read, and belong to no answer yet.
     pending: Vec<u8>,
     last_words: LastWords,
-    process: Arc<Mutex<process::Child>>,
+    process: Arc<Mutex<Process>>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -59,7 +59,7 @@ impl Child {
             };
             let streams = (process.stdin.take(), process.stdout.take(), process.stderr.take());
             let (Some(stdin), Some(stdout), Some(stderr)) = streams else { return };
-            let process = Arc::new(Mutex::new(process));
+            let process = Arc::new(Mutex::new(Process { leader: process, status: None }));
             if started.send(Ok((process.clone(), stdout, stderr))).is_ok() {
                 feed(stdin, &asked);
             }
@@ -89,7 +89,7 @@ impl Child {
         interrupted: fn() -> bool,
     ) -> Result<Vec<u8>, Fault> {
         let answer = self.answer(frame, most, Instant::now() + timeout, interrupted);
-        answer.inspect_err(|_| kill(&self.process))
+        answer.inspect_err(|_| locked(&self.process).kill())
     }
 
     fn answer(&mut self, frame: Vec<u8>, most: usize, deadline: Instant, interrupted: fn() -> bool) -> Result<Vec<u8>, Fault> {
@@ -127,7 +127,7 @@ impl Child {
     fn end(&self) -> String {
         let start = Instant::now();
         while start.elapsed() < GRACE {
-            if let Ok(Some(status)) = locked(&self.process).try_wait() {
+            if let Ok(Some(status)) = locked(&self.process).ended() {
                 return format!("it ended ({status})");
             }
             thread::sleep(TICK);
@@ -167,31 +167,53 @@ fn feed(mut stdin: ChildStdin, frames: &Receiver<Vec<u8>>) {
 }
 
 /// Waits for the end of a process whose standard input has ended, and kills it when it takes too long.
-fn see_off(process: &Mutex<process::Child>) {
+fn see_off(process: &Mutex<Process>) {
     let start = Instant::now();
-    while matches!(locked(process).try_wait(), Ok(None)) {
+    while matches!(locked(process).ended(), Ok(None)) {
         if start.elapsed() > GRACE {
-            kill(process);
-            return drop(locked(process).wait());
+            locked(process).kill();
         }
         thread::sleep(TICK);
     }
 }
 
-/// Kills a process with those that it started, if it has not ended.
-fn kill(process: &Mutex<process::Child>) {
-    let mut process = locked(process);
-    if !matches!(process.try_wait(), Ok(None)) {
-        return;
-    }
-    #[cfg(unix)]
-    if let Ok(group) = i32::try_from(process.id()) {
-        nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL).ok();
-    }
-    process.kill().ok();
+/// A process and those that it started, which are in its group.
+struct Process {
+    leader: process::Child,
+    /// Set once the leader was waited for; its number may be another's from then on.
+    status: Option<ExitStatus>,
 }
 
-fn locked(process: &Mutex<process::Child>) -> std::sync::MutexGuard<'_, process::Child> {
+impl Process {
+    /// The status of a leader that has ended. The others of its group are killed then.
+    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.leader.try_wait()?;
+            // Just waited for: its number is still that of its group, or nobody's.
+            if self.status.is_some() {
+                self.kill_group();
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// Kills the leader, if it was not waited for, with all others.
+    fn kill(&mut self) {
+        if self.status.is_none() {
+            self.kill_group();
+            self.leader.kill().ok();
+        }
+    }
+
+    fn kill_group(&self) {
+        #[cfg(unix)]
+        if let Ok(group) = i32::try_from(self.leader.id()) {
+            nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL).ok();
+        }
+    }
+}
+
+fn locked(process: &Mutex<Process>) -> std::sync::MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -39,6 +39,14 @@ pub struct Program {
 }
 
 impl Program {
+    /// Checks that a line is a command, and starts nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a line without words, and for a quote without an end.
+    pub fn check(command: &str) -> Result<()> {
+        CommandLine::parse(command).map(drop)
+    }
+
     /// Starts a program and asks it for its description.
     ///
     /// # Errors

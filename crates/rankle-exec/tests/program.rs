@@ -140,6 +140,30 @@ fn an_interrupt_ends_the_wait() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// The leader of a group may end before the others do.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_program_started_ends_with_it() {
+    let file = std::env::temp_dir().join(format!("rankle-exec-{}", std::process::id()));
+    let (told, example) = (file.display(), concat!(env!("CARGO_MANIFEST_DIR"), "/examples/stdlib.py"));
+    let program =
+        Program::start(&format!("sh -c 'sleep 600 & echo $! > \"{told}\"; exec python3 \"{example}\"'"), SETTINGS).unwrap();
+    let sleeper = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    // In a container nobody may wait for it.
+    let lives = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    assert!(lives());
+    drop(program);
+    let start = Instant::now();
+    while lives() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{sleeper} lives");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn what_is_no_program_is_told() {
     for (command, part) in [

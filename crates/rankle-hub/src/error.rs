@@ -95,7 +95,7 @@ pub enum Error {
         expected: String,
     },
     /// A file that is not in the cache, while downloads are forbidden.
-    #[error("{what} is not in the cache at {}, and --offline forbids downloads", cache.display())]
+    #[error("{what} is not in the cache at {}, and --offline forbids downloads: run once without it", cache.display())]
     Offline {
         /// The file or the repository.
         what: String,

@@ -94,6 +94,27 @@ impl Hub {
         Ok(path)
     }
 
+    /// As [`Hub::file`]; `None` if the repository has no such file. The cache keeps that for the offline mode, as that of the hub's
+    /// Python library does.
+    ///
+    /// # Errors
+    /// As [`Hub::file`].
+    pub fn file_if_there(&self, repository: &Repository, file: &str, watch: Watch<'_>) -> Result<Option<PathBuf>> {
+        let path = self.file(repository, file, None, watch);
+        let commit = self.snapshot(repository).and_then(|snapshot| Some(snapshot.file_name()?.to_owned()));
+        let mark = commit.map(|commit| self.folder(repository).join(".no_exist").join(commit).join(file));
+        match (path, mark) {
+            (Err(Error::Status { status: 404, .. }), Some(mark)) => {
+                let written = fs::create_dir_all(rankle_files::folder_of(&mark)).and_then(|()| fs::write(&mark, ""));
+                written.map_err(Error::write(&mark))?;
+                Ok(None)
+            }
+            (Err(Error::Status { status: 404, .. }), None) => Ok(None),
+            (Err(Error::Offline { .. }), Some(mark)) if mark.is_file() => Ok(None),
+            (path, _) => path.map(Some),
+        }
+    }
+
     /// Lists the files of a repository, sorted by name; offline only the files in the cache.
     ///
     /// # Errors

@@ -104,6 +104,19 @@ fn small_files_are_known_by_their_git_hash() {
     assert_eq!(world.blobs(), [server::git_blob(b"# A model")]);
 }
 
+/// As the hub's Python library keeps it.
+#[test]
+fn the_cache_keeps_that_a_file_does_not_exist() {
+    let world = World::new();
+    let ask = |offline| world.hub(offline).file_if_there(&model("main"), "none.json", &mut unwatched());
+    let path = world.get().unwrap();
+    assert!(matches!(ask(true), Err(Error::Offline { .. })));
+    assert_eq!((ask(false).unwrap(), ask(true).unwrap()), (None, None));
+    assert!(world.cache.path().join(format!("models--timm--resnet18/.no_exist/{COMMIT}/none.json")).is_file());
+    let there = world.hub(true).file_if_there(&model("main"), FILE, &mut unwatched());
+    assert_eq!(there.unwrap(), Some(path));
+}
+
 #[test]
 fn lists_of_files_online_and_offline() {
     let world = World::new();

@@ -69,6 +69,14 @@ impl Options {
         if file.is_empty() {
             return Err(Error::Refused("an ONNX file is missing: onnx:FILE[,option=value..]".into()));
         }
+        Ok((file.into(), Self::of(rest)?))
+    }
+
+    /// The options alone: `[,name=value..]`.
+    ///
+    /// # Errors
+    /// As [`Options::parse`].
+    pub fn of(rest: &str) -> Result<Self> {
         let mut options = Self::default();
         for option in rest.split(',').skip(1) {
             let Some((name, value)) = option.split_once('=') else {
@@ -76,7 +84,7 @@ impl Options {
             };
             options.set(name, value)?;
         }
-        Ok((file.into(), options))
+        Ok(options)
     }
 
     /// The two parts of `FILE[,name=value..]`; the second one begins with its comma, or is empty.

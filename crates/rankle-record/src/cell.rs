@@ -43,7 +43,7 @@ pub struct Source {
     /// SHA-256 of the weights file, in hexadecimal; empty in a plan, before the file is opened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub weights_sha256: String,
-    /// Identity of a model that is a program. Omitted if `None`.
+    /// Identity of a model that is not one file. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_distances: Option<ProbeDistances>,
     /// The distance, as in `cosine`.

@@ -1,9 +1,9 @@
-//! Identity of a model that is no file.
+//! Identity of a model that is not one file.
 
 use serde::{Deserialize, Serialize};
 
-/// Pairwise distances of fixed probe images, by the model's distance: the identity of a model that is a program. Two programs are
-/// one model if no distance differs by more than [`ProbeDistances::TOLERANCE`] of the largest one.
+/// Pairwise distances of fixed probe images, by the model's distance: the identity of a program, and of an ONNX file with numbers in
+/// other files beside it. Two are one model if no distance differs by more than [`ProbeDistances::TOLERANCE`] of the largest one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProbeDistances(Vec<f64>);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The weights, the code and the machine behind a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// SHA-256 of the weights file, in hexadecimal; for a program, of its `probe_distances`.
+    /// SHA-256 of the weights or the ONNX file, in hexadecimal; for a program, of its `probe_distances`.
     pub weights_sha256: String,
-    /// Identity of a model that is a program. Omitted if `None`.
+    /// Identity of a model that is not one file. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_distances: Option<ProbeDistances>,
     /// Version of the method, which rises whenever the same inputs give another number.

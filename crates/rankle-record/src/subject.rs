@@ -13,10 +13,10 @@ pub struct Subject {
     /// Dataset that is ranked, if it is not [`Subject::dataset`]. Omitted if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gallery_dataset: Option<String>,
-    /// The architecture, as in `c2f2`, or the kind of a foreign model, as in `exec`.
+    /// The architecture, as in `c2f2`, or the kind of a foreign model, as in `exec` and `onnx,size=224`.
     pub model: String,
-    /// Path or model id of the weights; the command of a program. A relative path starts at the working directory of the process that runs a plan. In a
-    /// record it is display only: the hash identifies the weights.
+    /// Path or model id of the weights; an ONNX file, or the command of a program. A relative path starts at the working directory
+    /// of the process that runs a plan. In a record it is display only: the hash identifies the weights.
     pub weights: String,
     /// The distance that ranks, as in `cosine`.
     pub distance: String,

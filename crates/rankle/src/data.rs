@@ -76,7 +76,8 @@ pub(crate) fn open_data(name: &Source, split: Split, folder: Option<&Path>, mode
 /// When the images have another shape, or when a classifier does not know their classes.
 pub(crate) fn check_fit(name: &Source, dataset: &dyn Dataset, model: &Network) -> Result<()> {
     if dataset.shape() != model.input() {
-        bail!("{model} takes images of {:?} (channels, height, width), those of {name} are {:?}", model.input(), dataset.shape());
+        let (model, input) = (model.name(), model.input());
+        bail!("{model} takes images of {input:?} (channels, height, width), those of {name} are {:?}", dataset.shape());
     }
     check_labels(name, model, dataset.labels())
 }

@@ -7,12 +7,14 @@ mod open;
 use crate::arguments;
 use crate::network::Loaded;
 use crate::stop::Stop;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use exec::Exec;
 use onnx::Onnx;
-use rankle_core::{Distance, InputSpec, Place};
+use rankle_core::{Distance, Embedder, InputSpec, Place};
+use rankle_exec::probe_distances;
 use rankle_onnx::Options;
+use rankle_record::ProbeDistances;
 use std::ffi::OsStr;
 use std::fmt;
 use std::num::NonZero;
@@ -24,8 +26,8 @@ use std::time::Duration;
 pub(crate) enum ForeignName {
     /// A program, by its command.
     Exec(String),
-    /// An ONNX file with its options, `FILE[,option=value..]`.
-    Onnx(String),
+    /// An ONNX file, and its options, `[,option=value..]`.
+    Onnx { file: String, options: String },
 }
 
 /// Limits of foreign models, and whether files may name any.
@@ -68,18 +70,21 @@ impl ForeignName {
     pub(crate) fn parse(text: &OsStr) -> Option<Self> {
         match text.to_str()?.split_once(':')? {
             ("exec", command) => Some(Self::Exec(command.to_owned())),
-            ("onnx", file) => Some(Self::Onnx(file.to_owned())),
+            ("onnx", name) => Some(Self::onnx(Options::split(name))),
             _ => None,
         }
     }
 
+    fn onnx((file, options): (&str, &str)) -> Self {
+        Self::Onnx { file: file.to_owned(), options: options.to_owned() }
+    }
+
     /// A name in the columns `model` and `weights` of plans and records; `None` for an architecture.
     pub(crate) fn recorded(model: &str, weights: &str) -> Option<Self> {
-        match model {
-            "exec" => Some(Self::Exec(weights.to_owned())),
-            _ if model == "onnx" || model.starts_with("onnx,") => {
-                Some(Self::Onnx(format!("{weights}{}", &model["onnx".len()..])))
-            }
+        match (model, model.strip_prefix("onnx")) {
+            ("exec", _) => Some(Self::Exec(weights.to_owned())),
+            // Not joined: the name of a file may look like options.
+            (_, Some(options)) if options.is_empty() || options.starts_with(',') => Some(Self::onnx((weights, options))),
             _ => Self::parse(OsStr::new(model)),
         }
     }
@@ -88,7 +93,7 @@ impl ForeignName {
     pub(crate) fn model(&self) -> String {
         match self {
             Self::Exec(_) => "exec".to_owned(),
-            Self::Onnx(name) => format!("onnx{}", Options::split(name).1),
+            Self::Onnx { options, .. } => format!("onnx{options}"),
         }
     }
 
@@ -96,7 +101,7 @@ impl ForeignName {
     pub(crate) fn weights(&self) -> &str {
         match self {
             Self::Exec(command) => command,
-            Self::Onnx(name) => Options::split(name).0,
+            Self::Onnx { file, .. } => file,
         }
     }
 
@@ -104,7 +109,7 @@ impl ForeignName {
     pub(crate) fn is_a_file(&self) -> bool {
         match self {
             Self::Exec(_) => false,
-            Self::Onnx(_) => true,
+            Self::Onnx { .. } => true,
         }
     }
 
@@ -119,7 +124,7 @@ impl ForeignName {
         let processes = processes.map_or_else(rayon::current_num_threads, NonZero::get);
         match self {
             Self::Exec(command) => Ok(Foreign::Exec(Exec::open(command, timeout, processes)?)),
-            Self::Onnx(name) => Ok(Foreign::Onnx(Onnx::open(name)?)),
+            Self::Onnx { file, options } => Ok(Foreign::Onnx(Onnx::open(file, options)?)),
         }
     }
 
@@ -134,7 +139,7 @@ impl ForeignName {
                 let line = "is a program named by a file: it runs with --allow-exec only, for files that you trust";
                 Err(Stop::usage(format!("{self} {line}")).into())
             }
-            Self::Exec(_) | Self::Onnx(_) => self.open(),
+            Self::Exec(_) | Self::Onnx { .. } => self.open(),
         }
     }
 }
@@ -144,7 +149,7 @@ impl fmt::Display for ForeignName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exec(command) => write!(f, "exec:{command}"),
-            Self::Onnx(name) => write!(f, "onnx:{name}"),
+            Self::Onnx { file, options } => write!(f, "onnx:{file}{options}"),
         }
     }
 }
@@ -153,7 +158,7 @@ impl Foreign {
     pub(crate) fn name(&self) -> ForeignName {
         match self {
             Self::Exec(exec) => ForeignName::Exec(exec.program.command().to_owned()),
-            Self::Onnx(onnx) => ForeignName::Onnx(onnx.name.clone()),
+            Self::Onnx(onnx) => ForeignName::onnx((&onnx.file, &onnx.options)),
         }
     }
 
@@ -199,6 +204,19 @@ impl fmt::Debug for Foreign {
     }
 }
 
+/// The distances between the probe images, by which a model is known. An error that does not name the model gets its name.
+///
+/// # Errors
+/// Those of the model.
+fn measured(model: &dyn Embedder, name: impl Fn() -> String) -> Result<ProbeDistances> {
+    let measured = probe_distances(model).map_err(|error| match error {
+        // It names its model itself.
+        rankle_core::Error::Refused(_) | rankle_core::Error::Interrupted => anyhow::Error::new(error),
+        error => anyhow::Error::new(error).context(name()),
+    })?;
+    ProbeDistances::new(measured).with_context(|| format!("{} has embeddings too far apart for f64", name()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +240,8 @@ mod tests {
         assert_eq!((named.model().as_str(), named.weights()), ("onnx,output=features,size=64", "deep/m.onnx"));
         assert_eq!(ForeignName::recorded(&named.model(), named.weights()), Some(named.clone()));
         assert_eq!(ForeignName::recorded("onnx", "m.onnx"), ForeignName::parse(OsStr::new("onnx:m.onnx")));
+        let renamed = ForeignName::recorded("onnx,size=64", "deep/other,x=1.onnx").unwrap();
+        assert_eq!((renamed.model().as_str(), renamed.weights()), ("onnx,size=64", "deep/other,x=1.onnx"));
         assert!(named.is_a_file() && ForeignName::recorded("onnxruntime", "m.onnx").is_none());
     }
 

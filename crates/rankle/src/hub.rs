@@ -101,7 +101,8 @@ mod with_hub {
     use crate::stop::Stop;
     use crate::{interrupt, progress};
     use anyhow::Result;
-    use rankle_hub::{Access, Error, Hub, Reference, telling};
+    use rankle_hub::{Access, Error, Hub, Reference, Watch, telling};
+    use std::fmt::Debug;
     use std::path::PathBuf;
     use std::sync::Mutex;
 
@@ -114,37 +115,33 @@ mod with_hub {
     }
 
     pub(super) fn on_hub(name: &str) -> Result<PathBuf> {
-        fetched(name)?.map_err(Into::into)
+        fetched(name, |hub, Reference { repository, file }, watch| hub.file(repository, file, None, watch))
     }
 
-    /// As [`on_hub`]; `None` if the repository has no such file, or offline the cache.
+    /// As [`on_hub`]; `None` if the repository has no such file.
     pub(super) fn on_hub_if_there(name: &str) -> Result<Option<PathBuf>> {
-        match fetched(name)? {
-            Err(Error::Status { status: 404, .. } | Error::Offline { .. }) => Ok(None),
-            path => Ok(Some(path?)),
-        }
+        fetched(name, |hub, Reference { repository, file }, watch| hub.file_if_there(repository, file, watch))
     }
 
     /// The outcome of a download.
-    fn fetched(name: &str) -> Result<rankle_hub::Result<PathBuf>> {
-        let Reference { repository, file } = name.parse().map_err(|error: Error| Stop::usage(error.to_string()))?;
+    fn fetched<T: Debug>(name: &str, fetch: impl FnOnce(&Hub, &Reference, Watch<'_>) -> rankle_hub::Result<T>) -> Result<T> {
+        let reference: Reference = name.parse().map_err(|error: Error| Stop::usage(error.to_string()))?;
         let access = ACCESS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or_default();
         let bar = progress::bar(0);
-        bar.set_message(format!("of {file}"));
+        bar.set_message(format!("of {}", reference.file));
         let moved = |done, total: Option<u64>| {
             bar.set_length(total.unwrap_or_default());
             bar.set_position(done);
             interrupt::flow()
         };
         let mut watch = telling(moved, |line: &str| tracing::info!("{line}"));
-        let path = Hub::new(&access)?.file(&repository, &file, None, &mut watch);
+        let path = fetch(&Hub::new(&access)?, &reference, &mut watch);
         bar.finish_and_clear();
         match path {
             Err(Error::Interrupted) => Err(Stop::interrupted("the same command goes on with the download").into()),
             path => {
-                if let Ok(path) = &path {
-                    tracing::debug!("{name} is {}", path.display());
-                }
+                let path = path?;
+                tracing::debug!("{name} is {path:?}");
                 Ok(path)
             }
         }

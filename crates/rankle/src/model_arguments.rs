@@ -1,6 +1,6 @@
 //! Options that name a model: an architecture with a file of weights, a folder that `rankle train` wrote, or a model on the hub.
 
-use crate::arguments::heading;
+use crate::arguments::{self, heading};
 use crate::card::{CARD, Card};
 use crate::data::Data;
 use crate::foreign::ForeignName;
@@ -75,8 +75,12 @@ impl TypedValueParser for ModelNames {
         }
         match self.architectures.parse_ref(command, arg, value) {
             Ok(architecture) => Ok(ModelName::Architecture(architecture)),
-            Err(error) if foreign.is_some() => Err(error),
+            Err(error) if foreign.is_some() || hub::is_name(value) => Err(error),
             Err(_) if Path::new(value).is_dir() => Ok(ModelName::Folder(value.into())),
+            Err(_) if self.foreign && is_onnx(value) => {
+                let line = format!("there is no folder {value:?}: an ONNX file is named onnx:{}", value.display());
+                Err(clap::Error::raw(ErrorKind::InvalidValue, line).with_cmd(command))
+            }
             Err(_) if Path::new(value).components().count() > 1 => {
                 let line = format!("there is no folder {value:?} with a model: name one with a card.toml, or an architecture");
                 Err(clap::Error::raw(ErrorKind::InvalidValue, line).with_cmd(command))
@@ -89,6 +93,12 @@ impl TypedValueParser for ModelNames {
         let foreign = ["hf:OWNER/REPO", "onnx:FILE", "exec:COMMAND"].into_iter().filter(|_| self.foreign).map(PossibleValue::new);
         Some(Box::new(self.architectures.possible_values()?.chain([PossibleValue::new("FOLDER")]).chain(foreign)))
     }
+}
+
+/// True for the path of an ONNX file, with or without options.
+fn is_onnx(value: &OsStr) -> bool {
+    let file = value.to_str().map(|name| rankle_onnx::Options::split(name).0);
+    file.is_some_and(|file| arguments::ends_in(file.as_ref(), "onnx"))
 }
 
 /// A trained model and its distance.
@@ -135,7 +145,7 @@ pub(crate) struct ModelOptions<'a> {
 /// A model and its distance, complete.
 pub(crate) struct Model {
     pub(crate) network: Network,
-    /// File of weights; the command of a program.
+    /// File of weights; an ONNX file, or the command of a program.
     pub(crate) weights: PathBuf,
     pub(crate) distance: Distance,
     /// The card of the model, with its path; `None` if no folder is named.
@@ -266,11 +276,14 @@ impl Model {
     /// # Errors
     /// [`Stop`] for a name that contradicts the card.
     pub(crate) fn prepared(&self, option: &str, dataset: Source) -> Result<Source> {
+        if !dataset.is_of_photographs() {
+            return Ok(dataset);
+        }
         if let Some(InputSpec { resize: Some(resize), edge: Some(edge), filter: Some(filter), .. }) = self.published {
             return Ok(dataset.prepared_as(&format!("resize={resize},edge={edge},filter={filter}"))?);
         }
         let said = self.card.as_ref().and_then(|(card, place)| Some((card.preprocessing()?, place)));
-        let Some((said, place)) = said.filter(|_| dataset.is_of_photographs()) else { return Ok(dataset) };
+        let Some((said, place)) = said else { return Ok(dataset) };
         let prepared = dataset.prepared_as(said)?;
         let own = crate::data::preprocessing(&prepared, &self.network)?.unwrap_or_default();
         if own != said && !self.override_card {
@@ -306,7 +319,7 @@ impl ModelArguments {
     pub(crate) fn model(self) -> Result<Model> {
         let Self { model, embedding_size, weights, distance, override_card } = self;
         let sized = match model {
-            ModelName::Architecture(model) => ModelName::Architecture(crate::arguments::sized(model, embedding_size)?),
+            ModelName::Architecture(model) => ModelName::Architecture(arguments::sized(model, embedding_size)?),
             ModelName::Folder(_) if embedding_size.is_some() => {
                 return Err(Stop::usage("--embedding-size is for an architecture: the card of a folder tells it").into());
             }

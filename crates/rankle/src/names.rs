@@ -1,6 +1,7 @@
 //! Parsers of names on the command line, with suggestions for misspelled ones.
 
 use crate::foreign::ForeignName;
+use crate::hub;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
@@ -54,10 +55,12 @@ pub(crate) const TRAINABLE: Models = Models {
     own: Architecture::registered,
     offered: Architecture::is_trainable,
     foreign: "cannot be trained here: its weights are its own",
+    hub: "is for the commands that rank: name an architecture here, and weights to start from with --pretrained",
 };
 pub(crate) const MODELS: Models = Models {
     offered: |_| true,
     foreign: "is a whole model, and an architecture is needed here: name it in place of the weights, on the command line",
+    hub: "is a model with its weights, and an architecture is needed here",
     ..TRAINABLE
 };
 pub(crate) const RANKERS: Models = Models { all: &Architecture::RANKERS, ..MODELS };
@@ -66,6 +69,7 @@ pub(crate) const CLASSIFIERS: Models = Models {
     all: &Architecture::CLASSIFIERS,
     own: Vec::new,
     foreign: "ranks, and a classifier is needed here",
+    hub: "is for the commands that rank, and a classifier is needed here: name an architecture, and --weights",
     ..MODELS
 };
 pub(crate) const DISTANCES: Names<Distance> = Names::of("distance", &Distance::ALL);
@@ -94,6 +98,8 @@ pub(crate) struct Models {
     offered: fn(Architecture) -> bool,
     /// Why no foreign model can be named here.
     foreign: &'static str,
+    /// Why no model on the hub can be named here.
+    hub: &'static str,
 }
 
 impl Models {
@@ -102,6 +108,9 @@ impl Models {
     pub(crate) fn find(&self, name: &str) -> Result<Architecture, String> {
         if let Some(foreign) = ForeignName::parse(OsStr::new(name)) {
             return Err(format!("{foreign} {}", self.foreign));
+        }
+        if hub::is_name(OsStr::new(name)) {
+            return Err(format!("{name} {}", self.hub));
         }
         let plain = name.split(',').next().unwrap_or_default();
         match Architecture::named(plain).filter(|model| self.all().any(|one| one == *model)) {

@@ -14,7 +14,7 @@ use std::path::Path;
 pub(crate) enum Network {
     /// Its weights are in a file of their own.
     Architecture(Architecture),
-    /// A program that describes itself.
+    /// An ONNX file, or a program.
     Foreign(Foreign),
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum Network {
 pub(crate) struct Loaded {
     pub(crate) embedder: Box<dyn Embedder>,
     pub(crate) weights_sha256: String,
-    /// `None` for a file of weights.
+    /// `None` for a model that is one file, which its hash tells.
     pub(crate) probe_distances: Option<ProbeDistances>,
 }
 
@@ -31,6 +31,14 @@ impl Network {
         match self {
             Self::Architecture(architecture) => Some(*architecture),
             Self::Foreign(_) => None,
+        }
+    }
+
+    /// The name in messages: a foreign model with its file or command.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Architecture(architecture) => architecture.to_string(),
+            Self::Foreign(foreign) => foreign.name().to_string(),
         }
     }
 

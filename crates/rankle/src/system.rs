@@ -35,7 +35,7 @@ pub(crate) fn gradients_are_left_unchecked() -> bool {
 pub(crate) struct Key {
     pub(crate) data: Data,
     pub(crate) model: Network,
-    /// File of weights; the command of a program.
+    /// File of weights; an ONNX file, or the command of a program.
     pub(crate) weights: PathBuf,
     /// Prefix to remove from the tensor names, if all have it.
     pub(crate) prefix: Option<String>,
@@ -84,7 +84,8 @@ impl Key {
             return Err(Stop::usage(format!(
                 "{} takes images of {channels} x {height} x {width} numbers and {} of {own_channels} x {own_height} x {own_width}: what is made \
                  for one cannot be shown to the other; use the same size for both",
-                other.model, self.model
+                other.model.name(),
+                self.model.name()
             )));
         }
         let (its, own) = (other.preprocessing()?, self.preprocessing()?);
@@ -92,9 +93,9 @@ impl Key {
             return Err(Stop::usage(format!(
                 "{} is shown photographs by {} and {} by {}: images perturbed for one cannot be shown to the other; give resize, edge and \
                  filter in --dataset for both, as in folder,resize=shorter,edge=256,filter=bilinear:PATH",
-                other.model,
+                other.model.name(),
                 its.unwrap_or_default(),
-                self.model,
+                self.model.name(),
                 own.unwrap_or_default()
             )));
         }
@@ -218,7 +219,7 @@ impl Key {
         let weights = (&*self.weights, self.prefix.as_deref());
         let loaded = self.model.load(weights, sha256, self.distance, &place)?;
         let Loaded { embedder, weights_sha256, probe_distances } = loaded;
-        device.check(&self.model, &*embedder)?;
+        device.check(self.model.name(), &*embedder)?;
         let images = data(self)?;
         for set in images.iter() {
             tracing::debug!("{} images of {}, weights {weights_sha256}", set.len(), set.name());

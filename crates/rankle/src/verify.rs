@@ -30,9 +30,9 @@ pub(crate) enum NotRun {
     Version { recorded: u32, computed: u32 },
     /// Weights that are in no file; `others_in_place` is true if the recorded path has other weights.
     Weights { place: String, others_in_place: bool },
-    /// A program that is another model than the recorded one; `moved` is the difference of its probe distances as a fraction of the
-    /// largest, `None` if the record has none.
-    Program { command: String, moved: Option<String> },
+    /// A model with probe distances that is another than the recorded one; `weights` are its command or file, `moved` is the
+    /// difference of its probe distances as a fraction of the largest, `None` if the record has none.
+    Probes { weights: String, moved: Option<String> },
     /// Data, a model or numbers that this program does not accept.
     Refused(String),
 }
@@ -51,11 +51,11 @@ impl fmt::Display for NotRun {
             Self::Weights { place, others_in_place: false } => {
                 write!(f, "the weights are missing ({place}); --weights-dir names a folder to look in")
             }
-            Self::Program { command, moved: Some(moved) } => {
-                write!(f, "{command} is another model than the record's: its probe distances differ by {moved} of the largest")
+            Self::Probes { weights, moved: Some(moved) } => {
+                write!(f, "{weights} is another model than the record's: its probe distances differ by {moved} of the largest")
             }
-            Self::Program { command, moved: None } => {
-                write!(f, "the record has no probe_distances, by which {command} would be known")
+            Self::Probes { weights, moved: None } => {
+                write!(f, "the record has no probe_distances, by which {weights} would be known")
             }
             Self::Refused(reason) => f.write_str(reason),
         }
@@ -85,10 +85,14 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     if facts.chosen.is_some() {
         return Err(NotRun::Chosen);
     }
-    let weights = |model: &str, place: &str, sha256: &str| match shelf.weights(place, sha256, &recorded.file) {
-        _ if ForeignName::recorded(model, place).is_some_and(|name| !name.is_a_file()) => Ok(place.to_owned()),
-        Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
-        Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
+    let weights = |model: &str, place: &str, sha256: &str| {
+        if ForeignName::recorded(model, place).is_some_and(|name| !name.is_a_file()) {
+            return Ok(place.to_owned());
+        }
+        match shelf.weights(place, sha256, &recorded.file) {
+            Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
+            Found::Missing { others_in_place } => Err(NotRun::Weights { place: place.to_owned(), others_in_place }),
+        }
     };
     let subject = &cell.subject;
     let own = weights(&subject.model, &subject.weights, &facts.provenance.weights_sha256)?;
@@ -126,15 +130,15 @@ pub(crate) fn open(ready: &Ready, opened: &mut Opened) -> Result<Result<Planned,
     Ok(own.or(source).map_or(Ok(planned), Err))
 }
 
-/// The reason why a program is not the recorded model; `None` if it is, and for weights, which are known by their hash.
-fn is_another(recorded: Option<&ProbeDistances>, here: Option<&ProbeDistances>, command: &str) -> Option<NotRun> {
+/// The reason why a model is not the recorded one; `None` if it is, and for one that is known by the hash of its file.
+fn is_another(recorded: Option<&ProbeDistances>, here: Option<&ProbeDistances>, weights: &str) -> Option<NotRun> {
     let moved = match (recorded, here) {
         (_, None) => return None,
         (Some(recorded), Some(here)) if recorded.are_of_one_model(here) => return None,
         (Some(recorded), Some(here)) => Some(format!("{:.2e}", recorded.difference(here))),
         (None, Some(_)) => None,
     };
-    Some(NotRun::Program { command: command.to_owned(), moved })
+    Some(NotRun::Probes { weights: weights.to_owned(), moved })
 }
 
 fn plain(error: &anyhow::Error) -> String {

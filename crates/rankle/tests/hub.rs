@@ -80,6 +80,9 @@ fn a_model_comes_from_the_hub_with_its_configuration() {
     let content = [("config.json", CONFIG.into()), ("preprocessor_config.json", PREPROCESSOR.into())];
     let mut files = Files::from(content.map(|(name, text): (_, Vec<u8>)| (format!("/us/dino/{name}"), text)));
     files.insert("/us/dino/model.safetensors".into(), fs::read(&file).unwrap());
+    // A configuration alone, which asks for another normalization.
+    files.insert("/us/plain/config.json".into(), CONFIG.into());
+    files.insert("/us/plain/model.safetensors".into(), fs::read(&file).unwrap());
     files.insert("/us/bert/config.json".into(), br#"{"model_type": "bert"}"#.to_vec());
     let server = Server::new(hub(files));
     let embed = |model: &str, options: &str, more: &[&str]| {
@@ -99,6 +102,13 @@ fn a_model_comes_from_the_hub_with_its_configuration() {
     let as_said = embeddings(NAME, ",resize=shorter,edge=32,filter=bilinear", &["--weights", file.to_str().unwrap()]);
     assert!(embeddings("hf:us/dino", "", &[]) == as_said);
     assert!(embeddings("hf:us/dino", "", &["--offline"]) == as_said);
+    // Offline the cache tells a file that it lacks from one that does not exist.
+    let without = embeddings("hf:us/plain", "", &[]);
+    assert!(without != as_said && embeddings("hf:us/plain", "", &["--offline"]) == without);
+    fs::remove_file(folder.path().join(format!("cache/models--us--dino/snapshots/{COMMIT}/preprocessor_config.json"))).unwrap();
+    let (code, says) = embed("hf:us/dino", "", &["--offline"]);
+    assert!(code == 1 && says.contains("preprocessor_config.json of us/dino is not in the cache at"), "{says}");
+    assert!(says.contains("run once without it") && says.lines().count() == 1, "{says}");
     // The name of the dataset takes precedence.
     assert!(embeddings("hf:us/dino", ",edge=40", &[]) != as_said);
     for (model, line) in [

@@ -32,9 +32,10 @@ use std::time::Instant;
 ///
 /// The search is pgd with --protocol paper and apgd with --protocol strict, unless --search names another one. pgd starts at no
 /// perturbation and makes 100 steps of 2/255, with --norm l2 of epsilon/40. With --protocol paper both halves take part in clipping
-/// its perturbation, so the unseen half is not quite unseen; with --protocol strict it is. The other searches treat the perturbation as one image: they clip the perturbed images and leave
-/// the unseen half alone under both protocols. apgd makes 100 steps; a query of square embeds the whole seen half; standard runs
-/// apgd from no perturbation and from 5 random starts, then square.
+/// its perturbation, so the unseen half is not quite unseen; with --protocol strict it is. The other searches treat the
+/// perturbation as one image: they clip the perturbed images and leave the unseen half alone under both protocols. apgd makes 100
+/// steps; a query of square embeds the whole seen half; standard runs apgd from no perturbation and from 5 random starts, then
+/// square.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {

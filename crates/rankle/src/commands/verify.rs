@@ -30,8 +30,10 @@ use std::str::FromStr;
 /// be equal too; mean ranks may differ by 0.5, embedding shifts by 0.02, recalls by 1, shares by 2, standard errors by 0.1. The exit
 /// code is 1 if a record disagrees, or if none could be run.
 ///
-/// A record of a program (`exec`) is run with --allow-exec only, by the command that it names. The program is the recorded model if
-/// the distances of its probe images are, within 1e-4 of the largest; its numbers are compared as those of another machine.
+/// A record of an ONNX file (`onnx`) is run with its options; the file is found as weights are. A record of a program (`exec`) is run
+/// with --allow-exec only, by the command that it names. A program, and an ONNX file with numbers in other files beside it, is the
+/// recorded model if the distances of its probe images are, within 1e-4 of the largest; its numbers are compared as those of
+/// another machine.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {

@@ -1,11 +1,13 @@
 //! A program as a model, and its identity.
 
+use super::measured;
 use super::open::Open;
 use crate::network::Loaded;
+use crate::stop::Stop;
 use crate::{files, interrupt};
-use anyhow::{Context, Result, bail};
-use rankle_core::{Distance, Embedder};
-use rankle_exec::{Program, Settings, probe_distances};
+use anyhow::{Result, bail};
+use rankle_core::Distance;
+use rankle_exec::{Program, Settings};
 use rankle_record::ProbeDistances;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,28 +19,16 @@ pub(crate) struct Exec {
     probes: Mutex<Vec<(Distance, ProbeDistances)>>,
 }
 
-static RUNNING: Open<Exec> = Open::new();
-
-/// The distances between the probe images, by which a model is known. An error that does not name the model gets its name.
-///
-/// # Errors
-/// Those of the model.
-pub(super) fn measured(model: &dyn Embedder, name: impl Fn() -> String) -> Result<ProbeDistances> {
-    let measured = probe_distances(model).map_err(|error| match error {
-        // It names its model itself.
-        rankle_core::Error::Refused(_) | rankle_core::Error::Interrupted => anyhow::Error::new(error),
-        error => anyhow::Error::new(error).context(name()),
-    })?;
-    ProbeDistances::new(measured).with_context(|| format!("{} has embeddings too far apart for f64", name()))
-}
+static RUNNING: Open<String, Exec> = Open::new();
 
 impl Exec {
     /// Starts a program, or takes the one that runs by this command.
     ///
     /// # Errors
-    /// As [`Program::start`].
+    /// [`Stop`] with the exit code for wrong arguments for a line that is no command; as [`Program::start`].
     pub(super) fn open(command: &str, timeout: Duration, processes: usize) -> Result<Arc<Self>> {
-        RUNNING.get(command, || {
+        RUNNING.get(command.to_owned(), || {
+            Program::check(command).map_err(|error| Stop::usage(error.to_string()))?;
             let program = Program::start(command, Settings { timeout, processes, interrupted: interrupt::asked })?;
             Ok(Self { program: Arc::new(program), probes: Mutex::default() })
         })

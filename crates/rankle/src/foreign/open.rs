@@ -4,9 +4,9 @@ use anyhow::Result;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Open models of one kind by their names, for as long as anybody uses them.
-pub(super) struct Open<T>(Mutex<Vec<(String, Weak<T>)>>);
+pub(super) struct Open<N, T>(Mutex<Vec<(N, Weak<T>)>>);
 
-impl<T> Open<T> {
+impl<N: PartialEq, T> Open<N, T> {
     pub(super) const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
@@ -15,14 +15,14 @@ impl<T> Open<T> {
     ///
     /// # Errors
     /// Those of `open`.
-    pub(super) fn get(&self, name: &str, open: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+    pub(super) fn get(&self, name: N, open: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(_, model)| model.strong_count() > 0);
-        if let Some(known) = all.iter().find(|(known, _)| known == name).and_then(|(_, model)| model.upgrade()) {
+        if let Some(known) = all.iter().find(|(known, _)| *known == name).and_then(|(_, model)| model.upgrade()) {
             return Ok(known);
         }
         let model = Arc::new(open()?);
-        all.push((name.to_owned(), Arc::downgrade(&model)));
+        all.push((name, Arc::downgrade(&model)));
         Ok(model)
     }
 }

@@ -84,6 +84,7 @@ fn wrong_arguments_are_told_without_any_file() {
         ("evaluate --dataset mnist --model softmax --weights w --distance cosine",         &["unknown model 'softmax'", "c2f2"]),
         ("train --dataset mnist --model c2f2 --distance cosine --protocol paper --output o", &["--protocol", "photographs", "mnist has none"]),
         ("classify --dataset mnist --model c2f2 --weights w",                              &["unknown classifier 'c2f2'", "softmax, c2f2-classifier"]),
+        ("classify --dataset mnist --model hf:a/b",                                        &["hf:a/b is for the commands that rank, and a classifier is needed here"]),
         ("classify --dataset mnist --model softmax --weights w --attack pgd",              &["--epsilon"]),
         ("classify --dataset mnist --model softmax --weights w --epsilon 0.1",             &["--attack"]),
         ("train --dataset mnist --model c2f2 --distance cosine --epochs 0 --output o",     &["--epochs", "at least 1"]),

@@ -41,7 +41,7 @@ fn a_file_is_a_white_box() {
     let records = folder.path().join("records.jsonl");
     fs::write(&records, format!("{attacked}\n")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    let renamed = elsewhere.path().join("renamed.onnx");
+    let renamed = elsewhere.path().join("other name,x=1.onnx");
     fs::rename(&file, &renamed).unwrap();
     let verify = || outcome(rankle("verify").arg(&records).arg("--weights-dir").arg(elsewhere.path()));
     assert_eq!(verify().1, "1 agree, 0 disagree, 0 not run\n");
@@ -67,6 +67,12 @@ fn what_does_not_fit_is_one_line() {
         (name(&file, ""), "attack --attack es --epsilon 0.1 --weights m.safetensors", 2, "is a whole model: leave out --weights"),
         (name(&file, ""), "attack --attack es --epsilon 0.1 --embedding-size 9", 2, "a foreign model says its own"),
         (name(&file, ""), "train --output m", 2, "cannot be trained here"),
+        ("onnx:,size=3".into(), ATTACK, 2, "an ONNX file is missing"),
+        ("h/ok.onnx".into(), ATTACK, 2, "an ONNX file is named onnx:h/ok.onnx"),
+        ("ok.onnx,size=3".into(), "evaluate", 2, "an ONNX file is named onnx:ok.onnx,size=3"),
+        ("hf:a/b".into(), "train --output m", 2, "hf:a/b is for the commands that rank: name an architecture here"),
+        ("exec:".into(), ATTACK, 2, "exec: is no command: name a program"),
+        ("exec:a 'b".into(), ATTACK, 2, "is no command: a quote has no end"),
     ] {
         let (status, stdout, stderr) = outcome(&mut on(photographs.path(), &model, line));
         assert_eq!((status, stderr.lines().count()), (code, 1), "{model} {line}: {stdout}{stderr}");
