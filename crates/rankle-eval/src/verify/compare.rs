@@ -38,8 +38,10 @@ const NEARLY: &[(&str, f64)] = &[
     (".gradients", 30.0),
     (".queries", 100.0),
 ];
-/// Endings of columns that a single image may change by this much, divided by the number of images.
-const OF_AN_IMAGE: (&[&str], f64) = (&[".gradients", ".queries"], 1000.0);
+/// Endings of columns that a single image may change by this much, divided by the number of images. In a small gallery one place is
+/// some percent of a rank.
+const OF_AN_IMAGE: &[(&str, f64)] =
+    &[("_stderr", 5.0), ("_interval", 15.0), ("rank_after", 10.0), (".gradients", 1000.0), (".queries", 1000.0)];
 
 /// Ends of the columns that are the identity of a model that is a program; both hold for the measured model and for that of `from`.
 const PROBES: &str = "probe_distances";
@@ -123,10 +125,9 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
         _ if programs && column.ends_with(HASH) && is_of(&column.replace(HASH, PROBES)) => true,
         true => recorded == computed,
         false => {
-            let bound = NEARLY.iter().find(|(name, _)| column.ends_with(name)).map_or(0.0, |(_, bound)| *bound);
-            let (names, whole) = OF_AN_IMAGE;
-            let one = if names.iter().any(|name| column.ends_with(name)) { whole / images } else { 0.0 };
-            let bound = bound.max(one);
+            let of =
+                |bounds: &[(&str, f64)]| bounds.iter().find(|(name, _)| column.ends_with(name)).map_or(0.0, |(_, bound)| *bound);
+            let bound = of(NEARLY).max(of(OF_AN_IMAGE) / images);
             MACHINE.contains(&column.as_str()) || near(recorded, computed, bound)
         }
     };
