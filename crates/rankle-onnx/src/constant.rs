@@ -71,6 +71,25 @@ impl Kind {
         }
     }
 
+    /// Numbers as this type holds them, and none beyond: halves are rounded, integers keep their last bits. The gradient of
+    /// rounding is 1.
+    pub(crate) fn narrowed(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Half => rounded(x, DType::F16),
+            Self::Brain => rounded(x, DType::BF16),
+            Self::Integer { bytes, signed } if bytes < 8 => {
+                let unused = 64 - 8 * bytes as u32;
+                let narrow = |&number: &i64| match signed {
+                    true => number << unused >> unused,
+                    false => ((number as u64) << unused >> unused) as i64,
+                };
+                let numbers = x.flatten_all()?.to_vec1()?;
+                Tensor::from_vec(numbers.iter().map(narrow).collect(), x.dims(), &Device::Cpu)
+            }
+            _ => Ok(x.clone()),
+        }
+    }
+
     fn bytes(self) -> usize {
         match self {
             Self::Float => 4,
@@ -97,11 +116,15 @@ pub(crate) fn name(number: i64) -> String {
 pub(crate) fn constant(tensor: &proto::Tensor<'_>, folder: &Folder, device: &Device) -> Result<Tensor> {
     let kind = Kind::new(tensor.kind)?;
     let dims = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect::<Option<Vec<_>>>();
-    let count = dims.as_ref().and_then(|dims| dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim)));
-    let (Some(dims), Some(count)) = (dims, count) else { bail!("a shape of {:?}", tensor.dims) };
-    let Some(size) = count.checked_mul(kind.bytes()) else { bail!("a shape of {:?}", tensor.dims) };
+    // Lengths beside one of 0 count, too: strides are their products.
+    let width = kind.bytes().max(kind.dtype().size_in_bytes());
+    let room = dims.as_ref().and_then(|dims| dims.iter().try_fold(width, |room, &dim| room.checked_mul(dim.max(1))));
+    let (Some(dims), Some(room)) = (dims, room) else { bail!("a shape of {:?}", tensor.dims) };
+    let count = dims.iter().product::<usize>();
+    let size = count * kind.bytes();
 
     if tensor.is_external {
+        folder.take(room)?;
         let bytes = folder.read(&tensor.external, size)?;
         return of_bytes(kind, &bytes, dims, device);
     }
@@ -109,12 +132,14 @@ pub(crate) fn constant(tensor: &proto::Tensor<'_>, folder: &Folder, device: &Dev
         if raw.len() != size {
             bail!("{} bytes where its shape {dims:?} needs {size}", raw.len())
         }
+        folder.take(room)?;
         return of_bytes(kind, raw, dims, device);
     }
     let stored = tensor.floats.len().max(tensor.doubles.len()).max(tensor.ints.len());
     if stored != count {
         bail!("{stored} numbers where its shape {dims:?} needs {count}")
     }
+    folder.take(room)?;
     let ints = &tensor.ints;
     match kind {
         Kind::Float if ints.is_empty() => Tensor::from_slice(&tensor.floats, dims, device),
@@ -146,6 +171,10 @@ fn of_bytes(kind: Kind, bytes: &[u8], dims: Vec<usize>, device: &Device) -> Resu
             Tensor::from_vec(integers.collect(), dims, &Device::Cpu)
         }
     }
+}
+
+fn rounded(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    crate::differentiable::unary(x, |x| x.to_dtype(dtype)?.to_dtype(DType::F32), |x, _| x.ones_like())
 }
 
 fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {

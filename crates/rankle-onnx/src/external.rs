@@ -6,23 +6,40 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
+/// Most bytes of all constants of a model together.
+const ROOM: usize = 8 << 30;
+
 /// The folder of an ONNX file. Constants may be in other files of this folder and in none besides.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     /// True once numbers were read from another file.
     is_used: Cell<bool>,
+    /// Bytes that further constants may take.
+    room: Cell<usize>,
 }
 
 impl Folder {
     pub(crate) fn of(file: &Path) -> Self {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { path: folder.to_owned(), is_used: Cell::new(false) }
+        Self { path: folder.to_owned(), is_used: Cell::new(false), room: Cell::new(ROOM) }
     }
 
     /// True once numbers were read from another file than the model's own.
     pub(crate) fn is_used(&self) -> bool {
         self.is_used.get()
+    }
+
+    /// Takes the room of a constant, once for each that names the same bytes.
+    ///
+    /// # Errors
+    /// Constants of more bytes together than there is room for.
+    pub(crate) fn take(&self, bytes: usize) -> Result<()> {
+        let Some(left) = self.room.get().checked_sub(bytes) else {
+            bail!("{bytes} bytes, beyond the {} MiB that all constants may take together", ROOM >> 20)
+        };
+        self.room.set(left);
+        Ok(())
     }
 
     /// Reads `size` bytes of the place that `entries` name.
@@ -52,9 +69,10 @@ impl Folder {
                 return Ok(None);
             }
             file.seek(SeekFrom::Start(offset))?;
-            let mut bytes = vec![0; size];
-            file.read_exact(&mut bytes)?;
-            Ok(Some(bytes))
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(size)?;
+            let read = (&file).take(size as u64).read_to_end(&mut bytes)?;
+            Ok((read == size).then_some(bytes))
         };
         match read() {
             Ok(Some(bytes)) => Ok(bytes),
@@ -65,7 +83,7 @@ impl Folder {
 
     fn open(&self, location: &str) -> Result<File> {
         let relative = Path::new(location);
-        if location.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        if location.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             bail!("numbers in '{location}', which is outside of the model's folder")
         }
         let resolved = fs::canonicalize(&self.path).and_then(|folder| Ok((fs::canonicalize(self.path.join(relative))?, folder)));
@@ -103,7 +121,7 @@ mod tests {
 
         let secret = outer.path().join("secret").to_str().unwrap().to_owned();
         #[allow(unused_mut)]
-        let mut outside = vec!["../secret", "parts/../../secret", &secret, "", "."];
+        let mut outside = vec!["../secret", "parts/../../secret", &secret, ""];
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("../secret", inner.join("link")).unwrap();
@@ -123,6 +141,10 @@ mod tests {
         refused(&[("location", "weights")], usize::MAX, "beyond its end");
         refused(&place("weights", "x", "4"), 4, "an offset of 'x'");
         refused(&[("location", "no-weights")], 4, "cannot be read");
+        assert_eq!(folder.read(&place("./weights", "1", "2"), 2).unwrap(), [2, 3]);
+        folder.take(ROOM - 1).unwrap();
+        assert!(folder.take(2).unwrap_err().to_string().contains("2 bytes, beyond the 8192 MiB"));
+        assert!(folder.read(&[("location", ".")], 4).unwrap_err().to_string().contains("not a regular file"));
         assert!(folder.read(&[("location", "parts")], 4).unwrap_err().to_string().contains("not a regular file"));
         assert!(folder.read(&[], 4).unwrap_err().to_string().contains("does not name"));
     }

@@ -38,7 +38,12 @@ impl Graph {
         let opset = opset(&model)?;
         let output = chosen(graph, output)?;
         let producers = producers(graph)?;
-        let initializers = graph.initializers.iter().map(|tensor| (tensor.name, tensor)).collect::<HashMap<_, _>>();
+        let mut initializers = HashMap::new();
+        if let Some((name, _)) = graph.initializers.iter().find(|(name, message)| initializers.insert(*name, *message).is_some())
+        {
+            bail!("it holds two constants named '{name}'")
+        }
+        let given = graph.inputs.iter().map(|input| (input.name, input)).collect::<HashMap<_, _>>();
         let needed = needed(graph, &producers, output);
         known(&needed)?;
 
@@ -51,9 +56,10 @@ impl Graph {
                 return Ok(slot);
             }
             let slot = slots.add(name);
-            if let Some(tensor) = initializers.get(name) {
-                constants.insert(slot, in_context(|| format!("constant '{name}'"), constant(tensor, folder, device))?);
-            } else if let Some(input) = graph.inputs.iter().find(|input| input.name == name) {
+            if let Some(message) = initializers.get(name) {
+                let tensor = proto::Tensor::read(message).and_then(|tensor| constant(&tensor, folder, device));
+                constants.insert(slot, in_context(|| format!("constant '{name}'"), tensor)?);
+            } else if let Some(&input) = given.get(name) {
                 inputs.insert(slot, input);
             } else if let Some(producer) = producers.get(name) {
                 let node = &graph.nodes[*producer];
@@ -106,6 +112,15 @@ pub(crate) fn in_context<T>(context: impl Fn() -> String, result: Result<T>) -> 
     }
 }
 
+/// Names for a message, the first ten of them.
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let first = names.iter().take(10).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(10) {
+        None | Some(0) => first,
+        Some(more) => format!("{first} and {more} more"),
+    }
+}
+
 /// The first line of an error: under `RUST_BACKTRACE` candle appends more.
 pub(crate) fn line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
@@ -127,7 +142,7 @@ fn chosen<'a>(graph: &proto::Graph<'a>, output: Option<&'a str>) -> Result<&'a s
     match (output, names.as_slice()) {
         (None, [only]) => Ok(only),
         (None, []) => bail!("its graph has no output: say output=NAME, the name of a node's result"),
-        (None, names) => bail!("it has {} outputs: say output=NAME, one of {}", names.len(), names.join(", ")),
+        (None, names) => bail!("it has {} outputs: say output=NAME, one of {}", names.len(), listed(names)),
         (Some(name), names) => {
             if graph.nodes.iter().any(|node| node.outputs.contains(&name)) {
                 return Ok(name);
@@ -135,7 +150,7 @@ fn chosen<'a>(graph: &proto::Graph<'a>, output: Option<&'a str>) -> Result<&'a s
             let all = graph.nodes.iter().flat_map(|node| &node.outputs).copied();
             let near = all.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
             let near = near.map(|near| format!("; the result of a node with the nearest name is {near}")).unwrap_or_default();
-            bail!("no result is named '{name}': its outputs are {}{near}", names.join(", "))
+            bail!("no result is named '{name}': its outputs are {}{near}", listed(names))
         }
     }
 }
@@ -181,14 +196,15 @@ fn known(nodes: &[(usize, &proto::Node<'_>)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let listed = missing.iter().map(|(operator, name)| format!("{operator} (node '{name}')")).collect::<Vec<_>>().join(", ");
+    let named = missing.iter().map(|(operator, name)| format!("{operator} (node '{name}')")).collect::<Vec<_>>();
     let quantized = |operator: &String| ["Quantize", "QLinear", "Integer"].iter().any(|part| operator.contains(part));
     let hint = match missing.keys().any(quantized) {
         true => ": a quantized model has no gradients, export it in float32",
         false => "",
     };
     bail!(
-        "operators that are not implemented: {listed}{hint}; implemented are {}",
+        "operators that are not implemented: {}{hint}; implemented are {}",
+        listed(&named),
         operators::names().collect::<Vec<_>>().join(", ")
     )
 }
@@ -200,8 +216,8 @@ fn images(inputs: &BTreeMap<Slot, &proto::ValueInfo<'_>>) -> Result<(Slot, Optio
         bail!("the output depends on no input")
     };
     if !others.is_empty() {
-        let names = inputs.values().map(|input| input.name).collect::<Vec<_>>().join(", ");
-        bail!("the output needs the inputs {names}: say output=NAME, a result of the images alone")
+        let names = inputs.values().map(|input| input.name).collect::<Vec<_>>();
+        bail!("the output needs the inputs {}: say output=NAME, a result of the images alone", listed(&names))
     }
     let name = input.name;
     match constant::Kind::new(input.kind()).map(constant::Kind::dtype) {

@@ -2,13 +2,16 @@
 
 use crate::graph::Graph;
 use crate::node::{Node, Slot};
+use std::collections::{HashMap, HashSet};
 
 /// Numbers of classes of the usual datasets.
 const CLASSES: [usize; 12] = [10, 100, 102, 120, 196, 200, 365, 1000, 1001, 10450, 21841, 21843];
 
 /// The value before the last layer, if the output looks like the scores of a classifier.
 pub(crate) fn before_scores(graph: &Graph, size: usize) -> Option<String> {
-    let producer = |slot: Slot| graph.nodes.iter().find(|node| node.outputs.contains(&Some(slot)));
+    let results = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten().map(move |&slot| (slot, node)));
+    let producers = results.collect::<HashMap<_, _>>();
+    let producer = |slot: Slot| producers.get(&slot).copied();
     let weights = |node: &Node| node.inputs.iter().flatten().any(|slot| graph.constants.contains_key(slot));
     let mut node = producer(graph.output)?;
     let mut is_softmax = false;
@@ -30,7 +33,22 @@ pub(crate) fn before_scores(graph: &Graph, size: usize) -> Option<String> {
     if !is_softmax && !CLASSES.contains(&size) {
         return None;
     }
-    let before = &graph.names[node.inputs[0]?];
+    let before = node.inputs[0]?;
+    // An embedding is learned: neither the images nor the images in another shape are one.
+    let mut open = vec![before];
+    let mut seen = HashSet::new();
+    let is_learned = loop {
+        let Some(slot) = open.pop() else { break false };
+        let Some(node) = producer(slot).filter(|_| seen.insert(slot)) else { continue };
+        if matches!(node.operator.as_str(), "Conv" | "Gemm" | "MatMul") && weights(node) {
+            break true;
+        }
+        open.extend(node.inputs.iter().flatten());
+    };
+    if !is_learned {
+        return None;
+    }
+    let before = &graph.names[before];
     let scores = &graph.names[graph.output];
     Some(format!("'{scores}' looks like {size} scores of classes; the embedding before them is output={before}"))
 }

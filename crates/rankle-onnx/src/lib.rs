@@ -11,7 +11,9 @@
 //! - Gradients are PyTorch's, corners and ties included. They do not pass through integers, comparisons and rounding.
 //!
 //! A file may come from anywhere. A damaged or hostile one is an error of one line, within a bounded memory: constants are read
-//! from the file and its folder alone, and no result may have more than 2²⁸ numbers for each image.
+//! from the file and its folder alone and take 8 GiB at most, and no result may have more than 2²⁸ numbers for each image, or for
+//! a batch whose size the file declares. A graph whose embeddings depend on the other images of a batch gets one image at a time;
+//! if it takes batches of several only, it is refused.
 //!
 //! | what | operators |
 //! |---|---|

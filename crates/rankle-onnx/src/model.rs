@@ -4,7 +4,7 @@ use crate::external::Folder;
 use crate::graph::{Graph, line};
 use crate::hint;
 use crate::options::{Layout, Options};
-use crate::program::Program;
+use crate::program::{LIMIT, Program};
 use candle_core::{DType, Tensor, Var};
 use rankle_core::numbers::numbers;
 use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Upstream};
@@ -18,6 +18,9 @@ const LARGEST_FILE: u64 = 2 << 30;
 
 /// Bytes of the results that may wait for their gradients, at most. Beyond them images pass once more.
 const RECORDED: usize = 2 << 30;
+
+/// Most images of a batch whose size the file declares.
+const LARGEST_BATCH: usize = 4096;
 
 /// Batch sizes whose programs are kept.
 const PROGRAMS: usize = 4;
@@ -64,6 +67,7 @@ impl OnnxModel {
     fn new(graph: Graph, options: &Options, distance: Distance, place: &Place) -> candle_core::Result<Self> {
         let dims = dims(&graph)?;
         let (layout, shape) = shape(dims, options)?;
+        bounded(dims[0].unwrap_or(1), shape)?;
         let mut model = Self {
             input: InputSpec { shape, resize: options.resize, edge: options.edge, filter: options.filter },
             layout,
@@ -80,10 +84,16 @@ impl OnnxModel {
         let batch = model.batch.unwrap_or(1);
         let program = model.program(batch)?;
         let (c, h, w) = shape;
-        let output = model.output(&program, &Tensor::zeros((batch, c, h, w), DType::F32, place.device())?)?;
+        let images = pattern((batch, c, h, w), place)?;
+        let output = model.output(&program, &images)?;
         model.embedding_size = match *output.dims() {
             // (n, d), or with further dimensions of 1.
-            [n, ref rest @ ..] if n == batch && rest.iter().filter(|&&len| len > 1).count() <= 1 && !rest.is_empty() => {
+            [n, ref rest @ ..]
+                if n == batch
+                    && output.elem_count() > 0
+                    && rest.iter().filter(|&&len| len > 1).count() <= 1
+                    && !rest.is_empty() =>
+            {
                 rest.iter().product()
             }
             _ => {
@@ -91,12 +101,13 @@ impl OnnxModel {
                 candle_core::bail!("'{name}' has shape {dims:?} for {batch} images, where (n, d) is needed: say output=NAME")
             }
         };
+        if batch > 1 && model.mixes(&program, &images)? {
+            candle_core::bail!("the embedding of an image depends on the {} beside it: export it for batches of one", batch - 1)
+        }
         // A graph may take batches of any size by its word and of one by its nodes.
         if matches!(place, Place::Tensors(_)) && model.batch.is_none() {
-            let two = model
-                .program(2)
-                .and_then(|program| model.output(&program, &Tensor::zeros((2, c, h, w), DType::F32, place.device())?));
-            if !two.is_ok_and(|output| output.dims().first() == Some(&2)) {
+            let two = model.program(2).and_then(|program| model.mixes(&program, &pattern((2, c, h, w), place)?));
+            if !matches!(two, Ok(false)) {
                 model.batch = Some(1);
             }
         }
@@ -168,6 +179,14 @@ impl OnnxModel {
         crate::differentiable::reshape(&output, &[images.dims()[0], self.embedding_size])
     }
 
+    /// True if the embedding of the first image changes with those beside it, by more than rounding.
+    fn mixes(&self, program: &Program, images: &Tensor) -> candle_core::Result<bool> {
+        let first = |images: &Tensor| self.forward(program, images)?.get(0)?.to_vec1::<f32>();
+        let (beside_others, beside_zeros) = (first(images)?, first(&part(&images.narrow(0, 0, 1)?, 0, images.dims()[0])?)?);
+        let largest = beside_zeros.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        Ok(beside_others.iter().zip(&beside_zeros).any(|(a, b)| (a - b).abs() > 1e-4 * largest))
+    }
+
     /// Checks a batch, and copies it to the device. With [`Place::Kernels`] all pixels must be finite.
     fn prepared(&self, images: &Tensor) -> Result<Tensor> {
         let (c, h, w) = self.input.shape;
@@ -212,6 +231,12 @@ impl OnnxModel {
         }
         Ok(results)
     }
+}
+
+/// Images to try a graph with, all different: multiples of the golden ratio, without their integers.
+fn pattern((n, c, h, w): (usize, usize, usize, usize), place: &Place) -> candle_core::Result<Tensor> {
+    let pixels = (0..n * c * h * w).map(|at| (at as f64 * 0.618_033_988_749_895).fract() as f32);
+    Tensor::from_vec(pixels.collect(), (n, c, h, w), place.device())
 }
 
 /// `count` rows from `start` on, the last of them zeros where there are fewer.
@@ -331,6 +356,18 @@ fn shape(dims: [Option<usize>; 4], options: &Options) -> candle_core::Result<(La
     };
     // A graph that leaves its channels open takes color images.
     Ok((layout, (channels.unwrap_or(3), side(height, "height")?, side(width, "width")?)))
+}
+
+/// Refuses batches for which there is no room.
+fn bounded(batch: usize, (c, h, w): (usize, usize, usize)) -> candle_core::Result<()> {
+    if batch > LARGEST_BATCH {
+        candle_core::bail!("the graph takes batches of {batch} images, where {LARGEST_BATCH} are the most: export it for one")
+    }
+    let count = [c, h, w].iter().try_fold(batch, |count, &len| count.checked_mul(len));
+    if count.is_none_or(|count| count > LIMIT) {
+        candle_core::bail!("the graph takes {batch} x {c} x {h} x {w} pixels, where there is room for {LIMIT}")
+    }
+    Ok(())
 }
 
 /// Mean and standard deviation of each of the channels.

@@ -1,7 +1,7 @@
 //! What a file does not say of its model.
 
 use rankle_core::{Error, Filter, Resize, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a file does not say of its model: which result is the embedding, and how images are prepared.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,19 +78,33 @@ impl Options {
     /// As [`Options::parse`].
     pub fn of(rest: &str) -> Result<Self> {
         let mut options = Self::default();
+        let mut last = "";
         for option in rest.split(',').skip(1) {
-            let Some((name, value)) = option.split_once('=') else {
-                return Err(Error::Refused(format!("option '{option}' has no value: {} take one after =", NAMES.join(", "))));
-            };
-            options.set(name, value)?;
+            match (option.split_once('='), &mut options.output) {
+                (Some((name, value)), _) => {
+                    options.set(name, value)?;
+                    last = name;
+                }
+                // Names of results may hold commas.
+                (None, Some(output)) if last == "output" => output.extend([",", option]),
+                _ => {
+                    let names = NAMES.join(", ");
+                    return Err(Error::Refused(format!("option '{option}' has no value: {names} take one after =")));
+                }
+            }
         }
         Ok(options)
     }
 
     /// The two parts of `FILE[,name=value..]`; the second one begins with its comma, or is empty.
     pub fn split(text: &str) -> (&str, &str) {
-        // Names of files may hold commas; they end where the first option begins.
-        let begins = |at: &usize| text[at + 1..].split_once('=').is_some_and(|(name, _)| !name.contains([',', '/', '\\']));
+        // Names of files may hold commas; they end where the first option begins, or a word in the place of one.
+        let is_file = |file: &str| file.to_ascii_lowercase().ends_with(".onnx") || Path::new(file).is_file();
+        let begins = |at: &usize| {
+            text[at + 1..]
+                .split_once('=')
+                .is_some_and(|(name, _)| NAMES.contains(&name) || !name.contains([',', '/', '\\']) && is_file(&text[..*at]))
+        };
         text.split_at(text.match_indices(',').map(|(at, _)| at).find(begins).unwrap_or(text.len()))
     }
 
@@ -156,14 +170,18 @@ mod tests {
             layout: Some(Layout::Nhwc),
         };
         assert_eq!(options, expected);
-        assert_eq!(Options::parse("x=1/model.onnx").unwrap(), ("x=1/model.onnx".into(), Options::default()));
+        for file in ["x=1/model.onnx", "a,b=c/ok.onnx", "a,b=c"] {
+            assert_eq!(Options::parse(file).unwrap(), (file.into(), Options::default()));
+        }
+        let (file, options) = Options::parse("M.ONNX,output=f,1,2,size=8").unwrap();
+        assert_eq!((file.to_str(), options.output.as_deref(), options.size), (Some("M.ONNX"), Some("f,1,2"), Some(8)));
     }
 
     #[test]
     fn wrong_ones_are_named() {
         for (text, part) in [
             ("", "an ONNX file is missing"),
-            ("m,sise=2", "unknown option of an ONNX file 'sise'"),
+            ("m.onnx,sise=2", "unknown option of an ONNX file 'sise'"),
             ("m,size=2,edge", "option 'edge' has no value"),
             ("m,size=0", "size=0 is no number of pixels"),
             ("m,size=-3", "size=-3 is no number"),

@@ -7,10 +7,10 @@ use crate::operators::{self, Build, Inputs, Operator};
 use candle_core::{DType, Result, Tensor, bail};
 use std::collections::HashMap;
 
-/// Most elements of a result, for each image: a gigabyte.
-const LIMIT: usize = 1 << 28;
+/// Most elements of a result, for each image, or for a batch whose size the file declares: a gigabyte.
+pub(crate) const LIMIT: usize = 1 << 28;
 
-/// Most bytes of the results that are held at a time, for each image.
+/// Most bytes of the results that are held at a time, for each image or declared batch.
 const HELD: usize = 4 << 30;
 
 /// A graph for a batch of one shape. Whatever does not depend on the pixels is computed already: shapes, indices, masks, positions.
@@ -43,7 +43,8 @@ impl Program {
     /// # Errors
     /// A node that does not take its inputs, results beyond all bounds, and an output that does not depend on the pixels.
     pub(crate) fn new(graph: &Graph, images: &Tensor) -> Result<Self> {
-        let count = images.dims().first().copied().unwrap_or(1).max(1);
+        let declared = graph.input_dims.as_ref().and_then(|dims| *dims.first()?);
+        let count = if declared.is_some() { 1 } else { images.dims().first().copied().unwrap_or(1).max(1) };
         let limit = LIMIT.saturating_mul(count);
         let mut trace = Trace::new(graph, images, limit);
         for (at, node) in graph.nodes.iter().enumerate() {

@@ -7,6 +7,9 @@ use candle_core::{Result, bail};
 /// hundred of memory.
 const MOST: usize = 1 << 16;
 
+/// Most integers of a constant that are stored in as many bytes as each needs: two gigabytes in memory.
+const MOST_INTEGERS: usize = 1 << 28;
+
 /// A message.
 pub(crate) trait Message<'a>: Default {
     /// Takes in a field. Unknown ones are skipped.
@@ -65,7 +68,8 @@ impl<'a> Message<'a> for Opset<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Graph<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
-    pub(crate) initializers: Vec<Tensor<'a>>,
+    /// Names and messages of the constants, read with [`Tensor::read`] when they are needed.
+    pub(crate) initializers: Vec<(&'a str, &'a [u8])>,
     pub(crate) inputs: Vec<ValueInfo<'a>>,
     pub(crate) outputs: Vec<ValueInfo<'a>>,
 }
@@ -74,7 +78,10 @@ impl<'a> Message<'a> for Graph<'a> {
     fn field(&mut self, number: u64, value: Value<'a>) -> Result<()> {
         match number {
             1 => push(&mut self.nodes, Node::read(bytes(value)?)?),
-            5 => push(&mut self.initializers, Tensor::read(bytes(value)?)?),
+            5 => {
+                let message = bytes(value)?;
+                push(&mut self.initializers, (Name::read(message)?.name, message))
+            }
             11 => push(&mut self.inputs, ValueInfo::read(bytes(value)?)?),
             12 => push(&mut self.outputs, ValueInfo::read(bytes(value)?)?),
             15 => bail!("it holds sparse initializers, which are not read: export dense ones"),
@@ -131,9 +138,24 @@ impl<'a> Message<'a> for Attribute<'a> {
             4 => self.string = bytes(value)?,
             5 => self.tensor = Some(Tensor::read(bytes(value)?)?),
             7 => singles(value, &mut self.floats)?,
-            8 => integers(value, &mut self.ints)?,
+            8 => integers(value, &mut self.ints, MOST)?,
             20 => self.kind = integer(value)?,
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The name of a constant, and nothing else of it.
+#[derive(Debug, Default)]
+struct Name<'a> {
+    name: &'a str,
+}
+
+impl<'a> Message<'a> for Name<'a> {
+    fn field(&mut self, number: u64, value: Value<'a>) -> Result<()> {
+        if number == 8 {
+            self.name = text(value)?;
         }
         Ok(())
     }
@@ -145,7 +167,6 @@ pub(crate) struct Tensor<'a> {
     pub(crate) dims: Vec<i64>,
     /// `TensorProto.DataType`
     pub(crate) kind: i64,
-    pub(crate) name: &'a str,
     pub(crate) raw: Option<&'a [u8]>,
     pub(crate) floats: Vec<f32>,
     pub(crate) doubles: Vec<f64>,
@@ -159,11 +180,10 @@ pub(crate) struct Tensor<'a> {
 impl<'a> Message<'a> for Tensor<'a> {
     fn field(&mut self, number: u64, value: Value<'a>) -> Result<()> {
         match number {
-            1 => integers(value, &mut self.dims)?,
+            1 => integers(value, &mut self.dims, MOST)?,
             2 => self.kind = integer(value)?,
             4 => singles(value, &mut self.floats)?,
-            5 | 7 | 11 => integers(value, &mut self.ints)?,
-            8 => self.name = text(value)?,
+            5 | 7 | 11 => integers(value, &mut self.ints, MOST_INTEGERS)?,
             9 => self.raw = Some(bytes(value)?),
             10 => doubles(value, &mut self.doubles)?,
             13 => {
@@ -284,8 +304,12 @@ impl<'a> Message<'a> for Dimension {
 }
 
 fn push<T>(list: &mut Vec<T>, item: T) -> Result<()> {
-    if list.len() == MOST {
-        bail!("a list of more than {MOST} entries: this is no model of images")
+    push_up_to(list, item, MOST)
+}
+
+fn push_up_to<T>(list: &mut Vec<T>, item: T, most: usize) -> Result<()> {
+    if list.len() == most {
+        bail!("a list of more than {most} entries: this is no model of images")
     }
     list.push(item);
     Ok(())
@@ -294,7 +318,7 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<()> {
 fn bytes(value: Value<'_>) -> Result<&[u8]> {
     match value {
         Value::Bytes(bytes) => Ok(bytes),
-        value => bail!("{value:?} where a text or a message is needed: the file is damaged or no ONNX file"),
+        _ => bail!("a number where a text or a message is needed: the file is damaged or no ONNX file"),
     }
 }
 
@@ -309,25 +333,22 @@ fn integer(value: Value<'_>) -> Result<i64> {
     match value {
         // Negative numbers are stored in two's complement.
         Value::Varint(number) => Ok(number as i64),
-        value => bail!("{value:?} where an integer is needed: the file is damaged or no ONNX file"),
+        _ => bail!("a field of another kind where an integer is needed: the file is damaged or no ONNX file"),
     }
 }
 
 fn single(value: Value<'_>) -> Result<f32> {
     match value {
         Value::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
-        value => bail!("{value:?} where a number is needed: the file is damaged or no ONNX file"),
+        _ => bail!("a field of another kind where a number is needed: the file is damaged or no ONNX file"),
     }
 }
 
-/// Adds one integer, or packed ones.
-fn integers(value: Value<'_>, to: &mut Vec<i64>) -> Result<()> {
-    let Value::Bytes(mut bytes) = value else {
-        to.push(integer(value)?);
-        return Ok(());
-    };
+/// Adds one integer, or packed ones, to at most `most`.
+fn integers(value: Value<'_>, to: &mut Vec<i64>, most: usize) -> Result<()> {
+    let Value::Bytes(mut bytes) = value else { return push_up_to(to, integer(value)?, most) };
     while !bytes.is_empty() {
-        to.push(varint(&mut bytes)? as i64);
+        push_up_to(to, varint(&mut bytes)? as i64, most)?;
     }
     Ok(())
 }
@@ -353,7 +374,7 @@ fn doubles(value: Value<'_>, to: &mut Vec<f64>) -> Result<()> {
             (numbers, []) => to.extend(numbers.iter().map(|&bytes| f64::from_le_bytes(bytes))),
             _ => bail!("{} bytes of numbers of eight: the file is damaged or no ONNX file", bytes.len()),
         },
-        value => bail!("{value:?} where a number is needed: the file is damaged or no ONNX file"),
+        _ => bail!("a field of another kind where a number is needed: the file is damaged or no ONNX file"),
     }
     Ok(())
 }

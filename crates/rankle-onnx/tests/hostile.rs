@@ -89,6 +89,74 @@ fn results_without_end() {
     refused(&pooled(vec![pool], vec![], "a"), "", &["node 'a' (MaxPool)"]);
 }
 
+/// Lengths that a file declares of its images take no memory before they are checked.
+#[test]
+fn images_without_end() {
+    let huge = 1 << 40;
+    for (dims, part) in [
+        ([huge, 3, 4, 4], "batches of 1099511627776 images, where 4096 are the most"),
+        ([200_000, 3, 4, 4], "batches of 200000 images"),
+        ([1, huge, 4, 4], "1 x 1099511627776 x 4 x 4 pixels, where there is room for 268435456"),
+        ([1, 3, huge, huge], "pixels, where there is room"),
+        ([1, 3, 1_000_000, 1_000_000], "pixels, where there is room"),
+        ([4096, 3, 1024, 1024], "4096 x 3 x 1024 x 1024 pixels, where there is room"),
+    ] {
+        let file = File::of(vec![node("ReduceMean", &["x"], &["y"], &[ints("axes", &[2, 3])])], vec![]);
+        refused(&File { inputs: vec![value("x", 1, &dims)], ..file }.bytes(), ",mean=0.5", &[part]);
+    }
+}
+
+/// Tensors without an element have strides, too.
+#[test]
+fn lengths_beside_zero() {
+    let room = "there is room for 268435456 numbers";
+    let empty = || node("Slice", &["x", "zeros", "zeros", "sides"], &["e"], &[]);
+    let constants = || vec![integers("zeros", &[0, 0]), integers("sides", &[2, 3]), integers("s", &[0, 1 << 62, 1 << 62])];
+    let of = |nodes: Vec<Vec<u8>>, parts: &[&str]| {
+        let sum = [node("ReduceSum", &["a"], &["r"], &[]), node("Add", &["x", "r"], &["b"], &[])];
+        refused(&pooled([nodes, sum.to_vec()].concat(), constants(), "b"), "", parts);
+    };
+    of(vec![node("ConstantOfShape", &["s"], &["a"], &[])], &["(ConstantOfShape)", room]);
+    of(vec![empty(), node("Reshape", &["e", "s"], &["a"], &[int("allowzero", 1)])], &["(Reshape)", room]);
+    of(vec![empty(), node("SpaceToDepth", &["e"], &["a"], &[int("blocksize", 1 << 62)])], &["(SpaceToDepth)", room]);
+    let no_channels = node("Slice", &["x", "zero", "zero", "one"], &["e"], &[]);
+    let depth = node("DepthToSpace", &["e"], &["a"], &[int("blocksize", i64::MAX)]);
+    let nodes = vec![no_channels, depth, node("Relu", &["a"], &["b"], &[])];
+    refused(&pooled(nodes, vec![integers("zero", &[0]), integers("one", &[1])], "b"), "", &["(DepthToSpace)", room]);
+    let shape = floats("c", &[0, 1 << 40, 1 << 40], &[]);
+    refused(&pooled(vec![node("Add", &["x", "c"], &["a"], &[])], vec![shape], "a"), "", &["constant 'c': a shape of"]);
+    let conv = || node("Conv", &["x", "w"], &["a"], &[]);
+    refused(&pooled(vec![conv()], vec![floats("w", &[4, 3, 0, 0], &[])], "a"), "", &["(Conv)", "kernels without a pixel"]);
+}
+
+#[test]
+fn contradictions() {
+    let conv = |attributes: &[Vec<u8>]| node("Conv", &["x", "w"], &["a"], attributes);
+    let weight = || floats("w", &[1, 3, 1, 1], &[1.0; 3]);
+    let file = pooled(vec![conv(&[ints("kernel_shape", &[2, 2])])], vec![weight()], "a");
+    refused(&file, "", &["a kernel_shape of [2, 2] for kernels of [1, 1]"]);
+    refused(&pooled(vec![conv(&[])], vec![weight(), weight()], "a"), "", &["two constants named 'w'"]);
+    let empty = vec![node("Flatten", &["x"], &["f"], &[]), node("Slice", &["f", "z", "z", "o"], &["y"], &[])];
+    refused(&File::of(empty, vec![integers("z", &[0]), integers("o", &[1])]).bytes(), "", &["'y' has shape [1, 0]"]);
+}
+
+/// Loading takes time in proportion to the file.
+#[test]
+fn long_graphs_load_at_once() {
+    let start = std::time::Instant::now();
+    let names: Vec<String> = (0..8000).map(|at| format!("a{at}")).collect();
+    let products = names.windows(2).map(|pair| node("MatMul", &[&pair[0], "w"], &[&pair[1]], &[]));
+    let first = node("ReduceMean", &["x"], &["a0"], &[ints("axes", &[2, 3]), int("keepdims", 0)]);
+    let mut file = File::of([first].into_iter().chain(products).collect(), vec![floats("w", &[3, 3], &[0.5; 9])]);
+    file.nodes.push(node("Identity", &["a7999"], &["y"], &[]));
+    assert!(load(&file.bytes(), "").is_ok());
+    let inputs: Vec<String> = (0..60_000).map(|at| format!("i{at}")).collect();
+    let sum = node("Sum", &inputs.iter().map(String::as_str).collect::<Vec<_>>(), &["y"], &[]);
+    let inputs = inputs.iter().map(|name| value(name, 1, &[0, 3, 4, 4])).collect();
+    refused(&File { inputs, ..File::of(vec![sum], vec![]) }.bytes(), "", &["the inputs i0, i1,", "i9 and 59990 more: say"]);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
 #[test]
 fn arithmetic_of_shapes_overflows_with_an_error() {
     for (operator, a, b) in [("Add", i64::MAX, 1), ("Mul", i64::MAX, 2), ("Div", 1, 0), ("Div", i64::MIN, -1), ("Mod", 1, 0)] {

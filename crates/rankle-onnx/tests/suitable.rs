@@ -55,6 +55,9 @@ fn classifiers_have_a_hint() {
     let expected = "'y' looks like 1000 scores of classes; the embedding before them is output=f";
     assert_eq!(hint(&classifier(1000)).as_deref(), Some(expected));
     assert_eq!(hint(&classifier(512)), None);
+    // Neither the images themselves are an embedding.
+    let linear = vec![node("Flatten", &["x"], &["f"], &[]), node("Gemm", &["f", "v"], &["y"], &[])];
+    assert_eq!(hint(&File::of(linear, vec![floats("v", &[48, 1000], &weights(48_000))])), None);
     let mut softmax = classifier(7);
     softmax.nodes.push(node("Softmax", &["y"], &["z"], &[]));
     softmax.outputs = vec!["z"];
@@ -130,6 +133,29 @@ fn batches() {
         assert_eq!(gradient, expected[1][index * 48..][..48]);
     }
     assert_eq!(plain.embed(&images.narrow(0, 0, 0).unwrap()).unwrap().dims(), [0, 7]);
+}
+
+/// Images minus the mean of their batch.
+fn centered(batch: i64) -> Vec<u8> {
+    let mut file = classifier(7);
+    file.nodes.push(node("ReduceMean", &["y"], &["m"], &[ints("axes", &[0])]));
+    file.nodes.push(node("Sub", &["y", "m"], &["z"], &[]));
+    (file.inputs, file.outputs) = (vec![value("x", 1, &[batch, 3, 4, 4])], vec!["z"]);
+    file.bytes()
+}
+
+#[test]
+fn no_embedding_depends_on_other_images() {
+    refused(&centered(4), "", &["the embedding of an image depends on the 3 beside it"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("centered");
+    std::fs::write(&path, centered(0)).unwrap();
+    let images = numbers(1, &[3, 3, 4, 4]);
+    for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+        let model = OnnxModel::load(&path, &Options::default(), Distance::Euclidean, &place).unwrap();
+        let largest = model.embed(&images).unwrap().abs().unwrap().max_all().unwrap();
+        assert_eq!(largest.to_scalar::<f32>().unwrap(), 0.0, "minus itself");
+    }
 }
 
 /// On a device a batch passes as a whole, unless the nodes take one image at a time.

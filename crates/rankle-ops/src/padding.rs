@@ -80,7 +80,10 @@ impl Windows {
         };
         let (Some((height, rows)), Some((width, columns))) = (sizes(0), sizes(1)) else {
             let shape = images.shape();
-            bail!("{operation}: windows {kernel:?}, dilation {dilation:?}, are beyond images of shape {shape:?} with {padding:?}")
+            bail!(
+                "{operation}: windows {kernel:?}, dilation {dilation:?}, are beyond images of shape {shape:?}, padded by {:?}",
+                [padding.top, padding.bottom, padding.left, padding.right]
+            )
         };
         // Larger ones mean the same.
         let [stride, dilation] = [stride, dilation].map(|[down, across]| [down.min(height), across.min(width)]);

@@ -14,7 +14,7 @@ pub struct Pool {
     pub kernel: [usize; 2],
     /// Distance of neighboring windows, in pixels.
     pub stride: [usize; 2],
-    /// Padding of the images, at most half a window on each side.
+    /// Padding of the images. Each window has a pixel that is not padding.
     pub padding: Padding,
 }
 
@@ -26,10 +26,13 @@ impl Pool {
 
     fn windows(&self, operation: &str, x: &Tensor) -> Result<Windows> {
         let windows = Windows::new(operation, x, [self.kernel, self.stride, [1, 1]], self.padding)?;
-        // So every window has a pixel.
-        if [0, 1].into_iter().any(|axis| self.padding.along(axis).into_iter().any(|n| n > self.kernel[axis] / 2)) {
-            let Self { kernel, padding, .. } = self;
-            bail!("{operation}: {padding:?} is more than half a window of {kernel:?}, for images of shape {:?}", x.shape())
+        let beyond = |axis: usize| {
+            let ([before, _], last) = (self.padding.along(axis), (windows.output[axis] - 1) * windows.stride[axis]);
+            before >= self.kernel[axis] || last >= before + windows.input[axis]
+        };
+        if beyond(0) || beyond(1) {
+            let (kernel, shape) = (self.kernel, x.shape());
+            bail!("{operation}: a window of {kernel:?} within the padding alone, for images of shape {shape:?}")
         }
         Ok(windows)
     }
@@ -42,8 +45,8 @@ impl Pool {
 /// gets the gradient. All this is as in PyTorch.
 ///
 /// # Errors
-/// Images of another shape or without a pixel, a zero among the options, no room for a window, padding of more than half a
-/// window, or anything but f32 and f64.
+/// Images of another shape or without a pixel, a zero among the options, no room for a window, a window within the
+/// padding alone, or anything but f32 and f64.
 pub fn max_pool2d(x: &Tensor, pool: &Pool) -> Result<Tensor> {
     let windows = pool.windows("max_pool2d", x)?;
     let (n, c, h, w) = x.dims4()?;
@@ -96,8 +99,8 @@ fn maxima(windows: &Windows, axis: usize, pixels: &Tensor, positions: Option<&Te
 /// A gradient that is not finite turns that of its whole image into NaN.
 ///
 /// # Errors
-/// Images of another shape or without a pixel, a zero among the options, no room for a window, padding of more than half a
-/// window, or anything but f32 and f64.
+/// Images of another shape or without a pixel, a zero among the options, no room for a window, a window within the
+/// padding alone, or anything but f32 and f64.
 pub fn avg_pool2d(x: &Tensor, pool: &Pool, count_padding: bool) -> Result<Tensor> {
     let windows = pool.windows("avg_pool2d", x)?;
     let padded = windows.padding.with_zeros(&detached("avg_pool2d", x)?)?;

@@ -126,6 +126,20 @@ fn inputs_need_not_be_contiguous() {
     same(&|x| global_avg_pool(x).unwrap());
 }
 
+/// The last window begins on the last pixel, as with ONNX's `ceil_mode`.
+#[test]
+fn windows_may_reach_far_beyond_the_images() {
+    let x = Tensor::new(&[[[[1f32, 2.0, 3.0, 4.0]]]], &Device::Cpu).unwrap();
+    let padding = Padding { left: 1, right: 2, ..Padding::default() };
+    let pool = Pool { kernel: [1, 3], stride: [1, 2], padding };
+    let row = |x: Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(row(max_pool2d(&x, &pool).unwrap()), [2.0, 4.0, 4.0]);
+    assert_eq!(row(avg_pool2d(&x, &pool, false).unwrap()), [1.5, 3.0, 4.0]);
+    let x = Var::from_tensor(&x).unwrap();
+    let gradients = max_pool2d(&x, &pool).unwrap().sum_all().unwrap().backward().unwrap();
+    assert_eq!(row(gradients.get(&x).unwrap().clone()), [0.0, 1.0, 0.0, 2.0]);
+}
+
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let check = |x: &[usize], pool: Pool, parts: &[&str]| {
@@ -136,11 +150,11 @@ fn shapes_that_do_not_fit_are_refused() {
     check(&[2, 3, 0, 4], Pool::new(2, 2, 0), &["[2, 3, 0, 4]"]);
     check(&[0, 3, 4, 4], Pool::new(2, 2, 0), &["[0, 3, 4, 4]"]);
     check(&[2, 3, 4, 4], Pool::new(5, 1, 0), &["[5, 5]", "[2, 3, 4, 4]"]);
-    check(&[2, 3, 4, 4], Pool::new(3, 1, 2), &["top: 2", "[3, 3]", "[2, 3, 4, 4]"]);
+    check(&[2, 3, 4, 4], Pool::new(3, 1, 3), &["padding alone", "[3, 3]", "[2, 3, 4, 4]"]);
     check(
         &[2, 3, 4, 4],
-        Pool { padding: Padding { right: 2, ..Padding::default() }, ..Pool::new(3, 1, 0) },
-        &["right: 2", "[3, 3]"],
+        Pool { padding: Padding { right: 3, ..Padding::default() }, ..Pool::new(3, 1, 0) },
+        &["padding alone", "[3, 3]"],
     );
     check(&[2, 3, 4, 4], Pool::new(0, 1, 0), &["[0, 0]"]);
     check(&[2, 3, 4, 4], Pool::new(2, 0, 0), &["[0, 0]"]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// `x * (erf(x / sqrt(2)) + 1) * 0.5`, the three factors in any order.
-pub(super) fn exact(draft: &mut Draft, at: usize) -> Result<bool> {
+pub(super) fn decomposed(draft: &mut Draft, at: usize) -> Result<bool> {
     if draft.operator(at) != "Mul" {
         return Ok(false);
     }

@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Replaces what it can; `true` if it did.
 type Rule = fn(&mut Draft, usize) -> Result<bool>;
 
-const RULES: [Rule; 5] = [conv::with_batch_norm, gelu::exact, gate::gated, layer_norm::decomposed, linear::linear];
+const RULES: [Rule; 5] = [conv::with_batch_norm, gelu::decomposed, gate::gated, layer_norm::decomposed, linear::linear];
 
 /// Applies all rules to all nodes, first to last.
 pub(crate) fn fuse(draft: &mut Draft) -> Result<()> {
     for at in 0..draft.nodes.len() {
         for rule in RULES {
             if rule(draft, at)? {
-                draft.count_uses();
+                break;
             }
         }
     }
@@ -52,9 +52,14 @@ impl Draft {
     ) -> Self {
         let results = nodes.iter().enumerate().flat_map(|(at, node)| node.outputs.iter().flatten().map(move |&slot| (slot, at)));
         let producers = results.collect();
-        let mut draft = Self { nodes, constants, shapes, output, slots, producers, uses: HashMap::new() };
-        draft.count_uses();
-        draft
+        // By nodes that are needed themselves.
+        let mut uses = HashMap::from([(output, 1)]);
+        for node in nodes.iter().rev() {
+            if node.outputs.iter().flatten().any(|slot| uses.contains_key(slot)) {
+                node.inputs.iter().flatten().for_each(|&slot| *uses.entry(slot).or_default() += 1);
+            }
+        }
+        Self { nodes, constants, shapes, output, slots, producers, uses }
     }
 
     /// The nodes that the output needs, and their constants.
@@ -73,12 +78,22 @@ impl Draft {
         (nodes, constants)
     }
 
-    /// Counts how often each value is needed, by nodes that are needed themselves.
-    fn count_uses(&mut self) {
-        self.uses = HashMap::from([(self.output, 1)]);
-        for node in self.nodes.iter().rev() {
-            if node.outputs.iter().flatten().any(|slot| self.uses.contains_key(slot)) {
-                node.inputs.iter().flatten().for_each(|&slot| *self.uses.entry(slot).or_default() += 1);
+    fn is_needed(&self, at: usize) -> bool {
+        self.nodes[at].outputs.iter().flatten().any(|slot| self.uses.contains_key(slot))
+    }
+
+    /// Takes back one use of each value, and those by nodes that nobody needs any more.
+    fn release(&mut self, mut values: Vec<Option<Slot>>) {
+        while let Some(value) = values.pop() {
+            let Some(slot) = value else { continue };
+            let Some(uses) = self.uses.get_mut(&slot) else { continue };
+            *uses -= 1;
+            if *uses > 0 {
+                continue;
+            }
+            self.uses.remove(&slot);
+            if let Some(&at) = self.producers.get(&slot).filter(|&&at| !self.is_needed(at)) {
+                values.extend_from_slice(&self.nodes[at].inputs);
             }
         }
     }
@@ -143,10 +158,17 @@ impl Draft {
 
     /// Puts another operator in the place of a node.
     fn replace(&mut self, at: usize, operator: &str, inputs: Vec<Option<Slot>>, attributes: BTreeMap<String, Attribute>) {
+        let is_needed = self.is_needed(at);
+        if is_needed {
+            inputs.iter().flatten().for_each(|&slot| *self.uses.entry(slot).or_default() += 1);
+        }
         let node = &mut self.nodes[at];
         node.operator = operator.to_owned();
-        node.inputs = inputs;
         node.attributes = attributes;
+        let before = std::mem::replace(&mut node.inputs, inputs);
+        if is_needed {
+            self.release(before);
+        }
     }
 }
 

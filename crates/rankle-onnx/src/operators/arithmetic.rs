@@ -168,7 +168,7 @@ pub(crate) fn sign(_: &Build<'_>) -> Result<Operator> {
 }
 
 /// -1, 0 or 1.
-fn signs(x: &Tensor) -> Result<Tensor> {
+pub(super) fn signs(x: &Tensor) -> Result<Tensor> {
     let zeros = x.zeros_like()?;
     x.gt(&zeros)?.to_dtype(x.dtype())? - x.lt(&zeros)?.to_dtype(x.dtype())?
 }

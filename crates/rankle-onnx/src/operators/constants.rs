@@ -64,8 +64,8 @@ pub(crate) fn range(build: &Build<'_>) -> Result<Operator> {
 
 pub(crate) fn cast(build: &Build<'_>) -> Result<Operator> {
     let Some(to) = build.node.int("to")? else { bail!("its type is missing") };
-    let (dtype, device) = (Kind::new(to)?.dtype(), build.device.clone());
-    one(move |inputs| convert(inputs.get(0)?, dtype, &device))
+    let (kind, device) = (Kind::new(to)?, build.device.clone());
+    one(move |inputs| kind.narrowed(&convert(inputs.get(0)?, kind.dtype(), &device)?))
 }
 
 pub(crate) fn cast_like(build: &Build<'_>) -> Result<Operator> {

@@ -49,6 +49,7 @@ pub(crate) fn reshape(build: &Build<'_>) -> Result<Operator> {
             (None, Some(count)) if count == x.elem_count() => {}
             _ => bail!("shape {wanted:?} for an input of shape {:?}", x.shape()),
         }
+        inputs.room(&dims)?;
         d::reshape(x, &dims)
     })
 }
@@ -112,9 +113,10 @@ pub(crate) fn unsqueeze(build: &Build<'_>) -> Result<Operator> {
 
 /// Block sizes and images `(n, c, h, w)` for the two operators below.
 fn blocks(build: &Build<'_>) -> Result<usize> {
-    match build.node.int("blocksize")?.map(usize::try_from) {
-        Some(Ok(size)) if size > 0 => Ok(size),
-        size => bail!("a block size of {size:?}"),
+    let size = build.node.int("blocksize")?.unwrap_or(0);
+    match usize::try_from(size) {
+        Ok(size) if size > 0 => Ok(size),
+        _ => bail!("a block size of {size}"),
     }
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn depth_to_space(build: &Build<'_>) -> Result<Operator> {
         if !c.is_multiple_of(area) {
             bail!("{c} channels for blocks of {size} by {size}")
         }
+        inputs.room(&[n, size, size, depth, h, w])?;
         let split = match columns_first {
             true => d::permute(&d::reshape(x, &[n, size, size, depth, h, w])?, &[0, 3, 4, 1, 5, 2])?,
             false => d::permute(&d::reshape(x, &[n, depth, size, size, h, w])?, &[0, 1, 4, 2, 5, 3])?,
@@ -151,7 +154,9 @@ pub(crate) fn space_to_depth(build: &Build<'_>) -> Result<Operator> {
         if !h.is_multiple_of(size) || !w.is_multiple_of(size) {
             bail!("maps of {h} by {w} for blocks of {size} by {size}")
         }
-        let split = d::reshape(x, &[n, c, h / size, size, w / size, size])?;
+        let blocks = [n, c, h / size, size, w / size, size];
+        inputs.room(&blocks)?;
+        let split = d::reshape(x, &blocks)?;
         d::reshape(&d::permute(&split, &[0, 3, 5, 1, 2, 4])?, &[n, c * size * size, h / size, w / size])
     })
 }

@@ -252,9 +252,9 @@ impl<'a> Inputs<'a> {
         self.optional(input).map(|_| self.floats(input)).transpose()
     }
 
-    /// Refuses a result of more elements than there is room for.
+    /// Refuses a result of more elements than there is room for. Lengths beside one of 0 count, too: strides are their products.
     fn room(&self, dims: &[usize]) -> Result<()> {
-        let count = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
+        let count = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim.max(1)));
         if count.is_none_or(|count| count > self.limit) {
             bail!("a result of shape {dims:?}, where there is room for {} numbers", self.limit)
         }

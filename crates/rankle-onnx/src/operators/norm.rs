@@ -35,7 +35,11 @@ pub(crate) fn layer(build: &Build<'_>) -> Result<Operator> {
         let x = inputs.floats(0)?;
         let first = axis(first, x.rank())?;
         let (rows, features) = (x.dims()[..first].iter().product::<usize>(), x.dims()[first..].iter().product::<usize>());
-        let flat = |input: usize| inputs.optional_floats(input)?.map(|x| d::reshape(x, &[features])).transpose();
+        let flat = |input: usize| {
+            let Some(factors) = inputs.optional_floats(input)? else { return Ok(None) };
+            let whole = if factors.elem_count() == features { factors.clone() } else { d::expand(factors, &x.dims()[first..])? };
+            d::reshape(&whole, &[features]).map(Some)
+        };
         let normalized =
             rankle_ops::layer_norm(&d::reshape(x, &[rows, features])?, flat(1)?.as_ref(), flat(2)?.as_ref(), epsilon)?;
         d::reshape(&normalized, x.dims())

@@ -56,8 +56,7 @@ pub(crate) fn l2(build: &Build<'_>) -> Result<Operator> {
 
 /// The sum of the absolute numbers of the last dimension.
 pub(crate) fn absolute(x: &Tensor) -> Result<Tensor> {
-    let sign = |x: &Tensor| x.ge(&x.zeros_like()?)?.to_dtype(x.dtype())? - x.le(&x.zeros_like()?)?.to_dtype(x.dtype())?;
-    d::sum_last(&d::unary(x, Tensor::abs, move |x, _| sign(x))?)
+    d::sum_last(&d::unary(x, Tensor::abs, |x, _| super::arithmetic::signs(x))?)
 }
 
 fn squares(x: &Tensor) -> Result<Tensor> {

@@ -75,11 +75,11 @@ pub(crate) fn resize(build: &Build<'_>) -> Result<Operator> {
             let (to, scale) = match (&sizes, &scales) {
                 (Some(sizes), _) => {
                     let to = sizes.get(at).copied().and_then(|to| usize::try_from(to).ok()).unwrap_or(0);
-                    (to, to as f64 / from as f64)
+                    (to, to as f32 / from as f32)
                 }
                 (None, Some(scales)) => {
                     let scale = scales.get(at).copied().unwrap_or(0.0);
-                    ((from as f32 * scale).floor() as usize, f64::from(scale))
+                    ((from as f32 * scale).floor() as usize, scale)
                 }
                 (None, None) => bail!("neither its scales nor its sizes are there"),
             };
@@ -95,13 +95,13 @@ pub(crate) fn resize(build: &Build<'_>) -> Result<Operator> {
             let place = |at: usize| coordinates.place(at, from, to, scale);
             resized = match filter {
                 Filter::Nearest(rounding) => {
-                    let nearest = (0..to).map(|at| rounding.round(place(at)).clamp(0.0, from as f64 - 1.0) as u32);
+                    let nearest = (0..to).map(|at| rounding.round(place(at)).clamp(0.0, from as f32 - 1.0) as u32);
                     d::select(&resized, along, &nearest.collect::<Vec<_>>())?
                 }
                 filter => {
                     inputs.room(&[to, from])?;
                     let mut weights = vec![0.0; to * from];
-                    weights.chunks_exact_mut(from).enumerate().for_each(|(at, row)| filter.weigh(place(at), row));
+                    weights.chunks_exact_mut(from).enumerate().for_each(|(at, row)| filter.weigh(f64::from(place(at)), row));
                     let weights = weights.into_iter().map(|weight| weight as f32).collect::<Vec<_>>();
                     let weights = Tensor::from_vec(weights, (to, from), x.device())?;
                     d::from_last(&rankle_ops::linear(&d::to_last(&resized, along)?, &weights, None)?, along)?
@@ -113,13 +113,16 @@ pub(crate) fn resize(build: &Build<'_>) -> Result<Operator> {
 }
 
 impl Coordinates {
-    /// The place in the input of number `at` of the result.
-    fn place(self, at: usize, from: usize, to: usize, scale: f64) -> f64 {
-        let (x, from, to) = (at as f64, from as f64, to as f64);
+    /// The place in the input of number `at` of the result. In f32, as in onnxruntime: rounded places depend on it.
+    fn place(self, at: usize, from: usize, to: usize, scale: f32) -> f32 {
+        let (x, from, to) = (at as f32, from as f32, to as f32);
         match self {
             Self::PytorchHalfPixel if to <= 1.0 => 0.0,
             Self::HalfPixel | Self::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
-            Self::HalfPixelSymmetric => from / 2.0 * (1.0 - to / (scale * from)) + (x + 0.5) / scale - 0.5,
+            Self::HalfPixelSymmetric => {
+                let [from, to, by] = [from, to, scale].map(f64::from);
+                (from / 2.0 * (1.0 - to / (by * from))) as f32 + (x + 0.5) / scale - 0.5
+            }
             Self::AlignCorners if to <= 1.0 => 0.0,
             Self::AlignCorners => x * (from - 1.0) / (to - 1.0),
             Self::Asymmetric => x / scale,
@@ -128,7 +131,7 @@ impl Coordinates {
 }
 
 impl Rounding {
-    fn round(self, place: f64) -> f64 {
+    fn round(self, place: f32) -> f32 {
         match self {
             Self::PreferFloor => (place - 0.5).ceil(),
             Self::PreferCeil => (place + 0.5).floor(),

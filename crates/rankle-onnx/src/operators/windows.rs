@@ -5,7 +5,7 @@ use candle_core::{Result, bail};
 use rankle_ops::Padding;
 
 /// Attributes of windows over rows and columns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Windows {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
@@ -15,7 +15,7 @@ pub(crate) struct Windows {
     ceil: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Pads {
     Given(Padding),
     /// As many windows as strides; an odd pixel is added before or after.
@@ -34,7 +34,12 @@ impl Windows {
                 _ => bail!("{name} of {given:?}, where two numbers above 0 are needed: images have rows and columns"),
             }
         };
-        let Some(kernel) = pair("kernel_shape")?.or(kernel) else { bail!("its kernel_shape is missing") };
+        let kernel = match (pair("kernel_shape")?, kernel) {
+            (Some(named), Some(kernel)) if named != kernel => bail!("a kernel_shape of {named:?} for kernels of {kernel:?}"),
+            (Some(kernel), _) | (None, Some(kernel)) if !kernel.contains(&0) => kernel,
+            (None, None) => bail!("its kernel_shape is missing"),
+            _ => bail!("kernels without a pixel"),
+        };
         let padding = match build.node.text("auto_pad")?.unwrap_or("NOTSET") {
             "NOTSET" => {
                 let given = build.node.ints("pads")?.unwrap_or(&[0; 4]);
@@ -59,7 +64,7 @@ impl Windows {
         let [rows, columns] = [0, 1].map(|axis| self.along(axis, sides[axis]));
         match (rows, columns) {
             (Some([top, bottom]), Some([left, right])) => Ok(Padding { top, bottom, left, right }),
-            _ => bail!("{self:?} for images of {sides:?}"),
+            _ => bail!("windows of {:?} pixels for images of {sides:?}", self.kernel),
         }
     }
 
