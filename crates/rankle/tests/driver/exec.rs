@@ -274,7 +274,7 @@ fn a_program_that_misbehaves_ends_the_command_with_one_line() {
     }
     let (code, _, stderr) =
         outcome(rankle("evaluate --dataset mnist --distance cosine --model").arg(programs.name("plain") + " '"));
-    assert!(code == 1 && stderr.contains(" is no command: a quote has no end"), "{stderr}");
+    assert!(code == 2 && stderr.contains(" is no command: a quote has no end"), "{stderr}");
     let (code, _, stderr) = outcome(rankle("evaluate --dataset mnist --model").arg(programs.name("plain")));
     assert!(code == 2 && stderr.contains("--distance is missing: name the distance by which exec:python3 "), "{stderr}");
 }
