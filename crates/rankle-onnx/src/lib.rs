@@ -4,7 +4,7 @@
 //! differentiable operations of `rankle_ops`, on any device of candle. Weights are frozen. What an exporter cannot say of a model is
 //! in its [`Options`]: which result is the embedding, and how photographs become its input.
 //!
-//! - Versions 11 to 23 of ONNX's operators, with batches of any size or of one.
+//! - Versions 11 to 23 of ONNX's operators, of which 11 to 21 are tested, with batches of any size or of one.
 //! - All arithmetic is in f32; constants of other types are converted.
 //! - Batch normalizations become part of the convolutions before them. What exporters write as several nodes is one again: layer
 //!   normalization, GELU, SiLU, hard swish, and products with constant matrices.

@@ -67,14 +67,14 @@ fn small_networks_are_those_of_onnxruntime_and_pytorch() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"));
 }
 
-/// The same in full size: `make.py --full target/onnx-exports` writes the folder. Without it there is nothing to compare.
-#[cfg(feature = "slow-tests")]
+/// The same in full size, on the folder that `make.py --full target/onnx-exports` writes: `cargo test -p rankle-onnx --features full-size`.
+#[cfg(feature = "full-size")]
 #[test]
 fn full_networks_are_those_of_onnxruntime_and_pytorch() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/onnx-exports");
-    if folder.is_dir() {
-        check(&folder);
-    } else {
-        eprintln!("left out: no folder {}", folder.display());
-    }
+    assert!(
+        folder.is_dir(),
+        "make the exports first: python crates/rankle-onnx/tests/fixtures/make.py --full target/onnx-exports"
+    );
+    check(&folder);
 }

@@ -38,10 +38,11 @@ const NEARLY: &[(&str, f64)] = &[
     (".gradients", 30.0),
     (".queries", 100.0),
 ];
-/// Endings of columns that a single image may change by this much, divided by the number of images. In a small gallery one place is
-/// some percent of a rank.
-const OF_AN_IMAGE: &[(&str, f64)] =
-    &[("_stderr", 5.0), ("_interval", 15.0), ("rank_after", 10.0), (".gradients", 1000.0), (".queries", 1000.0)];
+/// Endings of columns that a single image may change by this much, divided by the number of images.
+const OF_AN_IMAGE: &[(&str, f64)] = &[(".gradients", 1000.0), (".queries", 1000.0)];
+/// Endings of columns that change by at most so many times a mean when a single image moves by one place, which is 100 percent divided
+/// by the sizes of gallery and set: the derivative of a standard error is that of the mean at most, an end of an interval has both.
+const OF_A_PLACE: &[(&str, f64)] = &[("_stderr", 1.0), ("_interval", 3.0)];
 
 /// Ends of the columns that are the identity of a model that is a program; both hold for the measured model and for that of `from`.
 const PROBES: &str = "probe_distances";
@@ -114,7 +115,8 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
     // Nobody promises that a program gives the same bits twice.
     let here = !programs && MACHINE.iter().all(|&name| recorded.get(name) == computed.get(name));
     let is_of = |probes: &str| recorded.contains_key(probes) && computed.contains_key(probes);
-    let images = recorded.get("images").and_then(Value::as_f64).unwrap_or(f64::INFINITY);
+    let count = |name: &str| recorded.get(name).and_then(Value::as_f64).unwrap_or(f64::INFINITY);
+    let (images, gallery) = (count("images"), count("gallery"));
     let names: BTreeSet<&String> = recorded.keys().chain(computed.keys()).collect();
     let value = |record: &BTreeMap<String, Value>, name: &str| record.get(name).cloned().unwrap_or_default();
     let column =
@@ -127,7 +129,7 @@ pub(super) fn columns(recorded: &Map<String, Value>, computed: &Map<String, Valu
         false => {
             let of =
                 |bounds: &[(&str, f64)]| bounds.iter().find(|(name, _)| column.ends_with(name)).map_or(0.0, |(_, bound)| *bound);
-            let bound = of(NEARLY).max(of(OF_AN_IMAGE) / images);
+            let bound = of(NEARLY).max(of(OF_AN_IMAGE) / images).max(of(OF_A_PLACE) * 100.0 / (gallery * images));
             MACHINE.contains(&column.as_str()) || near(recorded, computed, bound)
         }
     };
@@ -207,6 +209,18 @@ mod tests {
             columns(&record(900.0, "avx512"), &record(queries, "avx2"), &object(json!({ "images": 0 }))).len()
         };
         assert_eq!([differs(5, 700.0), differs(5, 690.0), differs(1000, 810.0), differs(1000, 790.0)], [0, 1, 0, 1]);
+    }
+
+    /// Ten images in a gallery of 40: one place is 0.25 points of the mean. In a gallery of 10,000 it is next to nothing.
+    #[test]
+    fn an_error_may_differ_by_one_place_of_one_image() {
+        let differs = |gallery: usize, stderr: f64| {
+            let record = |stderr: f64, isa: &str| {
+                object(json!({ "images": 10, "gallery": gallery, "instruction_set": isa, "rank_after_stderr": stderr }))
+            };
+            columns(&record(6.7, "avx512"), &record(stderr, "portable"), &object(json!({ "images": 0, "gallery": 0 }))).len()
+        };
+        assert_eq!([differs(40, 6.9), differs(40, 7.0), differs(10_000, 6.75), differs(10_000, 6.9)], [0, 1, 0, 1]);
     }
 
     /// Names of the columns that differ after one column got another value.
