@@ -11,6 +11,8 @@ MNIST = ROOT / "datasets/mnist"
 
 # The ways of setting PyTorch up for rows that are mostly a network.
 EAGER, CHANNELS_LAST, COMPILE = SETUPS = ("eager", "channels_last", "compile")
+# The other program that runs ONNX files.
+ONNXRUNTIME = "onnxruntime"
 
 # glibc hands freed tensors back to the kernel and faults them in again at every step; these settings keep them.
 MALLOC = {
@@ -40,13 +42,24 @@ def mnist(count):
     return images, torch.from_numpy(labels.astype(np.int64))
 
 
-def unit(stream, *shape):
-    """float32 in [-1, 1) by a formula; crates/rankle/src/commands/bench/formula.rs computes the same numbers."""
+def numbers(stream, *shape):
+    """float32 in [-1, 1) by a formula, in NumPy; crates/rankle/src/commands/bench/formula.rs computes the same numbers."""
     sys.path.insert(0, str(ROOT / "crates/rankle-models/tests/fixtures"))
     import formula
+
+    return formula.unit(stream, *shape)
+
+
+def unit(stream, *shape):
+    """The same in PyTorch."""
     import torch
 
-    return torch.from_numpy(formula.unit(stream, *shape))
+    return torch.from_numpy(numbers(stream, *shape))
+
+
+def photographs(count):
+    """Noise in place of photographs (count x 3 x 224 x 224, float32 in [0, 1]), in NumPy."""
+    return (numbers(53_000, count, 3, 224, 224) + 1) / 2
 
 
 def some_items(images, each, items):

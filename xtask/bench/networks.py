@@ -73,7 +73,47 @@ class ResNet18(nn.Module):
         return F.normalize(x.mean((2, 3)), dim=1)
 
 
-ARCHITECTURES = {"c2f2": C2F2, "lenet": LeNet, "resnet18-28": lambda: ResNet18(1), "resnet18": lambda: ResNet18(3)}
+class Photographs(nn.Module):
+    """A network of torchvision or timm, which takes normalized photographs, on pixels from 0 to 1."""
+
+    def __init__(self, net, mean, std):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
+
+    def forward(self, x):
+        return F.normalize(self.net((x - self.mean) / self.std), dim=1)
+
+    def load_state_dict(self, *args, **kwargs):
+        return self.net.load_state_dict(*args, **kwargs)
+
+
+def of_torchvision(name, head):
+    import torchvision
+
+    net = torchvision.models.get_model(name)
+    setattr(net, head, nn.Identity())
+    return Photographs(net, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def of_timm(name):
+    import timm
+
+    return Photographs(timm.create_model(name, num_classes=0), [0.5] * 3, [0.5] * 3)
+
+
+ARCHITECTURES = {
+    "c2f2": C2F2,
+    "lenet": LeNet,
+    "resnet18-28": lambda: ResNet18(1),
+    "resnet18": lambda: ResNet18(3),
+    "mobilenet-v2": lambda: of_torchvision("mobilenet_v2", "classifier"),
+    "resnet50": lambda: of_torchvision("resnet50", "fc"),
+    "vit-small-patch16-224": lambda: of_timm("vit_small_patch16_224"),
+}
+# Those that take 28x28 gray images; all others take 224x224 photographs.
+DIGITS = ("c2f2", "lenet", "resnet18-28")
 
 
 def network(architecture, weights_file, channels_last=False):

@@ -1,8 +1,8 @@
 """Rows that are mostly a network: forward, PGD step, training step, and the query attacks' step with its gallery."""
 
 import torch
-from common import CHANNELS_LAST, COMPILE, mnist, some_items, triplets, unit
-from networks import network
+from common import CHANNELS_LAST, COMPILE, mnist, photographs, some_items, triplets
+from networks import DIGITS, network
 
 GALLERY, PRESERVED, MARGIN = 10_000, 5, 0.2
 
@@ -14,10 +14,10 @@ class Setup:
         self.channels_last = args.variant in (CHANNELS_LAST, COMPILE)
         self.compiled = torch.compile if args.variant == COMPILE else lambda module: module
         self.architecture, self.weights = architecture, f"{args.weights}/{architecture}.safetensors"
-        if architecture == "resnet18":
-            images, self.labels = (unit(53_000, args.images, 3, 224, 224) + 1) / 2, torch.arange(args.images) % 2
-        else:
+        if architecture in DIGITS:
             images, self.labels = mnist(args.images)
+        else:
+            images, self.labels = torch.from_numpy(photographs(args.images)), torch.arange(args.images) % 2
         self.images = self.format(images)
 
     def format(self, images):
@@ -122,7 +122,8 @@ def nearest(gallery, images):
 
 
 def architecture_of(args):
-    return next(args.row.removesuffix(end) for end in STEPS if args.row.endswith(end))
+    """The network of a row; a row of an ONNX file does the same work."""
+    return next(args.row.removeprefix("onnx-").removesuffix(end) for end in STEPS if args.row.endswith(end))
 
 
 STEPS = {"-forward": forward, "-pgd-step": pgd_step, "-training-step": training_step}

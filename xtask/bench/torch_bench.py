@@ -1,10 +1,10 @@
-"""Times one row in PyTorch: the other side of `cargo xtask bench --against-pytorch`. See README.md."""
+"""Times one row in PyTorch or onnxruntime: the other side of `cargo xtask bench --against-pytorch`. See README.md."""
 
 import argparse
 import json
 import time
 
-from common import EAGER, measure, restart_with
+from common import EAGER, ONNXRUNTIME, measure, restart_with
 
 
 def arguments():
@@ -22,6 +22,12 @@ def main():
     args = arguments()
     # What stands for ordinary code gets no tuning of the allocator.
     restart_with(args.threads, tuned_malloc=args.variant not in (EAGER, "research"))
+    if args.variant == ONNXRUNTIME:
+        import onnx_rows
+
+        step, results_of = onnx_rows.forward(args)
+        timing, answer = measure(step, args.seconds)
+        return tell(args, timing, results_of(answer), onnx_rows.version(), ONNXRUNTIME)
     import torch
 
     torch.set_num_threads(args.threads)
@@ -42,10 +48,13 @@ def main():
         step, results_of = prepare(args)
         timing, answer = measure(step, args.seconds)
         results = results_of(answer)
+    tell(args, timing, results, torch.__version__, torch.backends.cpu.get_cpu_capability())
+
+
+def tell(args, timing, results, version, instruction_set):
     timing["cpu_share"] = min(1.0, timing["cpu_share"] / args.threads)
     timing = {"name": args.row, "images": args.images, "threads": args.threads} | timing | {"results": results}
-    instruction_set = torch.backends.cpu.get_cpu_capability()
-    print(json.dumps({"version": torch.__version__, "instruction_set": instruction_set, "timings": [timing]}))
+    print(json.dumps({"version": version, "instruction_set": instruction_set, "timings": [timing]}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,20 @@ use candle_core::{Tensor, Var};
 /// A function from embeddings `(n, d)` to the gradient of a loss with respect to them, `(n, d)`.
 pub type Upstream<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
 
+/// Asks for the gradient of embeddings of shape `(n, d)`, as a model does in its backward pass: on their device, of their type.
+///
+/// # Errors
+/// [`Error::Shape`] for a gradient of another shape; the upstream's own.
+pub fn upstream_gradient(embeddings: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
+    let gradient = upstream(&embeddings.detach())?;
+    if gradient.dims() != embeddings.dims() {
+        let (n, size) = embeddings.dims2()?;
+        let expected = format!("({n}, {size})");
+        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected });
+    }
+    Ok(gradient.detach().to_device(embeddings.device())?.to_dtype(embeddings.dtype())?)
+}
+
 /// Embeds images as points whose distances define a ranking. Evaluation mode: an embedding depends on its image alone.
 ///
 /// A black box implements this trait only. A model whose embeddings can be differentiated also implements [`Differentiable`] and

@@ -55,7 +55,7 @@ pub use counted::Counted;
 pub use dataset::Dataset;
 pub use defense::Defense;
 pub use distance::Distance;
-pub use embedder::{Differentiable, Embedder, Upstream};
+pub use embedder::{Differentiable, Embedder, Upstream, upstream_gradient};
 pub use embeddings::{Embeddings, HostRows};
 pub use error::{Error, Result};
 pub use gallery::Gallery;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
-use rankle_core::{Error, Result, Upstream};
+use rankle_core::{Error, Result, Upstream, upstream_gradient};
 
 /// Runs `work` on the pixels of a batch, all of which must be finite.
 ///
@@ -29,12 +29,8 @@ pub(crate) fn check(images: &Tensor, (channels, height, width): (usize, usize, u
 
 /// Asks `upstream` for the gradient of embeddings of dimension `dim`, and checks its shape.
 pub(crate) fn ask(embeddings: &[f32], dim: usize, upstream: &mut Upstream<'_>) -> Result<Vec<f32>> {
-    let n = embeddings.len() / dim;
-    let gradient = upstream(&Tensor::from_slice(embeddings, (n, dim), &Device::Cpu)?)?;
-    if gradient.dims() != [n, dim] {
-        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected: format!("({n}, {dim})") });
-    }
-    Ok(numbers(&gradient)?.to_vec())
+    let embeddings = Tensor::from_slice(embeddings, (embeddings.len() / dim, dim), &Device::Cpu)?;
+    Ok(numbers(&upstream_gradient(&embeddings, upstream)?)?.to_vec())
 }
 
 /// True if no value is infinite or NaN.

@@ -36,6 +36,6 @@ impl ConvNorm {
             groups: self.groups,
             ..Conv2d::default()
         };
-        pass.batch_norm(&self.norm, &pass.conv2d(&self.convolution, x, &options)?, EPSILON)
+        pass.conv2d_norm(&self.convolution, &self.norm, x, &options, EPSILON)
     }
 }

@@ -5,19 +5,15 @@ use crate::graph::{Graph, line};
 use crate::hint;
 use crate::options::{Layout, Options};
 use crate::program::{LIMIT, Program};
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor};
 use rankle_core::numbers::numbers;
-use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Upstream};
-use rankle_ops::{Recorded, normalize_pixels};
-use rayon::prelude::*;
+use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Upstream, upstream_gradient};
+use rankle_ops::{Pieces, normalize_pixels};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Largest file that is read: protobuf has no larger ones. Larger models have their constants in files beside it.
 const LARGEST_FILE: u64 = 2 << 30;
-
-/// Bytes of the results that may wait for their gradients, at most. Beyond them images pass once more.
-const RECORDED: usize = 2 << 30;
 
 /// Most images of a batch whose size the file declares.
 const LARGEST_BATCH: usize = 4096;
@@ -182,7 +178,7 @@ impl OnnxModel {
     /// True if the embedding of the first image changes with those beside it, by more than rounding.
     fn mixes(&self, program: &Program, images: &Tensor) -> candle_core::Result<bool> {
         let first = |images: &Tensor| self.forward(program, images)?.get(0)?.to_vec1::<f32>();
-        let (beside_others, beside_zeros) = (first(images)?, first(&part(&images.narrow(0, 0, 1)?, 0, images.dims()[0])?)?);
+        let (beside_others, beside_zeros) = (first(images)?, first(&images.narrow(0, 0, 1)?.pad_with_zeros(0, 0, images.dims()[0] - 1)?)?);
         let largest = beside_zeros.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         Ok(beside_others.iter().zip(&beside_zeros).any(|(a, b)| (a - b).abs() > 1e-4 * largest))
     }
@@ -201,35 +197,11 @@ impl OnnxModel {
         Ok(images)
     }
 
-    /// Size of the batches in which `n` images pass.
-    fn piece(&self, n: usize) -> usize {
-        self.batch.unwrap_or(match self.place {
-            Place::Kernels => 1,
-            Place::Tensors(_) => n,
-        })
-    }
-
-    /// Runs `work` on each piece of a batch; with [`Place::Kernels`] in parallel.
-    fn each<I: Send, T: Send>(&self, pieces: Vec<I>, work: impl Fn(I) -> Result<T> + Sync) -> Result<Vec<T>> {
-        match self.place {
-            Place::Kernels => pieces.into_par_iter().map(&work).collect(),
-            Place::Tensors(_) => pieces.into_iter().map(&work).collect(),
-        }
-    }
-
-    /// As [`OnnxModel::each`] on consecutive pieces of `images`, for as many at a time as there are threads.
-    fn in_turns<T: Send>(
-        &self,
-        images: &Tensor,
-        piece: usize,
-        work: impl Fn(usize, Tensor) -> Result<T> + Sync,
-    ) -> Result<Vec<T>> {
-        let starts = (0..images.dims()[0]).step_by(piece).collect::<Vec<_>>();
-        let mut results = Vec::with_capacity(starts.len());
-        for starts in starts.chunks(rayon::current_num_threads()) {
-            results.extend(self.each(starts.to_vec(), |start| work(start, part(images, start, piece)?))?);
-        }
-        Ok(results)
+    /// How `n` images pass, and the program for a piece of them.
+    fn pieces(&self, n: usize) -> Result<(Pieces, Arc<Program>)> {
+        let parallel = matches!(self.place, Place::Kernels);
+        let size = self.batch.unwrap_or(if parallel { 1 } else { n });
+        Ok((Pieces { size, parallel }, self.program(size)?))
     }
 }
 
@@ -239,28 +211,6 @@ fn pattern((n, c, h, w): (usize, usize, usize, usize), place: &Place) -> candle_
     Tensor::from_vec(pixels.collect(), (n, c, h, w), place.device())
 }
 
-/// `count` rows from `start` on, the last of them zeros where there are fewer.
-fn part(rows: &Tensor, start: usize, count: usize) -> candle_core::Result<Tensor> {
-    let held = count.min(rows.dims()[0] - start);
-    rows.narrow(0, start, held)?.pad_with_zeros(0, 0, count - held)?.contiguous()
-}
-
-/// The first `n` rows of all parts together.
-fn joined(parts: &[Tensor], n: usize) -> Result<Tensor> {
-    Ok(Tensor::cat(parts, 0)?.narrow(0, 0, n)?.contiguous()?)
-}
-
-/// Asks for the gradient of the embeddings, and checks its shape.
-fn ask(embeddings: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-    let gradient = upstream(embeddings)?;
-    if gradient.dims() != embeddings.dims() {
-        let (n, size) = embeddings.dims2()?;
-        let expected = format!("({n}, {size})");
-        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected });
-    }
-    Ok(gradient.detach().to_device(embeddings.device())?.to_dtype(embeddings.dtype())?)
-}
-
 impl Embedder for OnnxModel {
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         let images = self.prepared(images)?;
@@ -268,9 +218,8 @@ impl Embedder for OnnxModel {
         if n == 0 {
             return Ok(Tensor::zeros((0, self.embedding_size), DType::F32, self.place.device())?);
         }
-        let piece = self.piece(n);
-        let program = self.program(piece)?;
-        joined(&self.in_turns(&images, piece, |_, images| Ok(self.forward(&program, &images)?))?, n)
+        let (pieces, program) = self.pieces(n)?;
+        Ok(pieces.forward(&images, |images| self.forward(&program, images))?)
     }
 
     fn distance(&self) -> Distance {
@@ -297,30 +246,9 @@ impl Differentiable for OnnxModel {
         if n == 0 {
             return Ok(images);
         }
-        let piece = self.piece(n);
-        let program = self.program(piece)?;
-        let record = |images: Tensor| -> Result<(Var, Recorded)> {
-            let images = Var::from_tensor(&images)?;
-            let recorded = Recorded::new(|| self.forward(&program, &images))?;
-            Ok((images, recorded))
-        };
-        let back = |(images, recorded): (Var, Recorded), upstream: Tensor| -> Result<Tensor> {
-            recorded.gradients(&upstream, &[&images])?.remove(0).ok_or(Error::NoGradient)
-        };
-        let count = n.div_ceil(piece);
-        let gradients = if count <= rayon::current_num_threads().max(RECORDED / program.bytes().max(1)) {
-            // The loss sees the whole batch, so all recordings wait for it.
-            let recorded = self.in_turns(&images, piece, |_, images| record(images))?;
-            let outputs = recorded.iter().map(|(_, recorded)| recorded.output()).collect::<Vec<_>>();
-            let gradient = ask(&joined(&outputs, n)?, upstream)?;
-            drop(outputs);
-            let pairs = recorded.into_iter().zip((0..n).step_by(piece)).collect();
-            self.each(pairs, |(recorded, start)| back(recorded, part(&gradient, start, piece)?))?
-        } else {
-            let gradient = ask(&self.embed(&images)?, upstream)?;
-            self.in_turns(&images, piece, |start, images| back(record(images)?, part(&gradient, start, piece)?))?
-        };
-        joined(&gradients, n)
+        let (pieces, program) = self.pieces(n)?;
+        let upstream = |embeddings: &Tensor| upstream_gradient(embeddings, upstream);
+        pieces.input_gradient(&images, |images| self.forward(&program, images), upstream)?.ok_or(Error::NoGradient)
     }
 }
 

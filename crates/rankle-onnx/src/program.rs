@@ -22,8 +22,6 @@ pub(crate) struct Program {
     /// Number of values.
     slots: usize,
     limit: usize,
-    /// Bytes of all results together: about what a recording holds.
-    bytes: usize,
 }
 
 /// A node that runs.
@@ -50,7 +48,7 @@ impl Program {
         for (at, node) in graph.nodes.iter().enumerate() {
             in_context(|| described(node), trace.run(graph, at, node))?;
         }
-        let Trace { rest, mut constants, shapes, bytes, .. } = trace;
+        let Trace { rest, mut constants, shapes, .. } = trace;
         if constants.contains_key(&graph.output) {
             bail!("the output '{}' does not depend on the pixels", graph.names[graph.output])
         }
@@ -73,12 +71,7 @@ impl Program {
             let values = step.inputs.iter().chain(&step.outputs).flatten().copied();
             step.last_used = values.filter(|&slot| !std::mem::replace(&mut seen[slot], true)).collect();
         }
-        Ok(Self { steps, constants, input: graph.input, output: graph.output, slots, limit, bytes })
-    }
-
-    /// Bytes of all results of a batch together.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        Ok(Self { steps, constants, input: graph.input, output: graph.output, slots, limit })
     }
 
     /// The output for a batch of the shape that the program was made for.
@@ -126,7 +119,6 @@ struct Trace {
     limit: usize,
     /// Bytes of the values and of the constants that were computed.
     held: usize,
-    bytes: usize,
 }
 
 impl Trace {
@@ -141,7 +133,6 @@ impl Trace {
             last_uses: uses.chain([(graph.output, usize::MAX)]).collect(),
             limit,
             held: 0,
-            bytes: 0,
         }
     }
 
@@ -162,7 +153,6 @@ impl Trace {
             if constant {
                 self.constants.insert(output, result);
             } else {
-                self.bytes += size(&result);
                 self.shapes.insert(output, result.dims().to_vec());
                 self.values.insert(output, result);
             }

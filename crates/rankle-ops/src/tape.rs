@@ -115,6 +115,11 @@ impl Recorded {
         self.output.detach()
     }
 
+    /// Bytes of the recorded results, which stay in memory.
+    pub fn bytes(&self) -> usize {
+        self.nodes.iter().map(|node| node.output.elem_count() * node.output.dtype().size_in_bytes()).sum()
+    }
+
     /// For each of the variables `of` the gradient of the sum of the output times `upstream`, which has its shape; `None` for a
     /// variable on which the output does not depend.
     ///

@@ -42,6 +42,14 @@ impl Network {
         }
     }
 
+    /// File name of an ONNX file, without extension.
+    pub(crate) fn name_of_file(&self) -> Option<String> {
+        let Self::Foreign(foreign) = self else { return None };
+        let name = foreign.name();
+        let stem = Path::new(name.weights()).file_stem().filter(|_| name.is_a_file())?;
+        Some(stem.to_string_lossy().into_owned())
+    }
+
     /// False where the weights are in no file.
     pub(crate) fn is_a_file(&self) -> bool {
         match self {

@@ -21,6 +21,8 @@ pub(super) struct Machine {
     pub(super) rustc: String,
     /// Version and instruction set of PyTorch.
     pub(super) pytorch: Option<String>,
+    #[serde(default)]
+    pub(super) onnxruntime: Option<String>,
 }
 
 impl Machine {

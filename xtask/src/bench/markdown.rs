@@ -56,10 +56,11 @@ fn processor(report: &Report) -> String {
         ("command", format!("`{}`", report.command)),
         ("cores", machine.cores.to_string()),
         ("caches", machine.caches.clone().unwrap_or_else(unknown)),
-        (
-            "versions",
-            format!("rankle {}, {}, PyTorch {}", machine.rankle, machine.rustc, machine.pytorch.as_deref().unwrap_or("none")),
-        ),
+        ("versions", {
+            let others = [("PyTorch", &machine.pytorch), ("onnxruntime", &machine.onnxruntime)];
+            let others = others.map(|(name, version)| format!("{name} {}", version.as_deref().unwrap_or("none")));
+            format!("rankle {}, {}, {}", machine.rankle, machine.rustc, others.join(", "))
+        }),
         ("rounds", format!("{}, each timing {} s or one call", report.loads.len(), report.seconds)),
         ("load before each round (processes that wanted to run)", numbers(&report.loads)),
         (
@@ -196,6 +197,7 @@ mod tests {
             rankle: "0.1.0".into(),
             rustc: "rustc 1.95.0".into(),
             pytorch: Some("2.15".into()),
+            onnxruntime: Some("1.24".into()),
         };
         let command = "cargo xtask bench --against-pytorch".into();
         Report { command, machine, seconds: 1.5, loads: vec![Some(0.5), None], table: example(), timings: Vec::new() }

@@ -17,10 +17,13 @@ const LEAST: &str = "0.5";
 /// The clock of the processor is sampled, which virtual machines have, too; counters of caches need the machine itself.
 ///
 /// # Errors
-/// When the row is a whole command, and when `perf` is missing or fails.
+/// When the row is a whole command or of an ONNX file, and when `perf` is missing or fails.
 pub(super) fn run(row: &Row, seconds: f64) -> Result<()> {
     if !matches!(row.ours, Ours::Step) {
-        bail!("--profile {}: it is a whole command; run it under a profiler, built with `--profile profiling`", row.id());
+        bail!(
+            "--profile {}: `rankle bench` has no such row; run its command under a profiler, built with `--profile profiling`",
+            row.id()
+        );
     }
     let missing = "perf cannot be run: install it (on Debian: linux-perf)";
     if !process::run_capturing(Command::new("perf").arg("--version"), "nothing was sampled").context(missing)?.0.success() {

@@ -12,6 +12,12 @@ pub(super) const PGD: &str = "rankle, PGD";
 const SEARCH_FLOOR: f64 = 0.91;
 /// Row of [`PGD`].
 const PGD_SEARCH: &str = "pgd-search";
+/// The other program that runs ONNX files. Like the networks without kernels of their own, rankle's import of ONNX may take 1.5 times
+/// as long as the best other; with the input gradient no longer than PyTorch as most code runs it.
+pub(super) const ONNXRUNTIME: &str = "onnxruntime";
+const FORWARD_FLOOR: f64 = 0.67;
+/// Models that are timed from an ONNX file, too, by the names of their architectures.
+const EXPORTED: [&str; 3] = ["mobilenet-v2", "resnet50", "vit-small-patch16-224"];
 /// Configurations of PyTorch for single operations.
 const OPERATION: &[&str] = &["eager", "channels_last"];
 /// Single operations may take 1.3 times as long as PyTorch.
@@ -41,13 +47,17 @@ pub(super) struct Row {
     pub(super) contests: Vec<Contest>,
     /// Largest memory that the process may use, in MB (10⁶ bytes).
     pub(super) limit_mb: Option<f64>,
+    /// The architecture whose ONNX file the row reads or is compared on.
+    pub(super) exported: Option<&'static str>,
 }
 
 /// Work of rankle in a row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ours {
     /// A row of `rankle bench`.
     Step,
+    /// A row of `rankle bench --model`, of the ONNX file of [`Row::exported`].
+    OnnxStep,
     /// A whole command, timed from start to end; the arguments are separated by blanks.
     Command(String),
 }
@@ -66,7 +76,7 @@ pub(super) fn all() -> Vec<Row> {
     let network = |name, images, floor| Row::step(name, images).against(floor, NETWORK);
     let operation = |name| Row::step(name, 8).against(OPERATION_FLOOR, OPERATION);
     let two = |name| Row { threads: 2, ..Row::step(name, 500) }.against(1.85, &[ONE_THREAD]);
-    vec![
+    let mut rows = vec![
         Row::step(PEAK, 1),
         network("c2f2-forward", 100, 1.3),
         network("c2f2-forward", 500, 1.35),
@@ -88,6 +98,9 @@ pub(super) fn all() -> Vec<Row> {
         attack("ca+", 10).against(15.0, &[RESEARCH]).against(2.0, &["vectorized"]),
         attack("sp-qa+", 1).against(12.0, &[RESEARCH]).against(2.0, &["vectorized"]),
         Row::step("adversarial-batch", 1000).against(4.0, &[RESEARCH]).against(2.0, &["vectorized"]),
+    ];
+    rows.extend(EXPORTED.into_iter().flat_map(of_photographs));
+    rows.extend([
         operation("op-conv3x3"),
         operation("op-conv1x1"),
         operation("op-depthwise3x3"),
@@ -103,6 +116,18 @@ pub(super) fn all() -> Vec<Row> {
         Row::whole("train", 1000, format!("train {DATA} --loss triplet --epochs 1 --output {FOLDER}/model")),
         photographs("evaluate", &format!("--weights {PHOTOGRAPHS}.safetensors")),
         photographs("train", &format!("--epochs 1 --batch-size 60 --output {FOLDER}/model")),
+    ]);
+    rows
+}
+
+/// The rows of a network for photographs without kernels of its own, and those of its ONNX file.
+fn of_photographs(model: &'static str) -> [Row; 4] {
+    let row = |name: String, ours| Row { ours, exported: Some(model), ..Row::step(&name, 8) };
+    [
+        row(format!("{model}-forward"), Ours::Step).against(FORWARD_FLOOR, &["eager", "channels_last", "compile", ONNXRUNTIME]),
+        row(format!("{model}-pgd-step"), Ours::Step).against(1.0, &["eager"]),
+        row(format!("onnx-{model}-forward"), Ours::OnnxStep).against(FORWARD_FLOOR, &["eager", ONNXRUNTIME]),
+        row(format!("onnx-{model}-pgd-step"), Ours::OnnxStep).against(1.0, &["eager"]),
     ]
 }
 
@@ -111,7 +136,7 @@ const DATA: &str = "--dataset mnist --model c2f2 --distance cosine";
 impl Row {
     /// A row of `rankle bench`, on one thread.
     pub(super) fn step(name: &str, images: usize) -> Self {
-        Self { name: name.to_owned(), images, threads: 1, ours: Ours::Step, contests: Vec::new(), limit_mb: None }
+        Self { name: name.to_owned(), images, threads: 1, ours: Ours::Step, contests: Vec::new(), limit_mb: None, exported: None }
     }
 
     /// The row of rankle that a variant stands for; `None` for a variant of PyTorch.
@@ -209,6 +234,7 @@ mod tests {
             let least = match row.name.split('-').next() {
                 Some("op") => OPERATION_FLOOR,
                 Some("apgd") => SEARCH_FLOOR,
+                _ if row.exported.is_some() => FORWARD_FLOOR,
                 _ => 1.0,
             };
             assert!(row.contests.iter().all(|contest| contest.floor >= least && !contest.variants.is_empty()));

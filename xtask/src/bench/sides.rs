@@ -1,14 +1,17 @@
 //! Runs of rankle and of PyTorch, one process per row, so that its peak memory belongs to the row.
 
-use super::rows::{FOLDER, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
+use super::rows::{FOLDER, ONNXRUNTIME, Ours, PHOTOGRAPHS, PRODUCTS, Row, target_files};
 use super::timing::{Answer, Timing, parse};
 use crate::driver::Driver;
 use crate::{files, process, synth};
 use anyhow::{Context, Result, bail};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const SCRIPT: &str = "xtask/bench/torch_bench.py";
+/// Writes ONNX files.
+const EXPORT: &str = "xtask/bench/export.py";
 const VENV: &str = "target/bench/venv";
 /// Folder of the weights that rankle writes and both sides use.
 const WEIGHTS: &str = "target/bench/weights";
@@ -22,6 +25,8 @@ pub(super) struct Sides {
     weights: String,
     /// Temporary folder for the files of commands.
     folder: tempfile::TempDir,
+    /// Models whose ONNX files this run has written.
+    exported: RefCell<Vec<&'static str>>,
 }
 
 impl Sides {
@@ -45,7 +50,7 @@ impl Sides {
             files::write(&folder.path().join(name), text)?;
         }
         let weights = files::shown(&folder.path().join("weights"));
-        Ok(Self { driver, seconds, python: None, weights, folder })
+        Ok(Self { driver, seconds, python: None, weights, folder, exported: RefCell::default() })
     }
 
     /// Times rankle on a row; the answer is `None` for a whole command.
@@ -62,7 +67,7 @@ impl Sides {
     /// When the driver fails.
     pub(super) fn of(&self, driver: &Driver, row: &Row) -> Result<(Option<Answer>, Timing)> {
         match &row.ours {
-            Ours::Step => {
+            Ours::Step | Ours::OnnxStep => {
                 let (answer, timing) = self.step(driver, row, row.threads)?;
                 Ok((Some(answer), timing))
             }
@@ -100,9 +105,31 @@ impl Sides {
 
     fn step(&self, driver: &Driver, row: &Row, threads: usize) -> Result<(Answer, Timing)> {
         let Self { seconds, weights, .. } = self;
-        let arguments = format!("bench --format json --name {} --seconds {seconds} --save-weights {weights}", row.step_id());
+        let source = match (&row.ours, row.exported) {
+            (Ours::OnnxStep, Some(model)) => format!("--model onnx:{}", self.onnx_file(model)?),
+            _ => format!("--save-weights {weights}"),
+        };
+        let arguments = format!("bench --format json --name {} --seconds {seconds} {source}", row.step_id());
         let (output, usage) = driver.measure(&arguments, threads)?;
         parse("`rankle bench`", &output, usage)
+    }
+
+    /// The ONNX file of an architecture with the weights of its rows, relative to the root of the workspace; written on the first call.
+    fn onnx_file(&self, model: &'static str) -> Result<String> {
+        let (weights, file) = (&self.weights, format!("{}/{model}.onnx", self.weights));
+        if !self.exported.borrow().contains(&model) {
+            let Some(python) = self.python.as_ref() else { bail!("{file} is written with --against-pytorch") };
+            let arguments = format!("bench --format json --name {model}-forward/8 --seconds 0.01 --save-weights {weights}");
+            self.driver.measure(&arguments, 1)?;
+            let mut command = Command::new(python);
+            command.current_dir(files::root()).arg(EXPORT).args(["--model", model, "--weights", weights]);
+            let (status, _) = process::run_capturing(&mut command, "nothing more was written")?;
+            if !status.success() {
+                bail!("{EXPORT} ended with {status}");
+            }
+            self.exported.borrow_mut().push(model);
+        }
+        Ok(file)
     }
 
     /// True if this variant can be run.
@@ -120,6 +147,9 @@ impl Sides {
             return Ok((None, named(self.step(&self.driver, &other, other.threads)?.1)));
         }
         let Some(python) = self.python.as_ref() else { bail!("{variant} needs a Python with torch") };
+        if let Some(model) = row.exported.filter(|_| variant == ONNXRUNTIME) {
+            self.onnx_file(model)?;
+        }
         let mut command = Command::new(python);
         command.current_dir(files::root()).arg(SCRIPT).args(["--row", &row.name, "--images", &row.images.to_string()]);
         command.args(["--variant", variant, "--threads", &row.threads.to_string(), "--seconds", &self.seconds.to_string()]);

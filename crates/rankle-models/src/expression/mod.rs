@@ -4,6 +4,7 @@
 //! A [`TensorModel`] joins it with weights on a device and does the rest: embeddings, input gradients, training by the tape. All
 //! networks of this crate are expressions; on the CPU the networks with kernels of their own are faster and remain the default.
 
+mod frozen;
 mod initialization;
 mod model;
 mod pass;

@@ -1,16 +1,18 @@
 //! An expression with its weights, on a device.
 
+use super::frozen::Frozen;
 use super::initialization::initial_weights;
-use super::pass::{Pass, Training};
+use super::pass::{Mode, Pass, Training};
 use super::{Expression, Parameter, RUNNING_MEAN, RUNNING_VARIANCE};
 use crate::batch::{check, finite};
 use crate::dropout::Dropout;
 use crate::weights::{FIRST_MOMENT, SECOND_MOMENT, Tensors, have_moments, none_left, take};
 use candle_core::{DType, Device, Tensor, Var};
 use rankle_core::numbers::numbers;
-use rankle_core::{AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable, Upstream};
-use rankle_ops::Recorded;
-use rayon::prelude::*;
+use rankle_core::{
+    AdamStep, Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Seed, Trainable, Upstream, upstream_gradient,
+};
+use rankle_ops::{Pieces, Recorded};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -26,6 +28,8 @@ pub struct TensorModel {
     parameters: Vec<Parameter>,
     /// Weights and running statistics by name, on the device.
     weights: Tensors,
+    /// Convolutions with these weights.
+    frozen: Frozen,
     distance: Distance,
     place: Place,
     /// Names of the trained parameters.
@@ -69,6 +73,7 @@ impl TensorModel {
             expression,
             parameters,
             weights: Tensors::new(),
+            frozen: Frozen::default(),
             distance,
             place: place.clone(),
             trained,
@@ -91,6 +96,7 @@ impl TensorModel {
         for tensor in self.weights.values_mut().chain(self.moments.iter_mut().flat_map(Tensors::values_mut)) {
             *tensor = tensor.to_dtype(dtype)?;
         }
+        self.frozen = Frozen::default();
         Ok(self)
     }
 
@@ -112,25 +118,16 @@ impl TensorModel {
         Ok(images.detach().to_device(self.device())?.to_dtype(self.dtype())?)
     }
 
-    fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(self.expression.forward(&Pass::new(&self.weights, None), images)?)
+    fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        self.expression.forward(&Pass::new(&self.weights, Mode::Frozen(&self.frozen)), images)
     }
 
-    /// Runs `work` on the batch: as a whole, or with [`Place::Kernels`] on each image alone, in parallel. `work` also gets the
-    /// index of its first image.
-    fn each(&self, images: &Tensor, work: impl Fn(usize, &Tensor) -> Result<Tensor> + Sync) -> Result<Tensor> {
-        if let Place::Tensors(_) = self.place {
-            return work(0, images);
+    /// How `n` images pass through the network.
+    fn pieces(&self, n: usize) -> Pieces {
+        match self.place {
+            Place::Kernels => Pieces { size: 1, parallel: true },
+            Place::Tensors(_) => Pieces { size: n, parallel: false },
         }
-        let n = images.dims()[0];
-        let mut results = Vec::with_capacity(n);
-        // As many at a time as there are threads: a batch needs the memory of so many images.
-        let indices: Vec<usize> = (0..n).collect();
-        for indices in indices.chunks(rayon::current_num_threads()) {
-            let part = indices.par_iter().map(|&index| work(index, &images.narrow(0, index, 1)?.force_contiguous()?));
-            results.extend(part.collect::<Result<Vec<_>>>()?);
-        }
-        Ok(Tensor::cat(&results, 0)?)
     }
 
     /// Names and shapes of the trained parameters.
@@ -198,7 +195,7 @@ impl Embedder for TensorModel {
         if images.dims()[0] == 0 {
             return Ok(Tensor::zeros((0, self.expression.embedding_size()), self.dtype(), self.device())?);
         }
-        self.each(&images, |_, images| self.forward(images))
+        Ok(self.pieces(images.dims()[0]).forward(&images, |images| self.forward(images))?)
     }
 
     fn distance(&self) -> Distance {
@@ -218,35 +215,15 @@ impl Embedder for TensorModel {
     }
 }
 
-/// Asks for the gradient of the embeddings, and checks its shape.
-fn ask(embeddings: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
-    let gradient = upstream(&embeddings.detach())?;
-    if gradient.dims() != embeddings.dims() {
-        let (n, size) = embeddings.dims2()?;
-        let expected = format!("({n}, {size})");
-        return Err(Error::Shape { what: "the gradient", actual: gradient.dims().to_vec(), expected });
-    }
-    Ok(gradient.detach().to_device(embeddings.device())?.to_dtype(embeddings.dtype())?)
-}
-
 impl Differentiable for TensorModel {
     fn input_gradient(&self, images: &Tensor, upstream: &mut Upstream<'_>) -> Result<Tensor> {
         let images = self.prepared(images)?;
         if images.dims()[0] == 0 {
             return Ok(images);
         }
-        let back = |images: &Tensor, upstream: &mut Upstream<'_>| {
-            let images = Var::from_tensor(images)?;
-            let recorded = Recorded::new(|| self.expression.forward(&Pass::new(&self.weights, None), &images))?;
-            let gradient = ask(&recorded.output(), upstream)?;
-            recorded.gradients(&gradient, &[&images])?.remove(0).ok_or(Error::NoGradient)
-        };
-        if let Place::Tensors(_) = self.place {
-            return back(&images, upstream);
-        }
-        // The loss sees the whole batch, so the network runs once more for the gradients, image by image.
-        let gradient = ask(&self.each(&images, |_, images| self.forward(images))?, upstream)?;
-        self.each(&images, |index, image| back(image, &mut |_| Ok(gradient.narrow(0, index, 1)?)))
+        let upstream = |embeddings: &Tensor| upstream_gradient(embeddings, upstream);
+        let pieces = self.pieces(images.dims()[0]);
+        pieces.input_gradient(&images, |images| self.forward(images), upstream)?.ok_or(Error::NoGradient)
     }
 }
 
@@ -269,13 +246,14 @@ impl Trainable for TensorModel {
             trained: &self.trained,
             statistics: RefCell::default(),
         };
-        let pass = Pass::new(&weights, Some(training));
+        let pass = Pass::new(&weights, Mode::Training(training));
         let recorded = Recorded::new(|| self.expression.forward(&pass, &images))?;
         let statistics = pass.into_statistics();
-        let gradient = ask(&recorded.output(), upstream)?;
+        let gradient = upstream_gradient(&recorded.output(), upstream)?;
         if !finite(&numbers(&gradient.to_dtype(DType::F32)?)?) {
             return Err(Error::NotFinite("the gradient of the loss".into()));
         }
+        self.frozen = Frozen::default();
         let of: Vec<&Tensor> = variables.iter().map(|(_, variable)| variable.as_tensor()).collect();
         for ((name, _), gradient) in variables.iter().zip(recorded.gradients(&gradient, &of)?) {
             if let Some(gradient) = gradient {
@@ -325,7 +303,7 @@ impl Trainable for TensorModel {
             }
         }
         none_left(&state)?;
-        (self.weights, self.moments) = (weights, moments);
+        (self.weights, self.moments, self.frozen) = (weights, moments, Frozen::default());
         Ok(())
     }
 }

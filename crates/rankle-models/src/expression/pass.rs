@@ -1,17 +1,25 @@
 //! A forward pass: the weights, and the mode of the layers that behave differently in training.
 
+use super::frozen::Frozen;
 use super::{RUNNING_MEAN, RUNNING_VARIANCE};
 use crate::dropout::Dropout;
 use crate::weights::Tensors;
 use candle_core::{Result, Tensor};
-use rankle_ops::{BatchStatistics, Conv2d};
+use rankle_ops::{BatchStatistics, Conv2d, FrozenConv2d};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// Weights and mode of a forward pass of an [`Expression`](super::Expression).
 pub struct Pass<'a> {
     weights: &'a Tensors,
-    training: Option<Training<'a>>,
+    mode: Mode<'a>,
+}
+
+/// Mode of a pass.
+pub(super) enum Mode<'a> {
+    /// All weights stay the same, and convolutions with them are kept.
+    Frozen(&'a Frozen),
+    Training(Training<'a>),
 }
 
 /// What a pass of training needs and leaves behind.
@@ -24,12 +32,15 @@ pub(super) struct Training<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(weights: &'a Tensors, training: Option<Training<'a>>) -> Self {
-        Self { weights, training }
+    pub(super) fn new(weights: &'a Tensors, mode: Mode<'a>) -> Self {
+        Self { weights, mode }
     }
 
     pub(super) fn into_statistics(self) -> Vec<(String, BatchStatistics)> {
-        self.training.map_or_else(Vec::new, |training| training.statistics.into_inner())
+        match self.mode {
+            Mode::Frozen(_) => Vec::new(),
+            Mode::Training(training) => training.statistics.into_inner(),
+        }
     }
 
     /// A parameter by its whole name.
@@ -53,7 +64,29 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// As [`rankle_ops::conv2d`].
     pub fn conv2d(&self, layer: &str, x: &Tensor, options: &Conv2d) -> Result<Tensor> {
-        rankle_ops::conv2d(x, self.of(layer, "weight")?, self.bias(layer), options)
+        let (weight, bias) = (self.of(layer, "weight")?, self.bias(layer));
+        match &self.mode {
+            Mode::Frozen(frozen) => frozen.conv2d(layer, || Ok(FrozenConv2d::new(weight, bias, *options)))?.forward(x),
+            Mode::Training(_) => rankle_ops::conv2d(x, weight, bias, options),
+        }
+    }
+
+    /// [`Pass::conv2d`] by `layer`, which has no bias, and [`Pass::batch_norm`] by `norm`. Frozen, they are one convolution.
+    ///
+    /// # Errors
+    /// As both.
+    pub fn conv2d_norm(&self, layer: &str, norm: &str, x: &Tensor, options: &Conv2d, epsilon: f64) -> Result<Tensor> {
+        let Mode::Frozen(frozen) = &self.mode else {
+            return self.batch_norm(norm, &self.conv2d(layer, x, options)?, epsilon);
+        };
+        let folded = || {
+            let (mean, variance) = (self.of(norm, RUNNING_MEAN)?, self.of(norm, RUNNING_VARIANCE)?);
+            let factor = (self.of(norm, "weight")? / (variance + epsilon)?.sqrt()?)?;
+            let shift = (self.of(norm, "bias")? - (mean * &factor)?)?;
+            let weight = self.of(layer, "weight")?.broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
+            Ok(FrozenConv2d::new(&weight, Some(&shift), *options))
+        };
+        frozen.conv2d(layer, folded)?.forward(x)
     }
 
     /// Dense layer by `LAYER.weight`, with `LAYER.bias` if there is one.
@@ -79,8 +112,8 @@ impl<'a> Pass<'a> {
     /// As [`rankle_ops::batch_norm`] and [`rankle_ops::batch_norm_training`].
     pub fn batch_norm(&self, layer: &str, x: &Tensor, epsilon: f64) -> Result<Tensor> {
         let (weight, bias) = (Some(self.of(layer, "weight")?), self.bias(layer));
-        match &self.training {
-            Some(training) if training.trained.contains(&format!("{layer}.weight")) => {
+        match &self.mode {
+            Mode::Training(training) if training.trained.contains(&format!("{layer}.weight")) => {
                 let (y, statistics) = rankle_ops::batch_norm_training(x, weight, bias, epsilon)?;
                 training.statistics.borrow_mut().push((layer.to_owned(), statistics));
                 Ok(y)
@@ -96,7 +129,10 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// [`candle_core::Error`] when `x` is no matrix.
     pub fn dropout(&self, layer: usize, x: &Tensor, probability: f32) -> Result<Tensor> {
-        let Some(Training { dropout, .. }) = self.training.as_ref().filter(|_| probability > 0.0) else { return Ok(x.clone()) };
+        let Mode::Training(Training { dropout, .. }) = &self.mode else { return Ok(x.clone()) };
+        if probability <= 0.0 {
+            return Ok(x.clone());
+        }
         let (n, width) = x.dims2()?;
         let mut mask = vec![1.0f32; n * width];
         dropout.apply(layer, probability, 0, &mut mask, width);

@@ -4,6 +4,9 @@ use super::{Activation, Vit, VitKind};
 use crate::Normalization;
 
 impl Vit {
+    /// timm's `vit_small_patch16_224`.
+    pub const SMALL: Self = Self::timm(384, 12, 6, 16);
+
     /// Public checkpoints that have a name of their own, each kind's smallest or best known first.
     pub(crate) const PRESETS: [(&str, Self); 14] = [
         ("dinov2-small", Self::dinov2(384, 12, 6)),
@@ -15,7 +18,7 @@ impl Vit {
         ("siglip-base-patch16-224", Self::siglip(768, 12, 12, 16, 224)),
         ("siglip-large-patch16-256", Self::siglip(1024, 24, 16, 16, 256)),
         ("siglip-so400m-patch14-384", Self { dense_width: 4304, ..Self::siglip(1152, 27, 16, 14, 384) }),
-        ("vit-small-patch16-224", Self::timm(384, 12, 6, 16)),
+        ("vit-small-patch16-224", Self::SMALL),
         ("vit-tiny-patch16-224", Self::timm(192, 12, 3, 16)),
         ("vit-base-patch16-224", Self::timm(768, 12, 12, 16)),
         ("vit-base-patch32-224", Self::timm(768, 12, 12, 32)),

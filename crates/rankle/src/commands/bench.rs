@@ -7,6 +7,7 @@ mod row;
 mod timing;
 
 use crate::device::Device;
+use crate::model_arguments::{self, ModelName};
 use crate::names::{self, Format};
 use crate::stop::Stop;
 use crate::{arguments, progress, system};
@@ -20,15 +21,19 @@ use timing::Timing;
 
 /// Time networks, attack steps, ranking and training on this machine.
 ///
-/// A row is one piece of work on a number of images, with random weights. After two calls to warm up, each row runs for --seconds
+/// A row is one piece of work on a number of images, with random weights. --model times any model in their place. After two calls to warm up, each row runs for --seconds
 /// and at least five times (once, if one call takes longer than --seconds). `cargo xtask bench --against-pytorch` times the same
 /// work in PyTorch.
 #[derive(Args)]
-#[command(after_help = "Example:\n  rankle bench --threads 1 --name c2f2-pgd-step/100")]
+#[command(after_help = "Examples:\n  rankle bench --threads 1 --name c2f2-pgd-step/100\n  rankle bench --model onnx:model.onnx")]
 pub(crate) struct Bench {
     /// Time only the row NAME/IMAGES, or all rows whose NAME/IMAGES contains this
     #[arg(long, value_name = "PART", default_value = "")]
     name: String,
+    /// Time the forward pass of this model and, if it has gradients, a step of PGD, on 8 images; an architecture and a folder get
+    /// random weights
+    #[arg(long, value_name = "NAME|FOLDER|hf:OWNER/REPO|onnx:FILE|exec:COMMAND", value_parser = model_arguments::RANKERS)]
+    model: Option<ModelName>,
     /// Time spent on each row, in seconds
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = arguments::positive)]
     seconds: f64,
@@ -52,11 +57,15 @@ impl Bench {
         if device != Device::Cpu {
             anyhow::bail!("the benchmark times the kernels of the CPU: leave --device {device} out");
         }
-        let named: Vec<Row> = Row::all().into_iter().filter(|row| row.id().contains(&self.name)).collect();
-        let exact: Vec<Row> = named.iter().copied().filter(|row| row.id() == self.name).collect();
+        let all = match &self.model {
+            Some(model) => Row::of(&model.network()?).into_iter().filter(Row::is_possible).collect(),
+            None => Row::all(),
+        };
+        let named: Vec<Row> = all.iter().filter(|row| row.id().contains(&self.name)).cloned().collect();
+        let exact: Vec<Row> = named.iter().filter(|row| row.id() == self.name).cloned().collect();
         let rows = if exact.is_empty() { named } else { exact };
         if rows.is_empty() {
-            let known: Vec<String> = Row::all().into_iter().map(Row::id).collect();
+            let known: Vec<String> = all.iter().map(Row::id).collect();
             return Err(Stop::usage(format!("--name {}: no row is called so; known: {}", self.name, known.join(", "))).into());
         }
         if let Some(folder) = &self.save_weights {
@@ -66,7 +75,7 @@ impl Bench {
         let mut timings = Vec::new();
         for row in rows {
             bar.set_message(row.id());
-            timings.push(Timing::take(row, &mut lab::prepare(row)?, self.seconds)?);
+            timings.push(Timing::take(&row, &mut lab::prepare(&row)?, self.seconds)?);
             bar.inc(1);
         }
         progress::clear();
@@ -83,7 +92,7 @@ impl Bench {
 
 fn save_weights(folder: &Path, rows: &[Row]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    let mut models: Vec<Architecture> = rows.iter().filter_map(|row| row.architecture()).collect();
+    let mut models: Vec<Architecture> = rows.iter().filter_map(Row::architecture).collect();
     models.dedup();
     for architecture in models {
         weights::write(&folder.join(format!("{architecture}.safetensors")), &lab::model(architecture)?.parameters()?)?;

@@ -52,6 +52,18 @@ fn a_file_is_a_white_box() {
 }
 
 #[test]
+fn the_benchmark_times_a_file() {
+    let name = format!("onnx:{},mean=0.5", exported().display());
+    let answer = json(rankle("bench --format json --seconds 0.01 --threads 1 --model").arg(&name));
+    let timings = answer["timings"].as_array().unwrap();
+    let names: Vec<&str> = timings.iter().map(|timing| timing["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["onnx-mobilenet_v2-script-13-forward", "onnx-mobilenet_v2-script-13-pgd-step"]);
+    assert!(timings.iter().all(|timing| timing["results"]["mean_magnitude"].as_f64() > Some(0.0)), "{answer}");
+    let (code, _, stderr) = outcome(rankle("bench --name c2f2 --model").arg(&name));
+    assert!(code == 2 && stderr.contains("known: onnx-mobilenet_v2-script-13-forward/8"), "{stderr}");
+}
+
+#[test]
 fn what_does_not_fit_is_one_line() {
     let (photographs, folder) = (photographs(), tempfile::tempdir().unwrap());
     let file = exported();

@@ -2,6 +2,7 @@
 
 use super::formula::{some_items, unit};
 use super::row::{CLASSES, GALLERY, ITEM_DIM, ITEMS, Row, STEPS, Work};
+use crate::network::Network;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use rankle_attacks::{
@@ -9,7 +10,9 @@ use rankle_attacks::{
     Targets, Threat, build,
 };
 use rankle_core::rank::Precision;
-use rankle_core::{Dataset, Defense as _, Differentiable, Distance, Embeddings, Gallery, Place, Ranking, Seed, Sets, Trainable};
+use rankle_core::{
+    Dataset, Defense as _, Differentiable, Distance, Embedder, Embeddings, Gallery, Place, Ranking, Seed, Sets, Trainable,
+};
 use rankle_data::{Name, Split};
 use rankle_defense::ShiftDefense;
 use rankle_eval::Experiment;
@@ -62,25 +65,25 @@ pub(super) fn model(architecture: Architecture) -> Result<Box<dyn Trainable>> {
 }
 
 /// Prepares the inputs of a row, untimed, and returns the call to time.
-pub(super) fn prepare(row: Row) -> Result<Call> {
+pub(super) fn prepare(row: &Row) -> Result<Call> {
     let n = row.images;
-    match row.work {
+    match &row.work {
         Work::Peak => Ok(Box::new(|| {
             peak::multiply_adds(Isa::best(), ROUNDS);
             Ok(Answer::Numbers(Vec::new()))
         })),
-        Work::Forward(architecture) => {
-            let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
+        Work::Forward(network) => {
+            let (model, (pixels, _)) = (loaded(network)?, images(network.input(), n)?);
             Ok(Box::new(move || Ok(Answer::Embeddings(DISTANCE.normalize(&model.embed(&pixels)?)?))))
         }
-        Work::Pgd(architecture) => pgd(architecture, n),
+        Work::Pgd(network) => pgd(network, n),
         Work::Training(architecture) => {
-            let (pixels, labels) = images(architecture, n)?;
-            let mut learner = Learner::new(architecture, &labels)?;
+            let (pixels, labels) = images(architecture.input(), n)?;
+            let mut learner = Learner::new(*architecture, &labels)?;
             Ok(Box::new(move || learner.learn(&pixels)))
         }
-        Work::Query(kind) => query_attack(kind, n),
-        Work::Search(kind) => search(kind, n),
+        Work::Query(kind) => query_attack(*kind, n),
+        Work::Search(kind) => search(*kind, n),
         Work::RankCount => {
             let (gallery, points) = gallery(&*model(Architecture::C2f2)?, n)?;
             let targets: Vec<u32> = (1..=n as u32).collect();
@@ -96,11 +99,22 @@ pub(super) fn prepare(row: Row) -> Result<Call> {
     }
 }
 
+/// The network as other commands load it; with random weights if it brings none.
+fn loaded(network: &Network) -> Result<Box<dyn Embedder>> {
+    match network {
+        Network::Architecture(architecture) => {
+            let weights = model(*architecture)?.parameters()?;
+            Ok(architecture.with_weights("random weights".as_ref(), &weights, DISTANCE, &Place::Kernels)?)
+        }
+        Network::Foreign(foreign) => Ok(foreign.load(DISTANCE, &Place::Kernels)?.embedder),
+    }
+}
+
 /// MNIST test images and their labels; for a network with another input shape, noise in two classes.
-fn images(architecture: Architecture, n: usize) -> Result<(Tensor, Vec<u32>)> {
-    let (channels, height, width) = architecture.input();
+fn images(shape: (usize, usize, usize), n: usize) -> Result<(Tensor, Vec<u32>)> {
+    let (channels, height, width) = shape;
     let dataset = mnist()?;
-    if dataset.shape() == architecture.input() {
+    if dataset.shape() == shape {
         let first: Vec<usize> = (0..n).collect();
         return Ok((dataset.images(&first)?, dataset.labels()[..n].to_vec()));
     }
@@ -120,12 +134,13 @@ fn gallery(model: &dyn Trainable, n: usize) -> Result<(Gallery, Embeddings)> {
 }
 
 /// A step of projected gradient descent whose loss is the cosine distance to the embedding of another image.
-fn pgd(architecture: Architecture, n: usize) -> Result<Call> {
-    let (model, (pixels, _)) = (model(architecture)?, images(architecture, n)?);
+fn pgd(network: &Network, n: usize) -> Result<Call> {
+    let (model, (pixels, _)) = (loaded(network)?, images(network.input(), n)?);
     let toward = DISTANCE.normalize(&model.embed(&pixels.flip(&[0])?)?)?;
     let gradient = toward.tensor().neg()?;
     Ok(Box::new(move || {
         let mut upstream = |raw: &Tensor| DISTANCE.normalize(raw)?.backward(&gradient);
+        let model = model.differentiable().context("the model has no gradients")?;
         Ok(Answer::Tensor(model.input_gradient(&pixels, &mut upstream)?))
     }))
 }
@@ -171,7 +186,7 @@ fn triplets(labels: &[u32]) -> Result<Vec<Triplet>> {
 fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
     let model = model(Architecture::C2f2)?;
     let (gallery, clean) = gallery(&*model, n)?;
-    let (pixels, labels) = (images(Architecture::C2f2, n)?.0, mnist()?.labels().to_vec());
+    let (pixels, labels) = (images(Architecture::C2f2.input(), n)?.0, mnist()?.labels().to_vec());
     let (images, targets): (Vec<usize>, _) = ((0..n).collect(), some_items(n, 1, GALLERY));
     let preserved = match kind {
         AttackId::PreservingQuery(direction) => {
@@ -196,7 +211,7 @@ fn query_attack(kind: AttackId, n: usize) -> Result<Call> {
 fn search(kind: SearchKind, n: usize) -> Result<Call> {
     let model = model(Architecture::C2f2)?;
     let (gallery, clean) = gallery(&*model, n)?;
-    let (pixels, labels) = (images(Architecture::C2f2, n)?.0, mnist()?.labels().to_vec());
+    let (pixels, labels) = (images(Architecture::C2f2.input(), n)?.0, mnist()?.labels().to_vec());
     let (images, keys): (Vec<usize>, Vec<u64>) = ((0..n).collect(), (0..n as u64).collect());
     let targets = Targets::new(n, some_items(n, 1, GALLERY), 1, None, GALLERY)?;
     let attack: Box<dyn RankingAttack> = build(AttackId::CA_PLUS, 1, AttackOptions::default());
@@ -230,7 +245,7 @@ fn retrieval(queries: usize) -> Result<Call> {
 }
 
 fn adversarial_batch(n: usize) -> Result<Call> {
-    let (pixels, labels) = images(Architecture::C2f2, n)?;
+    let (pixels, labels) = images(Architecture::C2f2.input(), n)?;
     let mut learner = Learner::new(Architecture::C2f2, &labels)?;
     let (defense, keys) = (ShiftDefense::paper(Threat::linf(0.3)?), (0..n as u64).collect::<Vec<_>>());
     Ok(Box::new(move || {

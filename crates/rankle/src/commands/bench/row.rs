@@ -1,26 +1,27 @@
 //! Rows of the benchmark, and their numbers of floating-point operations.
 
 use super::operation::Operation;
+use crate::network::Network;
 use rankle_attacks::{AttackId, Direction};
-use rankle_models::Architecture;
+use rankle_models::{Architecture, Vit};
 use rankle_record::SearchKind;
 
 /// A piece of work on a number of images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) work: Work,
     /// Number of images or queries.
     pub(super) images: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// Multiply-adds in registers: the peak speed of the processor, to compare the other rows with.
     Peak,
     /// Embedding of images, normalized to length one.
-    Forward(Architecture),
+    Forward(Network),
     /// Input gradient of a cosine distance.
-    Pgd(Architecture),
+    Pgd(Network),
     /// Training step: forward, triplet loss, backward and Adam.
     Training(Architecture),
     /// Input gradient of a query attack, whose loss runs over the whole gallery.
@@ -37,6 +38,8 @@ pub(super) enum Work {
     Operation(Operation),
 }
 
+/// Number of images for a network that takes photographs.
+const PHOTOGRAPHS: usize = 8;
 /// Number of steps of a search.
 pub(super) const STEPS: usize = 30;
 /// Size of the MNIST test set, and sizes of a gallery like the test set of Stanford Online Products.
@@ -51,17 +54,17 @@ impl Row {
         let c2f2 = Architecture::C2f2;
         let rows = [
             (Peak, 1),
-            (Forward(c2f2), 100),
-            (Forward(c2f2), 500),
-            (Pgd(c2f2), 100),
-            (Pgd(c2f2), 500),
+            (Forward(c2f2.into()), 100),
+            (Forward(c2f2.into()), 500),
+            (Pgd(c2f2.into()), 100),
+            (Pgd(c2f2.into()), 500),
             (Training(c2f2), 100),
             (Training(c2f2), 500),
-            (Pgd(Architecture::LeNet), 100),
-            (Pgd(Architecture::RESNET18_OF_28), 100),
-            (Forward(Architecture::RESNET18), 8),
-            (Pgd(Architecture::RESNET18), 8),
-            (Training(Architecture::RESNET18), 8),
+            (Pgd(Architecture::LeNet.into()), 100),
+            (Pgd(Architecture::RESNET18_OF_28.into()), 100),
+            (Forward(Architecture::RESNET18.into()), PHOTOGRAPHS),
+            (Pgd(Architecture::RESNET18.into()), PHOTOGRAPHS),
+            (Training(Architecture::RESNET18), PHOTOGRAPHS),
             (Query(AttackId::Query(Direction::Raise)), 100),
             (Query(AttackId::PreservingQuery(Direction::Raise)), 100),
             (Search(SearchKind::Pgd), 100),
@@ -70,15 +73,27 @@ impl Row {
             (Retrieval, 1024),
             (AdversarialBatch, 1000),
         ];
-        let operations = Operation::ALL.map(|operation| (Work::Operation(operation), 8));
-        rows.into_iter().chain(operations).map(|(work, images)| Self { work, images }).collect()
+        let rows = rows.into_iter().map(|(work, images)| Self { work, images });
+        let photographs = [Architecture::MOBILENET_V2, Architecture::RESNET50, Architecture::Vit(Vit::SMALL)];
+        let operations = Operation::ALL.map(|operation| Self { work: Work::Operation(operation), images: PHOTOGRAPHS });
+        rows.chain(photographs.into_iter().flat_map(|model| Self::of(&model.into()))).chain(operations).collect()
     }
 
-    pub(super) fn name(self) -> String {
-        match self.work {
+    /// The rows of a network for photographs.
+    pub(super) fn of(network: &Network) -> [Self; 2] {
+        [Work::Forward(network.clone()), Work::Pgd(network.clone())].map(|work| Self { work, images: PHOTOGRAPHS })
+    }
+
+    /// False for the gradient of a model that has none.
+    pub(super) fn is_possible(&self) -> bool {
+        !matches!(&self.work, Work::Pgd(Network::Foreign(foreign)) if !foreign.has_gradient())
+    }
+
+    pub(super) fn name(&self) -> String {
+        match &self.work {
             Work::Peak => "f32-peak".to_owned(),
-            Work::Forward(model) => format!("{model}-forward"),
-            Work::Pgd(model) => format!("{model}-pgd-step"),
+            Work::Forward(network) => format!("{}-forward", called(network)),
+            Work::Pgd(network) => format!("{}-pgd-step", called(network)),
             Work::Training(model) => format!("{model}-training-step"),
             Work::Query(kind) => format!("{}-step", kind.to_string().trim_end_matches('+')),
             Work::Search(search) => format!("{search}-search"),
@@ -90,26 +105,27 @@ impl Row {
     }
 
     /// Name and number of images, unique among all rows.
-    pub(super) fn id(self) -> String {
+    pub(super) fn id(&self) -> String {
         format!("{}/{}", self.name(), self.images)
     }
 
     /// The model that the work uses, if any.
-    pub(super) fn architecture(self) -> Option<Architecture> {
-        match self.work {
+    pub(super) fn architecture(&self) -> Option<Architecture> {
+        match &self.work {
             Work::Peak | Work::Retrieval | Work::Operation(_) => None,
-            Work::Forward(model) | Work::Pgd(model) | Work::Training(model) => Some(model),
+            Work::Forward(network) | Work::Pgd(network) => network.architecture(),
+            Work::Training(model) => Some(*model),
             Work::Query(_) | Work::Search(_) | Work::RankCount | Work::AdversarialBatch => Some(Architecture::C2f2),
         }
     }
 
     /// Floating-point operations of one call, a multiply-add counted as two; `None` if operations on zeros are skipped, so that
     /// their number is not known beforehand, or if another algorithm with fewer operations is used.
-    pub(super) fn operations(self) -> Option<f64> {
+    pub(super) fn operations(&self) -> Option<f64> {
         let images = self.images as f64;
-        match self.work {
+        match &self.work {
             Work::Peak => Some(super::lab::peak_operations() as f64),
-            Work::Forward(Architecture::C2f2) => Some(2.0 * images * C2F2 as f64),
+            Work::Forward(Network::Architecture(Architecture::C2f2)) => Some(2.0 * images * C2F2 as f64),
             Work::RankCount => Some(2.0 * images * (GALLERY * 1024) as f64),
             Work::Retrieval => Some(2.0 * images * (ITEMS * ITEM_DIM) as f64),
             Work::Forward(_)
@@ -123,6 +139,14 @@ impl Row {
     }
 }
 
+/// The name of a network in rows: an ONNX file goes by its own.
+fn called(network: &Network) -> String {
+    match network.name_of_file() {
+        Some(file) => format!("onnx-{file}"),
+        None => network.to_string(),
+    }
+}
+
 /// Multiply-adds of C2F2 for one image, without those of kernel rows on the padding, which are not computed. Factors: image rows
 /// summed over all kernel rows, columns, kernel columns, inputs, outputs.
 const C2F2: usize = (5 * 28 - 6) * 28 * 5 * 32 + (5 * 14 - 6) * 14 * 5 * 32 * 64 + 3136 * 1024;
@@ -133,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_id() {
-        let mut ids: Vec<String> = Row::all().into_iter().map(Row::id).collect();
+        let mut ids: Vec<String> = Row::all().iter().map(Row::id).collect();
         ids.sort_unstable();
         assert!(ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
         assert!(ids.contains(&"c2f2-pgd-step/500".to_owned()) && ids.contains(&"sp-qa-step/100".to_owned()));

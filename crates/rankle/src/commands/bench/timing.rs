@@ -29,7 +29,7 @@ pub(super) struct Timing {
 
 impl Timing {
     /// Makes two calls to warm up, then repeats for at least `seconds`, and at least five times unless one call takes longer.
-    pub(super) fn take(row: Row, call: &mut Call, seconds: f64) -> Result<Self> {
+    pub(super) fn take(row: &Row, call: &mut Call, seconds: f64) -> Result<Self> {
         let results = call()?.results()?;
         let mut answer: Answer = call()?;
         let (start, processor, mut times) = (Instant::now(), processor_seconds(), Vec::<f64>::new());
