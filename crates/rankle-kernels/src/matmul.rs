@@ -58,24 +58,75 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// The last step on a product, row by row, while its tiles are in the cache: what is added, then the bounds. NaN stays NaN.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish<'a> {
+    /// A number for each row.
+    pub bias: Option<&'a [f32]>,
+    /// The smallest and the largest result.
+    pub bounds: Option<[f32; 2]>,
+}
+
+impl Finish<'_> {
+    /// Finishes rows `width` wide and `stride` apart, from row `first` on.
+    pub fn apply(self, isa: Isa, first: usize, stride: usize, width: usize, rows: &mut [f32]) {
+        if self.bias.is_some() || self.bounds.is_some() {
+            isa.run(FinishRows { finish: self, first, stride, width, rows });
+        }
+    }
+}
+
+struct FinishRows<'a, 'r> {
+    finish: Finish<'a>,
+    first: usize,
+    stride: usize,
+    width: usize,
+    rows: &'r mut [f32],
+}
+
+impl Kernel for FinishRows<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { finish: Finish { bias, bounds }, first, stride, width, rows } = self;
+        for (row, numbers) in rows.chunks_mut(stride).enumerate() {
+            let (numbers, bias) = (&mut numbers[..width], bias.map_or(0.0, |bias| bias[first + row]));
+            match bounds {
+                Some([low, high]) => numbers.iter_mut().for_each(|x| {
+                    let sum = *x + bias;
+                    let raised = if sum <= low { low } else { sum };
+                    *x = if sum >= high { high } else { raised };
+                }),
+                None => numbers.iter_mut().for_each(|x| *x += bias),
+            }
+        }
+    }
+}
+
 /// `c = a · b`, in row-major order. A number of `c` depends on its row of `a` and its column of `b` alone: per block of inner
 /// elements one chain of multiply-adds in ascending order, the blocks added up in order.
 pub fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
-    run(isa, a, b, c, Store::Overwrite);
+    run(isa, a, b, c, Store::Overwrite, Finish::default());
+}
+
+/// `c = a · b` as [`multiply`], and the last step on it.
+pub fn multiply_finished(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, finish: Finish<'_>, c: &mut [f32]) {
+    run(isa, a, b, c, Store::Overwrite, finish);
 }
 
 /// `c += a · b`, as [`multiply`].
 pub fn multiply_add(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
-    run(isa, a, b, c, Store::Add);
+    run(isa, a, b, c, Store::Add, Finish::default());
 }
 
-fn run(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], store: Store) {
+fn run(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], store: Store, finish: Finish<'_>) {
     assert!(a.columns == b.rows, "as many columns of the first matrix as rows of the second");
     let pack = |inner: Range<usize>, columns: Range<usize>, panel: &mut [f32]| isa.run(PackPanel { b, inner, columns, panel });
-    multiply_packed(isa, a, b.columns, pack, c, store);
+    multiply_packed(isa, a, b.columns, pack, c, store, finish);
 }
 
-/// `c (+)= a · b`, `b` given by a function: it packs the `inner` rows and some columns, at most a panel, as `[inner][panel]`.
+/// `c (+)= a · b` and the last step on it, `b` given by a function: it packs the `inner` rows and some columns, at most a panel, as `[inner][panel]`.
 /// It leaves numbers of other columns as they are.
 pub(crate) fn multiply_packed(
     isa: Isa,
@@ -84,9 +135,11 @@ pub(crate) fn multiply_packed(
     pack: impl Fn(Range<usize>, Range<usize>, &mut [f32]) + Sync,
     c: &mut [f32],
     store: Store,
+    finish: Finish<'_>,
 ) {
     let panel = isa.panel();
     assert!(c.len() == product([a.rows, columns]), "one number per row and column of the product");
+    assert!(finish.bias.is_none_or(|bias| bias.len() == a.rows), "one number for each row");
     if c.is_empty() {
         return;
     }
@@ -94,6 +147,7 @@ pub(crate) fn multiply_packed(
         if store == Store::Overwrite {
             c.fill(0.0);
         }
+        finish.apply(isa, 0, columns, columns, c);
         return;
     }
     let threads = if product([a.rows, a.columns, columns]) < SMALL { 1 } else { rayon::current_num_threads() };
@@ -108,9 +162,10 @@ pub(crate) fn multiply_packed(
                     pack(inner.clone(), first..wide.end.min(first + panel), panel_of);
                 };
                 let store = if inner.start == 0 { store } else { Store::Add };
+                let finish = if inner.end == a.columns { finish } else { Finish::default() };
                 let rows = |packed: &[f32], first: usize, c: &mut [f32]| {
                     let rows = first..first + c.len() / columns;
-                    multiply_rows(isa, a, rows, inner.clone(), packed, wide.clone(), columns, c, store);
+                    multiply_rows(isa, a, rows, inner.clone(), packed, wide.clone(), columns, c, store, finish);
                 };
                 if threads == 1 {
                     packed.chunks_exact_mut(len).enumerate().for_each(fill);
@@ -137,6 +192,7 @@ fn multiply_rows(
     columns: usize,
     c: &mut [f32],
     store: Store,
+    finish: Finish<'_>,
 ) {
     let (panel, len, count) = (isa.panel(), inner.len(), rows.len());
     // Packing pays when many panels read the rows, and for rows that are not side by side in memory.
@@ -172,6 +228,8 @@ fn multiply_rows(
                         }
                     }
                 }
+                let out = &mut out[..(piece.len() - 1) * columns + width];
+                finish.apply(isa, rows.start + piece.start, columns, width, out);
             }
         }
     });
@@ -290,6 +348,18 @@ mod tests {
                 }
                 let mut c = start.clone();
                 multiply_add(isa, first, second, &mut c);
+                let bias = random(4, m);
+                for (bias, bounds) in
+                    [(Some(&*bias), Some([-0.2, 0.3])), (None, Some([0.0, f32::INFINITY])), (Some(&*bias), None)]
+                {
+                    let mut c = vec![f32::NAN; m * n];
+                    multiply_finished(isa, first, second, Finish { bias, bounds }, &mut c);
+                    let finished = |(at, &sum): (usize, &f32)| {
+                        let sum = sum + bias.map_or(0.0, |bias| bias[at / n]);
+                        bounds.map_or(sum, |[low, high]| sum.clamp(low, high))
+                    };
+                    assert_eq!(c, plain.iter().enumerate().map(finished).collect::<Vec<_>>(), "{isa} {m} {k} {n} {bias:?}");
+                }
                 for ((c, start), expected) in c.iter().zip(&start).zip(&expected) {
                     assert!((f64::from(*c) - f64::from(*start) - expected).abs() < 1e-4, "{isa} {m} {k} {n}");
                 }
@@ -327,6 +397,10 @@ mod tests {
         assert_eq!(c, [0.0; 4]);
         multiply(isa, Matrix::new(&[], 0, 3), Matrix::new(&[1.0; 6], 3, 2), &mut []);
         multiply(isa, Matrix::new(&[0.0, 1.0], 2, 1), Matrix::new(&[f32::NAN, f32::INFINITY], 1, 2), &mut c);
+        let mut empty = [1.0; 4];
+        let finish = Finish { bias: Some(&[2.0, -3.0]), bounds: Some([-1.0, 5.0]) };
+        multiply_finished(isa, Matrix::new(&[], 2, 0), Matrix::new(&[], 0, 2), finish, &mut empty);
+        assert_eq!(empty, [2.0, 2.0, -1.0, -1.0]);
         assert!(c[0].is_nan() && c[1].is_nan() && c[2].is_nan() && c[3] == f32::INFINITY);
     }
 }

@@ -1,12 +1,12 @@
 //! MobileNetV2.
 
 use crate::ImageFormat;
-use crate::conv_norm::ConvNorm;
+use crate::conv_norm::{ConvNorm, RELU6};
 use crate::expression::{Expression, Parameter, Pass};
 use crate::numbered::numbered;
 use candle_core::{Result, Tensor};
 use rankle_core::{Filter, InputSpec};
-use rankle_ops::{global_avg_pool, normalize_pixels, relu6};
+use rankle_ops::{add, global_avg_pool, normalize_pixels};
 
 /// MobileNetV2 of width 1 for square color images: 1280-dimensional embeddings, nonnegative, the mean over the pixels of the last
 /// maps.
@@ -97,10 +97,11 @@ impl Block {
 
     fn forward(&self, pass: &Pass<'_>, x: &Tensor) -> Result<Tensor> {
         let mut y = x.clone();
+        let last = self.convolutions.len() - 1;
         for (index, convolution) in self.convolutions.iter().enumerate() {
-            y = convolution.forward(pass, &if index > 0 { relu6(&y)? } else { y })?;
+            y = convolution.forward(pass, &y, (index < last).then_some(RELU6))?;
         }
-        if self.residual { y + x } else { Ok(y) }
+        if self.residual { add(&y, x) } else { Ok(y) }
     }
 }
 
@@ -154,9 +155,9 @@ impl Expression for MobileNetV2 {
 
     fn forward(&self, pass: &Pass<'_>, images: &Tensor) -> Result<Tensor> {
         let x = normalize_pixels(images, &self.format.mean, &self.format.std)?;
-        let x = relu6(&self.stem().forward(pass, &x)?)?;
+        let x = self.stem().forward(pass, &x, Some(RELU6))?;
         let x = self.blocks().iter().try_fold(x, |x, block| block.forward(pass, &x))?;
-        global_avg_pool(&relu6(&self.last().forward(pass, &x)?)?)
+        global_avg_pool(&self.last().forward(pass, &x, Some(RELU6))?)
     }
 
     fn ignores(&self, name: &str) -> bool {

@@ -178,7 +178,8 @@ impl OnnxModel {
     /// True if the embedding of the first image changes with those beside it, by more than rounding.
     fn mixes(&self, program: &Program, images: &Tensor) -> candle_core::Result<bool> {
         let first = |images: &Tensor| self.forward(program, images)?.get(0)?.to_vec1::<f32>();
-        let (beside_others, beside_zeros) = (first(images)?, first(&images.narrow(0, 0, 1)?.pad_with_zeros(0, 0, images.dims()[0] - 1)?)?);
+        let (beside_others, beside_zeros) =
+            (first(images)?, first(&images.narrow(0, 0, 1)?.pad_with_zeros(0, 0, images.dims()[0] - 1)?)?);
         let largest = beside_zeros.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         Ok(beside_others.iter().zip(&beside_zeros).any(|(a, b)| (a - b).abs() > 1e-4 * largest))
     }

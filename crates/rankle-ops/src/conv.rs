@@ -1,5 +1,6 @@
 //! Convolutions.
 
+use crate::activation::clip;
 use crate::attach::{attach, attach_numbers};
 use crate::check::{detached, parameter, same_type};
 use crate::cpu;
@@ -34,7 +35,7 @@ impl Default for Conv2d {
 /// # Errors
 /// Shapes or options that do not fit, a zero among them, tensors of different types, or anything but f32 and f64.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2d) -> Result<Tensor> {
-    convolve(x, weight, bias, options, |convolution| convolution.on_cpu().map(Arc::new))
+    convolve([x, weight], bias, options, None, |convolution| convolution.on_cpu().map(Arc::new))
 }
 
 /// [`conv2d`] with weights that stay the same. On the CPU, what is prepared of them is kept from one call to the next, for images of
@@ -44,6 +45,7 @@ pub struct FrozenConv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     options: Conv2d,
+    bounds: Option<[f64; 2]>,
     /// Of the images that came last.
     prepared: Mutex<Option<(Convolution, Arc<cpu::Convolution>)>>,
 }
@@ -51,7 +53,13 @@ pub struct FrozenConv2d {
 impl FrozenConv2d {
     /// Freezes `weight` and `bias`, which get no gradients.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, options: Conv2d) -> Self {
-        Self { weight: weight.detach(), bias: bias.map(Tensor::detach), options, prepared: Mutex::default() }
+        Self { weight: weight.detach(), bias: bias.map(Tensor::detach), options, bounds: None, prepared: Mutex::default() }
+    }
+
+    /// The same with [`clip`] on its results, which costs nothing beside it. [`crate::relu`] is a clip between 0 and infinity.
+    #[must_use]
+    pub fn clipped(self, low: f64, high: f64) -> Self {
+        Self { bounds: Some([low, high]), ..self }
     }
 
     /// The convolution of images, as [`conv2d`].
@@ -59,7 +67,7 @@ impl FrozenConv2d {
     /// # Errors
     /// As [`conv2d`].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        convolve(x, &self.weight, self.bias.as_ref(), &self.options, |convolution| {
+        convolve([x, &self.weight], self.bias.as_ref(), &self.options, self.bounds, |convolution| {
             let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, on_cpu)) = prepared.as_ref().filter(|(of, _)| of == convolution) {
                 return Some(Arc::clone(on_cpu));
@@ -71,12 +79,12 @@ impl FrozenConv2d {
     }
 }
 
-/// [`conv2d`], with the CPU's kernels for a convolution as `prepare` finds them.
+/// [`conv2d`] and a [`clip`], with the CPU's kernels for a convolution as `prepare` finds them.
 fn convolve(
-    x: &Tensor,
-    weight: &Tensor,
+    [x, weight]: [&Tensor; 2],
     bias: Option<&Tensor>,
     options: &Conv2d,
+    bounds: Option<[f64; 2]>,
     prepare: impl FnOnce(&Convolution) -> Option<Arc<cpu::Convolution>>,
 ) -> Result<Tensor> {
     let convolution = Convolution::new(x, weight, options)?;
@@ -89,14 +97,17 @@ fn convolve(
         && let Some(on_cpu) = prepare(&convolution)
     {
         let windows = convolution.windows;
-        let output = on_cpu.forward(&images, &kernels, shift.as_ref())?;
+        let bounds = bounds.map(|bounds| bounds.map(|bound| bound as f32));
+        let output = on_cpu.forward(&images, &kernels, shift.as_ref(), bounds)?;
         let shape = (x.dims()[0], outputs, windows.output[0], windows.output[1]);
         let frozen = images.clone();
         return attach_numbers(
             [x, weight, bias.unwrap_or(&frozen)],
             output,
             shape,
-            move |_, gradient, [for_x, for_weight, for_bias]| {
+            move |output, gradient, [for_x, for_weight, for_bias]| {
+                let within = bounds.map(|bounds| cpu::within(output, bounds, gradient)).transpose()?;
+                let gradient = within.as_ref().unwrap_or(gradient);
                 let for_x = for_x.then(|| on_cpu.input_gradient(gradient, &kernels));
                 let for_weight = for_weight.then(|| convolution.weight_gradient(&images, gradient));
                 let for_bias = for_bias.then(|| gradient.flatten_from(2)?.sum(2)?.sum(0));
@@ -109,13 +120,17 @@ fn convolve(
         output = output.broadcast_add(shift)?;
     }
     let frozen = images.clone();
-    attach([x, weight, bias.unwrap_or(&frozen)], output, move |gradient, [for_x, for_weight, for_bias]| {
+    let output = attach([x, weight, bias.unwrap_or(&frozen)], output, move |gradient, [for_x, for_weight, for_bias]| {
         let for_x = for_x.then(|| convolution.input_gradient(gradient, &kernels));
         let for_weight = for_weight.then(|| convolution.weight_gradient(&images, gradient));
         // Two sums: candle is quick only for the last dimensions.
         let for_bias = for_bias.then(|| gradient.flatten_from(2)?.sum(2)?.sum(0));
         Ok([for_x.transpose()?, for_weight.transpose()?, for_bias.transpose()?])
-    })
+    })?;
+    match bounds {
+        Some([low, high]) => clip(&output, low, high),
+        None => Ok(output),
+    }
 }
 
 /// A convolution between tensors of known shapes, which are contiguous and off the tape.

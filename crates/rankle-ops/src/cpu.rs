@@ -8,8 +8,8 @@ use crate::attention::Layout;
 use crate::padding::Windows;
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
 use rankle_kernels::features::{Activation, LayerNorm, softmax as softmax_rows, softmax_backward};
-use rankle_kernels::maps::{Conv, ConvShape, Finish};
-use rankle_kernels::matmul::{Matrix, multiply, multiply_add};
+use rankle_kernels::maps::{self, Conv, ConvShape};
+use rankle_kernels::matmul::{Finish, Matrix, multiply, multiply_add, multiply_finished};
 use rankle_kernels::planes::{self, from_stack, to_stack};
 use rankle_kernels::{Isa, dense::Panels};
 use rayon::prelude::*;
@@ -282,6 +282,18 @@ fn places(leading: &[usize], strides: &[usize]) -> Vec<usize> {
     })
 }
 
+/// The gradient before [`crate::clip`], from that behind it and from its results: they are at a bound where the gradient stops.
+pub(crate) fn within(output: &Tensor, [low, high]: [f32; 2], gradient: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; output.elem_count()];
+    with_numbers(output, |y| {
+        with_numbers(gradient, |gradient| {
+            Activation::Clip { low, high }.backward(Isa::best(), y, gradient, &mut dx);
+            Ok(())
+        })
+    })?;
+    tensor(dx, output.shape())
+}
+
 /// A convolution of f32 on the CPU, in the form that is the fastest for its shape.
 #[derive(Debug)]
 pub(crate) struct Convolution {
@@ -344,22 +356,29 @@ impl Convolution {
     }
 
     /// Results of images; all tensors are contiguous. `bias` has one number for each output.
-    pub(crate) fn forward(&self, images: &Tensor, kernels: &Tensor, bias: Option<&Tensor>) -> Result<Vec<f32>> {
-        with_numbers(images, |x| with_numbers(kernels, |weight| with_optional(bias, |bias| Ok(self.convolve(x, weight, bias)))))
+    pub(crate) fn forward(
+        &self,
+        images: &Tensor,
+        kernels: &Tensor,
+        bias: Option<&Tensor>,
+        bounds: Option<[f32; 2]>,
+    ) -> Result<Vec<f32>> {
+        with_numbers(images, |x| {
+            with_numbers(kernels, |weight| with_optional(bias, |bias| Ok(self.convolve(x, weight, Finish { bias, bounds }))))
+        })
     }
 
-    fn convolve(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    fn convolve(&self, x: &[f32], weight: &[f32], finish: Finish<'_>) -> Vec<f32> {
         let (isa, windows) = (Isa::best(), &self.windows);
         let (input_len, output_len) = (windows.input_len(), windows.output_len());
         let (image_len, result_len) = (self.inputs * input_len, self.outputs * output_len);
         let mut y = vec![0.0; x.len() / image_len * result_len];
         match &self.form {
-            Form::Depthwise => windows.depthwise(isa, self.inputs, weight, bias, x, &mut y),
+            Form::Depthwise => windows.depthwise(isa, self.inputs, weight, finish, x, &mut y),
             Form::Pixels => {
                 let weight = Matrix::new(weight, self.outputs, self.inputs);
                 y.par_chunks_mut(result_len).zip(x.par_chunks(image_len)).for_each(|(y, x)| {
-                    fill(bias, output_len, y);
-                    multiply_add(isa, weight, Matrix::new(x, self.inputs, input_len), y);
+                    multiply_finished(isa, weight, Matrix::new(x, self.inputs, input_len), finish, y);
                 });
             }
             Form::Stack(conv, packed) => {
@@ -370,7 +389,9 @@ impl Convolution {
                     let images = x.len() / image_len;
                     let (mut source, mut target) = (vec![0.0; x.len()], vec![0.0; y.len()]);
                     to_stack(x, images, self.inputs, &mut source);
-                    conv.forward(filters, &source, images, bias.map_or(Finish::Sums, Finish::Bias), &mut target);
+                    let sums = finish.bias.map_or(maps::Finish::Sums, maps::Finish::Bias);
+                    conv.forward(filters, &source, images, sums, &mut target);
+                    Finish { bias: None, ..finish }.apply(isa, 0, target.len(), target.len(), &mut target);
                     from_stack(&target, images, self.outputs, y);
                 });
             }
@@ -380,12 +401,8 @@ impl Convolution {
                 let tasks = y.par_chunks_mut(outputs * output_len).zip(x.par_chunks(inputs * input_len));
                 tasks.enumerate().for_each(|(task, (y, x))| {
                     let group = task % self.groups;
-                    windows.convolve(isa, &weight[group * each..][..each], x, y);
-                    if let Some(bias) = bias {
-                        for (y, bias) in y.chunks_exact_mut(output_len).zip(&bias[group * outputs..]) {
-                            y.iter_mut().for_each(|y| *y += bias);
-                        }
-                    }
+                    let bias = finish.bias.map(|bias| &bias[group * outputs..][..outputs]);
+                    windows.convolve(isa, &weight[group * each..][..each], Finish { bias, ..finish }, x, y);
                 });
             }
         }
@@ -421,7 +438,7 @@ impl Convolution {
                     let images = gradient.len() / result_len;
                     let (mut source, mut target) = (vec![0.0; gradient.len()], vec![0.0; dx.len()]);
                     to_stack(gradient, images, self.outputs, &mut source);
-                    conv.input_gradient(filters, &source, images, Finish::Sums, &mut target);
+                    conv.input_gradient(filters, &source, images, maps::Finish::Sums, &mut target);
                     from_stack(&target, images, self.inputs, dx);
                 });
             }
@@ -449,14 +466,6 @@ fn filters_of(conv: &Conv, isa: Isa, weight: &[f32]) -> Panels {
 fn chunk(conv: &Conv) -> usize {
     let (height, width) = conv.shape().output;
     (256 / (height * width)).clamp(1, 16)
-}
-
-/// Sets each plane of the results to its bias.
-fn fill(bias: Option<&[f32]>, output_len: usize, y: &mut [f32]) {
-    match bias {
-        Some(bias) => y.chunks_exact_mut(output_len).zip(bias).for_each(|(y, &bias)| y.fill(bias)),
-        None => y.fill(0.0),
-    }
 }
 
 #[cfg(test)]
@@ -569,6 +578,15 @@ mod tests {
             for x in [&inputs[0], &inputs[0].pad_with_zeros(2, 1, 2).unwrap(), &inputs[0], &inputs[0]] {
                 let expected = gradient(&|x| conv2d(x, &inputs[1], Some(&inputs[2]), &options), x);
                 assert_eq!(gradient(&|x| frozen.forward(x), x), expected, "{name}");
+            }
+            // Bounds on the way cost no bits beside bounds behind it.
+            let clipped = FrozenConv2d::new(&inputs[1], Some(&inputs[2]), options).clipped(-0.5, 0.75);
+            let expected = gradient(&|x| clip(&conv2d(x, &inputs[1], Some(&inputs[2]), &options)?, -0.5, 0.75), &inputs[0]);
+            assert_eq!(gradient(&|x| clipped.forward(x), &inputs[0]), expected, "{name}");
+            assert!(expected[0].contains(&-0.5) && expected[0].contains(&0.75), "{name}");
+            let portable = portably(|| gradient(&|x| clipped.forward(x), &inputs[0]));
+            for (ours, portable) in expected[1].iter().zip(&portable[1]) {
+                assert!((ours - portable).abs() < 1e-3, "{name}: {ours} {portable}");
             }
         };
         let plain = Conv2d::default();

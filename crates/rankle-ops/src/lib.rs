@@ -109,4 +109,4 @@ pub use pieces::Pieces;
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use resize::{Filter, Resize, resize};
 pub use softmax::softmax;
-pub use tape::{Recorded, record};
+pub use tape::{Recorded, add, record};

@@ -129,14 +129,14 @@ mod tests {
         let network = |x: &Tensor| relu(&linear(&x.flatten_from(1)?, &weight, None)?);
         let upstream = |rows: &Tensor| rows.broadcast_sub(&rows.mean_keepdim(0)?);
         let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let close =
-            |ours: &Tensor, theirs: &Tensor| values(ours).iter().zip(values(theirs)).all(|(a, b)| (a - b).abs() < 1e-5);
+        let close = |ours: &Tensor, theirs: &Tensor| values(ours).iter().zip(values(theirs)).all(|(a, b)| (a - b).abs() < 1e-5);
 
         let whole = Pieces { size: 7, parallel: false };
         let rows = whole.forward(&images, network).unwrap();
         let gradient = whole.input_gradient::<Error>(&images, network, upstream).unwrap().unwrap();
         assert_eq!((rows.dims(), gradient.dims()), (&[7, 4][..], &[7, 1, 2, 3][..]));
-        for (size, parallel, limit) in [(1, true, WAITING), (2, false, WAITING), (3, true, WAITING), (8, false, 0), (2, false, 0)] {
+        for (size, parallel, limit) in [(1, true, WAITING), (2, false, WAITING), (3, true, WAITING), (8, false, 0), (2, false, 0)]
+        {
             let (pieces, passes) = (Pieces { size, parallel }, AtomicUsize::new(0));
             let counted = |x: &Tensor| {
                 passes.fetch_add(1, Relaxed);

@@ -1,7 +1,7 @@
 //! Any convolution as a product of matrices: the weights, and a matrix with one column per window.
 
 use super::{Fill, Phases, Windows};
-use crate::matmul::{Matrix, PLANES, multiply, multiply_packed, with_buffer};
+use crate::matmul::{Finish, Matrix, PLANES, multiply, multiply_packed, with_buffer};
 use crate::simd::Isa;
 use crate::size::{product, sum};
 use crate::tile::Store;
@@ -10,7 +10,7 @@ use std::ops::Range;
 impl Windows {
     /// Convolution of the planes of one image, `(inputs, height, width)`, with `weight` `(outputs, inputs, taps)`. `output` is
     /// `(outputs, rows, columns)`. Every number is a chain of multiply-adds: inputs ascending, taps from top left to bottom right.
-    pub fn convolve(&self, isa: Isa, weight: &[f32], planes: &[f32], output: &mut [f32]) {
+    pub fn convolve(&self, isa: Isa, weight: &[f32], finish: Finish<'_>, planes: &[f32], output: &mut [f32]) {
         let (inputs, outputs) = self.check_planes(weight, planes, output);
         let (phases, taps) = (Phases::new(*self), self.taps());
         let (len, rows) = (phases.len(), self.output[0] * phases.pitch);
@@ -43,7 +43,7 @@ impl Windows {
                     }
                 }
             };
-            multiply_packed(isa, weight, self.output_len(), pack, output, Store::Overwrite);
+            multiply_packed(isa, weight, self.output_len(), pack, output, Store::Overwrite, finish);
         });
     }
 

@@ -2,7 +2,7 @@
 
 use super::correlate::{Correlate, PAD, Tap};
 use super::{Fill, Phases, Windows, copy};
-use crate::matmul::{PLANES, with_buffer};
+use crate::matmul::{Finish, PLANES, with_buffer};
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum, whole};
 use rayon::prelude::*;
@@ -11,11 +11,12 @@ use rayon::prelude::*;
 const TASK: usize = 16;
 
 impl Windows {
-    /// Depthwise convolution of planes, image by image and channel by channel. `weight` is `(channels, outputs, taps)` and `bias`
+    /// Depthwise convolution of planes, image by image and channel by channel. `weight` is `(channels, outputs, taps)` and the bias
     /// `(channels, outputs)`, `outputs` those of a channel; so are the planes of `output`. Every number is the bias and then one
-    /// chain of multiply-adds, taps from top left to bottom right.
-    pub fn depthwise(&self, isa: Isa, channels: usize, weight: &[f32], bias: Option<&[f32]>, planes: &[f32], output: &mut [f32]) {
+    /// chain of multiply-adds, taps from top left to bottom right, within the bounds.
+    pub fn depthwise(&self, isa: Isa, channels: usize, weight: &[f32], finish: Finish<'_>, planes: &[f32], output: &mut [f32]) {
         let outputs = self.check_depthwise(channels, weight, planes, output);
+        let Finish { bias, bounds } = finish;
         assert!(bias.is_none_or(|bias| bias.len() == channels * outputs), "one bias for each output");
         let (phases, input_len, output_len, taps) = (Phases::new(*self), self.input_len(), self.output_len(), self.taps());
         let rows = self.output[0] * phases.pitch;
@@ -42,6 +43,7 @@ impl Windows {
                         let start = bias.map_or(0.0, |bias| bias[channel * outputs + output]);
                         isa.run(Correlate { input: padded, taps: &taps, start, output: sums });
                         isa.run(Rows { source: sums, pitch: phases.pitch, width: self.output[1], target });
+                        Finish { bias: None, bounds }.apply(isa, 0, output_len, output_len, target);
                     }
                 }
             });

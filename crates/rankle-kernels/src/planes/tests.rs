@@ -1,6 +1,7 @@
 //! Convolutions of planes beside their definition in double precision.
 
 use super::*;
+use crate::matmul::Finish;
 use crate::simd::Isa;
 use crate::testing::random;
 
@@ -79,23 +80,25 @@ fn depthwise_convolutions_agree_with_their_definition() {
                 });
             }
         }
-        let run = |images: std::ops::Range<usize>| {
+        let run = |images: std::ops::Range<usize>, bounds: Option<[f32; 2]>| {
             let (first, last) = (images.start * channels, images.end * channels);
             let mut output = vec![f32::NAN; (last - first) * outputs * output_len];
             let mut input = vec![f32::NAN; (last - first) * input_len];
             let planes = &planes[first * input_len..last * input_len];
             let gradient = &gradient[first * outputs * output_len..last * outputs * output_len];
-            windows.depthwise(isa, channels, &weight, Some(&bias), planes, &mut output);
+            windows.depthwise(isa, channels, &weight, Finish { bias: Some(&bias), bounds }, planes, &mut output);
             windows.depthwise_input_gradient(isa, channels, &weight, gradient, &mut input);
             (output, input)
         };
-        let (output, input) = run(0..images);
+        let (output, input) = run(0..images, None);
         close(&format!("{isa} {windows:?}"), &output, &expected);
         close(&format!("{isa} gradient {windows:?}"), &input, &expected_gradient);
         // An image depends on neither the others nor the threads.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert!(pool.install(|| run(0..images)) == (output.clone(), input.clone()), "{isa} {windows:?}");
-        let alone = run(2..3);
+        assert!(pool.install(|| run(0..images, None)) == (output.clone(), input.clone()), "{isa} {windows:?}");
+        let bounded: Vec<f32> = output.iter().map(|x| x.clamp(-0.5, 0.5)).collect();
+        assert_eq!(run(0..images, Some([-0.5, 0.5])).0, bounded, "{isa} {windows:?}");
+        let alone = run(2..3, None);
         assert_eq!(alone.0, output[2 * channels * outputs * output_len..][..alone.0.len()]);
         assert_eq!(alone.1, input[2 * channels * input_len..][..alone.1.len()]);
     }
@@ -119,7 +122,7 @@ fn convolutions_by_columns_agree_with_their_definition() {
         }
         let run = || {
             let (mut output, mut input) = (vec![f32::NAN; gradient.len()], vec![f32::NAN; planes.len()]);
-            windows.convolve(isa, &weight, &planes, &mut output);
+            windows.convolve(isa, &weight, Finish::default(), &planes, &mut output);
             windows.input_gradient(isa, &weight, &gradient, &mut input);
             (output, input)
         };
@@ -127,7 +130,12 @@ fn convolutions_by_columns_agree_with_their_definition() {
         close(&format!("{isa} {windows:?}"), &output, &expected);
         close(&format!("{isa} gradient {windows:?}"), &input, &expected_gradient);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert!(pool.install(run) == (output, input), "{isa} {windows:?}");
+        assert!(pool.install(run) == (output.clone(), input), "{isa} {windows:?}");
+        let (bias, mut finished) = (random(5, outputs), vec![f32::NAN; gradient.len()]);
+        let finish = Finish { bias: Some(&bias), bounds: Some([0.0, 0.7]) };
+        windows.convolve(isa, &weight, finish, &planes, &mut finished);
+        let sums = output.iter().enumerate().map(|(at, sum)| (sum + bias[at / output_len]).clamp(0.0, 0.7));
+        assert_eq!(finished, sums.collect::<Vec<_>>(), "{isa} {windows:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::{RUNNING_MEAN, RUNNING_VARIANCE};
 use crate::dropout::Dropout;
 use crate::weights::Tensors;
 use candle_core::{Result, Tensor};
-use rankle_ops::{BatchStatistics, Conv2d, FrozenConv2d};
+use rankle_ops::{BatchStatistics, Conv2d, FrozenConv2d, clip};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -71,20 +71,30 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// [`Pass::conv2d`] by `layer`, which has no bias, and [`Pass::batch_norm`] by `norm`. Frozen, they are one convolution.
+    /// [`Pass::conv2d`] by `layer`, which has no bias, [`Pass::batch_norm`] by `norm`, and [`rankle_ops::clip`] between the bounds, if
+    /// there are any. Frozen, they are one convolution.
     ///
     /// # Errors
-    /// As both.
-    pub fn conv2d_norm(&self, layer: &str, norm: &str, x: &Tensor, options: &Conv2d, epsilon: f64) -> Result<Tensor> {
+    /// As these.
+    pub fn conv2d_norm(
+        &self,
+        [layer, norm]: [&str; 2],
+        x: &Tensor,
+        options: &Conv2d,
+        epsilon: f64,
+        bounds: Option<[f64; 2]>,
+    ) -> Result<Tensor> {
         let Mode::Frozen(frozen) = &self.mode else {
-            return self.batch_norm(norm, &self.conv2d(layer, x, options)?, epsilon);
+            let y = self.batch_norm(norm, &self.conv2d(layer, x, options)?, epsilon)?;
+            return if let Some([low, high]) = bounds { clip(&y, low, high) } else { Ok(y) };
         };
         let folded = || {
             let (mean, variance) = (self.of(norm, RUNNING_MEAN)?, self.of(norm, RUNNING_VARIANCE)?);
             let factor = (self.of(norm, "weight")? / (variance + epsilon)?.sqrt()?)?;
             let shift = (self.of(norm, "bias")? - (mean * &factor)?)?;
             let weight = self.of(layer, "weight")?.broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
-            Ok(FrozenConv2d::new(&weight, Some(&shift), *options))
+            let conv = FrozenConv2d::new(&weight, Some(&shift), *options);
+            Ok(if let Some([low, high]) = bounds { conv.clipped(low, high) } else { conv })
         };
         frozen.conv2d(layer, folded)?.forward(x)
     }

@@ -2,11 +2,11 @@
 
 use super::{ResNet18, is_extra};
 use crate::ImageFormat;
-use crate::conv_norm::ConvNorm;
+use crate::conv_norm::{ConvNorm, RELU};
 use crate::expression::{Expression, Parameter, Pass};
 use candle_core::{Result, Tensor};
 use rankle_core::{Filter, InputSpec};
-use rankle_ops::{Pool, global_avg_pool, max_pool2d, normalize_pixels, relu};
+use rankle_ops::{Pool, add, global_avg_pool, max_pool2d, normalize_pixels, relu};
 
 /// A ResNet with torchvision's parameter names: ResNet-18, which is also [`ResNet18`] on kernels, or ResNet-50.
 pub(crate) struct ResNetExpression {
@@ -117,14 +117,15 @@ impl Block {
     /// ReLU follows every convolution; after the last one, the shortcut is added first.
     fn forward(&self, pass: &Pass<'_>, x: &Tensor) -> Result<Tensor> {
         let mut y = x.clone();
+        let last = self.convolutions.len() - 1;
         for (index, convolution) in self.convolutions.iter().enumerate() {
-            y = convolution.forward(pass, &if index > 0 { relu(&y)? } else { y })?;
+            y = convolution.forward(pass, &y, (index < last).then_some(RELU))?;
         }
         let around = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(pass, x)?,
+            Some(shortcut) => shortcut.forward(pass, x, None)?,
             None => x.clone(),
         };
-        relu(&(y + around)?)
+        relu(&add(&y, &around)?)
     }
 }
 
@@ -151,7 +152,7 @@ impl Expression for ResNetExpression {
 
     fn forward(&self, pass: &Pass<'_>, images: &Tensor) -> Result<Tensor> {
         let x = normalize_pixels(images, &self.format.mean, &self.format.std)?;
-        let x = max_pool2d(&relu(&self.stem().forward(pass, &x)?)?, &Pool::new(3, 2, 1))?;
+        let x = max_pool2d(&self.stem().forward(pass, &x, Some(RELU))?, &Pool::new(3, 2, 1))?;
         let x = self.blocks().iter().try_fold(x, |x, block| block.forward(pass, &x))?;
         let features = global_avg_pool(&x)?;
         if self.head.is_some() { pass.linear(HEAD, &features) } else { Ok(features) }

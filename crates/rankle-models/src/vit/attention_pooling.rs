@@ -3,7 +3,7 @@
 use super::Vit;
 use crate::expression::{Parameter, Pass};
 use candle_core::{Result, Tensor};
-use rankle_ops::{linear, matmul, softmax};
+use rankle_ops::{add, linear, matmul, softmax};
 
 const HEAD: &str = "vision_model.head";
 
@@ -36,6 +36,6 @@ impl Vit {
         let shares = softmax(&(matmul(&query, &key.transpose(2, 3)?)? / (features as f64).sqrt())?)?;
         let y = pass.linear(&format!("{HEAD}.attention.out_proj"), &matmul(&shares, &value)?.reshape((n, width))?)?;
         let dense = self.dense(pass, HEAD, &pass.layer_norm(&format!("{HEAD}.layernorm"), &y, self.kind.epsilon())?)?;
-        y + dense
+        add(&y, &dense)
     }
 }

@@ -4,7 +4,7 @@ use super::names::Projection;
 use super::{Activation, Vit};
 use crate::expression::{Parameter, Pass};
 use candle_core::{D, Result, Tensor};
-use rankle_ops::{attach, gelu, gelu_tanh, self_attention, silu};
+use rankle_ops::{add, attach, gelu, gelu_tanh, self_attention, silu};
 
 impl Activation {
     fn apply(self, x: &Tensor) -> Result<Tensor> {
@@ -48,9 +48,9 @@ impl Vit {
             None => Ok(y),
         };
         let y = self.attention(pass, name, &norm(names.norms[0], x)?)?;
-        let x = (x + scaled(names.scales[0], y)?)?;
+        let x = add(x, &scaled(names.scales[0], y)?)?;
         let y = self.dense(pass, name, &norm(names.norms[1], &x)?)?;
-        x + scaled(names.scales[1], y)?
+        add(&x, &scaled(names.scales[1], y)?)
     }
 
     fn attention(&self, pass: &Pass<'_>, name: &str, x: &Tensor) -> Result<Tensor> {

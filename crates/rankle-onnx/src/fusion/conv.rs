@@ -1,6 +1,8 @@
-//! Convolution and batch normalization.
+//! Convolution, and the batch normalization or the bounds behind it.
 
 use super::{Draft, exact, rounded};
+use crate::node::Attribute;
+use crate::operators::{BOUNDS, CLIPPED_CONV};
 use candle_core::Result;
 
 /// A batch normalization after a convolution with constant kernels goes into these.
@@ -38,4 +40,35 @@ pub(super) fn with_batch_norm(draft: &mut Draft, at: usize) -> Result<bool> {
     let (x, attributes) = (draft.input(conv, 0), draft.nodes[conv].attributes.clone());
     draft.replace(at, "Conv", vec![x, Some(weight), Some(bias)], attributes);
     Ok(true)
+}
+
+/// A `Relu` or `Clip` after a convolution by constants.
+pub(super) fn with_clip(draft: &mut Draft, at: usize) -> Result<bool> {
+    let Some([low, high]) = bounds(draft, at)? else { return Ok(false) };
+    let Some(conv) = draft.input(at, 0).and_then(|x| draft.made_for_one(x, "Conv")) else { return Ok(false) };
+    if !(low <= high) || draft.nodes[conv].inputs[1..].iter().flatten().any(|&slot| draft.constant(slot).is_none()) {
+        return Ok(false);
+    }
+    let mut attributes = draft.nodes[conv].attributes.clone();
+    attributes.extend(BOUNDS.map(str::to_owned).into_iter().zip([low, high].map(|bound| Attribute::Float(bound as f32))));
+    draft.replace(at, CLIPPED_CONV, draft.nodes[conv].inputs.clone(), attributes);
+    Ok(true)
+}
+
+/// The bounds of a `Relu`, or of a `Clip` by constants.
+fn bounds(draft: &Draft, at: usize) -> Result<Option<[f64; 2]>> {
+    match draft.operator(at) {
+        "Relu" => Ok(Some([0.0, f64::INFINITY])),
+        "Clip" => {
+            let node = &draft.nodes[at];
+            let bound = |name: &str, input: usize, usual: f64| match (node.float(name)?, draft.input(at, input)) {
+                (Some(bound), _) => Ok(Some(bound)),
+                (None, Some(slot)) => Ok(draft.number(slot)),
+                (None, None) => Ok(Some(usual)),
+            };
+            let low: Result<_> = bound("min", 1, f64::NEG_INFINITY);
+            Ok(low?.zip(bound("max", 2, f64::INFINITY)?).map(<[f64; 2]>::from))
+        }
+        _ => Ok(None),
+    }
 }

@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Replaces what it can; `true` if it did.
 type Rule = fn(&mut Draft, usize) -> Result<bool>;
 
-const RULES: [Rule; 5] = [conv::with_batch_norm, gelu::decomposed, gate::gated, layer_norm::decomposed, linear::linear];
+const RULES: [Rule; 6] =
+    [conv::with_batch_norm, conv::with_clip, gelu::decomposed, gate::gated, layer_norm::decomposed, linear::linear];
 
 /// Applies all rules to all nodes, first to last.
 pub(crate) fn fuse(draft: &mut Draft) -> Result<()> {

@@ -1,13 +1,24 @@
 //! Convolution.
 
 use super::windows::{Windows, columns, rows};
-use super::{Build, Operator, one};
+use super::{BOUNDS, Build, Operator, one};
 use candle_core::{Result, bail};
-use rankle_ops::{Conv2d, FrozenConv2d, Padding, conv2d};
+use rankle_ops::{Conv2d, FrozenConv2d, Padding, clip, conv2d};
 use std::sync::OnceLock;
 
-/// Kernels and bias may depend on the pixels. If they do not, what is prepared of them is kept.
 pub(crate) fn conv(build: &Build<'_>) -> Result<Operator> {
+    convolution(build, None)
+}
+
+/// A convolution by constants, with its results within bounds.
+pub(crate) fn clipped(build: &Build<'_>) -> Result<Operator> {
+    let bound = |name: &str, usual: f64| Ok::<_, candle_core::Error>(build.node.float(name)?.unwrap_or(usual));
+    let [low, high] = BOUNDS;
+    convolution(build, Some([bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?]))
+}
+
+/// Kernels and bias may depend on the pixels. If they do not, what is prepared of them is kept.
+fn convolution(build: &Build<'_>, bounds: Option<[f64; 2]>) -> Result<Operator> {
     let constant = |input: usize| build.node.inputs.get(input).copied().flatten().map(|slot| build.constants.get(&slot));
     let kernel = match constant(1).flatten() {
         Some(weight) => match *weight.dims() {
@@ -32,9 +43,14 @@ pub(crate) fn conv(build: &Build<'_>) -> Result<Operator> {
         inputs.room(&[n, outputs, rows(height, padding), columns(width, padding)])?;
         let options = Conv2d { stride: windows.stride, padding, dilation: windows.dilation, groups };
         // Images of a program have one size, and so one padding.
-        match frozen.as_ref().map(|frozen| frozen.get_or_init(|| (padding, FrozenConv2d::new(weight, bias, options)))) {
-            Some((of, conv)) if *of == padding => conv.forward(x),
-            _ => conv2d(x, weight, bias, &options),
+        let freeze = || {
+            let conv = FrozenConv2d::new(weight, bias, options);
+            (padding, if let Some([low, high]) = bounds { conv.clipped(low, high) } else { conv })
+        };
+        match (frozen.as_ref().map(|frozen| frozen.get_or_init(freeze)), bounds) {
+            (Some((of, conv)), _) if *of == padding => conv.forward(x),
+            (_, Some([low, high])) => clip(&conv2d(x, weight, bias, &options)?, low, high),
+            (_, None) => conv2d(x, weight, bias, &options),
         }
     })
 }

@@ -131,8 +131,11 @@ const TABLE: &[(&str, Builder)] = &[
 ];
 
 /// Operators that no file names: what several nodes become when they are fused.
-const FUSED: &[(&str, Builder)] = &[(LINEAR, products::linear), (SILU, activation::silu)];
+const FUSED: &[(&str, Builder)] = &[(CLIPPED_CONV, conv::clipped), (LINEAR, products::linear), (SILU, activation::silu)];
 
+/// `Conv` and a `Clip` between its attributes of the names [`BOUNDS`].
+pub(crate) const CLIPPED_CONV: &str = "rankle:ClippedConv";
+pub(crate) const BOUNDS: [&str; 2] = ["low", "high"];
 /// `x · weightᵀ + bias`
 pub(crate) const LINEAR: &str = "rankle:Linear";
 /// `x * sigmoid(x)`
