@@ -252,6 +252,31 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     Ok(y)
 }
 
+/// A matrix `(o, k)`, contiguous, for [`linear_packed`].
+pub(crate) fn packed(weight: &Tensor) -> Result<Panels> {
+    let (outputs, inputs) = weight.dims2()?;
+    with_numbers(weight, |weight| Ok(Panels::pack(Isa::best(), outputs, inputs, |output, input| weight[output * inputs + input])))
+}
+
+/// [`linear`] with packed weights.
+pub(crate) fn linear_packed(x: &Tensor, weight: &Panels, bias: Option<&Tensor>) -> Result<Vec<f32>> {
+    let ((count, features), outputs) = (x.dims2()?, weight.outputs());
+    let mut y = vec![0.0; count * outputs];
+    // Whole tiles of rows for each thread, few enough for the cache.
+    let rows = count.div_ceil(rayon::current_num_threads()).next_multiple_of(weight.isa().rows()).min(252);
+    with_numbers(x, |x| {
+        with_optional(bias, |bias| {
+            y.par_chunks_mut(rows * outputs).zip(x.par_chunks(rows * features)).for_each(|(y, x)| {
+                weight.multiply(x, y);
+                let sums = y.chunks_exact_mut(outputs).filter(|_| bias.is_some());
+                sums.for_each(|y| y.iter_mut().zip(bias.unwrap_or_default()).for_each(|(y, bias)| *y += bias));
+            });
+            Ok(())
+        })
+    })?;
+    Ok(y)
+}
+
 /// The product of matrices `(.., m, k)` and `(.., k, n)` with the same leading dimensions. Views are read in place: transposed
 /// ones, and parts of the features.
 pub(crate) fn products(a: &Tensor, b: &Tensor) -> Result<Vec<f32>> {
@@ -471,7 +496,10 @@ fn chunk(conv: &Conv) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv2d, FrozenConv2d, Padding, clip, conv2d, gelu, layer_norm, linear, matmul, relu, self_attention, softmax};
+    use crate::{
+        Conv2d, FrozenConv2d, FrozenLinear, Padding, clip, conv2d, gelu, layer_norm, linear, matmul, relu, self_attention,
+        softmax,
+    };
     use candle_core::Var;
 
     /// Numbers between -1 and 1 without a pattern.
@@ -547,6 +575,10 @@ mod tests {
         check("linear", |x| linear(&x[0], &x[1], Some(&x[2])), &[numbers(1, (2, 9, 30)), numbers(2, (21, 30)), numbers(3, 21)]);
         check("without bias", |x| linear(&x[0], &x[1], None), &[numbers(1, (1, 30)), numbers(2, (5, 30))]);
         check("matrices", |x| matmul(&x[0], &x[1]), &[numbers(1, (9, 30)), numbers(2, (30, 7))]);
+        let frozen = FrozenLinear::new(&numbers(2, (21, 30)), Some(&numbers(3, 21)));
+        check("frozen", |x| frozen.forward(&x[0]), &[numbers(1, (2, 9, 30))]);
+        check("frozen, again", |x| frozen.forward(&x[0]), &[numbers(4, (300, 30))]);
+        check("frozen, no bias", |x| FrozenLinear::new(&numbers(2, (40, 30)), None).forward(&x[0]), &[numbers(1, (9, 30))]);
         check("batch", |x| matmul(&x[0], &x[1]), &[numbers(1, (2, 3, 9, 30)), numbers(2, (2, 3, 30, 7))]);
         check("one for all", |x| matmul(&x[0], &x[1]), &[numbers(1, (2, 3, 9, 30)), numbers(2, (30, 7))]);
         // Heads of attention: parts of one tensor, one of them transposed.

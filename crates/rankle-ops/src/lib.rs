@@ -102,7 +102,7 @@ pub use activation::{clip, erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, leaky
 pub use attach::attach;
 pub use attention::self_attention;
 pub use conv::{Conv2d, FrozenConv2d, conv2d};
-pub use linear::{linear, matmul};
+pub use linear::{FrozenLinear, linear, matmul};
 pub use norm::{BatchStatistics, batch_norm, batch_norm_training, layer_norm, normalize_pixels, unit_rows};
 pub use padding::Padding;
 pub use pieces::Pieces;

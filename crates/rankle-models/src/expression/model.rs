@@ -28,7 +28,7 @@ pub struct TensorModel {
     parameters: Vec<Parameter>,
     /// Weights and running statistics by name, on the device.
     weights: Tensors,
-    /// Convolutions with these weights.
+    /// Layers of these weights.
     frozen: Frozen,
     distance: Distance,
     place: Place,

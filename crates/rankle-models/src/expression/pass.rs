@@ -5,7 +5,7 @@ use super::{RUNNING_MEAN, RUNNING_VARIANCE};
 use crate::dropout::Dropout;
 use crate::weights::Tensors;
 use candle_core::{Result, Tensor};
-use rankle_ops::{BatchStatistics, Conv2d, FrozenConv2d, clip};
+use rankle_ops::{BatchStatistics, Conv2d, FrozenConv2d, FrozenLinear, clip};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub struct Pass<'a> {
 
 /// Mode of a pass.
 pub(super) enum Mode<'a> {
-    /// All weights stay the same, and convolutions with them are kept.
+    /// All weights stay the same, and layers of them are kept.
     Frozen(&'a Frozen),
     Training(Training<'a>),
 }
@@ -66,7 +66,7 @@ impl<'a> Pass<'a> {
     pub fn conv2d(&self, layer: &str, x: &Tensor, options: &Conv2d) -> Result<Tensor> {
         let (weight, bias) = (self.of(layer, "weight")?, self.bias(layer));
         match &self.mode {
-            Mode::Frozen(frozen) => frozen.conv2d(layer, || Ok(FrozenConv2d::new(weight, bias, *options)))?.forward(x),
+            Mode::Frozen(frozen) => frozen.convolutions.get(layer, || Ok(FrozenConv2d::new(weight, bias, *options)))?.forward(x),
             Mode::Training(_) => rankle_ops::conv2d(x, weight, bias, options),
         }
     }
@@ -96,7 +96,7 @@ impl<'a> Pass<'a> {
             let conv = FrozenConv2d::new(&weight, Some(&shift), *options);
             Ok(if let Some([low, high]) = bounds { conv.clipped(low, high) } else { conv })
         };
-        frozen.conv2d(layer, folded)?.forward(x)
+        frozen.convolutions.get(layer, folded)?.forward(x)
     }
 
     /// Dense layer by `LAYER.weight`, with `LAYER.bias` if there is one.
@@ -104,7 +104,11 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// As [`rankle_ops::linear`].
     pub fn linear(&self, layer: &str, x: &Tensor) -> Result<Tensor> {
-        rankle_ops::linear(x, self.of(layer, "weight")?, self.bias(layer))
+        let (weight, bias) = (self.of(layer, "weight")?, self.bias(layer));
+        match &self.mode {
+            Mode::Frozen(frozen) => frozen.products.get(layer, || Ok(FrozenLinear::new(weight, bias)))?.forward(x),
+            Mode::Training(_) => rankle_ops::linear(x, weight, bias),
+        }
     }
 
     /// Layer normalization over the last dimension.

@@ -3,6 +3,8 @@
 use super::{Build, Inputs, Operator, broadcast, one};
 use crate::differentiable as d;
 use candle_core::{Result, Tensor, bail};
+use rankle_ops::FrozenLinear;
+use std::sync::OnceLock;
 
 pub(crate) fn matmul(_: &Build<'_>) -> Result<Operator> {
     one(|inputs| {
@@ -67,10 +69,12 @@ pub(crate) fn gemm(build: &Build<'_>) -> Result<Operator> {
 
 /// `x · weightᵀ + bias`, without bias if there is no third input.
 pub(crate) fn linear(_: &Build<'_>) -> Result<Operator> {
-    one(|inputs| {
-        let (x, weight) = (inputs.floats(0)?, inputs.floats(1)?);
+    // Nodes are fused to this operator with constants alone.
+    let frozen = OnceLock::new();
+    one(move |inputs| {
+        let (x, weight, bias) = (inputs.floats(0)?, inputs.floats(1)?, inputs.optional_floats(2)?);
         let outputs = weight.dims().first().copied().unwrap_or(0);
         inputs.room(&[&x.dims()[..x.rank().saturating_sub(1)], &[outputs]].concat())?;
-        rankle_ops::linear(x, weight, inputs.optional_floats(2)?)
+        frozen.get_or_init(|| FrozenLinear::new(weight, bias)).forward(x)
     })
 }

@@ -94,7 +94,7 @@ mod tests {
             ["mnist", "curves", "fashion", "losses", "backbones", "transfer", "self-transfer", "universal", "classification"];
         let others =
             ["classification-fashion", "ablations", "sanity", "sanity-fashion", "products", "strength", "strength-fashion"];
-        let order = [&order[..], &others, &["lenet-euclidean"]];
+        let order = [&order[..], &others, &["ctd-apgd", "lenet-euclidean"]];
         assert_eq!(all().iter().map(|experiment| experiment.name.as_str()).collect::<Vec<_>>(), order.concat());
     }
 

@@ -374,13 +374,13 @@ pub(super) mod tests {
         Plan::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap()
     }
 
-    /// All experiments of the repository in the order of the list, including the example.
+    /// All experiments of the repository in the order of the list, including the examples.
     pub(in super::super) fn all() -> Vec<Experiment> {
         let folder = root().join("xtask/plans");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let plans = files.filter(|file| file.extension().is_some_and(|ending| ending == "toml"));
         let mut names: Vec<String> = plans.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-        names.push("examples/lenet-euclidean".to_owned());
+        names.extend(["examples/lenet-euclidean", "examples/ctd-apgd"].map(str::to_owned));
         let mut all: Vec<Experiment> = names.iter().map(|name| plan(name).experiment().unwrap()).collect();
         all.sort_by_key(Experiment::place);
         all
@@ -402,7 +402,7 @@ pub(super) mod tests {
     fn every_plan_is_whole_and_has_something_to_do() {
         let all = all();
         assert_eq!(all.iter().map(|experiment| &experiment.name).collect::<HashSet<_>>().len(), all.len());
-        assert_eq!((all.len(), all[0].name.as_str(), all[13].name.as_str()), (17, "mnist", "products"));
+        assert_eq!((all.len(), all[0].name.as_str(), all[13].name.as_str()), (18, "mnist", "products"));
         for Experiment { name, summary, study, .. } in &all {
             assert!(!summary.is_empty() && summary.len() <= 100 && !summary.contains('\n'), "{summary}");
             let cells = |scope: Scope| study.work(&scope).iter().map(|(_, cells)| cells).sum::<usize>();
