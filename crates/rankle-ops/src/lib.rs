@@ -9,10 +9,11 @@
 //! - convolution and pooling: [`conv2d`], and with weights that stay [`FrozenConv2d`], [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool`];
 //! - activations: [`relu`], [`relu6`], [`clip`], [`leaky_relu`], [`sigmoid`], [`hard_sigmoid`], [`hard_swish`], [`silu`],
 //!   [`tanh`](fn@tanh), [`gelu`], [`gelu_tanh`], [`erf`];
-//! - products: [`linear`], [`matmul`];
+//! - products: [`linear`], and with weights that stay [`FrozenLinear`], [`matmul`];
 //! - normalization: [`batch_norm`], [`batch_norm_training`], [`layer_norm`], [`softmax`], [`normalize_pixels`], [`unit_rows`];
 //! - attention: [`self_attention`];
-//! - gradients of all of them together: [`Recorded`], with backward functions for candle's operations: [`record`];
+//! - gradients of all of them together: [`Recorded`], with backward functions for candle's operations: [`record`], [`add`]; of a batch
+//!   in pieces: [`Pieces`];
 //! - resampling of images: [`resize`].
 //!
 //! Everything is computed by candle's operations on the device of the inputs, and nothing is read back to the host. On the CPU,

@@ -46,7 +46,8 @@ pub(super) fn with_batch_norm(draft: &mut Draft, at: usize) -> Result<bool> {
 pub(super) fn with_clip(draft: &mut Draft, at: usize) -> Result<bool> {
     let Some([low, high]) = bounds(draft, at)? else { return Ok(false) };
     let Some(conv) = draft.input(at, 0).and_then(|x| draft.made_for_one(x, "Conv")) else { return Ok(false) };
-    if !(low <= high) || draft.nodes[conv].inputs[1..].iter().flatten().any(|&slot| draft.constant(slot).is_none()) {
+    let constant = draft.nodes[conv].inputs[1..].iter().flatten().all(|&slot| draft.constant(slot).is_some());
+    if low.is_nan() || high.is_nan() || low > high || !constant {
         return Ok(false);
     }
     let mut attributes = draft.nodes[conv].attributes.clone();
