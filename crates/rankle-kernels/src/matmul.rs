@@ -126,8 +126,8 @@ fn run(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], store: Store, fini
     multiply_packed(isa, a, b.columns, pack, c, store, finish);
 }
 
-/// `c (+)= a · b` and the last step on it, `b` given by a function: it packs the `inner` rows and some columns, at most a panel, as `[inner][panel]`.
-/// It leaves numbers of other columns as they are.
+/// `c (+)= a · b` and the last step on it, `b` given by a function: it packs the `inner` rows and some columns, at most a panel, as
+/// `[inner][panel]`. It leaves numbers of other columns as they are.
 pub(crate) fn multiply_packed(
     isa: Isa,
     a: Matrix<'_>,

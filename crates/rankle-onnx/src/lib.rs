@@ -6,7 +6,7 @@
 //!
 //! - Versions 11 to 23 of ONNX's operators, of which 11 to 21 are tested, with batches of any size or of one.
 //! - All arithmetic is in f32; constants of other types are converted.
-//! - Batch normalizations become part of the convolutions before them. What exporters write as several nodes is one again: layer
+//! - Batch normalizations, ReLU and bounds become part of the convolutions before them. What exporters write as several nodes is one again: layer
 //!   normalization, GELU, SiLU, hard swish, and products with constant matrices.
 //! - Gradients are PyTorch's, corners and ties included. They do not pass through integers, comparisons and rounding.
 //!

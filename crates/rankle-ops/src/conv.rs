@@ -56,7 +56,7 @@ impl FrozenConv2d {
         Self { weight: weight.detach(), bias: bias.map(Tensor::detach), options, bounds: None, prepared: Mutex::default() }
     }
 
-    /// The same with [`clip`] on its results, which costs nothing beside it. [`crate::relu`] is a clip between 0 and infinity.
+    /// The same with [`clip`] on its results, on the CPU while they are in the cache. [`crate::relu`] is a clip between 0 and infinity.
     #[must_use]
     pub fn clipped(self, low: f64, high: f64) -> Self {
         Self { bounds: Some([low, high]), ..self }
