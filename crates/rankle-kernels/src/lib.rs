@@ -41,6 +41,7 @@ pub mod conv;
 pub mod dense;
 pub mod distance;
 pub mod features;
+mod finish;
 pub mod maps;
 pub mod matmul;
 pub mod peak;

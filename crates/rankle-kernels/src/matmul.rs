@@ -3,10 +3,12 @@
 //! For weights that never change, [`crate::dense`] packs once. Here the right operand is packed in blocks of at most
 //! `INNER` inner elements, and the rows of the product are shared among threads.
 
+pub use crate::finish::Finish;
+
 use crate::aligned::Aligned;
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum, whole};
-use crate::tile::{Left, Right, Store, Stretches, split, tile};
+use crate::tile::{Left, Right, Store, Stretches, split, tile, tile_finished};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
@@ -55,52 +57,6 @@ impl<'a> Matrix<'a> {
     /// The slice from an element on.
     fn from(&self, row: usize, column: usize) -> &'a [f32] {
         &self.data[row * self.strides[0] + column * self.strides[1]..]
-    }
-}
-
-/// The last step on a product, row by row, while its tiles are in the cache: what is added, then the bounds. NaN stays NaN.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finish<'a> {
-    /// A number for each row.
-    pub bias: Option<&'a [f32]>,
-    /// The smallest and the largest result.
-    pub bounds: Option<[f32; 2]>,
-}
-
-impl Finish<'_> {
-    /// Finishes rows `width` wide and `stride` apart, from row `first` on.
-    pub fn apply(self, isa: Isa, first: usize, stride: usize, width: usize, rows: &mut [f32]) {
-        if self.bias.is_some() || self.bounds.is_some() {
-            isa.run(FinishRows { finish: self, first, stride, width, rows });
-        }
-    }
-}
-
-struct FinishRows<'a, 'r> {
-    finish: Finish<'a>,
-    first: usize,
-    stride: usize,
-    width: usize,
-    rows: &'r mut [f32],
-}
-
-impl Kernel for FinishRows<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let Self { finish: Finish { bias, bounds }, first, stride, width, rows } = self;
-        for (row, numbers) in rows.chunks_mut(stride).enumerate() {
-            let (numbers, bias) = (&mut numbers[..width], bias.map_or(0.0, |bias| bias[first + row]));
-            match bounds {
-                Some([low, high]) => numbers.iter_mut().for_each(|x| {
-                    let sum = *x + bias;
-                    let raised = if sum <= low { low } else { sum };
-                    *x = if sum >= high { high } else { raised };
-                }),
-                None => numbers.iter_mut().for_each(|x| *x += bias),
-            }
-        }
     }
 }
 
@@ -218,8 +174,9 @@ fn multiply_rows(
                     Left { data, row: a.strides[0], step: 1, stretches: Stretches::ONE, len }
                 };
                 let out = &mut c[piece.start * columns + first..];
+                let top = rows.start + piece.start;
                 if width == lanes {
-                    tile(isa, piece.len(), lanes, left, right, out, columns, store);
+                    tile_finished(isa, piece.len(), lanes, left, right, out, columns, store, (&finish, top));
                 } else {
                     tile(isa, piece.len(), lanes, left, right, &mut edge, lanes, Store::Overwrite);
                     for (row, sums) in edge.chunks_exact(lanes).take(piece.len()).enumerate() {
@@ -227,9 +184,8 @@ fn multiply_rows(
                             *out = if store == Store::Add { *out + sum } else { sum };
                         }
                     }
+                    finish.apply(isa, top, columns, width, &mut out[..(piece.len() - 1) * columns + width]);
                 }
-                let out = &mut out[..(piece.len() - 1) * columns + width];
-                finish.apply(isa, rows.start + piece.start, columns, width, out);
             }
         }
     });

@@ -4,6 +4,7 @@
 //! chain of multiply-adds in ascending order of the inner index, so it does not depend on the batch, the number of threads or the
 //! shape of the tile.
 
+use crate::finish::Finish;
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum};
 
@@ -140,7 +141,24 @@ pub(crate) fn tile(
     out_stride: usize,
     store: Store,
 ) {
-    tile_of(Term::Product, isa, rows, columns, left, right, out, out_stride, store);
+    Tile { rows, left, right, out, out_stride, store, finish: None }.run(Term::Product, isa, columns);
+}
+
+/// As [`tile`], and the last step on the sums, whose rows begin with row `first` of `finish`.
+#[allow(clippy::too_many_arguments, reason = "as for `tile`")]
+pub(crate) fn tile_finished(
+    isa: Isa,
+    rows: usize,
+    columns: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: &mut [f32],
+    out_stride: usize,
+    store: Store,
+    (finish, first): (&Finish<'_>, usize),
+) {
+    let finish = (!finish.is_nothing()).then_some((finish, first));
+    Tile { rows, left, right, out, out_stride, store, finish }.run(Term::Product, isa, columns);
 }
 
 /// As [`tile`], for sums of `term`.
@@ -156,41 +174,29 @@ pub(crate) fn tile_of(
     out_stride: usize,
     store: Store,
 ) {
-    // The bounds that make the raw pointers below sound, checked once per tile.
-    assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && left.stretches.count() >= 1);
-    assert!(left.len == 1 || !matches!(left.stretches, Stretches::Picked(_)), "picks are single elements");
-    assert!(columns == isa.lanes() || columns == isa.panel());
-    let last = left.stretches.last(product([left.len, right.stride]));
-    let last_left = sum([last.left, product([rows - 1, left.row]), product([left.len - 1, left.step])]);
-    let right_end = sum([last.right, product([left.len - 1, right.stride]), columns]);
-    assert!(last_left < left.data.len(), "left operand too short");
-    assert!(right_end <= right.data.len(), "right operand too short");
-    assert!(sum([product([rows - 1, out_stride]), columns]) <= out.len(), "output too short");
-    let tile = Tile { rows, two: columns == isa.panel(), left, right, out, out_stride, store };
-    match term {
-        Term::Product => isa.run(Products(tile)),
-        Term::SquaredDifference => isa.run(SquaredDifferences(tile)),
-    }
+    Tile { rows, left, right, out, out_stride, store, finish: None }.run(term, isa, columns);
 }
 
 struct Tile<'a, 'o> {
     rows: usize,
-    two: bool,
     left: Left<'a>,
     right: Right<'a>,
     out: &'o mut [f32],
     out_stride: usize,
     store: Store,
+    /// With the row of the first sum. A reference: to copy what was just written in parts would stall.
+    finish: Option<(&'a Finish<'a>, usize)>,
 }
 
-struct Products<'a, 'o>(Tile<'a, 'o>);
-struct SquaredDifferences<'a, 'o>(Tile<'a, 'o>);
+/// A tile of one or, with the flag, two registers.
+struct Products<'a, 'o>(Tile<'a, 'o>, bool);
+struct SquaredDifferences<'a, 'o>(Tile<'a, 'o>, bool);
 
 impl Kernel for Products<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector>(self) {
-        self.0.by_rows::<V, false>();
+        self.0.by_rows::<V, false>(self.1);
     }
 }
 
@@ -198,16 +204,35 @@ impl Kernel for SquaredDifferences<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector>(self) {
-        self.0.by_rows::<V, true>();
+        self.0.by_rows::<V, true>(self.1);
     }
 }
 
 impl Tile<'_, '_> {
+    fn run(self, term: Term, isa: Isa, columns: usize) {
+        let Self { rows, left, right, out_stride, .. } = self;
+        // The bounds that make the raw pointers below sound, checked once per tile.
+        assert!(rows >= 1 && rows <= isa.rows() && left.len >= 1 && left.stretches.count() >= 1);
+        assert!(left.len == 1 || !matches!(left.stretches, Stretches::Picked(_)), "picks are single elements");
+        assert!(columns == isa.lanes() || columns == isa.panel());
+        let last = left.stretches.last(product([left.len, right.stride]));
+        let last_left = sum([last.left, product([rows - 1, left.row]), product([left.len - 1, left.step])]);
+        let right_end = sum([last.right, product([left.len - 1, right.stride]), columns]);
+        assert!(last_left < left.data.len(), "left operand too short");
+        assert!(right_end <= right.data.len(), "right operand too short");
+        assert!(sum([product([rows - 1, out_stride]), columns]) <= self.out.len(), "output too short");
+        let two = columns == isa.panel();
+        match term {
+            Term::Product => isa.run(Products(self, two)),
+            Term::SquaredDifference => isa.run(SquaredDifferences(self, two)),
+        }
+    }
+
     #[inline(always)]
-    fn by_rows<V: Vector, const DIFFERENCE: bool>(self) {
+    fn by_rows<V: Vector, const DIFFERENCE: bool>(self, two: bool) {
         macro_rules! rows {
             ($($m:literal)*) => {
-                match (self.rows, self.two) {
+                match (self.rows, two) {
                     // The comparison is between constants: tiles that do not fit the registers are never compiled.
                     $(($m, true) if $m <= V::ROWS => self.compute::<V, DIFFERENCE, $m, 2>(), ($m, false) if $m <= V::ROWS => self.compute::<V, DIFFERENCE, $m, 1>(),)*
                     _ => unreachable!("checked by the caller"),
@@ -226,7 +251,7 @@ impl Tile<'_, '_> {
             for &[left, right] in &picks.places {
                 let (left, right) =
                     (data.as_ptr().wrapping_add(left as usize), self.right.data.as_ptr().wrapping_add(right as usize));
-                // SAFETY: `tile` checked that the last element of every operand is inside its slice.
+                // SAFETY: `Tile::run` checked that the last element of every operand is inside its slice.
                 unsafe { add_products::<V, DIFFERENCE, M, N>(&mut sums, (left, row), right) };
             }
         } else {
@@ -247,10 +272,18 @@ impl Tile<'_, '_> {
                 // SAFETY: the slice above has `N * LANES` elements.
                 unsafe {
                     let out = out.add(n * V::LANES);
-                    match self.store {
-                        Store::Overwrite => sum.store(out),
-                        Store::Add => sum.multiply_add(V::splat(1.0), V::load(out)).store(out),
-                    }
+                    let sum = match self.store {
+                        Store::Overwrite => sum,
+                        Store::Add => sum.multiply_add(V::splat(1.0), V::load(out)),
+                    };
+                    let sum = match self.finish {
+                        None => sum,
+                        Some((finish, first)) => {
+                            let [low, high] = finish.limits().map(V::splat);
+                            sum.multiply_add(V::splat(1.0), V::splat(finish.bias_of(first + m))).between(low, high)
+                        }
+                    };
+                    sum.store(out);
                 }
             }
         }

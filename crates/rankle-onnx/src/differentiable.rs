@@ -3,7 +3,7 @@
 //! candle's own gradients of these are right, but it computes those of constants, too, and adds each gradient to zeros.
 
 use candle_core::{D, Result, Tensor};
-use rankle_ops::record;
+use rankle_ops::{record, record_view};
 
 /// Sums a gradient over the dimensions along which a tensor of shape `dims` was broadcast.
 fn summed(gradient: &Tensor, dims: &[usize]) -> Result<Tensor> {
@@ -124,7 +124,7 @@ pub(crate) fn reshape(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let before = x.dims().to_vec();
-    Ok(record(&[x], x.reshape(dims)?, move |gradient, _| Ok(vec![Some(gradient.reshape(before.as_slice())?)])))
+    Ok(record_view(x, x.reshape(dims)?, move |gradient| gradient.reshape(before.as_slice())))
 }
 
 pub(crate) fn permute(x: &Tensor, order: &[usize]) -> Result<Tensor> {
@@ -133,7 +133,7 @@ pub(crate) fn permute(x: &Tensor, order: &[usize]) -> Result<Tensor> {
     }
     let mut inverse = vec![0; order.len()];
     order.iter().enumerate().for_each(|(to, &from)| inverse[from] = to);
-    Ok(record(&[x], x.permute(order)?, move |gradient, _| Ok(vec![Some(gradient.permute(inverse.as_slice())?)])))
+    Ok(record_view(x, x.permute(order)?, move |gradient| gradient.permute(inverse.as_slice())))
 }
 
 /// Moves an axis to the end.
@@ -150,13 +150,7 @@ pub(crate) fn from_last(x: &Tensor, axis: usize) -> Result<Tensor> {
 }
 
 pub(crate) fn narrow(x: &Tensor, axis: usize, start: usize, len: usize) -> Result<Tensor> {
-    let whole = x.dims()[axis];
-    if (start, len) == (0, whole) {
-        return Ok(x.clone());
-    }
-    Ok(record(&[x], x.narrow(axis, start, len)?, move |gradient, _| {
-        Ok(vec![Some(gradient.pad_with_zeros(axis, start, whole - start - len)?)])
-    }))
+    if (start, len) == (0, x.dims()[axis]) { Ok(x.clone()) } else { rankle_ops::narrow(x, axis, start, len) }
 }
 
 pub(crate) fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usize) -> Result<Tensor> {
@@ -164,9 +158,7 @@ pub(crate) fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usiz
     if before == 0 && after == 0 {
         return Ok(x.clone());
     }
-    Ok(record(&[x], x.pad_with_zeros(axis, before, after)?, move |gradient, _| {
-        Ok(vec![Some(gradient.narrow(axis, before, len)?)])
-    }))
+    Ok(record_view(x, x.pad_with_zeros(axis, before, after)?, move |gradient| gradient.narrow(axis, before, len)))
 }
 
 /// What stands at `indices` along an axis.
@@ -185,7 +177,7 @@ pub(crate) fn expand(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let before = x.dims().to_vec();
-    Ok(record(&[x], x.broadcast_as(dims)?, move |gradient, _| Ok(vec![Some(summed(gradient, &before)?)])))
+    Ok(record_view(x, x.broadcast_as(dims)?, move |gradient| summed(gradient, &before)))
 }
 
 pub(crate) fn concat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {

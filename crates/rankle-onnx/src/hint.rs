@@ -12,7 +12,10 @@ pub(crate) fn before_scores(graph: &Graph, size: usize) -> Option<String> {
     let results = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten().map(move |&slot| (slot, node)));
     let producers = results.collect::<HashMap<_, _>>();
     let producer = |slot: Slot| producers.get(&slot).copied();
-    let weights = |node: &Node| node.inputs.iter().flatten().any(|slot| graph.constants.contains_key(slot));
+    // Some exporters write weights as nodes.
+    let is_constant =
+        |slot: &Slot| graph.constants.contains_key(slot) || producer(*slot).is_some_and(|node| node.operator == "Constant");
+    let weights = |node: &Node| node.inputs.iter().flatten().any(is_constant);
     let mut node = producer(graph.output)?;
     let mut is_softmax = false;
     // From the output back to the last layer with weights.

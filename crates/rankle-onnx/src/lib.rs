@@ -2,7 +2,7 @@
 //!
 //! An [`OnnxModel`] reads the graph of a file, computes once whatever does not depend on the pixels, and runs the rest by the
 //! differentiable operations of `rankle_ops`, on any device of candle. Weights are frozen. What an exporter cannot say of a model is
-//! in its [`Options`]: which result is the embedding, and how photographs become its input.
+//! in its [`Options`]: which result is the embedding, how a map or tokens become one ([`Pool`]), and how photographs become its input.
 //!
 //! - Versions 11 to 23 of ONNX's operators, of which 11 to 21 are tested, with batches of any size or of one.
 //! - All arithmetic is in f32; constants of other types are converted.
@@ -70,4 +70,4 @@ mod proto;
 mod wire;
 
 pub use model::OnnxModel;
-pub use options::{Layout, Options};
+pub use options::{Layout, Options, Pool};

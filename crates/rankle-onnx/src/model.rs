@@ -1,14 +1,15 @@
 //! A file's graph as a model.
 
+use crate::differentiable as d;
 use crate::external::Folder;
 use crate::graph::{Graph, line};
 use crate::hint;
-use crate::options::{Layout, Options};
+use crate::options::{Layout, Options, Pool};
 use crate::program::{LIMIT, Program};
 use candle_core::{DType, Tensor};
 use rankle_core::numbers::numbers;
 use rankle_core::{Differentiable, Distance, Embedder, Error, InputSpec, Place, Result, Upstream, upstream_gradient};
-use rankle_ops::{Pieces, normalize_pixels};
+use rankle_ops::{Pieces, global_avg_pool, normalize_pixels};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +33,7 @@ pub struct OnnxModel {
     layout: Layout,
     /// Mean and standard deviation of each channel.
     normalization: Option<[Vec<f32>; 2]>,
+    pool: Option<Pool>,
     /// Size of all batches, if the graph takes no other.
     batch: Option<usize>,
     embedding_size: usize,
@@ -68,6 +70,7 @@ impl OnnxModel {
             input: InputSpec { shape, resize: options.resize, edge: options.edge, filter: options.filter },
             layout,
             normalization: normalization(options, shape.0)?,
+            pool: options.pool,
             batch: dims[0],
             graph,
             embedding_size: 0,
@@ -94,7 +97,10 @@ impl OnnxModel {
             }
             _ => {
                 let (name, dims) = (&model.graph.names[model.graph.output], output.dims());
-                candle_core::bail!("'{name}' has shape {dims:?} for {batch} images, where (n, d) is needed: say output=NAME")
+                candle_core::bail!(
+                    "'{name}' has shape {dims:?} for {batch} images, where (n, d) is needed: say output=NAME of another result, or \
+                     pool=mean or pool=first, which make an embedding of a map (n, d, height, width) or of tokens (n, tokens, d)"
+                )
             }
         };
         if batch > 1 && model.mixes(&program, &images)? {
@@ -164,15 +170,34 @@ impl OnnxModel {
             images = normalize_pixels(&images, mean, std)?;
         }
         if self.layout == Layout::Nhwc {
-            images = crate::differentiable::permute(&images, &[0, 2, 3, 1])?;
+            images = d::permute(&images, &[0, 2, 3, 1])?;
         }
-        program.run(&images)
+        self.pooled(&program.run(&images)?)
+    }
+
+    /// The embeddings of an output that has several vectors for an image.
+    fn pooled(&self, output: &Tensor) -> candle_core::Result<Tensor> {
+        let Some(pool) = self.pool else { return Ok(output.clone()) };
+        match (pool, output.dims()) {
+            (Pool::Mean, [_, _, _, _]) if self.layout == Layout::Nhwc => global_avg_pool(&d::permute(output, &[0, 3, 1, 2])?),
+            (Pool::Mean, [_, _, _, _]) => global_avg_pool(output),
+            (Pool::Mean, &[n, tokens, size]) if tokens > 0 => {
+                let sums = d::sum_last(&d::permute(output, &[0, 2, 1])?)?;
+                d::reshape(&d::scale(&sums, 1.0 / tokens as f64)?, &[n, size])
+            }
+            (Pool::First, &[n, tokens, size]) if tokens > 0 => d::reshape(&d::narrow(output, 1, 0, 1)?, &[n, size]),
+            _ => candle_core::bail!(
+                "'{}' has shape {:?}: pool=mean takes (n, d, height, width) or (n, tokens, d), pool=first (n, tokens, d)",
+                self.graph.names[self.graph.output],
+                output.shape()
+            ),
+        }
     }
 
     /// Embeddings of a batch of the size that the program is for.
     fn forward(&self, program: &Program, images: &Tensor) -> candle_core::Result<Tensor> {
         let output = self.output(program, images)?;
-        crate::differentiable::reshape(&output, &[images.dims()[0], self.embedding_size])
+        d::reshape(&output, &[images.dims()[0], self.embedding_size])
     }
 
     /// True if the embedding of the first image changes with those beside it, by more than rounding.

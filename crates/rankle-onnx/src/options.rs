@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct Options {
     /// Name of the result that is the embedding: an output of the graph, or any result of a node. Without it the only output.
     pub output: Option<String>,
+    /// Reduces an output that has a vector for each place of an image, or for each token.
+    pub pool: Option<Pool>,
     /// Side of the images, in pixels, where the graph leaves it open.
     pub size: Option<usize>,
     /// Resizing of photographs.
@@ -47,8 +49,31 @@ impl Layout {
     }
 }
 
+/// An embedding from a vector for each place `(n, d, height, width)`, by [`Layout::Nhwc`] `(n, height, width, d)`, or for each token
+/// `(n, tokens, d)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pool {
+    /// The mean of all vectors.
+    Mean,
+    /// The first token: the class token of most transformers.
+    First,
+}
+
+impl Pool {
+    /// Every kind, for messages and menus.
+    pub const ALL: [Self; 2] = [Self::Mean, Self::First];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::First => "first",
+        }
+    }
+}
+
 /// Names of the options.
-const NAMES: [&str; 8] = ["output", "size", "resize", "edge", "filter", "mean", "std", "layout"];
+const NAMES: [&str; 9] = ["output", "pool", "size", "resize", "edge", "filter", "mean", "std", "layout"];
 
 impl Options {
     /// Splits `FILE[,name=value..]` into the file and its options. A list has its numbers between colons: `mean=0.5:0.4:0.4`.
@@ -111,6 +136,7 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         match name {
             "output" => once(&mut self.output, name, value.to_owned()),
+            "pool" => once(&mut self.pool, name, word("pool", &Pool::ALL, Pool::as_str, value)?),
             "size" => once(&mut self.size, name, side(name, value)?),
             "edge" => once(&mut self.edge, name, side(name, value)?),
             "resize" => once(&mut self.resize, name, word("resize", &Resize::ALL, Resize::as_str, value)?),
@@ -156,11 +182,12 @@ mod tests {
 
     #[test]
     fn all_options() {
-        let text = "a,b/c.onnx,output=/fc/out:0,size=224,resize=shorter,edge=256,filter=bicubic,mean=0.5:0:-1,std=2,layout=nhwc";
+        let text = "a,b/c.onnx,output=/fc/out:0,pool=mean,size=224,resize=shorter,edge=256,filter=bicubic,mean=0.5:0:-1,std=2,layout=nhwc";
         let (file, options) = Options::parse(text).unwrap();
         assert_eq!(file.to_str(), Some("a,b/c.onnx"));
         let expected = Options {
             output: Some("/fc/out:0".into()),
+            pool: Some(Pool::Mean),
             size: Some(224),
             resize: Some(Resize::Shorter),
             edge: Some(256),
@@ -187,6 +214,7 @@ mod tests {
             ("m,size=-3", "size=-3 is no number"),
             ("m,resize=longer", "unknown resize 'longer'; known: shorter, square, none"),
             ("m,layout=chw", "known: nchw, nhwc"),
+            ("m,pool=max", "unknown pool 'max'; known: mean, first"),
             ("m,mean=a", "mean=a is no list of numbers"),
             ("m,std=0.5:0", "std=0.5:0 is no list"),
             ("m,mean=inf", "mean=inf is no list"),

@@ -184,3 +184,34 @@ fn size(tensor: &Tensor) -> usize {
         _ => 4,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::external::Folder;
+    use candle_core::Device;
+    use std::path::Path;
+
+    #[test]
+    fn attention_of_both_exporters_is_one_operator() {
+        // With a mask or positions added to its products it is left as it is.
+        let networks = [
+            ("vit-script-17", 32, 2),
+            ("vit-dynamo-18", 32, 2),
+            ("dinov2-script-16", 42, 2),
+            ("clip-script-15", 32, 2),
+            ("clip-dynamo-18", 32, 2),
+            ("dinov2-dynamo-21", 42, 0),
+            ("swin-script-12", 32, 0),
+        ];
+        for (name, side, layers) in networks {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.onnx"));
+            let graph = Graph::read(&std::fs::read(&path).unwrap(), &Folder::of(&path), None, &Device::Cpu).unwrap();
+            let images = Tensor::zeros((2, 3, side, side), DType::F32, &Device::Cpu).unwrap();
+            let program = Program::new(&graph, &images).unwrap();
+            let count = |operator: &str| program.steps.iter().filter(|step| step.name.ends_with(operator)).count();
+            assert_eq!(count("(rankle:Attention)"), layers, "{name}");
+            assert_eq!(count("(Softmax)") == 0, layers > 0, "{name}");
+        }
+    }
+}

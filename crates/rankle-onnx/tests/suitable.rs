@@ -49,6 +49,45 @@ fn outputs() {
     refused(&shape.bytes(), "", &["'y' does not depend on the pixels"]);
 }
 
+/// A map's and tokens' mean, and the first token.
+#[test]
+fn pools() {
+    let images = numbers(1, &[3, 3, 4, 4]);
+    let plain = load(&classifier(7).bytes(), ",output=f").unwrap();
+    let expected = results(&plain, &images);
+    // The classifier's own mean of its map `r`, whatever the layout.
+    let close = |actual: [Vec<f32>; 2]| {
+        for (actual, expected) in actual.iter().zip(&expected) {
+            assert!(actual.len() == expected.len() && actual.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-6));
+        }
+    };
+    let pooled = |file: &File, options: &str| results(&load(&file.bytes(), options).unwrap(), &images);
+    let mut file = classifier(7);
+    close(pooled(&file, ",output=r,pool=mean"));
+    file.nodes.insert(0, node("Transpose", &["image"], &["x"], &[ints("perm", &[0, 3, 1, 2])]));
+    file.nodes.push(node("Transpose", &["r"], &["last"], &[ints("perm", &[0, 2, 3, 1])]));
+    let last = File { inputs: vec![value("image", 1, &[0, 4, 4, 3])], ..file };
+    close(pooled(&last, ",output=last,pool=mean"));
+
+    // 16 tokens of five numbers, and one before them.
+    let mut tokens = classifier(7);
+    tokens.nodes.extend([
+        node("Flatten", &["r"], &["flat"], &[]),
+        node("Reshape", &["flat", "by_place"], &["places"], &[]),
+        node("Transpose", &["places"], &["tokens"], &[ints("perm", &[0, 2, 1])]),
+        node("Unsqueeze", &["f", "one"], &["class"], &[]),
+        node("Concat", &["class", "tokens"], &["all"], &[int("axis", 1)]),
+    ]);
+    tokens.constants.extend([integers("by_place", &[0, 5, 16]), integers("one", &[1])]);
+    close(pooled(&tokens, ",output=tokens,pool=mean"));
+    close(pooled(&tokens, ",output=all,pool=first"));
+
+    let bytes = tokens.bytes();
+    refused(&bytes, ",output=all", &["'all' has shape [1, 17, 5]", "output=NAME of another result, or pool=mean or pool=first"]);
+    refused(&bytes, ",output=r,pool=first", &["'r' has shape [1, 5, 4, 4]: pool=mean takes"]);
+    refused(&bytes, ",output=y,pool=mean", &["'y' has shape [1, 7]: pool=mean takes"]);
+}
+
 #[test]
 fn classifiers_have_a_hint() {
     let hint = |file: &File| load(&file.bytes(), "").unwrap().hint().map(str::to_owned);
@@ -61,7 +100,12 @@ fn classifiers_have_a_hint() {
     let mut softmax = classifier(7);
     softmax.nodes.push(node("Softmax", &["y"], &["z"], &[]));
     softmax.outputs = vec!["z"];
-    assert_eq!(hint(&softmax).unwrap(), "'z' looks like 7 scores of classes; the embedding before them is output=f");
+    let expected = "'z' looks like 7 scores of classes; the embedding before them is output=f";
+    assert_eq!(hint(&softmax).unwrap(), expected);
+    // Weights that are nodes.
+    let weights = softmax.constants.remove(1);
+    softmax.nodes.insert(0, node("Constant", &[], &["v"], &[tensor("value", weights)]));
+    assert_eq!(hint(&softmax).unwrap(), expected);
 }
 
 #[test]

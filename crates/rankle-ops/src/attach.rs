@@ -1,6 +1,6 @@
 //! Results with a backward function of their own.
 
-use crate::tape::{self, Node};
+use crate::tape::{self, Node, Rule};
 use candle_core::op::BackpropOp;
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
@@ -88,7 +88,7 @@ fn join<const N: usize>(
             bail!("an output of shape {shape:?} on another device than its inputs")
         }
         let output = Tensor::from_storage(storage, shape, BackpropOp::none(), true);
-        tape::push(Node { inputs: inputs.map(Tensor::clone).into(), output: output.clone(), backward });
+        tape::push(Node { inputs: inputs.map(Tensor::clone).into(), output: output.clone(), rule: Rule::Operation(backward) });
         return Ok(output);
     }
     let attached = Attached { output: Mutex::new(Some(output)), backward };

@@ -7,8 +7,13 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 /// # Errors
 /// `x` holds anything but f32 or f64. candle panics in some operations on integers.
 pub(crate) fn detached(operation: &str, x: &Tensor) -> Result<Tensor> {
+    detached_view(operation, x)?.contiguous()
+}
+
+/// As [`detached`], in any layout.
+pub(crate) fn detached_view(operation: &str, x: &Tensor) -> Result<Tensor> {
     match x.dtype() {
-        DType::F32 | DType::F64 => x.detach().contiguous(),
+        DType::F32 | DType::F64 => Ok(x.detach()),
         dtype => bail!("{operation}: a tensor of {dtype:?} and shape {:?}, where f32 or f64 is needed", x.shape()),
     }
 }

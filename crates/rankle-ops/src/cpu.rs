@@ -3,8 +3,11 @@
 //! The operations themselves check shapes and types, and ask [`takes`] before they call what is here. Their portable formulation
 //! computes the same on all other devices and in f64, and is what the tests compare with.
 
+mod attention;
+
+pub(crate) use attention::{attention, self_attention};
+
 use crate::attach::attach_numbers;
-use crate::attention::Layout;
 use crate::padding::Windows;
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
 use rankle_kernels::features::{Activation, LayerNorm, softmax as softmax_rows, softmax_backward};
@@ -107,82 +110,6 @@ pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
         })?;
         Ok([Some(tensor(dx, output.shape())?)])
     })
-}
-
-/// [`crate::self_attention`].
-pub(crate) fn attention(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    let input = x.detach().contiguous()?;
-    let Layout { n, tokens, heads, features } = layout;
-    let width = heads * features;
-    let mut y = vec![0.0; n * tokens * width];
-    // Per image and head the shares of all tokens in each token.
-    let mut shares = vec![0.0; n * heads * tokens * tokens];
-    with_numbers(&input, |x| {
-        let images = y.par_chunks_exact_mut(tokens * width).zip(shares.par_chunks_exact_mut(heads * tokens * tokens));
-        images.zip(x.par_chunks_exact(3 * tokens * width)).for_each(|((y, shares), x)| {
-            let mut result = vec![0.0; tokens * features];
-            for (head, shares) in shares.chunks_exact_mut(tokens * tokens).enumerate() {
-                let [query, key, value] = layout.matrices(x, head);
-                let mut scores = vec![0.0; tokens * tokens];
-                multiply(Isa::best(), query, key.t(), &mut scores);
-                scores.iter_mut().for_each(|score| *score *= layout.scale() as f32);
-                softmax_rows(Isa::best(), tokens, &scores, shares);
-                multiply(Isa::best(), Matrix::new(shares, tokens, tokens), value, &mut result);
-                layout.write(&result, y, width, head * features);
-            }
-        });
-        Ok(())
-    })?;
-    attach_numbers([x], y, (n, tokens, width), move |_, gradient, _| {
-        let mut dx = vec![0.0; input.elem_count()];
-        with_numbers(&input, |x| {
-            with_numbers(gradient, |gradient| {
-                let images = dx.par_chunks_exact_mut(3 * tokens * width).zip(gradient.par_chunks_exact(tokens * width));
-                let inputs = x.par_chunks_exact(3 * tokens * width).zip(shares.par_chunks_exact(heads * tokens * tokens));
-                images.zip(inputs).for_each(|((dx, gradient), (x, shares))| layout.back(x, shares, gradient, dx));
-                Ok(())
-            })
-        })?;
-        Ok([Some(tensor(dx, input.shape())?)])
-    })
-}
-
-impl Layout {
-    /// Queries, keys and values of a head, in the projection of one image.
-    fn matrices(self, x: &[f32], head: usize) -> [Matrix<'_>; 3] {
-        let width = self.heads * self.features;
-        [0, 1, 2].map(|part| {
-            let first = part * width + head * self.features;
-            Matrix::strided(&x[first..], self.tokens, self.features, [3 * width, 1])
-        })
-    }
-
-    /// Writes one row per token, of the features of a head, into rows of `stride` numbers from `first` on.
-    fn write(self, rows: &[f32], into: &mut [f32], stride: usize, first: usize) {
-        for (row, into) in rows.chunks_exact(self.features).zip(into.chunks_exact_mut(stride)) {
-            into[first..first + self.features].copy_from_slice(row);
-        }
-    }
-
-    /// The gradient of the projection of one image.
-    fn back(self, x: &[f32], shares: &[f32], gradient: &[f32], dx: &mut [f32]) {
-        let (Self { tokens, heads, features, .. }, isa) = (self, Isa::best());
-        let width = heads * features;
-        let square = || vec![0.0; tokens * tokens];
-        let (mut result, mut for_shares, mut for_scores) = (vec![0.0; tokens * features], square(), square());
-        for (head, shares) in shares.chunks_exact(tokens * tokens).enumerate() {
-            let [query, key, value] = self.matrices(x, head);
-            let upstream = Matrix::strided(&gradient[head * features..], tokens, features, [width, 1]);
-            multiply(isa, upstream, value.t(), &mut for_shares);
-            softmax_backward(isa, tokens, shares, &for_shares, &mut for_scores);
-            for_scores.iter_mut().for_each(|score| *score *= self.scale() as f32);
-            let (shares, scores) = (Matrix::new(shares, tokens, tokens), Matrix::new(&for_scores, tokens, tokens));
-            for (part, (a, b)) in [(scores, key), (scores.t(), query), (shares.t(), upstream)].into_iter().enumerate() {
-                multiply(isa, a, b, &mut result);
-                self.write(&result, dx, 3 * width, part * width + head * features);
-            }
-        }
-    }
 }
 
 /// Rows, contiguous and off the tape, with what [`crate::layer_norm`] keeps of them.
@@ -497,8 +424,8 @@ fn chunk(conv: &Conv) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        Conv2d, FrozenConv2d, FrozenLinear, Padding, clip, conv2d, gelu, layer_norm, linear, matmul, relu, self_attention,
-        softmax,
+        Conv2d, FrozenConv2d, FrozenLinear, Padding, attention, clip, conv2d, gelu, layer_norm, linear, matmul, relu,
+        self_attention, softmax,
     };
     use candle_core::Var;
 
@@ -558,8 +485,13 @@ mod tests {
 
     #[test]
     fn attention_is_as_the_portable_one() {
-        check("attention", |x| self_attention(&x[0], 3), &[numbers(1, (2, 10, 3 * 3 * 8))]);
+        check("of tokens to one another", |x| self_attention(&x[0], 3), &[numbers(1, (2, 10, 3 * 3 * 8))]);
         check("one token", |x| self_attention(&x[0], 1), &[numbers(1, (2, 1, 3 * 5))]);
+        let parts = [numbers(1, (2, 7, 3, 8)), numbers(2, (2, 10, 3, 8)), numbers(3, (2, 10, 3, 5))];
+        check("of others", |x| attention(&x[0], &x[1], &x[2], 0.7), &parts);
+        let views = parts.map(|x| x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap());
+        let tokens_first = |x: &Tensor| x.permute((0, 3, 1, 2));
+        check("of views", |x| attention(&tokens_first(&x[0])?, &tokens_first(&x[1])?, &tokens_first(&x[2])?, 0.7), &views);
     }
 
     #[test]

@@ -11,9 +11,9 @@
 //!   [`tanh`](fn@tanh), [`gelu`], [`gelu_tanh`], [`erf`];
 //! - products: [`linear`], and with weights that stay [`FrozenLinear`], [`matmul`];
 //! - normalization: [`batch_norm`], [`batch_norm_training`], [`layer_norm`], [`softmax`], [`normalize_pixels`], [`unit_rows`];
-//! - attention: [`self_attention`];
-//! - gradients of all of them together: [`Recorded`], with backward functions for candle's operations: [`record`], [`add`]; of a batch
-//!   in pieces: [`Pieces`];
+//! - attention: [`attention`], [`self_attention`];
+//! - gradients of all of them together: [`Recorded`], with backward functions for candle's operations: [`record`], [`record_view`],
+//!   [`add`], [`narrow`]; of a batch in pieces: [`Pieces`];
 //! - resampling of images: [`resize`].
 //!
 //! Everything is computed by candle's operations on the device of the inputs, and nothing is read back to the host. On the CPU,
@@ -101,7 +101,7 @@ mod tape;
 
 pub use activation::{clip, erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu, tanh};
 pub use attach::attach;
-pub use attention::self_attention;
+pub use attention::{attention, self_attention};
 pub use conv::{Conv2d, FrozenConv2d, conv2d};
 pub use linear::{FrozenLinear, linear, matmul};
 pub use norm::{BatchStatistics, batch_norm, batch_norm_training, layer_norm, normalize_pixels, unit_rows};
@@ -110,4 +110,4 @@ pub use pieces::Pieces;
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use resize::{Filter, Resize, resize};
 pub use softmax::softmax;
-pub use tape::{Recorded, add, record};
+pub use tape::{Recorded, add, narrow, record, record_view};

@@ -15,8 +15,22 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<Tensor>,
     /// A variable, where candle's tape ends, or by [`record`] the result of candle's operations.
     pub(crate) output: Tensor,
-    pub(crate) backward: Box<Backward>,
+    pub(crate) rule: Rule,
 }
+
+/// From the gradient of an output to those of the inputs.
+pub(crate) enum Rule {
+    Operation(Box<Backward>),
+    /// Of one input; it takes gradients in any layout.
+    View(Box<View>),
+    /// The output is a part of the one input.
+    Part {
+        axis: usize,
+        start: usize,
+    },
+}
+
+type View = dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync;
 
 /// True while the operations of this thread are recorded.
 pub(crate) fn is_recording() -> bool {
@@ -60,10 +74,33 @@ pub fn record(
     output: Tensor,
     backward: impl Fn(&Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
 ) -> Tensor {
-    if output.track_op() && is_recording() {
-        let inputs = inputs.iter().copied().cloned().collect();
-        let backward: Box<Backward> = Box::new(move |_, gradient, needed| backward(gradient, needed));
-        push(Node { inputs, output: output.clone(), backward });
+    record_rule(inputs, output, || Rule::Operation(Box::new(move |_, gradient, needed| backward(gradient, needed))))
+}
+
+/// As [`record`], for one input and a `backward` that takes gradients in any layout and returns the gradient of the input, in its shape
+/// and type and in any layout: a chain of permutations copies nothing on its way back.
+pub fn record_view(
+    input: &Tensor,
+    output: Tensor,
+    backward: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+) -> Tensor {
+    record_rule(&[input], output, || Rule::View(Box::new(backward)))
+}
+
+/// The `len` entries of `x` from `start` on along an axis: `(.., d, ..)` gives a view `(.., len, ..)`. Recorded, the gradients of the
+/// parts of a tensor are put side by side, where candle adds tensors of its whole size.
+///
+/// # Errors
+/// A part that is not in `x`.
+pub fn narrow(x: &Tensor, axis: usize, start: usize, len: usize) -> Result<Tensor> {
+    Ok(record_rule(&[x], x.narrow(axis, start, len)?, || Rule::Part { axis, start }))
+}
+
+fn record_rule(inputs: &[&Tensor], output: Tensor, rule: impl FnOnce() -> Rule) -> Tensor {
+    // Some operations of candle that change nothing return the input itself.
+    let is_new = inputs.iter().all(|input| input.id() != output.id());
+    if is_new && output.track_op() && is_recording() {
+        push(Node { inputs: inputs.iter().copied().cloned().collect(), output: output.clone(), rule: rule() });
     }
     output
 }
@@ -123,7 +160,8 @@ impl Recorded {
         self.output.detach()
     }
 
-    /// Bytes of the recorded results, which stay in memory.
+    /// Bytes of the recorded results, which stay in memory; what some operations keep beside them, as the shares of attention, is not
+    /// counted.
     pub fn bytes(&self) -> usize {
         self.nodes.iter().map(|node| node.output.elem_count() * node.output.dtype().size_in_bytes()).sum()
     }
@@ -138,10 +176,21 @@ impl Recorded {
             bail!("an upstream gradient of shape {:?} for an output of shape {:?}", upstream.shape(), self.output.shape())
         }
         let recorded = self.nodes.iter().map(|node| node.output.id()).collect();
-        let mut gradients = Gradients { recorded, sums: HashMap::new() };
+        let mut gradients = Gradients { recorded, sums: HashMap::new(), parts: HashMap::new() };
         gradients.give(&self.output, upstream.detach())?;
-        for Node { inputs, output, backward } in self.nodes.into_iter().rev() {
-            let Some(gradient) = gradients.sums.remove(&output.id()) else { continue };
+        for Node { inputs, output, rule } in self.nodes.into_iter().rev() {
+            let Some(gradient) = gradients.take(&output)? else { continue };
+            let backward = match rule {
+                Rule::Operation(backward) => backward,
+                Rule::View(backward) => {
+                    gradients.give(&inputs[0], backward(&gradient)?)?;
+                    continue;
+                }
+                Rule::Part { axis, start } => {
+                    gradients.give_part(&inputs[0], Part { axis, start, gradient })?;
+                    continue;
+                }
+            };
             let needed: Vec<bool> = inputs.iter().map(Tensor::track_op).collect();
             let results = backward(&output.detach(), &gradient.contiguous()?, &needed)?;
             for ((input, gradient), _) in inputs.iter().zip(results).zip(needed).filter(|(_, needed)| *needed) {
@@ -151,7 +200,7 @@ impl Recorded {
                 }
             }
         }
-        Ok(of.iter().map(|variable| gradients.sums.remove(&variable.id())).collect())
+        of.iter().map(|variable| gradients.take(variable)).collect()
     }
 }
 
@@ -159,11 +208,33 @@ impl Recorded {
 struct Gradients {
     recorded: HashSet<TensorId>,
     sums: HashMap<TensorId, Tensor>,
+    /// What [`narrow`] gave, until it is needed.
+    parts: HashMap<TensorId, Vec<Part>>,
 }
 
 impl Gradients {
+    /// The whole gradient of a tensor, once.
+    fn take(&mut self, of: &Tensor) -> Result<Option<Tensor>> {
+        if let Some(parts) = self.parts.remove(&of.id()) {
+            self.add(of.id(), joined(parts, of)?)?;
+        }
+        Ok(self.sums.remove(&of.id()))
+    }
+
+    fn is_kept(&self, tensor: &Tensor) -> bool {
+        tensor.is_variable() || self.recorded.contains(&tensor.id())
+    }
+
+    fn give_part(&mut self, tensor: &Tensor, part: Part) -> Result<()> {
+        if self.is_kept(tensor) {
+            self.parts.entry(tensor.id()).or_default().push(part);
+            return Ok(());
+        }
+        self.give(tensor, joined(vec![part], tensor)?)
+    }
+
     fn give(&mut self, tensor: &Tensor, gradient: Tensor) -> Result<()> {
-        if tensor.is_variable() || self.recorded.contains(&tensor.id()) {
+        if self.is_kept(tensor) {
             return self.add(tensor.id(), gradient);
         }
         if !tensor.track_op() {
@@ -185,6 +256,46 @@ impl Gradients {
         self.sums.insert(id, sum);
         Ok(())
     }
+}
+
+/// The gradient of some of the entries of a tensor along an axis.
+struct Part {
+    axis: usize,
+    start: usize,
+    gradient: Tensor,
+}
+
+/// A gradient of the shape of `of` from those of its parts: 0 where there is none, the sum where there are several.
+fn joined(mut parts: Vec<Part>, of: &Tensor) -> Result<Tensor> {
+    parts.sort_by_key(|part| (part.axis, part.start));
+    // Neighbors are pieces of one tensor until one begins along another axis or inside of the one before.
+    let mut sum: Option<Tensor> = None;
+    let mut rest = parts.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let (axis, whole) = (first.axis, of.dim(first.axis)?);
+        let (mut pieces, mut end) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(Part { start, gradient, .. }) = next {
+            pieces.extend((start > end).then(|| zeros(of, axis, start - end)).transpose()?);
+            end = start + gradient.dim(axis)?;
+            pieces.push(gradient.detach());
+            next = rest.next_if(|part| part.axis == axis && part.start >= end);
+        }
+        pieces.extend((whole > end).then(|| zeros(of, axis, whole - end)).transpose()?);
+        let joined = if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, axis)? };
+        sum = Some(match sum {
+            Some(sum) => (sum + joined)?,
+            None => joined,
+        });
+    }
+    sum.map_or_else(|| of.zeros_like(), Ok)
+}
+
+/// As `like`, but `len` entries along an axis, all 0.
+fn zeros(like: &Tensor, axis: usize, len: usize) -> Result<Tensor> {
+    let mut dims = like.dims().to_vec();
+    dims[axis] = len;
+    Tensor::zeros(dims, like.dtype(), like.device())
 }
 
 #[cfg(test)]
@@ -253,11 +364,82 @@ mod tests {
         let recorded = Recorded::new(|| recorded_network(&x, &COUNT)).unwrap();
         let gradient = recorded.gradients(&upstream, &[&x]).unwrap().remove(0).unwrap();
         assert_eq!(COUNT.load(Relaxed), 1);
-        let apart = (gradient - expected.get(&x).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
-        assert!(apart.to_scalar::<f64>().unwrap() < 1e-14);
+        assert!(apart([gradient, expected.get(&x).unwrap().clone()]) < 1e-14);
         // Off the tape nothing is recorded.
         let frozen = Recorded::new(|| recorded_network(&x.as_detached_tensor(), &COUNT)).unwrap();
         assert!(frozen.nodes.is_empty());
+    }
+
+    /// The largest difference.
+    fn apart([a, b]: [Tensor; 2]) -> f64 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    /// Gradients by a recording, and by candle's tape.
+    fn both(network: impl Fn(&Tensor) -> Result<Tensor>, x: &Var) -> [Tensor; 2] {
+        let output = network(x).unwrap();
+        let upstream = numbers(0.9, output.dims());
+        let expected = (output * &upstream).unwrap().sum_all().unwrap().backward().unwrap().get(x).unwrap().clone();
+        let recorded = Recorded::new(|| network(x)).unwrap().gradients(&upstream, &[x]).unwrap().remove(0).unwrap();
+        [recorded, expected]
+    }
+
+    #[test]
+    fn gradients_of_parts_are_put_side_by_side() {
+        let x = Var::from_tensor(&numbers(0.1, &[3, 6, 4])).unwrap();
+        type Parts = &'static [(usize, usize, usize)];
+        let cases: [(&str, Parts); 6] = [
+            ("all of it", &[(1, 4, 2), (1, 0, 3), (1, 3, 1)]),
+            ("gaps", &[(1, 1, 2), (1, 4, 1)]),
+            ("overlapping ones", &[(1, 0, 4), (1, 2, 3), (1, 0, 4), (1, 5, 1)]),
+            ("two axes", &[(0, 1, 1), (2, 0, 3), (0, 0, 1)]),
+            ("one", &[(2, 3, 1)]),
+            ("the whole", &[(0, 0, 3)]),
+        ];
+        for (name, parts) in cases {
+            // Of a variable, of a recorded result, and of the result of an operation of candle.
+            for before in [|x: &Tensor| Ok(x.clone()), relu, Tensor::sqr] {
+                let network = |x: &Tensor| {
+                    let x = before(x)?;
+                    let part = |(at, &(axis, start, len)): (usize, &(usize, usize, usize))| {
+                        let part = softmax(&narrow(&x, axis, start, len)?)?;
+                        (part.mul(&numbers(at as f64, part.dims()))?.sum_all()?
+                            + relu(&narrow(&x, axis, start, len)?)?.sum_all()?)?
+                            * 3.0
+                    };
+                    Tensor::stack(&parts.iter().enumerate().map(part).collect::<Result<Vec<_>>>()?, 0)
+                };
+                assert!(apart(both(network, &x)) < 1e-14, "{name}");
+            }
+        }
+        // A part of a part.
+        assert!(apart(both(|x| relu(&narrow(&narrow(x, 1, 1, 4)?, 1, 2, 1)?), &x)) < 1e-14);
+        assert!(narrow(&x, 1, 5, 2).is_err());
+    }
+
+    /// A result that is the input itself, by operations of candle that change nothing.
+    #[test]
+    fn nothing_is_recorded_where_nothing_changes() {
+        let x = Var::from_tensor(&numbers(0.1, &[3, 4])).unwrap();
+        assert!(apart(both(|x| relu(&narrow(&x.sqr()?, 0, 0, 3)?), &x)) < 1e-14);
+        let same = |x: &Tensor| {
+            let y = x.sqr()?;
+            relu(&record_view(&y, y.transpose(0, 0)?, |gradient| gradient.transpose(0, 0)))
+        };
+        assert!(apart(both(same, &x)) < 1e-14);
+    }
+
+    #[test]
+    fn views_take_gradients_as_they_are() {
+        let x = Var::from_tensor(&numbers(0.1, &[2, 3, 4])).unwrap();
+        let network = |x: &Tensor| {
+            let y = record_view(x, x.transpose(0, 2)?, |gradient| {
+                assert!(!gradient.is_contiguous());
+                gradient.transpose(0, 2)
+            });
+            Ok(record_view(&y, y.transpose(1, 2)?, |gradient| gradient.transpose(1, 2)))
+        };
+        assert!(apart(both(network, &x)) < 1e-14);
     }
 
     #[test]

@@ -109,9 +109,10 @@ pub(crate) struct ModelArguments {
     /// architecture, then with --weights and --distance; or weights on the Hugging Face hub beside a config.json of transformers or
     /// timm, as in hf:facebook/dinov2-small, then with --distance; or an ONNX file, as in onnx:model.onnx, or any program, as in
     /// exec:'python3 model.py', then with --distance. A network for photographs takes the side of its images, if it is not 224:
-    /// resnet18,size=112. An ONNX file takes what it does not say itself: onnx:FILE,output=NAME,size=N,resize=shorter,edge=N,
-    /// filter=bicubic,mean=0.5:0.5:0.5,std=0.5,layout=nhwc; without mean and std pixels go in as numbers from 0 to 1. A command is
-    /// split into words as by a shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
+    /// resnet18,size=112. An ONNX file takes what it does not say itself: onnx:FILE,output=NAME,pool=mean,size=N,resize=shorter,
+    /// edge=N,filter=bicubic,mean=0.5:0.5:0.5,std=0.5,layout=nhwc. Here pool=mean makes an embedding of a map or of tokens, and
+    /// pool=first of the class token; without mean and std pixels go in as numbers from 0 to 1. A command is split into words as by a
+    /// shell, but no shell runs; crates/rankle-exec/PROTOCOL.md says what the program has to answer
     #[arg(long, value_name = "FOLDER|NAME|hf:OWNER/REPO|onnx:FILE|exec:COMMAND", value_parser = RANKERS)]
     pub(crate) model: ModelName,
     /// The weights: a safetensors file with the tensor names of the public PyTorch checkpoints. hf:OWNER/REPO[@REVISION][/FILE]

@@ -110,11 +110,11 @@ fn tell(bar: &ProgressBar) {
 
 /// State of a bar as a line that begins with `progress: `, to be told from other lines.
 fn state(bar: &ProgressBar) -> String {
-    let (done, gone, left) = (bar.position(), span(bar.elapsed()), span(bar.eta()));
+    let (done, gone) = (bar.position(), span(bar.elapsed()));
     let far = match bar.length().filter(|&all| all > 0) {
         // Before the first unit there is no estimate.
         Some(all) if done > 0 => {
-            format!("{:.0} % done, {gone} gone, about {left} left", 100.0 * done.min(all) as f64 / all as f64)
+            format!("{:.0} % done, {gone} gone{}", 100.0 * done.min(all) as f64 / all as f64, left(bar.eta()))
         }
         _ => format!("{gone} gone"),
     };
@@ -122,6 +122,14 @@ fn state(bar: &ProgressBar) -> String {
         message if message.is_empty() => format!("progress: {far}"),
         message => format!("progress: {far}: {message}"),
     }
+}
+
+/// Longest time left that is told: after a pause, as of a machine that slept, estimates are beyond all bounds for a while.
+const LONGEST_LEFT: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// The end of a line that says how long the work will take.
+fn left(time: Duration) -> String {
+    if time > LONGEST_LEFT { String::new() } else { format!(", about {} left", span(time)) }
 }
 
 /// A duration in seconds, minutes or hours, by its length.
@@ -197,6 +205,12 @@ mod tests {
         assert!(line.starts_with("progress: 25 % done, 0 s gone, about ") && line.ends_with(" left: ca+ on mnist"), "{line}");
         bar.set_position(300);
         assert!(state(&bar).starts_with("progress: 100 % done"), "{}", state(&bar));
+    }
+
+    #[test]
+    fn estimates_beyond_all_bounds_are_not_told() {
+        assert_eq!(left(Duration::from_secs(9000)), ", about 2.5 h left");
+        assert_eq!(left(Duration::MAX), "");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Depthwise convolutions: every output sees one input.
 
 use super::correlate::{Correlate, PAD, Tap};
-use super::{Fill, Phases, Windows, copy};
+use super::{Fill, Phases, UNLIMITED, Windows, copy};
 use crate::matmul::{Finish, PLANES, with_buffer};
 use crate::simd::{Isa, Kernel, Vector};
 use crate::size::{product, sum, whole};
@@ -16,17 +16,12 @@ impl Windows {
     /// chain of multiply-adds, taps from top left to bottom right, within the bounds.
     pub fn depthwise(&self, isa: Isa, channels: usize, weight: &[f32], finish: Finish<'_>, planes: &[f32], output: &mut [f32]) {
         let outputs = self.check_depthwise(channels, weight, planes, output);
-        let Finish { bias, bounds } = finish;
+        let (bias, limits) = (finish.bias, finish.limits());
         assert!(bias.is_none_or(|bias| bias.len() == channels * outputs), "one bias for each output");
         let (phases, input_len, output_len, taps) = (Phases::new(*self), self.input_len(), self.output_len(), self.taps());
         let rows = self.output[0] * phases.pitch;
         let (padded, sums) = (sum([phases.len(), rows, PAD]), whole(rows, PAD));
-        let weights = |channel: usize, output: usize| {
-            (0..taps).map(move |tap| Tap {
-                offset: phases.tap(tap / self.kernel[1], tap % self.kernel[1]),
-                weight: weight[(channel * outputs + output) * taps + tap],
-            })
-        };
+        let offsets: Vec<usize> = (0..taps).map(|tap| phases.tap(tap / self.kernel[1], tap % self.kernel[1])).collect();
         let tasks = output.par_chunks_mut(TASK * outputs * output_len).zip(planes.par_chunks(TASK * input_len));
         tasks.enumerate().for_each(|(task, (output, planes))| {
             with_buffer(&PLANES, padded + sums, |buffer| {
@@ -38,12 +33,12 @@ impl Windows {
                     let channel = (task * TASK + index) % channels;
                     isa.run(Fill(phases, plane, padded));
                     for (output, target) in target.chunks_exact_mut(output_len).enumerate() {
+                        let weights = &weight[(channel * outputs + output) * offsets.len()..][..offsets.len()];
                         taps.clear();
-                        taps.extend(weights(channel, output));
+                        taps.extend(offsets.iter().zip(weights).map(|(&offset, &weight)| Tap { offset, weight }));
                         let start = bias.map_or(0.0, |bias| bias[channel * outputs + output]);
                         isa.run(Correlate { input: padded, taps: &taps, start, output: sums });
-                        isa.run(Rows { source: sums, pitch: phases.pitch, width: self.output[1], target });
-                        Finish { bias: None, bounds }.apply(isa, 0, output_len, output_len, target);
+                        isa.run(Rows { source: sums, pitch: phases.pitch, width: self.output[1], limits, target });
                     }
                 }
             });
@@ -125,11 +120,12 @@ impl Windows {
     }
 }
 
-/// Copies rows of `width` numbers, `pitch` apart, to rows side by side.
+/// Copies rows of `width` numbers, `pitch` apart, to rows side by side, within limits.
 struct Rows<'a, 't> {
     source: &'a [f32],
     pitch: usize,
     width: usize,
+    limits: [f32; 2],
     target: &'t mut [f32],
 }
 
@@ -138,7 +134,7 @@ impl Kernel for Rows<'_, '_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for (row, target) in self.target.chunks_exact_mut(self.width).enumerate() {
-            copy::<V>(&self.source[row * self.pitch..][..self.width], target);
+            copy::<V>(&self.source[row * self.pitch..][..self.width], target, self.limits);
         }
     }
 }
@@ -156,7 +152,7 @@ impl Kernel for Spread<'_, '_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for (row, source) in self.source.chunks_exact(self.width).enumerate() {
-            copy::<V>(source, &mut self.target[row * self.pitch..][..self.width]);
+            copy::<V>(source, &mut self.target[row * self.pitch..][..self.width], UNLIMITED);
         }
     }
 }
@@ -185,7 +181,7 @@ impl Kernel for Join<'_, '_> {
             let source = &source[((y + before[0]) / stride[0] - first) * pitch..][..pitch];
             let target = &mut plane[y * input[1]..][..columns];
             if stride[1] == 1 {
-                copy::<V>(&source[before[1]..][..columns], target);
+                copy::<V>(&source[before[1]..][..columns], target, UNLIMITED);
             } else if start[1] < columns {
                 let source = &source[(start[1] + before[1]) / stride[1]..];
                 target[start[1]..].iter_mut().step_by(stride[1]).zip(source).for_each(|(target, &value)| *target = value);

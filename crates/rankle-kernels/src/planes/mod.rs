@@ -104,13 +104,14 @@ impl Phases {
             let place = y + before[0];
             let line = place % stride[0] * stride[1] * self.each + place / stride[0] * self.pitch;
             if stride[1] == 1 {
-                copy::<V>(&row[..columns], &mut phases[line + before[1]..][..columns]);
+                copy::<V>(&row[..columns], &mut phases[line + before[1]..][..columns], UNLIMITED);
                 continue;
             }
             for x in 0..stride[1].min(columns) {
                 let place = x + before[1];
-                let target = phases[line + place % stride[1] * self.each + place / stride[1]..].iter_mut();
-                target.zip(row[x..columns].iter().step_by(stride[1])).for_each(|(target, &value)| *target = value);
+                let source = &row[x..columns];
+                let target = &mut phases[line + place % stride[1] * self.each + place / stride[1]..];
+                copy_every(source, stride[1], &mut target[..source.len().div_ceil(stride[1])]);
             }
         }
     }
@@ -127,18 +128,37 @@ impl Kernel for Fill<'_, '_> {
     }
 }
 
-/// Copies a row. A call of `memcpy` would take longer than most rows.
+/// Copies every number whose index is a multiple of `stride`.
 #[inline(always)]
-fn copy<V: Vector>(source: &[f32], target: &mut [f32]) {
+fn copy_every(source: &[f32], stride: usize, target: &mut [f32]) {
+    if stride != 2 {
+        target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(target, &value)| *target = value);
+        return;
+    }
+    // A distance that the compiler knows: it reads whole registers.
+    let (pairs, rest) = source.as_chunks::<2>();
+    target.iter_mut().zip(pairs).for_each(|(target, pair)| *target = pair[0]);
+    if let (&[last], Some(target)) = (rest, target.last_mut()) {
+        *target = last;
+    }
+}
+
+/// No limits: [`copy`] leaves all numbers as they are.
+const UNLIMITED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+/// Copies a row within limits. A call of `memcpy` would take longer than most rows.
+#[inline(always)]
+fn copy<V: Vector>(source: &[f32], target: &mut [f32], [low, high]: [f32; 2]) {
     let len = source.len();
     assert!(target.len() == len, "rows of one length");
     if len < V::LANES {
-        target.iter_mut().zip(source).for_each(|(target, &value)| *target = value);
+        target.iter_mut().zip(source).for_each(|(target, &value)| *target = V::between_one(value, low, high));
         return;
     }
+    let (low, high) = (V::splat(low), V::splat(high));
     // The last register may overlap the one before it.
     for at in (0..len).step_by(V::LANES).map(|at| at.min(len - V::LANES)) {
         // SAFETY: `at + LANES <= len`, the length of both rows.
-        unsafe { V::load(source.as_ptr().add(at)).store(target.as_mut_ptr().add(at)) };
+        unsafe { V::load(source.as_ptr().add(at)).between(low, high).store(target.as_mut_ptr().add(at)) };
     }
 }

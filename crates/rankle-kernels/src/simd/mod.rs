@@ -163,6 +163,14 @@ pub(crate) trait Vector: Copy {
     /// `self * factor + addend`, fused where the hardware can.
     fn multiply_add(self, factor: Self, addend: Self) -> Self;
     fn subtract(self, other: Self) -> Self;
+    /// The numbers within bounds: `low` or `high` where they are outside. NaN stays NaN, and -0 at a bound of 0 is -0.
+    fn between(self, low: Self, high: Self) -> Self;
+    /// [`Vector::between`] of one number.
+    #[inline(always)]
+    fn between_one(value: f32, low: f32, high: f32) -> f32 {
+        let raised = if low > value { low } else { value };
+        if high < raised { high } else { raised }
+    }
     /// [`Vector::multiply_add`] on one number, rounded in the same way.
     fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32;
     /// Packs each `values[lane]` whose `winners[lane]` is `which` to the front of `kept`, and its `first + lane * step` to the
@@ -229,12 +237,20 @@ mod tests {
         winners: [u8; 16],
     }
 
-    /// Results: sums and differences, `keep_equal`'s numbers and positions, `select_equal`'s lanes.
+    const BOUNDS: [[f32; 2]; 2] = [[-0.5, 2.0], [0.0, f32::INFINITY]];
+
+    /// Numbers on both sides of the bounds, and NaN; one of each in the first four.
+    const SPECIAL: [f32; 16] =
+        [-1.0, f32::NAN, 3.0, -0.0, -0.5, 2.0, 0.0, 1.5, f32::NEG_INFINITY, f32::INFINITY, 2.5, -0.25, f32::NAN, -7.0, 1.0, 2.0];
+
+    /// Results: sums and differences, numbers within bounds, `keep_equal`'s numbers and positions, `select_equal`'s lanes.
     #[derive(Debug, PartialEq)]
     struct Results {
         fused: Vec<f32>,
         fused_one: Vec<f32>,
         differences: Vec<f32>,
+        between: Vec<u32>,
+        between_one: Vec<u32>,
         kept: Vec<(f32, u32)>,
         selected: Vec<f32>,
     }
@@ -252,14 +268,24 @@ mod tests {
             };
             let (mut kept, mut places) = ([0.0; 16], [0; 16]);
             // SAFETY: all arrays have 16 elements.
-            let (x, y, count, selected) = unsafe {
+            let (x, y, special, count, selected) = unsafe {
                 let count = V::keep_equal(winners.as_ptr(), 2, a.as_ptr(), 7, 5, kept.as_mut_ptr(), places.as_mut_ptr());
-                (V::load(a.as_ptr()), V::load(b.as_ptr()), count, V::select_equal(winners.as_ptr(), 2, a.as_ptr()))
+                let selected = V::select_equal(winners.as_ptr(), 2, a.as_ptr());
+                (V::load(a.as_ptr()), V::load(b.as_ptr()), V::load(SPECIAL.as_ptr()), count, selected)
             };
             Results {
                 fused: lanes(x.multiply_add(y, V::splat(-1.0))),
                 fused_one: (0..V::LANES).map(|lane| V::multiply_add_one(a[lane], b[lane], -1.0)).collect(),
                 differences: lanes(x.subtract(y)),
+                between: BOUNDS
+                    .iter()
+                    .flat_map(|&[low, high]| lanes(special.between(V::splat(low), V::splat(high))))
+                    .map(f32::to_bits)
+                    .collect(),
+                between_one: BOUNDS
+                    .iter()
+                    .flat_map(|&[low, high]| SPECIAL[..V::LANES].iter().map(move |&x| V::between_one(x, low, high).to_bits()))
+                    .collect(),
                 kept: kept.into_iter().zip(places).take(count).collect(),
                 selected: lanes(selected),
             }
@@ -279,10 +305,16 @@ mod tests {
                     let sum =
                         |lane: usize| if isa == Isa::PORTABLE { a[lane] * b[lane] - 1.0 } else { a[lane].mul_add(b[lane], -1.0) };
                     let own = |lane: &usize| winners[*lane] == 2;
+                    let clamped: Vec<u32> = BOUNDS
+                        .iter()
+                        .flat_map(|&[low, high]| SPECIAL[..isa.lanes()].iter().map(move |x| x.clamp(low, high).to_bits()))
+                        .collect();
                     let expected = Results {
                         fused: lanes.clone().map(sum).collect(),
                         fused_one: lanes.clone().map(sum).collect(),
                         differences: lanes.clone().map(|lane| a[lane] - b[lane]).collect(),
+                        between: clamped.clone(),
+                        between_one: clamped,
                         kept: lanes.clone().filter(own).map(|lane| (a[lane], 7 + 5 * lane as u32)).collect(),
                         selected: lanes.clone().map(|lane| if own(&lane) { a[lane] } else { 0.0 }).collect(),
                     };

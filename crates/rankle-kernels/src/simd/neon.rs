@@ -20,6 +20,26 @@ unsafe fn fused(value: float32x4_t, factor: float32x4_t, addend: float32x4_t) ->
     unsafe { vfmaq_f32(addend, value, factor) }
 }
 
+/// `a` where it is less than `b`, else `b`, as on x86.
+///
+/// # Safety
+/// As [`run_neon`].
+#[inline(always)]
+unsafe fn smaller(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    // SAFETY: the caller's promise.
+    unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+}
+
+/// `a` where it is greater than `b`, else `b`, as on x86.
+///
+/// # Safety
+/// As [`run_neon`].
+#[inline(always)]
+unsafe fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    // SAFETY: the caller's promise.
+    unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+}
+
 // 12 rows: 24 of the 32 registers hold sums, two the columns, and the compiler has six for the factors of the next rows.
 register!(
     Neon,
@@ -31,6 +51,8 @@ register!(
     vst1q_f32,
     fused,
     vsubq_f32,
+    smaller,
+    larger,
     #[inline(always)]
     unsafe fn select_equal(winners: *const u8, which: u8, values: *const f32) -> Self {
         // SAFETY: the caller's promise, and the feature as above. Only four bytes are read; each comparison's all-ones or

@@ -32,6 +32,10 @@ impl Vector for Portable {
         Self(std::array::from_fn(|lane| self.0[lane] - other.0[lane]))
     }
     #[inline(always)]
+    fn between(self, low: Self, high: Self) -> Self {
+        Self(std::array::from_fn(|lane| Self::between_one(self.0[lane], low.0[lane], high.0[lane])))
+    }
+    #[inline(always)]
     fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {
         value * factor + addend
     }

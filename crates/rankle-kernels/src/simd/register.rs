@@ -2,9 +2,9 @@
 
 /// Defines `$name`, a [`Vector`](super::Vector) of `$lanes` numbers in an `$inner`, with tiles of at most `$rows` rows.
 ///
-/// `$fma(value, factor, addend)` rounds once. `$extra` replaces default methods of the trait.
+/// `$fma(value, factor, addend)` rounds once; `$min(a, b)` is `a` where `a < b` and else `b`, as `$max` where `a > b`. `$extra` replaces default methods of the trait.
 macro_rules! register {
-    ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident $(, $extra:item)*) => {
+    ($name:ident, $inner:ty, $lanes:literal, $rows:literal, $set:ident, $load:ident, $store:ident, $fma:ident, $sub:ident, $min:ident, $max:ident $(, $extra:item)*) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($inner);
 
@@ -37,6 +37,11 @@ macro_rules! register {
             fn subtract(self, other: Self) -> Self {
                 // SAFETY: above.
                 Self(unsafe { $sub(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn between(self, low: Self, high: Self) -> Self {
+                // SAFETY: above. Of two that are equal or not ordered, `$min` and `$max` take the second one.
+                Self(unsafe { $min(high.0, $max(low.0, self.0)) })
             }
             #[inline(always)]
             fn multiply_add_one(value: f32, factor: f32, addend: f32) -> f32 {

@@ -45,6 +45,8 @@ register!(
     _mm256_storeu_ps,
     _mm256_fmadd_ps,
     _mm256_sub_ps,
+    _mm256_min_ps,
+    _mm256_max_ps,
     #[inline(always)]
     unsafe fn keep_equal(
         winners: *const u8,
@@ -86,6 +88,8 @@ register!(
     _mm512_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_sub_ps,
+    _mm512_min_ps,
+    _mm512_max_ps,
     #[inline(always)]
     unsafe fn keep_equal(
         winners: *const u8,

@@ -2,6 +2,7 @@
 //!
 //! Every rule looks at one node as the last of its pattern, and replaces it. What nobody needs any more is dropped at the end.
 
+mod attention;
 mod conv;
 mod gate;
 mod gelu;
@@ -15,8 +16,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Replaces what it can; `true` if it did.
 type Rule = fn(&mut Draft, usize) -> Result<bool>;
 
-const RULES: [Rule; 6] =
-    [conv::with_batch_norm, conv::with_clip, gelu::decomposed, gate::gated, layer_norm::decomposed, linear::linear];
+const RULES: [Rule; 7] = [
+    attention::attention,
+    conv::with_batch_norm,
+    conv::with_clip,
+    gelu::decomposed,
+    gate::gated,
+    layer_norm::decomposed,
+    linear::linear,
+];
 
 /// Applies all rules to all nodes, first to last.
 pub(crate) fn fuse(draft: &mut Draft) -> Result<()> {

@@ -131,8 +131,13 @@ const TABLE: &[(&str, Builder)] = &[
 ];
 
 /// Operators that no file names: what several nodes become when they are fused.
-const FUSED: &[(&str, Builder)] = &[(CLIPPED_CONV, conv::clipped), (LINEAR, products::linear), (SILU, activation::silu)];
+const FUSED: &[(&str, Builder)] =
+    &[(ATTENTION, products::attention), (CLIPPED_CONV, conv::clipped), (LINEAR, products::linear), (SILU, activation::silu)];
 
+/// `softmax(scale * q · kᵀ) · v` of `q` `(n, heads, tokens, d)`, `kᵀ` `(n, heads, d, others)` and `v` `(n, heads, others, e)`, with the
+/// attribute [`SCALE`].
+pub(crate) const ATTENTION: &str = "rankle:Attention";
+pub(crate) const SCALE: &str = "scale";
 /// `Conv` and a `Clip` between its attributes of the names [`BOUNDS`].
 pub(crate) const CLIPPED_CONV: &str = "rankle:ClippedConv";
 pub(crate) const BOUNDS: [&str; 2] = ["low", "high"];

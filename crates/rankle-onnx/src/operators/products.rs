@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use super::{Build, Inputs, Operator, broadcast, one};
+use super::{Build, Inputs, Operator, SCALE, broadcast, one};
 use crate::differentiable as d;
 use candle_core::{Result, Tensor, bail};
 use rankle_ops::FrozenLinear;
@@ -65,6 +65,25 @@ pub(crate) fn gemm(build: &Build<'_>) -> Result<Operator> {
         inputs.room(&broadcast(result.dims(), c.dims())?)?;
         d::add(&result, &c)
     })
+}
+
+/// The operator [`super::ATTENTION`].
+pub(crate) fn attention(build: &Build<'_>) -> Result<Operator> {
+    let scale = build.node.float(SCALE)?.unwrap_or(1.0);
+    one(move |inputs| {
+        let (query, key, value) = (inputs.floats(0)?, inputs.floats(1)?, inputs.floats(2)?);
+        let (n, heads, tokens, _) = query.dims4()?;
+        let others = key.dims4()?.3;
+        inputs.room(&[n, heads, tokens, others])?;
+        inputs.room(&[n, heads, tokens, value.dims4()?.3])?;
+        let (query, key, value) = (tokens_first(query)?, d::permute(key, &[0, 3, 1, 2])?, tokens_first(value)?);
+        tokens_first(&rankle_ops::attention(&query, &key, &value, scale)?)
+    })
+}
+
+/// Exchanges heads and tokens.
+fn tokens_first(x: &Tensor) -> Result<Tensor> {
+    d::permute(x, &[0, 2, 1, 3])
 }
 
 /// `x · weightᵀ + bias`, without bias if there is no third input.

@@ -45,6 +45,11 @@ pub(crate) fn ints(name: &str, values: &[i64]) -> Vec<u8> {
     [bytes(1, name), values, number(20, 7)].concat()
 }
 
+/// A constant as an attribute.
+pub(crate) fn tensor(name: &str, constant: Vec<u8>) -> Vec<u8> {
+    [bytes(1, name), bytes(5, constant), number(20, 4)].concat()
+}
+
 /// A constant of any type.
 pub(crate) fn constant(name: &str, kind: i64, dims: &[i64], raw: &[u8]) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| number(1, dim)).collect::<Vec<_>>();

@@ -100,7 +100,8 @@ pub(super) fn body(about: &About<'_>, grids: &[(String, Grid)], pictures: &[(Str
 
 /// Pictures in Markdown, each below its caption.
 pub(super) fn gallery(pictures: &[(String, String)]) -> String {
-    pictures.iter().map(|(file, caption)| format!("\n{caption}:\n\n![{caption}]({file})\n")).collect()
+    let one = |(file, caption): &(String, String)| format!("\n{}:\n\n![{caption}]({file})\n", caption.trim_end_matches('.'));
+    pictures.iter().map(one).collect()
 }
 
 /// The records as a JSON array; each has the field `caveat` if there are caveats.
