@@ -198,9 +198,11 @@ mod tests {
                 "c2f2-classifier on fashion-mnist, trained against pgd"
             ]
         );
-        let expected = "| attack | clean | ε = 0.01 | ε = 0.03 | ε = 0.1 | ε = 0.3 |\n|---|---:|---:|---:|---:|---:|\n\
-                        | fgsm | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n\
-                        | pgd | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n";
+        let mut expected =
+            "| attack | clean | ε = 0.01 | ε = 0.03 | ε = 0.1 | ε = 0.3 |\n|---|---:|---:|---:|---:|---:|\n".to_owned();
+        for attack in ["fgsm", "pgd", "apgd", "standard"] {
+            expected += &format!("| {attack} | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n");
+        }
         assert!(grids.iter().all(|(_, grid)| grid.markdown() == expected), "{}", grids[0].1.markdown());
         assert_eq!(percent(50.0, None), "50.00"); // a single image has no standard error
     }
