@@ -200,7 +200,7 @@ mod tests {
         );
         let mut expected =
             "| attack | clean | ε = 0.01 | ε = 0.03 | ε = 0.1 | ε = 0.3 |\n|---|---:|---:|---:|---:|---:|\n".to_owned();
-        for attack in ["fgsm", "pgd", "apgd", "standard"] {
+        for attack in &attacks {
             expected += &format!("| {attack} | 92.00 ± 0.86 | 91.00 ± 0.50 | 89.00 ± 0.50 | 82.00 ± 0.50 | 62.00 ± 0.50 |\n");
         }
         assert!(grids.iter().all(|(_, grid)| grid.markdown() == expected), "{}", grids[0].1.markdown());
