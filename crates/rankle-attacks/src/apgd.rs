@@ -1,5 +1,7 @@
 //! Auto-PGD: projected gradient descent with momentum, in which each image halves its own step size.
 
+mod blocks;
+
 use crate::best::{Best, choose, is_lower};
 use crate::{Ball, Cost, Objective, Problem, Solver, Threat};
 use candle_core::{DType, Tensor};
@@ -8,6 +10,9 @@ use rankle_core::{Differentiable, Evaluation, Place, Result};
 /// Auto-PGD (APGD). The first step is twice the radius. At checkpoints, which become more frequent, an image whose loss fell in
 /// at most three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
 /// with the best measured rank is returned ([`Evaluation::rank`]), for a loss without ranks that of the lowest loss.
+///
+/// From coarse to fine it gets further on models whose gradients lead astray: there it ends a search in a poor minimum, out of which
+/// a change of a whole block leads (METHOD.md 6.7).
 ///
 /// # Source
 /// Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", ICML 2020,
@@ -22,6 +27,10 @@ pub struct Apgd {
     pub random_start: bool,
     /// Number of searches, each from its own random start. Without a random start one is made.
     pub restarts: usize,
+    /// True if a search goes from coarse to fine: an eighth of its steps follows means of the gradient over blocks of a seventh of the
+    /// image's side, another eighth over blocks of half that side, and each stage begins anew from the best iterate of the one before.
+    /// Not the source's.
+    pub coarse_to_fine: bool,
 }
 
 /// Share of a step that is new; the rest repeats the step before.
@@ -31,19 +40,31 @@ const ENOUGH: f64 = 0.75;
 /// Length of the first stretch between checkpoints, by how much each stretch is shorter than the one before, and the shortest
 /// one, in shares of all steps.
 const STRETCHES: [f64; 3] = [0.22, 0.03, 0.06];
+/// Number of blocks along the shorter side of an image in each coarse stage.
+const BLOCKS: [usize; 2] = [7, 14];
+/// Share of the steps that a coarse stage takes, as a divisor.
+const COARSE: usize = 8;
+
+/// Steps that follow the gradient at one resolution.
+#[derive(Clone, Copy)]
+struct Stage {
+    iterations: usize,
+    /// Side of the blocks that share a gradient, in pixels.
+    block: usize,
+}
 
 impl Apgd {
     /// Default number of steps, that of AutoAttack.
     pub const ITERATIONS: usize = 100;
 
-    /// The search of the protocol `strict` (METHOD.md 6.3): 200 steps from the clean image.
+    /// The search of the protocol `strict` (METHOD.md 6.3): 200 steps from the clean image, from coarse to fine.
     pub fn strict(threat: Threat) -> Self {
-        Self::from_clean(threat, 2 * Self::ITERATIONS)
+        Self { coarse_to_fine: true, ..Self::from_clean(threat, 2 * Self::ITERATIONS) }
     }
 
-    /// A search of `iterations` steps from the clean image.
+    /// A search of `iterations` steps from the clean image, as in the source.
     pub fn from_clean(threat: Threat, iterations: usize) -> Self {
-        Self { threat, iterations, random_start: false, restarts: 1 }
+        Self { threat, iterations, random_start: false, restarts: 1, coarse_to_fine: false }
     }
 
     /// Number of searches: one from the clean image, else one from each random start.
@@ -51,36 +72,85 @@ impl Apgd {
         if self.random_start { self.restarts.max(1) } else { 1 }
     }
 
-    /// Cost of the search for each image, at a radius above 0.
+    /// Cost of the search for each image, at a radius above 0. Of images too small for its blocks it embeds some less often.
     pub fn cost(&self) -> Cost {
-        let searches = self.searches() as u64;
-        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches }
+        let (searches, stages) = (self.searches() as u64, self.stages(usize::MAX).len() as u64);
+        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches.saturating_mul(stages) }
     }
 
-    /// Searches from one start, and offers all iterates to `best`.
+    /// The stages of each search on images of this shorter side. A block of one pixel is no stage of its own.
+    fn stages(&self, side: usize) -> Vec<Stage> {
+        let each = if self.coarse_to_fine { self.iterations / COARSE } else { 0 };
+        let coarse = BLOCKS.map(|count| Stage { iterations: each, block: side / count });
+        let mut stages: Vec<Stage> = coarse.into_iter().filter(|stage| stage.iterations > 0 && stage.block > 1).collect();
+        let iterations = self.iterations - stages.iter().map(|stage| stage.iterations).sum::<usize>();
+        stages.push(Stage { iterations, block: 1 });
+        stages
+    }
+
+    /// Does as [`Solver::solve`], but where there are `starts`, images in the ball, the search begins there.
+    pub(crate) fn solve_from<M: Differentiable + ?Sized>(
+        &self,
+        model: &M,
+        problem: &Problem<'_>,
+        starts: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        problem.check()?;
+        let Problem { images, keys, seed, place, .. } = *problem;
+        if self.threat.radius() == 0.0 || keys.is_empty() {
+            return Ok(images.clone());
+        }
+        let ball = Ball::around(images, self.threat).at(place);
+        let (_, _, height, width) = images.dims4()?;
+        let mut best = Best::new(place);
+        for restart in 0..self.searches() {
+            let mut at_clean = false;
+            let mut start = match starts {
+                Some(starts) => starts.clone(),
+                None if self.random_start => ball.random(seed, keys, restart as u64)?,
+                None => {
+                    at_clean = true;
+                    images.clone()
+                }
+            };
+            for stage in self.stages(height.min(width)) {
+                let mut found = Best::new(place);
+                self.descend(model, problem, &ball, (start.clone(), at_clean), stage, &mut found)?;
+                at_clean = false;
+                if let Some((images, rank)) = found.into_kept() {
+                    best.offer(&images, rank)?;
+                    start = images;
+                }
+            }
+        }
+        Ok(best.into_images().unwrap_or_else(|| images.clone()))
+    }
+
+    /// Searches from one start, true if that is the clean image, and offers all iterates to `best`.
     fn descend<M: Differentiable + ?Sized>(
         &self,
         model: &M,
         problem: &Problem<'_>,
         ball: &Ball,
-        start: Tensor,
+        (start, at_clean): (Tensor, bool),
+        stage: Stage,
         best: &mut Best<'_>,
     ) -> Result<()> {
         let (place, objective) = (problem.place, problem.objective);
-        let mut stretches = Stretches::of(self.iterations);
+        let mut stretches = Stretches::of(stage.iterations);
         let (mut x, mut previous) = (start.clone(), start);
         let mut descent: Option<Descent> = None;
-        for iteration in 0..self.iterations {
+        for iteration in 0..stage.iterations {
             let mut found = None;
             let mut gradient = model.input_gradient(&x, &mut |raw| {
-                let at_clean = iteration == 0 && !self.random_start;
-                let first = if at_clean { objective.first_gradient(raw)? } else { None };
+                let first = if at_clean && iteration == 0 { objective.first_gradient(raw)? } else { None };
                 let (Evaluation { loss, gradient, .. }, rank) = ranked(objective, raw)?;
                 found = Some((loss, rank));
                 Ok(first.unwrap_or(gradient).to_device(raw.device())?)
             })?;
             let Some((loss, rank)) = found else { break };
             best.offer(&x, rank)?;
+            gradient = blocks::mean_of_blocks(gradient, stage.block)?;
             match &mut descent {
                 None => descent = Some(Descent::new(&x, &gradient, loss, 2.0 * self.threat.radius())?),
                 Some(descent) => {
@@ -117,19 +187,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Apgd {
     }
 
     fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
-        problem.check()?;
-        let Problem { images, keys, seed, place, .. } = *problem;
-        if self.threat.radius() == 0.0 || keys.is_empty() {
-            return Ok(images.clone());
-        }
-        let ball = Ball::around(images, self.threat).at(place);
-        let mut best = Best::new(place);
-        let searches = self.searches();
-        for restart in 0..searches {
-            let start = if self.random_start { ball.random(seed, keys, restart as u64)? } else { images.clone() };
-            self.descend(model, problem, &ball, start, &mut best)?;
-        }
-        Ok(best.into_images().unwrap_or_else(|| images.clone()))
+        self.solve_from(model, problem, None)
     }
 }
 
@@ -286,12 +344,81 @@ mod tests {
                 let search = Apgd::from_clean(threat.unwrap(), iterations);
                 let ball = Ball::around(images, search.threat).at(&place);
                 let mut best = Best::new(&place);
-                search.descend(&classifier, &problem, &ball, fixture[&format!("{name}.start")].clone(), &mut best).unwrap();
+                let start = (fixture[&format!("{name}.start")].clone(), true);
+                search.descend(&classifier, &problem, &ball, start, Stage { iterations, block: 1 }, &mut best).unwrap();
                 let (ours, theirs) = (values(&best.into_images().unwrap()), values(&fixture[&format!("{name}.found")]));
                 let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(apart < 2e-5, "{name} {place:?}: {apart}");
                 assert!(ours.iter().zip(values(images)).any(|(a, b)| (a - b).abs() > 0.1), "{name}: nothing moved");
             }
+        }
+    }
+
+    #[test]
+    fn coarse_stages_take_an_eighth_of_the_steps_each() {
+        let threat = Threat::linf(0.1).unwrap();
+        let stages = |search: Apgd, side: usize| {
+            search.stages(side).into_iter().map(|stage| (stage.iterations, stage.block)).collect::<Vec<_>>()
+        };
+        let strict = Apgd::strict(threat);
+        assert_eq!(stages(strict, 28), [(25, 4), (25, 2), (150, 1)]);
+        assert_eq!(stages(strict, 224), [(25, 32), (25, 16), (150, 1)]);
+        assert_eq!(stages(strict, 20), [(25, 2), (175, 1)]);
+        assert_eq!(stages(strict, 5), [(200, 1)]);
+        assert_eq!(stages(Apgd { iterations: 7, ..strict }, 28), [(7, 1)]);
+        assert_eq!(stages(Apgd::from_clean(threat, 200), 28), [(200, 1)]);
+    }
+
+    /// The lower the brighter, but each pixel has waves of its own that are steeper.
+    struct Waves;
+
+    impl Waves {
+        const SIDE: usize = 28;
+    }
+
+    impl Embedder for Waves {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            let images = images.flatten_from(1)?;
+            let phases: Vec<f32> = (0..images.dims()[1]).map(|pixel| (pixel * pixel % 97) as f32).collect();
+            let phases = Tensor::from_vec(phases, (1, images.dims()[1]), images.device())?;
+            let waves = (images.affine(40.0, 0.0)?.broadcast_add(&phases)?.sin()? * 0.05)?;
+            Ok((waves - images)?.mean_keepdim(1)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape((1, Self::SIDE, Self::SIDE))
+        }
+    }
+
+    impl Differentiable for Waves {}
+
+    /// The embedding is the loss.
+    struct Lowest;
+
+    impl Objective for Lowest {
+        fn evaluate(&self, raw: &Tensor) -> Result<Evaluation> {
+            Ok(Evaluation { loss: raw.flatten_all()?, gradient: raw.ones_like()?, rank: None })
+        }
+    }
+
+    #[test]
+    fn from_coarse_to_fine_it_crosses_what_leads_astray() {
+        let threat = Threat::linf(0.3).unwrap();
+        let images = Tensor::full(0.5f32, (2, 1, Waves::SIDE, Waves::SIDE), &Device::Cpu).unwrap();
+        for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+            let problem = Problem { images: &images, keys: &[0, 1], objective: &Lowest, seed: Seed(0), place: &place };
+            let loss = |search: Apgd| {
+                let found = search.solve(&Waves, &problem).unwrap();
+                assert!(found.sub(&images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 0.3001);
+                let loss = Waves.embed(&found).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(loss[0], loss[1]);
+                loss[0]
+            };
+            let [fine, coarse] =
+                [Apgd::from_clean(threat, 80), Apgd { coarse_to_fine: true, ..Apgd::from_clean(threat, 80) }].map(loss);
+            assert!(coarse < fine - 0.05, "{fine} {coarse}");
         }
     }
 }

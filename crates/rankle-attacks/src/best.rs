@@ -28,6 +28,11 @@ impl<'a> Best<'a> {
         Ok(())
     }
 
+    /// The best images and their numbers; `None` if none was offered.
+    pub(crate) fn into_kept(self) -> Option<(Tensor, Tensor)> {
+        self.kept
+    }
+
     /// The best images; `None` if none was offered.
     pub(crate) fn into_images(self) -> Option<Tensor> {
         self.kept.map(|(images, _)| images)

@@ -117,7 +117,7 @@ pub use shift_attack::ShiftAttack;
 pub use slope::{Agreement, Slope, directions, slopes};
 pub use solver::{Problem, Solver};
 pub use square::Square;
-pub use standard::{Part, PartOutcome, Standard, run_spec, transfer_spec};
+pub use standard::{Part, PartOutcome, PartSearch, Standard, run_spec, transfer_spec};
 pub use targeted_dlr::TargetedDlr;
 pub use targets::Targets;
 pub use threat::Threat;

@@ -59,7 +59,7 @@ impl Prescribed {
             SearchKind::Apgd => {
                 let (random_start, restarts) = starts(self.apgd.random_start, self.apgd.restarts);
                 let iterations = iterations.unwrap_or(self.apgd.iterations);
-                AnySearch::Apgd(Apgd { threat, iterations, random_start, restarts })
+                AnySearch::Apgd(Apgd { threat, iterations, random_start, restarts, ..self.apgd })
             }
             SearchKind::Square => AnySearch::Square(Square { threat, queries: query_budget.unwrap_or(Square::QUERIES) }),
             SearchKind::Standard => AnySearch::Standard(Standard { threat }),

@@ -7,6 +7,7 @@ use crate::{
 use candle_core::{Device, Tensor};
 use rankle_core::dataset::check_indices;
 use rankle_core::{Dataset, Differentiable, Embedder, Embeddings, Error, Place, Ranking, Result, Role, Sets, in_pieces};
+use std::ops::Range;
 
 /// Model, images and settings of an attack. `M` is the model interface that the solver needs.
 pub struct Setting<'a, M: Embedder + ?Sized + 'a = dyn Differentiable + 'a> {
@@ -40,12 +41,14 @@ pub struct Outcome {
 }
 
 /// Source of the adversarial images that are measured.
-pub(crate) enum Adversary<'a, M: Embedder + ?Sized> {
-    /// A search.
-    Solver(&'a dyn Solver<M>),
-    /// The images themselves, `(n, c, h, w)` on the CPU, in the order of the attacked ones.
-    Images { threat: Threat, images: &'a Tensor },
+pub(crate) struct Adversary<'a, M: Embedder + ?Sized> {
+    /// Norm and radius of the ball.
+    pub(crate) threat: Threat,
+    /// The adversarial images of a problem, whose images have these places among the attacked ones.
+    pub(crate) moved: &'a Moved<'a, M>,
 }
+
+pub(crate) type Moved<'a, M> = dyn Fn(&M, &Problem<'_>, Range<usize>) -> Result<Tensor> + 'a;
 
 /// Attacks the images with the given indices in their set, that of [`RankingAttack::perturbs`]. The images of the solver are
 /// projected onto the ball once more, so no result shows a perturbation outside of it. To follow or stop a run, pass a model that
@@ -62,7 +65,8 @@ pub fn run<M: Embedder + ?Sized>(
     images: &[usize],
     targets: &Targets,
 ) -> Result<Outcome> {
-    let mut outcomes = run_on(attack, Adversary::Solver(solver), setting, &[], images, targets)?;
+    let adversary = Adversary { threat: solver.threat(), moved: &|model, problem, _| solver.solve(model, problem) };
+    let mut outcomes = run_on(attack, adversary, setting, &[], images, targets)?;
     Ok(outcomes.swap_remove(0))
 }
 
@@ -88,15 +92,10 @@ pub(crate) fn run_on<M: Embedder + ?Sized>(
     each_batch(attack, &setting.source(), setting, (images, targets), &mut |batch| {
         let BatchInHand { indices, images, clean, instance, targets } = batch;
         let place = setting.scene.sets.gallery.place();
-        let (threat, moved) = match adversary {
-            Adversary::Solver(solver) => {
-                let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
-                let problem = Problem { images, keys: &keys, objective: instance, seed: setting.scene.seed, place };
-                (solver.threat(), solver.solve(setting.embedder, &problem)?)
-            }
-            Adversary::Images { threat, images } => (threat, images.narrow(0, done, indices.len())?),
-        };
-        let ball = Ball::around(images, threat);
+        let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
+        let problem = Problem { images, keys: &keys, objective: instance, seed: setting.scene.seed, place };
+        let moved = (adversary.moved)(setting.embedder, &problem, done..done + indices.len())?;
+        let ball = Ball::around(images, adversary.threat);
         let mut adversarial = ball.project(&moved)?;
         if setting.eight_bit {
             adversarial = ball.eight_bit(&adversarial)?;

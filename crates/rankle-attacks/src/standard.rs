@@ -13,12 +13,13 @@ use candle_core::{Device, Tensor};
 use rankle_core::numbers::numbers;
 use rankle_core::seed::Purpose;
 use rankle_core::{Differentiable, Ranking, Result, Seed, Sets};
+use std::ops::Range;
 
 /// Searches of different kinds, one after the other, and for each image the result with the strongest measured rank, as AutoAttack
 /// does for classifiers. Nothing is to be chosen. Images that have got as far as they can are left out of what follows.
 ///
-/// APGD follows the hinges and the soft rank from the clean image, and the soft rank from random starts; Square attack, which needs no
-/// gradient, finds what a hidden gradient would hide.
+/// APGD follows the hinges and the soft rank from the clean image, and the soft rank from random starts, from coarse to fine; Square
+/// attack, which needs no gradient, finds what a hidden gradient would hide; and APGD takes what Square attack has found further.
 ///
 /// # Source
 /// Croce and Hein, ICML 2020, arXiv:2003.01690, for the idea; METHOD.md 6.7.
@@ -36,7 +37,34 @@ pub struct Part {
     /// The loss that it follows; `None` for the attack's own.
     pub objective: Option<ObjectiveKind>,
     /// The search.
-    pub search: AnySearch,
+    pub search: PartSearch,
+}
+
+/// The search of a part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PartSearch {
+    /// On its own.
+    Alone(AnySearch),
+    /// From the results of the part before.
+    Further(Apgd),
+}
+
+impl PartSearch {
+    /// Cost for each image.
+    pub fn cost(&self) -> Cost {
+        match *self {
+            Self::Alone(search) => search.cost(),
+            Self::Further(search) => AnySearch::from(search).cost(),
+        }
+    }
+
+    /// Moves the images of a problem inside the ball. `before` are the results of the part before on the same images.
+    fn solve<M: Differentiable + ?Sized>(&self, model: &M, problem: &Problem<'_>, before: Option<&Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Alone(search) => search.solve(model, problem),
+            Self::Further(search) => search.solve_from(model, problem, before),
+        }
+    }
 }
 
 /// The outcome of one part on all images: one entry per image, as in [`Outcome`]. An image that an earlier part had brought as far
@@ -61,38 +89,42 @@ pub struct PartOutcome {
 const STARTS: usize = 5;
 
 impl Standard {
-    /// Its searches on one loss, with their names: from the clean image, from random starts, and without gradients.
-    fn searches(&self) -> [(&'static str, AnySearch); 3] {
+    /// Its searches on one loss, with their names: from the clean image, from random starts, without gradients, and on from there.
+    fn searches(&self) -> [(&'static str, PartSearch); 4] {
         let threat = self.threat;
         let clean = Apgd::from_clean(threat, Apgd::ITERATIONS);
+        let random = Apgd { random_start: true, restarts: STARTS, coarse_to_fine: true, ..clean };
         [
-            ("apgd from the clean image", clean.into()),
-            ("apgd from random starts", Apgd { random_start: true, restarts: STARTS, ..clean }.into()),
-            ("square", Square { threat, queries: Square::QUERIES }.into()),
+            ("apgd from the clean image", PartSearch::Alone(clean.into())),
+            ("apgd from random starts", PartSearch::Alone(random.into())),
+            ("square", PartSearch::Alone(Square { threat, queries: Square::QUERIES }.into())),
+            ("apgd from the result of square", PartSearch::Further(clean)),
         ]
     }
 
     /// Cost for each image, as a [`Solver`]; the result of every search is embedded once more to be compared.
     pub fn cost(&self) -> Cost {
-        self.searches().iter().map(|(_, search)| search.cost()).chain([Cost { gradients: 0, queries: 3 }]).sum()
+        self.searches().iter().map(|(_, search)| search.cost()).chain([Cost { gradients: 0, queries: 4 }]).sum()
     }
 
     /// Its parts for an attack, in their order. Random starts follow the soft rank, which gets furthest, where the attack has one. With
     /// a single query the gradient of the soft rank has the direction of the hinges' (METHOD.md 7.7), so that from the clean image it
     /// would search once more what was searched.
     pub fn parts_of(&self, spec: &AttackSpec) -> Vec<Part> {
-        let [(name, clean), (random_name, random), (square_name, square)] = self.searches();
-        let mut parts = vec![Part { name, objective: None, search: clean }];
+        let [(name, clean), (random_name, random), (square_name, square), (further_name, further)] = self.searches();
+        let own = |name, search| Part { name, objective: None, search };
+        let soft = |name, search| Part { name, objective: Some(ObjectiveKind::SoftRank), search };
+        let mut parts = vec![own(name, clean)];
         if has_soft_rank(spec.attack, spec.options.xi) {
-            let part = |name, search| Part { name, objective: Some(ObjectiveKind::SoftRank), search };
             if spec.targets > 1 || !matches!(spec.attack, AttackId::Candidate(_)) {
-                parts.push(part("apgd on the soft rank, from the clean image", clean));
+                parts.push(soft("apgd on the soft rank, from the clean image", clean));
             }
-            parts.push(part("apgd on the soft rank, from random starts", random));
+            parts.push(soft("apgd on the soft rank, from random starts", random));
+            parts.push(own(square_name, square));
+            parts.push(soft("apgd on the soft rank, from the result of square", further));
         } else {
-            parts.push(Part { name: random_name, objective: None, search: random });
+            parts.extend([own(random_name, random), own(square_name, square), own(further_name, further)]);
         }
-        parts.push(Part { name: square_name, objective: None, search: square });
         parts
     }
 }
@@ -105,10 +137,12 @@ impl<M: Differentiable + ?Sized> Solver<M> for Standard {
 
     fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
         let mut best = Best::new(problem.place);
+        let mut before = None;
         for (_, search) in self.searches() {
-            let moved = search.solve(model, problem)?;
+            let moved = search.solve(model, problem, before.as_ref())?;
             let (_, rank) = ranked(problem.objective, &model.embed(&moved)?)?;
             best.offer(&moved, rank)?;
+            before = Some(moved);
         }
         Ok(best.into_images().unwrap_or_else(|| problem.images.clone()))
     }
@@ -159,7 +193,8 @@ fn run_on_all<'a>(
     }
     let spec = resolve(&AttackSpec { search: search.parameters(), ..*spec })?;
     let attack = build(spec.attack, spec.targets, spec.options);
-    run_on(&*attack, Adversary::Solver(search), setting, others, images, targets)
+    let adversary = Adversary { threat: search.threat(), moved: &|model, problem, _| search.solve(model, problem) };
+    run_on(&*attack, adversary, setting, others, images, targets)
 }
 
 fn run_standard<'a>(
@@ -178,6 +213,8 @@ fn run_standard<'a>(
         |objective: Option<ObjectiveKind>| build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options });
     let mut strongest = Strongest::default();
     let mut remaining: Vec<usize> = (0..images.len()).collect();
+    // The results of the part before on the remaining images.
+    let mut before: Option<Tensor> = None;
     for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
         let seed = part_seed(setting.scene.seed, index);
         let searching = Setting { keep_images: true, scene: Scene { seed, ..setting.scene }, ..*setting };
@@ -185,7 +222,14 @@ fn run_standard<'a>(
         (found.gradients, found.queries) = (0, 0);
         if !remaining.is_empty() {
             let some: Vec<usize> = remaining.iter().map(|&at| images[at]).collect();
-            let adversary = Adversary::Solver(&part.search);
+            let adversary = Adversary {
+                threat: standard.threat,
+                moved: &|model, problem, places| {
+                    let before = before.as_ref().map(|before| before.narrow(0, places.start, places.len())).transpose()?;
+                    let before = before.map(|before| problem.place.to_device(&before)).transpose()?;
+                    part.search.solve(model, problem, before.as_ref())
+                },
+            };
             let outcomes = run_on(&*attack_of(part.objective), adversary, &searching, &[], &some, &targets.select(&remaining))?;
             let cost = part.search.cost();
             (found.gradients, found.queries) = (cost.gradients * some.len() as u64, cost.queries * some.len() as u64);
@@ -199,13 +243,18 @@ fn run_standard<'a>(
                 (None, None) => Vec::new(),
             };
             strongest.offer(&numbers, &remaining, &outcomes[0], &mut found)?;
-            remaining.retain(|&at| !end.is_reached(&strongest.so_far, at));
+            let goes_on = |&row: &u32| !end.is_reached(&strongest.so_far, remaining[row as usize]);
+            let rows: Vec<u32> = (0..remaining.len() as u32).filter(goes_on).collect();
+            remaining = rows.iter().map(|&row| remaining[row as usize]).collect();
+            let rows = Tensor::new(rows, &Device::Cpu)?;
+            before = adversarial.as_ref().map(|images| images.index_select(&rows, 0)).transpose()?;
         }
         strongest.parts.push(found);
     }
     let shape: Vec<usize> = [&[images.len()], &strongest.shape[1..]].concat();
     let adversarial = Tensor::from_vec(strongest.pixels, shape, &Device::Cpu)?;
-    let adversary = Adversary::Images { threat: standard.threat, images: &adversarial };
+    let strongest_of = |places: Range<usize>| Ok(adversarial.narrow(0, places.start, places.len())?);
+    let adversary = Adversary { threat: standard.threat, moved: &|_, _, places| strongest_of(places) };
     let mut outcomes = run_on(&*attack_of(None), adversary, setting, others, images, targets)?;
     outcomes[0].parts = strongest.parts;
     Ok(outcomes)

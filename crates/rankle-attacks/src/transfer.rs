@@ -52,7 +52,8 @@ pub fn transfer<M: Embedder + ?Sized>(
     targets: &Targets,
 ) -> Result<Transfer> {
     let other = Ranker { embedder: victim.embedder, sets: victim.sets };
-    let mut outcomes = run_on(attack, Adversary::Solver(solver), setting, &[other], images, targets)?;
+    let adversary = Adversary { threat: solver.threat(), moved: &|model, problem, _| solver.solve(model, problem) };
+    let mut outcomes = run_on(attack, adversary, setting, &[other], images, targets)?;
     let victim = outcomes.swap_remove(1);
     Ok(Transfer { source: outcomes.swap_remove(0), victim })
 }

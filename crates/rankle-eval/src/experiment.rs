@@ -7,19 +7,28 @@ use rankle_attacks::{
     Threat,
 };
 use rankle_core::{Embedder, Ranking, Role, Seed, Sets};
-use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, PartOutcome, Protocol, Record};
+use rankle_record::{AttackId, AttackSpec, Cell, Facts, Format, ObjectiveKind, PartOutcome, Protocol, Record, SearchKind};
 use std::time::Instant;
 
-/// Version of the method under a protocol, raised whenever the same inputs give another number: a record of another version does
-/// not make its cell done. Each protocol has its own, because a changed definition affects some cells only.
+/// Version of the method for a spec, raised whenever the same inputs give another number: a record of another version does not make
+/// its cell done. Protocols and searches have versions of their own, because a change affects some cells only.
 ///
-/// Version 2 of `strict` decides in f64 what f32 cannot, and has expected values for tied lists.
-pub fn method_version(protocol: Protocol) -> u32 {
-    match protocol {
-        Protocol::Paper => 1,
-        Protocol::Strict => 2,
+/// Version 2 of `strict` decides in f64 what f32 cannot, and has expected values for tied lists; in version 3 its own search goes from
+/// coarse to fine.
+pub fn method_version(spec: &AttackSpec) -> u32 {
+    match (spec.protocol, spec.search.kind) {
+        (_, Some(SearchKind::Standard)) => STANDARD,
+        (Protocol::Strict, Some(SearchKind::Apgd)) if spec.universal.is_none() => 3,
+        (Protocol::Strict, _) => MEASURES,
+        (Protocol::Paper, _) => 1,
     }
 }
+
+/// Version of the measures without an attack, those of `strict`.
+pub const MEASURES: u32 = 2;
+
+/// Version of the standard attack, under both protocols: since 3 it goes from coarse to fine, and on from the result of Square attack.
+pub const STANDARD: u32 = 3;
 
 /// Default number of images attacked at once: two chunks of the model, each of whole tiles.
 pub const BATCH: usize = 112;
@@ -164,7 +173,7 @@ impl Experiment {
             left_out: measured.left_out(),
             chosen,
             verifiable: true,
-            provenance: measured.provenance(method_version(self.spec.protocol)),
+            provenance: measured.provenance(method_version(&self.spec)),
         };
         Inputs { cell: Cell { table, subject, spec: self.spec, images, from: None }, facts }
     }

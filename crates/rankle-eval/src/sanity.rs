@@ -13,7 +13,7 @@ pub use lab::SearchResult;
 use crate::error::{Result, invalid};
 use crate::{RankedSubject, experiment, transfer};
 use lab::Lab;
-use rankle_attacks::{Protocol, Threat};
+use rankle_attacks::Threat;
 use rankle_core::{Role, Seed, Sets};
 use rankle_report::Sanity as Page;
 use rankle_report::sanity::{Check, QUESTIONS};
@@ -96,7 +96,7 @@ impl Questions<'_> {
             against: other.as_ref().map(|other| transfer::source(other.subject())),
             checks,
             seconds: 0.0,
-            provenance: subject.provenance(experiment::method_version(Protocol::Strict)),
+            provenance: subject.provenance(experiment::STANDARD),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Provenance of a measured number.
 
 use rankle_data::Split;
-use rankle_eval::experiment::method_version;
+use rankle_eval::experiment::MEASURES;
 use rankle_eval::{Identity, Subject};
-use rankle_record::{Protocol, Provenance};
+use rankle_record::Provenance;
 use serde::Serialize;
 
 /// Last fields of every result about a system: dataset, weights, machine and time.
@@ -43,7 +43,7 @@ impl Measured {
             left_out: subject.left_out(),
             model,
             weights,
-            provenance: subject.provenance(method_version(Protocol::Strict)),
+            provenance: subject.provenance(MEASURES),
             seconds,
             threads: rayon::current_num_threads(),
         }

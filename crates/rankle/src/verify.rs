@@ -102,7 +102,7 @@ fn job(cell: &Cell, facts: &Facts, recorded: &Recorded, shelf: &Shelf, around: &
     let here = Cell { subject: Subject { weights: own, ..cell.subject.clone() }, from, ..cell.clone() };
     let VerifyPaths { dataset_dir, prefix } = around.clone();
     let job = sweep::job(here, dataset_dir, prefix, recorded.name()).map_err(|error| NotRun::Refused(plain(&error)))?;
-    let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(cell.spec.protocol));
+    let (recorded, computed) = (facts.provenance.method_version, experiment::method_version(&cell.spec));
     match recorded == computed {
         true => Ok(job),
         false => Err(NotRun::Version { recorded, computed }),

@@ -72,7 +72,7 @@ fn every_search_has_an_effect_on_every_attack_and_apgd_is_not_weaker_than_pgd() 
         let number = |search: AnySearch| mean(&scored(&model, &spec, &search, &Place::Kernels, 8).1);
         let nothing = number(AnySearch::Square(Square { threat: Threat::linf(0.0).unwrap(), queries: 1 }));
         let pgd = number(Pgd::strict(threat).into());
-        let apgd = number(AnySearch::Apgd(Apgd { threat, iterations: 50, random_start: true, restarts: 3 }));
+        let apgd = number(AnySearch::Apgd(Apgd { random_start: true, restarts: 3, ..Apgd::from_clean(threat, 50) }));
         let square = number(AnySearch::Square(Square { threat, queries: 300 }));
         let standard = number(AnySearch::Standard(Standard { threat }));
         assert!(square < nothing || attack == AttackId::SP_QA_MINUS, "{attack} {threat}: {nothing} {square}");
@@ -92,7 +92,7 @@ fn no_result_depends_on_the_batch_and_all_are_in_the_ball() {
     for threat in threats() {
         let (model, spec) = (embedder(2, Distance::Euclidean), spec(AttackId::QA_PLUS, threat));
         for search in [
-            AnySearch::Apgd(Apgd { threat, iterations: 20, random_start: true, restarts: 2 }),
+            AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 20) }),
             AnySearch::Square(Square { threat, queries: 40 }),
             AnySearch::Standard(Standard { threat }),
         ] {
@@ -136,7 +136,7 @@ fn standard_keeps_the_strongest_and_says_what_each_part_found() {
         let names: Vec<&str> = found.parts.iter().map(|part| part.name).collect();
         assert_eq!(names, standard.parts_of(&spec).iter().map(|part| part.name).collect::<Vec<_>>());
         let few = [AttackId::EmbeddingShift, AttackId::SP_QA_MINUS].contains(&attack);
-        assert_eq!(names.len(), if few { 3 } else { 4 }, "{attack}");
+        assert_eq!(names.len(), if few { 4 } else { 5 }, "{attack}");
         // The losses of the parts are not kept.
         if let Some(goal) = Goal::of(&spec) {
             let alone: Vec<Vec<f64>> =
@@ -144,6 +144,9 @@ fn standard_keeps_the_strongest_and_says_what_each_part_found() {
             for (at, strongest) in strongest.iter().enumerate() {
                 let best = alone.iter().map(|numbers| numbers[at]).fold(f64::INFINITY, f64::min);
                 assert!((strongest - best).abs() < 1e-6, "{attack} image {at}: {strongest} {best}");
+                // The last part begins at the result of Square attack.
+                let [.., square, further] = &alone[..] else { panic!("{names:?}") };
+                assert!(further[at] < square[at] + 1e-6, "{attack} image {at}: {} {}", square[at], further[at]);
             }
         }
         let first = &found.parts[0];
@@ -191,8 +194,8 @@ fn a_search_costs_what_it_says() {
     let (model, spec) = (embedder(2, Distance::Cosine), spec(AttackId::CA_PLUS, threat));
     let n = IMAGES.len() as u64;
     for search in [
-        AnySearch::Apgd(Apgd { threat, iterations: 7, random_start: true, restarts: 2 }),
-        AnySearch::Apgd(Apgd { threat, iterations: 7, random_start: false, restarts: 1 }),
+        AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 7) }),
+        AnySearch::Apgd(Apgd::from_clean(threat, 7)),
         AnySearch::Square(Square { threat, queries: 11 }),
         Pgd { iterations: 5, ..Pgd::strict(threat) }.into(),
         Pgd { iterations: 5, ..Pgd::paper(threat) }.into(),
@@ -264,9 +267,9 @@ fn a_spec_means_one_search() {
     let kind = |kind| Search { kind: Some(kind), ..Search::default() };
     let found = |chosen| search(&of(chosen)).unwrap();
     assert_eq!(found(kind(SearchKind::Pgd)), Pgd::strict(threat).into());
-    assert_eq!(found(kind(SearchKind::Apgd)), AnySearch::Apgd(Apgd::from_clean(threat, 200)));
+    assert_eq!(found(kind(SearchKind::Apgd)), AnySearch::Apgd(Apgd::strict(threat)));
     let restarted = Search { restarts: Some(3), ..kind(SearchKind::Apgd) };
-    assert_eq!(found(restarted), AnySearch::Apgd(Apgd { threat, iterations: 200, random_start: true, restarts: 3 }));
+    assert_eq!(found(restarted), AnySearch::Apgd(Apgd { random_start: true, restarts: 3, ..Apgd::strict(threat) }));
     let few = Search { query_budget: Some(7), ..kind(SearchKind::Square) };
     assert_eq!(found(few), AnySearch::Square(Square { threat, queries: 7 }));
     for chosen in [Search::default(), kind(SearchKind::Apgd), restarted, few, kind(SearchKind::Standard)] {

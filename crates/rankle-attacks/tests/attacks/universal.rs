@@ -40,7 +40,7 @@ fn euclidean(epsilon: f64, iterations: usize) -> Pgd {
 fn others(threat: Threat) -> [AnySearch; 4] {
     [
         AnySearch::Apgd(Apgd::from_clean(threat, 20)),
-        AnySearch::Apgd(Apgd { threat, iterations: 10, random_start: true, restarts: 2 }),
+        AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 10) }),
         AnySearch::Square(Square { threat, queries: 100 }),
         AnySearch::Standard(Standard { threat }),
     ]

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
 use rankle_attacks::{
-    AnySearch, AttackId, AttackSpec, Direction, Estimate, Goal, Outcome, Part, PartOutcome, Pgd, Protocol, RankingAttack,
-    Setting, Solver, Standard, Targets, Threat, losses,
+    AnySearch, AttackId, AttackSpec, Direction, Estimate, Goal, Outcome, Part, PartOutcome, PartSearch, Pgd, Protocol,
+    RankingAttack, Setting, Solver, Standard, Targets, Threat, losses,
 };
 use rankle_core::{Differentiable, Seed, Sets};
 use serde::{Deserialize, Serialize};
@@ -226,14 +226,18 @@ fn family(spec: &AttackSpec, search: &Standard, usual: &Outcome, standard: &Outc
     let before = numbers(&usual.before.rank, &usual.before.preserved, &vec![0.0; usual.embedding_shift.len()]);
     let result = |after: Vec<f64>| SearchResult { before: before.clone(), after, loss: f64::NAN };
     let whole = |outcome: &Outcome| result(numbers(&outcome.after.rank, &outcome.after.preserved, &outcome.embedding_shift));
-    let parts = search.parts_of(spec).into_iter().zip(&standard.parts);
-    let (free, white): (Vec<_>, Vec<_>) = parts.partition(|(part, _)| matches!(part.search, AnySearch::Square(_)));
-    let strongest = |parts: Vec<(Part, &PartOutcome)>| {
-        let found = parts.into_iter().map(|(_, part)| result(numbers(&part.rank, &part.preserved, &part.embedding_shift)));
+    let parts: Vec<(Part, &PartOutcome)> = search.parts_of(spec).into_iter().zip(&standard.parts).collect();
+    // What goes on from the result of another part follows gradients, but does not show what gradients find.
+    let by_gradients =
+        |search: PartSearch| matches!(search, PartSearch::Alone(search) if !matches!(search, AnySearch::Square(_)));
+    let without = |search: PartSearch| matches!(search, PartSearch::Alone(AnySearch::Square(_)));
+    let strongest = |is_one: &dyn Fn(PartSearch) -> bool| {
+        let parts = parts.iter().filter(|(part, _)| is_one(part.search));
+        let found = parts.map(|(_, part)| result(numbers(&part.rank, &part.preserved, &part.embedding_shift)));
         let effect = |result: &SearchResult| mean(&effects(spec.attack, &result.before, &result.after));
         found.max_by(|a, b| effect(a).total_cmp(&effect(b))).unwrap_or_else(|| result(before.clone()))
     };
-    [whole(usual), whole(standard), strongest(white), strongest(free)]
+    [whole(usual), whole(standard), strongest(&by_gradients), strongest(&without)]
 }
 
 /// The ranks of an attack in percent, without its loss.

@@ -80,7 +80,7 @@ pub(super) fn enough() -> Check {
         "The search of the tables moves ranks nearly as far as the standard attack.".to_owned(),
         format!(
             "ranks after the search of the tables and after the standard attack, which has no parameters: APGD on the hinges and on the \
-             soft rank from the clean image, on the soft rank from random starts, and Square attack; the strongest counts for each image. {NUMBERS}"
+             soft rank from the clean image, on the soft rank from random starts, Square attack, and APGD from its result; the strongest counts for each image. {NUMBERS}"
         ),
         format!("the search of the tables has at least {} % of the effect of the standard attack.", 100.0 * ENOUGH),
         "robustness read from the tables is overstated: a stronger search has more effect. Quote what the standard attack leaves.".to_owned(),
@@ -92,8 +92,8 @@ pub(super) fn gradient_free() -> Check {
     let texts = [
         "No attack without gradients is stronger than those that follow them.".to_owned(),
         format!(
-            "of the parts of the standard attack, the strongest that follows gradients beside Square attack, a random search that only \
-             asks for embeddings. The error is the standard error of the difference over the images. {NUMBERS}"
+            "of the parts of the standard attack, the strongest that follows gradients from the clean image or random starts beside Square attack, \
+             a random search that only asks for embeddings. The error is the standard error of the difference over the images. {NUMBERS}"
         ),
         "Square attack has no more effect; no answer where it has, but by less than two standard errors: take more images."
             .to_owned(),

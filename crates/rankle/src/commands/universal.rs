@@ -35,7 +35,7 @@ use std::time::Instant;
 /// its perturbation, so the unseen half is not quite unseen; with --protocol strict it is. The other searches treat the
 /// perturbation as one image: they clip the perturbed images and leave the unseen half alone under both protocols. apgd makes 100
 /// steps; a query of square embeds the whole seen half; standard runs apgd from no perturbation and from 5 random starts, then
-/// square.
+/// square, then apgd from its result.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Universal {
