@@ -5,7 +5,7 @@ mod blocks;
 use crate::best::{Best, choose, is_lower};
 use crate::{Ball, Cost, Objective, Problem, Solver, Threat};
 use candle_core::{DType, Tensor};
-use rankle_core::{Differentiable, Evaluation, Place, Result};
+use rankle_core::{Differentiable, Evaluation, Place, Result, Score};
 
 /// Auto-PGD (APGD). The first step is twice the radius. At checkpoints, which become more frequent, an image whose loss fell in
 /// at most three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
@@ -72,20 +72,18 @@ impl Apgd {
         if self.random_start { self.restarts.max(1) } else { 1 }
     }
 
-    /// Cost of the search for each image, at a radius above 0. Of images too small for its blocks it embeds some less often.
+    /// Cost of the search for each image, at a radius above 0.
     pub fn cost(&self) -> Cost {
-        let (searches, stages) = (self.searches() as u64, self.stages(usize::MAX).len() as u64);
+        let (searches, stages) = (self.searches() as u64, self.stages(1).len() as u64);
         Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches.saturating_mul(stages) }
     }
 
-    /// The stages of each search on images of this shorter side. A block of one pixel is no stage of its own.
+    /// The stages of each search on images of this shorter side. How many there are depends on the number of steps alone.
     fn stages(&self, side: usize) -> Vec<Stage> {
         let each = if self.coarse_to_fine { self.iterations / COARSE } else { 0 };
-        let coarse = BLOCKS.map(|count| Stage { iterations: each, block: side / count });
-        let mut stages: Vec<Stage> = coarse.into_iter().filter(|stage| stage.iterations > 0 && stage.block > 1).collect();
-        let iterations = self.iterations - stages.iter().map(|stage| stage.iterations).sum::<usize>();
-        stages.push(Stage { iterations, block: 1 });
-        stages
+        let coarse = BLOCKS.map(|count| Stage { iterations: each, block: (side / count).max(1) });
+        let fine = Stage { iterations: self.iterations - BLOCKS.len() * each, block: 1 };
+        coarse.into_iter().filter(|stage| stage.iterations > 0).chain([fine]).collect()
     }
 
     /// Does as [`Solver::solve`], but where there are `starts`, images in the ball, the search begins there.
@@ -166,19 +164,30 @@ impl Apgd {
             previous = x;
             x = next;
         }
-        best.offer(&x, ranked(objective, &model.embed(&x)?)?.1)
+        best.offer(&x, scored(objective, &model.embed(&x)?)?.1)
     }
 }
 
 /// The loss, its gradient, and the number by which iterates are kept: the rank that the attack is after, or else the loss.
 pub(crate) fn ranked(objective: &dyn Objective, raw: &Tensor) -> Result<(Evaluation, Tensor)> {
     let evaluation = objective.evaluate(raw)?;
-    let rank = match &evaluation.rank {
+    let rank = kept_by(objective, raw, &evaluation.loss, evaluation.rank.as_ref())?;
+    Ok((evaluation, rank))
+}
+
+/// The loss, and the number by which iterates are kept.
+pub(crate) fn scored(objective: &dyn Objective, raw: &Tensor) -> Result<(Tensor, Tensor)> {
+    let Score { loss, rank } = objective.score(raw)?;
+    let rank = kept_by(objective, raw, &loss, rank.as_ref())?;
+    Ok((loss, rank))
+}
+
+fn kept_by(objective: &dyn Objective, raw: &Tensor, loss: &Tensor, rank: Option<&Tensor>) -> Result<Tensor> {
+    let rank = match rank {
         Some(rank) => Some(rank.clone()),
         None => objective.rank(raw)?,
     };
-    let rank = rank.unwrap_or_else(|| evaluation.loss.clone());
-    Ok((evaluation, rank))
+    Ok(rank.unwrap_or_else(|| loss.clone()))
 }
 
 impl<M: Differentiable + ?Sized> Solver<M> for Apgd {
@@ -363,8 +372,8 @@ mod tests {
         let strict = Apgd::strict(threat);
         assert_eq!(stages(strict, 28), [(25, 4), (25, 2), (150, 1)]);
         assert_eq!(stages(strict, 224), [(25, 32), (25, 16), (150, 1)]);
-        assert_eq!(stages(strict, 20), [(25, 2), (175, 1)]);
-        assert_eq!(stages(strict, 5), [(200, 1)]);
+        assert_eq!(stages(strict, 20), [(25, 2), (25, 1), (150, 1)]);
+        assert_eq!(stages(strict, 5), [(25, 1), (25, 1), (150, 1)]);
         assert_eq!(stages(Apgd { iterations: 7, ..strict }, 28), [(7, 1)]);
         assert_eq!(stages(Apgd::from_clean(threat, 200), 28), [(200, 1)]);
     }
@@ -373,7 +382,7 @@ mod tests {
     struct Waves;
 
     impl Waves {
-        const SIDE: usize = 28;
+        const SHAPE: (usize, usize, usize) = (2, 28, 31);
     }
 
     impl Embedder for Waves {
@@ -388,7 +397,7 @@ mod tests {
             Distance::Euclidean
         }
         fn input(&self) -> InputSpec {
-            InputSpec::of_shape((1, Self::SIDE, Self::SIDE))
+            InputSpec::of_shape(Self::SHAPE)
         }
     }
 
@@ -403,22 +412,46 @@ mod tests {
         }
     }
 
+    fn gray(n: usize) -> Tensor {
+        let (channels, height, width) = Waves::SHAPE;
+        let gray: Vec<f32> = (0..n * channels * height * width).map(|at| 0.4 + 0.2 * ((at * 31 % 101) as f32 / 101.0)).collect();
+        Tensor::from_vec(gray, (n, channels, height, width), &Device::Cpu).unwrap()
+    }
+
     #[test]
     fn from_coarse_to_fine_it_crosses_what_leads_astray() {
-        let threat = Threat::linf(0.3).unwrap();
-        let images = Tensor::full(0.5f32, (2, 1, Waves::SIDE, Waves::SIDE), &Device::Cpu).unwrap();
-        for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
-            let problem = Problem { images: &images, keys: &[0, 1], objective: &Lowest, seed: Seed(0), place: &place };
-            let loss = |search: Apgd| {
-                let found = search.solve(&Waves, &problem).unwrap();
-                assert!(found.sub(&images).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 0.3001);
-                let loss = Waves.embed(&found).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                assert_eq!(loss[0], loss[1]);
-                loss[0]
-            };
-            let [fine, coarse] =
-                [Apgd::from_clean(threat, 80), Apgd { coarse_to_fine: true, ..Apgd::from_clean(threat, 80) }].map(loss);
-            assert!(coarse < fine - 0.05, "{fine} {coarse}");
+        let (images, keys) = (gray(3), [4u64, 9, 2]);
+        for threat in [Threat::linf(0.3), Threat::l2(8.0)].map(|threat| threat.unwrap()) {
+            for place in [Place::Kernels, Place::Tensors(Device::Cpu)] {
+                let found = |search: Apgd, first: usize, count: usize| {
+                    let (images, keys) = (images.narrow(0, first, count).unwrap(), &keys[first..first + count]);
+                    let problem = Problem { images: &images, keys, objective: &Lowest, seed: Seed(0), place: &place };
+                    search.solve(&Waves, &problem).unwrap()
+                };
+                let [fine, coarse] = [false, true].map(|coarse_to_fine| {
+                    let found = found(Apgd { coarse_to_fine, ..Apgd::from_clean(threat, 80) }, 0, 3);
+                    Waves.embed(&found).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                });
+                for (fine, coarse) in fine.iter().zip(&coarse) {
+                    assert!(*coarse < fine - 0.03, "{threat} {place:?}: {fine} {coarse}");
+                }
+                // Each image as if it were alone.
+                let random = Apgd { random_start: true, restarts: 2, coarse_to_fine: true, ..Apgd::from_clean(threat, 16) };
+                let pixels = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let alone: Vec<f32> = (0..3).flat_map(|image| pixels(found(random, image, 1))).collect();
+                assert!(pixels(found(random, 0, 3)) == alone, "{threat} {place:?}");
+            }
         }
+    }
+
+    #[test]
+    fn without_a_step_the_starts_come_back() {
+        let images = gray(2);
+        let starts = (&images + 0.1).unwrap();
+        let problem = Problem { images: &images, keys: &[0, 1], objective: &Lowest, seed: Seed(0), place: &Place::Kernels };
+        let search = Apgd::from_clean(Threat::linf(0.3).unwrap(), 0);
+        let found = search.solve_from(&Waves, &problem, Some(&starts)).unwrap();
+        let pixels = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(pixels(&found), pixels(&starts));
     }
 }

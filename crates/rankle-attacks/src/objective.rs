@@ -1,7 +1,7 @@
 //! The loss of an attack.
 
 use candle_core::Tensor;
-use rankle_core::{Evaluation, Result};
+use rankle_core::{Evaluation, Result, Score};
 
 /// A loss of the embeddings of one batch, lower for a stronger attack. Row `i` of the embeddings is image `i` of the batch.
 pub trait Objective: Send + Sync {
@@ -10,6 +10,15 @@ pub trait Objective: Send + Sync {
     /// # Errors
     /// [`rankle_core::Error::Shape`] when the embeddings are not those of the batch.
     fn evaluate(&self, raw: &Tensor) -> Result<Evaluation>;
+
+    /// The loss of each image, and its rank if [`Objective::evaluate`] counts it, the same to the last bit: for a search without
+    /// gradients. The default computes the gradient, too.
+    ///
+    /// # Errors
+    /// As [`Objective::evaluate`].
+    fn score(&self, raw: &Tensor) -> Result<Score> {
+        self.evaluate(raw).map(Score::from)
+    }
 
     /// The rank of each image, `(n)`, as in [`Evaluation::rank`], for a loss whose evaluation does not count it. `None`, the default,
     /// for an attack that is after the loss itself.

@@ -13,7 +13,7 @@ use crate::{
 use candle_core::Tensor;
 use rankle_core::rank::RankCount;
 use rankle_core::seed::Purpose;
-use rankle_core::{Counted, Embeddings, Error, Evaluation, GapLoss, GapTerm, Result, Role};
+use rankle_core::{Counted, Embeddings, Error, Evaluation, GapLoss, GapTerm, Result, Role, Score};
 
 /// Perturbs a query so that `candidates` items move up (QA+) or down (QA-) in its list.
 ///
@@ -161,11 +161,18 @@ impl Objective for QueryInstance<'_> {
         self.gap_sums(raw, self.gap_loss)
     }
 
+    fn score(&self, raw: &Tensor) -> Result<Score> {
+        if self.objective == ObjectiveKind::Distance {
+            return self.evaluate(raw).map(Score::from);
+        }
+        self.gap_values(raw, self.gap_loss)
+    }
+
     fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {
         if !counts_ranks(self.xi) {
             return Ok(None);
         }
-        Ok(self.gap_sums(raw, GapLoss::Hinge)?.rank)
+        Ok(self.gap_values(raw, GapLoss::Hinge)?.rank)
     }
 }
 
@@ -176,18 +183,33 @@ impl<'a> QueryInstance<'a> {
     }
 
     fn gap_sums(&self, raw: &Tensor, of: GapLoss) -> Result<Evaluation> {
-        let (gallery, targets) = (self.batch.gallery(), &self.batch.targets);
-        let embeddings = gallery.normalize(raw)?;
+        let (gallery, embeddings) = (self.batch.gallery(), self.embeddings(raw)?);
+        let Evaluation { loss, gradient, rank } = gallery.gap_sums(&embeddings, &self.terms(), of)?;
+        let rank = rank.filter(|_| counts_ranks(self.xi));
+        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)?, rank })
+    }
+
+    fn gap_values(&self, raw: &Tensor, of: GapLoss) -> Result<Score> {
+        let Score { loss, rank } = self.batch.gallery().gap_values(&self.embeddings(raw)?, &self.terms(), of)?;
+        Ok(Score { loss, rank: rank.filter(|_| counts_ranks(self.xi)) })
+    }
+
+    fn embeddings(&self, raw: &Tensor) -> Result<Embeddings> {
+        let embeddings = self.batch.gallery().normalize(raw)?;
         self.batch.check(&embeddings)?;
+        Ok(embeddings)
+    }
+
+    /// The targets, then the preserved items.
+    fn terms(&self) -> Vec<GapTerm<'_>> {
+        let (gallery, targets) = (self.batch.gallery(), &self.batch.targets);
         let share = |set: usize| 1.0 / (set * gallery.len()) as f64;
         let raise = self.direction == Direction::Raise;
         let mut terms = vec![GapTerm { targets: targets.indices(), raise, weight: share(targets.targets_per_image()) as f32 }];
         if let Some((preserved, set)) = targets.preserved() {
             terms.push(GapTerm { targets: preserved, raise: true, weight: (self.xi * share(set)) as f32 });
         }
-        let Evaluation { loss, gradient, rank } = gallery.gap_sums(&embeddings, &terms, of)?;
-        let rank = rank.filter(|_| counts_ranks(self.xi));
-        Ok(Evaluation { loss, gradient: embeddings.backward(&gradient)?, rank })
+        terms
     }
 
     /// The targets of every image, then its preserved items, row by row, and their number per image: one pass over the gallery

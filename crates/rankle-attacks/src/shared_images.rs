@@ -4,7 +4,7 @@ use crate::ball::shorten;
 use crate::{AnySearch, AttackInstance, Objective, Problem, Solver, Threat};
 use candle_core::{Device, Tensor};
 use rankle_core::numbers::{doubles, numbers};
-use rankle_core::{Differentiable, Distance, Embedder, Error, Evaluation, InputSpec, Place, Result, Seed, Upstream};
+use rankle_core::{Differentiable, Distance, Embedder, Error, Evaluation, InputSpec, Place, Result, Score, Seed, Upstream};
 
 /// Images that share a perturbation δ, with the loss on them.
 ///
@@ -144,6 +144,12 @@ impl Objective for SharedImages<'_> {
             ranks.push(rank);
         }
         Ok(Evaluation { loss: sum(&losses)?, gradient: single_row(&gradients)?, rank: sum_if_all(ranks)? })
+    }
+
+    fn score(&self, raw: &Tensor) -> Result<Score> {
+        let scores = self.each(raw, |instance, raw| instance.score(raw))?.into_iter();
+        let (losses, ranks): (Vec<_>, Vec<_>) = scores.map(|Score { loss, rank }| (loss, rank)).unzip();
+        Ok(Score { loss: sum(&losses)?, rank: sum_if_all(ranks)? })
     }
 
     fn rank(&self, raw: &Tensor) -> Result<Option<Tensor>> {

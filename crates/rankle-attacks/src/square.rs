@@ -1,6 +1,6 @@
 //! Square attack: random search by squares, which only embeds images.
 
-use crate::apgd::ranked;
+use crate::apgd::scored;
 use crate::best::{Best, choose, is_lower};
 use crate::{Ball, Norm, Problem, Solver, Threat};
 use candle_core::{D, Tensor};
@@ -59,7 +59,7 @@ impl<M: Embedder + ?Sized> Solver<M> for Square {
         let mut draws = Draws { images, streams, radius: self.threat.radius() };
         let mut best = Best::new(place);
         // The first query: no result ranks as weaker than the clean image.
-        best.offer(images, ranked(objective, &model.embed(images)?)?.1)?;
+        best.offer(images, scored(objective, &model.embed(images)?)?.1)?;
         let mut found: Option<(Tensor, Tensor)> = None;
         for query in 0..self.queries.saturating_sub(1) {
             let proposed = match (self.threat.norm(), &found) {
@@ -69,13 +69,13 @@ impl<M: Embedder + ?Sized> Solver<M> for Square {
                 (Norm::L2, Some((x, _))) => (images + draws.moved(x, self.share(query - 1))?)?,
             };
             let x = ball.hold(&proposed)?;
-            let (evaluation, rank) = ranked(objective, &model.embed(&x)?)?;
+            let (loss, rank) = scored(objective, &model.embed(&x)?)?;
             best.offer(&x, rank)?;
             found = Some(match found {
-                None => (x, evaluation.loss),
-                Some((lowest, loss)) => {
-                    let wins = is_lower(&evaluation.loss, &loss)?;
-                    (choose(place, &wins, &x, &lowest)?, wins.where_cond(&evaluation.loss, &loss)?)
+                None => (x, loss),
+                Some((kept, lowest)) => {
+                    let wins = is_lower(&loss, &lowest)?;
+                    (choose(place, &wins, &x, &kept)?, wins.where_cond(&loss, &lowest)?)
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! The standard attack: several searches without parameters, and for each image the strongest result.
 
-use crate::apgd::ranked;
+use crate::apgd::scored;
 use crate::best::Best;
 use crate::build::has_soft_rank;
 use crate::goal::Goal;
@@ -140,7 +140,7 @@ impl<M: Differentiable + ?Sized> Solver<M> for Standard {
         let mut before = None;
         for (_, search) in self.searches() {
             let moved = search.solve(model, problem, before.as_ref())?;
-            let (_, rank) = ranked(problem.objective, &model.embed(&moved)?)?;
+            let (_, rank) = scored(problem.objective, &model.embed(&moved)?)?;
             best.offer(&moved, rank)?;
             before = Some(moved);
         }
@@ -213,9 +213,10 @@ fn run_standard<'a>(
         |objective: Option<ObjectiveKind>| build(spec.attack, spec.targets, AttackOptions { objective, ..spec.options });
     let mut strongest = Strongest::default();
     let mut remaining: Vec<usize> = (0..images.len()).collect();
-    // The results of the part before on the remaining images.
+    // The results of the part before on the remaining images, for a part that begins there.
     let mut before: Option<Tensor> = None;
-    for (index, part) in standard.parts_of(spec).into_iter().enumerate() {
+    let parts = standard.parts_of(spec);
+    for (index, part) in parts.iter().enumerate() {
         let seed = part_seed(setting.scene.seed, index);
         let searching = Setting { keep_images: true, scene: Scene { seed, ..setting.scene }, ..*setting };
         let mut found = PartOutcome { name: part.name, ..strongest.so_far.clone() };
@@ -246,8 +247,12 @@ fn run_standard<'a>(
             let goes_on = |&row: &u32| !end.is_reached(&strongest.so_far, remaining[row as usize]);
             let rows: Vec<u32> = (0..remaining.len() as u32).filter(goes_on).collect();
             remaining = rows.iter().map(|&row| remaining[row as usize]).collect();
-            let rows = Tensor::new(rows, &Device::Cpu)?;
-            before = adversarial.as_ref().map(|images| images.index_select(&rows, 0)).transpose()?;
+            before = match (adversarial, parts.get(index + 1)) {
+                (Some(images), Some(Part { search: PartSearch::Further(_), .. })) => {
+                    Some(images.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?)
+                }
+                _ => None,
+            };
         }
         strongest.parts.push(found);
     }

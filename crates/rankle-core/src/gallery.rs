@@ -5,7 +5,7 @@ use crate::dataset::check_indices;
 use crate::numbers::numbers;
 use crate::rank::{List, Precision, Resolution};
 use crate::{
-    Distance, DistanceTerm, Embeddings, Error, Evaluation, GapLoss, GapTerm, Lists, Place, Ranking, Result, SortedLists,
+    Distance, DistanceTerm, Embeddings, Error, Evaluation, GapLoss, GapTerm, Lists, Place, Ranking, Result, Score, SortedLists,
 };
 use candle_core::{Device, Tensor};
 use rankle_kernels::distance as kernel;
@@ -237,6 +237,10 @@ impl Gallery {
     pub(crate) fn check_set(&self, set: &Self) -> Result<()> {
         self.check_space(set.len(), set.dim(), set.distance)
     }
+    fn check_gaps(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>]) -> Result<()> {
+        self.check(embeddings)?;
+        terms.iter().try_for_each(|term| self.check_targets(embeddings.len(), term.targets))
+    }
     /// Checks that each pair of an embedding and a target has one distance and, if there are weights, one weight.
     pub(crate) fn check_terms(&self, embeddings: &Embeddings, terms: &[DistanceTerm<'_>]) -> Result<()> {
         self.check(embeddings)?;
@@ -308,12 +312,18 @@ impl Ranking for Gallery {
     }
 
     fn gap_sums(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Evaluation> {
-        self.check(embeddings)?;
-        terms.iter().try_for_each(|term| self.check_targets(embeddings.len(), term.targets))?;
+        self.check_gaps(embeddings, terms)?;
         let sum = kernel::gap_sums(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms, of);
         let gradient = Tensor::from_vec(sum.gradient, embeddings.tensor().shape(), &Device::Cpu)?;
         let [loss, active] = [sum.loss, sum.active].map(|numbers| Tensor::new(numbers, &Device::Cpu));
         Ok(Evaluation { loss: loss?, gradient, rank: Some(active?) })
+    }
+
+    fn gap_values(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Score> {
+        self.check_gaps(embeddings, terms)?;
+        let sum = kernel::gap_values(self.distance.metric(), embeddings.to_host()?.as_slice(), &self.rows, terms, of);
+        let [loss, active] = [sum.loss, sum.active].map(|numbers| Tensor::new(numbers, &Device::Cpu));
+        Ok(Score { loss: loss?, rank: Some(active?) })
     }
 
     fn lists<'a>(&'a self, queries: &'a dyn Ranking, rows: &[usize]) -> Result<Box<dyn Lists + 'a>> {

@@ -63,7 +63,7 @@ pub use input_spec::{Filter, InputSpec, Resize};
 pub use lists::SortedLists;
 pub use pieces::in_pieces;
 pub use place::Place;
-pub use ranking::{DistanceTerm, Evaluation, GapLoss, GapTerm, ListSums, Lists, Ranking};
+pub use ranking::{DistanceTerm, Evaluation, GapLoss, GapTerm, ListSums, Lists, Ranking, Score};
 pub use read_ahead::{Waiting, read_ahead};
 pub use seed::Seed;
 pub use sets::{Role, Sets};

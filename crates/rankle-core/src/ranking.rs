@@ -33,6 +33,21 @@ impl Evaluation {
     }
 }
 
+/// An [`Evaluation`] without its gradient.
+#[derive(Clone, Debug)]
+pub struct Score {
+    /// `(n)`, f64 or f32: one loss per image.
+    pub loss: Tensor,
+    /// `(n)`, of the type of the loss: the rank, if there is one.
+    pub rank: Option<Tensor>,
+}
+
+impl From<Evaluation> for Score {
+    fn from(Evaluation { loss, rank, .. }: Evaluation) -> Self {
+        Self { loss, rank }
+    }
+}
+
 /// One term of a weighted sum of distances, from each embedding to its own targets.
 #[derive(Clone, Copy, Debug)]
 pub struct DistanceTerm<'a> {
@@ -73,6 +88,14 @@ pub trait Ranking: Send + Sync + Debug {
     /// # Errors
     /// As [`Ranking::distances_to`].
     fn gap_sums(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Evaluation>;
+
+    /// Loss and rank of [`Ranking::gap_sums`], the same to the last bit. The default computes the gradient, too.
+    ///
+    /// # Errors
+    /// As [`Ranking::gap_sums`].
+    fn gap_values(&self, embeddings: &Embeddings, terms: &[GapTerm<'_>], of: GapLoss) -> Result<Score> {
+        self.gap_sums(embeddings, terms, of).map(Score::from)
+    }
 
     /// The lists of some queries over this gallery: the `rows` of `queries`, which may be this gallery.
     ///

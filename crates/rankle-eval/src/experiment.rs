@@ -29,6 +29,7 @@ pub const MEASURES: u32 = 2;
 
 /// Version of the standard attack, under both protocols: since 3 it goes from coarse to fine, and on from the result of Square attack.
 pub const STANDARD: u32 = 3;
+const _: () = assert!(STANDARD > MEASURES, "its measures are those of strict");
 
 /// Default number of images attacked at once: two chunks of the model, each of whole tiles.
 pub const BATCH: usize = 112;

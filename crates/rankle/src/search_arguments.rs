@@ -17,8 +17,8 @@ pub(crate) struct SearchArguments {
     /// pgd: step size, the change of every pixel in one step, as in 0.01 or 1/255; with --norm l2 the Euclidean length of the step
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
-    /// pgd, apgd: number of steps; 100 for apgd when left out, 200 with --protocol strict, where it goes from coarse to fine: a
-    /// quarter of its steps changes blocks of pixels, the rest pixels
+    /// pgd, apgd: number of steps; 100 for apgd when left out, but 200 for attacks on single images with --protocol strict, which
+    /// go from coarse to fine: a quarter of the steps changes blocks of pixels, the rest pixels
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
     /// pgd, apgd: start at a random image within epsilon of the clean one; --random-start=false starts at the clean one

@@ -67,7 +67,7 @@ impl fmt::Display for RecordTable<'_> {
                 (Some(rank), None) => format!("{rank:.2}"),
                 (None, _) => format!("{:.4}", part.embedding_shift),
             };
-            write!(f, "\n  {:<46}{after:>8}", part.name)?;
+            write!(f, "\n  {:<50}{after:>8}", part.name)?;
         }
         write!(f, "\n\n{:.1} s on {} ({})", self.0.seconds, facts.provenance.device, facts.provenance.instruction_set)
     }
@@ -185,9 +185,12 @@ mod tests {
             gradients: 0.0,
             queries: 1000.0,
         };
-        record.parts = vec![part.clone(), PartOutcome { name: "apgd".into(), rank_after: None, ..part }];
+        let longest = "apgd on the soft rank, from the result of square";
+        let preserving = PartOutcome { name: longest.into(), preserved_rank_after: Some(3.1), ..part.clone() };
+        record.parts = vec![part.clone(), PartOutcome { name: "apgd".into(), rank_after: None, ..part }, preserving];
         let table = RecordTable(&record).to_string();
         assert_eq!((line(&table, "  square"), line(&table, "  apgd")), (vec!["7.12".to_owned()], vec!["0.5000".to_owned()]));
+        assert_eq!(line(&table, &format!("  {longest}")), ["7.12 (3.10)"]);
     }
 
     #[test]

@@ -9,11 +9,13 @@ pub(super) fn mean_of_blocks(images: Tensor, side: usize) -> Result<Tensor> {
     if side <= 1 {
         return Ok(images);
     }
-    let (_, _, height, width) = images.dims4()?;
-    let [rows, columns] = [height, width].map(|len| len.next_multiple_of(side));
-    let whole = images.pad_with_zeros(2, 0, rows - height)?.pad_with_zeros(3, 0, columns - width)?;
-    let means = whole.avg_pool2d(side)?.upsample_nearest2d(rows, columns)?;
-    Ok(means.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?)
+    let (n, channels, height, width) = images.dims4()?;
+    let [down, across] = [height, width].map(|len| len.div_ceil(side));
+    let whole = images.pad_with_zeros(2, 0, down * side - height)?.pad_with_zeros(3, 0, across * side - width)?;
+    let means = whole.avg_pool2d(side)?.reshape((n, channels, down, 1, across, 1))?;
+    let spread = means.broadcast_as((n, channels, down, side, across, side))?;
+    let whole = spread.reshape((n, channels, down * side, across * side))?;
+    Ok(whole.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?)
 }
 
 #[cfg(test)]

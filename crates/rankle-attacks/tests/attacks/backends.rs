@@ -6,7 +6,7 @@ use rankle_attacks::{
     AttackId, AttackOptions, Batch, Iterate, ObjectiveKind, Outcome, Pgd, Problem, Protocol, Scene, Setting, Solver, Threat,
     build, run,
 };
-use rankle_core::numbers::{numbers, reads};
+use rankle_core::numbers::{doubles, numbers, reads};
 use rankle_core::{Dataset, Differentiable, Distance, Embedder, InputSpec, Place, Ranking, Result, Seed, Sets, Upstream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,6 +50,10 @@ fn losses_and_gradients_are_those_of_the_kernels() {
             let first =
                 instance.first_gradient(&raw).unwrap().map(|first| first.flatten_all().unwrap().to_vec1::<f32>().unwrap());
             let found = instance.evaluate(&raw).unwrap();
+            let score = instance.score(&raw).unwrap();
+            let bits = |numbers: &Tensor| doubles(numbers).unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(&score.loss), bits(&found.loss), "{kind} {objective} {distance}");
+            assert_eq!(score.rank.as_ref().map(bits), found.rank.as_ref().map(bits), "{kind} {objective} {distance}");
             (found.losses().unwrap(), found.gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap(), first)
         };
         let [kernels, tensors] = both().map(evaluate);

@@ -36,6 +36,17 @@ fn scored(
     at: &Place,
     batch_size: usize,
 ) -> (Outcome, Vec<f64>) {
+    scored_on(&IMAGES, model, spec, search, (at, batch_size))
+}
+
+/// The same on any images.
+fn scored_on(
+    attacked: &[usize],
+    model: &dyn Differentiable,
+    spec: &AttackSpec,
+    search: &AnySearch,
+    (at, batch_size): (&Place, usize),
+) -> (Outcome, Vec<f64>) {
     let world = world();
     let all: Vec<usize> = (0..LEN).collect();
     let raw = model.embed(&world.images(&all).unwrap()).unwrap();
@@ -44,17 +55,17 @@ fn scored(
     let images = Sets::one(&world as &dyn Dataset);
     let setting = Setting { embedder: model, scene, images, batch_size, eight_bit: false, keep_images: true };
     let attack = build(spec.attack, spec.targets, spec.options);
-    let targets = attack.choose(&IMAGES, &scene).unwrap();
-    let outcome = run_spec(search, spec, &setting, &IMAGES, &targets).unwrap();
+    let targets = attack.choose(attacked, &scene).unwrap();
+    let outcome = run_spec(search, spec, &setting, attacked, &targets).unwrap();
     let numbers = match Goal::of(spec) {
         Some(goal) => numbers(goal, (&outcome.after.rank, &outcome.after.preserved, &outcome.embedding_shift)),
-        None => losses(&*attack, &setting, &IMAGES, &targets, outcome.adversarial.as_ref().unwrap()).unwrap(),
+        None => losses(&*attack, &setting, attacked, &targets, outcome.adversarial.as_ref().unwrap()).unwrap(),
     };
     (outcome, numbers)
 }
 
 fn numbers(goal: Goal, of: (&[f64], &[f64], &[f64])) -> Vec<f64> {
-    (0..IMAGES.len()).map(|image| goal.number(image, of)).collect()
+    (0..of.2.len()).map(|image| goal.number(image, of)).collect()
 }
 
 fn mean(numbers: &[f64]) -> f64 {
@@ -155,6 +166,24 @@ fn standard_keeps_the_strongest_and_says_what_each_part_found() {
     }
 }
 
+/// Images that are left out early do not change the others: each part begins at its own result of the one before.
+#[test]
+fn standard_is_the_same_for_an_image_alone() {
+    let (model, threat) = (embedder(2, Distance::Cosine), Threat::linf(0.25).unwrap());
+    let spec = AttackSpec { targets: 1, ..spec(AttackId::CA_PLUS, threat) };
+    let search = AnySearch::Standard(Standard { threat });
+    let (whole, _) = scored_on(&IMAGES, &model, &spec, &search, (&Place::Kernels, 8));
+    let remaining = whole.parts.last().unwrap().gradients / 100;
+    assert!((1..IMAGES.len() as u64).contains(&remaining), "{remaining} images get to the last part");
+    for (at, image) in IMAGES.into_iter().enumerate() {
+        let (alone, _) = scored_on(&[image], &model, &spec, &search, (&Place::Kernels, 8));
+        assert_eq!(pixels(&alone), pixels(&whole)[25 * at..][..25], "image {image}");
+        for (alone, whole) in alone.parts.iter().zip(&whole.parts) {
+            assert_eq!(alone.rank[0], whole.rank[at], "image {image}, {}", whole.name);
+        }
+    }
+}
+
 fn run_first(model: &dyn Differentiable, spec: &AttackSpec, threat: Threat) -> Outcome {
     let objective = spec.attack.has_targets().then_some(ObjectiveKind::Ranking);
     let spec = AttackSpec { options: AttackOptions { objective, ..spec.options }, ..*spec };
@@ -196,6 +225,7 @@ fn a_search_costs_what_it_says() {
     for search in [
         AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 7) }),
         AnySearch::Apgd(Apgd::from_clean(threat, 7)),
+        AnySearch::Apgd(Apgd { iterations: 9, ..Apgd::strict(threat) }),
         AnySearch::Square(Square { threat, queries: 11 }),
         Pgd { iterations: 5, ..Pgd::strict(threat) }.into(),
         Pgd { iterations: 5, ..Pgd::paper(threat) }.into(),

@@ -57,7 +57,7 @@ pub(super) struct Family {
     pub(super) usual: SearchResult,
     /// The standard attack.
     pub(super) standard: SearchResult,
-    /// The strongest of its parts that follow gradients.
+    /// The strongest of its parts that follow gradients and do not begin at the result of another.
     pub(super) white_box: SearchResult,
     /// Its part that follows none.
     pub(super) gradient_free: SearchResult,

@@ -37,7 +37,7 @@ pub struct GapTerm<'a> {
 pub struct GapSums {
     /// One loss per point.
     pub loss: Vec<f64>,
-    /// `n x dim`: the derivative of each point's loss with respect to that point.
+    /// `n x dim`: the derivative of each point's loss with respect to that point; empty where it is not asked for.
     pub gradient: Vec<f32>,
     /// Per point `Σ_terms weight ·` the number of positive gaps.
     pub active: Vec<f64>,
@@ -48,7 +48,12 @@ pub struct GapSums {
 /// The gradient of hinges needs only the number of positive gaps (METHOD.md 7.3). Per block of the gallery: distances, a comparison
 /// with each target's own distance, and one product of the resulting weights with the block's rows.
 pub fn gap_sums(metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[GapTerm<'_>], of: GapLoss) -> GapSums {
-    gap_sums_on(Isa::best(), metric, points, rows, terms, of)
+    gap_sums_on(Isa::best(), metric, points, rows, terms, of, true)
+}
+
+/// Does as [`gap_sums`], to the last bit, but for the gradient, which is about half of the work.
+pub fn gap_values(metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[GapTerm<'_>], of: GapLoss) -> GapSums {
+    gap_sums_on(Isa::best(), metric, points, rows, terms, of, false)
 }
 
 /// Sums over one list of distances in ascending order, at the `distance` of an image: of the sigmoids
@@ -99,20 +104,28 @@ fn sigmoid<V: Vector>(x: f32) -> (f32, f32) {
     (if x < 0.0 { small * large } else { large }, small * large * large)
 }
 
-fn gap_sums_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows, terms: &[GapTerm<'_>], of: GapLoss) -> GapSums {
+fn gap_sums_on(
+    isa: Isa,
+    metric: Metric,
+    points: &[f32],
+    rows: &GalleryRows,
+    terms: &[GapTerm<'_>],
+    of: GapLoss,
+    with_gradient: bool,
+) -> GapSums {
     let (dim, panel) = (rows.dim, isa.panel());
     let n = rows.count(points);
     let own: Vec<Vec<f32>> = terms.iter().map(|term| distances_to_on(isa, metric, points, rows, term.targets)).collect();
-    let mut sum = GapSums { loss: vec![0.0; n], gradient: vec![0.0; n * dim], active: vec![0.0; n] };
-    let outputs = sum.loss.par_chunks_mut(TASK).zip(sum.active.par_chunks_mut(TASK));
-    outputs.zip(sum.gradient.par_chunks_mut(product([TASK, dim]))).enumerate().for_each(|(task, ((loss, active), gradient))| {
+    let mut sum = GapSums { loss: vec![0.0; n], gradient: Vec::new(), active: vec![0.0; n] };
+    let sum_up = |task: usize, loss: &mut [f64], active: &mut [f64], gradient: Option<&mut [f32]>| {
         let mut groups: Vec<Active> = (task * TASK..task * TASK + loss.len())
             .step_by(panel)
             .map(|first| {
                 let range = first..(first + panel).min(task * TASK + loss.len());
                 let lists: Vec<List> =
                     terms.iter().zip(&own).flat_map(|(term, own)| List::of_term(n, term, own, range.clone(), isa)).collect();
-                Active::new(Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim), lists, dim)
+                let group = Group::pack(isa, metric, &points[range.start * dim..range.end * dim], dim);
+                Active::new(group, lists, gradient.is_some().then_some(dim))
             })
             .collect();
         let mut buffer = vec![0.0; BLOCK * panel];
@@ -121,14 +134,25 @@ fn gap_sums_on(isa: Isa, metric: Metric, points: &[f32], rows: &GalleryRows, ter
                 group.add(rows, block.clone(), &mut buffer, of);
             }
         }
-        let outputs = loss.chunks_mut(panel).zip(active.chunks_mut(panel)).zip(gradient.chunks_mut(product([panel, dim])));
-        for ((group, first), ((loss, active), gradient)) in groups.iter().zip((task * TASK..).step_by(panel)).zip(outputs) {
-            group.finish(rows, &points[first * dim..], loss, gradient);
+        for (group, (loss, active)) in groups.iter().zip(loss.chunks_mut(panel).zip(active.chunks_mut(panel))) {
+            loss.copy_from_slice(&group.loss[..loss.len()]);
             for (lane, active) in active.iter_mut().enumerate() {
                 *active = group.lists.iter().map(|list| f64::from(list.weight.abs()) * f64::from(list.positive[lane])).sum();
             }
         }
-    });
+        let gradients = gradient.map(|gradient| gradient.chunks_mut(product([panel, dim])));
+        for ((group, first), gradient) in groups.iter().zip((task * TASK..).step_by(panel)).zip(gradients.into_iter().flatten()) {
+            group.finish(rows, &points[first * dim..], gradient);
+        }
+    };
+    let tasks = sum.loss.par_chunks_mut(TASK).zip(sum.active.par_chunks_mut(TASK)).enumerate();
+    if with_gradient {
+        sum.gradient = vec![0.0; n * dim];
+        let tasks = tasks.zip(sum.gradient.par_chunks_mut(product([TASK, dim])));
+        tasks.for_each(|((task, (loss, active)), gradient)| sum_up(task, loss, active, Some(gradient)));
+    } else {
+        tasks.for_each(|(task, (loss, active))| sum_up(task, loss, active, None));
+    }
     sum
 }
 
@@ -170,17 +194,18 @@ struct Active {
     group: Group,
     lists: Vec<List>,
     loss: Vec<f64>,
-    /// `dim x columns`: the weighted sum of gallery rows.
-    gradient: Aligned,
+    /// `dim x columns`: the weighted sum of gallery rows, if it is asked for.
+    gradient: Option<Aligned>,
     /// Euclidean only: the sum of the weights, which multiplies the point itself.
     share: Vec<f32>,
     weights: Aligned,
 }
 
 impl Active {
-    fn new(group: Group, lists: Vec<List>, dim: usize) -> Self {
+    /// `dim` where there is a gradient.
+    fn new(group: Group, lists: Vec<List>, dim: Option<usize>) -> Self {
         let columns = group.columns;
-        let (gradient, weights) = (Aligned::zeros(product([dim, columns])), Aligned::zeros(BLOCK * columns));
+        let (gradient, weights) = (dim.map(|dim| Aligned::zeros(product([dim, columns]))), Aligned::zeros(BLOCK * columns));
         Self { group, lists, loss: vec![0.0; columns], gradient, share: vec![0.0; columns], weights }
     }
 
@@ -189,24 +214,22 @@ impl Active {
         let (isa, columns) = (self.group.isa, self.group.columns);
         self.group.distances(rows, block.clone(), distances);
         let any = isa.run(Compare { active: self, distances: &distances[..block.len() * columns], of });
-        if !any {
-            return;
-        }
+        let Some(gradient) = self.gradient.as_mut().filter(|_| any) else { return };
         let right = Right { data: &self.weights, stride: columns };
         for piece in split(rows.dim, isa.rows()) {
             let data = &rows.data[block.start * rows.stride + piece.start..];
             let left = Left { data, row: 1, step: rows.stride, stretches: Stretches::ONE, len: block.len() };
-            tile(isa, piece.len(), columns, left, right, &mut self.gradient[piece.start * columns..], columns, Store::Add);
+            tile(isa, piece.len(), columns, left, right, &mut gradient[piece.start * columns..], columns, Store::Add);
         }
     }
 
     /// Adds the targets' part of the gradient and writes the sums as rows.
-    fn finish(&self, rows: &GalleryRows, points: &[f32], loss: &mut [f64], gradient: &mut [f32]) {
+    fn finish(&self, rows: &GalleryRows, points: &[f32], gradient: &mut [f32]) {
         let dim = rows.dim;
-        for (lane, (loss, gradient)) in loss.iter_mut().zip(gradient.chunks_exact_mut(dim)).enumerate() {
-            *loss = self.loss[lane];
+        let Some(sums) = &self.gradient else { return };
+        for (lane, gradient) in gradient.chunks_exact_mut(dim).enumerate() {
             let point = &points[lane * dim..][..dim];
-            let sums = self.gradient[lane..].iter().step_by(self.group.columns);
+            let sums = sums[lane..].iter().step_by(self.group.columns);
             for ((gradient, &sum), &x) in gradient.iter_mut().zip(sums).zip(point) {
                 *gradient = sum - self.share[lane] * x;
             }
@@ -379,7 +402,9 @@ mod tests {
                     let all = [(&terms[..1], GapLoss::Hinge), (&terms[1..], GapLoss::Hinge), (&terms[..], GapLoss::Hinge)];
                     for (terms, of) in all.into_iter().chain(soft.map(|of| (&terms[..], of))) {
                         let (loss, gradient, active) = slow(metric, &points, &rows, terms, of);
-                        let fast = gap_sums_on(isa, metric, &points, &rows, terms, of);
+                        let fast = gap_sums_on(isa, metric, &points, &rows, terms, of, true);
+                        let values = gap_sums_on(isa, metric, &points, &rows, terms, of, false);
+                        assert_eq!((&values.loss, &values.active, values.gradient.len()), (&fast.loss, &fast.active, 0));
                         let scale = gradient.iter().fold(1.0f64, |most, g| most.max(g.abs()));
                         for (fast, slow) in fast.active.iter().zip(&active) {
                             assert!((fast - slow).abs() < 1e-4 * slow.max(1.0), "{isa} {metric:?}: active {fast} {slow}");
@@ -407,9 +432,10 @@ mod tests {
             let targets: Vec<u32> = (0..n).map(|at| (at * 7 % len) as u32).collect();
             for of in [GapLoss::Hinge, GapLoss::Sigmoid { temperature: 0.1 }] {
                 let term = |targets| [GapTerm { targets, raise: true, weight: 1.0 }];
-                let together = gap_sums_on(isa, Metric::Cosine, &points, &rows, &term(&targets[..]), of);
+                let together = gap_sums_on(isa, Metric::Cosine, &points, &rows, &term(&targets[..]), of, true);
                 for i in 0..n {
-                    let alone = gap_sums_on(isa, Metric::Cosine, &points[i * dim..][..dim], &rows, &term(&targets[i..=i]), of);
+                    let (point, term) = (&points[i * dim..][..dim], term(&targets[i..=i]));
+                    let alone = gap_sums_on(isa, Metric::Cosine, point, &rows, &term, of, true);
                     assert_eq!(alone.loss[0].to_bits(), together.loss[i].to_bits());
                     assert_eq!(alone.gradient, together.gradient[i * dim..][..dim]);
                 }

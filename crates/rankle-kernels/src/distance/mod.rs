@@ -8,7 +8,7 @@ mod gaps;
 mod pairs;
 mod rank;
 
-pub use gaps::{GapLoss, GapSums, GapTerm, gap_sums, list_sigmoids};
+pub use gaps::{GapLoss, GapSums, GapTerm, gap_sums, gap_values, list_sigmoids};
 pub use pairs::distances_to;
 pub use rank::{Near, RankCount, Width, rank_counts};
 

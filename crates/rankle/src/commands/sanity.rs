@@ -18,7 +18,7 @@ use memory::{About, Memory};
 use rankle_attacks::{Pgd, Threat};
 use rankle_core::{Distance, Role, Seed};
 use rankle_eval::sanity::{Questions, searches, work};
-use rankle_eval::{Identity, RankedSubject, Subject};
+use rankle_eval::{Identity, RankedSubject, Subject, experiment};
 use rankle_models::Architecture;
 use rankle_record::{Search, SearchKind};
 use rankle_report::Sanity as Page;
@@ -192,6 +192,7 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
         ("device", subject.identity.device.clone()),
         ("instruction-set", system::instruction_set()),
         ("version", system::CODE_VERSION.to_owned()),
+        ("method", experiment::STANDARD.to_string()),
     ];
     let other = [
         ("queries", named.query_dataset.clone()),
