@@ -169,7 +169,7 @@ fn standard_keeps_the_strongest_and_says_what_each_part_found() {
 /// Images that are left out early do not change the others: each part begins at its own result of the one before.
 #[test]
 fn standard_is_the_same_for_an_image_alone() {
-    let (model, threat) = (embedder(2, Distance::Cosine), Threat::linf(0.25).unwrap());
+    let (model, threat) = (embedder(2, Distance::Cosine), Threat::linf(0.1).unwrap());
     let spec = AttackSpec { targets: 1, ..spec(AttackId::CA_PLUS, threat) };
     let search = AnySearch::Standard(Standard { threat });
     let (whole, _) = scored_on(&IMAGES, &model, &spec, &search, (&Place::Kernels, 8));

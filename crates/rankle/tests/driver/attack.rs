@@ -70,7 +70,7 @@ fn another_search_is_named_in_the_record() {
     assert_eq!((square["query_budget"].as_u64(), square.get("iterations")), (Some(30), None));
     let standard = record("--search standard");
     let parts = standard["parts"].as_array().unwrap();
-    assert_eq!((parts.len(), parts[0]["gradients"].as_f64()), (3, Some(100.0)));
+    assert_eq!((parts.len(), parts[0]["gradients"].as_f64()), (4, Some(100.0)));
     let ranks = parts.iter().map(|part| part["rank_after"].as_f64().unwrap());
     assert!(ranks.fold(100.0, f64::min) >= standard["rank_after"].as_f64().unwrap() - 1e-9, "{standard}");
     std::fs::write(&file, format!("{apgd}\n{square}\n{standard}\n")).unwrap();
