@@ -1,6 +1,6 @@
 //! `rankle attack`.
 
-use crate::support::{Digits, floats, indices, json, on_mnist, outcome, shipped, without};
+use crate::support::{Digits, floats, indices, json, on_digits, on_mnist, outcome, shipped, without};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -95,7 +95,7 @@ fn a_radius_may_be_euclidean() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moved.safetensors");
     let rest = "--attack ca+ --epsilon 3 --norm l2 --images 20";
-    let record = json(on_mnist("attack", &format!("{rest} --format json --save-adversarial")).arg(&file));
+    let record = json(on_digits("attack", &format!("{rest} --format json --save-adversarial")).arg(&file));
     assert_eq!(
         (record["norm"].as_str(), record["epsilon"].as_f64(), record["step"].as_f64()),
         (Some("l2"), Some(3.0), Some(0.25))
@@ -109,7 +109,7 @@ fn a_radius_may_be_euclidean() {
         let norm = clean.iter().zip(moved).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
         assert!((1.0..3.0 + 1e-6).contains(&norm) && moved.iter().all(|x| (0.0..=1.0).contains(x)), "{norm}");
     }
-    let (code, stdout, _) = outcome(&mut on_mnist("attack", rest));
+    let (code, stdout, _) = outcome(&mut on_digits("attack", rest));
     assert!(code == 0 && stdout.contains("w = 1, ε = 3 (L2)\n"), "{stdout}");
 }
 

@@ -1,6 +1,6 @@
 //! A model's folder in place of architecture, weights and distance.
 
-use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
+use crate::support::{digits, json, on_digits, outcome, rankle, shipped, weights, without};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ const ATTACK: &str = "--attack ca- --targets 2 --epsilon 0.2 --iterations 4 --im
 /// A command on the folder of [`weights`].
 fn on_folder(command: &str, folder: &Path, rest: &str) -> Command {
     let mut command = rankle(command);
-    command.args(["--dataset", "mnist", "--model"]).arg(folder).args(rest.split_whitespace());
+    command.args(["--dataset", digits(), "--model"]).arg(folder).args(rest.split_whitespace());
     command
 }
 
@@ -21,12 +21,12 @@ fn a_folder_says_what_its_options_would() {
     let free = ["seconds", "loss", "defense"];
     let by_folder = json(&mut on_folder("attack", folder, ATTACK));
     assert_eq!((&by_folder["loss"], &by_folder["defense"]), (&"triplet".into(), &"none".into()));
-    assert_eq!(without(by_folder, &free), without(json(&mut on_mnist("attack", ATTACK)), &free));
+    assert_eq!(without(by_folder, &free), without(json(&mut on_digits("attack", ATTACK)), &free));
 
-    let mut transfer = rankle("transfer --dataset mnist --from");
-    transfer.arg(folder).arg("--to").arg(shipped().parent().unwrap()).args(ATTACK.split_whitespace());
-    let mut spelled = rankle("transfer --dataset mnist --model c2f2 --distance cosine --from");
-    spelled.arg(weights()).arg("--to").arg(shipped()).args(ATTACK.split_whitespace());
+    let mut transfer = rankle("transfer --dataset");
+    transfer.args([digits(), "--from"]).arg(folder).arg("--to").arg(shipped().parent().unwrap()).args(ATTACK.split_whitespace());
+    let mut spelled = rankle("transfer --model c2f2 --distance cosine --dataset");
+    spelled.args([digits(), "--from"]).arg(weights()).arg("--to").arg(shipped()).args(ATTACK.split_whitespace());
     assert_eq!(without(json(&mut transfer), &free), without(json(&mut spelled), &free));
 }
 

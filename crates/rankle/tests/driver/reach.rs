@@ -1,6 +1,6 @@
 //! Warnings about searches whose steps do not suit their radius, once each on standard error.
 
-use crate::support::{on_mnist, outcome, rankle, shipped, weights};
+use crate::support::{digits, on_digits, outcome, rankle, shipped, splits, weights};
 use serde_json::json;
 use std::process::Command;
 
@@ -17,7 +17,7 @@ const SHORT: &str = "warning: the edge of the ball is out of reach: 5 steps of 0
 
 #[test]
 fn five_steps_of_a_hundredth_do_not_reach_three_tenths() {
-    let attack = |rest: &str| on_mnist("attack", &format!("--attack ca+ --images 2 --batch-size 1 {rest}"));
+    let attack = |rest: &str| on_digits("attack", &format!("--attack ca+ --images 2 --batch-size 1 {rest}"));
     assert_eq!(warnings(&mut attack("--epsilon 0.3 --iterations 5")), [SHORT]);
     assert!(warnings(&mut attack("--epsilon 0.3")).is_empty());
     let long = "warning: a step of 0.5 is longer than epsilon, 0.3: the search sees only the edge of the ball; lower --step";
@@ -29,14 +29,19 @@ fn every_command_with_a_search_tells() {
     let folder = tempfile::tempdir().unwrap();
     let rest = "--attack ca+ --epsilon 0.3 --iterations 5";
     let picture = folder.path().join("picture.png");
-    assert_eq!(warnings(on_mnist("picture", rest).arg("--output").arg(picture)), [SHORT]);
-    let mut transfer = rankle("transfer --dataset mnist --model c2f2 --distance cosine --images 2");
+    assert_eq!(warnings(on_digits("picture", rest).arg("--output").arg(picture)), [SHORT]);
+    let mut transfer = rankle("transfer --model c2f2 --distance cosine --images 2 --dataset");
+    transfer.arg(digits());
     transfer.args(rest.split(' ')).arg("--from").arg(weights()).arg("--to").arg(shipped());
     assert_eq!(warnings(&mut transfer), [SHORT]);
-    let told = warnings(&mut on_mnist("universal", "--attack ca+ --batch 4 --perturbations 1 --epsilon 0.3 --iterations 4"));
+    let told = warnings(&mut on_digits("universal", "--attack ca+ --batch 4 --perturbations 1 --epsilon 0.3 --iterations 4"));
     assert!(told.len() == 1 && told[0].contains("4 steps of 0.007843 go at most 0.03137"), "{told:?}");
-    let train = "train --dataset mnist --model c2f2 --distance cosine --images 20 --batch-size 20 --epochs 1";
-    let train = format!("{train} --defense embedding-shift --epsilon 0.5");
+    let splits = splits();
+    let train = format!(
+        "train --dataset folder:{} --model c2f2 --distance cosine --images 200 --batch-size 200 --epochs 1 --defense embedding-shift \
+         --epsilon 0.5",
+        splits.path().display()
+    );
     let told = warnings(rankle(&train).arg("--output").arg(folder.path().join("model")));
     let told: Vec<&String> = told.iter().filter(|line| line.contains("out of reach")).collect();
     assert!(told.len() == 1 && told[0].ends_with("and epsilon is 0.5; raise --iterations or --step"), "{told:?}");

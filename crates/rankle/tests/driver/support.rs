@@ -102,6 +102,29 @@ pub(crate) fn on_mnist(command: &str, rest: &str) -> Command {
     command
 }
 
+/// A dataset of 400 test digits, a gallery so small that a command takes less than a second.
+pub(crate) fn digits() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("digits-400");
+        if !folder.exists() {
+            let whole = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            write_digits(whole.path(), Split::Test, 400);
+            // Another process may have been faster.
+            std::fs::rename(whole.path(), &folder).ok();
+        }
+        format!("folder,test=all:{}", folder.display())
+    })
+}
+
+/// A command on the model of [`weights`] and [`digits`].
+pub(crate) fn on_digits(command: &str, rest: &str) -> Command {
+    let mut command = rankle(command);
+    command.args(["--dataset", digits(), "--model", "c2f2", "--distance", "cosine", "--weights"]).arg(weights());
+    command.args(rest.split_whitespace());
+    command
+}
+
 /// Writes an uncompressed BMP; `pixel` returns blue, green and red.
 pub(crate) fn bmp(path: &Path, (width, height): (u32, u32), pixel: impl Fn(u32, u32) -> [u8; 3]) {
     let row = (3 * width).next_multiple_of(4);

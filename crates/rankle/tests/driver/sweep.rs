@@ -1,6 +1,6 @@
 //! `rankle sweep`: every cell computed once, across interrupts and processes.
 
-use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
+use crate::support::{digits, json, on_digits, outcome, rankle, shipped, weights, without};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,17 @@ use std::time::{Duration, Instant};
 
 fn planned(attack: &str, targets: usize, epsilon: f64, images: usize) -> Value {
     json!({
-        "table": "mnist-ct", "dataset": "mnist", "model": "c2f2", "weights": weights(), "distance": "cosine", "loss": "triplet",
+        "table": "mnist-ct", "dataset": digits(), "model": "c2f2", "weights": weights(), "distance": "cosine", "loss": "triplet",
         "defense": "none", "attack": attack, "targets": targets, "epsilon": epsilon, "protocol": "paper", "eight_bit": false,
         "images": images, "seed": 0,
     })
+}
+
+/// A cell that outlasts its test.
+fn of_minutes() -> Value {
+    let mut cell = planned("sp-qa+", 10, 0.3, 10_000);
+    cell["dataset"] = "mnist".into();
+    cell
 }
 
 fn write(path: &Path, plan: &[Value]) {
@@ -71,13 +78,13 @@ fn finished_cells_are_not_computed_again() {
     let (ablation, searched) = (answers.pop().unwrap(), answers.pop().unwrap());
     let alone = "--attack qa+ --epsilon 0.05 --images 10 --objective distance --target-band local --format json";
     let fields = ["seconds", "table", "loss", "defense"];
-    assert_eq!(without(json(&mut on_mnist("attack", alone)), &fields), without(ablation, &fields));
+    assert_eq!(without(json(&mut on_digits("attack", alone)), &fields), without(ablation, &fields));
     let alone = "--attack sp-qa+ --epsilon 0.05 --images 10 --xi 100 --step 0.02 --iterations 3 --random-start --restarts 2";
-    let alone = json(&mut on_mnist("attack", &format!("{alone} --format json")));
+    let alone = json(&mut on_digits("attack", &format!("{alone} --format json")));
     assert_eq!(without(alone, &fields), without(searched, &fields));
 
     // A cell alone gives the same numbers as in a sweep.
-    let alone = json(&mut on_mnist("attack", "--attack ca+ --epsilon 0.05 --images 10 --format json"));
+    let alone = json(&mut on_digits("attack", "--attack ca+ --epsilon 0.05 --images 10 --format json"));
     assert_eq!(without(alone, &fields), without(first[0].clone(), &fields));
 }
 
@@ -100,12 +107,13 @@ fn other_kinds_of_cells_are_those_of_their_commands() {
 
     let fields = ["seconds", "table", "loss", "defense"];
     let attack = ["--attack", "qa-", "--targets", "2", "--epsilon", "0.05", "--images", "6", "--format", "json"];
-    let mut command = rankle("transfer --dataset mnist --model c2f2 --distance cosine --from");
+    let mut command = rankle("transfer --model c2f2 --distance cosine --dataset");
+    command.args([digits(), "--from"]);
     let alone = json(command.arg(shipped()).arg("--to").arg(weights()).args(attack));
     assert_eq!(without(other, &fields), without(alone, &fields));
     assert_eq!(itself["rank_after"], itself["white_box"]["rank_after"]);
     let rest = "--attack ca+ --epsilon 0.1 --batch 4 --perturbations 2 --format json";
-    let alone = json(&mut on_mnist("universal", rest));
+    let alone = json(&mut on_digits("universal", rest));
     assert_eq!(without(universal, &fields), without(alone, &fields));
     assert!(there["white_box"]["rank_after"].is_f64() && there["unseen"]["rank_after"].is_f64(), "{there}");
 
@@ -155,8 +163,7 @@ fn a_wrong_plan_is_refused_before_anything_is_computed() {
 fn an_interrupt_keeps_what_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
-    // The second cell would take minutes.
-    write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
+    write(&plan, &[planned("ca+", 1, 0.05, 5), of_minutes()]);
     let mut child = sweep(&plan, &records).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while !records.exists() {
@@ -227,7 +234,7 @@ fn a_sweep_ends_with_its_parent() {
     use std::io::{BufRead, BufReader};
     let folder = tempfile::tempdir().unwrap();
     let (plan, records) = (folder.path().join("plan.jsonl"), folder.path().join("records.jsonl"));
-    write(&plan, &[planned("ca+", 1, 0.05, 5), planned("sp-qa+", 10, 0.3, 10_000)]);
+    write(&plan, &[planned("ca+", 1, 0.05, 5), of_minutes()]);
     // The shell prints the process id of the sweep, and waits for the sweep until it is killed itself.
     let script = r#""$0" sweep --plan "$1" --records "$2" --parent $$ 2>/dev/null & echo $!; wait"#;
     let mut parent = Command::new("sh");

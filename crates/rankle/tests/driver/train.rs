@@ -1,6 +1,6 @@
 //! `rankle train`: interrupted, killed, repeated.
 
-use crate::support::{bmp, json, outcome, rankle, wait_for};
+use crate::support::{bmp, json, outcome, rankle, splits, wait_for};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -91,8 +91,13 @@ fn killed_and_resumed_is_as_if_nothing_had_been() {
 fn what_is_finished_or_begun_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model");
-    let train =
-        || rankle("train --dataset mnist --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 1 --output");
+    let splits = splits();
+    let dataset = format!("folder:{}", splits.path().display());
+    let train = || {
+        let mut command = rankle("train --model c2f2 --distance cosine --images 200 --batch-size 100 --epochs 1 --dataset");
+        command.args([&*dataset, "--output"]);
+        command
+    };
     assert_eq!(outcome(train().arg(&output)).0, 0);
     let model = output.join("model.safetensors");
     let whole = fs::read(&model).unwrap();

@@ -1,12 +1,12 @@
 //! `rankle transfer`.
 
-use crate::support::{json, on_mnist, outcome, rankle, shipped, weights, without};
+use crate::support::{digits, json, on_digits, outcome, rankle, shipped, weights, without};
 
 const ATTACK: &str = "--attack ca- --targets 2 --epsilon 0.2 --iterations 4 --images 15 --format json";
 
 fn transfer(from: &std::path::Path, to: &std::path::Path, rest: &str) -> std::process::Command {
-    let mut command = rankle("transfer --dataset mnist --model c2f2 --distance cosine");
-    command.arg("--from").arg(from).arg("--to").arg(to).args(rest.split_whitespace());
+    let mut command = rankle("transfer --model c2f2 --distance cosine --dataset");
+    command.args([digits(), "--from"]).arg(from).arg("--to").arg(to).args(rest.split_whitespace());
     command
 }
 
@@ -14,7 +14,7 @@ fn transfer(from: &std::path::Path, to: &std::path::Path, rest: &str) -> std::pr
 #[test]
 fn to_itself_is_the_attack() {
     let mut to_itself = json(&mut transfer(weights(), weights(), ATTACK));
-    let attack = json(&mut on_mnist("attack", ATTACK));
+    let attack = json(&mut on_digits("attack", ATTACK));
     let (white_box, from) = (to_itself["white_box"].take(), to_itself["from"].take());
     for field in ["rank_before", "rank_after", "embedding_shift"] {
         assert_eq!(white_box[field], attack[field], "{field}");

@@ -1,6 +1,6 @@
 //! `rankle universal`.
 
-use crate::support::{floats, indices, json, on_mnist, outcome, shipped, without};
+use crate::support::{floats, indices, json, on_digits, on_mnist, outcome, shipped, without};
 use serde_json::json;
 
 const SHARED: &str = "--epsilon 0.3 --batch 20 --batches 2 --perturbations 2 --iterations 4 --format json";
@@ -9,7 +9,7 @@ const SHARED: &str = "--epsilon 0.3 --batch 20 --batches 2 --perturbations 2 --i
 fn the_files_agree_with_the_record() {
     let folder = tempfile::tempdir().unwrap();
     let [file, picture] = ["p.safetensors", "p.png"].map(|name| folder.path().join(name));
-    let mut command = on_mnist("universal", &format!("--attack ca+ {SHARED}"));
+    let mut command = on_digits("universal", &format!("--attack ca+ {SHARED}"));
     let record = json(command.arg("--save").arg(&file).arg("--picture").arg(&picture));
     assert_eq!(
         (record["images"].as_u64(), record["targets"].as_u64(), record["iterations"].as_u64()),
@@ -38,7 +38,7 @@ fn the_files_agree_with_the_record() {
 fn a_perturbation_may_be_short_by_its_euclidean_norm() {
     let folder = tempfile::tempdir().unwrap();
     let [file, picture] = ["p.safetensors", "p.png"].map(|name| folder.path().join(name));
-    let mut command = on_mnist("universal", "--attack ca+ --epsilon 4 --norm l2 --batch 20 --perturbations 1 --format json");
+    let mut command = on_digits("universal", "--attack ca+ --epsilon 4 --norm l2 --batch 20 --perturbations 1 --format json");
     let record = json(command.arg("--save").arg(&file).arg("--picture").arg(&picture));
     assert_eq!(
         (record["norm"].as_str(), record["step"].as_f64(), record["iterations"].as_u64()),
@@ -60,7 +60,7 @@ fn any_search_may_compute_it() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p.safetensors");
-        let record = json(on_mnist("universal", &format!("{size} {search}")).arg("--save").arg(&file));
+        let record = json(on_digits("universal", &format!("{size} {search}")).arg("--save").arg(&file));
         for (name, value) in parameters.as_object().unwrap() {
             assert_eq!(&record[name], value, "{name} {record}");
         }
@@ -74,21 +74,21 @@ fn any_search_may_compute_it() {
         ("--random-start", "a universal perturbation by pgd starts at zero"),
         ("--search pgd --restarts 2", "or choose apgd"),
     ] {
-        let (code, _, stderr) = outcome(&mut on_mnist("universal", &format!("{size} {search}")));
+        let (code, _, stderr) = outcome(&mut on_digits("universal", &format!("{size} {search}")));
         assert!(code == 2 && stderr.contains(word), "{search}: {code} {stderr}");
     }
 }
 
 #[test]
 fn another_model_can_be_measured() {
-    let mut command = on_mnist("universal", &format!("--attack qa- {SHARED}"));
+    let mut command = on_digits("universal", &format!("--attack qa- {SHARED}"));
     let there = json(command.arg("--to").arg(shipped()));
-    let here = json(&mut on_mnist("universal", &format!("--attack qa- {SHARED}")));
+    let here = json(&mut on_digits("universal", &format!("--attack qa- {SHARED}")));
     assert_eq!(there["white_box"]["rank_after"], here["rank_after"]);
     assert_ne!(there["rank_after"], here["rank_after"]);
     assert_eq!(there["from"]["weights_sha256"], here["weights_sha256"]);
     assert!(here.get("from").is_none() && here.get("white_box").is_none());
-    let again = json(on_mnist("universal", &format!("--attack qa- {SHARED} --threads 1")).arg("--quiet"));
+    let again = json(on_digits("universal", &format!("--attack qa- {SHARED} --threads 1")).arg("--quiet"));
     assert_eq!(without(again, &["seconds"]), without(here, &["seconds"]));
 }
 

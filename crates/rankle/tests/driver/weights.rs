@@ -1,6 +1,6 @@
 //! Weights from elsewhere: wrapped, prefixed, or in another format.
 
-use crate::support::{json, outcome, rankle, shipped, weights, without};
+use crate::support::{Digits, json, outcome, rankle, shipped, splits, weights, without};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,30 +14,30 @@ fn prefixed(folder: &Path, prefix: &str) -> PathBuf {
     file
 }
 
-fn attack(weights: &Path, rest: &str) -> Command {
-    let mut command = rankle("attack --dataset mnist --model c2f2 --distance cosine --attack ca+ --epsilon 0.1 --iterations 2");
+fn attack(digits: &Digits, weights: &Path, rest: &str) -> Command {
+    let mut command = digits.on("attack --attack ca+ --epsilon 0.1 --iterations 2");
     command.args(["--images", "3", "--format", "json", "--weights"]).arg(weights).args(rest.split_whitespace());
     command
 }
 
 #[test]
 fn wrapped_weights_load_and_another_prefix_is_named_with_its_option() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, digits) = (tempfile::tempdir().unwrap(), Digits::new(200));
     // The tensors are the same; the hash of the file is not.
     let result = |record| without(record, &["seconds", "weights", "weights_sha256"]);
-    let expected = result(json(&mut attack(weights(), "")));
+    let expected = result(json(&mut attack(&digits, weights(), "")));
     for prefix in ["module.", "_orig_mod.", "module._orig_mod."] {
-        assert_eq!(result(json(&mut attack(&prefixed(folder.path(), prefix), ""))), expected, "{prefix}");
+        assert_eq!(result(json(&mut attack(&digits, &prefixed(folder.path(), prefix), ""))), expected, "{prefix}");
     }
     for (prefix, option) in
         [("model.", "model."), ("trunk.", "trunk"), ("net.backbone.", "net.backbone."), ("module.net.", "net.")]
     {
         let file = prefixed(folder.path(), prefix);
-        let (code, stdout, stderr) = outcome(&mut attack(&file, ""));
+        let (code, stdout, stderr) = outcome(&mut attack(&digits, &file, ""));
         let shown = prefix.trim_start_matches("module.");
         let remedy = format!("there is '{shown}conv1.weight': take '{shown}' off all names with --strip-prefix {shown}\n");
         assert!(code == 1 && stdout.is_empty() && stderr.ends_with(&remedy), "{stderr}");
-        assert_eq!(result(json(&mut attack(&file, &format!("--strip-prefix {option}")))), expected, "{prefix}");
+        assert_eq!(result(json(&mut attack(&digits, &file, &format!("--strip-prefix {option}")))), expected, "{prefix}");
     }
 }
 
@@ -45,11 +45,13 @@ fn wrapped_weights_load_and_another_prefix_is_named_with_its_option() {
 fn every_command_strips_a_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let file = prefixed(folder.path(), "model.").display().to_string();
+    let digits = splits();
+    let dataset = format!("folder:{}", digits.path().display());
     let (plain, at) = (shipped().display().to_string(), |name: &str| folder.path().join(name).display().to_string());
-    let model = "--dataset mnist --model c2f2 --distance cosine --strip-prefix model.";
+    let model = format!("--dataset {dataset} --model c2f2 --distance cosine --strip-prefix model.");
     let search = "--attack ca+ --epsilon 0.1 --iterations 1";
     let cell = format!(
-        r#"{{"table":"t","dataset":"mnist","model":"c2f2","weights":"{file}","distance":"cosine","loss":"triplet","defense":"none","#
+        r#"{{"table":"t","dataset":"{dataset}","model":"c2f2","weights":"{file}","distance":"cosine","loss":"triplet","defense":"none","#
     ) + r#""attack":"es","targets":0,"epsilon":0.1,"protocol":"paper","eight_bit":false,"images":1,"seed":0}"#;
     fs::write(folder.path().join("plan"), cell).unwrap();
     for line in [
@@ -76,7 +78,7 @@ fn every_command_strips_a_prefix() {
 /// Files in other formats are recognized by their content, not by their name.
 #[test]
 fn files_in_other_formats_are_recognized() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, digits) = (tempfile::tempdir().unwrap(), Digits::new(20));
     let file = folder.path().join("model.safetensors");
     let pickle = [&b"PK\x03\x04\x14\0\0\0model/data.pkl"[..], &[0; 64]].concat();
     for (bytes, said) in [
@@ -86,7 +88,7 @@ fn files_in_other_formats_are_recognized() {
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "but a web page: download the file itself"),
     ] {
         fs::write(&file, bytes).unwrap();
-        let (code, stdout, stderr) = outcome(&mut attack(&file, ""));
+        let (code, stdout, stderr) = outcome(&mut attack(&digits, &file, ""));
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{stderr}");
         assert!(stderr.contains("model.safetensors: is not a readable safetensors file ") && stderr.contains(said), "{stderr}");
     }
