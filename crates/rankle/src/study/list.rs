@@ -65,7 +65,7 @@ fn needs(systems: &[System], place: &dyn Fn(&System) -> Availability) -> Vec<Str
         let place = match place(system) {
             Availability::Named => "weights of the plan",
             Availability::Shipped => "shipped",
-            Availability::Trained => "trained before",
+            Availability::Trained => "trained here",
             Availability::Missing => "to be trained",
         };
         format!("{} ({place})", system.id())
