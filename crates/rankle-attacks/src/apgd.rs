@@ -3,7 +3,7 @@
 mod blocks;
 
 use crate::best::{Best, choose, is_lower};
-use crate::{Ball, Cost, Objective, Problem, Solver, Threat};
+use crate::{Ball, Cost, Objective, Problem, Solver, Square, Threat};
 use candle_core::{DType, Tensor};
 use rankle_core::{Differentiable, Evaluation, Place, Result, Score};
 
@@ -11,8 +11,8 @@ use rankle_core::{Differentiable, Evaluation, Place, Result, Score};
 /// at most three of four steps, or not at all, halves its step and goes on from its iterate of the lowest loss. The iterate
 /// with the best measured rank is returned ([`Evaluation::rank`]), for a loss without ranks that of the lowest loss.
 ///
-/// From coarse to fine it gets further on models whose gradients lead astray: there it ends a search in a poor minimum, out of which
-/// a change of a whole block leads (METHOD.md 6.7).
+/// From coarse to fine it gets further on models whose gradients lead astray: there a search ends in the poor minimum next to its start,
+/// out of which a change of a whole block leads, and another start (METHOD.md 6.7).
 ///
 /// # Source
 /// Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks", ICML 2020,
@@ -23,13 +23,13 @@ pub struct Apgd {
     pub threat: Threat,
     /// Number of steps of each search, which is its number of gradients.
     pub iterations: usize,
-    /// True if a search starts at a uniform random point of the ball, false if at the clean image.
+    /// True if a search starts at a uniform random point of the ball, false if at the clean image; `coarse_to_fine` has further starts.
     pub random_start: bool,
     /// Number of searches, each from its own random start. Without a random start one is made.
     pub restarts: usize,
-    /// True if a search goes from coarse to fine: an eighth of its steps follows means of the gradient over blocks of a seventh of the
-    /// image's side, another eighth over blocks of half that side, and each stage begins anew from the best iterate of the one before.
-    /// Not the source's.
+    /// True if a search goes from coarse to fine. It follows means of the gradient over blocks of a seventh of the image's side, a 25th of
+    /// its steps from its own start and as many from where each of three short runs of [`Square`] gets; then a tenth of its steps over
+    /// blocks of half that side; then the gradient. Each stage begins anew from the best iterate of the one before. Not the source's.
     pub coarse_to_fine: bool,
 }
 
@@ -42,8 +42,11 @@ const ENOUGH: f64 = 0.75;
 const STRETCHES: [f64; 3] = [0.22, 0.03, 0.06];
 /// Number of blocks along the shorter side of an image in each coarse stage.
 const BLOCKS: [usize; 2] = [7, 14];
-/// Share of the steps that a coarse stage takes, as a divisor.
-const COARSE: usize = 8;
+/// Shares of the steps that a descent of each coarse stage takes, as divisors.
+const COARSE: [usize; 2] = [25, 10];
+/// Runs of Square attack that give the first stage a start each, and the proposals of a run: the first ones of a budget of ten times as many.
+const RUNS: usize = 3;
+const RUN: usize = 50;
 
 /// Steps that follow the gradient at one resolution.
 #[derive(Clone, Copy)]
@@ -57,7 +60,7 @@ impl Apgd {
     /// Default number of steps, that of AutoAttack.
     pub const ITERATIONS: usize = 100;
 
-    /// The search of the protocol `strict` (METHOD.md 6.3): 200 steps from the clean image, from coarse to fine.
+    /// The search of the protocol `strict` (METHOD.md 6.3): 200 steps, from coarse to fine.
     pub fn strict(threat: Threat) -> Self {
         Self { coarse_to_fine: true, ..Self::from_clean(threat, 2 * Self::ITERATIONS) }
     }
@@ -74,16 +77,23 @@ impl Apgd {
 
     /// Cost of the search for each image, at a radius above 0.
     pub fn cost(&self) -> Cost {
-        let (searches, stages) = (self.searches() as u64, self.stages(1).len() as u64);
-        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches.saturating_mul(stages) }
+        // Every descent embeds its last iterate.
+        let queries = if self.stages(1).len() > 1 { RUNS * (RUN + 1) + BLOCKS.len() + 1 } else { 1 };
+        let searches = self.searches() as u64;
+        Cost { gradients: searches.saturating_mul(self.iterations as u64), queries: searches.saturating_mul(queries as u64) }
     }
 
-    /// The stages of each search on images of this shorter side. How many there are depends on the number of steps alone.
+    /// The stages of each search on images of this shorter side, all of them or the last alone: that depends on the number of steps.
     fn stages(&self, side: usize) -> Vec<Stage> {
-        let each = if self.coarse_to_fine { self.iterations / COARSE } else { 0 };
-        let coarse = BLOCKS.map(|count| Stage { iterations: each, block: (side / count).max(1) });
-        let fine = Stage { iterations: self.iterations - BLOCKS.len() * each, block: 1 };
-        coarse.into_iter().filter(|stage| stage.iterations > 0).chain([fine]).collect()
+        let fine = |iterations| Stage { iterations, block: 1 };
+        let [first, second] = COARSE.map(|share| self.iterations / share);
+        if !self.coarse_to_fine || first == 0 {
+            return vec![fine(self.iterations)];
+        }
+        let [first, second] = [(first, BLOCKS[0]), (second, BLOCKS[1])]
+            .map(|(iterations, count)| Stage { iterations, block: (side / count).max(1) });
+        let rest = self.iterations - (1 + RUNS) * first.iterations - second.iterations;
+        vec![first, second, fine(rest)]
     }
 
     /// Does as [`Solver::solve`], but where there are `starts`, images in the ball, the search begins there.
@@ -111,9 +121,13 @@ impl Apgd {
                     images.clone()
                 }
             };
-            for stage in self.stages(height.min(width)) {
+            let stages = self.stages(height.min(width));
+            for (at, &stage) in stages.iter().enumerate() {
                 let mut found = Best::new(place);
                 self.descend(model, problem, &ball, (start.clone(), at_clean), stage, &mut found)?;
+                if at == 0 && stages.len() > 1 {
+                    self.descend_from_squares(model, problem, &ball, restart, stage, &mut found)?;
+                }
                 at_clean = false;
                 if let Some((images, rank)) = found.into_kept() {
                     best.offer(&images, rank)?;
@@ -122,6 +136,24 @@ impl Apgd {
             }
         }
         Ok(best.into_images().unwrap_or_else(|| images.clone()))
+    }
+
+    /// Searches from the results of short runs of Square attack, which differ from restart to restart, and offers all iterates to `best`.
+    fn descend_from_squares<M: Differentiable + ?Sized>(
+        &self,
+        model: &M,
+        problem: &Problem<'_>,
+        ball: &Ball,
+        restart: usize,
+        stage: Stage,
+        best: &mut Best<'_>,
+    ) -> Result<()> {
+        let square = Square { threat: self.threat, queries: 10 * RUN };
+        for run in 1..=RUNS {
+            let start = square.run(model, problem, ball, restart as u64 * RUNS as u64 + run as u64, RUN, best)?;
+            self.descend(model, problem, ball, (start, false), stage, best)?;
+        }
+        Ok(())
     }
 
     /// Searches from one start, true if that is the clean image, and offers all iterates to `best`.
@@ -364,17 +396,18 @@ mod tests {
     }
 
     #[test]
-    fn coarse_stages_take_an_eighth_of_the_steps_each() {
+    fn coarse_stages_take_a_quarter_of_the_steps() {
         let threat = Threat::linf(0.1).unwrap();
         let stages = |search: Apgd, side: usize| {
             search.stages(side).into_iter().map(|stage| (stage.iterations, stage.block)).collect::<Vec<_>>()
         };
         let strict = Apgd::strict(threat);
-        assert_eq!(stages(strict, 28), [(25, 4), (25, 2), (150, 1)]);
-        assert_eq!(stages(strict, 224), [(25, 32), (25, 16), (150, 1)]);
-        assert_eq!(stages(strict, 20), [(25, 2), (25, 1), (150, 1)]);
-        assert_eq!(stages(strict, 5), [(25, 1), (25, 1), (150, 1)]);
-        assert_eq!(stages(Apgd { iterations: 7, ..strict }, 28), [(7, 1)]);
+        assert_eq!(stages(strict, 28), [(8, 4), (20, 2), (148, 1)]);
+        assert_eq!(stages(strict, 224), [(8, 32), (20, 16), (148, 1)]);
+        assert_eq!(stages(strict, 20), [(8, 2), (20, 1), (148, 1)]);
+        assert_eq!(stages(strict, 5), [(8, 1), (20, 1), (148, 1)]);
+        assert_eq!(stages(Apgd { iterations: 25, ..strict }, 28), [(1, 4), (2, 2), (19, 1)]);
+        assert_eq!(stages(Apgd { iterations: 24, ..strict }, 28), [(24, 1)]);
         assert_eq!(stages(Apgd::from_clean(threat, 200), 28), [(200, 1)]);
     }
 
@@ -437,8 +470,21 @@ mod tests {
                 for (fine, coarse) in fine.iter().zip(&coarse) {
                     assert!(*coarse < fine - gain, "{threat} {place:?}: {fine} {coarse}");
                 }
+                // Blocks alone, from the same start.
+                if threat.norm() == crate::Norm::Linf {
+                    let ball = Ball::around(&images, threat).at(&place);
+                    let problem = Problem { images: &images, keys: &keys, objective: &Lowest, seed: Seed(0), place: &place };
+                    let [fine, blocks] = [1, 4].map(|block| {
+                        let (search, mut best) = (Apgd::from_clean(threat, 30), Best::new(&place));
+                        search
+                            .descend(&Waves, &problem, &ball, (images.clone(), true), Stage { iterations: 30, block }, &mut best)
+                            .unwrap();
+                        Waves.embed(&best.into_images().unwrap()).unwrap().mean_all().unwrap().to_scalar::<f32>().unwrap()
+                    });
+                    assert!(blocks < fine - 0.03, "{place:?}: {fine} {blocks}");
+                }
                 // Each image as if it were alone.
-                let random = Apgd { random_start: true, restarts: 2, coarse_to_fine: true, ..Apgd::from_clean(threat, 16) };
+                let random = Apgd { random_start: true, restarts: 2, coarse_to_fine: true, ..Apgd::from_clean(threat, 26) };
                 let pixels = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let alone: Vec<f32> = (0..3).flat_map(|image| pixels(found(random, image, 1))).collect();
                 assert!(pixels(found(random, 0, 3)) == alone, "{threat} {place:?}");

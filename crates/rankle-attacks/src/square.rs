@@ -41,27 +41,23 @@ impl Square {
         let at = query * 10_000 / self.queries.max(1);
         FIRST_SHARE / f64::from(1u32 << HALVINGS.iter().filter(|&&halving| at > halving).count())
     }
-}
 
-impl<M: Embedder + ?Sized> Solver<M> for Square {
-    fn threat(&self) -> Threat {
-        self.threat
-    }
-
-    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
-        problem.check()?;
+    /// Makes the first `count` proposals of a run, which its number and the image key, and returns the images of the lowest loss, clean
+    /// ones for no proposal. All are offered to `best`.
+    pub(crate) fn run<M: Embedder + ?Sized>(
+        &self,
+        model: &M,
+        problem: &Problem<'_>,
+        ball: &Ball,
+        run: u64,
+        count: usize,
+        best: &mut Best<'_>,
+    ) -> Result<Tensor> {
         let Problem { images, keys, objective, seed, place } = *problem;
-        if self.threat.radius() == 0.0 || keys.is_empty() {
-            return Ok(images.clone());
-        }
-        let ball = Ball::around(images, self.threat).at(place);
-        let streams = keys.iter().map(|&key| seed.stream(Purpose::Square, [key, 0])).collect();
+        let streams = keys.iter().map(|&key| seed.stream(Purpose::Square, [key, run])).collect();
         let mut draws = Draws { images, streams, radius: self.threat.radius() };
-        let mut best = Best::new(place);
-        // The first query: no result ranks as weaker than the clean image.
-        best.offer(images, scored(objective, &model.embed(images)?)?.1)?;
         let mut found: Option<(Tensor, Tensor)> = None;
-        for query in 0..self.queries.saturating_sub(1) {
+        for query in 0..count {
             let proposed = match (self.threat.norm(), &found) {
                 (Norm::Linf, None) => (images + draws.stripes()?)?,
                 (Norm::Linf, Some((x, _))) => (x + draws.squares(self.share(query - 1))?)?,
@@ -79,6 +75,26 @@ impl<M: Embedder + ?Sized> Solver<M> for Square {
                 }
             });
         }
+        Ok(found.map_or_else(|| images.clone(), |(images, _)| images))
+    }
+}
+
+impl<M: Embedder + ?Sized> Solver<M> for Square {
+    fn threat(&self) -> Threat {
+        self.threat
+    }
+
+    fn solve(&self, model: &M, problem: &Problem<'_>) -> Result<Tensor> {
+        problem.check()?;
+        let Problem { images, keys, objective, place, .. } = *problem;
+        if self.threat.radius() == 0.0 || keys.is_empty() {
+            return Ok(images.clone());
+        }
+        let ball = Ball::around(images, self.threat).at(place);
+        let mut best = Best::new(place);
+        // The first query: no result ranks as weaker than the clean image.
+        best.offer(images, scored(objective, &model.embed(images)?)?.1)?;
+        self.run(model, problem, &ball, 0, self.queries.saturating_sub(1), &mut best)?;
         Ok(best.into_images().unwrap_or_else(|| images.clone()))
     }
 }

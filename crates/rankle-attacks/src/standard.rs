@@ -86,7 +86,7 @@ pub struct PartOutcome {
 }
 
 /// Number of random starts.
-const STARTS: usize = 5;
+const STARTS: usize = 3;
 
 impl Standard {
     /// Its searches on one loss, with their names: from the clean image, from random starts, without gradients, and on from there.

@@ -42,7 +42,7 @@ pub enum Purpose {
     Dropout = 40,
     /// The crop and the flip of a training image, keyed by epoch and image.
     Augmentation = 50,
-    /// The squares of a random search, keyed by image.
+    /// The squares of a random search, keyed by image and run.
     Square = 60,
     /// Seeds of the parts of the standard attack, keyed by the part.
     Parts = 61,

@@ -13,12 +13,12 @@ use std::time::Instant;
 /// Version of the method for a spec, raised whenever the same inputs give another number: a record of another version does not make
 /// its cell done. Protocols and searches have versions of their own, because a change affects some cells only.
 ///
-/// Version 2 of `strict` decides in f64 what f32 cannot, and has expected values for tied lists; in version 3 its own search goes from
-/// coarse to fine.
+/// Version 2 of `strict` decides in f64 what f32 cannot, and has expected values for tied lists; in version 4 its own search goes from
+/// coarse to fine, from several starts.
 pub fn method_version(spec: &AttackSpec) -> u32 {
     match (spec.protocol, spec.search.kind) {
         (_, Some(SearchKind::Standard)) => STANDARD,
-        (Protocol::Strict, Some(SearchKind::Apgd)) if spec.universal.is_none() => 3,
+        (Protocol::Strict, Some(SearchKind::Apgd)) if spec.universal.is_none() => 4,
         (Protocol::Strict, _) => MEASURES,
         (Protocol::Paper, _) => 1,
     }
@@ -27,8 +27,9 @@ pub fn method_version(spec: &AttackSpec) -> u32 {
 /// Version of the measures without an attack, those of `strict`.
 pub const MEASURES: u32 = 2;
 
-/// Version of the standard attack, under both protocols: since 3 it goes from coarse to fine, and on from the result of Square attack.
-pub const STANDARD: u32 = 3;
+/// Version of the standard attack, under both protocols: since 3 it goes from coarse to fine, and on from the result of Square attack, since
+/// 4 each of its random starts, three instead of five, has others beside it.
+pub const STANDARD: u32 = 4;
 const _: () = assert!(STANDARD > MEASURES, "its measures are those of strict");
 
 /// Default number of images attacked at once: two chunks of the model, each of whole tiles.

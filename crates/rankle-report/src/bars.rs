@@ -1,16 +1,14 @@
 //! Figure of grouped bars: how far each of several searches moves ranks, a group per attack, one panel per model and radius.
 //! Series differ in color and in shade, so that they can be told apart in gray.
 
-use crate::canvas::{self, FONT, INK};
+use crate::canvas::{self, Drawn, INK};
 use crate::vector::{Drawing, UNITS};
-use crate::{AttackId, Direction, Error, Record, Result};
+use crate::{AttackId, Direction, Record, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Width and height of a panel in points; each row has two panels.
+/// Width and height of a panel in points.
 const PANEL: (u32, u32) = (580, 330);
-const COLUMNS: u32 = 2;
-const LEGEND_HEIGHT: u32 = 44;
 const WHAT: &str = "the bars";
 const TITLE: &str = "Change of the mean rank by several searches";
 /// Range of the vertical axis, in percentage points of rank.
@@ -52,9 +50,11 @@ impl Bar {
 /// # Errors
 /// [`Error::Make`] when the figure cannot be drawn.
 pub fn svg(panels: &[Panel], series: &[&str]) -> Result<String> {
-    let rows = (panels.len() as u32).div_ceil(COLUMNS).max(1);
-    let mut drawing = Drawing::new((COLUMNS * PANEL.0, rows * PANEL.1 + LEGEND_HEIGHT));
-    draw(&(&mut drawing).into_drawing_area(), rows, panels, series)?;
+    let mut drawing = Drawing::new(canvas::size(PANEL, panels.len()));
+    let root = (&mut drawing).into_drawing_area();
+    let draw = |area: &DrawingArea<_, _>, panel: &Panel| draw_panel(area, panel, series.len());
+    canvas::figure(&root, (UNITS, WHAT), panels, draw, |area| explain(area, series))?;
+    drop(root);
     Ok(drawing.to_svg(TITLE, &caption(series)))
 }
 
@@ -67,22 +67,8 @@ pub fn caption(series: &[&str]) -> String {
     )
 }
 
-fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, rows: u32, panels: &[Panel], series: &[&str]) -> Result<()> {
-    canvas::know_font();
-    root.fill(&WHITE).map_err(Error::make(WHAT))?;
-    let height = root.dim_in_pixel().1;
-    let (areas, legend) = root.split_vertically(height - LEGEND_HEIGHT * UNITS);
-    for (area, panel) in areas.split_evenly((rows as usize, COLUMNS as usize)).iter().zip(panels) {
-        draw_panel(area, panel, series.len()).map_err(Error::make(WHAT))?;
-    }
-    explain(&legend, series).map_err(Error::make(WHAT))?;
-    root.present().map_err(Error::make(WHAT))
-}
-
-type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
-
 fn text(size: u32) -> TextStyle<'static> {
-    (FONT, size * UNITS).into_font().color(&INK)
+    canvas::text(size, UNITS)
 }
 
 fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, panel: &Panel, series: usize) -> Drawn<DB> {
@@ -90,18 +76,10 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, panel: &Panel, 
     let mut builder = ChartBuilder::on(area);
     builder.caption(&panel.title, text(18)).margin(12 * UNITS).x_label_area_size(30 * UNITS).y_label_area_size(58 * UNITS);
     let mut chart = builder.build_cartesian_2d(0.0..groups as f64, EFFECTS)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
+    canvas::plain(&mut chart.configure_mesh(), UNITS)
         .disable_x_axis()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(225, 225, 225).stroke_width(UNITS))
-        .axis_style(INK.stroke_width(UNITS))
-        .set_all_tick_mark_size(4 * UNITS)
         .y_labels(6)
         .y_label_formatter(&|effect| format!("{effect:.0}"))
-        .label_style(text(13))
-        .axis_desc_style(text(14))
         .y_desc("change of the rank (points)")
         .draw()?;
     let width = GROUP / series.max(1) as f64;

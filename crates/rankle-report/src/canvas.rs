@@ -1,6 +1,7 @@
-//! The font and the PNG encoding of all pictures.
+//! The font, the frame and the PNG encoding of all pictures.
 
 use crate::{Error, Result};
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -33,6 +34,64 @@ pub(crate) fn know_font() {
     KNOWN.call_once(|| {
         assert!(register_font(FONT, FontStyle::Normal, FONT_FILE).is_ok(), "the font inside this crate is a font");
     });
+}
+
+/// What drawing on an area comes to.
+pub(crate) type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Panels of a figure in a row.
+const COLUMNS: u32 = 2;
+/// Height of the legend below them, in points.
+const LEGEND_HEIGHT: u32 = 44;
+
+fn rows(panels: usize) -> u32 {
+    (panels as u32).div_ceil(COLUMNS).max(1)
+}
+
+/// Width and height in points of a figure of this many panels of `panel` points.
+pub(crate) fn size(panel: (u32, u32), panels: usize) -> (u32, u32) {
+    (COLUMNS * panel.0, rows(panels) * panel.1 + LEGEND_HEIGHT)
+}
+
+/// Draws the panels of a figure of [`size`] and the legend below them, at `scale` pixels per point.
+///
+/// # Errors
+/// [`Error::Make`] when something cannot be drawn; the message calls the figure `what`.
+pub(crate) fn figure<DB: DrawingBackend, P>(
+    root: &DrawingArea<DB, Shift>,
+    (scale, what): (u32, &'static str),
+    panels: &[P],
+    draw: impl Fn(&DrawingArea<DB, Shift>, &P) -> Drawn<DB>,
+    explain: impl FnOnce(&DrawingArea<DB, Shift>) -> Drawn<DB>,
+) -> Result<()> {
+    know_font();
+    root.fill(&WHITE).map_err(Error::make(what))?;
+    let height = root.dim_in_pixel().1;
+    let (areas, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
+    for (area, panel) in areas.split_evenly((rows(panels.len()) as usize, COLUMNS as usize)).iter().zip(panels) {
+        draw(area, panel).map_err(Error::make(what))?;
+    }
+    explain(&legend).map_err(Error::make(what))?;
+    root.present().map_err(Error::make(what))
+}
+
+/// Letters of `size` points.
+pub(crate) fn text(size: u32, scale: u32) -> TextStyle<'static> {
+    (FONT, size * scale).into_font().color(&INK)
+}
+
+/// Gives axes their lines and letters: horizontal grid lines, gray, and no vertical ones.
+pub(crate) fn plain<'m, 'a, 'b, X: Ranged, Y: Ranged, DB: DrawingBackend>(
+    mesh: &'m mut MeshStyle<'a, 'b, X, Y, DB>,
+    scale: u32,
+) -> &'m mut MeshStyle<'a, 'b, X, Y, DB> {
+    mesh.disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225).stroke_width(scale))
+        .axis_style(INK.stroke_width(scale))
+        .set_all_tick_mark_size(4 * scale)
+        .label_style(text(13, scale))
+        .axis_desc_style(text(14, scale))
 }
 
 /// Draws a PNG of `size` points. `draw` receives a surface and its number of pixels per point.

@@ -1,20 +1,18 @@
 //! Figure of the mean rank against epsilon for attacks with one target, one panel per model: our values are lines with filled
 //! markers, published values hollow markers. Series differ in color and in marker, so that they can be told apart in gray.
 
-use crate::canvas::{self, FONT, INK};
+use crate::canvas::{self, Drawn, INK};
 use crate::published::PublishedTable;
 use crate::vector::{Drawing, UNITS};
-use crate::{AttackId, Comparison, Error, Result};
+use crate::{AttackId, Comparison, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Width and height of a panel in points; each row has two panels.
+/// Width and height of a panel in points.
 pub const PANEL: (u32, u32) = (580, 500);
 /// Pixels of the PNG per point.
 pub const DENSITY: u32 = canvas::DENSITY;
 
-const COLUMNS: u32 = 2;
-const LEGEND_HEIGHT: u32 = 44;
 const WHAT: &str = "the curves";
 const TITLE: &str = "Mean rank after the attack against epsilon";
 /// Ranges of the axes: epsilon, and ranks in percent.
@@ -91,7 +89,7 @@ pub fn pdf(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
 }
 
 fn drawing(panels: &[Panel<'_>]) -> Result<Drawing> {
-    let mut drawing = Drawing::new(size(panels));
+    let mut drawing = Drawing::new(canvas::size(PANEL, panels.len()));
     draw(&(&mut drawing).into_drawing_area(), UNITS, panels)?;
     Ok(drawing)
 }
@@ -143,34 +141,16 @@ fn of_another_system(panels: &[Panel<'_>]) -> bool {
 /// # Errors
 /// [`Error::Make`] when the picture cannot be made.
 pub fn png(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
-    canvas::png(size(panels), WHAT, |root, scale| draw(root, scale, panels))
-}
-
-/// Width and height of the figure in points.
-fn size(panels: &[Panel<'_>]) -> (u32, u32) {
-    (COLUMNS * PANEL.0, rows(panels) * PANEL.1 + LEGEND_HEIGHT)
-}
-
-fn rows(panels: &[Panel<'_>]) -> u32 {
-    (panels.len() as u32).div_ceil(COLUMNS).max(1)
+    canvas::png(canvas::size(PANEL, panels.len()), WHAT, |root, scale| draw(root, scale, panels))
 }
 
 fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, scale: u32, panels: &[Panel<'_>]) -> Result<()> {
-    canvas::know_font();
-    root.fill(&WHITE).map_err(Error::make(WHAT))?;
-    let height = root.dim_in_pixel().1;
-    let (areas, legend) = root.split_vertically(height - LEGEND_HEIGHT * scale);
-    for (area, panel) in areas.split_evenly((rows(panels) as usize, COLUMNS as usize)).iter().zip(panels) {
-        draw_panel(area, scale, *panel).map_err(Error::make(WHAT))?;
-    }
-    explain(&legend, scale as i32, panels).map_err(Error::make(WHAT))?;
-    root.present().map_err(Error::make(WHAT))
+    let draw = |area: &DrawingArea<_, _>, panel: &Panel<'_>| draw_panel(area, scale, *panel);
+    canvas::figure(root, (scale, WHAT), panels, draw, |area| explain(area, scale as i32, panels))
 }
 
-type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
-
 fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, panel: Panel<'_>) -> Drawn<DB> {
-    let text = |size: u32| (FONT, size * scale).into_font().color(&INK);
+    let text = |size: u32| canvas::text(size, scale);
     let shifts = has_shift(&[panel]);
     let mut builder = ChartBuilder::on(area);
     builder
@@ -182,19 +162,11 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
     let percent = LARGEST_SHIFT / 100.0;
     let mut chart =
         builder.build_cartesian_2d(EPSILONS, RANKS)?.set_secondary_coord(EPSILONS, RANKS.start * percent..RANKS.end * percent);
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(225, 225, 225).stroke_width(scale))
-        .axis_style(INK.stroke_width(scale))
-        .set_all_tick_mark_size(4 * scale)
+    canvas::plain(&mut chart.configure_mesh(), scale)
         .x_labels(7)
         .y_labels(11)
         .x_label_formatter(&|epsilon| format!("{epsilon:.2}"))
         .y_label_formatter(&|rank| format!("{rank:.0} %"))
-        .label_style(text(13))
-        .axis_desc_style(text(14))
         .x_desc("ε, the radius of the L∞ ball (pixels in [0, 1])")
         .y_desc("mean normalized rank after the attack")
         .draw()?;
@@ -212,7 +184,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
     }
     if let Some(caveat) = panel.ours.caveat {
         // At the top left, where no rank curve runs.
-        let style = (FONT, 13 * scale).into_font().color(&RGBColor(200, 0, 0));
+        let style = text(13).color(&RGBColor(200, 0, 0));
         for (line, words) in wrapped(caveat, 70).into_iter().enumerate() {
             chart.draw_series([Text::new(words, (EPSILONS.start + 0.01, 97.0 - 4.0 * line as f64), style.clone())])?;
         }
@@ -239,7 +211,7 @@ fn draw_panel<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32, pan
 /// Draws the legend below the panels: the marker of each series, then filled and hollow markers.
 fn explain<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: i32, panels: &[Panel<'_>]) -> Drawn<DB> {
     let at = |x: i32, y: i32| (x * scale, y * scale);
-    let style = (FONT, 14 * scale).into_font().color(&INK);
+    let style = canvas::text(14, scale as u32);
     let label = |x: i32, y: i32, text: &str| area.draw(&Text::new(text.to_owned(), at(x, y - 4), style.clone()));
     let mark = |attack, radius: f64| corners(attack, radius * f64::from(scale));
     let left = 50;
@@ -425,7 +397,7 @@ mod tests {
     fn what_is_not_published_has_no_ring_and_four_panels_two_rows() {
         let fashion = Comparison::new(table("fashion-ct"), &synthetic::setting(), &[], None);
         let panel = Panel { ours: &fashion, theirs: fashion.table };
-        assert_eq!(size(&[panel; 4]), (1160, 1044));
+        assert_eq!(canvas::size(PANEL, 4), (1160, 1044));
         let text = svg(&[panel; 3]).unwrap();
         assert!(!text.contains("\"published") && text.matches("Fashion-MNIST, ordinary").count() == 3);
         let theirs = table("fashion-ct-curves");

@@ -18,7 +18,8 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_name = "S", value_parser = arguments::positive, allow_negative_numbers = true)]
     step: Option<f64>,
     /// pgd, apgd: number of steps; 100 for apgd when left out, but 200 for attacks on single images with --protocol strict, which
-    /// go from coarse to fine: a quarter of the steps changes blocks of pixels, the rest pixels
+    /// go from coarse to fine: with 25 steps or more about a quarter changes blocks of pixels, from four starts that 150 queries help to
+    /// find, the rest pixels
     #[arg(long, value_name = "N", value_parser = arguments::count, allow_negative_numbers = true)]
     iterations: Option<NonZero<usize>>,
     /// pgd, apgd: start at a random image within epsilon of the clean one; --random-start=false starts at the clean one

@@ -104,6 +104,7 @@ fn no_result_depends_on_the_batch_and_all_are_in_the_ball() {
         let (model, spec) = (embedder(2, Distance::Euclidean), spec(AttackId::QA_PLUS, threat));
         for search in [
             AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 20) }),
+            AnySearch::Apgd(Apgd { iterations: 30, ..Apgd::strict(threat) }),
             AnySearch::Square(Square { threat, queries: 40 }),
             AnySearch::Standard(Standard { threat }),
         ] {
@@ -128,7 +129,11 @@ fn no_result_depends_on_the_batch_and_all_are_in_the_ball() {
 fn a_device_searches_as_far_as_the_kernels() {
     for (attack, threat) in AttackId::ALL.into_iter().flat_map(|attack| threats().map(|threat| (attack, threat))) {
         let (model, spec) = (embedder(2, Distance::Cosine), spec(attack, threat));
-        for search in [AnySearch::Apgd(Apgd::from_clean(threat, 30)), AnySearch::Square(Square { threat, queries: 60 })] {
+        for search in [
+            AnySearch::Apgd(Apgd::from_clean(threat, 30)),
+            AnySearch::Apgd(Apgd { iterations: 30, ..Apgd::strict(threat) }),
+            AnySearch::Square(Square { threat, queries: 60 }),
+        ] {
             let [kernels, tensors] =
                 [Place::Kernels, Place::Tensors(Device::Cpu)].map(|at| mean(&scored(&model, &spec, &search, &at, 8).1));
             assert!((kernels - tensors).abs() < 0.02, "{attack} {threat} {search:?}: {kernels} {tensors}");
@@ -225,7 +230,10 @@ fn a_search_costs_what_it_says() {
     for search in [
         AnySearch::Apgd(Apgd { random_start: true, restarts: 2, ..Apgd::from_clean(threat, 7) }),
         AnySearch::Apgd(Apgd::from_clean(threat, 7)),
-        AnySearch::Apgd(Apgd { iterations: 9, ..Apgd::strict(threat) }),
+        AnySearch::Apgd(Apgd { iterations: 24, ..Apgd::strict(threat) }),
+        AnySearch::Apgd(Apgd { iterations: 25, ..Apgd::strict(threat) }),
+        AnySearch::Apgd(Apgd { iterations: 51, random_start: true, restarts: 2, ..Apgd::strict(threat) }),
+        AnySearch::Apgd(Apgd { iterations: 25, ..Apgd::strict(Threat::l2(0.5).unwrap()) }),
         AnySearch::Square(Square { threat, queries: 11 }),
         Pgd { iterations: 5, ..Pgd::strict(threat) }.into(),
         Pgd { iterations: 5, ..Pgd::paper(threat) }.into(),

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::{Experiment, RankedSubject, percent};
 use candle_core::Tensor;
 use rankle_attacks::{
-    AnySearch, AttackId, AttackSpec, Direction, Estimate, Goal, Outcome, Part, PartOutcome, PartSearch, Pgd, Protocol,
+    AnySearch, Apgd, AttackId, AttackSpec, Direction, Estimate, Goal, Outcome, Part, PartOutcome, PartSearch, Pgd, Protocol,
     RankingAttack, Setting, Solver, Standard, Targets, Threat, losses,
 };
 use rankle_core::{Differentiable, Seed, Sets};
@@ -57,7 +57,7 @@ pub(super) struct Family {
     pub(super) usual: SearchResult,
     /// The standard attack.
     pub(super) standard: SearchResult,
-    /// The strongest of its parts that follow gradients and do not begin at the result of another.
+    /// The strongest of its parts that follow nothing but gradients.
     pub(super) white_box: SearchResult,
     /// Its part that follows none.
     pub(super) gradient_free: SearchResult,
@@ -227,9 +227,6 @@ fn family(spec: &AttackSpec, search: &Standard, usual: &Outcome, standard: &Outc
     let result = |after: Vec<f64>| SearchResult { before: before.clone(), after, loss: f64::NAN };
     let whole = |outcome: &Outcome| result(numbers(&outcome.after.rank, &outcome.after.preserved, &outcome.embedding_shift));
     let parts: Vec<(Part, &PartOutcome)> = search.parts_of(spec).into_iter().zip(&standard.parts).collect();
-    // What goes on from the result of another part follows gradients, but does not show what gradients find.
-    let by_gradients =
-        |search: PartSearch| matches!(search, PartSearch::Alone(search) if !matches!(search, AnySearch::Square(_)));
     let without = |search: PartSearch| matches!(search, PartSearch::Alone(AnySearch::Square(_)));
     let strongest = |is_one: &dyn Fn(PartSearch) -> bool| {
         let parts = parts.iter().filter(|(part, _)| is_one(part.search));
@@ -237,7 +234,13 @@ fn family(spec: &AttackSpec, search: &Standard, usual: &Outcome, standard: &Outc
         let effect = |result: &SearchResult| mean(&effects(spec.attack, &result.before, &result.after));
         found.max_by(|a, b| effect(a).total_cmp(&effect(b))).unwrap_or_else(|| result(before.clone()))
     };
-    [whole(usual), whole(standard), strongest(&by_gradients), strongest(&without)]
+    [whole(usual), whole(standard), strongest(&follows_gradients_alone), strongest(&without)]
+}
+
+/// True for the search of a part that shows what gradients find: from coarse to fine some starts are found by queries, and what goes on
+/// from the result of another part has its start from there.
+fn follows_gradients_alone(search: PartSearch) -> bool {
+    matches!(search, PartSearch::Alone(AnySearch::Apgd(Apgd { coarse_to_fine: false, .. })))
 }
 
 /// The ranks of an attack in percent, without its loss.
@@ -265,4 +268,21 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 /// The standard error of the mean; NaN of a single value.
 pub(super) fn error(values: &[f64]) -> f64 {
     Estimate::of(values).and_then(|estimate| estimate.standard_error).unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gradients_find_owes_nothing_to_queries() {
+        let standard = Standard { threat: Threat::linf(0.1).unwrap() };
+        let names = |kind| -> Vec<&str> {
+            let parts = standard.parts_of(&AttackSpec::new(kind, 0.1, Protocol::Strict, 0));
+            parts.iter().filter(|part| follows_gradients_alone(part.search)).map(|part| part.name).collect()
+        };
+        assert_eq!(names(AttackId::CA_PLUS), ["apgd from the clean image"]);
+        assert_eq!(names(AttackId::QA_PLUS), ["apgd from the clean image", "apgd on the soft rank, from the clean image"]);
+        assert_eq!(names(AttackId::EmbeddingShift), ["apgd from the clean image"]);
+    }
 }

@@ -92,7 +92,7 @@ pub(super) fn gradient_free() -> Check {
     let texts = [
         "No attack without gradients is stronger than those that follow them.".to_owned(),
         format!(
-            "of the parts of the standard attack, the strongest that follows gradients from the clean image or random starts beside Square attack, \
+            "of the parts of the standard attack, the strongest that follows nothing but gradients, from the clean image, beside Square attack, \
              a random search that only asks for embeddings. The error is the standard error of the difference over the images. {NUMBERS}"
         ),
         "Square attack has no more effect; no answer where it has, but by less than two standard errors: take more images."

@@ -34,7 +34,7 @@ use std::time::Instant;
 /// perturbation and makes 100 steps of 2/255, with --norm l2 of epsilon/40. With --protocol paper both halves take part in clipping
 /// its perturbation, so the unseen half is not quite unseen; with --protocol strict it is. The other searches treat the
 /// perturbation as one image: they clip the perturbed images and leave the unseen half alone under both protocols. apgd makes 100
-/// steps; a query of square embeds the whole seen half; standard runs apgd from no perturbation and from 5 random starts, then
+/// steps; a query of square embeds the whole seen half; standard runs apgd from no perturbation and from 3 random starts, then
 /// square, then apgd from its result.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -120,7 +120,7 @@ fn nothing_depends_on_threads_and_batches() {
             "--attack sp-qa+ --targets 2 --epsilon 0.1 --iterations 2 --images 15 --protocol strict --threads {threads} \
              --batch-size {batch} --format json"
         );
-        without(json(&mut on_mnist("attack", &rest)), &INCIDENTAL)
+        without(json(&mut on_digits("attack", &rest)), &INCIDENTAL)
     };
     let first = run(1, 1);
     assert_eq!(first, run(2, 7));
@@ -130,7 +130,7 @@ fn nothing_depends_on_threads_and_batches() {
 #[test]
 fn epsilon_zero_changes_nothing() {
     let record =
-        json(&mut on_mnist("attack", "--attack qa- --targets 2 --epsilon 0 --images 20 --protocol strict --format json"));
+        json(&mut on_digits("attack", "--attack qa- --targets 2 --epsilon 0 --images 20 --protocol strict --format json"));
     assert_eq!(record["rank_before"], record["rank_after"]);
     assert!(record["embedding_shift"].as_f64().unwrap().abs() < 1e-6, "{record}");
 }
@@ -141,7 +141,7 @@ fn the_saved_file_repeats_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adversarial.safetensors");
     let rest = "--attack sp-qa+ --targets 2 --epsilon 0.1 --images 12 --iterations 4 --format json";
-    let sampled = json(on_mnist("attack", rest).arg("--save-adversarial").arg(&file));
+    let sampled = json(on_digits("attack", rest).arg("--save-adversarial").arg(&file));
     let bytes = std::fs::read(&file).unwrap();
     let (shape, images) = floats(&bytes, "images");
     let (_, adversarial) = floats(&bytes, "adversarial");
@@ -165,7 +165,7 @@ fn the_saved_file_repeats_the_run() {
     std::fs::write(&targets_file, targets.replace(',', "\n")).unwrap();
     let explicit = "--attack sp-qa+ --epsilon 0.1 --iterations 4 --format json";
     for preserved in [Some(list("preserved_indices").1), None] {
-        let mut command = on_mnist("attack", explicit);
+        let mut command = on_digits("attack", explicit);
         command
             .arg("--image-indices")
             .arg(list("image_indices").1)
