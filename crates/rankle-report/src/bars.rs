@@ -48,7 +48,7 @@ impl Bar {
 /// The figure as SVG, with letters as outlines and [`caption`] as its description.
 ///
 /// # Errors
-/// [`Error::Make`] when the figure cannot be drawn.
+/// [`crate::Error::Make`] when the figure cannot be drawn.
 pub fn svg(panels: &[Panel], series: &[&str]) -> Result<String> {
     let mut drawing = Drawing::new(canvas::size(PANEL, panels.len()));
     let root = (&mut drawing).into_drawing_area();

@@ -75,7 +75,7 @@ struct Point {
 /// The figure as SVG, with letters as outlines and [`caption`] as its description.
 ///
 /// # Errors
-/// [`Error::Make`] when the figure cannot be drawn.
+/// [`crate::Error::Make`] when the figure cannot be drawn.
 pub fn svg(panels: &[Panel<'_>]) -> Result<String> {
     Ok(drawing(panels)?.to_svg(TITLE, &caption(panels)))
 }
@@ -83,7 +83,7 @@ pub fn svg(panels: &[Panel<'_>]) -> Result<String> {
 /// The figure as a PDF of one page, with letters as outlines.
 ///
 /// # Errors
-/// [`Error::Make`] when the figure cannot be drawn.
+/// [`crate::Error::Make`] when the figure cannot be drawn.
 pub fn pdf(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
     Ok(drawing(panels)?.to_pdf(TITLE))
 }
@@ -139,7 +139,7 @@ fn of_another_system(panels: &[Panel<'_>]) -> bool {
 /// The figure of [`svg`] as a PNG. Letters come from a font inside this crate: none needs to be installed.
 ///
 /// # Errors
-/// [`Error::Make`] when the picture cannot be made.
+/// [`crate::Error::Make`] when the picture cannot be made.
 pub fn png(panels: &[Panel<'_>]) -> Result<Vec<u8>> {
     canvas::png(canvas::size(PANEL, panels.len()), WHAT, |root, scale| draw(root, scale, panels))
 }
