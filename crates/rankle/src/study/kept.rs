@@ -75,16 +75,6 @@ impl CommittedResults {
         plan.iter().map(record).collect()
     }
 
-    /// Checks that the records of a run that is not finished are cells of this plan, and that the run is not finished.
-    pub(super) fn assert_planned(&self, plan: &dyn Fn(Weights<'_>) -> Result<Vec<Cell>>) {
-        let plan = plan(&|system| Ok(format!("models/{}/model.safetensors", system.id()))).unwrap();
-        let records = Journal::at(self.path("records.jsonl")).read().unwrap().records;
-        for Record { cell, .. } in &records {
-            assert!(plan.iter().any(|planned| planned.matches(cell)), "{cell} is not in the plan");
-        }
-        assert!(records.len() < plan.len(), "{}: the report is missing", self.folder.display());
-    }
-
     /// Checks that the report has exactly these tables.
     pub(super) fn assert_grids(&self, grids: &[(String, Grid)]) {
         self.assert_tables(&grids.iter().map(|(_, grid)| grid.markdown()).collect::<String>());
