@@ -492,6 +492,48 @@ mod tests {
         }
     }
 
+    /// Keeps what it embeds.
+    struct Seen(std::sync::Mutex<Vec<Vec<f32>>>);
+
+    impl Embedder for Seen {
+        fn embed(&self, images: &Tensor) -> Result<Tensor> {
+            let rows = images.flatten_from(1)?;
+            self.0.lock().unwrap().extend(rows.to_vec2::<f32>()?);
+            Ok(rows.mean_keepdim(1)?)
+        }
+        fn distance(&self) -> Distance {
+            Distance::Euclidean
+        }
+        fn input(&self) -> InputSpec {
+            InputSpec::of_shape(Waves::SHAPE)
+        }
+    }
+
+    impl Differentiable for Seen {}
+
+    /// Each run of Square attack begins with stripes of its own, as does the search by squares alone.
+    #[test]
+    fn no_two_starts_are_alike() {
+        let (images, threat) = (gray(1), Threat::linf(0.3).unwrap());
+        let problem = Problem { images: &images, keys: &[7], objective: &Lowest, seed: Seed(0), place: &Place::Kernels };
+        let seen = Seen(std::sync::Mutex::default());
+        let search = Apgd { random_start: true, restarts: 2, coarse_to_fine: true, ..Apgd::from_clean(threat, 25) };
+        search.solve(&seen, &problem).unwrap();
+        Square { threat, queries: 2 }.solve(&seen, &problem).unwrap();
+        let clean = images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let (channels, height, width) = Waves::SHAPE;
+        let signs_of_stripes = |image: &Vec<f32>| {
+            let changes: Vec<f32> = image.iter().zip(&clean).map(|(a, b)| a - b).collect();
+            let is_stripes = changes.iter().all(|change| (change.abs() - 0.3).abs() < 1e-5)
+                && (0..changes.len()).all(|at| changes[at] * changes[at / (height * width) * height * width + at % width] > 0.0)
+                && (1..width).any(|column| changes[column] * changes[0] < 0.0);
+            is_stripes.then(|| changes.iter().map(|change| *change > 0.0).collect::<Vec<bool>>())
+        };
+        assert_eq!(clean.len(), channels * height * width);
+        let stripes: std::collections::BTreeSet<_> = seen.0.into_inner().unwrap().iter().filter_map(signs_of_stripes).collect();
+        assert_eq!(stripes.len(), 2 * RUNS + 1);
+    }
+
     #[test]
     fn without_a_step_the_starts_come_back() {
         let images = gray(2);
