@@ -154,7 +154,7 @@ impl Session<'_> {
         let other: Vec<OsString> = other.map(OsString::from).into();
         let further = [other, self.seed(), vec![option("output", self.output.join(folder))]].concat();
         let command: Sanity = self.command(system, weights, further)?;
-        progress::quietly(|| command.page(self.device)).with_context(|| format!("the page of {}", system.id()))
+        command.page(self.device).with_context(|| format!("the page of {}", system.id()))
     }
 
     /// Runs `rankle classify`: the accuracy of a classifier before and after an attack.
