@@ -142,14 +142,24 @@ impl Source {
     /// # Errors
     /// As [`Source::open`] if a published dataset is missing; [`Error::Read`] and [`Error::Layout`] for an unusable credits file.
     pub fn credits(&self, dir: Option<&Path>) -> Result<Credits> {
-        let own = Credits::new("not known", "a folder of one's own");
-        let (said, usual) = match self {
-            Self::Idx(name) => (None, Credits::new(&name.manifest().license, &name.manifest().attribution)),
-            Self::Published(published, _) => (Credits::read(&published.root(dir)?)?, published.credits()),
-            Self::IdxFolder(folder) => (folder.credits(dir)?, own),
-            Self::Folder(folder) => (Credits::read(&folder.root(dir))?, own),
-        };
-        Ok(said.unwrap_or(usual))
+        Ok(self.stated_credits(dir)?.unwrap_or_else(|| match self {
+            Self::Idx(name) => Credits::new(&name.manifest().license, &name.manifest().attribution),
+            Self::Published(published, _) => published.credits(),
+            Self::IdxFolder(_) | Self::Folder(_) => Credits::new("not known", "a folder of one's own"),
+        }))
+    }
+
+    /// License and attribution that a file [`Credits::FILE`] in the folder of the data states; `None` without one.
+    ///
+    /// # Errors
+    /// As [`Source::credits`].
+    pub fn stated_credits(&self, dir: Option<&Path>) -> Result<Option<Credits>> {
+        match self {
+            Self::Idx(_) => Ok(None),
+            Self::Published(published, _) => Credits::read(&published.root(dir)?),
+            Self::IdxFolder(folder) => folder.credits(dir),
+            Self::Folder(folder) => Credits::read(&folder.root(dir)),
+        }
     }
 
     /// The folder that holds the photographs; `None` for other images or a published dataset that is missing.

@@ -11,9 +11,9 @@ pub trait Monitor: Send + Sync {
     fn done(&self) -> u64 {
         0
     }
-    /// Sets the number of units done: corrects it after a cell, and counts cells that other processes have done.
+    /// Sets the number of units done, to correct it after a cell.
     fn set_done(&self, _units: u64) {}
-    /// Counts units done by an earlier run, which must not change the estimated pace.
+    /// Counts units that an earlier run or another process has done, which must not change the estimated pace.
     fn skip(&self, _units: u64) {}
     /// Number of units in all; 0 if unknown.
     fn total(&self) -> u64 {

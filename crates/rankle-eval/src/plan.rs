@@ -185,7 +185,8 @@ impl<'a, K: PartialEq> Run<'a, K> {
                 continue;
             };
             if self.book.holds(inputs)? {
-                self.count(job);
+                self.monitor.skip(job.cost());
+                self.left -= 1;
                 continue;
             }
             let measured = match &mut opened {
@@ -209,16 +210,10 @@ impl<'a, K: PartialEq> Run<'a, K> {
         let (record, image_ranks) = self.measure(measured, from, draws, planned, start)?;
         let kept = self.book.append(record.clone(), &image_ranks);
         kept.inspect_err(|_| self.lost = Some(Box::new(record)))?;
-        self.monitor.set_done(before);
-        self.count(job);
+        self.monitor.set_done(before + job.cost());
+        self.left -= 1;
         self.tell(self.book.of(inputs)?);
         Ok(())
-    }
-
-    /// Counts a cell as done.
-    fn count(&mut self, job: &Job<K>) {
-        self.monitor.set_done(self.monitor.done() + job.cost());
-        self.left -= 1;
     }
 
     /// Waits a second for other processes, which hold `others` cells; the first wait is reported.

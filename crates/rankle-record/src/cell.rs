@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::options::is_usual;
 use crate::schema::{self, Role};
-use crate::{AttackOptions, AttackSpec, Error, ProbeDistances, Provenance, Record, Result, SearchKind, Subject, record};
+use crate::{AttackOptions, AttackSpec, Epsilon, Error, ProbeDistances, Provenance, Record, Result, SearchKind, Subject, record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -280,7 +280,7 @@ impl fmt::Display for Cell {
         } = &self.spec;
         let data = self.subject.data();
         let place = self.table.as_deref().unwrap_or(&data);
-        write!(f, "{place} {attack} {letter}={targets} ε={epsilon}", letter = attack.declaration().letter)?;
+        write!(f, "{place} {attack} {letter}={targets} ε={}", Epsilon(*epsilon), letter = attack.declaration().letter)?;
         if !is_usual(norm) {
             write!(f, " norm={norm}")?;
         }

@@ -1,7 +1,7 @@
 //! Measured numbers beside published ones.
 
 use crate::published::{PublishedCell, PublishedTable};
-use crate::{AttackId, Record, RunSetting};
+use crate::{AttackId, Epsilon, Record, RunSetting};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// Points of rank above which a difference is marked in every table, if it is also above [`NOTEWORTHY_ERRORS`].
@@ -178,7 +178,8 @@ impl Summary {
         let letter = attack.declaration().letter;
         format!(
             "{measured} of {cells} cells; {mean:.2} points away on average, {difference:+.2} at most \
-             ({attack}, {letter} = {targets}, ε = {epsilon}); {noteworthy} marked"
+             ({attack}, {letter} = {targets}, ε = {}); {noteworthy} marked",
+            Epsilon(epsilon)
         )
     }
 }

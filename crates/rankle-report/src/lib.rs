@@ -51,9 +51,9 @@ pub use image_ranks::{ImageRanks, RankKeeper};
 pub use json::joined;
 pub use published::{PublishedCell, PublishedTable};
 pub use rankle_record::{
-    AttackId, AttackOptions, AttackSpec, Cell, Change, Claim, Claims, Direction, Error, Estimate, Facts, FolderLock, Follower,
-    Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, RunSetting, Search, SharedBy, Source, Subject,
-    TargetPool, TornLine, Unseen, WhiteBox, sample,
+    AttackId, AttackOptions, AttackSpec, Cell, Change, Claim, Claims, Direction, Epsilon, Error, Estimate, Facts, FolderLock,
+    Follower, Journal, Norm, ObjectiveKind, Protocol, Provenance, Reading, Record, Result, RunSetting, Search, SharedBy, Source,
+    Subject, TargetPool, TornLine, Unseen, WhiteBox, sample,
 };
 pub use sanity::Sanity;
 pub use spread::SeedSpread;

@@ -1,6 +1,6 @@
 //! Comparisons as Markdown.
 
-use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
+use crate::{AttackId, Change, Comparison, Epsilon, NOTEWORTHY, NOTEWORTHY_ERRORS, Row};
 
 /// Renders a heading, the caveat, the summary and one table per attack (one for all attacks if there is a single number of
 /// targets): `ours ± standard error (published, difference)`, in bold if the difference is noteworthy. Rows and columns without
@@ -49,7 +49,7 @@ fn block(comparison: &Comparison<'_>, attack: AttackId) -> String {
     let mut lines = vec![row("ε", targets.iter().map(|targets| format!("{letter} = {targets}"))), rule(targets.len())];
     for epsilon in comparison.measured_axis(attack, |cell| cell.epsilon) {
         let cell = |&targets| comparison.row(attack, targets, epsilon).and_then(cell).unwrap_or_else(|| "–".to_owned());
-        lines.push(row(&epsilon.to_string(), targets.iter().map(cell)));
+        lines.push(row(&Epsilon(epsilon).to_string(), targets.iter().map(cell)));
     }
     format!("\n### {}: {}\n\n{}\n", attack.name().to_uppercase(), attack.description(), lines.join("\n"))
 }
@@ -65,7 +65,7 @@ fn by_attack(comparison: &Comparison<'_>) -> String {
         let cells: Vec<_> = attacks.iter().map(|&attack| comparison.at(attack, epsilon).and_then(cell)).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
-            lines.push(row(&epsilon.to_string(), cells));
+            lines.push(row(&Epsilon(epsilon).to_string(), cells));
         }
     }
     let shift =

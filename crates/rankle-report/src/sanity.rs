@@ -2,7 +2,7 @@
 
 mod claim;
 
-use crate::{Error, Provenance, Result, Source, Subject, markdown};
+use crate::{Epsilon, Error, Provenance, Result, Source, Subject, markdown};
 pub use claim::{Claim, ENOUGH_IMAGES, QUESTIONS, UNCHECKED};
 use rankle_record::finite;
 use serde::{Deserialize, Serialize};
@@ -207,7 +207,11 @@ impl Sanity {
         })?;
         writeln!(out, "Passing all of them proves nothing for attacks that are not among them.\n")?;
         writeln!(out, "- weights: `{weights}`, SHA-256 {}", provenance.weights_sha256)?;
-        writeln!(out, "- {images} images attacked in a gallery of {gallery}, one target each, ε = {epsilon}, seed {seed}")?;
+        writeln!(
+            out,
+            "- {images} images attacked in a gallery of {gallery}, one target each, ε = {}, seed {seed}",
+            Epsilon(*epsilon)
+        )?;
         if let Some(recall) = self.recall_at_1 {
             writeln!(out, "- recall at 1 without an attack: {recall:.1} % of the items that `collapse` looks at")?;
         }

@@ -1,7 +1,7 @@
 //! Spread of numbers over training seeds.
 
 use crate::published::{PublishedCell, PublishedTable};
-use crate::{AttackId, Comparison, Error, NOTEWORTHY, Record, Result, RunSetting, markdown, spreadsheet};
+use crate::{AttackId, Comparison, Epsilon, Error, NOTEWORTHY, Record, Result, RunSetting, markdown, spreadsheet};
 use serde::Serialize;
 
 /// A table with the range of each cell over several sets of records.
@@ -80,7 +80,7 @@ impl SeedSpread {
                 let here = |row: &&&Range| (row.published.targets, row.published.epsilon) == (*targets, *epsilon);
                 rows.iter().find(here).map_or_else(|| "–".to_owned(), |row| row.text())
             };
-            lines.push(markdown::row(&epsilon.to_string(), self.table.targets.iter().map(cell)));
+            lines.push(markdown::row(&Epsilon(*epsilon).to_string(), self.table.targets.iter().map(cell)));
         }
         format!("\n### {}\n\n{}\n", attack.name().to_uppercase(), lines.join("\n"))
     }

@@ -1,6 +1,6 @@
 //! Comparisons for a terminal of 120 columns.
 
-use crate::{AttackId, Change, Comparison, NOTEWORTHY, NOTEWORTHY_ERRORS, PublishedCell, Row};
+use crate::{AttackId, Change, Comparison, Epsilon, NOTEWORTHY, NOTEWORTHY_ERRORS, PublishedCell, Row};
 use std::fmt::Write;
 
 /// Width of the columns of one number of targets: ours, its standard error, the paper's, the difference, a mark.
@@ -56,7 +56,7 @@ pub fn furthest(comparisons: &[Comparison<'_>]) -> String {
     for (table, row) in rows.into_iter().take(5) {
         let PublishedCell { attack, targets, epsilon, .. } = row.published;
         let set = format!("{} = {targets}", attack.declaration().letter);
-        out += &format!("\n {table:<width$} {attack:<7} {set:<6} {epsilon:<5} │ {}", cell(row).unwrap_or_default());
+        out += &format!("\n {table:<width$} {attack:<7} {set:<6} {:<5} │ {}", Epsilon(epsilon), cell(row).unwrap_or_default());
     }
     out + "\n"
 }
@@ -78,7 +78,7 @@ fn block(out: &mut String, comparison: &Comparison<'_>, attack: AttackId) {
         line("ε", &|_| "  ours   ±se paper   diff".to_owned()),
     ];
     lines.extend(epsilons.iter().map(|&epsilon| {
-        line(&epsilon.to_string(), &|targets| {
+        line(&Epsilon(epsilon).to_string(), &|targets| {
             comparison.row(attack, targets, epsilon).and_then(cell).unwrap_or_else(|| "     ·".to_owned())
         })
     }));
@@ -102,7 +102,7 @@ fn by_attack(out: &mut String, comparison: &Comparison<'_>) {
         let cells: Vec<_> = attacks.iter().map(|&attack| comparison.at(attack, epsilon).and_then(narrow)).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "     ·".to_owned()));
-            *out += &line(&epsilon.to_string(), cells.collect());
+            *out += &line(&Epsilon(epsilon).to_string(), cells.collect());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::pass::Pass;
 use crate::stop::Stop;
 use anyhow::{Result, bail};
 use rankle_core::{Dataset, Sets};
-use rankle_data::{Source, Split, Watch, with_classes_of};
+use rankle_data::{Credits, Source, Split, Watch, with_classes_of};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +43,39 @@ impl Data {
         let [queries, gallery] = [&self.queries, &self.gallery].map(|other| other.as_ref().map(name));
         rankle_record::data_in_words(&name(&self.dataset), queries.as_deref(), gallery.as_deref())
     }
+
+    /// Lines of a picture that say whose the images are, where their folders state it.
+    ///
+    /// # Errors
+    /// As [`Source::credits`].
+    pub(crate) fn credit_lines(&self) -> Result<Vec<String>> {
+        let Sets { gallery, queries } = self.sets();
+        let mut lines: Vec<String> = Vec::new();
+        for (source, _) in [gallery].into_iter().chain(queries) {
+            if let Some(Credits { license, attribution }) = source.stated_credits(self.dir.as_deref())? {
+                let said = folded(&format!("images: {attribution}; {license}"));
+                if !lines.ends_with(&said) {
+                    lines.extend(said);
+                }
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// Most letters of a line that fits in a picture.
+const LINE: usize = 100;
+
+/// Words in lines; a longer word has a line of its own.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= LINE) {
+            Some(line) => *line = format!("{line} {word}"),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Preprocessing of photographs for a model, as records name it; `None` for other images.
@@ -194,6 +227,26 @@ pub(crate) fn check_pairs(shown: &str, labels: Sets<&[u32]>) -> Result<()> {
 mod tests {
     use super::*;
     use rankle_models::Architecture;
+
+    #[test]
+    fn pictures_say_whose_the_images_are_where_their_folder_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = |options: &str| -> Source { format!("folder{options}:{}", folder.path().display()).parse().unwrap() };
+        let mut data = Data::one(source(""), None);
+        assert_eq!(data.credit_lines().unwrap(), [""; 0]);
+        let says = |attribution: &str| {
+            let text = format!("license = \"CC0\"\nattribution = \"{attribution}\"\n");
+            std::fs::write(folder.path().join(Credits::FILE), text).unwrap();
+        };
+        says("me");
+        assert_eq!(data.credit_lines().unwrap(), ["images: me; CC0"]);
+        (data.queries, data.gallery) = (Some(source(",images=20%")), Some(source(",test=all")));
+        assert_eq!(data.credit_lines().unwrap(), ["images: me; CC0"], "once for both");
+        says(&format!("me and you {}", "x".repeat(120)));
+        assert_eq!(data.credit_lines().unwrap(), ["images: me and you", &("x".repeat(120) + ";"), "CC0"]);
+        std::fs::write(folder.path().join(Credits::FILE), "x").unwrap();
+        assert!(data.credit_lines().unwrap_err().to_string().contains("credits.toml is not understood ("));
+    }
 
     #[test]
     fn queries_and_gallery_are_one_set_where_they_are_the_same_images() {

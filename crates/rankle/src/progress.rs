@@ -127,9 +127,9 @@ fn state(bar: &ProgressBar) -> String {
 /// Longest time left that is told: after a pause, as of a machine that slept, estimates are beyond all bounds for a while.
 const LONGEST_LEFT: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// The end of a line that says how long the work will take.
+/// The end of a line that says how long the work will take; nothing while the estimate begins anew, when it is 0.
 fn left(time: Duration) -> String {
-    if time > LONGEST_LEFT { String::new() } else { format!(", about {} left", span(time)) }
+    if time.is_zero() || time > LONGEST_LEFT { String::new() } else { format!(", about {} left", span(time)) }
 }
 
 /// A duration in seconds, minutes or hours, by its length.
@@ -208,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn estimates_beyond_all_bounds_are_not_told() {
+    fn what_is_no_estimate_is_not_told() {
         assert_eq!(left(Duration::from_secs(9000)), ", about 2.5 h left");
-        assert_eq!(left(Duration::MAX), "");
+        assert_eq!([Duration::ZERO, Duration::MAX].map(left), ["", ""]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::names::Format;
 use crate::progress;
 use crate::threat_arguments::with_norm;
 use anyhow::Result;
-use rankle_record::{AttackSpec, Cell, Record, Search, SearchKind, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
+use rankle_record::{AttackSpec, Cell, Epsilon, Record, Search, SearchKind, SharedBy, Subject, TargetPool, Unseen, WhiteBox};
 use std::fmt;
 
 /// Prints a record, as a table or as a line of JSON.
@@ -27,7 +27,7 @@ impl fmt::Display for RecordTable<'_> {
         let (Subject { model, distance, weights, .. }, dataset) = (subject, subject.data());
         let AttackSpec { attack, targets, epsilon, norm, search, options, protocol, seed, universal, .. } = spec;
         let set = if *targets > 0 { format!(", {} = {targets}", attack.declaration().letter) } else { String::new() };
-        writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {}", with_norm(epsilon, *norm))?;
+        writeln!(f, "{attack} on {dataset} ({model}, {distance}){set}, ε = {}", with_norm(Epsilon(*epsilon), *norm))?;
         writeln!(f, "{}", attack.description())?;
         if let Some(from) = from {
             writeln!(f, "images perturbed against {} ({}), {}", from.model, from.distance, from.weights)?;

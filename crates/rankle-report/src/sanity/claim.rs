@@ -1,7 +1,7 @@
 //! Caveats for claims of robustness.
 
 use super::{Check, Sanity, Verdict};
-use crate::{Subject, System};
+use crate::{Epsilon, Subject, System};
 
 /// Caveat for a claim of robustness that no sanity page covers.
 pub const UNCHECKED: &str = "robustness unchecked";
@@ -43,7 +43,8 @@ impl Sanity {
             return Some(format!("its sanity page is about {model} on {data} with {distance} distance"));
         }
         if self.epsilon != *epsilon {
-            return Some(format!("its sanity page is about ε = {}, and {epsilon} is claimed", self.epsilon));
+            let [checked, claimed] = [self.epsilon, *epsilon].map(Epsilon);
+            return Some(format!("its sanity page is about ε = {checked}, and {claimed} is claimed"));
         }
         if self.images < ENOUGH_IMAGES {
             return Some(format!("its sanity page is about {} attacked images, {ENOUGH_IMAGES} are needed", self.images));

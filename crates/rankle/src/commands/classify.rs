@@ -15,7 +15,7 @@ use rankle_attacks::{Classification, ClassifierAttack, ClassifierPart, Cost, Est
 use rankle_core::{Distance, Role, Seed};
 use rankle_data::Source;
 use rankle_eval::{Subject, experiment, percent, seconds_since};
-use rankle_record::Search;
+use rankle_record::{Epsilon, Search};
 use serde::{Deserialize, Serialize};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -222,7 +222,7 @@ impl Answer {
         let mut table = format!("{dataset} ({model}), {} test images, {:.1} s", self.images, self.provenance.seconds);
         table += &line("accuracy", self.accuracy, self.accuracy_stderr);
         if let Some(Attacked { attack, epsilon, accuracy_after, accuracy_after_stderr, .. }) = &self.attacked {
-            table += &line(&format!("{attack}, ε = {epsilon}"), *accuracy_after, *accuracy_after_stderr);
+            table += &line(&format!("{attack}, ε = {}", Epsilon(*epsilon)), *accuracy_after, *accuracy_after_stderr);
         }
         table
     }

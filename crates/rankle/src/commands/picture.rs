@@ -92,6 +92,7 @@ impl Picture {
         let key: Key = self.system.try_into()?;
         key.check_search(experiment.search.kind())?;
         let inputs = [key.inputs(), self.attack.inputs()].concat();
+        let credits = key.data.credit_lines()?;
         let subject = key.open(device, &bar)?;
         let (images, rows) = choice.images(&subject)?;
         let files = names_of(&self.output, &images);
@@ -154,10 +155,13 @@ impl Picture {
             let (epsilon, epsilon_as_given) = self.attack.threat().white(numbers(&added)?.iter());
             let picture = picture::Picture {
                 title: title(&record, &self.attack.threat().shown()),
-                lines: vec![
+                lines: [
                     format!("{subject}, {}", whole_name(dataset, image)),
                     format!("{result}; {} items are ranked{more}", grouped(ranked.exact().gallery.len())),
-                ],
+                ]
+                .into_iter()
+                .chain(credits.clone())
+                .collect(),
                 epsilon,
                 epsilon_as_given,
                 clean: scene.clean_image()?,

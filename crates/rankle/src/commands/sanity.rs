@@ -20,7 +20,7 @@ use rankle_core::{Distance, Role, Seed};
 use rankle_eval::sanity::{Questions, searches, work};
 use rankle_eval::{Identity, RankedSubject, Subject, experiment};
 use rankle_models::Architecture;
-use rankle_record::{Search, SearchKind};
+use rankle_record::{Epsilon, Search, SearchKind};
 use rankle_report::Sanity as Page;
 use rankle_report::sanity::{Check, Verdict};
 use std::num::NonZero;
@@ -205,7 +205,8 @@ fn about(subject: &Subject, other: Option<&Subject>, threat: Threat, seed: Seed,
 
 /// Summary of a page, with a line for each check.
 fn summary(page: &Page) -> String {
-    let mut text = format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.data(), page.epsilon, page.headline());
+    let mut text =
+        format!("{} on {}, ε = {}: {}\n", page.subject.model, page.subject.data(), Epsilon(page.epsilon), page.headline());
     for Check { name, claim, verdict, answers, .. } in &page.checks {
         let failed: Vec<&str> =
             answers.iter().filter(|answer| answer.verdict == Verdict::Fail).map(|answer| answer.of.as_str()).collect();

@@ -119,6 +119,8 @@ pub(crate) struct Perturbations {
     perturbed: Role,
     made: Vec<Made>,
     threat: ThreatArguments,
+    /// Whose the images are, for the picture.
+    credits: Vec<String>,
     save: Option<PathBuf>,
     picture: Option<PathBuf>,
 }
@@ -163,6 +165,7 @@ impl Universal {
         files::check_outputs(&[("--save", self.save.as_deref()), ("--picture", self.picture.as_deref())], &inputs)?;
 
         let bar = progress::bar(0);
+        let credits = self.picture.as_ref().map_or(Ok(Vec::new()), |_| from.data.credit_lines())?;
         let to = self.to.map(|weights| self.victim.key(&from, weights, override_card)).transpose()?;
         let (from, to) = from.open_beside(to, device, &bar)?;
         let role = rankle_attacks::build(self.attack, 1, AttackOptions::default()).perturbs();
@@ -186,7 +189,8 @@ impl Universal {
         inputs.cell.from = to.as_ref().map(|_| transfer::source(from.subject()));
         let record = universal::record(to.as_ref().unwrap_or(&from).subject(), inputs, &made, start);
         let (record, measured) = (from.subject().followed(record), to.unwrap_or(from));
-        Ok(Perturbations { record, measured, perturbed: role, made, threat: self.threat, save: self.save, picture: self.picture })
+        let (threat, save, picture) = (self.threat, self.save, self.picture);
+        Ok(Perturbations { record, measured, perturbed: role, made, threat, credits, save, picture })
     }
 }
 
@@ -196,9 +200,9 @@ impl Perturbations {
     /// # Errors
     /// One line that names the file.
     pub(crate) fn write(&self) -> Result<()> {
-        let Self { record, measured, perturbed, made, threat, save, picture } = self;
+        let Self { record, measured, perturbed, made, threat, credits, save, picture } = self;
         save.as_ref().map_or(Ok(()), |file| saved::tensors(file, made))?;
-        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, threat, *perturbed, made))
+        picture.as_ref().map_or(Ok(()), |file| saved::picture(file, measured, record, threat, *perturbed, made, credits))
     }
 }
 

@@ -4,7 +4,7 @@ use super::ask::{self, Asked, Shown};
 use super::plan::Plan;
 use super::{Outcome, Scope, Session, Study, Weights, beyond, cost, pictures};
 use anyhow::Result;
-use rankle_report::{AttackId, AttackSpec, Cell, Change, System};
+use rankle_report::{AttackId, AttackSpec, Cell, Change, Epsilon, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -101,7 +101,7 @@ impl AblationTable {
             true => ["target", "preserved"].map(|of| format!("{}, {of}", heading(attack))).into(),
         };
         Asked {
-            heading: self.heading.replace("{name}", name).replace("{epsilon}", &epsilon.to_string()),
+            heading: self.heading.replace("{name}", name).replace("{epsilon}", &Epsilon(epsilon).to_string()),
             corner: self.corner.clone(),
             columns: self.attacks.iter().flat_map(columns).collect(),
             rows: self.rows.iter().filter(kept).map(row).collect(),

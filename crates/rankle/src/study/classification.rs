@@ -8,7 +8,7 @@ use crate::commands::PartAccuracy;
 use crate::{files, names};
 use anyhow::{Context, Result};
 use rankle_record::Provenance;
-use rankle_report::{Grid, System};
+use rankle_report::{Epsilon, Grid, System};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -134,7 +134,7 @@ fn grids(cells: &[Measured]) -> Vec<(String, Grid)> {
             let after = cells.iter().map(|cell| percent(cell.accuracy_after, cell.accuracy_after_stderr));
             (cells[0].attack.clone(), [before.clone()].into_iter().chain(after).collect())
         };
-        let columns = attacks[0].iter().map(|cell| format!("ε = {}", cell.epsilon));
+        let columns = attacks[0].iter().map(|cell| format!("ε = {}", Epsilon(cell.epsilon)));
         let grid = Grid {
             corner: "attack".to_owned(),
             columns: ["clean".to_owned()].into_iter().chain(columns).collect(),

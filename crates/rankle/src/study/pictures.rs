@@ -4,7 +4,7 @@ use super::Session;
 use super::models::Models;
 use crate::threat_arguments::with_norm;
 use anyhow::Result;
-use rankle_report::{AttackId, Norm, System};
+use rankle_report::{AttackId, Epsilon, Norm, System};
 
 pub(super) struct Picture {
     system: System,
@@ -28,7 +28,7 @@ pub(super) fn at(systems: impl IntoIterator<Item = (System, (Norm, f64))>) -> Ve
                 "{} on one image of {}, ε = {}",
                 attack.name().to_uppercase(),
                 system.id(),
-                with_norm(epsilon, norm)
+                with_norm(Epsilon(epsilon), norm)
             ),
             system: system.clone(),
             attack,

@@ -6,7 +6,7 @@ use super::{Outcome, Scope, Session, Study, Weights, beyond, cost};
 use crate::files;
 use anyhow::Result;
 use rankle_report::bars::{self, Bar, Panel};
-use rankle_report::{AttackId, Cell, Change, Record, System};
+use rankle_report::{AttackId, Cell, Change, Epsilon, Record, System};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -85,7 +85,7 @@ impl Strength {
                     let images = ((share * cell.images as f64).round() as usize).max(1);
                     Some(Cell { spec: change.of(cell.spec), images, ..cell })
                 };
-                (format!("{}, ε = {epsilon}", attack.name().to_uppercase()), self.searches.iter().map(cell).collect())
+                (format!("{}, ε = {}", attack.name().to_uppercase(), Epsilon(epsilon)), self.searches.iter().map(cell).collect())
             };
             let rows = self
                 .epsilons(scope)
@@ -117,7 +117,7 @@ impl Strength {
                     Some((*attack, bars?))
                 };
                 let groups = self.attacks(scope).iter().zip(found).filter_map(group).collect();
-                panels.push(Panel { title: format!("{name}, ε = {epsilon}"), groups });
+                panels.push(Panel { title: format!("{name}, ε = {}", Epsilon(*epsilon)), groups });
             }
         }
         panels

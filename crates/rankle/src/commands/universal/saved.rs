@@ -55,6 +55,7 @@ pub(super) fn picture(
     threat: &ThreatArguments,
     perturbed: Role,
     made: &[Made],
+    credits: &[String],
 ) -> Result<()> {
     let (subject, cell) = (ranked.subject(), &record.cell);
     let shape = subject.dataset(Role::Candidate).shape();
@@ -115,11 +116,14 @@ pub(super) fn picture(
             threat.shown(),
             cell.spec.protocol
         ),
-        lines: vec![format!(
+        lines: [format!(
             "{}; {against}unseen images with their ranks of {} before and after{more}",
             subject.to_string(),
             grouped(ranked.exact().gallery.len())
-        )],
+        )]
+        .into_iter()
+        .chain(credits.iter().cloned())
+        .collect(),
         epsilon: white_as_given,
         rows: first.iter().zip(&perturbations).map(shared).collect::<Result<_>>()?,
     };
