@@ -8,7 +8,7 @@ use std::path::Path;
 /// Upper limit on the size of the file, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// License and attribution of a dataset; the cards of models trained on it repeat them.
+/// License and attribution of a dataset; pictures, and the cards of models trained on it, repeat them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credits {

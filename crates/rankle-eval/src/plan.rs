@@ -294,7 +294,6 @@ impl<'a, K: PartialEq> Run<'a, K> {
     /// Reports a finished cell in one line.
     fn tell(&self, record: &Record) {
         let rank = record.rank_after.map_or(String::new(), |rank| format!(" rank {rank:.2} %,"));
-        // The time left is in the lines of progress: the bar was set back to the beginning of the cell, and knows no pace.
         self.monitor.news(&format!("{}:{rank} {:.1} s; {} left", record.cell, record.seconds, cells(self.left)));
     }
 }

@@ -66,13 +66,28 @@ impl Data {
 /// Most letters of a line that fits in a picture.
 const LINE: usize = 100;
 
-/// Words in lines; a longer word has a line of its own.
+/// Most lines.
+const LINES: usize = 5;
+
+/// Words in lines. A longer word is cut, and what needs more lines ends with "…".
 fn folded(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
+    let letters = |text: &str| text.chars().count();
     for word in text.split_whitespace() {
-        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= LINE) {
-            Some(line) => *line = format!("{line} {word}"),
-            None => lines.push(word.to_owned()),
+        let mut rest = word;
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(LINE).map_or(rest.len(), |(end, _)| end);
+            let (piece, behind) = rest.split_at(end);
+            let full = lines.len() == LINES;
+            match lines.last_mut() {
+                Some(line) if letters(line) + 1 + letters(piece) <= LINE => *line = format!("{line} {piece}"),
+                Some(line) if full => {
+                    line.push('…');
+                    return lines;
+                }
+                _ => lines.push(piece.to_owned()),
+            }
+            rest = behind;
         }
     }
     lines
@@ -242,8 +257,11 @@ mod tests {
         assert_eq!(data.credit_lines().unwrap(), ["images: me; CC0"]);
         (data.queries, data.gallery) = (Some(source(",images=20%")), Some(source(",test=all")));
         assert_eq!(data.credit_lines().unwrap(), ["images: me; CC0"], "once for both");
-        says(&format!("me and you {}", "x".repeat(120)));
-        assert_eq!(data.credit_lines().unwrap(), ["images: me and you", &("x".repeat(120) + ";"), "CC0"]);
+        says(&format!("me and you {}", "ö".repeat(120)));
+        assert_eq!(data.credit_lines().unwrap(), ["images: me and you", &"ö".repeat(100), &("ö".repeat(20) + "; CC0")]);
+        says(&"x".repeat(60_000));
+        let lines = data.credit_lines().unwrap();
+        assert!(lines.len() == LINES && lines[4].ends_with("x…") && lines[4].chars().count() == LINE + 1, "{lines:?}");
         std::fs::write(folder.path().join(Credits::FILE), "x").unwrap();
         assert!(data.credit_lines().unwrap_err().to_string().contains("credits.toml is not understood ("));
     }

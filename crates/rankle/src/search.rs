@@ -1,7 +1,7 @@
 //! Warnings about searches whose steps do not suit their radius.
 
 use rankle_attacks::{AnySearch, Pgd};
-use rankle_record::Search;
+use rankle_record::{Epsilon, Search};
 
 /// The settings that a warning tells the user to change, in the words of the command.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub(crate) fn warning(search: &AnySearch, chosen: Search, remedy: Remedy) -> Opt
 }
 
 fn warning_of_steps(search: &Pgd, chosen: Search, remedy: Remedy) -> Option<String> {
-    let (epsilon, step) = (search.threat.radius(), four_digits(search.step));
+    let (epsilon, step) = (Epsilon(search.threat.radius()), four_digits(search.step));
     if search.falls_short() {
         let more = match remedy {
             Remedy::Options => "raise --iterations or --step",

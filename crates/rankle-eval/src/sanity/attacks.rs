@@ -127,7 +127,7 @@ fn is_enough(by_usual: f64, by_standard: f64) -> bool {
     by_usual > 0.0 && (by_standard <= by_usual || by_usual / by_standard >= ENOUGH)
 }
 
-/// Checks that no attack without gradients beats those that follow them.
+/// Checks that no attack without gradients beats one that follows nothing but them.
 pub(super) fn gradient_free(lab: &Lab) -> Result<Check> {
     let answer = |Family { kind, white_box, gradient_free, .. }: &Family| {
         let ahead: Vec<f64> =

@@ -90,7 +90,7 @@ pub(super) fn enough() -> Check {
 
 pub(super) fn gradient_free() -> Check {
     let texts = [
-        "No attack without gradients is stronger than those that follow them.".to_owned(),
+        "No attack without gradients is stronger than one that follows nothing but gradients.".to_owned(),
         format!(
             "of the parts of the standard attack, the strongest that follows nothing but gradients, from the clean image, beside Square attack, \
              a random search that only asks for embeddings. The error is the standard error of the difference over the images. {NUMBERS}"

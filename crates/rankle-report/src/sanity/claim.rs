@@ -77,7 +77,7 @@ fn finding(check: &Check) -> String {
         "enough" => return stronger_search(check),
         "unbounded" => "even an attack without a bound does not reach every rank",
         "transfer" => "images perturbed against another model move ranks further than the attack on this one",
-        "gradient-free" => "an attack without gradients moves ranks further than those that follow them",
+        "gradient-free" => "an attack without gradients moves ranks further than one that follows nothing but gradients",
         "gradients" => "the gradients are not those of the loss",
         "zeros" => "too many gradients are exactly zero",
         "collapse" => "the embedding has collapsed",

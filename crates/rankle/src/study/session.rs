@@ -7,7 +7,7 @@ use crate::commands::{Classify, Picture, Sanity, Train, Universal};
 use crate::device::Device;
 use crate::{arguments, files, progress};
 use anyhow::{Context, Result};
-use rankle_report::{AttackId, Cell, Norm, Record, Sanity as Page, System};
+use rankle_report::{AttackId, Cell, Epsilon, Norm, Record, Sanity as Page, System};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -154,6 +154,7 @@ impl Session<'_> {
         let other: Vec<OsString> = other.map(OsString::from).into();
         let further = [other, self.seed(), vec![option("output", self.output.join(folder))]].concat();
         let command: Sanity = self.command(system, weights, further)?;
+        tracing::info!("the page of {}", system.id());
         command.page(self.device).with_context(|| format!("the page of {}", system.id()))
     }
 
@@ -210,7 +211,7 @@ fn option(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
 }
 
 fn attacking(attack: &str, epsilon: f64) -> Vec<OsString> {
-    vec![option("attack", attack), option("epsilon", epsilon.to_string())]
+    vec![option("attack", attack), option("epsilon", Epsilon(epsilon).to_string())]
 }
 
 /// The arguments of `rankle train` that depend on a system. The rest of the paper's recipe is the default of the command.
