@@ -117,8 +117,7 @@ pub(super) fn picture(
             cell.spec.protocol
         ),
         lines: [format!(
-            "{}; {against}unseen images with their ranks of {} before and after{more}",
-            subject.to_string(),
+            "{subject}; {against}unseen images with their ranks of {} before and after{more}",
             grouped(ranked.exact().gallery.len())
         )]
         .into_iter()
