@@ -212,6 +212,24 @@ impl Monitor for Ending {
     }
 }
 
+/// A monitor that keeps to which units it was set.
+#[derive(Default)]
+struct Positions(AtomicU64, std::sync::Mutex<Vec<u64>>);
+
+impl Monitor for Positions {
+    fn advance(&self, units: u64) -> ControlFlow<()> {
+        self.0.fetch_add(units, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    }
+    fn done(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+    fn set_done(&self, units: u64) {
+        self.0.store(units, Ordering::Relaxed);
+        self.1.lock().unwrap().push(units);
+    }
+}
+
 struct Toys;
 
 impl Shelf<u64> for Toys {
@@ -247,7 +265,12 @@ fn a_plan_is_computed_once_ended_resumed_and_verified() {
         .map(|(recorded, planned)| verify::Ready { recorded, cell: planned.inputs.cell.clone(), job: planned.job.clone() })
         .collect();
     let wanted: Vec<&verify::Ready<u64>> = ready.iter().collect();
-    let again = compute(&plan, Book::open(&folder.path().join("again.jsonl")).unwrap(), &mut Toys, |_| unwatched()).unwrap();
+    let positions = Arc::new(Positions::default());
+    let again =
+        compute(&plan, Book::open(&folder.path().join("again.jsonl")).unwrap(), &mut Toys, |_| positions.clone()).unwrap();
+    // Once for each cell, never back to its beginning: that would spoil the pace that a bar estimates.
+    let [first, second, third] = [0, 1, 2].map(|at| plan[at].job.cost());
+    assert_eq!(*positions.1.lock().unwrap(), [200 + first, 200 + first + second, 400 + first + second + third]);
     assert!(verify::differences(&wanted, &again).unwrap().is_empty());
     let mut other = again.clone();
     other[1].rank_after = other[1].rank_after.map(|rank| rank + 1e-9);
